@@ -1,0 +1,53 @@
+# Every target does its own set-up: a .venv in this folder, from pinned versions. Nothing else is needed but
+# python3 (3.11 or newer) with venv, make and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+SAMPLES ?= 2000
+
+.PHONY: demo test check test-slow bench setup clean format
+
+demo: $(VENV)/.ready
+	rm -rf $(DEMO)
+	$(BIN)/wdstools demo $(DEMO) --samples $(SAMPLES)
+
+test: $(VENV)/.ready-dev tools
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: $(VENV)/.ready-dev tools
+	$(BIN)/python -m pytest -q -m slow --timeout 3600
+
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.run
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+setup: $(VENV)/.ready-dev tools
+
+# What the tests compare with and pip cannot bring: bsdtar, xxhsum, zstd.
+.PHONY: tools
+tools:
+	@sh tests/install-tools.sh
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

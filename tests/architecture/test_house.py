@@ -1,0 +1,126 @@
+"""The rules that keep the house livable: sizes, signatures, imports at start, public names, where things are allowed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from statistics import quantiles
+
+import pytest
+
+import wdstools
+
+PACKAGE = Path(wdstools.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+FUNCTIONS = [
+    (path, node)
+    for path in FILES
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+]
+#: Commands are option declarations; the rule for them is the length of their body.
+COMMANDS = PACKAGE / "cli" / "commands.py"
+
+
+def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    assert {str(path): n for path in FILES if (n := len(path.read_text().splitlines())) > 400} == {}
+
+
+def test_functions_are_short() -> None:
+    lengths = {f"{path.name}:{node.name}": _body_lines(node) for path, node in FUNCTIONS}
+    assert {name: n for name, n in lengths.items() if n > 60} == {}
+    assert quantiles(lengths.values(), n=20)[-1] <= 35
+
+
+def test_functions_take_at_most_six_required_or_positional_parameters() -> None:
+    crowded = {}
+    for path, node in FUNCTIONS:
+        arguments = node.args
+        positional = [a for a in (*arguments.posonlyargs, *arguments.args) if a.arg not in ("self", "cls")]
+        required = [a for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is None]
+        if path != COMMANDS and len(positional) + len(required) > 6:
+            crowded[f"{path.name}:{node.name}"] = len(positional) + len(required)
+    assert crowded == {}
+
+
+def test_a_commands_body_is_at_most_15_lines() -> None:
+    long = {node.name: n for path, node in FUNCTIONS if path == COMMANDS and (n := _body_lines(node)) > 15}
+    assert long == {}
+
+
+def test_public_names_have_docstrings() -> None:
+    bare = []
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        if not ast.get_docstring(tree):
+            bare.append(path.name)
+        for holder in (tree, *(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_")):
+            bare += [
+                f"{path.name}:{node.name}"
+                for node in holder.body
+                if isinstance(node, ast.ClassDef | ast.FunctionDef)
+                and node.name[0] != "_"
+                and not ast.get_docstring(node)
+            ]
+    assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("what", "allowed"),
+    [("print(", ()), ("os.environ", ("cli/options.py",)), ("global ", ()), ("logging.basicConfig", ())],
+)
+def test_what_only_some_modules_may_do(what: str, allowed: tuple[str, ...]) -> None:
+    users = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in FILES
+        if any(line.strip().startswith(what) or f" {what}" in line for line in _code_lines(path))
+    ]
+    assert [user for user in users if user not in allowed] == []
+
+
+def _code_lines(path: Path) -> list[str]:
+    return [
+        line for line in path.read_text().splitlines() if not line.lstrip().startswith(("#", '"""', "say(", "``", '"'))
+    ]
+
+
+def test_broad_excepts_stand_only_at_the_two_boundaries() -> None:
+    users = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ExceptHandler) and (
+                node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception")
+            ):
+                users.add(path.relative_to(PACKAGE).as_posix())
+    assert users == {"cli/app.py", "executors/local.py"}
+
+
+def test_importing_wdstools_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, wdstools; wdstools.UsageError;"
+        "heavy = {'numpy', 'PIL', 'torch', 'typer', 'rich', 'pyarrow', 'awscrt', 'numba', 'webdataset'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    assert sorted(wdstools.__all__) == list(wdstools.__all__)
+    for name in wdstools.__all__:
+        assert getattr(wdstools, name) is not None
+    assert len(wdstools.__all__) <= 32
+    with pytest.raises(AttributeError):
+        _ = wdstools.no_such_name  # type: ignore[attr-defined]
+
+
+def test_no_package_shares_a_name_with_a_public_function() -> None:
+    modules = {path.stem for path in PACKAGE.iterdir()}
+    assert modules & set(wdstools.__all__) == set()

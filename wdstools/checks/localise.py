@@ -1,0 +1,199 @@
+"""Where a damaged shard is damaged: compared with its index group by group, down to the member and the bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wdstools.checks.stream import span_of_nonzero
+from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
+from wdstools.formats.tar import BLOCK, padding, render_header, trailer_bytes
+from wdstools.results import Finding
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from wdstools.stores.base import Store
+
+#: How far a sample is looked for when bytes were inserted or lost before it.
+_SHIFT_BYTES = 1 << 16
+
+
+class Localiser:
+    """Compares a shard group by group with its index, which the manifest has proved."""
+
+    def __init__(self, store: Store, path: str, size: int, table: pa.Table) -> None:
+        self._store = store
+        self._path = path
+        self._size = size
+        self._rows = table.select(["key", "offset", "length", "xxh3_128", "members"]).to_pylist()
+        self._shift = 0
+        self.findings: list[Finding] = []
+
+    def run(self) -> list[Finding]:
+        """Every finding, in the order of the bytes."""
+        for number, row in enumerate(self._rows):
+            if row["offset"] + self._shift >= self._size:
+                self._truncated(number)
+                return self.findings
+            data = self._store.get(self._path, row["offset"] + self._shift, row["length"])
+            if xxh3_128_digest(data) != row["xxh3_128"]:
+                self._group(row, data, number)
+        self._trailer()
+        return self.findings
+
+    def _truncated(self, number: int) -> None:
+        lost = len(self._rows) - number
+        row = self._rows[number]
+        if self.findings and self.findings[-1].kind == "truncated":
+            return
+        self._find(
+            "truncated",
+            f"the shard ends here; {lost} sample(s) are lost, from this one on",
+            (row["key"], None),
+            (self._size, row["offset"] - self._size + row["length"]),
+        )
+
+    def _group(self, row: dict[str, Any], data: bytes, number: int) -> None:
+        """Which member of a damaged group, and which part of it."""
+        start = row["offset"] + self._shift
+        if len(data) < row["length"]:
+            lost = len(self._rows) - number
+            self._find(
+                "truncated",
+                f"the shard ends inside a sample; {lost} sample(s) are damaged or lost, from this one on",
+                (row["key"], None),
+                (self._size, row["length"] - len(data)),
+            )
+            return
+        if self._moved(row, data, number):
+            return
+        for member in row["members"]:
+            at = member["offset"] - row["offset"]
+            header = render_header(f"{row['key']}.{member['ext']}".encode(), member["size"], member["xxh3_64"])
+            stored = data[at - BLOCK : at]
+            if stored != header:
+                first, length = _span_of_difference(stored, header)
+                self._find(
+                    "header",
+                    f"a header differs in {_field_at(first)}",
+                    (row["key"], member["ext"]),
+                    (start + at - BLOCK + first, length),
+                )
+            payload = data[at : at + member["size"]]
+            digest = xxh3_64_intdigest(payload)
+            if digest != member["xxh3_64"]:
+                self._find(
+                    "payload",
+                    "a payload is not what was packed",
+                    (row["key"], member["ext"]),
+                    (start + at, member["size"]),
+                    (f"xxh3:{member['xxh3_64']:016x}", f"xxh3:{digest:016x}"),
+                )
+            pad = data[at + member["size"] : at + member["size"] + padding(member["size"])]
+            if pad.strip(b"\0"):
+                first, length = span_of_nonzero(pad)
+                self._find(
+                    "padding",
+                    "padding is not zero",
+                    (row["key"], member["ext"]),
+                    (start + at + member["size"] + first, length),
+                )
+
+    def _moved(self, row: dict[str, Any], data: bytes, number: int) -> bool:
+        """Whether bytes were inserted or lost inside this group, so that all that follows has moved."""
+        end = row["offset"] + row["length"] + self._shift
+        wanted = self._landmark(number + 1)
+        around = self._store.get(self._path, max(0, end - _SHIFT_BYTES), 2 * _SHIFT_BYTES)
+        place = end - max(0, end - _SHIFT_BYTES)
+        if around[place : place + len(wanted)] == wanted:
+            return False
+        candidates = [at for at in (around.find(wanted), around.find(wanted, place)) if at >= 0]
+        if not candidates:
+            return False
+        moved = min((at - place for at in candidates), key=abs)
+        self._shift += moved
+        what = f"{moved} bytes were inserted" if moved > 0 else f"{-moved} bytes were lost"
+        member = self._first_bad(row, data)
+        self._find(
+            "payload",
+            f"{what} in this sample; all that follows has moved",
+            (row["key"], member),
+            (end - row["length"], row["length"] + moved),
+        )
+        return True
+
+    def _first_bad(self, row: dict[str, Any], data: bytes) -> str | None:
+        for member in row["members"]:
+            at = member["offset"] - row["offset"]
+            header = render_header(f"{row['key']}.{member['ext']}".encode(), member["size"], member["xxh3_64"])
+            if (
+                data[at - BLOCK : at] != header
+                or xxh3_64_intdigest(data[at : at + member["size"]]) != member["xxh3_64"]
+            ):
+                return str(member["ext"])
+        return None
+
+    def _landmark(self, number: int) -> bytes:
+        """The header that follows a group, or, after the last, the start of the trailer."""
+        if number >= len(self._rows):
+            return bytes(2 * BLOCK)
+        row = self._rows[number]
+        first = row["members"][0]
+        return render_header(f"{row['key']}.{first['ext']}".encode(), first["size"], first["xxh3_64"])
+
+    def _trailer(self) -> None:
+        end = (self._rows[-1]["offset"] + self._rows[-1]["length"] if self._rows else 0) + self._shift
+        expected = trailer_bytes(end - self._shift)
+        data = self._store.get(self._path, end)
+        if data[:expected].strip(b"\0"):
+            first, length = span_of_nonzero(data[:expected])
+            self._find("trailer", "the end of the archive is not zero", (None, None), (end + first, length))
+        if len(data) > expected:
+            self._find(
+                "trailer", "bytes follow the end of the archive", (None, None), (end + expected, len(data) - expected)
+            )
+        elif len(data) < expected:
+            self._find(
+                "truncated", "the end of the archive is cut", (None, None), (end + len(data), expected - len(data))
+            )
+
+    def _find(
+        self,
+        kind: str,
+        message: str,
+        sample: tuple[str | None, str | None],
+        span: tuple[int, int],
+        digests: tuple[str, str] | None = None,
+    ) -> None:
+        """Note a finding: ``sample`` is key and member, ``span`` start and length, ``digests`` expected and got."""
+        self.findings.append(Finding(kind, self._path, message, *sample, *span, *(digests or ())))
+
+
+def _span_of_difference(a: bytes, b: bytes) -> tuple[int, int]:
+    different = [at for at, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
+    return different[0], different[-1] - different[0] + 1
+
+
+_FIELDS = (
+    (100, "name"),
+    (108, "mode"),
+    (116, "uid"),
+    (124, "gid"),
+    (136, "size"),
+    (148, "mtime"),
+    (156, "chksum"),
+    (157, "typeflag"),
+    (257, "linkname"),
+    (263, "magic"),
+    (265, "version"),
+    (297, "uname"),
+    (329, "gname"),
+    (337, "devmajor"),
+    (345, "devminor"),
+    (500, "prefix"),
+    (512, "the unused end"),
+)
+
+
+def _field_at(offset: int) -> str:
+    return next(name for end, name in _FIELDS if offset < end)

@@ -1,0 +1,217 @@
+"""Checking what lies beside the shards: index files, manifest, provenance, list of skips, checksum list, card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.checks.rebuild import first_difference, rebuild_index
+from wdstools.errors import FormatError, NotFoundError, StoreError
+from wdstools.formats.card import CARD_PATH, card_differences
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.index import read_index, rows_digest
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.results import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import Store
+
+_KINDS = {".wdstools/provenance.json": "provenance", ".wdstools/skipped.jsonl": "skipped", MANIFEST_PATH: "manifest"}
+#: Two SHA-256 of different data differ in about 128 bits; so few mean that the written digest itself was damaged.
+_FEW_BITS = 16
+#: Up to this size a flipped bit is looked for by trying all of them.
+_SEARCHED_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCheckTask:
+    """One index file to check, with the SHA-256 that the checksum list gives for it (or None)."""
+
+    dataset: Dataset
+    split: str
+    entry: ShardEntry
+    listed: str | None
+
+
+def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
+    """Check one index: its bytes against the checksum list, its rows against the manifest."""
+    del tick
+    entry = task.entry
+    try:
+        data = task.dataset.index_bytes(entry)
+    except NotFoundError:
+        return (Finding("missing", entry.index_path, "an index is missing; it can be made again from its shard"),)
+    except StoreError as error:
+        return (Finding("unreadable", entry.index_path, error.message, got=error.code),)
+    digest = sha256_hex(data)
+    try:
+        table = read_index(data, where=entry.index_path)
+    except FormatError as error:
+        return (Finding("index", entry.index_path, error.message, expected=task.listed, got=digest),)
+    rows = rows_digest(table)
+    if task.listed in (None, digest):
+        if rows == entry.rows:
+            return ()
+        return (
+            Finding("index", entry.index_path, "the rows are not those of the manifest", expected=entry.rows, got=rows),
+        )
+    if _few_bits_apart(digest, task.listed or "") and rows == entry.rows:
+        return (
+            Finding(
+                "sums", SUMS_PATH, f"the digest of {entry.index_path} is damaged", expected=digest, got=task.listed
+            ),
+        )
+    return (_explain_index(task, table, digest),)
+
+
+def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
+    entry, dataset = task.entry, task.dataset
+    message, key = "the bytes are not those that were packed", None
+    try:
+        blocks = dataset.shards.get(entry.path)
+        ours = rebuild_index([blocks], path=entry.path, split=task.split, labels=dataset.manifest.labels)
+        difference = first_difference(ours.table, table)
+        message = f"column {difference[0]} is damaged" if difference else f"{message}; the rows still are"
+        key = difference[1] if difference else None
+    except StoreError:
+        pass  # without its shard an index cannot be explained further
+    return Finding("index", entry.index_path, message, key, expected=task.listed, got=digest)
+
+
+def read_list(store: Store) -> dict[str, str] | Finding:
+    """The dataset's checksum list, or the finding that there is none to be read."""
+    try:
+        lines = parse_sums(store.get(SUMS_PATH))
+    except NotFoundError:
+        return Finding("missing", SUMS_PATH, "the checksum list is missing")
+    except FormatError as error:
+        return Finding("sums", SUMS_PATH, f"{error.message} ({error.where})", expected=error.expected, got=error.got)
+    except StoreError as error:
+        return Finding("unreadable", SUMS_PATH, error.message, got=error.code)
+    return {line.path: line.digest for line in lines}
+
+
+def check_metadata(dataset: Dataset, listed: dict[str, str]) -> Iterator[Finding]:
+    """Check everything but shards and indexes: manifest, provenance, skips, the list's own lines, card."""
+    manifest = dataset.manifest
+    manifest_whole = True
+    for path in (MANIFEST_PATH, *_others(listed)):
+        if path not in listed:
+            yield Finding("sums", SUMS_PATH, f"no line for {path}")
+            continue
+        for finding in _check_file(dataset.metadata, path, listed[path]):
+            manifest_whole = manifest_whole and finding.kind != "manifest"
+            yield finding
+    expected = {entry.path for _, entry in manifest.shards} | {entry.index_path for _, entry in manifest.shards}
+    for _, entry in manifest.shards:
+        yield from _check_line(entry, listed)
+        if entry.index_path not in listed:
+            yield Finding("sums", SUMS_PATH, f"no line for {entry.index_path}")
+    for path in sorted(set(listed) - expected - {MANIFEST_PATH, *_KINDS}):
+        yield Finding("sums", SUMS_PATH, f"a line for {path}, which is no file of this dataset")
+    if manifest_whole:
+        yield from _check_card(dataset)
+
+
+def _others(listed: dict[str, str]) -> list[str]:
+    """Provenance always, the skips where they are listed."""
+    return [path for path in _KINDS if path != MANIFEST_PATH and (path in listed or path.endswith("provenance.json"))]
+
+
+def _check_line(entry: ShardEntry, listed: dict[str, str]) -> Iterator[Finding]:
+    digest = listed.get(entry.path)
+    if digest is None:
+        yield Finding("sums", SUMS_PATH, f"no line for {entry.path}")
+    elif digest != entry.sha256:
+        where = "one of the two is damaged" if _few_bits_apart(digest, entry.sha256) else "they are of different shards"
+        yield Finding(
+            "sums",
+            SUMS_PATH,
+            f"the line for {entry.path} is not the manifest's sha256; {where}",
+            expected=entry.sha256,
+            got=digest,
+        )
+
+
+def _check_file(store: Store, path: str, listed: str) -> Iterator[Finding]:
+    kind = _KINDS[path]
+    try:
+        data = store.get(path)
+    except NotFoundError:
+        yield Finding("missing", path, "a file is missing", expected=listed)
+        return
+    except StoreError as error:
+        yield Finding("unreadable", path, error.message, got=error.code)
+        return
+    digest = sha256_hex(data)
+    if digest == listed:
+        return
+    if _few_bits_apart(digest, listed):
+        yield Finding("sums", SUMS_PATH, f"the digest of {path} is damaged", expected=digest, got=listed)
+        return
+    yield damaged_text(kind, path, data, listed)
+
+
+def damaged_text(kind: str, path: str, data: bytes, listed: str) -> Finding:
+    """The finding for a small file that is not what the checksum list says; names byte and field where it can."""
+    at = find_flipped_bit(data, listed)
+    message = "the bytes are not those that were packed"
+    if at is not None:
+        message = f"one bit is wrong, near {_field_near(data, at)}"
+    return Finding(
+        kind, path, message, start=at, length=1 if at is not None else None, expected=listed, got=sha256_hex(data)
+    )
+
+
+def find_flipped_bit(data: bytes, sha256: str) -> int | None:
+    """The byte whose one wrong bit explains another SHA-256, by trying all; None if none does or data is large."""
+    if len(data) > _SEARCHED_BYTES:
+        return None
+    wanted = bytes.fromhex(sha256)
+    prefix = hashlib.sha256()
+    for at in range(len(data)):
+        for bit in range(8):
+            attempt = prefix.copy()
+            attempt.update(bytes([data[at] ^ 1 << bit]))
+            attempt.update(data[at + 1 :])
+            if attempt.digest() == wanted:
+                return at
+        prefix.update(data[at : at + 1])
+    return None
+
+
+def _field_near(data: bytes, at: int) -> str:
+    """The JSON key before a byte, for people."""
+    before = data[:at].decode("utf-8", "replace")
+    quoted = before.rsplit('":', 1)[0]
+    name = quoted.rsplit('"', 1)[-1] if '":' in before else ""
+    line = before.count("\n") + 1
+    return f"field {json.dumps(name)} on line {line}" if name else f"line {line}"
+
+
+def _few_bits_apart(a: str, b: str) -> bool:
+    return len(a) == len(b) and (int(a, 16) ^ int(b, 16)).bit_count() <= _FEW_BITS
+
+
+def _check_card(dataset: Dataset) -> Iterator[Finding]:
+    try:
+        text = dataset.metadata.get(CARD_PATH).decode("utf-8")
+    except NotFoundError:
+        yield Finding("missing", CARD_PATH, "the dataset card is missing")
+        return
+    except UnicodeDecodeError as error:
+        yield Finding("card", CARD_PATH, "the card is not UTF-8", start=error.start, length=1)
+        return
+    except StoreError as error:
+        yield Finding("unreadable", CARD_PATH, error.message, got=error.code)
+        return
+    for part in card_differences(text, dataset.manifest):
+        yield Finding("card", CARD_PATH, f"the {part} is not what the manifest gives")

@@ -1,0 +1,158 @@
+"""Making a shard's index again from the shard alone: the proof of an index, and its repair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wdstools.checks.stream import StreamResult, check_stream
+from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128
+from wdstools.formats.index import build_index
+from wdstools.formats.sample import IMAGE_EXTENSIONS
+from wdstools.formats.tar import BLOCK, padding, render_header
+from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageChecker, ImageInfo
+from wdstools.results import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+
+#: Columns that a shard gives back; ``source`` it cannot.
+REBUILT_COLUMNS = (
+    "row",
+    "split",
+    "key",
+    "label",
+    "cls",
+    "offset",
+    "length",
+    "xxh3_128",
+    "members",
+    "width",
+    "height",
+    "format",
+    "caption",
+)
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """An index made from a shard, and what was wrong on the way."""
+
+    table: pa.Table
+    stream: StreamResult
+    findings: list[Finding] = field(default_factory=list)
+
+
+def rebuild_index(
+    blocks: Iterable[bytes | memoryview],
+    *,
+    path: str,
+    split: str,
+    labels: tuple[str, ...],
+    level: str = "header",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Rebuilt:
+    """Read a canonical shard and make its index; ``level="decode"`` also decodes every image, strictly.
+
+    All columns but ``source`` (null) are those that packing wrote. Damage is in ``stream.findings``, images that are
+    not whole in ``findings``.
+    """
+    rows = _Rows(path, split, labels, ImageChecker(level, max_pixels))
+    stream = check_stream(blocks, path, rows.add)
+    return Rebuilt(rows.table(), stream, rows.findings)
+
+
+class _Rows:
+    def __init__(self, path: str, split: str, labels: tuple[str, ...], checker: ImageChecker) -> None:
+        self.findings: list[Finding] = []
+        self._path = path
+        self._split = split
+        self._labels = labels
+        self._checker = checker
+        names = (
+            "split",
+            "key",
+            "label",
+            "cls",
+            "offset",
+            "length",
+            "xxh3_128",
+            "width",
+            "height",
+            "format",
+            "caption",
+            "source",
+        )
+        self._columns: dict[str, list[Any]] = {name: [] for name in names}
+        self._members: dict[str, list[Any]] = {name: [] for name in ("ext", "offset", "size", "xxh3_64", "count")}
+        self._group = xxh3_128()
+        self._key: str | None = None
+
+    def add(self, key: str, extension: str, offset: int, payload: bytes) -> None:
+        """Take the next member of the shard."""
+        if key != self._key:
+            self._close()
+            self._open(key, offset - BLOCK)
+        digest = xxh3_64_intdigest(payload)
+        self._group.update(render_header(f"{key}.{extension}".encode(), len(payload), digest))
+        self._group.update(payload)
+        self._group.update(bytes(padding(len(payload))))
+        for name, value in (("ext", extension), ("offset", offset), ("size", len(payload)), ("xxh3_64", digest)):
+            self._members[name].append(value)
+        self._members["count"][-1] += 1
+        self._columns["length"][-1] = offset + len(payload) + padding(len(payload)) - self._columns["offset"][-1]
+        self._describe(key, extension, offset, payload)
+
+    def _open(self, key: str, start: int) -> None:
+        self._key = key
+        self._group.reset()
+        for values in self._columns.values():
+            values.append(None)
+        self._columns["split"][-1] = self._split
+        self._columns["key"][-1] = key
+        self._columns["offset"][-1] = start
+        self._members["count"].append(0)
+
+    def _close(self) -> None:
+        if self._key is not None:
+            self._columns["xxh3_128"][-1] = self._group.digest()
+
+    def _describe(self, key: str, extension: str, offset: int, payload: bytes) -> None:
+        columns = self._columns
+        if extension == "txt":
+            columns["caption"][-1] = payload.decode("utf-8", "replace")
+        elif extension == "cls" and payload.isdigit():
+            columns["cls"][-1] = number = int(payload)
+            columns["label"][-1] = self._labels[number] if number < len(self._labels) else None
+        elif extension in IMAGE_EXTENSIONS:
+            info = self._image(key, extension, offset, payload)
+            if info is not None:
+                columns["width"][-1], columns["height"][-1], columns["format"][-1] = info.width, info.height, info.type
+
+    def _image(self, key: str, extension: str, offset: int, payload: bytes) -> ImageInfo | None:
+        try:
+            return self._checker.check(payload, 0, len(payload), extension)
+        except DamagedImageError as error:
+            self.findings.append(
+                Finding("image", self._path, f"{error.code}: {error.detail}", key, extension, offset, len(payload))
+            )
+            return None
+
+    def table(self) -> pa.Table:
+        """The index of everything added."""
+        self._close()
+        return build_index(self._columns, self._members)
+
+
+def first_difference(ours: pa.Table, theirs: pa.Table) -> tuple[str, str | None] | None:
+    """The first column, and key, in which a stored index differs from the rebuilt one; None if nowhere."""
+    if ours.num_rows != theirs.num_rows:
+        return "number of rows", None
+    for name in REBUILT_COLUMNS:
+        mine, other = ours.column(name), theirs.column(name)
+        if not mine.equals(other):
+            rows = zip(ours.column("key").to_pylist(), mine.to_pylist(), other.to_pylist(), strict=True)
+            return name, next((key for key, a, b in rows if a != b), None)
+    return None

@@ -1,0 +1,229 @@
+"""Checking one shard of a dataset: is it whole, and if not, which sample and which bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import xxhash
+
+from wdstools.checks.localise import Localiser
+from wdstools.checks.rebuild import Rebuilt, first_difference, rebuild_index
+from wdstools.checks.stream import check_stream
+from wdstools.errors import FormatError, NotFoundError, StoreError
+from wdstools.formats.index import rows_digest
+from wdstools.results import Finding
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import Store
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ShardCheckTask:
+    """One shard to check at a level; ``digest`` is xxh3_128 or sha256."""
+
+    dataset: Dataset
+    split: str
+    entry: ShardEntry
+    level: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardCheck:
+    """What was found in one shard. ``rows_hold`` tells whether its index was read and agrees with the manifest."""
+
+    path: str
+    findings: tuple[Finding, ...]
+    bytes: int = 0
+    samples: int = 0
+
+
+def check_shard(task: ShardCheckTask, tick: Tick) -> ShardCheck:
+    """Check one shard. Damage is in the findings; storage that fails while reading is one too (``unreadable``)."""
+    entry, store = task.entry, task.dataset.shards
+    try:
+        size = store.head(entry.path).bytes
+    except NotFoundError:
+        tick(entry.bytes)
+        return ShardCheck(
+            entry.path, (Finding("missing", entry.path, "a shard is missing", expected=f"{entry.bytes} bytes"),)
+        )
+    try:
+        findings = _check_size(entry, size) if task.level == "size" else _check_bytes(task, size)
+    except StoreError as error:
+        findings = [Finding("unreadable", entry.path, error.message, got=error.code)]
+    tick(entry.bytes)
+    return ShardCheck(entry.path, tuple(findings), size if task.level != "size" else 0, entry.samples)
+
+
+def _check_size(entry: ShardEntry, size: int) -> list[Finding]:
+    if size == entry.bytes:
+        return []
+    if size < entry.bytes:
+        return [
+            Finding(
+                "truncated",
+                entry.path,
+                "a shard is shorter than it was packed",
+                start=size,
+                length=entry.bytes - size,
+                expected=f"{entry.bytes} bytes",
+                got=f"{size} bytes",
+            )
+        ]
+    return [
+        Finding(
+            "trailer",
+            entry.path,
+            "a shard is longer than it was packed",
+            start=entry.bytes,
+            length=size - entry.bytes,
+            expected=f"{entry.bytes} bytes",
+            got=f"{size} bytes",
+        )
+    ]
+
+
+def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
+    entry = task.entry
+    blocks = read_blocks(task.dataset.shards, entry.path)
+    if task.level == "digest":
+        computed = whole_digest(blocks, task.digest)
+        if size == entry.bytes and computed == getattr(entry, task.digest):
+            return []
+        return _explain(task, size, computed)
+    hashing = _Hashing(blocks, task.digest)
+    level = "decode" if task.level == "decode" else "header"
+    labels = task.dataset.manifest.labels
+    rebuilt = rebuild_index(hashing, path=entry.path, split=task.split, labels=labels, level=level)
+    if size != entry.bytes or hashing.hexdigest() != getattr(entry, task.digest):
+        return _explain(task, size, hashing.hexdigest())
+    return _check_rows(task, rebuilt)
+
+
+def whole_digest(blocks: Iterator[memoryview], algorithm: str) -> str:
+    """The digest of everything in some blocks, in hexadecimal."""
+    digest: Any = xxhash.xxh3_128() if algorithm == "xxh3_128" else hashlib.new(algorithm)
+    for block in blocks:
+        digest.update(block)
+    return str(digest.hexdigest())
+
+
+def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
+    """An object's bytes in blocks of 1 MB; each is valid until the next is asked for."""
+    if isinstance(store, LocalStore):
+        yield from store.blocks(key, _BLOCK_BYTES)
+        return
+    size = store.head(key).bytes
+    for start in range(0, size, _BLOCK_BYTES):
+        yield memoryview(store.get(key, start, _BLOCK_BYTES))
+
+
+class _Hashing:
+    """Blocks that are hashed as they pass."""
+
+    def __init__(self, blocks: Iterator[memoryview], algorithm: str) -> None:
+        self._blocks = blocks
+        self._digest: Any = xxhash.xxh3_128() if algorithm == "xxh3_128" else hashlib.new(algorithm)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for block in self._blocks:
+            self._digest.update(block)
+            yield block
+
+    def hexdigest(self) -> str:
+        """The digest of what has passed, and of what has not been asked for."""
+        for block in self._blocks:
+            self._digest.update(block)
+        return str(self._digest.hexdigest())
+
+
+def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
+    """A shard whose digest holds: its images, its manifest row and its index must agree with it too."""
+    entry = task.entry
+    findings = [*rebuilt.stream.findings, *rebuilt.findings]
+    computed = rows_digest(rebuilt.table)
+    if task.dataset.manifest.profile == "canonical" and computed != entry.rows:
+        findings.append(
+            Finding(
+                "manifest",
+                task.dataset.manifest_key,
+                f"field rows of {entry.path} is not that of the shard",
+                expected=computed,
+                got=entry.rows,
+            )
+        )
+    if rebuilt.table.num_rows != entry.samples:
+        findings.append(
+            Finding(
+                "manifest",
+                task.dataset.manifest_key,
+                f"field samples of {entry.path} is not that of the shard",
+                expected=str(rebuilt.table.num_rows),
+                got=str(entry.samples),
+            )
+        )
+    try:
+        difference = first_difference(rebuilt.table, task.dataset.index(entry))
+    except (FormatError, StoreError):
+        return findings  # reported with the metadata
+    if difference:
+        column, key = difference
+        findings.append(Finding("index", entry.index_path, f"column {column} is not what the shard gives", key))
+    return findings
+
+
+def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
+    """A shard that is not what the manifest says: find out where."""
+    entry, manifest = task.entry, task.dataset.manifest
+    twin = next(
+        (s.path for _, s in manifest.shards if getattr(s, task.digest) == computed and s.path != entry.path), None
+    )
+    if twin is not None:
+        return [
+            Finding(
+                "swapped",
+                entry.path,
+                f"this is the content of {twin}",
+                start=0,
+                length=size,
+                expected=getattr(entry, task.digest),
+                got=computed,
+            )
+        ]
+    try:
+        table = task.dataset.index(entry)
+    except (FormatError, StoreError):
+        table = None
+    store = task.dataset.shards
+    findings = _check_size(entry, size)
+    if table is not None and manifest.profile == "canonical":
+        found = Localiser(store, entry.path, size, table).run()
+    else:
+        found = check_stream(read_blocks(store, entry.path), entry.path).findings
+    if found:
+        # what the samples say is more than what the size says
+        findings = [f for f in findings if not any(g.kind == f.kind for g in found)] + found
+    return findings or [_unexplained(task, computed)]
+
+
+def _unexplained(task: ShardCheckTask, computed: str) -> Finding:
+    """Every group, header and payload is right, and yet the digest is another: then the manifest's digest is wrong."""
+    entry = task.entry
+    return Finding(
+        "manifest",
+        task.dataset.manifest_key,
+        f"field {task.digest} of {entry.path} does not fit a shard that is whole",
+        expected=computed,
+        got=getattr(entry, task.digest),
+    )

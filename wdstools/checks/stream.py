@@ -1,0 +1,287 @@
+"""Checking a lone shard by its own headers, from any stream of bytes: no manifest, no index, no seeking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import xxhash
+
+from wdstools.errors import FormatError
+from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.sample import split_member_name
+from wdstools.formats.tar import BLOCK, RECORD, Header, padding, parse_header, trailer_bytes
+from wdstools.results import Finding
+
+_PIECE = 1 << 20
+_ZERO_BLOCK = bytes(BLOCK)
+#: Bytes that are the same in every header of ours.
+_CONSTANT = {
+    start + i: byte
+    for start, text in ((257, b"ustar"), (265, b"xxh3:"), (297, b"wds1:"))
+    for i, byte in enumerate(text)
+}
+
+
+@dataclass(slots=True)
+class StreamResult:
+    """What a stream held. ``sealed`` counts members whose header and payload have checksums of their own."""
+
+    findings: list[Finding] = field(default_factory=list)
+    samples: int = 0
+    members: int = 0
+    sealed: int = 0
+    bytes: int = 0
+
+
+class _Bytes:
+    """Reads exact amounts from an iterable of blocks."""
+
+    def __init__(self, blocks: Iterable[bytes | memoryview]) -> None:
+        self._blocks = iter(blocks)
+        self._left = b""
+        self.position = 0
+
+    def take(self, size: int) -> bytes:
+        """The next ``size`` bytes, fewer at the end."""
+        parts, missing = [], size
+        while missing:
+            if not self._left:
+                self._left = bytes(next(self._blocks, b""))
+                if not self._left:
+                    break
+            parts.append(self._left[:missing])
+            self._left = self._left[missing:] if missing < len(self._left) else b""
+            missing -= len(parts[-1])
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        self.position += len(data)
+        return data
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The next ``size`` bytes in pieces of bounded length."""
+        while size:
+            piece = self.take(min(size, _PIECE))
+            if not piece:
+                return
+            size -= len(piece)
+            yield piece
+
+
+#: Called with (key, extension, payload offset, payload) of each member whose payload is wanted whole.
+MemberSink = Callable[[str, str, int, bytes], None]
+
+
+def check_stream(blocks: Iterable[bytes | memoryview], path: str, on_member: MemberSink | None = None) -> StreamResult:
+    """Check every header, payload, padding and the trailer of a shard; ``path`` names it in findings.
+
+    After a header that cannot be mended the check goes on at the next one that is whole.
+    """
+    check = _StreamCheck(_Bytes(blocks), path, on_member)
+    check.run()
+    check.result.bytes = check.source.position
+    return check.result
+
+
+class _StreamCheck:
+    def __init__(self, source: _Bytes, path: str, on_member: MemberSink | None) -> None:
+        self.source = source
+        self.path = path
+        self.result = StreamResult()
+        self._on_member = on_member
+        self._key: str | None = None
+        self._lost_from: int | None = None
+
+    def run(self) -> None:
+        while True:
+            at = self.source.position
+            block = self.source.take(BLOCK)
+            if len(block) < BLOCK:
+                self._end_early(at, len(block))
+                return
+            if block == _ZERO_BLOCK:
+                following = self.source.take(BLOCK)
+                if following == _ZERO_BLOCK or len(following) < BLOCK:
+                    if self._trailer(at, len(following)):
+                        return
+                    continue
+                self._lose(at)  # zeros where a header was; what follows may be anything
+                at, block = at + BLOCK, following
+            header = self._header(block, at)
+            if header is not None and not self._member(header, at):
+                return
+
+    def _header(self, block: bytes, at: int) -> Header | None:
+        try:
+            header = parse_header(block)
+        except FormatError:
+            header = None
+        if header is not None and header.sealed is not False and (header.sealed or self._lost_from is None):
+            self._found()
+            return header
+        mended = mend_header(block)
+        if mended is None:
+            if header is not None and header.sealed is None and self.result.sealed == 0 and self.result.members:
+                return header  # a tar without checksums of its own
+            self._lose(at)
+            return None
+        self._found()
+        fixed, offset = mended
+        name = fixed.name.decode("utf-8", "replace")
+        key, extension = split_member_name(name) or (name, None)
+        self._find("header", "one bit of a header is wrong", (key, extension), (at + offset, 1))
+        return fixed
+
+    def _lose(self, at: int) -> None:
+        if self._lost_from is None:
+            self._lost_from = at
+
+    def _found(self) -> None:
+        """A whole header again: report what lay between."""
+        if self._lost_from is not None:
+            start, self._lost_from = self._lost_from, None
+            after = f" (after sample {self._key})" if self._key else ""
+            self._find(
+                "header",
+                f"no header where one must be{after}",
+                (None, None),
+                (start, self.source.position - BLOCK - start),
+            )
+
+    def _member(self, header: Header, at: int) -> bool:
+        """Check one member's payload and padding; False at the end of the stream."""
+        name = header.name.decode("utf-8", "replace")
+        key, extension = split_member_name(name) or (name, None)
+        self.result.members += 1
+        self.result.sealed += header.payload_xxh3 is not None and header.sealed is True
+        if key != self._key:
+            self._key = key
+            self.result.samples += 1
+        keep = self._on_member is not None and extension is not None
+        digest, size, kept = xxhash.xxh3_64(), 0, []
+        for piece in self.source.pieces(header.size):
+            digest.update(piece)
+            size += len(piece)
+            if keep:
+                kept.append(piece)
+        start = at + BLOCK
+        if size < header.size:
+            self._find(
+                "truncated", "the file ends inside a payload", (key, extension), (start + size, header.size - size)
+            )
+            return False
+        if header.payload_xxh3 is not None and digest.intdigest() != header.payload_xxh3:
+            self._find(
+                "payload",
+                "a payload is not what was packed",
+                (key, extension),
+                (start, size),
+                (f"xxh3:{header.payload_xxh3:016x}", f"xxh3:{digest.hexdigest()}"),
+            )
+        pad = self.source.take(padding(size))
+        if len(pad) < padding(size):
+            self._find(
+                "truncated",
+                "the file ends inside padding",
+                (key, extension),
+                (start + size + len(pad), padding(size) - len(pad)),
+            )
+            return False
+        if pad.strip(b"\0"):
+            first, length = span_of_nonzero(pad)
+            self._find("padding", "padding is not zero", (key, extension), (start + size + first, length))
+        if keep and self._on_member is not None:
+            self._on_member(key, extension or "", start, b"".join(kept))
+        return True
+
+    def _trailer(self, at: int, second: int) -> bool:
+        """Check the end of the archive; False when more members follow."""
+        expected = trailer_bytes(at)
+        size = BLOCK + second
+        while size < expected or expected < 2 * BLOCK:
+            block = self.source.take(BLOCK)
+            if not block:
+                break
+            if block != _ZERO_BLOCK[: len(block)]:
+                if self._header_again(block, at, size):
+                    return False
+                first, length = span_of_nonzero(block)
+                self._find("trailer", "the end of the archive is not zero", (None, None), (at + size + first, length))
+            size += len(block)
+        extra = sum(len(piece) for piece in self.source.pieces(1 << 62))
+        self._found_end(at)
+        if size < expected:
+            self._find("truncated", "the end of the archive is cut", (None, None), (at + size, expected - size))
+        elif extra:
+            self._find("trailer", "bytes follow the end of the archive", (None, None), (at + size, extra))
+        return True
+
+    def _header_again(self, block: bytes, at: int, size: int) -> bool:
+        """Zeros in the middle: the archive goes on at a header that is whole."""
+        try:
+            header = parse_header(block) if len(block) == BLOCK else None
+        except FormatError:
+            return False
+        if header is None or not header.sealed:
+            return False
+        self._lose(at)
+        self._found()
+        self._member(header, at + size)
+        return True
+
+    def _found_end(self, at: int) -> None:
+        if self._lost_from is not None:
+            start, self._lost_from = self._lost_from, None
+            after = f" (after sample {self._key})" if self._key else ""
+            self._find("header", f"no header where one must be{after}", (None, None), (start, at - start))
+
+    def _end_early(self, at: int, rest: int) -> None:
+        self._found_end(at + rest)
+        what = "the file is empty" if at + rest == 0 else "the file ends without an end of archive"
+        self._find(
+            "truncated", what, (None, None), (at + rest, None), (f"a multiple of {RECORD} bytes", f"{at + rest} bytes")
+        )
+
+    def _find(
+        self,
+        kind: str,
+        message: str,
+        sample: tuple[str | None, str | None],
+        span: tuple[int, int | None],
+        digests: tuple[str, str] | None = None,
+    ) -> None:
+        """Note a finding: ``sample`` is key and member, ``span`` start and length, ``digests`` expected and got."""
+        self.result.findings.append(Finding(kind, self.path, message, *sample, *span, *(digests or ())))
+
+
+def span_of_nonzero(data: bytes) -> tuple[int, int]:
+    """Start and length of the part of ``data`` that is not zero."""
+    start = len(data) - len(data.lstrip(b"\0"))
+    return start, len(data.rstrip(b"\0")) - start
+
+
+def mend_header(block: bytes) -> tuple[Header, int] | None:
+    """Undo one flipped bit of a canonical header; gives the header and the byte at fault.
+
+    The header's own digest decides: of all single flips, only the right one makes it agree (but for a chance of
+    4096 in 2**64).
+    """
+    wrong = [at for at, byte in _CONSTANT.items() if block[at] != byte]
+    if len(wrong) > 1:
+        return None  # not a header of ours with one bit wrong: most blocks of a payload end here
+    work = bytearray(block)
+    for at in wrong or range(BLOCK):
+        for bit in range(8):
+            work[at] ^= 1 << bit
+            try:
+                header = parse_header(bytes(work))
+            except FormatError:
+                header = None
+            if header is not None and header.sealed:
+                return header, at
+            work[at] ^= 1 << bit
+    return None
+
+
+def digest_of(data: bytes) -> str:
+    """A payload's digest as findings print it."""
+    return f"xxh3:{xxh3_64_intdigest(data):016x}"

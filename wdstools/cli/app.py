@@ -1,0 +1,91 @@
+"""The entry point: the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import typer
+
+from wdstools import __version__
+from wdstools.cli.output import Output
+from wdstools.errors import (
+    BusyError,
+    FormatError,
+    IntegrityError,
+    SkippedError,
+    StoreError,
+    UsageError,
+    WdsError,
+    WorkerError,
+)
+
+EXIT_CODES = (
+    (0, "yes, or done"),
+    (1, "checked, and the answer is no: damage, duplicates, a difference"),
+    (2, "wrong usage"),
+    (3, "done, but some inputs were skipped"),
+    (4, "could not: storage, disk or network; or it could not be proved"),
+    (5, "bytes that are not understood"),
+    (6, "another writer is at work"),
+    (70, "a bug in wdstools"),
+    (130, "interrupted"),
+)
+_CODE_OF_ERROR: tuple[tuple[type[BaseException], int], ...] = (
+    (UsageError, 2),
+    (SkippedError, 4),
+    (IntegrityError, 1),
+    (FormatError, 5),
+    (BusyError, 6),
+    (StoreError, 4),
+    (WorkerError, 70),
+    (WdsError, 70),
+)
+EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES) + "."
+
+app = typer.Typer(
+    name="wdstools",
+    help="Pack images and captions into checksummed WebDataset shards; verify and read them.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"wdstools {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Pack images and captions into checksummed WebDataset shards; verify and read them."""
+    del version
+
+
+def main() -> None:
+    """Run the command line; ends the process with a code of EXIT_CODES."""
+    from wdstools.cli import commands  # noqa: F401  registers the commands
+
+    try:
+        app()
+    except WdsError as error:
+        code = next(number for kind, number in _CODE_OF_ERROR if isinstance(error, kind))
+        Output.of(sys.argv).error(error, code)
+        if isinstance(error, WorkerError) and error.traceback:
+            sys.stderr.write(error.traceback)
+        sys.exit(code)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing half-written was left under a final name\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left: nobody to tell
+        sys.exit(0)
+    except Exception:  # noqa: BLE001  the last resort: say that it is a bug
+        traceback.print_exc()
+        sys.stderr.write("this is a bug in wdstools: please report it with the lines above\n")
+        sys.exit(70)

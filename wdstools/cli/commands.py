@@ -1,0 +1,148 @@
+"""The commands: each takes options, calls one operation, and shows what it returned."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, Optional
+
+import typer
+
+from wdstools.cli import show
+from wdstools.cli.options import Session, command
+from wdstools.cli.pack_options import LAYOUT_OPTIONS, PACK_OPTIONS
+from wdstools.cli.verify_options import VERIFY_OPTIONS
+
+Source = Annotated[
+    str, typer.Argument(metavar="SRC", help="A folder, zip or tar of images and captions, a table, or existing shards.")
+]
+Destination = Annotated[str, typer.Argument(metavar="DEST", help="The dataset's folder; it must not exist.")]
+Checkable = Annotated[
+    str,
+    typer.Argument(metavar="DATASET|MANIFEST|SHARD.tar|SUMS|-", help="What to check; - is a shard on standard input."),
+]
+DatasetPath = Annotated[
+    str, typer.Argument(metavar="DATASET", help="A dataset's folder, or a manifest file with --at.")
+]
+At = Annotated[
+    Optional[str], typer.Option("--at", metavar="WHERE", help="Where the shards are, if not beside the manifest.")
+]
+
+
+@command("scan", layout=LAYOUT_OPTIONS)
+def scan(session: Session, src: Source, layout: dict[str, Any]) -> None:
+    """Tell what is there, and what would be skipped and why. Writes nothing.
+
+    Example: wdstools scan InstaCities1M
+    """
+    from wdstools.ops.scan import inventory, open_source
+
+    show.inventory(session.output, inventory(open_source(src, **layout).list(), src))
+
+
+@command("pack", layout=LAYOUT_OPTIONS, options=PACK_OPTIONS)
+def pack(
+    session: Session, src: Source, dest: Destination, layout: dict[str, Any], options: dict[str, Any],
+    fail_on_leak: Annotated[bool, typer.Option("--fail-on-leak", help="Exit 1 if an image is in two splits.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away an unfinished pack.")] = False,
+) -> None:  # fmt: skip
+    """Pack images and captions into checksummed shards, a set for each split.
+
+    Example: wdstools pack InstaCities1M shards --split train=80,val=5,test=15
+    """
+    from wdstools.ops.pack import WORKER_MODULES, run_pack
+    from wdstools.ops.pack_options import make_options
+    from wdstools.ops.scan import open_source
+
+    made = make_options(**options)
+    with session.workers("processes", WORKER_MODULES) as executor:
+        source = open_source(src, **layout)
+        result = run_pack(source, dest, made, executor=executor, restart=restart, progress=session.output.progress())
+    raise typer.Exit(show.packed(session.output, result, fail_on_leak=fail_on_leak))
+
+
+@command("verify", options=VERIFY_OPTIONS)
+def verify(session: Session, path: Checkable, options: dict[str, Any]) -> None:
+    """Check that everything is as it was packed, and name what is not. Never changes anything.
+
+    Example: wdstools verify shards
+    """
+    from wdstools.ops.verify import verify_path, verify_stream
+
+    if path == "-":
+        report = verify_stream(sys.stdin.buffer, "standard input")
+    else:
+        with session.workers("threads" if options["level"] in ("size", "digest") else "processes") as executor:
+            report = verify_path(path, executor=executor, progress=session.output.progress(), **options)
+    raise typer.Exit(show.report(session.output, report, path))
+
+
+@command("info")
+def info(session: Session, dataset: DatasetPath, at: At = None) -> None:
+    """Tell what a dataset is: totals, splits, labels, root digest.
+
+    Example: wdstools info shards
+    """
+    from wdstools.dataset import open_dataset
+
+    show.info(session.output, open_dataset(dataset, at=at))
+
+
+@command("ls")
+def ls(
+    session: Session,
+    dataset: DatasetPath,
+    which: Annotated[
+        Optional[str], typer.Argument(metavar="[SPLIT|SHARD]", help="List the keys of a split or a shard.")
+    ] = None,
+    at: At = None,
+) -> None:
+    """List a dataset's shards, or the keys of a split or shard.
+
+    Example: wdstools ls shards train
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.ls import list_keys, list_shards
+
+    opened = open_dataset(dataset, at=at)
+    if which is None:
+        show.shards(session.output, list_shards(opened))
+    else:
+        show.keys(session.output, list_keys(opened, which))
+
+
+@command("cat")
+def cat(
+    session: Session,
+    dataset: DatasetPath,
+    member: Annotated[str, typer.Argument(metavar="KEY.EXT", help="A member's name, as london/123.jpg.")],
+    at: At = None,
+) -> None:
+    """Write one member to standard output, checked.
+
+    Example: wdstools cat shards london/1413.txt
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.ls import read_member
+
+    del session
+    sys.stdout.buffer.write(read_member(open_dataset(dataset, at=at), member))
+
+
+@command("demo")
+def demo(
+    session: Session,
+    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Where to work; it must not exist.")] = "demo",
+    samples: Annotated[int, typer.Option(help="How many samples to make.")] = 2_000,
+) -> None:
+    """Make a small dataset, pack it, verify it, damage it, see the damage named, and read it back: the tour.
+
+    Example: wdstools demo
+    """
+    from wdstools.ops.demo import run_demo
+    from wdstools.ops.pack import WORKER_MODULES
+
+    with session.workers("processes", WORKER_MODULES) as executor:
+        result = run_demo(
+            folder, samples, executor=executor, say=session.output.line, progress=session.output.progress()
+        )
+    session.output.summary(result, exit_code=0, ok=True)

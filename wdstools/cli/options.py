@@ -1,0 +1,104 @@
+"""Options that commands share, and their environment variables."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wdstools.cli.app import EPILOG, app
+from wdstools.cli.output import Output
+from wdstools.executors.base import Executor, open_executor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_SHARED = "Output and workers"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout.", rich_help_panel=_SHARED)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.", rich_help_panel=_SHARED)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print everything found.", rich_help_panel=_SHARED)]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.", rich_help_panel=_SHARED)]
+Color = Annotated[
+    str, typer.Option("--color", help="auto, always or never.", envvar="WDSTOOLS_COLOR", rich_help_panel=_SHARED)
+]
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", "-j", help="Workers; 0 means one a core.", envvar="WDSTOOLS_JOBS", rich_help_panel=_SHARED),
+]
+ExecutorKind = Annotated[
+    str,
+    typer.Option(
+        "--executor", help="serial, threads or processes.", envvar="WDSTOOLS_EXECUTOR", rich_help_panel=_SHARED
+    ),
+]
+
+_SHARED_PARAMETERS: tuple[tuple[str, Any, Any], ...] = (
+    ("json", Json, False),
+    ("quiet", Quiet, False),
+    ("verbose", Verbose, False),
+    ("no_progress", NoProgress, False),
+    ("color", Color, "auto"),
+    ("jobs", Jobs, 0),
+    ("executor", ExecutorKind, ""),
+)
+
+
+class Session:
+    """What every command gets: its output, and workers when it asks for them."""
+
+    def __init__(self, output: Output, jobs: int, executor: str) -> None:
+        self.output = output
+        self._jobs = (
+            jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
+        )
+        self._executor = executor
+
+    @contextmanager
+    def workers(self, kind: str, preload: tuple[str, ...] = ()) -> Iterator[Executor]:
+        """Workers of ``kind``, unless the user chose another; ended with the block."""
+        executor = open_executor(self._executor or kind, self._jobs, preload)
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+
+Group = tuple[tuple[str, Any, Any], ...]
+
+
+def command(name: str, **groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command. Its function takes a Session first; the shared options are added to its own.
+
+    ``groups`` name sets of options, each a tuple of (name, type, default), that the function gets as a dictionary.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own if parameter.name not in groups
+        ]
+        added = [
+            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for option, kind, default in (*(entry for group in groups.values() for entry in group), *_SHARED_PARAMETERS)
+        ]
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            chosen = {option: given.pop(option) for option, _, _ in _SHARED_PARAMETERS}
+            jobs, executor = chosen.pop("jobs"), chosen.pop("executor")
+            for group, entries in groups.items():
+                given[group] = {option: given.pop(option) for option, _, _ in entries}
+            function(Session(Output(**chosen), jobs, executor), **given)
+
+        run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # typer reads it
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
+        del run.__wrapped__  # the signature of the wrapper is the one that counts
+        app.command(name, epilog=EPILOG)(run)
+        return function
+
+    return register

@@ -1,0 +1,189 @@
+"""What people and scripts see: text or JSON lines on stdout; progress, hints and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import UsageError
+from wdstools.progress import Progress, Silent
+from wdstools.results import to_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from wdstools.errors import WdsError
+
+_PLAIN_SECONDS = 30.0
+_FEW = 20
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+#: Version of the JSON lines: fields may be added under one number, never renamed or removed.
+JSON_SCHEMA = 1
+
+
+class Output:
+    """One command's output. ``color`` is auto, always or never; NO_COLOR is honoured by rich."""
+
+    def __init__(
+        self,
+        *,
+        json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        no_progress: bool = False,
+        color: str = "auto",
+    ) -> None:
+        if color not in ("auto", "always", "never"):
+            raise UsageError("no such choice", where="--color", expected="auto, always or never", got=color)
+        self.json = json
+        self.quiet = quiet
+        self.verbose = verbose
+        self._no_progress = no_progress
+        self._color = color
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> Output:
+        """The output that these arguments ask for, when parsing them has failed or is over."""
+        return cls(json="--json" in arguments)
+
+    def line(self, text: str = "") -> None:
+        """A line of the answer, for people."""
+        if not self.json:
+            sys.stdout.write(text + "\n")
+
+    def record(self, kind: str, value: object) -> None:
+        """A JSON line of the answer, for scripts."""
+        if self.json:
+            document = {"type": kind, **to_dict(value)}
+            sys.stdout.write(json.dumps(document, ensure_ascii=True, sort_keys=True) + "\n")
+
+    def summary(self, value: object, *, exit_code: int, ok: bool) -> None:
+        """The last JSON line."""
+        if self.json:
+            document = {**to_dict(value), "type": "summary", "schema": JSON_SCHEMA, "ok": ok, "exit_code": exit_code}
+            sys.stdout.write(json.dumps(document, ensure_ascii=True, sort_keys=True) + "\n")
+
+    def few(self, lines: Iterable[str]) -> None:
+        """Some lines; the first twenty of many, unless ``--verbose``."""
+        shown = list(lines)
+        for line in shown if self.verbose else shown[:_FEW]:
+            self.line(line)
+        if len(shown) > _FEW and not self.verbose:
+            self.line(f"... and {len(shown) - _FEW:,} more (-v shows all)")
+
+    def hint(self, text: str) -> None:
+        """What to do next, on stderr."""
+        if not self.quiet and not self.json:
+            sys.stderr.write(text + "\n")
+
+    def error(self, error: WdsError, code: int) -> None:
+        """A fatal error, on stderr."""
+        if self.json:
+            sys.stderr.write(json.dumps({"type": "error", **error.to_dict(), "exit_code": code}, sort_keys=True) + "\n")
+            return
+        text = f"error: {error.code}: {error}"
+        if error.hint:
+            text += f"\n  hint: {error.hint}"
+        sys.stderr.write(printable(text) + "\n")
+
+    def progress(self) -> Progress:
+        """A bar on a terminal, a plain line every 30 seconds elsewhere, nothing when asked so."""
+        if self.quiet or self._no_progress or self.json:
+            return Silent()
+        if sys.stderr.isatty() and self._color != "never":
+            return _Bar(force_color=self._color == "always")
+        return _PlainLines()
+
+
+class _PlainLines:
+    """Progress for logs."""
+
+    def __init__(self) -> None:
+        self._task, self._unit = "", ""
+        self._total = self._done = 0
+        self._began = self._last = 0.0
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        """Begin a task."""
+        self._task, self._total, self._unit, self._done = task, total, unit, 0
+        self._began = self._last = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        """Count, and now and then print."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._last >= _PLAIN_SECONDS:
+            self._last = now
+            rate = self._done / (now - self._began)
+            left = f", {(self._total - self._done) / rate:.0f} s left" if rate and self._total else ""
+            sys.stderr.write(f"{self._task}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.0f}/s{left}\n")
+
+    def finish(self) -> None:
+        """Nothing to tidy."""
+
+
+class _Bar:
+    """Progress for people. Drawn by the calls alone: no thread, so that workers can still be forked."""
+
+    def __init__(self, *, force_color: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._progress = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True, force_terminal=force_color or None),
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task: Any = None
+        self._unit = ""
+        self._began = self._drawn = 0.0
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        """Begin a task."""
+        self._unit = unit
+        self._began = time.monotonic()
+        self._progress.start()
+        self._task = self._progress.add_task(task, total=total or None, rate="")
+
+    def advance(self, count: int) -> None:
+        """Count, and redraw at most ten times a second."""
+        self._progress.advance(self._task, count)
+        now = time.monotonic()
+        if now - self._drawn > 0.1:
+            self._drawn = now
+            done = self._progress.tasks[-1].completed
+            rate = done / max(now - self._began, 1e-3)
+            text = f"{size(int(rate))}/s" if self._unit == "bytes" else f"{rate:,.0f} {self._unit}/s"
+            self._progress.update(self._task, rate=text, refresh=True)
+
+    def finish(self) -> None:
+        """Remove the bar."""
+        self._progress.stop()
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+def size(count: int) -> str:
+    """Bytes for people, in powers of 1000."""
+    value = float(count)
+    for unit in _UNITS:
+        if value < 1000 or unit == _UNITS[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def printable(text: str) -> str:
+    """Text from outside, made safe for a terminal: control characters and lone surrogates are escaped."""
+    return "".join(
+        c if c == "\n" or (c.isprintable() and not "\ud800" <= c <= "\udfff") else ascii(c)[1:-1] for c in text
+    )

@@ -1,0 +1,169 @@
+"""Results as text and as JSON lines; each function gives the exit code where there is a choice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.cli.output import printable, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from wdstools.cli.output import Output
+    from wdstools.dataset import Dataset
+    from wdstools.results import Inventory, PackResult, Report, ShardInfo
+
+_SKIP_HINTS = {"caption-missing": "--captions optional packs images without a caption file too"}
+
+
+def inventory(output: Output, found: Inventory) -> None:
+    """What a scan found."""
+    output.line(
+        f"{found.source}: {found.total:,} samples, recipe {found.recipe}"
+        + (f", {found.layout}" if found.layout else "")
+    )
+    for split, labels in found.samples.items():
+        count = sum(labels.values())
+        named = ", ".join(f"{label} {n:,}" for label, n in labels.items() if label)
+        output.line(f"  {split or '(no split)'}: {count:,}" + (f"  ({named})" if named else ""))
+    output.line(f"  images: {_counts(found.image_types)}; members: {', '.join(found.members)}")
+    if found.unmatched:
+        output.line(
+            f"  not part of the layout: {_counts({f'.{k}' if k else 'no extension': v for k, v in found.unmatched.items()})}"
+        )
+    output.few(f"  differs: {text}" for text in found.differences)
+    if found.skipped:
+        output.line(f"  would be skipped: {_counts(found.skipped)}")
+        output.few(
+            printable(f"    {skip.reason}: {skip.path}" + (f" ({skip.detail})" if skip.detail else ""))
+            for skip in found.skips
+        )
+    for skip in found.skips if output.json else ():
+        output.record("skip", skip)
+    for reason in sorted(set(found.skipped) & set(_SKIP_HINTS)):
+        output.hint(f"hint: {_SKIP_HINTS[reason]}")
+    if len(found.image_types) > 1:
+        most = max(found.image_types, key=lambda kind: found.image_types[kind])
+        output.hint(
+            f"hint: images are of several types: pack with --convert {most} (re-encodes the others) or --only {most} (leaves them out)"
+        )
+    summary = {
+        "source": found.source,
+        "recipe": found.recipe,
+        "layout": found.layout,
+        "samples": found.samples,
+        "total": found.total,
+        "image_types": found.image_types,
+        "members": found.members,
+        "skipped": found.skipped,
+        "unmatched": found.unmatched,
+        "differences": found.differences,
+    }
+    output.summary(summary, exit_code=0, ok=True)
+
+
+def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
+    """What a pack made; the exit code."""
+    leaked = any(result.leaks.values())
+    code = 1 if fail_on_leak and leaked else 3 if result.skipped else 0
+    total = sum(result.samples.values())
+    output.line(f"packed {total:,} samples into {result.shards:,} shards, {size(result.bytes)}: {result.path}")
+    output.line("  " + ", ".join(f"{split} {count:,}" for split, count in sorted(result.samples.items())))
+    if result.kept_shards:
+        output.line(f"  {result.kept_shards} finished shard(s) of an interrupted run were checked and kept")
+    for note in result.notes:
+        output.line(f"  {note}")
+    output.line(f"  root digest {result.root}")
+    if result.skipped:
+        output.line(f"  skipped: {_counts(result.skipped)}; each is listed in {result.path}/.wdstools/skipped.jsonl")
+    if result.leaks:
+        matrix = ", ".join(f"{pair.replace('/', ' and ')} {count:,}" for pair, count in result.leaks.items())
+        output.line(f"  identical images in two splits: {matrix}")
+    output.line(f"  surplus copies of identical images: {result.duplicates:,}")
+    split = max(result.samples, key=lambda name: result.samples[name])
+    output.hint(f"check:  wdstools verify {result.path}   (or: cd {result.path} && sha256sum -c SHA256SUMS)")
+    output.hint(
+        f"read:   wdstools.open_dataset({result.path!r})[{split!r}], or any WebDataset reader on {result.path}/{split}/*.tar"
+    )
+    output.summary(result, exit_code=code, ok=code == 0)
+    return code
+
+
+def report(output: Output, checked: Report, path: str) -> int:
+    """What a check found; the exit code."""
+    code = 1 if checked.findings else 4 if checked.unproved else 0
+    counted = ", ".join(
+        size(count) if what == "bytes" else f"{count:,} {what}" for what, count in checked.checked.items()
+    )
+    for finding in checked.findings if output.json else ():
+        output.record("finding", finding)
+    if code == 0:
+        output.line(f"ok: {counted}, level {checked.level}" + (f", root {checked.root}" if checked.root else ""))
+    elif checked.findings:
+        output.few(printable(str(finding)) for finding in checked.findings)
+        output.line(f"damaged: {len(checked.findings):,} finding(s) in {counted}, level {checked.level}")
+        output.hint(
+            f"hint: replace what is named above from another copy, or pack it again; then: wdstools verify {path}"
+        )
+    for text in checked.unproved:
+        output.line(f"not proved: {text}")
+    summary = {
+        "level": checked.level,
+        "checked": checked.checked,
+        "findings": len(checked.findings),
+        "unproved": checked.unproved,
+        "root": checked.root,
+    }
+    output.summary(summary, exit_code=code, ok=code == 0)
+    return code
+
+
+def info(output: Output, dataset: Dataset) -> None:
+    """What a dataset is."""
+    manifest = dataset.manifest
+    totals = manifest.totals
+    output.line(
+        f"{dataset.name}, version {manifest.version}: {totals['samples']:,} samples in {totals['shards']:,} shards, {size(totals['bytes'])}"
+    )
+    for split, shards in manifest.splits.items():
+        output.line(
+            f"  {split}: {sum(s.samples for s in shards):,} samples, {len(shards):,} shards, {size(sum(s.bytes for s in shards))}"
+        )
+    output.line(f"  members: {', '.join(manifest.members)}")
+    if manifest.labels:
+        output.line("  labels: " + ", ".join(f"{number} {label}" for number, label in enumerate(manifest.labels)))
+    output.line(f"  root digest {dataset.root}")
+    summary = {
+        "name": manifest.name,
+        "version": manifest.version,
+        "totals": totals,
+        "members": manifest.members,
+        "labels": manifest.labels,
+        "root": dataset.root,
+        "splits": {split: sum(s.samples for s in shards) for split, shards in manifest.splits.items()},
+    }
+    output.summary(summary, exit_code=0, ok=True)
+
+
+def shards(output: Output, listed: Iterable[ShardInfo]) -> None:
+    """The shards of a dataset."""
+    count = 0
+    for shard in listed:
+        count += 1
+        output.line(f"{shard.path}  {shard.samples:,} samples  {shard.bytes:,} bytes  xxh3_128:{shard.xxh3_128}")
+        output.record("shard", shard)
+    output.summary({"shards": count}, exit_code=0, ok=True)
+
+
+def keys(output: Output, listed: Iterable[str]) -> None:
+    """Keys, one a line."""
+    count = 0
+    for key in listed:
+        count += 1
+        output.line(key)
+        output.record("sample", {"key": key})
+    output.summary({"samples": count}, exit_code=0, ok=True)
+
+
+def _counts(counted: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counted.items())

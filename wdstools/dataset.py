@@ -1,0 +1,124 @@
+"""A dataset: a manifest, the store of its metadata, and the store of its shards (by default the same)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import FormatError, NotFoundError
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
+from wdstools.stores.base import Store, open_store
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What (``manifest``), and where: ``metadata`` holds indexes and lists, ``shards`` the tars.
+
+    ``root`` is the digest of the manifest's bytes as they were read. ``dataset[split]`` and ``dataset[key]`` read
+    samples; see ``wdstools.reader``.
+    """
+
+    manifest: Manifest
+    root: str
+    metadata: Store
+    shards: Store
+    manifest_key: str = MANIFEST_PATH
+    #: Shards that the reader has opened, by path: a cache, not part of the value.
+    readers: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without the open shards: they are opened again where they are needed."""
+        return Dataset, (self.manifest, self.root, self.metadata, self.shards, self.manifest_key)
+
+    @property
+    def name(self) -> str:
+        """The dataset's name, or where it is if it has none."""
+        return self.manifest.name or self.shards.url
+
+    def at(self, url: str) -> Dataset:
+        """The same dataset with its shards somewhere else."""
+        return replace(self, shards=open_store(url), readers={})
+
+    def index(self, shard: ShardEntry) -> pa.Table:
+        """A shard's index, checked against the manifest's ``rows``.
+
+        Looked for beside the manifest, then beside the shards. Raises NotFoundError (``index-missing``) or FormatError
+        (``index-damaged``).
+        """
+        from wdstools.formats.index import read_index, rows_digest
+
+        data = self.index_bytes(shard)
+        table = read_index(data, where=shard.index_path)
+        if rows_digest(table) != shard.rows:
+            raise FormatError(
+                "an index does not agree with the manifest",
+                code="index-damaged",
+                where=shard.index_path,
+                expected=f"rows {shard.rows}",
+                got=rows_digest(table),
+                hint=f"wdstools verify {self.metadata.url}",
+            )
+        return table
+
+    def index_bytes(self, shard: ShardEntry) -> bytes:
+        """The bytes of a shard's index file, unchecked."""
+        for store in (self.metadata, self.shards):
+            try:
+                return store.get(shard.index_path)
+            except NotFoundError:
+                continue
+        raise NotFoundError(
+            "an index is missing",
+            code="index-missing",
+            where=f"{self.metadata.url}/{shard.index_path}",
+            hint=f"wdstools verify {self.metadata.url}",
+        )
+
+    def save(self, path: str) -> None:
+        """Write the manifest to a file, to commit or to publish."""
+        folder, name = os.path.split(path)
+        LocalStore(folder or ".").put(name, self.metadata.get(self.manifest_key))
+
+    def __getitem__(self, which: str) -> Any:
+        """A split (a sequence of samples) by name, or a sample by key."""
+        from wdstools.reader.split import get_split_or_sample
+
+        return get_split_or_sample(self, which)
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits."""
+        return list(self.manifest.splits)
+
+
+def open_dataset(where: str, *, at: str | None = None) -> Dataset:
+    """Open a dataset: a folder or URL that holds ``.wdstools/manifest.json``, or a manifest file with ``at``.
+
+    Only the manifest is read. Raises NotFoundError when there is none, FormatError when it is not whole.
+    """
+    if os.path.isfile(where):
+        folder, key = os.path.split(where)
+        metadata: Store = LocalStore(folder or ".")
+        # .wdstools/manifest.json given as a file means the dataset it belongs to
+        if key == "manifest.json" and os.path.basename(os.path.abspath(folder or ".")) == ".wdstools":
+            metadata, key = LocalStore(os.path.dirname(folder.rstrip("/")) or "."), MANIFEST_PATH
+    else:
+        metadata, key = open_store(where), MANIFEST_PATH
+    try:
+        data = metadata.get(key)
+    except NotFoundError as error:
+        raise NotFoundError(
+            "no dataset here",
+            code="dataset-missing",
+            where=where,
+            expected=f"a folder with {MANIFEST_PATH}",
+            hint=f"wdstools scan {where}    tells what is there; a lone shard can be given to wdstools verify",
+        ) from error
+    manifest = loads(data, where=f"{metadata.url}/{key}")
+    return Dataset(manifest, sha256_hex(data), metadata, open_store(at) if at else metadata, key)

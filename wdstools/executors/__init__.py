@@ -1,0 +1,1 @@
+"""Ways to run the same function over many items: here, in threads, in processes."""

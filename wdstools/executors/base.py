@@ -1,0 +1,65 @@
+"""The Executor protocol. A worker function takes one item and a ``tick`` and returns one value.
+
+Items and values are frozen dataclasses that pickle, so every executor runs the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from wdstools.errors import UsageError
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+#: A worker calls this with the number of units it has finished since the last call.
+Tick = Callable[[int], None]
+Work = Callable[[Any, Tick], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of item number ``index``: a value, or the error it raised (a WdsError)."""
+
+    index: int
+    value: Any = None
+    error: Exception | None = None
+
+    def result(self) -> Any:
+        """The value; raises the error if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Executor(Protocol):
+    """Runs work. One bad item never ends the run: its outcome carries the error."""
+
+    @property
+    def jobs(self) -> int:
+        """How many items are worked on at once."""
+
+    def map(self, work: Work, items: Iterable[Any], tick: Tick | None = None) -> Iterator[Outcome]:
+        """Run ``work`` on every item; outcomes come in the order of completion. Items are taken as they are needed."""
+
+    def close(self) -> None:
+        """End the workers. Work that is going on is abandoned."""
+
+
+def open_executor(kind: str = "processes", jobs: int = 1, preload: tuple[str, ...] = ()) -> Executor:
+    """An executor of ``kind`` serial, threads or processes.
+
+    ``preload`` names modules that worker processes import at once, while the caller goes on with its own start.
+    """
+    from wdstools.executors import local
+
+    if jobs < 1:
+        raise UsageError("at least one job is needed", code="usage", where="--jobs", got=str(jobs))
+    if kind == "serial" or (jobs == 1 and kind in ("threads", "processes")):
+        return local.Serial()
+    if kind == "threads":
+        return local.Threads(jobs)
+    if kind == "processes":
+        return local.Processes(jobs, preload)
+    raise UsageError("no such executor", where="--executor", expected="serial, threads or processes", got=kind)

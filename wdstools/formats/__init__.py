@@ -1,0 +1,1 @@
+"""Pure conversions between bytes and values: no file, clock, environment or process is touched here."""

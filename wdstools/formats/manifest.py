@@ -1,0 +1,304 @@
+"""The manifest: what a dataset is, in canonical JSON whose SHA-256 (the root digest) names the dataset.
+
+Canonical form: UTF-8, keys by code point, separators ``,`` and ``:``, integers below 2**53, no floats, one shard a
+line, a final newline. Unknown fields are kept. Laws: ``loads(dumps(m)) == m``, and ``dumps(loads(b)) == b`` for
+every ``b`` that ``loads`` accepts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from wdstools.errors import FormatError, UnsupportedVersionError
+from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
+from wdstools.formats.sample import MEMBER_ORDER
+
+FORMAT_VERSION = 1
+#: Where the manifest lies in a dataset.
+MANIFEST_PATH = ".wdstools/manifest.json"
+_MAX_INT = 2**53
+_MAX_MANIFEST_BYTES = 1 << 30
+_PATH_PART_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.%~-]*")
+_SPLIT_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEntry:
+    """One shard as the manifest lists it. Digests are lower-case hexadecimal; ``rows`` is ``index.rows_digest``."""
+
+    path: str
+    bytes: int
+    samples: int
+    sha256: str
+    xxh3_128: str
+    crc32c: str
+    crc64nvme: str
+    rows: str
+    encoding: str = "tar"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def index_path(self) -> str:
+        """Where this shard's index lies in a dataset."""
+        return index_path(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A dataset's content. ``splits`` maps each split to its shards, in shard order.
+
+    The number of shards of a split is also the S of the order rule (``sample.shard_of``). ``members`` are the
+    extensions of every sample in tar order; ``labels`` are in ``cls`` order; ``seed`` is that of the order hash.
+    """
+
+    name: str
+    version: int
+    labels: tuple[str, ...]
+    members: tuple[str, ...]
+    seed: int
+    splits: dict[str, tuple[ShardEntry, ...]]
+    profile: str = "canonical"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shards(self) -> list[tuple[str, ShardEntry]]:
+        """Every (split, shard), in manifest order."""
+        return [(split, shard) for split, shards in self.splits.items() for shard in shards]
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Bytes, samples and shards in all."""
+        shards = [shard for _, shard in self.shards]
+        return {
+            "bytes": sum(shard.bytes for shard in shards),
+            "samples": sum(shard.samples for shard in shards),
+            "shards": len(shards),
+        }
+
+    @property
+    def image_extension(self) -> str:
+        """The extension of the image member."""
+        return self.members[0]
+
+    @property
+    def root(self) -> str:
+        """The root digest: SHA-256 of the manifest's canonical bytes."""
+        return sha256_hex(dumps(self))
+
+
+def index_path(shard_path: str) -> str:
+    """Where the index of a shard lies in a dataset: ``.wdstools/index/NAME.parquet``."""
+    return f".wdstools/index/{shard_path.rsplit('/', 1)[-1].removesuffix('.tar')}.parquet"
+
+
+def shard_path(split: str, number: int) -> str:
+    """The path of a canonical shard."""
+    return f"{split}/{split}-{number:06d}.tar"
+
+
+def dumps(manifest: Manifest) -> bytes:
+    """The canonical bytes of a manifest."""
+    document = dict(manifest.extra)
+    document |= {
+        "dataset": {"name": manifest.name, "version": manifest.version},
+        "format": FORMAT_VERSION,
+        "labels": list(manifest.labels),
+        "members": list(manifest.members),
+        "profile": manifest.profile,
+        "seed": manifest.seed,
+        "splits": {split: [_shard_document(shard) for shard in shards] for split, shards in manifest.splits.items()},
+        "totals": manifest.totals,
+    }
+    parts = [
+        f"{_json(name)}:{_splits_json(value) if name == 'splits' else _json(value)}"
+        for name, value in sorted(document.items())
+    ]
+    return ("{" + ",".join(parts) + "}\n").encode()
+
+
+def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
+    """Read a manifest, strictly: exactly the canonical form is accepted.
+
+    Raises FormatError (``manifest-damaged``) with the field at fault, UnsupportedVersionError for a newer format.
+    """
+    reader = _Reader(where)
+    document = reader.parse(data)
+    version = reader.integer(document, "format")
+    if version != FORMAT_VERSION:
+        raise UnsupportedVersionError(
+            "this manifest is of another format version",
+            where=where,
+            expected=str(FORMAT_VERSION),
+            got=str(version),
+            hint="pip install -U wdstools",
+        )
+    identity = reader.mapping(document, "dataset")
+    manifest = Manifest(
+        name=reader.text(identity, "name"),
+        version=reader.integer(identity, "version"),
+        labels=tuple(reader.texts(document, "labels")),
+        members=tuple(reader.texts(document, "members")),
+        seed=reader.integer(document, "seed"),
+        splits={
+            reader.split(split): tuple(reader.shard(entry, f"splits.{split}[{i}]") for i, entry in enumerate(entries))
+            for split, entries in reader.mapping(document, "splits").items()
+        },
+        profile=reader.text(document, "profile"),
+        extra={k: v for k, v in document.items() if k not in _KNOWN},
+    )
+    reader.check_consistency(manifest, document)
+    if dumps(manifest) != data:
+        raise reader.error("the JSON is not in canonical form", "(whole file)")
+    return manifest
+
+
+_KNOWN = {"dataset", "format", "labels", "members", "profile", "seed", "splits", "totals"}
+_SHARD_FIELDS = [f.name for f in fields(ShardEntry) if f.name != "extra"]
+
+
+def _shard_document(shard: ShardEntry) -> dict[str, Any]:
+    document = asdict(shard)
+    return {**document.pop("extra"), **document}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _splits_json(splits: dict[str, list[dict[str, Any]]]) -> str:
+    """The splits with one shard a line, so that a diff of two manifests shows the shards that differ."""
+    rendered = (
+        f"{_json(split)}:[\n" + ",\n".join(map(_json, shards)) + "\n]" for split, shards in sorted(splits.items())
+    )
+    return "{" + ",".join(rendered) + "}"
+
+
+class _Reader:
+    """Typed access to the parsed JSON; every refusal names the field."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def error(self, message: str, field_name: str, *, expected: str = "", got: str = "") -> FormatError:
+        return FormatError(
+            f"{message} (field {field_name})",
+            code="manifest-damaged",
+            where=self.where,
+            expected=expected,
+            got=got,
+            hint="get the manifest again from where the dataset came from, or from another copy",
+        )
+
+    def parse(self, data: bytes) -> dict[str, Any]:
+        if len(data) > _MAX_MANIFEST_BYTES:
+            raise self.error("the manifest is too large", "(whole file)", got=f"{len(data)} bytes")
+        try:
+            document: object = json.loads(
+                data.decode("utf-8"),
+                object_pairs_hook=self._object,
+                parse_float=self._no_float,
+                parse_constant=self._no_float,
+            )
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise self.error(f"not JSON: {error}", "(whole file)") from error
+        if not isinstance(document, dict):
+            raise self.error("not a JSON object", "(whole file)")
+        return dict(document)
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        mapping = dict(pairs)
+        if len(mapping) != len(pairs):
+            raise self.error("a field is given twice", ", ".join(sorted({k for k, _ in pairs})))
+        return mapping
+
+    def _no_float(self, text: str) -> None:
+        raise self.error("a number that is not an integer", text)
+
+    def value(self, mapping: dict[str, Any], name: str, kind: type, prefix: str = "") -> Any:
+        value = mapping.get(name)
+        if type(value) is not kind:
+            raise self.error(
+                "a field is missing or of another type", prefix + name, expected=kind.__name__, got=type(value).__name__
+            )
+        return value
+
+    def integer(self, mapping: dict[str, Any], name: str, prefix: str = "") -> int:
+        value: int = self.value(mapping, name, int, prefix)
+        if not 0 <= value < _MAX_INT:
+            raise self.error("an integer out of range", prefix + name, expected="0 to 2**53 - 1", got=str(value))
+        return value
+
+    def text(self, mapping: dict[str, Any], name: str, prefix: str = "") -> str:
+        value: str = self.value(mapping, name, str, prefix)
+        return value
+
+    def mapping(self, mapping: dict[str, Any], name: str) -> dict[str, Any]:
+        value: dict[str, Any] = self.value(mapping, name, dict)
+        return value
+
+    def texts(self, mapping: dict[str, Any], name: str) -> list[str]:
+        values: list[str] = self.value(mapping, name, list)
+        if not all(isinstance(value, str) for value in values) or len(set(values)) != len(values):
+            raise self.error("not a list of different strings", name)
+        return values
+
+    def split(self, name: str) -> str:
+        if not is_split_name(name):
+            raise self.error("not a split name", f"splits.{name}")
+        return name
+
+    def shard(self, entry: object, prefix: str) -> ShardEntry:
+        if not isinstance(entry, dict):
+            raise self.error("a shard is not an object", prefix)
+        prefix += "."
+        known: dict[str, Any] = {name: self.text(entry, name, prefix) for name in ("path", "rows", "encoding")}
+        known |= {name: self.integer(entry, name, prefix) for name in ("bytes", "samples")}
+        for name, digits in {**DIGEST_HEX_DIGITS, "rows": 64}.items():
+            known[name] = self.text(entry, name, prefix)
+            if len(known[name]) != digits or known[name].strip("0123456789abcdef"):
+                raise self.error("not a digest", prefix + name, expected=f"{digits} hex digits", got=known[name][:80])
+        if not is_safe_path(known["path"]):
+            raise self.error("a shard path that is not plain and relative", prefix + "path", got=known["path"][:200])
+        return ShardEntry(**known, extra={k: v for k, v in entry.items() if k not in _SHARD_FIELDS})
+
+    def check_consistency(self, manifest: Manifest, document: dict[str, Any]) -> None:
+        if document.get("totals") != manifest.totals:
+            raise self.error(
+                "the totals are not the sum of the shards",
+                "totals",
+                expected=str(manifest.totals),
+                got=str(document.get("totals"))[:200],
+            )
+        paths = [shard.path for _, shard in manifest.shards]
+        if len(set(paths)) != len(paths) or len({index_path(path) for path in paths}) != len(paths):
+            raise self.error("a shard is listed twice", "splits")
+        if manifest.profile not in ("canonical", "foreign"):
+            raise self.error("an unknown profile", "profile", expected="canonical or foreign", got=manifest.profile)
+        if manifest.profile == "canonical":
+            order = [m for m in MEMBER_ORDER if m in manifest.members]
+            if list(manifest.members) != order or not order:
+                raise self.error("members not in the fixed order", "members", got=",".join(manifest.members)[:200])
+            for split, shards in manifest.splits.items():
+                for number, shard in enumerate(shards):
+                    if shard.path != shard_path(split, number):
+                        raise self.error(
+                            "a shard path that is not canonical",
+                            f"splits.{split}[{number}].path",
+                            expected=shard_path(split, number),
+                            got=shard.path[:200],
+                        )
+
+
+def is_safe_path(path: str) -> bool:
+    """Whether a path from a manifest is plain: relative, no ``..``, no hidden part, no odd character."""
+    return all(_PATH_PART_RE.fullmatch(part) for part in path.split("/"))
+
+
+def is_split_name(name: str) -> bool:
+    """Whether a split may be called so: a plain word without "tar" in it (timm reads that as a file pattern)."""
+    return _SPLIT_RE.fullmatch(name) is not None and "tar" not in name and len(name) <= 64

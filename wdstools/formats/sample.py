@@ -1,0 +1,102 @@
+"""Keys, member names and the order of samples: everything that decides where a sample lies.
+
+Laws (they are the property tests):
+
+- ``make_key`` is injective: two different ids never get one key (but for a 128-bit digest collision).
+- ``unescape_key(make_key(id)) == id`` for every id whose key was not shortened.
+- ``split_member_name(member_name(key, ext)) == (key, ext)``, which is also how webdataset splits names.
+"""
+
+from __future__ import annotations
+
+import re
+
+from wdstools.errors import FormatError
+from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_hexdigest
+from wdstools.formats.tar import NAME_BYTES
+
+#: Image extensions a shard may hold, in the order in which a dataset's one is looked for.
+IMAGE_EXTENSIONS = ("jpg", "png", "webp")
+#: Members of a sample, in tar order; a dataset has one of the images and any of the others.
+MEMBER_ORDER = (*IMAGE_EXTENSIONS, "txt", "cls", "json")
+#: Longest key: a member name is the key, a dot and at most four letters.
+KEY_BYTES = NAME_BYTES - len(".json")
+
+_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/-"
+_DIGEST_MARK = b"~"
+_DIGEST_DIGITS = 32
+_ESCAPE = {byte: b"%%%02X" % byte for byte in range(256) if byte not in _SAFE}
+_UNSAFE_RE = re.compile(rb"[^A-Za-z0-9_/-]")
+_ESCAPED_RE = re.compile(rb"%([0-9A-F]{2})")
+_KEY_RE = re.compile(rb"(?:[A-Za-z0-9_-]|%[0-9A-F]{2})+(?:/(?:[A-Za-z0-9_-]|%[0-9A-F]{2})+)*(?:~[0-9a-f]{32})?")
+_MEMBER_NAME_RE = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$", re.DOTALL)
+
+
+def make_key(label: str | None, sample_id: bytes) -> bytes:
+    """The key of a sample: ``label/id``, or ``id`` without a label, escaped and bounded.
+
+    Bytes outside ``[A-Za-z0-9_/-]`` become ``%XX``: the first dot of a base name ends the key for every reader.
+    A key of more than KEY_BYTES keeps its head; the tail becomes ``~`` and the 32 hex digits of its XXH3-128.
+    Raises FormatError (``key-invalid``) for an empty id or an empty path component.
+    """
+    plain = sample_id if label is None else label.encode("utf-8") + b"/" + sample_id
+    key = plain if not plain.translate(None, _SAFE) else _UNSAFE_RE.sub(lambda m: _ESCAPE[m[0][0]], plain)
+    if len(key) > KEY_BYTES:
+        key = _shorten(key)
+    if not key or key[0] == 0x2F or key[-1] == 0x2F or b"//" in key:
+        raise FormatError("an id has an empty path component", code="key-invalid", got=repr(plain))
+    return key
+
+
+def _shorten(key: bytes) -> bytes:
+    cut = KEY_BYTES - len(_DIGEST_MARK) - _DIGEST_DIGITS
+    while b"%" in key[cut - 2 : cut] or key[cut - 1 : cut] == b"/":  # never inside an escape, never an empty tail name
+        cut -= 1
+    return key[:cut] + _DIGEST_MARK + xxh3_128_hexdigest(key[cut:]).encode()
+
+
+def is_key(key: bytes) -> bool:
+    """Whether ``key`` is one that ``make_key`` can give."""
+    return len(key) <= KEY_BYTES and _KEY_RE.fullmatch(key) is not None
+
+
+def is_shortened(key: bytes) -> bool:
+    """Whether the tail of ``key`` is a digest, so that the id cannot be read back from it."""
+    return _DIGEST_MARK in key
+
+
+def unescape_key(key: bytes) -> bytes:
+    """The ``label/id`` (or ``id``) that a key was made of; only for keys that were not shortened."""
+    return _ESCAPED_RE.sub(lambda m: bytes([int(m[1], 16)]), key)
+
+
+def member_name(key: str, extension: str) -> str:
+    """Name of a member in the tar."""
+    return f"{key}.{extension}"
+
+
+def split_member_name(name: str) -> tuple[str, str] | None:
+    """Split a member's name into key and extension at the first dot of its base name; None if it has none.
+
+    This is webdataset's own rule, and that of every reader that we know.
+    """
+    match = _MEMBER_NAME_RE.match(name)
+    return (match[1], match[2]) if match else None
+
+
+def order_hash(key: bytes, seed: int) -> int:
+    """The 64-bit hash that decides a sample's shard and its place there: XXH3-64 of the key with the seed."""
+    return xxh3_64_intdigest(key, seed)
+
+
+def split_hash(key: bytes, seed: int) -> int:
+    """The 64-bit hash that decides a sample's split when splits are made by ratio.
+
+    Not ``order_hash``: a split would then be a range of it, and all its samples would fall into a few shards.
+    """
+    return xxh3_64_intdigest(b"split:" + key, seed)
+
+
+def shard_of(order: int, shards: int) -> int:
+    """Which of ``shards`` shards holds the sample with this order hash: floor(order * shards / 2**64)."""
+    return order * shards >> 64

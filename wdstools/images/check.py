@@ -1,0 +1,302 @@
+"""Image bytes: what they claim to be, whether they are whole, and making them another size.
+
+No decoder finds what a checksum finds, but a checksum taken of a damaged file certifies the damage: so every image
+is checked before it is packed. Dimensions are read from the header and bounded before any decoder sees the bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wdstools.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: File extensions that are taken for images, and the type each stands for.
+TYPE_OF_EXTENSION = {
+    "jpg": "jpg",
+    "jpeg": "jpg",
+    "jpe": "jpg",
+    "jfif": "jpg",
+    "png": "png",
+    "webp": "webp",
+    "gif": "gif",
+    "bmp": "bmp",
+    "tif": "tiff",
+    "tiff": "tiff",
+}
+#: Types that may lie in a shard as they are.
+STORABLE_TYPES = ("jpg", "png", "webp")
+DEFAULT_MAX_PIXELS = 50_000_000
+_JPEG_EOI = b"\xff\xd9"
+_SOF_BASELINE_TO_PROGRESSIVE = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))
+_SOF_OTHERS = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF))
+_STANDALONE = frozenset((0x01, *range(0xD0, 0xD8)))
+_SOS, _EOI = 0xDA, 0xD9
+
+
+class Buffer(Protocol):
+    """Bytes that can be sliced and searched: bytes, bytearray or mmap."""
+
+    def __getitem__(self, part: slice, /) -> bytes | bytearray:
+        """A copy of a part."""
+
+    def find(self, sub: bytes, start: int, end: int, /) -> int:
+        """Where ``sub`` first lies between two places, or -1."""
+
+
+class DamagedImageError(Exception):
+    """An image that must not be packed. ``code`` is a stable reason; ``detail`` is for people."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What an image's header says. ``channels`` is 0 where the header alone does not tell."""
+
+    type: str
+    width: int
+    height: int
+    channels: int = 0
+
+
+def sniff(head: bytes) -> str:
+    """The type that the first 16 bytes tell, by magic number; "" if unknown."""
+    if head[:3] == b"\xff\xd8\xff":
+        return "jpg"
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return "png"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif"
+    if head[:2] == b"BM":
+        return "bmp"
+    return "tiff" if head[:4] in (b"II*\0", b"MM\0*") else ""
+
+
+class ImageChecker:
+    """Checks images where they lie in a buffer. One instance serves one worker: it remembers header bytes.
+
+    ``level`` is ``header`` (size, type, dimensions, JPEG markers from start to end) or ``decode`` (and a strict
+    decode). Images of more than ``max_pixels`` are refused before they are decoded.
+    """
+
+    def __init__(self, level: str = "decode", max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        if level not in ("header", "decode"):
+            raise UsageError("no such check", where="--check", expected="header or decode", got=level)
+        self.level = level
+        self.max_pixels = max_pixels
+        self._header_bytes = 0
+        self._known_header = b""
+        self._known_info = ImageInfo("jpg", 0, 0)
+
+    def check(self, buffer: Buffer, start: int, end: int, expected_type: str) -> ImageInfo:
+        """Check the image at ``buffer[start:end]``; raises DamagedImageError with a reason code."""
+        if start == end:
+            raise DamagedImageError("image-empty", "the file is empty")
+        found = sniff(bytes(buffer[start : min(end, start + 16)]))
+        if found != expected_type:
+            raise DamagedImageError(f"image-not-{expected_type}", f"the bytes are {found or 'no known image'}")
+        info = self._check_jpeg(buffer, start, end) if found == "jpg" else self._check_other(buffer, start, end, found)
+        if self.level == "decode":
+            decode_strictly(memoryview(buffer)[start:end], info)  # type: ignore[arg-type]  # mmap is a buffer
+        return info
+
+    def _check_jpeg(self, buffer: Buffer, start: int, end: int) -> ImageInfo:
+        # Images of one origin share their header byte for byte (tables and dimensions): the walk over it is done
+        # once, and the end marker is then searched for behind it.
+        scan = start + self._header_bytes
+        if self._header_bytes and buffer[start:scan] == self._known_header:
+            info = self._known_info
+        else:
+            info, scan = _walk_jpeg_header(buffer, start, end)
+            self._bound(info)
+            self._header_bytes = scan - start
+            self._known_header, self._known_info = bytes(buffer[start:scan]), info
+        if buffer.find(_JPEG_EOI, scan, end) != end - 2:
+            _walk_jpeg_scans(buffer, scan, end)
+        return info
+
+    def _check_other(self, buffer: Buffer, start: int, end: int, found: str) -> ImageInfo:
+        data = bytes(buffer[start:end])
+        info = read_header(data, found)
+        self._bound(info)
+        if found == "png" and data[-12:] != b"\0\0\0\0IEND\xaeB`\x82":
+            code = "image-trailing-bytes" if b"IEND\xaeB`\x82" in data else "image-truncated"
+            raise DamagedImageError(code, "the file does not end with the IEND chunk")
+        if found == "webp":
+            size = int.from_bytes(data[4:8], "little") + 8
+            if size != len(data):
+                code = "image-truncated" if size > len(data) else "image-trailing-bytes"
+                raise DamagedImageError(code, f"RIFF says {size} bytes, the file has {len(data)}")
+        return info
+
+    def _bound(self, info: ImageInfo) -> None:
+        if info.width < 1 or info.height < 1:
+            raise DamagedImageError("image-damaged", f"the header says {info.width}x{info.height} pixels")
+        if info.width * info.height > self.max_pixels:
+            raise DamagedImageError(
+                "image-too-large", f"{info.width}x{info.height} pixels, the limit is {self.max_pixels}"
+            )
+
+
+def _walk_jpeg_header(buffer: Buffer, start: int, end: int) -> tuple[ImageInfo, int]:
+    """Follow the markers from SOI to the first scan (ITU T.81, annex B). Gives the frame and where the scan begins."""
+    at = start + 2
+    info = None
+    while True:
+        marker, at = _next_marker(buffer, at, end)
+        if marker == _EOI:
+            raise DamagedImageError("image-truncated", "the image ends before its first scan")
+        if marker in _STANDALONE:
+            continue
+        segment = bytes(buffer[at : at + 10])
+        length = int.from_bytes(segment[:2], "big")
+        if length < 2 or at + length > end:
+            raise DamagedImageError("image-truncated", f"a segment at byte {at - start} runs past the end")
+        if marker in _SOF_OTHERS:
+            raise DamagedImageError(
+                "image-damaged", f"an unusual JPEG process (SOF{marker - 0xC0}) that few readers know"
+            )
+        if marker in _SOF_BASELINE_TO_PROGRESSIVE:
+            height, width, channels = struct.unpack(">HHB", segment[3:8])
+            info = ImageInfo("jpg", width, height, channels)
+        at += length
+        if marker == _SOS:
+            if info is None:
+                raise DamagedImageError("image-damaged", "a scan before any frame header")
+            return info, at
+
+
+def _next_marker(buffer: Buffer, at: int, end: int) -> tuple[int, int]:
+    part = bytes(buffer[at : min(end, at + 16)])
+    if not part:
+        raise DamagedImageError("image-truncated", "no end-of-image marker")
+    if part[0] != 0xFF:
+        raise DamagedImageError("image-damaged", "bytes between two markers")
+    fill = len(part) - len(part.lstrip(b"\xff"))
+    if fill == len(part):
+        raise DamagedImageError(
+            "image-truncated" if at + fill >= end else "image-damaged", "no marker where one must be"
+        )
+    return part[fill], at + fill + 1
+
+
+def _walk_jpeg_scans(buffer: Buffer, at: int, end: int) -> None:
+    """Follow scans and the segments between them to the end marker; it must be the last two bytes."""
+    while True:
+        at = buffer.find(b"\xff", at, end)
+        if at < 0 or at + 1 >= end:
+            raise DamagedImageError("image-truncated", "no end-of-image marker")
+        marker = buffer[at + 1 : at + 2][0]
+        if marker == _EOI:
+            if at + 2 != end:
+                raise DamagedImageError("image-trailing-bytes", f"{end - at - 2} bytes follow the end of the image")
+            return
+        if marker in (0x00, 0xFF) or marker in _STANDALONE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        at += 2 + int.from_bytes(buffer[at + 2 : at + 4], "big")
+
+
+def read_header(data: bytes, image_type: str) -> ImageInfo:
+    """Dimensions from the header of a PNG, WebP, GIF, BMP or TIFF; raises DamagedImageError if Pillow cannot tell."""
+    if image_type == "png":
+        if data[12:16] != b"IHDR" or len(data) < 33:
+            raise DamagedImageError("image-truncated", "no IHDR chunk")
+        return ImageInfo("png", *struct.unpack(">II", data[16:24]))
+    with open_image(data) as image:
+        return ImageInfo(image_type, image.width, image.height)
+
+
+def open_image(data: bytes | memoryview) -> Image.Image:
+    """Open with Pillow, reading the header only. No limit but ours applies; every failure is a DamagedImageError."""
+    import warnings
+
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's warning about many pixels: the caller has a limit of its own
+            return Image.open(io.BytesIO(data))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, struct.error) as error:
+        code = "image-too-large" if isinstance(error, Image.DecompressionBombError) else "image-damaged"
+        raise DamagedImageError(code, _first_line(error)) from error
+
+
+def decode_strictly(data: memoryview | bytes, info: ImageInfo) -> None:
+    """Decode once and throw the pixels away; every warning of the decoder counts as damage.
+
+    A JPEG is decoded in gray at 1/8 scale, which reads all of its entropy-coded data at twice the speed.
+    """
+    if info.type != "jpg":
+        load_pixels(open_image(data))
+        return
+    import simplejpeg
+
+    try:
+        if info.channels == 4:
+            simplejpeg.decode_jpeg(data, colorspace="CMYK", min_height=1, min_width=1, min_factor=8)
+        else:
+            simplejpeg.decode_jpeg(data, colorspace="GRAY", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        raise damaged_jpeg(error) from error
+
+
+def damaged_jpeg(error: ValueError) -> DamagedImageError:
+    """The reason code for what a strict JPEG decoder said."""
+    text = _first_line(error)
+    truncated = "premature end" in text.lower() or "input file" in text.lower()
+    return DamagedImageError("image-truncated" if truncated else "image-damaged", text)
+
+
+def load_pixels(image: Image.Image) -> None:
+    """Decode with Pillow; every failure is a DamagedImageError."""
+    from PIL import Image as PillowImage
+
+    try:
+        image.load()
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        IndexError,
+        struct.error,
+        MemoryError,
+        PillowImage.DecompressionBombError,
+    ) as error:
+        text = _first_line(error)
+        raise DamagedImageError("image-truncated" if "truncated" in text else "image-damaged", text) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def codec_versions() -> dict[str, Any]:
+    """Versions of the codecs that decide the bytes of a re-encoded image."""
+    from importlib.metadata import version
+
+    from PIL import features
+
+    versions = {"pillow": version("pillow"), "simplejpeg": version("simplejpeg"), "numba": version("numba")}
+    for name, kind in (
+        ("libjpeg_turbo", features.version_feature),
+        ("webp", features.version_module),
+        ("zlib", features.version_codec),
+        ("littlecms2", features.version_module),
+    ):
+        found = kind(name)
+        if found:
+            versions[name] = found
+    return versions

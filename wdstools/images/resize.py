@@ -1,0 +1,207 @@
+"""Re-encoding images: one colour space, one orientation, one size, one encoder.
+
+Guarantee: for the recorded versions of the codecs, the same input bytes and the same options give the same output
+bytes, in any process and on any machine.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wdstools.errors import UsageError
+from wdstools.images.check import (
+    DEFAULT_MAX_PIXELS,
+    STORABLE_TYPES,
+    DamagedImageError,
+    ImageInfo,
+    damaged_jpeg,
+    load_pixels,
+    open_image,
+    sniff,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+RESIZE_MODES = ("stretch", "crop", "pad", "keep")
+_EXIF_ORIENTATION = 0x0112
+_SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_JPEG_MAX_SIDE = 65_500
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How images are re-encoded.
+
+    ``side`` in pixels, or None to keep the size. ``mode``: ``stretch`` to side x side whatever the aspect; ``crop``
+    the middle square, then resize; ``pad`` to fit, black around; ``keep`` the aspect, the shorter side becomes
+    ``side``. ``quality`` as in libjpeg and libwebp, 1 to 100; PNG has none. ``only_others`` re-encodes nothing that
+    already is of type ``image_type``.
+    """
+
+    image_type: str = "jpg"
+    side: int | None = None
+    mode: str = "stretch"
+    quality: int = 75
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    only_others: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image_type not in STORABLE_TYPES:
+            raise UsageError(
+                "no such image type", where="--convert", expected=", ".join(STORABLE_TYPES), got=self.image_type
+            )
+        if self.mode not in RESIZE_MODES:
+            raise UsageError("no such mode", where="--mode", expected=", ".join(RESIZE_MODES), got=self.mode)
+        if self.side is not None and not 1 <= self.side <= _JPEG_MAX_SIDE:
+            raise UsageError(
+                "side out of range", where="--resize", expected=f"1 to {_JPEG_MAX_SIDE}", got=str(self.side)
+            )
+        if not 1 <= self.quality <= 100:
+            raise UsageError("quality out of range", where="--quality", expected="1 to 100", got=str(self.quality))
+
+
+def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:
+    """The image, decoded strictly, upright, in 8-bit sRGB, resized and encoded; metadata is dropped.
+
+    Raises DamagedImageError for whatever cannot be decoded whole. Only the first frame of an animation is kept.
+    """
+    if not data:
+        raise DamagedImageError("image-empty", "the file is empty")
+    if not sniff(data[:16]):
+        raise DamagedImageError("image-unknown", "the bytes are no known image")
+    pixels = decode_rgb(data, encoding.max_pixels)
+    if encoding.side is not None:
+        pixels = fit(pixels, encoding.side, encoding.mode)
+    return encode(pixels, encoding), ImageInfo(encoding.image_type, pixels.shape[1], pixels.shape[0], 3)
+
+
+def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode to [H, W, 3] uint8 sRGB: EXIF orientation applied, ICC profile converted, alpha laid on white."""
+    with open_image(data) as image:
+        if image.width * image.height > max_pixels:
+            raise DamagedImageError(
+                "image-too-large", f"{image.width}x{image.height} pixels, the limit is {max_pixels}"
+            )
+        orientation = _orientation(image)
+        profile = image.info.get("icc_profile")
+        if image.format == "JPEG" and image.mode in ("RGB", "L") and not profile:
+            return _upright(_decode_jpeg(data), orientation)
+        load_pixels(image)
+        return _upright(np.asarray(_to_rgb(image, profile)), orientation)
+
+
+def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """Simplejpeg in strict mode: the pixels of Pillow, faster, and every warning an error."""
+    import simplejpeg
+
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB")
+    except ValueError as error:
+        raise damaged_jpeg(error) from error
+    return pixels
+
+
+def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    from PIL import Image as PillowImage
+
+    if image.mode in _SIXTEEN_BIT_MODES:
+        wide = np.asarray(image)
+        image = PillowImage.fromarray((np.clip(wide, 0, 65535) >> 8).astype(np.uint8))
+    alpha = None
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert("RGB")
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    if profile:
+        image = _to_srgb(image, profile)
+    image = image.convert("RGB")
+    if alpha is not None:
+        paper = PillowImage.new("RGB", image.size, (255, 255, 255))
+        paper.paste(image, mask=alpha)
+        image = paper
+    return image
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert with the embedded profile; a profile that does not fit or cannot be read is as good as none."""
+    from PIL import ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image
+    return converted or image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, OverflowError):
+        return 1  # an unreadable EXIF block says nothing about the pixels
+    return value if isinstance(value, int) else 1
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an EXIF orientation (values 1 to 8, EXIF 2.3, tag 0x0112)."""
+    turned: dict[int, Any] = {
+        2: lambda p: p[:, ::-1],
+        3: lambda p: p[::-1, ::-1],
+        4: lambda p: p[::-1],
+        5: lambda p: p.transpose(1, 0, 2),
+        6: lambda p: p.transpose(1, 0, 2)[:, ::-1],
+        7: lambda p: p.transpose(1, 0, 2)[::-1, ::-1],
+        8: lambda p: p.transpose(1, 0, 2)[::-1],
+    }
+    undo = turned.get(orientation)
+    return np.ascontiguousarray(undo(pixels)) if undo else pixels
+
+
+def fit(pixels: NDArray[np.uint8], side: int, mode: str) -> NDArray[np.uint8]:
+    """Bring [H, W, 3] pixels to the wanted size; see Encoding for the modes."""
+    from wdstools.images.lanczos import resize
+
+    height, width = pixels.shape[:2]
+    if mode == "stretch":
+        return resize(pixels, side, side)
+    if mode == "crop":
+        square = min(height, width)
+        top, left = (height - square) // 2, (width - square) // 2
+        return resize(pixels[top : top + square, left : left + square], side, side)
+    if mode == "keep":
+        shorter = min(height, width)
+        # rounded half up, in integers: the same on every machine
+        new_width, new_height = ((2 * edge * side + shorter) // (2 * shorter) for edge in (width, height))
+        if max(new_width, new_height) > _JPEG_MAX_SIDE:
+            raise DamagedImageError("image-too-large", f"{width}x{height} becomes {new_width}x{new_height} pixels")
+        return resize(pixels, new_width, new_height)
+    longer = max(height, width)
+    new_width, new_height = (max(1, (2 * edge * side + longer) // (2 * longer)) for edge in (width, height))
+    padded = np.zeros((side, side, 3), np.uint8)
+    top, left = (side - new_height) // 2, (side - new_width) // 2
+    padded[top : top + new_height, left : left + new_width] = resize(pixels, new_width, new_height)
+    return padded
+
+
+def encode(pixels: NDArray[np.uint8], encoding: Encoding) -> bytes:
+    """Encode [H, W, 3] pixels. Pillow's JPEG bytes have been the same in every version tried (9.5 to 13.0)."""
+    from PIL import Image as PillowImage
+
+    formats: dict[str, dict[str, Any]] = {
+        "jpg": {"format": "JPEG", "quality": encoding.quality},
+        "png": {"format": "PNG"},
+        "webp": {"format": "WEBP", "quality": encoding.quality, "method": 4},
+    }
+    options = formats[encoding.image_type]
+    sink = io.BytesIO()
+    PillowImage.fromarray(pixels).save(sink, **options)
+    return sink.getvalue()

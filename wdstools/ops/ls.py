@@ -1,0 +1,57 @@
+"""ls and cat: what lies in a dataset, and one member of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.errors import NotFoundError, UsageError
+from wdstools.formats.sample import split_member_name
+from wdstools.reader.split import Split, get_split_or_sample, reader_of
+from wdstools.results import ShardInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.dataset import Dataset
+
+
+def list_shards(dataset: Dataset) -> Iterator[ShardInfo]:
+    """Every shard, from the manifest alone."""
+    for split, entry in dataset.manifest.shards:
+        yield ShardInfo(split, entry.path, entry.samples, entry.bytes, entry.sha256, entry.xxh3_128)
+
+
+def list_keys(dataset: Dataset, which: str) -> Iterator[str]:
+    """The keys of a split, or of a shard by its path or file name."""
+    if which in dataset.manifest.splits:
+        yield from Split(dataset, which).keys()
+        return
+    for _, entry in dataset.manifest.shards:
+        if which in (entry.path, entry.path.rpartition("/")[2], entry.path.rpartition("/")[2].removesuffix(".tar")):
+            yield from reader_of(dataset, entry).keys
+            return
+    raise NotFoundError(
+        "no such split or shard",
+        where=which,
+        expected=", ".join(dataset.manifest.splits),
+        hint=f"wdstools ls {dataset.metadata.url}",
+    )
+
+
+def read_member(dataset: Dataset, name: str) -> bytes:
+    """The payload of a member by its name in the tar (``london/123.jpg``), checked."""
+    split = split_member_name(name)
+    if split is None or split[1] not in dataset.manifest.members:
+        raise UsageError("not a member's name", where=name, expected="KEY." + ", KEY.".join(dataset.manifest.members))
+    try:
+        sample = get_split_or_sample(dataset, split[0])
+    except KeyError:
+        raise NotFoundError(
+            "no such sample",
+            code="sample-missing",
+            where=split[0],
+            hint=f"wdstools ls {dataset.metadata.url} SPLIT    lists the keys",
+        ) from None
+    if isinstance(sample, Split):
+        raise UsageError("this is a split, not a sample", where=split[0])
+    return sample[split[1]]

@@ -1,0 +1,107 @@
+"""Packing options as people give them, turned into the one frozen value that decides a pack."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from wdstools.errors import UsageError
+from wdstools.formats.manifest import MANIFEST_PATH, loads
+from wdstools.images.check import DEFAULT_MAX_PIXELS
+from wdstools.images.resize import Encoding
+from wdstools.ops.pack import PackOptions
+from wdstools.stores.local import storage_error
+from wdstools.writer.plan import DEFAULT_SHARD_SAMPLES, ShardLayout
+from wdstools.writer.splits import SplitRule, parse_ratios
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.formats.manifest import Manifest
+
+
+def make_options(
+    *,
+    splits: Sequence[str] | str | None = None,
+    resize: int | None = None,
+    mode: str = "stretch",
+    quality: int = 75,
+    convert: str | None = None,
+    only: str | None = None,
+    check: str = "decode",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    shard_samples: int = DEFAULT_SHARD_SAMPLES,
+    shards: int | None = None,
+    like: str | None = None,
+    seed: int = 0,
+    on_error: str = "skip",
+    name: str | None = None,
+    version: int | None = None,
+) -> PackOptions:
+    """Options of a pack; list files and the ``like`` manifest are read here. Raises UsageError for what cannot be."""
+    if max_pixels < 1:
+        raise UsageError("the limit of pixels must be positive", where="--max-pixels", got=str(max_pixels))
+    if resize is not None and only is not None and convert is not None:
+        raise UsageError("--only and --convert exclude each other")
+    encoding = None
+    if resize is not None or convert is not None:
+        encoding = Encoding(
+            image_type=convert or "jpg",
+            side=resize,
+            mode=mode,
+            quality=quality,
+            max_pixels=max_pixels,
+            only_others=resize is None,
+        )
+    manifest = _load_manifest(like) if like else None
+    return PackOptions(
+        layout=ShardLayout(shard_samples, shards, manifest, manifest.seed if manifest else seed),
+        splits=split_rule([splits] if isinstance(splits, str) else splits or []),
+        check=check,
+        max_pixels=max_pixels,
+        encoding=encoding,
+        only=only,
+        on_error=on_error,
+        name=name,
+        version=version,
+    )
+
+
+def split_rule(given: Sequence[str]) -> SplitRule:
+    """``["train=80,val=20"]``, ``["train"]`` or ``["train=train.txt", "val=val.txt"]`` as a rule."""
+    if not given:
+        return SplitRule()
+    ratios = parse_ratios(",".join(given))
+    if ratios is not None:
+        return SplitRule(ratios=ratios)
+    if len(given) == 1 and "=" not in given[0]:
+        return SplitRule(one=given[0])
+    lists: dict[str, list[str]] = {}
+    for entry in given:
+        name, equals, path = entry.partition("=")
+        if not equals or not name:
+            raise UsageError(
+                "not a split", where=f"--split {entry}", expected="NAME, NAME=FILE, or train=80,val=5,test=15"
+            )
+        lists[name] = _lines(path)
+    return SplitRule(lists=lists)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError("a split list is not UTF-8 text", where=path) from error
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def _load_manifest(path: str) -> Manifest:
+    if os.path.isdir(path):
+        path = os.path.join(path, MANIFEST_PATH)
+    try:
+        with open(path, "rb") as file:
+            return loads(file.read(), where=path)
+    except OSError as error:
+        raise storage_error(error, path) from error

@@ -1,0 +1,272 @@
+"""verify: is everything as it was packed? It reads, compares and reports; it never changes anything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+from wdstools.checks.compressed import GZIP, ZSTD, plain_blocks
+from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
+from wdstools.checks.shard import ShardCheckTask, check_shard
+from wdstools.checks.stream import check_stream
+from wdstools.checks.sums import SumCheckTask, check_sum
+from wdstools.dataset import Dataset, open_dataset
+from wdstools.errors import FormatError, NotFoundError, StoreError, UnsupportedVersionError, UsageError
+from wdstools.executors.base import Executor, open_executor
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.sums import SumLine, parse_sums
+from wdstools.progress import Progress, Silent
+from wdstools.results import Finding, Report
+from wdstools.stores.local import LocalStore, storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+LEVELS = ("size", "digest", "samples", "decode")
+DIGESTS = ("xxh3_128", "sha256")
+
+
+def verify(
+    dataset: Dataset,
+    *,
+    level: str = "digest",
+    digest: str = "xxh3_128",
+    part: tuple[int, int] = (1, 1),
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Check a dataset.
+
+    ``size`` looks at names and sizes; ``digest`` reads every byte once and finds any that changed; ``samples`` also
+    reads every header, payload and caption, and makes each index again; ``decode`` also decodes every image.
+    ``part=(i, n)`` checks the i-th of n parts: all n together check everything.
+    """
+    if level not in LEVELS:
+        raise UsageError("no such level", where="--level", expected=", ".join(LEVELS), got=level)
+    if digest not in DIGESTS:
+        raise UsageError("no such digest", where="--digest", expected=", ".join(DIGESTS), got=digest)
+    if not 1 <= part[0] <= part[1]:
+        raise UsageError("no such part", where="--part", expected="i/n with 1 <= i <= n", got=f"{part[0]}/{part[1]}")
+    executor = executor or open_executor("serial")
+    return _DatasetCheck(dataset, level, digest, part, executor, progress or Silent()).run()
+
+
+class _DatasetCheck:
+    def __init__(
+        self, dataset: Dataset, level: str, digest: str, part: tuple[int, int], executor: Executor, progress: Progress
+    ) -> None:
+        self.dataset = dataset
+        self.level = level
+        self.digest = digest
+        self.first_part = part[0] == 1
+        self.shards = dataset.manifest.shards[part[0] - 1 :: part[1]]
+        self.executor = executor
+        self.progress = progress
+        self.checked = {"shards": 0, "samples": 0, "bytes": 0}
+
+    def run(self) -> Report:
+        """The report."""
+        findings = list(self._shards())
+        if self.level != "size":
+            findings += self._metadata()
+        if self.first_part:
+            findings += _extra_shards(self.dataset)
+        return Report(self.level, self.checked, tuple(_without_echoes(findings)), root=self.dataset.root)
+
+    def _shards(self) -> Iterator[Finding]:
+        tasks = (ShardCheckTask(self.dataset, split, entry, self.level, self.digest) for split, entry in self.shards)
+        found: dict[int, tuple[Finding, ...]] = {}
+        self.progress.start(f"verify ({self.level})", sum(entry.bytes for _, entry in self.shards), "bytes")
+        try:
+            for outcome in self.executor.map(check_shard, tasks, self.progress.advance):
+                check = outcome.result()
+                self.checked["shards"] += 1
+                self.checked["samples"] += check.samples
+                self.checked["bytes"] += check.bytes
+                found[outcome.index] = check.findings
+        finally:
+            self.progress.finish()
+        for index in sorted(found):
+            yield from found[index]
+
+    def _metadata(self) -> list[Finding]:
+        findings: list[Finding] = []
+        listed: dict[str, str] = {}
+        if self.dataset.manifest_key == MANIFEST_PATH:
+            read = read_list(self.dataset.metadata)
+            if isinstance(read, Finding):
+                findings += [read] if self.first_part else []
+            else:
+                listed = read
+                findings += check_metadata(self.dataset, listed) if self.first_part else []
+        tasks = (
+            IndexCheckTask(self.dataset, split, entry, listed.get(entry.index_path)) for split, entry in self.shards
+        )
+        results = sorted(self.executor.map(check_index, tasks), key=lambda outcome: outcome.index)
+        return findings + [finding for outcome in results for finding in outcome.result()]
+
+
+def _extra_shards(dataset: Dataset) -> Iterator[Finding]:
+    """Tars that readers would take for shards of this dataset."""
+    known = {entry.path for _, entry in dataset.manifest.shards}
+    folders = {path.rpartition("/")[0] + "/" for path in known}
+    for found in dataset.shards.list():
+        if found.key not in known and any(found.key.startswith(folder) for folder in folders):
+            yield Finding(
+                "extra",
+                found.key,
+                "a file that is not of this dataset lies among its shards",
+                got=f"{found.bytes} bytes",
+            )
+
+
+def _without_echoes(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """One damage, one finding: a wrong digest in the manifest is seen from the shard and from the list as well."""
+    findings = list(findings)
+    by_flip = any(f.kind == "manifest" and f.path == MANIFEST_PATH and f.start is not None for f in findings)
+    seen = set()
+    for finding in findings:
+        echo = by_flip and (
+            (finding.kind == "manifest" and finding.start is None)
+            or (finding.kind == "sums" and "manifest's sha256" in finding.message)
+        )
+        if not echo and finding not in seen:
+            seen.add(finding)
+            yield finding
+
+
+def verify_path(
+    path: str,
+    *,
+    at: str | None = None,
+    level: str = "digest",
+    digest: str = "xxh3_128",
+    part: str = "1/1",
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Check whatever lies at a path: a dataset, a manifest (with ``at``), a lone shard, or a checksum list."""
+    executor = executor or open_executor("serial")
+    progress = progress or Silent()
+    if os.path.isfile(path):
+        kind = _kind_of_file(path)
+        if kind == "tar":
+            return verify_shard_file(path)
+        if kind == "sums":
+            return verify_sums(path, executor=executor, progress=progress)
+    try:
+        dataset = open_dataset(path, at=at)
+    except UnsupportedVersionError:
+        raise
+    except FormatError as error:
+        if at is not None or os.path.isfile(path):
+            raise
+        return _verify_by_list(path, error, executor, progress)
+    return verify(dataset, level=level, digest=digest, part=parse_part(part), executor=executor, progress=progress)
+
+
+def _kind_of_file(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    if head[:1] == b"{":
+        return "manifest"
+    if (
+        head[257:262] == b"ustar"
+        or head[:2] == GZIP
+        or head[:4] == ZSTD
+        or path.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst"))
+    ):
+        return "tar"
+    return "sums"
+
+
+def _verify_by_list(path: str, error: FormatError, executor: Executor, progress: Progress) -> Report:
+    """A dataset whose manifest cannot be read: name its damage, and check the rest by the checksum list."""
+    store = LocalStore(path)
+    listed = read_list(store)
+    data = store.get(MANIFEST_PATH)
+    if isinstance(listed, Finding):
+        return Report(
+            "digest",
+            {"files": 0, "bytes": 0},
+            (Finding("manifest", MANIFEST_PATH, error.message, got=error.got or None), listed),
+        )
+    finding = Finding("manifest", MANIFEST_PATH, error.message, expected=error.expected or None, got=error.got or None)
+    if MANIFEST_PATH in listed and listed[MANIFEST_PATH] != sha256_hex(data):
+        finding = damaged_text("manifest", MANIFEST_PATH, data, listed[MANIFEST_PATH])
+    lines = [SumLine(name, "sha256", value) for name, value in listed.items() if name != MANIFEST_PATH]
+    report = _check_lines(store, lines, executor, progress)
+    return Report("digest", report.checked, (finding, *report.findings))
+
+
+def verify_sums(path: str, *, executor: Executor, progress: Progress) -> Report:
+    """Check the files of a checksum list, relative to the list's folder. Raises FormatError if it is no list."""
+    folder, name = os.path.split(path)
+    store = LocalStore(folder or ".")
+    lines = parse_sums(store.get(name), where=path)
+    if not lines:
+        raise FormatError(
+            "nothing to check: not a manifest, a tar or a checksum list", code="not-understood", where=path
+        )
+    return _check_lines(store, lines, executor, progress)
+
+
+def _check_lines(store: LocalStore, lines: list[SumLine], executor: Executor, progress: Progress) -> Report:
+    tasks = (SumCheckTask(store, line) for line in lines)
+    findings: dict[int, Finding] = {}
+    size = 0
+    progress.start("verify", _total_bytes(store, lines), "bytes")
+    try:
+        for outcome in executor.map(check_sum, tasks, progress.advance):
+            check = outcome.result()
+            size += check.bytes
+            if check.finding:
+                findings[outcome.index] = check.finding
+    finally:
+        progress.finish()
+    return Report("digest", {"files": len(lines), "bytes": size}, tuple(findings[index] for index in sorted(findings)))
+
+
+def _total_bytes(store: LocalStore, lines: list[SumLine]) -> int:
+    total = 0
+    for line in lines:
+        with contextlib.suppress(StoreError):
+            total += store.head(line.path).bytes
+    return total
+
+
+def verify_shard_file(path: str) -> Report:
+    """Check one tar by the checksums in its own headers."""
+    try:
+        with open(path, "rb") as file:
+            return verify_stream(file, path)
+    except NotFoundError:
+        raise
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def verify_stream(file: BinaryIO, name: str) -> Report:
+    """Check one tar from a stream, plain, gzip or zstandard, by the checksums in its own headers.
+
+    Members without them are in ``unproved``: nobody can tell whether they are what was packed.
+    """
+    result = check_stream(plain_blocks(file, name), name)
+    unproved: tuple[str, ...] = ()
+    if result.sealed < result.members and not result.findings:
+        unproved = (f"{name}: {result.members - result.sealed} of {result.members} members carry no checksum",)
+    checked = {"shards": 1, "samples": result.samples, "bytes": result.bytes}
+    return Report("digest", checked, tuple(result.findings), unproved)
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """``3/7`` as (3, 7); raises UsageError."""
+    first, slash, second = text.partition("/")
+    if not slash or not first.isdigit() or not second.isdigit():
+        raise UsageError("not a part", where="--part", expected="i/n, as 3/7", got=text)
+    return int(first), int(second)

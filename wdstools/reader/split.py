@@ -1,0 +1,88 @@
+"""The samples of a dataset as sequences, and by key."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, overload
+
+from wdstools.formats.sample import is_key, order_hash, shard_of
+from wdstools.reader.shard import Sample, ShardReader
+
+if TYPE_CHECKING:
+    from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import ShardEntry
+
+
+class Split(Sequence[Sample]):
+    """The samples of one split, in shard order: ``split[123_456]``, ``len(split)``, ``for sample in split``.
+
+    Shards are opened when they are first needed and stay mapped. Every member is checked; damage raises
+    IntegrityError.
+    """
+
+    def __init__(self, dataset: Dataset, name: str) -> None:
+        self.name = name
+        self._dataset = dataset
+        self._shards = dataset.manifest.splits[name]
+        self._ends = list(accumulate(shard.samples for shard in self._shards))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, number: int) -> Sample: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Sample]: ...
+    def __getitem__(self, number: int | slice) -> Sample | list[Sample]:
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(len(self)))]
+        if number < 0:
+            number += len(self)
+        if not 0 <= number < len(self):
+            raise IndexError(f"sample {number} of split {self.name}, which has {len(self)}")
+        shard = bisect_right(self._ends, number)
+        row = number - (self._ends[shard - 1] if shard else 0)
+        return reader_of(self._dataset, self._shards[shard]).sample(row)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for shard in self._shards:
+            yield from reader_of(self._dataset, shard)
+
+    def keys(self) -> Iterator[str]:
+        """Every key, in order."""
+        for shard in self._shards:
+            yield from reader_of(self._dataset, shard).keys
+
+
+def reader_of(dataset: Dataset, entry: ShardEntry) -> ShardReader:
+    """The dataset's reader of a shard, opened once."""
+    reader = dataset.readers.get(entry.path)
+    if reader is None:
+        reader = dataset.readers[entry.path] = ShardReader(dataset, entry)
+    assert isinstance(reader, ShardReader)
+    return reader
+
+
+def get_split_or_sample(dataset: Dataset, which: str) -> Split | Sample:
+    """A split by its name, or a sample by its key; raises KeyError when it is neither."""
+    if which in dataset.manifest.splits:
+        return Split(dataset, which)
+    for entry in _shards_for(dataset, which):
+        reader = reader_of(dataset, entry)
+        try:
+            return reader.sample(reader.row_of(which))
+        except KeyError:
+            continue
+    raise KeyError(which)
+
+
+def _shards_for(dataset: Dataset, key: str) -> Iterator[ShardEntry]:
+    """Where a key can lie: in a canonical dataset its hash says so, one shard a split."""
+    manifest = dataset.manifest
+    for shards in manifest.splits.values():
+        if manifest.profile != "canonical":
+            yield from shards
+        elif shards and is_key(key.encode()):
+            yield shards[shard_of(order_hash(key.encode(), manifest.seed), len(shards))]

@@ -1,0 +1,181 @@
+"""Frozen values that operations return. They hold plain data, print as text and turn into JSON with ``to_dict``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Every kind of damage that a check reports; append-only.
+FINDING_KINDS = (
+    "payload",
+    "header",
+    "padding",
+    "trailer",
+    "truncated",
+    "missing",
+    "extra",
+    "swapped",
+    "unreadable",
+    "image",
+    "index",
+    "manifest",
+    "provenance",
+    "skipped",
+    "card",
+    "sums",
+    "file",
+)
+
+
+def to_dict(value: object) -> Any:
+    """A result as plain JSON values; fields that are None are left out."""
+    if is_dataclass(value) and not isinstance(value, type):
+        pairs = ((f.name, getattr(value, f.name)) for f in fields(value))
+        return {name: to_dict(item) for name, item in pairs if item is not None}
+    if isinstance(value, dict):
+        return {str(key): to_dict(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_dict(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be, and where.
+
+    ``kind`` is one of FINDING_KINDS. ``start`` and ``length`` bound the damage in bytes of ``path``; the damage lies
+    inside these bounds, which are as tight as the checksums allow (a payload's are the payload's).
+    """
+
+    kind: str
+    path: str
+    message: str
+    key: str | None = None
+    member: str | None = None
+    start: int | None = None
+    length: int | None = None
+    expected: str | None = None
+    got: str | None = None
+
+    def __str__(self) -> str:
+        where = self.path
+        if self.key is not None:
+            where += f", sample {self.key}" + (f", member {self.member}" if self.member else "")
+        if self.start is not None:
+            where += f", bytes {self.start}..{self.start + (self.length or 0)}"
+        lines = [f"{self.kind}: {self.message}: {where}"]
+        if self.expected is not None or self.got is not None:
+            lines.append(f"  expected {self.expected or '-'}  got {self.got or '-'}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check looked at and what it found. Damage is data: nothing is raised until you ask for it.
+
+    ``checked`` counts what was looked at (``shards``, ``samples``, ``bytes``, ``files``); ``unproved`` names what
+    could not be checked at the level that was asked for.
+    """
+
+    level: str
+    checked: Mapping[str, int]
+    findings: tuple[Finding, ...] = ()
+    unproved: tuple[str, ...] = ()
+    root: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was checked and nothing was found."""
+        return not self.findings and not self.unproved
+
+    def raise_for_findings(self) -> None:
+        """Raise IntegrityError with this report if it has findings."""
+        if self.findings:
+            raise IntegrityError(
+                f"{len(self.findings)} finding(s)", report=self, where=self.findings[0].path, got=str(self.findings[0])
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A sample (or a part of one) that was not packed, and why. ``reason`` is a stable code."""
+
+    reason: str
+    path: str
+    split: str | None = None
+    key: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a scan found: names only, no file was opened.
+
+    ``samples`` counts them by split and label (label "" where there is none); ``skipped`` counts reasons;
+    ``differences`` says where the source differs from what its recipe expects; ``image_types`` counts extensions.
+    """
+
+    source: str
+    recipe: str
+    layout: str
+    samples: Mapping[str, Mapping[str, int]]
+    image_types: Mapping[str, int]
+    members: tuple[str, ...]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    skips: tuple[Skip, ...] = ()
+    unmatched: Mapping[str, int] = field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Samples in all."""
+        return sum(count for labels in self.samples.values() for count in labels.values())
+
+
+@dataclass(frozen=True, slots=True)
+class PackResult:
+    """What a pack made. ``leaks`` maps each pair of splits to the number of images that lie in both, byte for byte.
+
+    ``duplicates`` counts the samples beyond the first of each byte-identical image; ``kept_shards`` those that an
+    interrupted run had already finished.
+    """
+
+    path: str
+    root: str
+    samples: Mapping[str, int]
+    shards: int
+    bytes: int
+    skipped: Mapping[str, int]
+    leaks: Mapping[str, int]
+    duplicates: int
+    kept_shards: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInfo:
+    """One shard as ``ls`` lists it."""
+
+    split: str
+    path: str
+    samples: int
+    bytes: int
+    sha256: str
+    xxh3_128: str
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the tour made, and that each of its steps came out as it should."""
+
+    source: str
+    dataset: str
+    samples: int
+    skipped: int
+    root: str
+    damaged_key: str

@@ -1,0 +1,1 @@
+"""Where samples come from: folders, archives of folders, tables, and shards that exist already."""

@@ -1,0 +1,162 @@
+"""What every source gives: a listing of samples by name, and a way to read them in a worker process.
+
+A listing of a million samples must stay small, so it is an Arrow table of dictionary-encoded parts, not of paths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wdstools.results import Skip
+
+CAPTION_POLICIES = ("required", "optional", "none")
+
+#: Parts that are the same for a whole folder of samples; null where a source has none.
+_RUN_PARTS = ("split", "label", "id_dir", "image_dir", "caption_dir", "caption_suffix")
+#: Parts that each sample has of its own, with their types. All but ``stem`` and ``image_suffix`` may be absent.
+_OWN_PARTS = {
+    "stem": pa.large_string(),
+    "key": pa.large_string(),
+    "image_suffix": pa.dictionary(pa.int32(), pa.string()),
+    "caption": pa.large_string(),
+    "cls": pa.int32(),
+    "json": pa.large_string(),
+    "image_entry": pa.large_binary(),
+    "caption_entry": pa.large_binary(),
+    "json_entry": pa.large_binary(),
+}
+
+
+class NeedSpaceError(Exception):
+    """The buffer given to ``read_into`` is too small; ``size`` bytes are needed."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+class DamagedEntryError(Exception):
+    """A file that its archive cannot give back whole. ``code`` is a stable reason; ``detail`` is for people."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+
+class SourceReader(Protocol):
+    """Reads a source's files inside one worker."""
+
+    def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
+        """Read a file to the front of ``view``; gives its size in bytes and its modification time in ns.
+
+        ``entry`` is what the listing says about the file beside its path. Raises NeedSpaceError when the view is too
+        small, SourceChangedError when the file changed meanwhile, DamagedEntryError, or StoreError.
+        """
+
+    def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:
+        """Size in bytes and modification time in ns, as ``read_into`` gives them, without reading."""
+
+    def close(self) -> None:
+        """Let go of open files."""
+
+
+class SourceOpener(Protocol):
+    """A small value that pickles; a worker makes a reader of it."""
+
+    def open(self) -> SourceReader:
+        """A reader for this source."""
+
+
+class Source(Protocol):
+    """Anything that can be packed."""
+
+    def list(self) -> Listing:
+        """List the samples. Names only: no image or caption is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The samples of a source, in no particular order, and what was noticed on the way.
+
+    ``samples`` has the columns of ``SamplesBuilder``. ``label_in_key`` tells whether the label is part of the key.
+    ``template`` holds the image and caption path templates, from which original names can be given back.
+    """
+
+    opener: SourceOpener
+    samples: pa.Table
+    labels: tuple[str, ...]
+    captions: str
+    label_in_key: bool
+    recipe: str
+    template: Mapping[str, str]
+    name: str = ""
+    version: int = 1
+    members: tuple[str, ...] = ()
+    image_types: Mapping[str, int] = field(default_factory=dict)
+    skips: tuple[Skip, ...] = ()
+    unmatched: Mapping[str, int] = field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+
+
+class SamplesBuilder:
+    """Collects samples folder by folder into one table.
+
+    Columns: ``split``, ``label``, ``id_dir``, ``image_dir``, ``caption_dir``, ``caption_suffix``, ``image_suffix``
+    (dictionaries of strings), ``stem``, and, where a source has them, ``caption``, ``cls``, ``json`` (given inline),
+    ``image_entry``, ``caption_entry``, ``json_entry`` (where an archive holds the file) and ``key``, which
+    is otherwise made of the label and the id, ``id_dir/stem``. The image is ``image_dir/stem + image_suffix``, the caption ``caption_dir/stem + caption_suffix``.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[int, tuple[str | None, ...]]] = []
+        self._own: dict[str, list[pa.Array]] = {"stem": [], "image_suffix": []}
+        self._count = 0
+
+    def add(self, shared: Mapping[str, str | None], own: Mapping[str, Sequence[Any]]) -> None:
+        """Add samples that share their folder parts. ``own`` maps parts to one value a sample."""
+        count = len(own["stem"])
+        if not count:
+            return
+        self._runs.append((count, tuple(shared.get(part) for part in _RUN_PARTS)))
+        for part in {*self._own, *own}:
+            kind = _OWN_PARTS[part]
+            columns = self._own.setdefault(part, [pa.nulls(self._count, kind)] if self._count else [])
+            columns.append(pa.array(own[part], kind) if part in own else pa.nulls(count, kind))
+        self._count += count
+
+    def table(self) -> pa.Table:
+        """Everything added so far."""
+        columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+        counts = [count for count, _ in self._runs]
+        for position, part in enumerate(_RUN_PARTS):
+            values = [run[position] for _, run in self._runs]
+            names = sorted({value for value in values if value is not None})
+            number = {name: code for code, name in enumerate(names)}
+            codes = np.repeat(
+                np.array([number.get(value, -1) if value is not None else -1 for value in values], np.int32), counts
+            )
+            columns[part] = pa.DictionaryArray.from_arrays(
+                pa.array(codes, mask=codes < 0), pa.array(names, pa.string())
+            )
+        for part, chunks in self._own.items():
+            columns[part] = pa.chunked_array(chunks, _OWN_PARTS[part])
+        return pa.table(columns).unify_dictionaries().combine_chunks()
+
+
+def text_columns(samples: pa.Table, names: Sequence[str]) -> list[list[Any]]:
+    """Some columns of a samples table as Python lists; a column that the table lacks is all None."""
+    found = samples.column_names
+    return [samples.column(name).to_pylist() if name in found else [None] * samples.num_rows for name in names]
+
+
+def join_path(folder: str | None, name: str) -> str:
+    """``folder/name``, or ``name`` where there is no folder."""
+    return f"{folder}/{name}" if folder else name

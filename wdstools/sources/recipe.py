@@ -1,0 +1,195 @@
+"""Recipes: named layouts of folders, as data. A layout is a pair of path templates.
+
+A template is a path with ``{split}``, ``{label}`` and ``{id}``; ``{id}`` stands in the last part and may span
+folders. ``{id}.*`` means any image extension. The caption template uses the same fields.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import UsageError
+from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.sources.base import CAPTION_POLICIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FIELD_RE = re.compile(r"\{(\w+)\}")
+_FIELDS = ("split", "label", "id")
+#: Tried in this order: the more a layout says, the earlier.
+_RECIPE_ORDER = ("instacities1m", "instany100k", "split-folders", "imagefolder", "pairs", "images", "labels")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One path template, split into its folder part and the suffix that follows ``{id}``."""
+
+    text: str
+    folder: str
+    suffix: str
+
+    @property
+    def has_label(self) -> bool:
+        """Whether the label is in the path."""
+        return "{label}" in self.folder
+
+    @property
+    def has_split(self) -> bool:
+        """Whether the split is in the path."""
+        return "{split}" in self.folder
+
+    def parts(self) -> list[str]:
+        """The folder part, folder by folder."""
+        return self.folder.split("/") if self.folder else []
+
+    def match(self, folder: str) -> dict[str, str] | None:
+        """Fields of a folder's path, ``id`` being the part that the id spans; None if it does not fit."""
+        given = folder.split("/") if folder else []
+        parts = self.parts()
+        if len(given) < len(parts):
+            return None
+        found = {"id": "/".join(given[len(parts) :])}
+        for part, actual in zip(parts, given, strict=False):
+            match = _part_pattern(part).fullmatch(actual)
+            if match is None:
+                return None
+            for name, value in match.groupdict().items():
+                if found.setdefault(name, value) != value:
+                    return None
+        return found
+
+    def fits_so_far(self, folder: str) -> bool:
+        """Whether a folder may hold, or lead to, files of this template."""
+        given = folder.split("/") if folder else []
+        return all(_part_pattern(part).fullmatch(actual) for part, actual in zip(self.parts(), given, strict=False))
+
+    def locate(self, fields: Mapping[str, str]) -> str:
+        """The folder for these fields."""
+        folder = _FIELD_RE.sub(lambda m: fields[m[1]], self.folder)
+        return "/".join(part for part in (folder, fields["id"]) if part)
+
+    def stems(self, files: list[str]) -> list[tuple[str, str]]:
+        """(stem, suffix) of each file that the template's last part fits."""
+        if self.suffix != ".*":
+            size = len(self.suffix)
+            return [(name[:-size], self.suffix) for name in files if name.endswith(self.suffix) and len(name) > size]
+        found = []
+        for name in files:
+            stem, dot, extension = name.rpartition(".")
+            if stem and extension.lower() in TYPE_OF_EXTENSION:
+                found.append((stem, dot + extension))
+        return found
+
+
+def parse_template(text: str) -> Template:
+    """Read a template; raises UsageError with what is wrong."""
+    folder, _, last = text.strip("/").rpartition("/")
+    fields = _FIELD_RE.findall(text)
+    suffix = last.removeprefix("{id}")
+    wrong = ""
+    if not last.startswith("{id}") or not suffix.startswith(".") or "{" in suffix:
+        wrong = "the last part must be {id} and an extension, as in {id}.jpg or {id}.*"
+    elif set(fields) - set(_FIELDS) or len(set(fields)) != len(fields):
+        wrong = "only {split}, {label} and {id} are known, each once"
+    elif ".." in text.split("/"):
+        wrong = "a template stays below the source's folder"
+    if wrong:
+        raise UsageError(f"not a path template: {wrong}", code="template-invalid", where=text)
+    return Template(text.strip("/"), folder, suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where images and captions lie; ``caption`` is None where there are no caption files."""
+
+    image: Template
+    caption: Template | None = None
+    #: Only folders whose split is one of these are taken for this layout; empty: any.
+    splits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A named way to read a folder. ``expect`` holds what the dataset should have; ``scan`` prints what differs."""
+
+    name: str
+    layouts: tuple[Layout, ...]
+    captions: str = "required"
+    labels: tuple[str, ...] = ()
+    dataset: str = ""
+    version: int = 1
+    metadata: bool = False
+    expect: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_recipe(text: str, *, where: str) -> Recipe:
+    """Read a recipe from TOML; raises UsageError naming what is wrong."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the recipe is not TOML: {error}", code="recipe-invalid", where=where) from error
+    unknown = set(document) - {"name", "dataset", "version", "captions", "labels", "layouts", "metadata", "expect"}
+    captions = document.get("captions", "required")
+    entries = document.get("layouts")
+    if unknown or captions not in CAPTION_POLICIES or not isinstance(entries, list) or not entries:
+        raise UsageError(
+            "the recipe is not valid",
+            code="recipe-invalid",
+            where=where,
+            expected=f"name, captions ({', '.join(CAPTION_POLICIES)}), labels, [[layouts]] with image and caption",
+            got=f"unknown {', '.join(sorted(unknown))}" if unknown else f"captions {captions!r}",
+        )
+    layouts = []
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            raise UsageError("a layout has no image template", code="recipe-invalid", where=where)
+        caption = entry.get("caption")
+        layouts.append(
+            Layout(
+                parse_template(entry["image"]),
+                parse_template(caption) if caption else None,
+                tuple(entry.get("splits", ())),
+            )
+        )
+    return Recipe(
+        name=str(document.get("name", where)),
+        layouts=tuple(layouts),
+        captions=captions,
+        labels=tuple(map(str, document.get("labels", ()))),
+        dataset=str(document.get("dataset", "")),
+        version=int(document.get("version", 1)),
+        metadata=bool(document.get("metadata", False)),
+        expect=document.get("expect", {}),
+    )
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The recipes that come with wdstools, in the order in which they are tried."""
+    return _RECIPE_ORDER
+
+
+def load_recipe(name: str) -> Recipe:
+    """A recipe by name, or from a TOML file by its path."""
+    if name in _RECIPE_ORDER:
+        text = resources.files("wdstools.sources").joinpath("recipes", f"{name}.toml").read_text("utf-8")
+        return parse_recipe(text, where=name)
+    try:
+        with open(name, encoding="utf-8") as file:
+            return parse_recipe(file.read(), where=name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            "no such recipe", code="recipe-unknown", where=name, expected=", ".join(_RECIPE_ORDER) + ", or a TOML file"
+        ) from error
+
+
+def _part_pattern(part: str) -> re.Pattern[str]:
+    return re.compile(
+        "".join(
+            f"(?P<{piece}>.+)" if number % 2 else re.escape(piece) for number, piece in enumerate(_FIELD_RE.split(part))
+        )
+    )

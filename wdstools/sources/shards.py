@@ -1,0 +1,240 @@
+"""Existing WebDataset shards as a source: their samples, re-packed clean and without re-encoding."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from wdstools.errors import NotFoundError, UsageError
+from wdstools.formats.manifest import MANIFEST_PATH, is_split_name, loads
+from wdstools.formats.sample import is_key, make_key, split_member_name
+from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.results import Skip
+from wdstools.sources.base import Listing, SamplesBuilder, SourceReader
+from wdstools.sources.tarscan import TarMember, scan_tar
+from wdstools.sources.tree import ArchiveOpener, ArchiveReader, tar_entry
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.formats.manifest import Manifest
+
+_TEXT_EXTENSIONS = ("txt", "caption", "text")
+_NUMBERED_RE = re.compile(r"(.*?)[-_.]*\d+\.tar")
+_MAX_CLS_BYTES = 32
+_MAX_OPEN = 256  # well below the usual limit of open files
+
+
+class ShardsSource:
+    """A folder of tars (or one tar) in WebDataset form. Splits come from the manifest, folders or file names.
+
+    Members that are no image, ``txt``, ``cls`` or ``json`` are left out and counted. A sample whose members lie
+    apart is joined; a name without an extension is no sample.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path.rstrip("/") or "/"
+
+    def list(self) -> Listing:
+        """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
+        root = self.path if os.path.isdir(self.path) else os.path.dirname(self.path) or "."
+        manifest = _manifest(root) if root == self.path else None
+        tars = list(_tars(root)) if root == self.path else [os.path.basename(self.path)]
+        if not tars:
+            raise NotFoundError("no tars here", code="source-empty", where=self.path)
+        scan = _ShardScan(root, manifest)
+        for tar in tars:
+            scan.add(tar)
+        if not scan.types:
+            raise NotFoundError("no samples with images in these tars", code="source-empty", where=self.path)
+        return Listing(
+            opener=ShardsOpener(root),
+            samples=scan.builder.table(),
+            labels=manifest.labels if manifest else (),
+            captions="optional" if scan.with_caption else "none",
+            label_in_key=False,
+            recipe="shards",
+            template={},
+            name=manifest.name if manifest else "",
+            version=manifest.version if manifest else 1,
+            members=tuple(m for m in ("txt", "cls", "json") if scan.seen[m]),
+            image_types=dict(sorted(scan.types.items())),
+            skips=tuple(scan.skips),
+            unmatched=dict(sorted(scan.unmatched.items())),
+        )
+
+
+def is_shards(path: str) -> bool:
+    """Whether a path is for ShardsSource: a dataset, a folder whose tars hold samples, or a tar of samples."""
+    if os.path.isdir(path):
+        if os.path.exists(os.path.join(path, MANIFEST_PATH)):
+            return True
+        first = next(_tars(path), None)
+        return first is not None and _looks_like_shard(os.path.join(path, first))
+    return path.endswith(".tar") and _looks_like_shard(path)
+
+
+def _looks_like_shard(path: str) -> bool:
+    """Members of one key side by side: an image first met with a text, class or json of its own."""
+    keys: Counter[str] = Counter()
+    extensions = set()
+    for number, member in enumerate(scan_tar(path)):
+        split = split_member_name(member.name) if member.is_file else None
+        if split is not None:
+            keys[split[0]] += 1
+            extensions.add(split[1].lower())
+        if number >= 64:
+            break
+    together = sum(count > 1 for count in keys.values())
+    has_image = any(extension in TYPE_OF_EXTENSION for extension in extensions)
+    return has_image and (
+        together * 2 >= len(keys) or (extensions <= set(TYPE_OF_EXTENSION) and "/" not in "".join(keys))
+    )
+
+
+def _manifest(root: str) -> Manifest | None:
+    try:
+        return loads(LocalStore(root).get(MANIFEST_PATH))
+    except NotFoundError:
+        return None
+
+
+def _tars(root: str) -> Iterator[str]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(folder, root)
+        yield from (name if below == "." else f"{below}/{name}" for name in sorted(names) if name.endswith(".tar"))
+
+
+def _split_of(tar: str) -> str | None:
+    """``train/x.tar`` and ``train-000000.tar`` are of split train; bare numbers are of none."""
+    folder = tar.split("/", 1)[0] if "/" in tar else ""
+    if folder and is_split_name(folder):
+        return folder
+    match = _NUMBERED_RE.fullmatch(tar.rsplit("/", 1)[-1])
+    return match[1] if match and match[1] and is_split_name(match[1]) else None
+
+
+class _ShardScan:
+    """Groups the members of tars into samples."""
+
+    def __init__(self, root: str, manifest: Manifest | None) -> None:
+        self.root = root
+        self.builder = SamplesBuilder()
+        self.skips: list[Skip] = []
+        self.types: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()
+        self.unmatched: Counter[str] = Counter()
+        self._labels = manifest.labels if manifest else ()
+
+    @property
+    def with_caption(self) -> bool:
+        """Whether any sample has a caption."""
+        return self.seen["txt"] > 0
+
+    def add(self, tar: str) -> None:
+        """List one tar."""
+        path = os.path.join(self.root, tar)
+        groups: dict[str, dict[str, TarMember]] = {}
+        for member in scan_tar(path):
+            split = split_member_name(member.name.removeprefix("./")) if member.is_file else None
+            if split is None or "\udc80" <= max(member.name, default="") <= "\udcff":
+                self.unmatched[""] += member.is_file
+                continue
+            group = groups.setdefault(split[0], {})
+            if split[1].lower() in group:
+                self.skips.append(Skip("member-duplicate", f"{tar}/{member.name}", _split_of(tar)))
+            group.setdefault(split[1].lower(), member)
+        runs: dict[str | None, dict[str, list[object]]] = {}
+        with open(path, "rb", buffering=0) as file:
+            for key, group in groups.items():
+                self._sample(tar, key, group, file.fileno(), runs)
+        for label, own in runs.items():
+            shared = {"split": _split_of(tar), "label": label, "id_dir": "", "image_dir": tar}
+            self.builder.add(
+                shared, {part: values for part, values in own.items() if any(v is not None for v in values)}
+            )
+
+    def _sample(
+        self, tar: str, key: str, group: dict[str, TarMember], fd: int, runs: dict[str | None, dict[str, list[object]]]
+    ) -> None:
+        image = next((extension for extension in group if extension in TYPE_OF_EXTENSION), None)
+        if image is None:
+            self.skips.append(Skip("image-missing", f"{tar}/{key}", _split_of(tar)))
+            return
+        text = next((extension for extension in _TEXT_EXTENSIONS if extension in group), None)
+        cls = None
+        if "cls" in group:
+            payload = os.pread(fd, min(group["cls"].size, _MAX_CLS_BYTES), group["cls"].offset).strip()
+            if not payload.isdigit():
+                self.skips.append(Skip("cls-not-integer", f"{tar}/{key}.cls", _split_of(tar), detail=repr(payload)))
+                return
+            cls = int(payload)
+        label = self._labels[cls] if cls is not None and cls < len(self._labels) else None
+        own = runs.setdefault(
+            label,
+            {part: [] for part in ("stem", "key", "image_suffix", "image_entry", "caption_entry", "json_entry", "cls")},
+        )
+        place = {
+            part: group.get(extension or "")
+            for part, extension in (("image", image), ("caption", text), ("json", "json"))
+        }
+        values: dict[str, object] = {
+            f"{part}_entry": tar_entry(m.offset, m.size) if m else None for part, m in place.items()
+        }
+        values |= {"stem": key, "key": _key_of(key), "image_suffix": f".{image}", "cls": cls}
+        for part, value in values.items():
+            own[part].append(value)
+        self.types[TYPE_OF_EXTENSION[image]] += 1
+        self.seen.update(("txt" if text else "", "cls" if cls is not None else "", "json" if "json" in group else ""))
+        self.unmatched.update(e for e in group if e not in (image, text, "cls", "json"))
+
+
+def _key_of(key: str) -> str:
+    """A clean key stays as it is; any other is made one."""
+    raw = key.encode()
+    return key if is_key(raw) else make_key(None, raw).decode()
+
+
+class ShardsOpener(ArchiveOpener):
+    """Reads members of the tars of one folder."""
+
+    def open(self) -> ShardsReader:  # type: ignore[override]  # the same protocol over many archives
+        """A reader."""
+        return ShardsReader(self.path)
+
+
+class ShardsReader:
+    """Reads members by ``TAR/...`` path; keeps the tars that it has met open."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._open: dict[str, SourceReader] = {}
+
+    def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
+        """See SourceReader."""
+        return self._reader(path).read_into(path, entry, view)
+
+    def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:
+        """See SourceReader."""
+        return self._reader(path).stat(path, entry)
+
+    def _reader(self, path: str) -> SourceReader:
+        tar, found, _ = path.partition(".tar/")
+        if not found:
+            raise UsageError("a path without its tar", where=path)
+        reader = self._open.get(tar)
+        if reader is None:
+            if len(self._open) >= _MAX_OPEN:
+                self.close()
+            reader = self._open[tar] = ArchiveReader(f"{self._root}/{tar}.tar")
+        return reader
+
+    def close(self) -> None:
+        """Close every tar."""
+        for reader in self._open.values():
+            reader.close()
+        self._open = {}

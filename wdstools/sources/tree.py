@@ -1,0 +1,328 @@
+"""Trees of files: a folder, or a zip or tar of one that is never extracted.
+
+A tree lists one folder at a time, and opens a reader in each worker. Whatever an archive says about where a file
+lies travels as an opaque ``entry``.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wdstools.errors import NotFoundError, SourceChangedError, StoreError, UsageError
+from wdstools.sources.base import DamagedEntryError, NeedSpaceError, SourceOpener
+from wdstools.sources.tarscan import scan_tar
+from wdstools.sources.zipscan import scan_zip
+from wdstools.stores.local import storage_error
+
+_ENTRY = struct.Struct("<QQQHI")  # offset, stored size, size, method, crc32
+_ZIP_STORED, _ZIP_DEFLATED = 0, 8
+_TAR_PLAIN = 0xFFFF
+_ZIP_LOCAL = struct.Struct("<4s2B4HL2L2H")
+
+
+def tar_entry(offset: int, size: int) -> bytes:
+    """Where a payload lies in a plain tar, for ArchiveReader."""
+    return _ENTRY.pack(offset, size, size, _TAR_PLAIN, 0)
+
+
+@dataclass(slots=True)
+class Folder:
+    """One folder of a tree: names of its subfolders and files, sorted; ``entries`` beside the files in archives."""
+
+    folders: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    entries: list[bytes] | None = None
+
+
+class Tree(Protocol):
+    """Files in folders, by names relative to the root; the root is ""."""
+
+    @property
+    def opener(self) -> SourceOpener:
+        """How a worker reads this tree's files."""
+
+    def list(self, folder: str) -> Folder | None:
+        """What a folder holds; None if there is no such folder."""
+
+
+def open_tree(path: str) -> Tree:
+    """The tree at a path: a folder, a .zip or a .tar."""
+    if os.path.isdir(path):
+        return FolderTree(path)
+    if not os.path.exists(path):
+        raise NotFoundError("no such file or folder", where=path)
+    with _reading(path), open(path, "rb") as file:
+        head = file.read(262)
+    if head[:2] == b"PK":
+        return ZipTree(path)
+    if head[257:262] == b"ustar":
+        return TarTree(path)
+    raise UsageError(
+        "not a folder, a zip or a tar",
+        code="source-unknown",
+        where=path,
+        hint="give a folder of images, a .zip or .tar of one, a .csv, .jsonl or .parquet table, or a folder of shards",
+    )
+
+
+class FolderTree:
+    """A folder on disk. Links are followed; a folder that contains itself is listed once."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._seen: dict[tuple[int, int], str] = {}
+
+    @property
+    def opener(self) -> SourceOpener:
+        """Opens files below the root."""
+        return FolderOpener(self.path)
+
+    def list(self, folder: str) -> Folder | None:
+        """One scandir; nothing is stat'ed but links."""
+        path = os.path.join(self.path, folder)
+        found = Folder()
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if not entry.is_dir():
+                        found.files.append(entry.name)
+                    elif not entry.is_symlink() or self._first_visit(entry, folder):
+                        found.folders.append(entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise storage_error(error, path) from error
+        found.files.sort()
+        found.folders.sort()
+        return found
+
+    def _first_visit(self, entry: os.DirEntry[str], folder: str) -> bool:
+        target = os.path.realpath(entry.path)
+        inside = os.path.realpath(os.path.join(self.path, folder))
+        if os.path.commonpath((target, inside)) == target:
+            return False  # a link to a folder above: a loop
+        status = entry.stat()
+        return self._seen.setdefault((status.st_dev, status.st_ino), entry.path) == entry.path
+
+
+@dataclass(frozen=True, slots=True)
+class FolderOpener:
+    """Reads files below a folder."""
+
+    path: str
+
+    def open(self) -> FolderReader:
+        """A reader."""
+        return FolderReader(self.path)
+
+
+class FolderReader:
+    """Reads whole files straight into the caller's buffer."""
+
+    def __init__(self, path: str) -> None:
+        self._root = path + "/"
+
+    def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
+        """See SourceReader. Sizes are learnt by reading: on cold storage a stat beforehand costs as much as the read."""
+        del entry
+        fd = -1
+        try:
+            fd = os.open(self._root + path, os.O_RDONLY | os.O_CLOEXEC)
+            count = os.readv(fd, (view,))
+            status = os.fstat(fd)
+            while 0 < count < min(status.st_size, len(view)):  # a read that a signal or a network cut short
+                more = os.readv(fd, (view[count:],))
+                if not more:
+                    break
+                count += more
+        except OSError as error:
+            raise storage_error(error, self._root + path) from error
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        if status.st_size != count:
+            if status.st_size > len(view):
+                raise NeedSpaceError(status.st_size)
+            raise SourceChangedError(
+                "the file changed while it was read",
+                where=self._root + path,
+                expected=f"{status.st_size} bytes",
+                got=f"{count}",
+                hint="let nothing write to the source, then pack again",
+            )
+        return count, status.st_mtime_ns
+
+    def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:
+        """See SourceReader."""
+        del entry
+        with _reading(self._root + path):
+            status = os.stat(self._root + path)
+            return status.st_size, status.st_mtime_ns
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveOpener:
+    """Reads the files of a zip or a plain tar by the places that the listing noted."""
+
+    path: str
+
+    def open(self) -> ArchiveReader:
+        """A reader."""
+        return ArchiveReader(self.path)
+
+
+class ArchiveReader:
+    """Reads members of one archive, checking the zip's CRC of each."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with _reading(path):
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._mtime_ns = os.fstat(self._fd).st_mtime_ns
+
+    def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
+        """See SourceReader."""
+        if entry is None:
+            raise NotFoundError("not in the archive", where=f"{self._path}, {path}")
+        offset, stored, size, method, crc = _ENTRY.unpack(entry)
+        if size > len(view):
+            raise NeedSpaceError(size)
+        with _reading(self._path):
+            if method == _TAR_PLAIN:
+                self._pread(view[:size], offset, path)
+                return size, self._mtime_ns
+            header = os.pread(self._fd, _ZIP_LOCAL.size, offset)
+            if len(header) < _ZIP_LOCAL.size or header[:4] != b"PK\3\4":
+                raise DamagedEntryError("source-damaged", "the zip's local header is not there")
+            fields = _ZIP_LOCAL.unpack(header)
+            offset += _ZIP_LOCAL.size + fields[-2] + fields[-1]
+            if method == _ZIP_STORED:
+                self._pread(view[:size], offset, path)
+            else:
+                view[:size] = _inflate(os.pread(self._fd, stored, offset), size, method)
+        if zlib.crc32(view[:size]) != crc:
+            raise DamagedEntryError("source-damaged", "the zip's CRC-32 does not agree with the file")
+        return size, self._mtime_ns
+
+    def _pread(self, view: memoryview, offset: int, path: str) -> None:
+        done = 0
+        while done < len(view):
+            count = os.preadv(self._fd, (view[done:],), offset + done)
+            if not count:
+                raise DamagedEntryError("source-damaged", f"the archive ends inside {path}")
+            done += count
+
+    def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:
+        """See SourceReader."""
+        if entry is None:
+            raise NotFoundError("not in the archive", where=f"{self._path}, {path}")
+        return _ENTRY.unpack(entry)[2], self._mtime_ns
+
+    def close(self) -> None:
+        """Close the archive."""
+        os.close(self._fd)
+
+
+def _inflate(data: bytes, size: int, method: int) -> bytes:
+    if method != _ZIP_DEFLATED:
+        raise DamagedEntryError("source-method", f"zip compression method {method} is not supported")
+    inflater = zlib.decompressobj(-15)
+    try:
+        plain = inflater.decompress(data, size + 1)
+    except zlib.error as error:
+        raise DamagedEntryError("source-damaged", f"the zip's data cannot be inflated: {error}") from error
+    if len(plain) != size:
+        raise DamagedEntryError("source-damaged", f"the zip says {size} bytes and gives another number")
+    return plain
+
+
+class _ArchiveTree:
+    """Folders made from an archive's list of members; names that lead outside are not listed."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._folders: dict[str, Folder] = {"": Folder(entries=[])}
+        self.unsafe = 0
+
+    @property
+    def opener(self) -> SourceOpener:
+        """Opens members by their entry."""
+        return ArchiveOpener(self.path)
+
+    def list(self, folder: str) -> Folder | None:
+        """What a folder of the archive holds."""
+        return self._folders.get(folder)
+
+    def _add(self, name: str, entry: bytes) -> None:
+        name = name.removeprefix("./")
+        parts = name.split("/")
+        if any(part in ("", ".", "..") for part in parts):
+            self.unsafe += 1
+            return
+        if any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX":
+            return
+        folder, _, base = name.rpartition("/")
+        held = self._folder(folder)
+        held.files.append(base)
+        assert held.entries is not None
+        held.entries.append(entry)
+
+    def _folder(self, name: str) -> Folder:
+        folder = self._folders.get(name)
+        if folder is None:
+            folder = self._folders[name] = Folder(entries=[])
+            above, _, base = name.rpartition("/")
+            self._folder(above).folders.append(base)
+        return folder
+
+    def _sort(self) -> None:
+        for folder in self._folders.values():
+            folder.folders.sort()
+            # a name given twice: the last one counts, as it does for unzip and tar
+            last = dict(zip(folder.files, folder.entries or (), strict=True))
+            folder.files = sorted(last)
+            folder.entries = [last[name] for name in folder.files]
+
+
+class TarTree(_ArchiveTree):
+    """A plain tar of a folder, read where it lies."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        for member in scan_tar(path):
+            if member.is_file:
+                self._add(member.name, tar_entry(member.offset, member.size))
+        self._sort()
+
+
+class ZipTree(_ArchiveTree):
+    """A zip of a folder, read where it lies."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        with _reading(path):
+            for member in scan_zip(path):
+                entry = _ENTRY.pack(member.offset, member.stored, member.size, member.method, member.crc)
+                self._add(member.name, entry)
+        self._sort()
+
+
+class _reading:  # noqa: N801
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            raise storage_error(error, self._path) from error

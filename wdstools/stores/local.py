@@ -1,0 +1,282 @@
+"""Local folders as stores, and the durable writing that packing needs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
+
+from wdstools.errors import BusyError, NotFoundError, StoreError
+from wdstools.stores.base import ObjectInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+_READ_BLOCK = 1 << 20
+_DIRECT_BYTES = 4096
+#: Ends the names of files that are being written; readers and listings pass over them.
+TEMP_SUFFIX = ".wdstools-tmp"
+_HINTS = {
+    errno.ENOSPC: "free some space and run the same command again; finished work is kept",
+    errno.EDQUOT: "free some space and run the same command again; finished work is kept",
+    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "check the permissions of this path",
+    errno.EPERM: "check the permissions of this path",
+    errno.EIO: "the disk reports an error: check it, and restore from another copy",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def storage_error(error: OSError, where: str) -> StoreError:
+    """The StoreError for an operating-system error."""
+    if isinstance(error, StoreError):
+        return error
+    kind = NotFoundError if isinstance(error, FileNotFoundError | NotADirectoryError) else StoreError
+    code = {
+        errno.ENOSPC: "disk-full",
+        errno.EDQUOT: "disk-full",
+        errno.EACCES: "denied",
+        errno.EPERM: "denied",
+        errno.EROFS: "read-only",
+    }.get(error.errno or 0)
+    reason = error.strerror or str(error)
+    return kind(reason[:1].lower() + reason[1:], code=code, where=where, hint=_HINTS.get(error.errno or 0, ""))
+
+
+class LocalStore:
+    """A folder. Keys are paths below it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+
+    @property
+    def url(self) -> str:
+        """The folder's path, as it was given."""
+        return self.path
+
+    def locate(self, key: str) -> str:
+        """The file system path of a key."""
+        return os.path.join(self.path, key)
+
+    def head(self, key: str) -> ObjectInfo:
+        """Size of one file."""
+        with _translated(self.locate(key)) as path:
+            return ObjectInfo(key, os.stat(path).st_size)
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a file from ``start``."""
+        with _translated(self.locate(key)) as path, open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            wanted = max(0, size - start if length is None else min(length, size - start))
+            parts = []
+            while wanted:
+                part = os.pread(file.fileno(), wanted, start)
+                if not part:
+                    break
+                parts.append(part)
+                start += len(part)
+                wanted -= len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def blocks(self, key: str, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
+        """A file's bytes in blocks. Each block is valid until the next is asked for: the buffer is reused."""
+        buffer = memoryview(bytearray(block_bytes))
+        with _translated(self.locate(key)) as path, open(path, "rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                yield buffer[:count]
+
+    def map(self, key: str) -> mmap.mmap:
+        """A read-only memory map of a file that is not empty."""
+        with _translated(self.locate(key)) as path, open(path, "rb", buffering=0) as file:
+            try:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError as error:  # an empty file
+                raise StoreError("an empty file cannot be mapped", where=path) from error
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a file atomically and durably: temporary file, fsync, rename, fsync of the folder."""
+        with _translated(self.locate(key)) as path:
+            folder = os.path.dirname(path)
+            os.makedirs(folder, exist_ok=True)
+            with DurableFile(path) as file:
+                file.write(memoryview(data))
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Files under a prefix, sorted by key; temporary files are passed over."""
+        with _translated(self.path):
+            os.stat(self.path)
+            found = []
+            for folder, _, names in os.walk(self.path, onerror=_raise):
+                below = os.path.relpath(folder, self.path).replace(os.sep, "/")
+                base = "" if below == "." else below + "/"
+                keys = (base + name for name in names if not name.endswith(TEMP_SUFFIX))
+                found += [key for key in keys if key.startswith(prefix)]
+            found.sort()
+        for key in found:
+            yield self.head(key)
+
+    def delete(self, key: str) -> None:
+        """Remove a file."""
+        with _translated(self.locate(key)) as path:
+            os.unlink(path)
+
+
+class DurableFile:
+    """A file that appears under its name whole and on the disk, or not at all.
+
+    Written under a temporary name of this process's own, so that two writers never share a file; ``close`` does
+    fsync, rename and fsync of the folder. Leaving a ``with`` block by an exception removes the temporary file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._temporary = f"{path}.{os.getpid()}{TEMP_SUFFIX}"
+        with _translated(path):
+            self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def write(self, data: memoryview) -> None:
+        """Append bytes."""
+        with _translated(self.path):
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+    def close(self) -> None:
+        """Make the file durable and give it its name."""
+        with _translated(self.path):
+            try:
+                os.fsync(self._fd)
+            finally:
+                os.close(self._fd)
+            os.rename(self._temporary, self.path)
+            sync_folder(os.path.dirname(self.path))
+
+    def discard(self) -> None:
+        """Give up: remove the temporary file."""
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.discard()
+            return
+        try:
+            self.close()
+        except BaseException:
+            self.discard()
+            raise
+
+
+class BlockFile(DurableFile):
+    """A DurableFile that writes in the background: the caller fills the next block while this one goes to the disk.
+
+    Blocks go around the page cache (O_DIRECT) where the file system can, which saves a copy of every byte.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._direct = _set_direct(self._fd, direct=True)
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+
+    def write(self, data: memoryview) -> None:
+        """Append a block, once the one before is written; ``data`` must not change until the next call returns."""
+        self._settle()
+        self._pending = self._pool.submit(self._write_block, data)
+
+    def _write_block(self, data: memoryview) -> None:
+        start = os.lseek(self._fd, 0, os.SEEK_CUR)
+        if self._direct:
+            try:
+                super().write(data[: len(data) - len(data) % _DIRECT_BYTES])
+            except StoreError as error:
+                # some file systems accept the flag but not the writes
+                if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EINVAL:
+                    raise
+        rest = data[os.lseek(self._fd, 0, os.SEEK_CUR) - start :]
+        if rest:
+            self._direct = _set_direct(self._fd, direct=False)
+            super().write(rest)
+
+    def _settle(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def close(self) -> None:
+        """Wait for the last block, then as DurableFile."""
+        try:
+            self._settle()
+        finally:
+            self._pool.shutdown()
+        super().close()
+
+    def discard(self) -> None:
+        """Give up, after the block that is being written."""
+        self._pool.shutdown()
+        super().discard()
+
+
+def _set_direct(fd: int, *, direct: bool) -> bool:
+    """Switch writing around the page cache on or off; gives whether it is on now."""
+    flag = getattr(os, "O_DIRECT", 0)
+    if not flag:
+        return False
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags | flag if direct else flags & ~flag)
+    except OSError:
+        return False
+    return direct
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path or ".", os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def locked(path: str, what: str) -> Iterator[None]:
+    """Hold an exclusive lock file while at work; the kernel lets go of it when the process ends, however it ends.
+
+    Raises BusyError when somebody else holds it.
+    """
+    with _translated(path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(
+                f"another process is writing {what}", where=path, hint="wait for it to finish, then run this again"
+            ) from error
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _translated(path: str) -> Iterator[str]:
+    try:
+        yield path
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,53 @@
+"""A store in memory: for tests and for small things that need no disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.errors import NotFoundError
+from wdstools.stores.base import ObjectInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class MemoryStore:
+    """Objects in a dictionary."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+
+    @property
+    def url(self) -> str:
+        """Always ``memory:``; such a store cannot be opened twice."""
+        return "memory:"
+
+    def head(self, key: str) -> ObjectInfo:
+        """Size of one object."""
+        return ObjectInfo(key, len(self._object(key)))
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Bytes of an object from ``start``."""
+        data = self._object(key)
+        return data[start : len(data) if length is None else start + length]
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store an object."""
+        self._objects[key] = bytes(data)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Objects under a prefix, sorted by key."""
+        for key in sorted(self._objects):
+            if key.startswith(prefix):
+                yield ObjectInfo(key, len(self._objects[key]))
+
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+        self._object(key)
+        del self._objects[key]
+
+    def _object(self, key: str) -> bytes:
+        try:
+            return self._objects[key]
+        except KeyError:
+            raise NotFoundError("nothing is stored here", where=f"memory:{key}") from None

@@ -1,0 +1,317 @@
+"""Putting the samples of one shard into its tar: each one read, checked, laid out and hashed, or skipped whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from wdstools.errors import SkippedError, SourceChangedError
+from wdstools.formats.index import build_index
+from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageChecker, ImageInfo, sniff
+from wdstools.results import Skip
+from wdstools.sources.base import DamagedEntryError, join_path, text_columns
+from wdstools.writer.plan import from_ipc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Tick
+    from wdstools.images.resize import Encoding
+    from wdstools.sources.base import SourceOpener, SourceReader
+    from wdstools.writer.buffer import TarBuffer
+
+MAX_FILE_BYTES = 1 << 30
+MAX_CAPTION_BYTES = 1 << 20
+_TICK_SAMPLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSettings:
+    """What is the same for all shards of a pack. ``started_ns`` is when the pack began, by the system's clock."""
+
+    root: str
+    opener: SourceOpener
+    members: tuple[str, ...]
+    labels: tuple[str, ...]
+    image_template: str
+    check: str
+    max_pixels: int
+    encoding: Encoding | None
+    fail: bool
+    started_ns: int
+
+
+class _RefusedError(Exception):
+    """A sample that is not packed."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class Row:
+    """One sample of the plan, unpacked."""
+
+    key: bytes
+    split: str
+    label: str | None
+    image: str
+    image_entry: bytes | None
+    image_suffix: str
+    caption_path: str | None
+    caption_entry: bytes | None
+    caption: str | None
+    cls: int | None
+    json: str | None
+    json_entry: bytes | None
+    derived: bool
+
+
+class Assembly:
+    """Puts the samples of one shard into the buffer and remembers what the index needs."""
+
+    def __init__(self, settings: ShardSettings, reader: SourceReader, buffer: TarBuffer) -> None:
+        self.settings = settings
+        self.reader = reader
+        self.buffer = buffer
+        self.skips: list[Skip] = []
+        self.sources = xxhash.xxh3_128()
+        self._stats: list[bytes] = []
+        self._checker = ImageChecker(self.settings.check, self.settings.max_pixels)
+        self._extension = self.settings.members[0]
+        self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
+        self._columns: dict[str, list[Any]] = {name: [] for name in _INDEX_COLUMNS}
+        self._members: dict[str, list[Any]] = {name: [] for name in ("ext", "offset", "size", "xxh3_64", "count")}
+
+    def run(self, rows: Iterable[Row], tick: Tick) -> None:
+        """Add every sample."""
+        done = 0
+        for row in rows:
+            self.buffer.begin()
+            members = len(self._members["ext"])
+            self._stats.clear()
+            try:
+                self._add(row)
+                self.sources.update(b"".join(self._stats))
+            except (_RefusedError, DamagedImageError, DamagedEntryError) as refusal:
+                self.buffer.take_back()
+                for column in ("ext", "offset", "size", "xxh3_64"):
+                    del self._members[column][members:]
+                reason, detail = refusal.args
+                self._skip(row, reason, detail)
+                self.sources.update(stat_line(*self.reader.stat(row.image, row.image_entry)))
+            done += 1
+            if done == _TICK_SAMPLES:
+                tick(done)
+                done = 0
+        tick(done)
+
+    def _skip(self, row: Row, reason: str, detail: str) -> None:
+        if self.settings.fail:
+            raise SkippedError(
+                f"a sample cannot be packed: {detail}",
+                code=reason,
+                where=row.image,
+                hint="mend or remove it, or pack with --on-error skip",
+            )
+        self.skips.append(Skip(reason, row.image, row.split, row.key.decode(), detail))
+
+    def _add(self, row: Row) -> None:
+        info = self._add_image(row)
+        caption: str | None = None
+        cls: int | None = None
+        for extension in self.settings.members[1:]:
+            if extension == "txt":
+                caption = self._add_caption(row)
+            elif extension == "cls":
+                cls = row.cls if row.cls is not None else self._cls_of[row.label or ""]
+                self._seal(row, "cls", self.buffer.put(b"%d" % cls)[1])
+            else:
+                self._add_json(row)
+        offset, length, digest = self.buffer.end_sample()
+        source = None if row.derived else row.image
+        values = (
+            row.split,
+            row.key.decode(),
+            row.label,
+            cls,
+            offset,
+            length,
+            digest,
+            info.width,
+            info.height,
+            info.type,
+            caption,
+            source,
+        )
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column.append(value)
+        self._members["count"].append(len(self.settings.members))
+
+    def _add_image(self, row: Row) -> ImageInfo:
+        start, end = self._read(row.image, row.image_entry)
+        encoding = self.settings.encoding
+        memory = self.buffer.memory
+        if encoding is None or (encoding.only_others and sniff(bytes(memory[start : start + 16])) == self._extension):
+            claimed = TYPE_OF_EXTENSION[row.image_suffix[1:].lower()]
+            if claimed != self._extension and end > start:
+                raise _RefusedError(f"image-not-{self._extension}", f"the name says {claimed}")
+            info = self._checker.check(memory, start, end, self._extension)
+        else:
+            from wdstools.images.resize import reencode
+
+            data, info = reencode(bytes(memory[start:end]), encoding)
+            end = self.buffer.put(data)[1]
+        self._seal(row, self._extension, end)
+        return info
+
+    def _add_caption(self, row: Row) -> str:
+        if row.caption_path is None:
+            text = row.caption or ""
+            self._seal(row, "txt", self.buffer.put(text.encode())[1])
+            return text
+        start, end = self._read(row.caption_path, row.caption_entry, MAX_CAPTION_BYTES, "caption-too-large")
+        try:
+            text = str(self.buffer.memory[start:end], "utf-8")
+        except UnicodeDecodeError as error:
+            raise _RefusedError(
+                "caption-not-utf8", f"{row.caption_path}: {error.reason} at byte {error.start}"
+            ) from error
+        self._seal(row, "txt", end)
+        return text
+
+    def _add_json(self, row: Row) -> None:
+        if row.json_entry is None:
+            self._seal(row, "json", self.buffer.put((row.json or "{}").encode())[1])
+            return
+        _, end = self._read(row.image, row.json_entry)
+        self._seal(row, "json", end)
+
+    def _read(
+        self, path: str, entry: bytes | None, limit: int = MAX_FILE_BYTES, code: str = "file-too-large"
+    ) -> tuple[int, int]:
+        start, end, mtime_ns = self.buffer.read(self.reader, path, entry)
+        if end - start > limit:
+            raise _RefusedError(code, f"{end - start:,} bytes, the limit is {limit:,}")
+        if mtime_ns > self.settings.started_ns:
+            self._read_again(path, entry, start, end, mtime_ns)
+        self._stats.append(stat_line(end - start, mtime_ns))
+        return start, end
+
+    def _read_again(self, path: str, entry: bytes | None, start: int, end: int, mtime_ns: int) -> None:
+        """A file newer than the pack itself: accept it only if it stands still (a file server's clock may be ahead)."""
+        first = bytes(self.buffer.memory[start:end])
+        start, end, again_ns = self.buffer.read(self.reader, path, entry)
+        if again_ns != mtime_ns or first != self.buffer.memory[start:end]:
+            raise SourceChangedError(
+                "the file changed while it was read",
+                where=path,
+                hint="let nothing write to the source, then run the same command again",
+            )
+
+    def _seal(self, row: Row, extension: str, end: int) -> None:
+        offset, size, digest = self.buffer.seal(b"%b.%b" % (row.key, extension.encode()), end)
+        members = self._members
+        members["ext"].append(extension)
+        members["offset"].append(offset)
+        members["size"].append(size)
+        members["xxh3_64"].append(digest)
+
+    def table(self) -> Any:
+        """The shard's index."""
+        return build_index(self._columns, self._members)
+
+    def image_digests(self) -> NDArray[np.uint64]:
+        """XXH3-64 of each image."""
+        return np.array(self._members["xxh3_64"][:: len(self.settings.members)], np.uint64)
+
+
+_INDEX_COLUMNS = (
+    "split",
+    "key",
+    "label",
+    "cls",
+    "offset",
+    "length",
+    "xxh3_128",
+    "width",
+    "height",
+    "format",
+    "caption",
+    "source",
+)
+
+
+def rows_of(samples: bytes, split: str, template: str) -> Iterator[Row]:
+    """The samples of a shard; ``derived`` tells that the template and the key give the image's path back."""
+    columns = text_columns(
+        from_ipc(samples),
+        (
+            "key",
+            "label",
+            "id_dir",
+            "image_dir",
+            "stem",
+            "image_suffix",
+            "image_entry",
+            "caption_dir",
+            "caption_suffix",
+            "caption_entry",
+            "caption",
+            "cls",
+            "json",
+            "json_entry",
+        ),
+    )
+    before, _, _ = template.partition("{id}")
+    for (
+        key,
+        label,
+        id_dir,
+        image_dir,
+        stem,
+        suffix,
+        image_entry,
+        caption_dir,
+        caption_suffix,
+        caption_entry,
+        caption,
+        cls,
+        json,
+        json_entry,
+    ) in zip(*columns, strict=True):
+        image = join_path(image_dir, stem + suffix)
+        derived = False
+        if template and b"%" not in key and b"~" not in key and template.endswith("{id}" + suffix):
+            place = before.replace("{split}", split).replace("{label}", label or "")
+            derived = image == place + join_path(id_dir, stem) + suffix
+        caption_path = None if caption_suffix is None else join_path(caption_dir, stem + caption_suffix)
+        if caption_entry is not None and caption_path is None:
+            caption_path = image
+        yield Row(
+            key,
+            split,
+            label,
+            image,
+            image_entry,
+            suffix,
+            caption_path,
+            caption_entry,
+            caption,
+            cls,
+            json,
+            json_entry,
+            derived,
+        )
+
+
+def stat_line(size: int, mtime_ns: int) -> bytes:
+    """What a digest of sources takes in of one file."""
+    return b"%d %d\n" % (size, mtime_ns)

@@ -1,0 +1,237 @@
+"""Which sample lies in which shard, and where: a pure function of keys, seed and counts.
+
+Nothing here opens a file. The order of the listing does not matter, and a shard's content depends on its own samples
+alone: that is what makes packing the same on any number of workers and after any interruption.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wdstools.errors import FormatError, UsageError
+from wdstools.formats.manifest import is_split_name
+from wdstools.formats.sample import make_key, order_hash, shard_of
+from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
+from wdstools.results import Skip
+from wdstools.sources.base import join_path, text_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from wdstools.formats.manifest import Manifest
+    from wdstools.sources.base import Listing
+
+DEFAULT_SHARD_SAMPLES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLayout:
+    """How a split is divided: by samples a shard, into a given number, or as another manifest is."""
+
+    shard_samples: int = DEFAULT_SHARD_SAMPLES
+    shards: int | None = None
+    like: Manifest | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shard_samples < 1:
+            raise UsageError("a shard holds at least one sample", where="--shard-samples", got=str(self.shard_samples))
+        if self.shards is not None and not 1 <= self.shards < 10**6:
+            raise UsageError(
+                "number of shards out of range", where="--shards", expected="1 to 999999", got=str(self.shards)
+            )
+        if not 0 <= self.seed < 2**53:
+            raise UsageError("seed out of range", where="--seed", expected="0 to 2**53 - 1", got=str(self.seed))
+
+    def count(self, split: str, samples: int) -> int:
+        """Number of shards of a split with this many scanned samples."""
+        if self.like is not None:
+            if split not in self.like.splits:
+                raise UsageError(
+                    "the manifest given with --like has no such split",
+                    where=split,
+                    expected=", ".join(self.like.splits),
+                )
+            return len(self.like.splits[split])
+        return self.shards or -(-samples // self.shard_samples)
+
+
+@dataclass(frozen=True, slots=True)
+class PackPlan:
+    """Every sample in its place. ``samples`` is sorted by split, shard, order hash and key, with its ``key`` column.
+
+    ``bounds`` lists, for each shard in manifest order, its split, number and half-open range of rows.
+    """
+
+    samples: pa.Table
+    bounds: tuple[tuple[str, int, int, int], ...]
+    skips: tuple[Skip, ...]
+    image_extension: str
+    members: tuple[str, ...]
+
+    @property
+    def split_samples(self) -> dict[str, int]:
+        """Samples in each split."""
+        counts: dict[str, int] = {}
+        for split, _, start, stop in self.bounds:
+            counts[split] = counts.get(split, 0) + stop - start
+        return counts
+
+
+def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
+    """The one image extension of a dataset; raises UsageError when the choice is the user's."""
+    if convert or only:
+        return convert or only or ""
+    if len(types) == 1 and (found := next(iter(types))) in STORABLE_TYPES:
+        return found
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(types.items()))
+    most = max((t for t in types if t in STORABLE_TYPES), key=lambda t: types[t], default="jpg")
+    raise UsageError(
+        "the images are of more than one type" if len(types) > 1 else "images of this type do not go into shards",
+        code="image-types",
+        got=counted,
+        expected="one of jpg, png, webp",
+        hint=f"add --convert {most} to re-encode the others"
+        + (f", or --only {most} to leave them out" if most in types else ""),
+    )
+
+
+def with_keys(listing: Listing) -> tuple[pa.Table, list[Skip]]:
+    """The samples with a ``key`` for each; ids that cannot have one are skipped."""
+    labels, folders, stems, given = text_columns(listing.samples, ("label", "id_dir", "stem", "key"))
+    keys: list[bytes | None] = []
+    skips = []
+    for label, folder, stem, key in zip(labels, folders, stems, given, strict=True):
+        try:
+            made = (
+                key.encode()
+                if key
+                else make_key(label if listing.label_in_key else None, join_path(folder, stem).encode())
+            )
+        except FormatError as error:
+            skips.append(Skip(error.code, join_path(folder, stem), detail=error.got))
+            made = None
+        keys.append(made)
+    samples = listing.samples.drop_columns(["key"]) if "key" in listing.samples.column_names else listing.samples
+    samples = samples.append_column("key", pa.array(keys, pa.large_binary()))
+    return (samples.filter(pc.is_valid(samples.column("key"))) if skips else samples), skips
+
+
+def keep_type(samples: pa.Table, wanted: str) -> tuple[pa.Table, list[Skip]]:
+    """Only the samples whose file name says this image type (``--only``)."""
+    suffixes = samples.column("image_suffix").to_pylist()
+    keep = np.array([TYPE_OF_EXTENSION[suffix[1:].lower()] == wanted for suffix in suffixes], bool)
+    return samples.filter(pa.array(keep)), _skip_rows(samples, np.flatnonzero(~keep), f"image-not-{wanted}")
+
+
+def keep_labelled(samples: pa.Table) -> tuple[pa.Table, list[Skip]]:
+    """Only the samples with a label, for a dataset whose every sample has a ``cls``."""
+    labelled = samples.column("label").is_valid()
+    if "cls" in samples.column_names:
+        labelled = pc.or_(labelled, samples.column("cls").is_valid())
+    return samples.filter(labelled), _skip_rows(samples, np.flatnonzero(~labelled.to_numpy()), "label-missing")
+
+
+def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple[str, int, int, int], ...], list[Skip]]:
+    """Sort samples with keys and splits into shards; gives the table, the bounds of each shard, and duplicate keys."""
+    keys = samples.column("key").to_pylist()
+    hashes = np.fromiter((order_hash(key, layout.seed) for key in keys), np.uint64, len(keys))
+    order = np.argsort(hashes, kind="stable")
+    order, repeated = _break_ties(order, hashes, keys, samples)
+    splits = samples.column("split").combine_chunks()
+    names = sorted({name for name in splits.dictionary.to_pylist() if name is not None})
+    for name in names:
+        if not is_split_name(name):
+            raise UsageError(
+                "not a split name",
+                code="split-name",
+                got=name,
+                expected="letters, digits, _ and -, without 'tar' in it",
+                hint="rename the folder",
+            )
+    codes = np.array([names.index(name) for name in splits.dictionary.to_pylist()], np.int64)[splits.indices.to_numpy()]
+    parts: list[NDArray[np.int64]] = []
+    bounds: list[tuple[str, int, int, int]] = []
+    start = 0
+    for code, split in enumerate(names):
+        rows = order[codes[order] == code]
+        count = layout.count(split, len(rows))
+        numbers = np.fromiter((shard_of(int(h), count) for h in hashes[rows]), np.int64, len(rows))
+        edges = np.searchsorted(numbers, np.arange(count + 1))
+        _refuse_empty(split, edges, layout)
+        bounds += [(split, n, start + int(edges[n]), start + int(edges[n + 1])) for n in range(count)]
+        parts.append(rows)
+        start += len(rows)
+    placed = samples.take(pa.array(np.concatenate(parts))) if parts else samples
+    return placed, tuple(bounds), _skip_rows(samples, repeated, "key-duplicate")
+
+
+def _refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> None:
+    """An empty shard trips several readers, so it is not planned; ``--like`` must keep its number of shards."""
+    if layout.like is None and np.any(edges[:-1] == edges[1:]):
+        raise UsageError(
+            "a shard would be empty",
+            code="shards-too-many",
+            where=f"split {split}",
+            expected=f"fewer than {len(edges) - 1} shards for {int(edges[-1]):,} samples",
+            hint="use a smaller --shards or a larger --shard-samples",
+        )
+
+
+def _break_ties(
+    order: NDArray[np.int64], hashes: NDArray[np.uint64], keys: list[bytes], samples: pa.Table
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Order samples of one hash by key, and drop all but one of each key: the one whose image path is smallest."""
+    tied = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    if not len(tied):
+        return order, np.zeros(0, np.int64)
+    at = np.unique(np.concatenate((tied, tied + 1)))
+    rows = order[at].tolist()
+    paths = dict(zip(rows, image_paths(samples.take(rows)), strict=True))
+    order[at] = sorted(rows, key=lambda row: (int(hashes[row]), keys[row], paths[row]))
+    repeated = [b for a, b in zip(order[tied], order[tied + 1], strict=True) if keys[a] == keys[b]]
+    return order[~np.isin(order, repeated)], np.array(repeated, np.int64)
+
+
+def image_paths(samples: pa.Table) -> list[str]:
+    """Path of each sample's image below the source's root."""
+    columns = text_columns(samples, ("image_dir", "stem", "image_suffix"))
+    return [join_path(folder, stem + suffix) for folder, stem, suffix in zip(*columns, strict=True)]
+
+
+def _skip_rows(samples: pa.Table, rows: NDArray[Any], reason: str) -> list[Skip]:
+    if not len(rows):
+        return []
+    chosen = samples.take(pa.array(rows, pa.int64()))
+    splits, keys = text_columns(chosen, ("split", "key"))
+    return [
+        Skip(reason, path, split, key.decode())
+        for path, split, key in zip(image_paths(chosen), splits, keys, strict=True)
+    ]
+
+
+def slices(plan: PackPlan) -> Iterator[tuple[str, int, bytes]]:
+    """Each shard's split, number and samples, the latter as Arrow IPC bytes that travel to a worker."""
+    for split, number, start, stop in plan.bounds:
+        yield split, number, to_ipc(plan.samples.slice(start, stop - start))
+
+
+def to_ipc(table: pa.Table) -> bytes:
+    """A table as Arrow IPC bytes: of a slice, only its own rows."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def from_ipc(data: bytes) -> pa.Table:
+    """A table from Arrow IPC bytes."""
+    with pa.ipc.open_stream(data) as stream:
+        return stream.read_all()

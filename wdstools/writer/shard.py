@@ -1,0 +1,136 @@
+"""Writing one shard: read, check, lay out, hash, index, make durable. Runs in a worker process.
+
+What a shard holds depends on its own samples and settings alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from wdstools.errors import FormatError, StoreError
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.index import read_index, rows_digest, write_index
+from wdstools.formats.manifest import ShardEntry, index_path, shard_path
+from wdstools.stores.local import BlockFile, LocalStore
+from wdstools.writer.assembly import Assembly, ShardSettings, rows_of, stat_line
+from wdstools.writer.buffer import TarBuffer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Tick
+    from wdstools.results import Skip
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """One shard to write; ``samples`` are the rows of the plan, as Arrow IPC bytes.
+
+    ``finished`` is what an interrupted run had already made of it: kept if it still is as it was.
+    """
+
+    settings: ShardSettings
+    split: str
+    number: int
+    samples: bytes
+    finished: ShardResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """A shard that lies on the disk with its index.
+
+    ``image_digests`` are the XXH3-64 of the images, in row order; ``sources`` is a digest of the sizes and
+    modification times of the files that were read.
+    """
+
+    split: str
+    entry: ShardEntry
+    index_sha256: str
+    image_digests: NDArray[np.uint64]
+    skips: tuple[Skip, ...]
+    sources: str
+    kept: bool = False
+
+
+def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
+    """Write one shard and its index below the root, durably; raises a WdsError and leaves no shard otherwise."""
+    settings = task.settings
+    path = shard_path(task.split, task.number)
+    store = LocalStore(settings.root)
+    if task.finished is not None and (kept := _keep(task, task.finished, store)):
+        tick(kept.entry.samples + len(kept.skips))
+        return kept
+    os.makedirs(os.path.dirname(store.locate(path)), exist_ok=True)
+    reader = settings.opener.open()
+    try:
+        with BlockFile(store.locate(path)) as file:
+            assembly = Assembly(settings, reader, TarBuffer(file))
+            assembly.run(rows_of(task.samples, task.split, settings.image_template), tick)
+            digests = assembly.buffer.finish()
+    finally:
+        reader.close()
+    table = assembly.table()
+    index = write_index(table)
+    store.put(index_path(path), index)
+    entry = ShardEntry(
+        path=path,
+        bytes=digests.bytes,
+        samples=table.num_rows,
+        sha256=digests.sha256,
+        xxh3_128=digests.xxh3_128,
+        crc32c=digests.crc32c,
+        crc64nvme=digests.crc64nvme,
+        rows=rows_digest(table),
+    )
+    return ShardResult(
+        task.split,
+        entry,
+        sha256_hex(index),
+        assembly.image_digests(),
+        tuple(assembly.skips),
+        assembly.sources.hexdigest(),
+    )
+
+
+def _keep(task: ShardTask, finished: ShardResult, store: LocalStore) -> ShardResult | None:
+    """The finished shard, if its bytes and its index are what was journalled and its sources have not changed."""
+    try:
+        digest = hashlib.sha256()
+        for block in store.blocks(finished.entry.path):
+            digest.update(block)
+        index = store.get(finished.entry.index_path)
+        if digest.hexdigest() != finished.entry.sha256 or sha256_hex(index) != finished.index_sha256:
+            return None
+        if _sources_digest(task, finished) != finished.sources:
+            return None
+        members = read_index(index).column("members").combine_chunks().flatten()
+    except (StoreError, FormatError):
+        return None
+    images = members.field("xxh3_64").to_numpy()[:: len(task.settings.members)]
+    return replace(finished, kept=True, image_digests=images)
+
+
+def _sources_digest(task: ShardTask, finished: ShardResult) -> str:
+    """What ``_Assembly.sources`` was, from a look at the files alone; of a skipped sample only the image counts."""
+    digest = xxhash.xxh3_128()
+    skipped = {skip.key for skip in finished.skips}
+    reader = task.settings.opener.open()
+    try:
+        for row in rows_of(task.samples, task.split, task.settings.image_template):
+            digest.update(stat_line(*reader.stat(row.image, row.image_entry)))
+            if row.key.decode() in skipped:
+                continue
+            if row.caption_path is not None and "txt" in task.settings.members:
+                digest.update(stat_line(*reader.stat(row.caption_path, row.caption_entry)))
+            if row.json_entry is not None and "json" in task.settings.members:
+                digest.update(stat_line(*reader.stat(row.image, row.json_entry)))
+    finally:
+        reader.close()
+    return digest.hexdigest()

@@ -1,0 +1,188 @@
+"""Which split a sample belongs to: as its folder says, as lists say, or by exact ratio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from wdstools.errors import FormatError, UsageError
+from wdstools.formats.sample import make_key, split_hash
+from wdstools.results import Skip
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+DEFAULT_SPLIT = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRule:
+    """How splits are decided; exactly one of the fields is set, or none: splits are then given by the source.
+
+    ``one``: every sample is of this split. ``ratios``: split -> weight, in the order given. ``lists``: split -> the
+    lines of a list file, each ``label/id`` or ``label/id,...``.
+    """
+
+    one: str | None = None
+    ratios: Mapping[str, Fraction] | None = None
+    lists: Mapping[str, Sequence[str]] | None = None
+
+
+def parse_ratios(text: str) -> dict[str, Fraction] | None:
+    """``train=80,val=5,test=15`` as weights; None if it is not of that form."""
+    ratios: dict[str, Fraction] = {}
+    for part in text.split(","):
+        name, equals, number = part.partition("=")
+        try:
+            weight = Fraction(number)
+        except (ValueError, ZeroDivisionError):
+            return None
+        if not equals or not name or name in ratios or weight < 0:
+            return None
+        ratios[name] = weight
+    return ratios if sum(ratios.values()) > 0 else None
+
+
+def assign_splits(
+    samples: pa.Table, rule: SplitRule, *, seed: int, identical: NDArray[np.int64] | None = None
+) -> tuple[pa.Table, list[Skip], list[str]]:
+    """Set the ``split`` column; gives the table, the samples and list entries left out, and notes for people.
+
+    ``identical`` (for ratios) numbers the samples so that byte-identical images have the same number.
+    """
+    if rule.ratios is not None:
+        names, notes = _by_ratio(samples, rule.ratios, seed, identical)
+        return _with_split(samples, names), [], notes
+    if rule.lists is not None:
+        return _by_lists(samples, rule.lists)
+    if rule.one is not None:
+        return _with_split(samples, [rule.one] * samples.num_rows), [], []
+    if samples.column("split").null_count:
+        names = [name or DEFAULT_SPLIT for name in samples.column("split").to_pylist()]
+        return _with_split(samples, names), [], []
+    return samples, [], []
+
+
+def _with_split(samples: pa.Table, names: Sequence[str | None]) -> pa.Table:
+    column = pa.array(names, pa.string()).dictionary_encode()
+    return samples.set_column(samples.schema.get_field_index("split"), "split", column)
+
+
+def _by_lists(samples: pa.Table, lists: Mapping[str, Sequence[str]]) -> tuple[pa.Table, list[Skip], list[str]]:
+    wanted: dict[bytes, str] = {}
+    skips = []
+    for split, lines in lists.items():
+        for line in lines:
+            entry = line.split(",", 1)[0].strip()
+            if not entry:
+                continue
+            try:
+                key = make_key(None, entry.removesuffix(".jpg").encode())
+            except FormatError:
+                skips.append(Skip("list-invalid", entry, split))
+                continue
+            if wanted.setdefault(key, split) != split:
+                raise UsageError(
+                    "a sample is in two split lists", code="split-lists", where=entry, got=f"{wanted[key]} and {split}"
+                )
+    keys = samples.column("key").to_pylist()
+    names = [wanted.pop(key, None) for key in keys]
+    if not any(names):
+        raise UsageError(
+            "no line of the split lists names a sample",
+            code="split-lists",
+            expected=f"ids like {keys[0].decode() if keys else '-'}",
+            got=next(iter(wanted), b"no lines").decode(),
+        )
+    skips += [
+        Skip("sample-missing", key.decode(), split, key.decode(), "in a split list, but not in the source")
+        for key, split in wanted.items()
+    ]
+    skips += [
+        Skip("split-not-listed", key.decode(), None, key.decode())
+        for key, name in zip(keys, names, strict=True)
+        if name is None
+    ]
+    kept = samples.filter(pa.array([name is not None for name in names]))
+    return _with_split(kept, [name for name in names if name is not None]), skips, []
+
+
+def _by_ratio(
+    samples: pa.Table, ratios: Mapping[str, Fraction], seed: int, identical: NDArray[np.int64] | None
+) -> tuple[list[str], list[str]]:
+    """Exact counts a label, in hash order; samples with byte-identical images stay together.
+
+    Groups of identical images are placed first, each by where its smallest hash lies between 0 and 2**64, as long as
+    every label it holds has room; single samples, in hash order, then fill each label's counts exactly.
+    """
+    keys: list[bytes] = samples.column("key").to_pylist()
+    labels: list[str | None] = samples.column("label").to_pylist()
+    hashes = [split_hash(key, seed) for key in keys]
+    units: dict[int, list[int]] = {}
+    for row in sorted(range(len(keys)), key=lambda row: (hashes[row], keys[row])):
+        units.setdefault(-1 - row if identical is None else int(identical[row]), []).append(row)
+    totals: dict[str | None, int] = {}
+    for label in labels:
+        totals[label] = totals.get(label, 0) + 1
+    room = {label: _quotas(total, ratios) for label, total in totals.items()}
+    names = [""] * len(keys)
+    splits = list(ratios)
+    for rows in sorted(
+        (rows for rows in units.values() if len(rows) > 1), key=lambda rows: (hashes[rows[0]], keys[rows[0]])
+    ):
+        split = _split_for_group(rows, hashes[rows[0]], labels, room, ratios)
+        for row in rows:
+            names[row] = split
+            room[labels[row]][split] -= 1
+    for rows in units.values():
+        if len(rows) == 1:
+            left = room[labels[rows[0]]]
+            split = next((name for name in splits if left[name] > 0), splits[-1])
+            left[split] -= 1
+            names[rows[0]] = split
+    off = [
+        f"{label or 'all'}/{split} by {-left:+d}"
+        for label, quota in room.items()
+        for split, left in quota.items()
+        if left
+    ]
+    notes = [f"identical images kept together: counts differ from the exact ratio in {', '.join(off)}"] if off else []
+    return names, notes
+
+
+def _split_for_group(
+    rows: list[int],
+    first_hash: int,
+    labels: list[str | None],
+    room: dict[str | None, dict[str, int]],
+    ratios: Mapping[str, Fraction],
+) -> str:
+    needed: dict[str | None, int] = {}
+    for row in rows:
+        needed[labels[row]] = needed.get(labels[row], 0) + 1
+    total, reached, wanted = sum(ratios.values()), Fraction(0), list(ratios)[-1]
+    for split, weight in ratios.items():
+        reached += weight
+        if first_hash * total < reached * 2**64:
+            wanted = split
+            break
+    order = [wanted, *sorted(ratios, key=lambda split: -ratios[split])]
+    fitting = (split for split in order if all(room[label][split] >= count for label, count in needed.items()))
+    return next(fitting, wanted)
+
+
+def _quotas(total: int, ratios: Mapping[str, Fraction]) -> dict[str, int]:
+    """Whole counts in proportion, by largest remainder; ties go to the split named first."""
+    weight = sum(ratios.values())
+    exact = {split: total * share / weight for split, share in ratios.items()}
+    counts = {split: int(value) for split, value in exact.items()}
+    by_remainder = sorted(ratios, key=lambda split: counts[split] - exact[split])
+    for split in by_remainder[: total - sum(counts.values())]:
+        counts[split] += 1
+    return counts

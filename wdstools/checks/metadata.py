@@ -77,7 +77,13 @@ def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
     message, key = "the bytes are not those that were packed", None
     try:
         blocks = dataset.shards.get(entry.path)
-        ours = rebuild_index([blocks], path=entry.path, split=task.split, labels=dataset.manifest.labels)
+        ours = rebuild_index(
+            [blocks],
+            path=entry.path,
+            split=task.split,
+            labels=dataset.manifest.labels,
+            authenticated=dataset.manifest.authenticated_ranges,
+        )
         difference = first_difference(ours.table, table)
         message = f"column {difference[0]} is damaged" if difference else f"{message}; the rows still are"
         key = difference[1] if difference else None

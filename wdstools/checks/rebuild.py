@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +21,8 @@ if TYPE_CHECKING:
 
 #: Columns that a shard gives back; ``source`` it cannot.
 REBUILT_COLUMNS = (
-    "row",
-    "split",
-    "key",
-    "label",
-    "cls",
-    "offset",
-    "length",
-    "xxh3_128",
-    "members",
-    "width",
-    "height",
-    "format",
-    "caption",
-)
+    "row", "split", "key", "label", "cls", "offset", "length", "xxh3_128", "sha256", "members", "width", "height", "format", "caption",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -51,6 +40,7 @@ def rebuild_index(
     path: str,
     split: str,
     labels: tuple[str, ...],
+    authenticated: bool = False,
     level: str = "header",
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Rebuilt:
@@ -59,35 +49,27 @@ def rebuild_index(
     All columns but ``source`` (null) are those that packing wrote. Damage is in ``stream.findings``, images that are
     not whole in ``findings``.
     """
-    rows = _Rows(path, split, labels, ImageChecker(level, max_pixels))
+    rows = _Rows(path, split, labels, ImageChecker(level, max_pixels), authenticated=authenticated)
     stream = check_stream(blocks, path, rows.add)
     return Rebuilt(rows.table(), stream, rows.findings)
 
 
 class _Rows:
-    def __init__(self, path: str, split: str, labels: tuple[str, ...], checker: ImageChecker) -> None:
+    def __init__(
+        self, path: str, split: str, labels: tuple[str, ...], checker: ImageChecker, *, authenticated: bool
+    ) -> None:
         self.findings: list[Finding] = []
         self._path = path
         self._split = split
         self._labels = labels
         self._checker = checker
-        names = (
-            "split",
-            "key",
-            "label",
-            "cls",
-            "offset",
-            "length",
-            "xxh3_128",
-            "width",
-            "height",
-            "format",
-            "caption",
-            "source",
-        )
+        names: tuple[str, ...] = (*REBUILT_COLUMNS[1:8], *REBUILT_COLUMNS[10:], "source")
+        names += ("sha256",) if authenticated else ()
         self._columns: dict[str, list[Any]] = {name: [] for name in names}
         self._members: dict[str, list[Any]] = {name: [] for name in ("ext", "offset", "size", "xxh3_64", "count")}
         self._group = xxh3_128()
+        self._authenticated = authenticated
+        self._group_sha256 = hashlib.sha256()
         self._key: str | None = None
 
     def add(self, key: str, extension: str, offset: int, payload: bytes) -> None:
@@ -96,9 +78,11 @@ class _Rows:
             self._close()
             self._open(key, offset - BLOCK)
         digest = xxh3_64_intdigest(payload)
-        self._group.update(render_header(f"{key}.{extension}".encode(), len(payload), digest))
-        self._group.update(payload)
-        self._group.update(bytes(padding(len(payload))))
+        header = render_header(f"{key}.{extension}".encode(), len(payload), digest)
+        for part in (header, payload, bytes(padding(len(payload)))):
+            self._group.update(part)
+            if self._authenticated:
+                self._group_sha256.update(part)
         for name, value in (("ext", extension), ("offset", offset), ("size", len(payload)), ("xxh3_64", digest)):
             self._members[name].append(value)
         self._members["count"][-1] += 1
@@ -108,6 +92,7 @@ class _Rows:
     def _open(self, key: str, start: int) -> None:
         self._key = key
         self._group.reset()
+        self._group_sha256 = hashlib.sha256()
         for values in self._columns.values():
             values.append(None)
         self._columns["split"][-1] = self._split
@@ -118,6 +103,8 @@ class _Rows:
     def _close(self) -> None:
         if self._key is not None:
             self._columns["xxh3_128"][-1] = self._group.digest()
+        if self._key is not None and self._authenticated:
+            self._columns["sha256"][-1] = self._group_sha256.digest()
 
     def _describe(self, key: str, extension: str, offset: int, payload: bytes) -> None:
         columns = self._columns

@@ -105,7 +105,14 @@ def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
     hashing = _Hashing(blocks, task.digest)
     level = "decode" if task.level == "decode" else "header"
     labels = task.dataset.manifest.labels
-    rebuilt = rebuild_index(hashing, path=entry.path, split=task.split, labels=labels, level=level)
+    rebuilt = rebuild_index(
+        hashing,
+        path=entry.path,
+        split=task.split,
+        labels=labels,
+        level=level,
+        authenticated=task.dataset.manifest.authenticated_ranges,
+    )
     if size != entry.bytes or hashing.hexdigest() != getattr(entry, task.digest):
         return _explain(task, size, hashing.hexdigest())
     return _check_rows(task, rebuilt)

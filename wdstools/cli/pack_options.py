@@ -38,6 +38,7 @@ PACK_OPTIONS = (
     ("seed", _option(int, _SPLITS, "Seed of the order."), 0),
     ("name", _option(Optional[str], _SPLITS, "The dataset's name."), None),
     ("version", _option(Optional[int], _SPLITS, "The dataset's version, a whole number."), None),
+    ("authenticated_ranges", _option(bool, _SPLITS, "Keep a SHA-256 of each sample in the index, so that parts can be authenticated.", "--authenticated-ranges"), False),
     ("check", _option(str, _IMAGES, "How images are checked: header or decode."), "decode"),
     ("max_pixels", _option(int, _IMAGES, "Larger images are skipped."), 50_000_000),
     ("resize", _option(Optional[int], _IMAGES, "Side in pixels that images are brought to."), None),

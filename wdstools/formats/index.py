@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         pa.field("offset", pa.int64()),
         pa.field("length", pa.int64()),
         pa.field("xxh3_128", pa.binary(16)),
+        pa.field("sha256", pa.binary(32)),
         pa.field("members", pa.list_(pa.field("element", _MEMBER, nullable=False)), nullable=False),
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
@@ -49,7 +50,8 @@ SCHEMA = pa.schema(
 """Columns of an index file.
 
 ``offset`` and ``length`` bound the sample's record group (headers, payloads, padding) in bytes, ``xxh3_128`` is the
-digest of those bytes; ``members`` lists, in tar order, extension, payload offset, payload size and XXH3-64.
+digest of those bytes, ``sha256`` another that withstands forgers (null unless the dataset has authenticated ranges);
+``members`` lists, in tar order, extension, payload offset, payload size and XXH3-64.
 ``source`` is the image's path below the source's root, null where the path template and the key give it.
 """
 
@@ -62,7 +64,7 @@ _DELTA = dict.fromkeys(
 
 
 def build_index(columns: Mapping[str, Sequence[Any]], members: Mapping[str, Sequence[Any]]) -> pa.Table:
-    """Make an index table from plain columns.
+    """Make an index table from plain columns; a column that is not given is null.
 
     ``members`` holds the flattened member columns ``ext``, ``offset``, ``size``, ``xxh3_64`` and, under ``count``,
     how many members each sample has. ``row`` is numbered here.
@@ -83,8 +85,12 @@ def build_index(columns: Mapping[str, Sequence[Any]], members: Mapping[str, Sequ
         "members": pa.ListArray.from_arrays(pa.array(offsets), struct, type=SCHEMA.field("members").type),
     }
     return pa.Table.from_arrays(
-        [arrays.get(f.name) if f.name in arrays else pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA
+        [arrays[f.name] if f.name in arrays else _plain_column(columns, f, len(counts)) for f in SCHEMA], schema=SCHEMA
     )
+
+
+def _plain_column(columns: Mapping[str, Sequence[Any]], field: pa.Field, rows: int) -> pa.Array:
+    return pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(rows, field.type)
 
 
 def write_index(table: pa.Table) -> bytes:
@@ -122,21 +128,25 @@ def read_index(data: bytes | memoryview, *, where: str = "") -> pa.Table:
 def rows_digest(table: pa.Table) -> str:
     """SHA-256 of an index's rows in the canonical encoding: what the tar alone gives, independent of Parquet.
 
-    Encoding, all integers little-endian: ``wdsrows1``; u64 number of rows, u64 number of members; u32 length of
-    each key, then the keys; u64 offsets; u64 lengths; the 16-byte group digests; u32 member counts; u32 length of
-    each extension, then the extensions; u64 payload offsets; u64 sizes; u64 XXH3-64. A null offset or length is
-    2**64 - 1, a null digest sixteen zero bytes.
+    Encoding, all integers little-endian: ``wdsrows1``; u64 number of rows, u64 number of members, u64 flags (1: group
+    SHA-256 follow); u32 length of each key, then the keys; u64 offsets; u64 lengths; the 16-byte group digests; if
+    flagged, the 32-byte group SHA-256; u32 member counts; u32 length of each extension, then the extensions; u64
+    payload offsets; u64 sizes; u64 XXH3-64. A null offset or length is 2**64 - 1, a null digest sixteen zero bytes.
     """
     table = table.combine_chunks()
     members = _column(table, "members")
     values = members.flatten()
     digest = hashlib.sha256(_ROWS_MAGIC)
-    digest.update(np.array([table.num_rows, len(values)], "<u8").tobytes())
+    sha256 = _column(table, "sha256")
+    authenticated = len(sha256) > 0 and sha256.null_count == 0
+    digest.update(np.array([table.num_rows, len(values), authenticated], "<u8").tobytes())
     _update_strings(digest, _column(table, "key"))
     for name in ("offset", "length"):
         numbers = _column(table, name).fill_null(-1).to_numpy(zero_copy_only=False)
         digest.update(numbers.astype("<i8", copy=False).tobytes())
     digest.update(b"".join(value or bytes(16) for value in _column(table, "xxh3_128").to_pylist()))
+    if authenticated:
+        digest.update(b"".join(sha256.to_pylist()))
     digest.update(members.value_lengths().to_numpy(zero_copy_only=False).astype("<u4").tobytes())
     _update_strings(digest, values.field("ext"))
     for name in ("offset", "size", "xxh3_64"):

@@ -51,7 +51,8 @@ class Manifest:
     """A dataset's content. ``splits`` maps each split to its shards, in shard order.
 
     The number of shards of a split is also the S of the order rule (``sample.shard_of``). ``members`` are the
-    extensions of every sample in tar order; ``labels`` are in ``cls`` order; ``seed`` is that of the order hash.
+    extensions of every sample in tar order; ``labels`` are in ``cls`` order; ``seed`` is that of the order hash. ``authenticated_ranges``
+    tells that the index holds a SHA-256 of each sample.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Manifest:
     seed: int
     splits: dict[str, tuple[ShardEntry, ...]]
     profile: str = "canonical"
+    authenticated_ranges: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -103,6 +105,7 @@ def dumps(manifest: Manifest) -> bytes:
     """The canonical bytes of a manifest."""
     document = dict(manifest.extra)
     document |= {
+        "authenticated_ranges": manifest.authenticated_ranges,
         "dataset": {"name": manifest.name, "version": manifest.version},
         "format": FORMAT_VERSION,
         "labels": list(manifest.labels),
@@ -147,6 +150,7 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
             for split, entries in reader.mapping(document, "splits").items()
         },
         profile=reader.text(document, "profile"),
+        authenticated_ranges=reader.value(document, "authenticated_ranges", bool),
         extra={k: v for k, v in document.items() if k not in _KNOWN},
     )
     reader.check_consistency(manifest, document)
@@ -155,7 +159,7 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
     return manifest
 
 
-_KNOWN = {"dataset", "format", "labels", "members", "profile", "seed", "splits", "totals"}
+_KNOWN = {"authenticated_ranges", "dataset", "format", "labels", "members", "profile", "seed", "splits", "totals"}
 _SHARD_FIELDS = [f.name for f in fields(ShardEntry) if f.name != "extra"]
 
 

@@ -64,6 +64,7 @@ class PackOptions:
     on_error: str = "skip"
     name: str | None = None
     version: int | None = None
+    authenticated_ranges: bool = False
 
     def __post_init__(self) -> None:
         if self.check not in ("header", "decode"):
@@ -185,6 +186,7 @@ def _settings(root: str, listing: Listing, plan: PackPlan, options: PackOptions,
         encoding=options.encoding,
         fail=options.on_error == "fail",
         started_ns=started_ns,
+        authenticated=options.authenticated_ranges,
     )
 
 
@@ -237,6 +239,7 @@ def _publish(
         labels=listing.labels if "cls" in plan.members else (),
         members=plan.members,
         seed=options.layout.seed,
+        authenticated_ranges=options.authenticated_ranges,
         splits={split: tuple(entries) for split, entries in splits.items()},
     )
     skips = sorted(

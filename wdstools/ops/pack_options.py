@@ -37,6 +37,7 @@ def make_options(
     on_error: str = "skip",
     name: str | None = None,
     version: int | None = None,
+    authenticated_ranges: bool = False,
 ) -> PackOptions:
     """Options of a pack; list files and the ``like`` manifest are read here. Raises UsageError for what cannot be."""
     if max_pixels < 1:
@@ -64,6 +65,7 @@ def make_options(
         on_error=on_error,
         name=name,
         version=version,
+        authenticated_ranges=authenticated_ranges,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import xxhash
 
 from wdstools.errors import SkippedError, SourceChangedError
+from wdstools.formats.digest import xxh3_128_digest
 from wdstools.formats.index import build_index
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageChecker, ImageInfo, sniff
 from wdstools.results import Skip
@@ -32,7 +34,10 @@ _TICK_SAMPLES = 64
 
 @dataclass(frozen=True, slots=True)
 class ShardSettings:
-    """What is the same for all shards of a pack. ``started_ns`` is when the pack began, by the system's clock."""
+    """What is the same for all shards of a pack. ``started_ns`` is when the pack began, by the system's clock.
+
+    ``authenticated`` adds the SHA-256 of each sample to the index.
+    """
 
     root: str
     opener: SourceOpener
@@ -44,6 +49,7 @@ class ShardSettings:
     encoding: Encoding | None
     fail: bool
     started_ns: int
+    authenticated: bool = False
 
 
 class _RefusedError(Exception):
@@ -135,22 +141,20 @@ class Assembly:
                 self._seal(row, "cls", self.buffer.put(b"%d" % cls)[1])
             else:
                 self._add_json(row)
-        offset, length, digest = self.buffer.end_sample()
-        source = None if row.derived else row.image
-        values = (
+        offset, group = self.buffer.group()
+        sha256 = hashlib.sha256(group).digest() if self.settings.authenticated else None
+        values: tuple[Any, ...] = (
             row.split,
             row.key.decode(),
             row.label,
             cls,
             offset,
-            length,
-            digest,
-            info.width,
-            info.height,
-            info.type,
-            caption,
-            source,
+            len(group),
+            xxh3_128_digest(group),
+            sha256,
         )
+        source = None if row.derived else row.image
+        values += (info.width, info.height, info.type, caption, source)
         for column, value in zip(self._columns.values(), values, strict=True):
             column.append(value)
         self._members["count"].append(len(self.settings.members))
@@ -233,20 +237,7 @@ class Assembly:
         return np.array(self._members["xxh3_64"][:: len(self.settings.members)], np.uint64)
 
 
-_INDEX_COLUMNS = (
-    "split",
-    "key",
-    "label",
-    "cls",
-    "offset",
-    "length",
-    "xxh3_128",
-    "width",
-    "height",
-    "format",
-    "caption",
-    "source",
-)
+_INDEX_COLUMNS = ("split", "key", "label", "cls", "offset", "length", "xxh3_128", "sha256", "width", "height", "format", "caption", "source")  # fmt: skip
 
 
 def rows_of(samples: bytes, split: str, template: str) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING, Protocol
 
-from wdstools.formats.digest import ShardDigester, ShardDigests, xxh3_64_intdigest, xxh3_128_digest
+from wdstools.formats.digest import ShardDigester, ShardDigests, xxh3_64_intdigest
 from wdstools.formats.tar import BLOCK, padding, render_header, trailer_bytes
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ class TarBuffer:
         self._at = end + pad
         return self.base + start, size, digest
 
-    def end_sample(self) -> tuple[int, int, bytes]:
-        """The finished sample's group: tar offset, length and XXH3-128."""
-        return self.base + self._sample, self._at - self._sample, xxh3_128_digest(self._view[self._sample : self._at])
+    def group(self) -> tuple[int, memoryview]:
+        """The sample since ``begin``, all its members sealed: tar offset and bytes."""
+        return self.base + self._sample, self._view[self._sample : self._at]
 
     def finish(self) -> ShardDigests:
         """Write the trailer and everything that is left; gives the digests of the whole tar."""

@@ -187,6 +187,7 @@ def _settings(root: str, listing: Listing, plan: PackPlan, options: PackOptions,
         fail=options.on_error == "fail",
         started_ns=started_ns,
         authenticated=options.authenticated_ranges,
+        side=0 if options.encoding and options.encoding.side else listing.side,
     )
 
 
@@ -255,6 +256,9 @@ def _publish(
     files[SUMS_PATH] = render_sums(sums)
     files[CARD_PATH] = render_card(manifest).encode()
     site.publish(files, {result.entry.path: result.entry.bytes for result in results})
+    odd = sum(result.other_sizes for result in results)
+    if odd:
+        notes = [*notes, f"{odd:,} images are not {listing.side}x{listing.side}, as the recipe expects"]
     leaks, duplicates = count_identical(
         {split: [r.image_digests for r in results if r.split == split] for split in splits}
     )

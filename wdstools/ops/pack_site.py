@@ -241,13 +241,19 @@ def _line(result: ShardResult) -> dict[str, Any]:
         "index_sha256": result.index_sha256,
         "skips": [to_dict(skip) for skip in result.skips],
         "sources": result.sources,
+        "other_sizes": result.other_sizes,
     }
 
 
 def _result(line: dict[str, Any]) -> ShardResult:
-    skips = tuple(Skip(**skip) for skip in line["skips"])
     return ShardResult(
-        line["split"], ShardEntry(**line["entry"]), line["index_sha256"], np.zeros(0, np.uint64), skips, line["sources"]
+        split=line["split"],
+        entry=ShardEntry(**line["entry"]),
+        index_sha256=line["index_sha256"],
+        image_digests=np.zeros(0, np.uint64),
+        skips=tuple(Skip(**skip) for skip in line["skips"]),
+        sources=line["sources"],
+        other_sizes=line["other_sizes"],
     )
 
 

@@ -87,7 +87,8 @@ class Listing:
     """The samples of a source, in no particular order, and what was noticed on the way.
 
     ``samples`` has the columns of ``SamplesBuilder``. ``label_in_key`` tells whether the label is part of the key.
-    ``template`` holds the image and caption path templates, from which original names can be given back.
+    ``template`` holds the image and caption path templates, from which original names can be given back. ``side`` is what the
+    recipe expects of each image, in pixels; 0 if nothing.
     """
 
     opener: SourceOpener
@@ -104,6 +105,7 @@ class Listing:
     skips: tuple[Skip, ...] = ()
     unmatched: Mapping[str, int] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
+    side: int = 0
 
 
 class SamplesBuilder:

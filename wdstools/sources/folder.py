@@ -83,6 +83,7 @@ class FolderSource:
             image_types=dict(sorted(scan.image_types.items())),
             skips=tuple(scan.skips),
             unmatched=dict(sorted(scan.unmatched.items())),
+            side=int(recipe.expect.get("side", 0)),
             differences=tuple(_differences(recipe, scan.counts, scan.labels)),
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from wdstools.errors import SkippedError, SourceChangedError
+from wdstools.errors import SkippedError, SourceChangedError, UsageError
 from wdstools.formats.digest import xxh3_128_digest
 from wdstools.formats.index import build_index
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageChecker, ImageInfo, sniff
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 1 << 30
 MAX_CAPTION_BYTES = 1 << 20
+#: One PUT moves an object of at most 5 GB to any store, which then keeps a digest of the whole.
+MAX_SHARD_BYTES = 5_000_000_000
 _TICK_SAMPLES = 64
 
 
@@ -36,7 +38,8 @@ _TICK_SAMPLES = 64
 class ShardSettings:
     """What is the same for all shards of a pack. ``started_ns`` is when the pack began, by the system's clock.
 
-    ``authenticated`` adds the SHA-256 of each sample to the index.
+    ``authenticated`` adds the SHA-256 of each sample to the index. ``side`` is that which the recipe expects of an
+    image, in pixels; 0 if it expects none.
     """
 
     root: str
@@ -50,6 +53,7 @@ class ShardSettings:
     fail: bool
     started_ns: int
     authenticated: bool = False
+    side: int = 0
 
 
 class _RefusedError(Exception):
@@ -113,11 +117,22 @@ class Assembly:
                 reason, detail = refusal.args
                 self._skip(row, reason, detail)
                 self.sources.update(stat_line(*self.reader.stat(row.image, row.image_entry)))
+            if self.buffer.offset > MAX_SHARD_BYTES:
+                self._refuse_size()
             done += 1
             if done == _TICK_SAMPLES:
                 tick(done)
                 done = 0
         tick(done)
+
+    def _refuse_size(self) -> None:
+        packed = len(self._columns["key"])
+        raise UsageError(
+            "a shard would be larger than 5 GB",
+            code="shard-too-large",
+            where=f"{packed:,} samples",
+            hint=f"use --shard-samples {max(1, packed // 2)} or fewer, or more --shards",
+        )
 
     def _skip(self, row: Row, reason: str, detail: str) -> None:
         if self.settings.fail:
@@ -231,6 +246,12 @@ class Assembly:
     def table(self) -> Any:
         """The shard's index."""
         return build_index(self._columns, self._members)
+
+    def other_sizes(self) -> int:
+        """How many images are not of the side that the recipe expects."""
+        side = self.settings.side
+        sizes = zip(self._columns["width"], self._columns["height"], strict=True)
+        return sum(size != (side, side) for size in sizes) if side else 0
 
     def image_digests(self) -> NDArray[np.uint64]:
         """XXH3-64 of each image."""

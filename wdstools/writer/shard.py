@@ -47,7 +47,7 @@ class ShardResult:
     """A shard that lies on the disk with its index.
 
     ``image_digests`` are the XXH3-64 of the images, in row order; ``sources`` is a digest of the sizes and
-    modification times of the files that were read.
+    modification times of the files that were read. ``other_sizes`` counts images that are not of the expected side.
     """
 
     split: str
@@ -56,6 +56,7 @@ class ShardResult:
     image_digests: NDArray[np.uint64]
     skips: tuple[Skip, ...]
     sources: str
+    other_sizes: int = 0
     kept: bool = False
 
 
@@ -96,6 +97,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
         assembly.image_digests(),
         tuple(assembly.skips),
         assembly.sources.hexdigest(),
+        assembly.other_sizes(),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wdstools.checks.stream import StreamResult, check_stream
+from wdstools.formats.arrow import to_list
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128
 from wdstools.formats.index import build_index
 from wdstools.formats.sample import IMAGE_EXTENSIONS
@@ -140,6 +141,6 @@ def first_difference(ours: pa.Table, theirs: pa.Table) -> tuple[str, str | None]
     for name in REBUILT_COLUMNS:
         mine, other = ours.column(name), theirs.column(name)
         if not mine.equals(other):
-            rows = zip(ours.column("key").to_pylist(), mine.to_pylist(), other.to_pylist(), strict=True)
+            rows = zip(to_list(ours.column("key")), mine.to_pylist(), other.to_pylist(), strict=True)
             return name, next((key for key, a, b in rows if a != b), None)
     return None

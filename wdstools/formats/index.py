@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wdstools.errors import FormatError
+from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,16 +74,16 @@ def build_index(columns: Mapping[str, Sequence[Any]], members: Mapping[str, Sequ
     offsets = np.concatenate((np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)))
     struct = pa.StructArray.from_arrays(
         [
-            pa.array(members["ext"], pa.string()),
-            pa.array(np.asarray(members["offset"], np.int64)),
-            pa.array(np.asarray(members["size"], np.int64)),
-            pa.array(np.asarray(members["xxh3_64"], np.uint64)),
+            to_array(members["ext"], pa.string()),
+            to_array(members["offset"], pa.int64()),
+            to_array(members["size"], pa.int64()),
+            to_array(members["xxh3_64"], pa.uint64()),
         ],
         fields=list(_MEMBER),
     )
     arrays = {
-        "row": pa.array(np.arange(len(counts), dtype=np.int32)),
-        "members": pa.ListArray.from_arrays(pa.array(offsets), struct, type=SCHEMA.field("members").type),
+        "row": to_array(np.arange(len(counts), dtype=np.int32), pa.int32()),
+        "members": pa.ListArray.from_arrays(to_array(offsets, pa.int32()), struct, type=SCHEMA.field("members").type),
     }
     return pa.Table.from_arrays(
         [arrays[f.name] if f.name in arrays else _plain_column(columns, f, len(counts)) for f in SCHEMA], schema=SCHEMA
@@ -90,7 +91,7 @@ def build_index(columns: Mapping[str, Sequence[Any]], members: Mapping[str, Sequ
 
 
 def _plain_column(columns: Mapping[str, Sequence[Any]], field: pa.Field, rows: int) -> pa.Array:
-    return pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(rows, field.type)
+    return to_array(columns[field.name], field.type) if field.name in columns else pa.nulls(rows, field.type)
 
 
 def write_index(table: pa.Table) -> bytes:
@@ -117,7 +118,8 @@ def read_index(data: bytes | memoryview, *, where: str = "") -> pa.Table:
     Raises FormatError (``index-damaged``) when the bytes are not an index file.
     """
     try:
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        # not read_table: it imports pyarrow.dataset and, with it, pandas
+        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
         return table.select(SCHEMA.names).cast(SCHEMA)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise FormatError(
@@ -133,36 +135,28 @@ def rows_digest(table: pa.Table) -> str:
     flagged, the 32-byte group SHA-256; u32 member counts; u32 length of each extension, then the extensions; u64
     payload offsets; u64 sizes; u64 XXH3-64. A null offset or length is 2**64 - 1, a null digest sixteen zero bytes.
     """
-    table = table.combine_chunks()
-    members = _column(table, "members")
+    members = one_chunk(table.column("members"))
     values = members.flatten()
     digest = hashlib.sha256(_ROWS_MAGIC)
-    sha256 = _column(table, "sha256")
+    sha256 = one_chunk(table.column("sha256"))
     authenticated = len(sha256) > 0 and sha256.null_count == 0
     digest.update(np.array([table.num_rows, len(values), authenticated], "<u8").tobytes())
-    _update_strings(digest, _column(table, "key"))
+    _update_strings(digest, one_chunk(table.column("key")))
     for name in ("offset", "length"):
-        numbers = _column(table, name).fill_null(-1).to_numpy(zero_copy_only=False)
+        numbers = to_numpy(table.column(name), null=-1)
         digest.update(numbers.astype("<i8", copy=False).tobytes())
-    digest.update(b"".join(value or bytes(16) for value in _column(table, "xxh3_128").to_pylist()))
+    digest.update(b"".join(value or bytes(16) for value in to_list(table.column("xxh3_128"))))
     if authenticated:
-        digest.update(b"".join(sha256.to_pylist()))
-    digest.update(members.value_lengths().to_numpy(zero_copy_only=False).astype("<u4").tobytes())
+        digest.update(b"".join(to_list(sha256)))
+    digest.update(to_numpy(members.value_lengths()).astype("<u4").tobytes())
     _update_strings(digest, values.field("ext"))
     for name in ("offset", "size", "xxh3_64"):
-        numbers = values.field(name).to_numpy(zero_copy_only=False)
+        numbers = to_numpy(values.field(name))
         digest.update(numbers.astype("<u8", copy=False).tobytes())
     return digest.hexdigest()
 
 
-def _column(table: pa.Table, name: str) -> pa.Array:
-    chunked = table.column(name)
-    return chunked.chunk(0) if chunked.num_chunks == 1 else pa.array([], chunked.type)
-
-
 def _update_strings(digest: Any, strings: pa.Array) -> None:
-    import pyarrow.compute as pc
-
-    binary = strings.cast(pa.binary())
-    digest.update(pc.binary_length(binary).to_numpy(zero_copy_only=False).astype("<u4").tobytes())
-    digest.update(b"".join(binary.to_pylist()))
+    encoded = to_list(strings.cast(pa.binary()))
+    digest.update(np.fromiter(map(len, encoded), "<u4", len(encoded)).tobytes())
+    digest.update(b"".join(encoded))

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from wdstools.errors import NotFoundError
+from wdstools.formats.arrow import to_list
 from wdstools.results import Inventory
 from wdstools.sources.folder import FolderSource
 from wdstools.sources.shards import ShardsSource, is_shards
@@ -42,7 +43,7 @@ def scan(source: Source | str) -> Inventory:
 
 def inventory(listing: Listing, source: str) -> Inventory:
     """The counts of a listing."""
-    columns = (listing.samples.column(name).cast("string").to_pylist() for name in ("split", "label"))
+    columns = (to_list(listing.samples.column(name)) for name in ("split", "label"))
     counts = Counter(zip(*columns, strict=True))
     samples: dict[str, dict[str, int]] = {}
     for (split, label), count in sorted(counts.items(), key=lambda item: tuple(name or "" for name in item[0])):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.errors import FormatError, IntegrityError
+from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.formats.sample import split_member_name
 from wdstools.stores.local import LocalStore
@@ -57,20 +58,20 @@ class ShardReader:
                 hint=self._hint,
             )
         table = dataset.index(entry)
-        members = table.column("members").combine_chunks()
+        members = one_chunk(table.column("members"))
         values = members.flatten()
-        self._keys: list[str] = table.column("key").to_pylist()
-        self._extensions: list[str] = values.field("ext").to_pylist()
-        bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(members.value_lengths().to_numpy())))
+        self._keys: list[str] = to_list(table.column("key"))
+        self._extensions: list[str] = to_list(values.field("ext"))
+        bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(to_numpy(members.value_lengths()))))
         # memoryviews give Python integers twice as fast as arrays do
         self._first = _view(bounds)
-        self._offset = _view(values.field("offset").to_numpy())
-        self._size = _view(values.field("size").to_numpy())
-        self._digest = _view(values.field("xxh3_64").to_numpy())
+        self._offset = _view(to_numpy(values.field("offset")))
+        self._size = _view(to_numpy(values.field("size")))
+        self._digest = _view(to_numpy(values.field("xxh3_64")))
         self._rows: dict[str, int] | None = None
         self._store = dataset.shards
         self._map = dataset.shards.map(entry.path) if isinstance(dataset.shards, LocalStore) else None
-        offsets, sizes = values.field("offset").to_numpy(), values.field("size").to_numpy()
+        offsets, sizes = to_numpy(values.field("offset")), to_numpy(values.field("size"))
         if len(offsets) and (offsets.min() < 0 or sizes.min() < 0 or int((offsets + sizes).max()) > entry.bytes):
             raise FormatError(
                 "an index points outside its shard", code="index-damaged", where=entry.index_path, hint=self._hint

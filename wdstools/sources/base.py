@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from wdstools.formats.arrow import to_array, to_list
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -131,7 +133,7 @@ class SamplesBuilder:
         for part in {*self._own, *own}:
             kind = _OWN_PARTS[part]
             columns = self._own.setdefault(part, [pa.nulls(self._count, kind)] if self._count else [])
-            columns.append(pa.array(own[part], kind) if part in own else pa.nulls(count, kind))
+            columns.append(to_array(own[part], kind) if part in own else pa.nulls(count, kind))
         self._count += count
 
     def table(self) -> pa.Table:
@@ -146,7 +148,8 @@ class SamplesBuilder:
                 np.array([number.get(value, -1) if value is not None else -1 for value in values], np.int32), counts
             )
             columns[part] = pa.DictionaryArray.from_arrays(
-                pa.array(codes, mask=codes < 0), pa.array(names, pa.string())
+                to_array([code if code >= 0 else None for code in codes.tolist()], pa.int32()),
+                to_array(names, pa.string()),
             )
         for part, chunks in self._own.items():
             columns[part] = pa.chunked_array(chunks, _OWN_PARTS[part])
@@ -156,7 +159,7 @@ class SamplesBuilder:
 def text_columns(samples: pa.Table, names: Sequence[str]) -> list[list[Any]]:
     """Some columns of a samples table as Python lists; a column that the table lacks is all None."""
     found = samples.column_names
-    return [samples.column(name).to_pylist() if name in found else [None] * samples.num_rows for name in names]
+    return [to_list(samples.column(name)) if name in found else [None] * samples.num_rows for name in names]
 
 
 def join_path(folder: str | None, name: str) -> str:

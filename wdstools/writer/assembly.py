@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xxhash
@@ -65,16 +65,14 @@ class _RefusedError(Exception):
         self.detail = detail
 
 
-@dataclass(slots=True)
-class Row:
-    """One sample of the plan, unpacked."""
+class Row(NamedTuple):
+    """One sample of the plan; ``derived`` tells that the template and the key give the image's path back."""
 
     key: bytes
-    split: str
     label: str | None
     image: str
-    image_entry: bytes | None
     image_suffix: str
+    image_entry: bytes | None
     caption_path: str | None
     caption_entry: bytes | None
     caption: str | None
@@ -87,8 +85,9 @@ class Row:
 class Assembly:
     """Puts the samples of one shard into the buffer and remembers what the index needs."""
 
-    def __init__(self, settings: ShardSettings, reader: SourceReader, buffer: TarBuffer) -> None:
+    def __init__(self, settings: ShardSettings, split: str, reader: SourceReader, buffer: TarBuffer) -> None:
         self.settings = settings
+        self.split = split
         self.reader = reader
         self.buffer = buffer
         self.skips: list[Skip] = []
@@ -142,7 +141,7 @@ class Assembly:
                 where=row.image,
                 hint="mend or remove it, or pack with --on-error skip",
             )
-        self.skips.append(Skip(reason, row.image, row.split, row.key.decode(), detail))
+        self.skips.append(Skip(reason, row.image, self.split, row.key.decode(), detail))
 
     def _add(self, row: Row) -> None:
         info = self._add_image(row)
@@ -159,7 +158,7 @@ class Assembly:
         offset, group = self.buffer.group()
         sha256 = hashlib.sha256(group).digest() if self.settings.authenticated else None
         values: tuple[Any, ...] = (
-            row.split,
+            self.split,
             row.key.decode(),
             row.label,
             cls,
@@ -262,66 +261,43 @@ _INDEX_COLUMNS = ("split", "key", "label", "cls", "offset", "length", "xxh3_128"
 
 
 def rows_of(samples: bytes, split: str, template: str) -> Iterator[Row]:
-    """The samples of a shard; ``derived`` tells that the template and the key give the image's path back."""
-    columns = text_columns(
-        from_ipc(samples),
-        (
-            "key",
-            "label",
-            "id_dir",
-            "image_dir",
-            "stem",
-            "image_suffix",
-            "image_entry",
-            "caption_dir",
-            "caption_suffix",
-            "caption_entry",
-            "caption",
-            "cls",
-            "json",
-            "json_entry",
-        ),
+    """The samples of a shard, from Arrow IPC bytes."""
+    table = from_ipc(samples)
+    keys, labels, ids, folders, stems, suffixes = text_columns(
+        table, ("key", "label", "id_dir", "image_dir", "stem", "image_suffix")
     )
-    before, _, _ = template.partition("{id}")
-    for (
-        key,
-        label,
-        id_dir,
-        image_dir,
-        stem,
-        suffix,
-        image_entry,
-        caption_dir,
-        caption_suffix,
-        caption_entry,
-        caption,
-        cls,
-        json,
-        json_entry,
-    ) in zip(*columns, strict=True):
-        image = join_path(image_dir, stem + suffix)
-        derived = False
-        if template and b"%" not in key and b"~" not in key and template.endswith("{id}" + suffix):
-            place = before.replace("{split}", split).replace("{label}", label or "")
-            derived = image == place + join_path(id_dir, stem) + suffix
-        caption_path = None if caption_suffix is None else join_path(caption_dir, stem + caption_suffix)
-        if caption_entry is not None and caption_path is None:
-            caption_path = image
-        yield Row(
-            key,
-            split,
-            label,
-            image,
-            image_entry,
-            suffix,
-            caption_path,
-            caption_entry,
-            caption,
-            cls,
-            json,
-            json_entry,
-            derived,
-        )
+    images = [join_path(folder, stem + suffix) for folder, stem, suffix in zip(folders, stems, suffixes, strict=True)]
+    inline = text_columns(table, ("caption_entry", "caption", "cls", "json", "json_entry"))
+    return map(
+        Row._make,
+        zip(
+            keys, labels, images, suffixes, *text_columns(table, ("image_entry",)),
+            _caption_paths(table, stems, images), *inline,
+            _derived(template.replace("{split}", split), (keys, labels, ids, stems, suffixes), images),
+            strict=True,
+        ),
+    )  # fmt: skip
+
+
+def _caption_paths(table: Any, stems: list[str], images: list[str]) -> list[str | None]:
+    """Where each caption is read from; None where it is given inline, the image's path where only an entry says."""
+    folders, suffixes, entries = text_columns(table, ("caption_dir", "caption_suffix", "caption_entry"))
+    return [
+        join_path(folder, stem + suffix) if suffix is not None else image if entry is not None else None
+        for folder, stem, suffix, entry, image in zip(folders, stems, suffixes, entries, images, strict=True)
+    ]
+
+
+def _derived(template: str, parts: tuple[list[Any], ...], images: list[str]) -> list[bool]:
+    before, _, after = template.partition("{id}")
+    place = {label: before.replace("{label}", label or "") for label in set(parts[1])}
+    return [
+        b"%" not in key
+        and b"~" not in key
+        and suffix == after
+        and image == place[label] + join_path(folder, stem) + suffix
+        for key, label, folder, stem, suffix, image in zip(*parts, images, strict=True)
+    ]
 
 
 def stat_line(size: int, mtime_ns: int) -> bytes:

@@ -135,7 +135,9 @@ class TarBuffer:
 
 def _memory(size: int) -> mmap.mmap:
     """Page-aligned memory, in huge pages where the system has them: first touch is then hundreds of times rarer."""
-    memory = mmap.mmap(-1, size)
+    if not hasattr(mmap, "MAP_ANONYMOUS"):
+        return mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory has no huge pages
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory

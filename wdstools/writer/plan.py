@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wdstools.errors import FormatError, UsageError
+from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy, valid
 from wdstools.formats.manifest import is_split_name
 from wdstools.formats.sample import make_key, order_hash, shard_of
 from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
@@ -120,33 +121,35 @@ def with_keys(listing: Listing) -> tuple[pa.Table, list[Skip]]:
             made = None
         keys.append(made)
     samples = listing.samples.drop_columns(["key"]) if "key" in listing.samples.column_names else listing.samples
-    samples = samples.append_column("key", pa.array(keys, pa.large_binary()))
+    samples = samples.append_column("key", to_array(keys, pa.large_binary()))
     return (samples.filter(pc.is_valid(samples.column("key"))) if skips else samples), skips
 
 
 def keep_type(samples: pa.Table, wanted: str) -> tuple[pa.Table, list[Skip]]:
     """Only the samples whose file name says this image type (``--only``)."""
-    suffixes = samples.column("image_suffix").to_pylist()
+    suffixes = to_list(samples.column("image_suffix"))
     keep = np.array([TYPE_OF_EXTENSION[suffix[1:].lower()] == wanted for suffix in suffixes], bool)
-    return samples.filter(pa.array(keep)), _skip_rows(samples, np.flatnonzero(~keep), f"image-not-{wanted}")
+    return samples.filter(to_array(keep, pa.bool_())), _skip_rows(samples, np.flatnonzero(~keep), f"image-not-{wanted}")
 
 
 def keep_labelled(samples: pa.Table) -> tuple[pa.Table, list[Skip]]:
     """Only the samples with a label, for a dataset whose every sample has a ``cls``."""
-    labelled = samples.column("label").is_valid()
+    labelled = valid(one_chunk(samples.column("label")))
     if "cls" in samples.column_names:
-        labelled = pc.or_(labelled, samples.column("cls").is_valid())
-    return samples.filter(labelled), _skip_rows(samples, np.flatnonzero(~labelled.to_numpy()), "label-missing")
+        labelled |= valid(one_chunk(samples.column("cls")))
+    return samples.filter(to_array(labelled, pa.bool_())), _skip_rows(
+        samples, np.flatnonzero(~labelled), "label-missing"
+    )
 
 
 def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple[str, int, int, int], ...], list[Skip]]:
     """Sort samples with keys and splits into shards; gives the table, the bounds of each shard, and duplicate keys."""
-    keys = samples.column("key").to_pylist()
+    keys = to_list(samples.column("key"))
     hashes = np.fromiter((order_hash(key, layout.seed) for key in keys), np.uint64, len(keys))
     order = np.argsort(hashes, kind="stable")
     order, repeated = _break_ties(order, hashes, keys, samples)
     splits = samples.column("split").combine_chunks()
-    names = sorted({name for name in splits.dictionary.to_pylist() if name is not None})
+    names = sorted({name for name in to_list(splits.dictionary) if name is not None})
     for name in names:
         if not is_split_name(name):
             raise UsageError(
@@ -156,7 +159,7 @@ def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple
                 expected="letters, digits, _ and -, without 'tar' in it",
                 hint="rename the folder",
             )
-    codes = np.array([names.index(name) for name in splits.dictionary.to_pylist()], np.int64)[splits.indices.to_numpy()]
+    codes = np.array([names.index(name) for name in to_list(splits.dictionary)], np.int64)[to_numpy(splits.indices)]
     parts: list[NDArray[np.int64]] = []
     bounds: list[tuple[str, int, int, int]] = []
     start = 0
@@ -169,7 +172,7 @@ def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple
         bounds += [(split, n, start + int(edges[n]), start + int(edges[n + 1])) for n in range(count)]
         parts.append(rows)
         start += len(rows)
-    placed = samples.take(pa.array(np.concatenate(parts))) if parts else samples
+    placed = samples.take(to_array(np.concatenate(parts), pa.int64())) if parts else samples
     return placed, tuple(bounds), _skip_rows(samples, repeated, "key-duplicate")
 
 
@@ -194,7 +197,7 @@ def _break_ties(
         return order, np.zeros(0, np.int64)
     at = np.unique(np.concatenate((tied, tied + 1)))
     rows = order[at].tolist()
-    paths = dict(zip(rows, image_paths(samples.take(rows)), strict=True))
+    paths = dict(zip(rows, image_paths(samples.take(to_array(rows, pa.int64()))), strict=True))
     order[at] = sorted(rows, key=lambda row: (int(hashes[row]), keys[row], paths[row]))
     repeated = [b for a, b in zip(order[tied], order[tied + 1], strict=True) if keys[a] == keys[b]]
     return order[~np.isin(order, repeated)], np.array(repeated, np.int64)
@@ -209,7 +212,7 @@ def image_paths(samples: pa.Table) -> list[str]:
 def _skip_rows(samples: pa.Table, rows: NDArray[Any], reason: str) -> list[Skip]:
     if not len(rows):
         return []
-    chosen = samples.take(pa.array(rows, pa.int64()))
+    chosen = samples.take(to_array(rows, pa.int64()))
     splits, keys = text_columns(chosen, ("split", "key"))
     return [
         Skip(reason, path, split, key.decode())

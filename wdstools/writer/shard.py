@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from wdstools.errors import FormatError, StoreError
+from wdstools.formats.arrow import one_chunk, to_numpy
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import read_index, rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry, index_path, shard_path
@@ -72,7 +73,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
     reader = settings.opener.open()
     try:
         with BlockFile(store.locate(path)) as file:
-            assembly = Assembly(settings, reader, TarBuffer(file))
+            assembly = Assembly(settings, task.split, reader, TarBuffer(file))
             assembly.run(rows_of(task.samples, task.split, settings.image_template), tick)
             digests = assembly.buffer.finish()
     finally:
@@ -112,10 +113,10 @@ def _keep(task: ShardTask, finished: ShardResult, store: LocalStore) -> ShardRes
             return None
         if _sources_digest(task, finished) != finished.sources:
             return None
-        members = read_index(index).column("members").combine_chunks().flatten()
+        members = one_chunk(read_index(index).column("members")).flatten()
     except (StoreError, FormatError):
         return None
-    images = members.field("xxh3_64").to_numpy()[:: len(task.settings.members)]
+    images = to_numpy(members.field("xxh3_64"))[:: len(task.settings.members)]
     return replace(finished, kept=True, image_digests=images)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from wdstools.errors import FormatError, UsageError
+from wdstools.formats.arrow import to_array, to_list
 from wdstools.formats.sample import make_key, split_hash
 from wdstools.results import Skip
 
@@ -64,13 +65,13 @@ def assign_splits(
     if rule.one is not None:
         return _with_split(samples, [rule.one] * samples.num_rows), [], []
     if samples.column("split").null_count:
-        names = [name or DEFAULT_SPLIT for name in samples.column("split").to_pylist()]
+        names = [name or DEFAULT_SPLIT for name in to_list(samples.column("split"))]
         return _with_split(samples, names), [], []
     return samples, [], []
 
 
 def _with_split(samples: pa.Table, names: Sequence[str | None]) -> pa.Table:
-    column = pa.array(names, pa.string()).dictionary_encode()
+    column = to_array(names, pa.dictionary(pa.int32(), pa.string()))
     return samples.set_column(samples.schema.get_field_index("split"), "split", column)
 
 
@@ -91,7 +92,7 @@ def _by_lists(samples: pa.Table, lists: Mapping[str, Sequence[str]]) -> tuple[pa
                 raise UsageError(
                     "a sample is in two split lists", code="split-lists", where=entry, got=f"{wanted[key]} and {split}"
                 )
-    keys = samples.column("key").to_pylist()
+    keys = to_list(samples.column("key"))
     names = [wanted.pop(key, None) for key in keys]
     if not any(names):
         raise UsageError(
@@ -109,7 +110,7 @@ def _by_lists(samples: pa.Table, lists: Mapping[str, Sequence[str]]) -> tuple[pa
         for key, name in zip(keys, names, strict=True)
         if name is None
     ]
-    kept = samples.filter(pa.array([name is not None for name in names]))
+    kept = samples.filter(to_array([name is not None for name in names], pa.bool_()))
     return _with_split(kept, [name for name in names if name is not None]), skips, []
 
 
@@ -121,8 +122,8 @@ def _by_ratio(
     Groups of identical images are placed first, each by where its smallest hash lies between 0 and 2**64, as long as
     every label it holds has room; single samples, in hash order, then fill each label's counts exactly.
     """
-    keys: list[bytes] = samples.column("key").to_pylist()
-    labels: list[str | None] = samples.column("label").to_pylist()
+    keys: list[bytes] = to_list(samples.column("key"))
+    labels: list[str | None] = to_list(samples.column("label"))
     hashes = [split_hash(key, seed) for key in keys]
     units: dict[int, list[int]] = {}
     for row in sorted(range(len(keys)), key=lambda row: (hashes[row], keys[row])):

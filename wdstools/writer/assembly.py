@@ -96,23 +96,24 @@ class Assembly:
         self._checker = ImageChecker(self.settings.check, self.settings.max_pixels)
         self._extension = self.settings.members[0]
         self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
-        self._columns: dict[str, list[Any]] = {name: [] for name in _INDEX_COLUMNS}
-        self._members: dict[str, list[Any]] = {name: [] for name in ("ext", "offset", "size", "xxh3_64", "count")}
+        self._names = {extension: b"." + extension.encode() for extension in self.settings.members}
+        self._records: list[tuple[Any, ...]] = []  # _INDEX_COLUMNS of each sample
+        self._members: list[tuple[int, int, int]] = []  # offset, size and XXH3-64 of each member
+        self._sample: list[tuple[int, int, int]] = []  # those of the sample that is being made
 
     def run(self, rows: Iterable[Row], tick: Tick) -> None:
         """Add every sample."""
         done = 0
         for row in rows:
             self.buffer.begin()
-            members = len(self._members["ext"])
             self._stats.clear()
+            self._sample.clear()
             try:
                 self._add(row)
+                self._members += self._sample
                 self.sources.update(b"".join(self._stats))
             except (_RefusedError, DamagedImageError, DamagedEntryError) as refusal:
                 self.buffer.take_back()
-                for column in ("ext", "offset", "size", "xxh3_64"):
-                    del self._members[column][members:]
                 reason, detail = refusal.args
                 self._skip(row, reason, detail)
                 self.sources.update(stat_line(*self.reader.stat(row.image, row.image_entry)))
@@ -125,7 +126,7 @@ class Assembly:
         tick(done)
 
     def _refuse_size(self) -> None:
-        packed = len(self._columns["key"])
+        packed = len(self._records)
         raise UsageError(
             "a shard would be larger than 5 GB",
             code="shard-too-large",
@@ -157,21 +158,11 @@ class Assembly:
                 self._add_json(row)
         offset, group = self.buffer.group()
         sha256 = hashlib.sha256(group).digest() if self.settings.authenticated else None
-        values: tuple[Any, ...] = (
-            self.split,
-            row.key.decode(),
-            row.label,
-            cls,
-            offset,
-            len(group),
-            xxh3_128_digest(group),
-            sha256,
-        )
         source = None if row.derived else row.image
-        values += (info.width, info.height, info.type, caption, source)
-        for column, value in zip(self._columns.values(), values, strict=True):
-            column.append(value)
-        self._members["count"].append(len(self.settings.members))
+        self._records.append((
+            self.split, row.key.decode(), row.label, cls, offset, len(group), xxh3_128_digest(group), sha256,
+            info.width, info.height, info.type, caption, source,
+        ))  # fmt: skip
 
     def _add_image(self, row: Row) -> ImageInfo:
         start, end = self._read(row.image, row.image_entry)
@@ -235,29 +226,34 @@ class Assembly:
             )
 
     def _seal(self, row: Row, extension: str, end: int) -> None:
-        offset, size, digest = self.buffer.seal(b"%b.%b" % (row.key, extension.encode()), end)
-        members = self._members
-        members["ext"].append(extension)
-        members["offset"].append(offset)
-        members["size"].append(size)
-        members["xxh3_64"].append(digest)
+        self._sample.append(self.buffer.seal(row.key + self._names[extension], end))
 
     def table(self) -> Any:
         """The shard's index."""
-        return build_index(self._columns, self._members)
+        columns = zip(*self._records, strict=True) if self._records else ((),) * len(_INDEX_COLUMNS)
+        numbers = np.array(self._members, np.uint64).reshape(-1, 3)
+        count = len(self.settings.members)
+        members: dict[str, Any] = {
+            "ext": self.settings.members * len(self._records),
+            "offset": numbers[:, 0],
+            "size": numbers[:, 1],
+            "xxh3_64": numbers[:, 2],
+            "count": np.full(len(self._records), count),
+        }
+        return build_index(dict(zip(_INDEX_COLUMNS, columns, strict=True)), members)
 
     def other_sizes(self) -> int:
         """How many images are not of the side that the recipe expects."""
         side = self.settings.side
-        sizes = zip(self._columns["width"], self._columns["height"], strict=True)
-        return sum(size != (side, side) for size in sizes) if side else 0
+        return sum(record[_WIDTH : _WIDTH + 2] != (side, side) for record in self._records) if side else 0
 
     def image_digests(self) -> NDArray[np.uint64]:
         """XXH3-64 of each image."""
-        return np.array(self._members["xxh3_64"][:: len(self.settings.members)], np.uint64)
+        return np.array([digest for _, _, digest in self._members[:: len(self.settings.members)]], np.uint64)
 
 
 _INDEX_COLUMNS = ("split", "key", "label", "cls", "offset", "length", "xxh3_128", "sha256", "width", "height", "format", "caption", "source")  # fmt: skip
+_WIDTH = _INDEX_COLUMNS.index("width")
 
 
 def rows_of(samples: bytes, split: str, template: str) -> Iterator[Row]:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 SAMPLES ?= 2000
 
-.PHONY: demo test check test-slow bench setup clean format
+.PHONY: demo test check test-slow bench setup clean format docs
 
 demo: $(VENV)/.ready
 	rm -rf $(DEMO)
@@ -26,6 +26,9 @@ check: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.run
+
+docs: $(VENV)/.ready-dev
+	$(BIN)/python docs/make_cli.py
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .

@@ -27,6 +27,7 @@ from wdstools.writer.plan import (
     PackPlan,
     ShardLayout,
     image_extension,
+    in_order,
     keep_labelled,
     keep_type,
     place,
@@ -147,6 +148,8 @@ def make_plan(
         raise UsageError(
             "no samples are left to pack", code="source-empty", got=", ".join(sorted({s.reason for s in skips}))
         )
+    samples, more = in_order(samples, options.layout.seed)
+    skips += more
     identical = group_identical(samples, listing.opener, executor, progress) if options.splits.ratios else None
     samples, more, notes = assign_splits(samples, options.splits, seed=options.layout.seed, identical=identical)
     skips += more
@@ -159,8 +162,8 @@ def make_plan(
             expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
             got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
         )
-    samples, bounds, more = place(samples, options.layout)
-    return PackPlan(samples, bounds, tuple(skips + more), extension, members), notes
+    samples, bounds = place(samples, options.layout)
+    return PackPlan(samples, bounds, tuple(skips), extension, members), notes
 
 
 def _members(listing: Listing, extension: str) -> tuple[str, ...]:

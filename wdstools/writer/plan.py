@@ -22,7 +22,7 @@ from wdstools.results import Skip
 from wdstools.sources.base import join_path, text_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wdstools.sources.base import Listing
 
 DEFAULT_SHARD_SAMPLES = 10_000
+_PART_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +107,32 @@ def image_extension(types: Mapping[str, int], *, only: str | None, convert: str 
 
 def with_keys(listing: Listing) -> tuple[pa.Table, list[Skip]]:
     """The samples with a ``key`` for each; ids that cannot have one are skipped."""
-    labels, folders, stems, given = text_columns(listing.samples, ("label", "id_dir", "stem", "key"))
-    keys: list[bytes | None] = []
-    skips = []
-    for label, folder, stem, key in zip(labels, folders, stems, given, strict=True):
-        try:
-            made = (
-                key.encode()
-                if key
-                else make_key(label if listing.label_in_key else None, join_path(folder, stem).encode())
-            )
-        except FormatError as error:
-            skips.append(Skip(error.code, join_path(folder, stem), detail=error.got))
-            made = None
-        keys.append(made)
+    columns = ("label", "id_dir", "stem", "key")
+    skips: list[Skip] = []
+    chunks: list[pa.Array] = []
+    for part in _parts(listing.samples):
+        keys = [
+            key.encode() if key else _key(label if listing.label_in_key else None, join_path(folder, stem), skips)
+            for label, folder, stem, key in zip(*text_columns(part, columns), strict=True)
+        ]
+        chunks.append(to_array(keys, pa.large_binary()))
     samples = listing.samples.drop_columns(["key"]) if "key" in listing.samples.column_names else listing.samples
-    samples = samples.append_column("key", to_array(keys, pa.large_binary()))
+    samples = samples.append_column("key", pa.chunked_array(chunks, pa.large_binary()))
     return (samples.filter(pc.is_valid(samples.column("key"))) if skips else samples), skips
+
+
+def _key(label: str | None, sample_id: str, skips: list[Skip]) -> bytes | None:
+    try:
+        return make_key(label, sample_id.encode())
+    except FormatError as error:
+        skips.append(Skip(error.code, sample_id, detail=error.got))
+        return None
+
+
+def _parts(samples: pa.Table) -> Iterator[pa.Table]:
+    """A table in slices, so that only a few of its values are Python objects at a time."""
+    for start in range(0, samples.num_rows, _PART_ROWS):
+        yield samples.slice(start, _PART_ROWS)
 
 
 def keep_type(samples: pa.Table, wanted: str) -> tuple[pa.Table, list[Skip]]:
@@ -142,29 +152,29 @@ def keep_labelled(samples: pa.Table) -> tuple[pa.Table, list[Skip]]:
     )
 
 
-def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple[str, int, int, int], ...], list[Skip]]:
-    """Sort samples with keys and splits into shards; gives the table, the bounds of each shard, and duplicate keys."""
-    keys = to_list(samples.column("key"))
-    hashes = np.fromiter((order_hash(key, layout.seed) for key in keys), np.uint64, len(keys))
+def in_order(samples: pa.Table, seed: int) -> tuple[pa.Table, list[Skip]]:
+    """Samples sorted by order hash and key, with an ``order`` column; of samples with one key the first path stays."""
+    hashes = hash_keys(samples, lambda key: order_hash(key, seed))
     order = np.argsort(hashes, kind="stable")
-    order, repeated = _break_ties(order, hashes, keys, samples)
-    splits = samples.column("split").combine_chunks()
+    order, repeated = _break_ties(order, hashes, samples)
+    placed = samples.take(to_array(order, pa.int64()))
+    return placed.append_column("order", to_array(hashes[order], pa.uint64())), _skip_rows(
+        samples, repeated, "key-duplicate"
+    )
+
+
+def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple[str, int, int, int], ...]]:
+    """Divide samples ``in_order``, with their splits, into shards; gives the sorted table and each shard's bounds."""
+    hashes = to_numpy(samples.column("order"))
+    splits = one_chunk(samples.column("split"))
     names = sorted({name for name in to_list(splits.dictionary) if name is not None})
-    for name in names:
-        if not is_split_name(name):
-            raise UsageError(
-                "not a split name",
-                code="split-name",
-                got=name,
-                expected="letters, digits, _ and -, without 'tar' in it",
-                hint="rename the folder",
-            )
+    _refuse_names(names)
     codes = np.array([names.index(name) for name in to_list(splits.dictionary)], np.int64)[to_numpy(splits.indices)]
     parts: list[NDArray[np.int64]] = []
     bounds: list[tuple[str, int, int, int]] = []
     start = 0
     for code, split in enumerate(names):
-        rows = order[codes[order] == code]
+        rows = np.flatnonzero(codes == code)
         count = layout.count(split, len(rows))
         numbers = np.fromiter((shard_of(int(h), count) for h in hashes[rows]), np.int64, len(rows))
         edges = np.searchsorted(numbers, np.arange(count + 1))
@@ -173,7 +183,27 @@ def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple
         parts.append(rows)
         start += len(rows)
     placed = samples.take(to_array(np.concatenate(parts), pa.int64())) if parts else samples
-    return placed, tuple(bounds), _skip_rows(samples, repeated, "key-duplicate")
+    return placed.drop_columns(["order"]), tuple(bounds)
+
+
+def hash_keys(samples: pa.Table, hash_key: Callable[[bytes], int]) -> NDArray[np.uint64]:
+    """A 64-bit hash of each sample's key."""
+    parts = [
+        np.fromiter(map(hash_key, to_list(part.column("key"))), np.uint64, part.num_rows) for part in _parts(samples)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
+
+
+def _refuse_names(names: list[str]) -> None:
+    for name in names:
+        if not is_split_name(name):
+            raise UsageError(
+                "not a split name",
+                code="split-name",
+                got=name,
+                expected="letters, digits, _ and -, without 'tar' in it",
+                hint="rename the folder, or name the split with --split",
+            )
 
 
 def _refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> None:
@@ -189,7 +219,7 @@ def _refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> 
 
 
 def _break_ties(
-    order: NDArray[np.int64], hashes: NDArray[np.uint64], keys: list[bytes], samples: pa.Table
+    order: NDArray[np.int64], hashes: NDArray[np.uint64], samples: pa.Table
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Order samples of one hash by key, and drop all but one of each key: the one whose image path is smallest."""
     tied = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
@@ -197,7 +227,9 @@ def _break_ties(
         return order, np.zeros(0, np.int64)
     at = np.unique(np.concatenate((tied, tied + 1)))
     rows = order[at].tolist()
-    paths = dict(zip(rows, image_paths(samples.take(to_array(rows, pa.int64()))), strict=True))
+    chosen = samples.take(to_array(rows, pa.int64()))
+    keys = dict(zip(rows, to_list(chosen.column("key")), strict=True))
+    paths = dict(zip(rows, image_paths(chosen), strict=True))
     order[at] = sorted(rows, key=lambda row: (int(hashes[row]), keys[row], paths[row]))
     repeated = [b for a, b in zip(order[tied], order[tied + 1], strict=True) if keys[a] == keys[b]]
     return order[~np.isin(order, repeated)], np.array(repeated, np.int64)

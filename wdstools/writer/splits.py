@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from wdstools.errors import FormatError, UsageError
-from wdstools.formats.arrow import to_array, to_list
+from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.sample import make_key, split_hash
 from wdstools.results import Skip
+from wdstools.writer.plan import hash_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 DEFAULT_SPLIT = "train"
@@ -122,51 +124,51 @@ def _by_ratio(
     Groups of identical images are placed first, each by where its smallest hash lies between 0 and 2**64, as long as
     every label it holds has room; single samples, in hash order, then fill each label's counts exactly.
     """
-    keys: list[bytes] = to_list(samples.column("key"))
-    labels: list[str | None] = to_list(samples.column("label"))
-    hashes = [split_hash(key, seed) for key in keys]
-    units: dict[int, list[int]] = {}
-    for row in sorted(range(len(keys)), key=lambda row: (hashes[row], keys[row])):
-        units.setdefault(-1 - row if identical is None else int(identical[row]), []).append(row)
-    totals: dict[str | None, int] = {}
-    for label in labels:
-        totals[label] = totals.get(label, 0) + 1
-    room = {label: _quotas(total, ratios) for label, total in totals.items()}
-    names = [""] * len(keys)
     splits = list(ratios)
-    for rows in sorted(
-        (rows for rows in units.values() if len(rows) > 1), key=lambda rows: (hashes[rows[0]], keys[rows[0]])
-    ):
-        split = _split_for_group(rows, hashes[rows[0]], labels, room, ratios)
-        for row in rows:
-            names[row] = split
-            room[labels[row]][split] -= 1
-    for rows in units.values():
-        if len(rows) == 1:
-            left = room[labels[rows[0]]]
-            split = next((name for name in splits if left[name] > 0), splits[-1])
-            left[split] -= 1
-            names[rows[0]] = split
+    labels = one_chunk(samples.column("label"))
+    label_of = to_numpy(labels.indices, null=-1)
+    names = {-1: "", **dict(enumerate(to_list(labels.dictionary)))}
+    hashes = hash_keys(samples, lambda key: split_hash(key, seed))
+    order = np.argsort(hashes, kind="stable")
+    room = {
+        label: _quotas(int(count), ratios)
+        for label, count in zip(*np.unique(label_of, return_counts=True), strict=True)
+    }
+    chosen = np.full(samples.num_rows, -1, np.int16)
+    for rows in _groups(order, identical):
+        split = _split_for_group(label_of[rows].tolist(), int(hashes[rows[0]]), room, ratios)
+        chosen[rows] = splits.index(split)
+        for label in label_of[rows].tolist():
+            room[label][split] -= 1
+    for label, left in room.items():
+        singles = order[(chosen[order] < 0) & (label_of[order] == label)]
+        counts = [max(left[split], 0) for split in splits]
+        filled = np.repeat(np.arange(len(splits), dtype=np.int16), counts)[: len(singles)]
+        chosen[singles] = np.pad(filled, (0, len(singles) - len(filled)), constant_values=len(splits) - 1)
+        for number, split in enumerate(splits):
+            left[split] -= int(np.count_nonzero(chosen[singles] == number))
     off = [
-        f"{label or 'all'}/{split} by {-left:+d}"
-        for label, quota in room.items()
-        for split, left in quota.items()
-        if left
+        f"{names[label] or 'all'}/{split} by {-n:+d}" for label, left in room.items() for split, n in left.items() if n
     ]
     notes = [f"identical images kept together: counts differ from the exact ratio in {', '.join(off)}"] if off else []
-    return names, notes
+    return [splits[number] for number in chosen.tolist()], notes
+
+
+def _groups(order: NDArray[np.int64], identical: NDArray[np.int64] | None) -> list[NDArray[np.int64]]:
+    """Rows of each image that stands in more than one sample, in hash order; groups in order of their first."""
+    if identical is None or not len(order):
+        return []
+    numbers = identical[order]
+    repeated = order[np.bincount(numbers)[numbers] > 1]
+    groups: dict[int, list[int]] = {}
+    for row in repeated.tolist():
+        groups.setdefault(int(identical[row]), []).append(row)
+    return [np.array(rows, np.int64) for rows in groups.values()]
 
 
 def _split_for_group(
-    rows: list[int],
-    first_hash: int,
-    labels: list[str | None],
-    room: dict[str | None, dict[str, int]],
-    ratios: Mapping[str, Fraction],
+    labels: list[int], first_hash: int, room: Mapping[int, Mapping[str, int]], ratios: Mapping[str, Fraction]
 ) -> str:
-    needed: dict[str | None, int] = {}
-    for row in rows:
-        needed[labels[row]] = needed.get(labels[row], 0) + 1
     total, reached, wanted = sum(ratios.values()), Fraction(0), list(ratios)[-1]
     for split, weight in ratios.items():
         reached += weight
@@ -174,6 +176,7 @@ def _split_for_group(
             wanted = split
             break
     order = [wanted, *sorted(ratios, key=lambda split: -ratios[split])]
+    needed = Counter(labels)
     fitting = (split for split in order if all(room[label][split] >= count for label, count in needed.items()))
     return next(fitting, wanted)
 

@@ -48,7 +48,8 @@ class WdsError(Exception):
     def __str__(self) -> str:
         lines = [self.message + (f": {self.where}" if self.where else "")]
         if self.expected or self.got:
-            lines.append(f"  expected {self.expected or '-'}  got {self.got or '-'}")
+            known = (("expected", self.expected), ("got", self.got))
+            lines.append("  " + "  ".join(f"{name} {value}" for name, value in known if value))
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, str]:

@@ -70,7 +70,8 @@ class Finding:
             where += f", bytes {self.start}..{self.start + (self.length or 0)}"
         lines = [f"{self.kind}: {self.message}: {where}"]
         if self.expected is not None or self.got is not None:
-            lines.append(f"  expected {self.expected or '-'}  got {self.got or '-'}")
+            known = (("expected", self.expected), ("got", self.got))
+            lines.append("  " + "  ".join(f"{name} {value}" for name, value in known if value is not None))
         return "\n".join(lines)
 
 

@@ -104,7 +104,7 @@ class FolderSource:
             "no layout of images is recognised here" if self._recipe is None else "the recipe does not fit",
             code="source-empty",
             where=self.path,
-            expected="; ".join(layout.image.text for name in names for layout in load_recipe(name).layouts),
+            expected="; ".join(dict.fromkeys(layout.image.text for n in names for layout in load_recipe(n).layouts)),
             hint="describe the layout with --image 'img/{label}/{id}.jpg' --caption 'txt/{label}/{id}.txt'",
         )
 

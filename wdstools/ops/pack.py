@@ -26,8 +26,8 @@ from wdstools.writer.identical import group_identical
 from wdstools.writer.plan import (
     PackPlan,
     ShardLayout,
+    drop_repeated,
     image_extension,
-    in_order,
     keep_labelled,
     keep_type,
     place,
@@ -113,6 +113,9 @@ def run_pack(
     with PackSite(dest) as site:
         listing = source.list()
         plan, notes = make_plan(listing, options, executor, progress)
+        listing = replace(
+            listing, samples=listing.samples.schema.empty_table()
+        )  # the plan has them: a million take 50 MB
         if options.on_error == "fail" and plan.skips:
             first = plan.skips[0]
             raise SkippedError(
@@ -148,7 +151,7 @@ def make_plan(
         raise UsageError(
             "no samples are left to pack", code="source-empty", got=", ".join(sorted({s.reason for s in skips}))
         )
-    samples, more = in_order(samples, options.layout.seed)
+    samples, more = drop_repeated(samples, options.layout.seed)
     skips += more
     identical = group_identical(samples, listing.opener, executor, progress) if options.splits.ratios else None
     samples, more, notes = assign_splits(samples, options.splits, seed=options.layout.seed, identical=identical)

@@ -152,20 +152,19 @@ def keep_labelled(samples: pa.Table) -> tuple[pa.Table, list[Skip]]:
     )
 
 
-def in_order(samples: pa.Table, seed: int) -> tuple[pa.Table, list[Skip]]:
-    """Samples sorted by order hash and key, with an ``order`` column; of samples with one key the first path stays."""
+def drop_repeated(samples: pa.Table, seed: int) -> tuple[pa.Table, list[Skip]]:
+    """Of samples with one key keep that whose image path is smallest, whatever order they were listed in."""
     hashes = hash_keys(samples, lambda key: order_hash(key, seed))
-    order = np.argsort(hashes, kind="stable")
-    order, repeated = _break_ties(order, hashes, samples)
-    placed = samples.take(to_array(order, pa.int64()))
-    return placed.append_column("order", to_array(hashes[order], pa.uint64())), _skip_rows(
-        samples, repeated, "key-duplicate"
-    )
+    order, repeated = _break_ties(np.argsort(hashes, kind="stable"), hashes, samples)
+    if not len(repeated):
+        return samples, []
+    return samples.take(to_array(order, pa.int64())), _skip_rows(samples, repeated, "key-duplicate")
 
 
 def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple[str, int, int, int], ...]]:
-    """Divide samples ``in_order``, with their splits, into shards; gives the sorted table and each shard's bounds."""
-    hashes = to_numpy(samples.column("order"))
+    """Sort samples with different keys and with splits into shards; gives the table and each shard's bounds."""
+    hashes = hash_keys(samples, lambda key: order_hash(key, layout.seed))
+    order, _ = _break_ties(np.argsort(hashes, kind="stable"), hashes, samples)
     splits = one_chunk(samples.column("split"))
     names = sorted({name for name in to_list(splits.dictionary) if name is not None})
     _refuse_names(names)
@@ -174,7 +173,7 @@ def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple
     bounds: list[tuple[str, int, int, int]] = []
     start = 0
     for code, split in enumerate(names):
-        rows = np.flatnonzero(codes == code)
+        rows = order[codes[order] == code]
         count = layout.count(split, len(rows))
         numbers = np.fromiter((shard_of(int(h), count) for h in hashes[rows]), np.int64, len(rows))
         edges = np.searchsorted(numbers, np.arange(count + 1))
@@ -182,8 +181,7 @@ def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple
         bounds += [(split, n, start + int(edges[n]), start + int(edges[n + 1])) for n in range(count)]
         parts.append(rows)
         start += len(rows)
-    placed = samples.take(to_array(np.concatenate(parts), pa.int64())) if parts else samples
-    return placed.drop_columns(["order"]), tuple(bounds)
+    return samples.take(to_array(np.concatenate(parts), pa.int64())), tuple(bounds)
 
 
 def hash_keys(samples: pa.Table, hash_key: Callable[[bytes], int]) -> NDArray[np.uint64]:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from wdstools.errors import FormatError, NotFoundError
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
-from wdstools.stores.base import Store, open_store
+from wdstools.stores.base import Store, get_whole, open_store
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_MAX_INDEX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,12 @@ class Dataset:
         Looked for beside the manifest, then beside the shards. Raises NotFoundError (``index-missing``) or FormatError
         (``index-damaged``).
         """
-        from wdstools.formats.index import read_index, rows_digest
+        from wdstools.formats.index import check_bounds, read_index, rows_digest
 
         data = self.index_bytes(shard)
         table = read_index(data, where=shard.index_path)
+        if self.manifest.profile == "canonical":
+            check_bounds(table, shard.samples, shard.bytes, where=shard.index_path)
         if rows_digest(table) != shard.rows:
             raise FormatError(
                 "an index does not agree with the manifest",
@@ -70,7 +75,7 @@ class Dataset:
         """The bytes of a shard's index file, unchecked."""
         for store in (self.metadata, self.shards):
             try:
-                return store.get(shard.index_path)
+                return get_whole(store, shard.index_path, _MAX_INDEX_BYTES)
             except NotFoundError:
                 continue
         raise NotFoundError(
@@ -111,7 +116,7 @@ def open_dataset(where: str, *, at: str | None = None) -> Dataset:
     else:
         metadata, key = open_store(where), MANIFEST_PATH
     try:
-        data = metadata.get(key)
+        data = get_whole(metadata, key)
     except NotFoundError as error:
         raise NotFoundError(
             "no dataset here",

@@ -144,13 +144,16 @@ class Localiser:
     def _trailer(self) -> None:
         end = (self._rows[-1]["offset"] + self._rows[-1]["length"] if self._rows else 0) + self._shift
         expected = trailer_bytes(end - self._shift)
-        data = self._store.get(self._path, end)
-        if data[:expected].strip(b"\0"):
-            first, length = span_of_nonzero(data[:expected])
+        data = self._store.get(self._path, end, expected)
+        if data.strip(b"\0"):
+            first, length = span_of_nonzero(data)
             self._find("trailer", "the end of the archive is not zero", (None, None), (end + first, length))
-        if len(data) > expected:
+        if self._size > end + expected:
             self._find(
-                "trailer", "bytes follow the end of the archive", (None, None), (end + expected, len(data) - expected)
+                "trailer",
+                "bytes follow the end of the archive",
+                (None, None),
+                (end + expected, self._size - end - expected),
             )
         elif len(data) < expected:
             self._find(

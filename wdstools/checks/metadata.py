@@ -15,6 +15,7 @@ from wdstools.formats.index import read_index, rows_digest
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.results import Finding
+from wdstools.stores.base import get_whole, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
         data = task.dataset.index_bytes(entry)
     except NotFoundError:
         return (Finding("missing", entry.index_path, "an index is missing; it can be made again from its shard"),)
-    except StoreError as error:
+    except (StoreError, FormatError) as error:
         return (Finding("unreadable", entry.index_path, error.message, got=error.code),)
     digest = sha256_hex(data)
     try:
@@ -76,9 +77,9 @@ def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
     entry, dataset = task.entry, task.dataset
     message, key = "the bytes are not those that were packed", None
     try:
-        blocks = dataset.shards.get(entry.path)
+        blocks = read_blocks(dataset.shards, entry.path)
         ours = rebuild_index(
-            [blocks],
+            blocks,
             path=entry.path,
             split=task.split,
             labels=dataset.manifest.labels,
@@ -95,7 +96,7 @@ def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
 def read_list(store: Store) -> dict[str, str] | Finding:
     """The dataset's checksum list, or the finding that there is none to be read."""
     try:
-        lines = parse_sums(store.get(SUMS_PATH))
+        lines = parse_sums(get_whole(store, SUMS_PATH))
     except NotFoundError:
         return Finding("missing", SUMS_PATH, "the checksum list is missing")
     except FormatError as error:
@@ -150,11 +151,11 @@ def _check_line(entry: ShardEntry, listed: dict[str, str]) -> Iterator[Finding]:
 def _check_file(store: Store, path: str, listed: str) -> Iterator[Finding]:
     kind = _KINDS[path]
     try:
-        data = store.get(path)
+        data = get_whole(store, path)
     except NotFoundError:
         yield Finding("missing", path, "a file is missing", expected=listed)
         return
-    except StoreError as error:
+    except (StoreError, FormatError) as error:
         yield Finding("unreadable", path, error.message, got=error.code)
         return
     digest = sha256_hex(data)
@@ -209,14 +210,14 @@ def _few_bits_apart(a: str, b: str) -> bool:
 
 def _check_card(dataset: Dataset) -> Iterator[Finding]:
     try:
-        text = dataset.metadata.get(CARD_PATH).decode("utf-8")
+        text = get_whole(dataset.metadata, CARD_PATH).decode("utf-8")
     except NotFoundError:
         yield Finding("missing", CARD_PATH, "the dataset card is missing")
         return
     except UnicodeDecodeError as error:
         yield Finding("card", CARD_PATH, "the card is not UTF-8", start=error.start, length=1)
         return
-    except StoreError as error:
+    except (StoreError, FormatError) as error:
         yield Finding("unreadable", CARD_PATH, error.message, got=error.code)
         return
     for part in card_differences(text, dataset.manifest):

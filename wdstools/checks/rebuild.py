@@ -11,7 +11,7 @@ from wdstools.formats.arrow import to_list
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128
 from wdstools.formats.index import build_index
 from wdstools.formats.sample import IMAGE_EXTENSIONS
-from wdstools.formats.tar import BLOCK, padding, render_header
+from wdstools.formats.tar import BLOCK, NAME_BYTES, padding, render_header
 from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageChecker, ImageInfo
 from wdstools.results import Finding
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+_MAX_CLS_DIGITS = 10
 #: Columns that a shard gives back; ``source`` it cannot.
 REBUILT_COLUMNS = (
     "row", "split", "key", "label", "cls", "offset", "length", "xxh3_128", "sha256", "members", "width", "height", "format", "caption",
@@ -79,7 +80,8 @@ class _Rows:
             self._close()
             self._open(key, offset - BLOCK)
         digest = xxh3_64_intdigest(payload)
-        header = render_header(f"{key}.{extension}".encode(), len(payload), digest)
+        full_name = f"{key}.{extension}".encode()
+        header = render_header(full_name, len(payload), digest) if len(full_name) <= NAME_BYTES else bytes(BLOCK)
         for part in (header, payload, bytes(padding(len(payload)))):
             self._group.update(part)
             if self._authenticated:
@@ -111,7 +113,7 @@ class _Rows:
         columns = self._columns
         if extension == "txt":
             columns["caption"][-1] = payload.decode("utf-8", "replace")
-        elif extension == "cls" and payload.isdigit():
+        elif extension == "cls" and payload.isdigit() and len(payload) < _MAX_CLS_DIGITS:
             columns["cls"][-1] = number = int(payload)
             columns["label"][-1] = self._labels[number] if number < len(self._labels) else None
         elif extension in IMAGE_EXTENSIONS:

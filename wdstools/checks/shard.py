@@ -14,7 +14,7 @@ from wdstools.checks.stream import check_stream
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.index import rows_digest
 from wdstools.results import Finding
-from wdstools.stores.local import LocalStore
+from wdstools.stores.base import read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Tick
     from wdstools.formats.manifest import ShardEntry
-    from wdstools.stores.base import Store
-
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +121,6 @@ def whole_digest(blocks: Iterator[memoryview], algorithm: str) -> str:
     for block in blocks:
         digest.update(block)
     return str(digest.hexdigest())
-
-
-def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
-    """An object's bytes in blocks of 1 MB; each is valid until the next is asked for."""
-    if isinstance(store, LocalStore):
-        yield from store.blocks(key, _BLOCK_BYTES)
-        return
-    size = store.head(key).bytes
-    for start in range(0, size, _BLOCK_BYTES):
-        yield memoryview(store.get(key, start, _BLOCK_BYTES))
 
 
 class _Hashing:

@@ -51,7 +51,7 @@ class Output:
     def line(self, text: str = "") -> None:
         """A line of the answer, for people."""
         if not self.json:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(printable(text) + "\n")
 
     def record(self, kind: str, value: object) -> None:
         """A JSON line of the answer, for scripts."""

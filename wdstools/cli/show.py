@@ -100,7 +100,7 @@ def report(output: Output, checked: Report, path: str) -> int:
     if code == 0:
         output.line(f"ok: {counted}, level {checked.level}" + (f", root {checked.root}" if checked.root else ""))
     elif checked.findings:
-        output.few(printable(str(finding)) for finding in checked.findings)
+        output.few(str(finding) for finding in checked.findings)
         output.line(f"damaged: {len(checked.findings):,} finding(s) in {counted}, level {checked.level}")
         output.hint(
             f"hint: replace what is named above from another copy, or pack it again; then: wdstools verify {path}"

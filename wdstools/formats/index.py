@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from wdstools.errors import FormatError
 from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
+from wdstools.formats.tar import BLOCK, NAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,11 +121,42 @@ def read_index(data: bytes | memoryview, *, where: str = "") -> pa.Table:
     try:
         # not read_table: it imports pyarrow.dataset and, with it, pandas
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
-        return table.select(SCHEMA.names).cast(SCHEMA)
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        table = table.select(SCHEMA.names).cast(SCHEMA)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
         raise FormatError(
-            f"an index file cannot be read ({str(error).splitlines()[0]})", code="index-damaged", where=where
+            f"an index file cannot be read ({str(error).partition(chr(10))[0]})", code="index-damaged", where=where
         ) from error
+    return table
+
+
+def check_bounds(table: pa.Table, samples: int, shard_bytes: int, *, where: str) -> None:
+    """Refuse an index of a canonical shard whose rows do not lie inside it, one behind the other.
+
+    Raises FormatError (``index-damaged``): whatever digest agrees with it, such an index cannot be read by.
+    """
+    members = one_chunk(table.column("members"))
+    values = members.flatten()
+    offset, length = to_numpy(table.column("offset"), null=-1), to_numpy(table.column("length"), null=-1)
+    counts = to_numpy(members.value_lengths())
+    start, size = to_numpy(values.field("offset")), to_numpy(values.field("size"))
+    sound = table.num_rows == samples and bool(np.all(counts > 0)) and table.column("xxh3_128").null_count == 0
+    if sound and samples:
+        first, last = np.repeat(offset, counts), np.repeat(offset + length, counts)
+        edges = np.concatenate((np.zeros(1, np.int64), offset + length))
+        sound = bool(
+            np.all(length > 0)
+            and np.all(edges[:-1] == offset)
+            and edges[-1] <= shard_bytes
+            and np.all(size >= 0)
+            and np.all(start - BLOCK >= first)
+            and np.all(size <= last - start)
+        )
+    names = zip(
+        np.repeat(np.array(to_list(table.column("key")), object), counts), to_list(values.field("ext")), strict=True
+    )
+    if not sound or any(len(key) + len(ext) >= NAME_BYTES for key, ext in names):
+        raise FormatError("an index points outside its shard", code="index-damaged", where=where)
 
 
 def rows_digest(table: pa.Table) -> str:

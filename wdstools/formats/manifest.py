@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from wdstools.errors import FormatError, UnsupportedVersionError
@@ -146,7 +146,9 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
         members=tuple(reader.texts(document, "members")),
         seed=reader.integer(document, "seed"),
         splits={
-            reader.split(split): tuple(reader.shard(entry, f"splits.{split}[{i}]") for i, entry in enumerate(entries))
+            reader.split(split): tuple(
+                reader.shard(entry, f"splits.{split}[{i}]") for i, entry in enumerate(reader.shards(split, entries))
+            )
             for split, entries in reader.mapping(document, "splits").items()
         },
         profile=reader.text(document, "profile"),
@@ -154,7 +156,11 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
         extra={k: v for k, v in document.items() if k not in _KNOWN},
     )
     reader.check_consistency(manifest, document)
-    if dumps(manifest) != data:
+    try:
+        canonical = dumps(manifest) == data
+    except (UnicodeEncodeError, RecursionError):  # lone surrogates; an unknown field nested without end
+        canonical = False
+    if not canonical:
         raise reader.error("the JSON is not in canonical form", "(whole file)")
     return manifest
 
@@ -164,8 +170,7 @@ _SHARD_FIELDS = [f.name for f in fields(ShardEntry) if f.name != "extra"]
 
 
 def _shard_document(shard: ShardEntry) -> dict[str, Any]:
-    document = asdict(shard)
-    return {**document.pop("extra"), **document}
+    return {**shard.extra, **{name: getattr(shard, name) for name in _SHARD_FIELDS}}
 
 
 def _json(value: object) -> str:
@@ -255,6 +260,11 @@ class _Reader:
         if not is_split_name(name):
             raise self.error("not a split name", f"splits.{name}")
         return name
+
+    def shards(self, split: str, entries: object) -> list[object]:
+        if not isinstance(entries, list):
+            raise self.error("a split is not a list of shards", f"splits.{split}")
+        return entries
 
     def shard(self, entry: object, prefix: str) -> ShardEntry:
         if not isinstance(entry, dict):

@@ -6,16 +6,20 @@ is checked before it is packed. Dimensions are read from the header and bounded 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import mmap
 import re
 import struct
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PIL import Image
 
 #: File extensions that are taken for images, and the type each stands for.
@@ -37,10 +41,13 @@ DEFAULT_MAX_PIXELS = 50_000_000
 # Compiled patterns search any buffer where it lies, several times faster than find() does.
 _JPEG_EOI_RE = re.compile(rb"\xff\xd9")
 _JPEG_MARKER_RE = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
+_MARKER_RE = re.compile(rb"\xff+([^\xff])", re.DOTALL)
+_SOF_SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
 _SOF_BASELINE_TO_PROGRESSIVE = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))
 _SOF_OTHERS = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF))
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD8)))
 _SOS, _EOI = 0xDA, 0xD9
+_SOF_BYTES = 8
 
 
 #: Bytes that can be sliced and searched where they lie.
@@ -96,6 +103,7 @@ class ImageChecker:
         self._header_bytes = 0
         self._known_header = b""
         self._known_info = ImageInfo("jpg", 0, 0)
+        self._known_single = False
 
     def check(self, buffer: Buffer, start: int, end: int, expected_type: str) -> ImageInfo:
         """Check the image at ``buffer[start:end]``; raises DamagedImageError with a reason code."""
@@ -113,17 +121,17 @@ class ImageChecker:
         # Images of one origin share their header byte for byte (tables and dimensions): the walk over it is done
         # once, and the end marker is then searched for behind it.
         scan = start + self._header_bytes
-        if self._header_bytes and buffer[start:scan] == self._known_header:
-            info = self._known_info
-        else:
-            info, scan = _walk_jpeg_header(buffer, start, end)
+        if not self._header_bytes or buffer[start:scan] != self._known_header:
+            info, scan, self._known_single = _walk_jpeg_header(buffer, start, end)
+            self._header_bytes = 0
             self._bound(info)
             self._header_bytes = scan - start
             self._known_header, self._known_info = bytes(buffer[start:scan]), info
         found = _JPEG_EOI_RE.search(buffer, scan, end)
-        if found is None or found.start() != end - 2:
+        # an end marker proves the end only where one scan is all there is: else it may stand inside a segment
+        if found is None or found.start() != end - 2 or not self._known_single:
             _walk_jpeg_scans(buffer, scan, end)
-        return info
+        return self._known_info
 
     def _check_other(self, buffer: Buffer, start: int, end: int, found: str) -> ImageInfo:
         data = bytes(buffer[start:end])
@@ -148,46 +156,44 @@ class ImageChecker:
             )
 
 
-def _walk_jpeg_header(buffer: Buffer, start: int, end: int) -> tuple[ImageInfo, int]:
-    """Follow the markers from SOI to the first scan (ITU T.81, annex B). Gives the frame and where the scan begins."""
+def _walk_jpeg_header(buffer: Buffer, start: int, end: int) -> tuple[ImageInfo, int, bool]:
+    """Follow the markers from SOI to the first scan (ITU T.81, annex B).
+
+    Gives the frame, where the scan begins, and whether that scan is the whole image (sequential, all components).
+    """
     at = start + 2
-    info = None
+    info, sequential = None, False
     while True:
         marker, at = _next_marker(buffer, at, end)
         if marker == _EOI:
             raise DamagedImageError("image-truncated", "the image ends before its first scan")
         if marker in _STANDALONE:
             continue
-        segment = bytes(buffer[at : at + 10])
+        segment = bytes(buffer[at : min(end, at + 10)])
         length = int.from_bytes(segment[:2], "big")
         if length < 2 or at + length > end:
             raise DamagedImageError("image-truncated", f"a segment at byte {at - start} runs past the end")
         if marker in _SOF_OTHERS:
-            raise DamagedImageError(
-                "image-damaged", f"an unusual JPEG process (SOF{marker - 0xC0}) that few readers know"
-            )
+            raise DamagedImageError("image-damaged", f"a JPEG process that few readers know (SOF{marker - 0xC0})")
         if marker in _SOF_BASELINE_TO_PROGRESSIVE:
+            if length < _SOF_BYTES or len(segment) < _SOF_BYTES:
+                raise DamagedImageError("image-damaged", "a frame header that is too short")
             height, width, channels = struct.unpack(">HHB", segment[3:8])
-            info = ImageInfo("jpg", width, height, channels)
+            info, sequential = ImageInfo("jpg", width, height, channels), marker in _SOF_SEQUENTIAL
         at += length
         if marker == _SOS:
             if info is None:
                 raise DamagedImageError("image-damaged", "a scan before any frame header")
-            return info, at
+            return info, at, sequential and segment[2:3] == bytes([info.channels])
 
 
 def _next_marker(buffer: Buffer, at: int, end: int) -> tuple[int, int]:
-    part = bytes(buffer[at : min(end, at + 16)])
-    if not part:
-        raise DamagedImageError("image-truncated", "no end-of-image marker")
-    if part[0] != 0xFF:
+    found = _MARKER_RE.match(buffer, at, end)
+    if found is not None:
+        return found[1][0], found.end()
+    if at < end and buffer[at : at + 1] != b"\xff":
         raise DamagedImageError("image-damaged", "bytes between two markers")
-    fill = len(part) - len(part.lstrip(b"\xff"))
-    if fill == len(part):
-        raise DamagedImageError(
-            "image-truncated" if at + fill >= end else "image-damaged", "no marker where one must be"
-        )
-    return part[fill], at + fill + 1
+    raise DamagedImageError("image-truncated", "no end-of-image marker")
 
 
 def _walk_jpeg_scans(buffer: Buffer, at: int, end: int) -> None:
@@ -216,17 +222,22 @@ def read_header(data: bytes, image_type: str) -> ImageInfo:
 
 def open_image(data: bytes | memoryview) -> Image.Image:
     """Open with Pillow, reading the header only. No limit but ours applies; every failure is a DamagedImageError."""
-    import warnings
-
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's warning about many pixels: the caller has a limit of its own
+        with quiet():
             return Image.open(io.BytesIO(data))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, struct.error) as error:
         code = "image-too-large" if isinstance(error, Image.DecompressionBombError) else "image-damaged"
         raise DamagedImageError(code, _first_line(error)) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow's warnings (many pixels, odd metadata) are not news: limits and checks here are our own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def decode_strictly(data: memoryview | bytes, info: ImageInfo) -> None:
@@ -260,7 +271,8 @@ def load_pixels(image: Image.Image) -> None:
     from PIL import Image as PillowImage
 
     try:
-        image.load()
+        with quiet():
+            image.load()
     except (
         OSError,
         ValueError,

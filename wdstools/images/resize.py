@@ -19,8 +19,10 @@ from wdstools.images.check import (
     DamagedImageError,
     ImageInfo,
     damaged_jpeg,
+    decode_strictly,
     load_pixels,
     open_image,
+    quiet,
     sniff,
 )
 
@@ -90,8 +92,11 @@ def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.
             )
         orientation = _orientation(image)
         profile = image.info.get("icc_profile")
-        if image.format == "JPEG" and image.mode in ("RGB", "L") and not profile:
-            return _upright(_decode_jpeg(data), orientation)
+        if sniff(data[:16]) == "jpg":
+            if image.mode in ("RGB", "L") and not profile:
+                return _upright(_decode_jpeg(data), orientation)
+            # Pillow alone would take a damaged JPEG
+            decode_strictly(data, ImageInfo("jpg", image.width, image.height, len(image.getbands())))
         load_pixels(image)
         return _upright(np.asarray(_to_rgb(image, profile)), orientation)
 
@@ -144,8 +149,11 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself when it loads them
     try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+        with quiet():
+            value = image.getexif().get(_EXIF_ORIENTATION, 1)
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, OverflowError):
         return 1  # an unreadable EXIF block says nothing about the pixels
     return value if isinstance(value, int) else 1

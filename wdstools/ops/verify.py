@@ -19,6 +19,7 @@ from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sums import SumLine, parse_sums
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Report
+from wdstools.stores.base import get_whole
 from wdstools.stores.local import LocalStore, storage_error
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _verify_by_list(path: str, error: FormatError, executor: Executor, progress:
     """A dataset whose manifest cannot be read: name its damage, and check the rest by the checksum list."""
     store = LocalStore(path)
     listed = read_list(store)
-    data = store.get(MANIFEST_PATH)
+    data = get_whole(store, MANIFEST_PATH)
     if isinstance(listed, Finding):
         return Report(
             "digest",
@@ -208,7 +209,7 @@ def verify_sums(path: str, *, executor: Executor, progress: Progress) -> Report:
     """Check the files of a checksum list, relative to the list's folder. Raises FormatError if it is no list."""
     folder, name = os.path.split(path)
     store = LocalStore(folder or ".")
-    lines = parse_sums(store.get(name), where=path)
+    lines = parse_sums(get_whole(store, name), where=path)
     if not lines:
         raise FormatError(
             "nothing to check: not a manifest, a tar or a checksum list", code="not-understood", where=path

@@ -71,11 +71,6 @@ class ShardReader:
         self._rows: dict[str, int] | None = None
         self._store = dataset.shards
         self._map = dataset.shards.map(entry.path) if isinstance(dataset.shards, LocalStore) else None
-        offsets, sizes = to_numpy(values.field("offset")), to_numpy(values.field("size"))
-        if len(offsets) and (offsets.min() < 0 or sizes.min() < 0 or int((offsets + sizes).max()) > entry.bytes):
-            raise FormatError(
-                "an index points outside its shard", code="index-damaged", where=entry.index_path, hint=self._hint
-            )
 
     def __len__(self) -> int:
         return len(self._keys)

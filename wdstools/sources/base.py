@@ -162,6 +162,20 @@ def text_columns(samples: pa.Table, names: Sequence[str]) -> list[list[Any]]:
     return [to_list(samples.column(name)) if name in found else [None] * samples.num_rows for name in names]
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8; Python marks the bytes of one that is not with lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(name: str) -> str:
+    """A file's name as text that can be stored: bytes that are not UTF-8 are written in hexadecimal."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def join_path(folder: str | None, name: str) -> str:
     """``folder/name``, or ``name`` where there is no folder."""
     return f"{folder}/{name}" if folder else name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wdstools.errors import NotFoundError, UsageError
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
-from wdstools.sources.base import CAPTION_POLICIES, Listing, SamplesBuilder, join_path
+from wdstools.sources.base import CAPTION_POLICIES, Listing, SamplesBuilder, is_text, join_path, shown
 from wdstools.sources.recipe import Layout, Recipe, load_recipe, parse_template, recipe_names
 from wdstools.sources.table import METADATA_NAMES, Row, load_metadata
 from wdstools.sources.tree import Folder, Tree, open_tree
@@ -81,7 +81,7 @@ class FolderSource:
             name=recipe.dataset,
             version=recipe.version,
             image_types=dict(sorted(scan.image_types.items())),
-            skips=tuple(scan.skips),
+            skips=(*tree.skips, *scan.skips),
             unmatched=dict(sorted(scan.unmatched.items())),
             side=int(recipe.expect.get("side", 0)),
             differences=tuple(_differences(recipe, scan.counts, scan.labels)),
@@ -194,6 +194,7 @@ class _Scan:
     unmatched: Counter[str] = field(default_factory=Counter)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     rows: dict[str, Row] = field(default_factory=dict)
+    has_rows: bool = False
     caption_folders: set[str] = field(default_factory=set)
 
     def run(self) -> None:
@@ -215,6 +216,7 @@ class _Scan:
         for place in places:
             rows = load_metadata(self.tree, join_path(self.base, place) if place else self.base)
             self.rows |= {join_path(place, name): row for name, row in rows.items()}
+        self.has_rows = bool(self.rows)
         if any(row.caption is not None for row in self.rows.values()):
             self.captions = "required" if all(row.caption is not None for row in self.rows.values()) else "optional"
 
@@ -273,8 +275,8 @@ class _Scan:
         images: dict[str, tuple[str, str, bytes | None]] = {}
         for stem, ext in found:
             path = join_path(folder, stem + ext)
-            if not _is_text(path):
-                self.skips.append(Skip("name-not-utf8", path.encode("utf-8", "backslashreplace").decode()))
+            if not is_text(path):
+                self.skips.append(Skip("name-not-utf8", shown(path)))
             elif stem in images:
                 self.skips.append(Skip("key-duplicate", path, detail=f"same id as {stem + images[stem][1]}"))
             else:
@@ -285,7 +287,7 @@ class _Scan:
         self, images: list[tuple[str, str, bytes | None]], folder: str, fields: dict[str, str]
     ) -> dict[str, list[object]] | None:
         """Captions and metadata from a table beside the images; None if there is no such table."""
-        if not self.rows:
+        if not self.has_rows:
             return None
         own: dict[str, list[object]] = {key: [] for key in (*_IMAGE_PARTS, "caption", "json")}
         for stem, ext, entry in images:
@@ -340,17 +342,14 @@ class _Scan:
 
     def _orphans(self, folder: str, stems: list[str], split: str | None) -> None:
         assert self.layout.caption is not None
-        suffix = self.layout.caption.suffix
+        paths = (join_path(folder, stem + self.layout.caption.suffix) for stem in stems)
         self.skips += [
-            Skip("image-missing", join_path(folder, stem + suffix), split) for stem in stems if _is_text(stem)
+            Skip("image-missing", path, split) if is_text(path) else Skip("name-not-utf8", shown(path))
+            for path in paths
         ]
 
 
 _IMAGE_PARTS = ("stem", "image_suffix", "image_entry")
-
-
-def _is_text(name: str) -> bool:
-    return name.isascii() or max(name) < "\udc80" or not any("\udc80" <= c <= "\udcff" for c in name)
 
 
 def _differences(recipe: Recipe, counts: Counter[tuple[str, str]], labels: set[str]) -> Iterator[str]:

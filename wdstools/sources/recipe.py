@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 _FIELD_RE = re.compile(r"\{(\w+)\}")
 _FIELDS = ("split", "label", "id")
 #: Tried in this order: the more a layout says, the earlier.
-_RECIPE_ORDER = ("instacities1m", "instany100k", "split-folders", "imagefolder", "pairs", "images", "labels")
+_RECIPE_ORDER = (
+    "instacities1m",
+    "instany100k",
+    "split-folders",
+    "split-pairs",
+    "imagefolder",
+    "pairs",
+    "images",
+    "labels",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,17 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
             expected=f"name, captions ({', '.join(CAPTION_POLICIES)}), labels, [[layouts]] with image and caption",
             got=f"unknown {', '.join(sorted(unknown))}" if unknown else f"captions {captions!r}",
         )
+    try:
+        return _recipe(document, entries, captions, where)
+    except (TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(
+            f"a field of the recipe is of another type: {error}", code="recipe-invalid", where=where
+        ) from error
+
+
+def _recipe(document: dict[str, Any], entries: list[Any], captions: str, where: str) -> Recipe:
     layouts = []
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
@@ -153,19 +173,31 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
             Layout(
                 parse_template(entry["image"]),
                 parse_template(caption) if caption else None,
-                tuple(entry.get("splits", ())),
+                _names(entry.get("splits", ())),
             )
         )
     return Recipe(
         name=str(document.get("name", where)),
         layouts=tuple(layouts),
         captions=captions,
-        labels=tuple(map(str, document.get("labels", ()))),
+        labels=_names(document.get("labels", ())),
         dataset=str(document.get("dataset", "")),
         version=int(document.get("version", 1)),
         metadata=bool(document.get("metadata", False)),
-        expect=document.get("expect", {}),
+        expect=_expectation(document.get("expect", {})),
     )
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+        raise TypeError(f"{given!r} is not a list of names")
+    return tuple(given)
+
+
+def _expectation(given: Any) -> dict[str, Any]:
+    whole = {name: int(given[name]) for name in ("samples_per_label", "side") if name in given}
+    by_split = {str(split): int(count) for split, count in dict(given.get("splits_per_label", {})).items()}
+    return {**whole, "splits_per_label": by_split}
 
 
 def recipe_names() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from wdstools.formats.manifest import MANIFEST_PATH, is_split_name, loads
 from wdstools.formats.sample import is_key, make_key, split_member_name
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
-from wdstools.sources.base import Listing, SamplesBuilder, SourceReader
+from wdstools.sources.base import Listing, SamplesBuilder, SourceReader, is_text, shown
 from wdstools.sources.tarscan import TarMember, scan_tar
 from wdstools.sources.tree import ArchiveOpener, ArchiveReader, tar_entry
 from wdstools.stores.local import LocalStore
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TEXT_EXTENSIONS = ("txt", "caption", "text")
 _NUMBERED_RE = re.compile(r"(.*?)[-_.]*\d+\.tar")
-_MAX_CLS_BYTES = 32
+_MAX_CLS_DIGITS = 9  # what an int32 column holds
 _MAX_OPEN = 256  # well below the usual limit of open files
 
 
@@ -73,8 +73,28 @@ def is_shards(path: str) -> bool:
         if os.path.exists(os.path.join(path, MANIFEST_PATH)):
             return True
         first = next(_tars(path), None)
-        return first is not None and _looks_like_shard(os.path.join(path, first))
+        if first is None or not _looks_like_shard(os.path.join(path, first)):
+            return False
+        loose = next(_loose_images(path), None)
+        if loose is not None:
+            raise UsageError(
+                "this folder holds shards and loose images",
+                code="source-ambiguous",
+                where=path,
+                got=f"{first} and {loose}",
+                hint="name the layout of the images with --recipe or --image, or move the tars to a folder of their own",
+            )
+        return True
     return path.endswith(".tar") and _looks_like_shard(path)
+
+
+def _loose_images(root: str) -> Iterator[str]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = os.path.relpath(folder, root)
+        yield from (
+            os.path.join(below, n) for n in names if n.rpartition(".")[2].lower() in TYPE_OF_EXTENSION and n[0] != "."
+        )
 
 
 def _looks_like_shard(path: str) -> bool:
@@ -141,7 +161,10 @@ class _ShardScan:
         groups: dict[str, dict[str, TarMember]] = {}
         for member in scan_tar(path):
             split = split_member_name(member.name.removeprefix("./")) if member.is_file else None
-            if split is None or "\udc80" <= max(member.name, default="") <= "\udcff":
+            if not is_text(member.name):
+                self.skips.append(Skip("name-not-utf8", f"{tar}/{shown(member.name)}", _split_of(tar)))
+                continue
+            if split is None:
                 self.unmatched[""] += member.is_file
                 continue
             group = groups.setdefault(split[0], {})
@@ -168,8 +191,8 @@ class _ShardScan:
         text = next((extension for extension in _TEXT_EXTENSIONS if extension in group), None)
         cls = None
         if "cls" in group:
-            payload = os.pread(fd, min(group["cls"].size, _MAX_CLS_BYTES), group["cls"].offset).strip()
-            if not payload.isdigit():
+            payload = os.pread(fd, min(group["cls"].size, _MAX_CLS_DIGITS), group["cls"].offset).strip()
+            if not payload.isdigit() or group["cls"].size > _MAX_CLS_DIGITS:
                 self.skips.append(Skip("cls-not-integer", f"{tar}/{key}.cls", _split_of(tar), detail=repr(payload)))
                 return
             cls = int(payload)

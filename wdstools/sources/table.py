@@ -13,7 +13,7 @@ from wdstools.errors import FormatError, NotFoundError, UsageError
 from wdstools.formats.sample import make_key
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
-from wdstools.sources.base import CAPTION_POLICIES, Listing, SamplesBuilder, SourceReader
+from wdstools.sources.base import CAPTION_POLICIES, Listing, SamplesBuilder, SourceReader, is_text
 from wdstools.sources.tree import FolderOpener, Tree
 from wdstools.stores.local import storage_error
 
@@ -102,7 +102,7 @@ class _Rows:
         runs: dict[tuple[str | None, ...], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         for number, path in enumerate(given["path"] or ()):
             row = {name: values[number] if values else None for name, values in given.items()}
-            reason = self._refuse(path, row["caption"])
+            reason = self._refuse(path, row["caption"]) or _refuse_id(row["id"])
             if reason:
                 self.skips.append(Skip(reason, str(path), _text(row["split"]), detail=f"row {number + 1} of the table"))
                 continue
@@ -113,7 +113,7 @@ class _Rows:
             run["stem"].append(stem)
             run["image_suffix"].append(dot + extension)
             if given["id"] is not None:
-                run["key"].append(None if row["id"] is None else make_key(None, str(row["id"]).encode()).decode())
+                run["key"].append(_key(row["id"]))
             if self.captions != "none":
                 run["caption"].append("" if row["caption"] is None else str(row["caption"]))
             if others:
@@ -126,6 +126,8 @@ class _Rows:
     def _refuse(self, path: object, caption: object) -> str | None:
         if not isinstance(path, str) or not path:
             return "path-missing"
+        if "\0" in path or not is_text(path):
+            return "path-invalid"
         extension = path.rpartition(".")[2].lower()
         if extension not in TYPE_OF_EXTENSION:
             return "image-unknown"
@@ -138,6 +140,18 @@ class _Rows:
             except OSError:
                 self._names[folder] = set()
         return None if name in self._names[folder] else "image-missing"
+
+
+def _key(sample_id: object) -> str | None:
+    return None if sample_id is None else make_key(None, str(sample_id).encode()).decode()
+
+
+def _refuse_id(sample_id: object) -> str | None:
+    try:
+        _key(sample_id)
+    except FormatError as error:
+        return error.code
+    return None
 
 
 def load_metadata(tree: Tree, folder: str) -> dict[str, Row]:
@@ -216,6 +230,8 @@ def read_table(data: bytes, where: str) -> pa.Table:
 
 def _meaning(table: pa.Table, where: str) -> dict[str, str | None]:
     names = table.column_names
+    if len(set(names)) != len(names):
+        raise UsageError("a column is given twice", code="table-columns", where=where, got=", ".join(names)[:200])
     found = {
         meaning: next((name for name in candidates if name in names), None)
         for meaning, candidates in (

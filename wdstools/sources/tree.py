@@ -7,13 +7,15 @@ lies travels as an opaque ``entry``.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import zlib
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from wdstools.errors import NotFoundError, SourceChangedError, StoreError, UsageError
-from wdstools.sources.base import DamagedEntryError, NeedSpaceError, SourceOpener
+from wdstools.results import Skip
+from wdstools.sources.base import DamagedEntryError, NeedSpaceError, SourceOpener, join_path, shown
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.local import storage_error
@@ -21,6 +23,9 @@ from wdstools.stores.local import storage_error
 _ENTRY = struct.Struct("<QQQHI")  # offset, stored size, size, method, crc32
 _ZIP_STORED, _ZIP_DEFLATED = 0, 8
 _TAR_PLAIN = 0xFFFF
+_MAX_NAME = 4096
+_MAX_DEPTH = 64
+_MAX_DEFLATE_OVERHEAD = 1024
 _ZIP_LOCAL = struct.Struct("<4s2B4HL2L2H")
 
 
@@ -40,6 +45,9 @@ class Folder:
 
 class Tree(Protocol):
     """Files in folders, by names relative to the root; the root is ""."""
+
+    #: Files that are there but cannot be had, found so far.
+    skips: list[Skip]
 
     @property
     def opener(self) -> SourceOpener:
@@ -74,6 +82,7 @@ class FolderTree:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.skips: list[Skip] = []
         self._seen: dict[tuple[int, int], str] = {}
 
     @property
@@ -90,9 +99,12 @@ class FolderTree:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if not entry.is_dir():
+                    is_link = entry.is_symlink()
+                    if is_link and not os.path.exists(entry.path):
+                        self._skip_link(join_path(folder, entry.name))
+                    elif not entry.is_dir():
                         found.files.append(entry.name)
-                    elif not entry.is_symlink() or self._first_visit(entry, folder):
+                    elif not is_link or self._first_visit(entry, folder):
                         found.folders.append(entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -101,6 +113,11 @@ class FolderTree:
         found.files.sort()
         found.folders.sort()
         return found
+
+    def _skip_link(self, path: str) -> None:
+        skip = Skip("link-broken", shown(path), detail="a symbolic link that leads nowhere")
+        if skip not in self.skips:  # a folder may be listed more than once
+            self.skips.append(skip)
 
     def _first_visit(self, entry: os.DirEntry[str], folder: str) -> bool:
         target = os.path.realpath(entry.path)
@@ -133,7 +150,8 @@ class FolderReader:
         del entry
         fd = -1
         try:
-            fd = os.open(self._root + path, os.O_RDONLY | os.O_CLOEXEC)
+            # not blocking: a pipe under the name of an image must not hold up the pack
+            fd = os.open(self._root + path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             count = os.readv(fd, (view,))
             status = os.fstat(fd)
             while 0 < count < min(status.st_size, len(view)):  # a read that a signal or a network cut short
@@ -146,6 +164,8 @@ class FolderReader:
         finally:
             if fd >= 0:
                 os.close(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedEntryError("not-a-file", "a pipe, a device or a socket")
         if status.st_size != count:
             if status.st_size > len(view):
                 raise NeedSpaceError(status.st_size)
@@ -208,6 +228,8 @@ class ArchiveReader:
             if method == _ZIP_STORED:
                 self._pread(view[:size], offset, path)
             else:
+                if stored > size + (size >> 8) + _MAX_DEFLATE_OVERHEAD:
+                    raise DamagedEntryError("source-damaged", "the zip stores more bytes than the file has")
                 view[:size] = _inflate(os.pread(self._fd, stored, offset), size, method)
         if zlib.crc32(view[:size]) != crc:
             raise DamagedEntryError("source-damaged", "the zip's CRC-32 does not agree with the file")
@@ -250,8 +272,8 @@ class _ArchiveTree:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.skips: list[Skip] = []
         self._folders: dict[str, Folder] = {"": Folder(entries=[])}
-        self.unsafe = 0
 
     @property
     def opener(self) -> SourceOpener:
@@ -265,8 +287,10 @@ class _ArchiveTree:
     def _add(self, name: str, entry: bytes) -> None:
         name = name.removeprefix("./")
         parts = name.split("/")
-        if any(part in ("", ".", "..") for part in parts):
-            self.unsafe += 1
+        if len(name) > _MAX_NAME or len(parts) > _MAX_DEPTH or any(part in ("", ".", "..") for part in parts):
+            self.skips.append(
+                Skip("name-unsafe", shown(name[:_MAX_NAME]), detail="not a plain path below the archive's root")
+            )
             return
         if any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX":
             return
@@ -298,9 +322,15 @@ class TarTree(_ArchiveTree):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
+        entries: dict[str, bytes] = {}
         for member in scan_tar(path):
             if member.is_file:
-                self._add(member.name, tar_entry(member.offset, member.size))
+                entries[member.name] = tar_entry(member.offset, member.size)
+                self._add(member.name, entries[member.name])
+            elif member.kind == "hard link" and member.target in entries:
+                self._add(member.name, entries[member.target])
+            elif member.kind != "folder":
+                self.skips.append(Skip("not-a-file", shown(member.name), detail=f"a {member.kind} in a tar"))
         self._sort()
 
 

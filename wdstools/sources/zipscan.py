@@ -84,7 +84,10 @@ def _directory(file: BinaryIO, path: str) -> tuple[int, int, int]:
     *_, count, size, start, _ = _END.unpack_from(tail, at)
     locator = tail[at - _LOCATOR64.size : at] if at >= _LOCATOR64.size else b""
     if locator[:4] == b"PK\6\7":
-        file.seek(_LOCATOR64.unpack(locator)[2])
+        place = _LOCATOR64.unpack(locator)[2]
+        if place > total:
+            raise _damaged(path, "its zip64 directory runs past the end of the file")
+        file.seek(place)
         record = file.read(_END64.size)
         if record[:4] != b"PK\6\6" or len(record) < _END64.size:
             raise _damaged(path, "its zip64 directory is damaged")
@@ -100,7 +103,10 @@ def _zip64_sizes(extra: bytes, stored: int, size: int, offset: int) -> tuple[int
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
         if kind == 1:
-            numbers = [n for (n,) in struct.iter_unpack("<Q", extra[at + 4 : at + 4 + length // 8 * 8])]
+            numbers = [
+                n
+                for (n,) in struct.iter_unpack("<Q", extra[at + 4 : at + 4 + min(length, len(extra) - at - 4) // 8 * 8])
+            ]
             size = numbers.pop(0) if size == _IN_ZIP64 and numbers else size
             stored = numbers.pop(0) if stored == _IN_ZIP64 and numbers else stored
             offset = numbers.pop(0) if offset == _IN_ZIP64 and numbers else offset

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from wdstools.errors import UsageError
+from wdstools.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,32 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object."""
+
+
+def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
+    """A small object, whole; raises FormatError (``file-too-large``) for one that is larger than any should be."""
+    size = store.head(key).bytes
+    if size > limit:
+        raise FormatError(
+            "a file is too large to be what its name says",
+            code="file-too-large",
+            where=f"{store.url}/{key}",
+            expected=f"at most {limit:,} bytes",
+            got=f"{size:,} bytes",
+        )
+    return store.get(key)
+
+
+def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
+    """An object's bytes in blocks of 1 MB; each is valid until the next is asked for."""
+    from wdstools.stores.local import LocalStore  # local imports this module
+
+    if isinstance(store, LocalStore):
+        yield from store.blocks(key)
+        return
+    size = store.head(key).bytes
+    for start in range(0, size, _BLOCK_BYTES):
+        yield memoryview(store.get(key, start, _BLOCK_BYTES))
 
 
 def open_store(url: str) -> Store:

@@ -276,6 +276,8 @@ def _translated(path: str) -> Iterator[str]:
         yield path
     except OSError as error:
         raise storage_error(error, path) from error
+    except ValueError as error:  # a NUL in a name
+        raise NotFoundError("not a file name", where=repr(path)) from error
 
 
 def _raise(error: OSError) -> None:

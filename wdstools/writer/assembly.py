@@ -14,7 +14,7 @@ from wdstools.formats.digest import xxh3_128_digest
 from wdstools.formats.index import build_index
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageChecker, ImageInfo, sniff
 from wdstools.results import Skip
-from wdstools.sources.base import DamagedEntryError, join_path, text_columns
+from wdstools.sources.base import DamagedEntryError, NeedSpaceError, join_path, text_columns
 from wdstools.writer.plan import from_ipc
 
 if TYPE_CHECKING:
@@ -206,7 +206,10 @@ class Assembly:
     def _read(
         self, path: str, entry: bytes | None, limit: int = MAX_FILE_BYTES, code: str = "file-too-large"
     ) -> tuple[int, int]:
-        start, end, mtime_ns = self.buffer.read(self.reader, path, entry)
+        try:
+            start, end, mtime_ns = self.buffer.read(self.reader, path, entry, limit)
+        except NeedSpaceError as need:
+            raise _RefusedError(code, f"{need.size:,} bytes, the limit is {limit:,}") from need
         if end - start > limit:
             raise _RefusedError(code, f"{end - start:,} bytes, the limit is {limit:,}")
         if mtime_ns > self.settings.started_ns:
@@ -217,7 +220,7 @@ class Assembly:
     def _read_again(self, path: str, entry: bytes | None, start: int, end: int, mtime_ns: int) -> None:
         """A file newer than the pack itself: accept it only if it stands still (a file server's clock may be ahead)."""
         first = bytes(self.buffer.memory[start:end])
-        start, end, again_ns = self.buffer.read(self.reader, path, entry)
+        start, end, again_ns = self.buffer.read(self.reader, path, entry, MAX_FILE_BYTES)
         if again_ns != mtime_ns or first != self.buffer.memory[start:end]:
             raise SourceChangedError(
                 "the file changed while it was read",

@@ -62,8 +62,11 @@ class TarBuffer:
         """Undo everything since ``begin``."""
         self._at = self._sample
 
-    def read(self, reader: SourceReader, path: str, entry: bytes | None) -> tuple[int, int, int]:
-        """Read a file to where the next payload goes; gives start and end in ``memory``, and the modification time."""
+    def read(self, reader: SourceReader, path: str, entry: bytes | None, limit: int) -> tuple[int, int, int]:
+        """Read a file to where the next payload goes; gives start and end in ``memory``, and the modification time.
+
+        Raises NeedSpaceError for one of more than ``limit`` bytes.
+        """
         from wdstools.sources.base import NeedSpaceError
 
         while True:
@@ -71,6 +74,8 @@ class TarBuffer:
             try:
                 size, mtime_ns = reader.read_into(path, entry, self._view[start:])
             except NeedSpaceError as need:
+                if need.size > limit:
+                    raise
                 self.reserve(need.size)
                 continue
             return start, start + size, mtime_ns

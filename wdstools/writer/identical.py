@@ -9,6 +9,7 @@ import numpy as np
 
 from wdstools.formats.digest import xxh3_128_digest
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, text_columns
+from wdstools.writer.assembly import MAX_FILE_BYTES
 from wdstools.writer.plan import from_ipc, image_paths, to_ipc
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ def hash_images(task: HashTask, tick: Tick) -> bytes:
                     size, _ = reader.read_into(path, entry, memoryview(buffer))
                     digests.append(xxh3_128_digest(memoryview(buffer)[:size]))
                 except NeedSpaceError as need:
-                    buffer = bytearray(need.size + 1)
-                    continue
+                    if need.size <= MAX_FILE_BYTES:
+                        buffer = bytearray(need.size + 1)
+                        continue
+                    digests.append(bytes(16))
                 except DamagedEntryError:
                     digests.append(bytes(16))
                 break

@@ -60,44 +60,57 @@ class Threads:
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
-        self._stopping = False
 
     def map(self, work: Work, items: Iterable[Any], tick: Tick | None = None) -> Iterator[Outcome]:
         """Run ``work`` in threads; ``tick`` is called in the caller's thread."""
-        feed = enumerate(items)
-        feed_lock = threading.Lock()
-        results: queue.SimpleQueue[Outcome | int | None] = queue.SimpleQueue()
-
-        def loop() -> None:
-            while not self._stopping:
-                with feed_lock:
-                    entry = next(feed, None)
-                if entry is None:
-                    break
-                results.put(_attempt(work, *entry, results.put))
-            results.put(None)
-
-        threads = [threading.Thread(target=loop, daemon=True) for _ in range(self.jobs)]
+        crew = _Crew(work, items)
+        threads = [threading.Thread(target=crew.serve, daemon=True) for _ in range(self.jobs)]
         for thread in threads:
             thread.start()
         try:
             running = self.jobs
             while running:
-                match results.get():
+                match crew.results.get():
                     case None:
                         running -= 1
                     case int() as count:
                         (tick or _ignore)(count)
+                    case BaseException() as error:
+                        raise error
                     case outcome:
                         yield outcome
         finally:
-            self._stopping = True
+            crew.stopping = True
             for thread in threads:
                 thread.join()
-            self._stopping = False
 
     def close(self) -> None:
         """Nothing to end: the threads of a map end with it."""
+
+
+class _Crew:
+    """What the threads of one map share."""
+
+    def __init__(self, work: Work, items: Iterable[Any]) -> None:
+        self.results: queue.SimpleQueue[Outcome | int | BaseException | None] = queue.SimpleQueue()
+        self.stopping = False
+        self._work = work
+        self._feed = enumerate(items)
+        self._lock = threading.Lock()
+
+    def serve(self) -> None:
+        """Take items until there are none; at the end put None."""
+        try:
+            while not self.stopping:
+                with self._lock:
+                    entry = next(self._feed, None)
+                if entry is None:
+                    break
+                self.results.put(_attempt(self._work, *entry, self.results.put))
+        except BaseException as error:  # noqa: BLE001  the items ended badly: the caller's error, in the caller's thread
+            self.results.put(error)
+        finally:
+            self.results.put(None)
 
 
 class Processes:
@@ -108,38 +121,52 @@ class Processes:
 
     def __init__(self, jobs: int, preload: tuple[str, ...] = ()) -> None:
         self.jobs = jobs
-        context = _context()
-        lifeline, self._lifeline = context.Pipe(duplex=False)
+        self._preload = preload
         self._workers: dict[Connection, BaseProcess] = {}
-        for _ in range(jobs):
-            ours, theirs = context.Pipe()
-            # A forked child inherits the parent's ends too; it must close them, or the pipes never end.
-            inherited = (*self._workers, ours, self._lifeline) if context.get_start_method() == "fork" else ()
-            process = context.Process(target=_serve, args=(theirs, lifeline, inherited, preload), daemon=True)
-            process.start()
-            theirs.close()
-            self._workers[ours] = process
-        lifeline.close()
+        self._lifeline_end, self._lifeline = multiprocessing.Pipe(duplex=False)
+        self._fill()
+
+    def _fill(self) -> None:
+        while len(self._workers) < self.jobs:
+            self._start()
+
+    def _start(self) -> Connection:
+        context = _context()
+        ours, theirs = context.Pipe()
+        # A forked child inherits the parent's ends too; it must close them, or the pipes never end.
+        inherited = (*self._workers, ours, self._lifeline) if context.get_start_method() == "fork" else ()
+        arguments = (theirs, self._lifeline_end, inherited, self._preload)
+        process = context.Process(target=_serve, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        self._workers[ours] = process
+        return ours
 
     def map(self, work: Work, items: Iterable[Any], tick: Tick | None = None) -> Iterator[Outcome]:
-        """Run ``work`` in the workers; a worker that dies is reported for the item that it had."""
+        """Run ``work`` in the workers; a worker that dies is reported for the item that it had, and replaced."""
         feed = enumerate(items)
         busy: dict[Connection, int] = {}
-        for pipe in list(self._workers):
-            self._feed(pipe, work, feed, busy)
-        while busy:
-            for pipe in [pipe for pipe in wait(list(busy)) if isinstance(pipe, Connection)]:
-                try:
-                    message = pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    yield Outcome(busy.pop(pipe), error=self._bury(pipe))
-                    continue
-                if isinstance(message, int):
-                    (tick or _ignore)(message)
-                    continue
-                del busy[pipe]
+        self._fill()
+        try:
+            for pipe in list(self._workers):
                 self._feed(pipe, work, feed, busy)
-                yield message
+            while busy:
+                for pipe in [pipe for pipe in wait(list(busy)) if isinstance(pipe, Connection)]:
+                    free = pipe
+                    try:
+                        message = pipe.recv()
+                    except (EOFError, ConnectionResetError):
+                        message = Outcome(busy[pipe], error=self._bury(pipe))
+                        free = self._start()
+                    if isinstance(message, int):
+                        (tick or _ignore)(message)
+                        continue
+                    del busy[pipe]
+                    self._feed(free, work, feed, busy)
+                    yield message
+        finally:
+            for pipe in busy:  # the map was left: what these still answer must not be taken for the next map's
+                self._end(pipe, seconds=0)
 
     def _feed(self, pipe: Connection, work: Work, feed: Iterator[tuple[int, Any]], busy: dict[Connection, int]) -> None:
         entry = next(feed, None)
@@ -160,18 +187,24 @@ class Processes:
             hint="exit code -9 often means that memory ran out: use fewer --jobs",
         )
 
+    def _end(self, pipe: Connection, seconds: float) -> None:
+        process = self._workers.pop(pipe, None)
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            pipe.send(None)
+        pipe.close()
+        process.join(timeout=seconds)
+        if process.is_alive():
+            process.terminate()
+            process.join()
+
     def close(self) -> None:
         """End the workers at once; what they had not finished is abandoned."""
-        for pipe, process in self._workers.items():
-            with contextlib.suppress(OSError):
-                pipe.send(None)
-            pipe.close()
-            process.join(timeout=0.5)
-            if process.is_alive():
-                process.terminate()
-                process.join()
-        self._workers = {}
+        for pipe in list(self._workers):
+            self._end(pipe, seconds=0.5)
         self._lifeline.close()
+        self._lifeline_end.close()
 
 
 def _context() -> ForkContext | SpawnContext:
@@ -192,7 +225,10 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (message := pipe.recv()) is not None:
             work, index, item = message
-            pipe.send(_attempt(work, index, item, _Ticker(pipe)))
+            ticker = _Ticker(pipe)
+            outcome = _attempt(work, index, item, ticker)
+            ticker.flush()
+            pipe.send(outcome)
 
 
 def _die_with_parent(lifeline: Connection) -> None:
@@ -214,5 +250,11 @@ class _Ticker:
         self._count += count
         now = time.monotonic()
         if now - self._last >= _TICK_SECONDS:
+            self.flush()
+            self._last = now
+
+    def flush(self) -> None:
+        """Send what has not been sent yet."""
+        if self._count:
             self._pipe.send(self._count)
-            self._count, self._last = 0, now
+            self._count = 0

@@ -28,12 +28,10 @@ def render_card(manifest: Manifest) -> str:
 def render_configs(manifest: Manifest) -> str:
     """The YAML that tells Hugging Face which files are which split, so that no other file confuses it."""
     lines = ["configs:", "- config_name: default", "  data_files:"]
+    names = _hugging_face_names(manifest)
     for split in _reading_order(manifest):
         # JSON strings are YAML strings
-        lines += [
-            f"  - split: {json.dumps(_HUGGING_FACE_SPLITS.get(split, split))}",
-            f"    path: {json.dumps(split + '/*.tar')}",
-        ]
+        lines += [f"  - split: {json.dumps(names[split])}", f"    path: {json.dumps(split + '/*.tar')}"]
     return "\n".join(lines) + "\n"
 
 
@@ -78,6 +76,17 @@ def card_differences(text: str, manifest: Manifest) -> list[str]:
     if render_block(manifest) not in text + "\n":
         differences.append("block between the wdstools marks")
     return differences
+
+
+def _hugging_face_names(manifest: Manifest) -> dict[str, str]:
+    """What each split is called there: dashes are not allowed, and no two may be called the same."""
+    names: dict[str, str] = {}
+    for split in sorted(manifest.splits, key=lambda split: (split in _HUGGING_FACE_SPLITS or "-" in split, split)):
+        name = _HUGGING_FACE_SPLITS.get(split, split).replace("-", "_")
+        while name in names.values():
+            name += "_"
+        names[split] = name
+    return names
 
 
 def _reading_order(manifest: Manifest) -> list[str]:

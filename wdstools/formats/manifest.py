@@ -209,6 +209,7 @@ class _Reader:
                 data.decode("utf-8"),
                 object_pairs_hook=self._object,
                 parse_float=self._no_float,
+                parse_int=self._whole,
                 parse_constant=self._no_float,
             )
         except (ValueError, RecursionError) as error:
@@ -224,6 +225,11 @@ class _Reader:
         if len(mapping) != len(pairs):
             raise self.error("a field is given twice", ", ".join(sorted({k for k, _ in pairs})))
         return mapping
+
+    def _whole(self, text: str) -> int:
+        if len(text) > len(str(_MAX_INT)) or not 0 <= int(text) < _MAX_INT:
+            raise self.error("an integer out of range", text[:40], expected="0 to 2**53 - 1")
+        return int(text)
 
     def _no_float(self, text: str) -> None:
         raise self.error("a number that is not an integer", text)

@@ -29,7 +29,7 @@ _ESCAPE = {byte: b"%%%02X" % byte for byte in range(256) if byte not in _SAFE}
 _UNSAFE_RE = re.compile(rb"[^A-Za-z0-9_/-]")
 _ESCAPED_RE = re.compile(rb"%([0-9A-F]{2})")
 _KEY_RE = re.compile(rb"(?:[A-Za-z0-9_-]|%[0-9A-F]{2})+(?:/(?:[A-Za-z0-9_-]|%[0-9A-F]{2})+)*(?:~[0-9a-f]{32})?")
-_MEMBER_NAME_RE = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$", re.DOTALL)
+_MEMBER_NAME_RE = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
 
 
 def make_key(label: str | None, sample_id: bytes) -> bytes:
@@ -41,11 +41,9 @@ def make_key(label: str | None, sample_id: bytes) -> bytes:
     """
     plain = sample_id if label is None else label.encode("utf-8") + b"/" + sample_id
     key = plain if not plain.translate(None, _SAFE) else _UNSAFE_RE.sub(lambda m: _ESCAPE[m[0][0]], plain)
-    if len(key) > KEY_BYTES:
-        key = _shorten(key)
     if not key or key[0] == 0x2F or key[-1] == 0x2F or b"//" in key:
         raise FormatError("an id has an empty path component", code="key-invalid", got=repr(plain))
-    return key
+    return _shorten(key) if len(key) > KEY_BYTES else key
 
 
 def _shorten(key: bytes) -> bytes:

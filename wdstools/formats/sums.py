@@ -29,6 +29,8 @@ _BSD_NAMES = {
     "XXH128": "xxh3_128",
 }
 _AMBIGUOUS_DIGITS = 32
+_ESCAPED_RE = re.compile(r"\\([nr\\])")
+_ESCAPES = {"n": "\n", "r": "\r", "\\": "\\"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def _parse_line(line: str, where: str) -> SumLine | None:
     else:
         return None
     if escaped:
-        path = path.replace("\\n", "\n").replace("\\r", "\r").replace("\\\\", "\\")
+        path = _ESCAPED_RE.sub(lambda match: _ESCAPES[match[1]], path)
     return SumLine(path, algorithm, digest.lower()) if algorithm else None
 
 

@@ -124,7 +124,7 @@ def _parse_canonical(block: bytes) -> Header | None:
         name, size, payload = block[:NAME_BYTES].rstrip(b"\0"), int(digits, 8), int(payload_digits, 16)
     except ValueError:
         return None
-    if render_header(name, size, payload) != block:
+    if b"\0" in name or render_header(name, size, payload) != block:
         return None
     return Header(name, size, b"0", payload, sealed=True)
 

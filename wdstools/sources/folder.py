@@ -256,7 +256,7 @@ class _Scan:
                 )
                 for stem, ext, _ in alone
             ]
-        with_image = {image[0] for image in images}
+        with_image = {stem for stem, _ in self.layout.image.stems(held.files)}
         self._orphans(caption_folder, sorted(stem for stem in captions if stem not in with_image), fields.get("split"))
 
     def _images(self, held: Folder, folder: str) -> list[tuple[str, str, bytes | None]]:

@@ -159,18 +159,13 @@ class _ShardScan:
         """List one tar."""
         path = os.path.join(self.root, tar)
         groups: dict[str, dict[str, TarMember]] = {}
+        known: dict[str, TarMember] = {}
         for member in scan_tar(path):
-            split = split_member_name(member.name.removeprefix("./")) if member.is_file else None
-            if not is_text(member.name):
-                self.skips.append(Skip("name-not-utf8", f"{tar}/{shown(member.name)}", _split_of(tar)))
-                continue
-            if split is None:
-                self.unmatched[""] += member.is_file
-                continue
-            group = groups.setdefault(split[0], {})
-            if split[1].lower() in group:
-                self.skips.append(Skip("member-duplicate", f"{tar}/{member.name}", _split_of(tar)))
-            group.setdefault(split[1].lower(), member)
+            if member.kind == "hard link" and member.target in known:
+                there = known[member.target]
+                member = TarMember(member.name, there.offset, there.size)  # noqa: PLW2901  the file that it names
+            self._member(tar, member, groups)
+            known[member.name] = member
         runs: dict[str | None, dict[str, list[object]]] = {}
         with open(path, "rb", buffering=0) as file:
             for key, group in groups.items():
@@ -180,6 +175,24 @@ class _ShardScan:
             self.builder.add(
                 shared, {part: values for part, values in own.items() if any(v is not None for v in values)}
             )
+
+    def _member(self, tar: str, member: TarMember, groups: dict[str, dict[str, TarMember]]) -> None:
+        """Put a member to its sample, or say why not."""
+        if member.kind == "folder":
+            return
+        path = f"{tar}/{shown(member.name)}"
+        split = split_member_name(member.name.removeprefix("./"))
+        if not member.is_file:
+            self.skips.append(Skip("not-a-file", path, _split_of(tar), detail=f"a {member.kind} in a tar"))
+        elif not is_text(member.name):
+            self.skips.append(Skip("name-not-utf8", path, _split_of(tar)))
+        elif split is None:
+            self.unmatched[""] += 1
+        else:
+            group = groups.setdefault(split[0], {})
+            if split[1].lower() in group:
+                self.skips.append(Skip("member-duplicate", path, _split_of(tar)))
+            group.setdefault(split[1].lower(), member)
 
     def _sample(
         self, tar: str, key: str, group: dict[str, TarMember], fd: int, runs: dict[str | None, dict[str, list[object]]]

@@ -285,8 +285,7 @@ class _ArchiveTree:
         return self._folders.get(folder)
 
     def _add(self, name: str, entry: bytes) -> None:
-        name = name.removeprefix("./")
-        parts = name.split("/")
+        parts = name.removeprefix("./").split("/")
         if len(name) > _MAX_NAME or len(parts) > _MAX_DEPTH or any(part in ("", ".", "..") for part in parts):
             self.skips.append(
                 Skip("name-unsafe", shown(name[:_MAX_NAME]), detail="not a plain path below the archive's root")
@@ -294,7 +293,7 @@ class _ArchiveTree:
             return
         if any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX":
             return
-        folder, _, base = name.rpartition("/")
+        folder, base = "/".join(parts[:-1]), parts[-1]
         held = self._folder(folder)
         held.files.append(base)
         assert held.entries is not None

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import mmap
 import os
+import stat
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
@@ -36,7 +37,9 @@ def storage_error(error: OSError, where: str) -> StoreError:
     """The StoreError for an operating-system error."""
     if isinstance(error, StoreError):
         return error
-    kind = NotFoundError if isinstance(error, FileNotFoundError | NotADirectoryError) else StoreError
+    kind = (
+        NotFoundError if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError) else StoreError
+    )
     code = {
         errno.ENOSPC: "disk-full",
         errno.EDQUOT: "disk-full",
@@ -66,7 +69,10 @@ class LocalStore:
     def head(self, key: str) -> ObjectInfo:
         """Size of one file."""
         with _translated(self.locate(key)) as path:
-            return ObjectInfo(key, os.stat(path).st_size)
+            status = os.stat(path)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            return ObjectInfo(key, status.st_size)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Bytes of a file from ``start``."""
@@ -118,7 +124,8 @@ class LocalStore:
                 found += [key for key in keys if key.startswith(prefix)]
             found.sort()
         for key in found:
-            yield self.head(key)
+            with contextlib.suppress(NotFoundError):  # it went away meanwhile
+                yield self.head(key)
 
     def delete(self, key: str) -> None:
         """Remove a file."""

@@ -38,8 +38,8 @@ class MemoryStore:
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects under a prefix, sorted by key."""
         for key in sorted(self._objects):
-            if key.startswith(prefix):
-                yield ObjectInfo(key, len(self._objects[key]))
+            if key.startswith(prefix) and (data := self._objects.get(key)) is not None:
+                yield ObjectInfo(key, len(data))
 
     def delete(self, key: str) -> None:
         """Remove an object."""

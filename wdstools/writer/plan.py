@@ -174,6 +174,8 @@ def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple
     start = 0
     for code, split in enumerate(names):
         rows = order[codes[order] == code]
+        if not len(rows) and layout.like is None:  # every sample of it was left out
+            continue
         count = layout.count(split, len(rows))
         numbers = np.fromiter((shard_of(int(h), count) for h in hashes[rows]), np.int64, len(rows))
         edges = np.searchsorted(numbers, np.arange(count + 1))

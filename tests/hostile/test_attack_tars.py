@@ -1,0 +1,157 @@
+"""Tars made to harm, as the source of a pack and as the argument of verify."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.city_pairs import tiny_jpeg
+from tests.support.limited import assert_announced, run_limited
+from tests.support.outcome import snapshot
+from tests.support.rawtar import END, base256, header, long_name, member, pax
+from wdstools import WdsError, open_source
+from wdstools.checks.stream import check_stream
+from wdstools.formats.tar import render_header
+from wdstools.sources.tarscan import scan_tar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGE = tiny_jpeg(1)
+GOOD = member(b"good.jpg", IMAGE) + member(b"good.txt", b"good")
+
+
+def negative_canonical() -> bytes:
+    """A header in our own form whose size field reads as minus one."""
+    return render_header(b"x.jpg", -1, 0)
+
+
+ATTACKS = {
+    "parent": member(b"../evil.jpg", IMAGE) + member(b"../evil.txt", b"x"),
+    "absolute": member(b"/tmp/evil.jpg", IMAGE) + member(b"/tmp/evil.txt", b"x"),
+    "nul in pax name": pax({b"path": b"a\0b.jpg"}) + member(b"x", IMAGE),
+    "newline": member(b"a\nb.jpg", IMAGE) + member(b"a\nb.txt", b"x"),
+    "terminal escape": member(b"\x1b[2Jclear.jpg", b"no image") + member(b"\x1b[2Jclear.txt", b"x"),
+    "long gnu name": long_name(b"n" * 60_000 + b".jpg") + member(b"x", IMAGE),
+    "long pax name": pax({b"path": b"n" * 60_000 + b".jpg"}) + member(b"x", IMAGE),
+    "name of many folders": pax({b"path": b"d/" * 5_000 + b"x.jpg"}) + member(b"x", IMAGE),
+    "symbolic link": header(b"x.jpg", 0, b"2", b"/etc/passwd"),
+    "hard link": header(b"x.jpg", 0, b"1", b"good.jpg") + header(b"y.jpg", 0, b"1", b"/etc/passwd"),
+    "character device": header(b"x.jpg", 0, b"3"),
+    "block device": header(b"x.jpg", 0, b"4"),
+    "fifo": header(b"x.jpg", 0, b"6"),
+    "folder with a payload size": header(b"x.jpg", 5, b"5"),
+    "sparse": member(b"x.jpg", IMAGE, b"S"),
+    "unknown kind": member(b"x.jpg", IMAGE, b"Z"),
+    "size past the end": header(b"x.jpg", 1 << 30) + IMAGE,
+    "size of eight gigabytes": header(b"x.jpg", 8**11 - 1),
+    "base-256 size": header(b"x.jpg", base256(1 << 40)),
+    "base-256 size beyond 64 bits": header(b"x.jpg", b"\x80" + b"\xff" * 11),
+    "negative base-256 size": header(b"x.jpg", base256(-1)),
+    "negative base-256 block": header(b"x.jpg", base256(-512)),
+    "negative octal size": header(b"x.jpg", b"-0000000001\0"),
+    "negative size in our own form": negative_canonical(),
+    "size that is no number": header(b"x.jpg", b"12 34 5678\0"),
+    "size with underscores": header(b"x.jpg", b"0000_0000_1\0"),
+    "pax size past the end": pax({b"size": b"1" * 18}) + member(b"x.jpg", IMAGE),
+    "pax size of thousands of digits": pax({b"size": b"9" * 6_000}) + member(b"x.jpg", IMAGE),
+    "pax length of thousands of digits": member(b"pax", b"9" * 6_000 + b" path=x\n", b"x") + member(b"x.jpg", IMAGE),
+    "pax record without end": member(b"pax", b"20 path=x", b"x") + member(b"x.jpg", IMAGE),
+    "pax length zero": member(b"pax", b"0 path=x\n", b"x") + member(b"x.jpg", IMAGE),
+    "huge pax record": pax({b"comment": b"c" * (2 << 20)}) + member(b"x.jpg", IMAGE),
+    "global pax": pax({b"path": b"all.jpg", b"size": b"3"}, b"g") + member(b"x.jpg", IMAGE),
+    "name that is not utf-8": member(b"\xf0\x9f\x98\x80\xff.jpg", IMAGE) + member(b"\xf0\x9f\x98\x80\xff.txt", b"x"),
+    "empty name": member(b"", IMAGE) + member(b".jpg", IMAGE) + member(b"/", b"") + member(b"//.jpg", IMAGE),
+    "name and prefix of 255 bytes": header(b"n" * 95 + b".jpg", len(IMAGE), prefix=b"p" * 155)
+    + member(b"", IMAGE)[512:],
+    "checksum fields that lie": header(b"x.jpg", 3, uname=b"xxh3:" + b"0" * 16, gname=b"wds1:" + b"0" * 16)
+    + b"abc"
+    + bytes(509),
+}
+#: A loop without end fails its own test, and leaves the others alone.
+pytestmark = pytest.mark.timeout(100, method="signal")
+CASES = pytest.mark.parametrize("attack", ATTACKS)
+ENDS = pytest.mark.parametrize("end", [END + bytes(9216), b""], ids=["ended", "cut"])
+
+
+@CASES
+@ENDS
+def test_scanning_raises_nothing_but_its_own_errors(attack: str, end: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(GOOD + ATTACKS[attack] + end)
+    try:
+        members = list(scan_tar(str(path)))
+    except WdsError:
+        return
+    size = path.stat().st_size
+    assert all(m.size >= 0 and m.offset >= 0 and m.offset + m.size <= size for m in members)
+
+
+@pytest.mark.timeout(10, method="signal")
+@CASES
+@ENDS
+def test_checking_the_stream_ends_with_findings_or_not_but_ends(attack: str, end: bytes) -> None:
+    data = GOOD + ATTACKS[attack] + end
+    result = check_stream([data], "x.tar")
+    assert result.bytes <= len(data)
+    assert all(f.start is None or f.start >= 0 for f in result.findings)
+
+
+@CASES
+@pytest.mark.parametrize("recipe", [None, "pairs"])
+def test_listing_it_as_a_source_is_an_answer_or_one_error(attack: str, recipe: str | None, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(GOOD + ATTACKS[attack] + END)
+    try:
+        listing = open_source(str(tmp_path / "x.tar"), recipe=recipe).list()
+    except WdsError:
+        return
+    assert listing.samples.num_rows >= 1
+
+
+#: All of them through the command line would take minutes: each of these ends in another part of the code.
+THROUGH_THE_COMMAND = (
+    "parent", "newline", "terminal escape", "name of many folders", "hard link", "sparse", "size past the end",
+    "base-256 size beyond 64 bits", "negative size in our own form", "pax size of thousands of digits", "huge pax record",
+    "name that is not utf-8",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", THROUGH_THE_COMMAND)
+def test_packing_it_writes_nothing_outside_and_never_falls_over(attack: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/x.tar").write_bytes(GOOD + ATTACKS[attack] + END)
+    before = snapshot(tmp_path)
+    ran = run_limited("pack", "in/x.tar", "out", cwd=tmp_path)
+    assert_announced(ran, 0, 3, 4, 5)
+    after = {
+        path: value for path, value in snapshot(tmp_path).items() if path.split("/")[0] not in ("out", "out.partial")
+    }
+    assert after == before
+    assert not os.path.exists("/tmp/evil.jpg")
+    if ran.code in (0, 3):
+        listed = tmp_path / "out/.wdstools/skipped.jsonl"
+        reasons = [json.loads(line)["reason"] for line in listed.read_text().splitlines()] if listed.exists() else []
+        assert bool(reasons) == (ran.code == 3)
+
+
+@pytest.mark.parametrize("attack", THROUGH_THE_COMMAND)
+def test_verifying_it_gives_findings_or_says_that_nothing_is_proved(attack: str, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(GOOD + ATTACKS[attack] + END)
+    assert_announced(run_limited("verify", tmp_path / "x.tar"), 1, 4, 5)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_empty_members_are_no_trouble(tmp_path: Path) -> None:
+    sink = io.BytesIO()
+    for number in range(100_000):
+        sink.write(header(b"%d.jpg" % number))
+    (tmp_path / "x.tar").write_bytes(GOOD + sink.getvalue() + END)
+    assert_announced(run_limited("verify", tmp_path / "x.tar"), 1, 4)
+    ran = run_limited("pack", tmp_path / "x.tar", tmp_path / "out", "--json")
+    assert_announced(ran, 3)
+    assert sum(ran.summary["samples"].values()) == 1
+    assert sum(ran.summary["skipped"].values()) == 100_000

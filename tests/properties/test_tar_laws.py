@@ -1,0 +1,177 @@
+"""Laws of the tar layer: headers round-trip, and a shard has the bytes that Python's tarfile writes."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import Literal
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from tests.support.laws import LAW
+from tests.support.refusal import or_refused
+from wdstools.errors import FormatError
+from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.tar import (
+    BLOCK,
+    MAX_MEMBER_BYTES,
+    NAME_BYTES,
+    RECORD,
+    padding,
+    parse_header,
+    render_header,
+    span,
+    trailer_bytes,
+)
+
+USTAR: Literal[0] = 0
+GNU: Literal[1] = 1
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/-%~."
+names = st.text(_LETTERS, min_size=1, max_size=NAME_BYTES).map(str.encode)
+sizes = st.integers(0, MAX_MEMBER_BYTES)
+digests = st.integers(0, 2**64 - 1)
+payloads = st.binary(max_size=3 * BLOCK)
+
+
+def shard_bytes(members: list[tuple[bytes, bytes]]) -> bytes:
+    """A shard as the writer lays it out."""
+    parts = []
+    for name, payload in members:
+        parts += [render_header(name, len(payload), xxh3_64_intdigest(payload)), payload, bytes(padding(len(payload)))]
+    body = b"".join(parts)
+    return body + bytes(trailer_bytes(len(body)))
+
+
+def resum(block: bytes) -> bytes:
+    """The header with the sum that it should have."""
+    total = sum(block) - sum(block[148:156]) + 8 * 0x20
+    return block[:148] + b"%06o\0 " % total + block[156:]
+
+
+@LAW
+@given(names, sizes, digests)
+@example(b"a.jpg", MAX_MEMBER_BYTES, 2**64 - 1)
+@example(b"z" * NAME_BYTES, 0, 0)
+def test_a_header_gives_back_name_size_and_digest(name: bytes, size: int, digest: int) -> None:
+    block = render_header(name, size, digest)
+    header = parse_header(block)
+    assert len(block) == BLOCK
+    assert (header.name, header.size, header.payload_xxh3, header.sealed) == (name, size, digest, True)
+    assert header.typeflag == b"0"
+
+
+@LAW
+@given(st.lists(st.tuples(names, payloads), max_size=6))
+def test_a_shard_has_the_bytes_of_tarfile_in_ustar_format(members: list[tuple[bytes, bytes]]) -> None:
+    ours = shard_bytes(members)
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, payload in members:
+            parsed = parse_header(render_header(name, len(payload), xxh3_64_intdigest(payload)))
+            info = tarfile.TarInfo(parsed.name.decode())
+            info.size, info.mode, info.mtime, info.uid, info.gid = len(payload), 0o444, 0, 0, 0
+            info.uname = f"xxh3:{xxh3_64_intdigest(payload):016x}"
+            info.gname = _gname(render_header(name, len(payload), xxh3_64_intdigest(payload)))
+            tar.addfile(info, io.BytesIO(payload))
+    assert ours == sink.getvalue()
+    assert len(ours) % RECORD == 0
+
+
+def _gname(block: bytes) -> str:
+    """The seal, computed from FORMAT.md's rule: the header with chksum and gname as spaces."""
+    blanked = block[:148] + b" " * 8 + block[156:297] + b" " * 32 + block[329:]
+    return f"wds1:{xxh3_64_intdigest(blanked):016x}"
+
+
+@LAW
+@given(st.integers(0, 1 << 40))
+def test_padding_and_trailer_end_on_their_boundaries(position: int) -> None:
+    assert (position + padding(position)) % BLOCK == 0
+    assert 0 <= padding(position) < BLOCK
+    assert span(position) == BLOCK + position + padding(position)
+    aligned = position - position % BLOCK
+    assert (aligned + trailer_bytes(aligned)) % RECORD == 0
+    assert 2 * BLOCK <= trailer_bytes(aligned) < 2 * BLOCK + RECORD
+
+
+@LAW
+@given(names, st.integers(0, 1 << 30), digests, st.integers(0, BLOCK - 1), st.integers(1, 255))
+def test_no_changed_byte_of_a_header_goes_unseen(name: bytes, size: int, digest: int, at: int, flip: int) -> None:
+    block = bytearray(render_header(name, size, digest))
+    block[at] ^= flip
+    with or_refused("tar-header"):
+        assert parse_header(bytes(block)).sealed is not True
+
+
+@LAW
+@given(names, st.integers(0, 1 << 30), digests, st.integers(0, BLOCK - 2))
+def test_two_swapped_bytes_are_seen_though_the_ustar_sum_is_not_changed(
+    name: bytes, size: int, digest: int, at: int
+) -> None:
+    block = render_header(name, size, digest)
+    swapped = block[:at] + block[at + 1 : at + 2] + block[at : at + 1] + block[at + 2 :]
+    assume(swapped != block)
+    assume(not 148 <= at + 1 < 157)
+    with or_refused("tar-header"):
+        assert parse_header(swapped).sealed is not True
+
+
+@pytest.mark.parametrize(("size", "digest"), [(-1, 5), (-(8**9), 5)])
+def test_a_header_with_a_negative_size_is_refused(size: int, digest: int) -> None:
+    with pytest.raises(FormatError, match=r"."):
+        parse_header(render_header(b"a.jpg", size, digest))
+
+
+def test_a_header_whose_digest_has_a_sign_promises_no_digest() -> None:
+    header = parse_header(render_header(b"a.jpg", 1, -5))
+    assert header.payload_xxh3 is None
+
+
+@LAW
+@given(
+    st.binary(max_size=NAME_BYTES),
+    st.integers(0, 1 << 40),
+    st.sampled_from([USTAR, GNU]),
+    st.text(_LETTERS, max_size=31),
+    st.integers(0, 2**31),
+)
+@example(b"a\0b.jpg", 3, USTAR, "xxh3:0000000000000005", 0)
+def test_headers_of_other_writers_are_read_as_tarfile_reads_them(
+    name: bytes, size: int, kind: Literal[0, 1], uname: str, mtime: int
+) -> None:
+    assume(size < 8**11 or kind == GNU)
+    info = tarfile.TarInfo("x")
+    info.size, info.uname, info.mtime = size, uname, mtime
+    block = info.tobuf(kind)[-BLOCK:]
+    block = resum(name.ljust(100, b"\0") + block[100:])
+    header = parse_header(block)
+    theirs = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    assert header.name.decode("utf-8", "surrogateescape").rstrip("/") == theirs.name.rstrip("/")
+    assert (header.size, header.sealed) == (theirs.size, None)
+
+
+@LAW
+@given(st.integers(0, 1 << 30), digests)
+def test_a_name_ends_at_its_first_zero_byte_even_in_a_sealed_header(size: int, digest: int) -> None:
+    block = render_header(b"a.jpg\0b.png", size, digest)
+    assert parse_header(block).name == b"a.jpg"
+
+
+@LAW
+@given(st.binary(min_size=BLOCK, max_size=BLOCK), st.booleans())
+def test_any_512_bytes_are_a_header_or_a_format_error(block: bytes, dressed: bool) -> None:
+    if dressed:  # get past the magic and the sum, to the fields behind them
+        block = resum(block[:257] + b"ustar\x0000" + block[265:])
+    with or_refused("tar-header"):
+        header = parse_header(block)
+        assert dressed
+        assert header.size >= 0
+
+
+@LAW
+@given(st.binary(max_size=2 * BLOCK).filter(lambda data: len(data) != BLOCK))
+def test_a_block_of_another_length_is_refused(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        parse_header(data)

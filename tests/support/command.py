@@ -1,0 +1,74 @@
+"""The command line as a user meets it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMAND = (sys.executable, "-m", "wdstools")
+#: Long enough for a loaded machine; reached only by a hang.
+HANG_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did. Bytes that are not UTF-8 are surrogates in the texts."""
+
+    code: int
+    out: str
+    err: str
+    raw: bytes
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The JSON lines of stdout; fails where a line is none."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The last JSON line."""
+        return self.lines[-1]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The one JSON line on stderr."""
+        (line,) = self.err.splitlines()
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment without what the user of the tests has set for the tool or for colours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WDSTOOLS_", "FORCE_COLOR"))}
+    return {**kept, "NO_COLOR": "1", "COLUMNS": "200", **extra}
+
+
+def run_command(
+    *arguments: str | Path, cwd: Path | None = None, stdin: bytes = b"", env: dict[str, str] | None = None
+) -> Ran:
+    """Run ``wdstools ARGUMENTS`` to its end."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=HANG_SECONDS,
+        env=environment(**(env or {})),
+    )
+    out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
+    return Ran(done.returncode, out, err, done.stdout)
+
+
+def assert_clean_failure(ran: Ran, *codes: int) -> None:
+    """The command failed in an announced way: one of these codes, a message, and no traceback."""
+    assert ran.code in codes, (ran.code, ran.out, ran.err)
+    assert "Traceback" not in ran.err, ran.err
+    assert ran.err.strip(), "a failure without a word on stderr"

@@ -1,0 +1,50 @@
+"""What a pack left behind: nothing under the final name, or everything."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from wdstools.ops.verify import verify_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wdstools.results import Report
+
+
+def assert_absent_or_complete(dest: Path) -> bool:
+    """DEST is absent, or a dataset in which nothing is found; tells whether it is there."""
+    if not dest.exists():
+        return False
+    assert_complete(dest)
+    return True
+
+
+def assert_complete(dest: Path) -> None:
+    """DEST is a whole dataset with nothing of the work left in it or beside it."""
+    report = verify_path(str(dest), level="samples")
+    assert report.findings == ()
+    assert report.ok
+    left = [path for path in dest.rglob("*") if path.name.endswith("-tmp") or path.name in ("journal.jsonl", "lock")]
+    assert left == []
+    assert not dest.with_name(dest.name + ".partial").exists()
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int, int, str]]:
+    """Mode, size, modification time and SHA-256 of everything below a folder."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = os.lstat(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        found[str(path.relative_to(folder))] = (status.st_mode, status.st_size, status.st_mtime_ns, digest)
+    return found
+
+
+def verify_unchanged(folder: Path, level: str = "digest") -> Report:
+    """Verify, and make sure that verifying changed nothing."""
+    before = snapshot(folder)
+    report = verify_path(str(folder), level=level)
+    assert snapshot(folder) == before
+    return report

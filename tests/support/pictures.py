@@ -1,0 +1,68 @@
+"""Small images of every kind, and images whose headers lie."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+EOI = b"\xff\xd9"
+
+
+def noise(width: int = 40, height: int = 30, channels: int = 3, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Random pixels over a gradient, [H, W, C]; [H, W] for one channel."""
+    draw = np.random.default_rng(seed)
+    base = np.linspace(0, 200, width * height * channels).reshape(height, width, channels)
+    pixels = (base + draw.integers(0, 56, base.shape)).astype(np.uint8)
+    return pixels[:, :, 0] if channels == 1 else pixels
+
+
+def encoded(kind: str, mode: str = "RGB", size: tuple[int, int] = (40, 30), seed: int = 0, **options: Any) -> bytes:
+    """An image of a Pillow format and mode, filled with noise."""
+    sink = io.BytesIO()
+    Image.fromarray(noise(*size, seed=seed)).convert(mode).save(sink, kind, **options)
+    return sink.getvalue()
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of an image."""
+    sink = io.BytesIO()
+    image.save(sink, kind, **options)
+    return sink.getvalue()
+
+
+def segment(marker: int, payload: bytes) -> bytes:
+    """A JPEG marker segment."""
+    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
+
+
+def after_start(jpeg: bytes, inserted: bytes) -> bytes:
+    """A JPEG with bytes put in right behind its start-of-image marker."""
+    return jpeg[:2] + inserted + jpeg[2:]
+
+
+def claiming(jpeg: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose frame header claims another size."""
+    for marker in (0xC0, 0xC1, 0xC2):
+        at = jpeg.find(bytes((0xFF, marker)))
+        if at >= 0:
+            return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
+    raise AssertionError("no frame header")
+
+
+def chunk(kind: bytes, payload: bytes) -> bytes:
+    """A PNG chunk."""
+    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """A whole PNG in 1-bit gray that inflates to all its claimed pixels, from a few kilobytes."""
+    deflate = zlib.compressobj(9)
+    row = bytes(1 + (width + 7) // 8)
+    data = b"".join(deflate.compress(row * min(512, height - top)) for top in range(0, height, 512)) + deflate.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")

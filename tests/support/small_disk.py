@@ -1,0 +1,46 @@
+"""A real file system that is small: a tmpfs, where the tests may mount one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, kilobytes: int) -> Iterator[Path]:
+    """Mount a tmpfs of this size at ``place``; skips the test where that is not allowed."""
+    place.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small file system needs Linux and root")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "wdstools-test", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"this root may not mount: {mounted.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def grow(place: Path, kilobytes: int) -> None:
+    """Give a mounted small disk another size."""
+    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(place)], check=True)
+
+
+def set_read_only(place: Path) -> None:
+    """Let nothing be written to a mounted small disk any more."""
+    subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)

@@ -1,0 +1,57 @@
+"""Every call that changes a file system, counted; at the chosen one something happens instead, or right after."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Functions of ``os`` through which files are made, filled, named and removed.
+WRITING = ("write", "fsync", "rename", "unlink", "mkdir", "rmdir", "ftruncate")
+WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+class WritePoints:
+    """Counts the calls; at number ``stop`` calls ``act``: before the real one, or ``after`` it."""
+
+    def __init__(self, stop: int, act: Callable[[], None], *, after: bool = False) -> None:
+        self.seen = 0
+        self.names: list[str] = []
+        self._stop = stop
+        self._act = act
+        self._after = after
+        self._undo: list[tuple[Any, str, Any]] = []
+
+    def __enter__(self) -> Self:
+        for name in WRITING:
+            self._replace(os, name, lambda *_, **__: True)
+        self._replace(os, "open", lambda _, flags=0, *__, **___: bool(flags & WRITE_FLAGS))
+        self._replace(builtins, "open", lambda _, mode="r", *__, **___: any(c in mode for c in "wax+"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for module, name, real in self._undo:
+            setattr(module, name, real)
+
+    def _replace(self, module: Any, name: str, counts: Callable[..., bool]) -> None:
+        real = getattr(module, name)
+        self._undo.append((module, name, real))
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            if not counts(*arguments, **named):
+                return real(*arguments, **named)
+            self.seen += 1
+            self.names.append(f"{module.__name__}.{name} {arguments[0] if arguments else ''}")
+            if self.seen == self._stop and not self._after:
+                self._act()
+            value = real(*arguments, **named)
+            if self.seen == self._stop and self._after:
+                if module is not os or name == "open":
+                    getattr(value, "close", lambda: os.close(value))()
+                self._act()
+            return value
+
+        setattr(module, name, call)

@@ -1,0 +1,244 @@
+"""A zip or a tar of a folder is packed where it lies, with the bytes that the folder itself gives."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import tarfile
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.accounting import pack_all, write_files
+from tests.support.city_pairs import tiny_jpeg, write_city_pairs
+from wdstools import FormatError, UsageError, WdsError, open_source, scan
+from wdstools.sources.zipscan import scan_zip
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = {"1.jpg": tiny_jpeg(1), "1.txt": b"one", "d/2.jpg": tiny_jpeg(2), "d/2.txt": b"two"}
+EXPECTED = {"1": {"jpg": SMALL["1.jpg"], "txt": b"one"}, "d/2": {"jpg": SMALL["d/2.jpg"], "txt": b"two"}}
+
+
+def make_zip(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_STORED, comment: bytes = b"") -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        archive.comment = comment
+    return path
+
+
+def make_tar(path: Path, folder: Path, style: int, name: str = ".") -> Path:
+    with tarfile.open(path, "w", format=style) as archive:
+        archive.add(folder, name)
+    return path
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("style", ["zip", "ustar", "gnu", "pax"])
+def test_an_archive_gives_the_root_of_its_folder(method: int, style: str, tmp_path: Path) -> None:
+    folder = write_city_pairs(tmp_path / "src", train=6, val=4)
+    root = pack_all(folder, tmp_path / "from-folder").dataset.root
+    if style == "zip":
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        source = make_zip(tmp_path / "a.zip", {f"nested/{name}": data for name, data in files.items()}, method)
+    else:
+        styles = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
+        source = make_tar(tmp_path / "a.tar", folder, styles[style])
+    found = pack_all(source, tmp_path / "from-archive")
+    assert found.dataset.root == root
+    assert found.skips == ()
+
+
+@pytest.mark.parametrize("style", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_and_odd_names_in_a_tar_come_back(style: int, tmp_path: Path) -> None:
+    name = "é" * 60 + "/" + "x" * 150
+    write_files(tmp_path / "src", {f"{name}.jpg": tiny_jpeg(1), f"{name}.txt": b"long"})
+    root = pack_all(tmp_path / "src", tmp_path / "a").dataset.root
+    assert pack_all(make_tar(tmp_path / "a.tar", tmp_path / "src", style), tmp_path / "b").dataset.root == root
+
+
+def test_a_zip_with_zip64_records_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, data in SMALL.items():
+            with archive.open(name, "w", force_zip64=True) as member:
+                member.write(data)
+    assert pack_all(tmp_path / "a.zip", tmp_path / "out").samples() == EXPECTED
+
+
+def test_a_zip_with_more_entries_than_sixteen_bits_count_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(65_600):
+            archive.writestr(zipfile.ZipInfo(f"{number}.md"), b"")
+        for name, data in SMALL.items():
+            archive.writestr(name, data)
+    assert sum(1 for _ in scan_zip(str(tmp_path / "a.zip"))) == 65_604
+    assert open_source(str(tmp_path / "a.zip")).list().samples.num_rows == 2
+
+
+def zip64_in_the_directory(data: bytes) -> bytes:
+    """The zip with its central directory's sizes and offsets moved into zip64 extra fields."""
+    start = data.index(b"PK\1\2")
+    end = data.rindex(b"PK\5\6")
+    directory, at = b"", start
+    while data[at : at + 4] == b"PK\1\2":
+        fields = list(struct.unpack_from("<4s4B4HL2L5H2L", data, at))
+        name = data[at + 46 : at + 46 + fields[12]]
+        extra = struct.pack("<HHQQQ", 1, 24, fields[11], fields[10], fields[18])
+        at += 46 + sum(fields[12:15])
+        fields[10] = fields[11] = fields[18] = 0xFFFFFFFF
+        fields[13], fields[14] = len(extra), 0
+        directory += struct.pack("<4s4B4HL2L5H2L", *fields) + name + extra
+    count = struct.unpack_from("<H", data, end + 10)[0]
+    where = start + len(directory)
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, len(directory), start)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, where, 1)
+    tail = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return data[:start] + directory + record + locator + tail
+
+
+def test_a_zip_whose_directory_is_all_zip64_is_read(tmp_path: Path) -> None:
+    data = zip64_in_the_directory(make_zip(tmp_path / "a.zip", SMALL, zipfile.ZIP_DEFLATED).read_bytes())
+    (tmp_path / "b.zip").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        assert archive.testzip() is None  # it is a good zip
+    assert pack_all(tmp_path / "b.zip", tmp_path / "out").samples() == EXPECTED
+
+
+def test_macintosh_leftovers_are_passed_over(tmp_path: Path) -> None:
+    files = {**SMALL, "__MACOSX/._1.jpg": b"fork", "__MACOSX/d/._2.jpg": b"fork", "d/.DS_Store": b"x"}
+    found = pack_all(make_zip(tmp_path / "a.zip", files), tmp_path / "out")
+    assert found.samples() == EXPECTED
+    assert found.skips == ()
+
+
+@pytest.mark.parametrize("comment", [b"hello", b"x" * 65_535])
+def test_a_comment_does_no_harm(comment: bytes, tmp_path: Path) -> None:
+    found = pack_all(make_zip(tmp_path / "a.zip", SMALL, comment=comment), tmp_path / "out")
+    assert found.samples() == EXPECTED
+
+
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    data = bytearray(make_zip(tmp_path / "a.zip", SMALL).read_bytes())
+    for mark, at in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+        place = data.find(mark)
+        while place >= 0:
+            data[place + at] |= 1
+            place = data.find(mark, place + 1)
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(UsageError, match="encrypted"):
+        open_source(str(tmp_path / "a.zip")).list()
+
+
+def test_a_zip_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    data = make_zip(tmp_path / "a.zip", SMALL).read_bytes()
+    for end in range(4, len(data), 29):
+        (tmp_path / "cut.zip").write_bytes(data[:end])
+        with pytest.raises(FormatError) as caught:
+            open_source(str(tmp_path / "cut.zip")).list()
+        assert caught.value.code == "source-damaged"
+
+
+def test_a_member_with_a_wrong_crc_is_named(tmp_path: Path) -> None:
+    data = make_zip(tmp_path / "a.zip", SMALL).read_bytes()
+    at = data.index(b"one")
+    (tmp_path / "a.zip").write_bytes(data[:at] + b"0ne" + data[at + 3 :])
+    found = pack_all(tmp_path / "a.zip", tmp_path / "out")
+    assert found.reasons == {"1.jpg": "source-damaged"}
+    assert set(found.samples()) == {"d/2"}
+
+
+def test_a_deflated_member_that_is_damaged_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in SMALL.items():
+            archive.writestr(name, data)
+        place = archive.getinfo("d/2.jpg").header_offset + 30 + len("d/2.jpg")
+    whole = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(
+        whole[:place] + bytes(b ^ 0x55 for b in whole[place : place + 9]) + whole[place + 9 :]
+    )
+    assert pack_all(tmp_path / "a.zip", tmp_path / "out").reasons == {"d/2.jpg": "source-damaged"}
+
+
+def test_another_compression_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, data in SMALL.items():
+            archive.writestr(name, data, zipfile.ZIP_BZIP2 if name.startswith("d/") else None)
+    assert pack_all(tmp_path / "a.zip", tmp_path / "out").reasons == {"d/2.jpg": "source-method"}
+
+
+def test_names_in_an_old_code_page_are_read(tmp_path: Path) -> None:
+    data = make_zip(tmp_path / "a.zip", {**SMALL, "caf_.jpg": tiny_jpeg(3), "caf_.txt": b"cp437"}).read_bytes()
+    (tmp_path / "a.zip").write_bytes(data.replace(b"caf_", b"caf\x82"))
+    found = pack_all(tmp_path / "a.zip", tmp_path / "out")
+    assert found.samples()["caf%C3%A9"]["txt"] == b"cp437"
+
+
+ESCAPES = ["../x", "d/../../x", "/abs/x", "d//x", "./../x"]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_name_that_leads_outside_is_never_packed_and_never_lost(name: str, kind: str, tmp_path: Path) -> None:
+    files = {**SMALL, f"{name}.jpg": tiny_jpeg(3), f"{name}.txt": b"evil"}
+    if kind == "zip":
+        source = make_zip(tmp_path / "a.zip", files)
+    else:
+        source = tmp_path / "a.tar"
+        with tarfile.open(source, "w") as archive:
+            for member, data in files.items():
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    found = pack_all(source, tmp_path / "out", layout={"recipe": "pairs"})
+    assert found.samples() == EXPECTED
+    assert any(name in path for path in found.reasons), "left out without a word"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, "out"])
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_names_that_are_not_utf8_are_named(kind: str, tmp_path: Path) -> None:
+    if kind == "zip":
+        data = make_zip(tmp_path / "a.zip", {**SMALL, "é_.jpg": tiny_jpeg(3), "é_.txt": b"x"}).read_bytes()
+        (tmp_path / "a.zip").write_bytes(data.replace("é_".encode(), b"\xc3\xa9\xff"))
+    else:
+        write_files(
+            tmp_path / "src", {**SMALL, os.fsdecode(b"bad\xff.jpg"): tiny_jpeg(3), os.fsdecode(b"bad\xff.txt"): b"x"}
+        )
+        make_tar(tmp_path / "a.tar", tmp_path / "src", tarfile.GNU_FORMAT)
+    found = pack_all(tmp_path / f"a.{kind}", tmp_path / "out", layout={"recipe": "pairs"})
+    assert found.samples() == EXPECTED
+    assert list(found.reasons.values()) == ["name-not-utf8"]
+
+
+def test_hard_links_in_a_tar_are_packed_or_named(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {**SMALL, "z.txt": b"the same image again"})
+    os.link(tmp_path / "src/1.jpg", tmp_path / "src/z.jpg")
+    tar = make_tar(tmp_path / "a.tar", tmp_path / "src", tarfile.GNU_FORMAT)
+    found = pack_all(tar, tmp_path / "out")
+    assert set(found.samples()) == {"1", "d/2", "z"} or "z.jpg" in found.reasons or "1.jpg" in found.reasons
+
+
+def test_a_tar_cut_anywhere_is_refused_or_whole(tmp_path: Path) -> None:
+    data = make_tar(tmp_path / "a.tar", write_files(tmp_path / "src", SMALL), tarfile.GNU_FORMAT).read_bytes()
+    members = data.rindex(b"ustar") + 512
+    for end in range(512, members, 179):
+        (tmp_path / "cut.tar").write_bytes(data[:end])
+        with pytest.raises(WdsError):
+            open_source(str(tmp_path / "cut.tar"), recipe="pairs").list()
+
+
+def test_scanning_an_archive_tells_what_scanning_its_folder_tells(tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "src", {**SMALL, "note.md": b"x", "alone.jpg": tiny_jpeg(3), "orphan.txt": b"y"})
+    of_folder = scan(str(folder))
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for source in (make_zip(tmp_path / "a.zip", files), make_tar(tmp_path / "b.tar", folder, tarfile.PAX_FORMAT)):
+        found = scan(open_source(str(source), recipe="pairs"))
+        assert (found.samples, found.skipped, found.unmatched) == (
+            of_folder.samples,
+            of_folder.skipped,
+            of_folder.unmatched,
+        )

@@ -1,0 +1,168 @@
+"""Existing WebDataset shards as a source, whoever wrote them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import webdataset
+
+from tests.support.accounting import pack_all, write_files
+from tests.support.city_pairs import tiny_jpeg, write_city_pairs
+from tests.support.pictures import encoded
+from wdstools import FormatError, NotFoundError, ShardsSource, open_source, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+SAMPLES = [(f"a/{n}", {"jpg": tiny_jpeg(n), "txt": f"caption {n} é".encode()}) for n in range(7)]
+
+
+def with_tarfile(path: Path, members: Iterable[tuple[str, bytes]], style: int = tarfile.PAX_FORMAT) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=style, encoding="utf-8", errors="surrogateescape") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            info.mtime = 1.5  # a fraction of a second makes tarfile write pax records
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def members(samples: Iterable[tuple[str, dict[str, bytes]]]) -> list[tuple[str, bytes]]:
+    return [(f"{key}.{extension}", data) for key, sample in samples for extension, data in sample.items()]
+
+
+def test_shards_written_by_webdataset_are_read(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    for number, part in enumerate((SAMPLES[:4], SAMPLES[4:])):
+        with webdataset.TarWriter(str(tmp_path / f"src/train-{number:06d}.tar")) as writer:
+            for key, sample in part:
+                writer.write({"__key__": key, **sample})
+    found = pack_all(tmp_path / "src", tmp_path / "out")
+    assert found.samples("train") == dict(SAMPLES)
+    assert found.skips == ()
+
+
+@pytest.mark.parametrize("style", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_shards_written_by_tarfile_are_read(style: int, tmp_path: Path) -> None:
+    long = [("k" * 120, {"jpg": tiny_jpeg(9), "txt": b"long"})] if style != tarfile.USTAR_FORMAT else []
+    with_tarfile(tmp_path / "src/00000.tar", members([*SAMPLES, *long]), style)
+    found = pack_all(tmp_path / "src", tmp_path / "out")
+    assert len(found.samples()) == len(SAMPLES) + len(long)
+    assert {key: dict(sample) for key, sample in found.samples().items() if key.startswith("a/")} == dict(SAMPLES)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_packing_a_dataset_again_gives_the_same_root(tmp_path: Path, *, damaged: bool) -> None:
+    options: dict[str, Any] = {"name": "again", "version": 3, "shards": 2, "seed": 5}
+    folder = write_city_pairs(tmp_path / "src", damaged=damaged)
+    first = pack_all(folder, tmp_path / "one", **options)
+    second = pack_all(tmp_path / "one", tmp_path / "two", shards=2, seed=5)
+    assert second.dataset.root == first.dataset.root
+    assert second.skips == ()
+
+
+def test_packing_like_a_dataset_needs_no_other_option(tmp_path: Path) -> None:
+    folder = write_city_pairs(tmp_path / "src")
+    first = pack_all(folder, tmp_path / "one", shards=3, seed=9)
+    assert pack_all(tmp_path / "one", tmp_path / "two", like=str(tmp_path / "one")).dataset.root == first.dataset.root
+
+
+def test_metadata_and_classes_come_along(tmp_path: Path) -> None:
+    sample = {"jpg": tiny_jpeg(1), "txt": b"x", "cls": b"7", "json": b'{"a": 1}'}
+    with_tarfile(tmp_path / "src/val-0.tar", members([("k", sample)]))
+    assert pack_all(tmp_path / "src", tmp_path / "out").samples("val") == {"k": sample}
+
+
+def test_members_that_lie_apart_are_joined(tmp_path: Path) -> None:
+    apart = [*((f"{k}.jpg", s["jpg"]) for k, s in SAMPLES), *((f"{k}.txt", s["txt"]) for k, s in SAMPLES)]
+    with_tarfile(tmp_path / "src/x.tar", apart)
+    found = pack_all(ShardsSourcePath(tmp_path / "src"), tmp_path / "out")
+    assert found.samples() == dict(SAMPLES)
+
+
+def ShardsSourcePath(path: Path) -> str:  # noqa: N802
+    """The path, once it is sure that it is read as shards."""
+    assert isinstance(open_source(str(path)), ShardsSource)
+    return str(path)
+
+
+def test_each_unusable_sample_is_named(tmp_path: Path) -> None:
+    given = [
+        *members(SAMPLES),
+        ("noimage.txt", b"x"),
+        ("twice.jpg", tiny_jpeg(20)), ("twice.txt", b"1"), ("twice.jpg", tiny_jpeg(21)),
+        ("broken.jpg", b"no image"), ("broken.txt", b"x"),
+    ]  # fmt: skip
+    with_tarfile(tmp_path / "src/x.tar", given)
+    with_tarfile(tmp_path / "src/y.tar", members(SAMPLES[:1]))
+    found = pack_all(tmp_path / "src", tmp_path / "out")
+    assert set(found.samples()) == {key for key, _ in SAMPLES} | {"twice"}
+    assert sorted(found.reasons.values()) == ["image-missing", "image-not-jpg", "key-duplicate", "member-duplicate"]
+
+
+@pytest.mark.parametrize("cls", [b"", b"cat", b"-1", b"1.5", b"99999999999", b"9" * 5000, b"\xb2", b"4294967296"])
+def test_a_class_that_is_no_small_number_is_named(cls: bytes, tmp_path: Path) -> None:
+    good = [(key, {**sample, "cls": b"3"}) for key, sample in SAMPLES]
+    with_tarfile(tmp_path / "src/x.tar", members([*good, ("odd", {"jpg": tiny_jpeg(30), "txt": b"", "cls": cls})]))
+    found = pack_all(tmp_path / "src", tmp_path / "out")
+    assert len(found.samples()) == len(SAMPLES)
+    assert list(found.reasons.values()) == ["cls-not-integer"]
+
+
+@pytest.mark.parametrize("name", [b"bad\xff", "😀".encode() + b"\xff"])
+def test_keys_that_are_not_utf8_are_named(name: bytes, tmp_path: Path) -> None:
+    key = name.decode("utf-8", "surrogateescape")
+    with_tarfile(
+        tmp_path / "src/x.tar", members([*SAMPLES, (key, {"jpg": tiny_jpeg(30), "txt": b"x"})]), tarfile.GNU_FORMAT
+    )
+    found = pack_all(tmp_path / "src", tmp_path / "out")
+    assert found.samples() == dict(SAMPLES)
+    assert len(found.skips) >= 1
+
+
+def test_mixed_image_types_in_shards_are_counted(tmp_path: Path) -> None:
+    with_tarfile(tmp_path / "src/x.tar", members([*SAMPLES, ("p", {"png": encoded("PNG"), "txt": b"x"})]))
+    assert scan(str(tmp_path / "src")).image_types == {"jpg": 7, "png": 1}
+    assert pack_all(tmp_path / "src", tmp_path / "out", only="jpg").reasons == {"x.tar/p.png": "image-not-jpg"}
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("train-000000.tar", "train"), ("val/00.tar", "val"), ("000.tar", "train"), ("my_split.003.tar", "my_split")],
+)
+def test_splits_come_from_names(name: str, split: str, tmp_path: Path) -> None:
+    with_tarfile(tmp_path / "src" / name, members(SAMPLES))
+    assert pack_all(tmp_path / "src", tmp_path / "out").dataset.splits == [split]
+
+
+def test_a_lone_shard_is_a_source(tmp_path: Path) -> None:
+    path = with_tarfile(tmp_path / "src/x.tar", members(SAMPLES))
+    assert pack_all(path, tmp_path / "out").samples() == dict(SAMPLES)
+
+
+def test_a_cut_shard_is_refused(tmp_path: Path) -> None:
+    data = with_tarfile(tmp_path / "src/x.tar", members(SAMPLES)).read_bytes()
+    (tmp_path / "src/x.tar").write_bytes(data[:5000])
+    with pytest.raises(FormatError) as caught:
+        open_source(str(tmp_path / "src")).list()
+    assert caught.value.code == "tar-damaged"
+
+
+def test_a_shard_cut_between_two_members_is_refused(tmp_path: Path) -> None:
+    data = with_tarfile(tmp_path / "src/x.tar", members(SAMPLES), tarfile.USTAR_FORMAT).read_bytes()
+    at = data.index(b"a/4.jpg")
+    (tmp_path / "src/x.tar").write_bytes(data[:at])
+    with pytest.raises(FormatError):
+        open_source(str(tmp_path / "src")).list()
+
+
+def test_shards_without_images_are_refused(tmp_path: Path) -> None:
+    with_tarfile(tmp_path / "src/x.tar", [("1.txt", b"x"), ("2.txt", b"y")])
+    write_files(tmp_path / "src", {"note.md": b"x"})
+    with pytest.raises(NotFoundError):
+        open_source(str(tmp_path / "src")).list()

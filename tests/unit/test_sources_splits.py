@@ -1,0 +1,122 @@
+"""Splits by list and by ratio, end to end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.accounting import Packed, pack_all, write_files
+from tests.support.city_pairs import tiny_jpeg
+from wdstools import UsageError, WdsError, pack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LABELS = ("london", "miami")
+KEYS = [f"{label}/{n}" for label in LABELS for n in range(20)]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    files = {}
+    for number, key in enumerate(KEYS):
+        files[f"img_resized_1M/cities_instagram/{key}.jpg"] = tiny_jpeg(number)
+        files[f"captions_resized_1M/cities_instagram/{key}.txt"] = key.encode()
+    return write_files(tmp_path / "src", files)
+
+
+def by_lists(source: Path, tmp_path: Path, **lists: str) -> Packed:
+    write_files(tmp_path, {f"{name}.txt": text.encode() for name, text in lists.items()})
+    return pack_all(source, tmp_path / "out", splits=[f"{name}={tmp_path / name}.txt" for name in lists])
+
+
+@pytest.mark.parametrize("line", ["{key}", "{key},0.1,0.2", "{key}.jpg", "{key},3", " {key} ", "{key}\r"])
+def test_lists_in_the_wild_are_read(line: str, source: Path, tmp_path: Path) -> None:
+    lists = {
+        "train": "\n".join(line.format(key=key) for key in KEYS[:30]) + "\n",
+        "val": "\n".join(line.format(key=key) for key in KEYS[30:]),
+    }
+    found = by_lists(source, tmp_path, **lists)
+    assert set(found.samples("train")) == set(KEYS[:30])
+    assert set(found.samples("val")) == set(KEYS[30:])
+    assert found.skips == ()
+
+
+def test_what_no_list_names_and_what_no_file_has_is_listed(source: Path, tmp_path: Path) -> None:
+    found = by_lists(source, tmp_path, train="london/0\nlondon/1\nlondon/unknown\n\n//\n", val="miami/3,1\nnowhere/5\n")
+    assert set(found.samples()) == {"london/0", "london/1", "miami/3"}
+    reasons = list(found.reasons.values())
+    assert reasons.count("split-not-listed") == len(KEYS) - 3
+    assert reasons.count("sample-missing") == 2
+    assert reasons.count("list-invalid") == 1
+    assert {path for path, reason in found.reasons.items() if reason == "sample-missing"} == {
+        "london/unknown",
+        "nowhere/5",
+    }
+
+
+def test_a_sample_in_two_lists_is_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        by_lists(source, tmp_path, train="london/0\nlondon/1\n", val="london/2\nlondon/1\n")
+    assert caught.value.code == "split-lists"
+    assert "london/1" in caught.value.where
+
+
+def test_a_sample_twice_in_one_list_is_packed_once(source: Path, tmp_path: Path) -> None:
+    assert len(by_lists(source, tmp_path, train="london/0\nlondon/0,5\n").samples()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "paris/1\n", "0\n1\n"])
+def test_lists_that_name_no_sample_are_refused(text: str, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        by_lists(source, tmp_path, train=text)
+
+
+def test_a_list_that_is_missing_or_no_text_is_refused(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"london/0\n\xff\xfe\n")
+    for name in ("binary", "missing"):
+        with pytest.raises(WdsError):
+            pack(str(source), str(tmp_path / "out"), splits=[f"train={tmp_path / name}"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_ratios_are_exact_for_each_label(source: Path, tmp_path: Path) -> None:
+    found = pack_all(source, tmp_path / "out", splits="train=80,val=5,test=15")
+    for label in LABELS:
+        counts = {
+            split: sum(key.startswith(label) for key in found.samples(split)) for split in ("train", "val", "test")
+        }
+        assert counts == {"train": 16, "val": 1, "test": 3}
+    assert found.skips == ()
+
+
+def test_ratios_do_not_depend_on_the_order_of_files_or_on_other_labels(source: Path, tmp_path: Path) -> None:
+    whole = pack_all(source, tmp_path / "out", splits="a=50,b=50")
+    for key in KEYS[20:]:
+        (source / f"img_resized_1M/cities_instagram/{key}.jpg").unlink()
+        (source / f"captions_resized_1M/cities_instagram/{key}.txt").unlink()
+    part = pack_all(source, tmp_path / "part", splits="a=50,b=50")
+    assert set(part.samples("a")) == {key for key in whole.samples("a") if key.startswith("london")}
+
+
+def test_identical_images_lie_in_one_split(source: Path, tmp_path: Path) -> None:
+    twins = [KEYS[0], KEYS[7], KEYS[25]]
+    for key in twins:
+        (source / f"img_resized_1M/cities_instagram/{key}.jpg").write_bytes(tiny_jpeg(999))
+    found = pack_all(source, tmp_path / "out", splits="train=50,val=50")
+    assert len({split for split in ("train", "val") for key in found.samples(split) if key in twins}) == 1
+    assert len(found.samples()) == len(KEYS)
+
+
+def test_one_name_puts_everything_into_one_split(source: Path, tmp_path: Path) -> None:
+    assert len(pack_all(source, tmp_path / "out", splits="eval").samples("eval")) == len(KEYS)
+
+
+@pytest.mark.parametrize(
+    "split", ["tar", "a/b", "..", "", "x" * 65, "a b", "train=0", "train=-1,val=2", "=x", "a=1,a=2"]
+)
+def test_splits_that_cannot_be_are_refused(split: str, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(WdsError):
+        pack(str(source), str(tmp_path / "out"), splits=[split])
+    assert not (tmp_path / "out").exists()

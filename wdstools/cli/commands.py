@@ -11,6 +11,7 @@ from wdstools.cli import show
 from wdstools.cli.options import Session, command
 from wdstools.cli.pack_options import LAYOUT_OPTIONS, PACK_OPTIONS
 from wdstools.cli.verify_options import VERIFY_OPTIONS
+from wdstools.writer import WORKER_MODULES
 
 Source = Annotated[
     str, typer.Argument(metavar="SRC", help="A folder, zip or tar of images and captions, a table, or existing shards.")
@@ -49,12 +50,12 @@ def pack(
 
     Example: wdstools pack InstaCities1M shards --split train=80,val=5,test=15
     """
-    from wdstools.ops.pack import WORKER_MODULES, run_pack
-    from wdstools.ops.pack_options import make_options
-    from wdstools.ops.scan import open_source
+    with session.workers("processes", WORKER_MODULES) as executor:  # before anything heavy: they import meanwhile
+        from wdstools.ops.pack import run_pack
+        from wdstools.ops.pack_options import make_options
+        from wdstools.ops.scan import open_source
 
-    made = make_options(**options)
-    with session.workers("processes", WORKER_MODULES) as executor:
+        made = make_options(**options)
         source = open_source(src, **layout)
         result = run_pack(source, dest, made, executor=executor, restart=restart, progress=session.output.progress())
     raise typer.Exit(show.packed(session.output, result, fail_on_leak=fail_on_leak))
@@ -139,7 +140,6 @@ def demo(
     Example: wdstools demo
     """
     from wdstools.ops.demo import run_demo
-    from wdstools.ops.pack import WORKER_MODULES
 
     with session.workers("processes", WORKER_MODULES) as executor:
         result = run_demo(

@@ -99,21 +99,42 @@ def to_list(array: pa.Array | pa.ChunkedArray) -> list[Any]:
     return list(values)
 
 
-def _texts(array: pa.Array) -> list[Any]:
+def text_bytes(array: pa.Array) -> tuple[NDArray[np.int64], bytes]:
+    """Length in bytes of each text, and all of them one behind the other; a null has no length."""
     if not len(array):
-        return []
+        return np.zeros(0, np.int64), b""
     wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     _, offsets, data = array.buffers()
-    ends = np.frombuffer(offsets, np.int64 if wide else np.int32)[array.offset : array.offset + len(array) + 1].tolist()
-    raw = b"" if data is None else data.slice(ends[0], ends[-1] - ends[0]).to_pybytes()
-    starts = [end - ends[0] for end in ends]
-    spans = itertools.pairwise(starts)
+    wide_ends = np.frombuffer(offsets, np.int64 if wide else np.int32).astype(np.int64, copy=False)
+    ends = wide_ends[array.offset : array.offset + len(array) + 1]
+    raw = b"" if data is None else data.slice(int(ends[0]), int(ends[-1] - ends[0])).to_pybytes()
+    return ends[1:] - ends[:-1], raw
+
+
+def fixed_bytes(array: pa.Array | pa.ChunkedArray) -> bytes:
+    """Values of a fixed size one behind the other, a null as zeros."""
+    array = one_chunk(array)
+    width = array.type.byte_width
+    if not len(array) or array.buffers()[1] is None:
+        return bytes(width * len(array))
+    data = np.frombuffer(array.buffers()[1], np.uint8).reshape(-1, width)[array.offset : array.offset + len(array)]
+    return bytes(data.tobytes() if not array.null_count else np.where(valid(array)[:, None], data, 0).tobytes())
+
+
+def _texts(array: pa.Array) -> list[Any]:
+    lengths, raw = text_bytes(array)
+    spans = itertools.pairwise([0, *np.cumsum(lengths).tolist()])
     if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
         return [raw[start:end] for start, end in spans]
     if raw.isascii():
         text = raw.decode("ascii")
         return [text[start:end] for start, end in spans]
     return [raw[start:end].decode() for start, end in spans]
+
+
+def release_memory() -> None:
+    """Give what Arrow has freed back to the system."""
+    pa.default_memory_pool().release_unused()
 
 
 def one_chunk(array: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wdstools.errors import FormatError
-from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
+from wdstools.formats.arrow import fixed_bytes, one_chunk, text_bytes, to_array, to_list, to_numpy
 from wdstools.formats.tar import BLOCK, NAME_BYTES
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def write_index(table: pa.Table) -> bytes:
 
 
 def read_index(data: bytes | memoryview, *, where: str = "") -> pa.Table:
-    """Read index bytes back, checking page checksums and the schema.
+    """Read index bytes back, checking page checksums, the schema and that text is UTF-8.
 
     Raises FormatError (``index-damaged``) when the bytes are not an index file.
     """
@@ -175,20 +175,18 @@ def rows_digest(table: pa.Table) -> str:
     digest.update(np.array([table.num_rows, len(values), authenticated], "<u8").tobytes())
     _update_strings(digest, one_chunk(table.column("key")))
     for name in ("offset", "length"):
-        numbers = to_numpy(table.column(name), null=-1)
-        digest.update(numbers.astype("<i8", copy=False).tobytes())
-    digest.update(b"".join(value or bytes(16) for value in to_list(table.column("xxh3_128"))))
+        digest.update(to_numpy(table.column(name), null=-1).astype("<i8", copy=False).tobytes())
+    digest.update(fixed_bytes(table.column("xxh3_128")))
     if authenticated:
-        digest.update(b"".join(to_list(sha256)))
+        digest.update(fixed_bytes(sha256))
     digest.update(to_numpy(members.value_lengths()).astype("<u4").tobytes())
     _update_strings(digest, values.field("ext"))
     for name in ("offset", "size", "xxh3_64"):
-        numbers = to_numpy(values.field(name))
-        digest.update(numbers.astype("<u8", copy=False).tobytes())
+        digest.update(to_numpy(values.field(name)).astype("<u8", copy=False).tobytes())
     return digest.hexdigest()
 
 
 def _update_strings(digest: Any, strings: pa.Array) -> None:
-    encoded = to_list(strings.cast(pa.binary()))
-    digest.update(np.fromiter(map(len, encoded), "<u4", len(encoded)).tobytes())
-    digest.update(b"".join(encoded))
+    lengths, data = text_bytes(strings)
+    digest.update(lengths.astype("<u4").tobytes())
+    digest.update(data)

@@ -13,6 +13,7 @@ import numpy as np
 from wdstools import __version__
 from wdstools.errors import SkippedError, UsageError
 from wdstools.executors.base import Executor, open_executor
+from wdstools.formats.arrow import release_memory
 from wdstools.formats.card import CARD_PATH, render_card
 from wdstools.formats.digest import sha256_hex, xxh3_128
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps, index_path
@@ -21,6 +22,7 @@ from wdstools.images.check import DEFAULT_MAX_PIXELS, STORABLE_TYPES
 from wdstools.ops.pack_site import PROVENANCE_PATH, SKIPPED_PATH, PackSite
 from wdstools.progress import Progress, Silent
 from wdstools.results import PackResult, Skip, to_dict
+from wdstools.writer import WORKER_MODULES
 from wdstools.writer.assembly import ShardSettings
 from wdstools.writer.identical import group_identical
 from wdstools.writer.plan import (
@@ -32,7 +34,6 @@ from wdstools.writer.plan import (
     keep_type,
     place,
     slices,
-    to_ipc,
     with_keys,
 )
 from wdstools.writer.shard import ShardResult, ShardTask, write_shard
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
 
     from wdstools.images.resize import Encoding
     from wdstools.sources.base import Listing, Source
-
-#: What worker processes import while the source is being listed.
-WORKER_MODULES = ("wdstools.writer.shard", "awscrt.checksums", "simplejpeg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +111,9 @@ def run_pack(
     with PackSite(dest) as site:
         listing = source.list()
         plan, notes = make_plan(listing, options, executor, progress)
-        listing = replace(
-            listing, samples=listing.samples.schema.empty_table()
-        )  # the plan has them: a million take 50 MB
+        # the plan has the samples now: a million take 50 MB
+        listing = replace(listing, samples=listing.samples.schema.empty_table())
+        release_memory()
         if options.on_error == "fail" and plan.skips:
             first = plan.skips[0]
             raise SkippedError(
@@ -198,7 +196,9 @@ def _settings(root: str, listing: Listing, plan: PackPlan, options: PackOptions,
 
 
 def _plan_digest(plan: PackPlan, listing: Listing, options: PackOptions) -> str:
-    digest = xxh3_128(to_ipc(plan.samples))
+    digest = xxh3_128()
+    for _, _, samples in slices(plan):
+        digest.update(samples)
     document = {
         **options.document(),
         "labels": listing.labels,
@@ -304,7 +304,7 @@ def _provenance(listing: Listing, options: PackOptions, skipped: dict[str, int])
     from wdstools.images.check import codec_versions
 
     document = {
-        "codecs": codec_versions(),
+        "codecs": codec_versions() if options.encoding else {"simplejpeg": version("simplejpeg")},
         "options": options.document(),
         "recipe": listing.recipe,
         "skipped": skipped,

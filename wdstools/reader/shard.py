@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wdstools.errors import FormatError, IntegrityError
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.digest import xxh3_64_intdigest
-from wdstools.formats.sample import split_member_name
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
 
 
-class Sample(dict[str, bytes]):
-    """A sample: extension -> payload, in tar order; ``key`` is its key."""
+class Sample(Mapping[str, bytes]):
+    """A sample: extension -> payload, in tar order; ``key`` is its key. Everything in it has been checked.
 
-    __slots__ = ("key",)
+    ``sample["jpg"]`` is a copy, made when it is asked for; ``sample.view("jpg")`` is the payload where it lies.
+    """
 
-    def __init__(self, key: str) -> None:
-        super().__init__()
+    __slots__ = ("_views", "key")
+
+    def __init__(self, key: str, views: dict[str, memoryview]) -> None:
         self.key = key
+        self._views = views
+
+    def __getitem__(self, extension: str) -> bytes:
+        return bytes(self._views[extension])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def view(self, extension: str) -> memoryview:
+        """A payload without a copy: read-only, good as long as it is held; decoders take it as it is."""
+        return self._views[extension]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _sample_of, (self.key, dict(self))
 
     def __repr__(self) -> str:
-        members = ", ".join(f"{extension}: {len(payload)} bytes" for extension, payload in self.items())
+        members = ", ".join(f"{extension}: {len(view)} bytes" for extension, view in self._views.items())
         return f"Sample({self.key!r}, {members})"
+
+
+def _sample_of(key: str, members: dict[str, bytes]) -> Sample:
+    return Sample(key, {extension: memoryview(payload) for extension, payload in members.items()})
 
 
 class ShardReader:
@@ -70,7 +91,8 @@ class ShardReader:
         self._digest = _view(to_numpy(values.field("xxh3_64")))
         self._rows: dict[str, int] | None = None
         self._store = dataset.shards
-        self._map = dataset.shards.map(entry.path) if isinstance(dataset.shards, LocalStore) else None
+        shards = dataset.shards
+        self._bytes = memoryview(shards.map(entry.path)) if isinstance(shards, LocalStore) else None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -88,25 +110,24 @@ class ShardReader:
 
     def sample(self, row: int) -> Sample:
         """One sample, each member checked; raises IntegrityError (``sample-damaged``) naming the damaged member."""
-        sample = Sample(self._keys[row])
+        views: dict[str, memoryview] = {}
         for member in range(self._first[row], self._first[row + 1]):
             start = self._offset[member]
             size = self._size[member]
-            data = (
-                self._map[start : start + size]
-                if self._map is not None
-                else self._store.get(self.entry.path, start, size)
-            )
-            if self._check and xxh3_64_intdigest(data) != self._digest[member]:
-                self._raise_damaged(row, member, data)
-            sample[self._extensions[member]] = data
-        return sample
+            view = self._bytes[start : start + size] if self._bytes is not None else self._fetch(start, size)
+            if self._check and xxh3_64_intdigest(view) != self._digest[member]:
+                self._raise_damaged(row, member, view)
+            views[self._extensions[member]] = view
+        return Sample(self._keys[row], views)
+
+    def _fetch(self, start: int, size: int) -> memoryview:
+        return memoryview(self._store.get(self.entry.path, start, size))
 
     def __iter__(self) -> Iterator[Sample]:
         for row in range(len(self._keys)):
             yield self.sample(row)
 
-    def _raise_damaged(self, row: int, member: int, data: bytes) -> None:
+    def _raise_damaged(self, row: int, member: int, data: memoryview) -> None:
         start = self._offset[member]
         raise IntegrityError(
             "a sample is damaged",
@@ -121,9 +142,3 @@ class ShardReader:
 
 def _view(array: NDArray[np.int64] | NDArray[np.uint64]) -> memoryview:
     return memoryview(np.ascontiguousarray(array))  # type: ignore[arg-type]  # an array is a buffer from Python 3.12 on
-
-
-def key_of_member(name: str) -> str:
-    """The key in a member's name, or the name where it has no extension."""
-    split = split_member_name(name)
-    return split[0] if split else name

@@ -27,9 +27,12 @@ class Split(Sequence[Sample]):
         self._dataset = dataset
         self._shards = dataset.manifest.splits[name]
         self._ends = list(accumulate(shard.samples for shard in self._shards))
+        self._starts = [0, *self._ends[:-1]]
+        self._count = self._ends[-1] if self._ends else 0
+        self._readers: list[ShardReader | None] = [None] * len(self._shards)
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return self._count
 
     @overload
     def __getitem__(self, number: int) -> Sample: ...
@@ -39,16 +42,20 @@ class Split(Sequence[Sample]):
         if isinstance(number, slice):
             return [self[n] for n in range(*number.indices(len(self)))]
         if number < 0:
-            number += len(self)
-        if not 0 <= number < len(self):
-            raise IndexError(f"sample {number} of split {self.name}, which has {len(self)}")
+            number += self._count
+        if not 0 <= number < self._count:
+            raise IndexError(f"sample {number} of split {self.name}, which has {self._count}")
         shard = bisect_right(self._ends, number)
-        row = number - (self._ends[shard - 1] if shard else 0)
-        return reader_of(self._dataset, self._shards[shard]).sample(row)
+        reader = self._readers[shard] or self._open(shard)
+        return reader.sample(number - self._starts[shard])
+
+    def _open(self, shard: int) -> ShardReader:
+        reader = self._readers[shard] = reader_of(self._dataset, self._shards[shard])
+        return reader
 
     def __iter__(self) -> Iterator[Sample]:
-        for shard in self._shards:
-            yield from reader_of(self._dataset, shard)
+        for shard in range(len(self._shards)):
+            yield from self._readers[shard] or self._open(shard)
 
     def keys(self) -> Iterator[str]:
         """Every key, in order."""

@@ -268,12 +268,15 @@ def _inflate(data: bytes, size: int, method: int) -> bytes:
 
 
 class _ArchiveTree:
-    """Folders made from an archive's list of members; names that lead outside are not listed."""
+    """Folders made from an archive's list of members; names that lead outside are not listed.
+
+    Names and entries are kept as bytes, not as objects: two million members take a hundred megabytes.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.skips: list[Skip] = []
-        self._folders: dict[str, Folder] = {"": Folder(entries=[])}
+        self._folders: dict[str, _PackedFolder] = {"": _PackedFolder()}
 
     @property
     def opener(self) -> SourceOpener:
@@ -282,7 +285,8 @@ class _ArchiveTree:
 
     def list(self, folder: str) -> Folder | None:
         """What a folder of the archive holds."""
-        return self._folders.get(folder)
+        packed = self._folders.get(folder)
+        return packed.unpack() if packed else None
 
     def _add(self, name: str, entry: bytes) -> None:
         parts = name.removeprefix("./").split("/")
@@ -293,27 +297,38 @@ class _ArchiveTree:
             return
         if any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX":
             return
-        folder, base = "/".join(parts[:-1]), parts[-1]
-        held = self._folder(folder)
-        held.files.append(base)
-        assert held.entries is not None
-        held.entries.append(entry)
+        self._folder("/".join(parts[:-1])).add(parts[-1], entry)
 
-    def _folder(self, name: str) -> Folder:
+    def _folder(self, name: str) -> _PackedFolder:
         folder = self._folders.get(name)
         if folder is None:
-            folder = self._folders[name] = Folder(entries=[])
+            folder = self._folders[name] = _PackedFolder()
             above, _, base = name.rpartition("/")
             self._folder(above).folders.append(base)
         return folder
 
-    def _sort(self) -> None:
-        for folder in self._folders.values():
-            folder.folders.sort()
-            # a name given twice: the last one counts, as it does for unzip and tar
-            last = dict(zip(folder.files, folder.entries or (), strict=True))
-            folder.files = sorted(last)
-            folder.entries = [last[name] for name in folder.files]
+
+class _PackedFolder:
+    """A folder of an archive: names and entries one behind the other."""
+
+    def __init__(self) -> None:
+        self.folders: list[str] = []
+        self._names = bytearray()
+        self._entries = bytearray()
+
+    def add(self, name: str, entry: bytes) -> None:
+        """Add a file."""
+        self._names += name.encode("utf-8", "surrogateescape") + b"/"
+        self._entries += entry
+
+    def unpack(self) -> Folder:
+        """The folder as it is listed; of a name given twice the last counts, as for unzip and tar."""
+        names = self._names.decode("utf-8", "surrogateescape").split("/")[:-1]
+        size = _ENTRY.size
+        last = {name: at * size for at, name in enumerate(names)}
+        files = sorted(last)
+        entries = [bytes(self._entries[last[name] : last[name] + size]) for name in files]
+        return Folder(sorted(self.folders), files, entries)
 
 
 class TarTree(_ArchiveTree):
@@ -321,16 +336,23 @@ class TarTree(_ArchiveTree):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        entries: dict[str, bytes] = {}
+        links: dict[str, list[tuple[str, str]]] = {}  # folder of the target -> name of the link, name of the target
         for member in scan_tar(path):
             if member.is_file:
-                entries[member.name] = tar_entry(member.offset, member.size)
-                self._add(member.name, entries[member.name])
-            elif member.kind == "hard link" and member.target in entries:
-                self._add(member.name, entries[member.target])
+                self._add(member.name, tar_entry(member.offset, member.size))
+            elif member.kind == "hard link":
+                folder, _, base = member.target.removeprefix("./").rpartition("/")
+                links.setdefault(folder, []).append((member.name, base))
             elif member.kind != "folder":
                 self.skips.append(Skip("not-a-file", shown(member.name), detail=f"a {member.kind} in a tar"))
-        self._sort()
+        for folder, names in links.items():
+            held = self.list(folder) or Folder()
+            entries = dict(zip(held.files, held.entries or (), strict=True))
+            for name, target in names:
+                if target in entries:
+                    self._add(name, entries[target])
+                else:
+                    self.skips.append(Skip("not-a-file", shown(name), detail="a hard link to a file that is not there"))
 
 
 class ZipTree(_ArchiveTree):
@@ -342,7 +364,6 @@ class ZipTree(_ArchiveTree):
             for member in scan_zip(path):
                 entry = _ENTRY.pack(member.offset, member.stored, member.size, member.method, member.crc)
                 self._add(member.name, entry)
-        self._sort()
 
 
 class _reading:  # noqa: N801

@@ -20,6 +20,8 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s4B4HL2L5H2L")
 _MAX_COMMENT = 65_535
+_LARGEST_ENTRY = _CENTRAL.size + 3 * 65_535
+_PIECE = 4 << 20
 _MAX_DIRECTORY_BYTES = 1 << 31
 _IN_ZIP64 = 0xFFFFFFFF
 _ENCRYPTED, _UTF8 = 1, 0x800
@@ -41,26 +43,34 @@ def scan_zip(path: str) -> Iterator[ZipMember]:
     with open(path, "rb") as file:
         start, size, count = _directory(file, path)
         file.seek(start)
-        directory = file.read(size)
-    at = 0
+        yield from _entries(file, size, count, path)
+
+
+def _entries(file: BinaryIO, size: int, count: int, path: str) -> Iterator[ZipMember]:
+    """The entries of the directory, which is read in pieces: that of two million members takes 200 MB."""
+    left, directory, at = size, b"", 0
     for _ in range(count):
+        if len(directory) - at < _LARGEST_ENTRY and left:
+            piece = file.read(min(left, _PIECE))
+            left -= len(piece) or left
+            directory, at = directory[at:] + piece, 0
         if at + _CENTRAL.size > len(directory) or directory[at : at + 4] != b"PK\1\2":
             raise _damaged(path, "its directory is cut or damaged")
         fields = _CENTRAL.unpack_from(directory, at)
         flags, method, crc = fields[5], fields[6], fields[9]
         name_size, extra_size, comment_size = fields[12:15]
-        stored, size, offset = fields[10], fields[11], fields[18]
+        stored, plain, offset = fields[10], fields[11], fields[18]
         name_end = at + _CENTRAL.size + name_size
         raw = directory[at + _CENTRAL.size : name_end]
-        if _IN_ZIP64 in (stored, size, offset):
+        if _IN_ZIP64 in (stored, plain, offset):
             extra = directory[name_end : name_end + extra_size]
-            stored, size, offset = _zip64_sizes(extra, stored, size, offset)
+            stored, plain, offset = _zip64_sizes(extra, stored, plain, offset)
         at = name_end + extra_size + comment_size
         if raw.endswith(b"/"):
             continue
         if flags & _ENCRYPTED:
             raise UsageError("the zip is encrypted", where=path, hint="extract it, and pack the folder")
-        yield ZipMember(_name(raw, flags), offset, stored, size, method, crc)
+        yield ZipMember(_name(raw, flags), offset, stored, plain, method, crc)
 
 
 def _name(raw: bytes, flags: int) -> str:

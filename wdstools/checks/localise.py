@@ -38,6 +38,8 @@ class Localiser:
             data = self._store.get(self._path, row["offset"] + self._shift, row["length"])
             if xxh3_128_digest(data) != row["xxh3_128"]:
                 self._group(row, data, number)
+            if len(data) < row["length"]:
+                return self.findings  # the file ends here
         self._trailer()
         return self.findings
 

@@ -13,7 +13,7 @@ from wdstools.formats.card import CARD_PATH, card_differences
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import read_index, rows_digest
 from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
 from wdstools.results import Finding
 from wdstools.stores.base import get_whole, read_blocks
 
@@ -93,17 +93,21 @@ def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
     return Finding("index", entry.index_path, message, key, expected=task.listed, got=digest)
 
 
-def read_list(store: Store) -> dict[str, str] | Finding:
-    """The dataset's checksum list, or the finding that there is none to be read."""
+def read_list(store: Store) -> tuple[dict[str, str], list[Finding]]:
+    """The dataset's checksum list, path -> SHA-256, and what is wrong with the list itself."""
     try:
-        lines = parse_sums(get_whole(store, SUMS_PATH))
+        data = get_whole(store, SUMS_PATH)
+        listed = {line.path: line.digest for line in parse_sums(data)}
     except NotFoundError:
-        return Finding("missing", SUMS_PATH, "the checksum list is missing")
+        return {}, [Finding("missing", SUMS_PATH, "the checksum list is missing")]
     except FormatError as error:
-        return Finding("sums", SUMS_PATH, f"{error.message} ({error.where})", expected=error.expected, got=error.got)
+        message = f"{error.message} ({error.where})"
+        return {}, [Finding("sums", SUMS_PATH, message, expected=error.expected or None, got=error.got or None)]
     except StoreError as error:
-        return Finding("unreadable", SUMS_PATH, error.message, got=error.code)
-    return {line.path: line.digest for line in lines}
+        return {}, [Finding("unreadable", SUMS_PATH, error.message, got=error.code)]
+    if render_sums(listed) == data:
+        return listed, []
+    return listed, [Finding("sums", SUMS_PATH, "the checksum list is not as it was written")]
 
 
 def check_metadata(dataset: Dataset, listed: dict[str, str]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import xxhash
 from wdstools.errors import FormatError
 from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.formats.sample import split_member_name
-from wdstools.formats.tar import BLOCK, RECORD, Header, padding, parse_header, trailer_bytes
+from wdstools.formats.tar import BLOCK, RECORD, Header, padding, parse_header, render_header, trailer_bytes
 from wdstools.results import Finding
 
 _PIECE = 1 << 20
@@ -117,6 +117,8 @@ class _StreamCheck:
             header = None
         if header is not None and header.sealed is not False and (header.sealed or self._lost_from is None):
             self._found()
+            if header.sealed:
+                self._check_form(header, block, at)
             return header
         mended = mend_header(block)
         if mended is None:
@@ -130,6 +132,16 @@ class _StreamCheck:
         key, extension = split_member_name(name) or (name, None)
         self._find("header", "one bit of a header is wrong", (key, extension), (at + offset, 1))
         return fixed
+
+    def _check_form(self, header: Header, block: bytes, at: int) -> None:
+        """A header whose own digest holds: the bytes that it does not cover must be right too."""
+        expected = render_header(header.name, header.size, header.payload_xxh3 or 0)
+        if block != expected:
+            offset = next(i for i, (a, b) in enumerate(zip(block, expected, strict=True)) if a != b)
+            name = header.name.decode("utf-8", "replace")
+            self._find(
+                "header", "a header is not in canonical form", split_member_name(name) or (name, None), (at + offset, 1)
+            )
 
     def _lose(self, at: int) -> None:
         if self._lost_from is None:
@@ -276,10 +288,14 @@ def mend_header(block: bytes) -> tuple[Header, int] | None:
                 header = parse_header(bytes(work))
             except FormatError:
                 header = None
-            if header is not None and header.sealed:
+            if header is not None and header.sealed and _is_canonical(header, work):
                 return header, at
             work[at] ^= 1 << bit
     return None
+
+
+def _is_canonical(header: Header, block: bytearray) -> bool:
+    return render_header(header.name, header.size, header.payload_xxh3 or 0) == block
 
 
 def digest_of(data: bytes) -> str:

@@ -50,7 +50,7 @@ def pack(
 
     Example: wdstools pack InstaCities1M shards --split train=80,val=5,test=15
     """
-    with session.workers("processes", WORKER_MODULES) as executor:  # before anything heavy: they import meanwhile
+    with session.workers("processes", WORKER_MODULES) as executor:
         from wdstools.ops.pack import run_pack
         from wdstools.ops.pack_options import make_options
         from wdstools.ops.scan import open_source

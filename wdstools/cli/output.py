@@ -76,7 +76,7 @@ class Output:
     def hint(self, text: str) -> None:
         """What to do next, on stderr."""
         if not self.quiet and not self.json:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(printable(text) + "\n")
 
     def error(self, error: WdsError, code: int) -> None:
         """A fatal error, on stderr."""

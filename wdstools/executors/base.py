@@ -50,7 +50,7 @@ class Executor(Protocol):
 def open_executor(kind: str = "processes", jobs: int = 1, preload: tuple[str, ...] = ()) -> Executor:
     """An executor of ``kind`` serial, threads or processes.
 
-    ``preload`` names modules that worker processes import at once, while the caller goes on with its own start.
+    ``preload`` names modules that worker processes will need: imported before they are forked, or by each if spawned.
     """
     from wdstools.executors import local
 

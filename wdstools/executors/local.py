@@ -124,6 +124,8 @@ class Processes:
         self._preload = preload
         self._workers: dict[Connection, BaseProcess] = {}
         self._lifeline_end, self._lifeline = multiprocessing.Pipe(duplex=False)
+        if _context().get_start_method() == "fork":
+            _import(preload)  # once, for all: forked workers find it done
         self._fill()
 
     def _fill(self) -> None:
@@ -213,6 +215,11 @@ def _context() -> ForkContext | SpawnContext:
     return multiprocessing.get_context("spawn")
 
 
+def _import(modules: tuple[str, ...]) -> None:
+    for module in modules:
+        importlib.import_module(module)
+
+
 def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, ...], preload: tuple[str, ...]) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent decides
@@ -220,8 +227,7 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
     for connection in inherited:
         connection.close()
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
-    for module in preload:
-        importlib.import_module(module)
+    _import(preload)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (message := pipe.recv()) is not None:
             work, index, item = message

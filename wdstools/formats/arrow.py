@@ -137,6 +137,17 @@ def release_memory() -> None:
     pa.default_memory_pool().release_unused()
 
 
+def reader_over(data: bytes | memoryview) -> pa.BufferReader:
+    """Bytes for Arrow to read, in memory of its own.
+
+    Over a Python object a reading thread of Arrow may be the last to let go of it, and needs the interpreter for that:
+    if that is ending, the process is aborted.
+    """
+    buffer = pa.allocate_buffer(len(data))
+    memoryview(buffer).cast("B")[:] = data
+    return pa.BufferReader(buffer)
+
+
 def one_chunk(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     """A column as one array."""
     if not isinstance(array, pa.ChunkedArray):

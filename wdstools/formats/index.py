@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wdstools.errors import FormatError
-from wdstools.formats.arrow import fixed_bytes, one_chunk, text_bytes, to_array, to_list, to_numpy
+from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, text_bytes, to_array, to_list, to_numpy
 from wdstools.formats.tar import BLOCK, NAME_BYTES
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def read_index(data: bytes | memoryview, *, where: str = "") -> pa.Table:
     """
     try:
         # not read_table: it imports pyarrow.dataset and, with it, pandas
-        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+        table = pq.ParquetFile(reader_over(data), page_checksum_verification=True).read()
         table = table.select(SCHEMA.names).cast(SCHEMA)
         table.validate(full=True)
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:

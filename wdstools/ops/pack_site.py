@@ -65,7 +65,7 @@ class PackSite:
 
     def _claim(self) -> None:
         self._refuse_foreign_destination()
-        if os.path.isdir(self.work) and os.listdir(self.work) and not os.path.exists(self._path(_LOCK)):
+        if os.path.isdir(self.work) and not self._ours():
             raise StoreError(
                 "this folder is in the way and was not made by wdstools",
                 code="destination-not-empty",
@@ -76,6 +76,13 @@ class PackSite:
         os.makedirs(self._path(".wdstools"), exist_ok=True)
         self._stack.enter_context(locked(self._path(_LOCK), self.dest))
         self._refuse_foreign_destination()  # the other packer may have finished while we came to the lock
+
+    def _ours(self) -> bool:
+        """Whether the work folder was made by a pack, however early that one was stopped."""
+        if os.path.exists(self._path(_LOCK)) or not os.listdir(self.work):
+            return True
+        inner = self._path(".wdstools")
+        return os.listdir(self.work) == [".wdstools"] and os.path.isdir(inner) and not os.listdir(inner)
 
     def _refuse_foreign_destination(self) -> None:
         if not os.path.lexists(self.dest):
@@ -150,14 +157,15 @@ class PackSite:
             store.put(path, data)
         try:
             self._remove_strays()
-            os.unlink(self._path(_JOURNAL))
-            os.unlink(self._path(_LOCK))
             if self._mounted:
                 self._move_out()
-            else:
-                sync_folder(self._path(".wdstools"))
-                os.rename(self.work, self.dest)
-                sync_folder(os.path.dirname(os.path.abspath(self.dest)))
+                return
+            sync_folder(self._path(".wdstools"))
+            os.rename(self.work, self.dest)
+            sync_folder(os.path.dirname(os.path.abspath(self.dest)))
+            # journal and lock go last: stopped before the rename, the next run still finds them
+            os.unlink(f"{self.dest}/{_JOURNAL}")
+            os.unlink(f"{self.dest}/{_LOCK}")
         except OSError as error:
             raise storage_error(error, self.dest) from error
 
@@ -211,7 +219,9 @@ class PackSite:
         for name in sorted(os.listdir(self.work)):
             if name != ".wdstools":
                 yield self._path(name), f"{self.dest}/{name}"
-        inner = sorted(os.listdir(self._path(".wdstools")), key=lambda name: (name == "manifest.json", name))
+        kept = {os.path.basename(_JOURNAL), os.path.basename(_LOCK)}
+        names = set(os.listdir(self._path(".wdstools"))) - kept
+        inner = sorted(names, key=lambda name: (name == "manifest.json", name))
         for name in inner:
             yield self._path(f".wdstools/{name}"), f"{self.dest}/.wdstools/{name}"
 

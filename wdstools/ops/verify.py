@@ -44,14 +44,19 @@ def verify(
     reads every header, payload and caption, and makes each index again; ``decode`` also decodes every image.
     ``part=(i, n)`` checks the i-th of n parts: all n together check everything.
     """
+    check_options(level, digest, part)
+    executor = executor or open_executor("serial")
+    return _DatasetCheck(dataset, level, digest, part, executor, progress or Silent()).run()
+
+
+def check_options(level: str, digest: str, part: tuple[int, int]) -> None:
+    """Raise UsageError for a level, digest or part that there is not."""
     if level not in LEVELS:
         raise UsageError("no such level", where="--level", expected=", ".join(LEVELS), got=level)
     if digest not in DIGESTS:
         raise UsageError("no such digest", where="--digest", expected=", ".join(DIGESTS), got=digest)
     if not 1 <= part[0] <= part[1]:
         raise UsageError("no such part", where="--part", expected="i/n with 1 <= i <= n", got=f"{part[0]}/{part[1]}")
-    executor = executor or open_executor("serial")
-    return _DatasetCheck(dataset, level, digest, part, executor, progress or Silent()).run()
 
 
 class _DatasetCheck:
@@ -96,12 +101,10 @@ class _DatasetCheck:
         findings: list[Finding] = []
         listed: dict[str, str] = {}
         if self.dataset.manifest_key == MANIFEST_PATH:
-            read = read_list(self.dataset.metadata)
-            if isinstance(read, Finding):
-                findings += [read] if self.first_part else []
-            else:
-                listed = read
-                findings += check_metadata(self.dataset, listed) if self.first_part else []
+            listed, wrong = read_list(self.dataset.metadata)
+            if self.first_part:
+                findings += wrong
+                findings += check_metadata(self.dataset, listed) if listed else []
         tasks = (
             IndexCheckTask(self.dataset, split, entry, listed.get(entry.index_path)) for split, entry in self.shards
         )
@@ -132,6 +135,7 @@ def _without_echoes(findings: Iterable[Finding]) -> Iterator[Finding]:
         echo = by_flip and (
             (finding.kind == "manifest" and finding.start is None)
             or (finding.kind == "sums" and "manifest's sha256" in finding.message)
+            or (finding.kind == "index" and "those of the manifest" in finding.message)
         )
         if not echo and finding not in seen:
             seen.add(finding)
@@ -149,6 +153,7 @@ def verify_path(
     progress: Progress | None = None,
 ) -> Report:
     """Check whatever lies at a path: a dataset, a manifest (with ``at``), a lone shard, or a checksum list."""
+    check_options(level, digest, parse_part(part))
     executor = executor or open_executor("serial")
     progress = progress or Silent()
     if os.path.isfile(path):
@@ -159,13 +164,20 @@ def verify_path(
             return verify_sums(path, executor=executor, progress=progress)
     try:
         dataset = open_dataset(path, at=at)
-    except UnsupportedVersionError:
-        raise
     except FormatError as error:
-        if at is not None or os.path.isfile(path):
+        if at is not None or os.path.isfile(path) or not _is_damaged(path, error):
             raise
         return _verify_by_list(path, error, executor, progress)
     return verify(dataset, level=level, digest=digest, part=parse_part(part), executor=executor, progress=progress)
+
+
+def _is_damaged(path: str, error: FormatError) -> bool:
+    """Whether a manifest that cannot be read is a damaged one, rather than one of a newer version."""
+    if not isinstance(error, UnsupportedVersionError):
+        return True
+    store = LocalStore(path)
+    listed, _ = read_list(store)
+    return listed.get(MANIFEST_PATH) not in (None, sha256_hex(get_whole(store, MANIFEST_PATH)))
 
 
 def _kind_of_file(path: str) -> str:
@@ -189,20 +201,14 @@ def _kind_of_file(path: str) -> str:
 def _verify_by_list(path: str, error: FormatError, executor: Executor, progress: Progress) -> Report:
     """A dataset whose manifest cannot be read: name its damage, and check the rest by the checksum list."""
     store = LocalStore(path)
-    listed = read_list(store)
+    listed, wrong = read_list(store)
     data = get_whole(store, MANIFEST_PATH)
-    if isinstance(listed, Finding):
-        return Report(
-            "digest",
-            {"files": 0, "bytes": 0},
-            (Finding("manifest", MANIFEST_PATH, error.message, got=error.got or None), listed),
-        )
     finding = Finding("manifest", MANIFEST_PATH, error.message, expected=error.expected or None, got=error.got or None)
     if MANIFEST_PATH in listed and listed[MANIFEST_PATH] != sha256_hex(data):
         finding = damaged_text("manifest", MANIFEST_PATH, data, listed[MANIFEST_PATH])
     lines = [SumLine(name, "sha256", value) for name, value in listed.items() if name != MANIFEST_PATH]
     report = _check_lines(store, lines, executor, progress)
-    return Report("digest", report.checked, (finding, *report.findings))
+    return Report("digest", report.checked, (finding, *wrong, *report.findings))
 
 
 def verify_sums(path: str, *, executor: Executor, progress: Progress) -> Report:

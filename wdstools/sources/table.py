@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections import Counter, defaultdict
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, NotFoundError, UsageError
+from wdstools.formats.arrow import reader_over
 from wdstools.formats.sample import make_key
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
@@ -202,10 +202,10 @@ def read_table(data: bytes, where: str) -> pa.Table:
     extension = os.path.splitext(where)[1].lower()
     try:
         if extension == ".parquet":
-            return parquet.read_table(pa.BufferReader(data))
+            return parquet.ParquetFile(reader_over(data)).read()
         if extension in (".jsonl", ".ndjson"):
             return arrow_json.read_json(
-                io.BytesIO(data), arrow_json.ReadOptions(block_size=max(1 << 20, min(len(data), 1 << 30)))
+                reader_over(data), arrow_json.ReadOptions(block_size=max(1 << 20, min(len(data), 1 << 30)))
             )
         delimiter = "\t" if extension == ".tsv" else ","
         header = data.split(b"\n", 1)[0].decode("utf-8-sig").strip("\r").split(delimiter)
@@ -215,7 +215,7 @@ def read_table(data: bytes, where: str) -> pa.Table:
             column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""]
         )
         return csv.read_csv(
-            io.BytesIO(data),
+            reader_over(data),
             parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=options,
         )

@@ -1,4 +1,4 @@
 """From samples by name to shards on disk: planning which sample lies where, and writing one shard."""
 
-#: What a worker process imports at its start, while its parent is still listing the source.
+#: What a worker process needs.
 WORKER_MODULES = ("wdstools.writer.shard", "awscrt.checksums", "simplejpeg")

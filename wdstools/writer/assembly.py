@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import xxhash
 
 from wdstools.errors import SkippedError, SourceChangedError, UsageError
-from wdstools.formats.digest import xxh3_128_digest
+from wdstools.formats.digest import xxh3_128_digest, xxh3_128_hexdigest
 from wdstools.formats.index import build_index
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageChecker, ImageInfo, sniff
 from wdstools.results import Skip
@@ -91,8 +91,8 @@ class Assembly:
         self.reader = reader
         self.buffer = buffer
         self.skips: list[Skip] = []
-        self.sources = xxhash.xxh3_128()
-        self._stats: list[bytes] = []
+        self._stats: list[int] = []  # size and time of each file of the sample that is being made
+        self._all_stats = array("q")
         self._checker = ImageChecker(self.settings.check, self.settings.max_pixels)
         self._extension = self.settings.members[0]
         self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
@@ -111,12 +111,12 @@ class Assembly:
             try:
                 self._add(row)
                 self._members += self._sample
-                self.sources.update(b"".join(self._stats))
+                self._all_stats.extend(self._stats)
             except (_RefusedError, DamagedImageError, DamagedEntryError) as refusal:
                 self.buffer.take_back()
                 reason, detail = refusal.args
                 self._skip(row, reason, detail)
-                self.sources.update(stat_line(*self.reader.stat(row.image, row.image_entry)))
+                self._all_stats.extend(stats_of(self.reader, row, self.settings.members))
             if self.buffer.offset > MAX_SHARD_BYTES:
                 self._refuse_size()
             done += 1
@@ -214,7 +214,7 @@ class Assembly:
             raise _RefusedError(code, f"{end - start:,} bytes, the limit is {limit:,}")
         if mtime_ns > self.settings.started_ns:
             self._read_again(path, entry, start, end, mtime_ns)
-        self._stats.append(stat_line(end - start, mtime_ns))
+        self._stats += (end - start, mtime_ns)
         return start, end
 
     def _read_again(self, path: str, entry: bytes | None, start: int, end: int, mtime_ns: int) -> None:
@@ -244,6 +244,10 @@ class Assembly:
             "count": np.full(len(self._records), count),
         }
         return build_index(dict(zip(_INDEX_COLUMNS, columns, strict=True)), members)
+
+    def sources(self) -> str:
+        """A digest of size and modification time of every file of every sample, skipped ones too."""
+        return sources_digest(self._all_stats)
 
     def other_sizes(self) -> int:
         """How many images are not of the side that the recipe expects."""
@@ -299,6 +303,16 @@ def _derived(template: str, parts: tuple[list[Any], ...], images: list[str]) -> 
     ]
 
 
-def stat_line(size: int, mtime_ns: int) -> bytes:
-    """What a digest of sources takes in of one file."""
-    return b"%d %d\n" % (size, mtime_ns)
+def sources_digest(stats: array[int]) -> str:
+    """XXH3-128 of sizes and modification times, in the order in which the files are read."""
+    return xxh3_128_hexdigest(stats.tobytes())
+
+
+def stats_of(reader: SourceReader, row: Row, members: tuple[str, ...]) -> list[int]:
+    """Size and modification time of each file of a sample, by a look at them alone."""
+    stats = [*reader.stat(row.image, row.image_entry)]
+    if row.caption_path is not None and "txt" in members:
+        stats += reader.stat(row.caption_path, row.caption_entry)
+    if row.json_entry is not None and "json" in members:
+        stats += reader.stat(row.image, row.json_entry)
+    return stats

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-import xxhash
 
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.arrow import one_chunk, to_numpy
@@ -18,7 +17,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import read_index, rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry, index_path, shard_path
 from wdstools.stores.local import BlockFile, LocalStore
-from wdstools.writer.assembly import Assembly, ShardSettings, rows_of, stat_line
+from wdstools.writer.assembly import Assembly, ShardSettings, rows_of, sources_digest, stats_of
 from wdstools.writer.buffer import TarBuffer
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
         sha256_hex(index),
         assembly.image_digests(),
         tuple(assembly.skips),
-        assembly.sources.hexdigest(),
+        assembly.sources(),
         assembly.other_sizes(),
     )
 
@@ -111,7 +110,7 @@ def _keep(task: ShardTask, finished: ShardResult, store: LocalStore) -> ShardRes
         index = store.get(finished.entry.index_path)
         if digest.hexdigest() != finished.entry.sha256 or sha256_hex(index) != finished.index_sha256:
             return None
-        if _sources_digest(task, finished) != finished.sources:
+        if _sources_now(task) != finished.sources:
             return None
         members = one_chunk(read_index(index).column("members")).flatten()
     except (StoreError, FormatError):
@@ -120,20 +119,13 @@ def _keep(task: ShardTask, finished: ShardResult, store: LocalStore) -> ShardRes
     return replace(finished, kept=True, image_digests=images)
 
 
-def _sources_digest(task: ShardTask, finished: ShardResult) -> str:
-    """What ``_Assembly.sources`` was, from a look at the files alone; of a skipped sample only the image counts."""
-    digest = xxhash.xxh3_128()
-    skipped = {skip.key for skip in finished.skips}
+def _sources_now(task: ShardTask) -> str:
+    """What ``Assembly.sources`` would be now, by a look at the files alone."""
+    stats = array("q")
     reader = task.settings.opener.open()
     try:
         for row in rows_of(task.samples, task.split, task.settings.image_template):
-            digest.update(stat_line(*reader.stat(row.image, row.image_entry)))
-            if row.key.decode() in skipped:
-                continue
-            if row.caption_path is not None and "txt" in task.settings.members:
-                digest.update(stat_line(*reader.stat(row.caption_path, row.caption_entry)))
-            if row.json_entry is not None and "json" in task.settings.members:
-                digest.update(stat_line(*reader.stat(row.image, row.json_entry)))
+            stats.extend(stats_of(reader, row, task.settings.members))
     finally:
         reader.close()
-    return digest.hexdigest()
+    return sources_digest(stats)

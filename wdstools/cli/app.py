@@ -82,9 +82,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; nothing half-written was left under a final name\n")
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left: nobody to tell
-        sys.exit(0)
     except Exception:  # noqa: BLE001  the last resort: say that it is a bug
         traceback.print_exc()
         sys.stderr.write("this is a bug in wdstools: please report it with the lines above\n")

@@ -125,8 +125,7 @@ def cat(
     from wdstools.dataset import open_dataset
     from wdstools.ops.ls import read_member
 
-    del session
-    sys.stdout.buffer.write(read_member(open_dataset(dataset, at=at), member))
+    session.output.payload(read_member(open_dataset(dataset, at=at), member))
 
 
 @command("demo")

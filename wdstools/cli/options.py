@@ -93,7 +93,11 @@ def command(name: str, **groups: Group) -> Callable[[Callable[..., None]], Calla
             jobs, executor = chosen.pop("jobs"), chosen.pop("executor")
             for group, entries in groups.items():
                 given[group] = {option: given.pop(option) for option, _, _ in entries}
-            function(Session(Output(**chosen), jobs, executor), **given)
+            session = Session(Output(**chosen), jobs, executor)
+            try:
+                function(session, **given)
+            finally:
+                session.output.flush()
 
         run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # typer reads it
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import UsageError
+from wdstools.errors import StoreError, UsageError
 from wdstools.progress import Progress, Silent
 from wdstools.results import to_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from wdstools.errors import WdsError
 
 _PLAIN_SECONDS = 30.0
+_SIGPIPE = 128 + 13
 _FEW = 20
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 #: Version of the JSON lines: fields may be added under one number, never renamed or removed.
@@ -51,19 +54,33 @@ class Output:
     def line(self, text: str = "") -> None:
         """A line of the answer, for people."""
         if not self.json:
-            sys.stdout.write(printable(text) + "\n")
+            self._write(printable(text) + "\n")
+
+    def payload(self, data: bytes) -> None:
+        """Bytes of the answer, as they are."""
+        with _stdout():
+            sys.stdout.buffer.write(data)
+
+    def flush(self) -> None:
+        """Hand over what has been written; raises as a write does."""
+        with _stdout():
+            sys.stdout.flush()
+
+    def _write(self, text: str) -> None:
+        with _stdout():
+            sys.stdout.write(text)
 
     def record(self, kind: str, value: object) -> None:
         """A JSON line of the answer, for scripts."""
         if self.json:
             document = {"type": kind, **to_dict(value)}
-            sys.stdout.write(json.dumps(document, ensure_ascii=True, sort_keys=True) + "\n")
+            self._write(json.dumps(document, ensure_ascii=True, sort_keys=True) + "\n")
 
     def summary(self, value: object, *, exit_code: int, ok: bool) -> None:
         """The last JSON line."""
         if self.json:
             document = {**to_dict(value), "type": "summary", "schema": JSON_SCHEMA, "ok": ok, "exit_code": exit_code}
-            sys.stdout.write(json.dumps(document, ensure_ascii=True, sort_keys=True) + "\n")
+            self._write(json.dumps(document, ensure_ascii=True, sort_keys=True) + "\n")
 
     def few(self, lines: Iterable[str]) -> None:
         """Some lines; the first twenty of many, unless ``--verbose``."""
@@ -95,6 +112,20 @@ class Output:
         if sys.stderr.isatty() and self._color != "never":
             return _Bar(force_color=self._color == "always")
         return _PlainLines()
+
+
+@contextlib.contextmanager
+def _stdout() -> Iterator[None]:
+    """Writing the answer. A reader that has left ends the process, as SIGPIPE would; any other failure is an error."""
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(_SIGPIPE) from error
+        raise StoreError(
+            "the answer cannot be written", code="output-failed", where="standard output", got=error.strerror or ""
+        ) from error
 
 
 class _PlainLines:
@@ -187,3 +218,8 @@ def printable(text: str) -> str:
     return "".join(
         c if c == "\n" or (c.isprintable() and not "\ud800" <= c <= "\udfff") else ascii(c)[1:-1] for c in text
     )
+
+
+def one_line(text: str) -> str:
+    """A name from outside, which must not pretend to be a line of the answer."""
+    return printable(text.replace("\n", "\\n"))

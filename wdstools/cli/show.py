@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wdstools.cli.output import printable, size
+from wdstools.cli.output import one_line, printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -123,7 +123,7 @@ def info(output: Output, dataset: Dataset) -> None:
     manifest = dataset.manifest
     totals = manifest.totals
     output.line(
-        f"{dataset.name}, version {manifest.version}: {totals['samples']:,} samples in {totals['shards']:,} shards, {size(totals['bytes'])}"
+        f"{one_line(dataset.name)}, version {manifest.version}: {totals['samples']:,} samples in {totals['shards']:,} shards, {size(totals['bytes'])}"
     )
     for split, shards in manifest.splits.items():
         output.line(

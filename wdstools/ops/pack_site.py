@@ -77,9 +77,13 @@ class PackSite:
         self._stack.enter_context(locked(self._path(_LOCK), self.dest))
         self._refuse_foreign_destination()  # the other packer may have finished while we came to the lock
 
+    def _begun(self) -> bool:
+        """Whether a pack lies here: its journal, or, in the last moments of one, its manifest."""
+        return os.path.exists(self._path(_JOURNAL)) or os.path.exists(self._path(MANIFEST_PATH))
+
     def _ours(self) -> bool:
         """Whether the work folder was made by a pack, however early that one was stopped."""
-        if os.path.exists(self._path(_LOCK)) or not os.listdir(self.work):
+        if os.path.exists(self._path(_LOCK)) or self._begun() or not os.listdir(self.work):
             return True
         inner = self._path(".wdstools")
         return os.listdir(self.work) == [".wdstools"] and os.path.isdir(inner) and not os.listdir(inner)
@@ -98,7 +102,7 @@ class PackSite:
         if (
             self._mounted
             and not os.path.exists(f"{self.dest}/{MANIFEST_PATH}")
-            and (held <= {".wdstools"} or os.path.exists(self._path(_JOURNAL)))
+            and (held <= {".wdstools"} or self._begun())
         ):
             return
         if held:
@@ -123,7 +127,7 @@ class PackSite:
                         hint="add --restart to begin anew, or finish the other one first",
                     )
                 lines = []
-            if self._mounted and lines:
+            if self._mounted:
                 self._take_back()
             if not lines or restart:
                 lines = []
@@ -160,12 +164,11 @@ class PackSite:
             if self._mounted:
                 self._move_out()
                 return
+            # stopped from here on, the next run knows the folder by its manifest, and makes it anew
+            self._unlink_marks()
             sync_folder(self._path(".wdstools"))
             os.rename(self.work, self.dest)
             sync_folder(os.path.dirname(os.path.abspath(self.dest)))
-            # journal and lock go last: stopped before the rename, the next run still finds them
-            os.unlink(f"{self.dest}/{_JOURNAL}")
-            os.unlink(f"{self.dest}/{_LOCK}")
         except OSError as error:
             raise storage_error(error, self.dest) from error
 
@@ -228,11 +231,16 @@ class PackSite:
     def _move_out(self) -> None:
         for source, target in list(self._pieces()):
             if target.endswith(MANIFEST_PATH):
+                self._unlink_marks()
                 sync_folder(f"{self.dest}/.wdstools")
             os.rename(source, target)
         sync_folder(self.dest)
         sync_folder(f"{self.dest}/.wdstools")
         shutil.rmtree(self.work)
+
+    def _unlink_marks(self) -> None:
+        os.unlink(self._path(_JOURNAL))
+        os.unlink(self._path(_LOCK))
 
     def _take_back(self) -> None:
         """Undo a half-done move to a mount point."""

@@ -1,0 +1,114 @@
+"""Packing a folder as it is, and checking images while packing: whole commands, warm cache, output on the same disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks.machine import tar_version
+from benchmarks.measure import WDSTOOLS, Row, clocked_command, race, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from benchmarks.inputs import Setup
+
+PEERS = (sys.executable, "-m", "benchmarks.peers")
+_OURS = "wdstools pack --check header -j2"
+_DECODE = "wdstools pack --check decode -j2"
+_TAR, _TARS, _SHARD_WRITER = "GNU tar", "GNU tar, two at once", "webdataset ShardWriter"
+_TIGHT = "two tight simplejpeg loops"
+
+
+def measure(setup: Setup) -> list[Row]:
+    """Against GNU tar and webdataset's writer with ``--check header``; against the bare decoder with ``decode``."""
+    out = f"{setup.scratch}/packed"
+    contenders = {_OURS: _fresh(out, lambda: clocked_command(pack_command(setup, out, "header"), codes=(0, 3)))}
+    if tar_version().startswith("tar (GNU tar)"):
+        lists = _write_lists(setup)
+        contenders[_TAR] = _fresh(out, lambda: clocked_command(_tar_command(lists, out, 1), cwd=setup.source))
+        contenders[_TARS] = _fresh(out, lambda: clocked_command(_tar_command(lists, out, 2), cwd=setup.source))
+    writer = (*PEERS, "shard-writer", setup.source, out, str(setup.shard_samples))
+    contenders[_SHARD_WRITER] = _fresh(out, lambda: clocked_command(writer))
+    result = race(contenders, setup.rounds, hasty=setup.tiny)
+    work = ("pack", setup.samples, "samples/s")
+    targets = {_TAR: 1.0, _TARS: None, _SHARD_WRITER: 4.0}
+    rows = [result.row((_OURS, peer), of=work, at_least=targets[peer]) for peer in contenders if peer != _OURS]
+    return [*rows, *_measure_decode(setup, out)]
+
+
+def _measure_decode(setup: Setup, out: str) -> list[Row]:
+    listed = f"{setup.scratch}/images.list"
+    images = [f"{setup.source}/{image}\n" for shard in setup.pairs for image, _ in shard]
+    with open(listed, "w", encoding="utf-8") as file:
+        file.writelines(images)
+    contenders = {
+        _DECODE: _fresh(out, lambda: clocked_command(pack_command(setup, out, "decode"), codes=(0, 3))),
+        _TIGHT: lambda: _tight_loops(listed),
+    }
+    result = race(contenders, setup.rounds, hasty=setup.tiny)
+    return [result.row((_DECODE, _TIGHT), of=("pack", setup.samples, "samples/s"), at_least=0.85)]
+
+
+def pack_command(setup: Setup, out: str, check: str) -> list[str]:
+    """The command that is measured."""
+    options = ["--check", check, "-j2", "--shard-samples", str(setup.shard_samples), "-q", "--no-progress"]
+    return [*WDSTOOLS, "pack", setup.source, f"{out}/dataset", *options]
+
+
+def _fresh(out: str, work: Callable[[], float]) -> Callable[[], float]:
+    """With an empty output folder: the old one is removed outside the time, and the disk left to come to rest."""
+
+    def run() -> float:
+        shutil.rmtree(out, ignore_errors=True)
+        os.makedirs(out)
+        settle()
+        return work()
+
+    return run
+
+
+def _write_lists(setup: Setup) -> list[str]:
+    """One list of members a shard, in the shard's order: image and caption of each sample, no file twice."""
+    folder = f"{setup.scratch}/lists"
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    for number, shard in enumerate(setup.pairs):
+        with open(f"{folder}/{number:06d}", "w", encoding="utf-8") as file:
+            file.writelines(f"{image}\n{caption}\n" for image, caption in shard)
+    return [f"{folder}/{name}" for name in sorted(os.listdir(folder))]
+
+
+def _tar_command(lists: Sequence[str], out: str, at_once: int) -> list[str]:
+    one = 'tar --format=ustar -cf "$0/${1##*/}.tar" -T "$1"'
+    if at_once == 1:
+        return ["sh", "-ec", f'out="$1"; shift; for list; do sh -ec \'{one}\' "$out" "$list"; done', "sh", out, *lists]
+    feed = " ".join(f"'{path}'" for path in lists)
+    return ["sh", "-ec", f"echo \"{feed}\" | xargs -n1 -P{at_once} sh -ec '{one}' '{out}'"]
+
+
+def _tight_loops(listed: str) -> float:
+    """Seconds that two processes need to decode all files, which they hold in memory already."""
+    command = [*PEERS, "decode", listed]
+    loops = [
+        subprocess.Popen([*command, part], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for part in ("0", "1")
+    ]
+    for loop in loops:
+        assert loop.stdout is not None
+        assert loop.stdout.readline() == "ready\n"
+    start = time.perf_counter()
+    for loop in loops:
+        assert loop.stdin is not None
+        loop.stdin.write("go\n")
+        loop.stdin.flush()
+    codes = [loop.wait() for loop in loops]
+    seconds = time.perf_counter() - start
+    for loop in loops:
+        loop.communicate()
+    assert codes == [0, 0]
+    return seconds

@@ -1,0 +1,135 @@
+"""The benchmarks themselves: each runs on a hundred samples and gives sound rows; nothing here looks at a figure."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.inputs import Setup, prepare
+from benchmarks.make_photos import make_photos
+from benchmarks.measure import Race, Row, race
+from benchmarks.run import BENCHMARKS, table
+
+REPOSITORY = Path(__file__).parents[2]
+SAMPLES = 100
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
+    return prepare(str(tmp_path_factory.mktemp("bench")), None, SAMPLES, rounds=1, tiny=True)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_runs_and_gives_rows(name: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)  # peers are run as modules from here
+    rows = import_module(f"benchmarks.{name}").measure(setup)
+    assert rows
+    for row in rows:
+        assert math.isfinite(row.value)
+        assert row.ratio is None or row.ratio > 0
+        assert (row.met is None) == (not row.target)
+    assert len(table(rows).splitlines()) == len(rows) + 1
+
+
+def test_the_command_prints_the_machine_and_a_table_and_writes_json(tmp_path: Path, setup: Setup) -> None:
+    path = tmp_path / "result.json"
+    options = ["--only", "demo_images", "--photos", setup.source, "--scratch", str(tmp_path), "--json", str(path)]
+    command = [sys.executable, "-m", "benchmarks.run", "--tiny", *options]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    document = json.loads(path.read_text())
+    for fact in ("cpu", "cores", "kernel", "file system", "python", "versions", "load before"):
+        assert document["machine"][fact] in done.stdout
+    assert document["input"].startswith("100 ")
+    assert [row["what"] in done.stdout for row in document["rows"]] == [True, True]
+
+
+def test_an_unknown_benchmark_is_refused() -> None:
+    command = [sys.executable, "-m", "benchmarks.run", "--only", "pack,nothing"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no such benchmark: nothing" in done.stderr
+
+
+def test_a_race_takes_contenders_in_turn_and_compares_within_a_round() -> None:
+    calls: list[str] = []
+    seconds = {"a": iter((1.0, 2.0, 4.0)), "b": iter((2.0, 8.0, 4.0))}
+
+    def contender(name: str) -> float:
+        calls.append(name)
+        return next(seconds[name])
+
+    result = race({name: partial(contender, name) for name in ("a", "b")}, 3, hasty=True)
+    assert sorted(calls[:2]) == sorted(calls[2:4]) == sorted(calls[4:]) == ["a", "b"]
+    assert calls[0] != calls[2]
+    row = result.row(("a", "b"), of=("made up", 10, "samples/s"), at_least=3)
+    # 2, 4 and 1 times as fast; 2 s and 4 s in the median
+    assert (row.ratio, row.low, row.high, row.value, row.peer_value, row.met) == (2.0, 1.0, 4.0, 5.0, 2.5, False)
+
+
+def test_a_peer_that_did_less_is_compared_by_the_amount_of_work() -> None:
+    row = Race({"ours": [2.0], "theirs": [1.0]}, 0.0).row(("ours", "theirs"), of=("made up", 10, "/s"), times=4)
+    assert (row.value, row.peer_value, row.ratio) == (5.0, 2.5, 2.0)
+
+
+def test_the_table_shows_what_was_missed() -> None:
+    row = Row("pack", "ours", 12345.6, "samples/s", "tar", 1.5, 0.75, 0.7, 0.8, ">= 1", False, 0.25)
+    shown = table([row]).splitlines()[1]
+    assert [cell for cell in ("12,346", "0.75", "0.70..0.80", ">= 1", "NO", "0.25") if cell not in shown] == []
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("originals")
+    for number in range(3):
+        pixels = hashlib.shake_128(bytes([number])).digest(40 * 30 * 3)
+        Image.frombytes("RGB", (40, 30), pixels).resize((400, 300)).save(folder / f"{number}.jpg")
+    return folder
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_made_photos_are_the_same_for_a_seed_and_any_number_of_jobs(tmp_path: Path, originals: Path) -> None:
+    for name, seed, jobs in (("a", 5, 1), ("b", 5, 3), ("c", 6, 1)):
+        make_photos(str(tmp_path / name), 120, str(originals), seed, jobs)
+    assert _contents(tmp_path / "a") == _contents(tmp_path / "b")
+    other = {hashlib.sha256(data).digest() for path, data in _contents(tmp_path / "c").items() if path[:3] == "img"}
+    assert not other & {hashlib.sha256(data).digest() for data in _contents(tmp_path / "a").values()}
+
+
+@pytest.mark.parametrize("from_photos", [True, False])
+def test_made_photos_are_distinct_but_for_the_planted_copies(
+    from_photos: bool, tmp_path: Path, originals: Path
+) -> None:
+    folder = tmp_path / "made"
+    make_photos(str(folder), 220, str(originals) if from_photos else None, 0)
+    images = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob("img/*/*/*.jpg")}
+    captions = list(folder.glob("captions/*/*/*.txt"))
+    assert len(images) == len(captions) == 220
+    assert {Image.open(io.BytesIO(data)).size for data in images.values()} == {(300, 300)}
+    text = "".join(path.read_text("utf-8") for path in captions)
+    assert all(any(first <= char <= last for char in text) for first, last in ("az", "ая", "一龥", "가힣", "את"))
+    with open(folder / "truth.csv", newline="", encoding="utf-8") as file:
+        truth = list(csv.DictReader(file))
+    assert {row["kind"] for row in truth} == {"bytes", "re-encoded"}
+    copies = {row["copy"] for row in truth}
+    assert len(copies) == len(truth)
+    for row in truth:
+        assert row["of"] not in copies
+        assert (images[row["copy"]] == images[row["of"]]) == (row["kind"] == "bytes")
+    originals_only = [data for path, data in images.items() if path not in copies]
+    assert len(set(originals_only)) == len(originals_only) == 220 - len(truth)
+    assert sorted(os.listdir(folder / "img")) == ["test", "train", "val"]

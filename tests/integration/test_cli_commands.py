@@ -1,0 +1,181 @@
+"""Every command as a user types it: what it prints where, what it exits with, and its JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.city_pairs import write_city_pairs
+from tests.support.command import COMMAND, environment, run_command
+from tests.support.outcome import assert_complete, snapshot
+from wdstools import __version__
+from wdstools.cli.app import EXIT_CODES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMANDS = ("scan", "pack", "verify", "info", "ls", "cat", "demo")
+
+
+@pytest.fixture(scope="module", name="source")
+def _source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_city_pairs(tmp_path_factory.mktemp("commands") / "source", damaged=True)
+
+
+@pytest.fixture(scope="module", name="dataset")
+def _dataset(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    dest = tmp_path_factory.mktemp("commands-out") / "dataset"
+    ran = run_command("pack", source, dest, "--shard-samples", "10", "--name", "pairs")
+    assert ran.code == 3, ran.err
+    return dest
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=" ".join)
+def test_help_tells_the_exit_codes(command: tuple[str, ...]) -> None:
+    ran = run_command(*command, "--help")
+    assert ran.code == 0
+    text = re.sub(r"\s+", " ", ran.out)
+    for code, meaning in EXIT_CODES:
+        assert f"{code} {meaning}" in text
+    assert not ran.err
+
+
+def test_help_lists_every_command_and_no_other() -> None:
+    listed = set(re.findall(r"^[│|\s]\s*([a-z]+)  +[A-Z]", run_command("--help").out, re.MULTILINE))
+    assert listed == set(COMMANDS)
+
+
+def test_the_version_is_printed() -> None:
+    assert run_command("--version").out == f"wdstools {__version__}\n"
+
+
+def test_scan_counts_and_writes_nothing(source: Path) -> None:
+    before = snapshot(source)
+    ran = run_command("scan", source, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.summary["type"] == "summary"
+    assert ran.summary["samples"] == {"train": {"oslo": 16, "rome": 15}, "val": {"oslo": 5, "rome": 5}}
+    assert ran.summary["members"] == ["jpg", "txt", "cls"]
+    assert snapshot(source) == before
+    assert "41 samples" in run_command("scan", source).out
+
+
+def test_pack_counts_names_the_skipped_and_exits_3(source: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "out"
+    ran = run_command("pack", source, dest, "--json", "--shards", "2")
+    assert (ran.code, ran.err) == (3, "")
+    assert ran.summary["exit_code"] == 3
+    assert ran.summary["samples"] == {"train": 30, "val": 10}
+    assert sum(ran.summary["skipped"].values()) == 1
+    assert ran.summary["leaks"] == {"train/val": 0}
+    assert_complete(dest)
+    (skip,) = map(json.loads, (dest / ".wdstools/skipped.jsonl").read_text().splitlines())
+    assert skip["path"].endswith("img/train/oslo/cut.jpg")
+
+
+def test_pack_fails_at_the_first_bad_sample_when_told_so(source: Path, tmp_path: Path) -> None:
+    ran = run_command("pack", source, tmp_path / "out", "--json", "--on-error", "fail")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.error["exit_code"] == 4
+    assert ran.error["where"].endswith("cut.jpg")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_in_two_splits_is_counted_and_exits_1_only_when_asked(source: Path, tmp_path: Path) -> None:
+    leaky = write_city_pairs(tmp_path / "leaky", train=6, val=3)
+    (leaky / "img/val/oslo/100000.jpg").write_bytes((leaky / "img/train/oslo/0.jpg").read_bytes())
+    ran = run_command("pack", leaky, tmp_path / "a", "--json")
+    assert (ran.code, ran.summary["leaks"]) == (0, {"train/val": 1})
+    assert run_command("pack", leaky, tmp_path / "b", "--fail-on-leak").code == 1
+    assert_complete(tmp_path / "b")
+
+
+def test_info_tells_totals_and_root(dataset: Path) -> None:
+    ran = run_command("info", dataset, "--json")
+    assert (ran.code, ran.err, len(ran.lines)) == (0, "", 1)
+    assert ran.summary["totals"]["samples"] == 40
+    assert ran.summary["splits"] == {"train": 30, "val": 10}
+    assert ran.summary["root"] in run_command("info", dataset).out
+
+
+def test_ls_lists_shards_splits_and_single_shards(dataset: Path) -> None:
+    shards = run_command("ls", dataset, "--json").lines
+    assert [line["type"] for line in shards] == ["shard"] * 5 + ["summary"]
+    assert sum(line["samples"] for line in shards[:-1]) == 40
+    keys = run_command("ls", dataset, "train").out.splitlines()
+    assert len(set(keys)) == 30
+    by_shard = [run_command("ls", dataset, name).out.splitlines() for name in ("train-000000", "train-000001.tar")]
+    assert keys[: len(by_shard[0]) + len(by_shard[1])] == by_shard[0] + by_shard[1]
+
+
+def test_cat_gives_back_the_very_bytes_of_the_source(source: Path, dataset: Path) -> None:
+    for key, folder, extension in (("oslo/0", "img", "jpg"), ("rome/9", "captions", "txt")):
+        ran = run_command("cat", dataset, f"{key}.{extension}")
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.raw == (source / folder / "train" / f"{key}.{extension}").read_bytes()
+    assert run_command("cat", dataset, "rome/9.cls").raw == b"1"
+
+
+def test_the_answer_goes_to_stdout_and_what_to_do_next_to_stderr(source: Path, tmp_path: Path) -> None:
+    ran = run_command("pack", source, tmp_path / "out", "--no-progress")
+    assert "root digest" in ran.out
+    assert "wdstools verify" in ran.err
+    quiet = run_command("pack", source, tmp_path / "quiet", "-q")
+    assert "root digest" in quiet.out
+    assert quiet.err == ""
+
+
+def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
+    ran = run_command("demo", tmp_path / "demo", "--samples", "60", "--json", "-j", "2")
+    assert ran.code == 0, ran.err
+    assert ran.summary["ok"] is True
+    assert_complete(tmp_path / "demo/shards")
+    assert run_command("verify", tmp_path / "demo/damaged").code == 1
+    told = run_command("demo", tmp_path / "demo")
+    assert (told.code, "the folder exists" in told.err) == (4, True)
+
+
+def test_the_demo_prints_commands_that_work(tmp_path: Path) -> None:
+    ran = run_command("demo", "here", "--samples", "60", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    commands = [line[2:].partition("    #")[0] for line in ran.out.splitlines() if line.startswith("$ ")]
+    packs = [line for line in commands if line.startswith("wdstools pack")]
+    assert packs
+    # the commands are found where the tests' own interpreter is
+    path = f"{os.path.dirname(COMMAND[0])}{os.pathsep}{os.environ['PATH']}"
+    for number, command in enumerate(commands):
+        again = command.replace("here/shards --name", f"again{number} --name")
+        done = subprocess.run(
+            ["sh", "-c", again], cwd=tmp_path, capture_output=True, env=environment(PATH=path), check=False
+        )
+        expected = 1 if "here/damaged" in command else 0
+        assert done.returncode == expected, (again, done.stderr)
+
+
+@pytest.mark.parametrize("command", [("ls",), ("ls", "train"), ("info",), ("verify",)])
+def test_a_reader_that_leaves_early_is_no_error(dataset: Path, command: tuple[str, ...]) -> None:
+    name, *rest = command
+    with subprocess.Popen(
+        [*COMMAND, name, str(dataset), *rest], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read()
+    assert b"Traceback" not in err
+    assert b"BrokenPipe" not in err
+    assert process.returncode in (0, 141, -13)
+
+
+def test_output_that_cannot_be_written_is_a_failure_not_a_bug(dataset: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "ls", str(dataset)], stdout=full, stderr=subprocess.PIPE, env=environment(), check=False
+        )
+    assert done.returncode == 4, done.stderr
+    assert b"Traceback" not in done.stderr

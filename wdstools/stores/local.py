@@ -106,11 +106,8 @@ class LocalStore:
 
     def put(self, key: str, data: bytes) -> None:
         """Write a file atomically and durably: temporary file, fsync, rename, fsync of the folder."""
-        with _translated(self.locate(key)) as path:
-            folder = os.path.dirname(path)
-            os.makedirs(folder, exist_ok=True)
-            with DurableFile(path) as file:
-                file.write(memoryview(data))
+        with DurableFile(self.locate(key)) as file:
+            file.write(memoryview(data))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Files under a prefix, sorted by key; temporary files are passed over."""
@@ -134,7 +131,7 @@ class LocalStore:
 
 
 class DurableFile:
-    """A file that appears under its name whole and on the disk, or not at all.
+    """A file that appears under its name whole and on the disk, or not at all. Its folder is made if need be.
 
     Written under a temporary name of this process's own, so that two writers never share a file; ``close`` does
     fsync, rename and fsync of the folder. Leaving a ``with`` block by an exception removes the temporary file.
@@ -144,6 +141,7 @@ class DurableFile:
         self.path = path
         self._temporary = f"{path}.{os.getpid()}{TEMP_SUFFIX}"
         with _translated(path):
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
 
     def write(self, data: memoryview) -> None:

@@ -6,7 +6,6 @@ What a shard holds depends on its own samples and settings alone.
 from __future__ import annotations
 
 import hashlib
-import os
 from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -68,7 +67,6 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
     if task.finished is not None and (kept := _keep(task, task.finished, store)):
         tick(kept.entry.samples + len(kept.skips))
         return kept
-    os.makedirs(os.path.dirname(store.locate(path)), exist_ok=True)
     reader = settings.opener.open()
     try:
         with BlockFile(store.locate(path)) as file:

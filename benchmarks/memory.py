@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_EVERY_SECONDS = 0.01
+_EVERY_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPeak:
-    """The largest sum of resident memory of all processes at one time, in bytes, and what the command said.
+    """The largest sum of the memory of all processes at one time, in bytes, and what the command said.
 
-    Pages that processes share count once for each of them, so this is never too low but by what happened between
-    two looks. ``own`` leaves out mapped files: libraries, and the page cache of what is read by a memory map.
+    Pages that processes share are divided among them (PSS), so that they count once. ``own`` leaves out mapped files:
+    libraries, and the page cache of what is read by a memory map.
     """
 
     resident: int
@@ -53,13 +53,11 @@ def _family(pid: int) -> Iterator[int]:
 
 
 def _resident(pid: int) -> tuple[int, int]:
-    """All resident bytes of a process, and those that are not pages of files."""
+    """The share of memory that a process has (PSS), and the part of it that is not pages of files."""
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            fields = dict(line.split(":", 1) for line in file)
+        with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8", errors="replace") as file:
+            fields = dict(line.split(":", 1) for line in file.readlines()[1:])
     except OSError:
         return 0, 0
-    anonymous, shared, mapped = (
-        int(fields.get(name, "0 kB").split()[0]) << 10 for name in ("RssAnon", "RssShmem", "RssFile")
-    )
-    return anonymous + shared + mapped, anonymous + shared
+    kilobytes = {name: int(value.split()[0]) for name, value in fields.items() if value.split()[0].isdigit()}
+    return kilobytes.get("Pss", 0) * 1024, (kilobytes.get("Pss_Anon", 0) + kilobytes.get("Pss_Shmem", 0)) * 1024

@@ -55,8 +55,9 @@ def _measure_decode(setup: Setup, out: str) -> list[Row]:
 
 
 def pack_command(setup: Setup, out: str, check: str) -> list[str]:
-    """The command that is measured."""
-    options = ["--check", check, "-j2", "--shard-samples", str(setup.shard_samples), "-q", "--no-progress"]
+    """The command that is measured; without labels, so that both write the same members: image and caption."""
+    layout = ["--image", "img/{id}.jpg", "--caption", "captions/{id}.txt"]
+    options = [*layout, "--check", check, "-j2", "--shard-samples", str(setup.shard_samples), "-q", "--no-progress"]
     return [*WDSTOOLS, "pack", setup.source, f"{out}/dataset", *options]
 
 

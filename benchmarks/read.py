@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wdstools import Split
 
 _RANDOM, _ORDER = 'dataset["train"][i], i shuffled, checked', 'for sample in dataset["train"], checked'
+_COPIES = "the same, jpg and txt copied to bytes"
 _OPEN = "the same, opening dataset and indexes too"
 _WEBDATASET = "webdataset, in order, unchecked"
 
@@ -38,6 +39,7 @@ def measure(setup: Setup) -> list[Row]:
 
     contenders = {
         _RANDOM: lambda: clocked(lambda: _pick(train, numbers)),
+        _COPIES: lambda: clocked(lambda: _copy(train, numbers)),
         _OPEN: lambda: clocked(lambda: _pick(open_dataset(url)["train"], numbers)),
         _ORDER: lambda: clocked(lambda: _go_through(train)),
         _WEBDATASET: plain,
@@ -47,6 +49,7 @@ def measure(setup: Setup) -> list[Row]:
     work = ("read", len(train), "samples/s")
     return [
         result.row((_RANDOM, _WEBDATASET), of=work, at_least=30),
+        result.row((_COPIES, _WEBDATASET), of=work),
         result.row((_OPEN, _WEBDATASET), of=work),
         result.row((_ORDER, _WEBDATASET), of=work),
     ]
@@ -55,6 +58,12 @@ def measure(setup: Setup) -> list[Row]:
 def _pick(train: Split, numbers: Sequence[int]) -> None:
     for number in numbers:
         train[number]
+
+
+def _copy(train: Split, numbers: Sequence[int]) -> None:
+    for number in numbers:
+        sample = train[number]
+        _ = sample["jpg"], sample["txt"]
 
 
 def _go_through(samples: Iterable[object]) -> None:

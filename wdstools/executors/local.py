@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import multiprocessing
 import os
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _TICK_SECONDS = 0.2
 _PARENT_GONE = 1
+#: Work makes values by the ten thousand and hardly a cycle: the default of 700 costs more than it frees.
+_COLLECT_AFTER = 50_000
 
 
 def _attempt(work: Work, index: int, item: object, tick: Tick) -> Outcome:
@@ -228,6 +231,8 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
         connection.close()
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     _import(preload)
+    gc.freeze()  # what was imported stays: the collector need not look at it again and again
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (message := pipe.recv()) is not None:
             work, index, item = message

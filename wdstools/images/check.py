@@ -109,19 +109,23 @@ class ImageChecker:
         """Check the image at ``buffer[start:end]``; raises DamagedImageError with a reason code."""
         if start == end:
             raise DamagedImageError("image-empty", "the file is empty")
-        found = sniff(bytes(buffer[start : min(end, start + 16)]))
+        known = expected_type == "jpg" and self._is_known_header(buffer, start)
+        found = "jpg" if known else sniff(bytes(buffer[start : min(end, start + 16)]))
         if found != expected_type:
             raise DamagedImageError(f"image-not-{expected_type}", f"the bytes are {found or 'no known image'}")
-        info = self._check_jpeg(buffer, start, end) if found == "jpg" else self._check_other(buffer, start, end, found)
+        if found == "jpg":
+            info = self._check_jpeg(buffer, start, end, known=known)
+        else:
+            info = self._check_other(buffer, start, end, found)
         if self.level == "decode":
             decode_strictly(memoryview(buffer)[start:end], info)
         return info
 
-    def _check_jpeg(self, buffer: Buffer, start: int, end: int) -> ImageInfo:
+    def _check_jpeg(self, buffer: Buffer, start: int, end: int, *, known: bool) -> ImageInfo:
         # Images of one origin share their header byte for byte (tables and dimensions): the walk over it is done
         # once, and the end marker is then searched for behind it.
         scan = start + self._header_bytes
-        if not self._header_bytes or buffer[start:scan] != self._known_header:
+        if not known:
             info, scan, self._known_single = _walk_jpeg_header(buffer, start, end)
             self._header_bytes = 0
             self._bound(info)
@@ -132,6 +136,9 @@ class ImageChecker:
         if found is None or found.start() != end - 2 or not self._known_single:
             _walk_jpeg_scans(buffer, scan, end)
         return self._known_info
+
+    def _is_known_header(self, buffer: Buffer, start: int) -> bool:
+        return self._header_bytes > 0 and buffer[start : start + self._header_bytes] == self._known_header
 
     def _check_other(self, buffer: Buffer, start: int, end: int, found: str) -> ImageInfo:
         data = bytes(buffer[start:end])

@@ -214,7 +214,7 @@ def _refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> 
             code="shards-too-many",
             where=f"split {split}",
             expected=f"fewer than {len(edges) - 1} shards for {int(edges[-1]):,} samples",
-            hint="use a smaller --shards or a larger --shard-samples",
+            hint=f"use --shards {max(1, int(edges[-1]) // 20)} or fewer, or --shard-samples 20 or more",
         )
 
 

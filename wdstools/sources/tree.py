@@ -24,6 +24,7 @@ _ENTRY = struct.Struct("<QQQHI")  # offset, stored size, size, method, crc32
 _ZIP_STORED, _ZIP_DEFLATED = 0, 8
 _TAR_PLAIN = 0xFFFF
 _MAX_NAME = 4096
+_LARGEST = 2**63 - 1
 _MAX_DEPTH = 64
 _MAX_DEFLATE_OVERHEAD = 1024
 _ZIP_LOCAL = struct.Struct("<4s2B4HL2L2H")
@@ -247,7 +248,7 @@ class ArchiveReader:
         """See SourceReader."""
         if entry is None:
             raise NotFoundError("not in the archive", where=f"{self._path}, {path}")
-        return _ENTRY.unpack(entry)[2], self._mtime_ns
+        return min(_ENTRY.unpack(entry)[2], _LARGEST), self._mtime_ns  # a zip may claim anything
 
     def close(self) -> None:
         """Close the archive."""

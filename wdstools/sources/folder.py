@@ -262,26 +262,31 @@ class _Scan:
     def _images(self, held: Folder, folder: str) -> list[tuple[str, str, bytes | None]]:
         """(stem, suffix, entry) of the images of a folder, one a stem; sorted by name."""
         found = self.layout.image.stems(held.files)
-        names = {stem + suffix for stem, suffix in found}
+        if len(found) != len(held.files):
+            self._count_unmatched(held, {stem + suffix for stem, suffix in found})
+        entries = dict(zip(held.files, held.entries, strict=True)) if held.entries else {}
+        folder_is_text = is_text(folder)
+        images: dict[str, tuple[str, str, bytes | None]] = {}
+        for stem, ext in found:
+            if not (folder_is_text and (stem.isascii() or is_text(stem))):
+                self.skips.append(Skip("name-not-utf8", shown(join_path(folder, stem + ext))))
+            elif stem in images:
+                detail = f"same id as {stem + images[stem][1]}"
+                self.skips.append(Skip("key-duplicate", join_path(folder, stem + ext), detail=detail))
+            else:
+                images[stem] = (stem, ext, entries.get(stem + ext))
+        return list(images.values())
+
+    def _count_unmatched(self, held: Folder, images: set[str]) -> None:
+        """Count, by extension, the files that are no part of the layout."""
         suffix = self.layout.caption.suffix if self.layout.caption else None
         self.unmatched.update(
             name.rpartition(".")[2].lower() if "." in name else ""
             for name in held.files
-            if name not in names
+            if name not in images
             and not (suffix and name.endswith(suffix))
             and not (self.metadata and name in METADATA_NAMES)
         )
-        entries = dict(zip(held.files, held.entries, strict=True)) if held.entries else {}
-        images: dict[str, tuple[str, str, bytes | None]] = {}
-        for stem, ext in found:
-            path = join_path(folder, stem + ext)
-            if not is_text(path):
-                self.skips.append(Skip("name-not-utf8", shown(path)))
-            elif stem in images:
-                self.skips.append(Skip("key-duplicate", path, detail=f"same id as {stem + images[stem][1]}"))
-            else:
-                images[stem] = (stem, ext, entries.get(stem + ext))
-        return list(images.values())
 
     def _inline(
         self, images: list[tuple[str, str, bytes | None]], folder: str, fields: dict[str, str]
@@ -324,7 +329,8 @@ class _Scan:
         }
         self.builder.add(shared, own)
         self.counts[fields.get("split", ""), fields.get("label", "")] += len(own["stem"])
-        self.image_types.update(TYPE_OF_EXTENSION[str(suffix)[1:].lower()] for suffix in own["image_suffix"])
+        for suffix, count in Counter(own["image_suffix"]).items():
+            self.image_types[TYPE_OF_EXTENSION[str(suffix)[1:].lower()]] += count
         if "label" in fields:
             self.labels.add(fields["label"])
 

@@ -98,15 +98,13 @@ class FolderTree:
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
+                    name = entry.name
+                    if name[0] == ".":
                         continue
-                    is_link = entry.is_symlink()
-                    if is_link and not os.path.exists(entry.path):
-                        self._skip_link(join_path(folder, entry.name))
-                    elif not entry.is_dir():
-                        found.files.append(entry.name)
-                    elif not is_link or self._first_visit(entry, folder):
-                        found.folders.append(entry.name)
+                    if entry.is_file(follow_symlinks=False):  # nearly all of them: keep their way short
+                        found.files.append(name)
+                    else:
+                        self._add_other(entry, folder, found)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -114,6 +112,16 @@ class FolderTree:
         found.files.sort()
         found.folders.sort()
         return found
+
+    def _add_other(self, entry: os.DirEntry[str], folder: str, found: Folder) -> None:
+        """A folder, a link, or something odd."""
+        is_link = entry.is_symlink()
+        if is_link and not os.path.exists(entry.path):
+            self._skip_link(join_path(folder, entry.name))
+        elif not entry.is_dir():
+            found.files.append(entry.name)
+        elif not is_link or self._first_visit(entry, folder):
+            found.folders.append(entry.name)
 
     def _skip_link(self, path: str) -> None:
         skip = Skip("link-broken", shown(path), detail="a symbolic link that leads nowhere")

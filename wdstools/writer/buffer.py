@@ -14,7 +14,7 @@ from wdstools.formats.tar import BLOCK, padding, render_header, trailer_bytes
 if TYPE_CHECKING:
     from wdstools.sources.base import SourceReader
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 4 << 20
 #: A new sample is begun only where this much room is left, so that most samples never meet the end of a block.
 _LOW_WATER = 1 << 20
 _ALIGNMENT = 4096

@@ -321,4 +321,4 @@ def is_safe_path(path: str) -> bool:
 
 def is_split_name(name: str) -> bool:
     """Whether a split may be called so: a plain word without "tar" in it (timm reads that as a file pattern)."""
-    return _SPLIT_RE.fullmatch(name) is not None and "tar" not in name and len(name) <= 64
+    return _SPLIT_RE.fullmatch(name) is not None and "tar" not in name and len(name) <= 64 and name != "SHA256SUMS"

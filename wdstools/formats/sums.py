@@ -43,8 +43,9 @@ class SumLine:
 
 
 def render_sums(sums: dict[str, str]) -> bytes:
-    """A ``sha256sum -c`` list of path -> hex digest, sorted by path."""
-    return "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items())).encode()
+    """A ``sha256sum -c`` list of path -> hex digest, sorted by path; names are bytes, UTF-8 or not."""
+    lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items()))
+    return lines.encode("utf-8", "surrogateescape")
 
 
 def parse_sums(text: bytes, *, where: str = SUMS_PATH) -> list[SumLine]:

@@ -95,7 +95,7 @@ def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
     entry = task.entry
     blocks = read_blocks(task.dataset.shards, entry.path)
     if task.level == "digest":
-        computed = whole_digest(blocks, task.digest)
+        computed = _Hashing(blocks, task.digest).hexdigest()
         if size == entry.bytes and computed == getattr(entry, task.digest):
             return []
         return _explain(task, size, computed)
@@ -113,14 +113,6 @@ def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
     if size != entry.bytes or hashing.hexdigest() != getattr(entry, task.digest):
         return _explain(task, size, hashing.hexdigest())
     return _check_rows(task, rebuilt)
-
-
-def whole_digest(blocks: Iterator[memoryview], algorithm: str) -> str:
-    """The digest of everything in some blocks, in hexadecimal."""
-    digest: Any = xxhash.xxh3_128() if algorithm == "xxh3_128" else hashlib.new(algorithm)
-    for block in blocks:
-        digest.update(block)
-    return str(digest.hexdigest())
 
 
 class _Hashing:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import xxhash
 
 from wdstools.errors import FormatError
-from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.formats.sample import split_member_name
 from wdstools.formats.tar import BLOCK, RECORD, Header, padding, parse_header, render_header, trailer_bytes
 from wdstools.results import Finding
@@ -296,8 +295,3 @@ def mend_header(block: bytes) -> tuple[Header, int] | None:
 
 def _is_canonical(header: Header, block: bytearray) -> bool:
     return render_header(header.name, header.size, header.payload_xxh3 or 0) == block
-
-
-def digest_of(data: bytes) -> str:
-    """A payload's digest as findings print it."""
-    return f"xxh3:{xxh3_64_intdigest(data):016x}"

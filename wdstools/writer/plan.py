@@ -78,14 +78,6 @@ class PackPlan:
     image_extension: str
     members: tuple[str, ...]
 
-    @property
-    def split_samples(self) -> dict[str, int]:
-        """Samples in each split."""
-        counts: dict[str, int] = {}
-        for split, _, start, stop in self.bounds:
-            counts[split] = counts.get(split, 0) + stop - start
-        return counts
-
 
 def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
     """The one image extension of a dataset; raises UsageError when the choice is the user's."""

@@ -21,7 +21,7 @@ FUNCTIONS = [
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 ]
 #: Commands are option declarations; the rule for them is the length of their body.
-COMMANDS = PACKAGE / "cli" / "commands.py"
+COMMANDS = PACKAGE / "cli" / "commands"
 
 
 def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -45,13 +45,13 @@ def test_functions_take_at_most_six_required_or_positional_parameters() -> None:
         arguments = node.args
         positional = [a for a in (*arguments.posonlyargs, *arguments.args) if a.arg not in ("self", "cls")]
         required = [a for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is None]
-        if path != COMMANDS and len(positional) + len(required) > 6:
+        if path.parent != COMMANDS and len(positional) + len(required) > 6:
             crowded[f"{path.name}:{node.name}"] = len(positional) + len(required)
     assert crowded == {}
 
 
 def test_a_commands_body_is_at_most_15_lines() -> None:
-    long = {node.name: n for path, node in FUNCTIONS if path == COMMANDS and (n := _body_lines(node)) > 15}
+    long = {node.name: n for path, node in FUNCTIONS if path.parent == COMMANDS and (n := _body_lines(node)) > 15}
     assert long == {}
 
 

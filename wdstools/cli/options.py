@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -35,6 +35,13 @@ ExecutorKind = Annotated[
     typer.Option(
         "--executor", help="serial, threads or processes.", envvar="WDSTOOLS_EXECUTOR", rich_help_panel=_SHARED
     ),
+]
+
+DatasetPath = Annotated[
+    str, typer.Argument(metavar="DATASET", help="A dataset's folder, or a manifest file with --at.")
+]
+At = Annotated[
+    Optional[str], typer.Option("--at", metavar="WHERE", help="Where the shards are, if not beside the manifest.")
 ]
 
 _SHARED_PARAMETERS: tuple[tuple[str, Any, Any], ...] = (

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from wdstools.cli import show
-from wdstools.cli.options import Session, command
+from wdstools.cli.options import At, DatasetPath, Session, command
 from wdstools.cli.pack_options import LAYOUT_OPTIONS, PACK_OPTIONS
+from wdstools.cli.show import core as show
 from wdstools.cli.verify_options import VERIFY_OPTIONS
 from wdstools.writer import WORKER_MODULES
 
@@ -20,12 +20,6 @@ Destination = Annotated[str, typer.Argument(metavar="DEST", help="The dataset's 
 Checkable = Annotated[
     str,
     typer.Argument(metavar="DATASET|MANIFEST|SHARD.tar|SUMS|-", help="What to check; - is a shard on standard input."),
-]
-DatasetPath = Annotated[
-    str, typer.Argument(metavar="DATASET", help="A dataset's folder, or a manifest file with --at.")
-]
-At = Annotated[
-    Optional[str], typer.Option("--at", metavar="WHERE", help="Where the shards are, if not beside the manifest.")
 ]
 
 

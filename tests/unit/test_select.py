@@ -1,0 +1,108 @@
+"""Which samples: conditions on the index, key lists, splits."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wdstools.errors import FormatError, UsageError
+from wdstools.formats.index import build_index
+from wdstools.reader.select import Selection, Where, parse_keys, parse_where
+
+ROWS = [
+    {"key": "london/1", "label": "london", "cls": 0, "width": 300, "height": 300, "caption": "sunset #london"},
+    {"key": "london/2", "label": "london", "cls": 0, "width": 640, "height": 480, "caption": ""},
+    {"key": "newyork/1", "label": "newyork", "cls": 1, "width": 300, "height": 300, "caption": "a 'quoted' word"},
+    {"key": "plain", "label": None, "cls": None, "width": None, "height": None, "caption": None},
+]
+NAMES = ("key", "label", "cls", "width", "height", "caption")
+TABLE = build_index(
+    {name: [row[name] for row in ROWS] for name in NAMES} | {"split": ["train"] * len(ROWS)},
+    {"ext": ["jpg"] * 4, "offset": [512] * 4, "size": [1] * 4, "xxh3_64": [7] * 4, "count": [1] * 4},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("label == 'newyork'", [2]),
+        ("'newyork' == label", [2]),
+        ("label != 'newyork'", [0, 1]),
+        ("not label == 'newyork'", [0, 1, 3]),
+        ("label is None", [3]),
+        ("label is not None", [0, 1, 2]),
+        ("cls in (1, 2)", [2]),
+        ("cls not in [1]", [0, 1, 3]),
+        ("cls in ()", []),
+        ("width >= 301 or height == 300", [0, 1, 2]),
+        ("0 < width <= 300 and cls == 0", [0]),
+        ("500 > width", [0, 2]),
+        ("'sunset' in caption", [0]),
+        ("'sunset' not in caption", [1, 2, 3]),
+        ("caption == ''", [1]),
+        ("\"'quoted'\" in caption", [2]),
+        ("width == 99999999999999", []),
+        ("split == 'train' and (key == 'plain' or key == 'london/2')", [1, 3]),
+    ],
+)
+def test_a_condition_chooses_the_rows_it_holds_for(text: str, rows: list[int]) -> None:
+    assert parse_where(text).mask(TABLE).nonzero()[0].tolist() == rows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "label",
+        "label = 'x'",
+        "label == newyork",
+        "city == 'newyork'",
+        "label == 3",
+        "width == 'x'",
+        "width == 1.5",
+        "width == True",
+        "label == b'x'",
+        "label is 'x'",
+        "__import__('os').system('true') == 1",
+        "label == 'a' if width == 1 else label == 'b'",
+        "label.upper() == 'X'",
+        "1 == 1",
+        "width + 1 == 2",
+        "3 in width",
+        "label in 'abc'",
+        "cls in (99999999999999999999,)",
+        "width == 99999999999999999999999",
+        "(" * 5000 + ")" * 5000,
+        "not " * 2000 + "label == 'x'",
+        "label == 'x'\0",
+        "x" * 20_000,
+        "label == 'x'; import os",
+    ],
+)
+def test_what_is_no_condition_is_refused_with_one_clear_error(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_where(text).mask(TABLE)
+    assert caught.value.code == "where-not-understood"
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_condition_or_a_usage_error(text: str) -> None:
+    with contextlib.suppress(UsageError):
+        parse_where(text).mask(TABLE)
+
+
+def test_a_selection_takes_what_all_its_parts_choose() -> None:
+    chosen = Selection(("train",), frozenset({"london/1", "newyork/1", "absent"}), Where("width == 300"))
+    assert chosen.mask("train", TABLE).tolist() == [True, False, True, False]
+    assert not chosen.mask("val", TABLE).any()
+    assert Selection().is_everything
+    assert Selection().mask("train", TABLE).all()
+
+
+def test_a_list_of_keys_is_text_with_one_key_a_line() -> None:
+    assert parse_keys(b"a\n\n b/c \r\nd", where="list") == {"a", "b/c", "d"}
+    with pytest.raises(FormatError):
+        parse_keys(b"\xff\xfe", where="list")

@@ -1,0 +1,32 @@
+"""A plan, before it is carried out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.cli.output import size
+
+if TYPE_CHECKING:
+    from wdstools.cli.output import Output
+    from wdstools.ops.plan import Plan
+
+
+def show_plan(output: Output, plan: Plan, *, last: bool) -> None:
+    """The steps of a plan; ``last`` when nothing follows, so that this is the answer."""
+    for step in plan.steps if output.json else ():
+        output.record("step", step)
+    output.few(str(step) for step in plan.steps)
+    for finding in plan.unsolved:
+        output.record("unsolved", finding)
+        output.line(f"cannot be mended: {finding}")
+    output.line(f"{plan.verb} {plan.target}: {len(plan.steps):,} step(s), {size(plan.bytes)} to move")
+    if last:
+        summary = {
+            "verb": plan.verb,
+            "target": plan.target,
+            "steps": len(plan.steps),
+            "bytes": plan.bytes,
+            "unsolved": len(plan.unsolved),
+            "applied": False,
+        }
+        output.summary(summary, exit_code=0, ok=True)

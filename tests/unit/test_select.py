@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from wdstools.errors import FormatError, UsageError
 from wdstools.formats.index import build_index
 from wdstools.reader.select import Selection, Where, parse_keys, parse_where
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"key": "london/1", "label": "london", "cls": 0, "width": 300, "height": 300, "caption": "sunset #london"},
     {"key": "london/2", "label": "london", "cls": 0, "width": 640, "height": 480, "caption": ""},
     {"key": "newyork/1", "label": "newyork", "cls": 1, "width": 300, "height": 300, "caption": "a 'quoted' word"},

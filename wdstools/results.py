@@ -159,6 +159,19 @@ class PackResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairResult:
+    """What a repair has written. ``bytes`` came from copies; ``unsolved`` could not be mended and was kept as it is."""
+
+    path: str
+    root: str
+    shards: tuple[str, ...]
+    indexes: int
+    files: tuple[str, ...]
+    bytes: int
+    unsolved: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ShardInfo:
     """One shard as ``ls`` lists it."""
 

@@ -64,7 +64,7 @@ def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
         return (
             Finding("index", entry.index_path, "the rows are not those of the manifest", expected=entry.rows, got=rows),
         )
-    if _few_bits_apart(digest, task.listed or "") and rows == entry.rows:
+    if few_bits_apart(digest, task.listed or "") and rows == entry.rows:
         return (
             Finding(
                 "sums", SUMS_PATH, f"the digest of {entry.index_path} is damaged", expected=digest, got=task.listed
@@ -142,7 +142,7 @@ def _check_line(entry: ShardEntry, listed: dict[str, str]) -> Iterator[Finding]:
     if digest is None:
         yield Finding("sums", SUMS_PATH, f"no line for {entry.path}")
     elif digest != entry.sha256:
-        where = "one of the two is damaged" if _few_bits_apart(digest, entry.sha256) else "they are of different shards"
+        where = "one of the two is damaged" if few_bits_apart(digest, entry.sha256) else "they are of different shards"
         yield Finding(
             "sums",
             SUMS_PATH,
@@ -165,7 +165,7 @@ def _check_file(store: Store, path: str, listed: str) -> Iterator[Finding]:
     digest = sha256_hex(data)
     if digest == listed:
         return
-    if _few_bits_apart(digest, listed):
+    if few_bits_apart(digest, listed):
         yield Finding("sums", SUMS_PATH, f"the digest of {path} is damaged", expected=digest, got=listed)
         return
     yield damaged_text(kind, path, data, listed)
@@ -180,6 +180,15 @@ def damaged_text(kind: str, path: str, data: bytes, listed: str) -> Finding:
     return Finding(
         kind, path, message, start=at, length=1 if at is not None else None, expected=listed, got=sha256_hex(data)
     )
+
+
+def undo_flipped_bit(data: bytes, sha256: str) -> bytes | None:
+    """The data with the one bit undone that gives it this SHA-256; None if no one bit does."""
+    at = find_flipped_bit(data, sha256)
+    if at is None:
+        return None
+    attempts = (data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :] for bit in range(8))
+    return next(attempt for attempt in attempts if sha256_hex(attempt) == sha256)
 
 
 def find_flipped_bit(data: bytes, sha256: str) -> int | None:
@@ -208,7 +217,8 @@ def _field_near(data: bytes, at: int) -> str:
     return f"field {json.dumps(name)} on line {line}" if name else f"line {line}"
 
 
-def _few_bits_apart(a: str, b: str) -> bool:
+def few_bits_apart(a: str, b: str) -> bool:
+    """Whether two digests differ so little that one of them is the other, damaged."""
     return len(a) == len(b) and (int(a, 16) ^ int(b, 16)).bit_count() <= _FEW_BITS
 
 

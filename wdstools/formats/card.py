@@ -78,6 +78,51 @@ def card_differences(text: str, manifest: Manifest) -> list[str]:
     return differences
 
 
+def mend_card(text: str, manifest: Manifest) -> str:
+    """The card with the two parts that wdstools owns as the manifest gives them; everything else stays as it is.
+
+    Law: ``card_differences(mend_card(t, m), m) == []``.
+    """
+    configs, block = render_configs(manifest), render_block(manifest)
+    front, body = "", text
+    if text.startswith("---\n") and "\n---\n" in text[3:]:
+        front, _, body = text[4:].partition("\n---\n")
+    if configs not in front + "\n":
+        front = configs + _without_configs(front)
+    if block not in body + "\n":
+        body = _with_block(body, block)
+    return f"---\n{front.rstrip(chr(10))}\n---\n{body}"
+
+
+def _without_configs(front: str) -> str:
+    """Front matter without its key ``configs``, and without what looks like a damaged one."""
+    kept: list[str] = []
+    inside = False
+    for line in front.splitlines():
+        top = bool(line) and line[0] not in " -#\t"
+        inside = (line[:8] == "configs:" or _nearly(line, "configs:")) if top else inside
+        if not inside:
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def _with_block(body: str, block: str) -> str:
+    """Put the block where its marks are, damaged by a character or two perhaps; at the end if there are none."""
+    lines = body.splitlines()
+    begin = next((n for n, line in enumerate(lines) if _nearly(line, BEGIN_MARK)), None)
+    end = next((n for n, line in enumerate(lines) if _nearly(line, END_MARK)), None)
+    if begin is None and end is None:
+        return body.rstrip("\n") + "\n\n" + block
+    first = begin if begin is not None else end or 0
+    last = end if end is not None and end >= first else first
+    after = "\n".join(lines[last + 1 :])
+    return "\n".join(lines[:first]) + ("\n" if first else "") + block + (after + "\n" if after else "")
+
+
+def _nearly(line: str, mark: str) -> bool:
+    return len(line) == len(mark) and sum(a != b for a, b in zip(line, mark, strict=True)) <= 2
+
+
 def _hugging_face_names(manifest: Manifest) -> dict[str, str]:
     """What each split is called there: dashes are not allowed, and no two may be called the same."""
     names: dict[str, str] = {}

@@ -91,6 +91,17 @@ class Manifest:
         return sha256_hex(dumps(self))
 
 
+def manifest_identity(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest says beyond its shards; kept in provenance, it makes a lost manifest out of the shards again."""
+    return {
+        "authenticated_ranges": manifest.authenticated_ranges,
+        "labels": list(manifest.labels),
+        "name": manifest.name,
+        "seed": manifest.seed,
+        "version": manifest.version,
+    }
+
+
 def index_path(shard_path: str) -> str:
     """Where the index of a shard lies in a dataset: ``.wdstools/index/NAME.parquet``."""
     return f".wdstools/index/{shard_path.rsplit('/', 1)[-1].removesuffix('.tar')}.parquet"

@@ -16,7 +16,7 @@ from wdstools.executors.base import Executor, open_executor
 from wdstools.formats.arrow import release_memory
 from wdstools.formats.card import CARD_PATH, render_card
 from wdstools.formats.digest import sha256_hex, xxh3_128
-from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps, index_path
+from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps, index_path, manifest_identity
 from wdstools.formats.sums import SUMS_PATH, render_sums
 from wdstools.images.check import DEFAULT_MAX_PIXELS, STORABLE_TYPES
 from wdstools.ops.pack_site import PROVENANCE_PATH, SKIPPED_PATH, PackSite
@@ -253,7 +253,7 @@ def _publish(
         (*plan.skips, *(skip for result in results for skip in result.skips)), key=lambda s: (s.path, s.reason)
     )
     skipped = dict(sorted(Counter(skip.reason for skip in skips).items()))
-    files = {MANIFEST_PATH: dumps(manifest), PROVENANCE_PATH: _provenance(listing, options, skipped)}
+    files = {MANIFEST_PATH: dumps(manifest), PROVENANCE_PATH: _provenance(listing, options, skipped, manifest)}
     if skips:
         files[SKIPPED_PATH] = _json_lines(skips)
     sums = {path: sha256_hex(data) for path, data in files.items()}
@@ -298,13 +298,14 @@ def count_identical(digests: dict[str, list[Any]]) -> tuple[dict[str, int], int]
     return leaks, len(everything) - len(np.unique(everything))
 
 
-def _provenance(listing: Listing, options: PackOptions, skipped: dict[str, int]) -> bytes:
+def _provenance(listing: Listing, options: PackOptions, skipped: dict[str, int], manifest: Manifest) -> bytes:
     from importlib.metadata import version
 
     from wdstools.images.check import codec_versions
 
     document = {
         "codecs": codec_versions() if options.encoding else {"simplejpeg": version("simplejpeg")},
+        "dataset": manifest_identity(manifest),
         "options": options.document(),
         "recipe": listing.recipe,
         "skipped": skipped,

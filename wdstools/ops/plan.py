@@ -26,8 +26,9 @@ class Step:
     detail: str | None = None
 
     def __str__(self) -> str:
+        moved = f": {self.bytes:,} bytes" if self.bytes else ""
         origin = f" from {self.source}" if self.source else ""
-        return f"{self.action} {self.path}: {self.bytes:,} bytes{origin}" + (f" ({self.detail})" if self.detail else "")
+        return f"{self.action} {self.path}{moved}{origin}" + (f" ({self.detail})" if self.detail else "")
 
 
 @dataclass(frozen=True, slots=True)

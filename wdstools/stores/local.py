@@ -150,6 +150,23 @@ class DurableFile:
             while data:
                 data = data[os.write(self._fd, data) :]
 
+    def copy_from(self, fd: int, start: int, length: int) -> None:
+        """Append a range of another file, without a detour through this process where the system can."""
+        with _translated(self.path):
+            while length:
+                moved = _copy_range(fd, start, length, self._fd)
+                if not moved:
+                    raise StoreError("a file is shorter than it was", where=self.path, expected=f"{length} bytes more")
+                start += moved
+                length -= moved
+
+    def reread(self, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
+        """What has been written so far, read back from its temporary name; each block is good until the next."""
+        buffer = memoryview(bytearray(block_bytes))
+        with _translated(self.path), open(self._temporary, "rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                yield buffer[:count]
+
     def close(self) -> None:
         """Make the file durable and give it its name."""
         with _translated(self.path):
@@ -233,6 +250,16 @@ class BlockFile(DurableFile):
         super().discard()
 
 
+def _copy_range(source: int, start: int, length: int, target: int) -> int:
+    if hasattr(os, "copy_file_range"):
+        try:
+            return os.copy_file_range(source, target, length, offset_src=start)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+    return os.write(target, os.pread(source, min(length, _READ_BLOCK), start))
+
+
 def _set_direct(fd: int, *, direct: bool) -> bool:
     """Switch writing around the page cache on or off; gives whether it is on now."""
     flag = getattr(os, "O_DIRECT", 0)
@@ -264,15 +291,31 @@ def locked(path: str, what: str) -> Iterator[None]:
     with _translated(path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(
-                f"another process is writing {what}", where=path, hint="wait for it to finish, then run this again"
-            ) from error
+        _lock(fd, path, what)
         yield
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def locked_folder(path: str, what: str) -> Iterator[None]:
+    """Hold an exclusive lock on a folder itself, which leaves nothing behind. Raises BusyError as ``locked`` does."""
+    with _translated(path):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(fd, path, what)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, path: str, what: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BusyError(
+            f"another process is writing {what}", where=path, hint="wait for it to finish, then run this again"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
 """The commands, a module for each area. Importing this package registers them all, in the order of ``--help``."""
 
-from wdstools.cli.commands import core
+from wdstools.cli.commands import change, core
 
-__all__ = ["core"]
+__all__ = ["change", "core"]

@@ -16,9 +16,9 @@ def show_plan(output: Output, plan: Plan, *, last: bool) -> None:
     for step in plan.steps if output.json else ():
         output.record("step", step)
     output.few(str(step) for step in plan.steps)
-    for finding in plan.unsolved:
+    for finding in plan.unsolved if output.json else ():
         output.record("unsolved", finding)
-        output.line(f"cannot be mended: {finding}")
+    output.few(f"cannot be mended: {finding}" for finding in plan.unsolved)
     output.line(f"{plan.verb} {plan.target}: {len(plan.steps):,} step(s), {size(plan.bytes)} to move")
     if last:
         summary = {

@@ -1,0 +1,165 @@
+"""What is left of a damaged shard, measured against its index: which samples are whole, and where they lie now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wdstools.errors import NotFoundError, StoreError
+from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128, xxh3_128_digest
+from wdstools.formats.tar import BLOCK, padding, render_header
+from wdstools.stores.base import read_blocks
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import Store
+
+#: How far a sample is looked for when bytes were inserted or lost before it.
+_SHIFT_BYTES = 1 << 16
+#: A payload up to this size is tried with each of its bits flipped: half a million digests, a few seconds at most.
+_SEARCHED_BYTES = 1 << 16
+_GONE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyTask:
+    """One shard to look at: where it is, and what it should be."""
+
+    store: Store
+    entry: ShardEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A shard as it lies: its size in bytes (None if it is missing or cannot be read) and its xxh3_128."""
+
+    path: str
+    bytes: int | None
+    xxh3_128: str | None
+
+    def is_whole(self, entry: ShardEntry) -> bool:
+        """Whether this is what the manifest says."""
+        return self.bytes == entry.bytes and self.xxh3_128 == entry.xxh3_128
+
+
+def survey_shard(task: SurveyTask, tick: Tick) -> Survey:
+    """Read a shard once and hash it."""
+    digest, size = xxh3_128(), 0
+    try:
+        for block in read_blocks(task.store, task.entry.path):
+            digest.update(block)
+            size += len(block)
+    except (NotFoundError, StoreError):
+        return Survey(task.entry.path, None, None)
+    finally:
+        tick(task.entry.bytes)
+    return Survey(task.entry.path, size, digest.hexdigest())
+
+
+def find_groups(store: Store, path: str, table: pa.Table) -> NDArray[np.int64]:
+    """Where each sample's record group lies in a damaged shard, in bytes; -1 for one that is nowhere whole.
+
+    A group is looked for where the index says, and, when bytes were inserted or lost before it, near there.
+    """
+    starts = np.full(table.num_rows, _GONE, np.int64)
+    try:
+        size = store.head(path).bytes
+    except StoreError:
+        return starts
+    shift = 0
+    for number, row in enumerate(rows_of(table)):
+        for attempt in (row["offset"], row["offset"] + shift):
+            if _lies_at(store, path, row, attempt):
+                starts[number] = attempt
+                shift = attempt - row["offset"]
+                break
+        else:
+            found = _look_around(store, path, row, (row["offset"] + shift, size))
+            if found is not None:
+                starts[number] = found
+                shift = found - row["offset"]
+    return starts
+
+
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    """What a record group is made of: a dictionary for each row of an index."""
+    rows: list[dict[str, Any]] = table.select(
+        ["key", "offset", "length", "xxh3_128", "members", "caption", "cls"]
+    ).to_pylist()
+    return rows
+
+
+def _lies_at(store: Store, path: str, row: dict[str, Any], start: int) -> bool:
+    if start < 0:
+        return False
+    try:
+        data = store.get(path, start, row["length"])
+    except StoreError:  # a bad sector: this group cannot be had from here
+        return False
+    return len(data) == row["length"] and bool(xxh3_128_digest(data) == row["xxh3_128"])
+
+
+def _look_around(store: Store, path: str, row: dict[str, Any], place: tuple[int, int]) -> int | None:
+    expected, size = place
+    first = max(0, expected - _SHIFT_BYTES)
+    if first >= size:
+        return None
+    try:
+        around = store.get(path, first, 2 * _SHIFT_BYTES + BLOCK)
+    except StoreError:
+        return None
+    member = row["members"][0]
+    header = render_header(f"{row['key']}.{member['ext']}".encode(), member["size"], member["xxh3_64"])
+    at = around.find(header)
+    return first + at if at >= 0 and _lies_at(store, path, row, first + at) else None
+
+
+def mend_group(row: dict[str, Any], data: bytes) -> bytes | None:
+    """A sample's record group as it was packed, from its damaged bytes and its index row alone; None if that fails.
+
+    Headers, padding, captions and labels follow from the index; in a payload one flipped bit is undone. The digest of
+    the group decides, so what is returned is what was packed (but for a chance of 2**-128 for each attempt).
+    """
+    parts: list[bytes] = []
+    for member in row["members"]:
+        at = member["offset"] - row["offset"]
+        payload = _mend_payload(row, member, data[at : at + member["size"]])
+        if payload is None:
+            return None
+        header = render_header(f"{row['key']}.{member['ext']}".encode(), member["size"], member["xxh3_64"])
+        parts += (header, payload, bytes(padding(member["size"])))
+    group = b"".join(parts)
+    return group if xxh3_128_digest(group) == row["xxh3_128"] else None
+
+
+def _mend_payload(row: dict[str, Any], member: dict[str, Any], found: bytes) -> bytes | None:
+    candidates = [found]
+    if member["ext"] == "txt" and row["caption"] is not None:
+        candidates.append(row["caption"].encode())
+    if member["ext"] == "cls" and row["cls"] is not None:
+        candidates.append(b"%d" % row["cls"])
+    for candidate in candidates:
+        if len(candidate) == member["size"] and xxh3_64_intdigest(candidate) == member["xxh3_64"]:
+            return candidate
+    return undo_flip(found, member["xxh3_64"]) if len(found) == member["size"] else None
+
+
+def undo_flip(payload: bytes, digest: int) -> bytes | None:
+    """The payload with the one bit flipped that makes its XXH3-64 this; None if none does, or it is over 64 KiB."""
+    if len(payload) > _SEARCHED_BYTES:
+        return None
+    work = bytearray(payload)
+    for at in range(len(work)):
+        byte = work[at]
+        for bit in (1, 2, 4, 8, 16, 32, 64, 128):
+            work[at] = byte ^ bit
+            if xxh3_64_intdigest(work) == digest:
+                return bytes(work)
+        work[at] = byte
+    return None

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import FormatError, NotFoundError
+from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
 from wdstools.stores.base import Store, get_whole, open_store
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+#: Lies in a dataset while a staged change is being moved in.
+STAGED_MARK = ".wdstools/staged/commit.json"
 _MAX_INDEX_BYTES = 1 << 30
 
 
@@ -102,6 +104,20 @@ class Dataset:
         return list(self.manifest.splits)
 
 
+def _refuse_unfinished(metadata: Store) -> None:
+    """A change of the dataset that was cut short has taken the manifest away."""
+    try:
+        metadata.head(STAGED_MARK)
+    except StoreError:
+        return
+    raise StoreError(
+        "a change of this dataset was interrupted",
+        code="change-unfinished",
+        where=metadata.url,
+        hint=f"wdstools repair {metadata.url} -y    finishes it",
+    )
+
+
 def open_dataset(where: str, *, at: str | None = None) -> Dataset:
     """Open a dataset: a folder or URL that holds ``.wdstools/manifest.json``, or a manifest file with ``at``.
 
@@ -118,6 +134,7 @@ def open_dataset(where: str, *, at: str | None = None) -> Dataset:
     try:
         data = get_whole(metadata, key)
     except NotFoundError as error:
+        _refuse_unfinished(metadata)
         raise NotFoundError(
             "no dataset here",
             code="dataset-missing",

@@ -172,6 +172,71 @@ class RepairResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveResult:
+    """What a removal has made: the dataset's new root and version, and the shards that were written anew."""
+
+    path: str
+    root: str
+    removed: int
+    shards: tuple[str, ...]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One sample that is not the same in two datasets: ``change`` is added, removed, changed or moved.
+
+    ``before`` and ``after`` are the shards that hold it; ``members`` are the extensions whose bytes differ.
+    """
+
+    change: str
+    key: str
+    before: str | None = None
+    after: str | None = None
+    members: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        place = " -> ".join(path for path in (self.before, self.after) if path)
+        return f"{self.change} {self.key}: {place}" + (f" ({', '.join(self.members)})" if self.members else "")
+
+
+@dataclass(frozen=True, slots=True)
+class DiffResult:
+    """What is different between two datasets. ``fields`` are those of the manifest, with both values.
+
+    ``shards`` counts shards that are the same, changed, added and removed; ``counts`` the samples by change.
+    """
+
+    roots: tuple[str, str]
+    fields: Mapping[str, tuple[str, str]]
+    shards: Mapping[str, int]
+    differences: tuple[Difference, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether both are one dataset."""
+        return self.roots[0] == self.roots[1]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples by change."""
+        found: dict[str, int] = {}
+        for difference in self.differences:
+            found[difference.change] = found.get(difference.change, 0) + 1
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractResult:
+    """What was written back as files."""
+
+    path: str
+    samples: int
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ShardInfo:
     """One shard as ``ls`` lists it."""
 

@@ -226,7 +226,7 @@ def test_a_copy_of_another_version_gives_the_samples_that_are_the_same(
 
 
 def test_a_foreign_dataset_gives_nothing_and_changes_nothing(bad: Path, tmp_path: Path) -> None:
-    other = write_city_pairs(tmp_path / "o", train=4, val=2)
+    other = write_city_pairs(tmp_path / "o", train=1, val=1)
     wt.pack(str(other), str(tmp_path / "foreign"), shard_samples=10)
     spoil_image(bad, TRAIN, 3)
     before = contents(bad)

@@ -14,12 +14,14 @@ from wdstools.executors.base import Executor, open_executor
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.plan import Plan, Step
+from wdstools.ops.provenance import read_provenance
 from wdstools.ops.repair_copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
 from wdstools.ops.repair_files import SmallFile, mend_card_file, mend_history, render_list
 from wdstools.ops.repair_index import IndexRepair, choose_index, make_index, usable_index
 from wdstools.ops.repair_shard import HERE, MENDED, NOWHERE, MendTask, Recipe, find_recipe, mend_shard
-from wdstools.ops.repair_source import SourceCopy, read_provenance
+from wdstools.ops.repair_source import SourceCopy
 from wdstools.ops.repair_truth import OWN, Truth, find_truth
+from wdstools.ops.staging import FinishPlan, plan_finish
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, RepairResult
 from wdstools.stores.local import LocalStore, locked_folder, storage_error
@@ -86,15 +88,19 @@ def plan_repair(
     delete: bool = False,
     executor: Executor | None = None,
     progress: Progress | None = None,
-) -> RepairPlan:
+) -> RepairPlan | FinishPlan:
     """Look at every byte of a dataset and plan what makes it whole again; nothing is changed.
 
     ``spares`` are paths or URLs of copies: datasets, folders of shards, single shards, or the source it was packed
     from; without any, one flipped bit in a sample is still undone, and everything that follows from index or manifest
     is made again. ``root`` is the digest that the dataset must have. ``delete`` also removes tars that are not of it.
+    A change that was cut short is only finished.
     Raises IntegrityError (``manifest-lost``), NotFoundError, UsageError, StoreError.
     """
     path = dataset if isinstance(dataset, str) else dataset.metadata.url
+    unfinished = plan_finish(path)
+    if unfinished is not None:
+        return unfinished
     return _Planner(path, executor or open_executor("serial"), progress or Silent()).plan(spares, root, delete=delete)
 
 

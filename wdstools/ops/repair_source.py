@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from wdstools.formats.arrow import to_array, to_list
 from wdstools.formats.manifest import shard_path
 from wdstools.images.resize import Encoding
 from wdstools.ops.pack import PackOptions, make_plan
-from wdstools.ops.pack_site import PROVENANCE_PATH
 from wdstools.ops.scan import open_source
 from wdstools.progress import Silent
 from wdstools.sources.recipe import recipe_names
@@ -25,12 +23,11 @@ from wdstools.writer.plan import ShardLayout, drop_repeated, keep_type, to_ipc, 
 from wdstools.writer.splits import SplitRule, parse_ratios
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from wdstools.formats.manifest import Manifest, ShardEntry
-    from wdstools.ops.repair_copies import StoreCopy, Wanted
+    from wdstools.ops.repair_copies import Wanted
     from wdstools.sources.base import Listing
-    from wdstools.stores.local import LocalStore
     from wdstools.writer.buffer import BlockSink
 
 #: Samples that are packed again at once: their tar is held in memory.
@@ -175,19 +172,3 @@ def _split_rule(options: Mapping[str, Any]) -> SplitRule:
     rule = options.get("splits", {})
     ratios = ",".join(f"{name}={value}" for name, value in rule.get("ratios", {}).items())
     return SplitRule(one=rule.get("one"), ratios=parse_ratios(ratios) if ratios else None)
-
-
-def read_provenance(store: LocalStore, copies: Sequence[StoreCopy]) -> dict[str, Any]:
-    """How the dataset was made, from its own provenance or a copy's; empty if none can be read."""
-    try:
-        own = store.get(PROVENANCE_PATH)
-    except StoreError:
-        own = None
-    for data in (own, *(copy.file(PROVENANCE_PATH) for copy in copies)):
-        try:
-            document = json.loads(data or b"")
-        except ValueError:
-            continue
-        if isinstance(document, dict):
-            return document
-    return {}

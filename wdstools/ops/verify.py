@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from wdstools.checks.change import explain_change
 from wdstools.checks.compressed import GZIP, ZSTD, plain_blocks
 from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
 from wdstools.checks.shard import ShardCheckTask, check_shard
@@ -25,6 +27,9 @@ from wdstools.stores.local import LocalStore, storage_error
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.ops.scrub import Scrub, ScrubOptions
+
 LEVELS = ("size", "digest", "samples", "decode")
 DIGESTS = ("xxh3_128", "sha256")
 
@@ -35,6 +40,7 @@ def verify(
     level: str = "digest",
     digest: str = "xxh3_128",
     part: tuple[int, int] = (1, 1),
+    scrub: Scrub | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -42,11 +48,23 @@ def verify(
 
     ``size`` looks at names and sizes; ``digest`` reads every byte once and finds any that changed; ``samples`` also
     reads every header, payload and caption, and makes each index again; ``decode`` also decodes every image.
-    ``part=(i, n)`` checks the i-th of n parts: all n together check everything.
+    ``part=(i, n)`` checks the i-th of n parts: all n together check everything. ``scrub`` chooses among the shards by
+    what earlier runs have seen.
     """
     check_options(level, digest, part)
     executor = executor or open_executor("serial")
-    return _DatasetCheck(dataset, level, digest, part, executor, progress or Silent()).run()
+    return _DatasetCheck(_What(dataset, level, digest, part, scrub), executor, progress or Silent()).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _What:
+    """What is to be checked, and how."""
+
+    dataset: Dataset
+    level: str
+    digest: str
+    part: tuple[int, int]
+    scrub: Scrub | None
 
 
 def check_options(level: str, digest: str, part: tuple[int, int]) -> None:
@@ -60,14 +78,13 @@ def check_options(level: str, digest: str, part: tuple[int, int]) -> None:
 
 
 class _DatasetCheck:
-    def __init__(
-        self, dataset: Dataset, level: str, digest: str, part: tuple[int, int], executor: Executor, progress: Progress
-    ) -> None:
-        self.dataset = dataset
-        self.level = level
-        self.digest = digest
-        self.first_part = part[0] == 1
-        self.shards = dataset.manifest.shards[part[0] - 1 :: part[1]]
+    def __init__(self, what: _What, executor: Executor, progress: Progress) -> None:
+        self.dataset = what.dataset
+        self.level = what.level
+        self.digest = what.digest
+        self.scrub = what.scrub
+        self.first_part = what.part[0] == 1
+        self.shards = what.dataset.manifest.shards[what.part[0] - 1 :: what.part[1]]
         self.executor = executor
         self.progress = progress
         self.checked = {"shards": 0, "samples": 0, "bytes": 0}
@@ -79,15 +96,19 @@ class _DatasetCheck:
             findings += self._metadata()
         if self.first_part:
             findings += _extra_shards(self.dataset)
+        if self.scrub is not None:
+            self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
         return Report(self.level, self.checked, tuple(_without_echoes(findings)), root=self.dataset.root)
 
     def _shards(self) -> Iterator[Finding]:
-        tasks = (ShardCheckTask(self.dataset, split, entry, self.level, self.digest) for split, entry in self.shards)
+        begun: list[ShardEntry] = []
         found: dict[int, tuple[Finding, ...]] = {}
         self.progress.start(f"verify ({self.level})", sum(entry.bytes for _, entry in self.shards), "bytes")
         try:
-            for outcome in self.executor.map(check_shard, tasks, self.progress.advance):
+            for outcome in self.executor.map(check_shard, self._tasks(begun), self.progress.advance):
                 check = outcome.result()
+                if self.scrub is not None:
+                    self.scrub.note(begun[outcome.index], whole=not check.findings)
                 self.checked["shards"] += 1
                 self.checked["samples"] += check.samples
                 self.checked["bytes"] += check.bytes
@@ -96,6 +117,14 @@ class _DatasetCheck:
             self.progress.finish()
         for index in sorted(found):
             yield from found[index]
+
+    def _tasks(self, begun: list[ShardEntry]) -> Iterator[ShardCheckTask]:
+        for split, entry in self.shards:
+            if self.scrub is None or self.scrub.wants(entry):
+                begun.append(entry)
+                yield ShardCheckTask(self.dataset, split, entry, self.level, self.digest)
+            else:
+                self.progress.advance(entry.bytes)
 
     def _metadata(self) -> list[Finding]:
         findings: list[Finding] = []
@@ -149,10 +178,14 @@ def verify_path(
     level: str = "digest",
     digest: str = "xxh3_128",
     part: str = "1/1",
+    scrubbing: ScrubOptions | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Check whatever lies at a path: a dataset, a manifest (with ``at``), a lone shard, or a checksum list."""
+    """Check whatever lies at a path: a dataset, a manifest (with ``at``), a lone shard, or a checksum list.
+
+    ``scrubbing`` checks a dataset a little at a time, by the state file that it names.
+    """
     check_options(level, digest, parse_part(part))
     executor = executor or open_executor("serial")
     progress = progress or Silent()
@@ -168,7 +201,12 @@ def verify_path(
         if at is not None or os.path.isfile(path) or not _is_damaged(path, error):
             raise
         return _verify_by_list(path, error, executor, progress)
-    return verify(dataset, level=level, digest=digest, part=parse_part(part), executor=executor, progress=progress)
+    scrub = scrubbing.open(dataset, f"{level} {digest}") if scrubbing else None
+    part_of = parse_part(part)
+    report = verify(
+        dataset, level=level, digest=digest, part=part_of, scrub=scrub, executor=executor, progress=progress
+    )
+    return explain_change(dataset, report)
 
 
 def _is_damaged(path: str, error: FormatError) -> bool:

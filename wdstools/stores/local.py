@@ -130,6 +130,12 @@ class LocalStore:
             os.unlink(path)
 
 
+def read_file(path: str) -> bytes:
+    """A file that a person has named, whole; raises StoreError."""
+    with _translated(path), open(path, "rb") as file:
+        return file.read()
+
+
 class DurableFile:
     """A file that appears under its name whole and on the disk, or not at all. Its folder is made if need be.
 

@@ -1,5 +1,8 @@
 """The commands, a module for each area. Importing this package registers them all, in the order of ``--help``."""
 
-from wdstools.cli.commands import change, core
+from wdstools.cli.commands import core
+
+# isort: split
+from wdstools.cli.commands import change
 
 __all__ = ["change", "core"]

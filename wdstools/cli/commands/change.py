@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-from wdstools.cli.options import DatasetPath, Session, command
+from wdstools.cli.options import At, DatasetPath, Session, command
 from wdstools.cli.plan_options import PLAN_OPTIONS, approved
+from wdstools.cli.select_options import SELECT_OPTIONS, selection
 from wdstools.cli.show import change as show
 
 
@@ -31,3 +32,62 @@ def repair(
             return
         result = made.carry_out(executor, progress)
     raise typer.Exit(show.repaired(session.output, result))
+
+
+@command("remove", select=SELECT_OPTIONS, plan=PLAN_OPTIONS)
+def remove(
+    session: Session, dataset: DatasetPath, select: dict[str, Any], plan: dict[str, bool],
+    output: Annotated[Optional[str], typer.Option("--output", "-o", metavar="NEW", help="Make a new dataset and leave this one as it is.")] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Change this dataset.")] = False,
+) -> None:  # fmt: skip
+    """Take samples out: only the shards that hold them are written anew, as the next version.
+
+    Example: wdstools remove shards --keys takedown.txt --in-place
+    """
+    from wdstools.ops.remove import choose_place, plan_remove
+
+    choose_place(output, in_place=in_place, dry_run=plan["dry_run"])
+    made = plan_remove(dataset, selection(**select), output=output)
+    show.absent(session.output, made.absent)
+    if not approved(session.output, made, **plan):
+        return
+    with session.workers("threads") as executor:
+        result = made.carry_out(executor, session.output.progress())
+    show.removed(session.output, result)
+
+
+@command("diff")
+def diff(
+    session: Session,
+    before: Annotated[str, typer.Argument(metavar="A", help="A dataset, or a manifest file.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+) -> None:
+    """Tell which samples and shards are different in two datasets, without opening a shard.
+
+    Example: wdstools diff shards shards-v2
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.diff import diff as compare
+
+    raise typer.Exit(show.difference(session.output, compare(open_dataset(before), open_dataset(after))))
+
+
+@command("extract", select=SELECT_OPTIONS)
+def extract(
+    session: Session,
+    dataset: DatasetPath,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the files go; it must not exist.")],
+    select: dict[str, Any],
+    at: At = None,
+) -> None:
+    """Write samples back as files, under the names that they were packed from.
+
+    Example: wdstools extract shards files --split val
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.extract import extract as write
+
+    with session.workers("processes") as executor:
+        opened, chosen, progress = open_dataset(dataset, at=at), selection(**select), session.output.progress()
+        result = write(opened, folder, selection=chosen, executor=executor, progress=progress)
+    show.extracted(session.output, result)

@@ -10,7 +10,7 @@ import typer
 from wdstools.cli.options import At, DatasetPath, Session, command
 from wdstools.cli.pack_options import LAYOUT_OPTIONS, PACK_OPTIONS
 from wdstools.cli.show import core as show
-from wdstools.cli.verify_options import VERIFY_OPTIONS
+from wdstools.cli.verify_options import SCRUB_OPTIONS, VERIFY_OPTIONS, scrub_options
 from wdstools.writer import WORKER_MODULES
 
 Source = Annotated[
@@ -55,8 +55,8 @@ def pack(
     raise typer.Exit(show.packed(session.output, result, fail_on_leak=fail_on_leak))
 
 
-@command("verify", options=VERIFY_OPTIONS)
-def verify(session: Session, path: Checkable, options: dict[str, Any]) -> None:
+@command("verify", options=VERIFY_OPTIONS, scrub=SCRUB_OPTIONS)
+def verify(session: Session, path: Checkable, options: dict[str, Any], scrub: dict[str, Any]) -> None:
     """Check that everything is as it was packed, and name what is not. Never changes anything.
 
     Example: wdstools verify shards
@@ -67,7 +67,10 @@ def verify(session: Session, path: Checkable, options: dict[str, Any]) -> None:
         report = verify_stream(sys.stdin.buffer, "standard input")
     else:
         with session.workers("threads" if options["level"] in ("size", "digest") else "processes") as executor:
-            report = verify_path(path, executor=executor, progress=session.output.progress(), **options)
+            report = verify_path(
+                path, scrubbing=scrub_options(**scrub), executor=executor,
+                progress=session.output.progress(), **options,
+            )  # fmt: skip
     raise typer.Exit(show.report(session.output, report, path))
 
 

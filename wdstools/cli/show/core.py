@@ -93,7 +93,8 @@ def report(output: Output, checked: Report, path: str) -> int:
     """What a check found; the exit code."""
     code = 1 if checked.findings else 4 if checked.unproved else 0
     counted = ", ".join(
-        size(count) if what == "bytes" else f"{count:,} {what}" for what, count in checked.checked.items()
+        size(count) if what == "bytes" else f"{count:,} {what.replace('_', ' ')}"
+        for what, count in checked.checked.items()
     )
     for finding in checked.findings if output.json else ():
         output.record("finding", finding)
@@ -102,9 +103,7 @@ def report(output: Output, checked: Report, path: str) -> int:
     elif checked.findings:
         output.few(str(finding) for finding in checked.findings)
         output.line(f"damaged: {len(checked.findings):,} finding(s) in {counted}, level {checked.level}")
-        output.hint(
-            f"hint: replace what is named above from another copy, or pack it again; then: wdstools verify {path}"
-        )
+        output.hint(f"hint: wdstools repair {path} --from COPY    with another copy, or the source it was packed from")
     for text in checked.unproved:
         output.line(f"not proved: {text}")
     summary = {

@@ -1,0 +1,58 @@
+"""A dataset that is not damaged but a later version of what it is compared with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import FormatError, StoreError
+from wdstools.formats.manifest import MANIFEST_PATH, loads
+from wdstools.results import Finding, Report
+from wdstools.stores.base import get_whole
+
+if TYPE_CHECKING:
+    from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import Manifest
+
+_PROVENANCE_PATH = ".wdstools/provenance.json"
+
+
+def explain_change(dataset: Dataset, report: Report) -> Report:
+    """The report, with what was found in shards of a later version told as one finding: this version was replaced.
+
+    A later version is one whose provenance names this root. What it cannot explain stays as it is.
+    """
+    if not report.findings:
+        return report
+    try:
+        later = loads(get_whole(dataset.shards, MANIFEST_PATH))
+        history = json.loads(get_whole(dataset.shards, _PROVENANCE_PATH)).get("history", [])
+        roots = [change["previous_root"] for change in history]
+        since = history[roots.index(dataset.root) :] if dataset.root in roots else []
+    except (StoreError, FormatError, ValueError, AttributeError, KeyError, TypeError):
+        return report
+    if not since:
+        return report
+    changed = _changed(dataset.manifest, later)
+    kept = tuple(f for f in report.findings if f.path not in changed)
+    return replace(report, findings=(_replaced(dataset, later, since), *kept))
+
+
+def _changed(before: Manifest, after: Manifest) -> set[str]:
+    now = {entry.path: entry.sha256 for _, entry in after.shards}
+    changed = [entry for _, entry in before.shards if now.get(entry.path) != entry.sha256]
+    return {path for entry in changed for path in (entry.path, entry.index_path)}
+
+
+def _replaced(dataset: Dataset, later: Manifest, since: list[dict[str, Any]]) -> Finding:
+    removed = sum(int(change.get("samples", 0)) for change in since if change.get("action") == "remove")
+    lost = dataset.manifest.totals["samples"] - later.totals["samples"]
+    return Finding(
+        "manifest",
+        dataset.manifest_key,
+        f"this is version {dataset.manifest.version}; version {later.version} lies here, "
+        f"from which {removed:,} samples were removed ({lost:,} fewer in all)",
+        expected=dataset.root,
+        got=later.root,
+    )

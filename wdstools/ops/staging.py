@@ -1,0 +1,92 @@
+"""Replacing files of a dataset together: staged whole, then moved in; cut short, the next command moves on.
+
+While they are moved there is no manifest, so that a reader finds the old dataset, none, or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.dataset import STAGED_MARK, open_dataset
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.plan import Plan, Step
+from wdstools.results import RepairResult
+from wdstools.stores.local import LocalStore, locked_folder, storage_error, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.executors.base import Executor
+    from wdstools.progress import Progress
+
+_STAGE, _COMMIT = os.path.split(STAGED_MARK)
+
+
+def stage_folder(root: str) -> str:
+    """An empty folder to stage in; what an earlier, never committed one held is thrown away."""
+    folder = os.path.join(root, _STAGE)
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    return folder
+
+
+def commit(root: str, moved: Sequence[str], deleted: Sequence[str]) -> None:
+    """Everything in ``moved`` lies in the stage, durable: from here on the change will be made, then make it."""
+    document = {"moved": sorted(moved), "deleted": sorted(deleted)}
+    LocalStore(os.path.join(root, _STAGE)).put(_COMMIT, json.dumps(document).encode())
+    finish(root)
+
+
+def finish(root: str) -> None:
+    """Move a committed change in, manifest last; may be cut short and called again."""
+    stage = os.path.join(root, _STAGE)
+    try:
+        with open(os.path.join(stage, _COMMIT), encoding="utf-8") as file:
+            document = json.load(file)
+        if os.path.exists(os.path.join(stage, MANIFEST_PATH)):
+            _unlink(os.path.join(root, MANIFEST_PATH))
+            sync_folder(os.path.join(root, ".wdstools"))
+        for path in document["deleted"]:
+            _unlink(os.path.join(root, path))
+        for path in sorted(document["moved"], key=lambda path: (path == MANIFEST_PATH, path)):
+            target = os.path.join(root, path)
+            if os.path.exists(os.path.join(stage, path)):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.rename(os.path.join(stage, path), target)
+                sync_folder(os.path.dirname(target))
+        os.unlink(os.path.join(stage, _COMMIT))
+        shutil.rmtree(stage)
+    except OSError as error:
+        raise storage_error(error, stage) from error
+
+
+@dataclass(frozen=True, slots=True)
+class FinishPlan(Plan):
+    """Moves in a change that was cut short after everything was staged: it can only go forward."""
+
+    def carry_out(self, executor: Executor, progress: Progress) -> RepairResult:
+        """Finish the change."""
+        del executor, progress
+        with locked_folder(os.path.join(self.target, ".wdstools"), self.target):
+            finish(self.target)
+        dataset = open_dataset(self.target)
+        return RepairResult(self.target, dataset.root, (), 0, (MANIFEST_PATH,), 0)
+
+
+def plan_finish(root: str) -> FinishPlan | None:
+    """The plan to finish a change of this dataset that was cut short; None if there is none."""
+    if not os.path.exists(os.path.join(root, STAGED_MARK)):
+        return None
+    return FinishPlan("repair", root, (Step("finish", STAGED_MARK, detail="a change that was interrupted"),))
+
+
+def _unlink(path: str) -> None:
+    if os.path.lexists(path):
+        os.unlink(path)

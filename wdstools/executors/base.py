@@ -47,6 +47,29 @@ class Executor(Protocol):
         """End the workers. Work that is going on is abandoned."""
 
 
+def run_all(executor: Executor, work: Work, items: Iterable[Any], tick: Tick | None = None) -> list[Any]:
+    """The value of every item, in order. At the first error no more are begun; it is raised when the rest has ended.
+
+    So nothing is still at work when the caller tidies up.
+    """
+    errors: list[Exception] = []
+
+    def offered() -> Iterator[Any]:
+        for item in items:
+            if errors:
+                return
+            yield item
+
+    values: dict[int, Any] = {}
+    for outcome in executor.map(work, offered(), tick):
+        if outcome.error is not None:
+            errors.append(outcome.error)
+        values[outcome.index] = outcome.value
+    if errors:
+        raise errors[0]
+    return [values[index] for index in sorted(values)]
+
+
 def open_executor(kind: str = "processes", jobs: int = 1, preload: tuple[str, ...] = ()) -> Executor:
     """An executor of ``kind`` serial, threads or processes.
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, StoreError, UsageError
-from wdstools.executors.base import Executor, open_executor
+from wdstools.executors.base import Executor, open_executor, run_all
+from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.ops.provenance import read_provenance
 from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection
@@ -84,7 +85,7 @@ def _write(tasks: Sequence[ExtractTask], work: str, executor: Executor, progress
     os.makedirs(work)
     progress.start("extract", sum(len(task.rows) for task in tasks), "samples")
     try:
-        return [outcome.result() for outcome in executor.map(extract_shard, tasks, progress.advance)]
+        return run_all(executor, extract_shard, tasks, progress.advance)
     finally:
         progress.finish()
 
@@ -182,9 +183,9 @@ class _Names:
         return tuple(paths)
 
     def _image_path(self, split: str, key: str, label: str | None, source: str | None) -> str | None:
-        if source is not None:
-            return source
-        if "{id}" not in self._image:
+        if source is not None and source.rpartition(".")[2].lower() in TYPE_OF_EXTENSION:
+            return source  # of re-packed shards it is the shard
+        if "{id}" not in self._image or "*" in self._image:
             return None
         identity = key.removeprefix(f"{label}/") if label is not None and self._labelled else key
         return _filled(self._image, split, label, identity)

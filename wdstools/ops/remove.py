@@ -13,6 +13,7 @@ import numpy as np
 
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import NotFoundError, StoreError, UsageError
+from wdstools.executors.base import run_all
 from wdstools.formats.card import CARD_PATH, mend_card, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, dumps, manifest_identity
@@ -107,7 +108,7 @@ class RemovePlan(Plan):
         tasks = [ThinTask(dataset, entry, kept, work) for _, entry, kept in self.kept]
         progress.start("remove", sum(entry.bytes for _, entry, _ in self.kept), "bytes")
         try:
-            thinned = [outcome.result() for outcome in executor.map(thin_shard, tasks, progress.advance)]
+            thinned: list[ThinShard] = run_all(executor, thin_shard, tasks, progress.advance)
         finally:
             progress.finish()
         manifest = _next_version(dataset.manifest, thinned)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
 from wdstools.errors import NotFoundError, UsageError
-from wdstools.executors.base import Executor, open_executor
+from wdstools.executors.base import Executor, open_executor, run_all
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.plan import Plan, Step
@@ -52,7 +52,7 @@ class RepairPlan(Plan):
         with locked_folder(_metadata_folder(self.target), self.target), _kept(self.target, self.seeds):
             progress.start("repair", sum(recipe.task.entry.bytes for recipe in self.recipes), "bytes")
             try:
-                done = [outcome.result() for outcome in executor.map(mend_shard, self.recipes, progress.advance)]
+                done: list[str] = run_all(executor, mend_shard, self.recipes, progress.advance)
             finally:
                 progress.finish()
             for repair in self.indexes:
@@ -171,8 +171,8 @@ class _Planner:
                 self.unsolved.append(_lost(entry, "neither its index nor a whole copy of it is left"))
                 continue
             tasks.append(MendTask(self.path, split, entry, index, (*twins, *copies)))
-        outcomes = sorted(self.executor.map(find_recipe, tasks), key=lambda outcome: outcome.index)
-        recipes = [recipe for outcome in outcomes for recipe in [outcome.result()] if self._explain(recipe, surveys)]
+        found: list[Recipe] = run_all(self.executor, find_recipe, tasks)
+        recipes = [recipe for recipe in found if self._explain(recipe, surveys)]
         used = {
             copy.only for recipe in recipes for copy in recipe.task.copies if isinstance(copy, StoreCopy) and copy.only
         }

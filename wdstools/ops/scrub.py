@@ -71,11 +71,11 @@ class Scrub:
 
     def wants(self, entry: ShardEntry) -> bool:
         """Whether a shard is to be checked in this run."""
-        at, now = self.seen.get(entry.sha256), self.options.now()
-        if at is not None and (self.options.max_age is None or now - at < self.options.max_age):
+        at = self.seen.get(entry.sha256)
+        if at is not None and (self.options.max_age is None or self.options.now() - at < self.options.max_age):
             self.passed_over += 1
             return False
-        if self.options.time_limit is not None and now - self.began >= self.options.time_limit:
+        if self.options.time_limit is not None and self.options.now() - self.began >= self.options.time_limit:
             self.waiting += 1
             return False
         return True

@@ -99,7 +99,10 @@ def report(output: Output, checked: Report, path: str) -> int:
     for finding in checked.findings if output.json else ():
         output.record("finding", finding)
     if code == 0:
-        output.line(f"ok: {counted}, level {checked.level}" + (f", root {checked.root}" if checked.root else ""))
+        so_far = " so far" if checked.checked.get("waiting") else ""
+        output.line(
+            f"ok{so_far}: {counted}, level {checked.level}" + (f", root {checked.root}" if checked.root else "")
+        )
     elif checked.findings:
         output.few(str(finding) for finding in checked.findings)
         output.line(f"damaged: {len(checked.findings):,} finding(s) in {counted}, level {checked.level}")

@@ -19,7 +19,7 @@ from wdstools.cli.app import EXIT_CODES
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = ("scan", "pack", "verify", "info", "ls", "cat", "demo")
+COMMANDS = ("scan", "pack", "verify", "info", "ls", "cat", "demo", "repair", "remove", "diff", "extract")
 
 
 @pytest.fixture(scope="module", name="source")

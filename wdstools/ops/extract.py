@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.executors.base import Executor, open_executor, run_all
-from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.ops.provenance import read_provenance
 from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection
@@ -146,7 +145,9 @@ class _Names:
 
     def __init__(self, dataset: Dataset) -> None:
         self._image_extension = dataset.manifest.image_extension if dataset.manifest.members else ""
-        template = read_provenance(dataset.metadata).get("template")
+        made = read_provenance(dataset.metadata)
+        self._from_files = made.get("recipe") != "shards"
+        template = made.get("template")
         known = template if isinstance(template, dict) else {}
         base = str(known.get("base") or "")
         self._image = _below(base, str(known.get("image") or ""))
@@ -183,8 +184,10 @@ class _Names:
         return tuple(paths)
 
     def _image_path(self, split: str, key: str, label: str | None, source: str | None) -> str | None:
-        if source is not None and source.rpartition(".")[2].lower() in TYPE_OF_EXTENSION:
-            return source  # of re-packed shards it is the shard
+        if not self._from_files:
+            return None  # what it was packed from were other shards
+        if source is not None:
+            return source
         if "{id}" not in self._image or "*" in self._image:
             return None
         identity = key.removeprefix(f"{label}/") if label is not None and self._labelled else key

@@ -120,16 +120,16 @@ def _look_around(store: Store, path: str, row: dict[str, Any], place: tuple[int,
     return first + at if at >= 0 and _lies_at(store, path, row, first + at) else None
 
 
-def mend_group(row: dict[str, Any], data: bytes) -> bytes | None:
+def mend_group(row: dict[str, Any], data: bytes, *, search: bool) -> bytes | None:
     """A sample's record group as it was packed, from its damaged bytes and its index row alone; None if that fails.
 
-    Headers, padding, captions and labels follow from the index; in a payload one flipped bit is undone. The digest of
-    the group decides, so what is returned is what was packed (but for a chance of 2**-128 for each attempt).
+    Headers, padding, captions and labels follow from the index; with ``search``, which takes up to a second, one
+    flipped bit in a payload is undone. The digest of the group decides, so what is returned is what was packed (but for a chance of 2**-128 for each attempt).
     """
     parts: list[bytes] = []
     for member in row["members"]:
         at = member["offset"] - row["offset"]
-        payload = _mend_payload(row, member, data[at : at + member["size"]])
+        payload = _mend_payload(row, member, data[at : at + member["size"]], search=search)
         if payload is None:
             return None
         header = render_header(f"{row['key']}.{member['ext']}".encode(), member["size"], member["xxh3_64"])
@@ -138,7 +138,7 @@ def mend_group(row: dict[str, Any], data: bytes) -> bytes | None:
     return group if xxh3_128_digest(group) == row["xxh3_128"] else None
 
 
-def _mend_payload(row: dict[str, Any], member: dict[str, Any], found: bytes) -> bytes | None:
+def _mend_payload(row: dict[str, Any], member: dict[str, Any], found: bytes, *, search: bool) -> bytes | None:
     candidates = [found]
     if member["ext"] == "txt" and row["caption"] is not None:
         candidates.append(row["caption"].encode())
@@ -147,7 +147,7 @@ def _mend_payload(row: dict[str, Any], member: dict[str, Any], found: bytes) -> 
     for candidate in candidates:
         if len(candidate) == member["size"] and xxh3_64_intdigest(candidate) == member["xxh3_64"]:
             return candidate
-    return undo_flip(found, member["xxh3_64"]) if len(found) == member["size"] else None
+    return undo_flip(found, member["xxh3_64"]) if search and len(found) == member["size"] else None
 
 
 def undo_flip(payload: bytes, digest: int) -> bytes | None:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -71,12 +71,8 @@ def find_recipe(task: MendTask, tick: Tick) -> Recipe:
     starts = find_groups(store, path, task.index)
     origin = np.where(starts >= 0, np.int16(HERE), np.int16(NOWHERE)).astype(np.int16)
     recipe = Recipe(task, origin, starts)
+    _mend(recipe, rows, search=False)
     room = _HELD_BYTES
-    for number in np.flatnonzero(origin == NOWHERE).tolist():
-        mended = mend_group(rows[number], _what_is_left(store, path, rows[number]["offset"], rows[number]["length"]))
-        if mended is not None:
-            origin[number] = MENDED
-            recipe.held[number] = mended
     for position, copy in enumerate(task.copies):
         missed = np.flatnonzero(origin == NOWHERE).tolist()
         for batch in _batches(missed, [row["length"] for row in rows]):
@@ -89,8 +85,20 @@ def find_recipe(task: MendTask, tick: Tick) -> Recipe:
                     if len(data) <= room:
                         recipe.held[number] = data
                         room -= len(data)
+    _mend(recipe, rows, search=True)
     tick(task.entry.bytes)
     return recipe
+
+
+def _mend(recipe: Recipe, rows: list[dict[str, Any]], *, search: bool) -> None:
+    """What can be made whole from the damaged bytes and the index; looking for a flipped bit comes last, it is slow."""
+    store, path = LocalStore(recipe.task.root), recipe.task.entry.path
+    for number in np.flatnonzero(recipe.origin == NOWHERE).tolist():
+        row = rows[number]
+        mended = mend_group(row, _what_is_left(store, path, row["offset"], row["length"]), search=search)
+        if mended is not None:
+            recipe.origin[number] = MENDED
+            recipe.held[number] = mended
 
 
 def _what_is_left(store: LocalStore, path: str, start: int, length: int) -> bytes:
@@ -166,7 +174,7 @@ def _stretches(pieces: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     yield start, length
 
 
-def _fetch(recipe: Recipe, rows: list[dict[str, object]], kind: int, batch: list[int]) -> Iterator[bytes]:
+def _fetch(recipe: Recipe, rows: list[dict[str, Any]], kind: int, batch: list[int]) -> Iterator[bytes]:
     groups = {number: recipe.held[number] for number in batch if number in recipe.held}
     missing = [number for number in batch if number not in groups]
     if missing:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from wdstools.errors import FormatError, UsageError
+from wdstools.formats.arrow import to_array, to_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,8 +100,7 @@ class Selection:
             return np.zeros(rows, np.bool_)
         chosen = np.ones(rows, np.bool_)
         if self.keys is not None:
-            keys = self.keys
-            chosen &= np.fromiter((key in keys for key in table.column("key").to_pylist()), np.bool_, rows)
+            chosen &= np.fromiter(map(self.keys.__contains__, to_list(table.column("key"))), np.bool_, rows)
         if self.where is not None:
             chosen &= self.where.mask(table)
         return chosen
@@ -213,11 +213,9 @@ def _is_in(column: pa.ChunkedArray, values: list[str | int]) -> Mask:
 
 
 def _array(values: list[str | int], column: pa.ChunkedArray) -> pa.Array:
-    import pyarrow as pa
-
     try:
-        return pa.array(values, column.type)
-    except (pa.ArrowInvalid, OverflowError) as error:
+        return to_array(values, column.type)
+    except (ValueError, OverflowError) as error:
         raise _refused(str(values), "a value out of range") from error
 
 

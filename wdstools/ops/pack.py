@@ -111,8 +111,7 @@ def run_pack(
     with PackSite(dest) as site:
         listing = source.list()
         plan, notes = make_plan(listing, options, executor, progress)
-        # the plan has the samples now: a million take 50 MB
-        listing = replace(listing, samples=listing.samples.schema.empty_table())
+        listing = replace(listing, samples=plan.samples)  # the others are free now
         release_memory()
         if options.on_error == "fail" and plan.skips:
             first = plan.skips[0]
@@ -136,7 +135,7 @@ def make_plan(
     like = options.layout.like
     convert = options.encoding.image_type if options.encoding else None
     extension = image_extension(listing.image_types, only=options.only if convert is None else None, convert=convert)
-    samples, skips = with_keys(listing)
+    samples, skips = with_keys(listing, options.layout.seed)
     skips = [*listing.skips, *skips]
     if options.only is not None and len(listing.image_types) > 1:
         samples, more = keep_type(samples, options.only)
@@ -149,7 +148,7 @@ def make_plan(
         raise UsageError(
             "no samples are left to pack", code="source-empty", got=", ".join(sorted({s.reason for s in skips}))
         )
-    samples, more = drop_repeated(samples, options.layout.seed)
+    samples, more = drop_repeated(samples)
     skips += more
     identical = group_identical(samples, listing.opener, executor, progress) if options.splits.ratios else None
     samples, more, notes = assign_splits(samples, options.splits, seed=options.layout.seed, identical=identical)
@@ -163,8 +162,8 @@ def make_plan(
             expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
             got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
         )
-    samples, bounds = place(samples, options.layout)
-    return PackPlan(samples, bounds, tuple(skips), extension, members), notes
+    order, bounds = place(samples, options.layout)
+    return PackPlan(samples, order, bounds, tuple(skips), extension, members), notes
 
 
 def _members(listing: Listing, extension: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from wdstools import __version__
 from wdstools.errors import SkippedError, UsageError
@@ -125,6 +126,9 @@ def run_pack(
         settings = _settings(site.work, listing, plan, options, started_ns)
         finished = site.resume(_plan_digest(plan, listing, options), restart=restart)
         results = _write_shards(plan, settings, finished, site, executor, progress)
+        none = pa.table({})  # of a million samples the table takes 200 MB, and comparing images needs memory too
+        listing, plan = replace(listing, samples=none), replace(plan, samples=none)
+        release_memory()
         return _publish(site, listing, plan, options, results, notes)
 
 

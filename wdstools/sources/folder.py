@@ -66,7 +66,8 @@ class FolderSource:
                 hint="name the layout with --recipe, or with --image and --caption templates",
             )
         labels = recipe.labels + tuple(sorted(scan.labels - set(recipe.labels)))
-        release_memory()  # the scan left much behind, and the table needs room beside its parts
+        tree.close()
+        release_memory()  # the table needs room beside its parts
         samples = scan.builder.table()
         return Listing(
             opener=tree.opener,

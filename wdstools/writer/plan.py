@@ -80,6 +80,11 @@ class PackPlan:
     image_extension: str
     members: tuple[str, ...]
 
+    def rows(self, start: int, stop: int) -> pa.Table:
+        """The samples of a range of the order."""
+        samples = self.samples.drop_columns(["order_hash"])
+        return samples.take(to_array(self.order[start:stop], pa.int64()))
+
 
 def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
     """The one image extension of a dataset; raises UsageError when the choice is the user's."""
@@ -266,9 +271,8 @@ def _skip_rows(samples: pa.Table, rows: NDArray[Any], reason: str) -> list[Skip]
 
 def slices(plan: PackPlan) -> Iterator[tuple[str, int, bytes]]:
     """Each shard's split, number and samples, the latter as Arrow IPC bytes that travel to a worker."""
-    samples = plan.samples.drop_columns(["order_hash"])
     for split, number, start, stop in plan.bounds:
-        yield split, number, to_ipc(samples.take(to_array(plan.order[start:stop], pa.int64())))
+        yield split, number, to_ipc(plan.rows(start, stop))
 
 
 def to_ipc(table: pa.Table) -> bytes:

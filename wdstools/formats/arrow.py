@@ -6,6 +6,8 @@ microsecond a value. Law: ``to_list(to_array(values, kind)) == list(values)``.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +23,15 @@ if TYPE_CHECKING:
 def to_array(values: Sequence[Any] | NDArray[Any], kind: pa.DataType) -> pa.Array:
     """An array of integers, booleans, text, bytes, or a dictionary of text (int32 codes); None is null."""
     if pa.types.is_dictionary(kind):
-        return _dictionary(values, kind)
+        return _dictionary(values)
     count = len(values)
-    if isinstance(values, np.ndarray):
-        absent = None
-    else:
-        holes = np.fromiter((value is None for value in values), bool, count)
-        absent = holes if holes.any() else None
-    validity = None if absent is None else _bits(~absent)
+    validity = None
+    if not isinstance(values, np.ndarray) and None in values:
+        validity = _bits(np.fromiter((value is not None for value in values), bool, count))
     if pa.types.is_boolean(kind):
         return pa.Array.from_buffers(kind, count, [validity, _bits(np.asarray(values, bool))])
     if pa.types.is_integer(kind):
-        numbers = values if absent is None else [0 if value is None else value for value in values]
+        numbers = values if validity is None else [0 if value is None else value for value in values]
         data = np.ascontiguousarray(np.asarray(numbers, kind.to_pandas_dtype()))
         return pa.Array.from_buffers(kind, count, [validity, pa.py_buffer(data)])
     return _text(list(values), kind, validity)
@@ -42,22 +41,36 @@ def _text(values: Sequence[Any], kind: pa.DataType, validity: pa.Buffer | None) 
     if pa.types.is_fixed_size_binary(kind):
         data = b"".join(bytes(kind.byte_width) if value is None else value for value in values)
         return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(data)])
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        encoded = [b"" if value is None else value.encode() for value in values]
+    if validity is not None:
+        empty = "" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else b""
+        values = [empty if value is None else value for value in values]
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        data = b"".join(values)
     else:
-        encoded = [value or b"" for value in values]
+        text = "".join(values)
+        data = text.encode()
+        if len(data) != len(text):  # beyond ASCII a text has more bytes than characters
+            values = [value.encode() for value in values]
     wide = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
     offsets = np.zeros(len(values) + 1, np.int64 if wide else np.int32)
-    np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
-    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))])
+    np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=offsets[1:])
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(offsets), pa.py_buffer(data)])
 
 
-def _dictionary(values: Sequence[str | None] | NDArray[Any], kind: pa.DataType) -> pa.Array:
-    names = sorted({value for value in values if value is not None})
-    number: dict[str | None, int | None] = {name: code for code, name in enumerate(names)}
-    number[None] = None
-    codes = to_array([number[value] for value in values], kind.index_type)
-    return pa.DictionaryArray.from_arrays(codes, to_array(names, kind.value_type))
+def _dictionary(values: Sequence[str | None] | NDArray[Any]) -> pa.Array:
+    names = sorted(set(values) - {None})
+    number: dict[str | None, int] = {name: code for code, name in enumerate(names)}
+    number[None] = -1
+    return coded(np.fromiter(map(number.__getitem__, values), np.int32, len(values)), names)
+
+
+def coded(codes: NDArray[np.int32], names: Sequence[str | None]) -> pa.DictionaryArray:
+    """A dictionary of text from the number of each value's name; below 0 is null."""
+    there = codes >= 0
+    buffers = [None if there.all() else _bits(there), pa.py_buffer(np.where(there, codes, 0))]
+    return pa.DictionaryArray.from_arrays(
+        pa.Array.from_buffers(pa.int32(), len(codes), buffers), to_array(names, pa.string())
+    )
 
 
 def _bits(flags: NDArray[np.bool_]) -> pa.Buffer:
@@ -133,8 +146,10 @@ def _texts(array: pa.Array) -> list[Any]:
 
 
 def release_memory() -> None:
-    """Give what Arrow has freed back to the system."""
+    """Give back to the system what Arrow has freed, and what Python and numpy have where the C library can (glibc)."""
     pa.default_memory_pool().release_unused()
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def reader_over(data: bytes | memoryview) -> pa.BufferReader:

@@ -13,7 +13,7 @@ import re
 import struct
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wdstools.errors import UsageError
 
@@ -48,6 +48,8 @@ _SOF_OTHERS = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF))
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD8)))
 _SOS, _EOI = 0xDA, 0xD9
 _SOF_BYTES = 8
+_KNOWN_HEADERS = 8
+_LONGEST_KNOWN = 4096
 
 
 #: Bytes that can be sliced and searched where they lie.
@@ -88,6 +90,14 @@ def sniff(head: bytes) -> str:
     return "tiff" if head[:4] in (b"II*\0", b"MM\0*") else ""
 
 
+class _JpegHeader(NamedTuple):
+    """All bytes up to the first scan, what they say, and whether that scan is the whole image."""
+
+    data: bytes
+    info: ImageInfo
+    single: bool
+
+
 class ImageChecker:
     """Checks images where they lie in a buffer. One instance serves one worker: it remembers header bytes.
 
@@ -100,45 +110,46 @@ class ImageChecker:
             raise UsageError("no such check", where="--check", expected="header or decode", got=level)
         self.level = level
         self.max_pixels = max_pixels
-        self._header_bytes = 0
-        self._known_header = b""
-        self._known_info = ImageInfo("jpg", 0, 0)
-        self._known_single = False
+        self._known: list[_JpegHeader] = []
 
     def check(self, buffer: Buffer, start: int, end: int, expected_type: str) -> ImageInfo:
         """Check the image at ``buffer[start:end]``; raises DamagedImageError with a reason code."""
         if start == end:
             raise DamagedImageError("image-empty", "the file is empty")
-        known = expected_type == "jpg" and self._is_known_header(buffer, start)
-        found = "jpg" if known else sniff(bytes(buffer[start : min(end, start + 16)]))
-        if found != expected_type:
-            raise DamagedImageError(f"image-not-{expected_type}", f"the bytes are {found or 'no known image'}")
-        if found == "jpg":
-            info = self._check_jpeg(buffer, start, end, known=known)
+        header = self._known_header(buffer, start) if expected_type == "jpg" else None
+        if header is None:
+            found = sniff(bytes(buffer[start : min(end, start + 16)]))
+            if found != expected_type:
+                raise DamagedImageError(f"image-not-{expected_type}", f"the bytes are {found or 'no known image'}")
+            if found == "jpg":
+                header = self._learn_header(buffer, start, end)
+        if header is not None:
+            info = header.info
+            scan = start + len(header.data)
+            end_marker = _JPEG_EOI_RE.search(buffer, scan, end)
+            # it proves the end only where one scan is all there is: else it may stand inside a segment
+            if end_marker is None or end_marker.start() != end - 2 or not header.single:
+                _walk_jpeg_scans(buffer, scan, end)
         else:
             info = self._check_other(buffer, start, end, found)
         if self.level == "decode":
             decode_strictly(memoryview(buffer)[start:end], info)
         return info
 
-    def _check_jpeg(self, buffer: Buffer, start: int, end: int, *, known: bool) -> ImageInfo:
-        # Images of one origin share their header byte for byte (tables and dimensions): the walk over it is done
-        # once, and the end marker is then searched for behind it.
-        scan = start + self._header_bytes
-        if not known:
-            info, scan, self._known_single = _walk_jpeg_header(buffer, start, end)
-            self._header_bytes = 0
-            self._bound(info)
-            self._header_bytes = scan - start
-            self._known_header, self._known_info = bytes(buffer[start:scan]), info
-        found = _JPEG_EOI_RE.search(buffer, scan, end)
-        # an end marker proves the end only where one scan is all there is: else it may stand inside a segment
-        if found is None or found.start() != end - 2 or not self._known_single:
-            _walk_jpeg_scans(buffer, scan, end)
-        return self._known_info
+    def _known_header(self, buffer: Buffer, start: int) -> _JpegHeader | None:
+        """Images of one origin share their header byte for byte, tables and dimensions: the walk is done once."""
+        for header in self._known:
+            if buffer[start : start + len(header.data)] == header.data:
+                return header
+        return None
 
-    def _is_known_header(self, buffer: Buffer, start: int) -> bool:
-        return self._header_bytes > 0 and buffer[start : start + self._header_bytes] == self._known_header
+    def _learn_header(self, buffer: Buffer, start: int, end: int) -> _JpegHeader:
+        info, scan, single = _walk_jpeg_header(buffer, start, end)
+        self._bound(info)
+        header = _JpegHeader(bytes(buffer[start:scan]), info, single)
+        if len(self._known) < _KNOWN_HEADERS and len(header.data) <= _LONGEST_KNOWN:
+            self._known.append(header)
+        return header
 
     def _check_other(self, buffer: Buffer, start: int, end: int, found: str) -> ImageInfo:
         data = bytes(buffer[start:end])

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from wdstools import __version__
 from wdstools.errors import SkippedError, UsageError
@@ -111,8 +112,7 @@ def run_pack(
     with PackSite(dest) as site:
         listing = source.list()
         plan, notes = make_plan(listing, options, executor, progress)
-        # the plan has the samples now: a million take 50 MB
-        listing = replace(listing, samples=listing.samples.schema.empty_table())
+        listing = replace(listing, samples=plan.samples)  # the others are free now
         release_memory()
         if options.on_error == "fail" and plan.skips:
             first = plan.skips[0]
@@ -126,6 +126,9 @@ def run_pack(
         settings = _settings(site.work, listing, plan, options, started_ns)
         finished = site.resume(_plan_digest(plan, listing, options), restart=restart)
         results = _write_shards(plan, settings, finished, site, executor, progress)
+        none = pa.table({})  # of a million samples the table takes 200 MB, and comparing images needs memory too
+        listing, plan = replace(listing, samples=none), replace(plan, samples=none)
+        release_memory()
         return _publish(site, listing, plan, options, results, notes)
 
 
@@ -136,7 +139,7 @@ def make_plan(
     like = options.layout.like
     convert = options.encoding.image_type if options.encoding else None
     extension = image_extension(listing.image_types, only=options.only if convert is None else None, convert=convert)
-    samples, skips = with_keys(listing)
+    samples, skips = with_keys(listing, options.layout.seed)
     skips = [*listing.skips, *skips]
     if options.only is not None and len(listing.image_types) > 1:
         samples, more = keep_type(samples, options.only)
@@ -149,7 +152,7 @@ def make_plan(
         raise UsageError(
             "no samples are left to pack", code="source-empty", got=", ".join(sorted({s.reason for s in skips}))
         )
-    samples, more = drop_repeated(samples, options.layout.seed)
+    samples, more = drop_repeated(samples)
     skips += more
     identical = group_identical(samples, listing.opener, executor, progress) if options.splits.ratios else None
     samples, more, notes = assign_splits(samples, options.splits, seed=options.layout.seed, identical=identical)
@@ -163,8 +166,8 @@ def make_plan(
             expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
             got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
         )
-    samples, bounds = place(samples, options.layout)
-    return PackPlan(samples, bounds, tuple(skips), extension, members), notes
+    order, bounds = place(samples, options.layout)
+    return PackPlan(samples, order, bounds, tuple(skips), extension, members), notes
 
 
 def _members(listing: Listing, extension: str) -> tuple[str, ...]:

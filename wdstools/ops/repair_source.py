@@ -95,11 +95,11 @@ class SourceCopy:
     def _list(self) -> tuple[Listing, pa.Table]:
         if self._listed is None:
             listing = open_source(self.path, **self._layout()).list()
-            samples, _ = with_keys(listing)
+            samples, _ = with_keys(listing, self.manifest.seed)
             only = self._options().get("only")
             if only is not None and len(listing.image_types) > 1:
                 samples, _ = keep_type(samples, only)
-            samples, _ = drop_repeated(samples, self.manifest.seed)
+            samples, _ = drop_repeated(samples)
             self._listed = listing, samples
         return self._listed
 
@@ -130,7 +130,7 @@ class SourceCopy:
             return None
         for name, number, start, stop in plan.bounds:
             if name == split and shard_path(name, number) == entry.path:
-                return self._assemble(listing, plan.samples.slice(start, stop - start), split, _Nowhere()).table()
+                return self._assemble(listing, plan.rows(start, stop), split, _Nowhere()).table()
         return None
 
     def _encoding(self) -> Encoding | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from wdstools.formats.arrow import to_array, to_list
+from wdstools.formats.arrow import coded, one_chunk, to_array, to_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,23 +137,20 @@ class SamplesBuilder:
         self._count += count
 
     def table(self) -> pa.Table:
-        """Everything added so far."""
-        columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+        """Everything added, once: the builder is empty then, for a copy of a million samples is not small."""
+        columns: dict[str, pa.Array] = {}
         counts = [count for count, _ in self._runs]
         for position, part in enumerate(_RUN_PARTS):
             values = [run[position] for _, run in self._runs]
             names = sorted({value for value in values if value is not None})
-            number = {name: code for code, name in enumerate(names)}
-            codes = np.repeat(
-                np.array([number.get(value, -1) if value is not None else -1 for value in values], np.int32), counts
-            )
-            columns[part] = pa.DictionaryArray.from_arrays(
-                to_array([code if code >= 0 else None for code in codes.tolist()], pa.int32()),
-                to_array(names, pa.string()),
-            )
-        for part, chunks in self._own.items():
-            columns[part] = pa.chunked_array(chunks, _OWN_PARTS[part])
-        return pa.table(columns).unify_dictionaries().combine_chunks()
+            number: dict[str | None, int] = {name: code for code, name in enumerate(names)}
+            number[None] = -1
+            codes = np.array([number[value] for value in values], np.int32)
+            columns[part] = coded(np.repeat(codes, counts), names)
+        for part in list(self._own):
+            chunks = pa.chunked_array(self._own.pop(part), _OWN_PARTS[part])
+            columns[part] = one_chunk(chunks.unify_dictionaries())
+        return pa.table(columns)
 
 
 def text_columns(samples: pa.Table, names: Sequence[str]) -> list[list[Any]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import NotFoundError, UsageError
+from wdstools.formats.arrow import release_memory
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.base import CAPTION_POLICIES, Listing, SamplesBuilder, is_text, join_path, shown
@@ -15,7 +16,7 @@ from wdstools.sources.table import METADATA_NAMES, Row, load_metadata
 from wdstools.sources.tree import Folder, Tree, open_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 _MAX_NESTING = 2
 _GENERIC = ("pairs", "images", "labels")
@@ -65,6 +66,8 @@ class FolderSource:
                 hint="name the layout with --recipe, or with --image and --caption templates",
             )
         labels = recipe.labels + tuple(sorted(scan.labels - set(recipe.labels)))
+        tree.close()
+        release_memory()  # the table needs room beside its parts
         samples = scan.builder.table()
         return Listing(
             opener=tree.opener,
@@ -120,24 +123,23 @@ def _bases(tree: Tree) -> Iterator[str]:
 
 def _leaves(tree: Tree, base: str, layout: Layout) -> Iterator[tuple[dict[str, str], str]]:
     """The folders that the image template's folder part names, with their fields; files are not looked at."""
-    template = layout.image
+    folders = [""]
+    for part in layout.image.parts():
+        folders = [
+            below
+            for folder in folders
+            for below in (_folders_below(tree, base, folder) if "{" in part else [join_path(folder, part)])
+            if layout.image.fits_so_far(below)
+        ]
+    for folder in folders:
+        fields = layout.image.match(folder)
+        if fields is not None and (not layout.splits or fields.get("split") in layout.splits):
+            yield fields, folder
 
-    def descend(folder: str, depth: int) -> Iterator[tuple[dict[str, str], str]]:
-        if depth == len(template.parts()):
-            fields = template.match(folder)
-            if fields is not None and (not layout.splits or fields.get("split") in layout.splits):
-                yield fields, folder
-            return
-        literal = template.parts()[depth]
-        if "{" not in literal:
-            yield from descend(join_path(folder, literal), depth + 1)
-            return
-        found = tree.list(join_path(base, folder))
-        for name in found.folders if found else ():
-            if template.fits_so_far(join_path(folder, name)):
-                yield from descend(join_path(folder, name), depth + 1)
 
-    yield from descend("", 0)
+def _folders_below(tree: Tree, base: str, folder: str) -> list[str]:
+    found = tree.list(join_path(base, folder))
+    return [join_path(folder, name) for name in found.folders] if found else []
 
 
 def _recognised(tree: Tree, base: str, recipe: Recipe, layout: Layout) -> bool:
@@ -223,29 +225,23 @@ class _Scan:
     def _folder(self, fields: dict[str, str], folder: str, held: Folder) -> None:
         images = self._images(held, folder)
         if self.captions == "none" or self.layout.caption is None:
-            own = self._inline(images, folder, fields)
-            if own is not None:
-                self._add(fields, folder, None, own)
-                return
-            self._add(fields, folder, None, {key: [i[n] for i in images] for n, key in enumerate(_IMAGE_PARTS)})
+            own = self._inline(images, held, folder, fields) if self.has_rows else self._image_parts(images, held)
+            self._add(fields, folder, None, own)
             return
         caption_folder = self.layout.caption.locate(fields)
         place = held if caption_folder == folder else self.tree.list(join_path(self.base, caption_folder)) or Folder()
         self.caption_folders.add(caption_folder)
         suffix = self.layout.caption.suffix
-        entries: Sequence[bytes | None] = place.entries or [None] * len(place.files)
-        captions = {
-            name[: -len(suffix)]: entry
-            for name, entry in zip(place.files, entries, strict=True)
-            if name.endswith(suffix)
-        }
-        paired = [image for image in images if image[0] in captions]
-        alone = [image for image in images if image[0] not in captions]
-        own = {key: [image[n] for image in paired] for n, key in enumerate(_IMAGE_PARTS)}
-        own["caption_entry"] = [captions[image[0]] for image in paired]
+        captions = {name[: -len(suffix)] for name in place.files if name.endswith(suffix)}
+        paired = {stem: ext for stem, ext in images.items() if stem in captions}
+        own = self._image_parts(paired, held)
+        if place.entries:
+            entry_of = dict(zip(place.files, place.entries, strict=True))
+            own["caption_entry"] = [entry_of[stem + suffix] for stem in paired]
         self._add(fields, folder, caption_folder, own)
+        alone = {stem: ext for stem, ext in images.items() if stem not in captions}
         if self.captions == "optional":
-            self._add(fields, folder, None, {key: [image[n] for image in alone] for n, key in enumerate(_IMAGE_PARTS)})
+            self._add(fields, folder, None, self._image_parts(alone, held))
         else:
             self.skips += [
                 Skip(
@@ -254,28 +250,38 @@ class _Scan:
                     fields.get("split"),
                     detail=f"no {join_path(caption_folder, stem + suffix)}",
                 )
-                for stem, ext, _ in alone
+                for stem, ext in alone.items()
             ]
-        with_image = {stem for stem, _ in self.layout.image.stems(held.files)}
-        self._orphans(caption_folder, sorted(stem for stem in captions if stem not in with_image), fields.get("split"))
+        if len(paired) != len(captions):
+            captions.difference_update(stem for stem, _ in self.layout.image.stems(held.files))
+            self._orphans(caption_folder, sorted(captions), fields.get("split"))
 
-    def _images(self, held: Folder, folder: str) -> list[tuple[str, str, bytes | None]]:
-        """(stem, suffix, entry) of the images of a folder, one a stem; sorted by name."""
+    def _images(self, held: Folder, folder: str) -> dict[str, str]:
+        """Stem -> suffix of the images of a folder, sorted by name."""
         found = self.layout.image.stems(held.files)
         if len(found) != len(held.files):
             self._count_unmatched(held, {stem + suffix for stem, suffix in found})
-        entries = dict(zip(held.files, held.entries, strict=True)) if held.entries else {}
-        folder_is_text = is_text(folder)
-        images: dict[str, tuple[str, str, bytes | None]] = {}
+        images = dict(found)
+        if len(images) == len(found) and is_text(folder + "".join(images)):
+            return images
+        images = {}
         for stem, ext in found:
-            if not (folder_is_text and (stem.isascii() or is_text(stem))):
+            if not is_text(folder + stem):
                 self.skips.append(Skip("name-not-utf8", shown(join_path(folder, stem + ext))))
             elif stem in images:
-                detail = f"same id as {stem + images[stem][1]}"
+                detail = f"same id as {stem + images[stem]}"
                 self.skips.append(Skip("key-duplicate", join_path(folder, stem + ext), detail=detail))
             else:
-                images[stem] = (stem, ext, entries.get(stem + ext))
-        return list(images.values())
+                images[stem] = ext
+        return images
+
+    @staticmethod
+    def _image_parts(images: dict[str, str], held: Folder) -> dict[str, list[Any]]:
+        own: dict[str, list[Any]] = {"stem": list(images), "image_suffix": list(images.values())}
+        if held.entries:
+            entry_of = dict(zip(held.files, held.entries, strict=True))
+            own["image_entry"] = [entry_of[stem + ext] for stem, ext in images.items()]
+        return own
 
     def _count_unmatched(self, held: Folder, images: set[str]) -> None:
         """Count, by extension, the files that are no part of the layout."""
@@ -289,13 +295,11 @@ class _Scan:
         )
 
     def _inline(
-        self, images: list[tuple[str, str, bytes | None]], folder: str, fields: dict[str, str]
-    ) -> dict[str, list[object]] | None:
-        """Captions and metadata from a table beside the images; None if there is no such table."""
-        if not self.has_rows:
-            return None
-        own: dict[str, list[object]] = {key: [] for key in (*_IMAGE_PARTS, "caption", "json")}
-        for stem, ext, entry in images:
+        self, images: dict[str, str], held: Folder, folder: str, fields: dict[str, str]
+    ) -> dict[str, list[Any]]:
+        """Captions and metadata from a table beside the images."""
+        rows: dict[str, Row] = {}
+        for stem, ext in images.items():
             path = join_path(folder, stem + ext)
             row = self.rows.pop(path, Row())
             if row.caption is None and self.captions == "required":
@@ -303,16 +307,19 @@ class _Scan:
                     Skip("caption-missing", path, fields.get("split"), detail="not in the metadata table")
                 )
                 continue
-            for key, value in zip(own, (stem, ext, entry, row.caption, row.json), strict=True):
-                own[key].append(value)
+            rows[stem] = row
+        own = self._image_parts({stem: images[stem] for stem in rows}, held)
+        captions, jsons = [row.caption for row in rows.values()], [row.json for row in rows.values()]
+        own |= {
+            part: values
+            for part, values in (("caption", captions), ("json", jsons))
+            if any(v is not None for v in values)
+        }
         return own
 
-    def _add(
-        self, fields: dict[str, str], folder: str, caption_folder: str | None, own: dict[str, list[object]]
-    ) -> None:
+    def _add(self, fields: dict[str, str], folder: str, caption_folder: str | None, own: dict[str, list[Any]]) -> None:
         if not own["stem"]:
             return
-        own = {key: values for key, values in own.items() if any(value is not None for value in values)}
         shared = {
             "split": fields.get("split"),
             "label": fields.get("label"),
@@ -353,9 +360,6 @@ class _Scan:
             Skip("image-missing", path, split) if is_text(path) else Skip("name-not-utf8", shown(path))
             for path in paths
         ]
-
-
-_IMAGE_PARTS = ("stem", "image_suffix", "image_entry")
 
 
 def _differences(recipe: Recipe, counts: Counter[tuple[str, str]], labels: set[str]) -> Iterator[str]:

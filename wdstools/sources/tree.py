@@ -26,6 +26,8 @@ _TAR_PLAIN = 0xFFFF
 _MAX_NAME = 4096
 _LARGEST = 2**63 - 1
 _MAX_DEPTH = 64
+# not blocking: a pipe under the name of an image must not hold up the pack
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _MAX_DEFLATE_OVERHEAD = 1024
 _ZIP_LOCAL = struct.Struct("<4s2B4HL2L2H")
 
@@ -56,6 +58,9 @@ class Tree(Protocol):
 
     def list(self, folder: str) -> Folder | None:
         """What a folder holds; None if there is no such folder."""
+
+    def close(self) -> None:
+        """Let go of what is known of the files: of two million in an archive that is a hundred megabytes."""
 
 
 def open_tree(path: str) -> Tree:
@@ -113,6 +118,9 @@ class FolderTree:
         found.folders.sort()
         return found
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def _add_other(self, entry: os.DirEntry[str], folder: str, found: Folder) -> None:
         """A folder, a link, or something odd."""
         is_link = entry.is_symlink()
@@ -152,50 +160,55 @@ class FolderReader:
     """Reads whole files straight into the caller's buffer."""
 
     def __init__(self, path: str) -> None:
-        self._root = path + "/"
+        self._path = path
+        with _reading(path):
+            self._root = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # names below it are shorter to look up
 
     def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
         """See SourceReader. Sizes are learnt by reading: on cold storage a stat beforehand costs as much as the read."""
         del entry
-        fd = -1
         try:
-            # not blocking: a pipe under the name of an image must not hold up the pack
-            fd = os.open(self._root + path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            count = os.readv(fd, (view,))
-            status = os.fstat(fd)
-            while 0 < count < min(status.st_size, len(view)):  # a read that a signal or a network cut short
-                more = os.readv(fd, (view[count:],))
-                if not more:
-                    break
-                count += more
-        except OSError as error:
-            raise storage_error(error, self._root + path) from error
-        finally:
-            if fd >= 0:
+            fd = os.open(path, _READ_FLAGS, dir_fd=self._root)
+            try:
+                count = os.readv(fd, (view,))
+                status = os.fstat(fd)
+                size = status.st_size
+                while 0 < count < size and count < len(view):  # a read that a signal or a network cut short
+                    more = os.readv(fd, (view[count:],))
+                    if not more:
+                        break
+                    count += more
+            finally:
                 os.close(fd)
+        except OSError as error:
+            raise storage_error(error, f"{self._path}/{path}") from error
+        if count != size or not stat.S_ISREG(status.st_mode):
+            self._refuse(path, count, status, len(view))
+        return count, status.st_mtime_ns
+
+    def _refuse(self, path: str, count: int, status: os.stat_result, room: int) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise DamagedEntryError("not-a-file", "a pipe, a device or a socket")
-        if status.st_size != count:
-            if status.st_size > len(view):
-                raise NeedSpaceError(status.st_size)
-            raise SourceChangedError(
-                "the file changed while it was read",
-                where=self._root + path,
-                expected=f"{status.st_size} bytes",
-                got=f"{count}",
-                hint="let nothing write to the source, then pack again",
-            )
-        return count, status.st_mtime_ns
+        if status.st_size > room:
+            raise NeedSpaceError(status.st_size)
+        raise SourceChangedError(
+            "the file changed while it was read",
+            where=f"{self._path}/{path}",
+            expected=f"{status.st_size} bytes",
+            got=f"{count}",
+            hint="let nothing write to the source, then pack again",
+        )
 
     def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:
         """See SourceReader."""
         del entry
-        with _reading(self._root + path):
-            status = os.stat(self._root + path)
+        with _reading(f"{self._path}/{path}"):
+            status = os.stat(path, dir_fd=self._root)
             return status.st_size, status.st_mtime_ns
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Let go of the folder."""
+        os.close(self._root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +309,10 @@ class _ArchiveTree:
         """What a folder of the archive holds."""
         packed = self._folders.get(folder)
         return packed.unpack() if packed else None
+
+    def close(self) -> None:
+        """Forget the list of members."""
+        self._folders.clear()
 
     def _add(self, name: str, entry: bytes) -> None:
         parts = name.removeprefix("./").split("/")

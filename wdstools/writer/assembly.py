@@ -15,7 +15,7 @@ from wdstools.formats.index import build_index
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageChecker, ImageInfo, sniff
 from wdstools.results import Skip
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, join_path, text_columns
-from wdstools.writer.plan import from_ipc
+from wdstools.writer.plan import from_ipc, image_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -98,8 +98,8 @@ class Assembly:
         self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
         self._names = {extension: b"." + extension.encode() for extension in self.settings.members}
         self._records: list[tuple[Any, ...]] = []  # _INDEX_COLUMNS of each sample
-        self._members: list[tuple[int, int, int]] = []  # offset, size and XXH3-64 of each member
-        self._sample: list[tuple[int, int, int]] = []  # those of the sample that is being made
+        self._members = array("Q")  # offset, size and XXH3-64 of each member
+        self._sample: list[int] = []  # those of the sample that is being made
 
     def run(self, rows: Iterable[Row], tick: Tick) -> None:
         """Add every sample."""
@@ -110,7 +110,7 @@ class Assembly:
             self._sample.clear()
             try:
                 self._add(row)
-                self._members += self._sample
+                self._members.extend(self._sample)
                 self._all_stats.extend(self._stats)
             except (_RefusedError, DamagedImageError, DamagedEntryError) as refusal:
                 self.buffer.take_back()
@@ -229,12 +229,15 @@ class Assembly:
             )
 
     def _seal(self, row: Row, extension: str, end: int) -> None:
-        self._sample.append(self.buffer.seal(row.key + self._names[extension], end))
+        self._sample += self.buffer.seal(row.key + self._names[extension], end)
 
     def table(self) -> Any:
         """The shard's index."""
         columns = zip(*self._records, strict=True) if self._records else ((),) * len(_INDEX_COLUMNS)
-        numbers = np.array(self._members, np.uint64).reshape(-1, 3)
+        given = dict(zip(_INDEX_COLUMNS, columns, strict=True))
+        if not self.settings.authenticated:
+            del given["sha256"]
+        numbers = self._numbers()
         count = len(self.settings.members)
         members: dict[str, Any] = {
             "ext": self.settings.members * len(self._records),
@@ -243,7 +246,10 @@ class Assembly:
             "xxh3_64": numbers[:, 2],
             "count": np.full(len(self._records), count),
         }
-        return build_index(dict(zip(_INDEX_COLUMNS, columns, strict=True)), members)
+        return build_index(given, members)
+
+    def _numbers(self) -> NDArray[np.uint64]:
+        return np.frombuffer(self._members, np.uint64).reshape(-1, 3)
 
     def sources(self) -> str:
         """A digest of size and modification time of every file of every sample, skipped ones too."""
@@ -256,7 +262,7 @@ class Assembly:
 
     def image_digests(self) -> NDArray[np.uint64]:
         """XXH3-64 of each image."""
-        return np.array([digest for _, _, digest in self._members[:: len(self.settings.members)]], np.uint64)
+        return self._numbers()[:: len(self.settings.members), 2].copy()
 
 
 _INDEX_COLUMNS = ("split", "key", "label", "cls", "offset", "length", "xxh3_128", "sha256", "width", "height", "format", "caption", "source")  # fmt: skip
@@ -266,10 +272,8 @@ _WIDTH = _INDEX_COLUMNS.index("width")
 def rows_of(samples: bytes, split: str, template: str) -> Iterator[Row]:
     """The samples of a shard, from Arrow IPC bytes."""
     table = from_ipc(samples)
-    keys, labels, ids, folders, stems, suffixes = text_columns(
-        table, ("key", "label", "id_dir", "image_dir", "stem", "image_suffix")
-    )
-    images = [join_path(folder, stem + suffix) for folder, stem, suffix in zip(folders, stems, suffixes, strict=True)]
+    keys, labels, ids, stems, suffixes = text_columns(table, ("key", "label", "id_dir", "stem", "image_suffix"))
+    images = image_paths(table)
     inline = text_columns(table, ("caption_entry", "caption", "cls", "json", "json_entry"))
     return map(
         Row._make,

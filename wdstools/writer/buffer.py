@@ -9,7 +9,8 @@ import mmap
 from typing import TYPE_CHECKING, Protocol
 
 from wdstools.formats.digest import ShardDigester, ShardDigests, xxh3_64_intdigest
-from wdstools.formats.tar import BLOCK, padding, render_header, trailer_bytes
+from wdstools.formats.tar import BLOCK, render_header, trailer_bytes
+from wdstools.sources.base import NeedSpaceError
 
 if TYPE_CHECKING:
     from wdstools.sources.base import SourceReader
@@ -67,8 +68,6 @@ class TarBuffer:
 
         Raises NeedSpaceError for one of more than ``limit`` bytes.
         """
-        from wdstools.sources.base import NeedSpaceError
-
         while True:
             start = self._at + BLOCK
             try:
@@ -96,14 +95,13 @@ class TarBuffer:
 
     def seal(self, name: bytes, end: int) -> tuple[int, int, int]:
         """Finish the member whose payload ends at ``end``: header and padding. Gives tar offset, size and XXH3-64."""
-        start = self._at + BLOCK
+        view, at = self._view, self._at
+        start = at + BLOCK
         size = end - start
-        digest = xxh3_64_intdigest(self._view[start:end])
-        self._view[self._at : start] = render_header(name, size, digest)
-        pad = padding(size)
-        if pad:
-            self._view[end : end + pad] = _ZEROS[:pad]
-        self._at = end + pad
+        digest = xxh3_64_intdigest(view[start:end])
+        view[at:start] = render_header(name, size, digest)
+        self._at = following = end + -size % BLOCK
+        view[end:following] = _ZEROS[: following - end]
         return self.base + start, size, digest
 
     def group(self) -> tuple[int, memoryview]:

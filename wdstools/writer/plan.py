@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 from wdstools.errors import FormatError, UsageError
 from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy, valid
 from wdstools.formats.manifest import is_split_name
-from wdstools.formats.sample import make_key, order_hash, shard_of
+from wdstools.formats.sample import make_key, order_hash, plain_keys
 from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.base import join_path, text_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,16 +67,23 @@ class ShardLayout:
 
 @dataclass(frozen=True, slots=True)
 class PackPlan:
-    """Every sample in its place. ``samples`` is sorted by split, shard, order hash and key, with its ``key`` column.
+    """Every sample in its place. ``order`` lists the rows of ``samples`` by split, shard, order hash and key.
 
-    ``bounds`` lists, for each shard in manifest order, its split, number and half-open range of rows.
+    ``bounds`` lists, for each shard in manifest order, its split, number and half-open range of ``order``. The table is
+    not sorted: that would be a second copy of it.
     """
 
     samples: pa.Table
+    order: NDArray[np.int64]
     bounds: tuple[tuple[str, int, int, int], ...]
     skips: tuple[Skip, ...]
     image_extension: str
     members: tuple[str, ...]
+
+    def rows(self, start: int, stop: int) -> pa.Table:
+        """The samples of a range of the order."""
+        samples = self.samples.drop_columns(["order_hash"])
+        return samples.take(to_array(self.order[start:stop], pa.int64()))
 
 
 def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
@@ -97,20 +104,30 @@ def image_extension(types: Mapping[str, int], *, only: str | None, convert: str 
     )
 
 
-def with_keys(listing: Listing) -> tuple[pa.Table, list[Skip]]:
-    """The samples with a ``key`` for each; ids that cannot have one are skipped."""
-    columns = ("label", "id_dir", "stem", "key")
+def with_keys(listing: Listing, seed: int) -> tuple[pa.Table, list[Skip]]:
+    """The samples with a ``key`` and its ``order_hash`` for each; ids that cannot have one are skipped."""
     skips: list[Skip] = []
-    chunks: list[pa.Array] = []
+    keys: list[pa.Array] = []
+    hashes: list[pa.Array] = []
     for part in _parts(listing.samples):
-        keys = [
-            key.encode() if key else _key(label if listing.label_in_key else None, join_path(folder, stem), skips)
-            for label, folder, stem, key in zip(*text_columns(part, columns), strict=True)
-        ]
-        chunks.append(to_array(keys, pa.large_binary()))
+        made = _keys(part, listing.label_in_key, skips)
+        keys.append(to_array(made, pa.large_binary()))
+        hashes.append(to_array(np.fromiter((order_hash(key or b"", seed) for key in made), np.uint64), pa.uint64()))
     samples = listing.samples.drop_columns(["key"]) if "key" in listing.samples.column_names else listing.samples
-    samples = samples.append_column("key", pa.chunked_array(chunks, pa.large_binary()))
+    samples = samples.append_column("key", pa.chunked_array(keys, pa.large_binary()))
+    samples = samples.append_column("order_hash", pa.chunked_array(hashes, pa.uint64()))
     return (samples.filter(pc.is_valid(samples.column("key"))) if skips else samples), skips
+
+
+def _keys(samples: pa.Table, label_in_key: bool, skips: list[Skip]) -> Sequence[bytes | None]:
+    labels, folders, stems, given = text_columns(samples, ("label", "id_dir", "stem", "key"))
+    if any(given):
+        return [key.encode() for key in given]
+    ids = [join_path(folder, stem) for folder, stem in zip(folders, stems, strict=True)]
+    if not label_in_key:
+        labels = [None] * len(ids)
+    keys = plain_keys(labels, ids)
+    return keys if keys is not None else [_key(*named, skips) for named in zip(labels, ids, strict=True)]
 
 
 def _key(label: str | None, sample_id: str, skips: list[Skip]) -> bytes | None:
@@ -139,23 +156,25 @@ def keep_labelled(samples: pa.Table) -> tuple[pa.Table, list[Skip]]:
     labelled = valid(one_chunk(samples.column("label")))
     if "cls" in samples.column_names:
         labelled |= valid(one_chunk(samples.column("cls")))
+    if labelled.all():
+        return samples, []
     return samples.filter(to_array(labelled, pa.bool_())), _skip_rows(
         samples, np.flatnonzero(~labelled), "label-missing"
     )
 
 
-def drop_repeated(samples: pa.Table, seed: int) -> tuple[pa.Table, list[Skip]]:
+def drop_repeated(samples: pa.Table) -> tuple[pa.Table, list[Skip]]:
     """Of samples with one key keep that whose image path is smallest, whatever order they were listed in."""
-    hashes = hash_keys(samples, lambda key: order_hash(key, seed))
+    hashes = to_numpy(samples.column("order_hash"))
     order, repeated = _break_ties(np.argsort(hashes, kind="stable"), hashes, samples)
     if not len(repeated):
         return samples, []
     return samples.take(to_array(order, pa.int64())), _skip_rows(samples, repeated, "key-duplicate")
 
 
-def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple[str, int, int, int], ...]]:
-    """Sort samples with different keys and with splits into shards; gives the table and each shard's bounds."""
-    hashes = hash_keys(samples, lambda key: order_hash(key, layout.seed))
+def place(samples: pa.Table, layout: ShardLayout) -> tuple[NDArray[np.int64], tuple[tuple[str, int, int, int], ...]]:
+    """Sort samples with different keys and with splits into shards; gives their rows in order, and shards' bounds."""
+    hashes = to_numpy(samples.column("order_hash"))
     order, _ = _break_ties(np.argsort(hashes, kind="stable"), hashes, samples)
     splits = one_chunk(samples.column("split"))
     names = sorted({name for name in to_list(splits.dictionary) if name is not None})
@@ -169,13 +188,19 @@ def place(samples: pa.Table, layout: ShardLayout) -> tuple[pa.Table, tuple[tuple
         if not len(rows) and layout.like is None:  # every sample of it was left out
             continue
         count = layout.count(split, len(rows))
-        numbers = np.fromiter((shard_of(int(h), count) for h in hashes[rows]), np.int64, len(rows))
+        numbers = _shards_of(hashes[rows], count)
         edges = np.searchsorted(numbers, np.arange(count + 1))
         _refuse_empty(split, edges, layout)
         bounds += [(split, n, start + int(edges[n]), start + int(edges[n + 1])) for n in range(count)]
         parts.append(rows)
         start += len(rows)
-    return samples.take(to_array(np.concatenate(parts), pa.int64())), tuple(bounds)
+    return np.concatenate(parts), tuple(bounds)
+
+
+def _shards_of(hashes: NDArray[np.uint64], shards: int) -> NDArray[np.int64]:
+    """``shard_of`` of each hash: hash * shards / 2**64 in two halves, neither of which overflows."""
+    high, low = hashes >> np.uint64(32), hashes & np.uint64(2**32 - 1)
+    return ((high * np.uint64(shards) + (low * np.uint64(shards) >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
 
 
 def hash_keys(samples: pa.Table, hash_key: Callable[[bytes], int]) -> NDArray[np.uint64]:
@@ -247,7 +272,7 @@ def _skip_rows(samples: pa.Table, rows: NDArray[Any], reason: str) -> list[Skip]
 def slices(plan: PackPlan) -> Iterator[tuple[str, int, bytes]]:
     """Each shard's split, number and samples, the latter as Arrow IPC bytes that travel to a worker."""
     for split, number, start, stop in plan.bounds:
-        yield split, number, to_ipc(plan.samples.slice(start, stop - start))
+        yield split, number, to_ipc(plan.rows(start, stop))
 
 
 def to_ipc(table: pa.Table) -> bytes:

@@ -155,14 +155,17 @@ class _BlockOrder:
         windows = self._places(positions) // self._order.window_blocks
         edges = np.flatnonzero(np.diff(windows)) + 1
         parts = np.split(positions, edges)
-        return np.concatenate([self._in_window(int(windows[at]), part) for at, part in zip((0, *edges), parts)])
+        return np.concatenate(
+            [self._in_window(int(windows[at]), part) for at, part in zip((0, *edges), parts, strict=True)]
+        )
 
     def _in_window(self, window: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         edges = np.array([window, window + 1], np.int64) * self._order.window_blocks
         first, last = self._starts(np.minimum(edges, self._blocks)).tolist()
         mixed = first + Permutation(last - first, self._order.key(_WINDOW, window)).at(positions - first)
         places = self._places(mixed)
-        return self._permutation.at(places) * self._size + mixed - self._starts(places)
+        found: NDArray[np.int64] = self._permutation.at(places) * self._size + mixed - self._starts(places)
+        return found
 
     def _starts(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         return places * self._size - np.where(places > self._short_place, self._missing, 0)
@@ -191,9 +194,10 @@ class Part:
 class Sharing:
     """How ``count`` positions are dealt out in global batches of ``batch_size * world_size``.
 
-    All ranks get the same number of batches of the same sizes. What is left at the end of an epoch and fills no
-    global batch: ``drop`` leaves it out; ``pad`` shares it out evenly in one shorter batch, in which some ranks repeat
-    up to one sample a rank. Over all ranks every position comes exactly once, padding not counted.
+    All ranks get the same number of batches of the same sizes (but for ``keep``). What is left at the end of an epoch and fills no
+    global batch: ``drop`` leaves it out; ``pad`` shares it out evenly in one shorter batch, which some ranks fill up by
+    repeating samples of it; ``keep`` shares it out without repeating, so that the last ranks may get a shorter batch
+    or none. Over all ranks every position comes exactly once, padding not counted.
     """
 
     count: int
@@ -211,13 +215,15 @@ class Sharing:
             raise UsageError(
                 "rank out of range", where="rank", expected=f"0 to {self.world_size - 1}", got=str(self.rank)
             )
-        if self.remainder not in ("drop", "pad"):
-            raise UsageError("no such remainder", where="remainder", expected="drop or pad", got=self.remainder)
+        if self.remainder not in ("drop", "pad", "keep"):
+            raise UsageError("no such remainder", where="remainder", expected="drop, pad or keep", got=self.remainder)
 
     def batches(self, position: int = 0) -> int:
-        """How many batches each rank gets from this position to the end of the epoch."""
-        left, whole = max(0, self.count - position), self.batch_size * self.world_size
-        return left // whole if self.remainder == "drop" else -(-left // whole)
+        """How many batches this rank gets from a position to the end of the epoch."""
+        batches, left = divmod(max(0, self.count - position), self.batch_size * self.world_size)
+        if self.remainder == "drop" or not left:
+            return batches
+        return batches + (self.remainder == "pad" or self.rank * -(-left // self.world_size) < left)
 
     def part(self, position: int) -> Part:
         """What this rank takes of the global batch that begins at ``position``."""
@@ -229,7 +235,7 @@ class Sharing:
         start = position + self.rank * each
         stop = min(start + each, self.count)
         start = min(start, stop)
-        padding = each - (stop - start)
+        padding = each - (stop - start) if self.remainder == "pad" else 0
         again = tuple(position + (self.rank * each + stop - start + number) % left for number in range(padding))
         return Part(start, stop, padding, again, self.count)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Batch": "reader.batch",
     "BusyError": "errors",
     "Dataset": "dataset",
     "Finding": "results",
@@ -39,15 +40,20 @@ _HOMES = {
     "UsageError": "errors",
     "WdsError": "errors",
     "WorkerError": "errors",
+    "loader": "reader.loader",
     "open_dataset": "dataset",
     "open_source": "ops.scan",
     "open_store": "stores.base",
     "pack": "ops.pack_api",
     "scan": "ops.scan",
+    "stream": "reader.stream",
+    "torch": "reader.torch",
     "verify": "ops.verify",
+    "webdataset": "reader.webdataset",
 }
 
 __all__ = [
+    "Batch",
     "BusyError",
     "Dataset",
     "Finding",
@@ -72,12 +78,16 @@ __all__ = [
     "WdsError",
     "WorkerError",
     "__version__",
+    "loader",
     "open_dataset",
     "open_source",
     "open_store",
     "pack",
     "scan",
+    "stream",
+    "torch",
     "verify",
+    "webdataset",
 ]
 
 if TYPE_CHECKING:
@@ -99,8 +109,13 @@ if TYPE_CHECKING:
     from wdstools.ops.pack_api import pack
     from wdstools.ops.scan import open_source, scan
     from wdstools.ops.verify import verify
+    from wdstools.reader import torch
+    from wdstools.reader.batch import Batch
+    from wdstools.reader.loader import loader
     from wdstools.reader.shard import Sample
     from wdstools.reader.split import Split
+    from wdstools.reader.stream import stream
+    from wdstools.reader.webdataset import webdataset
     from wdstools.results import Finding, Inventory, PackResult, Report
     from wdstools.sources.folder import FolderSource
     from wdstools.sources.shards import ShardsSource
@@ -114,7 +129,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'wdstools' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"wdstools.{home}"), name)
+    module = importlib.import_module(f"wdstools.{home}")
+    return module if name == "torch" else getattr(module, name)  # wt.torch is a module
 
 
 def __dir__() -> list[str]:

@@ -13,6 +13,8 @@ from wdstools.stores.base import Store, get_whole, open_store
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
 
 
@@ -50,16 +52,16 @@ class Dataset:
         """The same dataset with its shards somewhere else."""
         return replace(self, shards=open_store(url), readers={})
 
-    def index(self, shard: ShardEntry) -> pa.Table:
-        """A shard's index, checked against the manifest's ``rows``.
+    def index(self, shard: ShardEntry, columns: Sequence[str] | None = None) -> pa.Table:
+        """A shard's index, checked against the manifest's ``rows``; ``columns`` must hold those that are checked.
 
         Looked for beside the manifest, then beside the shards. Raises NotFoundError (``index-missing``) or FormatError
         (``index-damaged``).
         """
-        from wdstools.formats.index import check_bounds, read_index, rows_digest
+        from wdstools.formats.index import SCHEMA, check_bounds, read_index, rows_digest
 
         data = self.index_bytes(shard)
-        table = read_index(data, where=shard.index_path)
+        table = read_index(data, where=shard.index_path, columns=columns or SCHEMA.names)
         if self.manifest.profile == "canonical":
             check_bounds(table, shard.samples, shard.bytes, where=shard.index_path)
         if rows_digest(table) != shard.rows:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wdstools.errors import FormatError
-from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, text_bytes, to_array, to_list, to_numpy
+from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, text_bytes, to_array, to_numpy
 from wdstools.formats.tar import BLOCK, NAME_BYTES
 
 if TYPE_CHECKING:
@@ -113,15 +113,15 @@ def write_index(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def read_index(data: bytes | memoryview, *, where: str = "") -> pa.Table:
-    """Read index bytes back, checking page checksums, the schema and that text is UTF-8.
+def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[str] = SCHEMA.names) -> pa.Table:
+    """Read index bytes back (some columns or all), checking page checksums, the schema and that text is UTF-8.
 
     Raises FormatError (``index-damaged``) when the bytes are not an index file.
     """
     try:
         # not read_table: it imports pyarrow.dataset and, with it, pandas
-        table = pq.ParquetFile(reader_over(data), page_checksum_verification=True).read()
-        table = table.select(SCHEMA.names).cast(SCHEMA)
+        table = pq.ParquetFile(reader_over(data), page_checksum_verification=True).read(columns=list(columns))
+        table = table.select(columns).cast(pa.schema([SCHEMA.field(name) for name in columns]))
         table.validate(full=True)
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
         raise FormatError(
@@ -152,10 +152,9 @@ def check_bounds(table: pa.Table, samples: int, shard_bytes: int, *, where: str)
             and np.all(start - BLOCK >= first)
             and np.all(size <= last - start)
         )
-    names = zip(
-        np.repeat(np.array(to_list(table.column("key")), object), counts), to_list(values.field("ext")), strict=True
-    )
-    if not sound or any(len(key) + len(ext) >= NAME_BYTES for key, ext in names):
+    key_bytes, _ = text_bytes(one_chunk(table.column("key")))
+    ext_bytes, _ = text_bytes(values.field("ext"))
+    if not sound or bool(np.any(np.repeat(key_bytes, counts) + ext_bytes >= NAME_BYTES)):
         raise FormatError("an index points outside its shard", code="index-damaged", where=where)
 
 

@@ -176,26 +176,42 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 def fit(pixels: NDArray[np.uint8], side: int, mode: str) -> NDArray[np.uint8]:
     """Bring [H, W, 3] pixels to the wanted size; see Encoding for the modes."""
+    if mode != "keep":
+        return fit_box(pixels, side, side, mode)
     from wdstools.images.lanczos import resize
 
     height, width = pixels.shape[:2]
-    if mode == "stretch":
-        return resize(pixels, side, side)
+    shorter = min(height, width)
+    # rounded half up, in integers: the same on every machine
+    new_width, new_height = ((2 * edge * side + shorter) // (2 * shorter) for edge in (width, height))
+    if max(new_width, new_height) > _JPEG_MAX_SIDE:
+        raise DamagedImageError("image-too-large", f"{width}x{height} becomes {new_width}x{new_height} pixels")
+    return resize(pixels, new_width, new_height)
+
+
+def fit_box(pixels: NDArray[np.uint8], width: int, height: int, mode: str) -> NDArray[np.uint8]:
+    """Bring [H, W, C] pixels to [height, width, C]: ``stretch``; ``crop`` the middle of that aspect; ``pad`` with black."""
+    from wdstools.images.lanczos import resize
+
+    old_height, old_width = pixels.shape[:2]
+    wide = old_width * height >= old_height * width  # wider than the box
     if mode == "crop":
-        square = min(height, width)
-        top, left = (height - square) // 2, (width - square) // 2
-        return resize(pixels[top : top + square, left : left + square], side, side)
-    if mode == "keep":
-        shorter = min(height, width)
-        # rounded half up, in integers: the same on every machine
-        new_width, new_height = ((2 * edge * side + shorter) // (2 * shorter) for edge in (width, height))
-        if max(new_width, new_height) > _JPEG_MAX_SIDE:
-            raise DamagedImageError("image-too-large", f"{width}x{height} becomes {new_width}x{new_height} pixels")
-        return resize(pixels, new_width, new_height)
-    longer = max(height, width)
-    new_width, new_height = (max(1, (2 * edge * side + longer) // (2 * longer)) for edge in (width, height))
-    padded = np.zeros((side, side, 3), np.uint8)
-    top, left = (side - new_height) // 2, (side - new_width) // 2
+        new_width, new_height = old_width, old_height
+        if wide:
+            new_width = max(1, old_height * width // height)
+        else:
+            new_height = max(1, old_width * height // width)
+        top, left = (old_height - new_height) // 2, (old_width - new_width) // 2
+        pixels = pixels[top : top + new_height, left : left + new_width]
+    if mode != "pad":
+        return resize(pixels, width, height)
+    new_width, new_height = width, height
+    if wide:
+        new_height = max(1, (2 * old_height * width + old_width) // (2 * old_width))
+    else:
+        new_width = max(1, (2 * old_width * height + old_height) // (2 * old_height))
+    padded = np.zeros((height, width, pixels.shape[2]), np.uint8)
+    top, left = (height - new_height) // 2, (width - new_width) // 2
     padded[top : top + new_height, left : left + new_width] = resize(pixels, new_width, new_height)
     return padded
 

@@ -1,0 +1,96 @@
+"""Images to pixels in a given place: JPEG by simplejpeg in strict mode, others by Pillow.
+
+A JPEG's pixels are taken as they are stored (no turn by EXIF, no colour profile), as loaders do; other types become
+upright sRGB on white.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wdstools.errors import UsageError
+from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, damaged_jpeg, sniff
+from wdstools.images.resize import decode_rgb, fit_box
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+COLORSPACES = {"rgb": "RGB", "gray": "GRAY"}
+FITS = ("stretch", "crop", "pad", "list")
+
+
+class Decoder:
+    """Decodes to uint8 [H, W, C], C = 3 for ``rgb`` and 1 for ``gray``.
+
+    ``fit`` says how an image of another size than asked for is brought to it; None refuses it. Every method raises
+    DamagedImageError for bytes that are no whole image.
+    """
+
+    def __init__(self, mode: str, fit: str | None) -> None:
+        import simplejpeg
+
+        self._decode = simplejpeg.decode_jpeg
+        self._header = simplejpeg.decode_jpeg_header
+        self._colorspace = COLORSPACES[mode]
+        self.channels = 3 if mode == "rgb" else 1
+        self._fit = fit
+
+    def into(self, data: memoryview, place: NDArray[np.uint8]) -> None:
+        """Decode into ``place``, [H, W, C], contiguous."""
+        if bytes(data[:2]) == b"\xff\xd8":
+            try:
+                if self._decode(data, self._colorspace, buffer=place).shape == place.shape:
+                    return
+            except ValueError:
+                pass  # another size, or damaged: told apart below
+        pixels = self.alone(data)
+        if pixels.shape != place.shape:
+            pixels = self._fitted(pixels, place.shape[0], place.shape[1])
+        place[:] = pixels
+
+    def _fitted(self, pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+        if self._fit is None:
+            raise sizes_differ((width, height), (pixels.shape[1], pixels.shape[0]))
+        return fit_box(pixels, width, height, self._fit)
+
+    def alone(self, data: memoryview) -> NDArray[np.uint8]:
+        """Decode at the image's own size."""
+        if bytes(data[:2]) == b"\xff\xd8":
+            try:
+                height, width, colorspace, _ = self._header(data)
+                if height * width > DEFAULT_MAX_PIXELS:
+                    raise DamagedImageError("image-too-large", f"{width}x{height} pixels")
+                if colorspace != "CMYK":
+                    pixels: NDArray[np.uint8] = self._decode(data, self._colorspace)
+                    return pixels
+            except ValueError as error:
+                raise damaged_jpeg(error) from error
+        elif not sniff(bytes(data[:16])):
+            raise DamagedImageError("image-unknown", "the bytes are no known image")
+        rgb = decode_rgb(bytes(data))
+        return rgb if self.channels == 3 else _gray(rgb)
+
+    def size(self, data: memoryview) -> tuple[int, int]:
+        """Height and width."""
+        height, width, _ = self.alone(data).shape
+        return height, width
+
+
+def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(rgb).convert("L"))[:, :, np.newaxis]
+
+
+def sizes_differ(expected: tuple[int, int], got: tuple[int, int]) -> UsageError:
+    """The error for images of several sizes where one was expected; sizes are (width, height)."""
+    return UsageError(
+        "images are not all of one size",
+        code="image-sizes-differ",
+        where="image_size",
+        expected=f"{expected[0]}x{expected[1]}",
+        got=f"{got[0]}x{got[1]}",
+        hint='give image_size=... with fit="stretch", "crop" or "pad"; or fit="list" for each at its own size',
+    )

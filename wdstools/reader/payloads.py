@@ -1,0 +1,126 @@
+"""Samples' bytes, each member checked against its digest as it is taken."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.reader.ranges import LocalRanges, spans_of
+from wdstools.results import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
+    from wdstools.reader.ranges import Ranges
+    from wdstools.reader.rows import Extents, RowTable
+
+Item = TypeVar("Item")
+
+
+class DamagedSampleError(Exception):
+    """A sample that is not what was packed; ``finding`` says where."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        self.finding = finding
+
+
+class Payloads:
+    """Takes the members of samples from a split's shards. Safe to use from many threads."""
+
+    def __init__(self, table: RowTable, ranges: Ranges) -> None:
+        self.table = table
+        self.ranges = ranges
+
+    def take(self, extents: Extents, row: int) -> dict[str, memoryview]:
+        """The members of one row, checked. Raises DamagedSampleError, or StoreError if it cannot be read."""
+        data = memoryview(self.ranges.read(extents.shard[row], extents.start[row], extents.length[row]))
+        found = {}
+        for extension, (offsets, sizes, digests) in extents.members.items():
+            size = sizes[row]
+            if size >= 0:
+                offset = offsets[row]
+                view = data[offset : offset + size]
+                if xxh3_64_intdigest(view) != digests[row]:
+                    raise DamagedSampleError(self._damage(extents, row, extension, view))
+                found[extension] = view
+        return found
+
+    def _damage(self, extents: Extents, row: int, extension: str, view: memoryview) -> Finding:
+        _, sizes, digests = extents.members[extension]
+        short = len(view) < sizes[row]
+        return self.finding(
+            extents,
+            row,
+            extension,
+            "truncated" if short else "payload",
+            "a sample is damaged",
+            (f"xxh3:{digests[row]:016x}", f"{len(view)} bytes" if short else f"xxh3:{xxh3_64_intdigest(view):016x}"),
+        )
+
+    def finding(
+        self, extents: Extents, row: int, member: str, kind: str, message: str, values: tuple[str | None, str]
+    ) -> Finding:
+        """A finding about one member; ``values`` are what was expected and what was got."""
+        offsets, sizes, _ = extents.members[member]
+        return Finding(
+            kind,
+            self.table.entries[extents.shard[row]].path,
+            message,
+            key=extents.keys[row],
+            member=member,
+            start=extents.start[row] + offsets[row],
+            length=sizes[row],
+            expected=values[0],
+            got=values[1],
+        )
+
+
+def prepared(
+    payloads: Payloads,
+    items: Iterator[Item],
+    rows_of: Callable[[Item], NDArray[np.int64]],
+    horizon: int,
+    pool: Executor | None = None,
+) -> Iterator[Item]:
+    """The items, once the indexes of their rows are open; where bytes are fetched, announced ``horizon`` rows ahead.
+
+    Groups of that many rows are announced together, one group before they are needed: what lies close together in a
+    group is one request.
+    """
+    table, ranges = payloads.table, payloads.ranges
+    local = isinstance(ranges, LocalRanges)
+    announced: deque[Item] = deque()
+    for group in _grouped(items, rows_of, 0 if local else horizon):
+        rows = np.concatenate([rows_of(item) for item in group])
+        missing = table.missing(rows)
+        for _ in (pool.map if pool is not None and len(missing) > 1 else map)(table.open, missing):
+            pass
+        if not local:
+            ranges.ahead(spans_of(*table.locate(rows)))
+            yield from announced
+            announced.clear()
+        announced.extend(group)
+        if local:
+            yield from announced
+            announced.clear()
+    yield from announced
+
+
+def _grouped(items: Iterator[Item], rows_of: Callable[[Item], NDArray[np.int64]], size: int) -> Iterator[list[Item]]:
+    group: list[Item] = []
+    rows = 0
+    for item in items:
+        group.append(item)
+        rows += len(rows_of(item))
+        if rows >= size:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group

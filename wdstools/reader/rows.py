@@ -1,0 +1,171 @@
+"""Where the samples of a split lie, as arrays: for readers that take many samples at a time.
+
+Each index is read when one of its rows is first wanted, and checked against the manifest; after that a row costs
+about 20 bytes for its key and 20 a member.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wdstools.errors import FormatError, UsageError
+from wdstools.formats.arrow import one_chunk, text_bytes, to_numpy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+
+_COLUMNS = ("key", "offset", "length", "xxh3_128", "sha256", "members", "width", "height")
+_MAX_SPAN = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Extents:
+    """Where some rows lie: row i is ``length[i]`` bytes of shard ``shard[i]`` from ``start[i]``.
+
+    ``members`` maps each extension to (offset from ``start``, size, XXH3-64) row by row; size -1 where a row has no
+    such member.
+    """
+
+    keys: list[str]
+    shard: list[int]
+    start: list[int]
+    length: list[int]
+    members: dict[str, tuple[list[int], list[int], list[int]]]
+
+
+class RowTable:
+    """The rows of one split: numbers 0 to ``count - 1`` in shard order. Safe to use from many threads."""
+
+    def __init__(self, dataset: Dataset, split: str, members: tuple[str, ...]) -> None:
+        if split not in dataset.manifest.splits:
+            raise UsageError("no such split", code="split-missing", where=split, expected=", ".join(dataset.splits))
+        self._dataset = dataset
+        self.entries = dataset.manifest.splits[split]
+        self.members = members
+        self._ends = np.cumsum([entry.samples for entry in self.entries], dtype=np.int64)
+        self.count = int(self._ends[-1]) if len(self._ends) else 0
+        self._starts = self._ends - np.array([entry.samples for entry in self.entries], np.int64)
+        self._opened = np.zeros(len(self.entries), np.bool_)
+        self._lock = threading.Lock()
+        # pages of these are touched, and so take memory, only as shards are opened
+        self._start = np.empty(self.count, np.int64)
+        self._length = np.empty(self.count, np.int32)
+        self._sides = np.empty((self.count, 2), np.int32)
+        self._offset, self._size = (np.empty((len(members), self.count), np.int32) for _ in range(2))
+        self._digest = np.empty((len(members), self.count), np.uint64)
+        self._key_start = np.empty(self.count, np.int32)
+        self._key_bytes = np.empty(self.count, np.uint16)
+        self._keys = [b""] * len(self.entries)
+
+    def missing(self, rows: NDArray[np.int64]) -> list[int]:
+        """Shards of these rows whose index has not been read yet."""
+        if self._opened.all():
+            return []
+        shards = np.unique(np.searchsorted(self._ends, rows, side="right"))
+        return [int(shard) for shard in shards if not self._opened[shard]]
+
+    def opened(self, known: AbstractSet[int]) -> Iterator[tuple[int, int, int]]:
+        """Shards whose index has been read, but for those that are known: number, first row, end."""
+        for shard in np.flatnonzero(self._opened).tolist() if len(known) < len(self.entries) else ():
+            if shard not in known:
+                yield shard, int(self._starts[shard]), int(self._ends[shard])
+
+    def open(self, shard: int) -> None:
+        """Read one shard's index. Raises FormatError (``index-damaged``) or NotFoundError (``index-missing``)."""
+        entry = self.entries[shard]
+        table = self._dataset.index(entry, _COLUMNS)
+        first, last = int(self._starts[shard]), int(self._ends[shard])
+        if table.num_rows != entry.samples:
+            raise self._damaged(shard, "another number of rows than the manifest says")
+        lengths, keys = text_bytes(one_chunk(table.column("key")))
+        with self._lock:
+            self._place_members(shard, table, slice(first, last))
+            self._key_bytes[first:last] = lengths
+            self._key_start[first:last] = np.cumsum(lengths) - lengths
+            self._keys[shard] = keys
+            for side, name in enumerate(("width", "height")):
+                self._sides[first:last, side] = to_numpy(table.column(name), null=-1)
+            self._opened[shard] = True
+
+    def _place_members(self, shard: int, table: pa.Table, rows: slice) -> None:
+        """Set start, length, offset, size and digest of the wanted members of one shard's rows."""
+        members = one_chunk(table.column("members"))
+        values = members.flatten()
+        counts = to_numpy(members.value_lengths())
+        row_of = np.repeat(np.arange(len(counts)), counts)
+        offset, size, digest = (to_numpy(values.field(name)) for name in ("offset", "size", "xxh3_64"))
+        if (offset < 0).any() or (size < 0).any() or (size > self.entries[shard].bytes - offset).any():
+            raise self._damaged(shard, "a member lies outside the shard")
+        starts = np.full((len(self.members), len(counts)), np.iinfo(np.int64).max)
+        sizes = np.full((len(self.members), len(counts)), -1)
+        for number, wanted in enumerate(_members_called(values.field("ext"), self.members)):
+            starts[number, row_of[wanted]] = offset[wanted]
+            sizes[number, row_of[wanted]] = size[wanted]
+            self._digest[number, rows][row_of[wanted]] = digest[wanted]
+        there = sizes >= 0
+        start = np.where(there.any(axis=0), starts.min(axis=0, initial=np.iinfo(np.int64).max), 0)
+        end = np.where(there, starts + sizes, 0).max(axis=0, initial=0)
+        if ((end - start) >= _MAX_SPAN).any():
+            raise self._damaged(shard, "the members of a sample lie more than 2 GB apart")
+        self._start[rows] = start
+        self._length[rows] = np.maximum(end - start, 0)
+        self._offset[:, rows] = np.where(there, starts - start, 0)
+        self._size[:, rows] = sizes
+
+    def _damaged(self, shard: int, message: str) -> FormatError:
+        return FormatError(
+            f"an index cannot be used: {message}",
+            code="index-damaged",
+            where=self.entries[shard].index_path,
+            hint=f"wdstools verify {self._dataset.metadata.url}",
+        )
+
+    def sides(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Width and height of the images of these rows as the index has them, [N, 2]; -1 where it has none."""
+        return self._sides[rows]
+
+    def extents(self, rows: NDArray[np.int64]) -> Extents:
+        """Where these rows lie; their shards have been opened."""
+        shard = np.searchsorted(self._ends, rows, side="right")
+        key_start = self._key_start[rows]
+        keys = [
+            self._keys[at][first:last].decode()
+            for at, first, last in zip(
+                shard.tolist(), key_start.tolist(), (key_start + self._key_bytes[rows]).tolist(), strict=True
+            )
+        ]
+        members = {
+            extension: tuple(column[number, rows].tolist() for column in (self._offset, self._size, self._digest))
+            for number, extension in enumerate(self.members)
+        }
+        return Extents(keys, shard.tolist(), self._start[rows].tolist(), self._length[rows].tolist(), members)
+
+    def locate(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Shard, first byte and end of each of these rows, as arrays."""
+        start = self._start[rows]
+        return np.searchsorted(self._ends, rows, side="right"), start, start + self._length[rows]
+
+
+def _members_called(extensions: pa.Array, names: tuple[str, ...]) -> list[NDArray[np.int64]]:
+    """For each name, which members have this extension: compared byte by byte, without a Python string each."""
+    lengths, raw = text_bytes(extensions)
+    data = np.frombuffer(raw, np.uint8)
+    ends = np.cumsum(lengths)
+    found = []
+    for name in names:
+        encoded = name.encode()
+        those = np.flatnonzero(lengths == len(encoded))
+        for place, byte in enumerate(encoded):
+            those = those[data[ends[those] - len(encoded) + place] == byte]
+        found.append(those)
+    return found

@@ -1,0 +1,153 @@
+"""Verified samples of a split, in an epoch's order, from where the last reading stopped."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import UsageError
+from wdstools.reader.course import Course, CourseOptions
+from wdstools.reader.order import Sharing
+from wdstools.reader.payloads import DamagedSampleError, Payloads, prepared
+from wdstools.reader.ranges import open_ranges
+from wdstools.reader.rows import RowTable
+from wdstools.reader.shard import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+    from wdstools.results import Report
+
+_PIECE = 256
+_HORIZON = 2048
+
+
+class Stream:
+    """Samples of one split in an epoch's order: ``for sample in stream`` goes on to the end of the epoch.
+
+    The next ``for`` is the next epoch; one that was left in the middle goes on there. ``state_dict()`` is where it is:
+    of constant size, good for another Stream of the same dataset and options, whatever its number of ranks.
+    """
+
+    def __init__(self, course: Course, sharing: Sharing, on_damage: str) -> None:
+        self._course = course
+        self._sharing = sharing
+        self._skip = is_skip(on_damage)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is being read or comes next."""
+        return self._course.epoch
+
+    def __len__(self) -> int:
+        """Samples of a whole epoch for this rank, damaged ones counted."""
+        return self._sharing.batches(0)
+
+    def __iter__(self) -> Iterator[Sample]:
+        course, sharing = self._course, self._sharing
+        dataset, options = course.dataset, course.options
+        epoch, position, pid = course.epoch, course.position, os.getpid()
+        table = RowTable(dataset, options.split, dataset.manifest.members)
+        payloads = Payloads(table, open_ranges(dataset.shards, [entry.path for entry in table.entries]))
+        try:
+            pieces = prepared(payloads, self._pieces(position), lambda rows: rows, _HORIZON // sharing.world_size)
+            for rows in pieces:
+                extents = table.extents(rows)
+                for number, key in enumerate(extents.keys):
+                    if course.position != position or course.epoch != epoch or os.getpid() != pid:
+                        raise moved()
+                    course.position = position = min(position + sharing.world_size, course.count)
+                    try:
+                        sample = Sample(key, payloads.take(extents, number))
+                    except DamagedSampleError as damage:
+                        if not self._skip:
+                            course.position -= sharing.world_size
+                            raise course.damage(damage.finding) from None
+                        course.check_not_replaced()
+                        course.pass_over([damage.finding])
+                        continue
+                    course.samples_read += 1
+                    yield sample
+        finally:
+            payloads.ranges.close()
+        course.go_to(epoch + 1)
+
+    def _pieces(self, position: int) -> Iterator[NDArray[np.int64]]:
+        """Row numbers of this rank's samples from a position on."""
+        course, sharing = self._course, self._sharing
+        rank, world_size, piece = sharing.rank, sharing.world_size, _PIECE * sharing.world_size
+        tail = (course.count - position) % world_size
+        end = course.count - tail if sharing.remainder == "drop" else course.count
+        for first in range(position, end, piece):
+            yield course.ahead(first, min(first + piece, end))[rank::world_size]
+        if sharing.remainder == "pad" and tail and rank >= tail:
+            yield course.ahead(course.count - tail, course.count)[rank % tail : rank % tail + 1]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch."""
+        self._course.go_to(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this stream is, in plain JSON values: what has been handed out, to all ranks together."""
+        return self._course.state()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go where a state says. Raises UsageError (``state-refused``) if it is of another dataset or other options."""
+        self._course.restore(state)
+
+    def report(self) -> Report:
+        """What was read so far, and what of it was damaged."""
+        return self._course.report()
+
+
+def is_skip(on_damage: str) -> bool:
+    """Whether damaged samples are passed over; raises UsageError for an unknown policy."""
+    if on_damage not in ("raise", "skip"):
+        raise UsageError("no such policy", where="on_damage", expected="raise or skip", got=str(on_damage))
+    return on_damage == "skip"
+
+
+def moved() -> UsageError:
+    """The error for going on with an iterator whose reader has been moved, or that was copied by a fork."""
+    return UsageError(
+        "this iterator is no longer where its reader is",
+        code="reader-moved",
+        hint="begin a new for loop: after a fork, set_epoch, load_state_dict or another for, iterators do not go on",
+    )
+
+
+def stream(
+    dataset: Dataset | str,
+    split: str = "train",
+    *,
+    shuffle: str | None = None,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    where: str | None = None,
+    keys: Iterable[str] | None = None,
+    limit: int | None = None,
+    on_damage: str = "raise",
+    remainder: str = "keep",
+    block_samples: int = 64,
+    window_blocks: int = 32,
+) -> Stream:
+    """Verified samples (``Sample``: extension -> bytes) of a split, dealt out to ranks one by one.
+
+    ``shuffle``: "full" (a permutation), "block" (blocks of ``block_samples``, mixed within ``window_blocks`` of them)
+    or None. ``where``, ``keys``, ``limit`` choose samples, see ``wdstools.reader.select``. ``on_damage``: "raise"
+    IntegrityError at the first damaged sample, or "skip" it, which ``report()`` and the state tell. ``remainder``:
+    "keep" (ranks differ by one sample at most), "pad" (the last sample may come twice), "drop". Raises UsageError,
+    NotFoundError and FormatError before the first sample if options or shards are not as they should be.
+    """
+    from wdstools.dataset import open_dataset
+
+    options = CourseOptions(
+        split, shuffle, where, None if keys is None else frozenset(keys), limit, block_samples, window_blocks
+    )
+    course = Course(open_dataset(dataset) if isinstance(dataset, str) else dataset, options, seed)
+    return Stream(course, Sharing(course.count, 1, rank, world_size, remainder), on_damage)

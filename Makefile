@@ -36,7 +36,7 @@ format: $(VENV)/.ready-dev
 
 setup: $(VENV)/.ready-dev tools
 
-# What the tests compare with and pip cannot bring: bsdtar, xxhsum, zstd.
+# What the tests compare with and pip cannot bring: bsdtar, xxhsum, zstd, Chromium.
 .PHONY: tools
 tools:
 	@sh tests/install-tools.sh

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from benchmarks.inputs import Setup
 
-PEERS = (sys.executable, "-m", "benchmarks.peers")
+PEERS = (sys.executable, "-m", "benchmarks.peers.commands")
 _OURS = "wdstools pack --check header -j2"
 _DECODE = "wdstools pack --check decode -j2"
 _TAR, _TARS, _SHARD_WRITER = "GNU tar", "GNU tar, two at once", "webdataset ShardWriter"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.measure import WDSTOOLS, Row, clocked, clocked_command, race, settle
 from benchmarks.pack import PEERS
-from benchmarks.peers import pillow_resize
+from benchmarks.peers.commands import pillow_resize
 from wdstools.images.resize import Encoding, decode_rgb, fit, reencode
 
 if TYPE_CHECKING:

@@ -20,7 +20,11 @@ from PIL import Image
 from benchmarks.inputs import Setup, prepare
 from benchmarks.make_photos import make_photos
 from benchmarks.measure import Race, Row, race
+from benchmarks.peers.__main__ import table as table_of_peers
+from benchmarks.peers.__main__ import write_readme
+from benchmarks.peers.contest import LIMIT, figures
 from benchmarks.run import BENCHMARKS, table
+from wdstools.ops.bench_clock import Tally
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLES = 100
@@ -133,3 +137,39 @@ def test_made_photos_are_distinct_but_for_the_planted_copies(
     originals_only = [data for path, data in images.items() if path not in copies]
     assert len(set(originals_only)) == len(originals_only) == 220 - len(truth)
     assert sorted(os.listdir(folder / "img")) == ["test", "train", "val"]
+
+
+def test_the_table_of_loaders_has_a_row_for_everybody_and_stands_between_its_marks(tmp_path: Path) -> None:
+    batches = {
+        "webdataset, default": {"samples_per_s": 1_000.0, "times": 1.0, "of_limit": 0.2, "first_ms": 1_500.0},
+        "webdataset, best": {"samples_per_s": 1_500.0, "times": 1.5, "of_limit": 0.3, "first_ms": 1_600.0},
+        "wdstools, default": {"samples_per_s": 4_500.0, "times": 4.5, "of_limit": 0.9, "first_ms": 400.0},
+        "wdstools, torch": {"samples_per_s": 4_400.0, "times": 4.4, "of_limit": 0.88, "first_ms": 500.0},
+    }
+    raw = {"wdstools, default": {"times": 31.4}, "webdataset, default": {"times": 1.0}}
+    found = {"raw": raw, "raw, shuffled": raw, "batches": batches}
+    shown = table_of_peers(found, {"webdataset": "1.0", "wdstools": "0.1"}, {"energon": "could not be installed here"})
+    lines = shown.splitlines()
+    assert [line.count("|") for line in lines] == [8] * 6
+    assert "**wdstools** (every sample checked) 0.1 | 31 | 31 | 4.5 |  | 0.90 | 400 ms" in lines[2]
+    assert "webdataset 1.0 | 1 | 1 | 1 | 1.5 | 0.30 | 1,600 ms" in lines[4]
+    assert "could not be installed here" in lines[5]
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- peers: by x -->\nold\n<!-- /peers -->\nafter\n")
+    write_readme(str(readme), shown)
+    write_readme(str(readme), shown)
+    assert readme.read_text() == f"before\n<!-- peers: by x -->\n\n{shown}\n\n<!-- /peers -->\nafter\n"
+
+
+def test_a_readme_without_marks_is_refused(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("nothing")
+    with pytest.raises(SystemExit, match="has no <!-- peers"):
+        write_readme(str(readme), "table")
+
+
+def test_ratios_of_loaders_are_taken_round_by_round() -> None:
+    found = {"a": [Tally(10, 1), Tally(10, 3)], "b": [Tally(5, 1), Tally(5, 3)], LIMIT: [Tally(20, 1), Tally(20, 3)]}
+    rows = figures(found, "b")
+    assert (rows["a"]["times"], rows["a"]["of_limit"]) == (2, 0.5)
+    assert rows["b"]["times"] == 1

@@ -61,6 +61,14 @@ class Output:
         with _stdout():
             sys.stdout.buffer.write(data)
 
+    def page(self, path: str, html: str) -> None:
+        """A page beside the answer, whole or not at all; where it is goes to stderr."""
+        from wdstools.stores.local import LocalStore
+
+        folder, name = os.path.split(path)
+        LocalStore(folder or ".").put(name, html.encode())
+        self.hint(f"page: {path}")
+
     def flush(self) -> None:
         """Hand over what has been written; raises as a write does."""
         with _stdout():

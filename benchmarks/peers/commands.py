@@ -1,4 +1,4 @@
-"""What others do, as whole commands: ``python -m benchmarks.peers PEER ...``; each uses its library as usual."""
+"""What others do, as whole commands: ``python -m benchmarks.peers.commands PEER ...``; each uses its library as usual."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What wdstools is measured against: ``commands`` are whole commands, ``peer_*.py`` loaders (see wdstools/peers)."""

@@ -1,0 +1,137 @@
+"""What the figures say: the bottleneck, and what to change. Pure: figures in, sentences out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from wdstools.results import Limit
+
+#: A loader that reaches this share of a limit is bound by it.
+BOUND = 0.75
+#: Below this the mixing of batches is worth a word.
+_WELL_MIXED = 0.9
+#: Sizes of shards that travel well: large enough that a request is not felt, small enough to be fetched again.
+_SMALL_SHARD, _LARGE_SHARD = 32_000_000, 5_000_000_000
+_FEEDS = (1_000, 5_000, 20_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the advice is drawn from. Rates are samples a second; ``limits`` go by name.
+
+    ``storage`` is the limit that storage sets once training runs: ``storage, cold`` where the page cache cannot hold
+    the dataset or it is far away, else ``storage, warm``. ``share`` is how much of the decoder's limit batches reached,
+    measured side by side. ``scaling`` is batches by threads. ``wanted`` is a rate to
+    reach, if any.
+    """
+
+    limits: Mapping[str, Limit]
+    storage: str
+    rate: float
+    share: float
+    scaling: Mapping[int, float]
+    cores: int
+    shards: int
+    bytes: int
+    samples: int
+    mixing: float
+    shuffle: str | None
+    wanted: float | None = None
+
+
+def find_bottleneck(figures: Figures) -> str:
+    """The lowest limit if batches come near it, else ``loader``."""
+    lowest = _lowest(figures)
+    return lowest.name if _share(figures, lowest) >= BOUND else "loader"
+
+
+def advise(figures: Figures) -> tuple[str, ...]:
+    """Sentences, the bottleneck first; each says what was measured and what to do."""
+    return (_about_bottleneck(figures), *_about_first_epoch(figures), *_about_threads(figures), *_about_shards(figures))
+
+
+def _lowest(figures: Figures) -> Limit:
+    other = {"storage, cold", "storage, warm"} - {figures.storage}
+    steady = [limit for name, limit in figures.limits.items() if name not in other]
+    return min(steady, key=lambda limit: limit.samples_per_s)
+
+
+def _about_bottleneck(figures: Figures) -> str:
+    name = find_bottleneck(figures)
+    storage, decoder = figures.limits[figures.storage], figures.limits["decoder"]
+    if name == "decoder":
+        spare = storage.samples_per_s / figures.rate
+        return (
+            f"decoder: batches reach {_percent(figures, decoder)} of what {decoder.how} decode; storage could give "
+            f"{spare:.0f} times as much. More cores or smaller images (pack --resize) help; faster storage does not."
+        )
+    if name.startswith("storage"):
+        return (
+            f"storage: {storage.bytes_per_s / 1e6:,.0f} MB/s is {storage.samples_per_s:,.0f} samples/s, your decoder "
+            f"could take {decoder.samples_per_s:,.0f} images/s: read larger blocks (--shuffle block) or keep a local copy."
+        )
+    if name == "loader":
+        lowest = _lowest(figures)
+        return (
+            f"loader: batches reach only {_percent(figures, lowest)} of the lowest limit ({lowest.name}, "
+            f"{lowest.samples_per_s:,.0f} samples/s): look for other programs at work, and try another --threads."
+        )
+    return f"{name}: batches reach {_percent(figures, figures.limits[name])} of it: nothing but a faster machine helps."
+
+
+def _about_first_epoch(figures: Figures) -> Iterator[str]:
+    cold = figures.limits.get("storage, cold")
+    if cold and figures.storage != cold.name and cold.samples_per_s < figures.rate:
+        yield (
+            f"first epoch: a cold disk gives {cold.samples_per_s:,.0f} samples/s ({cold.bytes_per_s / 1e6:,.0f} MB/s), "
+            f"fewer than the {figures.rate:,.0f} that come once the page cache holds the dataset: read it once before "
+            "(wdstools verify does)."
+        )
+
+
+def _about_threads(figures: Figures) -> Iterator[str]:
+    """Threads for one GPU: from the rate of one thread, and from where more threads stopped helping."""
+    one = figures.scaling[min(figures.scaling)] / min(figures.scaling)
+    best = max(figures.scaling.values())
+    wanted = [figures.wanted] if figures.wanted else [float(feed) for feed in _FEEDS]
+    needs = ", ".join(f"{feed:,.0f} images/s need {threads_for(feed, one)}" for feed in wanted)
+    yield f"threads: one gives {one:,.0f} images/s here, so {needs} (this machine has {figures.cores} cores)."
+    if figures.wanted and figures.wanted > best:
+        yield f"wanted: {figures.wanted:,.0f} images/s are more than the {best:,.0f} that this machine reaches."
+
+
+def threads_for(rate: float, one: float) -> int:
+    """Threads that feed ``rate`` images a second when one thread gives ``one``; at least 1."""
+    return max(1, math.ceil(rate / one))
+
+
+def _about_shards(figures: Figures) -> Iterator[str]:
+    mean = figures.bytes / figures.shards
+    if mean > _LARGE_SHARD:
+        yield f"shards: {mean / 1e9:.1f} GB each is too large to fetch again after a fault: pack with more --shards."
+    elif mean < _SMALL_SHARD and figures.bytes > 10 * _SMALL_SHARD:
+        fitting = math.ceil(figures.samples * 200_000_000 / figures.bytes / 1000) * 1000
+        yield (
+            f"shards: {figures.shards:,} of {mean / 1e6:.1f} MB each; far away every one costs a request: pack with "
+            f"--shard-samples {fitting} for about 200 MB."
+        )
+    if figures.shards < figures.cores:
+        yield (
+            f"shards: {figures.shards} in this split. wdstools reads them at any width; loaders that deal out whole "
+            f"shards (webdataset) leave {figures.cores - figures.shards} of {figures.cores} workers without one."
+        )
+    if figures.shuffle == "block" and figures.mixing < _WELL_MIXED:
+        yield f"order: blocks mix to {figures.mixing:.2f} of a true permutation; --shuffle full mixes fully."
+
+
+def _share(figures: Figures, limit: Limit) -> float:
+    return figures.share if limit.name == "decoder" else figures.rate / limit.samples_per_s
+
+
+def _percent(figures: Figures, limit: Limit) -> str:
+    return f"{100 * _share(figures, limit):.0f} %"

@@ -1,0 +1,42 @@
+"""Reading local files from the disk itself, around the page cache: how fast storage is when nothing was read before."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.stores.local import LocalStore
+
+_BLOCK_BYTES = 1 << 22
+
+
+def cold_blocks(store: LocalStore, key: str) -> Iterator[int]:
+    """Read a file from the disk, giving the size of each block.
+
+    With O_DIRECT where the file system has it; elsewhere the kernel is asked to forget the file's pages first
+    (posix_fadvise), and where it cannot be asked either, the page cache answers. What the disk's own host caches
+    stays cached: on a virtual machine this is an upper bound.
+    """
+    path = store.locate(key)
+    buffer = mmap.mmap(-1, _BLOCK_BYTES)  # page-aligned, as O_DIRECT wants it
+    try:
+        yield from _read(path, getattr(os, "O_DIRECT", 0), buffer)
+    except OSError:
+        yield from _read(path, 0, buffer)
+    finally:
+        buffer.close()
+
+
+def _read(path: str, flag: int, buffer: mmap.mmap) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | flag)
+    try:
+        if not flag and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        while count := os.readv(fd, [buffer]):
+            yield count
+    finally:
+        os.close(fd)

@@ -27,8 +27,10 @@ _HOMES = {
     "Manifest": "formats.manifest",
     "NotFoundError": "errors",
     "PackResult": "results",
+    "Plan": "ops.plan",
     "Report": "results",
     "Sample": "reader.shard",
+    "Selection": "reader.select",
     "ShardEntry": "formats.manifest",
     "ShardsSource": "sources.shards",
     "SkippedError": "errors",
@@ -40,11 +42,17 @@ _HOMES = {
     "UsageError": "errors",
     "WdsError": "errors",
     "WorkerError": "errors",
+    "apply": "ops.plan",
+    "diff": "ops.diff",
+    "extract": "ops.extract",
     "loader": "reader.loader",
     "open_dataset": "dataset",
     "open_source": "ops.scan",
     "open_store": "stores.base",
     "pack": "ops.pack_api",
+    "parse_where": "reader.select",
+    "plan_remove": "ops.remove",
+    "plan_repair": "ops.repair",
     "scan": "ops.scan",
     "stream": "reader.stream",
     "torch": "reader.torch",
@@ -64,8 +72,10 @@ __all__ = [
     "Manifest",
     "NotFoundError",
     "PackResult",
+    "Plan",
     "Report",
     "Sample",
+    "Selection",
     "ShardEntry",
     "ShardsSource",
     "SkippedError",
@@ -78,11 +88,17 @@ __all__ = [
     "WdsError",
     "WorkerError",
     "__version__",
+    "apply",
+    "diff",
+    "extract",
     "loader",
     "open_dataset",
     "open_source",
     "open_store",
     "pack",
+    "parse_where",
+    "plan_remove",
+    "plan_repair",
     "scan",
     "stream",
     "torch",
@@ -106,12 +122,18 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from wdstools.formats.manifest import Manifest, ShardEntry
+    from wdstools.ops.diff import diff
+    from wdstools.ops.extract import extract
     from wdstools.ops.pack_api import pack
+    from wdstools.ops.plan import Plan, apply
+    from wdstools.ops.remove import plan_remove
+    from wdstools.ops.repair import plan_repair
     from wdstools.ops.scan import open_source, scan
     from wdstools.ops.verify import verify
     from wdstools.reader import torch
     from wdstools.reader.batch import Batch
     from wdstools.reader.loader import loader
+    from wdstools.reader.select import Selection, parse_where
     from wdstools.reader.shard import Sample
     from wdstools.reader.split import Split
     from wdstools.reader.stream import stream

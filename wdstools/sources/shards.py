@@ -13,8 +13,8 @@ from wdstools.formats.sample import is_key, make_key, split_member_name
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.base import Listing, SamplesBuilder, SourceReader, is_text, shown
+from wdstools.sources.readers import ArchiveOpener, ArchiveReader, tar_entry
 from wdstools.sources.tarscan import TarMember, scan_tar
-from wdstools.sources.tree import ArchiveOpener, ArchiveReader, tar_entry
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:

@@ -14,13 +14,15 @@ from wdstools.formats.sample import make_key
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.base import CAPTION_POLICIES, Listing, SamplesBuilder, SourceReader, is_text
-from wdstools.sources.tree import FolderOpener, Tree
+from wdstools.sources.readers import FolderOpener
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pyarrow as pa
+
+    from wdstools.sources.tree import Tree
 
 #: Names that Hugging Face gives to a table of metadata beside images.
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

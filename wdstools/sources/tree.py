@@ -7,34 +7,19 @@ lies travels as an opaque ``entry``.
 from __future__ import annotations
 
 import os
-import stat
-import struct
-import zlib
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from wdstools.errors import NotFoundError, SourceChangedError, StoreError, UsageError
+from wdstools.errors import NotFoundError, UsageError
 from wdstools.results import Skip
-from wdstools.sources.base import DamagedEntryError, NeedSpaceError, SourceOpener, join_path, shown
+from wdstools.sources.base import SourceOpener, join_path, shown
+from wdstools.sources.readers import ENTRY_BYTES, ArchiveOpener, FolderOpener, reading, tar_entry, zip_entry
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.local import storage_error
 
-_ENTRY = struct.Struct("<QQQHI")  # offset, stored size, size, method, crc32
-_ZIP_STORED, _ZIP_DEFLATED = 0, 8
-_TAR_PLAIN = 0xFFFF
 _MAX_NAME = 4096
-_LARGEST = 2**63 - 1
 _MAX_DEPTH = 64
-# not blocking: a pipe under the name of an image must not hold up the pack
-_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-_MAX_DEFLATE_OVERHEAD = 1024
-_ZIP_LOCAL = struct.Struct("<4s2B4HL2L2H")
-
-
-def tar_entry(offset: int, size: int) -> bytes:
-    """Where a payload lies in a plain tar, for ArchiveReader."""
-    return _ENTRY.pack(offset, size, size, _TAR_PLAIN, 0)
 
 
 @dataclass(slots=True)
@@ -69,7 +54,7 @@ def open_tree(path: str) -> Tree:
         return FolderTree(path)
     if not os.path.exists(path):
         raise NotFoundError("no such file or folder", where=path)
-    with _reading(path), open(path, "rb") as file:
+    with reading(path), open(path, "rb") as file:
         head = file.read(262)
     if head[:2] == b"PK":
         return ZipTree(path)
@@ -145,150 +130,6 @@ class FolderTree:
         return self._seen.setdefault((status.st_dev, status.st_ino), entry.path) == entry.path
 
 
-@dataclass(frozen=True, slots=True)
-class FolderOpener:
-    """Reads files below a folder."""
-
-    path: str
-
-    def open(self) -> FolderReader:
-        """A reader."""
-        return FolderReader(self.path)
-
-
-class FolderReader:
-    """Reads whole files straight into the caller's buffer."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        with _reading(path):
-            self._root = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # names below it are shorter to look up
-
-    def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
-        """See SourceReader. Sizes are learnt by reading: on cold storage a stat beforehand costs as much as the read."""
-        del entry
-        try:
-            fd = os.open(path, _READ_FLAGS, dir_fd=self._root)
-            try:
-                count = os.readv(fd, (view,))
-                status = os.fstat(fd)
-                size = status.st_size
-                while 0 < count < size and count < len(view):  # a read that a signal or a network cut short
-                    more = os.readv(fd, (view[count:],))
-                    if not more:
-                        break
-                    count += more
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise storage_error(error, f"{self._path}/{path}") from error
-        if count != size or not stat.S_ISREG(status.st_mode):
-            self._refuse(path, count, status, len(view))
-        return count, status.st_mtime_ns
-
-    def _refuse(self, path: str, count: int, status: os.stat_result, room: int) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise DamagedEntryError("not-a-file", "a pipe, a device or a socket")
-        if status.st_size > room:
-            raise NeedSpaceError(status.st_size)
-        raise SourceChangedError(
-            "the file changed while it was read",
-            where=f"{self._path}/{path}",
-            expected=f"{status.st_size} bytes",
-            got=f"{count}",
-            hint="let nothing write to the source, then pack again",
-        )
-
-    def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:
-        """See SourceReader."""
-        del entry
-        with _reading(f"{self._path}/{path}"):
-            status = os.stat(path, dir_fd=self._root)
-            return status.st_size, status.st_mtime_ns
-
-    def close(self) -> None:
-        """Let go of the folder."""
-        os.close(self._root)
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveOpener:
-    """Reads the files of a zip or a plain tar by the places that the listing noted."""
-
-    path: str
-
-    def open(self) -> ArchiveReader:
-        """A reader."""
-        return ArchiveReader(self.path)
-
-
-class ArchiveReader:
-    """Reads members of one archive, checking the zip's CRC of each."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        with _reading(path):
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self._mtime_ns = os.fstat(self._fd).st_mtime_ns
-
-    def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
-        """See SourceReader."""
-        if entry is None:
-            raise NotFoundError("not in the archive", where=f"{self._path}, {path}")
-        offset, stored, size, method, crc = _ENTRY.unpack(entry)
-        if size > len(view):
-            raise NeedSpaceError(size)
-        with _reading(self._path):
-            if method == _TAR_PLAIN:
-                self._pread(view[:size], offset, path)
-                return size, self._mtime_ns
-            header = os.pread(self._fd, _ZIP_LOCAL.size, offset)
-            if len(header) < _ZIP_LOCAL.size or header[:4] != b"PK\3\4":
-                raise DamagedEntryError("source-damaged", "the zip's local header is not there")
-            fields = _ZIP_LOCAL.unpack(header)
-            offset += _ZIP_LOCAL.size + fields[-2] + fields[-1]
-            if method == _ZIP_STORED:
-                self._pread(view[:size], offset, path)
-            else:
-                if stored > size + (size >> 8) + _MAX_DEFLATE_OVERHEAD:
-                    raise DamagedEntryError("source-damaged", "the zip stores more bytes than the file has")
-                view[:size] = _inflate(os.pread(self._fd, stored, offset), size, method)
-        if zlib.crc32(view[:size]) != crc:
-            raise DamagedEntryError("source-damaged", "the zip's CRC-32 does not agree with the file")
-        return size, self._mtime_ns
-
-    def _pread(self, view: memoryview, offset: int, path: str) -> None:
-        done = 0
-        while done < len(view):
-            count = os.preadv(self._fd, (view[done:],), offset + done)
-            if not count:
-                raise DamagedEntryError("source-damaged", f"the archive ends inside {path}")
-            done += count
-
-    def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:
-        """See SourceReader."""
-        if entry is None:
-            raise NotFoundError("not in the archive", where=f"{self._path}, {path}")
-        return min(_ENTRY.unpack(entry)[2], _LARGEST), self._mtime_ns  # a zip may claim anything
-
-    def close(self) -> None:
-        """Close the archive."""
-        os.close(self._fd)
-
-
-def _inflate(data: bytes, size: int, method: int) -> bytes:
-    if method != _ZIP_DEFLATED:
-        raise DamagedEntryError("source-method", f"zip compression method {method} is not supported")
-    inflater = zlib.decompressobj(-15)
-    try:
-        plain = inflater.decompress(data, size + 1)
-    except zlib.error as error:
-        raise DamagedEntryError("source-damaged", f"the zip's data cannot be inflated: {error}") from error
-    if len(plain) != size:
-        raise DamagedEntryError("source-damaged", f"the zip says {size} bytes and gives another number")
-    return plain
-
-
 class _ArchiveTree:
     """Folders made from an archive's list of members; names that lead outside are not listed.
 
@@ -350,7 +191,7 @@ class _PackedFolder:
     def unpack(self) -> Folder:
         """The folder as it is listed; of a name given twice the last counts, as for unzip and tar."""
         names = self._names.decode("utf-8", "surrogateescape").split("/")[:-1]
-        size = _ENTRY.size
+        size = ENTRY_BYTES
         last = {name: at * size for at, name in enumerate(names)}
         files = sorted(last)
         entries = [bytes(self._entries[last[name] : last[name] + size]) for name in files]
@@ -386,19 +227,7 @@ class ZipTree(_ArchiveTree):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        with _reading(path):
+        with reading(path):
             for member in scan_zip(path):
-                entry = _ENTRY.pack(member.offset, member.stored, member.size, member.method, member.crc)
+                entry = zip_entry(member.offset, member.stored, member.size, member.method, member.crc)
                 self._add(member.name, entry)
-
-
-class _reading:  # noqa: N801
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and not isinstance(error, StoreError):
-            raise storage_error(error, self._path) from error

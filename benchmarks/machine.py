@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
-from importlib.metadata import version
+
+from wdstools.ops.bench_machine import machine_facts
 
 _PACKAGES = ("wdstools", "webdataset", "numpy", "pyarrow", "Pillow", "simplejpeg", "numba", "xxhash", "awscrt")
 _IDLE_FIELDS = (3, 4)  # idle and iowait in /proc/stat, proc(5)
@@ -14,17 +14,7 @@ _GUEST_FIELDS = 8  # from here on counted in user time already
 
 def facts(folder: str) -> dict[str, str]:
     """Processor, system, versions, and the file system that ``folder`` lies on."""
-    return {
-        "cpu": _line_of("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        "memory": _line_of("/proc/meminfo", "MemTotal"),
-        "kernel": f"{platform.system()} {platform.release()}",
-        "file system": file_system(folder),
-        "python": platform.python_version(),
-        "versions": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
-        "tar": tar_version(),
-        "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
-    }
+    return {**machine_facts(_PACKAGES), "file system": file_system(folder), "tar": tar_version()}
 
 
 def tar_version() -> str:
@@ -44,14 +34,6 @@ def file_system(folder: str) -> str:
     except OSError:
         return "unknown"
     return max((len(at), kind) for at, kind in mounts if real.startswith(at.rstrip("/") + "/"))[1]
-
-
-def _line_of(path: str, name: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return next((line.partition(":")[2].strip() for line in file if line.startswith(name)), "")
-    except OSError:
-        return ""
 
 
 class Others:

@@ -93,14 +93,15 @@ class Contest:
                     pass
 
     def race(self, entries: Sequence[Entry], seconds: float, rounds: int, **options: Any) -> dict[str, list[Tally]]:
-        """Everybody in turn; who fails in a first short run stays out, and ``failed`` says why."""
+        """Everybody in turn; who fails in a first short run, before the first race, stays out; ``failed`` says why."""
         works: dict[str, Callable[[float], Tally]] = {}
         for entry in entries:
             if entry.peer in self.failed:
                 continue
             work = partial(self._work, entry, options)
             try:
-                work(0.2)
+                if entry.peer not in self.versions:
+                    work(0.2)
             except UsageError as error:
                 sys.stderr.write(f"{entry.name}: {error}\n")
                 self.failed[entry.peer] = error.got
@@ -114,7 +115,7 @@ class Contest:
         sys.stderr.write(f"{options['work']}: {entry.name}\n")
         found = self.run(entry.peer, variant=entry.variant, seconds=seconds, **options)
         self.versions[entry.peer] = found["version"]
-        if options["work"] == "batches" and seconds > 1:
+        if options["work"] == "batches":
             self.first_ms.setdefault(entry.name, []).append(found["first_ms"])
         return Tally(found["count"], found["seconds"])
 

@@ -41,8 +41,8 @@ def test_contenders_take_turns_and_each_round_starts_with_another() -> None:
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
-    # the machine was three times slower in the last round: rates differ, ratios do not
-    ours, theirs = [Tally(20, 1), Tally(20, 1), Tally(20, 3)], [Tally(10, 1), Tally(10, 1), Tally(10, 3)]
+    # others were at work in the last round, and while the peer ran in the second: the ratio of the medians would be 20
+    ours, theirs = [Tally(20, 1), Tally(20, 1), Tally(2, 1)], [Tally(10, 1), Tally(1, 1), Tally(1, 1)]
     assert ratio_of(ours, theirs) == 2
     assert rate_of([Tally(1, 1), Tally(30, 1), Tally(4, 1)]) == 4
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from typing import TYPE_CHECKING
+
+from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,13 +22,15 @@ def cold_blocks(store: LocalStore, key: str) -> Iterator[int]:
 
     With O_DIRECT where the file system has it; elsewhere the kernel is asked to forget the file's pages first
     (posix_fadvise), and where it cannot be asked either, the page cache answers. What the disk's own host caches
-    stays cached: on a virtual machine this is an upper bound.
+    stays cached: on a virtual machine this is an upper bound. Raises StoreError.
     """
     path = store.locate(key)
     buffer = mmap.mmap(-1, _BLOCK_BYTES)  # page-aligned, as O_DIRECT wants it
     try:
         yield from _read(path, getattr(os, "O_DIRECT", 0), buffer)
-    except OSError:
+    except OSError as refused:
+        if refused.errno != errno.EINVAL:
+            raise storage_error(refused, path) from refused
         yield from _read(path, 0, buffer)
     finally:
         buffer.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from wdstools.errors import FormatError, UsageError
@@ -16,10 +16,11 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """An object's key and size in bytes."""
+    """An object's key and size in bytes; ``etag`` names its version where the store has such names."""
 
     key: str
     bytes: int
+    etag: str = field(default="", compare=False)
 
 
 class Store(Protocol):

@@ -67,13 +67,21 @@ def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
     if isinstance(store, LocalStore):
         yield from store.blocks(key)
         return
+    if hasattr(store, "stream"):
+        yield from store.stream(key)
+        return
     size = store.head(key).bytes
     for start in range(0, size, _BLOCK_BYTES):
         yield memoryview(store.get(key, start, _BLOCK_BYTES))
 
 
 def open_store(url: str) -> Store:
-    """The store at a URL or a local path. Raises UsageError for a scheme that is not known."""
+    """The store at a URL or a local path.
+
+    Knows ``s3://``, ``gs://``, ``az://``, ``http://``, ``https://``, ``hf://datasets/OWNER/NAME`` and ``file://``; all but
+    the last try again what fails for the moment (``layers.Retrying``), and need the ``cloud`` extra. Raises UsageError
+    for another scheme (``store-unknown``) and without the extra (``extra-missing``).
+    """
     from wdstools.stores.local import LocalStore
 
     scheme, separator, rest = url.partition("://")
@@ -81,10 +89,13 @@ def open_store(url: str) -> Store:
         return LocalStore(url)
     if scheme == "file":
         return LocalStore(rest)
+    from wdstools.stores.schemes import SCHEMES, open_cloud
+
+    if scheme in SCHEMES:
+        return open_cloud(url)
     raise UsageError(
         "no store for this kind of URL",
         code="store-unknown",
         where=url,
-        expected="a local path",
-        hint="copy the dataset to a local folder first",
+        expected="a local path, " + ", ".join(f"{known}://" for known in SCHEMES),
     )

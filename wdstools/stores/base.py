@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,6 +11,8 @@ from wdstools.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from wdstools.stores.local import LocalStore
 
 
 _BLOCK_BYTES = 1 << 20
@@ -73,6 +77,19 @@ def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
     size = store.head(key).bytes
     for start in range(0, size, _BLOCK_BYTES):
         yield memoryview(store.get(key, start, _BLOCK_BYTES))
+
+
+@contextlib.contextmanager
+def near_copy(store: Store, key: str) -> Iterator[LocalStore]:
+    """A local store that holds a copy of one object, under the same key, while the block lasts."""
+    from wdstools.stores.local import DurableFile, LocalStore
+
+    with tempfile.TemporaryDirectory(prefix="wdstools-") as folder:
+        near = LocalStore(folder)
+        with DurableFile(near.locate(key)) as file:
+            for block in read_blocks(store, key):
+                file.write(block)
+        yield near
 
 
 def open_store(url: str) -> Store:

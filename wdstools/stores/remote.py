@@ -34,24 +34,6 @@ class Upload:
     started: str
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a store was seen to do, by trying it under ``probe``'s prefix. A False was tried and failed.
-
-    ``refuses_wrong_checksum``: a put whose bytes are not those of the announced checksum is refused.
-    ``creates``: ``only_if=ABSENT`` is refused where something is. ``replaces``: an ETag that is no longer true is.
-    ``ranges``: a range is answered with the bytes, the length and the object's size that were asked for.
-    ``digests``: names of the digests that ``remote_digests`` gives and that were right; believed only where
-    ``refuses_wrong_checksum`` (a store may echo what it was told).
-    """
-
-    refuses_wrong_checksum: bool
-    creates: bool
-    replaces: bool
-    ranges: bool
-    digests: tuple[str, ...]
-
-
 class RemoteStore(Store, Protocol):
     """A store that can be told what it is to hold, and asked what it holds.
 

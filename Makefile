@@ -12,10 +12,10 @@ demo: $(VENV)/.ready
 	rm -rf $(DEMO)
 	$(BIN)/wdstools demo $(DEMO) --samples $(SAMPLES)
 
-test: $(VENV)/.ready-dev tools
+test: tools
 	$(BIN)/python -m pytest -q -m "not slow"
 
-test-slow: $(VENV)/.ready-dev tools
+test-slow: tools
 	$(BIN)/python -m pytest -q -m slow --timeout 3600
 
 check: $(VENV)/.ready-dev
@@ -34,12 +34,14 @@ format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-setup: $(VENV)/.ready-dev tools
+setup: tools
 
-# What the tests compare with and pip cannot bring: bsdtar, xxhsum, zstd, Chromium.
+# What the tests compare with and pip cannot bring: bsdtar, xxhsum, zstd, Chromium, nginx.
+# Swift is the S3 store that quick tests use: in an environment of its own, under .servers.
 .PHONY: tools
-tools:
+tools: $(VENV)/.ready-dev
 	@sh tests/install-tools.sh
+	@$(BIN)/python -m tests.servers.install swift
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -53,4 +55,4 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .servers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

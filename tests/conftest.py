@@ -1,4 +1,4 @@
-"""Fixtures for every test."""
+"""Fixtures for every test: the servers, each started once when a test first asks for it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,54 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.servers.azurite import azurite_server
+from tests.servers.localstack import localstack_server
+from tests.servers.nginx import nginx_server
+from tests.servers.rclone import rclone_server
+from tests.servers.swift import swift_server
 from tests.support.browser import Browser, started_browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.servers.azurite import AzureServer
+    from tests.servers.nginx import WebServer
+    from tests.servers.s3 import S3Server
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 store."""
+    with swift_server(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """A web server that answers ranges."""
+    with nginx_server(tmp_path_factory.mktemp("nginx")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def localstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An emulator with Amazon's checksum semantics."""
+    with localstack_server(tmp_path_factory.mktemp("localstack")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
+    """Microsoft's emulator of Azure Blob Storage."""
+    with azurite_server(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server that ignores ranges and conditions and echoes wrong checksums."""
+    with rclone_server(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

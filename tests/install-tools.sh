@@ -8,6 +8,7 @@ command -v xxhsum >/dev/null 2>&1 || missing="$missing xxhash"
 command -v zstd >/dev/null 2>&1 || missing="$missing zstd"
 { command -v chromium-headless-shell || command -v chromium || command -v google-chrome || command -v google-chrome-stable; } >/dev/null 2>&1 ||
     missing="$missing chromium-headless-shell"
+command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || missing="$missing nginx-light"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null && exit 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,13 @@ from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
 from wdstools.stores.base import Store, get_whole, open_store
+from wdstools.stores.cache import Caching
+from wdstools.stores.layers import ReadOnly
 from wdstools.stores.local import LocalStore
+from wdstools.stores.remote import open_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 #: Lies in a dataset while a staged change is being moved in.
 STAGED_MARK = ".wdstools/staged/commit.json"
 _MAX_INDEX_BYTES = 1 << 30
+_CACHE_BYTES = 20 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,14 @@ class Dataset:
     metadata: Store
     shards: Store
     manifest_key: str = MANIFEST_PATH
+    #: Other places with the same shards, asked in this order where ``shards`` does not have what was packed.
+    mirrors: tuple[Store, ...] = ()
     #: Shards that the reader has opened, by path: a cache, not part of the value.
     readers: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without the open shards: they are opened again where they are needed."""
-        return Dataset, (self.manifest, self.root, self.metadata, self.shards, self.manifest_key)
+        return Dataset, (self.manifest, self.root, self.metadata, self.shards, self.manifest_key, self.mirrors)
 
     @property
     def name(self) -> str:
@@ -89,6 +96,19 @@ class Dataset:
             hint=f"wdstools verify {self.metadata.url}",
         )
 
+    def read_again(self, path: str, start: int, length: int) -> Iterator[bytes]:
+        """Further readings of a range of a shard that was not what was packed, for the caller to check one by one.
+
+        From afar it is fetched once more, past any cache (the network may have done it); then from each mirror. What
+        cannot be read there is passed over.
+        """
+        if isinstance(self.shards, Caching):
+            self.shards.forget(path, start, length)
+        again = () if isinstance(self.shards, LocalStore) else (self.shards,)
+        for store in (*again, *self.mirrors):
+            with contextlib.suppress(StoreError):
+                yield store.get(path, start, length)
+
     def save(self, path: str) -> None:
         """Write the manifest to a file, to commit or to publish."""
         folder, name = os.path.split(path)
@@ -120,10 +140,18 @@ def _refuse_unfinished(metadata: Store) -> None:
     )
 
 
-def open_dataset(where: str, *, at: str | None = None) -> Dataset:
+def open_dataset(
+    where: str,
+    *,
+    at: str | None = None,
+    mirrors: Sequence[str] = (),
+    cache: str | None = None,
+    cache_bytes: int = _CACHE_BYTES,
+) -> Dataset:
     """Open a dataset: a folder or URL that holds ``.wdstools/manifest.json``, or a manifest file with ``at``.
 
-    Only the manifest is read. Raises NotFoundError when there is none, FormatError when it is not whole.
+    ``mirrors`` are folders or URLs with the same shards: read where a sample is damaged or cannot be had. ``cache`` is a
+    folder that keeps what was read of shards from afar, up to ``cache_bytes``. Only the manifest is read. Raises NotFoundError when there is none, FormatError when it is not whole.
     """
     if os.path.isfile(where):
         folder, key = os.path.split(where)
@@ -145,4 +173,8 @@ def open_dataset(where: str, *, at: str | None = None) -> Dataset:
             hint=f"wdstools scan {where}    tells what is there; a lone shard can be given to wdstools verify",
         ) from error
     manifest = loads(data, where=f"{metadata.url}/{key}")
-    return Dataset(manifest, sha256_hex(data), metadata, open_store(at) if at else metadata, key)
+    root = sha256_hex(data)
+    shards = open_store(at) if at else metadata
+    if cache is not None and not isinstance(shards, LocalStore):
+        shards = Caching(shards, cache, root, limit_bytes=cache_bytes)
+    return Dataset(manifest, root, metadata, shards, key, tuple(ReadOnly(open_remote(mirror)) for mirror in mirrors))

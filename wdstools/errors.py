@@ -4,6 +4,7 @@
     |-- UsageError        (ValueError)         a bad argument or an impossible combination        exit 2
     |-- StoreError        (OSError)            could not reach, read or write storage             exit 4
     |   |-- NotFoundError (FileNotFoundError)  nothing is there
+    |   |-- TransientError                     not at the moment; trying again may help
     |   `-- SourceChangedError                 an input changed while it was read
     |-- FormatError       (ValueError)         bytes do not follow FORMAT.md                      exit 5
     |   `-- UnsupportedVersionError            written by a newer wdstools
@@ -84,6 +85,16 @@ class NotFoundError(StoreError, FileNotFoundError):
     """Nothing is stored under this name."""
 
     code = "not-found"
+
+
+class TransientError(StoreError):
+    """Storage did not answer as it should, and may when asked again; ``retry_after`` is the server's wish, in seconds."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **parts: str) -> None:
+        super().__init__(message, **parts)
+        self.retry_after = retry_after
 
 
 class SourceChangedError(StoreError):

@@ -11,27 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.laws import SHORT_LAW
+from tests.support.stores import ALL_KINDS, NEAR_KINDS, make_store
 from wdstools.errors import NotFoundError, StoreError
-from wdstools.stores.base import ObjectInfo, Store, open_store
+from wdstools.stores.base import ObjectInfo, Store
 from wdstools.stores.local import LocalStore
-from wdstools.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KINDS = ("memory", "local", "local-url")
+
+@pytest.fixture(params=ALL_KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    return make_store(request.param, tmp_path, request, monkeypatch)
 
 
-def make_store(kind: str, folder: Path) -> Store:
-    """A store with nothing in it."""
-    if kind == "memory":
-        return MemoryStore()
-    return LocalStore(folder) if kind == "local" else open_store(f"file://{folder}")
-
-
-@pytest.fixture(params=KINDS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return make_store(request.param, tmp_path)
+@pytest.fixture(params=NEAR_KINDS)
+def near_store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    return make_store(request.param, tmp_path, request, monkeypatch)
 
 
 def listed(store: Store, prefix: str = "") -> list[str]:
@@ -107,7 +103,9 @@ def test_every_object_can_be_deleted_while_listing(store: Store) -> None:
     assert listed(store) == []
 
 
-def test_an_object_that_goes_away_during_a_listing_is_passed_over(store: Store) -> None:
+def test_an_object_that_goes_away_during_a_listing_is_passed_over(near_store: Store) -> None:
+    """Where the listing is made as it is read. A bucket's pages tell what was there."""
+    store = near_store
     for key in ("a", "b", "c"):
         store.put(key, b"")
     listing = store.list()
@@ -147,7 +145,7 @@ def test_a_failed_read_is_a_store_error_that_says_where(store: Store) -> None:
 
 
 def test_a_store_says_where_it_is(store: Store, tmp_path: Path) -> None:
-    assert store.url in ("memory:", str(tmp_path))
+    assert store.url in ("memory:", str(tmp_path)) or store.url.partition("://")[0] in ("s3", "az")
 
 
 def test_a_local_store_leaves_nothing_beside_its_objects(tmp_path: Path) -> None:

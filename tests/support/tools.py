@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 import pytest
 
 
-def need(tool: str) -> str:
-    """The path of a program; without it the test skips, and fails where the environment variable CI is set."""
-    path = shutil.which(tool)
+def need(tool: str, folder: str = "") -> str:
+    """The path of a program, also looked for in ``folder``; without it the test skips, and fails in CI."""
+    path = shutil.which(tool) or (shutil.which(tool, path=folder) if folder else None)
     if path is None:
-        _missing(f"the program {tool} is not installed (see tests/install-tools.sh)")
+        missing(f"the program {tool} is not installed (see tests/install-tools.sh)")
     return path
 
 
@@ -23,10 +23,11 @@ def need_module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        _missing(f"the Python module {error.name} is not installed (see the dev extra)")
+        missing(f"the Python module {error.name} is not installed (see the dev extra)")
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
+    """Skip, and fail where the environment variable CI is set."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

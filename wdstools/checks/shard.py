@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import xxhash
@@ -14,7 +14,9 @@ from wdstools.checks.stream import check_stream
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.index import rows_digest
 from wdstools.results import Finding
-from wdstools.stores.base import read_blocks
+from wdstools.stores.base import near_copy, read_blocks
+from wdstools.stores.local import LocalStore
+from wdstools.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,33 +39,46 @@ class ShardCheckTask:
 
 @dataclass(frozen=True, slots=True)
 class ShardCheck:
-    """What was found in one shard. ``rows_hold`` tells whether its index was read and agrees with the manifest."""
+    """What was found in one shard, and what could not be found out."""
 
     path: str
     findings: tuple[Finding, ...]
     bytes: int = 0
     samples: int = 0
+    unproved: tuple[str, ...] = ()
 
 
 def check_shard(task: ShardCheckTask, tick: Tick) -> ShardCheck:
-    """Check one shard. Damage is in the findings; storage that fails while reading is one too (``unreadable``)."""
+    """Check one shard. Damage is in the findings; a disk that fails while reading is one too (``unreadable``).
+
+    A network that fails proves nothing: that is in ``unproved``.
+    """
     entry, store = task.entry, task.dataset.shards
     try:
         size = store.head(entry.path).bytes
     except NotFoundError:
-        tick(entry.bytes)
-        return ShardCheck(
-            entry.path, (Finding("missing", entry.path, "a shard is missing", expected=f"{entry.bytes} bytes"),)
-        )
+        return missing_shard(entry, tick)
     try:
-        findings = _check_size(entry, size) if task.level == "size" else _check_bytes(task, size)
+        findings = check_size(entry, size) if task.level == "size" else _check_bytes(task, size)
     except StoreError as error:
+        if not isinstance(store, LocalStore):
+            tick(entry.bytes)
+            return ShardCheck(entry.path, (), unproved=(f"{store.url}/{entry.path}: {error.message} ({error.code})",))
         findings = [Finding("unreadable", entry.path, error.message, got=error.code)]
     tick(entry.bytes)
     return ShardCheck(entry.path, tuple(findings), size if task.level != "size" else 0, entry.samples)
 
 
-def _check_size(entry: ShardEntry, size: int) -> list[Finding]:
+def missing_shard(entry: ShardEntry, tick: Tick) -> ShardCheck:
+    """The check of a shard that is not there."""
+    tick(entry.bytes)
+    return ShardCheck(
+        entry.path, (Finding("missing", entry.path, "a shard is missing", expected=f"{entry.bytes} bytes"),)
+    )
+
+
+def check_size(entry: ShardEntry, size: int) -> list[Finding]:
+    """What a shard's size tells."""
     if size == entry.bytes:
         return []
     if size < entry.bytes:
@@ -170,7 +185,15 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
 
 
 def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
-    """A shard that is not what the manifest says: find out where."""
+    """A shard that is not what the manifest says: find out where.
+
+    A shard from afar is fetched once more, to a temporary file: what was damaged on its way only is whole this time,
+    and what is damaged there is looked at closely without a request a sample.
+    """
+    if not isinstance(task.dataset.shards, LocalStore | MemoryStore):
+        with near_copy(task.dataset.shards, task.entry.path) as near:
+            dataset = replace(task.dataset, shards=near, readers={})
+            return _check_bytes(replace(task, dataset=dataset), near.head(task.entry.path).bytes)
     entry, manifest = task.entry, task.dataset.manifest
     twin = next(
         (s.path for _, s in manifest.shards if getattr(s, task.digest) == computed and s.path != entry.path), None
@@ -192,7 +215,7 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
     except (FormatError, StoreError):
         table = None
     store = task.dataset.shards
-    findings = _check_size(entry, size)
+    findings = check_size(entry, size)
     if table is not None and manifest.profile == "canonical":
         found = Localiser(store, entry.path, size, table).run()
     else:

@@ -10,11 +10,12 @@ import xxhash
 
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.results import Finding
+from wdstools.stores.base import read_blocks
 
 if TYPE_CHECKING:
     from wdstools.executors.base import Tick
     from wdstools.formats.sums import SumLine
-    from wdstools.stores.local import LocalStore
+    from wdstools.stores.base import Store
 
 _HASHES: dict[str, Any] = {
     "xxh32": xxhash.xxh32,
@@ -28,7 +29,7 @@ _HASHES: dict[str, Any] = {
 class SumCheckTask:
     """One line of a list; the path is below the store."""
 
-    store: LocalStore
+    store: Store
     line: SumLine
 
 
@@ -47,7 +48,7 @@ def check_sum(task: SumCheckTask, tick: Tick) -> SumCheck:
     digest = make() if make else hashlib.new(line.algorithm, usedforsecurity=False)
     size = 0
     try:
-        for block in task.store.blocks(line.path):
+        for block in read_blocks(task.store, line.path):
             digest.update(block)
             size += len(block)
             tick(len(block))

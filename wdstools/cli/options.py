@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _SHARED = "Output and workers"
+_JOBS_AFAR = 8
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout.", rich_help_panel=_SHARED)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.", rich_help_panel=_SHARED)]
@@ -60,15 +61,20 @@ class Session:
 
     def __init__(self, output: Output, jobs: int, executor: str) -> None:
         self.output = output
+        self._chosen_jobs = jobs > 0
         self._jobs = (
             jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
         )
         self._executor = executor
 
     @contextmanager
-    def workers(self, kind: str, preload: tuple[str, ...] = ()) -> Iterator[Executor]:
-        """Workers of ``kind``, unless the user chose another; ended with the block."""
-        executor = open_executor(self._executor or kind, self._jobs, preload)
+    def workers(self, kind: str, preload: tuple[str, ...] = (), *, afar: bool = False) -> Iterator[Executor]:
+        """Workers of ``kind``, unless the user chose another; ended with the block.
+
+        Those that work ``afar`` wait for a network most of their time: without ``-j`` there are more than cores.
+        """
+        jobs = max(self._jobs, _JOBS_AFAR) if afar and not self._chosen_jobs else self._jobs
+        executor = open_executor(self._executor or kind, jobs, preload)
         try:
             yield executor
         finally:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wdstools.checks.change import explain_change
 from wdstools.checks.compressed import GZIP, ZSTD, plain_blocks
 from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
+from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard
 from wdstools.checks.stream import check_stream
 from wdstools.checks.sums import SumCheckTask, check_sum
@@ -21,16 +22,20 @@ from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sums import SumLine, parse_sums
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Report
-from wdstools.stores.base import get_whole
+from wdstools.stores.base import get_whole, open_store
 from wdstools.stores.local import LocalStore, storage_error
+from wdstools.stores.probe import probe as find_out
+from wdstools.stores.remote import remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from wdstools.executors.base import Work
     from wdstools.formats.manifest import ShardEntry
     from wdstools.ops.scrub import Scrub, ScrubOptions
+    from wdstools.stores.base import ObjectInfo, Store
 
-LEVELS = ("size", "digest", "samples", "decode")
+LEVELS = ("size", "remote", "digest", "samples", "decode")
 DIGESTS = ("xxh3_128", "sha256")
 
 
@@ -40,20 +45,23 @@ def verify(
     level: str = "digest",
     digest: str = "xxh3_128",
     part: tuple[int, int] = (1, 1),
+    probe: bool = False,
     scrub: Scrub | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Check a dataset.
 
-    ``size`` looks at names and sizes; ``digest`` reads every byte once and finds any that changed; ``samples`` also
+    ``size`` looks at names and sizes; ``remote`` compares the digests that the shards' provider gives, without reading
+    a byte of them (what it gives no digest of is in ``unproved``; with ``probe`` it must first show, on a small object
+    of its own, that it refuses a wrong checksum); ``digest`` reads every byte once and finds any that changed; ``samples`` also
     reads every header, payload and caption, and makes each index again; ``decode`` also decodes every image.
     ``part=(i, n)`` checks the i-th of n parts: all n together check everything. ``scrub`` chooses among the shards by
     what earlier runs have seen.
     """
     check_options(level, digest, part)
     executor = executor or open_executor("serial")
-    return _DatasetCheck(_What(dataset, level, digest, part, scrub), executor, progress or Silent()).run()
+    return _DatasetCheck(_What(dataset, level, digest, part, probe, scrub), executor, progress or Silent()).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class _What:
     level: str
     digest: str
     part: tuple[int, int]
+    probe: bool
     scrub: Scrub | None
 
 
@@ -82,12 +91,15 @@ class _DatasetCheck:
         self.dataset = what.dataset
         self.level = what.level
         self.digest = what.digest
+        self.believed = find_out(remote(what.dataset.shards)).believed if what.probe else None
+        self.md5 = noted_md5(what.dataset) if what.level == "remote" else {}
         self.scrub = what.scrub
         self.first_part = what.part[0] == 1
         self.shards = what.dataset.manifest.shards[what.part[0] - 1 :: what.part[1]]
         self.executor = executor
         self.progress = progress
         self.checked = {"shards": 0, "samples": 0, "bytes": 0}
+        self.unproved: dict[int, tuple[str, ...]] = {}
 
     def run(self) -> Report:
         """The report."""
@@ -98,31 +110,37 @@ class _DatasetCheck:
             findings += _extra_shards(self.dataset)
         if self.scrub is not None:
             self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
-        return Report(self.level, self.checked, tuple(_without_echoes(findings)), root=self.dataset.root)
+        unproved = tuple(what for index in sorted(self.unproved) for what in self.unproved[index])
+        return Report(self.level, self.checked, tuple(_without_echoes(findings)), unproved, root=self.dataset.root)
 
     def _shards(self) -> Iterator[Finding]:
         begun: list[ShardEntry] = []
         found: dict[int, tuple[Finding, ...]] = {}
         self.progress.start(f"verify ({self.level})", sum(entry.bytes for _, entry in self.shards), "bytes")
         try:
-            for outcome in self.executor.map(check_shard, self._tasks(begun), self.progress.advance):
+            work: Work = check_remote if self.level == "remote" else check_shard
+            for outcome in self.executor.map(work, self._tasks(begun), self.progress.advance):
                 check = outcome.result()
                 if self.scrub is not None:
-                    self.scrub.note(begun[outcome.index], whole=not check.findings)
+                    self.scrub.note(begun[outcome.index], whole=not check.findings and not check.unproved)
                 self.checked["shards"] += 1
                 self.checked["samples"] += check.samples
                 self.checked["bytes"] += check.bytes
                 found[outcome.index] = check.findings
+                self.unproved[outcome.index] = check.unproved
         finally:
             self.progress.finish()
         for index in sorted(found):
             yield from found[index]
 
-    def _tasks(self, begun: list[ShardEntry]) -> Iterator[ShardCheckTask]:
+    def _tasks(self, begun: list[ShardEntry]) -> Iterator[ShardCheckTask | RemoteCheckTask]:
         for split, entry in self.shards:
             if self.scrub is None or self.scrub.wants(entry):
                 begun.append(entry)
-                yield ShardCheckTask(self.dataset, split, entry, self.level, self.digest)
+                if self.level == "remote":
+                    yield RemoteCheckTask(self.dataset, entry, self.md5.get(entry.sha256), self.believed)
+                else:
+                    yield ShardCheckTask(self.dataset, split, entry, self.level, self.digest)
             else:
                 self.progress.advance(entry.bytes)
 
@@ -145,7 +163,7 @@ def _extra_shards(dataset: Dataset) -> Iterator[Finding]:
     """Tars that readers would take for shards of this dataset."""
     known = {entry.path for _, entry in dataset.manifest.shards}
     folders = {path.rpartition("/")[0] + "/" for path in known}
-    for found in dataset.shards.list():
+    for found in _listing(dataset.shards):
         if found.key not in known and any(found.key.startswith(folder) for folder in folders):
             yield Finding(
                 "extra",
@@ -153,6 +171,15 @@ def _extra_shards(dataset: Dataset) -> Iterator[Finding]:
                 "a file that is not of this dataset lies among its shards",
                 got=f"{found.bytes} bytes",
             )
+
+
+def _listing(store: Store) -> Iterator[ObjectInfo]:
+    """What a store lists; nothing where it lists nothing (web servers): its readers find no strangers either."""
+    try:
+        yield from store.list()
+    except StoreError as error:
+        if error.code != "store-cannot":
+            raise
 
 
 def _without_echoes(findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -178,6 +205,7 @@ def verify_path(
     level: str = "digest",
     digest: str = "xxh3_128",
     part: str = "1/1",
+    probe: bool = False,
     scrubbing: ScrubOptions | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
@@ -203,9 +231,8 @@ def verify_path(
         return _verify_by_list(path, error, executor, progress)
     scrub = scrubbing.open(dataset, f"{level} {digest}") if scrubbing else None
     part_of = parse_part(part)
-    report = verify(
-        dataset, level=level, digest=digest, part=part_of, scrub=scrub, executor=executor, progress=progress
-    )
+    options: dict[str, Any] = {"level": level, "digest": digest, "part": part_of, "probe": probe, "scrub": scrub}
+    report = verify(dataset, executor=executor, progress=progress, **options)
     return explain_change(dataset, report)
 
 
@@ -213,7 +240,7 @@ def _is_damaged(path: str, error: FormatError) -> bool:
     """Whether a manifest that cannot be read is a damaged one, rather than one of a newer version."""
     if not isinstance(error, UnsupportedVersionError):
         return True
-    store = LocalStore(path)
+    store = open_store(path)
     listed, _ = read_list(store)
     return listed.get(MANIFEST_PATH) not in (None, sha256_hex(get_whole(store, MANIFEST_PATH)))
 
@@ -238,7 +265,7 @@ def _kind_of_file(path: str) -> str:
 
 def _verify_by_list(path: str, error: FormatError, executor: Executor, progress: Progress) -> Report:
     """A dataset whose manifest cannot be read: name its damage, and check the rest by the checksum list."""
-    store = LocalStore(path)
+    store = open_store(path)
     listed, wrong = read_list(store)
     data = get_whole(store, MANIFEST_PATH)
     finding = Finding("manifest", MANIFEST_PATH, error.message, expected=error.expected or None, got=error.got or None)
@@ -261,7 +288,7 @@ def verify_sums(path: str, *, executor: Executor, progress: Progress) -> Report:
     return _check_lines(store, lines, executor, progress)
 
 
-def _check_lines(store: LocalStore, lines: list[SumLine], executor: Executor, progress: Progress) -> Report:
+def _check_lines(store: Store, lines: list[SumLine], executor: Executor, progress: Progress) -> Report:
     tasks = (SumCheckTask(store, line) for line in lines)
     findings: dict[int, Finding] = {}
     size = 0
@@ -277,7 +304,7 @@ def _check_lines(store: LocalStore, lines: list[SumLine], executor: Executor, pr
     return Report("digest", {"files": len(lines), "bytes": size}, tuple(findings[index] for index in sorted(findings)))
 
 
-def _total_bytes(store: LocalStore, lines: list[SumLine]) -> int:
+def _total_bytes(store: Store, lines: list[SumLine]) -> int:
     total = 0
     for line in lines:
         with contextlib.suppress(StoreError):

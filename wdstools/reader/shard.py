@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdstools.errors import FormatError, IntegrityError
+from wdstools.errors import FormatError, IntegrityError, StoreError
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.reader.ahead import fetched_ahead, joined
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import Store
 
 
 class Sample(Mapping[str, bytes]):
@@ -59,25 +61,19 @@ def _sample_of(key: str, members: dict[str, bytes]) -> Sample:
 class ShardReader:
     """Samples of one shard. Local shards are memory-mapped; of others, one range is fetched a sample.
 
-    Opening compares the shard's size with the manifest and the index with the manifest's ``rows``; raises FormatError
-    (``shard-size``, ``index-damaged``) or NotFoundError.
+    Reading on and on from afar fetches blocks of samples, a few ahead. What is damaged or cannot be read is asked for
+    again and then looked for in the dataset's mirrors (``Dataset.read_again``). Opening compares the shard's size with
+    the manifest and the index with the manifest's ``rows``; raises FormatError (``shard-size``, ``index-damaged``) or
+    NotFoundError.
     """
 
     def __init__(self, dataset: Dataset, entry: ShardEntry, *, check: bool = True) -> None:
         self.entry = entry
         self._check = check
-        self._url = f"{dataset.shards.url}/{entry.path}"
-        self._hint = f"wdstools verify {dataset.metadata.url}"
-        size = dataset.shards.head(entry.path).bytes
-        if size != entry.bytes:
-            raise FormatError(
-                "a shard is not of its recorded size",
-                code="shard-size",
-                where=self._url,
-                expected=f"{entry.bytes} bytes",
-                got=f"{size} bytes",
-                hint=self._hint,
-            )
+        self._dataset = dataset
+        self._store = _home(dataset, entry)
+        self._url = f"{self._store.url}/{entry.path}"
+        self._hint = _hint(dataset)
         table = dataset.index(entry)
         members = one_chunk(table.column("members"))
         values = members.flatten()
@@ -90,9 +86,8 @@ class ShardReader:
         self._size = _view(to_numpy(values.field("size")))
         self._digest = _view(to_numpy(values.field("xxh3_64")))
         self._rows: dict[str, int] | None = None
-        self._store = dataset.shards
-        shards = dataset.shards
-        self._bytes = memoryview(shards.map(entry.path)) if isinstance(shards, LocalStore) else None
+        home = self._store
+        self._bytes = memoryview(home.map(entry.path)) if isinstance(home, LocalStore) else None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -110,26 +105,57 @@ class ShardReader:
 
     def sample(self, row: int) -> Sample:
         """One sample, each member checked; raises IntegrityError (``sample-damaged``) naming the damaged member."""
+        if self._bytes is not None:
+            return self._sample(row, self._bytes, 0)
+        start, stop = self._span(row)
+        return self._sample(row, self._fetch(start, stop - start), start)
+
+    def _sample(self, row: int, data: memoryview, base: int) -> Sample:
+        """One sample out of bytes that begin at ``base`` of the shard."""
         views: dict[str, memoryview] = {}
         for member in range(self._first[row], self._first[row + 1]):
-            start = self._offset[member]
-            size = self._size[member]
-            view = self._bytes[start : start + size] if self._bytes is not None else self._fetch(start, size)
+            start = self._offset[member] - base
+            view = data[start : start + self._size[member]]
             if self._check and xxh3_64_intdigest(view) != self._digest[member]:
-                self._raise_damaged(row, member, view)
+                view = self._mended(row, member, view)
             views[self._extensions[member]] = view
         return Sample(self._keys[row], views)
 
+    def _span(self, row: int) -> tuple[int, int]:
+        """Where the members of a row begin and end, headers between them included."""
+        members = range(self._first[row], self._first[row + 1])
+        starts = [self._offset[member] for member in members]
+        return min(starts), max(start + self._size[member] for start, member in zip(starts, members, strict=True))
+
     def _fetch(self, start: int, size: int) -> memoryview:
-        return memoryview(self._store.get(self.entry.path, start, size))
+        try:
+            return memoryview(self._store.get(self.entry.path, start, size))
+        except StoreError:
+            for data in self._dataset.read_again(self.entry.path, start, size) if self._dataset.mirrors else ():
+                if len(data) == size:
+                    return memoryview(data)
+            raise
+
+    def _mended(self, row: int, member: int, view: memoryview) -> memoryview:
+        """A member that is not what was packed, from wherever it still is."""
+        for data in self._dataset.read_again(self.entry.path, self._offset[member], self._size[member]):
+            if xxh3_64_intdigest(data) == self._digest[member]:
+                return memoryview(data)
+        raise self._damaged(row, member, view)
 
     def __iter__(self) -> Iterator[Sample]:
+        if self._bytes is None:
+            spans = list(joined([self._span(row) for row in range(len(self._keys))]))
+            for span, data in fetched_ahead(spans, lambda span: self._fetch(span.start, span.stop - span.start)):
+                for row in range(span.first, span.last):
+                    yield self._sample(row, data, span.start)
+            return
         for row in range(len(self._keys)):
-            yield self.sample(row)
+            yield self._sample(row, self._bytes, 0)
 
-    def _raise_damaged(self, row: int, member: int, data: memoryview) -> None:
+    def _damaged(self, row: int, member: int, data: memoryview) -> IntegrityError:
         start = self._offset[member]
-        raise IntegrityError(
+        return IntegrityError(
             "a sample is damaged",
             code="sample-damaged",
             where=f"{self._url}, sample {self._keys[row]}, member {self._extensions[member]}, "
@@ -138,6 +164,33 @@ class ShardReader:
             got=f"xxh3:{xxh3_64_intdigest(data):016x}",
             hint=self._hint,
         )
+
+
+def _hint(dataset: Dataset) -> str:
+    return f"wdstools verify {dataset.metadata.url}"
+
+
+def _home(dataset: Dataset, entry: ShardEntry) -> Store:
+    """The first place that has this shard in its right size; raises what is wrong with the first where none has."""
+    failure: StoreError | FormatError | None = None
+    for store in (dataset.shards, *dataset.mirrors):
+        try:
+            size = store.head(entry.path).bytes
+        except StoreError as error:
+            failure = failure or error
+            continue
+        if size == entry.bytes:
+            return store
+        failure = failure or FormatError(
+            "a shard is not of its recorded size",
+            code="shard-size",
+            where=f"{store.url}/{entry.path}",
+            expected=f"{entry.bytes} bytes",
+            got=f"{size} bytes",
+            hint=_hint(dataset),
+        )
+    assert failure is not None
+    raise failure
 
 
 def _view(array: NDArray[np.int64] | NDArray[np.uint64]) -> memoryview:

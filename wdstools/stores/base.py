@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import tempfile
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from wdstools.errors import FormatError, UsageError
@@ -10,16 +12,19 @@ from wdstools.errors import FormatError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wdstools.stores.local import LocalStore
+
 
 _BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """An object's key and size in bytes."""
+    """An object's key and size in bytes; ``etag`` names its version where the store has such names."""
 
     key: str
     bytes: int
+    etag: str = field(default="", compare=False)
 
 
 class Store(Protocol):
@@ -66,13 +71,34 @@ def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
     if isinstance(store, LocalStore):
         yield from store.blocks(key)
         return
+    if hasattr(store, "stream"):
+        yield from store.stream(key)
+        return
     size = store.head(key).bytes
     for start in range(0, size, _BLOCK_BYTES):
         yield memoryview(store.get(key, start, _BLOCK_BYTES))
 
 
+@contextlib.contextmanager
+def near_copy(store: Store, key: str) -> Iterator[LocalStore]:
+    """A local store that holds a copy of one object, under the same key, while the block lasts."""
+    from wdstools.stores.local import DurableFile, LocalStore
+
+    with tempfile.TemporaryDirectory(prefix="wdstools-") as folder:
+        near = LocalStore(folder)
+        with DurableFile(near.locate(key)) as file:
+            for block in read_blocks(store, key):
+                file.write(block)
+        yield near
+
+
 def open_store(url: str) -> Store:
-    """The store at a URL or a local path. Raises UsageError for a scheme that is not known."""
+    """The store at a URL or a local path.
+
+    Knows ``s3://``, ``gs://``, ``az://``, ``http://``, ``https://``, ``hf://datasets/OWNER/NAME`` and ``file://``; all but
+    the last try again what fails for the moment (``layers.Retrying``), and need the ``cloud`` extra. Raises UsageError
+    for another scheme (``store-unknown``) and without the extra (``extra-missing``).
+    """
     from wdstools.stores.local import LocalStore
 
     scheme, separator, rest = url.partition("://")
@@ -80,10 +106,13 @@ def open_store(url: str) -> Store:
         return LocalStore(url)
     if scheme == "file":
         return LocalStore(rest)
+    from wdstools.stores.schemes import SCHEMES, open_cloud
+
+    if scheme in SCHEMES:
+        return open_cloud(url)
     raise UsageError(
         "no store for this kind of URL",
         code="store-unknown",
         where=url,
-        expected="a local path",
-        hint="copy the dataset to a local folder first",
+        expected="a local path, " + ", ".join(f"{known}://" for known in SCHEMES),
     )

@@ -46,6 +46,7 @@ def storage_error(error: OSError, where: str) -> StoreError:
         errno.EACCES: "denied",
         errno.EPERM: "denied",
         errno.EROFS: "read-only",
+        errno.EEXIST: "object-exists",
     }.get(error.errno or 0)
     reason = error.strerror or str(error)
     return kind(reason[:1].lower() + reason[1:], code=code, where=where, hint=_HINTS.get(error.errno or 0, ""))
@@ -141,10 +142,12 @@ class DurableFile:
 
     Written under a temporary name of this process's own, so that two writers never share a file; ``close`` does
     fsync, rename and fsync of the folder. Leaving a ``with`` block by an exception removes the temporary file.
+    Without ``replace`` a file that is already there stays, and ``close`` raises StoreError (``object-exists``).
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, replace: bool = True) -> None:
         self.path = path
+        self._replace = replace
         self._temporary = f"{path}.{os.getpid()}{TEMP_SUFFIX}"
         with _translated(path):
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -180,7 +183,11 @@ class DurableFile:
                 os.fsync(self._fd)
             finally:
                 os.close(self._fd)
-            os.rename(self._temporary, self.path)
+            if self._replace:
+                os.rename(self._temporary, self.path)
+            else:
+                os.link(self._temporary, self.path)  # fails where something is, which rename does not
+                os.unlink(self._temporary)
             sync_folder(os.path.dirname(self.path))
 
     def discard(self) -> None:

@@ -66,7 +66,9 @@ def verify(session: Session, path: Checkable, options: dict[str, Any], scrub: di
     if path == "-":
         report = verify_stream(sys.stdin.buffer, "standard input")
     else:
-        with session.workers("threads" if options["level"] in ("size", "digest") else "processes") as executor:
+        afar = any("://" in place for place in (path, options["at"] or ""))
+        threads = afar or options["level"] in ("size", "digest")
+        with session.workers("threads" if threads else "processes", afar=afar) as executor:
             report = verify_path(
                 path, scrubbing=scrub_options(**scrub), executor=executor,
                 progress=session.output.progress(), **options,

@@ -1,0 +1,111 @@
+"""OpenStack Swift with its S3 API: one node, no replication, on loopback. A production store, not an emulator.
+
+It checks signatures, payload hashes and checksums on PUT and ``If-None-Match``; it gives no checksums on HEAD.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.servers.daemon import free_port, running
+from tests.servers.install import installed
+from tests.servers.s3 import S3Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PROXY_PIPELINE = "catch_errors gatekeeper healthcheck listing_formats s3api tempauth copy slo dlo proxy-server"
+
+
+@contextlib.contextmanager
+def swift_server(folder: Path) -> Iterator[S3Server]:
+    """A Swift with nothing in it, its data under ``folder`` (a file system with extended attributes)."""
+    programs = installed("swift")
+    for name in ("etc", "data/d1"):
+        (folder / name).mkdir(parents=True)
+    ports = {name: free_port() for name in ("account", "container", "object", "proxy")}
+    (folder / "etc/swift.conf").write_text(
+        _ini(
+            {
+                "swift-hash": {"swift_hash_path_suffix": "tests", "swift_hash_path_prefix": "tests"},
+                "storage-policy:0": {"name": "only", "default": "yes"},
+            }
+        )
+    )
+    for name in ("account", "container", "object"):
+        _make_ring(programs, folder, name, ports[name])
+        (folder / f"etc/{name}.conf").write_text(_ini(_storage(folder, name, ports[name])))
+    (folder / "etc/proxy.conf").write_text(_ini(_proxy(folder, ports["proxy"])))
+    with contextlib.ExitStack() as stack:
+        for name, port in ports.items():
+            command = [programs / f"swift-{name}-server", folder / f"etc/{name}.conf"]
+            stack.enter_context(running(command, port, folder / f"{name}.log"))
+        yield S3Server(f"http://127.0.0.1:{ports['proxy']}", "test:tester", "testing")
+
+
+def _make_ring(programs: Path, folder: Path, name: str, port: int) -> None:
+    builder = [programs / "swift-ring-builder", folder / f"etc/{name}.builder"]
+    device = [
+        "--region",
+        "1",
+        "--zone",
+        "1",
+        "--ip",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--device",
+        "d1",
+        "--weight",
+        "1",
+    ]
+    for step in (["create", "4", "1", "0"], ["add", *device], ["rebalance"]):
+        subprocess.run([*builder, *step], check=True, capture_output=True)
+
+
+def _common(folder: Path, port: int) -> dict[str, str]:
+    return {
+        "bind_ip": "127.0.0.1",
+        "bind_port": str(port),
+        "user": getpass.getuser(),
+        "swift_dir": str(folder / "etc"),
+        "workers": "1",
+        "log_level": "WARNING",
+    }
+
+
+def _storage(folder: Path, name: str, port: int) -> dict[str, dict[str, str]]:
+    own = {"devices": str(folder / "data"), "mount_check": "false", "disable_fallocate": "true"}
+    return {
+        "DEFAULT": _common(folder, port) | own | {"fallocate_reserve": "0", "db_preallocation": "off"},
+        "pipeline:main": {"pipeline": f"{name}-server"},
+        f"app:{name}-server": {"use": f"egg:swift#{name}"},
+    }
+
+
+def _proxy(folder: Path, port: int) -> dict[str, dict[str, str]]:
+    filters: dict[str, dict[str, str]] = {name: {} for name in _PROXY_PIPELINE.split()[:-1]}
+    filters["tempauth"] = {"user_test_tester": "testing .admin"}
+    filters["s3api"] = {"s3_acl": "false", "location": "us-east-1", "check_bucket_owner": "false"}
+    filters["slo"] = {"allow_async_delete": "false"}
+    return {
+        "DEFAULT": _common(folder, port),
+        "pipeline:main": {"pipeline": _PROXY_PIPELINE},
+        "app:proxy-server": {
+            "use": "egg:swift#proxy",
+            "allow_account_management": "true",
+            "account_autocreate": "true",
+        },
+        **{f"filter:{name}": {"use": f"egg:swift#{name}", **options} for name, options in filters.items()},
+    }
+
+
+def _ini(sections: dict[str, dict[str, str]]) -> str:
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in options.items())
+        for name, options in sections.items()
+    )

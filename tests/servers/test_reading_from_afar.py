@@ -1,0 +1,254 @@
+"""Reading a dataset in a bucket: what comes is what was packed, whatever the network does, or a named error."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.servers.proxy import Fault, Link
+from tests.support.bucket import InBucket, in_bucket
+from tests.support.damaged_dataset import flipped, make_dataset, shard_regions
+from tests.support.laws import SHORT_LAW
+from wdstools.dataset import open_dataset
+from wdstools.errors import IntegrityError, StoreError
+from wdstools.reader.ahead import joined
+from wdstools.stores.cache import Caching
+from wdstools.stores.link import measure_link
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.remote import open_remote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.servers.nginx import WebServer
+    from tests.servers.s3 import S3Server
+
+SHARD = "train/train-000000.tar"
+
+
+@pytest.fixture
+def copy(swift: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InBucket]:
+    monkeypatch.setattr("wdstools.stores.layers.Patience.wait", lambda *_: 0.01)
+    yield from in_bucket(make_dataset(tmp_path), swift, monkeypatch)
+
+
+def everything(where: object, split: str = "train", **options: object) -> list[tuple[str, dict[str, bytes]]]:
+    dataset = open_dataset(str(where), **options)  # type: ignore[arg-type]  # options of open_dataset
+    return [(sample.key, dict(sample)) for sample in dataset[split]]
+
+
+def test_what_is_read_from_a_bucket_is_what_is_read_from_the_disk(copy: InBucket) -> None:
+    for split in ("train", "val"):
+        assert everything(copy.url, split) == everything(copy.folder, split)
+    dataset, near = open_dataset(copy.url), open_dataset(str(copy.folder))
+    assert dict(dataset["train"][3]) == dict(near["train"][3])
+    key = near["train"][7].key
+    assert dict(dataset[key]) == dict(near[key])
+    assert pickle.loads(pickle.dumps(dataset))["val"][0].key == near["val"][0].key  # noqa: S301  # pickled here
+
+
+def test_samples_that_lie_together_are_one_request(copy: InBucket) -> None:
+    dataset = open_dataset(copy.url)
+    shards = len(dataset.manifest.splits["train"])
+    copy.proxy.clear()
+    list(dataset["train"])
+    assert len([seen for seen in copy.proxy.seen if seen.method == "GET" and ".tar" in seen.path]) == shards
+    copy.proxy.clear()
+    dataset["train"][2]
+    assert len([seen for seen in copy.proxy.seen if seen.method == "GET" and ".tar" in seen.path]) == 1
+
+
+@pytest.mark.parametrize("fault", ["flip", "foreign", "short", "reset", "busy", "range-ignored", "wrong-range"])
+def test_a_fault_on_the_way_changes_nothing(copy: InBucket, fault: str) -> None:
+    copy.proxy.add(Fault(fault, path=SHARD, body=b"something else", times=1))
+    assert everything(copy.url) == everything(copy.folder)
+    assert copy.proxy.faults[0].times == 0
+
+
+def test_damage_in_the_bucket_is_an_error_that_names_it(copy: InBucket) -> None:
+    region = next(r for r in shard_regions(copy.folder, SHARD) if r.what == "txt payload")
+    copy.put(SHARD, flipped((copy.folder / SHARD).read_bytes(), region.start, 1))
+    with pytest.raises(IntegrityError) as caught:
+        everything(copy.url)
+    assert caught.value.code == "sample-damaged"
+    assert f"sample {region.key}, member txt" in caught.value.where
+
+
+@pytest.mark.parametrize("what", ["flipped", "missing", "cut", "forbidden"])
+def test_a_mirror_has_what_the_bucket_has_not(copy: InBucket, what: str) -> None:
+    """Read repair: the second copy is asked only for what the first does not have."""
+    data = (copy.folder / SHARD).read_bytes()
+    region = next(r for r in shard_regions(copy.folder, SHARD) if r.what == "txt payload")
+    if what == "flipped":
+        copy.put(SHARD, flipped(data, region.start, 1))
+    elif what == "cut":
+        copy.put(SHARD, data[: len(data) // 2])
+    elif what == "missing":
+        copy.delete(SHARD)
+    else:
+        copy.proxy.add(Fault("forbidden", path=SHARD, times=1000))
+    assert everything(copy.url, mirrors=[str(copy.folder)]) == everything(copy.folder)
+
+
+def test_a_damaged_local_copy_reads_its_damaged_samples_from_the_bucket(copy: InBucket) -> None:
+    good = everything(copy.folder)
+    data = (copy.folder / SHARD).read_bytes()
+    region = next(r for r in shard_regions(copy.folder, SHARD) if r.what == "jpg payload")
+    (copy.folder / SHARD).write_bytes(flipped(data, region.start + 9, 1))
+    copy.proxy.clear()
+    assert everything(copy.folder, mirrors=[copy.url]) == good
+    assert 0 < copy.proxy.bytes_sent(".tar") < len(data) / 2
+
+
+def test_a_mirror_that_is_damaged_too_does_not_help(copy: InBucket) -> None:
+    region = next(r for r in shard_regions(copy.folder, SHARD) if r.what == "txt payload")
+    damaged = flipped((copy.folder / SHARD).read_bytes(), region.start, 1)
+    copy.put(SHARD, damaged)
+    (copy.folder / SHARD).write_bytes(damaged)
+    with pytest.raises(IntegrityError):
+        everything(copy.url, mirrors=[str(copy.folder)])
+
+
+def test_a_bucket_that_is_gone_is_an_error(copy: InBucket) -> None:
+    dataset = open_dataset(copy.url)
+    copy.proxy.add(Fault("busy", path=".tar", times=1000), Fault("busy", path=".tar", method="HEAD", times=1000))
+    with pytest.raises(StoreError) as caught:
+        list(dataset["train"])
+    assert caught.value.code == "unavailable"
+
+
+def test_what_is_in_the_cache_is_not_fetched_again(copy: InBucket, tmp_path: Path) -> None:
+    cache = str(tmp_path / "cache")
+    first = everything(copy.url, cache=cache)
+    copy.proxy.clear()
+    assert everything(copy.url, cache=cache) == first == everything(copy.folder)
+    assert copy.proxy.bytes_sent(".tar") == 0
+
+
+def test_a_cached_block_that_was_damaged_is_fetched_again(copy: InBucket, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    everything(copy.url, cache=str(cache))
+    blocks = [path for path in cache.rglob("*") if path.is_file() and path.name != "lock"]
+    for number, block in enumerate(blocks):
+        data = block.read_bytes()
+        block.write_bytes(
+            [flipped(data, len(data) // 2, 0), data[:100], b"", flipped(data, len(data) - 1, 7)][number % 4]
+        )
+    assert everything(copy.url, cache=str(cache)) == everything(copy.folder)
+
+
+def test_what_came_damaged_does_not_stay_in_the_cache(copy: InBucket, tmp_path: Path) -> None:
+    cache = str(tmp_path / "cache")
+    copy.proxy.add(Fault("flip", path=SHARD))
+    assert everything(copy.url, cache=cache) == everything(copy.folder)
+    copy.proxy.clear()
+    assert everything(copy.url, cache=cache) == everything(copy.folder)
+    copy.proxy.clear()
+    everything(copy.url, cache=cache)
+    assert copy.proxy.bytes_sent(".tar") == 0
+
+
+def test_web_servers_are_read_too(nginx: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    folder = make_dataset(tmp_path)
+    folder.rename(nginx.root / tmp_path.name)
+    (nginx.root / tmp_path.name).chmod(0o755)
+    for path in (nginx.root / tmp_path.name).rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    assert everything(f"{nginx.endpoint}/{tmp_path.name}") == everything(nginx.root / tmp_path.name)
+
+
+class Counting(MemoryStore):
+    """Counts the bytes that are read from it."""
+
+    read = 0
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        data = super().get(key, start, length)
+        self.read += len(data)
+        return data
+
+
+@SHORT_LAW
+@given(
+    size=st.integers(0, 3_500_000),
+    ranges=st.lists(st.tuples(st.integers(0, 3_600_000), st.none() | st.integers(0, 2_000_000)), max_size=6),
+)
+def test_a_range_through_the_cache_is_what_a_slice_is(
+    size: int, ranges: list[tuple[int, int | None]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = os.urandom(size)
+    store = MemoryStore()
+    store.put("x", data)
+    cache = Caching(store, str(tmp_path_factory.mktemp("cache")), "v", limit_bytes=1 << 30)
+    for start, length in ranges * 2:
+        assert cache.get("x", start, length) == data[start : None if length is None else start + length]
+
+
+def test_the_cache_keeps_within_its_limit_and_what_was_used_last(tmp_path: Path) -> None:
+    store = Counting()
+    for number in range(40):
+        store.put(f"{number}", os.urandom(1 << 20))
+    cache = Caching(store, str(tmp_path), "v", limit_bytes=10 << 20)
+    for number in range(40):
+        cache.get(f"{number}")
+        for path in tmp_path.rglob("*"):  # as if this had taken a minute
+            if path.is_file():
+                os.utime(path, (path.stat().st_atime - 60, path.stat().st_mtime - 60))
+        cache.get("0")  # used all the time
+    kept = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert kept <= (10 << 20) * 1.1
+    store.read = 0
+    cache.get("39")
+    cache.get("0")
+    assert store.read == 0
+    cache.get("5")
+    assert store.read == 1 << 20
+
+
+def test_a_cache_that_cannot_be_written_is_no_cache_and_no_error(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.put("x", b"123")
+    (tmp_path / "file").write_bytes(b"")
+    assert Caching(store, str(tmp_path / "file/cache"), "v", limit_bytes=100).get("x", 1, 1) == b"2"
+
+
+def test_another_version_of_a_dataset_has_other_blocks(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.put("x", b"old")
+    assert Caching(store, str(tmp_path), "root 1", limit_bytes=1 << 20).get("x") == b"old"
+    store.put("x", b"new")
+    assert Caching(store, str(tmp_path), "root 2", limit_bytes=1 << 20).get("x") == b"new"
+
+
+@SHORT_LAW
+@given(sizes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=40), block=st.integers(1, 2000))
+def test_joined_rows_are_all_rows_once_in_order(sizes: list[tuple[int, int]], block: int) -> None:
+    at, extents = 0, []
+    for gap, size in sizes:
+        extents.append((at + gap, at + gap + size))
+        at += gap + size
+    spans = list(joined(extents, block_bytes=block, gap_bytes=100))
+    assert [row for span in spans for row in range(span.first, span.last)] == list(range(len(extents)))
+    for span in spans:
+        assert (span.start, span.stop) == (extents[span.first][0], extents[span.last - 1][1])
+        assert span.stop - span.start <= block or span.last == span.first + 1
+
+
+def test_rows_that_lie_in_another_order_are_fetched_one_by_one() -> None:
+    assert len(list(joined([(500, 600), (0, 100), (100, 200)]))) == 2
+
+
+def test_a_far_store_is_measured_as_farther(swift: S3Server, copy: InBucket) -> None:
+    near = measure_link(open_remote(copy.url), SHARD)
+    copy.proxy.link = Link(latency=0.3, bandwidth=4e6)
+    far = measure_link(open_remote(copy.url), SHARD)
+    assert far.latency >= 0.3 > near.latency
+    assert far.bandwidth < near.bandwidth
+    assert 64 << 10 <= near.gap_bytes <= far.gap_bytes <= 1 << 20

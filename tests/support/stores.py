@@ -1,0 +1,46 @@
+"""Every kind of store that the conformance suites run over, each with nothing in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from wdstools.stores.base import open_store
+from wdstools.stores.local import LocalStore
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.remote import open_remote, remote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wdstools.stores.base import Store
+    from wdstools.stores.remote import RemoteStore
+
+NEAR_KINDS = ("memory", "local", "local-url")
+_SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("localstack", "azurite")]
+#: rclone is no store to rely on (it ignores ranges): it has tests of its own.
+ALL_KINDS = (*NEAR_KINDS, "swift", *_SLOW)
+
+
+def make_store(kind: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store with nothing in it; servers are started when they are first needed."""
+    if kind == "memory":
+        return MemoryStore()
+    if kind in ("local", "local-url"):
+        return LocalStore(folder) if kind == "local" else open_store(f"file://{folder}")
+    return make_remote(kind, folder, request, monkeypatch)
+
+
+def make_remote(
+    kind: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> RemoteStore:
+    """The same as a RemoteStore."""
+    if kind in NEAR_KINDS:
+        return remote(make_store(kind, folder, request, monkeypatch))
+    server: Any = request.getfixturevalue(kind)
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    if kind == "azurite":
+        return open_remote(f"az://{server.new_container()}/some/prefix")
+    return open_remote(f"s3://{server.new_bucket()}/some/prefix")

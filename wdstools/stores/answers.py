@@ -1,0 +1,60 @@
+"""What a server's refusal means: HTTP status and error code to the errors that stores raise."""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from wdstools.errors import NotFoundError, StoreError, TransientError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+#: Error codes of S3 and Azure that say more than the status: the body that arrived is not the one that was announced.
+_DAMAGED_BODY = ("BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "Md5Mismatch", "IncompleteBody")
+_DENIED_HINT = "check the credentials (the provider's own: environment, profile, instance role) and the bucket's policy"
+_CODE_RE = re.compile(r"<Code>(\w+)</Code>")
+
+
+def answer_error(status: int, body: str, where: str, *, retry_after: float | None = None) -> StoreError:
+    """The error for a response with another status than the one asked for; ``body`` is the start of what it said."""
+    found = _CODE_RE.search(body)
+    name = found.group(1) if found else ""
+    said = f"{status} {name}".strip()
+    if name in _DAMAGED_BODY:
+        return TransientError("the server refused bytes that are not those announced", code="refused-checksum", where=where, got=said)  # fmt: skip
+    if name == "RequestTimeTooSkewed":
+        return StoreError("this machine's clock is wrong, says the server", code="clock-skew", where=where, got=said, hint="set the clock (timedatectl set-ntp true)")  # fmt: skip
+    if status in _TRANSIENT or name in ("RequestTimeout", "SlowDown"):
+        return TransientError("the server cannot answer at the moment", where=where, got=said, retry_after=retry_after)
+    if status in (404, 410):
+        return NotFoundError("nothing is stored here", where=where)
+    if status in (401, 403) or name in ("ExpiredToken", "InvalidToken"):
+        return StoreError("access is denied", code="denied", where=where, got=said, hint=_DENIED_HINT)
+    if status == 412:
+        return StoreError("the object is not the one expected", code="object-changed", where=where, got=said)
+    if status == 409:
+        return TransientError("another writer is at work on this object", code="object-conflict", where=where, got=said)
+    if status == 501:
+        return StoreError("the store cannot do this", code="store-cannot", where=where, got=said)
+    text = " ".join(body.split())[:200]
+    return StoreError("the server refused", code="refused", where=where, got=f"{said} {text}".strip())
+
+
+def unreachable(reason: str, where: str) -> TransientError:
+    """The error for a connection that could not be made, or broke, or stalled."""
+    return TransientError("the connection failed", code="unreachable", where=where, got=" ".join(reason.split())[:300])
+
+
+def wish(header: str | None, now: datetime) -> float | None:
+    """Seconds to wait as a Retry-After header wishes (RFC 9110, 10.2.3: seconds or a date); None if it says nothing."""
+    if not header:
+        return None
+    if header.strip().isdigit():
+        return float(header)
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,181 @@
+"""A local cache of what is read from afar: blocks of objects in files, bounded, shared by processes, believed only when checked.
+
+It never holds the only copy of anything: every block can be fetched again, and any file of it may be removed at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import xxhash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.stores.base import ObjectInfo, Store
+
+_BLOCK_BYTES = 1 << 20
+_DIGEST_BYTES = 16
+#: After this share of the limit has been written by one process, the cache is looked at as a whole.
+_SHARE = 16
+#: How full the cache is left when something has to go.
+_KEPT = 0.9
+
+
+class Caching:
+    """A store whose ranges are kept in ``folder``, in blocks of 1 MB, up to about ``limit_bytes`` over all that use it.
+
+    ``version`` names what the store holds (a dataset's root digest): another version has other blocks. Each block
+    carries the XXH3-128 of its place and its bytes and is fetched again where that is not right. Blocks used longest
+    ago go first. A disk that cannot be written makes it no cache, and nothing worse.
+    """
+
+    def __init__(self, store: Store, folder: str, version: str, *, limit_bytes: int) -> None:
+        self._store = store
+        self._folder = folder
+        self._version = version
+        self._limit = limit_bytes
+        self._written = limit_bytes  # look at what other runs have left, once
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._store, self._folder, self._version, self._limit)
+
+    @property
+    def url(self) -> str:
+        """That of the store within."""
+        return self._store.url
+
+    def head(self, key: str) -> ObjectInfo:
+        """Size of one object, asked of the store within."""
+        return self._store.head(key)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """As the store within lists."""
+        return self._store.list(prefix)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store in the store within."""
+        self._store.put(key, data)
+
+    def delete(self, key: str) -> None:
+        """Remove from the store within."""
+        self._store.delete(key)
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Bytes of an object, from the blocks that are here, and from the store for those that are not."""
+        if length is None:
+            length = max(0, self._store.head(key).bytes - start)
+        if not length:
+            return self._store.get(key, start, 0)
+        first, last = start // _BLOCK_BYTES, (start + length - 1) // _BLOCK_BYTES
+        blocks = {number: block for number in range(first, last + 1) if (block := self._load(key, number)) is not None}
+        for run in _runs([number for number in range(first, last + 1) if number not in blocks]):
+            data = self._store.get(key, run[0] * _BLOCK_BYTES, len(run) * _BLOCK_BYTES)
+            for place, number in enumerate(run):
+                blocks[number] = data[place * _BLOCK_BYTES : (place + 1) * _BLOCK_BYTES]
+                self._save(key, number, blocks[number])
+        whole = blocks[first] if first == last else b"".join(blocks[number] for number in range(first, last + 1))
+        skip = start - first * _BLOCK_BYTES
+        return whole[skip : skip + length]
+
+    def forget(self, key: str, start: int, length: int) -> None:
+        """Let go of the blocks of a range: they were not what was packed."""
+        for number in range(start // _BLOCK_BYTES, (start + max(length, 1) - 1) // _BLOCK_BYTES + 1):
+            with contextlib.suppress(OSError):
+                os.unlink(self._locate(key, number))
+
+    def _name(self, key: str, number: int) -> str:
+        return xxhash.xxh3_128_hexdigest(f"{self._version} {key} {number}".encode())
+
+    def _locate(self, key: str, number: int) -> str:
+        name = self._name(key, number)
+        return os.path.join(self._folder, name[:2], name)
+
+    def _seal(self, key: str, number: int, data: bytes) -> bytes:
+        digest = xxhash.xxh3_128(self._name(key, number).encode())
+        digest.update(data)
+        return digest.digest()
+
+    def _load(self, key: str, number: int) -> bytes | None:
+        path = self._locate(key, number)
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+            os.utime(path)
+        except OSError:
+            return None
+        block = data[:-_DIGEST_BYTES]
+        if len(data) < _DIGEST_BYTES or self._seal(key, number, block) != data[-_DIGEST_BYTES:]:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            return None
+        return block
+
+    def _save(self, key: str, number: int, block: bytes) -> None:
+        """Keep a block, under its name at once or not at all."""
+        if not block:
+            return
+        path = self._locate(key, number)
+        temporary = f"{path}.{os.getpid()}.{threading.get_ident()}"
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(block)
+                file.write(self._seal(key, number, block))
+            os.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            return
+        with self._lock:
+            self._written += len(block)
+            if self._written < self._limit / _SHARE:
+                return
+            self._written = 0
+        self._shrink()
+
+    def _shrink(self) -> None:
+        """Remove the blocks used longest ago, one process at a time; another one at it is good enough."""
+        with contextlib.suppress(OSError), open(os.path.join(self._folder, "lock"), "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = sorted(_blocks_in(self._folder))
+            total = sum(size for _, size, _ in found)
+            if total <= self._limit:
+                return
+            for _, size, path in found:
+                if total <= self._limit * _KEPT:
+                    break
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                total -= size
+
+
+def _reopened(store: Store, folder: str, version: str, limit_bytes: int) -> Caching:
+    return Caching(store, folder, version, limit_bytes=limit_bytes)
+
+
+def _runs(numbers: list[int]) -> Iterator[list[int]]:
+    """Neighbouring numbers together: they are one request."""
+    run: list[int] = []
+    for number in numbers:
+        if run and number != run[-1] + 1:
+            yield run
+            run = []
+        run.append(number)
+    if run:
+        yield run
+
+
+def _blocks_in(folder: str) -> Iterator[tuple[float, int, str]]:
+    """(time of last use, bytes, path) of every block."""
+    for place in os.scandir(folder):
+        if len(place.name) == 2 and place.is_dir():
+            for file in os.scandir(place.path):
+                with contextlib.suppress(FileNotFoundError):
+                    status = file.stat()
+                    yield status.st_mtime, status.st_size, file.path

@@ -1,0 +1,45 @@
+"""How far away a store is: what a request costs, and how wide a gap between two ranges is worth reading over."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wdstools.stores.base import Store
+
+_SAMPLE_BYTES = 1 << 20
+_TRIES = 3
+_LEAST_GAP, _MOST_GAP = 64 << 10, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A request takes ``latency`` seconds and then ``bandwidth`` bytes a second."""
+
+    latency: float
+    bandwidth: float
+
+    @property
+    def gap_bytes(self) -> int:
+        """Two ranges closer than this are fetched as one: the bytes between cost less than another request would.
+
+        Bounded to 64 KiB to 1 MiB, since requests that run at once share the bandwidth but not the latency.
+        """
+        return int(min(max(self.latency * self.bandwidth, _LEAST_GAP), _MOST_GAP))
+
+
+def measure_link(store: Store, key: str, *, clock: Callable[[], float] = time.monotonic) -> Link:
+    """Measure the way to a store by three HEAD requests and one range of at most 1 MiB of an object."""
+    latencies = []
+    for _ in range(_TRIES):
+        before = clock()
+        store.head(key)
+        latencies.append(clock() - before)
+    latency = min(latencies)
+    before = clock()
+    count = len(store.get(key, 0, _SAMPLE_BYTES))
+    return Link(latency, count / max(clock() - before - latency, 1e-6))

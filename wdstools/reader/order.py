@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ORDER_VERSION = 1
 SHUFFLES = ("full", "block", None)
 _ROUNDS = 10
-_MIN_BITS = 8
+_MIN_BITS = 6
 _PIECE = 1 << 14
 _FULL, _BLOCKS, _WINDOW = 0, 1, 2
 _U64 = (1 << 64) - 1
@@ -58,6 +58,8 @@ class Permutation:
         return self._walk(numbers, inverse=True)
 
     def _walk(self, values: NDArray[np.int64], *, inverse: bool) -> NDArray[np.int64]:
+        if self.count == 1:
+            return np.zeros(len(values), np.int64)
         found = np.empty(len(values), np.int64)
         for start in range(0, len(values), _PIECE):  # pieces that stay in the cache
             piece = self._rounds(values[start : start + _PIECE].astype(np.uint64), inverse=inverse)

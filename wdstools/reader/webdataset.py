@@ -27,7 +27,8 @@ class VerifiedSamples:
         self._options = options
         self._epoch = options.pop("epoch", 0)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __call__(self) -> Iterator[dict[str, Any]]:
+        """One pass over this worker's samples."""
         from webdataset.utils import pytorch_worker_info
 
         rank, world_size, worker, workers = pytorch_worker_info()

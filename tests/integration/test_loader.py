@@ -1,0 +1,377 @@
+"""Batches: exactly once, exactly resumed, damage named, nothing left behind."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import pathlib
+import pickle
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import wdstools as wt
+from tests.support.streams import SIDE, flip, in_memory, packed
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from wdstools import Dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return packed(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def fresh(tmp_path: pathlib.Path) -> Dataset:
+    return packed(tmp_path, train=30)
+
+
+def _keys(dataset: Dataset, **options: Any) -> list[list[str]]:
+    return [batch.keys for batch in wt.loader(dataset, **{"batch_size": 8, "threads": 2, **options})]
+
+
+def _decoders() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("wdstools")]
+
+
+def test_a_batch_holds_what_was_packed(dataset: Dataset) -> None:
+    for batch in wt.loader(dataset, "val", batch_size=4):
+        assert isinstance(batch.images, np.ndarray)
+        assert batch.images.shape == (len(batch), SIDE, SIDE, 3)
+        assert batch.images.dtype == np.uint8
+        assert batch.labels.dtype == np.int64
+        assert batch.mask.all()
+        for row, key in enumerate(batch.keys):
+            sample = dataset[key]
+            assert batch.captions[row] == sample["txt"].decode()
+            assert batch.labels[row] == int(sample["cls"])
+            pixels = np.asarray(Image.open(io.BytesIO(sample["jpg"])).convert("RGB"))
+            assert np.array_equal(batch.images[row], pixels)
+
+
+@pytest.mark.parametrize("shuffle", ["full", "block", None])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+def test_ranks_together_read_every_sample_once(dataset: Dataset, shuffle: str | None, world_size: int) -> None:
+    seen: list[str] = []
+    lengths = set()
+    for rank in range(world_size):
+        batches = list(wt.loader(dataset, batch_size=5, shuffle=shuffle, rank=rank, world_size=world_size))
+        lengths.add(len(batches))
+        seen += [key for batch in batches for key, own in zip(batch.keys, batch.mask, strict=True) if own]
+    assert sorted(seen) == sorted(dataset["train"].keys())
+    assert len(lengths) == 1
+
+
+def test_the_number_of_threads_changes_nothing(dataset: Dataset) -> None:
+    assert _keys(dataset, threads=1) == _keys(dataset, threads=5)
+
+
+def test_each_for_is_the_next_epoch(dataset: Dataset) -> None:
+    loader = wt.loader(dataset, batch_size=8)
+    first, second = ([batch.keys for batch in loader] for _ in range(2))
+    assert loader.epoch == 2
+    assert first != second
+    loader.set_epoch(1)
+    assert [batch.keys for batch in loader] == second
+
+
+@pytest.mark.parametrize("shuffle", ["full", "block", None])
+def test_two_resumes_in_a_row_on_other_ranks_go_on_exactly(dataset: Dataset, shuffle: str | None) -> None:
+    whole = [key for keys in _keys(dataset, shuffle=shuffle) for key in keys]
+    got: list[str] = []
+    state = None
+    for batch_size, world_size, steps in ((8, 1, 2), (4, 2, 3), (2, 4, 99)):
+        ranks = []
+        for rank in range(world_size):
+            loader = wt.loader(dataset, batch_size=batch_size, world_size=world_size, rank=rank, shuffle=shuffle)
+            if state is not None:
+                loader.load_state_dict(pickle.loads(pickle.dumps(state)))
+            batches = [batch for batch, _ in zip(loader, range(steps), strict=False)]
+            ranks.append(batches)
+            after = loader.state_dict()
+        # zip takes one batch more than it gives: the state counts what was handed out
+        state = {**after, "position": min(len(got) + steps * 8, 60)} if steps < 99 else after
+        for at in range(len(ranks[0])):
+            got += [k for rank in ranks for k, own in zip(rank[at].keys, rank[at].mask, strict=True) if own]
+    assert got == whole
+
+
+def test_a_state_counts_what_was_handed_out_not_what_was_decoded_ahead(dataset: Dataset) -> None:
+    loader = wt.loader(dataset, batch_size=8)
+    keys = []
+    for batch in loader:
+        keys.append(batch.keys)
+        if len(keys) == 3:
+            break
+    state = loader.state_dict()
+    assert state["position"] == 24
+    other = wt.loader(dataset, batch_size=8)
+    other.load_state_dict(state)
+    keys += [batch.keys for batch in other]
+    assert keys == _keys(dataset)
+    assert other.epoch == 1
+
+
+def test_a_state_of_something_else_is_refused(dataset: Dataset, fresh: Dataset) -> None:
+    state = wt.loader(dataset, batch_size=8).state_dict()
+    for other in (
+        wt.loader(fresh, batch_size=8),
+        wt.loader(dataset, "val", batch_size=8),
+        wt.loader(dataset, batch_size=8, shuffle="block"),
+        wt.loader(dataset, batch_size=8, limit=20),
+    ):
+        with pytest.raises(UsageError, match="state"):
+            other.load_state_dict(state)
+    for bad in ({}, None, {**state, "position": -1}, {**state, "position": 61}, {**state, "epoch": "1"}):
+        with pytest.raises(UsageError, match="state"):
+            wt.loader(dataset, batch_size=8).load_state_dict(bad)  # type: ignore[arg-type]
+
+
+def test_samples_are_chosen_by_condition_keys_and_limit(dataset: Dataset) -> None:
+    oslo = {key for key in dataset["train"].keys() if key.startswith("oslo/")}  # noqa: SIM118
+    assert {key for keys in _keys(dataset, where="label == 'oslo'") for key in keys} == oslo
+    wanted = sorted(oslo)[:5]
+    assert sorted(key for keys in _keys(dataset, keys=wanted) for key in keys) == wanted
+    assert sum(map(len, _keys(dataset, limit=13))) == 13
+    with pytest.raises(UsageError, match="keys are not in this split"):
+        _keys(dataset, keys=["oslo/none"])
+    with pytest.raises(UsageError, match="nothing to read"):
+        _keys(dataset, where="label == 'nowhere'")
+
+
+@pytest.mark.parametrize("member", ["jpg", "txt", "cls"])
+def test_damage_is_raised_with_its_place(fresh: Dataset, member: str) -> None:
+    key = flip(fresh, "train", 3, member)
+    with pytest.raises(IntegrityError) as caught:
+        _keys(fresh)
+    assert caught.value.code == "sample-damaged"
+    assert key in caught.value.where
+    assert member in caught.value.where
+
+
+@pytest.mark.parametrize("decode", ["rgb", "bytes"])
+def test_skipped_damage_is_told_by_batch_state_and_report(fresh: Dataset, decode: str) -> None:
+    damaged = {flip(fresh, "train", number) for number in (0, 5, 29)}
+    loader = wt.loader(fresh, batch_size=8, on_damage="skip", decode=decode)
+    batches = list(loader)
+    assert [len(batch) for batch in batches] == [8, 8, 8, 6]
+    assert {key for batch in batches for key in batch.damaged} == damaged
+    own = [key for batch in batches for key, counts in zip(batch.keys, batch.mask, strict=True) if counts]
+    assert sorted([*own, *damaged]) == sorted(fresh["train"].keys())
+    assert set(loader.state_dict()["damaged"]) == damaged
+    assert {finding.key for finding in loader.report().findings} == damaged
+    assert loader.report().checked["samples"] == 27
+
+
+def test_a_batch_of_nothing_but_damage_is_empty_but_there(fresh: Dataset) -> None:
+    for number in range(30):
+        flip(fresh, "train", number)
+    for batch in wt.loader(fresh, batch_size=10, on_damage="skip"):
+        assert not batch.mask.any()
+        assert not np.asarray(batch.images).any()
+        assert set(batch.labels) == {-1}
+        assert len(batch.damaged) == 10
+
+
+def test_shards_that_are_missing_or_short_are_named_before_the_first_sample(fresh: Dataset) -> None:
+    first, second = (pathlib.Path(fresh.shards.url, entry.path) for entry in fresh.manifest.splits["train"][:2])
+    (first.parent / "train-000099.tar").write_bytes(b"stray")
+    assert [finding.kind for finding in wt.loader(fresh, batch_size=8).report().findings] == ["extra"]
+    data = first.read_bytes()
+    first.chmod(0o644)
+    first.write_bytes(data[:-512])
+    with pytest.raises(FormatError, match="recorded size"):
+        wt.loader(fresh, batch_size=8)
+    first.write_bytes(data)
+    second.unlink()
+    with pytest.raises(NotFoundError, match="shard is missing"):
+        wt.loader(fresh, batch_size=8)
+
+
+def test_a_shard_cut_under_a_running_loader_is_damage(fresh: Dataset) -> None:
+    loader = wt.loader(fresh, batch_size=1, shuffle=None, threads=1)
+    batches = iter(loader)
+    next(batches)
+    for entry in fresh.manifest.splits["train"]:
+        path = pathlib.Path(fresh.shards.url, entry.path)
+        path.chmod(0o644)
+        os.truncate(path, 1024)
+    with pytest.raises(IntegrityError, match="damaged"):
+        list(batches)
+
+
+def test_a_dataset_replaced_under_a_running_loader_is_said(fresh: Dataset) -> None:
+    loader = wt.loader(fresh, batch_size=8, on_damage="skip")
+    flip(fresh, "train", 20)
+    manifest = pathlib.Path(fresh.metadata.url, fresh.manifest_key)
+    manifest.chmod(0o644)
+    manifest.write_bytes(manifest.read_bytes().replace(b'"version":1}', b'"version":2}'))
+    with pytest.raises(IntegrityError, match="replaced"):
+        list(loader)
+
+
+def test_a_transforms_random_numbers_depend_on_the_position_alone(dataset: Dataset) -> None:
+    def noisy(image: np.ndarray[Any, Any], random: np.random.Generator) -> np.ndarray[Any, Any]:
+        return image[:8, :8].astype(np.float32) + random.random(dtype=np.float32)
+
+    def pixels(**options: Any) -> np.ndarray[Any, Any]:
+        batches = list(wt.loader(dataset, transform=noisy, **options))
+        return np.concatenate([batch.images for batch in batches])  # type: ignore[arg-type]
+
+    alone = pixels(batch_size=10, threads=1)
+    assert alone.shape == (60, 8, 8, 3)
+    assert alone.dtype == np.float32
+    assert np.array_equal(alone, pixels(batch_size=7, threads=3))
+
+
+def test_a_transform_that_raises_is_raised_with_the_samples_key(dataset: Dataset) -> None:
+    def broken(image: Any, random: Any) -> Any:
+        raise RuntimeError("my own bug")
+
+    with pytest.raises(RuntimeError, match="my own bug"):
+        list(wt.loader(dataset, batch_size=8, transform=broken))
+    with pytest.raises(UsageError, match="one shape"):
+        list(wt.loader(dataset, batch_size=8, transform=lambda image, random: image[: random.integers(1, 20)]))
+    assert not _decoders()
+
+
+def test_images_of_several_sizes_need_a_rule(tmp_path: pathlib.Path) -> None:
+    dataset = packed(tmp_path, side=None)
+    with pytest.raises(UsageError, match="one size"):
+        _keys(dataset)
+    own = [batch.images for batch in wt.loader(dataset, batch_size=8, fit="list")]
+    assert len({image.shape for images in own for image in images}) > 3
+    for fit in ("stretch", "crop", "pad"):
+        for batch in wt.loader(dataset, batch_size=8, image_size=(16, 20), fit=fit, decode="gray"):
+            assert np.asarray(batch.images).shape[1:] == (16, 20, 1)
+
+
+def test_leaving_early_leaves_no_thread_and_no_file(dataset: Dataset) -> None:
+    files = len(os.listdir("/proc/self/fd"))
+    loader = wt.loader(dataset, batch_size=4)
+    for _ in loader:
+        break
+    gc.collect()
+    assert not _decoders()
+    assert len(os.listdir("/proc/self/fd")) == files
+    running = iter(loader)
+    next(running)
+    assert _decoders()
+    loader.close()
+    assert not _decoders()
+
+
+def test_a_batch_that_is_kept_is_not_overwritten(dataset: Dataset) -> None:
+    kept, copies = [], []
+    for batch in wt.loader(dataset, batch_size=4):
+        kept.append(np.asarray(batch.images)[1:3])  # a view is enough to keep it
+        copies.append(kept[-1].copy())
+    assert all(np.array_equal(a, b) for a, b in zip(kept, copies, strict=True))
+
+
+def test_memory_is_used_again_when_nobody_looks(dataset: Dataset) -> None:
+    places = set()
+    for batch in wt.loader(dataset, batch_size=2):
+        places.add(np.asarray(batch.images).ctypes.data)
+    assert len(places) <= 8
+
+
+def test_a_forked_child_cannot_go_on_but_begin_anew(dataset: Dataset) -> None:
+    loader = wt.loader(dataset, batch_size=8)
+    batches = iter(loader)
+    keys = next(batches).keys
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            next(batches)
+        except UsageError:
+            loader.set_epoch(0)
+            code = 0 if next(iter(loader)).keys == keys else 2
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_pickled_loader_reads_the_same(dataset: Dataset) -> None:
+    loader = wt.loader(dataset, batch_size=8)
+    copy = pickle.loads(pickle.dumps(loader))
+    assert [batch.keys for batch in copy] == [batch.keys for batch in loader]
+
+
+@pytest.mark.parametrize("shuffle", ["full", "block", None])
+def test_a_store_of_objects_gives_the_same_batches(dataset: Dataset, shuffle: str | None) -> None:
+    assert _keys(in_memory(dataset), shuffle=shuffle) == _keys(dataset, shuffle=shuffle)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"split": "none"},
+        {"batch_size": 0},
+        {"rank": 1},
+        {"threads": 0},
+        {"decode": "jpeg"},
+        {"fit": "zoom"},
+        {"image_size": 0},
+        {"on_damage": "ignore"},
+        {"limit": -1},
+        {"limit": 0},
+        {"where": "label =="},
+        {"batch_size": 61, "remainder": "drop"},
+        {"decode": "bytes", "image_size": 3},
+    ],
+)
+def test_options_that_do_not_fit_are_refused_at_once(dataset: Dataset, bad: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        wt.loader(dataset, **{"batch_size": 8, **bad})
+
+
+def test_more_ranks_than_samples_pad(dataset: Dataset) -> None:
+    batches = [
+        batch for rank in range(64) for batch in wt.loader(dataset, "val", batch_size=3, rank=rank, world_size=64)
+    ]
+    assert len(batches) == 64
+    assert sum(int(batch.mask.sum()) for batch in batches) == 10
+
+
+def test_a_stream_gives_verified_samples(dataset: Dataset, fresh: Dataset) -> None:
+    stream = wt.stream(dataset)
+    assert [sample.key for sample in stream] == list(dataset["train"].keys())
+    assert len(stream) == 60
+    ranks = [wt.stream(dataset, shuffle="full", rank=rank, world_size=7) for rank in range(7)]
+    assert sorted(sample.key for rank in ranks for sample in rank) == sorted(dataset["train"].keys())
+    assert all(len(list(rank)) == len(rank) for rank in ranks)
+    key = flip(fresh, "train", 4)
+    with pytest.raises(IntegrityError, match="damaged"):
+        list(wt.stream(fresh))
+    skipping = wt.stream(fresh, on_damage="skip")
+    assert key not in {sample.key for sample in skipping}
+    assert skipping.state_dict()["damaged"] == [key]
+
+
+def test_a_stream_resumes_after_the_last_sample_handed_out(dataset: Dataset) -> None:
+    whole = [sample.key for sample in wt.stream(dataset, shuffle="block")]
+    first = wt.stream(dataset, shuffle="block")
+    got = []
+    for sample in first:
+        got.append(sample.key)
+        if len(got) == 17:
+            break
+    second = [wt.stream(dataset, shuffle="block", rank=rank, world_size=2) for rank in range(2)]
+    for stream in second:
+        stream.load_state_dict(first.state_dict())
+    rest = [[sample.key for sample in stream] for stream in second]
+    got += [key for pair in zip(rest[0], [*rest[1], ""], strict=False) for key in pair if key]
+    assert got == whole
+
+
+def test_a_dataset_at_another_place_is_read_there(dataset: Dataset, tmp_path: pathlib.Path) -> None:
+    moved = replace(in_memory(dataset), metadata=dataset.metadata)
+    assert [sample.key for sample in wt.stream(moved, "val")] == list(dataset["val"].keys())

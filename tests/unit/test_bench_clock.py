@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.laws import LAW
 from wdstools.ops.bench_clock import Tally, in_turn, private_bytes, quantile, rate_of, ratio_of, run_for
 
 
@@ -47,6 +48,7 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     assert rate_of([Tally(1, 1), Tally(30, 1), Tally(4, 1)]) == 4
 
 
+@LAW
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0, 1))
 def test_a_quantile_is_a_value_that_so_many_do_not_exceed(values: list[float], part: float) -> None:
     found = quantile(values, part)

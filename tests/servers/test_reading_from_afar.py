@@ -17,6 +17,7 @@ from tests.support.laws import SHORT_LAW
 from wdstools.dataset import open_dataset
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.reader.ahead import joined
+from wdstools.reader.stream import stream
 from wdstools.stores.cache import Caching
 from wdstools.stores.link import measure_link
 from wdstools.stores.memory import MemoryStore
@@ -69,6 +70,32 @@ def test_a_fault_on_the_way_changes_nothing(copy: InBucket, fault: str) -> None:
     copy.proxy.add(Fault(fault, path=SHARD, body=b"something else", times=1))
     assert everything(copy.url) == everything(copy.folder)
     assert copy.proxy.faults[0].times == 0
+
+
+@pytest.mark.parametrize("shuffle", [None, "block", "full"])
+def test_an_epoch_from_afar_is_the_epoch_from_the_disk(copy: InBucket, shuffle: str | None) -> None:
+    """Order and bytes, with a bit flipped, another's bytes, and refusals on the way."""
+    near = [(sample.key, dict(sample)) for sample in stream(str(copy.folder), "train", shuffle=shuffle, seed=3)]
+    faults = {"train-000000.tar": "flip", "train-000001.tar": "foreign", "train-000002.tar": "busy"}
+    copy.proxy.add(*(Fault(name, path=path, body=b"x") for path, name in faults.items()))
+    far = [(sample.key, dict(sample)) for sample in stream(copy.url, "train", shuffle=shuffle, seed=3)]
+    assert far == near
+
+
+def test_a_stream_takes_from_a_mirror_what_is_damaged(copy: InBucket, tmp_path: Path) -> None:
+    data = (copy.folder / SHARD).read_bytes()
+    region = next(r for r in shard_regions(copy.folder, SHARD) if r.what == "txt payload")
+    copy.put(SHARD, flipped(data, region.start, 1))
+    near = [(sample.key, dict(sample)) for sample in stream(str(copy.folder), "train")]
+    with pytest.raises(IntegrityError):
+        list(stream(copy.url, "train"))
+    left = stream(copy.url, "train", on_damage="skip")
+    assert region.key not in [sample.key for sample in left]
+    assert [finding.key for finding in left.report().findings] == [region.key]
+    cache = str(tmp_path / "cache")
+    for _ in range(2):
+        mended = open_dataset(copy.url, mirrors=[str(copy.folder)], cache=cache)
+        assert [(sample.key, dict(sample)) for sample in stream(mended, "train")] == near
 
 
 def test_damage_in_the_bucket_is_an_error_that_names_it(copy: InBucket) -> None:

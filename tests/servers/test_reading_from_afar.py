@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.servers.proxy import Fault, Link
+from tests.servers.proxy import Fault
 from tests.support.bucket import InBucket, in_bucket
 from tests.support.damaged_dataset import flipped, make_dataset, shard_regions
 from tests.support.laws import SHORT_LAW
@@ -21,7 +21,6 @@ from wdstools.reader.stream import stream
 from wdstools.stores.cache import Caching
 from wdstools.stores.link import measure_link
 from wdstools.stores.memory import MemoryStore
-from wdstools.stores.remote import open_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.servers.nginx import WebServer
     from tests.servers.s3 import S3Server
+    from wdstools.stores.base import ObjectInfo
 
 SHARD = "train/train-000000.tar"
 
@@ -272,10 +272,31 @@ def test_rows_that_lie_in_another_order_are_fetched_one_by_one() -> None:
     assert len(list(joined([(500, 600), (0, 100), (100, 200)]))) == 2
 
 
-def test_a_far_store_is_measured_as_farther(swift: S3Server, copy: InBucket) -> None:
-    near = measure_link(open_remote(copy.url), SHARD)
-    copy.proxy.link = Link(latency=0.3, bandwidth=4e6)
-    far = measure_link(open_remote(copy.url), SHARD)
-    assert far.latency >= 0.3 > near.latency
-    assert far.bandwidth < near.bandwidth
-    assert 64 << 10 <= near.gap_bytes <= far.gap_bytes <= 1 << 20
+class Far(MemoryStore):
+    """A store that takes a known time for everything, on a clock of its own."""
+
+    def __init__(self, latency: float, bandwidth: float) -> None:
+        super().__init__()
+        self.link, self.now = (latency, bandwidth), 0.0
+        self.put("x", bytes(3 << 20))
+
+    def head(self, key: str) -> ObjectInfo:
+        self.now += self.link[0]
+        return super().head(key)
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        data = super().get(key, start, length)
+        self.now += self.link[0] + len(data) / self.link[1]
+        return data
+
+
+@pytest.mark.parametrize(
+    ("latency", "bandwidth", "gap"),
+    [(0.001, 1e7, 64 << 10), (0.001, 2e8, 200_000), (0.05, 1e8, 1 << 20), (0.02, 1e7, 200_000)],
+)
+def test_the_gap_is_what_a_request_costs_in_bytes_within_bounds(latency: float, bandwidth: float, gap: int) -> None:
+    store = Far(latency, bandwidth)
+    link = measure_link(store, "x", clock=lambda: store.now)
+    assert link.latency == pytest.approx(latency)
+    assert link.bandwidth == pytest.approx(bandwidth)
+    assert link.gap_bytes == pytest.approx(gap, abs=1)

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.servers.proxy import Fault, Link
+from tests.servers.proxy import Fault
 from tests.support.bucket import InBucket, in_bucket
 from tests.support.damaged_dataset import flipped, make_dataset, shard_regions
 from tests.support.laws import SHORT_LAW
 from wdstools.dataset import open_dataset
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.reader.ahead import joined
+from wdstools.reader.stream import stream
 from wdstools.stores.cache import Caching
 from wdstools.stores.link import measure_link
 from wdstools.stores.memory import MemoryStore
-from wdstools.stores.remote import open_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.servers.nginx import WebServer
     from tests.servers.s3 import S3Server
+    from wdstools.stores.base import ObjectInfo
 
 SHARD = "train/train-000000.tar"
 
@@ -69,6 +70,32 @@ def test_a_fault_on_the_way_changes_nothing(copy: InBucket, fault: str) -> None:
     copy.proxy.add(Fault(fault, path=SHARD, body=b"something else", times=1))
     assert everything(copy.url) == everything(copy.folder)
     assert copy.proxy.faults[0].times == 0
+
+
+@pytest.mark.parametrize("shuffle", [None, "block", "full"])
+def test_an_epoch_from_afar_is_the_epoch_from_the_disk(copy: InBucket, shuffle: str | None) -> None:
+    """Order and bytes, with a bit flipped, another's bytes, and refusals on the way."""
+    near = [(sample.key, dict(sample)) for sample in stream(str(copy.folder), "train", shuffle=shuffle, seed=3)]
+    faults = {"train-000000.tar": "flip", "train-000001.tar": "foreign", "train-000002.tar": "busy"}
+    copy.proxy.add(*(Fault(name, path=path, body=b"x") for path, name in faults.items()))
+    far = [(sample.key, dict(sample)) for sample in stream(copy.url, "train", shuffle=shuffle, seed=3)]
+    assert far == near
+
+
+def test_a_stream_takes_from_a_mirror_what_is_damaged(copy: InBucket, tmp_path: Path) -> None:
+    data = (copy.folder / SHARD).read_bytes()
+    region = next(r for r in shard_regions(copy.folder, SHARD) if r.what == "txt payload")
+    copy.put(SHARD, flipped(data, region.start, 1))
+    near = [(sample.key, dict(sample)) for sample in stream(str(copy.folder), "train")]
+    with pytest.raises(IntegrityError):
+        list(stream(copy.url, "train"))
+    left = stream(copy.url, "train", on_damage="skip")
+    assert region.key not in [sample.key for sample in left]
+    assert [finding.key for finding in left.report().findings] == [region.key]
+    cache = str(tmp_path / "cache")
+    for _ in range(2):
+        mended = open_dataset(copy.url, mirrors=[str(copy.folder)], cache=cache)
+        assert [(sample.key, dict(sample)) for sample in stream(mended, "train")] == near
 
 
 def test_damage_in_the_bucket_is_an_error_that_names_it(copy: InBucket) -> None:
@@ -245,10 +272,31 @@ def test_rows_that_lie_in_another_order_are_fetched_one_by_one() -> None:
     assert len(list(joined([(500, 600), (0, 100), (100, 200)]))) == 2
 
 
-def test_a_far_store_is_measured_as_farther(swift: S3Server, copy: InBucket) -> None:
-    near = measure_link(open_remote(copy.url), SHARD)
-    copy.proxy.link = Link(latency=0.3, bandwidth=4e6)
-    far = measure_link(open_remote(copy.url), SHARD)
-    assert far.latency >= 0.3 > near.latency
-    assert far.bandwidth < near.bandwidth
-    assert 64 << 10 <= near.gap_bytes <= far.gap_bytes <= 1 << 20
+class Far(MemoryStore):
+    """A store that takes a known time for everything, on a clock of its own."""
+
+    def __init__(self, latency: float, bandwidth: float) -> None:
+        super().__init__()
+        self.link, self.now = (latency, bandwidth), 0.0
+        self.put("x", bytes(3 << 20))
+
+    def head(self, key: str) -> ObjectInfo:
+        self.now += self.link[0]
+        return super().head(key)
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        data = super().get(key, start, length)
+        self.now += self.link[0] + len(data) / self.link[1]
+        return data
+
+
+@pytest.mark.parametrize(
+    ("latency", "bandwidth", "gap"),
+    [(0.001, 1e7, 64 << 10), (0.001, 2e8, 200_000), (0.05, 1e8, 1 << 20), (0.02, 1e7, 200_000)],
+)
+def test_the_gap_is_what_a_request_costs_in_bytes_within_bounds(latency: float, bandwidth: float, gap: int) -> None:
+    store = Far(latency, bandwidth)
+    link = measure_link(store, "x", clock=lambda: store.now)
+    assert link.latency == pytest.approx(latency)
+    assert link.bandwidth == pytest.approx(bandwidth)
+    assert link.gap_bytes == pytest.approx(gap, abs=1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from wdstools.errors import StoreError
 from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.reader.ranges import LocalRanges, spans_of
 from wdstools.results import Finding
@@ -39,8 +40,11 @@ class Payloads:
         self.ranges = ranges
 
     def take(self, extents: Extents, row: int) -> dict[str, memoryview]:
-        """The members of one row, checked. Raises DamagedSampleError, or StoreError if it cannot be read."""
-        data = memoryview(self.ranges.read(extents.shard[row], extents.start[row], extents.length[row]))
+        """The members of one row, checked. Raises DamagedSampleError, or StoreError if it cannot be read.
+
+        What is not what was packed is read again, and then from the dataset's mirrors, before it counts as damage.
+        """
+        data = self._read(extents, row)
         found = {}
         for extension, (offsets, sizes, digests) in extents.members.items():
             size = sizes[row]
@@ -48,9 +52,29 @@ class Payloads:
                 offset = offsets[row]
                 view = data[offset : offset + size]
                 if xxh3_64_intdigest(view) != digests[row]:
-                    raise DamagedSampleError(self._damage(extents, row, extension, view))
+                    view = self._mended(extents, row, extension, view)
                 found[extension] = view
         return found
+
+    def _read(self, extents: Extents, row: int) -> memoryview:
+        shard, start, length = extents.shard[row], extents.start[row], extents.length[row]
+        try:
+            return memoryview(self.ranges.read(shard, start, length))
+        except StoreError:
+            if self.table.dataset.mirrors:
+                for data in self.table.dataset.read_again(self.table.entries[shard].path, start, length):
+                    if len(data) == length:
+                        return memoryview(data)
+            raise
+
+    def _mended(self, extents: Extents, row: int, extension: str, view: memoryview) -> memoryview:
+        """A member that is not what was packed, from wherever it still is."""
+        offsets, sizes, digests = extents.members[extension]
+        path = self.table.entries[extents.shard[row]].path
+        for data in self.table.dataset.read_again(path, extents.start[row] + offsets[row], sizes[row]):
+            if xxh3_64_intdigest(data) == digests[row]:
+                return memoryview(data)
+        raise DamagedSampleError(self._damage(extents, row, extension, view))
 
     def _damage(self, extents: Extents, row: int, extension: str, view: memoryview) -> Finding:
         _, sizes, digests = extents.members[extension]
@@ -103,7 +127,7 @@ def prepared(
         for _ in (pool.map if pool is not None and len(missing) > 1 else map)(table.open, missing):
             pass
         if not local:
-            ranges.ahead(spans_of(*table.locate(rows)))
+            ranges.ahead(spans_of(*table.locate(rows), gap_bytes=ranges.gap_bytes))
             yield from announced
             announced.clear()
         announced.extend(group)

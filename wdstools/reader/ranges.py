@@ -11,10 +11,13 @@ import threading
 from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from wdstools.errors import StoreError
+from wdstools.stores.link import measure_link
 from wdstools.stores.local import LocalStore, storage_error
 
 if TYPE_CHECKING:
@@ -43,6 +46,10 @@ class Span:
 class Ranges(Protocol):
     """Reads ranges of shards, numbered as in the split. Safe to use from many threads."""
 
+    @property
+    def gap_bytes(self) -> int:
+        """Ranges closer than this are better read as one."""
+
     def ahead(self, spans: Sequence[Span]) -> None:
         """Announce what will be read next, in this order; each announced read happens once."""
 
@@ -65,6 +72,8 @@ class LocalRanges:
         self._files = [store.locate(path) for path in paths]
         self._open: OrderedDict[int, _File] = OrderedDict()
         self._lock = threading.Lock()
+
+    gap_bytes = _GAP_BYTES
 
     def ahead(self, spans: Sequence[Span]) -> None:
         """Nothing: the operating system reads ahead."""
@@ -130,6 +139,14 @@ class FetchedRanges:
         self._fetches: dict[int, list[_Fetch]] = {}
         self._held = 0
         self._lock = threading.Lock()
+
+    @cached_property
+    def gap_bytes(self) -> int:
+        """As the link to the store is: measured once, when it is first needed."""
+        try:
+            return measure_link(self._store, self._paths[0]).gap_bytes
+        except StoreError:  # whoever reads will hear of it
+            return _GAP_BYTES
 
     def ahead(self, spans: Sequence[Span]) -> None:
         """Queue these spans behind those that were announced before."""
@@ -205,10 +222,12 @@ class _Fetch:
         return self.span.stop - self.span.start
 
 
-def spans_of(shard: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64]) -> list[Span]:
+def spans_of(
+    shard: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64], *, gap_bytes: int = _GAP_BYTES
+) -> list[Span]:
     """Ranges joined where they lie in one shard close together, in the order in which they are first needed.
 
-    Gaps up to 128 KiB are fetched with what is around them: cheaper than another request. A span is 4 MiB at most,
+    Gaps up to ``gap_bytes`` are fetched with what is around them: cheaper than another request. A span is 4 MiB at most,
     unless a single range is longer.
     """
     by_place = np.lexsort((start, shard))
@@ -218,7 +237,7 @@ def spans_of(shard: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[n
         if joined:
             earliest, span = joined[-1]
             end = max(span.stop, last)
-            if at == span.shard and first - span.stop <= _GAP_BYTES and end - span.start <= _SPAN_BYTES:
+            if at == span.shard and first - span.stop <= gap_bytes and end - span.start <= _SPAN_BYTES:
                 joined[-1] = (min(turn, earliest), Span(at, span.start, end, span.reads + 1))
                 continue
         joined.append((turn, Span(at, first, last, 1)))

@@ -49,7 +49,7 @@ class RowTable:
     def __init__(self, dataset: Dataset, split: str, members: tuple[str, ...]) -> None:
         if split not in dataset.manifest.splits:
             raise UsageError("no such split", code="split-missing", where=split, expected=", ".join(dataset.splits))
-        self._dataset = dataset
+        self.dataset = dataset
         self.entries = dataset.manifest.splits[split]
         self.members = members
         self._ends = np.cumsum([entry.samples for entry in self.entries], dtype=np.int64)
@@ -83,7 +83,7 @@ class RowTable:
     def open(self, shard: int) -> None:
         """Read one shard's index. Raises FormatError (``index-damaged``) or NotFoundError (``index-missing``)."""
         entry = self.entries[shard]
-        table = self._dataset.index(entry, _COLUMNS)
+        table = self.dataset.index(entry, _COLUMNS)
         first, last = int(self._starts[shard]), int(self._ends[shard])
         if table.num_rows != entry.samples:
             raise self._damaged(shard, "another number of rows than the manifest says")
@@ -127,7 +127,7 @@ class RowTable:
             f"an index cannot be used: {message}",
             code="index-damaged",
             where=self.entries[shard].index_path,
-            hint=f"wdstools verify {self._dataset.metadata.url}",
+            hint=f"wdstools verify {self.dataset.metadata.url}",
         )
 
     def sides(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:

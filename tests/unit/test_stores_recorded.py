@@ -1,0 +1,243 @@
+"""Providers that cannot be run here, by the answers they give: the Hugging Face Hub, Google, and web servers with digests."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.servers.recorded import Player, Recorded, recorded_server
+from wdstools.errors import FormatError, NotFoundError, StoreError, TransientError, UsageError
+from wdstools.stores.answers import answer_error, wish
+from wdstools.stores.cloud import Waits
+from wdstools.stores.hf import open_hf
+from wdstools.stores.http import HttpStore
+from wdstools.stores.layers import Patience, ReadOnly, Retrying
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.remote import remote
+from wdstools.stores.s3 import whole_digests
+from wdstools.stores.signed import header_digests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHARD = b"shard bytes " * 1000
+OID = hashlib.sha256(SHARD).hexdigest()
+TREE = "/api/datasets/owner/name/tree/main"
+
+
+def entry(path: str, size: int, **more: Any) -> dict[str, Any]:
+    """One entry as the tree API gives it (fields of https://huggingface.co/docs/hub/api, 2025)."""
+    return {"type": "file", "oid": "2d4a7f", "size": size, "path": path, **more}
+
+
+def page(*entries: dict[str, Any], following: str = "") -> Recorded:
+    headers = {"Content-Type": "application/json"}
+    if following:
+        headers["Link"] = f'<{{endpoint}}{following}>; rel="next"'
+    return Recorded(200, headers, json.dumps(entries).encode())
+
+
+LFS = {"lfs": {"oid": OID, "size": len(SHARD), "pointerSize": 134}, "xetHash": "a1b2"}
+HUB = {
+    ("GET", f"{TREE}/train"): page(
+        entry("train/other.tar", 5, lfs={"oid": "0" * 64, "size": 5, "pointerSize": 130}),
+        following=f"{TREE}/train?cursor=x",
+    ),
+    ("GET", f"{TREE}/train?cursor=x"): page(entry("train/train-000000.tar", len(SHARD), **LFS)),
+    ("GET", TREE): page({"type": "directory", "oid": "x", "size": 0, "path": "train"}, entry("README.md", 6)),
+    ("GET", f"{TREE}?recursive=true"): page(
+        {"type": "directory", "oid": "x", "size": 0, "path": "train"},
+        entry("train/train-000000.tar", len(SHARD), **LFS),
+        entry("README.md", 6),
+    ),
+    ("GET", "/datasets/owner/name/resolve/main/train/train-000000.tar"): Recorded(
+        302, {"Location": "{endpoint}/cdn/blob?sig=1"}
+    ),
+    ("GET", "/cdn/blob"): Recorded(200, {"ETag": '"blob"'}, SHARD),
+    ("GET", f"{TREE}/broken"): Recorded(200, {}, b"<html>"),
+}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Player]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with recorded_server(HUB) as player:
+        yield player
+
+
+def open_hub(player: Player, url: str = "hf://datasets/owner/name") -> Any:
+    return open_hf(url, Waits(), hub=player.endpoint)
+
+
+def test_the_hub_tells_sizes_and_sha256_without_a_download(hub: Player, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+    store = open_hub(hub)
+    assert store.url == "hf://datasets/owner/name"
+    assert store.head("train/train-000000.tar").bytes == len(SHARD)
+    assert store.remote_digests("train/train-000000.tar") == {"sha256": OID}
+    assert store.remote_digests("README.md") == {}
+    assert [(found.key, found.bytes) for found in store.list()] == [
+        ("README.md", 6),
+        ("train/train-000000.tar", len(SHARD)),
+    ]
+    assert all("/cdn/" not in path for _, path, _ in hub.requests)
+
+
+def test_a_file_of_the_hub_is_read_by_ranges_across_the_redirect(hub: Player) -> None:
+    store = open_hub(hub)
+    assert store.fetch("train/train-000000.tar", 100, 50) == SHARD[100:150]
+    assert store.get("train/train-000000.tar") == SHARD
+    assert b"".join(store.stream("train/train-000000.tar")) == SHARD
+
+
+def test_a_token_goes_to_the_hub_and_not_to_where_it_redirects(hub: Player, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_secret")
+    with recorded_server({("GET", "/cdn/blob"): Recorded(200, {}, SHARD)}) as cdn:
+        elsewhere = cdn.endpoint.replace("127.0.0.1", "localhost")
+        away = Recorded(302, {"Location": f"{elsewhere}/cdn/blob"})
+        with recorded_server({("GET", "/datasets/owner/name/resolve/v1/x.tar"): away}) as front:
+            assert open_hub(front, "hf://datasets/owner/name@v1").get("x.tar") == SHARD
+            assert front.requests[0][2]["Authorization"] == "Bearer hf_secret"
+        assert "Authorization" not in cdn.requests[0][2]
+
+
+def test_what_the_hub_has_not_or_says_oddly_is_an_error(hub: Player) -> None:
+    store = open_hub(hub)
+    with pytest.raises(NotFoundError):
+        store.head("train/none.tar")
+    with pytest.raises(NotFoundError):
+        store.head("nowhere/none.tar")
+    with pytest.raises(FormatError):
+        store.head("broken/x")
+    with pytest.raises(StoreError):
+        store.put_data("x", b"")
+    for url in ("hf://owner/name", "hf://datasets/owner", "hf://models/owner/name"):
+        with pytest.raises(UsageError):
+            open_hub(hub, url)
+
+
+def test_digests_of_google_and_azure_are_read_from_headers() -> None:
+    """As documented by Google (XML API, x-goog-hash) and Microsoft (Get Blob Properties)."""
+    md5 = base64.b64encode(hashlib.md5(SHARD, usedforsecurity=False).digest()).decode()
+    assert header_digests({"x-goog-hash": f"crc32c=n03x6A==, md5={md5}"}) == {
+        "crc32c": "9f4df1e8",
+        "md5": hashlib.md5(SHARD, usedforsecurity=False).hexdigest(),
+    }
+    assert header_digests({"x-goog-hash": "crc32c=n03x6A=="}) == {"crc32c": "9f4df1e8"}
+    assert header_digests({"Content-MD5": md5}) == {"md5": hashlib.md5(SHARD, usedforsecurity=False).hexdigest()}
+    assert header_digests({"x-goog-hash": "crc32c=!!", "Content-MD5": ""}) == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        ({"ETag": '"0123456789abcdef0123456789abcdef"'}, {"md5"}),
+        (
+            {
+                "ETag": '"0123456789abcdef0123456789abcdef-3"',
+                "ChecksumCRC32": "aaaaaa==-3",
+                "ChecksumType": "COMPOSITE",
+            },
+            set(),
+        ),
+        ({"ETag": '"0123456789abcdef0123456789abcdef"', "ServerSideEncryption": "aws:kms"}, set()),
+        ({"ETag": '"0123456789abcdef0123456789abcdef"', "ServerSideEncryption": "aws:kms:dsse"}, set()),
+        ({"ETag": '"0123456789abcdef0123456789abcdef"', "SSECustomerAlgorithm": "AES256"}, set()),
+        ({"ETag": '"0123456789abcdef0123456789abcdef"', "ServerSideEncryption": "AES256"}, {"md5"}),
+        ({"ETag": '"x-2"', "ChecksumCRC64NVME": "AAAAAAAAAAA=", "ChecksumType": "FULL_OBJECT"}, {"crc64nvme"}),
+        (
+            {"ETag": '"x"', "ChecksumSHA256": base64.b64encode(bytes(32)).decode(), "ChecksumType": "FULL_OBJECT"},
+            {"sha256"},
+        ),
+        ({"ETag": '"x"', "ChecksumSHA256": base64.b64encode(bytes(32)).decode() + "-2"}, set()),
+    ],
+)
+def test_only_digests_of_the_whole_object_count(answer: dict[str, str], names: set[str]) -> None:
+    """The forms of HeadObject's answer as Amazon documents them."""
+    assert set(whole_digests(answer)) == names
+
+
+def test_a_web_server_may_tell_a_digest_and_hides_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    digest = base64.b64encode(bytes.fromhex(OID)).decode()
+    head = Recorded(200, {"Content-Length": str(len(SHARD)), "Repr-Digest": f"sha-256=:{digest}:"})
+    with recorded_server(
+        {("HEAD", "/data/x.tar"): head, ("GET", "/data/x.tar"): Recorded(503, {"Retry-After": "7"})}
+    ) as player:
+        store = HttpStore(f"{player.endpoint}/data?token=secret", Waits())
+        assert store.remote_digests("x.tar") == {"sha256": OID}
+        assert player.requests[-1][1] == "/data/x.tar?token=secret"
+        with pytest.raises(TransientError) as caught:
+            store.get("x.tar")
+        assert caught.value.retry_after == 7
+        assert "secret" not in str(caught.value) + store.url
+
+
+def test_a_servers_wish_to_wait_is_read_in_both_forms_and_granted_within_bounds() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert wish("12", now) == 12
+    assert wish("Thu, 01 Jan 2026 00:01:30 GMT", now) == 90
+    assert wish("Thu, 01 Jan 2015 00:00:00 GMT", now) == 0
+    assert wish("soon", now) is None
+    assert wish(None, now) is None
+    patience = Patience(first_wait=1, longest_wait=10, draw=lambda: 1.0)
+    busy = TransientError("busy", retry_after=5)
+    assert [patience.wait(attempt, TransientError("x")) for attempt in range(6)] == [1, 2, 4, 8, 10, 10]
+    assert patience.wait(0, busy) == 5
+    assert patience.wait(0, TransientError("busy", retry_after=3600)) == 10
+    assert Patience(first_wait=1, draw=lambda: 0.0).wait(0, TransientError("x")) == 0.5
+
+
+def test_retries_end_and_wait_as_long_as_patience_says() -> None:
+    waits: list[float] = []
+
+    class Busy(MemoryStore):
+        def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+            raise TransientError("busy", where=key)
+
+    patience = Patience(attempts=4, first_wait=1, draw=lambda: 1.0, sleep=waits.append)
+    store = Retrying(remote(Busy()), patience)
+    with pytest.raises(TransientError):
+        store.get("x")
+    assert waits == [1, 2, 4]
+
+
+def test_a_read_only_store_changes_nothing() -> None:
+    inside = MemoryStore()
+    inside.put("x", b"1")
+    store = ReadOnly(remote(inside))
+    assert store.get("x") == b"1"
+    assert [found.key for found in store.list()] == ["x"]
+    for change in (lambda: store.put("x", b"2"), lambda: store.delete("x"), lambda: store.put_file("x", "y", {})):
+        with pytest.raises(StoreError) as caught:
+            change()
+        assert caught.value.code == "read-only"
+    assert inside.get("x") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (503, "", "unavailable"),
+        (429, "", "unavailable"),
+        (500, "<Code>InternalError</Code>", "unavailable"),
+        (400, "<Code>RequestTimeout</Code>", "unavailable"),
+        (400, "<Code>BadDigest</Code>", "refused-checksum"),
+        (400, "<Code>ExpiredToken</Code>", "denied"),
+        (400, "<Code>InvalidArgument</Code>", "refused"),
+        (403, "<Code>RequestTimeTooSkewed</Code>", "clock-skew"),
+        (401, "", "denied"),
+        (404, "", "not-found"),
+        (412, "", "object-changed"),
+        (501, "", "store-cannot"),
+    ],
+)
+def test_an_answer_means_one_thing(status: int, body: str, code: str) -> None:
+    error = answer_error(status, body, "s3://b/x")
+    assert error.code == code
+    assert error.where == "s3://b/x"

@@ -1,4 +1,4 @@
-"""Fixtures for every test."""
+"""Options and fixtures for every test."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from tests.support.browser import Browser, started_browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--fuzz-seconds``: how long the slow tests fuzz each parser."""
+    parser.addoption("--fuzz-seconds", type=int, default=30, help="seconds of fuzzing for each target (slow tests)")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 SAMPLES ?= 2000
 
-.PHONY: demo test check test-slow bench setup clean format docs
+.PHONY: demo test check test-slow bench setup clean format docs faults
 
 demo: $(VENV)/.ready
 	rm -rf $(DEMO)
@@ -29,6 +29,10 @@ bench: $(VENV)/.ready-dev
 
 docs: $(VENV)/.ready-dev
 	$(BIN)/python docs/make_cli.py
+
+# docs/faults.md: every kind of damage, what verify and repair make of it, and what other readers do.
+faults: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.faults.report > docs/faults.md.new && mv docs/faults.md.new docs/faults.md
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .

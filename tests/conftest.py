@@ -1,4 +1,4 @@
-"""Fixtures for every test: the servers, each started once when a test first asks for it."""
+"""Options, and fixtures for every test: the servers, each started once when a test first asks for it."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server that ignores ranges and conditions and echoes wrong checksums."""
     with rclone_server(tmp_path_factory.mktemp("rclone")) as server:
         yield server
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--fuzz-seconds``: how long the slow tests fuzz each parser."""
+    parser.addoption("--fuzz-seconds", type=int, default=30, help="seconds of fuzzing for each target (slow tests)")
 
 
 @pytest.fixture(scope="module")

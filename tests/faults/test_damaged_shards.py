@@ -12,7 +12,6 @@ from tests.support.damaged_dataset import Damage, covers, make_dataset, shard_re
 from tests.support.memory_disk import folder_in_memory
 from tests.support.outcome import verify_unchanged
 from wdstools.checks.stream import check_stream
-from wdstools.formats.manifest import index_path
 from wdstools.ops.verify import verify_path
 
 if TYPE_CHECKING:
@@ -45,14 +44,6 @@ def _findings(dataset: Path, shard: str, data: bytes) -> list[Finding]:
     return list(report.findings)
 
 
-def test_a_shard_cut_at_any_block_names_the_cut_and_the_first_lost_sample(dataset: Path, shard: str) -> None:
-    whole, regions = (dataset / shard).read_bytes(), shard_regions(dataset, shard)
-    for size in range(0, len(whole), 512):
-        findings = _findings(dataset, shard, whole[:size])
-        lost = next((region.key for region in regions if region.end > size), None)
-        assert [(f.kind, f.start, f.key) for f in findings] == [("truncated", size, lost)], size
-
-
 def test_a_lone_shard_cut_anywhere_is_found_by_its_own_headers(dataset: Path, shard: str) -> None:
     whole = (dataset / shard).read_bytes()
     sizes = {*range(0, len(whole), 512), *random.Random(5).sample(range(len(whole)), 100)}
@@ -61,25 +52,6 @@ def test_a_lone_shard_cut_anywhere_is_found_by_its_own_headers(dataset: Path, sh
         assert findings, size
         assert findings[-1].kind == "truncated", size
         assert (findings[-1].start or 0) <= size
-
-
-@pytest.mark.parametrize("count", [1, 511, 512, 513])
-@pytest.mark.parametrize("how", ["inserted", "lost"])
-def test_inserted_or_lost_bytes_are_blamed_on_the_sample_they_lie_in(
-    dataset: Path, shard: str, count: int, how: str
-) -> None:
-    whole, regions = (dataset / shard).read_bytes(), shard_regions(dataset, shard)
-    draw = random.Random(count)
-    payloads = [region for region in regions if region.kind == "payload"]
-    for region in draw.sample(payloads, 8):
-        at = draw.randrange(region.start, region.end)
-        data = whole[:at] + (draw.randbytes(count) + whole[at:] if how == "inserted" else whole[at + count :])
-        touched = _keys_touched(regions, set(range(at, at + (1 if how == "inserted" else count))))
-        findings = _findings(dataset, shard, data)
-        keys = {finding.key for finding in findings if finding.key is not None}
-        assert region.key in keys, (at, findings)
-        assert keys <= touched, (at, findings)
-        assert check_stream([data], shard).findings
 
 
 @pytest.mark.parametrize("count", [1, 512, 4096])
@@ -100,49 +72,14 @@ def test_blanked_bytes_are_blamed_on_every_sample_they_touch_and_no_other(
         assert check_stream([data], shard).findings
 
 
-def test_exchanged_shards_are_named_with_where_their_content_belongs(dataset: Path) -> None:
-    first, second, *_, last = shards_of(dataset)
-    data = {name: (dataset / name).read_bytes() for name in (first, second, last)}
-    with Damage(dataset, {first: data[second], second: data[first]}):
-        report = verify_unchanged(dataset)
-    assert {
-        (f.kind, f.path, f.message.endswith(other)) for f, other in zip(report.findings, (second, first), strict=True)
-    } == {("swapped", first, True), ("swapped", second, True)}
-    with Damage(dataset, {first: data[last]}):
-        report = verify_unchanged(dataset)
-    (finding,) = report.findings
-    assert (finding.kind, finding.path) == ("swapped", first)
-    assert last in finding.message
-
-
-def test_a_missing_shard_and_a_missing_index_are_named(dataset: Path, shard: str) -> None:
-    for name in (shard, index_path(shard)):
-        data = (dataset / name).read_bytes()
-        (dataset / name).unlink()
-        try:
-            report = verify_unchanged(dataset)
-        finally:
-            (dataset / name).write_bytes(data)
-        assert [(finding.kind, finding.path) for finding in report.findings] == [("missing", name)]
-
-
-@pytest.mark.parametrize("level", ["size", "digest"])
-def test_a_shard_that_is_not_of_the_dataset_is_named(dataset: Path, shard: str, level: str) -> None:
+def test_a_shard_that_is_not_of_the_dataset_is_named_without_reading_any(dataset: Path, shard: str) -> None:
     extra = dataset / "train/train-000099.tar"
     shutil.copy(dataset / shard, extra)
     try:
-        report = verify_unchanged(dataset, level=level)
+        report = verify_unchanged(dataset, level="size")
     finally:
         extra.unlink()
     assert [(finding.kind, finding.path) for finding in report.findings] == [("extra", "train/train-000099.tar")]
-
-
-def test_exchanged_indexes_are_named_and_their_shards_are_not(dataset: Path) -> None:
-    first, second = (index_path(name) for name in shards_of(dataset)[:2])
-    data = {name: (dataset / name).read_bytes() for name in (first, second)}
-    with Damage(dataset, {first: data[second], second: data[first]}):
-        report = verify_unchanged(dataset)
-    assert {(finding.kind, finding.path) for finding in report.findings} == {("index", first), ("index", second)}
 
 
 def test_a_shard_of_another_size_is_found_without_reading_it(dataset: Path, shard: str) -> None:

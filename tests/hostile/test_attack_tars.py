@@ -144,6 +144,15 @@ def test_verifying_it_gives_findings_or_says_that_nothing_is_proved(attack: str,
     assert_announced(run_limited("verify", tmp_path / "x.tar"), 1, 4, 5)
 
 
+@pytest.mark.timeout(60, method="signal")
+def test_headers_that_nearly_hold_do_not_keep_the_check_for_hours() -> None:
+    whole = bytearray(render_header(b"xx.jpg", 0, 0))
+    whole[0] += 1  # two bytes wrong, and the sum off as by one flipped bit: every such bit has to be tried
+    whole[1] += 1
+    result = check_stream([bytes(whole) * 50_000 + END], "x.tar")
+    assert next((f.kind, f.start, f.length) for f in result.findings) == ("header", 0, 50_000 * 512)
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_empty_members_are_no_trouble(tmp_path: Path) -> None:
     sink = io.BytesIO()

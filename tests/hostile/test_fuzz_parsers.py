@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import tarfile
 import tempfile
-import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given, settings
@@ -16,14 +14,15 @@ from hypothesis import strategies as st
 
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.pictures import encoded
+from tests.support.valid_files import a_gnu_tar, a_manifest, a_pax_tar, a_shard, a_zip, an_index
 from wdstools import WdsError
 from wdstools.checks.compressed import plain_blocks
 from wdstools.checks.rebuild import rebuild_index
 from wdstools.checks.stream import check_stream
-from wdstools.formats.index import build_index, read_index, rows_digest, write_index
-from wdstools.formats.manifest import Manifest, ShardEntry, dumps, loads, shard_path
+from wdstools.formats.index import read_index, rows_digest
+from wdstools.formats.manifest import dumps, loads
 from wdstools.formats.sums import parse_sums, render_sums
-from wdstools.formats.tar import parse_header, render_header, trailer_bytes
+from wdstools.formats.tar import parse_header, render_header
 from wdstools.images.check import DamagedImageError, ImageChecker
 from wdstools.images.resize import Encoding, reencode
 from wdstools.sources.tarscan import scan_tar
@@ -75,37 +74,6 @@ def test_parse_header(block: bytes) -> None:
         assert parse_header(block).size >= 0
 
 
-def a_shard() -> bytes:
-    parts = b""
-    for name, payload in (
-        (b"a.jpg", tiny_jpeg(1)),
-        (b"a.txt", b"x"),
-        (b"a.cls", b"3"),
-        (b"b.jpg", tiny_jpeg(2)),
-        (b"b.txt", b""),
-    ):
-        parts += render_header(name, len(payload), 7) + payload + bytes(-len(payload) % 512)
-    return parts + bytes(trailer_bytes(len(parts)))
-
-
-def a_pax_tar() -> bytes:
-    sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name in ("é" * 80 + ".jpg", "x.txt"):
-            info = tarfile.TarInfo(name)
-            info.size = 3
-            archive.addfile(info, io.BytesIO(b"abc"))
-    return sink.getvalue()
-
-
-def a_gnu_tar() -> bytes:
-    sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        info = tarfile.TarInfo("n" * 300)
-        archive.addfile(info)
-    return sink.getvalue()
-
-
 TARS = st.one_of(st.binary(max_size=2000), mutated(a_shard()), mutated(a_pax_tar()), mutated(a_gnu_tar()))
 
 
@@ -141,16 +109,6 @@ def in_file(data: bytes, call: Callable[[str], object]) -> None:
         own_errors(lambda: call(path))
 
 
-def a_zip(*, zip64: bool = False) -> bytes:
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("a/1.jpg", "é.txt"):
-            with archive.open(name, "w", force_zip64=zip64) as member:
-                member.write(b"hello" * 9)
-        archive.comment = b"a comment"
-    return sink.getvalue()
-
-
 def zip64_locator(at: int) -> bytes:
     locator = b"PK\6\7" + bytes(4) + at.to_bytes(8, "little") + b"\1\0\0\0"
     return locator + b"PK\5\6" + b"\0" * 4 + b"\xff" * 12 + b"\0\0"
@@ -169,13 +127,6 @@ def extra_cut_short() -> bytes:
 @example(extra_cut_short())
 def test_scan_zip(data: bytes) -> None:
     in_file(data, lambda path: list(scan_zip(path)))
-
-
-def a_manifest() -> bytes:
-    entry = ShardEntry(shard_path("train", 0), 10_240, 3, "a" * 64, "b" * 32, "c" * 8, "d" * 16, "e" * 64)
-    return dumps(
-        Manifest("näme", 1, ("x", "y"), ("jpg", "txt"), 0, {"train": (entry,)}, extra={"more": [1, {"a": None}]})
-    )
 
 
 JSON = st.recursive(
@@ -210,19 +161,6 @@ def test_manifest_loads_with_a_field_of_any_kind(name: str, value: object) -> No
 @given(st.one_of(st.binary(max_size=300), mutated(render_sums({"a/b": "0" * 64, "c": "f" * 64}))))
 def test_parse_sums(text: bytes) -> None:
     own_errors(lambda: parse_sums(text))
-
-
-def an_index() -> bytes:
-    columns: dict[str, Any] = {
-        "split": ["train"] * 2, "key": ["a", "b"], "label": [None] * 2, "cls": [None] * 2, "offset": [0, 1024], "length": [1024] * 2,
-        "xxh3_128": [b"x" * 16] * 2, "width": [3] * 2, "height": [4] * 2, "format": ["jpg"] * 2, "caption": ["c", ""],
-        "source": [None] * 2, "sha256": [None] * 2,
-    }  # fmt: skip
-    return write_index(
-        build_index(
-            columns, {"ext": ["jpg"] * 2, "offset": [512, 1536], "size": [9] * 2, "xxh3_64": [1, 2], "count": [1, 1]}
-        )
-    )
 
 
 @FUZZ

@@ -16,7 +16,7 @@ import wdstools as wt
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from wdstools.errors import BusyError, IntegrityError, NotFoundError
-from wdstools.ops.pack_site import PROVENANCE_PATH
+from wdstools.formats.manifest import PROVENANCE_PATH
 from wdstools.ops.plan import apply
 from wdstools.ops.repair import plan_repair
 from wdstools.ops.repair_copies import GAP_BYTES

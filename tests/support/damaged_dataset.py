@@ -22,14 +22,25 @@ if TYPE_CHECKING:
 
     from wdstools.results import Finding
 
+#: Where each field of a ustar header lies (POSIX.1-1988).
 HEADER_FIELDS = {
     "name": (0, 100),
     "mode": (100, 108),
+    "uid": (108, 116),
+    "gid": (116, 124),
     "size": (124, 136),
+    "mtime": (136, 148),
     "chksum": (148, 156),
+    "typeflag": (156, 157),
+    "linkname": (157, 257),
+    "magic": (257, 263),
+    "version": (263, 265),
     "uname": (265, 297),
     "gname": (297, 329),
-    "rest": (329, 512),
+    "devmajor": (329, 337),
+    "devminor": (337, 345),
+    "prefix": (345, 500),
+    "unused end": (500, 512),
 }
 
 

@@ -29,9 +29,9 @@ from wdstools.sources.folder import FolderSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_KILLED = 137
+KILLED = 137
 #: Imported before forking, lest each child does it again; pyarrow looks for pandas when it first makes an array.
-_HEAVY = (
+HEAVY = (
     "wdstools.writer.shard",
     "awscrt.checksums",
     "simplejpeg",
@@ -55,7 +55,7 @@ def resume(source: str, dest: Path) -> str:
     return open_dataset(str(dest)).root
 
 
-def _in_child(work: Callable[[], None]) -> int:
+def in_child(work: Callable[[], None]) -> int:
     child = os.fork()
     if child == 0:
         code = 70
@@ -73,10 +73,10 @@ def _in_child(work: Callable[[], None]) -> int:
 
 def _kill_at(source: str, dest: Path, point: int) -> int:
     def work() -> None:
-        with WritePoints(point, lambda: os._exit(_KILLED)):
+        with WritePoints(point, lambda: os._exit(KILLED)):
             pack_pairs(source, dest)
 
-    return _in_child(work)
+    return in_child(work)
 
 
 def _report(source: str, dest: Path, point: int, *, mounted: bool) -> None:
@@ -90,7 +90,7 @@ def _report(source: str, dest: Path, point: int, *, mounted: bool) -> None:
 def main(work: str, step: int, *, mounted: bool) -> None:
     """Sweep over every ``step``-th write point of a pack."""
     source, dest = f"{work}/source", Path(work, "out")
-    for module in _HEAVY:
+    for module in HEAVY:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
     if mounted:
@@ -105,9 +105,9 @@ def main(work: str, step: int, *, mounted: bool) -> None:
         code = _kill_at(source, dest, point)
         if code == 0:
             return
-        if code != _KILLED:
+        if code != KILLED:
             sys.exit(f"point {point}: exit code {code}")
-        if _in_child(partial(_report, source, dest, point, mounted=mounted)) != 0:
+        if in_child(partial(_report, source, dest, point, mounted=mounted)) != 0:
             sys.stdout.write(json.dumps({"point": point, "root": None}) + "\n")
         point += step
 

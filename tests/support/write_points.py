@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Functions of ``os`` through which files are made, filled, named and removed.
-WRITING = ("write", "fsync", "rename", "unlink", "mkdir", "rmdir", "ftruncate")
+WRITING = ("write", "fsync", "rename", "unlink", "mkdir", "rmdir", "ftruncate", "copy_file_range", "sendfile")
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 

@@ -27,6 +27,7 @@ class Localiser:
         self._size = size
         self._rows = table.select(["key", "offset", "length", "xxh3_128", "members"]).to_pylist()
         self._shift = 0
+        self._number_of: dict[bytes, int] = {}
         self.findings: list[Finding] = []
 
     def run(self) -> list[Finding]:
@@ -35,13 +36,37 @@ class Localiser:
             if row["offset"] + self._shift >= self._size:
                 self._truncated(number)
                 return self.findings
-            data = self._store.get(self._path, row["offset"] + self._shift, row["length"])
+            data = self._read(row)
+            while xxh3_128_digest(data) != row["xxh3_128"] and self._out_of_place(data, number):
+                data = self._read(row)
             if xxh3_128_digest(data) != row["xxh3_128"]:
                 self._group(row, data, number)
             if len(data) < row["length"]:
                 return self.findings  # the file ends here
         self._trailer()
         return self.findings
+
+    def _read(self, row: dict[str, Any]) -> bytes:
+        return self._store.get(self._path, row["offset"] + self._shift, row["length"])
+
+    def _out_of_place(self, data: bytes, number: int) -> bool:
+        """Whether a sample that belongs before this one lies here, whole: again, or exchanged with others."""
+        if not self._number_of:
+            self._number_of = {self._landmark(n): n for n in range(len(self._rows))}
+        earlier = self._number_of.get(data[:BLOCK], number)
+        if earlier >= number:
+            return False
+        row, start = self._rows[earlier], self._rows[number]["offset"] + self._shift
+        if xxh3_128_digest(self._store.get(self._path, start, row["length"])) != row["xxh3_128"]:
+            return False
+        self._find(
+            "payload",
+            "a sample lies where it does not belong; all that follows has moved",
+            (row["key"], None),
+            (start, row["length"]),
+        )
+        self._shift += row["length"]
+        return True
 
     def _truncated(self, number: int) -> None:
         lost = len(self._rows) - number

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.card import CARD_PATH, card_differences
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import read_index, rows_digest
-from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
 from wdstools.results import Finding
 from wdstools.stores.base import get_whole, read_blocks
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.stores.base import Store
 
-_KINDS = {".wdstools/provenance.json": "provenance", ".wdstools/skipped.jsonl": "skipped", MANIFEST_PATH: "manifest"}
+_KINDS = {PROVENANCE_PATH: "provenance", SKIPPED_PATH: "skipped", MANIFEST_PATH: "manifest"}
 #: Two SHA-256 of different data differ in about 128 bits; so few mean that the written digest itself was damaged.
 _FEW_BITS = 16
 #: Up to this size a flipped bit is looked for by trying all of them.
@@ -60,7 +62,7 @@ def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
     rows = rows_digest(table)
     if task.listed in (None, digest):
         if rows == entry.rows:
-            return ()
+            return _check_samples(task, table.num_rows)
         return (
             Finding("index", entry.index_path, "the rows are not those of the manifest", expected=entry.rows, got=rows),
         )
@@ -71,6 +73,15 @@ def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
             ),
         )
     return (_explain_index(task, table, digest),)
+
+
+def _check_samples(task: IndexCheckTask, rows: int) -> tuple[Finding, ...]:
+    """The number of samples, once the rows are known to be right."""
+    entry = task.entry
+    if rows == entry.samples:
+        return ()
+    message = f"field samples of {entry.path} is not that of its index"
+    return (Finding("manifest", task.dataset.manifest_key, message, expected=str(rows), got=str(entry.samples)),)
 
 
 def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
@@ -97,7 +108,7 @@ def read_list(store: Store) -> tuple[dict[str, str], list[Finding]]:
     """The dataset's checksum list, path -> SHA-256, and what is wrong with the list itself."""
     try:
         data = get_whole(store, SUMS_PATH)
-        listed = {line.path: line.digest for line in parse_sums(data)}
+        lines = parse_sums(data)
     except NotFoundError:
         return {}, [Finding("missing", SUMS_PATH, "the checksum list is missing")]
     except FormatError as error:
@@ -105,6 +116,8 @@ def read_list(store: Store) -> tuple[dict[str, str], list[Finding]]:
         return {}, [Finding("sums", SUMS_PATH, message, expected=error.expected or None, got=error.got or None)]
     except StoreError as error:
         return {}, [Finding("unreadable", SUMS_PATH, error.message, got=error.code)]
+    times = Counter(line.path for line in lines)
+    listed = {line.path: line.digest for line in lines if times[line.path] == 1}  # of two, which is right?
     if render_sums(listed) == data:
         return listed, []
     return listed, [Finding("sums", SUMS_PATH, "the checksum list is not as it was written")]
@@ -114,7 +127,7 @@ def check_metadata(dataset: Dataset, listed: dict[str, str]) -> Iterator[Finding
     """Check everything but shards and indexes: manifest, provenance, skips, the list's own lines, card."""
     manifest = dataset.manifest
     manifest_whole = True
-    for path in (MANIFEST_PATH, *_others(listed)):
+    for path in (MANIFEST_PATH, *_others(dataset.metadata, listed)):
         if path not in listed:
             yield Finding("sums", SUMS_PATH, f"no line for {path}")
             continue
@@ -132,9 +145,14 @@ def check_metadata(dataset: Dataset, listed: dict[str, str]) -> Iterator[Finding
         yield from _check_card(dataset)
 
 
-def _others(listed: dict[str, str]) -> list[str]:
-    """Provenance always, the skips where they are listed."""
-    return [path for path in _KINDS if path != MANIFEST_PATH and (path in listed or path.endswith("provenance.json"))]
+def _others(store: Store, listed: dict[str, str]) -> list[str]:
+    """Provenance always, the skips where they are listed or there."""
+    found = [PROVENANCE_PATH]
+    with contextlib.suppress(NotFoundError):
+        if SKIPPED_PATH not in listed:
+            store.head(SKIPPED_PATH)
+        found.append(SKIPPED_PATH)
+    return found
 
 
 def _check_line(entry: ShardEntry, listed: dict[str, str]) -> Iterator[Finding]:

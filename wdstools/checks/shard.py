@@ -195,6 +195,8 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
             dataset = replace(task.dataset, shards=near, readers={})
             return _check_bytes(replace(task, dataset=dataset), near.head(task.entry.path).bytes)
     entry, manifest = task.entry, task.dataset.manifest
+    if computed == getattr(entry, task.digest):
+        return [_wrong_field(task, "bytes", str(size))]
     twin = next(
         (s.path for _, s in manifest.shards if getattr(s, task.digest) == computed and s.path != entry.path), None
     )
@@ -219,20 +221,41 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
     if table is not None and manifest.profile == "canonical":
         found = Localiser(store, entry.path, size, table).run()
     else:
-        found = check_stream(read_blocks(store, entry.path), entry.path).findings
+        stream = check_stream(read_blocks(store, entry.path), entry.path)
+        found = stream.findings
+        if table is None and not found and stream.sealed == stream.members:
+            return [_unexplained(task, computed, known=False)]
     if found:
         # what the samples say is more than what the size says
         findings = [f for f in findings if not any(g.kind == f.kind for g in found)] + found
-    return findings or [_unexplained(task, computed)]
+    return findings or [_unexplained(task, computed, known=table is not None)]
 
 
-def _unexplained(task: ShardCheckTask, computed: str) -> Finding:
-    """Every group, header and payload is right, and yet the digest is another: then the manifest's digest is wrong."""
+def _unexplained(task: ShardCheckTask, computed: str, *, known: bool) -> Finding:
+    """Every header and payload is right, and yet the digest is another.
+
+    Then the manifest's digest is wrong, if every sample is the one in the index (``known``) or the other digest holds;
+    else the shard is a whole one of something else.
+    """
+    other = "sha256" if task.digest == "xxh3_128" else "xxh3_128"
+    got = _Hashing(read_blocks(task.dataset.shards, task.entry.path), other).hexdigest()
+    if known or got == getattr(task.entry, other):
+        return _wrong_field(task, task.digest, computed)
+    return Finding(
+        "swapped",
+        task.entry.path,
+        "a whole shard, but not the one of this dataset; it may be of another version",
+        expected=task.entry.sha256,
+        got=got if other == "sha256" else computed,
+    )
+
+
+def _wrong_field(task: ShardCheckTask, name: str, right: str) -> Finding:
     entry = task.entry
     return Finding(
         "manifest",
         task.dataset.manifest_key,
-        f"field {task.digest} of {entry.path} does not fit a shard that is whole",
-        expected=computed,
-        got=getattr(entry, task.digest),
+        f"field {name} of {entry.path} does not fit a shard that is whole",
+        expected=right,
+        got=str(getattr(entry, name)),
     )

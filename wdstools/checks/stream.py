@@ -9,11 +9,14 @@ import xxhash
 
 from wdstools.errors import FormatError
 from wdstools.formats.sample import split_member_name
-from wdstools.formats.tar import BLOCK, RECORD, Header, padding, parse_header, render_header, trailer_bytes
+from wdstools.formats.tar import BLOCK, RECORD, Header, header_sums, padding, parse_header, render_header, trailer_bytes
 from wdstools.results import Finding
 
 _PIECE = 1 << 20
 _ZERO_BLOCK = bytes(BLOCK)
+_CHKSUM = range(148, 156)
+#: Headers of which mending was tried in vain, before it is given up for the rest of a shard: each costs milliseconds.
+_MAX_LOST_HEADERS = 1_000
 #: Bytes that are the same in every header of ours.
 _CONSTANT = {
     start + i: byte
@@ -38,19 +41,20 @@ class _Bytes:
 
     def __init__(self, blocks: Iterable[bytes | memoryview]) -> None:
         self._blocks = iter(blocks)
-        self._left = b""
+        self._block = b""
+        self._at = 0
         self.position = 0
 
     def take(self, size: int) -> bytes:
         """The next ``size`` bytes, fewer at the end."""
         parts, missing = [], size
         while missing:
-            if not self._left:
-                self._left = bytes(next(self._blocks, b""))
-                if not self._left:
+            if self._at == len(self._block):
+                self._block, self._at = bytes(next(self._blocks, b"")), 0
+                if not self._block:
                     break
-            parts.append(self._left[:missing])
-            self._left = self._left[missing:] if missing < len(self._left) else b""
+            parts.append(self._block[self._at : self._at + missing])
+            self._at += len(parts[-1])
             missing -= len(parts[-1])
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self.position += len(data)
@@ -89,6 +93,7 @@ class _StreamCheck:
         self._on_member = on_member
         self._key: str | None = None
         self._lost_from: int | None = None
+        self._lost_headers = 0
 
     def run(self) -> None:
         while True:
@@ -119,7 +124,7 @@ class _StreamCheck:
             if header.sealed:
                 self._check_form(header, block, at)
             return header
-        mended = mend_header(block)
+        mended = self._mend(block)
         if mended is None:
             if header is not None and header.sealed is None and self.result.sealed == 0 and self.result.members:
                 return header  # a tar without checksums of its own
@@ -131,6 +136,13 @@ class _StreamCheck:
         key, extension = split_member_name(name) or (name, None)
         self._find("header", "one bit of a header is wrong", (key, extension), (at + offset, 1))
         return fixed
+
+    def _mend(self, block: bytes) -> tuple[Header, int] | None:
+        if self._lost_headers == _MAX_LOST_HEADERS or not may_be_mended(block):
+            return None
+        mended = mend_header(block)
+        self._lost_headers += mended is None
+        return mended
 
     def _check_form(self, header: Header, block: bytes, at: int) -> None:
         """A header whose own digest holds: the bytes that it does not cover must be right too."""
@@ -270,27 +282,48 @@ def span_of_nonzero(data: bytes) -> tuple[int, int]:
     return start, len(data.rstrip(b"\0")) - start
 
 
+def may_be_mended(block: bytes) -> bool:
+    """Whether a block can be a header of ours with one bit wrong; most blocks of a payload cannot."""
+    return len(_wrong_constants(block)) <= 1
+
+
+def _wrong_constants(block: bytes) -> list[int]:
+    return [at for at, byte in _CONSTANT.items() if block[at] != byte]
+
+
 def mend_header(block: bytes) -> tuple[Header, int] | None:
     """Undo one flipped bit of a canonical header; gives the header and the byte at fault.
 
     The header's own digest decides: of all single flips, only the right one makes it agree (but for a chance of
     4096 in 2**64).
     """
-    wrong = [at for at, byte in _CONSTANT.items() if block[at] != byte]
-    if len(wrong) > 1:
-        return None  # not a header of ours with one bit wrong: most blocks of a payload end here
     work = bytearray(block)
-    for at in wrong or range(BLOCK):
-        for bit in range(8):
-            work[at] ^= 1 << bit
-            try:
-                header = parse_header(bytes(work))
-            except FormatError:
-                header = None
-            if header is not None and header.sealed and _is_canonical(header, work):
-                return header, at
-            work[at] ^= 1 << bit
+    for at, bit in _suspects(block):
+        work[at] ^= 1 << bit
+        try:
+            header = parse_header(bytes(work))
+        except FormatError:
+            header = None
+        if header is not None and header.sealed and _is_canonical(header, work):
+            return header, at
+        work[at] ^= 1 << bit
     return None
+
+
+def _suspects(block: bytes) -> Iterator[tuple[int, int]]:
+    """The bits that can be the wrong one: those of the header sum, and those whose flip makes the sum right."""
+    wrong = _wrong_constants(block)
+    yield from ((at, bit) for at in _CHKSUM for bit in range(8) if not wrong)
+    try:
+        stored, computed = header_sums(block)
+    except FormatError:
+        return
+    missing = stored - computed
+    if abs(missing) in (1, 2, 4, 8, 16, 32, 64, 128):
+        bit = abs(missing).bit_length() - 1
+        for at in wrong or range(BLOCK):
+            if at not in _CHKSUM and (block[at] >> bit & 1) == (missing < 0):
+                yield at, bit
 
 
 def _is_canonical(header: Header, block: bytearray) -> bool:

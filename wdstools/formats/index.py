@@ -58,6 +58,8 @@ digest of those bytes, ``sha256`` another that withstands forgers (null unless t
 """
 
 _ROWS_MAGIC = b"wdsrows1"
+_MAX_UNPACKED_BYTES = 2 << 30
+_MAX_ROWS_PER_BYTE = 32
 _DICTIONARY = ["split", "label", "cls", "format", "members.list.element.ext"]
 _DELTA = dict.fromkeys(
     ("row", "offset", "length", "width", "height", "members.list.element.offset", "members.list.element.size"),
@@ -120,7 +122,9 @@ def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[s
     """
     try:
         # not read_table: it imports pyarrow.dataset and, with it, pandas
-        table = pq.ParquetFile(reader_over(data), page_checksum_verification=True).read(columns=list(columns))
+        file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
+        _check_claims(file.metadata, len(data))
+        table = file.read(columns=list(columns))
         table = table.select(columns).cast(pa.schema([SCHEMA.field(name) for name in columns]))
         table.validate(full=True)
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
@@ -128,6 +132,19 @@ def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[s
             f"an index file cannot be read ({str(error).partition(chr(10))[0]})", code="index-damaged", where=where
         ) from error
     return table
+
+
+def _check_claims(metadata: Any, size: int) -> None:
+    """Refuse a file that claims more rows or bytes than an index of its size can have: Arrow allocates what is claimed.
+
+    The tightest index that could be made, of empty members under consecutive numbers, has two rows to the byte.
+    """
+    # not the columns' metadata: pyarrow ends the process where a column's size histogram is damaged
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    rows, unpacked = sum(group.num_rows for group in groups), sum(group.total_byte_size for group in groups)
+    sound = rows == metadata.num_rows and all(group.num_rows >= 0 <= group.total_byte_size for group in groups)
+    if not sound or rows > _MAX_ROWS_PER_BYTE * size or unpacked > _MAX_UNPACKED_BYTES:
+        raise ValueError(f"it claims {rows:,} rows and {unpacked:,} bytes")
 
 
 def check_bounds(table: pa.Table, samples: int, shard_bytes: int, *, where: str) -> None:

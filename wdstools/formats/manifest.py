@@ -19,6 +19,9 @@ from wdstools.formats.sample import MEMBER_ORDER
 FORMAT_VERSION = 1
 #: Where the manifest lies in a dataset.
 MANIFEST_PATH = ".wdstools/manifest.json"
+#: Beside it: how it was made, and what was not packed and why.
+PROVENANCE_PATH = ".wdstools/provenance.json"
+SKIPPED_PATH = ".wdstools/skipped.jsonl"
 _MAX_INT = 2**53
 _MAX_MANIFEST_BYTES = 1 << 30
 _PATH_PART_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.%~-]*")

@@ -97,8 +97,7 @@ def parse_header(block: bytes) -> Header:
         raise FormatError("a tar header is 512 bytes", code="tar-header", got=f"{len(block)} bytes")
     if block[_MAGIC_AT : _MAGIC_AT + 5] != b"ustar":
         raise FormatError("no ustar magic", code="tar-header", expected="ustar", got=repr(block[_MAGIC_AT:_UNAME_AT]))
-    stored = _octal(block[_CHKSUM_AT:_TYPE_AT])
-    computed = sum(block) - sum(block[_CHKSUM_AT:_TYPE_AT]) + 8 * 0x20
+    stored, computed = header_sums(block)
     if stored != computed:
         raise FormatError("wrong header sum", code="tar-header", expected=f"{computed:06o}", got=f"{stored:06o}")
     uname, gname = _text(block[_UNAME_AT:_GNAME_AT]), _text(block[_GNAME_AT:_GNAME_END])
@@ -113,6 +112,11 @@ def parse_header(block: bytes) -> Header:
     if prefix and block[_MAGIC_AT : _MAGIC_AT + 8] == b"ustar\x0000":
         name = prefix + b"/" + name
     return Header(name, _size(block), block[_TYPE_AT : _TYPE_AT + 1], payload, sealed)
+
+
+def header_sums(block: bytes) -> tuple[int, int]:
+    """The sum that a header's ``chksum`` field states, and that of its bytes; raises FormatError for no octal number."""
+    return _octal(block[_CHKSUM_AT:_TYPE_AT]), sum(block) - sum(block[_CHKSUM_AT:_TYPE_AT]) + 8 * 0x20
 
 
 def _parse_canonical(block: bytes) -> Header | None:

@@ -225,7 +225,10 @@ def _identity(template: str, image: str, split: str, label: str | None) -> str |
 
 def _is_safe(path: str) -> bool:
     parts = path.split("/")
-    return "\0" not in path and all(part not in ("", ".", "..") for part in parts) and not os.path.isabs(path)
+    is_text = not any(0xD800 <= ord(letter) < 0xE000 for letter in path)  # half a surrogate pair is no file name
+    return (
+        is_text and "\0" not in path and all(part not in ("", ".", "..") for part in parts) and not os.path.isabs(path)
+    )
 
 
 def _refuse_collisions(tasks: Sequence[ExtractTask]) -> None:

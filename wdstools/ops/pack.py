@@ -17,10 +17,19 @@ from wdstools.executors.base import Executor, open_executor
 from wdstools.formats.arrow import release_memory
 from wdstools.formats.card import CARD_PATH, render_card
 from wdstools.formats.digest import sha256_hex, xxh3_128
-from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps, index_path, manifest_identity
+from wdstools.formats.manifest import (
+    MANIFEST_PATH,
+    PROVENANCE_PATH,
+    SKIPPED_PATH,
+    Manifest,
+    ShardEntry,
+    dumps,
+    index_path,
+    manifest_identity,
+)
 from wdstools.formats.sums import SUMS_PATH, render_sums
 from wdstools.images.check import DEFAULT_MAX_PIXELS, STORABLE_TYPES
-from wdstools.ops.pack_site import PROVENANCE_PATH, SKIPPED_PATH, PackSite
+from wdstools.ops.pack_site import PackSite
 from wdstools.progress import Progress, Silent
 from wdstools.results import PackResult, Skip, to_dict
 from wdstools.writer import WORKER_MODULES

@@ -21,8 +21,6 @@ from wdstools.writer.shard import ShardResult
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROVENANCE_PATH = ".wdstools/provenance.json"
-SKIPPED_PATH = ".wdstools/skipped.jsonl"
 _JOURNAL = ".wdstools/journal.jsonl"
 _LOCK = ".wdstools/lock"
 _MOUNT_LEFTOVERS = {"lost+found"}

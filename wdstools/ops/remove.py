@@ -16,9 +16,8 @@ from wdstools.errors import NotFoundError, StoreError, UsageError
 from wdstools.executors.base import run_all
 from wdstools.formats.card import CARD_PATH, mend_card, render_card
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, Manifest, dumps, manifest_identity
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, dumps, manifest_identity
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
-from wdstools.ops.pack_site import PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.ops.plan import Plan, Step
 from wdstools.ops.provenance import read_provenance
 from wdstools.ops.remove_shard import ThinShard, ThinTask, thin_shard

@@ -9,9 +9,8 @@ from wdstools.checks.metadata import few_bits_apart, read_list, undo_flipped_bit
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.card import CARD_PATH, card_differences, mend_card, render_card
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
-from wdstools.ops.pack_site import PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.results import Finding
 from wdstools.stores.base import get_whole
 
@@ -54,8 +53,8 @@ def mend_history(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tup
 
 
 def _trusted_lists(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> list[dict[str, str]]:
-    """Checksum lists that are of this dataset: the own one, and those of copies with the same manifest."""
-    lists = [read_list(store)[0]]
+    """Checksum lists that are of this dataset: of copies with the same manifest, and the own unless it is of another."""
+    lists = []
     for copy in copies:
         data = copy.file(SUMS_PATH)
         try:
@@ -64,6 +63,10 @@ def _trusted_lists(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> l
             continue
         if listed.get(MANIFEST_PATH) == truth.manifest.root:
             lists.append(listed)
+    own = read_list(store)[0]
+    named = own.get(MANIFEST_PATH, truth.manifest.root)
+    if not lists or few_bits_apart(named, truth.manifest.root):
+        lists.insert(0, own)
     return lists
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -129,6 +130,11 @@ def mend_shard(recipe: Recipe, tick: Tick) -> str:
     """
     entry = recipe.task.entry
     path = LocalStore(recipe.task.root).locate(entry.path)
+    if os.path.isdir(path):
+        with contextlib.suppress(
+            OSError
+        ):  # one that holds something is somebody's: refused when the shard gets its name
+            os.rmdir(path)
     with DurableFile(path) as out:
         old = os.open(path, os.O_RDONLY) if os.path.isfile(path) else -1
         try:

@@ -13,9 +13,8 @@ from wdstools.checks.salvage import SurveyTask, survey_shard
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, Manifest, dumps, loads
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps, loads
 from wdstools.formats.sample import MEMBER_ORDER
-from wdstools.ops.pack_site import PROVENANCE_PATH
 from wdstools.stores.base import get_whole
 
 if TYPE_CHECKING:

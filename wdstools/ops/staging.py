@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import STAGED_MARK, open_dataset
+from wdstools.errors import FormatError
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.plan import Plan, Step
 from wdstools.results import RepairResult
@@ -48,8 +49,7 @@ def finish(root: str) -> None:
     """Move a committed change in, manifest last; may be cut short and called again."""
     stage = os.path.join(root, _STAGE)
     try:
-        with open(os.path.join(stage, _COMMIT), encoding="utf-8") as file:
-            document = json.load(file)
+        document = _read_mark(stage)
         if os.path.exists(os.path.join(stage, MANIFEST_PATH)):
             _unlink(os.path.join(root, MANIFEST_PATH))
             sync_folder(os.path.join(root, ".wdstools"))
@@ -65,6 +65,26 @@ def finish(root: str) -> None:
         shutil.rmtree(stage)
     except OSError as error:
         raise storage_error(error, stage) from error
+
+
+def _read_mark(stage: str) -> dict[str, list[str]]:
+    """What to move and delete; the mark may come with a dataset from anywhere, so nothing in it may lead outside."""
+    path = os.path.join(stage, _COMMIT)
+    try:
+        document = json.loads(LocalStore(stage).get(_COMMIT))
+        found = {name: [str(item) for item in document[name]] for name in ("moved", "deleted")}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormatError("a staged change cannot be read", code="stage-damaged", where=path) from error
+    for item in (*found["moved"], *found["deleted"]):
+        if os.path.isabs(item) or "\0" in item or ".." in item.split("/"):
+            raise FormatError(
+                "a staged change leads outside the dataset",
+                code="stage-damaged",
+                where=path,
+                got=repr(item[:200]),
+                hint=f"this is no work of wdstools: look at {stage}, and delete it",
+            )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from wdstools.checks.shard import ShardCheckTask, check_shard
 from wdstools.checks.stream import check_stream
 from wdstools.checks.sums import SumCheckTask, check_sum
 from wdstools.dataset import Dataset, open_dataset
-from wdstools.errors import FormatError, NotFoundError, StoreError, UnsupportedVersionError, UsageError
+from wdstools.errors import FormatError, NotFoundError, StoreError, UnsupportedVersionError, UsageError, WdsError
 from wdstools.executors.base import Executor, open_executor
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
@@ -185,13 +185,16 @@ def _listing(store: Store) -> Iterator[ObjectInfo]:
 def _without_echoes(findings: Iterable[Finding]) -> Iterator[Finding]:
     """One damage, one finding: a wrong digest in the manifest is seen from the shard and from the list as well."""
     findings = list(findings)
-    by_flip = any(f.kind == "manifest" and f.path == MANIFEST_PATH and f.start is not None for f in findings)
+    manifests = [f for f in findings if f.kind == "manifest" and f.path == MANIFEST_PATH]
+    unlisted = any(not f.message.startswith("field ") for f in manifests)
+    sums = {f.got for f in findings if f.kind == "sums" and "manifest's sha256" in f.message}
     seen = set()
     for finding in findings:
-        echo = by_flip and (
-            (finding.kind == "manifest" and finding.start is None)
+        echo = unlisted and (
+            (finding.kind == "manifest" and finding.message.startswith("field "))
             or (finding.kind == "sums" and "manifest's sha256" in finding.message)
             or (finding.kind == "index" and "those of the manifest" in finding.message)
+            or (finding.kind == "swapped" and finding.got in sums)
         )
         if not echo and finding not in seen:
             seen.add(finding)
@@ -225,7 +228,7 @@ def verify_path(
             return verify_sums(path, executor=executor, progress=progress)
     try:
         dataset = open_dataset(path, at=at)
-    except FormatError as error:
+    except (FormatError, NotFoundError) as error:
         if at is not None or os.path.isfile(path) or not _is_damaged(path, error):
             raise
         return _verify_by_list(path, error, executor, progress)
@@ -236,8 +239,10 @@ def verify_path(
     return explain_change(dataset, report)
 
 
-def _is_damaged(path: str, error: FormatError) -> bool:
-    """Whether a manifest that cannot be read is a damaged one, rather than one of a newer version."""
+def _is_damaged(path: str, error: WdsError) -> bool:
+    """Whether a manifest that cannot be read is a damaged or lost one, rather than of a newer version or never there."""
+    if isinstance(error, NotFoundError):
+        return MANIFEST_PATH in read_list(LocalStore(path))[0]
     if not isinstance(error, UnsupportedVersionError):
         return True
     store = open_store(path)
@@ -263,17 +268,23 @@ def _kind_of_file(path: str) -> str:
     return "sums"
 
 
-def _verify_by_list(path: str, error: FormatError, executor: Executor, progress: Progress) -> Report:
+def _verify_by_list(path: str, error: WdsError, executor: Executor, progress: Progress) -> Report:
     """A dataset whose manifest cannot be read: name its damage, and check the rest by the checksum list."""
     store = open_store(path)
     listed, wrong = read_list(store)
-    data = get_whole(store, MANIFEST_PATH)
-    finding = Finding("manifest", MANIFEST_PATH, error.message, expected=error.expected or None, got=error.got or None)
-    if MANIFEST_PATH in listed and listed[MANIFEST_PATH] != sha256_hex(data):
-        finding = damaged_text("manifest", MANIFEST_PATH, data, listed[MANIFEST_PATH])
+    finding = _manifest_finding(store, listed, error)
     lines = [SumLine(name, "sha256", value) for name, value in listed.items() if name != MANIFEST_PATH]
     report = _check_lines(store, lines, executor, progress)
     return Report("digest", report.checked, (finding, *wrong, *report.findings))
+
+
+def _manifest_finding(store: LocalStore, listed: dict[str, str], error: WdsError) -> Finding:
+    if isinstance(error, NotFoundError):
+        return Finding("missing", MANIFEST_PATH, "the manifest is missing", expected=listed[MANIFEST_PATH])
+    data = get_whole(store, MANIFEST_PATH)
+    if MANIFEST_PATH in listed and listed[MANIFEST_PATH] != sha256_hex(data):
+        return damaged_text("manifest", MANIFEST_PATH, data, listed[MANIFEST_PATH])
+    return Finding("manifest", MANIFEST_PATH, error.message, expected=error.expected or None, got=error.got or None)
 
 
 def verify_sums(path: str, *, executor: Executor, progress: Progress) -> Report:

@@ -278,7 +278,7 @@ def _verify_by_list(path: str, error: WdsError, executor: Executor, progress: Pr
     return Report("digest", report.checked, (finding, *wrong, *report.findings))
 
 
-def _manifest_finding(store: LocalStore, listed: dict[str, str], error: WdsError) -> Finding:
+def _manifest_finding(store: Store, listed: dict[str, str], error: WdsError) -> Finding:
     if isinstance(error, NotFoundError):
         return Finding("missing", MANIFEST_PATH, "the manifest is missing", expected=listed[MANIFEST_PATH])
     data = get_whole(store, MANIFEST_PATH)

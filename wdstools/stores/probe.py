@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from wdstools.stores.remote import RemoteStore
 
+_ALL = ("sha256", "sha1", "md5", "xxh3_128", "crc32c", "crc32", "crc64nvme")
 _CONTENT = bytes(range(256)) * 16
 
 
@@ -38,10 +39,14 @@ class Capabilities:
 
     @property
     def believed(self) -> tuple[str, ...]:
-        """The digests that prove something: a store that accepts a wrong checksum may only repeat what it was told."""
-        if self.refuses_wrong_checksum is False:
-            return tuple(name for name in self.digests if name in ("md5", "xxh3_128"))
-        return self.digests
+        """The digests that prove something, also of objects that others stored under other checksums.
+
+        A store that accepts a wrong checksum may only repeat what it was told: of it count those it was never told.
+        """
+        if self.refuses_wrong_checksum:
+            return _ALL
+        never_told = ("md5", "xxh3_128") if self.refuses_wrong_checksum is False else _ALL
+        return tuple(name for name in self.digests if name in never_told)
 
 
 def probe(store: RemoteStore, folder: str = ".wdstools/probe") -> Capabilities:

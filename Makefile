@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 SAMPLES ?= 2000
 
-.PHONY: demo test check test-slow bench setup clean format docs faults
+.PHONY: demo test test-torch check test-slow bench setup clean format docs faults
 
 demo: $(VENV)/.ready
 	rm -rf $(DEMO)
@@ -17,6 +17,11 @@ test: tools
 
 test-slow: tools
 	$(BIN)/python -m pytest -q -m slow --timeout 3600
+
+# torch is large (750 MB, one minute): its tests are skipped where it is not, and have a target of their own.
+test-torch: $(VENV)/.ready-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch]'
+	$(BIN)/python -m pytest -q tests/integration/test_torch.py
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ _HOMES = {
     "Batch": "reader.batch",
     "BusyError": "errors",
     "Dataset": "dataset",
+    "DuplicateGroups": "dedup.results",
     "Finding": "results",
     "FolderSource": "sources.folder",
     "FormatError": "errors",
@@ -45,6 +46,7 @@ _HOMES = {
     "apply": "ops.plan",
     "diff": "ops.diff",
     "extract": "ops.extract",
+    "find_duplicates": "ops.duplicates",
     "loader": "reader.loader",
     "open_dataset": "dataset",
     "open_source": "ops.scan",
@@ -64,6 +66,7 @@ __all__ = [
     "Batch",
     "BusyError",
     "Dataset",
+    "DuplicateGroups",
     "Finding",
     "FolderSource",
     "FormatError",
@@ -91,6 +94,7 @@ __all__ = [
     "apply",
     "diff",
     "extract",
+    "find_duplicates",
     "loader",
     "open_dataset",
     "open_source",
@@ -108,6 +112,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset, open_dataset
+    from wdstools.dedup.results import DuplicateGroups
     from wdstools.errors import (
         BusyError,
         FormatError,
@@ -123,6 +128,7 @@ if TYPE_CHECKING:
     )
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.ops.diff import diff
+    from wdstools.ops.duplicates import find_duplicates
     from wdstools.ops.extract import extract
     from wdstools.ops.pack_api import pack
     from wdstools.ops.plan import Plan, apply

@@ -140,7 +140,7 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class PackResult:
-    """What a pack made. ``leaks`` maps each pair of splits to the number of images that lie in both, byte for byte.
+    """What a pack made. ``leaks`` maps each pair of splits to the number of images that lie in both, at ``level``.
 
     ``duplicates`` counts the samples beyond the first of each byte-identical image; ``kept_shards`` those that an
     interrupted run had already finished.
@@ -156,6 +156,7 @@ class PackResult:
     duplicates: int
     kept_shards: int
     notes: tuple[str, ...] = ()
+    level: str = "exact"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import typer
 _SOURCE = "What the source is"
 _SPLITS = "Splits and shards"
 _IMAGES = "Images"
+_SAME = "Images that are the same"
 _RUN = "This run"
 
 
@@ -39,6 +40,9 @@ PACK_OPTIONS = (
     ("name", _option(Optional[str], _SPLITS, "The dataset's name."), None),
     ("version", _option(Optional[int], _SPLITS, "The dataset's version, a whole number."), None),
     ("authenticated_ranges", _option(bool, _SPLITS, "Keep a SHA-256 of each sample in the index, so that parts can be authenticated.", "--authenticated-ranges"), False),
+    ("duplicates", _option(str, _SAME, "keep; group: no group of same images in two splits; drop: keep one of each (of test before val before train, the smallest key)."), "keep"),
+    ("level", _option(str, _SAME, "What is the same: exact, re-encode or edited."), "exact"),
+    ("resplit", _option(bool, _SAME, "Let group move images out of splits that the source gives.", "--resplit"), False),
     ("check", _option(str, _IMAGES, "How images are checked: header or decode."), "decode"),
     ("max_pixels", _option(int, _IMAGES, "Larger images are skipped."), 50_000_000),
     ("resize", _option(Optional[int], _IMAGES, "Side in pixels that images are brought to."), None),

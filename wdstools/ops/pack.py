@@ -29,12 +29,13 @@ from wdstools.formats.manifest import (
 )
 from wdstools.formats.sums import SUMS_PATH, render_sums
 from wdstools.images.check import DEFAULT_MAX_PIXELS, STORABLE_TYPES
+from wdstools.ops.pack_duplicates import DuplicateRule, divide
 from wdstools.ops.pack_site import PackSite
 from wdstools.progress import Progress, Silent
 from wdstools.results import PackResult, Skip, to_dict
 from wdstools.writer import WORKER_MODULES
+from wdstools.writer.alike import Pictures
 from wdstools.writer.assembly import ShardSettings
-from wdstools.writer.identical import group_identical
 from wdstools.writer.plan import (
     PackPlan,
     ShardLayout,
@@ -47,7 +48,7 @@ from wdstools.writer.plan import (
     with_keys,
 )
 from wdstools.writer.shard import ShardResult, ShardTask, write_shard
-from wdstools.writer.splits import SplitRule, assign_splits
+from wdstools.writer.splits import SplitRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,6 +75,7 @@ class PackOptions:
     name: str | None = None
     version: int | None = None
     authenticated_ranges: bool = False
+    duplicates: DuplicateRule = field(default_factory=DuplicateRule)
 
     def __post_init__(self) -> None:
         if self.check not in ("header", "decode"):
@@ -92,6 +94,8 @@ class PackOptions:
     def document(self) -> dict[str, Any]:
         """The options as JSON values, for provenance and for the digest of a plan."""
         document = asdict(replace(self, splits=SplitRule(), layout=replace(self.layout, like=None)))
+        if not self.duplicates.compares:
+            del document["duplicates"]
         document["layout"]["like"] = self.layout.like.root if self.layout.like else None
         document["splits"] = {
             "one": self.splits.one,
@@ -163,9 +167,10 @@ def make_plan(
         )
     samples, more = drop_repeated(samples)
     skips += more
-    identical = group_identical(samples, listing.opener, executor, progress) if options.splits.ratios else None
-    samples, more, notes = assign_splits(samples, options.splits, seed=options.layout.seed, identical=identical)
-    skips += more
+    pictures = Pictures(listing.opener, options.encoding, options.max_pixels)
+    rules = (options.splits, options.duplicates)
+    divided = divide(samples, pictures, rules, options.layout.seed, executor, progress)
+    skips += divided.skips
     if like is not None and (
         like.members != members or like.labels != listing.labels or like.seed != options.layout.seed
     ):
@@ -175,8 +180,9 @@ def make_plan(
             expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
             got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
         )
-    order, bounds = place(samples, options.layout)
-    return PackPlan(samples, order, bounds, tuple(skips), extension, members), notes
+    order, bounds = place(divided.samples, options.layout)
+    plan = PackPlan(divided.samples, order, bounds, tuple(skips), extension, members, divided.leaks)
+    return plan, divided.notes
 
 
 def _members(listing: Listing, extension: str) -> tuple[str, ...]:
@@ -287,8 +293,9 @@ def _publish(
         shards=manifest.totals["shards"],
         bytes=manifest.totals["bytes"],
         skipped=skipped,
-        leaks=leaks,
+        leaks=leaks if plan.leaks is None else plan.leaks,
         duplicates=duplicates,
+        level=options.duplicates.level,
         kept_shards=sum(result.kept for result in results),
         notes=tuple(notes),
     )

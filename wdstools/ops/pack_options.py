@@ -10,6 +10,7 @@ from wdstools.formats.manifest import MANIFEST_PATH, loads
 from wdstools.images.check import DEFAULT_MAX_PIXELS
 from wdstools.images.resize import Encoding
 from wdstools.ops.pack import PackOptions
+from wdstools.ops.pack_duplicates import DuplicateRule
 from wdstools.stores.local import storage_error
 from wdstools.writer.plan import DEFAULT_SHARD_SAMPLES, ShardLayout
 from wdstools.writer.splits import SplitRule, parse_ratios
@@ -38,6 +39,9 @@ def make_options(
     name: str | None = None,
     version: int | None = None,
     authenticated_ranges: bool = False,
+    duplicates: str = "keep",
+    level: str = "exact",
+    resplit: bool = False,
 ) -> PackOptions:
     """Options of a pack; list files and the ``like`` manifest are read here. Raises UsageError for what cannot be."""
     if max_pixels < 1:
@@ -66,6 +70,7 @@ def make_options(
         name=name,
         version=version,
         authenticated_ranges=authenticated_ranges,
+        duplicates=DuplicateRule(duplicates, level, resplit),
     )
 
 

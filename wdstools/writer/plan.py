@@ -70,7 +70,8 @@ class PackPlan:
     """Every sample in its place. ``order`` lists the rows of ``samples`` by split, shard, order hash and key.
 
     ``bounds`` lists, for each shard in manifest order, its split, number and half-open range of ``order``. The table is
-    not sorted: that would be a second copy of it.
+    not sorted: that would be a second copy of it. ``leaks`` counts groups of same images in both of two splits, where
+    images were compared.
     """
 
     samples: pa.Table
@@ -79,6 +80,7 @@ class PackPlan:
     skips: tuple[Skip, ...]
     image_extension: str
     members: tuple[str, ...]
+    leaks: Mapping[str, int] | None = None
 
     def rows(self, start: int, stop: int) -> pa.Table:
         """The samples of a range of the order."""

@@ -61,18 +61,19 @@ def assign_splits(
     """
     if rule.ratios is not None:
         names, notes = _by_ratio(samples, rule.ratios, seed, identical)
-        return _with_split(samples, names), [], notes
+        return with_split(samples, names), [], notes
     if rule.lists is not None:
         return _by_lists(samples, rule.lists)
     if rule.one is not None:
-        return _with_split(samples, [rule.one] * samples.num_rows), [], []
+        return with_split(samples, [rule.one] * samples.num_rows), [], []
     if samples.column("split").null_count:
         names = [name or DEFAULT_SPLIT for name in to_list(samples.column("split"))]
-        return _with_split(samples, names), [], []
+        return with_split(samples, names), [], []
     return samples, [], []
 
 
-def _with_split(samples: pa.Table, names: Sequence[str | None]) -> pa.Table:
+def with_split(samples: pa.Table, names: Sequence[str | None]) -> pa.Table:
+    """The samples with these splits."""
     column = to_array(names, pa.dictionary(pa.int32(), pa.string()))
     return samples.set_column(samples.schema.get_field_index("split"), "split", column)
 
@@ -113,7 +114,7 @@ def _by_lists(samples: pa.Table, lists: Mapping[str, Sequence[str]]) -> tuple[pa
         if name is None
     ]
     kept = samples.filter(to_array([name is not None for name in names], pa.bool_()))
-    return _with_split(kept, [name for name in names if name is not None]), skips, []
+    return with_split(kept, [name for name in names if name is not None]), skips, []
 
 
 def _by_ratio(

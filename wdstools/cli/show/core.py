@@ -78,7 +78,8 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
         output.line(f"  skipped: {_counts(result.skipped)}; each is listed in {result.path}/.wdstools/skipped.jsonl")
     if result.leaks:
         matrix = ", ".join(f"{pair.replace('/', ' and ')} {count:,}" for pair, count in result.leaks.items())
-        output.line(f"  identical images in two splits: {matrix}")
+        same = "identical images" if result.level == "exact" else f"images that are the same, level {result.level},"
+        output.line(f"  {same} in two splits: {matrix}")
     output.line(f"  surplus copies of identical images: {result.duplicates:,}")
     split = max(result.samples, key=lambda name: result.samples[name])
     output.hint(f"check:  wdstools verify {result.path}   (or: cd {result.path} && sha256sum -c SHA256SUMS)")

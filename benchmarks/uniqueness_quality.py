@@ -1,0 +1,242 @@
+"""What each level of ``duplicates`` finds and what it confuses, measured on photographs.
+
+    python -m benchmarks.uniqueness_quality --photos FOLDER [--crops 8000] [--json FILE]
+
+Each photograph, resized to 300x300, is edited in each way of EDITS and saved as JPEG; recall is the share of edits that
+a level calls the same image as the original. False pairs are counted among random crops of the photographs, over all
+pairs of crops of two different ones. A pair of crops that passes is printed, to be looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import random
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+
+from benchmarks.make_photos import find_photos
+from wdstools.dedup.groups import Fingerprints, group
+from wdstools.dedup.levels import LEVELS
+from wdstools.reader.hashes import hash_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+SIDE = 300
+_LANCZOS = Image.Resampling.LANCZOS
+_LEVELS = [level.name for level in LEVELS]
+
+
+def _crop(image: Image.Image, percent: float, *, one_side: bool = False) -> Image.Image:
+    cut = SIDE * percent / 100
+    low = 0.0 if one_side else cut / 2
+    return image.resize((SIDE, SIDE), _LANCZOS, box=(low, low, SIDE - cut + low, SIDE - cut + low))
+
+
+def _border(image: Image.Image, percent: float, colour: str) -> Image.Image:
+    return ImageOps.expand(image, round(SIDE * percent / 100), colour).resize((SIDE, SIDE), _LANCZOS)
+
+
+def _text(image: Image.Image, height: int) -> Image.Image:
+    made = image.copy()
+    pen = ImageDraw.Draw(made)
+    pen.rectangle((20, SIDE - height - 20, SIDE - 20, SIDE - 20), fill="white")
+    pen.text((30, SIDE - height - 15), "the best day of my life", fill="black", font_size=height * 0.6)
+    return made
+
+
+def _watermark(image: Image.Image) -> Image.Image:
+    layer = Image.new("L", image.size, 0)
+    ImageDraw.Draw(layer).text((40, 120), "watermark", fill=90, font_size=48)
+    return Image.composite(Image.new("RGB", image.size, "white"), image, layer)
+
+
+def _curve(image: Image.Image, curve: Callable[[float], float]) -> Image.Image:
+    return image.point([min(255, max(0, round(255 * curve(value / 255)))) for value in range(256)] * 3)
+
+
+def _vignette(image: Image.Image) -> Image.Image:
+    rows, columns = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
+    light = np.clip(1.15 - 0.65 * np.hypot(rows, columns), 0.15, 1)[:, :, None]
+    return Image.fromarray((np.asarray(image) * light).astype(np.uint8))
+
+
+def _sepia(image: Image.Image) -> Image.Image:
+    return ImageOps.colorize(image.convert("L"), "#24170b", "#ffeec8")
+
+
+def _warm(image: Image.Image) -> Image.Image:
+    red, green, blue = image.split()
+    return Image.merge("RGB", (red.point(lambda v: min(255, v * 1.15 + 10)), green, blue.point(lambda v: v * 0.8 + 15)))
+
+
+#: Edit -> how it is made, and the quality it is saved with.
+EDITS: dict[str, tuple[Callable[[Image.Image], Image.Image], int]] = {
+    **{f"JPEG quality {quality}": (lambda image: image, quality) for quality in (30, 50, 70, 92)},
+    "resize 0.5": (lambda image: image.resize((150, 150), _LANCZOS), 85),
+    "resize 2": (lambda image: image.resize((600, 600), _LANCZOS), 85),
+    "other aspect (400x300)": (lambda image: image.resize((400, 300), _LANCZOS), 85),
+    "gray": (lambda image: image.convert("L").convert("RGB"), 85),
+    "blur, radius 1": (lambda image: image.filter(ImageFilter.GaussianBlur(1)), 85),
+    "sharpen": (lambda image: image.filter(ImageFilter.SHARPEN), 85),
+    **{f"crop {percent} %": (partial(_crop, percent=percent), 85) for percent in (2, 5, 10, 20)},
+    "crop 5 %, at one corner": (partial(_crop, percent=5, one_side=True), 85),
+    "white border 3 %": (partial(_border, percent=3, colour="white"), 85),
+    "black border 10 %": (partial(_border, percent=10, colour="black"), 85),
+    "strip of text, small": (partial(_text, height=24), 85),
+    "strip of text, large": (partial(_text, height=60), 85),
+    "watermark": (_watermark, 85),
+    "brightness 1.4": (lambda image: ImageEnhance.Brightness(image).enhance(1.4), 85),
+    "contrast 1.5": (lambda image: ImageEnhance.Contrast(image).enhance(1.5), 85),
+    "gamma 0.6": (partial(_curve, curve=lambda v: v**0.6), 85),
+    "gamma 1.6": (partial(_curve, curve=lambda v: v**1.6), 85),
+    "vignette": (_vignette, 85),
+    "sepia": (_sepia, 85),
+    "warm filter": (_warm, 85),
+    "S-curve filter": (partial(_curve, curve=lambda v: 0.5 - 0.5 * math.cos(math.pi * v)), 85),
+    "mirrored": (lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 85),
+    "rotated 2 degrees": (lambda image: image.rotate(2, Image.Resampling.BICUBIC), 85),
+    "rotated 5 degrees": (lambda image: image.rotate(5, Image.Resampling.BICUBIC), 85),
+    "rotated 90 degrees": (lambda image: image.transpose(Image.Transpose.ROTATE_90), 85),
+}
+
+
+def fingerprints(images: list[bytes]) -> Fingerprints:
+    """Fingerprints of encoded images, none of them byte-identical to another."""
+    hashes = hash_images(images, len(images), lambda _: None)
+    numbers = np.arange(len(images), dtype=np.uint64)
+    spread = hashes.luma.reshape(len(images), -1).std(axis=1, dtype=np.float64)
+    return Fingerprints(
+        exact=np.stack((numbers, numbers), axis=1),
+        words=np.concatenate((hashes.phash, hashes.phash16), axis=1).view(np.uint64),
+        mirrored=np.concatenate((hashes.mirrored, hashes.mirrored16), axis=1).view(np.uint64),
+        deviation=spread.astype(np.float32),
+        luma=lambda rows: hashes.luma[rows],
+    )
+
+
+def select(prints: Fingerprints, rows: list[int]) -> Fingerprints:
+    """Some of the images."""
+    chosen = np.array(rows)
+    return Fingerprints(
+        prints.exact[chosen], prints.words[chosen], prints.mirrored[chosen], prints.deviation[chosen],
+        lambda some: prints.luma(chosen[some]),
+    )  # fmt: skip
+
+
+def same(prints: Fingerprints, a: int, b: int) -> list[bool]:
+    """For each level whether two images are the same."""
+    return [bool(found.leader[1] == 0) for found in group(select(prints, [a, b]), LEVELS)[1:]]
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    sink = io.BytesIO()
+    image.convert("RGB").save(sink, "JPEG", quality=quality)
+    return sink.getvalue()
+
+
+def recall_of(photo: str) -> list[list[bool]]:
+    """For each edit and level, whether the edit of this photograph is found."""
+    with Image.open(photo) as opened:
+        image = opened.convert("RGB").resize((SIDE, SIDE), _LANCZOS)
+    made = [_jpeg(image, 75), *(_jpeg(edit(image), quality) for edit, quality in EDITS.values())]
+    prints = fingerprints(made)
+    return [same(prints, 0, number) for number in range(1, len(made))]
+
+
+def crops_of(task: tuple[str, int, int]) -> list[bytes]:
+    """Random square crops of a photograph, of 65 to 100 % of its shorter side, as JPEG."""
+    photo, count, seed = task
+    dice = random.Random(f"{seed} {photo}")
+    with Image.open(photo) as opened:
+        image = opened.convert("RGB")
+    made = []
+    for _ in range(count):
+        side = min(image.size) * dice.uniform(0.65, 1)
+        left, top = dice.uniform(0, image.width - side), dice.uniform(0, image.height - side)
+        made.append(
+            _jpeg(image.resize((SIDE, SIDE), _LANCZOS, box=(left, top, left + side, top + side)), dice.randint(60, 95))
+        )
+    return made
+
+
+def false_pairs(prints: Fingerprints, photo: NDArray[np.int64]) -> tuple[int, list[int], list[tuple[int, int]]]:
+    """Pairs of different photographs, how many pass each level, and which pass the last."""
+    tested, passed, shown = 0, [0] * len(LEVELS), []
+    for row in range(len(photo)):
+        others = np.flatnonzero(photo[:row] != photo[row])
+        tested += len(others)
+        near = np.zeros(len(others), bool)
+        for a, b in ((prints.words, prints.words), (prints.words, prints.mirrored), (prints.mirrored, prints.words)):
+            near |= np.bitwise_count(a[row, 0] ^ b[others, 0]) <= LEVELS[-1].phash
+        for other in others[near].tolist():
+            verdict = same(prints, other, row)
+            passed = [count + one for count, one in zip(passed, verdict, strict=True)]
+            shown += [(other, row)] if verdict[-1] else []
+    return tested, passed, shown
+
+
+def run(photos: list[str], crops: int, jobs: int | None = None) -> dict[str, Any]:
+    """Measure; the result is what is printed."""
+    with ProcessPoolExecutor(jobs) as pool:
+        verdicts = np.array(list(pool.map(recall_of, photos, chunksize=8)))
+        each = -(-crops // len(photos))
+        made = list(pool.map(crops_of, [(photo, each, 1) for photo in photos], chunksize=4))
+        parts = list(pool.map(_portable, made, chunksize=4))
+    prints = _joined(parts)
+    tested, passed, shown = false_pairs(prints, np.repeat(np.arange(len(photos)), each))
+    return {
+        "photographs": len(photos),
+        "recall": {
+            edit: dict(zip(_LEVELS, (100 * share).round(1).tolist(), strict=True))
+            for edit, share in zip(EDITS, verdicts.mean(axis=0), strict=True)
+        },
+        "tested_pairs": tested,
+        "false_pairs": dict(zip(_LEVELS, passed, strict=True)),
+        "shown": [(photos[a // each], photos[b // each]) for a, b in shown[:20]],
+    }
+
+
+def _portable(images: list[bytes]) -> tuple[Any, ...]:
+    prints = fingerprints(images)
+    return prints.words, prints.mirrored, prints.deviation, prints.luma(np.arange(len(images)))
+
+
+def _joined(parts: list[tuple[Any, ...]]) -> Fingerprints:
+    words, mirrored, deviation, luma = (np.concatenate(some) for some in zip(*parts, strict=True))
+    numbers = np.arange(len(words), dtype=np.uint64)
+    return Fingerprints(np.stack((numbers, numbers), axis=1), words, mirrored, deviation, lambda rows: luma[rows])
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.uniqueness_quality", description=__doc__)
+    parser.add_argument("--photos", required=True)
+    parser.add_argument("--crops", type=int, default=8000)
+    parser.add_argument("--jobs", type=int)
+    parser.add_argument("--json")
+    arguments = parser.parse_args()
+    found = run(list(find_photos(arguments.photos)), arguments.crops, arguments.jobs)
+    print("| edit | " + " | ".join(_LEVELS) + " |\n|---|" + "---:|" * len(_LEVELS))
+    for edit, shares in found["recall"].items():
+        print(f"| {edit} | " + " | ".join(f"{shares[name]:.0f}" for name in _LEVELS) + " |")
+    print(f"\nfalse pairs of {found['tested_pairs']:,} pairs of crops of {found['photographs']} photographs:", end=" ")
+    print(", ".join(f"{name} {count}" for name, count in found["false_pairs"].items()))
+    for a, b in found["shown"]:
+        print(f"  passed: {a} and {b}")
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(found, file, indent=1, sort_keys=True)
+
+
+if __name__ == "__main__":
+    main()

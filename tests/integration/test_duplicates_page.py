@@ -1,0 +1,91 @@
+"""The page of duplicates in a real browser: it shows, filters, sorts, and runs nothing that captions say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import wdstools as wt
+from tests.support.alike_pairs import write_alike_pairs
+from tests.support.command import run_command
+from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts, Thumbnail
+from wdstools.report.duplicates import MOST_GROUPS, render_duplicates
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.browser import Browser
+
+EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    source = write_alike_pairs(folder / "source")
+    (source / "captions/train/oslo/920.txt").write_text(EVIL)
+    wt.pack(str(source), str(folder / "set"), name=EVIL)
+    ran = run_command("duplicates", folder / "set", "--level", "edited", "--captions", "--html", folder / "page.html")
+    assert ran.code == 1, ran.err
+    return folder / "page.html"
+
+
+def test_a_person_reads_filters_and_sorts_the_groups(browser: Browser, page: Path) -> None:
+    with browser.open(page) as opened:
+        assert opened.errors == []
+        assert opened.asked == [address for address in opened.asked if address.startswith(("file:", "data:"))]
+        assert len(opened.texts(".group")) == 3
+        assert opened.texts("#leaks tr:nth-child(2) td") == ["·", "3", "1"]
+        assert "mirrored" in "".join(opened.texts(".member"))
+        shown = opened.page.evaluate("[...document.images].filter(i => i.complete && i.naturalWidth === 112).length")
+        assert shown == 7
+        opened.page.fill("#search", "ROME/901")
+        assert len(opened.texts(".group")) == 1
+        assert opened.texts("#count") == ["1 of 3 groups"]
+        opened.page.fill("#search", "")
+        opened.page.check("#edits")
+        assert len(opened.texts(".group")) == 2
+        opened.page.uncheck("#edits")
+        opened.page.check("#labels")
+        assert len(opened.texts(".group")) == 2
+        opened.page.uncheck("#labels")
+        opened.page.select_option("#sort", "key")
+        assert opened.texts(".group code")[0] == "oslo/900"
+        opened.page.select_option("#sort", "far")
+        assert opened.texts(".group code")[0] == "oslo/911"
+
+
+def test_names_and_captions_are_text_whatever_they_say(browser: Browser, page: Path) -> None:
+    with browser.open(page) as opened:
+        opened.page.fill("#search", "owned")
+        assert len(opened.texts(".group")) == 1
+        assert EVIL in opened.texts(".member p")
+        assert opened.texts("h1") == [EVIL]
+        assert opened.page.title() == EVIL
+
+
+@pytest.mark.parametrize("count", [3, 3_200])
+def test_it_looks_right_with_few_groups_and_with_thousands(browser: Browser, tmp_path: Path, count: int) -> None:
+    groups = tuple(
+        DuplicateGroup(
+            f"a/{n}", tuple(DuplicateMember(f"{'ab'[i]}/{n}", ("train", "test")[i], "x.tar", n) for i in range(2))
+        )
+        for n in range(count)
+    )
+    levels = (LevelCounts("exact", count, count, 2, {"test": {"train": count}, "train": {"test": count}}),)
+    found = DuplicateGroups("exact", "phash", 2 * count, groups, levels, count)
+    path = tmp_path / "page.html"
+    path.write_text(render_duplicates("many", "0" * 64, found, {"a/0": Thumbnail("", "x")}), encoding="utf-8")
+    listed = min(count, MOST_GROUPS)
+    with browser.open(path, viewport={"width": 380, "height": 700}) as opened:
+        assert opened.errors == []
+        assert len(opened.texts(".group")) <= 120
+        assert opened.texts("#count") == [f"{listed:,} of {listed:,} groups"]
+        assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        before = len(opened.texts(".group"))
+        if count > 3:
+            assert "first 3,000 of 3,200 groups" in opened.page.inner_text("main")
+            opened.page.locator("#more").scroll_into_view_if_needed()
+            opened.page.wait_for_function(f"document.querySelectorAll('.group').length > {before}")
+            assert len(opened.texts(".group")) < count

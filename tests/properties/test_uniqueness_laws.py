@@ -1,0 +1,234 @@
+"""Hashes equal imagehash's, the search misses nothing, and groups do not depend on order."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import imagehash
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from tests.support.lookalikes import components, fingerprints, gray, jpeg, scene
+from tests.support.pictures import noise, saved
+from wdstools.dedup.groups import group
+from wdstools.dedup.hamming import link
+from wdstools.dedup.levels import LEVELS
+from wdstools.dedup.phash import phash
+from wdstools.images.check import DamagedImageError
+from wdstools.images.luma import check_kernels, luma_images
+
+Words = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+def _shapes() -> list[Image.Image]:
+    flat = [Image.new("RGB", (40, 30), (level, level, level)) for level in (0, 1, 128, 255)]
+    halves = np.zeros((64, 64), np.uint8)
+    halves[:, 32:] = 255
+    checks = np.kron(np.indices((8, 8)).sum(axis=0) % 2 * 255, np.ones((8, 8))).astype(np.uint8)
+    return [*flat, Image.fromarray(halves), Image.fromarray(halves.T.copy()), Image.fromarray(checks)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.integers(1, 200))
+@example(0, 1, 1)
+@example(0, 300, 620)
+def test_hashes_are_those_of_imagehash_bit_for_bit(seed: int, width: int, height: int) -> None:
+    image = Image.fromarray(noise(width, height, seed=seed))
+    _assert_as_imagehash(saved(image, "PNG"), image)
+
+
+@pytest.mark.parametrize("number", range(len(_shapes())))
+def test_flat_and_symmetric_images_whose_coefficients_tie_hash_as_imagehash_hashes_them(number: int) -> None:
+    image = _shapes()[number]
+    _assert_as_imagehash(saved(image, "PNG"), image)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "1", "CMYK", "I;16"])
+@pytest.mark.parametrize("size", [(120, 90), (90, 120), (100, 100), (33, 700)])
+def test_every_mode_and_shape_hashes_as_imagehash_hashes_it(mode: str, size: tuple[int, int]) -> None:
+    picture = scene(3, *size)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
+    else:
+        image = picture.convert(mode)
+    data = saved(image, "JPEG" if mode == "CMYK" else "PNG")
+    with Image.open(io.BytesIO(data)) as opened:
+        _assert_as_imagehash(data, opened)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}, {"quality": 20}]
+)
+def test_every_kind_of_jpeg_hashes_as_imagehash_hashes_it(options: dict[str, Any]) -> None:
+    for size in ((300, 300), (301, 203), (203, 301)):
+        data = saved(scene(5, *size), "JPEG", **options)
+        _assert_as_imagehash(data, Image.open(io.BytesIO(data)))
+
+
+def _assert_as_imagehash(data: bytes, image: Image.Image) -> None:
+    lumas = luma_images(data, (32, 64))
+    for size, luma in zip((8, 16), lumas, strict=True):
+        found, mirrored = phash(luma[None], size)
+        assert found[0].tobytes().hex() == str(imagehash.phash(image, hash_size=size))
+        turned = Image.fromarray(np.ascontiguousarray(luma[:, ::-1]))
+        assert mirrored[0].tobytes().hex() == str(imagehash.phash(turned, hash_size=size))
+
+
+def test_the_kernels_agree_with_the_installed_pillow() -> None:
+    check_kernels()
+
+
+@pytest.mark.parametrize("damage", [lambda d: d[: len(d) // 2], lambda d: b"", lambda d: b"text"])
+def test_an_image_that_cannot_be_decoded_is_refused(damage: Any) -> None:
+    with pytest.raises(DamagedImageError):
+        luma_images(damage(jpeg(scene(1))), (32,))
+
+
+def _near_codes(seed: int, count: int, words: int, most: int) -> Words:
+    """Codes a few bits apart from a few centres, so that many are near one another."""
+    draw = np.random.default_rng(seed)
+    centres = draw.integers(0, 2**63, (max(1, count // 3), words), np.uint64)
+    codes = centres[draw.integers(0, len(centres), count)].copy()
+    for row in range(count):
+        for word in range(words):
+            for bit in draw.integers(0, 64, draw.integers(0, most + 1)):
+                codes[row, word] ^= np.uint64(1) << np.uint64(bit)
+    return codes
+
+
+def _relation(a: Words, b: Words, limits: tuple[int, int]) -> Any:
+    bits = np.bitwise_count(a[:, None, :] ^ b[None])
+    return (bits[..., 0] <= limits[0]) & (bits[..., 1:].sum(axis=-1) <= limits[1])
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(0, 150), st.integers(0, 24), st.integers(0, 60), st.booleans(), st.booleans()
+)
+def test_the_search_links_exactly_what_brute_force_links(
+    seed: int, count: int, limit: int, rest: int, mirrors: bool, single: bool
+) -> None:
+    codes = _near_codes(seed, count, 1 if single else 3, limit)
+    mirrored = np.random.default_rng(seed).permutation(codes) ^ np.uint64(5) if mirrors else None
+    near = _relation(codes, codes, (limit, rest))
+    if mirrored is not None:
+        near |= _relation(codes, mirrored, (limit, rest))
+    assert link(codes, (limit, rest), mirrored).tolist() == components(near)
+
+
+@pytest.mark.parametrize("limit", [2, 4, 8, 10])
+def test_the_search_is_exact_where_thousands_of_codes_are_alike(limit: int) -> None:
+    """Buckets so full that codes of one tree are passed over."""
+    draw = np.random.default_rng(limit)
+    codes = draw.integers(0, 2**63, (4000, 2), np.uint64)
+    codes[:2500, 0] = codes[0, 0]
+    for _ in range(limit):
+        codes[:2500, 0] ^= np.uint64(1) << draw.integers(0, 64, 2500).astype(np.uint64)
+    codes[:, 1] = draw.integers(0, 3, 4000).astype(np.uint64) * np.uint64(2**40 - 1)
+    codes[2400:2500] = codes[0]
+    near = _relation(codes, codes, (limit, 8))
+    assert link(codes, (limit, 8)).tolist() == components(near)
+
+
+def _family(seeds: tuple[int, ...]) -> list[Image.Image]:
+    """Some pictures, each with lookalikes at every level, a mirror image and a chain of ever brighter ones."""
+    images: list[Image.Image] = []
+    for seed in seeds:
+        picture = scene(seed)
+        brighter = [ImageEnhance.Brightness(picture).enhance(1 + step / 4) for step in range(1, 4)]
+        images += [picture, Image.open(io.BytesIO(jpeg(picture, 60))).convert("RGB")]
+        images += [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), *brighter, scene(seed + 1000)]
+    return [*images, Image.new("RGB", (64, 64), "white"), Image.new("RGB", (64, 64), (250, 250, 250))]
+
+
+def _slow(images: list[Image.Image], number: int) -> tuple[list[int], list[int]]:
+    """Leaders and components by comparing everything with everything."""
+    level, count = LEVELS[number], len(images)
+    prints = fingerprints(images)
+    luma = np.array([gray(image, 32) for image in images]).reshape(count, -1).astype(np.float64)
+    turned = luma.reshape(count, 32, 32)[:, :, ::-1].reshape(count, -1)
+
+    def same(a: int, b: int, words: Words, pixels: Any) -> bool:
+        near = _relation(prints.words[a : a + 1], words[b : b + 1], (level.phash, level.phash16))[0, 0]
+        low = prints.low_information[a] or prints.low_information[b]
+        difference = np.abs(luma[a] - pixels[b]).mean()
+        if low or not near:
+            return bool(near and difference <= 1)
+        flat = luma[a].std() * pixels[b].std() == 0
+        correlation = 0 if flat else np.corrcoef(luma[a], pixels[b])[0, 1]
+        return bool(difference <= level.difference and correlation > level.correlation)
+
+    near = np.zeros((count, count), bool)
+    for a in range(count):
+        for b in range(a):
+            near[a, b] = same(a, b, prints.words, luma)
+            if level.flips:
+                near[a, b] |= same(a, b, prints.mirrored, turned) or same(b, a, prints.mirrored, turned)
+    before = _slow(images, number - 1)[0] if number else list(range(count))
+    leaders: list[int] = []
+    for row in range(count):
+        if before[row] != row:
+            leaders.append(leaders[before[row]])
+        else:
+            leaders.append(next((at for at in range(row) if leaders[at] == at and near[row, at]), row))
+    return leaders, components(near)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@settings(max_examples=10, deadline=None)
+@given(seeds=st.lists(st.integers(0, 500), min_size=1, max_size=4, unique=True).map(tuple))
+def test_groups_are_those_of_comparing_everything(number: int, seeds: tuple[int, ...]) -> None:
+    images = _family(seeds)
+    found = group(fingerprints(images), LEVELS)[number + 1]
+    leaders, linked = _slow(images, number)
+    assert found.leader.tolist() == leaders
+    assert found.component.tolist() == linked
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_which_images_belong_together_does_not_depend_on_their_order(seed: int) -> None:
+    images = _family((1, 2))
+    order = np.random.default_rng(seed).permutation(len(images))
+    straight = group(fingerprints(images), LEVELS)
+    shuffled = group(fingerprints([images[at] for at in order]), LEVELS)
+    for a, b in zip(straight, shuffled, strict=True):
+        sets = {frozenset(np.flatnonzero(a.component == c).tolist()) for c in a.component}
+        assert sets == {frozenset(order[np.flatnonzero(b.component == c)].tolist()) for c in b.component}
+
+
+def test_no_two_leaders_are_the_same_image_and_every_member_is_its_leaders() -> None:
+    images = _family((1, 2, 3))
+    for number in (0, 1):
+        leader = group(fingerprints(images), LEVELS)[number + 1].leader
+        kept = np.unique(leader)
+        again = group(fingerprints([images[at] for at in kept]), LEVELS)[number + 1]
+        assert again.leader.tolist() == list(range(len(kept)))
+
+
+def test_equal_bytes_are_one_image_even_where_they_cannot_be_decoded() -> None:
+    images = [scene(1), scene(2), scene(1), scene(3), scene(2)]
+    prints = fingerprints(images, exact=[7, 3, 7, 5, 3])
+    prints.deviation[:] = np.nan
+    found = group(prints, LEVELS, np.array([0, 1, 2, 0, 0]))
+    for grouping in found:
+        assert grouping.leader.tolist() == [0, 1, 0, 3, 1]
+        assert grouping.near.tolist() == [0b101, 0b011, 0b101, 0b001, 0b011]
+
+
+def test_blank_images_join_only_what_is_nearly_the_same_pixels() -> None:
+    shades = [Image.new("RGB", (64, 64), (level, level, level)) for level in (100, 100, 101, 110, 200)]
+    found = group(fingerprints(shades), LEVELS)[-1]
+    assert found.leader.tolist() == [0, 0, 0, 3, 4]
+
+
+def test_a_mirrored_image_is_found_at_the_edited_level_and_said_to_be_flipped() -> None:
+    picture = scene(8)
+    found = group(fingerprints([picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]), LEVELS)
+    assert found[1].leader.tolist() == [0, 1]
+    assert found[2].leader.tolist() == [0, 0]
+    assert found[2].flipped.tolist() == [False, True]

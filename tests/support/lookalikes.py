@@ -1,0 +1,70 @@
+"""Pictures that are the same picture, more or less, and the slow way to say which."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from wdstools.dedup.groups import Fingerprints
+from wdstools.dedup.phash import phash
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def scene(seed: int, width: int = 96, height: int = 96) -> Image.Image:
+    """A smooth picture with a few shapes: each seed gives another."""
+    draw = np.random.default_rng(seed)
+    coarse = Image.fromarray(draw.integers(0, 256, (5, 5, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    pixels = np.asarray(coarse).astype(np.int16)
+    for _ in range(6):
+        left, top = draw.integers(0, width - 8), draw.integers(0, height - 8)
+        wide, high = draw.integers(8, 40, 2)
+        pixels[top : top + high, left : left + wide] += draw.integers(-90, 90, 3).astype(np.int16)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def jpeg(image: Image.Image, quality: int = 85) -> bytes:
+    """The picture as JPEG."""
+    sink = io.BytesIO()
+    image.save(sink, "JPEG", quality=quality)
+    return sink.getvalue()
+
+
+def gray(image: Image.Image, side: int) -> Pixels:
+    """As imagehash resizes it."""
+    return np.asarray(image.convert("L").resize((side, side), Image.Resampling.LANCZOS))
+
+
+def fingerprints(images: list[Image.Image], exact: list[int] | None = None) -> Fingerprints:
+    """Fingerprints of pictures; ``exact`` says which are equal byte for byte (none without it)."""
+    small = np.array([gray(image, 32) for image in images]).reshape(-1, 32, 32)
+    large = np.array([gray(image, 64) for image in images]).reshape(-1, 64, 64)
+    numbers = np.arange(len(images)) if exact is None else np.array(exact)
+    (p8, m8), (p16, m16) = phash(small, 8), phash(large, 16)
+    return Fingerprints(
+        exact=np.stack((numbers, numbers), axis=1).astype(np.uint64),
+        words=np.concatenate((p8, p16), axis=1).view(np.uint64),
+        mirrored=np.concatenate((m8, m16), axis=1).view(np.uint64),
+        deviation=small.reshape(len(images), -1).std(axis=1).astype(np.float32),
+        luma=lambda rows: small[rows],
+    )
+
+
+def components(near: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
+    """For each row of a relation the smallest row that it is linked with, by walking."""
+    found = [-1] * len(near)
+    for start in range(len(near)):
+        if found[start] >= 0:
+            continue
+        todo = [start]
+        while todo:
+            row = todo.pop()
+            if found[row] < 0:
+                found[row] = start
+                todo += np.flatnonzero(near[row] | near[:, row]).tolist()
+    return found

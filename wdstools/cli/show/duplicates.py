@@ -1,0 +1,139 @@
+"""What ``duplicates`` found, as text, JSON lines and a page."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from wdstools.cli.output import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wdstools.cli.output import Output
+    from wdstools.dataset import Dataset
+    from wdstools.dedup.results import CaptionCounts, DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
+
+#: What worker processes need.
+WORKER_MODULES = ("wdstools.reader.hashes", "simplejpeg")
+_CAPTION_CHARACTERS = 100
+
+
+def duplicates(
+    output: Output, name: str, found: DuplicateGroups, *, across_splits: bool = False, html: str | None = None
+) -> int:
+    """Unique shares, leak matrix, groups; the exit code: 1 where the level that was asked for is not clean."""
+    groups = found.across_splits if across_splits else found.groups
+    code = 1 if groups else 0
+    for group in groups if output.json else ():
+        output.record("group", group)
+    if not output.quiet:
+        output.few(_group_line(group) for group in groups)
+    output.line(f"{one_line(name)}: {found.samples:,} images")
+    _levels(output, found)
+    for level in found.levels[-1:]:
+        _leaks(output, level)
+    _remarks(output, found)
+    if found.captions is not None:
+        _captions(output, found.captions, found.samples)
+    output.few(f"  cannot be decoded: {one_line(key)}: {reason}" for key, reason in found.unreadable)
+    if html is not None:
+        output.hint(f"page:   {html}")
+    if code and found.method == "phash":
+        output.hint(
+            f"hint: wdstools pack DATASET NEW --duplicates drop --level {found.level}    leaves the surplus out"
+        )
+    output.summary(_summary(found, len(groups)), exit_code=code, ok=code == 0)
+    return code
+
+
+def _levels(output: Output, found: DuplicateGroups) -> None:
+    output.line(f"  {'level':<12}{'unique':>12}{'share':>9}{'groups':>10}{'largest':>9}   pairs expected by chance")
+    for level in found.levels:
+        output.line(
+            f"  {level.level:<12}{level.unique:>12,}{_share(level.unique, found.samples):>9}{level.groups:>10,}"
+            f"{level.largest:>9,}   {_chance(level)}"
+        )
+    output.line(
+        f"  {'(file size)':<12}{found.same_size_unique:>12,}{_share(found.same_size_unique, found.samples):>9}"
+        "   images of a width, height and file size of their own: no proof"
+    )
+
+
+def _leaks(output: Output, level: LevelCounts) -> None:
+    if len(level.leaks) < 2:
+        return
+    splits = list(level.leaks)
+    wide = max(8, *(len(split) + 2 for split in splits))
+    output.line(f"  leaks, level {level.level}: images of a line's split that are also in the column's")
+    output.line("    " + " " * wide + "".join(f"{split:>{wide}}" for split in splits))
+    for split in splits:
+        cells = (f"{level.leaks[split][other]:,}" if other != split else "." for other in splits)
+        output.line(f"    {split:<{wide}}" + "".join(f"{cell:>{wide}}" for cell in cells))
+
+
+def _remarks(output: Output, found: DuplicateGroups) -> None:
+    counts = {
+        "groups under two labels": found.other_labels,
+        "groups with different captions": found.other_captions,
+        "mirrored images": found.flipped,
+        "nearly blank images": found.low_information,
+    }
+    output.line("  " + "; ".join(f"{name} {count:,}" for name, count in counts.items()))
+    if found.computed:
+        output.line(f"  hashes computed for {found.computed:,} images, and kept")
+
+
+def _captions(output: Output, counts: CaptionCounts, samples: int) -> None:
+    output.line(
+        f"  captions: {counts.distinct:,} different, {counts.repeated:,} images with one that repeats, {counts.empty:,}"
+        f" empty, {counts.over_long:,} over-long, of {samples:,}"
+    )
+    output.few(
+        f"    {entry.count:,} images, {entry.kind}: {one_line(_cut(entry.text))} (as {one_line(entry.keys[0])})"
+        for entry in counts.top
+    )
+
+
+def _group_line(group: DuplicateGroup) -> str:
+    return f"{len(group.members)} images: " + ", ".join(_member(member) for member in group.members)
+
+
+def _member(member: DuplicateMember) -> str:
+    how = [member.split]
+    if member.flipped:
+        how.append("mirrored")
+    if member.phash or member.phash16:
+        how.append(f"{member.phash} and {member.phash16} bits")
+    return f"{one_line(member.key)} ({', '.join(how)})"
+
+
+def _share(count: int, samples: int) -> str:
+    return f"{100 * count / samples:.2f} %" if samples else "-"
+
+
+def _chance(level: LevelCounts) -> str:
+    if level.false_pairs_bound < 1e-3:
+        return "none"
+    return f"{level.false_pairs:.2g}, at most {level.false_pairs_bound:.2g}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CAPTION_CHARACTERS else text[:_CAPTION_CHARACTERS] + "..."
+
+
+def _summary(found: DuplicateGroups, shown: int) -> Mapping[str, object]:
+    names = ("level", "method", "samples", "unique", "levels", "same_size_unique", "low_information", "other_labels",
+             "other_captions", "flipped", "computed", "unreadable", "captions", "versions")  # fmt: skip
+    return {**{name: getattr(found, name) for name in names}, "groups": shown}
+
+
+def page(dataset: Dataset, found: DuplicateGroups, path: str) -> None:
+    """Write the page."""
+    from wdstools.ops.contact_sheet import thumbnails
+    from wdstools.report.duplicates import render_duplicates
+    from wdstools.stores.local import LocalStore
+
+    folder, name = os.path.split(path)
+    text = render_duplicates(dataset.name, dataset.root, found, thumbnails(dataset, found))
+    LocalStore(folder or ".").put(name, text.encode())

@@ -1,0 +1,60 @@
+"""Perceptual hashes in batches, equal to ``imagehash.phash`` bit for bit.
+
+The hash of Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010), as imagehash 4
+computes it: the lowest 8x8 (16x16) coefficients of the two-dimensional DCT-II of a 32x32 (64x64) gray image, each
+compared with their median.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Sides of the gray images that hashes of 8x8 and 16x16 bits are made of.
+SIDES = {8: 32, 16: 64}
+# A coefficient nearer to the median than this may fall on either side of it, by rounding: imagehash then decides.
+_TIE = 1e-6
+
+
+def phash(luma: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Hashes of [N, 4 size, 4 size] uint8 gray images, and those of their mirror images.
+
+    Both are [N, size**2 / 8] uint8, the first coefficient in the highest bit: ``row.tobytes().hex()`` is
+    ``str(imagehash.phash(image, hash_size=size))``.
+    """
+    basis = _basis(size)
+    low = basis @ luma.astype(np.float64) @ basis.T
+    # mirroring a signal changes the sign of every odd coefficient of its DCT-II
+    mirror = low * np.where(np.arange(size) % 2, -1.0, 1.0)
+    return _hash(low, luma, size), _hash(mirror, luma[:, :, ::-1], size)
+
+
+def _hash(low: NDArray[np.float64], luma: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    flat = low.reshape(len(low), size * size)
+    distance = flat - np.median(flat, axis=1, keepdims=True)
+    bits = distance > 0
+    for row in np.flatnonzero(np.abs(distance).min(axis=1, initial=np.inf) < _TIE):
+        bits[row] = _reference(luma[row], size)
+    return np.packbits(bits, axis=1)
+
+
+def _reference(luma: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
+    """What imagehash itself says: the image has its size already, so that nothing is resized."""
+    import imagehash
+    from PIL import Image
+
+    found: NDArray[np.bool_] = imagehash.phash(Image.fromarray(np.ascontiguousarray(luma)), hash_size=size).hash
+    return found.reshape(-1)
+
+
+@lru_cache(maxsize=2)
+def _basis(size: int) -> NDArray[np.float64]:
+    """The first ``size`` rows of the DCT-II, scaled as scipy.fftpack's."""
+    side = SIDES[size]
+    basis: NDArray[np.float64] = 2 * np.cos(np.pi * np.outer(np.arange(size), 2 * np.arange(side) + 1) / (2 * side))
+    return basis

@@ -1,0 +1,91 @@
+"""Perceptual hashes of a shard's images as a file: a cache, true for one shard and one set of library versions.
+
+It lies outside the manifest and the checksum list: it can be made again from the shard at any time.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wdstools.errors import FormatError
+from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, to_array, valid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_LUMA_BYTES = 1024
+_WIDTHS = {"phash": 8, "phash16": 32, "mirrored": 8, "mirrored16": 32, "luma": _LUMA_BYTES}
+SCHEMA = pa.schema(
+    [*(pa.field(name, pa.binary(width)) for name, width in _WIDTHS.items()), pa.field("unreadable", pa.string())]
+)
+"""Columns, one row an image in the shard's order; null where an image cannot be decoded: ``unreadable`` says why.
+
+``phash`` and ``phash16`` are the hashes of 8x8 and 16x16 bits, whose hexadecimal digits are those of imagehash;
+``mirrored`` and ``mirrored16`` those of the mirror image; ``luma`` the image in gray, 32x32, a byte a pixel.
+"""
+_META_SHARD, _META_VERSIONS = b"wdstools.shard", b"wdstools.versions"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHashes:
+    """The hashes of some images: uint8 arrays of one row an image, zeros where ``unreadable`` says why there is none."""
+
+    phash: NDArray[np.uint8]
+    phash16: NDArray[np.uint8]
+    mirrored: NDArray[np.uint8]
+    mirrored16: NDArray[np.uint8]
+    luma: NDArray[np.uint8]
+    unreadable: tuple[str | None, ...]
+
+
+def write_hashes(hashes: ImageHashes, shard: str, versions: Mapping[str, str]) -> bytes:
+    """Parquet bytes; ``shard`` is the SHA-256 of the shard they were made of."""
+    absent = np.array([reason is not None for reason in hashes.unreadable], bool)
+    columns = {}
+    for name, width in _WIDTHS.items():
+        rows = np.ascontiguousarray(getattr(hashes, name)).reshape(-1, width)
+        values = [None if gone else row.tobytes() for row, gone in zip(rows, absent, strict=True)]
+        columns[name] = to_array(values, pa.binary(width))
+    columns["unreadable"] = to_array(hashes.unreadable, pa.string())
+    metadata = {_META_SHARD: shard, _META_VERSIONS: json.dumps(dict(versions), sort_keys=True)}
+    table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table, sink, compression={**dict.fromkeys(_WIDTHS, "none"), "luma": "zstd", "unreadable": "zstd"},
+        use_dictionary=False, write_statistics=False, write_page_checksum=True,
+    )  # fmt: skip
+    return bytes(sink.getvalue())
+
+
+def read_hashes(data: bytes, shard: str, versions: Mapping[str, str], rows: int, columns: list[str]) -> pa.Table | None:
+    """Some columns; None if the file is of another shard or other versions, is damaged, or is none at all."""
+    try:
+        file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
+        metadata = file.metadata.metadata or {}
+        known = metadata.get(_META_SHARD, b"").decode(), json.loads(metadata.get(_META_VERSIONS, b"null"))
+        if known != (shard, dict(versions)) or file.metadata.num_rows != rows:
+            return None
+        table = file.read(columns)
+        return table.cast(pa.schema([SCHEMA.field(name) for name in columns]))
+    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError):
+        return None
+
+
+def column_of(table: pa.Table, name: str) -> NDArray[np.uint8]:
+    """A column as [N, bytes] uint8, nulls as zeros."""
+    if name not in _WIDTHS:
+        raise FormatError("no such column", where=name)
+    return np.frombuffer(fixed_bytes(table.column(name)), np.uint8).reshape(-1, _WIDTHS[name])
+
+
+def present(table: pa.Table) -> NDArray[np.bool_]:
+    """Which images have hashes."""
+    return valid(one_chunk(table.column("phash")))

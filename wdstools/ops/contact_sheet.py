@@ -1,0 +1,58 @@
+"""Small pictures of duplicates, for a page: read, checked, made small, and limited in number."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+from wdstools.dedup.results import Thumbnail
+from wdstools.errors import NotFoundError
+from wdstools.images.check import DamagedImageError, load_pixels, open_image
+from wdstools.reader.split import reader_of
+
+if TYPE_CHECKING:
+    from wdstools.dataset import Dataset
+    from wdstools.dedup.results import DuplicateGroups
+
+_SIDE = 112
+_QUALITY = 70
+#: About 3 KB each: a page with all of them is still of 2 MB.
+MOST_THUMBNAILS = 600
+_OF_A_GROUP = 12
+_CAPTION_CHARACTERS = 300
+
+
+def thumbnails(dataset: Dataset, found: DuplicateGroups, most: int = MOST_THUMBNAILS) -> dict[str, Thumbnail]:
+    """Pictures and captions by key, of the first groups, until there are ``most``; the first few of each group.
+
+    An image that cannot be decoded has no picture.
+    """
+    entries = {entry.path: entry for _, entry in dataset.manifest.shards}
+    made: dict[str, Thumbnail] = {}
+    for group in found.groups:
+        for member in group.members[:_OF_A_GROUP]:
+            if len(made) >= most:
+                return made
+            entry = entries.get(member.shard)
+            if entry is None:
+                raise NotFoundError("no such shard", where=member.shard)
+            sample = reader_of(dataset, entry).sample(member.row)
+            text = str(sample.view("txt"), "utf-8", "replace") if "txt" in sample else ""
+            made[member.key] = Thumbnail(_small(sample[dataset.manifest.members[0]]), text[:_CAPTION_CHARACTERS])
+    return made
+
+
+def _small(data: bytes) -> str:
+    """The picture as a data URI of a JPEG; "" if it cannot be decoded."""
+    try:
+        with open_image(data) as image:
+            image.draft("RGB", (_SIDE, _SIDE))
+            load_pixels(image)
+            small = image.convert("RGB")
+    except DamagedImageError:
+        return ""
+    small.thumbnail((_SIDE, _SIDE))
+    sink = io.BytesIO()
+    small.save(sink, "JPEG", quality=_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode()

@@ -1,0 +1,216 @@
+"""Fingerprints of a dataset's images: read from where they are kept, made where they are not. Runs in workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wdstools.dedup.phash import SIDES, phash
+from wdstools.errors import NotFoundError, StoreError, UsageError
+from wdstools.formats.arrow import one_chunk, to_list, to_numpy
+from wdstools.formats.captions import Caption
+from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes, write_hashes
+from wdstools.images.check import DamagedImageError
+from wdstools.images.luma import check_kernels, luma_images
+from wdstools.reader.shard import ShardReader
+from wdstools.stores.base import Store, get_whole
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
+
+_BATCH = 256
+_WORDS = ["phash", "phash16", "mirrored", "mirrored16"]
+_MAX_FILE_BYTES = 1 << 32
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of everything that decides a hash's bits."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("imagehash", "numpy", "pillow", "scipy", "simplejpeg")}
+
+
+@dataclass(frozen=True, slots=True)
+class HashPlace:
+    """Where hashes are kept: beside the manifest, or in a cache folder, there named by the shard's digest."""
+
+    store: Store
+    cached: bool = False
+
+    @classmethod
+    def of(cls, dataset: Dataset, cache: str | None) -> HashPlace:
+        """The place of a dataset; raises UsageError where nothing can be written and no cache was given."""
+        if cache is not None:
+            return cls(LocalStore(cache), cached=True)
+        if not isinstance(dataset.metadata, LocalStore):
+            raise UsageError(
+                "hashes cannot be kept beside this dataset",
+                code="hashes-not-kept",
+                where=dataset.metadata.url,
+                hint="add --cache DIR: a folder of yours for them",
+            )
+        return cls(dataset.metadata)
+
+    def key(self, entry: ShardEntry) -> str:
+        """The file of a shard's hashes."""
+        if self.cached:
+            return f"{entry.sha256}.parquet"
+        return entry.index_path.replace(".wdstools/index/", ".wdstools/hashes/", 1)
+
+    def read(self, entry: ShardEntry, columns: list[str], versions: Mapping[str, str]) -> pa.Table | None:
+        """Some columns of a shard's hashes; None where there are none that hold."""
+        try:
+            data = get_whole(self.store, self.key(entry), _MAX_FILE_BYTES)
+        except NotFoundError:
+            return None
+        return read_hashes(data, entry.sha256, versions, entry.samples, columns)
+
+    def write(self, entry: ShardEntry, data: bytes) -> None:
+        """Keep a shard's hashes; raises StoreError, with what to do about it."""
+        try:
+            self.store.put(self.key(entry), data)
+        except StoreError as error:
+            if error.code in ("read-only", "denied") and not self.cached:
+                error.hint = "add --cache DIR: a folder of yours for the hashes"
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class PrintTask:
+    """One shard whose fingerprints are wanted; ``place`` is where hashes of the pixels are kept; None if they are not wanted."""
+
+    dataset: Dataset
+    entry: ShardEntry
+    place: HashPlace | None
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPrints:
+    """What is known of a shard's samples, one row each, in shard order.
+
+    ``keys`` and ``labels`` are Arrow text; ``exact`` [N, 2] uint64 holds XXH3-64 and size of the image's bytes,
+    ``shape`` [N, 2] int32 its width and height, ``captions`` [N, 2] uint64 the digests of its
+    normalised text and of its set of hashtags (0: none), ``over_long`` whether the text is longer than any real one.
+    ``words``, ``mirrored`` [N, 5] uint64 and ``deviation`` are as in ``Fingerprints``; empty without pixels.
+    """
+
+    keys: pa.Array
+    labels: pa.Array
+    exact: NDArray[np.uint64]
+    shape: NDArray[np.int32]
+    captions: NDArray[np.uint64]
+    over_long: NDArray[np.bool_]
+    words: NDArray[np.uint64]
+    mirrored: NDArray[np.uint64]
+    deviation: NDArray[np.float32]
+    unreadable: tuple[tuple[str, str], ...]
+    computed: int = 0
+
+
+def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
+    """Fingerprints of one shard; hashes are computed only where none are kept, and kept then."""
+    table = task.dataset.index(task.entry)
+    members = one_chunk(table.column("members"))
+    first = np.concatenate((np.zeros(1, np.int64), np.cumsum(to_numpy(members.value_lengths()))))[:-1]
+    values = members.flatten()
+    digest, size = to_numpy(values.field("xxh3_64"))[first], to_numpy(values.field("size"))[first]
+    sides = [to_numpy(table.column(name), null=0) for name in ("width", "height")]
+    captions = [Caption.of(text) for text in to_list(table.column("caption"))]
+    empty = np.zeros((0, 5), np.uint64)
+    made = ShardPrints(
+        keys=one_chunk(table.column("key")),
+        labels=one_chunk(table.column("label")),
+        exact=np.stack((digest.astype(np.uint64), size.astype(np.uint64)), axis=1),
+        shape=np.stack(sides, axis=1).astype(np.int32),
+        captions=np.array([(text.digest, text.hashtags) for text in captions], np.uint64).reshape(-1, 2),
+        over_long=np.array([text.over_long for text in captions], bool),
+        words=empty, mirrored=empty, deviation=np.zeros(0, np.float32), unreadable=(),
+    )  # fmt: skip
+    if task.place is None:
+        tick(task.entry.samples)
+        return made
+    hashes, computed = _hashes_of(task, task.place, tick)
+    luma = column_of(hashes, "luma")
+    reasons = to_list(hashes.column("unreadable"))
+    keys = to_list(table.column("key"))
+    deviation = np.where(present(hashes), luma.std(axis=1, dtype=np.float64), np.nan).astype(np.float32)
+    return replace(
+        made,
+        words=_words(hashes, "phash", "phash16"),
+        mirrored=_words(hashes, "mirrored", "mirrored16"),
+        deviation=deviation,
+        unreadable=tuple((key, reason) for key, reason in zip(keys, reasons, strict=True) if reason is not None),
+        computed=computed,
+    )
+
+
+def _hashes_of(task: PrintTask, place: HashPlace, tick: Tick) -> tuple[pa.Table, int]:
+    columns = [*_WORDS, "luma", "unreadable"]
+    kept = place.read(task.entry, columns, task.versions)
+    if kept is not None:
+        tick(task.entry.samples)
+        return kept, 0
+    reader = ShardReader(task.dataset, task.entry)
+    extension = task.dataset.manifest.members[0]
+    images = (reader.sample(row).view(extension) for row in range(len(reader)))
+    data = write_hashes(hash_images(images, len(reader), tick), task.entry.sha256, task.versions)
+    place.write(task.entry, data)
+    made = read_hashes(data, task.entry.sha256, task.versions, task.entry.samples, columns)
+    assert made is not None
+    return made, task.entry.samples
+
+
+def hash_images(images: Iterable[bytes | memoryview], count: int, tick: Tick) -> ImageHashes:
+    """Hashes of ``count`` images; what cannot be decoded is said, not raised."""
+    check_kernels()
+    found = {
+        size: (np.zeros((count, size**2 // 8), np.uint8), np.zeros((count, size**2 // 8), np.uint8)) for size in SIDES
+    }
+    lumas = np.zeros((count, SIDES[8], SIDES[8]), np.uint8)
+    large = np.zeros((_BATCH, SIDES[16], SIDES[16]), np.uint8)
+    unreadable: list[str | None] = [None] * count
+    start = 0
+    for row, data in enumerate(images):
+        try:
+            lumas[row], large[row - start] = luma_images(data, tuple(SIDES.values()))
+        except DamagedImageError as error:
+            unreadable[row] = f"{error.code}: {error.detail}"
+        if row + 1 - start == _BATCH or row + 1 == count:
+            for size, batch in ((8, lumas[start : row + 1]), (16, large[: row + 1 - start])):
+                straight, mirrored = phash(batch, size)
+                found[size][0][start : row + 1], found[size][1][start : row + 1] = straight, mirrored
+            tick(row + 1 - start)
+            start = row + 1
+    return ImageHashes(found[8][0], found[16][0], found[8][1], found[16][1], lumas, tuple(unreadable))
+
+
+def _words(hashes: pa.Table, small: str, large: str) -> NDArray[np.uint64]:
+    joined = np.concatenate((column_of(hashes, small), column_of(hashes, large)), axis=1)
+    return np.ascontiguousarray(joined).view(np.uint64)
+
+
+def luma_of(
+    place: HashPlace, entry: ShardEntry, rows: NDArray[np.int64], versions: Mapping[str, str]
+) -> NDArray[np.uint8]:
+    """The [n, 32, 32] luma of some rows of a shard whose hashes are kept."""
+    table = place.read(entry, ["luma"], versions)
+    if table is None:
+        raise StoreError(
+            "hashes that were kept a moment ago are gone",
+            code="hashes-lost",
+            where=f"{place.store.url}/{place.key(entry)}",
+            hint="let nothing else write there, then run this again",
+        )
+    chosen: NDArray[np.uint8] = column_of(table, "luma")[rows].reshape(-1, 32, 32)
+    return chosen

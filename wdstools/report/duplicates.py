@@ -1,0 +1,52 @@
+"""The page of ``duplicates``: figures, leak matrix, and a contact sheet that filters and sorts itself."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from wdstools.report.page import render_page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, Thumbnail
+
+#: Groups beyond these are counted, not listed: the command line lists them all.
+MOST_GROUPS = 3_000
+_MOST_MEMBERS = 200
+
+
+def render_duplicates(name: str, root: str, found: DuplicateGroups, thumbnails: Mapping[str, Thumbnail]) -> str:
+    """The HTML text. It asks for nothing from outside, whatever keys and captions hold."""
+    groups = [_group(group, thumbnails) for group in found.groups[:MOST_GROUPS]]
+    return render_page(
+        "duplicates.html", name=name, root=root, found=found, splits=list(found.levels[-1].leaks),
+        groups=len(groups), data=_script_json(groups),
+    )  # fmt: skip
+
+
+def _group(group: DuplicateGroup, thumbnails: Mapping[str, Thumbnail]) -> dict[str, Any]:
+    return {
+        "n": len(group.members),
+        "splits": group.splits,
+        "labels": group.labels,
+        "captions": group.captions,
+        "low": group.low_information,
+        "far": max(member.phash16 for member in group.members),
+        "members": [_member(member, thumbnails.get(member.key)) for member in group.members[:_MOST_MEMBERS]],
+    }
+
+
+def _member(member: DuplicateMember, thumbnail: Thumbnail | None) -> dict[str, Any]:
+    return {
+        "key": member.key, "split": member.split, "label": member.label, "d": member.phash, "d16": member.phash16,
+        "same": member.identical, "flip": member.flipped,
+        "img": thumbnail.picture if thumbnail else "", "text": thumbnail.caption if thumbnail else "",
+    }  # fmt: skip
+
+
+def _script_json(value: object) -> str:
+    """JSON that may stand in a script element: nothing in it ends the element or begins a comment."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

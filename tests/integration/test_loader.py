@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import io
+import itertools
+import json
 import os
 import pathlib
 import pickle
@@ -92,12 +94,10 @@ def test_two_resumes_in_a_row_on_other_ranks_go_on_exactly(dataset: Dataset, shu
         for rank in range(world_size):
             loader = wt.loader(dataset, batch_size=batch_size, world_size=world_size, rank=rank, shuffle=shuffle)
             if state is not None:
-                loader.load_state_dict(pickle.loads(pickle.dumps(state)))
-            batches = [batch for batch, _ in zip(loader, range(steps), strict=False)]
-            ranks.append(batches)
+                loader.load_state_dict(json.loads(json.dumps(state)))
+            ranks.append(list(itertools.islice(loader, steps)))
             after = loader.state_dict()
-        # zip takes one batch more than it gives: the state counts what was handed out
-        state = {**after, "position": min(len(got) + steps * 8, 60)} if steps < 99 else after
+        state = after
         for at in range(len(ranks[0])):
             got += [k for rank in ranks for k, own in zip(rank[at].keys, rank[at].mask, strict=True) if own]
     assert got == whole
@@ -223,7 +223,7 @@ def test_a_transforms_random_numbers_depend_on_the_position_alone(dataset: Datas
 
     def pixels(**options: Any) -> np.ndarray[Any, Any]:
         batches = list(wt.loader(dataset, transform=noisy, **options))
-        return np.concatenate([batch.images for batch in batches])  # type: ignore[arg-type]
+        return np.concatenate([batch.images for batch in batches])
 
     alone = pixels(batch_size=10, threads=1)
     assert alone.shape == (60, 8, 8, 3)
@@ -247,7 +247,7 @@ def test_images_of_several_sizes_need_a_rule(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UsageError, match="one size"):
         _keys(dataset)
     own = [batch.images for batch in wt.loader(dataset, batch_size=8, fit="list")]
-    assert len({image.shape for images in own for image in images}) > 3
+    assert len({np.shape(image) for images in own for image in images}) > 3
     for fit in ("stretch", "crop", "pad"):
         for batch in wt.loader(dataset, batch_size=8, image_size=(16, 20), fit=fit, decode="gray"):
             assert np.asarray(batch.images).shape[1:] == (16, 20, 1)
@@ -301,7 +301,7 @@ def test_a_forked_child_cannot_go_on_but_begin_anew(dataset: Dataset) -> None:
 
 def test_a_pickled_loader_reads_the_same(dataset: Dataset) -> None:
     loader = wt.loader(dataset, batch_size=8)
-    copy = pickle.loads(pickle.dumps(loader))
+    copy = pickle.loads(pickle.dumps(loader))  # noqa: S301
     assert [batch.keys for batch in copy] == [batch.keys for batch in loader]
 
 

@@ -106,7 +106,9 @@ def plan_mirror(
     wanted = _wanted(dataset)
     found = _listing(store)
     believed = _refuses_wrong_checksums(store)
-    states = _compare(dataset, store, wanted, found, believed, (executor or open_executor("serial"), progress or Silent()))
+    states = _compare(
+        dataset, store, wanted, found, believed, (executor or open_executor("serial"), progress or Silent())
+    )
     folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
     extra = _extra(found or {}, {w.path for w in wanted}, folders)
     published = states[-1].state == "same"
@@ -175,10 +177,10 @@ def _wanted(dataset: Dataset) -> list[Wanted]:
     data = {path: get_whole(dataset.metadata, path) for path in (SUMS_PATH, CARD_PATH, MANIFEST_PATH)}
     listed = {line.path: line.digest for line in parse_sums(data[SUMS_PATH])}
     shards = [shard_file(entry) for _, entry in dataset.manifest.shards]
-    files = []
-    for path in (entry.index_path for _, entry in dataset.manifest.shards):
-        files.append((path, listed.get(path)))
-    files += [(path, listed[path]) for path in (".wdstools/provenance.json", ".wdstools/skipped.jsonl") if path in listed]
+    files = [(entry.index_path, listed.get(entry.index_path)) for _, entry in dataset.manifest.shards]
+    files += [
+        (path, listed[path]) for path in (".wdstools/provenance.json", ".wdstools/skipped.jsonl") if path in listed
+    ]
     others = []
     for path, digest in files:
         if digest is None:
@@ -235,7 +237,7 @@ def _compare(
     store: RemoteStore,
     wanted: list[Wanted],
     found: Mapping[str, ObjectInfo] | None,
-    believed: bool,  # noqa: FBT001  an answer, not a switch
+    believed: bool,
     workers: tuple[Executor, Progress],
 ) -> list[ObjectState]:
     known = KnownDigests(dataset)
@@ -244,7 +246,9 @@ def _compare(
         md5 = known.md5(file.digests["sha256"])
         noted = Wanted(file.path, file.bytes, {**file.digests, "md5": md5}) if md5 else file
         there = found.get(file.path) if found is not None else None
-        tasks.append(CompareTask(dataset, store, noted, there, found is not None, believed, known.etag(store.url, file)))
+        tasks.append(
+            CompareTask(dataset, store, noted, there, found is not None, believed, known.etag(store.url, file))
+        )
     states: dict[int, ObjectState] = {}
     executor, progress = workers
     progress.start("compare", len(tasks), "files")

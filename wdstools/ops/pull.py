@@ -34,9 +34,10 @@ _CARD_BYTES = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """What a pull brought. ``fetched`` are the bytes that came over the wire, ``kept`` those that an interrupted run had
-    left, ``seeded`` those that old local shards gave; ``again`` counts samples that first arrived damaged.
+    """What a pull brought.
 
+    ``fetched`` are the bytes that came over the wire, ``kept`` those that an interrupted run had left, ``seeded`` those
+    that old local shards gave; ``again`` counts samples that first arrived damaged.
     ``authenticated`` tells whether SHA-256 leads from the source's root digest to every byte; otherwise the bytes are
     proved against accidents, not against forgers. ``missing_keys`` were asked for and are not there.
     """
@@ -117,7 +118,7 @@ def plan_pull(
     return PullPlan(
         verb="pull",
         target=dest,
-        steps=tuple(Step("fetch", one.entry.path, one.bytes, None, one.detail) for one in chosen if one.samples),
+        steps=tuple(Step("fetch", one.entry.path, one.moving, None, one.detail) for one in chosen if one.samples),
         source=opened,
         selection=selection,
         chosen=chosen,
@@ -362,7 +363,9 @@ def _selection_document(selection: Selection) -> dict[str, Any]:
     }
 
 
-def pull(source: Dataset | str, dest: str, *, progress: Progress | None = None, jobs: int = 8, **options: Any) -> Dataset:
+def pull(
+    source: Dataset | str, dest: str, *, progress: Progress | None = None, jobs: int = 8, **options: Any
+) -> Dataset:
     """Bring a dataset, or some of its samples, to a local folder; ``options`` are those of ``plan_pull``.
 
     Everything is checked before it has its final name; interrupted at any moment, ``dest`` does not exist, and the same
@@ -372,7 +375,9 @@ def pull(source: Dataset | str, dest: str, *, progress: Progress | None = None, 
 
     executor = open_executor("threads", jobs)
     try:
-        plan_pull(source, dest, executor=executor, progress=progress, **options).carry_out(executor, progress or Silent())
+        plan_pull(source, dest, executor=executor, progress=progress, **options).carry_out(
+            executor, progress or Silent()
+        )
     finally:
         executor.close()
     return open_dataset(dest)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.formats.digest import ShardDigester, ShardDigests
-from wdstools.stores.part import PartFile
 from wdstools.transfer.ranges import GAP_BYTES, REQUEST_BYTES, Request, coalesce, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wdstools.executors.base import Tick
+    from wdstools.stores.part import PartFile
     from wdstools.stores.remote import RemoteStore
     from wdstools.transfer.seeds import Seeds
     from wdstools.transfer.shape import Shape
@@ -74,7 +74,7 @@ class Assembler:
         for request in coalesce(source, length, gap=self.origin.gap, limit=self.origin.limit):
             self._fetch(request, missing)
         self._catch_up(shape.end)
-        trailer = memoryview(bytes(shape.bytes - shape.end))
+        trailer = memoryview(bytes(shape.size - shape.end))
         self.file.write(shape.end, trailer)
         self._digester.update(trailer)
         return self._digester.digests()

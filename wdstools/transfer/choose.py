@@ -33,7 +33,7 @@ class ChooseTask:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is wanted of a shard: ``bytes`` to move in ``requests``, ``kept_bytes`` of them samples.
+    """What is wanted of a shard: ``moving`` bytes in ``requests``.
 
     ``rows`` is None for a whole shard; else ``index`` holds its index file, and ``keys`` the wanted keys found in it.
     """
@@ -41,7 +41,7 @@ class Chosen:
     split: str
     entry: ShardEntry
     samples: int
-    bytes: int
+    moving: int
     requests: int
     rows: NDArray[np.int64] | None = None
     index: bytes = b""
@@ -74,7 +74,7 @@ def choose(task: ChooseTask, tick: Tick) -> Chosen:
         split=task.split,
         entry=task.entry,
         samples=len(rows),
-        bytes=sum(request.bytes for request in requests),
+        moving=sum(request.bytes for request in requests),
         requests=len(requests),
         rows=rows,
         index=data,

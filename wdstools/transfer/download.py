@@ -91,12 +91,12 @@ def pull_shard(task: PullTask, tick: Tick) -> PulledShard:
 
 def _assemble(task: PullTask, table: pa.Table, file: PartFile, tick: Tick, moved: Moved) -> ShardDigests:
     shape = shape_of(table, task.rows)
-    if task.rows is None and shape.bytes != task.entry.bytes:
+    if task.rows is None and shape.size != task.entry.bytes:
         raise FormatError(
             "a shard's size is not that of its samples",
             code="index-damaged",
             where=task.entry.path,
-            expected=f"{shape.bytes} bytes",
+            expected=f"{shape.size} bytes",
             got=f"{task.entry.bytes} bytes",
         )
     origin = Origin(remote(task.dataset.shards), task.entry.path, gap=task.gap, seeds=task.seeds)

@@ -7,7 +7,7 @@ only offsets change. Law: ``shape_of(select_rows(table, rows))`` and ``shape_of(
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ _SHA256_BYTES = 32
 class Shape:
     """Where each group lies and what it must be. ``source``, ``target``, ``length`` are bytes, one a sample, in order.
 
-    Groups follow one another without a hole from 0; ``end`` is where the last ends, ``bytes`` includes the trailer.
+    Groups follow one another without a hole from 0; ``end`` is where the last ends, ``size`` includes the trailer.
     ``sha256`` is empty unless the dataset has authenticated ranges.
     """
 
@@ -44,7 +44,7 @@ class Shape:
         return len(self.keys)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Size of the shard."""
         return self.end + trailer_bytes(self.end)
 
@@ -90,16 +90,15 @@ def select_rows(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
     target = np.cumsum(length, dtype=np.int64) - length
     members = one_chunk(taken.column("members"))
     counts, values = to_numpy(members.value_lengths()), members.flatten()
-    columns = {
+    columns: dict[str, Any] = {
         name: to_list(taken.column(name)) for name in SCHEMA.names if name not in ("row", "offset", "length", "members")
     }
-    return build_index(
-        {**columns, "offset": target, "length": length},
-        {
-            "ext": to_list(values.field("ext")),
-            "offset": to_numpy(values.field("offset")) + np.repeat(target - offset, counts),
-            "size": to_numpy(values.field("size")),
-            "xxh3_64": to_numpy(values.field("xxh3_64")),
-            "count": counts,
-        },
-    )
+    columns |= {"offset": target, "length": length}
+    described: dict[str, Any] = {
+        "ext": to_list(values.field("ext")),
+        "offset": to_numpy(values.field("offset")) + np.repeat(target - offset, counts),
+        "size": to_numpy(values.field("size")),
+        "xxh3_64": to_numpy(values.field("xxh3_64")),
+        "count": counts,
+    }
+    return build_index(columns, described)

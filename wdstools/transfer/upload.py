@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.errors import IntegrityError, SourceChangedError, StoreError
-from wdstools.formats.digest import sha256_hex
+from wdstools.stores.cloud import check_source
 from wdstools.stores.local import LocalStore
 from wdstools.transfer.compare import Wanted, disagreements, evidence, holder, known_digests
 
@@ -48,6 +48,7 @@ def upload(task: UploadTask, tick: Tick) -> Uploaded:
     stored; StoreError (``upload-damaged``) when the store holds something else twice.
     """
     wanted = task.wanted
+    differing: list[str] | None = None
     for _ in range(_ATTEMPTS):
         info = _put(task)
         given = evidence(task.target.remote_digests(wanted.path), believed=task.believed)
@@ -56,6 +57,7 @@ def upload(task: UploadTask, tick: Tick) -> Uploaded:
         if not differing:
             tick(wanted.bytes)
             return Uploaded(wanted, info.etag, differing is not None, computed)
+    assert differing
     name = differing[0]
     raise StoreError(
         "the store holds something else than it was sent",
@@ -74,8 +76,7 @@ def _put(task: UploadTask) -> ObjectInfo:
         if isinstance(source, LocalStore):
             return task.target.put_file(wanted.path, source.locate(wanted.path), wanted.digests)
         data = source.get(wanted.path)
-        if sha256_hex(data) != wanted.digests["sha256"]:
-            raise SourceChangedError("not what its digest says", expected=wanted.digests["sha256"], got=sha256_hex(data))
+        check_source(data, wanted.path, {"sha256": wanted.digests["sha256"]})
     except SourceChangedError as error:
         raise IntegrityError(
             "a file is damaged here, and was not sent",

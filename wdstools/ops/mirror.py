@@ -414,7 +414,7 @@ class _Mirror:
 
 
 def mirror(
-    dataset: Dataset | str, target: str | Store, *, jobs: int = 8, progress: Progress | None = None, **options: bool
+    dataset: Dataset | str, target: str | Store, *, jobs: int = 4, progress: Progress | None = None, **options: bool
 ) -> MirrorResult:
     """Make ``target`` hold a dataset; ``options`` are those of ``plan_mirror``. Running it again moves nothing."""
     from wdstools.executors.base import open_executor

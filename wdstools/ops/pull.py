@@ -364,7 +364,7 @@ def _selection_document(selection: Selection) -> dict[str, Any]:
 
 
 def pull(
-    source: Dataset | str, dest: str, *, progress: Progress | None = None, jobs: int = 8, **options: Any
+    source: Dataset | str, dest: str, *, progress: Progress | None = None, jobs: int = 4, **options: Any
 ) -> Dataset:
     """Bring a dataset, or some of its samples, to a local folder; ``options`` are those of ``plan_pull``.
 

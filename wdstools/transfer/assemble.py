@@ -114,25 +114,38 @@ class Assembler:
     def _arrivals(
         self, request: Request, starts: list[int], lengths: list[int]
     ) -> Iterator[tuple[int, int, int, memoryview]]:
-        """What a request brings, in stretches of whole groups: first and last group, position of the bytes, bytes."""
-        window, base, first = bytearray(), request.start, 0
-        for block in self._blocks(request):
-            self.moved.fetched += len(block)
-            window += block
-            last = first
-            while last < len(starts) and starts[last] + lengths[last] <= base + len(window):
+        """What a request brings, in stretches of whole groups: first and last group, position of the bytes, bytes.
+
+        Groups are taken where they lie in a block; only one that two blocks share is put together.
+        """
+        base, first, carry = request.start, 0, b""
+        for arrived in self._blocks(request):
+            self.moved.fetched += len(arrived)
+            block = arrived
+            if carry:  # the bytes of a group that began in an earlier block, from base on
+                rest = lengths[first] - len(carry)
+                carry = b"".join((carry, block[:rest]))
+                if len(carry) < lengths[first]:
+                    continue
+                yield first, first + 1, base, memoryview(carry)
+                block, base, first, carry = block[rest:], base + lengths[first], first + 1, b""
+            last, have = first, base + len(block)
+            while last < len(starts) and starts[last] + lengths[last] <= have:
                 last += 1
-            if last > first and (len(window) >= _BLOCK or last == len(starts)):
-                yield first, last, base, memoryview(window)
-                cut = starts[last - 1] + lengths[last - 1] - base
-                window, base, first = window[cut:], base + cut, last
+            if last > first:
+                yield first, last, base, block
+            first = last
+            if first < len(starts) and starts[first] < have:
+                carry, base = bytes(block[starts[first] - base :]), starts[first]
+            else:
+                base = have
         if first < len(starts):
             raise StoreError(
                 "an object ended before its time",
                 code="remote-damaged",
                 where=f"{self.origin.store.url}/{self.origin.path}",
                 expected=f"{request.end} bytes at least",
-                got=f"{base + len(window)} bytes",
+                got=f"{base + len(carry)} bytes",
                 hint=f"wdstools verify {self.origin.store.url}",
             )
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: Lies at a prefix while it is written to, and says for which root.
 CLAIM_PATH = ".wdstools/mirroring.json"
 _PROBE_PATH = ".wdstools/probe"
+#: Files that are being sent at once are held in memory, up to this much (or one).
+_MEMORY_BYTES = 1 << 30
 #: Files of a dataset that a mirror does not hold, or holds for itself.
 _OWN = (CLAIM_PATH, _PROBE_PATH, ".wdstools/hashes/")
 
@@ -371,16 +373,20 @@ class _Mirror:
                 self._all([file for file in files if file.path in paths], self.executor)
             for file in files:
                 if file.path not in shards | indexes:
-                    self._all([file], None)
+                    self._all([file], self.executor)
         finally:
             self.progress.finish()
             self.known.save()
 
-    def _all(self, files: list[Wanted], executor: Executor | None) -> None:
-        from wdstools.executors.local import Serial
+    def _all(self, files: list[Wanted], executor: Executor) -> None:
+        """Store some files at once, as many as fit into memory."""
+        from wdstools.executors.base import open_executor
 
+        fitting = max(1, _MEMORY_BYTES // max((file.bytes for file in files), default=1))
+        if fitting < executor.jobs:
+            executor = open_executor("threads", fitting)
         tasks = (UploadTask(self.source, self.store, file, self.plan.believed) for file in files)
-        for outcome in (executor or Serial()).map(upload, tasks, self.progress.advance):
+        for outcome in executor.map(upload, tasks, self.progress.advance):
             self._note(outcome.result())
 
     def _note(self, done: Uploaded) -> None:

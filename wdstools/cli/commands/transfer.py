@@ -12,7 +12,6 @@ from wdstools.cli.show import transfer as show
 from wdstools.cli.transfer_options import MIRROR_OPTIONS, PULL_OPTIONS, SELECTION_OPTIONS, pull_arguments
 
 
-
 @command("mirror", options=MIRROR_OPTIONS, plan=PLAN_OPTIONS)
 def mirror(
     session: Session,

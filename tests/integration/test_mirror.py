@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -56,7 +56,7 @@ def make_version(folder: Path, *, version: int, word: str = "") -> Dataset:
     return open_dataset(str(folder / "dataset"))
 
 
-def go(dataset: Dataset, target: BadStore, **options: bool) -> MirrorResult:
+def go(dataset: Dataset, target: BadStore, **options: Any) -> MirrorResult:
     return plan_mirror(dataset, target, **options).carry_out(Serial(), Silent())
 
 
@@ -157,9 +157,7 @@ def test_while_a_dataset_is_replaced_there_is_none(dataset: Dataset, target: Bad
     assert seen
 
 
-def test_going_back_to_an_older_version_has_to_be_asked_for(
-    dataset: Dataset, target: BadStore, tmp_path: Path
-) -> None:
+def test_going_back_to_an_older_version_has_to_be_asked_for(dataset: Dataset, target: BadStore, tmp_path: Path) -> None:
     go(make_version(tmp_path, version=7), target)
     with pytest.raises(StoreError) as caught:
         go(dataset, target, replace=True)

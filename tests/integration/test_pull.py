@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from tests.support.bad_store import BadStore
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
-from tests.support.damaged_dataset import make_dataset, shards_of
+from tests.support.damaged_dataset import make_dataset
 from tests.support.outcome import assert_complete
 from wdstools.dataset import open_dataset
 from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError, UsageError
@@ -29,6 +28,7 @@ from wdstools.stores.part import PART_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 OSLO = Selection(where=Where("label == 'oslo'"))
 SHARD = "train/train-000001.tar"
@@ -228,7 +228,12 @@ def test_old_shards_give_what_they_have(origin: Path, tmp_path: Path) -> None:
     store = BadStore(tmp_path / "new")
     result = fetch(store, tmp_path / "copy", seeds=[str(origin)])
     assert_same_files(tmp_path / "new", tmp_path / "copy")
-    group = next(row for _, e in store.dataset.manifest.shards for row in store.dataset.index(e).to_pylist() if row["key"] == "oslo/4")
+    group = next(
+        row
+        for _, e in store.dataset.manifest.shards
+        for row in store.dataset.index(e).to_pylist()
+        if row["key"] == "oslo/4"
+    )
     assert result.fetched == group["length"]
     assert result.seeded == sum(
         row["length"] for _, e in store.dataset.manifest.shards for row in store.dataset.index(e).to_pylist()
@@ -245,7 +250,9 @@ def test_a_damaged_seed_costs_a_fetch_and_nothing_else(origin: Path, store: BadS
     assert_same_files(origin, tmp_path / "copy")
 
 
-def test_a_dataset_replaced_while_it_is_pulled_is_refused(origin: Path, store: BadStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_replaced_while_it_is_pulled_is_refused(
+    origin: Path, store: BadStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = BadStore(make_dataset(tmp_path / "other", train=25, val=6, shard_samples=8))
 
     def replace(key: str) -> None:

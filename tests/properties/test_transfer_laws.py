@@ -17,11 +17,9 @@ from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError
 from wdstools.formats.tar import trailer_bytes
 from wdstools.transfer.ranges import coalesce, runs
-from wdstools.transfer.shape import select_rows, shape_of
+from wdstools.transfer.shape import keep_rows, shape_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from wdstools.dataset import Dataset
 
 pieces = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 400)), max_size=40)
@@ -74,8 +72,8 @@ def test_a_shard_made_of_some_groups_of_another_has_the_index_that_was_foretold(
 ) -> None:
     for split, entry in dataset.manifest.shards:
         table = dataset.index(entry)
-        rows = np.array(chosen[: table.num_rows], bool).nonzero()[0]
-        shape, index = shape_of(table, rows), select_rows(table, rows)
+        rows = np.array(chosen[: table.num_rows], bool)
+        shape, index = shape_of(table, rows), keep_rows(table, rows)
         data = dataset.shards.get(entry.path)
         made = b"".join(data[start : start + length] for start, length in zip(shape.source, shape.length, strict=True))
         assert shape.end == len(made)

@@ -43,7 +43,7 @@ class Chosen:
     samples: int
     moving: int
     requests: int
-    rows: NDArray[np.int64] | None = None
+    rows: NDArray[np.bool_] | None = None
     index: bytes = b""
     keys: tuple[str, ...] = ()
     chosen_bytes: int = 0
@@ -64,7 +64,7 @@ class Chosen:
 def choose(task: ChooseTask, tick: Tick) -> Chosen:
     """Read a shard's index and choose."""
     data, table = fetch_index(task.dataset, task.entry, None)
-    rows = task.selection.mask(task.split, table).nonzero()[0]
+    rows = task.selection.mask(task.split, table)
     shape = shape_of(table, rows)
     requests = list(coalesce(shape.source, shape.length, gap=task.gap, limit=REQUEST_BYTES))
     wanted = task.selection.keys
@@ -73,7 +73,7 @@ def choose(task: ChooseTask, tick: Tick) -> Chosen:
     return Chosen(
         split=task.split,
         entry=task.entry,
-        samples=len(rows),
+        samples=len(shape),
         moving=sum(request.bytes for request in requests),
         requests=len(requests),
         rows=rows,

@@ -14,7 +14,7 @@ from wdstools.stores.local import LocalStore
 from wdstools.stores.part import PartFile
 from wdstools.stores.remote import remote
 from wdstools.transfer.assemble import Assembler, Moved, Origin
-from wdstools.transfer.shape import select_rows, shape_of
+from wdstools.transfer.shape import keep_rows, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class PullTask:
     folder: str
     gap: int
     listed: str | None = None
-    rows: NDArray[np.int64] | None = None
+    rows: NDArray[np.bool_] | None = None
     index: bytes = b""
     seeds: Seeds | None = None
 
@@ -79,7 +79,7 @@ def pull_shard(task: PullTask, tick: Tick) -> PulledShard:
             digests = _stream(task, file, tick, moved)
         entry = task.entry
         if task.rows is not None:
-            table = select_rows(table, task.rows)
+            table = keep_rows(table, task.rows)
             data = write_index(table)
             entry = _entry(task.entry.path, digests, table)
         elif wrong := _difference(task.entry, digests):

@@ -1,23 +1,23 @@
 """The shape of a shard to be: which sample's bytes lie where, known from the index before any of them is there.
 
 A shard of selected samples is made of the same bytes as theirs in the whole shard: headers carry no position, so
-only offsets change. Law: ``shape_of(select_rows(table, rows))`` and ``shape_of(table, rows)`` agree but for ``source``.
+only offsets change. Law: ``shape_of(keep_rows(table, kept))`` and ``shape_of(table, kept)`` agree but for ``source``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
-from wdstools.formats.arrow import fixed_bytes, one_chunk, to_list, to_numpy
+from wdstools.formats.arrow import fixed_bytes, one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.digest import sha256_digest, xxh3_128_digest
-from wdstools.formats.index import SCHEMA, build_index
+from wdstools.formats.index import SCHEMA
 from wdstools.formats.tar import trailer_bytes
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _XXH3_BYTES = 16
@@ -60,17 +60,17 @@ class Shape:
         return not wanted or sha256_digest(group) == wanted
 
 
-def shape_of(table: pa.Table, rows: NDArray[np.int64] | None = None) -> Shape:
-    """The shape of the shard with these rows (all without ``rows``) of a canonical shard whose index is ``table``."""
+def shape_of(table: pa.Table, kept: NDArray[np.bool_] | None = None) -> Shape:
+    """The shape of the shard with these rows (all without ``kept``) of a canonical shard whose index is ``table``."""
     source, length = to_numpy(table.column("offset")), to_numpy(table.column("length"))
     xxh3 = np.frombuffer(fixed_bytes(table.column("xxh3_128")), np.uint8).reshape(-1, _XXH3_BYTES)
     keys = to_list(table.column("key"))
     whole = table.column("sha256").null_count == 0 and table.num_rows > 0
     sha256 = np.frombuffer(fixed_bytes(table.column("sha256")) if whole else b"", np.uint8).reshape(-1, _SHA256_BYTES)
-    if rows is not None:
-        source, length, xxh3 = source[rows], length[rows], xxh3[rows]
-        sha256 = sha256[rows] if whole else sha256
-        keys = [keys[row] for row in rows.tolist()]
+    if kept is not None:
+        source, length, xxh3 = source[kept], length[kept], xxh3[kept]
+        sha256 = sha256[kept] if whole else sha256
+        keys = [key for key, stays in zip(keys, kept.tolist(), strict=True) if stays]
     ends = np.cumsum(length, dtype=np.int64)
     return Shape(
         keys=keys,
@@ -83,22 +83,24 @@ def shape_of(table: pa.Table, rows: NDArray[np.int64] | None = None) -> Shape:
     )
 
 
-def select_rows(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
-    """The index of the shard that holds only these rows, one behind the other from 0."""
-    taken = table.take(rows)
-    offset, length = to_numpy(taken.column("offset")), to_numpy(taken.column("length"))
-    target = np.cumsum(length, dtype=np.int64) - length
-    members = one_chunk(taken.column("members"))
-    counts, values = to_numpy(members.value_lengths()), members.flatten()
-    columns: dict[str, Any] = {
-        name: to_list(taken.column(name)) for name in SCHEMA.names if name not in ("row", "offset", "length", "members")
+def keep_rows(table: pa.Table, kept: NDArray[np.bool_]) -> pa.Table:
+    """The index of a canonical shard without some samples: what stays moves up, everything else is as it was."""
+    rows = table.filter(to_array(kept, pa.bool_()))
+    old, lengths = to_numpy(rows.column("offset")), to_numpy(rows.column("length"))
+    new = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))[: rows.num_rows].astype(np.int64)
+    members = one_chunk(rows.column("members"))
+    counts = to_numpy(members.value_lengths())
+    values = members.flatten()
+    shifted = to_numpy(values.field("offset")) - np.repeat(old - new, counts)
+    bounds = np.concatenate((np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)))
+    struct = pa.StructArray.from_arrays(
+        [values.field("ext"), to_array(shifted, pa.int64()), values.field("size"), values.field("xxh3_64")],
+        fields=list(SCHEMA.field("members").type.value_type),
+    )
+    moved = {
+        "row": to_array(np.arange(rows.num_rows, dtype=np.int32), pa.int32()),
+        "offset": to_array(new, pa.int64()),
+        "members": pa.ListArray.from_arrays(to_array(bounds, pa.int32()), struct, type=SCHEMA.field("members").type),
     }
-    columns |= {"offset": target, "length": length}
-    described: dict[str, Any] = {
-        "ext": to_list(values.field("ext")),
-        "offset": to_numpy(values.field("offset")) + np.repeat(target - offset, counts),
-        "size": to_numpy(values.field("size")),
-        "xxh3_64": to_numpy(values.field("xxh3_64")),
-        "count": counts,
-    }
-    return build_index(columns, described)
+    arrays = [moved.get(name, rows.column(name)) for name in SCHEMA.names]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)

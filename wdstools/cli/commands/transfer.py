@@ -8,8 +8,9 @@ import typer
 
 from wdstools.cli.options import DatasetPath, Session, command
 from wdstools.cli.plan_options import PLAN_OPTIONS, approved
+from wdstools.cli.select_options import SELECT_OPTIONS
 from wdstools.cli.show import transfer as show
-from wdstools.cli.transfer_options import MIRROR_OPTIONS, PULL_OPTIONS, SELECTION_OPTIONS, pull_arguments
+from wdstools.cli.transfer_options import MIRROR_OPTIONS, PULL_OPTIONS, pull_arguments
 
 
 @command("mirror", options=MIRROR_OPTIONS, plan=PLAN_OPTIONS)
@@ -36,12 +37,12 @@ def mirror(
             raise typer.Exit(show.mirrored(output, result, dataset))
 
 
-@command("pull", selection=SELECTION_OPTIONS, options=PULL_OPTIONS)
+@command("pull", select=SELECT_OPTIONS, options=PULL_OPTIONS)
 def pull(
     session: Session,
     url: Annotated[str, typer.Argument(metavar="URL", help="Where from: s3://, gs://, az://, https://, hf:// or a folder.")],
     dest: Annotated[str, typer.Argument(metavar="DIR", help="Where to; it must not exist.")],
-    selection: dict[str, Any],
+    select: dict[str, Any],
     options: dict[str, Any],
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Print what would be fetched, and fetch nothing.")] = False,
 ) -> None:  # fmt: skip
@@ -53,7 +54,7 @@ def pull(
 
     output = session.output
     with session.workers("threads", afar=True) as executor:
-        plan = plan_pull(url, dest, executor=executor, progress=output.progress(), **pull_arguments(options, selection))
+        plan = plan_pull(url, dest, executor=executor, progress=output.progress(), **pull_arguments(options, select))
         show.wanted(output, plan, last=dry_run)
         if not dry_run:
             raise typer.Exit(show.pulled(output, plan.carry_out(executor, output.progress())))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import Dataset, open_dataset
-from wdstools.errors import BusyError, FormatError, IntegrityError, NotFoundError, StoreError, UsageError
+from wdstools.errors import BusyError, FormatError, IntegrityError, NotFoundError, StoreError, TransientError, UsageError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, loads
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 #: Lies at a prefix while it is written to, and says for which root.
 CLAIM_PATH = ".wdstools/mirroring.json"
 _PROBE_PATH = ".wdstools/probe"
+_PROBE_ATTEMPTS = 4
 #: Files that are being sent at once are held in memory, up to this much (or one).
 _MEMORY_BYTES = 1 << 30
 #: Files of a dataset that a mirror does not hold, or holds for itself.
@@ -223,12 +224,17 @@ def _listing(store: RemoteStore) -> dict[str, ObjectInfo] | None:
 
 def _refuses_wrong_checksums(store: RemoteStore) -> bool:
     """Whether the store compares checksums; if it takes the wrong bytes, they are removed again."""
-    try:
-        refused = store.put_wrong(_PROBE_PATH)
-    except StoreError as error:
-        if error.code in ("store-cannot", "denied", "read-only"):
-            return False
-        raise
+    for attempt in range(_PROBE_ATTEMPTS):
+        try:
+            refused = store.put_wrong(_PROBE_PATH)
+            break
+        except TransientError:
+            if attempt == _PROBE_ATTEMPTS - 1:
+                raise
+        except StoreError as error:
+            if error.code in ("store-cannot", "denied", "read-only"):
+                return False
+            raise
     if not refused:
         store.delete(_PROBE_PATH)
     return refused

@@ -20,7 +20,7 @@ from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection
 from wdstools.stores.base import get_whole
 from wdstools.transfer.choose import ChooseTask, Chosen, choose
-from wdstools.transfer.download import PulledShard, PullTask, fetch_file, pull_shard
+from wdstools.transfer.download import PulledShard, PullTask, asked_again, fetch_file, pull_shard
 from wdstools.transfer.ranges import GAP_BYTES
 from wdstools.transfer.seeds import Seeds
 
@@ -171,9 +171,9 @@ class _Pull:
         if self.whole and _root_at(self.plan.target) == self.source.root:
             return self._already_there()
         try:
+            listed = self._listed()  # before anything is begun: a manifest that was damaged on its way names no dataset
             with PackSite(self.plan.target) as site:
                 site.begin(self._digest(), restart=self.plan.restart)
-                listed = self._listed()
                 pulled = self._shards(site.work, listed)
                 files, root = self._files(pulled, listed)
                 site.publish(files, {shard.entry.path: shard.entry.bytes for shard in pulled})
@@ -202,20 +202,22 @@ class _Pull:
         return sha256_hex(json.dumps(document, sort_keys=True).encode())
 
     def _listed(self) -> dict[str, str]:
-        """The checksum list of the source, as far as the manifest agrees with it."""
-        data = get_whole(self.source.metadata, SUMS_PATH)
-        listed = {line.path: line.digest for line in parse_sums(data, where=f"{self.source.metadata.url}/{SUMS_PATH}")}
+        """The checksum list of the source, which must be of the manifest's dataset; asked for again if it is not."""
+        where = f"{self.source.metadata.url}/{SUMS_PATH}"
         expected = {entry.path: entry.sha256 for _, entry in self.manifest.shards} | {MANIFEST_PATH: self.source.root}
-        for path, digest in expected.items():
-            if listed.get(path) != digest:
-                raise IntegrityError(
-                    "the checksum list and the manifest are not of one dataset",
-                    code="remote-damaged",
-                    where=f"{self.source.metadata.url}/{SUMS_PATH}, {path}",
-                    expected=digest,
-                    got=listed.get(path, "no line"),
-                )
-        return listed
+
+        def check(data: bytes) -> dict[str, str]:
+            listed = {line.path: line.digest for line in parse_sums(data, where=where)}
+            for path, digest in expected.items():
+                if listed.get(path) != digest:
+                    raise FormatError(
+                        f"the checksum list and the manifest are not of one dataset ({path})",
+                        expected=digest,
+                        got=listed.get(path, "no line"),
+                    )
+            return listed
+
+        return asked_again(lambda: get_whole(self.source.metadata, SUMS_PATH), check, where)[1]
 
     def _shards(self, folder: str, listed: Mapping[str, str]) -> list[PulledShard]:
         plan = self.plan

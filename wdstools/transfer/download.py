@@ -159,7 +159,7 @@ def fetch_index(dataset: Dataset, entry: ShardEntry, listed: str | None) -> tupl
             raise FormatError("an index is not the one that was packed", expected=listed, got=sha256_hex(data))
         return table
 
-    return _asked_again(lambda: dataset.index_bytes(entry), check, f"{dataset.metadata.url}/{entry.index_path}")
+    return asked_again(lambda: dataset.index_bytes(entry), check, f"{dataset.metadata.url}/{entry.index_path}")
 
 
 def fetch_file(store: Store, path: str, listed: str) -> bytes:
@@ -169,10 +169,10 @@ def fetch_file(store: Store, path: str, listed: str) -> bytes:
         if sha256_hex(data) != listed:
             raise FormatError("a file is not the one that was packed", expected=listed, got=sha256_hex(data))
 
-    return _asked_again(lambda: get_whole(store, path), check, f"{store.url}/{path}")[0]
+    return asked_again(lambda: get_whole(store, path), check, f"{store.url}/{path}")[0]
 
 
-def _asked_again(get: Callable[[], bytes], check: Callable[[bytes], Value], where: str) -> tuple[bytes, Value]:
+def asked_again(get: Callable[[], bytes], check: Callable[[bytes], Value], where: str) -> tuple[bytes, Value]:
     """What arrives damaged is asked for again, a few times; then IntegrityError (``remote-damaged``)."""
     for attempt in range(_ATTEMPTS):
         data = get()

@@ -65,9 +65,12 @@ class Dataset:
         Looked for beside the manifest, then beside the shards. Raises NotFoundError (``index-missing``) or FormatError
         (``index-damaged``).
         """
+        return self.checked_index(shard, self.index_bytes(shard), columns)
+
+    def checked_index(self, shard: ShardEntry, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+        """The bytes of a shard's index as a table; raises FormatError (``index-damaged``) like ``index``."""
         from wdstools.formats.index import SCHEMA, check_bounds, read_index, rows_digest
 
-        data = self.index_bytes(shard)
         table = read_index(data, where=shard.index_path, columns=columns or SCHEMA.names)
         if self.manifest.profile == "canonical":
             check_bounds(table, shard.samples, shard.bytes, where=shard.index_path)

@@ -15,6 +15,7 @@ __all__ = [
     "DIGEST_HEX_DIGITS",
     "ShardDigester",
     "ShardDigests",
+    "sha256_digest",
     "sha256_hex",
     "xxh3_64_hexdigest",
     "xxh3_64_intdigest",
@@ -76,3 +77,8 @@ class ShardDigester:
 def sha256_hex(data: bytes) -> str:
     """SHA-256 of ``data`` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def sha256_digest(data: bytes | memoryview) -> bytes:
+    """SHA-256 of ``data`` as 32 bytes."""
+    return hashlib.sha256(data).digest()

@@ -114,12 +114,17 @@ class PackSite:
 
     def resume(self, plan: str, *, restart: bool) -> dict[tuple[str, int], ShardResult]:
         """Begin, or go on: the shards that an interrupted run of the same plan has finished, by split and number."""
+        results = [_result(line) for line in self.begin(plan, restart=restart)]
+        return {(result.split, _number(result.entry.path)): result for result in results}
+
+    def begin(self, plan: str, *, restart: bool) -> list[dict[str, Any]]:
+        """Begin, or go on: what an interrupted run of the same plan has noted; what it left in the folder is kept."""
         try:
             lines = self._read_journal()
             if lines and lines[0].get("plan") != plan:
                 if not restart:
                     raise BusyError(
-                        "an unfinished pack of another source or other options lies here",
+                        "unfinished work on another source or with other options lies here",
                         code="partial-of-other-plan",
                         where=self.work,
                         hint="add --restart to begin anew, or finish the other one first",
@@ -134,8 +139,7 @@ class PackSite:
         except OSError as error:
             raise storage_error(error, self.work) from error
         self._resumable = True
-        results = [_result(line) for line in lines[1:]]
-        return {(result.split, _number(result.entry.path)): result for result in results}
+        return lines[1:]
 
     def record(self, result: ShardResult) -> None:
         """Note in the journal that a shard is finished and durable."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from wdstools.errors import IntegrityError
-from wdstools.formats.arrow import one_chunk, to_array, to_numpy
+from wdstools.formats.arrow import to_array
 from wdstools.formats.digest import ShardDigester, sha256_hex, xxh3_128_digest
-from wdstools.formats.index import SCHEMA, rows_digest, write_index
+from wdstools.formats.index import rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry
 from wdstools.formats.tar import trailer_bytes
 from wdstools.stores.local import DurableFile, LocalStore
+from wdstools.transfer.shape import keep_rows
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
@@ -85,26 +86,3 @@ def thin_shard(task: ThinTask, tick: Tick) -> ThinShard:
         extra=task.entry.extra,
     )
     return ThinShard(entry, sha256_hex(index))
-
-
-def keep_rows(table: pa.Table, kept: NDArray[np.bool_]) -> pa.Table:
-    """The index of a canonical shard without some samples: what stays moves up, everything else is as it was."""
-    rows = table.filter(to_array(kept, pa.bool_()))
-    old, lengths = to_numpy(rows.column("offset")), to_numpy(rows.column("length"))
-    new = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))[: rows.num_rows].astype(np.int64)
-    members = one_chunk(rows.column("members"))
-    counts = to_numpy(members.value_lengths())
-    values = members.flatten()
-    shifted = to_numpy(values.field("offset")) - np.repeat(old - new, counts)
-    bounds = np.concatenate((np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)))
-    struct = pa.StructArray.from_arrays(
-        [values.field("ext"), to_array(shifted, pa.int64()), values.field("size"), values.field("xxh3_64")],
-        fields=list(SCHEMA.field("members").type.value_type),
-    )
-    moved = {
-        "row": to_array(np.arange(rows.num_rows, dtype=np.int32), pa.int32()),
-        "offset": to_array(new, pa.int64()),
-        "members": pa.ListArray.from_arrays(to_array(bounds, pa.int32()), struct, type=SCHEMA.field("members").type),
-    }
-    arrays = [moved.get(name, rows.column(name)) for name in SCHEMA.names]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)

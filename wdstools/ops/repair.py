@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
-from wdstools.errors import NotFoundError, UsageError
+from wdstools.errors import NotFoundError
 from wdstools.executors.base import Executor, open_executor, run_all
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.plan import Plan, Step
 from wdstools.ops.provenance import read_provenance
+from wdstools.ops.repair_afar import AfarPlan, plan_repair_afar
 from wdstools.ops.repair_copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
 from wdstools.ops.repair_files import SmallFile, mend_card_file, mend_history, render_list
 from wdstools.ops.repair_index import IndexRepair, choose_index, make_index, usable_index
@@ -88,16 +89,18 @@ def plan_repair(
     delete: bool = False,
     executor: Executor | None = None,
     progress: Progress | None = None,
-) -> RepairPlan | FinishPlan:
+) -> RepairPlan | FinishPlan | AfarPlan:
     """Look at every byte of a dataset and plan what makes it whole again; nothing is changed.
 
     ``spares`` are paths or URLs of copies: datasets, folders of shards, single shards, or the source it was packed
     from; without any, one flipped bit in a sample is still undone, and everything that follows from index or manifest
     is made again. ``root`` is the digest that the dataset must have. ``delete`` also removes tars that are not of it.
-    A change that was cut short is only finished.
+    A change that was cut short is only finished. At a URL, whole files are replaced (see ``repair_afar``).
     Raises IntegrityError (``manifest-lost``), NotFoundError, UsageError, StoreError.
     """
     path = dataset if isinstance(dataset, str) else dataset.metadata.url
+    if "://" in path:
+        return plan_repair_afar(path, spares, root, executor or open_executor("serial"), progress or Silent())
     unfinished = plan_finish(path)
     if unfinished is not None:
         return unfinished
@@ -106,12 +109,6 @@ def plan_repair(
 
 class _Planner:
     def __init__(self, path: str, executor: Executor, progress: Progress) -> None:
-        if "://" in path:
-            raise UsageError(
-                "only a dataset in a folder is repaired in place",
-                where=path,
-                hint=f"wdstools mirror DATASET {path} --replace    puts whole shards in the place of damaged ones",
-            )
         if not os.path.isdir(path):
             raise NotFoundError("there is no dataset folder here", code="dataset-missing", where=path)
         self.path = path

@@ -3,6 +3,6 @@
 from wdstools.cli.commands import core
 
 # isort: split
-from wdstools.cli.commands import bench, change, duplicates
+from wdstools.cli.commands import bench, change, duplicates, transfer
 
-__all__ = ["bench", "change", "core", "duplicates"]
+__all__ = ["bench", "change", "core", "duplicates", "transfer"]

@@ -1,0 +1,112 @@
+"""Mirror and pull against other clients on one real S3 server: ``python -m benchmarks.mirror [DATASET] [--rounds N]``.
+
+Swift on loopback (installed at the first use), every client a whole command, a new prefix or folder each time. Ours
+proves every file at the other end, and every byte that arrives; the others do neither. Also prints what part of the
+bytes a pull of one label moves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import clients
+from benchmarks.machine import facts
+from benchmarks.measure import WDSTOOLS, Row, clocked_command, race
+from benchmarks.run import RESULTS, table
+from tests.servers.install import installed
+from tests.servers.swift import swift_server
+from wdstools.dataset import open_dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wdstools.dataset import Dataset
+
+_NUMBERS = count()
+
+
+def measure(dataset: Dataset, bucket: str, scratch: Path, rounds: int) -> list[Row]:
+    """Rows for mirror and pull against each client, and the share of a pull of one label."""
+    programs, folder = installed("clients"), dataset.metadata.url
+    size = sum(entry.bytes for _, entry in dataset.manifest.shards) / 1e6
+    clocked_command([*WDSTOOLS, "mirror", folder, f"s3://{bucket}/origin", "-y", "-q"])
+
+    def up(name: str) -> float:
+        prefix = f"up{next(_NUMBERS)}"
+        if name == "wdstools mirror":
+            seconds = clocked_command([*WDSTOOLS, "mirror", folder, f"s3://{bucket}/{prefix}", "-y", "-q"])
+        else:
+            seconds = clocked_command(clients.upload(name, programs, folder, bucket, prefix))
+        subprocess.run([f"{programs}/s5cmd", "--log", "error", "rm", f"s3://{bucket}/{prefix}/*"], check=True)
+        return seconds
+
+    def down(name: str) -> float:
+        target = str(scratch / f"down{next(_NUMBERS)}")
+        if name == "wdstools pull":
+            seconds = clocked_command([*WDSTOOLS, "pull", f"s3://{bucket}/origin", target, "-q"])
+        else:
+            seconds = clocked_command(clients.download(name, programs, target, bucket, "origin"))
+        shutil.rmtree(target)
+        return seconds
+
+    rows = []
+    for ours, act, targets in (("wdstools mirror", up, (1.0, 1.0, 1.0)), ("wdstools pull", down, (0.75, 1.0, 1.0))):
+        result = race(_contenders(ours, act), rounds)
+        rows += [
+            result.row((ours, peer), of=("mirror", size, "MB/s"), at_least=target)
+            for peer, target in zip(clients.NAMES, targets, strict=True)
+        ]
+    return [*rows, *_share(dataset, f"s3://{bucket}/origin", scratch)]
+
+
+def _contenders(ours: str, act: Callable[[str], float]) -> dict[str, Callable[[], float]]:
+    return {name: (lambda name=name: act(name)) for name in (ours, *clients.NAMES)}  # type: ignore[misc]
+
+
+def _share(dataset: Dataset, url: str, scratch: Path) -> list[Row]:
+    """How much of the shards' bytes a pull of each tenth label moves, by its own count."""
+    label = dataset.manifest.labels[-1] if dataset.manifest.labels else None
+    if label is None:
+        return []
+    command = [*WDSTOOLS, "pull", url, str(scratch / "label"), "--where", f"label == {label!r}", "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    plan, result = (json.loads(line) for line in (done.stdout.splitlines()[0], done.stdout.splitlines()[-1]))
+    total = sum(entry.bytes for _, entry in dataset.manifest.shards)
+    return [Row("pull --where", f"bytes moved for {result['samples']:,} of {dataset.manifest.totals['samples']:,} samples",
+                result["fetched"] / total, f"of all bytes, {plan['requests']:,} requests", target="<= 0.16 of ten labels")]  # fmt: skip
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mirror", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("dataset", help="20 shards of 40 MB are what the targets are for")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    dataset = open_dataset(arguments.dataset)
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(arguments.dataset))) as scratch:
+        (swift := Path(scratch, "swift")).mkdir()
+        with swift_server(swift) as server:
+            os.environ.update(server.env)
+            rows = measure(dataset, server.new_bucket(), Path(scratch), arguments.rounds)
+    totals = dataset.manifest.totals
+    machine = facts(arguments.dataset)
+    print("\n".join(f"{name + ':':<13}{fact}" for name, fact in machine.items()))
+    print(f"input:       {totals['shards']} shards, {totals['bytes'] / 1e6:.0f} MB, OpenStack Swift on loopback\n")
+    print(table(rows))
+    with open(os.path.join(RESULTS, "mirror.json"), "w", encoding="utf-8") as file:
+        from dataclasses import asdict
+
+        json.dump({"machine": machine, "input": totals, "rows": [asdict(row) for row in rows]}, file, indent=1)
+        file.write("\n")
+
+
+if __name__ == "__main__":
+    main()

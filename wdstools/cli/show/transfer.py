@@ -1,0 +1,92 @@
+"""What mirror and pull found and did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.cli.output import size
+from wdstools.cli.show.plan import show_plan
+
+if TYPE_CHECKING:
+    from wdstools.cli.output import Output
+    from wdstools.ops.mirror import MirrorPlan, MirrorResult
+    from wdstools.ops.pull import PullPlan, PullResult
+
+
+def comparison(output: Output, plan: MirrorPlan) -> None:
+    """How a place compares with a dataset, before the steps."""
+    from wdstools.transfer.compare import STATES
+
+    states = {name: {"files": plan.counts.get(name, 0), "bytes": plan.sizes.get(name, 0)} for name in STATES}
+    output.record("comparison", {"target": plan.target, "states": states, "replaces": plan.replaced})
+    counted = ", ".join(
+        f"{entry['files']:,} {name} ({size(entry['bytes'])})" for name, entry in states.items() if entry["files"]
+    )
+    output.line(f"{plan.target}: {counted}")
+    if plan.extra and not plan.delete:
+        output.hint("hint: extra files stay; --delete removes them")
+
+
+def mirrored(output: Output, result: MirrorResult, dataset: str) -> int:
+    """What a mirror did; the exit code."""
+    code = 4 if result.unproved else 0
+    if result.uploaded or result.deleted:
+        output.line(f"mirrored: {result.uploaded:,} file(s), {size(result.bytes)} sent, {result.same:,} were there, {result.deleted:,} deleted")  # fmt: skip
+    else:
+        output.line("nothing to do: the mirror is whole")
+    output.line(f"  root digest {result.root}")
+    if result.unproved:
+        output.line(f"not proved: the store gives no digest of {len(result.unproved):,} file(s) that could be compared")
+        output.hint(f"hint: wdstools verify {dataset} --at {result.target} --level digest    reads them back")
+    output.summary(result, exit_code=code, ok=code == 0)
+    return code
+
+
+def wanted(output: Output, plan: PullPlan, *, last: bool) -> None:
+    """What a pull would fetch."""
+    share = plan.bytes / plan.total_bytes if plan.total_bytes else 1.0
+    document = {
+        "samples": plan.samples,
+        "bytes": plan.bytes,
+        "requests": plan.requests,
+        "share": round(share, 4),
+        "root": plan.source.root,
+        "authenticated": plan.authenticated,
+        "missing_keys": len(plan.missing_keys),
+    }
+    output.record("transfer", document)
+    output.line(
+        f"{plan.source.metadata.url}: {plan.samples:,} samples, {size(plan.bytes)} in {plan.requests:,} requests, "
+        f"{share:.3f} of the shards' bytes"
+    )
+    if last:
+        show_plan(output, plan, last=True)
+
+
+def pulled(output: Output, result: PullResult) -> int:
+    """What a pull brought; the exit code."""
+    code = 3 if result.missing_keys else 0
+    output.line(f"pulled {result.samples:,} samples in {result.shards:,} shards, {size(result.bytes)}: {result.path}")
+    parts = (
+        ("fetched", result.fetched),
+        ("kept of an interrupted pull", result.kept),
+        ("from local shards", result.seeded),
+    )
+    output.line("  " + ", ".join(f"{size(count)} {what}" for what, count in parts if count or what == "fetched"))
+    if result.again:
+        output.line(f"  {result.again:,} sample(s) arrived damaged and were asked for again")
+    output.line(
+        f"  root digest {result.root}" + ("" if result.root == result.source_root else f", of {result.source_root}")
+    )
+    if not result.authenticated:
+        output.line(
+            "  not authenticated: each sample is proved against accidents (xxh3_128), not against forgers; "
+            "that takes whole shards, or a dataset packed with --authenticated-ranges"
+        )
+    for key in result.missing_keys[:20]:
+        output.line(f"  no such key: {key}")
+    if result.missing_keys:
+        output.line(f"  {len(result.missing_keys):,} key(s) are not in the dataset")
+    output.hint(f"check:  wdstools verify {result.path}")
+    output.summary(result, exit_code=code, ok=code == 0)
+    return code

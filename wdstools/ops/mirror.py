@@ -1,0 +1,448 @@
+"""mirror: make another place hold this dataset, prove it there without a download, one root a prefix, manifest last."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wdstools.dataset import Dataset, open_dataset
+from wdstools.errors import (
+    BusyError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    StoreError,
+    TransientError,
+    UsageError,
+)
+from wdstools.formats.card import CARD_PATH
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, loads
+from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.ops.plan import Plan, Step
+from wdstools.progress import Progress, Silent
+from wdstools.stores.base import get_whole, open_store
+from wdstools.stores.remote import ABSENT, remote
+from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, shard_file
+from wdstools.transfer.known import KnownDigests
+from wdstools.transfer.upload import Uploaded, UploadTask, upload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from wdstools.executors.base import Executor
+    from wdstools.formats.manifest import Manifest
+    from wdstools.stores.base import ObjectInfo, Store
+    from wdstools.stores.remote import RemoteStore
+
+#: Lies at a prefix while it is written to, and says for which root.
+CLAIM_PATH = ".wdstools/mirroring.json"
+_PROBE_PATH = ".wdstools/probe"
+_PROBE_ATTEMPTS = 4
+#: Files that are being sent at once are held in memory, up to this much (or one).
+_MEMORY_BYTES = 1 << 30
+#: Files of a dataset that a mirror does not hold, or holds for itself.
+_OWN = (CLAIM_PATH, _PROBE_PATH, ".wdstools/hashes/")
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorResult:
+    """What a mirror did. ``unproved`` names files that the store gives no digest of that could be compared."""
+
+    target: str
+    root: str
+    uploaded: int
+    bytes: int
+    same: int
+    deleted: int
+    unproved: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorPlan(Plan):
+    """What making ``target`` a mirror takes. ``counts`` and ``sizes`` go by state (see ``compare.STATES``).
+
+    ``replaced`` is the root of another dataset whose manifest has to go first; ``published`` whether the manifest is
+    there already; ``extra`` are files there that are not of this dataset.
+    """
+
+    source: Dataset = field(repr=False)
+    store: RemoteStore = field(repr=False)
+    files: tuple[ObjectState, ...] = field(repr=False)
+    counts: Mapping[str, int]
+    sizes: Mapping[str, int]
+    extra: tuple[ObjectInfo, ...] = field(repr=False)
+    replaced: str | None
+    published: bool
+    claimed: bool
+    take_over: bool
+    delete: bool
+    believed: bool
+
+    def carry_out(self, executor: Executor, progress: Progress) -> MirrorResult:
+        """Shards, indexes, provenance, lists, card, and the manifest last: until then there is no dataset there.
+
+        Killed at any moment, the same call goes on; what was stored is recognised by the store's own digests.
+        """
+        return _Mirror(self, executor, progress).run()
+
+
+def plan_mirror(
+    dataset: Dataset,
+    target: str | Store,
+    *,
+    replace: bool = False,
+    delete: bool = False,
+    allow_older: bool = False,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> MirrorPlan:
+    """Compare a dataset with what lies at ``target``; nothing is downloaded but the manifest there.
+
+    ``replace`` lets another dataset there go; ``delete`` also removes its files; ``allow_older`` lets a newer version be
+    replaced. Raises StoreError (``another-dataset``, ``newer-version``).
+    """
+    from wdstools.executors.base import open_executor
+
+    if dataset.manifest_key != MANIFEST_PATH:
+        raise UsageError(
+            "a mirror is made from a whole dataset, not from a manifest alone",
+            where=dataset.metadata.url,
+            expected=f"a folder or URL with {MANIFEST_PATH}",
+        )
+    store = remote(open_store(target) if isinstance(target, str) else target)
+    replaced, theirs = _other(dataset, store, replace=replace, allow_older=allow_older)
+    wanted = _wanted(dataset)
+    found = _listing(store)
+    believed = _refuses_wrong_checksums(store)
+    states = _compare(
+        dataset, store, wanted, found, believed, (executor or open_executor("serial"), progress or Silent())
+    )
+    folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
+    extra = _extra(found or {}, {w.path for w in wanted}, folders)
+    published = states[-1].state == "same"
+    counts, sizes = Counter(s.state for s in states), Counter({"extra": sum(i.bytes for i in extra)})
+    for state in states:
+        sizes[state.state] += state.wanted.bytes
+    claimed = CLAIM_PATH in (found or {})
+    return MirrorPlan(
+        verb="mirror",
+        target=store.url,
+        steps=tuple(_steps(states, extra if delete else (), replaced, claimed=claimed)),
+        source=dataset,
+        store=store,
+        files=tuple(states),
+        counts=dict(counts) | {"extra": len(extra)},
+        sizes=dict(sizes),
+        extra=extra,
+        replaced=replaced,
+        published=published,
+        claimed=claimed,
+        take_over=replace,
+        delete=delete,
+        believed=believed,
+    )
+
+
+def _other(
+    dataset: Dataset, store: RemoteStore, *, replace: bool, allow_older: bool
+) -> tuple[str | None, Manifest | None]:
+    """Root and manifest of another dataset at the target, if it may be replaced; (None, None) if there is none."""
+    try:
+        data = get_whole(store, MANIFEST_PATH)
+    except NotFoundError:
+        return None, None
+    root = sha256_hex(data)
+    if root == dataset.root:
+        return None, None
+    try:
+        theirs = loads(data, where=f"{store.url}/{MANIFEST_PATH}")
+    except FormatError:
+        theirs = None
+    version = theirs.version if theirs else -1
+    if not replace:
+        raise StoreError(
+            "another dataset, or another version of this one, lies there: one root a prefix",
+            code="another-dataset",
+            where=store.url,
+            expected=f"root {dataset.root}, version {dataset.manifest.version}",
+            got=f"root {root}, version {version if theirs else 'not readable'}",
+            hint="add --replace (it is absent until the new one is whole), or mirror to another prefix",
+        )
+    if version > dataset.manifest.version and not allow_older:
+        raise StoreError(
+            "what lies there is newer than this",
+            code="newer-version",
+            where=store.url,
+            expected=f"version {dataset.manifest.version} or older",
+            got=f"version {version}",
+            hint="add --allow-older to go back",
+        )
+    return root, theirs
+
+
+def _wanted(dataset: Dataset) -> list[Wanted]:
+    """Every file of a mirror in the order in which they are stored: the manifest last."""
+    data = {path: get_whole(dataset.metadata, path) for path in (SUMS_PATH, CARD_PATH, MANIFEST_PATH)}
+    listed = {line.path: line.digest for line in parse_sums(data[SUMS_PATH])}
+    shards = [shard_file(entry) for _, entry in dataset.manifest.shards]
+    files = [(entry.index_path, listed.get(entry.index_path)) for _, entry in dataset.manifest.shards]
+    files += [
+        (path, listed[path]) for path in (".wdstools/provenance.json", ".wdstools/skipped.jsonl") if path in listed
+    ]
+    others = []
+    for path, digest in files:
+        if digest is None:
+            raise _damaged_here(dataset, f"no line for {path}")
+        others.append(Wanted(path, _size_of(dataset, path), {"sha256": digest}))
+    if listed.get(MANIFEST_PATH) != sha256_hex(data[MANIFEST_PATH]):
+        raise _damaged_here(dataset, f"the line for {MANIFEST_PATH} is not its SHA-256")
+    last = [Wanted(path, len(data[path]), {"sha256": sha256_hex(data[path])}) for path in data]
+    return [*shards, *others, *last]
+
+
+def _size_of(dataset: Dataset, path: str) -> int:
+    from wdstools.transfer.compare import holder
+
+    return holder(dataset, path).head(path).bytes
+
+
+def _damaged_here(dataset: Dataset, message: str) -> IntegrityError:
+    return IntegrityError(
+        f"the checksum list is damaged: {message}",
+        code="source-damaged",
+        where=f"{dataset.metadata.url}/{SUMS_PATH}",
+        hint=f"wdstools verify {dataset.metadata.url}    then repair it from another copy",
+    )
+
+
+def _listing(store: RemoteStore) -> dict[str, ObjectInfo] | None:
+    """What lies at the target by key; None where a store cannot list."""
+    try:
+        return {info.key: info for info in store.list()}
+    except NotFoundError:
+        return {}
+    except StoreError as error:
+        if error.code == "store-cannot":
+            return None
+        raise
+
+
+def _refuses_wrong_checksums(store: RemoteStore) -> bool:
+    """Whether the store compares checksums; if it takes the wrong bytes, they are removed again."""
+    for attempt in range(_PROBE_ATTEMPTS):
+        try:
+            refused = store.put_wrong(_PROBE_PATH)
+            break
+        except TransientError:
+            if attempt == _PROBE_ATTEMPTS - 1:
+                raise
+        except StoreError as error:
+            if error.code in ("store-cannot", "denied", "read-only"):
+                return False
+            raise
+    if not refused:
+        store.delete(_PROBE_PATH)
+    return refused
+
+
+def _compare(
+    dataset: Dataset,
+    store: RemoteStore,
+    wanted: list[Wanted],
+    found: Mapping[str, ObjectInfo] | None,
+    believed: bool,
+    workers: tuple[Executor, Progress],
+) -> list[ObjectState]:
+    known = KnownDigests(dataset)
+    tasks = []
+    for file in wanted:
+        md5 = known.md5(file.digests["sha256"])
+        noted = Wanted(file.path, file.bytes, {**file.digests, "md5": md5}) if md5 else file
+        there = found.get(file.path) if found is not None else None
+        tasks.append(
+            CompareTask(dataset, store, noted, there, found is not None, believed, known.etag(store.url, file))
+        )
+    states: dict[int, ObjectState] = {}
+    executor, progress = workers
+    progress.start("compare", len(tasks), "files")
+    try:
+        for outcome in executor.map(compare_object, tasks, progress.advance):
+            state: ObjectState = outcome.result()
+            states[outcome.index] = state
+            if state.state == "same":
+                known.note(store.url, state.wanted, "", state.computed)
+    finally:
+        progress.finish()
+        known.save()
+    return [states[index] for index in range(len(states))]
+
+
+def _extra(found: Mapping[str, ObjectInfo], wanted: set[str], folders: set[str]) -> tuple[ObjectInfo, ...]:
+    """Files at the target that readers would take for parts of the dataset; what else lies there is not ours to judge."""
+    return tuple(
+        info
+        for path, info in found.items()
+        if path not in wanted
+        and not path.startswith(_OWN)
+        and (path.startswith(".wdstools/") or path.partition("/")[0] in folders)
+    )
+
+
+def _steps(
+    states: Iterable[ObjectState], extra: Iterable[ObjectInfo], replaced: str | None, *, claimed: bool
+) -> Iterator[Step]:
+    if replaced is not None:
+        yield Step("delete", MANIFEST_PATH, detail=f"of root {replaced[:16]}; from now on there is no dataset there")
+    for state in states:
+        if state.state != "same" and not (replaced is not None and state.wanted.path == MANIFEST_PATH):
+            detail = ": ".join(part for part in (state.state, state.detail) if part)
+            yield Step("upload", state.wanted.path, state.wanted.bytes, None, detail)
+        elif state.state != "same":
+            yield Step("upload", MANIFEST_PATH, state.wanted.bytes, None, "last")
+    for info in extra:
+        yield Step("delete", info.key, detail="extra")
+    if claimed:
+        yield Step("delete", CLAIM_PATH, detail="left by a mirror that was stopped")
+
+
+class _Mirror:
+    """One mirror being made."""
+
+    def __init__(self, plan: MirrorPlan, executor: Executor, progress: Progress) -> None:
+        self.plan = plan
+        self.store = plan.store
+        self.source = plan.source
+        self.executor = executor
+        self.progress = progress
+        self.known = KnownDigests(plan.source)
+        self.unproved: list[str] = []
+
+    def run(self) -> MirrorResult:
+        """Everything, in the order in which a reader may see it."""
+        plan = self.plan
+        todo = [state.wanted for state in plan.files if state.state != "same"]
+        deleted = plan.extra if plan.delete else ()
+        if todo or deleted or plan.claimed:
+            self._claim()
+            if plan.replaced is not None:
+                self.store.delete(MANIFEST_PATH)
+            self._upload([file for file in todo if file.path != MANIFEST_PATH])
+            if not plan.published:
+                self._publish(plan.files[-1].wanted)
+            for info in deleted:
+                self._remove(info.key)
+            self._remove(CLAIM_PATH)
+        return MirrorResult(
+            target=plan.target,
+            root=self.source.root,
+            uploaded=len(todo),
+            bytes=sum(file.bytes for file in todo),
+            same=plan.counts.get("same", 0),
+            deleted=len(deleted),
+            unproved=tuple(self.unproved),
+        )
+
+    def _claim(self) -> None:
+        """Say that this prefix is being written to, so that two datasets are never mixed in it."""
+        data = (json.dumps({"root": self.source.root, "version": self.source.manifest.version}) + "\n").encode()
+        try:
+            self.store.put_data(CLAIM_PATH, data, only_if=ABSENT)
+        except StoreError as error:
+            if error.code == "store-cannot":
+                self.store.put_data(CLAIM_PATH, data)
+                return
+            if error.code != "object-exists":
+                raise
+            if self._claimed_root() != self.source.root:
+                if not self.plan.take_over:
+                    raise self._busy("another dataset is being mirrored to this place", "") from error
+                self.store.put_data(CLAIM_PATH, data)
+
+    def _claimed_root(self) -> str | None:
+        try:
+            root = json.loads(get_whole(self.store, CLAIM_PATH)).get("root")
+        except (NotFoundError, ValueError, AttributeError):
+            return None
+        return root if isinstance(root, str) else None
+
+    def _busy(self, message: str, got: str) -> BusyError:
+        return BusyError(
+            message,
+            where=self.store.url,
+            expected=f"root {self.source.root}",
+            got=got or f"root {self._claimed_root()}",
+            hint="wait for it, or, if it was given up, run this again with --replace",
+        )
+
+    def _upload(self, files: list[Wanted]) -> None:
+        """Shards first, then all that describes them."""
+        shards = {entry.path for _, entry in self.source.manifest.shards}
+        indexes = {entry.index_path for _, entry in self.source.manifest.shards}
+        self.progress.start("mirror", sum(file.bytes for file in files), "bytes")
+        try:
+            for paths in (shards, indexes):
+                self._all([file for file in files if file.path in paths], self.executor)
+            for file in files:
+                if file.path not in shards | indexes:
+                    self._all([file], self.executor)
+        finally:
+            self.progress.finish()
+            self.known.save()
+
+    def _all(self, files: list[Wanted], executor: Executor) -> None:
+        """Store some files at once, as many as fit into memory."""
+        from wdstools.executors.base import open_executor
+
+        fitting = max(1, _MEMORY_BYTES // max((file.bytes for file in files), default=1))
+        if fitting < executor.jobs:
+            executor = open_executor("threads", fitting)
+        tasks = (UploadTask(self.source, self.store, file, self.plan.believed) for file in files)
+        for outcome in executor.map(upload, tasks, self.progress.advance):
+            self._note(outcome.result())
+
+    def _note(self, done: Uploaded) -> None:
+        self.known.note(self.store.url, done.wanted, "" if done.proved else done.etag, done.computed)
+        if not done.proved:
+            self.unproved.append(done.wanted.path)
+            self.known.save()  # nothing but the ETag will tell that it is there
+
+    def _publish(self, wanted: Wanted) -> None:
+        """Store the manifest where there is none: from now on there is a dataset."""
+        if (root := self._claimed_root()) != self.source.root:
+            raise self._busy("another mirror has taken this place over", f"root {root}")
+        data = get_whole(self.source.metadata, MANIFEST_PATH)
+        if sha256_hex(data) != wanted.digests["sha256"]:
+            raise IntegrityError("the manifest changed while it was mirrored", code="source-damaged")
+        try:
+            self.store.put_data(MANIFEST_PATH, data, only_if=ABSENT)
+        except StoreError as error:
+            if error.code == "store-cannot":
+                self.store.put_data(MANIFEST_PATH, data)
+            elif error.code != "object-exists":
+                raise
+        if sha256_hex(get_whole(self.store, MANIFEST_PATH)) != self.source.root:
+            raise self._busy("another writer has published a dataset here", "another manifest")
+
+    def _remove(self, path: str) -> None:
+        try:
+            self.store.delete(path)
+        except NotFoundError:
+            return
+
+
+def mirror(
+    dataset: Dataset | str, target: str | Store, *, jobs: int = 4, progress: Progress | None = None, **options: bool
+) -> MirrorResult:
+    """Make ``target`` hold a dataset; ``options`` are those of ``plan_mirror``. Running it again moves nothing."""
+    from wdstools.executors.base import open_executor
+
+    opened = open_dataset(dataset) if isinstance(dataset, str) else dataset
+    executor = open_executor("threads", jobs)
+    try:
+        plan = plan_mirror(opened, target, executor=executor, progress=progress, **options)
+        return plan.carry_out(executor, progress or Silent())
+    finally:
+        executor.close()

@@ -1,0 +1,385 @@
+"""pull: bring a dataset, or some of its samples, from anywhere to a local folder, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wdstools import __version__
+from wdstools.dataset import Dataset, open_dataset
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError
+from wdstools.formats.card import CARD_PATH, card_differences, render_card
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps
+from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
+from wdstools.ops.pack_site import PROVENANCE_PATH, SKIPPED_PATH, PackSite
+from wdstools.ops.plan import Plan, Step
+from wdstools.progress import Progress, Silent
+from wdstools.reader.select import Selection
+from wdstools.stores.base import get_whole
+from wdstools.transfer.choose import ChooseTask, Chosen, choose
+from wdstools.transfer.download import PulledShard, PullTask, asked_again, fetch_file, pull_shard
+from wdstools.transfer.ranges import GAP_BYTES
+from wdstools.transfer.seeds import Seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wdstools.executors.base import Executor
+
+_CARD_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """What a pull brought.
+
+    ``fetched`` are the bytes that came over the wire, ``kept`` those that an interrupted run had left, ``seeded`` those
+    that old local shards gave; ``again`` counts samples that first arrived damaged.
+    ``authenticated`` tells whether SHA-256 leads from the source's root digest to every byte; otherwise the bytes are
+    proved against accidents, not against forgers. ``missing_keys`` were asked for and are not there.
+    """
+
+    path: str
+    root: str
+    source_root: str
+    samples: int
+    shards: int
+    bytes: int
+    fetched: int
+    requests: int
+    kept: int
+    seeded: int
+    again: int
+    authenticated: bool
+    missing_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullPlan(Plan):
+    """What a pull would fetch; ``requests`` are range requests for shards, ``total_bytes`` the shards' bytes there."""
+
+    source: Dataset = field(repr=False)
+    selection: Selection = field(repr=False)
+    chosen: tuple[Chosen, ...] = field(repr=False)
+    gap: int
+    seeds: tuple[str, ...] = ()
+    restart: bool = False
+    requests: int = 0
+    samples: int = 0
+    total_bytes: int = 0
+    missing_keys: tuple[str, ...] = ()
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether SHA-256 leads from the root digest to every byte: whole shards, or a digest for each sample."""
+        by_shard = self.selection.keys is None and self.selection.where is None
+        return by_shard or self.source.manifest.authenticated_ranges
+
+    def carry_out(self, executor: Executor, progress: Progress) -> PullResult:
+        """Bring everything. Until the last step it lies in ``DEST.partial``; killed at any moment, the same call goes on."""
+        return _Pull(self, executor, progress).run()
+
+
+def plan_pull(
+    source: Dataset | str,
+    dest: str,
+    *,
+    root: str | None = None,
+    selection: Selection | None = None,
+    gap: int = GAP_BYTES,
+    seeds: Sequence[str] = (),
+    restart: bool = False,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> PullPlan:
+    """Find out what has to be fetched.
+
+    For a choice of samples the indexes are read, which tell it; for whole shards the manifest does. ``root`` refuses any
+    other dataset. Raises UsageError when nothing is chosen, IntegrityError (``root-differs``).
+    """
+    from wdstools.executors.base import open_executor
+
+    opened = open_dataset(source) if isinstance(source, str) else source
+    if root is not None and opened.root != root.lower():
+        raise IntegrityError(
+            "this is another dataset", code="root-differs", where=opened.metadata.url, expected=root, got=opened.root
+        )
+    selection = selection or Selection()
+    selection.check(opened)
+    executor, progress = executor or open_executor("serial"), progress or Silent()
+    chosen = _choose(opened, selection, gap, executor, progress)
+    found = {key for one in chosen for key in one.keys}
+    samples = sum(one.samples for one in chosen)
+    if not samples:
+        raise UsageError("no sample is chosen", code="nothing-chosen", where=opened.metadata.url)
+    return PullPlan(
+        verb="pull",
+        target=dest,
+        steps=tuple(Step("fetch", one.entry.path, one.moving, None, one.detail) for one in chosen if one.samples),
+        source=opened,
+        selection=selection,
+        chosen=chosen,
+        gap=gap,
+        seeds=tuple(seeds),
+        restart=restart,
+        requests=sum(one.requests for one in chosen),
+        samples=samples,
+        total_bytes=sum(entry.bytes for _, entry in opened.manifest.shards),
+        missing_keys=tuple(sorted((selection.keys or frozenset()) - found)) if selection.where is None else (),
+    )
+
+
+def _choose(
+    dataset: Dataset, selection: Selection, gap: int, executor: Executor, progress: Progress
+) -> tuple[Chosen, ...]:
+    wanted = [(s, e) for s, e in dataset.manifest.shards if selection.splits is None or s in selection.splits]
+    if selection.keys is None and selection.where is None:
+        return tuple(Chosen(split, entry, entry.samples, entry.bytes, 1) for split, entry in wanted)
+    if dataset.manifest.profile != "canonical":
+        raise UsageError(
+            "samples can be chosen from canonical datasets only; pull whole splits of this one",
+            code="not-canonical",
+            where=dataset.metadata.url,
+        )
+    tasks = (ChooseTask(dataset, split, entry, selection, gap) for split, entry in wanted)
+    found: dict[int, Chosen] = {}
+    progress.start("read indexes", len(wanted), "shards")
+    try:
+        for outcome in executor.map(choose, tasks, progress.advance):
+            found[outcome.index] = outcome.result()
+    finally:
+        progress.finish()
+    return tuple(found[index] for index in sorted(found))
+
+
+class _Pull:
+    """One pull being carried out."""
+
+    def __init__(self, plan: PullPlan, executor: Executor, progress: Progress) -> None:
+        self.plan = plan
+        self.source = plan.source
+        self.manifest = plan.source.manifest
+        self.whole = plan.selection.is_everything
+        self.executor = executor
+        self.progress = progress
+
+    def run(self) -> PullResult:
+        """The pull; DEST is absent until everything in it is whole."""
+        if self.whole and _root_at(self.plan.target) == self.source.root:
+            return self._already_there()
+        try:
+            listed = self._listed()  # before anything is begun: a manifest that was damaged on its way names no dataset
+            with PackSite(self.plan.target) as site:
+                site.begin(self._digest(), restart=self.plan.restart)
+                pulled = self._shards(site.work, listed)
+                files, root = self._files(pulled, listed)
+                site.publish(files, {shard.entry.path: shard.entry.bytes for shard in pulled})
+        except (IntegrityError, NotFoundError) as error:
+            self._refuse_replaced(error)
+            raise
+        return self._result(root, pulled)
+
+    def _already_there(self) -> PullResult:
+        from wdstools.ops.verify import verify
+
+        report = verify(open_dataset(self.plan.target), executor=self.executor, progress=self.progress)
+        if report.findings:
+            raise IntegrityError(
+                "the dataset is here already, and damaged",
+                report=report,
+                where=self.plan.target,
+                got=str(report.findings[0]),
+                hint=f"wdstools repair {self.plan.target} --from {self.source.shards.url}",
+            )
+        return self._result(self.source.root, [])
+
+    def _digest(self) -> str:
+        """What names this pull: the same call finds what an interrupted one left."""
+        document = {"pull": self.source.root, "selection": _selection_document(self.plan.selection)}
+        return sha256_hex(json.dumps(document, sort_keys=True).encode())
+
+    def _listed(self) -> dict[str, str]:
+        """The checksum list of the source, which must be of the manifest's dataset; asked for again if it is not."""
+        where = f"{self.source.metadata.url}/{SUMS_PATH}"
+        expected = {entry.path: entry.sha256 for _, entry in self.manifest.shards} | {MANIFEST_PATH: self.source.root}
+
+        def check(data: bytes) -> dict[str, str]:
+            listed = {line.path: line.digest for line in parse_sums(data, where=where)}
+            for path, digest in expected.items():
+                if listed.get(path) != digest:
+                    raise FormatError(
+                        f"the checksum list and the manifest are not of one dataset ({path})",
+                        expected=digest,
+                        got=listed.get(path, "no line"),
+                    )
+            return listed
+
+        return asked_again(lambda: get_whole(self.source.metadata, SUMS_PATH), check, where)[1]
+
+    def _shards(self, folder: str, listed: Mapping[str, str]) -> list[PulledShard]:
+        plan = self.plan
+        seeds = Seeds([open_dataset(path) for path in plan.seeds]) if plan.seeds else None
+        tasks = (
+            PullTask(
+                dataset=self.source,
+                split=one.split,
+                entry=one.entry,
+                folder=folder,
+                gap=plan.gap,
+                listed=listed.get(one.entry.index_path),
+                rows=one.rows,
+                index=one.index,
+                seeds=seeds,
+            )
+            for one in plan.chosen
+        )
+        pulled: dict[int, PulledShard] = {}
+        self.progress.start("pull", sum(one.kept_bytes for one in plan.chosen), "bytes")
+        try:
+            for outcome in self.executor.map(pull_shard, tasks, self.progress.advance):
+                pulled[outcome.index] = outcome.result()
+        finally:
+            self.progress.finish()
+        return [pulled[index] for index in sorted(pulled)]
+
+    def _files(self, pulled: list[PulledShard], listed: Mapping[str, str]) -> tuple[dict[str, bytes], str]:
+        """Everything beside the shards and indexes, and the root digest."""
+        metadata = self.source.metadata
+        if self.whole:
+            manifest = self.manifest
+            files = {MANIFEST_PATH: get_whole(metadata, self.source.manifest_key)}
+            for path in (PROVENANCE_PATH, SKIPPED_PATH):
+                if path in listed:
+                    files[path] = fetch_file(metadata, path, listed[path])
+            card = self._card()
+        else:
+            manifest = _manifest_of(self.manifest, pulled)
+            files = {MANIFEST_PATH: dumps(manifest), PROVENANCE_PATH: self._provenance(listed)}
+            card = render_card(manifest).encode()
+        sums = {path: sha256_hex(data) for path, data in files.items()}
+        for shard in pulled:
+            sums |= {shard.entry.path: shard.entry.sha256, shard.entry.index_path: shard.index_sha256}
+        root = sums[MANIFEST_PATH]
+        if self.whole and root != self.source.root:
+            raise IntegrityError("the manifest was replaced", expected=self.source.root, got=root)
+        return {**files, SUMS_PATH: render_sums(sums), CARD_PATH: card}, root
+
+    def _card(self) -> bytes:
+        """The source's card, or a new one if that is not there or not whole."""
+        try:
+            data = get_whole(self.source.metadata, CARD_PATH, _CARD_BYTES)
+        except (NotFoundError, FormatError):
+            data = b""
+        sound = data and not card_differences(data.decode("utf-8", "replace"), self.manifest)
+        return data if sound else render_card(self.manifest).encode()
+
+    def _provenance(self, listed: Mapping[str, str]) -> bytes:
+        made: Any = None
+        if PROVENANCE_PATH in listed:
+            made = json.loads(fetch_file(self.source.metadata, PROVENANCE_PATH, listed[PROVENANCE_PATH]))
+        document = {
+            "pulled": {
+                "root": self.source.root,
+                "name": self.manifest.name,
+                "version": self.manifest.version,
+                "selection": _selection_document(self.plan.selection),
+                "authenticated": self.plan.authenticated,
+            },
+            "source": made,
+            "versions": {"wdstools": __version__},
+        }
+        return (json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()
+
+    def _refuse_replaced(self, error: Exception) -> None:
+        """If the manifest there is another one by now, that is what went wrong."""
+        try:
+            now = open_dataset(self.source.metadata.url).root
+        except (StoreError, FormatError, UsageError):
+            return
+        if now != self.source.root:
+            raise StoreError(
+                "the dataset was replaced while it was pulled",
+                code="dataset-replaced",
+                where=self.source.metadata.url,
+                expected=self.source.root,
+                got=now,
+                hint="run the same command again with --restart",
+            ) from error
+
+    def _result(self, root: str, pulled: list[PulledShard]) -> PullResult:
+        totals = {name: sum(getattr(shard.moved, name) for shard in pulled) for name in _COUNTED}
+        return PullResult(
+            path=self.plan.target,
+            root=root,
+            source_root=self.source.root,
+            samples=self.plan.samples,
+            shards=len(self.plan.chosen),
+            bytes=sum(shard.entry.bytes for shard in pulled) if pulled else self.manifest.totals["bytes"],
+            authenticated=self.plan.authenticated,
+            missing_keys=self.plan.missing_keys,
+            **totals,
+        )
+
+
+_COUNTED = ("fetched", "requests", "kept", "seeded", "again")
+
+
+def _root_at(path: str) -> str | None:
+    """The root digest of the dataset in a local folder, None if there is none."""
+    if not os.path.isdir(path):
+        return None
+    try:
+        return open_dataset(path).root
+    except (StoreError, FormatError):
+        return None
+
+
+def _manifest_of(source: Manifest, pulled: list[PulledShard]) -> Manifest:
+    """The manifest of a part: same name, version, labels and order of samples, fewer of them."""
+    splits: dict[str, list[ShardEntry]] = {}
+    for shard in pulled:
+        splits.setdefault(shard.split, []).append(shard.entry)
+    return Manifest(
+        name=source.name,
+        version=source.version,
+        labels=source.labels,
+        members=source.members,
+        seed=source.seed,
+        splits={split: tuple(entries) for split, entries in splits.items()},
+        profile=source.profile,
+        authenticated_ranges=source.authenticated_ranges,
+        extra=source.extra,
+    )
+
+
+def _selection_document(selection: Selection) -> dict[str, Any]:
+    """A selection as JSON values; of a list of keys only the digest, since keys may be somebody's names."""
+    keys = "\n".join(sorted(selection.keys)).encode() if selection.keys is not None else None
+    return {
+        "splits": sorted(selection.splits) if selection.splits is not None else None,
+        "where": selection.where.text if selection.where else None,
+        "keys": sha256_hex(keys) if keys is not None else None,
+    }
+
+
+def pull(
+    source: Dataset | str, dest: str, *, progress: Progress | None = None, jobs: int = 4, **options: Any
+) -> Dataset:
+    """Bring a dataset, or some of its samples, to a local folder; ``options`` are those of ``plan_pull``.
+
+    Everything is checked before it has its final name; interrupted at any moment, ``dest`` does not exist, and the same
+    call goes on with the samples that are there.
+    """
+    from wdstools.executors.base import open_executor
+
+    executor = open_executor("threads", jobs)
+    try:
+        plan_pull(source, dest, executor=executor, progress=progress, **options).carry_out(
+            executor, progress or Silent()
+        )
+    finally:
+        executor.close()
+    return open_dataset(dest)

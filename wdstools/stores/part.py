@@ -1,0 +1,70 @@
+"""A file that is filled over several runs, in any order, and gets its name once it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Self
+
+from wdstools.stores.local import TEMP_SUFFIX, storage_error, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Ends the name of a part; listings pass over it as over every temporary file.
+PART_SUFFIX = ".part" + TEMP_SUFFIX
+
+
+class PartFile:
+    """Bytes under a temporary name that outlives the process: what an interrupted run wrote is there for the next.
+
+    Nothing says that it is right: who opens a part checks what it holds. A file that has the final name already is
+    taken back, to be checked too. Leaving the ``with`` block without ``finish`` keeps the part.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._part = path + PART_SUFFIX
+        with self._translated():
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, self._part)
+            self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644)
+
+    def size(self) -> int:
+        """Bytes so far; there may be holes among them."""
+        with self._translated():
+            return os.fstat(self._fd).st_size
+
+    def read(self, start: int, length: int) -> bytes:
+        """Bytes from ``start``, fewer at the end."""
+        with self._translated():
+            return os.pread(self._fd, length, start)
+
+    def write(self, start: int, data: memoryview) -> None:
+        """Put bytes at ``start``."""
+        with self._translated():
+            while data:
+                count = os.pwrite(self._fd, data, start)
+                start, data = start + count, data[count:]
+
+    def finish(self, size: int) -> None:
+        """Cut to ``size``, make durable, and give the file its name."""
+        with self._translated():
+            os.ftruncate(self._fd, size)
+            os.fsync(self._fd)
+            os.rename(self._part, self.path)
+            sync_folder(os.path.dirname(self.path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise storage_error(error, self.path) from error

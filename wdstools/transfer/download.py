@@ -1,0 +1,197 @@
+"""Bringing one shard here with its index: the whole of it, or some of its samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from wdstools.errors import FormatError, IntegrityError
+from wdstools.formats.digest import ShardDigester, ShardDigests, sha256_hex
+from wdstools.formats.index import rows_digest, write_index
+from wdstools.formats.manifest import ShardEntry, index_path
+from wdstools.stores.base import get_whole
+from wdstools.stores.local import LocalStore
+from wdstools.stores.part import PartFile
+from wdstools.stores.remote import remote
+from wdstools.transfer.assemble import Assembler, Moved, Origin
+from wdstools.transfer.shape import keep_rows, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Tick
+    from wdstools.stores.base import Store
+    from wdstools.transfer.seeds import Seeds
+
+Value = TypeVar("Value")
+_ATTEMPTS = 3
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PullTask:
+    """One shard to bring to ``folder``; ``listed`` is the SHA-256 of its index file, where it is known.
+
+    ``rows`` are the chosen rows, None for all; ``index`` are then the index's bytes, proved already.
+    """
+
+    dataset: Dataset
+    split: str
+    entry: ShardEntry
+    folder: str
+    gap: int
+    listed: str | None = None
+    rows: NDArray[np.bool_] | None = None
+    index: bytes = b""
+    seeds: Seeds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PulledShard:
+    """A shard that is here, whole and durable, with its index."""
+
+    split: str
+    entry: ShardEntry
+    index_sha256: str
+    moved: Moved
+
+
+def pull_shard(task: PullTask, tick: Tick) -> PulledShard:
+    """Bring one shard and its index.
+
+    Raises IntegrityError (``remote-damaged``) where the other side does not have what the manifest says; the shard
+    has its final name only when every digest that the manifest gives agrees.
+    """
+    data, table = (task.index, None) if task.rows is not None else fetch_index(task.dataset, task.entry, task.listed)
+    if table is None:
+        table = task.dataset.checked_index(task.entry, data)
+    path = LocalStore(task.folder).locate(task.entry.path)
+    moved = Moved()
+    with PartFile(path) as file:
+        if task.dataset.manifest.profile == "canonical":
+            digests = _assemble(task, table, file, tick, moved)
+        else:
+            digests = _stream(task, file, tick, moved)
+        entry = task.entry
+        if task.rows is not None:
+            table = keep_rows(table, task.rows)
+            data = write_index(table)
+            entry = _entry(task.entry.path, digests, table)
+        elif wrong := _difference(task.entry, digests):
+            raise _damaged(task.dataset.shards, task.entry.path, "a shard is not what the manifest says", *wrong)
+        file.finish(digests.bytes)
+    LocalStore(task.folder).put(index_path(entry.path), data)
+    return PulledShard(task.split, entry, sha256_hex(data), moved)
+
+
+def _assemble(task: PullTask, table: pa.Table, file: PartFile, tick: Tick, moved: Moved) -> ShardDigests:
+    shape = shape_of(table, task.rows)
+    if task.rows is None and shape.size != task.entry.bytes:
+        raise FormatError(
+            "a shard's size is not that of its samples",
+            code="index-damaged",
+            where=task.entry.path,
+            expected=f"{shape.size} bytes",
+            got=f"{task.entry.bytes} bytes",
+        )
+    origin = Origin(remote(task.dataset.shards), task.entry.path, gap=task.gap, seeds=task.seeds)
+    return Assembler(shape, origin, file, tick, moved).run()
+
+
+def _stream(task: PullTask, file: PartFile, tick: Tick, moved: Moved) -> ShardDigests:
+    """A shard whose samples are not all in one piece: from where an earlier run ended, and if that is wrong, anew."""
+    entry, store = task.entry, remote(task.dataset.shards)
+    digests = ShardDigester().digests()
+    for start in (min(file.size(), entry.bytes), 0):
+        digester, at = ShardDigester(), 0
+        while at < start:
+            block = file.read(at, min(_BLOCK, start - at))
+            digester.update(block)
+            at += len(block)
+        moved.kept = start
+        tick(start)
+        if at < entry.bytes:
+            moved.requests += 1
+            for part in store.stream(entry.path, at, entry.bytes - at):
+                file.write(at, part)
+                digester.update(part)
+                at += len(part)
+                moved.fetched += len(part)
+                tick(len(part))
+        digests = digester.digests()
+        if start == 0 or not _difference(entry, digests):
+            break
+    return digests
+
+
+def _entry(path: str, digests: ShardDigests, table: pa.Table) -> ShardEntry:
+    return ShardEntry(
+        path=path,
+        bytes=digests.bytes,
+        samples=table.num_rows,
+        sha256=digests.sha256,
+        xxh3_128=digests.xxh3_128,
+        crc32c=digests.crc32c,
+        crc64nvme=digests.crc64nvme,
+        rows=rows_digest(table),
+    )
+
+
+def _difference(entry: ShardEntry, digests: ShardDigests) -> tuple[str, str] | None:
+    """The first digest (or the size) of a shard that is not the manifest's: expected and got."""
+    for name in ("bytes", "sha256", "xxh3_128", "crc32c", "crc64nvme"):
+        if getattr(entry, name) != getattr(digests, name):
+            return f"{name} {getattr(entry, name)}", f"{name} {getattr(digests, name)}"
+    return None
+
+
+def fetch_index(dataset: Dataset, entry: ShardEntry, listed: str | None) -> tuple[bytes, pa.Table]:
+    """The index of a shard, proved by the manifest, and by the checksum list where that names it."""
+
+    def check(data: bytes) -> pa.Table:
+        table = dataset.checked_index(entry, data)
+        if listed is not None and sha256_hex(data) != listed:
+            raise FormatError("an index is not the one that was packed", expected=listed, got=sha256_hex(data))
+        return table
+
+    return asked_again(lambda: dataset.index_bytes(entry), check, f"{dataset.metadata.url}/{entry.index_path}")
+
+
+def fetch_file(store: Store, path: str, listed: str) -> bytes:
+    """A small file, proved by its SHA-256."""
+
+    def check(data: bytes) -> None:
+        if sha256_hex(data) != listed:
+            raise FormatError("a file is not the one that was packed", expected=listed, got=sha256_hex(data))
+
+    return asked_again(lambda: get_whole(store, path), check, f"{store.url}/{path}")[0]
+
+
+def asked_again(get: Callable[[], bytes], check: Callable[[bytes], Value], where: str) -> tuple[bytes, Value]:
+    """What arrives damaged is asked for again, a few times; then IntegrityError (``remote-damaged``)."""
+    for attempt in range(_ATTEMPTS):
+        data = get()
+        try:
+            return data, check(data)
+        except FormatError as error:
+            if attempt == _ATTEMPTS - 1:
+                raise IntegrityError(
+                    error.message, code="remote-damaged", where=where, expected=error.expected, got=error.got
+                ) from error
+    raise AssertionError
+
+
+def _damaged(store: Store, path: str, message: str, expected: str, got: str) -> IntegrityError:
+    return IntegrityError(
+        message,
+        code="remote-damaged",
+        where=f"{store.url}/{path}",
+        expected=expected,
+        got=got,
+        hint=f"wdstools verify {store.url}    names what is damaged there",
+    )

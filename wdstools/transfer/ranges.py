@@ -1,0 +1,57 @@
+"""Which requests fetch which pieces: coalescing, pure.
+
+Laws (they are the property tests): every piece lies in exactly one request; a request fetches no hole wider than the
+gap; requests follow one another and do not overlap; gap 0 fetches nothing that was not asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+#: Up to this much is fetched by one request.
+REQUEST_BYTES = 64 << 20
+#: Holes up to this size are fetched and thrown away where that is cheaper than another request.
+GAP_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Bytes ``start`` to ``end`` of an object, which hold the pieces ``first`` to ``last`` (not included)."""
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes it moves."""
+        return self.end - self.start
+
+
+def coalesce(
+    starts: Sequence[int], lengths: Sequence[int], *, gap: int = GAP_BYTES, limit: int = REQUEST_BYTES
+) -> Iterator[Request]:
+    """Cover pieces, sorted and without overlap, by requests of at most ``limit`` bytes (or one piece).
+
+    Two pieces share a request when the hole between them is at most ``gap`` bytes.
+    """
+    first = 0
+    for number in range(1, len(starts) + 1):
+        end = starts[number - 1] + lengths[number - 1]
+        if number < len(starts):
+            begins, ends = starts[number], starts[number] + lengths[number]
+            if begins - end <= gap and ends - starts[first] <= limit:
+                continue
+        yield Request(starts[first], end, first, number)
+        first = number
+
+
+def runs(starts: Sequence[int], lengths: Sequence[int], first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The pieces ``first`` to ``last`` as stretches without a hole: (first, last) of each."""
+    for request in coalesce(starts[first:last], lengths[first:last], gap=0, limit=1 << 62):
+        yield first + request.first, first + request.last

@@ -1,0 +1,58 @@
+"""Old local shards as seeds: samples that lie here already need not be fetched, whatever version they are of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wdstools.errors import FormatError, StoreError
+from wdstools.formats.arrow import fixed_bytes, to_numpy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from wdstools.dataset import Dataset
+    from wdstools.stores.base import Store
+
+
+class Seeds:
+    """Where groups with a given digest lie in old datasets: 28 bytes of memory a sample.
+
+    Only indexes are read here; what they say is believed as little as the shards, since whoever asks checks the bytes.
+    """
+
+    def __init__(self, datasets: Sequence[Dataset]) -> None:
+        self._shards: list[tuple[Store, str]] = []
+        digests, numbers, offsets = [np.zeros(0, "<u8")], [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+        for dataset in datasets:
+            for _, entry in dataset.manifest.shards:
+                try:
+                    table = dataset.index(entry)
+                except (FormatError, StoreError):
+                    continue  # a seed is a convenience: what cannot be read is fetched
+                halves = np.frombuffer(fixed_bytes(table.column("xxh3_128")), "<u8")[::2]
+                digests.append(halves)
+                numbers.append(np.full(len(halves), len(self._shards), np.int32))
+                offsets.append(to_numpy(table.column("offset"), null=-1))
+                self._shards.append((dataset.shards, entry.path))
+        order = np.argsort(np.concatenate(digests), kind="stable")
+        self._digest = np.concatenate(digests)[order]
+        self._number = np.concatenate(numbers)[order]
+        self._offset = np.concatenate(offsets)[order]
+
+    def __len__(self) -> int:
+        return len(self._digest)
+
+    def find(self, digest: bytes, length: int) -> Iterator[bytes]:
+        """Bytes that may be the group with this XXH3-128; there is seldom more than one candidate."""
+        wanted = np.frombuffer(digest[:8], "<u8")[0]
+        first, last = (np.searchsorted(self._digest, wanted, side) for side in ("left", "right"))
+        for at in range(int(first), int(last)):
+            store, path = self._shards[self._number[at]]
+            if self._offset[at] < 0:
+                continue
+            try:
+                yield store.get(path, int(self._offset[at]), length)
+            except StoreError:
+                continue

@@ -12,9 +12,8 @@ from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError
 from wdstools.formats.card import CARD_PATH, card_differences, render_card
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry, dumps
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
-from wdstools.ops.pack_site import PROVENANCE_PATH, SKIPPED_PATH, PackSite
 from wdstools.ops.plan import Plan, Step
 from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection

@@ -14,6 +14,7 @@ from wdstools.formats.card import CARD_PATH, card_differences, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry, dumps
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
+from wdstools.ops.pack_site import PackSite
 from wdstools.ops.plan import Plan, Step
 from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection

@@ -26,9 +26,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[object], port: int, log: Path, *, env: Mapping[str, str] | None = None
+    command: Sequence[object], port: int, log: Path, *, env: Mapping[str, str] | None = None, wait: bool = True
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that listens on ``port`` while the block lasts; it and its children end with the block."""
+    """A process that listens on ``port`` while the block lasts; it and its children end with the block.
+
+    Without ``wait`` it may not listen yet when the block begins: see ``await_port``.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -40,13 +43,15 @@ def running(
             start_new_session=True,
         )
     try:
-        _wait(process, port, log)
+        if wait:
+            await_port(process, port, log)
         yield process
     finally:
         _stop(process)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until a process listens; raises OSError when it ends or takes too long."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from tests.servers.daemon import free_port, running
+from tests.servers.daemon import await_port, free_port, running
 from tests.servers.install import installed
 from tests.servers.s3 import S3Server
 
@@ -37,34 +38,33 @@ def swift_server(folder: Path) -> Iterator[S3Server]:
         )
     )
     for name in ("account", "container", "object"):
-        _make_ring(programs, folder, name, ports[name])
         (folder / f"etc/{name}.conf").write_text(_ini(_storage(folder, name, ports[name])))
+    _make_rings(programs, folder, ports)
     (folder / "etc/proxy.conf").write_text(_ini(_proxy(folder, ports["proxy"])))
     with contextlib.ExitStack() as stack:
+        started = {}
         for name, port in ports.items():
             command = [programs / f"swift-{name}-server", folder / f"etc/{name}.conf"]
-            stack.enter_context(running(command, port, folder / f"{name}.log"))
+            started[name] = stack.enter_context(running(command, port, folder / f"{name}.log", wait=False))
+        for name, process in started.items():
+            await_port(process, ports[name], folder / f"{name}.log")
         yield S3Server(f"http://127.0.0.1:{ports['proxy']}", "test:tester", "testing")
 
 
-def _make_ring(programs: Path, folder: Path, name: str, port: int) -> None:
-    builder = [programs / "swift-ring-builder", folder / f"etc/{name}.builder"]
-    device = [
-        "--region",
-        "1",
-        "--zone",
-        "1",
-        "--ip",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--device",
-        "d1",
-        "--weight",
-        "1",
-    ]
-    for step in (["create", "4", "1", "0"], ["add", *device], ["rebalance"]):
-        subprocess.run([*builder, *step], check=True, capture_output=True)
+def _make_rings(programs: Path, folder: Path, ports: dict[str, int]) -> None:
+    """One device in each ring; by Swift's own code, in one process for all three."""
+    script = "import sys\nfrom swift.common.ring import RingBuilder\n" + "".join(
+        f"""
+builder = RingBuilder(4, 1, 0)
+builder.add_dev(dict(region=1, zone=1, ip="127.0.0.1", port={ports[name]}, device="d1", weight=1, meta="",
+                     replication_ip="127.0.0.1", replication_port={ports[name]}))
+builder.rebalance()
+builder.get_ring().save(sys.argv[1] + "/{name}.ring.gz")
+"""
+        for name in ("account", "container", "object")
+    )
+    command = [str(programs / "python"), "-c", script, str(folder / "etc")]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": ""})
 
 
 def _common(folder: Path, port: int) -> dict[str, str]:

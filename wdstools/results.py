@@ -249,6 +249,42 @@ class ShardInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Hazard:
+    """Something in tars of others that will go wrong, and for whom. ``code`` is stable.
+
+    ``hits`` names consumers; ``example`` is the first of ``count`` cases; ``hint`` says what helps.
+    """
+
+    code: str
+    count: int
+    message: str
+    hits: tuple[str, ...]
+    example: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptResult:
+    """What was adopted: where its manifest lies, what it holds, and what will go wrong with it."""
+
+    path: str
+    shards_at: str
+    root: str
+    samples: Mapping[str, int]
+    shards: int
+    bytes: int
+    digests: str
+    members: tuple[str, ...]
+    hazards: tuple[Hazard, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some of the bytes could not be taken."""
+        return any(hazard.code in ("shard-cut", "shard-damaged") for hazard in self.hazards)
+
+
+@dataclass(frozen=True, slots=True)
 class DemoResult:
     """What the tour made, and that each of its steps came out as it should."""
 

@@ -16,7 +16,7 @@ from tests.support.city_pairs import tiny_jpeg
 from tests.support.pictures import encoded
 from tests.support.valid_files import a_gnu_tar, a_manifest, a_pax_tar, a_shard, a_zip, an_index
 from wdstools import WdsError
-from wdstools.checks.compressed import plain_blocks
+from wdstools.stores.compressed import plain_blocks
 from wdstools.checks.rebuild import rebuild_index
 from wdstools.checks.stream import check_stream
 from wdstools.formats.index import read_index, rows_digest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wdstools.checks.change import explain_change
-from wdstools.checks.compressed import GZIP, ZSTD, plain_blocks
+from wdstools.stores.compressed import GZIP, ZSTD, plain_blocks
 from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
 from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard

@@ -42,6 +42,7 @@ _HOMES = {
     "UsageError": "errors",
     "WdsError": "errors",
     "WorkerError": "errors",
+    "adopt": "ops.adopt",
     "apply": "ops.plan",
     "diff": "ops.diff",
     "extract": "ops.extract",
@@ -88,6 +89,7 @@ __all__ = [
     "WdsError",
     "WorkerError",
     "__version__",
+    "adopt",
     "apply",
     "diff",
     "extract",
@@ -122,6 +124,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from wdstools.formats.manifest import Manifest, ShardEntry
+    from wdstools.ops.adopt import adopt
     from wdstools.ops.diff import diff
     from wdstools.ops.extract import extract
     from wdstools.ops.pack_api import pack

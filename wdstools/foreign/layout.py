@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
-from wdstools.formats.manifest import is_plain_path, is_split_name
 from wdstools.foreign.hazards import HazardCounts
 from wdstools.foreign.window import encoding_of
+from wdstools.formats.manifest import is_plain_path, is_split_name
 from wdstools.stores.base import get_whole
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def read_layout(store: Store, pattern: str, split_from: str, one: str | None) ->
     ``split_from`` is one of SPLIT_SOURCES; ``one`` names the split of everything. Raises NotFoundError where there is no tar.
     """
     if split_from not in SPLIT_SOURCES:
-        raise UsageError("no such source of splits", where="--split-from", expected=", ".join(SPLIT_SOURCES), got=split_from)
+        raise UsageError(
+            "no such source of splits", where="--split-from", expected=", ".join(SPLIT_SOURCES), got=split_from
+        )
     if one is not None and not is_split_name(one):
         raise UsageError("not a split's name", where="--split", expected="letters, digits, _ and -, no 'tar'", got=one)
     listed = {found.key: found.bytes for found in store.list()}
@@ -111,7 +113,9 @@ def _given_splits(store: Store, listed: Mapping[str, int], tars: list[str], spli
             found = read(store, listed, tars)
         except (StoreError, FormatError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             if split_from == name:
-                raise UsageError(f"no splits can be read from the files of {name}", where=store.url, got=str(error)) from error
+                raise UsageError(
+                    f"no splits can be read from the files of {name}", where=store.url, got=str(error)
+                ) from error
             continue
         if found:
             return found
@@ -169,7 +173,11 @@ def _note_gaps(tars: list[str], hazards: HazardCounts) -> None:
     for name, numbers in series.items():
         missing = max(numbers) - min(numbers) + 1 - len(set(numbers))
         if 0 < missing < len(numbers):  # else they are no numbering
-            hazards.add("shard-numbers", f"{name.lstrip('/') or 'shards'}: {len(set(numbers)):,} of {max(numbers) - min(numbers) + 1:,}", missing)
+            hazards.add(
+                "shard-numbers",
+                f"{name.lstrip('/') or 'shards'}: {len(set(numbers)):,} of {max(numbers) - min(numbers) + 1:,}",
+                missing,
+            )
 
 
 def _note_files(layout: Layout) -> None:
@@ -191,7 +199,11 @@ def note_counts(store: Store, layout: Layout, samples: Mapping[str, int]) -> Non
     said: dict[str, dict[str, int]] = {}
     for name in sorted(layout.others):
         folder, _, base = name.rpartition("/")
-        if base.endswith("_stats.json") or base in ("sizes.json", "_info.json", "info.json") or name == ".nv-meta/.info.json":
+        if (
+            base.endswith("_stats.json")
+            or base in ("sizes.json", "_info.json", "info.json")
+            or name == ".nv-meta/.info.json"
+        ):
             try:
                 said[name] = _counts_in(folder, base, json.loads(get_whole(store, name, _MAX_SIDE_BYTES)))
             except (StoreError, FormatError, ValueError, KeyError, TypeError, AttributeError):

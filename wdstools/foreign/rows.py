@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wdstools.foreign.hazards import HazardCounts
+from wdstools.foreign.window import LARGEST_VIEW
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
 from wdstools.formats.index import build_index
 from wdstools.formats.tar import BLOCK
 from wdstools.formats.tarhop import is_file
-from wdstools.foreign.hazards import HazardCounts
-from wdstools.foreign.window import LARGEST_VIEW
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.images.header import read_dimensions
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from wdstools.formats.tarhop import TarEntry
     from wdstools.foreign.window import StreamWindow
+    from wdstools.formats.tarhop import TarEntry
 
 #: Extensions of captions, in the order in which a sample's one is looked for.
 CAPTION_EXTENSIONS = ("txt", "caption", "text")
@@ -59,11 +59,11 @@ class ForeignRows:
 
     def add(self, entry: TarEntry) -> bool:
         """Take the next entry; False where its payload is cut."""
-        name, kind, start, offset, size, _ = entry
+        name, _kind, start, offset, size, _ = entry
         base = name.rfind(b"/") + 1
         dot = name.find(b".", base)
         if dot <= base or not is_file(entry) or (b"__" in name and _META_RE.search(name)):
-            return self._leave_out(entry, base, dot)
+            return self._leave_out(entry, dot)
         key = name[:dot]
         if key != self._key:
             self._close(start)
@@ -92,7 +92,7 @@ class ForeignRows:
         self._end = offset + size + -size % BLOCK
         return True
 
-    def _leave_out(self, entry: TarEntry, base: int, dot: int) -> bool:
+    def _leave_out(self, entry: TarEntry, dot: int) -> bool:
         name, kind, _, offset, size, _ = entry
         if is_file(entry):
             code = "name-without-extension" if dot < 0 and b"__" not in name else "name-hidden"
@@ -121,8 +121,8 @@ class ForeignRows:
         self._row = len(self._members)
         self._members.append([])
         columns = self._columns
-        for column in columns.values():
-            column.append(None)
+        for values in columns.values():
+            values.append(None)
         columns["key"][-1] = self._name(key)
         columns["offset"][-1] = start
         self._end = start

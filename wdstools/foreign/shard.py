@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from wdstools.foreign.rows import ForeignRows
+from wdstools.foreign.window import RangeWindow, StreamWindow, decompressed, raw_bytes
 from wdstools.formats.digest import ShardDigester, xxh3_128
 from wdstools.formats.index import rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry
 from wdstools.formats.tarhop import HopNotes, hop
-from wdstools.foreign.rows import ForeignRows
-from wdstools.foreign.window import RangeWindow, StreamWindow, decompressed, raw_bytes
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -86,9 +87,7 @@ def index_shard(task: ForeignShardTask, tick: Tick) -> ForeignShard:
     """Index one tar and store the index; raises StoreError, and FormatError where a compressed one is damaged."""
     rows, notes, found = read_foreign(task.shards, task.path, task.split, task.encoding, task.digests)
     table = rows.table()
-    entry = ShardEntry(
-        path=task.path, samples=table.num_rows, rows=rows_digest(table), encoding=task.encoding, **found
-    )
+    entry = ShardEntry(path=task.path, samples=table.num_rows, rows=rows_digest(table), encoding=task.encoding, **found)
     task.metadata.put(entry.index_path, write_index(table))
     _note_tar(rows, notes, task, table.num_rows)
     tick(entry.bytes)

@@ -168,6 +168,24 @@ def decompressed(readinto: ReadInto, key: str) -> ReadInto:
     return unpack
 
 
+class CompressedReader:
+    """Payloads of a compressed tar, asked for from front to back; it is let go of with the object."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._opened = raw_bytes(store, key)
+        self._window = StreamWindow(decompressed(self._opened.__enter__(), key))
+        self.position = 0
+
+    def take(self, start: int, size: int) -> bytes:
+        """``size`` bytes at ``start``, which must not lie before ``position``; fewer at the end."""
+        while self._window.keep_from + _BLOCK < start:
+            self._window.keep_from += _BLOCK
+            if not self._window.view(self._window.keep_from, 1):
+                break
+        self._window.keep_from = self.position = start
+        return self._window.read(start, size)
+
+
 class _Raw:
     """Bytes from front to back, as the file that ``plain_blocks`` reads."""
 

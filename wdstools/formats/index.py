@@ -187,7 +187,9 @@ def check_foreign_bounds(table: pa.Table, samples: int, shard_bytes: int, *, whe
     sound = (
         table.num_rows == samples
         and bool(np.all(to_numpy(members.value_lengths()) > 0))
-        and bool(np.all(start >= BLOCK) and np.all(size >= 0) and np.all(start <= limit) and np.all(size <= limit - start))
+        and bool(
+            np.all(start >= BLOCK) and np.all(size >= 0) and np.all(start <= limit) and np.all(size <= limit - start)
+        )
     )
     if not sound:
         raise FormatError("an index points outside its shard", code="index-damaged", where=where)

@@ -169,7 +169,8 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
         seed=reader.integer(document, "seed"),
         splits={
             reader.split(split): tuple(
-                reader.shard(entry, f"splits.{split}[{i}]", foreign=foreign) for i, entry in enumerate(reader.shards(split, entries))
+                reader.shard(entry, f"splits.{split}[{i}]", foreign=foreign)
+                for i, entry in enumerate(reader.shards(split, entries))
             )
             for split, entries in reader.mapping(document, "splits").items()
         },

@@ -6,13 +6,13 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from wdstools import __version__
 from wdstools.dataset import LOCATION_PATH, Dataset, open_dataset
 from wdstools.errors import NotFoundError, StoreError, UsageError
 from wdstools.executors.base import Executor, open_executor
 from wdstools.foreign.dots import dotted_heads
-from wdstools.foreign.hazards import HazardCounts
 from wdstools.foreign.layout import Layout, note_counts, read_layout
 from wdstools.foreign.shard import DIGEST_LEVELS, ForeignShard, ForeignShardTask, index_shard
 from wdstools.foreign.window import encoding_of
@@ -21,6 +21,9 @@ from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.progress import Progress, Silent
 from wdstools.results import AdoptResult, to_dict
 from wdstools.stores.base import Store, open_store
+
+if TYPE_CHECKING:
+    from wdstools.foreign.hazards import HazardCounts
 
 PROVENANCE_PATH = ".wdstools/provenance.json"
 #: More extensions than these are not members that a dataset has in common.
@@ -42,16 +45,13 @@ class AdoptOptions:
         if self.digests not in DIGEST_LEVELS:
             raise UsageError("no such digests", where="--digests", expected=", ".join(DIGEST_LEVELS), got=self.digests)
         if not 0 <= self.version < 2**53:
-            raise UsageError("version out of range", where="--version", expected="0 to 2**53 - 1", got=str(self.version))
+            raise UsageError(
+                "version out of range", where="--version", expected="0 to 2**53 - 1", got=str(self.version)
+            )
 
 
 def run_adopt(
-    shards: str,
-    dest: str | None,
-    options: AdoptOptions,
-    *,
-    executor: Executor,
-    progress: Progress | None = None,
+    shards: str, dest: str | None, options: AdoptOptions, *, executor: Executor, progress: Progress | None = None
 ) -> AdoptResult:
     """Adopt the tars at a folder, URL, file or brace pattern; ``dest`` is where the metadata goes, else beside them.
 
@@ -128,7 +128,11 @@ def _refuse_replacing(metadata: Store, options: AdoptOptions) -> None:
             code="dataset-exists",
             where=metadata.url,
             hint=f"wdstools verify {metadata.url}"
-            + ("" if there.manifest.profile == "canonical" else "    checks it; --replace adopts the tars as they are now"),
+            + (
+                ""
+                if there.manifest.profile == "canonical"
+                else "    checks it; --replace adopts the tars as they are now"
+            ),
         )
 
 
@@ -171,7 +175,7 @@ def _note_dataset(results: list[ForeignShard], hazards: HazardCounts) -> None:
 
 
 def _note_repeated(results: list[ForeignShard], hazards: HazardCounts) -> None:
-    """Keys in two shards. (Twice in one is the worker's to note.)"""
+    """Keys in two shards. Twice in one is the worker's to note."""
     import numpy as np
 
     hashes, counts = np.unique(np.concatenate([np.unique(r.key_hashes) for r in results]), return_counts=True)
@@ -202,9 +206,7 @@ def _manifest(results: list[ForeignShard], options: AdoptOptions) -> Manifest:
 
 def _members(extensions: Counter[str]) -> tuple[str, ...]:
     """Extensions by how many samples have them, images first."""
-    order = sorted(
-        extensions, key=lambda e: (e.rpartition(".")[2].lower() not in TYPE_OF_EXTENSION, -extensions[e], e)
-    )
+    order = sorted(extensions, key=lambda e: (e.rpartition(".")[2].lower() not in TYPE_OF_EXTENSION, -extensions[e], e))
     return tuple(order[:_MAX_MEMBERS])
 
 

@@ -3,6 +3,6 @@
 from wdstools.cli.commands import core
 
 # isort: split
-from wdstools.cli.commands import bench, change
+from wdstools.cli.commands import bench, change, interop
 
-__all__ = ["bench", "change", "core"]
+__all__ = ["bench", "change", "core", "interop"]

@@ -1,0 +1,32 @@
+"""What adopting, emitting and the doctor found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.cli.output import one_line, size
+
+if TYPE_CHECKING:
+    from wdstools.cli.output import Output
+    from wdstools.results import AdoptResult
+
+
+def adopted(output: Output, result: AdoptResult) -> int:
+    """What was adopted, and its hazards; the exit code."""
+    total = sum(result.samples.values())
+    output.line(
+        f"adopted {total:,} samples in {result.shards:,} shards, {size(result.bytes)}, digests {result.digests}: {one_line(result.path)}"
+    )
+    output.line("  " + ", ".join(f"{split} {count:,}" for split, count in sorted(result.samples.items())))
+    output.line(f"  members: {one_line(', '.join(result.members))}")
+    output.line(f"  root digest {result.root}")
+    for hazard in result.hazards:
+        output.record("hazard", hazard)
+        hits = f"; hits {', '.join(hazard.hits)}" if hazard.hits else ""
+        output.line(one_line(f"{hazard.code}: {hazard.message} ({hazard.count:,}{hits})"))
+        output.line(one_line(f"  first: {hazard.example}"))
+    for hint in dict.fromkeys(hazard.hint for hazard in result.hazards):
+        output.hint(f"hint: {hint}")
+    code = 3 if result.incomplete else 0
+    output.summary(result, exit_code=code, ok=code == 0)
+    return code

@@ -29,6 +29,7 @@ FINDING_KINDS = (
     "card",
     "sums",
     "file",
+    "emitted",
 )
 
 

@@ -30,8 +30,8 @@ def _codes(folder: Path) -> set[str]:
     return {hazard.code for hazard in result.hazards}
 
 
-def _adopted(folder: Path, files: dict[str, bytes], **options: str) -> wt.Dataset:
-    return wt.adopt(str(write(folder, files)), **options)
+def _adopted(folder: Path, files: dict[str, bytes], digests: str = "xxh3") -> wt.Dataset:
+    return wt.adopt(str(write(folder, files)), digests=digests)
 
 
 @pytest.mark.parametrize("digests", ["none", "xxh3", "all"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wdstools.checks.change import explain_change
+from wdstools.checks.emitted import check_emitted, known_emitted
 from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
 from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard
@@ -108,7 +109,10 @@ class _DatasetCheck:
         if self.level != "size":
             findings += self._metadata()
         if self.first_part:
-            findings += _extra_shards(self.dataset)
+            emitted, wrong = known_emitted(self.dataset)
+            findings += wrong
+            findings += _extra_shards(self.dataset, set(emitted.files))
+            findings += check_emitted(self.dataset, emitted) if self.level != "size" else ()
         if self.scrub is not None:
             self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
         unproved = tuple(what for index in sorted(self.unproved) for what in self.unproved[index])
@@ -161,14 +165,19 @@ class _DatasetCheck:
         return findings + [finding for outcome in results for finding in outcome.result()]
 
 
-def _extra_shards(dataset: Dataset) -> Iterator[Finding]:
+def _extra_shards(dataset: Dataset, emitted: set[str]) -> Iterator[Finding]:
     """Tars that readers would take for shards of this dataset."""
     known = {entry.path for _, entry in dataset.manifest.shards}
     folders = {path.rpartition("/")[0] for path in known}
     foreign = dataset.manifest.profile == "foreign"
     for found in _listing(dataset.shards):
         inside = found.key.rpartition("/")[0] in folders if foreign else found.key.split("/")[0] in folders
-        if found.key not in known and inside and (encoding_of(found.key) if foreign else True):
+        if (
+            found.key not in known
+            and found.key not in emitted
+            and inside
+            and (encoding_of(found.key) if foreign else True)
+        ):
             yield Finding(
                 "extra",
                 found.key,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from wdstools.cli.options import Session, command
+from wdstools.cli.plan_options import PLAN_OPTIONS, approved
 from wdstools.cli.show import interop as show
 
 Shards = Annotated[
@@ -40,3 +41,34 @@ def adopt(session: Session, shards: Shards, options: dict[str, Any], output: Out
         made = AdoptOptions(**options)
         result = run_adopt(shards, output, made, executor=executor, progress=session.output.progress())
     raise typer.Exit(show.adopted(session.output, result))
+
+
+Consumers = Annotated[
+    list[str],
+    typer.Option("--for", metavar="NAME,...", help="huggingface, open_clip, timm, energon, dali, croissant, or all."),
+]
+
+
+@command("emit", plan=PLAN_OPTIONS)
+def emit(
+    session: Session,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder.")],
+    plan: dict[str, bool],
+    consumers: Consumers,
+    remove: Annotated[bool, typer.Option("--remove", help="Take away what was emitted.")] = False,
+    license_name: Annotated[Optional[str], typer.Option("--license", help="For the card, as cc-by-4.0.")] = None,
+) -> None:
+    """Write the files that other readers want, placed so that they do not break each other. The root digest stays.
+
+    Example: wdstools emit shards --for all
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.emit import plan_emit, plan_emit_removal
+    from wdstools.ops.plan import apply
+
+    opened = open_dataset(dataset)
+    made = plan_emit_removal(opened, consumers) if remove else plan_emit(opened, consumers, license_name=license_name)
+    # nothing of the owner's is lost by it, so nobody is asked
+    if approved(session.output, made, dry_run=plan["dry_run"], yes=True):
+        apply(made, progress=session.output.progress())
+        show.emitted(session.output, made)

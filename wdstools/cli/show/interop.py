@@ -8,6 +8,7 @@ from wdstools.cli.output import one_line, size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
+    from wdstools.ops.emit import EmitPlan
     from wdstools.results import AdoptResult
 
 
@@ -30,3 +31,14 @@ def adopted(output: Output, result: AdoptResult) -> int:
     code = 3 if result.incomplete else 0
     output.summary(result, exit_code=code, ok=code == 0)
     return code
+
+
+def emitted(output: Output, plan: EmitPlan) -> None:
+    """What emitting did."""
+    deleted = len(plan.deleted)
+    output.line(f"{len(plan.files):,} file(s) written" + (f", {deleted:,} deleted" if deleted else ""))
+    if plan.verb == "emit":
+        output.hint(f"prove it:  wdstools doctor {plan.target}")
+    consumers = sorted(plan.emitted.consumers) if plan.emitted else []
+    summary = {"target": plan.target, "written": len(plan.files), "deleted": deleted, "consumers": consumers}
+    output.summary(summary, exit_code=0, ok=True)

@@ -286,6 +286,22 @@ class AdoptResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Whether a consumer opens a dataset.
+
+    ``status`` is works, fails, cannot (it needs what the dataset has not) or not installed; ``how`` is what to type; ``samples`` were given and ``equal`` of them compared and found the same.
+    """
+
+    consumer: str
+    status: str
+    how: str
+    version: str = ""
+    samples: int = 0
+    equal: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DemoResult:
     """What the tour made, and that each of its steps came out as it should."""
 

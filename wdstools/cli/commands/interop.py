@@ -72,3 +72,23 @@ def emit(
     if approved(session.output, made, dry_run=plan["dry_run"], yes=True):
         apply(made, progress=session.output.progress())
         show.emitted(session.output, made)
+
+
+@command("doctor")
+def doctor(
+    session: Session,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder.")],
+    consumers: Annotated[list[str], typer.Option("--for", metavar="NAME,...", help="Whom to ask; all without it.")] = ["all"],  # noqa: B006  typer copies it
+    envs: Annotated[
+        Optional[str], typer.Option("--envs", metavar="DIR", help="Environments to ask, as DIR/timm/bin/python.")
+    ] = None,
+) -> None:  # fmt: skip
+    """Ask every reader that is installed to open the dataset, and tell which one does, with what to type.
+
+    Example: wdstools doctor shards
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.doctor import examine
+
+    found = examine(open_dataset(dataset), consumers, envs=envs, progress=session.output.progress())
+    raise typer.Exit(show.diagnoses(session.output, found))

@@ -9,7 +9,7 @@ from wdstools.cli.output import one_line, size
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
     from wdstools.ops.emit import EmitPlan
-    from wdstools.results import AdoptResult
+    from wdstools.results import AdoptResult, Diagnosis
 
 
 def adopted(output: Output, result: AdoptResult) -> int:
@@ -42,3 +42,20 @@ def emitted(output: Output, plan: EmitPlan) -> None:
     consumers = sorted(plan.emitted.consumers) if plan.emitted else []
     summary = {"target": plan.target, "written": len(plan.files), "deleted": deleted, "consumers": consumers}
     output.summary(summary, exit_code=0, ok=True)
+
+
+def diagnoses(output: Output, found: tuple[Diagnosis, ...]) -> int:
+    """A line a consumer; the exit code."""
+    for diagnosis in found:
+        output.record("diagnosis", diagnosis)
+        name = f"{diagnosis.consumer} {diagnosis.version}".strip()
+        counts = f"{diagnosis.samples:,} samples, {diagnosis.equal:,} compared" if diagnosis.samples else ""
+        output.line(one_line(f"{name:24} {diagnosis.status:14} {'; '.join(filter(None, (counts, diagnosis.detail)))}"))
+        if diagnosis.status == "works":
+            output.line(one_line(f"    {diagnosis.how}"))
+    counted = {
+        status: sum(d.status == status for d in found) for status in ("works", "fails", "cannot", "not installed")
+    }
+    code = 1 if counted["fails"] else 0
+    output.summary({"consumers": len(found), **counted}, exit_code=code, ok=code == 0)
+    return code

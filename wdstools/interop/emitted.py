@@ -21,12 +21,13 @@ _MAX_BYTES = 1 << 28
 class Emitted:
     """``files`` maps each path to its consumer and SHA-256; ``card_keys`` are those written to the card.
 
-    ``root`` is the digest of the manifest that they were made of.
+    ``root`` is the digest of the manifest that they were made of; ``new_card`` tells that there was no card before.
     """
 
     root: str = ""
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     card_keys: tuple[str, ...] = ()
+    new_card: bool = False
 
     def dumps(self) -> bytes:
         """The list's bytes."""
@@ -49,7 +50,9 @@ def read_emitted(store: Store) -> Emitted:
     try:
         document = json.loads(data)
         files = {str(path): (str(consumer), str(digest)) for path, (consumer, digest) in document["files"].items()}
-        emitted = Emitted(str(document["root"]), files, tuple(map(str, document["card_keys"])))
+        emitted = Emitted(
+            str(document["root"]), files, tuple(map(str, document["card_keys"])), document["new_card"] is True
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError("the list of emitted files is damaged", code="emitted-damaged", where=EMITTED_PATH) from error
     # what it names may be deleted: nothing outside, and nothing that is not for consumers

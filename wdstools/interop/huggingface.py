@@ -33,9 +33,14 @@ def emitted_card(dataset: Dataset, old: str, ours: frozenset[str], license_name:
     for key, block in wanted.items():
         if key == "configs" or key in ours or key not in blocks:
             blocks[key] = block
-    rest = replace_block(rest or f"\n# {manifest.name or 'Dataset'}\n", BEGIN_MARK, END_MARK, render_block(manifest))
+    rest = replace_block(rest or new_title(manifest), BEGIN_MARK, END_MARK, render_block(manifest))
     rest = replace_block(rest, SAMPLES_BEGIN, SAMPLES_END, _samples_table(dataset))
     return join_card(blocks, rest)
+
+
+def new_title(manifest: Manifest) -> str:
+    """What a card begins with that was not there before."""
+    return f"\n# {manifest.name or 'Dataset'}\n"
 
 
 def plain_card(manifest: Manifest, old: str, ours: frozenset[str]) -> str:

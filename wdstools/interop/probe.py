@@ -14,13 +14,14 @@ import io
 import json
 import os
 import sys
-import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Spec = dict[str, Any]
 
@@ -86,18 +87,16 @@ def probe_webdataset(spec: Spec) -> dict[str, Any]:
 
 def probe_huggingface(spec: Spec) -> dict[str, Any]:
     """Hugging Face datasets: the folder found through its card, loaded and streamed; both must agree."""
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ |= {"HF_HOME": cache, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-        import datasets
+    import datasets
 
-        datasets.disable_progress_bars()
-        results = []
-        for streaming in (False, True):
-            check = Check(spec)
-            found = datasets.load_dataset(spec["root"], streaming=streaming)
-            for split, name in spec["huggingface_splits"].items():
-                _huggingface_split(check, split, found[name], datasets.Image(decode=False))
-            results.append(check.result("datasets"))
+    datasets.disable_progress_bars()
+    results = []
+    for streaming in (False, True):
+        check = Check(spec)
+        found = datasets.load_dataset(spec["root"], streaming=streaming)
+        for split, name in spec["huggingface_splits"].items():
+            _huggingface_split(check, split, found[name], datasets.Image(decode=False))
+        results.append(check.result("datasets"))
     if results[0] != results[1]:
         raise RuntimeError(f"loaded and streamed differ: {results}")
     return results[0]
@@ -190,11 +189,13 @@ def probe_timm(spec: Spec) -> dict[str, Any]:
 
 def probe_energon(spec: Spec) -> dict[str, Any]:
     """Megatron Energon: samples through its loader and ``.tar.idx``, bytes through its database."""
-    from megatron.energon import WebdatasetFileStore, WorkerConfig, get_loader, get_val_dataset
+    from megatron.energon import WorkerConfig, get_loader, get_val_dataset
+    from megatron.energon.cache.file_store import WebdatasetFileStore
+    from megatron.energon.epathlib import EPath
 
     check = Check(spec)
     workers = WorkerConfig(rank=0, world_size=1, num_workers=0)
-    store = WebdatasetFileStore(spec["root"])
+    store = WebdatasetFileStore(EPath(spec["root"]))
     for split in spec["splits"]:
         dataset = get_val_dataset(spec["root"], split_part=split, worker_config=workers, batch_size=1)
         for batch in get_loader(dataset):
@@ -219,9 +220,10 @@ def probe_dali(spec: Spec) -> dict[str, Any]:
         def pipeline(where: str) -> Any:
             paths = _paths(spec, where)
             indexes = [os.path.join(spec["root"], spec["dali"][path]) for path in spec["splits"][where]]
-            return fn.readers.webdataset(
+            found = fn.readers.webdataset(
                 paths=paths, index_paths=indexes, ext=members, name="reader", missing_component_behavior="error"
             )
+            return tuple(found) if len(members) > 1 else found
 
         built = pipeline(split)
         built.build()
@@ -282,12 +284,10 @@ def probe_duckdb(spec: Spec) -> dict[str, Any]:
 
 def probe_polars(spec: Spec) -> dict[str, Any]:
     """Polars on the index files."""
-    import polars
+    import polars as pl
 
     def rows(split: str) -> list[Any]:
-        return list(
-            polars.concat([polars.read_parquet(p, columns=["key", "caption"]) for p in _indexes(spec, split)]).rows()
-        )
+        return list(pl.concat([pl.read_parquet(p, columns=["key", "caption"]) for p in _indexes(spec, split)]).rows())
 
     return _compare_captions(spec, rows).result("polars")
 

@@ -116,7 +116,7 @@ def _specification(dataset: Dataset, folder: str) -> dict[str, Any]:
                     file.write(sample.view(extension))
                 files[extension] = path
             references.append({"split": split, "key": sample.key, "number": number, "files": files})
-    spec = {
+    spec: dict[str, Any] = {
         "root": os.path.abspath(store.url),
         "metadata": os.path.abspath(dataset.metadata.url),
         "splits": {split: [entry.path for entry in entries] for split, entries in manifest.splits.items()},
@@ -193,12 +193,24 @@ def _how(consumer: Consumer, manifest: Manifest, spec: dict[str, Any]) -> str:
 
 
 def _ask(name: str, spec: dict[str, Any], python: str) -> dict[str, Any]:
+    folder = os.path.dirname(spec["path"])
     done = subprocess.run(
-        [python, os.path.abspath(probe.__file__), name, spec["path"]],
+        # caches go where they are thrown away, and nobody looks for the dataset on a hub
+        [
+            "env",
+            f"HOME={folder}",
+            f"HF_HOME={folder}",
+            "HF_HUB_OFFLINE=1",
+            "HF_DATASETS_OFFLINE=1",
+            python,
+            os.path.abspath(probe.__file__),
+            name,
+            spec["path"],
+        ],
         capture_output=True,
         check=False,
         timeout=_HANG_SECONDS,
-        cwd=os.path.dirname(spec["path"]),
+        cwd=folder,
     )
     lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
     if done.returncode != 0 or not lines:

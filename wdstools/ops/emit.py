@@ -10,7 +10,7 @@ from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.interop.croissant import croissant_files
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
-from wdstools.interop.huggingface import emitted_card, plain_card, written_keys
+from wdstools.interop.huggingface import emitted_card, new_title, plain_card, written_keys
 from wdstools.interop.sizes import open_clip_files, timm_files
 from wdstools.interop.tarindexes import dali_index, dali_path, energon_database, energon_files, energon_offsets
 from wdstools.ops.plan import Plan, Step
@@ -72,7 +72,12 @@ def plan_emit(dataset: Dataset, consumers: Iterable[str], *, license_name: str |
     writes = {path: data for path, (_, data) in made.items()} | {CARD_PATH: card}
     writes = {path: data for path, data in writes.items() if _differs(dataset, path, data, old)}
     stale = tuple(sorted(path for path in old.files if path not in files and _there(dataset, path)))
-    emitted = Emitted(dataset.root, dict(sorted(files.items())), tuple(sorted(written_keys(card_before, ours))))
+    emitted = Emitted(
+        dataset.root,
+        dict(sorted(files.items())),
+        tuple(sorted(written_keys(card_before, ours))),
+        old.new_card or not card_before,
+    )
     if not writes and not stale and old == emitted:
         return EmitPlan("emit", dataset.shards.url, (), dataset=dataset, emitted=emitted)
     steps = [
@@ -103,11 +108,11 @@ def plan_emit_removal(dataset: Dataset, consumers: Iterable[str]) -> EmitPlan:
         before = _card(dataset)
         after = plain_card(dataset.manifest, before, frozenset(old.card_keys))
         keys = ()
-        if after.strip() and after != before:
-            writes[CARD_PATH] = after.encode()
-        elif not after.strip():
+        if old.new_card and after.strip() == new_title(dataset.manifest).strip():
             there = (*there, CARD_PATH)
-    emitted = Emitted(old.root, files, keys) if files or keys else None
+        elif after != before:
+            writes[CARD_PATH] = after.encode()
+    emitted = Emitted(old.root, files, keys, old.new_card) if files or keys else None
     steps = [Step("delete", path) for path in there] + [Step("write", path, len(data)) for path, data in writes.items()]
     if steps:
         steps.append(Step("write" if emitted else "delete", EMITTED_PATH))

@@ -186,9 +186,11 @@ def open_dataset(
     if cache is not None and not isinstance(shards, LocalStore):
         shards = Caching(shards, cache, root, limit_bytes=cache_bytes)
     return Dataset(manifest, root, metadata, shards, key, tuple(ReadOnly(open_remote(mirror)) for mirror in mirrors))
+    at = at or (adopted_from(metadata) if manifest.profile == "foreign" else None)
+    return Dataset(manifest, sha256_hex(data), metadata, open_store(at) if at else metadata, key)
 
 
-def _adopted_from(metadata: Store) -> str | None:
+def adopted_from(metadata: Store) -> str | None:
     """Where the tars of a foreign dataset are, if not beside its manifest. No digest covers it: they are checked anyway."""
     try:
         found = json.loads(get_whole(metadata, LOCATION_PATH, _MAX_LOCATION_BYTES))

@@ -30,3 +30,9 @@ def dotted_heads(extensions: Mapping[str, int], samples: int) -> frozenset[str]:
         if 4 * counts[head] <= samples or (pair and any(c.isdigit() for c in head)):
             found.add(head)
     return frozenset(found)
+
+
+def with_head(key: str, extension: str, heads: frozenset[str]) -> tuple[str, str]:
+    """Key and extension of a member, the part of the extension that belongs to the key given back to it."""
+    head, dot, tail = extension.rpartition(".")
+    return (f"{key}.{head}", tail) if dot and head in heads else (key, extension)

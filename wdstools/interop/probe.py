@@ -122,13 +122,13 @@ def _huggingface_split(check: Check, split: str, rows: Any, raw_image: Any) -> N
 
 def _declare_torchvision_operators() -> None:
     """Declare torchvision's compiled operators where it has none for this torch: importing it looks them up."""
-    import torch
+    from torch.library import Library
 
     names = ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d")
-    library = torch.library.Library("torchvision", "DEF")
+    library = Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in (*names, *(f"_{name}_backward" for name in names[2:])):
         try:
-            library.define(f"{name}(Tensor input) -> Tensor")
+            library.define(f"{name}(Tensor input) -> Tensor")  # type: ignore[no-untyped-call]
         except RuntimeError:
             return  # they are there
     _KEPT.append(library)
@@ -200,10 +200,8 @@ def probe_energon(spec: Spec) -> dict[str, Any]:
         dataset = get_val_dataset(spec["root"], split_part=split, worker_config=workers, batch_size=1)
         for batch in get_loader(dataset):
             for key in batch.__key__:
-                name = key.split("/", 1)[1] if key not in {k for s, k in check.references if s == split} else key
-                wanted = check.reference(split, name)
-                payloads = {e: bytes(store[f"{name}.{e}"][0]) for e in wanted or {}}
-                check.sample(split, name, payloads)
+                wanted = check.reference(split, key) or {}
+                check.sample(split, key, {ext: bytes(store[f"{key}.{ext}"][0]) for ext in wanted})
     return check.result("megatron-energon")
 
 
@@ -216,7 +214,7 @@ def probe_dali(spec: Spec) -> dict[str, Any]:
     for split in spec["splits"]:
         keys = {r["number"]: key for (where, key), r in check.references.items() if where == split}
 
-        @pipeline_def(batch_size=1, num_threads=1, device_id=None)  # type: ignore[misc]  # it has no types
+        @pipeline_def(batch_size=1, num_threads=1, device_id=None)  # type: ignore[untyped-decorator]
         def pipeline(where: str) -> Any:
             paths = _paths(spec, where)
             indexes = [os.path.join(spec["root"], spec["dali"][path]) for path in spec["splits"][where]]
@@ -274,9 +272,9 @@ def probe_duckdb(spec: Spec) -> dict[str, Any]:
 
     def rows(split: str) -> list[Any]:
         return list(
-            duckdb.sql(
-                "SELECT key, caption FROM read_parquet($paths)", params={"paths": _indexes(spec, split)}
-            ).fetchall()
+            duckdb.connect()
+            .execute("SELECT key, caption FROM read_parquet($paths)", {"paths": _indexes(spec, split)})
+            .fetchall()
         )
 
     return _compare_captions(spec, rows).result("duckdb")

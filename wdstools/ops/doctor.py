@@ -101,7 +101,7 @@ def _python_for(name: str, envs: str | None) -> str | None:
 def _specification(dataset: Dataset, folder: str) -> dict[str, Any]:
     """What ``probe`` is told; the reference samples are written below ``folder``."""
     manifest, store = dataset.manifest, dataset.shards
-    references = []
+    references: list[dict[str, Any]] = []
     for split in manifest.splits:
         samples = dataset[split]
         count = len(samples)

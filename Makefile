@@ -7,6 +7,7 @@ DEMO ?= demo
 SAMPLES ?= 2000
 
 .PHONY: demo test check test-slow bench setup clean format docs faults
+.PHONY: demo test check test-slow bench setup clean format docs docs-interop
 
 demo: $(VENV)/.ready
 	rm -rf $(DEMO)
@@ -16,6 +17,7 @@ test: tools
 	$(BIN)/python -m pytest -q -m "not slow"
 
 test-slow: tools
+test-slow: $(VENV)/.ready-dev tools consumers
 	$(BIN)/python -m pytest -q -m slow --timeout 3600
 
 check: $(VENV)/.ready-dev
@@ -33,6 +35,8 @@ docs: $(VENV)/.ready-dev
 # docs/faults.md: every kind of damage, what verify and repair make of it, and what other readers do.
 faults: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.faults.report > docs/faults.md.new && mv docs/faults.md.new docs/faults.md
+docs-interop: $(VENV)/.ready-dev tools consumers
+	$(BIN)/python docs/make_interop.py $(CONSUMERS)
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
@@ -47,6 +51,12 @@ tools: $(VENV)/.ready-dev
 	@sh tests/install-tools.sh
 	@$(BIN)/python -m tests.servers.install swift
 
+# Readers and writers that the slow tests and docs/interop.md ask, each in an environment of its own (5 GB).
+CONSUMERS := .venv-consumers
+.PHONY: consumers
+consumers:
+	@PYTHON=$(PYTHON) sh tests/install-consumers.sh $(CONSUMERS)
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -60,3 +70,4 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 
 clean:
 	rm -rf $(VENV) .servers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-consumers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,7 +26,7 @@ _MAX_INT = 2**53
 _MAX_MANIFEST_BYTES = 1 << 30
 _PATH_PART_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.%~-]*")
 _CANONICAL_RE = re.compile(r"(?P<split>[^/]+)/((?P=split)-[0-9]{6,})\.tar")
-_FOREIGN_PART_RE = re.compile(r"[^\x00-\x1f\x7f/\\\ud800-\udfff]+")
+_FOREIGN_PART_RE = re.compile(r"[^\x00-\x1f\x7f/\\:\ud800-\udfff.~-][^\x00-\x1f\x7f/\\:\ud800-\udfff]*")
 _SPLIT_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
@@ -345,9 +345,8 @@ def is_safe_path(path: str) -> bool:
 
 
 def is_plain_path(path: str) -> bool:
-    """Whether a path of a foreign shard is relative, stays below its root, and can be printed."""
-    parts = path.split("/")
-    return parts[0] != ".wdstools" and all(_FOREIGN_PART_RE.fullmatch(p) and p not in (".", "..") for p in parts)
+    """Whether a path of a foreign shard is relative, stays below its root, and hides nothing; spaces and letters may be any."""
+    return all(_FOREIGN_PART_RE.fullmatch(part) for part in path.split("/"))
 
 
 def is_split_name(name: str) -> bool:

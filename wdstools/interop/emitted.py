@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EMITTED_PATH = ".wdstools/emitted.json"
 _MAX_BYTES = 1 << 28
+_DALI = ".wdstools/dali/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,9 @@ def read_emitted(store: Store) -> Emitted:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError("the list of emitted files is damaged", code="emitted-damaged", where=EMITTED_PATH) from error
-    # what it names may be deleted: nothing outside, and nothing that is not for consumers
-    if any(
-        not (path.startswith(".wdstools/dali/") or is_plain_path(path)) or ".." in path.split("/") for path in files
+    # what it names may be deleted: nothing outside, and nothing hidden but what is for consumers
+    if not all(
+        is_plain_path(path.removeprefix(".nv-meta/.").removeprefix(".nv-meta/").removeprefix(_DALI)) for path in files
     ):
         raise FormatError("the list of emitted files names other files", code="emitted-damaged", where=EMITTED_PATH)
     return emitted

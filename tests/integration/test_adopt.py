@@ -162,6 +162,22 @@ def test_a_key_in_two_shards_is_noted(tmp_path: Path) -> None:
     assert _codes(tmp_path) == {"key-duplicate-across"}
 
 
+@pytest.mark.parametrize("digests", ["none", "xxh3"])
+def test_an_entry_that_readers_pass_over_does_not_part_a_sample(digests: str, tmp_path: Path) -> None:
+    data = (
+        member(b"a.jpg", IMAGE)
+        + member(b"a/", b"", b"5")
+        + member(b".hidden", b"x" * 700)
+        + member(b"a.txt", b"words")
+        + END
+    )
+    dataset = _adopted(tmp_path, {"x-000.tar": data}, digests=digests)
+    (row,) = dataset.index(dataset.manifest.splits["x"][0]).to_pylist()
+    assert [m["ext"] for m in row["members"]] == ["jpg", "txt"]
+    assert (row["offset"], row["length"]) == (0, len(data) - len(END))
+    assert dict(dataset["a"]) == {"jpg": IMAGE, "txt": b"words"}
+
+
 def test_every_code_is_provoked_by_a_test() -> None:
     elsewhere = {
         "key-duplicate-across", "shard-numbers", "stats-missing", "count-differs", "file-beside-shards",

@@ -49,7 +49,7 @@ HAZARD_KINDS = {
     "name-spaces": HazardKind("spaces in names: DALI's index is separated by spaces", ("dali",)),
     "name-not-utf8": HazardKind("names that are not UTF-8", ("webdataset", "huggingface", "energon", "dali")),
     "not-a-file": HazardKind("links or devices, which no reader follows", _EVERYBODY),
-    "caption-empty": HazardKind("empty captions: open_clip drops such samples", ("open_clip",)),
+    "caption-empty": HazardKind("empty captions: open_clip trains on them as they are", ("open_clip",)),
     "caption-not-utf8": HazardKind("captions that are not UTF-8: decoding them ends the epoch", ("webdataset", "huggingface", "open_clip", "energon")),
     "shard-compressed": HazardKind(
         "compressed shards cannot be read at random: DALI, energon and every index need plain tars", ("dali", "energon")

@@ -13,7 +13,7 @@ from wdstools.foreign.window import LARGEST_VIEW
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
 from wdstools.formats.index import build_index
 from wdstools.formats.tar import BLOCK
-from wdstools.formats.tarhop import is_file
+from wdstools.formats.tarhop import FILES, is_file
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.images.header import read_dimensions
 
@@ -59,10 +59,10 @@ class ForeignRows:
 
     def add(self, entry: TarEntry) -> bool:
         """Take the next entry; False where its payload is cut."""
-        name, _kind, start, offset, size, _ = entry
+        name, kind, start, offset, size, _ = entry
         base = name.rfind(b"/") + 1
         dot = name.find(b".", base)
-        if dot <= base or not is_file(entry) or (b"__" in name and _META_RE.search(name)):
+        if dot <= base or kind not in FILES or (b"__" in name and _META_RE.search(name)):
             return self._leave_out(entry, dot)
         key = name[:dot]
         if key != self._key:
@@ -73,10 +73,8 @@ class ForeignRows:
         digest = 0
         if self._window is not None:
             if size <= LARGEST_VIEW:
-                if offset + size - self._window.keep_from > LARGEST_VIEW:
-                    self._window.keep_from = start  # the group is too long to be held
-                payload = self._window.view(offset, size)
-                if len(payload) < size:
+                payload = self._hold(offset, size, start)
+                if payload is None:
                     return False
                 digest = xxh3_64_intdigest(payload)
                 if kind_of:
@@ -86,23 +84,32 @@ class ForeignRows:
                 if not whole:
                     return False
         members = self._members[self._row]
-        if any(extension == there[0] for there in members):
-            self.hazards.add("member-duplicate", self._example(name))
+        for there in members:
+            if extension == there[0]:
+                self.hazards.add("member-duplicate", self._example(name))
+                break
         members.append((extension, offset, size, digest))
         self._end = offset + size + -size % BLOCK
         return True
 
     def _leave_out(self, entry: TarEntry, dot: int) -> bool:
-        name, kind, _, offset, size, _ = entry
+        name, kind, start, offset, size, _ = entry
         if is_file(entry):
             code = "name-without-extension" if dot < 0 and b"__" not in name else "name-hidden"
             self.hazards.add(code, self._example(name))
         elif kind != _FOLDER and not name.endswith(b"/"):
             self.hazards.add("not-a-file", self._example(name))
-        if self._window is not None and size:
-            self._close(offset)
-            return self._large(offset, size)[1]
-        return True
+        if self._window is None or not size:
+            return True
+        return self._hold(offset, size, start) is not None if size <= LARGEST_VIEW else self._large(offset, size)[1]
+
+    def _hold(self, offset: int, size: int, start: int) -> memoryview | None:
+        """A payload, whole; None where it is cut. What the window must hold for the open group stays bounded."""
+        assert self._window is not None
+        if offset + size - self._window.keep_from > LARGEST_VIEW:
+            self._window.keep_from = start
+        payload = self._window.view(offset, size)
+        return payload if len(payload) == size else None
 
     def _open(self, key: bytes, start: int, name: bytes) -> None:
         self._key = key

@@ -20,7 +20,8 @@ _MAX_EXTENSION_BYTES = 1 << 20
 _MAX_DIGITS = 20
 _ZERO_BLOCK = bytes(BLOCK)
 _BLANK_CHKSUM = 8 * 0x20
-_FILES = b"0\x007"
+#: Type flags of regular files.
+FILES = b"0\x007"
 _COMMON = b"0\x007x"
 _WITHOUT_PAYLOAD = b"123456"
 _EXTENSIONS = b"xgLK"
@@ -112,7 +113,7 @@ def hop(read: Read, notes: HopNotes, total: int | None = None) -> Iterator[TarEn
 
 def is_file(entry: TarEntry) -> bool:
     """Whether an entry is a regular file; before ustar a folder was one whose name ends in a slash."""
-    return entry[1] in _FILES and not entry[0].endswith(b"/")
+    return entry[1] in FILES and not entry[0].endswith(b"/")
 
 
 def _plain_entry(block: bytes, at: int) -> TarEntry | None:

@@ -6,8 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 SAMPLES ?= 2000
 
-.PHONY: demo test check test-slow bench setup clean format docs faults
-.PHONY: demo test check test-slow bench setup clean format docs docs-interop
+.PHONY: demo test check test-slow bench setup clean format docs docs-interop faults
 
 demo: $(VENV)/.ready
 	rm -rf $(DEMO)
@@ -16,8 +15,7 @@ demo: $(VENV)/.ready
 test: tools
 	$(BIN)/python -m pytest -q -m "not slow"
 
-test-slow: tools
-test-slow: $(VENV)/.ready-dev tools consumers
+test-slow: tools consumers
 	$(BIN)/python -m pytest -q -m slow --timeout 3600
 
 check: $(VENV)/.ready-dev
@@ -35,7 +33,9 @@ docs: $(VENV)/.ready-dev
 # docs/faults.md: every kind of damage, what verify and repair make of it, and what other readers do.
 faults: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.faults.report > docs/faults.md.new && mv docs/faults.md.new docs/faults.md
-docs-interop: $(VENV)/.ready-dev tools consumers
+
+# The table of docs/interop.md: what each reader says about the demo, emitted for all at once.
+docs-interop: tools consumers
 	$(BIN)/python docs/make_interop.py $(CONSUMERS)
 
 format: $(VENV)/.ready-dev

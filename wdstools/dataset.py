@@ -180,14 +180,12 @@ def open_dataset(
             hint=f"wdstools scan {where}    tells what is there; a lone shard can be given to wdstools verify",
         ) from error
     manifest = loads(data, where=f"{metadata.url}/{key}")
-    at = at or (_adopted_from(metadata) if manifest.profile == "foreign" else None)
+    at = at or (adopted_from(metadata) if manifest.profile == "foreign" else None)
     root = sha256_hex(data)
     shards = open_store(at) if at else metadata
     if cache is not None and not isinstance(shards, LocalStore):
         shards = Caching(shards, cache, root, limit_bytes=cache_bytes)
     return Dataset(manifest, root, metadata, shards, key, tuple(ReadOnly(open_remote(mirror)) for mirror in mirrors))
-    at = at or (adopted_from(metadata) if manifest.profile == "foreign" else None)
-    return Dataset(manifest, sha256_hex(data), metadata, open_store(at) if at else metadata, key)
 
 
 def adopted_from(metadata: Store) -> str | None:

@@ -95,7 +95,9 @@ def sharings(draw: st.DrawFn) -> tuple[int, int, int, str, int]:
     return count, *parts, draw(st.integers(0, count))
 
 
-def _dealt(count: int, batch_size: int, world_size: int, remainder: str, start: int) -> list[list[tuple[list[int], int]]]:
+def _dealt(
+    count: int, batch_size: int, world_size: int, remainder: str, start: int
+) -> list[list[tuple[list[int], int]]]:
     ranks = []
     for rank in range(world_size):
         sharing = Sharing(count, batch_size, rank, world_size, remainder)

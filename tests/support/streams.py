@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 SIDE = 24
 
 
-def packed(folder: Path, *, train: int = 60, val: int = 10, shard_samples: int = 16, side: int | None = SIDE) -> Dataset:
+def packed(
+    folder: Path, *, train: int = 60, val: int = 10, shard_samples: int = 16, side: int | None = SIDE
+) -> Dataset:
     """A packed dataset; ``side`` brings its images to one size."""
     source = write_city_pairs(folder / "source", train=train, val=val)
     return wt.pack(str(source), str(folder / "shards"), shard_samples=shard_samples, resize=side, jobs=1)

@@ -9,6 +9,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.results import Finding
 from wdstools.stores.base import get_whole
+from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,11 @@ def known_emitted(dataset: Dataset) -> tuple[Emitted, list[Finding]]:
     """The list of emitted files, and what is wrong with the list itself."""
     try:
         emitted = read_emitted(dataset.metadata)
-    except (FormatError, StoreError) as error:
+    except FormatError as error:
         return Emitted(), [Finding("emitted", EMITTED_PATH, error.message)]
+    except StoreError as error:
+        local = isinstance(dataset.metadata, LocalStore)
+        return Emitted(), [Finding("unreadable", EMITTED_PATH, error.message, got=error.code)] if local else []
     if emitted.files and emitted.root != dataset.root:
         message = "other readers' files were emitted for another version: wdstools emit DATASET --for all"
         return emitted, [Finding("emitted", EMITTED_PATH, message, expected=dataset.root, got=emitted.root)]

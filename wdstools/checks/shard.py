@@ -241,15 +241,14 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
     store = task.dataset.shards
     findings = check_size(entry, size)
     if manifest.profile == "foreign":
-        known = table is not None and entry.xxh3_128
-        found = list(localise_foreign(store, entry, table)) if known else []
+        found = list(localise_foreign(store, entry, table)) if table is not None and entry.xxh3_128 else []
         return found if any(f.kind != "trailer" for f in found) else findings or found or [_unknown(task, computed)]
     if table is not None:
         found = Localiser(store, entry.path, size, table).run()
     else:
         stream = check_stream(read_blocks(store, entry.path), entry.path)
         found = stream.findings
-        if table is None and not found and stream.sealed == stream.members:
+        if not found and stream.sealed == stream.members:
             return [_unexplained(task, computed, known=False)]
     if found:
         # what the samples say is more than what the size says

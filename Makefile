@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 SAMPLES ?= 2000
 
-.PHONY: demo test test-torch check test-slow bench setup clean format docs faults
+.PHONY: demo test test-torch check test-slow bench setup clean format docs docs-interop faults
 
 demo: $(VENV)/.ready
 	rm -rf $(DEMO)
@@ -15,7 +15,7 @@ demo: $(VENV)/.ready
 test: tools
 	$(BIN)/python -m pytest -q -m "not slow"
 
-test-slow: tools
+test-slow: tools consumers
 	$(BIN)/python -m pytest -q -m slow --timeout 3600
 
 # torch is large (750 MB, one minute): its tests are skipped where it is not, and have a target of their own.
@@ -39,6 +39,10 @@ docs: $(VENV)/.ready-dev
 faults: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.faults.report > docs/faults.md.new && mv docs/faults.md.new docs/faults.md
 
+# The table of docs/interop.md: what each reader says about the demo, emitted for all at once.
+docs-interop: tools consumers
+	$(BIN)/python docs/make_interop.py $(CONSUMERS)
+
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -51,6 +55,12 @@ setup: tools
 tools: $(VENV)/.ready-dev
 	@sh tests/install-tools.sh
 	@$(BIN)/python -m tests.servers.install swift
+
+# Readers and writers that the slow tests and docs/interop.md ask, each in an environment of its own (5 GB).
+CONSUMERS := .venv-consumers
+.PHONY: consumers
+consumers:
+	@PYTHON=$(PYTHON) sh tests/install-consumers.sh $(CONSUMERS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -65,3 +75,4 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 
 clean:
 	rm -rf $(VENV) .servers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-consumers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.inputs import Setup
     from benchmarks.measure import Row
 
-BENCHMARKS = ("pack", "resize", "verify", "read", "stream", "repair", "start", "demo_images")
+BENCHMARKS = ("pack", "resize", "verify", "adopt", "read", "stream", "repair", "start", "demo_images")
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
 _TINY_SAMPLES = 100
 _HEADINGS = ("benchmark", "ours", "value", "unit", "peer", "peer's", "ratio", "range", "target", "", "others")

@@ -43,6 +43,7 @@ _HOMES = {
     "UsageError": "errors",
     "WdsError": "errors",
     "WorkerError": "errors",
+    "adopt": "ops.adopt",
     "apply": "ops.plan",
     "diff": "ops.diff",
     "extract": "ops.extract",
@@ -91,6 +92,7 @@ __all__ = [
     "WdsError",
     "WorkerError",
     "__version__",
+    "adopt",
     "apply",
     "diff",
     "extract",
@@ -127,6 +129,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from wdstools.formats.manifest import Manifest, ShardEntry
+    from wdstools.ops.adopt import adopt
     from wdstools.ops.diff import diff
     from wdstools.ops.duplicates import find_duplicates
     from wdstools.ops.extract import extract

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 STAGED_MARK = ".wdstools/staged/commit.json"
 _MAX_INDEX_BYTES = 1 << 30
 _CACHE_BYTES = 20 << 30
+_MAX_LOCATION_BYTES = 1 << 16
+#: In the metadata of tars that lie elsewhere: where.
+LOCATION_PATH = ".wdstools/location.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +73,14 @@ class Dataset:
 
     def checked_index(self, shard: ShardEntry, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
         """The bytes of a shard's index as a table; raises FormatError (``index-damaged``) like ``index``."""
-        from wdstools.formats.index import SCHEMA, check_bounds, read_index, rows_digest
+        from wdstools.formats.index import SCHEMA, check_bounds, check_foreign_bounds, read_index, rows_digest
 
         table = read_index(data, where=shard.index_path, columns=columns or SCHEMA.names)
         if self.manifest.profile == "canonical":
             check_bounds(table, shard.samples, shard.bytes, where=shard.index_path)
+        else:
+            limit = shard.bytes if shard.encoding == "tar" else 0
+            check_foreign_bounds(table, shard.samples, limit, where=shard.index_path)
         if rows_digest(table) != shard.rows:
             raise FormatError(
                 "an index does not agree with the manifest",
@@ -176,8 +183,19 @@ def open_dataset(
             hint=f"wdstools scan {where}    tells what is there; a lone shard can be given to wdstools verify",
         ) from error
     manifest = loads(data, where=f"{metadata.url}/{key}")
+    at = at or (adopted_from(metadata) if manifest.profile == "foreign" else None)
     root = sha256_hex(data)
     shards = open_store(at) if at else metadata
     if cache is not None and not isinstance(shards, LocalStore):
         shards = Caching(shards, cache, root, limit_bytes=cache_bytes)
     return Dataset(manifest, root, metadata, shards, key, tuple(ReadOnly(open_remote(mirror)) for mirror in mirrors))
+
+
+def adopted_from(metadata: Store) -> str | None:
+    """Where the tars of a foreign dataset are, if not beside its manifest. No digest covers it: they are checked anyway."""
+    try:
+        found = json.loads(get_whole(metadata, LOCATION_PATH, _MAX_LOCATION_BYTES))
+    except (NotFoundError, ValueError):
+        return None
+    at = found.get("shards") if isinstance(found, dict) else None
+    return at if isinstance(at, str) else None

@@ -29,6 +29,7 @@ FINDING_KINDS = (
     "card",
     "sums",
     "file",
+    "emitted",
 )
 
 
@@ -247,6 +248,58 @@ class ShardInfo:
     bytes: int
     sha256: str
     xxh3_128: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hazard:
+    """Something in tars of others that will go wrong, and for whom. ``code`` is stable.
+
+    ``hits`` names consumers; ``example`` is the first of ``count`` cases; ``hint`` says what helps.
+    """
+
+    code: str
+    count: int
+    message: str
+    hits: tuple[str, ...]
+    example: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptResult:
+    """What was adopted: where its manifest lies, what it holds, and what will go wrong with it."""
+
+    path: str
+    shards_at: str
+    root: str
+    samples: Mapping[str, int]
+    shards: int
+    bytes: int
+    digests: str
+    members: tuple[str, ...]
+    hazards: tuple[Hazard, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some of the bytes could not be taken."""
+        return any(hazard.code in ("shard-cut", "shard-damaged") for hazard in self.hazards)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Whether a consumer opens a dataset.
+
+    ``status`` is works, fails, cannot (it needs what the dataset has not) or not installed; ``how`` is what to type; ``samples`` were given and ``equal`` of them compared and found the same.
+    """
+
+    consumer: str
+    status: str
+    how: str
+    version: str = ""
+    samples: int = 0
+    equal: int = 0
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

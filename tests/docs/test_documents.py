@@ -109,3 +109,26 @@ def test_the_manifest_of_format_is_read_and_has_its_root() -> None:
     manifest = loads(block[1].encode())
     assert dumps(manifest).decode() == block[1]
     assert f"`{manifest.root}`" in FORMAT
+
+
+def test_the_table_of_hazards_is_that_of_the_code() -> None:
+    spec = importlib.util.spec_from_file_location("make_interop", ROOT / "docs" / "make_interop.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.hazards_table() in (ROOT / "docs" / "interop.md").read_text(), "run: make docs-interop"
+
+
+def test_the_commands_of_readme_for_others_work(place: Path) -> None:
+    block = re.search(r"### What others made, and what others read\n\n```sh\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    for name in ("shards", "their-shards", "theirs", "clean"):
+        shutil.rmtree(place / name, ignore_errors=True)
+    assert _run(place, "pack", "InstaCities1M", "shards").returncode in (0, 3)
+    shutil.copytree(place / "shards/train", place / "their-shards/train")
+    for line in (part.strip() for text in block[1].splitlines() for part in text.partition("#")[0].split(";")):
+        arguments = line.split()[1:]
+        arguments += ["--for", "webdataset"] if arguments[0] == "doctor" else []
+        found = _run(place, *arguments)
+        assert found.returncode == 0, (line, found.stderr.decode(), found.stdout.decode())

@@ -16,7 +16,6 @@ from tests.support.city_pairs import tiny_jpeg
 from tests.support.pictures import encoded
 from tests.support.valid_files import a_gnu_tar, a_manifest, a_pax_tar, a_shard, a_zip, an_index
 from wdstools import WdsError
-from wdstools.checks.compressed import plain_blocks
 from wdstools.checks.rebuild import rebuild_index
 from wdstools.checks.stream import check_stream
 from wdstools.formats.index import read_index, rows_digest
@@ -27,6 +26,7 @@ from wdstools.images.check import DamagedImageError, ImageChecker
 from wdstools.images.resize import Encoding, reencode
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.zipscan import scan_zip
+from wdstools.stores.compressed import plain_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

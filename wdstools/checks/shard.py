@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from wdstools.checks.foreign import check_foreign_rows, decode_foreign, localise_foreign, unproved_by
 from wdstools.checks.localise import Localiser
 from wdstools.checks.rebuild import Rebuilt, first_difference, rebuild_index
 from wdstools.checks.stream import check_stream
@@ -66,7 +67,8 @@ def check_shard(task: ShardCheckTask, tick: Tick) -> ShardCheck:
             return ShardCheck(entry.path, (), unproved=(f"{store.url}/{entry.path}: {error.message} ({error.code})",))
         findings = [Finding("unreadable", entry.path, error.message, got=error.code)]
     tick(entry.bytes)
-    return ShardCheck(entry.path, tuple(findings), size if task.level != "size" else 0, entry.samples)
+    unproved = unproved_by(entry, task.digest) if task.level != "size" and not findings else ()
+    return ShardCheck(entry.path, tuple(findings), size if task.level != "size" else 0, entry.samples, unproved)
 
 
 def missing_shard(entry: ShardEntry, tick: Tick) -> ShardCheck:
@@ -108,6 +110,8 @@ def check_size(entry: ShardEntry, size: int) -> list[Finding]:
 
 def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
     entry = task.entry
+    if task.dataset.manifest.profile == "foreign":
+        return _check_foreign(task, size)
     blocks = read_blocks(task.dataset.shards, entry.path)
     if task.level == "digest":
         computed = _Hashing(blocks, task.digest).hexdigest()
@@ -128,6 +132,24 @@ def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
     if size != entry.bytes or hashing.hexdigest() != getattr(entry, task.digest):
         return _explain(task, size, hashing.hexdigest())
     return _check_rows(task, rebuilt)
+
+
+def _check_foreign(task: ShardCheckTask, size: int) -> list[Finding]:
+    """The same for a shard that something else made."""
+    entry, store = task.entry, task.dataset.shards
+    expected = getattr(entry, task.digest)
+    if expected or size != entry.bytes:
+        computed = _Hashing(read_blocks(store, entry.path), task.digest).hexdigest() if expected else ""
+        if size != entry.bytes or computed != expected:
+            return _explain(task, size, computed)
+    if task.level == "digest" and expected:
+        return []
+    try:
+        table = task.dataset.index(entry)
+    except (FormatError, StoreError):
+        return []  # reported with the metadata
+    findings = check_foreign_rows(store, entry, task.split, table)
+    return findings or (list(decode_foreign(store, entry, table)) if task.level == "decode" else [])
 
 
 class _Hashing:
@@ -154,7 +176,7 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
     entry = task.entry
     findings = [*rebuilt.stream.findings, *rebuilt.findings]
     computed = rows_digest(rebuilt.table)
-    if task.dataset.manifest.profile == "canonical" and computed != entry.rows:
+    if computed != entry.rows:
         findings.append(
             Finding(
                 "manifest",
@@ -218,17 +240,26 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
         table = None
     store = task.dataset.shards
     findings = check_size(entry, size)
-    if table is not None and manifest.profile == "canonical":
+    if manifest.profile == "foreign":
+        found = list(localise_foreign(store, entry, table)) if table is not None and entry.xxh3_128 else []
+        return found if any(f.kind != "trailer" for f in found) else findings or found or [_unknown(task, computed)]
+    if table is not None:
         found = Localiser(store, entry.path, size, table).run()
     else:
         stream = check_stream(read_blocks(store, entry.path), entry.path)
         found = stream.findings
-        if table is None and not found and stream.sealed == stream.members:
+        if not found and stream.sealed == stream.members:
             return [_unexplained(task, computed, known=False)]
     if found:
         # what the samples say is more than what the size says
         findings = [f for f in findings if not any(g.kind == f.kind for g in found)] + found
     return findings or [_unexplained(task, computed, known=table is not None)]
+
+
+def _unknown(task: ShardCheckTask, computed: str) -> Finding:
+    """A foreign shard that changed, without digests of its members to tell where."""
+    expected = getattr(task.entry, task.digest)
+    return Finding("file", task.entry.path, "a shard is not what was adopted", expected=expected, got=computed)
 
 
 def _unexplained(task: ShardCheckTask, computed: str, *, known: bool) -> Finding:

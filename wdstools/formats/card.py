@@ -28,10 +28,13 @@ def render_card(manifest: Manifest) -> str:
 def render_configs(manifest: Manifest) -> str:
     """The YAML that tells Hugging Face which files are which split, so that no other file confuses it."""
     lines = ["configs:", "- config_name: default", "  data_files:"]
-    names = _hugging_face_names(manifest)
+    names = hugging_face_names(manifest)
     for split in _reading_order(manifest):
         # JSON strings are YAML strings
-        lines += [f"  - split: {json.dumps(names[split])}", f"    path: {json.dumps(split + '/*.tar')}"]
+        paths = (
+            split + "/*.tar" if manifest.profile == "canonical" else [entry.path for entry in manifest.splits[split]]
+        )
+        lines += [f"  - split: {json.dumps(names[split])}", f"    path: {json.dumps(paths)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -123,7 +126,7 @@ def _nearly(line: str, mark: str) -> bool:
     return len(line) == len(mark) and sum(a != b for a, b in zip(line, mark, strict=True)) <= 2
 
 
-def _hugging_face_names(manifest: Manifest) -> dict[str, str]:
+def hugging_face_names(manifest: Manifest) -> dict[str, str]:
     """What each split is called there: dashes are not allowed, and no two may be called the same."""
     names: dict[str, str] = {}
     for split in sorted(manifest.splits, key=lambda split: (split in _HUGGING_FACE_SPLITS or "-" in split, split)):

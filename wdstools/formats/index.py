@@ -175,6 +175,26 @@ def check_bounds(table: pa.Table, samples: int, shard_bytes: int, *, where: str)
         raise FormatError("an index points outside its shard", code="index-damaged", where=where)
 
 
+def check_foreign_bounds(table: pa.Table, samples: int, shard_bytes: int, *, where: str) -> None:
+    """Refuse an index of a foreign shard whose members do not lie inside it; ``shard_bytes`` is 0 if compressed.
+
+    Raises FormatError (``index-damaged``).
+    """
+    members = one_chunk(table.column("members"))
+    values = members.flatten()
+    start, size = to_numpy(values.field("offset")), to_numpy(values.field("size"))
+    limit = shard_bytes or 2**62
+    sound = (
+        table.num_rows == samples
+        and bool(np.all(to_numpy(members.value_lengths()) > 0))
+        and bool(
+            np.all(start >= BLOCK) and np.all(size >= 0) and np.all(start <= limit) and np.all(size <= limit - start)
+        )
+    )
+    if not sound:
+        raise FormatError("an index points outside its shard", code="index-damaged", where=where)
+
+
 def rows_digest(table: pa.Table) -> str:
     """SHA-256 of an index's rows in the canonical encoding: what the tar alone gives, independent of Parquet.
 

@@ -25,12 +25,18 @@ SKIPPED_PATH = ".wdstools/skipped.jsonl"
 _MAX_INT = 2**53
 _MAX_MANIFEST_BYTES = 1 << 30
 _PATH_PART_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.%~-]*")
+_CANONICAL_RE = re.compile(r"(?P<split>[^/]+)/((?P=split)-[0-9]{6,})\.tar")
+_FOREIGN_PART_RE = re.compile(r"[^\x00-\x1f\x7f/\\:\ud800-\udfff.~-][^\x00-\x1f\x7f/\\:\ud800-\udfff]*")
 _SPLIT_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
-    """One shard as the manifest lists it. Digests are lower-case hexadecimal; ``rows`` is ``index.rows_digest``."""
+    """One shard as the manifest lists it. Digests are lower-case hexadecimal; ``rows`` is ``index.rows_digest``.
+
+    In a foreign dataset a digest that was not computed is "" (without ``xxh3_128`` the index's digests are 0), and
+    ``encoding`` may be ``tar.gz`` or ``tar.zst``: offsets are then those in what it unpacks to.
+    """
 
     path: str
     bytes: int
@@ -85,7 +91,7 @@ class Manifest:
 
     @property
     def image_extension(self) -> str:
-        """The extension of the image member."""
+        """The extension of the image member; of a foreign dataset, that of most images."""
         return self.members[0]
 
     @property
@@ -106,8 +112,9 @@ def manifest_identity(manifest: Manifest) -> dict[str, Any]:
 
 
 def index_path(shard_path: str) -> str:
-    """Where the index of a shard lies in a dataset: ``.wdstools/index/NAME.parquet``."""
-    return f".wdstools/index/{shard_path.rsplit('/', 1)[-1].removesuffix('.tar')}.parquet"
+    """Where the index of a shard lies in a dataset: its file name, or, if that is not canonical, its whole path."""
+    match = _CANONICAL_RE.fullmatch(shard_path)
+    return f".wdstools/index/{match[2] if match else shard_path}.parquet"
 
 
 def shard_path(split: str, number: int) -> str:
@@ -153,6 +160,7 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
             hint="pip install -U wdstools",
         )
     identity = reader.mapping(document, "dataset")
+    foreign = document.get("profile") == "foreign"
     manifest = Manifest(
         name=reader.text(identity, "name"),
         version=reader.integer(identity, "version"),
@@ -161,7 +169,8 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
         seed=reader.integer(document, "seed"),
         splits={
             reader.split(split): tuple(
-                reader.shard(entry, f"splits.{split}[{i}]") for i, entry in enumerate(reader.shards(split, entries))
+                reader.shard(entry, f"splits.{split}[{i}]", foreign=foreign)
+                for i, entry in enumerate(reader.shards(split, entries))
             )
             for split, entries in reader.mapping(document, "splits").items()
         },
@@ -286,7 +295,7 @@ class _Reader:
             raise self.error("a split is not a list of shards", f"splits.{split}")
         return entries
 
-    def shard(self, entry: object, prefix: str) -> ShardEntry:
+    def shard(self, entry: object, prefix: str, *, foreign: bool) -> ShardEntry:
         if not isinstance(entry, dict):
             raise self.error("a shard is not an object", prefix)
         prefix += "."
@@ -294,9 +303,11 @@ class _Reader:
         known |= {name: self.integer(entry, name, prefix) for name in ("bytes", "samples")}
         for name, digits in {**DIGEST_HEX_DIGITS, "rows": 64}.items():
             known[name] = self.text(entry, name, prefix)
+            if foreign and name != "rows" and not known[name]:
+                continue  # not computed
             if len(known[name]) != digits or known[name].strip("0123456789abcdef"):
                 raise self.error("not a digest", prefix + name, expected=f"{digits} hex digits", got=known[name][:80])
-        if not is_safe_path(known["path"]):
+        if not (is_plain_path if foreign else is_safe_path)(known["path"]):
             raise self.error("a shard path that is not plain and relative", prefix + "path", got=known["path"][:200])
         return ShardEntry(**known, extra={k: v for k, v in entry.items() if k not in _SHARD_FIELDS})
 
@@ -331,6 +342,11 @@ class _Reader:
 def is_safe_path(path: str) -> bool:
     """Whether a path from a manifest is plain: relative, no ``..``, no hidden part, no odd character."""
     return all(_PATH_PART_RE.fullmatch(part) for part in path.split("/"))
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether a path of a foreign shard is relative, stays below its root, and hides nothing; spaces and letters may be any."""
+    return all(_FOREIGN_PART_RE.fullmatch(part) for part in path.split("/"))
 
 
 def is_split_name(name: str) -> bool:

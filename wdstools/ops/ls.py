@@ -41,7 +41,8 @@ def list_keys(dataset: Dataset, which: str) -> Iterator[str]:
 def read_member(dataset: Dataset, name: str) -> bytes:
     """The payload of a member by its name in the tar (``london/123.jpg``), checked."""
     split = split_member_name(name)
-    if split is None or split[1] not in dataset.manifest.members:
+    canonical = dataset.manifest.profile == "canonical"
+    if split is None or (canonical and split[1] not in dataset.manifest.members):
         raise UsageError("not a member's name", where=name, expected="KEY." + ", KEY.".join(dataset.manifest.members))
     try:
         sample = get_split_or_sample(dataset, split[0])
@@ -54,4 +55,6 @@ def read_member(dataset: Dataset, name: str) -> bytes:
         ) from None
     if isinstance(sample, Split):
         raise UsageError("this is a split, not a sample", where=split[0])
+    if split[1] not in sample:
+        raise NotFoundError("no such member", code="member-missing", where=name, expected=", ".join(sample))
     return sample[split[1]]

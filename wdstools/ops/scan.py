@@ -6,12 +6,15 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from wdstools.dataset import open_dataset
 from wdstools.errors import NotFoundError
 from wdstools.formats.arrow import to_list
+from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.results import Inventory
 from wdstools.sources.folder import FolderSource
 from wdstools.sources.shards import ShardsSource, is_shards
 from wdstools.sources.table import TABLE_EXTENSIONS, TableSource
+from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from wdstools.sources.base import Listing, Source
@@ -32,8 +35,17 @@ def open_source(
         if path.lower().endswith(TABLE_EXTENSIONS):
             return TableSource(path, captions=captions)
         if is_shards(path):
-            return ShardsSource(path)
+            return _shards(path)
     return FolderSource(path, recipe=recipe, image=image, caption=caption, captions=captions)
+
+
+def _shards(path: str) -> ShardsSource:
+    """Shards, or the tars that an adopted dataset's manifest is about, wherever they are."""
+    if os.path.exists(os.path.join(path, MANIFEST_PATH)):
+        dataset = open_dataset(path)
+        if dataset.manifest.profile == "foreign" and isinstance(dataset.shards, LocalStore):
+            return ShardsSource(dataset.shards.path, dataset.manifest)
+    return ShardsSource(path)
 
 
 def scan(source: Source | str) -> Inventory:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wdstools.checks.change import explain_change
-from wdstools.checks.compressed import GZIP, ZSTD, plain_blocks
+from wdstools.checks.emitted import check_emitted, known_emitted
 from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
 from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard
@@ -17,12 +17,14 @@ from wdstools.checks.sums import SumCheckTask, check_sum
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, StoreError, UnsupportedVersionError, UsageError, WdsError
 from wdstools.executors.base import Executor, open_executor
+from wdstools.foreign.window import encoding_of
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sums import SumLine, parse_sums
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Report
 from wdstools.stores.base import get_whole, open_store
+from wdstools.stores.compressed import GZIP, ZSTD, plain_blocks
 from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.probe import probe as find_out
 from wdstools.stores.remote import remote
@@ -107,7 +109,10 @@ class _DatasetCheck:
         if self.level != "size":
             findings += self._metadata()
         if self.first_part:
-            findings += _extra_shards(self.dataset)
+            emitted, wrong = known_emitted(self.dataset)
+            findings += wrong
+            findings += _extra_shards(self.dataset, set(emitted.files))
+            findings += check_emitted(self.dataset, emitted) if self.level in ("digest", "samples", "decode") else ()
         if self.scrub is not None:
             self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
         unproved = tuple(what for index in sorted(self.unproved) for what in self.unproved[index])
@@ -147,7 +152,8 @@ class _DatasetCheck:
     def _metadata(self) -> list[Finding]:
         findings: list[Finding] = []
         listed: dict[str, str] = {}
-        if self.dataset.manifest_key == MANIFEST_PATH:
+        # a foreign dataset keeps to its own files: no list, no card
+        if self.dataset.manifest_key == MANIFEST_PATH and self.dataset.manifest.profile == "canonical":
             listed, wrong = read_list(self.dataset.metadata)
             if self.first_part:
                 findings += wrong
@@ -159,12 +165,19 @@ class _DatasetCheck:
         return findings + [finding for outcome in results for finding in outcome.result()]
 
 
-def _extra_shards(dataset: Dataset) -> Iterator[Finding]:
+def _extra_shards(dataset: Dataset, emitted: set[str]) -> Iterator[Finding]:
     """Tars that readers would take for shards of this dataset."""
     known = {entry.path for _, entry in dataset.manifest.shards}
-    folders = {path.rpartition("/")[0] + "/" for path in known}
+    folders = {path.rpartition("/")[0] for path in known}
+    foreign = dataset.manifest.profile == "foreign"
     for found in _listing(dataset.shards):
-        if found.key not in known and any(found.key.startswith(folder) for folder in folders):
+        inside = found.key.rpartition("/")[0] in folders if foreign else found.key.split("/")[0] in folders
+        if (
+            found.key not in known
+            and found.key not in emitted
+            and inside
+            and (encoding_of(found.key) if foreign else True)
+        ):
             yield Finding(
                 "extra",
                 found.key,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.errors import FormatError, IntegrityError, StoreError
+from wdstools.foreign.window import CompressedReader
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.reader.ahead import fetched_ahead, joined
@@ -65,11 +66,13 @@ class ShardReader:
     again and then looked for in the dataset's mirrors (``Dataset.read_again``). Opening compares the shard's size with
     the manifest and the index with the manifest's ``rows``; raises FormatError (``shard-size``, ``index-damaged``) or
     NotFoundError.
+    A compressed shard is unpacked from its front up to the sample, and on from there: in order that is one pass, at random
+    a pass a sample.
     """
 
     def __init__(self, dataset: Dataset, entry: ShardEntry, *, check: bool = True) -> None:
         self.entry = entry
-        self._check = check
+        self._check = check and bool(entry.xxh3_128)  # "": adopted without digests
         self._dataset = dataset
         self._store = _home(dataset, entry)
         self._url = f"{self._store.url}/{entry.path}"
@@ -87,7 +90,11 @@ class ShardReader:
         self._digest = _view(to_numpy(values.field("xxh3_64")))
         self._rows: dict[str, int] | None = None
         home = self._store
-        self._bytes = memoryview(home.map(entry.path)) if isinstance(home, LocalStore) else None
+        plain = entry.encoding == "tar" and entry.bytes > 0
+        self._bytes = memoryview(home.map(entry.path)) if isinstance(home, LocalStore) and plain else None
+        # one behind the other, and read by ranges: what a compressed shard is not, nor one whose members lie apart
+        self._by_spans = plain and table.column("offset").null_count == 0
+        self._stream: CompressedReader | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -100,7 +107,8 @@ class ShardReader:
     def row_of(self, key: str) -> int:
         """The row of a key; raises KeyError."""
         if self._rows is None:
-            self._rows = {name: row for row, name in enumerate(self._keys)}
+            # of a key that is there twice, the first
+            self._rows = {name: row for row, name in reversed(list(enumerate(self._keys)))}
         return self._rows[key]
 
     def sample(self, row: int) -> Sample:
@@ -128,6 +136,10 @@ class ShardReader:
         return min(starts), max(start + self._size[member] for start, member in zip(starts, members, strict=True))
 
     def _fetch(self, start: int, size: int) -> memoryview:
+        if self.entry.encoding != "tar":
+            if self._stream is None or self._stream.position > start:
+                self._stream = CompressedReader(self._store, self.entry.path)  # from the front again
+            return memoryview(self._stream.take(start, size))
         try:
             return memoryview(self._store.get(self.entry.path, start, size))
         except StoreError:
@@ -144,14 +156,14 @@ class ShardReader:
         raise self._damaged(row, member, view)
 
     def __iter__(self) -> Iterator[Sample]:
-        if self._bytes is None:
+        if self._bytes is None and self._by_spans:
             spans = list(joined([self._span(row) for row in range(len(self._keys))]))
             for span, data in fetched_ahead(spans, lambda span: self._fetch(span.start, span.stop - span.start)):
                 for row in range(span.first, span.last):
                     yield self._sample(row, data, span.start)
             return
         for row in range(len(self._keys)):
-            yield self._sample(row, self._bytes, 0)
+            yield self.sample(row)
 
     def _damaged(self, row: int, member: int, data: memoryview) -> IntegrityError:
         start = self._offset[member]

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from wdstools.errors import NotFoundError, UsageError
+from wdstools.foreign.dots import dotted_heads, with_head
 from wdstools.formats.manifest import MANIFEST_PATH, is_split_name, loads
 from wdstools.formats.sample import is_key, make_key, split_member_name
 from wdstools.images.check import TYPE_OF_EXTENSION
@@ -31,17 +32,19 @@ _MAX_OPEN = 256  # well below the usual limit of open files
 class ShardsSource:
     """A folder of tars (or one tar) in WebDataset form. Splits come from the manifest, folders or file names.
 
-    Members that are no image, ``txt``, ``cls`` or ``json`` are left out and counted. A sample whose members lie
+    ``adopted`` is the manifest of tars that lie elsewhere than it does. Dots that belong to keys are told from those of
+    extensions. Members that are no image, ``txt``, ``cls`` or ``json`` are left out and counted. A sample whose members lie
     apart is joined; a name without an extension is no sample.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, adopted: Manifest | None = None) -> None:
         self.path = path.rstrip("/") or "/"
+        self._adopted = adopted
 
     def list(self) -> Listing:
         """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
         root = self.path if os.path.isdir(self.path) else os.path.dirname(self.path) or "."
-        manifest = _manifest(root) if root == self.path else None
+        manifest = self._adopted or (_manifest(root) if root == self.path else None)
         tars = list(_tars(root)) if root == self.path else [os.path.basename(self.path)]
         if not tars:
             raise NotFoundError("no tars here", code="source-empty", where=self.path)
@@ -105,7 +108,7 @@ def _looks_like_shard(path: str) -> bool:
         split = split_member_name(member.name) if member.is_file else None
         if split is not None:
             keys[split[0]] += 1
-            extensions.add(split[1].lower())
+            extensions.add(split[1].rpartition(".")[2].lower())
         if number >= 64:
             break
     together = sum(count > 1 for count in keys.values())
@@ -129,7 +132,7 @@ def _tars(root: str) -> Iterator[str]:
         yield from (name if below == "." else f"{below}/{name}" for name in sorted(names) if name.endswith(".tar"))
 
 
-def _split_of(tar: str) -> str | None:
+def _split_by_path(tar: str) -> str | None:
     """``train/x.tar`` and ``train-000000.tar`` are of split train; bare numbers are of none."""
     folder = tar.split("/", 1)[0] if "/" in tar else ""
     if folder and is_split_name(folder):
@@ -149,6 +152,9 @@ class _ShardScan:
         self.seen: Counter[str] = Counter()
         self.unmatched: Counter[str] = Counter()
         self._labels = manifest.labels if manifest else ()
+        foreign = manifest is not None and manifest.profile == "foreign"
+        self._splits = {entry.path: split for split, entry in manifest.shards} if manifest and foreign else {}
+        self._heads: frozenset[str] = frozenset()
 
     @property
     def with_caption(self) -> bool:
@@ -160,7 +166,9 @@ class _ShardScan:
         path = os.path.join(self.root, tar)
         groups: dict[str, dict[str, TarMember]] = {}
         known: dict[str, TarMember] = {}
-        for member in scan_tar(path):
+        members = list(scan_tar(path))
+        self._heads = _heads_of_keys(members)
+        for member in members:
             if member.kind == "hard link" and member.target in known:
                 there = known[member.target]
                 member = TarMember(member.name, there.offset, there.size)  # noqa: PLW2901  the file that it names
@@ -171,10 +179,13 @@ class _ShardScan:
             for key, group in groups.items():
                 self._sample(tar, key, group, file.fileno(), runs)
         for label, own in runs.items():
-            shared = {"split": _split_of(tar), "label": label, "id_dir": "", "image_dir": tar}
+            shared = {"split": self._split_of(tar), "label": label, "id_dir": "", "image_dir": tar}
             self.builder.add(
                 shared, {part: values for part, values in own.items() if any(v is not None for v in values)}
             )
+
+    def _split_of(self, tar: str) -> str | None:
+        return self._splits.get(tar) or _split_by_path(tar)
 
     def _member(self, tar: str, member: TarMember, groups: dict[str, dict[str, TarMember]]) -> None:
         """Put a member to its sample, or say why not."""
@@ -183,15 +194,16 @@ class _ShardScan:
         path = f"{tar}/{shown(member.name)}"
         split = split_member_name(member.name.removeprefix("./"))
         if not member.is_file:
-            self.skips.append(Skip("not-a-file", path, _split_of(tar), detail=f"a {member.kind} in a tar"))
+            self.skips.append(Skip("not-a-file", path, self._split_of(tar), detail=f"a {member.kind} in a tar"))
         elif not is_text(member.name):
-            self.skips.append(Skip("name-not-utf8", path, _split_of(tar)))
+            self.skips.append(Skip("name-not-utf8", path, self._split_of(tar)))
         elif split is None:
             self.unmatched[""] += 1
         else:
+            split = with_head(*split, self._heads)
             group = groups.setdefault(split[0], {})
             if split[1].lower() in group:
-                self.skips.append(Skip("member-duplicate", path, _split_of(tar)))
+                self.skips.append(Skip("member-duplicate", path, self._split_of(tar)))
             group.setdefault(split[1].lower(), member)
 
     def _sample(
@@ -199,14 +211,16 @@ class _ShardScan:
     ) -> None:
         image = next((extension for extension in group if extension in TYPE_OF_EXTENSION), None)
         if image is None:
-            self.skips.append(Skip("image-missing", f"{tar}/{key}", _split_of(tar)))
+            self.skips.append(Skip("image-missing", f"{tar}/{key}", self._split_of(tar)))
             return
         text = next((extension for extension in _TEXT_EXTENSIONS if extension in group), None)
         cls = None
         if "cls" in group:
             payload = os.pread(fd, min(group["cls"].size, _MAX_CLS_DIGITS), group["cls"].offset).strip()
             if not payload.isdigit() or group["cls"].size > _MAX_CLS_DIGITS:
-                self.skips.append(Skip("cls-not-integer", f"{tar}/{key}.cls", _split_of(tar), detail=repr(payload)))
+                self.skips.append(
+                    Skip("cls-not-integer", f"{tar}/{key}.cls", self._split_of(tar), detail=repr(payload))
+                )
                 return
             cls = int(payload)
         label = self._labels[cls] if cls is not None and cls < len(self._labels) else None
@@ -227,6 +241,13 @@ class _ShardScan:
         self.types[TYPE_OF_EXTENSION[image]] += 1
         self.seen.update(("txt" if text else "", "cls" if cls is not None else "", "json" if "json" in group else ""))
         self.unmatched.update(e for e in group if e not in (image, text, "cls", "json"))
+
+
+def _heads_of_keys(members: list[TarMember]) -> frozenset[str]:
+    """The first parts of extensions that belong to keys, in one tar."""
+    found = {split_member_name(member.name) for member in members if member.is_file}
+    pairs = [pair for pair in found if pair is not None]
+    return dotted_heads(Counter(extension for _, extension in pairs), len({key for key, _ in pairs}))
 
 
 def _key_of(key: str) -> str:

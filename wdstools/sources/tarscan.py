@@ -1,4 +1,4 @@
-"""Hopping over the headers of any tar: where each member lies, without reading payloads."""
+"""The members of a local tar: where each lies, without reading payloads."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError
-from wdstools.formats.tar import BLOCK, Header, padding, parse_header
+from wdstools.formats.tarhop import HopNotes, TarEntry, hop, is_file
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MAX_EXTENSION_BYTES = 1 << 20
-_MAX_DIGITS = 20
-_KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"1": "hard link", b"2": "symbolic link", b"5": "folder"}
+_KINDS = {"0": "file", "\0": "file", "7": "file", "1": "hard link", "2": "symbolic link", "5": "folder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,97 +35,42 @@ class TarMember:
         return self.kind == "file"
 
 
-@dataclass(slots=True)
-class _Extension:
-    """What pax and GNU records say about the next member."""
-
-    name: str | None = None
-    target: str | None = None
-    size: int | None = None
-
-
 def scan_tar(path: str) -> Iterator[TarMember]:
     """The members of a plain tar (ustar, pax, GNU), in order.
 
     Raises FormatError (``tar-damaged``) at a header that is none, when the file ends inside a member, or when it ends
     without an end of archive: what a cut download looks like.
     """
+    notes = HopNotes()
     try:
         with open(path, "rb", buffering=0) as file:
-            yield from _scan(file.fileno(), os.fstat(file.fileno()).st_size, path)
+            fd = file.fileno()
+            total = os.fstat(fd).st_size
+            for entry in hop(lambda at, count: os.pread(fd, count, at), notes, total):
+                yield _member(entry)
     except OSError as error:
         raise storage_error(error, path) from error
+    if notes.end != "archive":
+        what = {
+            "damaged": f"no tar header where one must be ({notes.why})",
+            "cut": "the file ends inside a member",
+            "missing": "the file ends without an end of archive: was the download cut?",
+        }[notes.end]
+        raise FormatError(
+            f"the tar is damaged: {what}",
+            code="tar-damaged",
+            where=f"{path}, byte {notes.end_at}",
+            hint="get it again, or take what is whole with `tar --ignore-zeros -x`",
+        )
 
 
-def _scan(fd: int, total: int, path: str) -> Iterator[TarMember]:
-    at = 0
-    said = _Extension()
-    while at + BLOCK <= total:
-        block = os.pread(fd, BLOCK, at)
-        if not block.strip(b"\0"):
-            return
-        try:
-            header = parse_header(block)
-        except FormatError as error:
-            raise _damaged(f"no tar header where one must be ({error.message})", path, at) from error
-        payload = at + BLOCK
-        if header.typeflag in (b"x", b"L", b"K", b"g"):
-            if header.size > _MAX_EXTENSION_BYTES or payload + header.size > total:
-                raise _damaged("an extension record that is too long", path, at)
-            _read_extension(header, os.pread(fd, header.size, payload), said)
-            at = payload + header.size + padding(header.size)
-            continue
-        member = _member(header, block, payload, said)
-        said = _Extension()
-        at = member.offset + member.size + padding(member.size)
-        if member.offset + member.size > total:
-            raise _damaged(f"the file ends inside {member.name}", path, payload)
-        yield member
-    raise _damaged("the file ends without an end of archive: was the download cut?", path, total)
+def _member(entry: TarEntry) -> TarMember:
+    name, flag, _, offset, size, target = entry
+    kind = _KINDS.get(chr(flag), "special")
+    if kind == "file" and not is_file(entry):
+        kind = "folder"
+    return TarMember(_text(name), offset, size if kind == "file" else 0, kind, _text(target))
 
 
-def _member(header: Header, block: bytes, payload: int, said: _Extension) -> TarMember:
-    kind = _KINDS.get(header.typeflag, "special")
-    name = header.name.decode("utf-8", "surrogateescape") if said.name is None else said.name
-    if kind == "file" and name.endswith("/"):
-        kind = "folder"  # as tars before ustar wrote them
-    target = (
-        block[157:257].partition(b"\0")[0].decode("utf-8", "surrogateescape") if said.target is None else said.target
-    )
-    size = (header.size if said.size is None else said.size) if kind == "file" else 0
-    return TarMember(name, payload, size, kind, target)
-
-
-def _read_extension(header: Header, data: bytes, said: _Extension) -> None:
-    if header.typeflag == b"L":
-        said.name = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
-    elif header.typeflag == b"K":
-        said.target = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
-    elif header.typeflag == b"x":
-        _read_pax(data, said)
-
-
-def _read_pax(data: bytes, said: _Extension) -> None:
-    """Name, link target and size from pax records (POSIX.1-2001: a length, a space, ``KEY=VALUE``, a newline)."""
-    at = 0
-    while at < len(data):
-        length, _, _ = data[at : at + _MAX_DIGITS].partition(b" ")
-        if not length.isdigit() or int(length) <= len(length):
-            break
-        key, _, value = data[at + len(length) + 1 : at + int(length) - 1].partition(b"=")
-        if key == b"path":
-            said.name = value.decode("utf-8", "surrogateescape")
-        elif key == b"linkpath":
-            said.target = value.decode("utf-8", "surrogateescape")
-        elif key == b"size" and value.isdigit() and len(value) < _MAX_DIGITS:
-            said.size = int(value)
-        at += int(length)
-
-
-def _damaged(what: str, path: str, at: int) -> FormatError:
-    return FormatError(
-        f"the tar is damaged: {what}",
-        code="tar-damaged",
-        where=f"{path}, byte {at}",
-        hint="get it again, or take what is whole with `tar --ignore-zeros -x`",
-    )
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

@@ -16,6 +16,7 @@ from wdstools.stores.base import ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from types import TracebackType
 
 _READ_BLOCK = 1 << 20
@@ -96,6 +97,12 @@ class LocalStore:
         with _translated(self.locate(key)) as path, open(path, "rb", buffering=0) as file:
             while count := file.readinto(buffer):
                 yield buffer[:count]
+
+    @contextlib.contextmanager
+    def opened(self, key: str) -> Iterator[FileIO]:
+        """A file to read, unbuffered; an error of the disk inside the block is a StoreError too."""
+        with _translated(self.locate(key)) as path, open(path, "rb", buffering=0) as file:
+            yield file
 
     def map(self, key: str) -> mmap.mmap:
         """A read-only memory map of a file that is not empty."""

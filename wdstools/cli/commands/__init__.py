@@ -3,6 +3,6 @@
 from wdstools.cli.commands import core
 
 # isort: split
-from wdstools.cli.commands import bench, change, duplicates, transfer
+from wdstools.cli.commands import bench, change, duplicates, interop, transfer
 
-__all__ = ["bench", "change", "core", "duplicates", "transfer"]
+__all__ = ["bench", "change", "core", "duplicates", "interop", "transfer"]

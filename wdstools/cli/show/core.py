@@ -135,8 +135,11 @@ def info(output: Output, dataset: Dataset) -> None:
     output.line(f"  members: {', '.join(manifest.members)}")
     if manifest.labels:
         output.line("  labels: " + ", ".join(f"{number} {label}" for number, label in enumerate(manifest.labels)))
+    if manifest.profile != "canonical":
+        output.line(f"  adopted: tars that something else made, at {one_line(dataset.shards.url)}")
     output.line(f"  root digest {dataset.root}")
     summary = {
+        "profile": manifest.profile,
         "name": manifest.name,
         "version": manifest.version,
         "totals": totals,
@@ -153,7 +156,10 @@ def shards(output: Output, listed: Iterable[ShardInfo]) -> None:
     count = 0
     for shard in listed:
         count += 1
-        output.line(f"{shard.path}  {shard.samples:,} samples  {shard.bytes:,} bytes  xxh3_128:{shard.xxh3_128}")
+        output.line(
+            f"{shard.path}  {shard.samples:,} samples  {shard.bytes:,} bytes"
+            + (f"  xxh3_128:{shard.xxh3_128}" if shard.xxh3_128 else "")
+        )
         output.record("shard", shard)
     output.summary({"shards": count}, exit_code=0, ok=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wdstools.errors import FormatError
 
@@ -14,7 +14,14 @@ GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _READ_BYTES = 1 << 20
 
 
-def plain_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
+class Readable(Protocol):
+    """What a stream must be able to do."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes; none at the end."""
+
+
+def plain_blocks(file: Readable, name: str) -> Iterator[bytes]:
     """A stream's blocks, decompressed as its first bytes say; memory stays bounded whatever they unpack to.
 
     Raises FormatError (``compression-damaged``) where the compressed bytes are damaged or cut.
@@ -46,7 +53,7 @@ def plain_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
 class _Rejoined(io.RawIOBase):
     """A stream with its first bytes put back."""
 
-    def __init__(self, head: bytes, file: BinaryIO) -> None:
+    def __init__(self, head: bytes, file: Readable) -> None:
         super().__init__()
         self._head = head
         self._file = file

@@ -1,0 +1,78 @@
+"""Writes docs/interop.md's table from ``wdstools doctor --json``: ``python docs/make_interop.py ENVIRONMENTS``.
+
+The dataset is the demo's, emitted for all at once; ENVIRONMENTS is what tests/install-consumers.sh filled.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from wdstools.foreign.hazards import HAZARD_KINDS
+
+TARGET = Path(__file__).with_name("interop.md")
+BEGIN, END = "<!-- {}: begin -->\n", "<!-- {}: end -->\n"
+NEEDS = {
+    "webdataset": ("nothing", ""),
+    "huggingface": ("`configs:` in the card; features and sizes", "`README.md`"),
+    "open_clip": ("`txt`; the number of samples of each shard, beside the shards", "`SPLIT/sizes.json`"),
+    "timm": ("`cls`; splits, shards and their lengths at the root", "`_info.json`"),
+    "energon": ("where each sample begins, beside the shards; `.nv-meta`", "`SHARD.tar.idx`, `.nv-meta/`"),
+    "dali": ("where each payload lies; anywhere", "`.wdstools/dali/*.idx`"),
+    "croissant": ("JSON-LD with each shard's SHA-256", "`croissant.json`"),
+    "tar": ("nothing", ""),
+    "bsdtar": ("nothing", ""),
+    "duckdb": ("Parquet", ""),
+    "polars": ("Parquet", ""),
+}
+
+
+def readers_table(diagnoses: list[dict[str, Any]], root: str) -> str:
+    """A line a reader."""
+    lines = ["| reader | needs | `emit` writes | proof | to type |", "|---|---|---|---|---|"]
+    for found in diagnoses:
+        needs, emits = NEEDS[found["consumer"]]
+        proof = f"{found['status']}: {found['samples']:,} samples, {found['equal']} compared"
+        how = found["how"].replace(root, "shards").replace("|", "\\|")
+        lines.append(f"| {found['consumer']} {found['version']} | {needs} | {emits} | {proof} | `{how}` |")
+    return "\n".join(lines) + "\n"
+
+
+def hazards_table() -> str:
+    """A line a code."""
+    lines = ["| code | what | hits |", "|---|---|---|"]
+    lines += [f"| `{code}` | {kind.message} | {', '.join(kind.hits)} |" for code, kind in HAZARD_KINDS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def replaced(text: str, name: str, table: str) -> str:
+    """The text with what lies between two marks replaced."""
+    begin, end = BEGIN.format(name), END.format(name)
+    before, _, rest = text.partition(begin)
+    return before + begin + table + end + rest.partition(end)[2]
+
+
+def main(environments: str) -> None:
+    """Make the demo, emit, ask, write."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = [sys.executable, "-m", "wdstools"]
+        root = f"{folder}/demo/shards"
+        subprocess.run(
+            [*run, "demo", f"{folder}/demo", "--samples", "2000", "-q"], check=True, stdout=subprocess.DEVNULL
+        )
+        subprocess.run([*run, "emit", root, "--for", "all", "-q"], check=True, stdout=subprocess.DEVNULL)
+        asked = subprocess.run(
+            [*run, "doctor", root, "--envs", environments, "--json"], check=False, capture_output=True
+        )
+        lines = [json.loads(line) for line in asked.stdout.splitlines()]
+    readers = readers_table([line for line in lines if line["type"] == "diagnosis"], root)
+    text = replaced(replaced(TARGET.read_text(), "readers", readers), "hazards", hazards_table())
+    TARGET.write_text(text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

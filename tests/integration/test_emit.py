@@ -1,0 +1,232 @@
+"""Files for other readers: they are listed, hashed, harmless to each other, and go away again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+import wdstools as wt
+from tests.support.city_pairs import write_city_pairs
+from tests.support.command import assert_clean_failure, run_command
+from tests.support.foreign_tars import pairs, tar_bytes, write
+from tests.support.tools import need, need_module
+from wdstools.interop.frontmatter import join_card, split_card
+from wdstools.ops.doctor import examine
+from wdstools.ops.emit import CONSUMERS, plan_emit, plan_emit_removal
+from wdstools.ops.plan import apply
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BESIDE = ("webdataset", "huggingface", "tar", "bsdtar", "duckdb")
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file's bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small dataset with labels and captions, two shards a split."""
+    folder = tmp_path_factory.mktemp("emit")
+    write_city_pairs(folder / "in")
+    wt.pack(str(folder / "in"), str(folder / "out"), shard_samples=16, name="small")
+    return folder / "out"
+
+
+@pytest.fixture
+def copy(packed: Path, tmp_path: Path) -> Path:
+    """One to write into."""
+    shutil.copytree(packed, tmp_path / "ds")
+    return tmp_path / "ds"
+
+
+def _emit(path: Path, *consumers: str) -> wt.Dataset:
+    dataset = wt.open_dataset(str(path))
+    apply(plan_emit(dataset, consumers or ("all",)))
+    return dataset
+
+
+def test_emitting_for_everybody_leaves_the_dataset_as_it_was(copy: Path) -> None:
+    before = snapshot(copy)
+    root = wt.open_dataset(str(copy)).root
+    _emit(copy)
+    after = snapshot(copy)
+    assert {path for path in before if before[path] != after.get(path)} == {"README.md"}
+    assert len(after) > len(before) + len(CONSUMERS)
+    assert wt.open_dataset(str(copy)).root == root
+    assert wt.verify(wt.open_dataset(str(copy)), level="samples").ok
+
+
+def test_every_reader_here_still_opens_it_with_everything_emitted(copy: Path) -> None:
+    for tool in ("tar", "bsdtar"):
+        need(tool)
+    for module in ("webdataset", "datasets", "duckdb"):
+        need_module(module)
+    dataset = _emit(copy)
+    found = examine(dataset, BESIDE)
+    assert {d.consumer: (d.status, d.detail) for d in found} == dict.fromkeys(BESIDE, ("works", ""))
+    assert {d.samples for d in found} == {dataset.manifest.totals["samples"]}
+    assert min(d.equal for d in found) >= len(dataset.splits)
+
+
+def test_removing_gives_back_the_bytes_that_were_there(copy: Path) -> None:
+    before = snapshot(copy)
+    dataset = _emit(copy)
+    apply(plan_emit_removal(dataset, ("energon", "timm")))
+    left = snapshot(copy)
+    assert not any(path.endswith(".tar.idx") or path == "_info.json" for path in left)
+    assert "croissant.json" in left
+    assert wt.verify(dataset).ok
+    apply(plan_emit_removal(dataset, ("all",)))
+    assert snapshot(copy) == before
+
+
+def test_emitting_twice_writes_nothing_the_second_time(copy: Path) -> None:
+    dataset = _emit(copy)
+    assert plan_emit(dataset, ("all",)).steps == ()
+    assert plan_emit(dataset, ("dali",)).steps == ()
+
+
+def test_a_damaged_or_lost_emitted_file_is_found_and_written_again(copy: Path) -> None:
+    dataset = _emit(copy)
+    (copy / "_info.json").write_text("{}")
+    (copy / "croissant.json").unlink()
+    assert {(f.kind, f.path) for f in wt.verify(dataset).findings} == {
+        ("emitted", "_info.json"),
+        ("missing", "croissant.json"),
+    }
+    with pytest.raises(wt.StoreError, match="changed"):
+        plan_emit_removal(dataset, ("timm",))
+    apply(plan_emit(dataset, ("timm", "croissant")))
+    assert wt.verify(dataset).ok
+
+
+def test_what_somebody_else_wrote_is_not_overwritten(copy: Path) -> None:
+    (copy / "_info.json").write_text("mine")
+    ran = run_command("emit", copy, "--for", "timm")
+    assert_clean_failure(ran, 4)
+    assert (copy / "_info.json").read_text() == "mine"
+    assert not (copy / ".wdstools/emitted.json").exists()
+
+
+def test_the_owners_words_in_the_card_stay(copy: Path) -> None:
+    card = (copy / "README.md").read_text()
+    card = card.replace("---\n", "---\nlicense: mit # ours\ntags:\n- cities\n", 1) + "\nWords of the owner.\n"
+    (copy / "README.md").write_text(card)
+    dataset = _emit(copy)
+    text = (copy / "README.md").read_text()
+    front = yaml.safe_load(text.split("---\n")[1])
+    assert "license: mit # ours\n" in text
+    assert "Words of the owner." in text
+    assert front["tags"] == ["cities"]
+    assert front["dataset_info"]["splits"][0]["num_examples"] > 0
+    assert wt.verify(dataset).ok
+    apply(plan_emit_removal(dataset, ("all",)))
+    assert (copy / "README.md").read_text() == card
+
+
+def test_the_parts_of_a_card_join_to_the_card(packed: Path) -> None:
+    text = (packed / "README.md").read_text()
+    for card in (text, "no front matter", "---\na: 1\nb:\n- c: 2\n---\nrest\n", "---\n# a remark\nk: v\n---\n"):
+        assert join_card(*split_card(card)) == card
+
+
+def test_the_files_say_what_the_manifest_says(copy: Path) -> None:
+    dataset = _emit(copy)
+    split, entry = dataset.manifest.shards[0]
+    sizes = json.loads((copy / split / "sizes.json").read_text())
+    info = json.loads((copy / "_info.json").read_text())["splits"][split]
+    assert sizes == {e.path.rpartition("/")[2]: e.samples for e in dataset.manifest.splits[split]}
+    assert dict(zip(info["filenames"], info["shard_lengths"], strict=True))[entry.path] == entry.samples
+    raw = (copy / f"{entry.path}.idx").read_bytes()
+    offsets = struct.unpack(f"<{entry.samples + 1}Q", raw)
+    rows = dataset.index(entry).to_pylist()
+    assert list(offsets) == [row["offset"] for row in rows] + [rows[-1]["offset"] + rows[-1]["length"]]
+    dali = (copy / f".wdstools/dali/{entry.path.rpartition('/')[2]}").with_suffix(".idx").read_text().splitlines()
+    assert dali[0] == f"v1.2 {entry.samples}"
+    shard = (copy / entry.path).read_bytes()
+    extension, offset, size, name = dali[1].split()[:4]
+    assert (extension, name) == ("jpg", rows[0]["key"] + ".jpg")
+    assert shard[int(offset) : int(offset) + int(size)] == dataset[rows[0]["key"]]["jpg"]
+    with sqlite3.connect(copy / ".nv-meta/index.sqlite") as database:
+        assert database.execute("SELECT count(*) FROM samples").fetchone() == (dataset.manifest.totals["samples"],)
+
+
+def test_a_plan_changes_nothing(copy: Path) -> None:
+    before = snapshot(copy)
+    ran = run_command("emit", copy, "--for", "all", "-n", "--json")
+    assert ran.code == 0
+    assert {line["path"] for line in ran.lines if line["type"] == "step"} >= {
+        "croissant.json",
+        "README.md",
+        "_info.json",
+    }
+    assert snapshot(copy) == before
+
+
+@pytest.mark.parametrize("arguments", [("--for", "nobody"), ("--for", ""), ()])
+def test_a_consumer_that_there_is_not_is_refused(arguments: tuple[str, ...], copy: Path) -> None:
+    assert_clean_failure(run_command("emit", copy, *arguments), 2)
+
+
+def test_a_list_of_emitted_files_that_names_others_deletes_nothing(copy: Path) -> None:
+    _emit(copy, "timm")
+    path = copy / ".wdstools/emitted.json"
+    for evil in ("../../etc/passwd", ".wdstools/manifest.json", "/etc/passwd"):
+        document = json.loads(path.read_text())
+        document["files"][evil] = ["timm", "0" * 64]
+        path.write_text(json.dumps(document))
+        assert_clean_failure(run_command("emit", copy, "--for", "timm", "--remove"), 5)
+        assert not wt.verify(wt.open_dataset(str(copy))).ok
+        del document["files"][evil]
+        path.write_text(json.dumps(document))
+
+
+def test_shards_of_others_are_emitted_for_too(tmp_path: Path) -> None:
+    write(tmp_path, {f"x-{n:03d}.tar": tar_bytes(pairs(n * 4, 4)) for n in range(2)})
+    before = snapshot(tmp_path)
+    dataset = wt.adopt(str(tmp_path), digests="all")
+    _emit(tmp_path)
+    assert wt.verify(dataset, level="samples").ok
+    found = examine(dataset, ("webdataset", "huggingface"))
+    assert [(d.status, d.samples, d.detail) for d in found] == [("works", 8, "")] * 2
+    apply(plan_emit_removal(dataset, ("all",)))
+    assert {path for path in snapshot(tmp_path) if not path.startswith(".wdstools")} == set(before)
+
+
+def test_energon_is_refused_where_members_lie_apart(tmp_path: Path) -> None:
+    members = pairs(0, 2)
+    write(tmp_path, {"x-000.tar": tar_bytes([members[0], members[2], members[1], members[3]])})
+    dataset = wt.adopt(str(tmp_path))
+    with pytest.raises(wt.UsageError, match="energon"):
+        plan_emit(dataset, ("energon",))
+    (diagnosis,) = examine(dataset, ("energon",))
+    assert diagnosis.status == "fails"
+
+
+def test_the_doctor_says_no_when_a_reader_is_misled(copy: Path) -> None:
+    dataset = _emit(copy, "timm")
+    entry = dataset.manifest.shards[0][1]
+    (copy / "README.md").unlink()
+    (copy / f"{entry.path}.sha256").write_text("x")  # breaks Hugging Face's detection, once the card is gone
+    ran = run_command("doctor", copy, "--for", "huggingface,webdataset", "--json")
+    assert ran.code == 1
+    status = {line["consumer"]: line["status"] for line in ran.lines if line["type"] == "diagnosis"}
+    assert status == {"huggingface": "fails", "webdataset": "works"}
+
+
+def test_the_doctor_compares_bytes_and_not_only_numbers(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wdstools.ops import doctor
+
+    monkeypatch.setattr(doctor, "_ask", lambda *_: {"version": "1", "samples": {"train": 0}, "compared": 4, "equal": 3})
+    (diagnosis,) = examine(wt.open_dataset(str(copy)), ("webdataset",))
+    assert diagnosis.status == "fails"
+    assert "3 of 4" in diagnosis.detail

@@ -1,0 +1,49 @@
+"""Checking what was emitted for other readers: known, whole, and of this dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.errors import FormatError, NotFoundError, StoreError
+from wdstools.formats.digest import sha256_hex
+from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
+from wdstools.results import Finding
+from wdstools.stores.base import get_whole
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.dataset import Dataset
+
+_MAX_FILE_BYTES = 1 << 40
+
+
+def known_emitted(dataset: Dataset) -> tuple[Emitted, list[Finding]]:
+    """The list of emitted files, and what is wrong with the list itself."""
+    try:
+        emitted = read_emitted(dataset.metadata)
+    except FormatError as error:
+        return Emitted(), [Finding("emitted", EMITTED_PATH, error.message)]
+    except StoreError as error:
+        local = isinstance(dataset.metadata, LocalStore)
+        return Emitted(), [Finding("unreadable", EMITTED_PATH, error.message, got=error.code)] if local else []
+    if emitted.files and emitted.root != dataset.root:
+        message = "other readers' files were emitted for another version: wdstools emit DATASET --for all"
+        return emitted, [Finding("emitted", EMITTED_PATH, message, expected=dataset.root, got=emitted.root)]
+    return emitted, []
+
+
+def check_emitted(dataset: Dataset, emitted: Emitted) -> Iterator[Finding]:
+    """Compare each emitted file with its digest on the list."""
+    for path, (_, digest) in emitted.files.items():
+        try:
+            found = sha256_hex(get_whole(dataset.shards, path, _MAX_FILE_BYTES))
+        except NotFoundError:
+            yield Finding("missing", path, "an emitted file is missing; emit writes it again", expected=digest)
+            continue
+        except StoreError as error:
+            yield Finding("unreadable", path, error.message, got=error.code)
+            continue
+        if found != digest:
+            yield Finding("emitted", path, "an emitted file is not what was written", expected=digest, got=found)

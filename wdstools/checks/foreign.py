@@ -1,0 +1,124 @@
+"""Checking a shard of a foreign dataset: by its digest, and where that fails by its index, member by member."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import xxhash
+
+from wdstools.checks.rebuild import first_difference
+from wdstools.errors import FormatError
+from wdstools.foreign.shard import index_table
+from wdstools.foreign.window import StreamWindow, decompressed, raw_bytes
+from wdstools.formats.digest import xxh3_128_digest
+from wdstools.formats.tar import BLOCK
+from wdstools.images.check import DEFAULT_MAX_PIXELS, TYPE_OF_EXTENSION, DamagedImageError, ImageChecker
+from wdstools.results import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import Store
+
+_PIECE = 1 << 20
+
+
+def unproved_by(entry: ShardEntry, digest: str) -> tuple[str, ...]:
+    """What cannot be told of a shard, because the digest was not computed when it was adopted."""
+    if getattr(entry, digest):
+        return ()
+    return (f"{entry.path} was adopted without {digest}: only its size and headers can be compared",)
+
+
+def localise_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterator[Finding]:
+    """Which members of a shard that is not what it was are not what they were; else which groups. Reads it once."""
+    found = False
+    groups = []
+    try:
+        with raw_bytes(store, entry.path) as readinto:
+            plain = readinto if entry.encoding == "tar" else decompressed(readinto, entry.path)
+            window = StreamWindow(plain)
+            for row, member in _in_order(table):
+                window.keep_from = max(window.keep_from, member["offset"] - BLOCK)
+                payload, size = _digest_of(window, member["offset"], member["size"])
+                if size == member["size"] and payload == member["xxh3_64"]:
+                    continue
+                found = True
+                yield _finding(entry.path, row["key"], member, payload, size)
+                if size < member["size"]:
+                    return
+    except FormatError as error:
+        yield Finding("unreadable", entry.path, error.message, got=error.code)
+        return
+    if not found and entry.encoding == "tar":
+        for row in table.select(["key", "offset", "length", "xxh3_128"]).to_pylist():
+            data = store.get(entry.path, row["offset"], row["length"]) if row["offset"] is not None else None
+            if data is not None and xxh3_128_digest(data) != row["xxh3_128"]:
+                message = "headers or padding of a sample are not what they were; its payloads are"
+                groups.append(Finding("header", entry.path, message, row["key"], None, row["offset"], row["length"]))
+    yield from groups
+    if not found and not groups:
+        yield Finding("trailer", entry.path, "bytes outside all samples are not what they were; the samples are whole")
+
+
+def _in_order(table: pa.Table) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every member with its row, by offset."""
+    rows = table.select(["key", "members"]).to_pylist()
+    return sorted(((row, member) for row in rows for member in row["members"]), key=lambda pair: pair[1]["offset"])
+
+
+def _digest_of(window: StreamWindow, offset: int, size: int) -> tuple[int, int]:
+    digest, left = xxhash.xxh3_64(), size
+    for piece in window.pieces(offset, size):
+        digest.update(piece)
+        left -= len(piece)
+    return digest.intdigest(), size - left
+
+
+def _finding(path: str, key: str, member: dict[str, Any], payload: int, size: int) -> Finding:
+    cut = size < member["size"]
+    return Finding(
+        "truncated" if cut else "payload",
+        path,
+        "the file ends inside a payload" if cut else "a payload is not what was adopted",
+        key,
+        member["ext"],
+        member["offset"] + (size if cut else 0),
+        member["size"] - (size if cut else 0),
+        f"xxh3:{member['xxh3_64']:016x}",
+        None if cut else f"xxh3:{payload:016x}",
+    )
+
+
+def check_foreign_rows(store: Store, entry: ShardEntry, split: str, stored: pa.Table) -> list[Finding]:
+    """Make the index of a shard again, and compare."""
+    try:
+        rebuilt, _ = index_table(store, entry, split)
+    except FormatError as error:
+        return [Finding("unreadable", entry.path, error.message, got=error.code)]
+    difference = first_difference(rebuilt, stored)
+    if difference is None:
+        return []
+    column, key = difference
+    return [Finding("index", entry.index_path, f"column {column} is not what the shard gives", key)]
+
+
+def decode_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterator[Finding]:
+    """Decode every image of a shard, strictly. Damage that was there when it was adopted is found too."""
+    checker = ImageChecker("decode", DEFAULT_MAX_PIXELS)
+    with raw_bytes(store, entry.path) as readinto:
+        window = StreamWindow(readinto if entry.encoding == "tar" else decompressed(readinto, entry.path))
+        for row, member in _in_order(table):
+            kind = TYPE_OF_EXTENSION.get(member["ext"].rpartition(".")[2].lower())
+            if kind is None:
+                continue
+            window.keep_from = max(window.keep_from, member["offset"] - BLOCK)
+            payload = bytes(window.view(member["offset"], member["size"]))
+            try:
+                checker.check(payload, 0, len(payload), kind)
+            except DamagedImageError as error:
+                detail = f"{error.code}: {error.detail}"
+                yield Finding("image", entry.path, detail, row["key"], member["ext"], member["offset"], member["size"])

@@ -1,0 +1,61 @@
+"""What adopting, emitting and the doctor found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.cli.output import one_line, size
+
+if TYPE_CHECKING:
+    from wdstools.cli.output import Output
+    from wdstools.ops.emit import EmitPlan
+    from wdstools.results import AdoptResult, Diagnosis
+
+
+def adopted(output: Output, result: AdoptResult) -> int:
+    """What was adopted, and its hazards; the exit code."""
+    total = sum(result.samples.values())
+    output.line(
+        f"adopted {total:,} samples in {result.shards:,} shards, {size(result.bytes)}, digests {result.digests}: {one_line(result.path)}"
+    )
+    output.line("  " + ", ".join(f"{split} {count:,}" for split, count in sorted(result.samples.items())))
+    output.line(f"  members: {one_line(', '.join(result.members))}")
+    output.line(f"  root digest {result.root}")
+    for hazard in result.hazards:
+        output.record("hazard", hazard)
+        hits = f"; hits {', '.join(hazard.hits)}" if hazard.hits else ""
+        output.line(one_line(f"{hazard.code}: {hazard.message} ({hazard.count:,}{hits})"))
+        output.line(one_line(f"  first: {hazard.example}"))
+    for hint in dict.fromkeys(hazard.hint for hazard in result.hazards):
+        output.hint(f"hint: {hint}")
+    code = 3 if result.incomplete else 0
+    output.summary(result, exit_code=code, ok=code == 0)
+    return code
+
+
+def emitted(output: Output, plan: EmitPlan) -> None:
+    """What emitting did."""
+    deleted = len(plan.deleted)
+    output.line(f"{len(plan.files):,} file(s) written" + (f", {deleted:,} deleted" if deleted else ""))
+    if plan.verb == "emit":
+        output.hint(f"prove it:  wdstools doctor {plan.target}")
+    consumers = sorted(plan.emitted.consumers) if plan.emitted else []
+    summary = {"target": plan.target, "written": len(plan.files), "deleted": deleted, "consumers": consumers}
+    output.summary(summary, exit_code=0, ok=True)
+
+
+def diagnoses(output: Output, found: tuple[Diagnosis, ...]) -> int:
+    """A line a consumer; the exit code."""
+    for diagnosis in found:
+        output.record("diagnosis", diagnosis)
+        name = f"{diagnosis.consumer} {diagnosis.version}".strip()
+        counts = f"{diagnosis.samples:,} samples, {diagnosis.equal:,} compared" if diagnosis.samples else ""
+        output.line(one_line(f"{name:24} {diagnosis.status:14} {'; '.join(filter(None, (counts, diagnosis.detail)))}"))
+        if diagnosis.status == "works":
+            output.line(one_line(f"    {diagnosis.how}"))
+    counted = {
+        status: sum(d.status == status for d in found) for status in ("works", "fails", "cannot", "not installed")
+    }
+    code = 1 if counted["fails"] else 0
+    output.summary({"consumers": len(found), **counted}, exit_code=code, ok=code == 0)
+    return code

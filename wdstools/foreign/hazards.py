@@ -1,0 +1,108 @@
+"""What will go wrong with tars that something else made: stable codes, whom each hits, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.results import Hazard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_REPACK = "wdstools pack SHARDS DEST makes clean shards of them, without re-encoding"
+_EVERYBODY = ("webdataset", "huggingface", "energon", "dali", "open_clip", "timm")
+
+
+@dataclass(frozen=True, slots=True)
+class HazardKind:
+    """A kind of trouble: what it is, in words, the consumers that it hits, and what helps."""
+
+    message: str
+    hits: tuple[str, ...]
+    hint: str = _REPACK
+
+
+#: Every code, append-only. Sources: each was tried with webdataset 1.0, datasets 5.2, energon 7.4, DALI 2.4.
+HAZARD_KINDS = {
+    "key-dots": HazardKind(
+        "dots in keys: the first one ends the key, so that samples are merged silently", _EVERYBODY
+    ),
+    "members-apart": HazardKind("members of a sample lie apart: readers give each part as a sample", _EVERYBODY),
+    "key-duplicate": HazardKind("a key is there twice in a shard", _EVERYBODY),
+    "key-duplicate-across": HazardKind("a key is there in two shards", ("energon",)),
+    "member-duplicate": HazardKind("a member is there twice in a sample", ("webdataset", "huggingface", "open_clip", "timm")),
+    "member-missing": HazardKind(
+        "some samples lack a member that others have: readers drop them, or give nothing", ("huggingface", "open_clip", "timm", "dali")
+    ),
+    "extension-case": HazardKind("upper-case extensions", ("huggingface", "energon", "dali")),
+    "extension-jpeg": HazardKind(
+        "images called .jpeg: timm looks for jpg, png and webp, DALI for what it is told", ("timm", "dali")
+    ),
+    "pax-names": HazardKind("names in pax records: DALI gives such samples without members", ("dali",)),
+    "pax-sizes": HazardKind("sizes in pax records", ("dali",)),
+    "size-binary": HazardKind("sizes in base-256, a GNU extension: DALI refuses them", ("dali",)),
+    "name-hidden": HazardKind(
+        "hidden or __x__ members: webdataset, energon and Hugging Face pass over them, DALI counts a sample", ("dali",)
+    ),
+    "name-without-extension": HazardKind("members without an extension: DALI counts a sample", ("dali",)),
+    "name-spaces": HazardKind("spaces in names: DALI's index is separated by spaces", ("dali",)),
+    "name-not-utf8": HazardKind("names that are not UTF-8", ("webdataset", "huggingface", "energon", "dali")),
+    "not-a-file": HazardKind("links or devices, which no reader follows", _EVERYBODY),
+    "caption-empty": HazardKind("empty captions: open_clip trains on them as they are", ("open_clip",)),
+    "caption-not-utf8": HazardKind("captions that are not UTF-8: decoding them ends the epoch", ("webdataset", "huggingface", "open_clip", "energon")),
+    "shard-compressed": HazardKind(
+        "compressed shards cannot be read at random: DALI, energon and every index need plain tars", ("dali", "energon")
+    ),
+    "shard-zstandard": HazardKind("no WebDataset reader opens .tar.zst without a pipe: command", _EVERYBODY),
+    "shard-cut": HazardKind(
+        "the file ends inside a member: what is whole was taken", _EVERYBODY, "get the shard again, then adopt it again"
+    ),
+    "shard-damaged": HazardKind(
+        "no tar header where one must be: what lies before was taken", _EVERYBODY, "get the shard again, then adopt it again"
+    ),
+    "archive-end-missing": HazardKind(
+        "no end of archive: every reader takes it, and nobody sees whether something is missing",
+        (),
+        "compare the shard with where it came from",
+    ),
+    "shard-empty": HazardKind("a shard without samples", ("webdataset", "huggingface")),
+    "shard-numbers": HazardKind("numbers are missing between the shards", _EVERYBODY, "look where the shards came from"),
+    "stats-missing": HazardKind(
+        "img2dataset wrote no _stats.json for a shard: it was stopped while writing it", _EVERYBODY, "run img2dataset again: it goes on with such shards"
+    ),
+    "count-differs": HazardKind(
+        "a file beside the shards gives another number of samples than they hold", ("open_clip", "timm", "energon"), "remove it, or: wdstools emit DATASET --for all"
+    ),
+    "file-beside-shards": HazardKind(
+        "files beside the shards break Hugging Face's detection", ("huggingface",), "wdstools emit DATASET --for huggingface    writes the card that names the shards"
+    ),
+    "split-renamed": HazardKind("a split's name cannot be kept (timm reads one with 'tar' in it as a pattern)", ()),
+}  # fmt: skip
+
+
+class HazardCounts:
+    """Counts of each code, with one example: the first."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, str] = {}
+
+    def add(self, code: str, example: str, count: int = 1) -> None:
+        """Note ``count`` cases."""
+        if count:
+            self._counts[code] = self._counts.get(code, 0) + count
+            self._examples.setdefault(code, example)
+
+    def merge(self, others: Iterable[Hazard]) -> None:
+        """Add what was counted elsewhere."""
+        for other in others:
+            self.add(other.code, other.example, other.count)
+
+    def hazards(self) -> tuple[Hazard, ...]:
+        """What was counted, in the order of HAZARD_KINDS."""
+        return tuple(
+            Hazard(code, count, kind.message, kind.hits, self._examples[code], kind.hint)
+            for code, kind in HAZARD_KINDS.items()
+            if (count := self._counts.get(code))
+        )

@@ -1,0 +1,140 @@
+"""Indexing one foreign tar: its members, rows, digests and hazards. Runs in a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wdstools.foreign.rows import ForeignRows
+from wdstools.foreign.window import RangeWindow, StreamWindow, decompressed, raw_bytes
+from wdstools.formats.digest import ShardDigester, xxh3_128
+from wdstools.formats.index import rows_digest, write_index
+from wdstools.formats.manifest import ShardEntry
+from wdstools.formats.tarhop import HopNotes, hop
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Tick
+    from wdstools.foreign.window import ReadInto
+    from wdstools.results import Hazard
+    from wdstools.stores.base import Store
+
+#: ``none`` reads headers alone; ``xxh3`` every byte once; ``all`` adds what hubs and clouds speak.
+DIGEST_LEVELS = ("none", "xxh3", "all")
+_DRAINED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignShardTask:
+    """One tar to index: ``path`` below ``shards``; its index is written below ``metadata``."""
+
+    shards: Store
+    metadata: Store
+    path: str
+    split: str
+    encoding: str
+    digests: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignShard:
+    """What a tar holds. ``extensions`` counts the samples that have each; ``key_hashes`` are XXH3-64, by row."""
+
+    split: str
+    entry: ShardEntry
+    hazards: tuple[Hazard, ...]
+    extensions: Counter[str]
+    key_hashes: NDArray[np.uint64]
+
+
+class _Digests:
+    """The digests of a shard's stored bytes, as they pass."""
+
+    def __init__(self, readinto: ReadInto, level: str) -> None:
+        self._readinto = readinto
+        self._all = ShardDigester() if level == "all" else None
+        self._xxh3: Any = xxh3_128()
+        self._bytes = 0
+
+    def readinto(self, view: memoryview) -> int:
+        """The next bytes."""
+        count = self._readinto(view)
+        if self._all is not None:
+            self._all.update(view[:count])
+        else:
+            self._xxh3.update(view[:count])
+        self._bytes += count
+        return count
+
+    def finish(self) -> dict[str, Any]:
+        """Read what is left; size and digests as a shard's entry has them, "" for those that were not computed."""
+        rest = memoryview(bytearray(_DRAINED_BYTES))
+        while self.readinto(rest):
+            pass
+        if self._all is None:
+            unknown = {"sha256": "", "crc32c": "", "crc64nvme": ""}
+            return {"bytes": self._bytes, "xxh3_128": self._xxh3.hexdigest(), **unknown}
+        found = self._all.digests()
+        return {name: getattr(found, name) for name in ("bytes", "sha256", "xxh3_128", "crc32c", "crc64nvme")}
+
+
+def index_shard(task: ForeignShardTask, tick: Tick) -> ForeignShard:
+    """Index one tar and store the index; raises StoreError, and FormatError where a compressed one is damaged."""
+    rows, notes, found = read_foreign(task.shards, task.path, task.split, task.encoding, task.digests)
+    table = rows.table()
+    entry = ShardEntry(path=task.path, samples=table.num_rows, rows=rows_digest(table), encoding=task.encoding, **found)
+    task.metadata.put(entry.index_path, write_index(table))
+    _note_tar(rows, notes, task, table.num_rows)
+    tick(entry.bytes)
+    return ForeignShard(task.split, entry, rows.hazards.hazards(), rows.extensions(), rows.key_hashes())
+
+
+def read_foreign(
+    store: Store, path: str, split: str, encoding: str, digests: str
+) -> tuple[ForeignRows, HopNotes, dict[str, Any]]:
+    """Rows of a tar, how its headers ended, and the size and digests of its stored bytes."""
+    notes = HopNotes()
+    if digests == "none" and encoding == "tar":
+        window = RangeWindow(store, path)
+        rows = ForeignRows(path, split, None)
+        for entry in hop(window.read, notes, window.bytes):
+            rows.add(entry)
+        rows.finish()
+        empty = {"xxh3_128": "", "sha256": "", "crc32c": "", "crc64nvme": ""}
+        return rows, notes, {"bytes": window.bytes, **empty}
+    with raw_bytes(store, path) as readinto:
+        hashed = _Digests(readinto, digests)
+        plain = hashed.readinto if encoding == "tar" else decompressed(hashed.readinto, path)
+        stream = StreamWindow(plain)
+        rows = ForeignRows(path, split, stream)
+        for entry in hop(stream.read, notes):
+            if not rows.add(entry):
+                notes.end, notes.end_at = "cut", entry[2]
+                break
+        rows.finish()
+        return rows, notes, hashed.finish()
+
+
+def index_table(store: Store, entry: ShardEntry, split: str) -> tuple[pa.Table, dict[str, Any]]:
+    """The index of a tar as adopting made it, made again, and the size and digests of its stored bytes."""
+    level = "none" if not entry.xxh3_128 else "all" if entry.sha256 else "xxh3"
+    rows, _, found = read_foreign(store, entry.path, split, entry.encoding, level)
+    return rows.table(), found
+
+
+def _note_tar(rows: ForeignRows, notes: HopNotes, task: ForeignShardTask, table_rows: int) -> None:
+    hazards, path = rows.hazards, task.path
+    hazards.add("pax-names", path, notes.pax_names)
+    hazards.add("pax-sizes", path, notes.pax_sizes)
+    hazards.add("size-binary", path, notes.binary_sizes)
+    hazards.add("shard-compressed", path, task.encoding == "tar.gz")
+    hazards.add("shard-zstandard", path, task.encoding == "tar.zst")
+    hazards.add("shard-empty", path, not table_rows)
+    code = {"cut": "shard-cut", "damaged": "shard-damaged", "missing": "archive-end-missing"}.get(notes.end)
+    if code is not None:
+        hazards.add(code, f"{path}, byte {notes.end_at}" + (f" ({notes.why})" if notes.why else ""))

@@ -1,0 +1,198 @@
+"""Looking at a tar from front to back: through a memory map, by ranges, or as a stream that is hashed as it passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wdstools.stores.compressed import plain_blocks
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from wdstools.stores.base import Store
+
+#: Fills a buffer with the next bytes and gives their number: 0 at the end.
+ReadInto = Callable[[memoryview], int]
+#: How a shard's name tells that it is compressed.
+ENCODINGS = {".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz", ".tar.zst": "tar.zst"}
+_BLOCK = 1 << 20
+_RANGE = 1 << 18
+#: A group or payload of more bytes than this is not held in memory whole.
+LARGEST_VIEW = 1 << 28
+
+
+def encoding_of(path: str) -> str | None:
+    """The encoding that a shard's name tells; None if it is none of a tar."""
+    return next((encoding for suffix, encoding in ENCODINGS.items() if path.endswith(suffix)), None)
+
+
+class Window(Protocol):
+    """Bytes of a tar, asked for from front to back."""
+
+    def read(self, at: int, count: int) -> bytes:
+        """A copy of some bytes; fewer at the end."""
+
+    def view(self, at: int, count: int) -> memoryview:
+        """The same without a copy, valid until the next call."""
+
+
+class RangeWindow:
+    """A plain tar in a store, of which only what is looked at is read: a map of a local file, else ranges of 256 KiB.
+
+    The ranges suit shards of small samples, where most would be read anyway, and large ones, of which most is passed over.
+    """
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._store = store
+        self._key = key
+        self.bytes = store.head(key).bytes
+        self._map: Any = store.map(key) if isinstance(store, LocalStore) and self.bytes else None
+        self._start = 0
+        self._held = b""
+
+    def read(self, at: int, count: int) -> bytes:
+        """See Window."""
+        if self._map is not None:
+            found: bytes = self._map[at : at + count]
+            return found
+        skip = at - self._start
+        if skip < 0 or skip + count > len(self._held):
+            if at >= self.bytes:
+                return b""
+            self._held = self._store.get(self._key, at, max(count, _RANGE))
+            self._start, skip = at, 0
+        return self._held[skip : skip + count]
+
+    def view(self, at: int, count: int) -> memoryview:
+        """See Window."""
+        return memoryview(self.read(at, count))
+
+
+class StreamWindow:
+    """The bytes of a stream, of which those from ``keep_from`` on are held."""
+
+    def __init__(self, readinto: ReadInto) -> None:
+        self._readinto = readinto
+        self._buffer = bytearray(2 * _BLOCK)
+        self._views = memoryview(self._buffer)
+        self._start = 0
+        self._length = 0
+        self._ended = False
+        self.keep_from = 0
+
+    def read(self, at: int, count: int) -> bytes:
+        """See Window."""
+        first = at - self._start
+        if first + count > self._length:
+            first = self._fill(at, count)
+        return bytes(self._views[first : min(first + count, self._length)])
+
+    def view(self, at: int, count: int) -> memoryview:
+        """See Window."""
+        first = at - self._start
+        if first + count > self._length:
+            first = self._fill(at, count)
+        return self._views[first : min(first + count, self._length)]
+
+    def pieces(self, at: int, count: int) -> Iterator[memoryview]:
+        """A payload too large to be held, in pieces; nothing before the end of each is kept."""
+        while count:
+            self.keep_from = at
+            piece = self.view(at, min(count, _BLOCK))
+            if not piece:
+                return
+            at += len(piece)
+            count -= len(piece)
+            yield piece
+
+    def finish(self) -> int:
+        """Read to the end; gives the number of bytes in all."""
+        while not self._ended:
+            self.keep_from = self._start + self._length
+            self._fill(self.keep_from, 1)
+        return self._start + self._length
+
+    def _fill(self, at: int, count: int) -> int:
+        """Make ``count`` bytes at ``at`` available, as far as there are so many; gives where they lie in the buffer."""
+        while self._start + self._length < at + count and not self._ended:
+            keep = min(self.keep_from, at) - self._start
+            drop = min(keep, self._length)
+            rest = self._length - drop
+            needed = max(at + count - self._start - drop, rest) + _BLOCK
+            if needed > len(self._buffer):
+                grown = bytearray(needed + needed // 4)
+                grown[:rest] = self._views[drop : self._length]
+                self._buffer, self._views = grown, memoryview(grown)
+            elif drop:
+                self._views[:rest] = bytes(self._views[drop : self._length])
+            self._start += drop
+            self._length = rest
+            got = self._readinto(self._views[rest : rest + _BLOCK])
+            self._length += got
+            self._ended = got == 0
+        return min(at - self._start, self._length)
+
+
+@contextmanager
+def raw_bytes(store: Store, key: str) -> Iterator[ReadInto]:
+    """An object's bytes, from front to back."""
+    if isinstance(store, LocalStore):
+        with store.opened(key) as file:
+            yield file.readinto
+        return
+    size, position = store.head(key).bytes, 0
+
+    def readinto(view: memoryview) -> int:
+        nonlocal position
+        data = store.get(key, position, len(view)) if position < size else b""
+        view[: len(data)] = data
+        position += len(data)
+        return len(data)
+
+    yield readinto
+
+
+def decompressed(readinto: ReadInto, key: str) -> ReadInto:
+    """What a gzip or zstandard stream unpacks to; raises FormatError where it is damaged."""
+    blocks = plain_blocks(_Raw(readinto), key)
+    left = memoryview(b"")
+
+    def unpack(view: memoryview) -> int:
+        nonlocal left
+        left = left or memoryview(next(blocks, b""))
+        count = min(len(left), len(view))
+        view[:count], left = left[:count], left[count:]
+        return count
+
+    return unpack
+
+
+class CompressedReader:
+    """Payloads of a compressed tar, asked for from front to back; it is let go of with the object."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._opened = raw_bytes(store, key)
+        self._window = StreamWindow(decompressed(self._opened.__enter__(), key))
+        self.position = 0
+
+    def take(self, start: int, size: int) -> bytes:
+        """``size`` bytes at ``start``, which must not lie before ``position``; fewer at the end."""
+        while self._window.keep_from + _BLOCK < start:
+            self._window.keep_from += _BLOCK
+            if not self._window.view(self._window.keep_from, 1):
+                break
+        self._window.keep_from = self.position = start
+        return self._window.read(start, size)
+
+
+class _Raw:
+    """Bytes from front to back, as the file that ``plain_blocks`` reads."""
+
+    def __init__(self, readinto: ReadInto) -> None:
+        self._readinto = readinto
+
+    def read(self, count: int) -> bytes:
+        """Up to ``count`` bytes."""
+        buffer = bytearray(count)
+        return bytes(buffer[: self._readinto(memoryview(buffer))])

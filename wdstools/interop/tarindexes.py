@@ -1,0 +1,127 @@
+"""Indexes of tars for consumers that have their own: NVIDIA DALI's ``.idx``, Megatron Energon's ``.nv-meta``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wdstools.errors import UsageError
+from wdstools.formats.arrow import one_chunk, to_list, to_numpy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import Manifest, ShardEntry
+
+#: DALI takes the paths of its indexes as an argument: so they lie where nobody else looks.
+DALI_FOLDER = ".wdstools/dali"
+_ENERGON_VERSION = "7.4.1"
+_CAPTIONS = ("txt", "caption", "text")
+
+
+def dali_path(entry: ShardEntry) -> str:
+    """Where DALI's index of a shard lies."""
+    return entry.index_path.replace(".wdstools/index", DALI_FOLDER).removesuffix(".parquet") + ".idx"
+
+
+def dali_index(table: pa.Table) -> bytes:
+    """``wds2idx`` v1.2: a line a sample of ``ext offset size name`` a member, where payloads begin."""
+    lines = [f"v1.2 {table.num_rows}"]
+    lines += [
+        " ".join(f"{m['ext']} {m['offset']} {m['size']} {row['key']}.{m['ext']}" for m in row["members"])
+        for row in table.select(["key", "members"]).to_pylist()
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def energon_offsets(table: pa.Table, entry: ShardEntry) -> bytes:
+    """``SHARD.tar.idx``: where each sample's first header lies, and where the last one ends; u64, little-endian."""
+    offset, length = _groups(table, entry)
+    return np.append(offset, offset[-1] + length[-1] if len(offset) else 0).astype("<u8").tobytes()
+
+
+def _groups(table: pa.Table, entry: ShardEntry) -> tuple[Any, Any]:
+    if entry.encoding != "tar" or table.column("offset").null_count:
+        raise UsageError(
+            "energon needs plain shards whose samples' members lie together",
+            code="not-contiguous",
+            where=entry.path,
+            hint="wdstools pack SHARDS DEST    makes such shards, without re-encoding",
+        )
+    return to_numpy(table.column("offset")), to_numpy(table.column("length"))
+
+
+def energon_files(manifest: Manifest) -> dict[str, bytes]:
+    """``.nv-meta``: counts, splits, and how the members become a captioning sample."""
+    counts = {entry.path: entry.samples for _, entry in manifest.shards}
+    caption = next((name for name in _CAPTIONS if name in manifest.members), None)
+    fields = {"image": manifest.image_extension} | ({"caption": caption} if caption else {})
+    kind = "CaptioningWebdataset" if caption else "CrudeWebdataset"
+    lines = ["__module__: megatron.energon", f"__class__: {kind}"]
+    lines += ["field_map:", *(f"  {name}: {json.dumps(member)}" for name, member in fields.items())] if caption else []
+    splits = ["split_parts:"]
+    for split, entries in manifest.splits.items():
+        splits += [f"  {json.dumps(split)}:", *(f"  - {json.dumps(entry.path)}" for entry in entries)]
+    return {
+        ".nv-meta/.info.json": json.dumps({"energon_version": _ENERGON_VERSION, "shard_counts": counts}).encode()
+        + b"\n",
+        ".nv-meta/split.yaml": ("\n".join([*splits, "exclude: []"]) + "\n").encode(),
+        ".nv-meta/dataset.yaml": ("\n".join(lines) + "\n").encode(),
+        # energon compares it with its caches: the same data must have the same one
+        ".nv-meta/index.uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, manifest.root)).encode(),
+    }
+
+
+def energon_database(dataset: Dataset) -> bytes:
+    """``index.sqlite``: samples and their parts, with energon's tables and indexes."""
+    database = sqlite3.connect(":memory:")
+    try:
+        database.executescript(_TABLES)
+        for number, (_, entry) in enumerate(dataset.manifest.shards):
+            table = dataset.index(entry)
+            offset, length = _groups(table, entry)
+            rows = np.arange(table.num_rows).tolist()
+            keys = to_list(table.column("key"))
+            samples = (
+                (number, key, row, at, size)
+                for key, row, at, size in zip(keys, rows, offset.tolist(), length.tolist(), strict=True)
+            )
+            try:
+                database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", samples)
+            except sqlite3.IntegrityError as error:
+                raise UsageError(
+                    "energon needs keys that are there once", code="key-duplicate", where=entry.path
+                ) from error
+            members = one_chunk(table.column("members"))
+            values = members.flatten()
+            columns = (
+                np.repeat(rows, to_numpy(members.value_lengths())).tolist(), to_list(values.field("ext")),
+                to_numpy(values.field("offset")).tolist(), to_numpy(values.field("size")).tolist(),
+            )  # fmt: skip
+            parts = ((number, *part) for part in zip(*columns, strict=True))
+            database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", parts)
+        database.executescript(_INDEXES)
+        database.commit()
+        return database.serialize()
+    finally:
+        database.close()
+
+
+# The tables that energon 7.4 makes, and asks: their names and columns are its interface.
+_TABLES = """
+CREATE TABLE samples (tar_file_id INTEGER NOT NULL, sample_key TEXT NOT NULL UNIQUE, sample_index INTEGER NOT NULL,
+  byte_offset INTEGER, byte_size INTEGER);
+CREATE TABLE sample_parts (tar_file_id INTEGER, sample_index INTEGER, part_name TEXT,
+  content_byte_offset INTEGER, content_byte_size INTEGER);
+"""
+_INDEXES = """
+CREATE INDEX idx_samples_by_tar_and_idx ON samples(tar_file_id, sample_index);
+CREATE INDEX idx_sample_parts_seq ON sample_parts(tar_file_id, sample_index, content_byte_offset);
+CREATE INDEX idx_sample_parts_full
+  ON sample_parts(tar_file_id, sample_index, part_name, content_byte_offset, content_byte_size);
+"""

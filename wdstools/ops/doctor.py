@@ -1,0 +1,253 @@
+"""doctor: does every consumer open this dataset? Each that is installed is asked, of the others the files are checked."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import StoreError, UsageError, WdsError
+from wdstools.formats.card import hugging_face_names
+from wdstools.interop import probe
+from wdstools.interop.tarindexes import dali_path
+from wdstools.ops.emit import CONSUMERS, plan_emit
+from wdstools.progress import Progress, Silent
+from wdstools.results import Diagnosis
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import Manifest
+
+_REFERENCES = 8
+_HANG_SECONDS = 3600
+_LAST_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """Who reads datasets: the module that tells that it is there, what it needs, and what to type."""
+
+    module: str
+    how: str
+    needs: tuple[str, ...] = ()
+
+
+PATIENTS = {
+    "webdataset": Consumer("webdataset", "webdataset.WebDataset('{braces}')"),
+    "huggingface": Consumer("datasets", "datasets.load_dataset('{root}')"),
+    "open_clip": Consumer("open_clip_train", "--dataset-type webdataset --train-data '{braces}'", ("txt",)),
+    "timm": Consumer("timm", "timm.data.create_dataset('wds/', '{root}', split='{split}')", ("cls",)),
+    "energon": Consumer("megatron.energon", "get_train_dataset('{root}', split_part='{split}', ...)", ("txt",)),
+    "dali": Consumer("nvidia.dali", "fn.readers.webdataset(paths=['{first}', ...], index_paths=['{index}', ...], ext=[{members}])"),
+    "croissant": Consumer("mlcroissant", "mlcroissant.Dataset(jsonld='{root}/croissant.json').records('{split}_{image}')"),
+    "tar": Consumer("", "tar --no-same-owner -xf {first}"),
+    "bsdtar": Consumer("", "bsdtar -xf {first}"),
+    "duckdb": Consumer("duckdb", "SELECT key, caption FROM read_parquet('{root}/.wdstools/index/*.parquet')"),
+    "polars": Consumer("polars", "polars.scan_parquet('{root}/.wdstools/index/*.parquet')"),
+}  # fmt: skip
+
+
+def examine(
+    dataset: Dataset, consumers: Iterable[str] = ("all",), *, envs: str | None = None, progress: Progress | None = None
+) -> tuple[Diagnosis, ...]:
+    """Ask each consumer to open the dataset, in a process of its own, as its documentation says.
+
+    It must give every sample, and a sample of samples byte for byte (pixel for pixel where it decodes). ``envs`` is a folder
+    of environments, ``ENVS/CONSUMER/bin/python``; without one for a consumer, this Python is asked. Raises UsageError.
+    """
+    if not isinstance(dataset.shards, LocalStore):
+        raise UsageError(
+            "other readers are asked about local datasets", where=dataset.shards.url, hint="wdstools pull URL DIR"
+        )
+    names = [part for name in consumers for part in name.split(",") if part]
+    unknown = next((name for name in names if name not in PATIENTS and name != "all"), None)
+    if unknown is not None:
+        raise UsageError("no such consumer", where="--for", expected=", ".join((*PATIENTS, "all")), got=unknown)
+    chosen = [name for name in PATIENTS if name in names or "all" in names]
+    progress = progress or Silent()
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        spec = _specification(dataset, folder)
+        progress.start("doctor", len(chosen), "consumers")
+        for name in chosen:
+            found.append(_diagnose(dataset, name, spec, _python_for(name, envs)))
+            progress.advance(1)
+        progress.finish()
+    return tuple(found)
+
+
+def _python_for(name: str, envs: str | None) -> str | None:
+    """A Python that has the consumer; "" for a program; None if it is not here."""
+    consumer = PATIENTS[name]
+    if not consumer.module:
+        return "" if shutil.which(name) else None
+    if envs is not None and os.path.exists(path := os.path.join(envs, name, "bin", "python")):
+        return path
+    try:
+        return sys.executable if importlib.util.find_spec(consumer.module) else None
+    except ModuleNotFoundError:  # its parent package is not there
+        return None
+
+
+def _specification(dataset: Dataset, folder: str) -> dict[str, Any]:
+    """What ``probe`` is told; the reference samples are written below ``folder``."""
+    manifest, store = dataset.manifest, dataset.shards
+    references: list[dict[str, Any]] = []
+    for split in manifest.splits:
+        samples = dataset[split]
+        count = len(samples)
+        for number in sorted(
+            {round(i * (count - 1) / max(1, _REFERENCES - 1)) for i in range(_REFERENCES)} if count else ()
+        ):
+            sample = samples[number]
+            files = {}
+            for member, extension in enumerate(sample):
+                path = os.path.join(folder, f"{len(references)}-{member}")
+                with open(path, "wb") as file:
+                    file.write(sample.view(extension))
+                files[extension] = path
+            references.append({"split": split, "key": sample.key, "number": number, "files": files})
+    spec: dict[str, Any] = {
+        "root": os.path.abspath(store.url),
+        "metadata": os.path.abspath(dataset.metadata.url),
+        "splits": {split: [entry.path for entry in entries] for split, entries in manifest.splits.items()},
+        "huggingface_splits": hugging_face_names(manifest),
+        "dali": {entry.path: dali_path(entry) for _, entry in manifest.shards},
+        "indexes": {entry.path: entry.index_path for _, entry in manifest.shards},
+        "members": list(manifest.members),
+        "image": manifest.image_extension,
+        "references": references,
+    }
+    spec["path"] = os.path.join(folder, "spec.json")
+    with open(spec["path"], "w", encoding="utf-8") as out:
+        json.dump(spec, out)
+    return spec
+
+
+def _diagnose(dataset: Dataset, name: str, spec: dict[str, Any], python: str | None) -> Diagnosis:
+    consumer, manifest = PATIENTS[name], dataset.manifest
+    how = _how(consumer, manifest, spec)
+    lacking = [member for member in consumer.needs if member not in manifest.members]
+    if lacking:
+        return Diagnosis(name, "cannot", how, detail=f"it needs {', '.join(lacking)} in every sample")
+    wrong = _wrong_files(dataset, name)
+    if python is None or wrong:
+        status = "fails" if wrong else "not installed"
+        return Diagnosis(
+            name, status, how, detail=wrong or ("its files are right" if name in CONSUMERS else "it needs no files")
+        )
+    try:
+        result = _ask_program(name, spec) if python == "" else _ask(name, spec, python)
+    except (StoreError, OSError, subprocess.SubprocessError) as error:
+        return Diagnosis(name, "fails", how, detail=str(error))
+    wanted = {split: sum(entry.samples for entry in entries) for split, entries in manifest.splits.items()}
+    right = result["samples"] == wanted and result["equal"] == result["compared"]
+    detail = "" if right else f"samples {result['samples']}, expected {wanted}"
+    detail += (
+        "" if result["equal"] == result["compared"] else f"; {result['equal']} of {result['compared']} samples equal"
+    )
+    return Diagnosis(
+        name,
+        "works" if right else "fails",
+        how,
+        result["version"],
+        sum(result["samples"].values()),
+        result["equal"],
+        detail,
+    )
+
+
+def _wrong_files(dataset: Dataset, name: str) -> str:
+    """What is wrong with the files that a consumer needs; "" if nothing."""
+    if name not in CONSUMERS or (name == "huggingface" and dataset.manifest.profile == "canonical"):
+        return ""
+    try:
+        steps = [step for step in plan_emit(dataset, (name,)).steps if step.detail == name]
+    except WdsError as error:
+        return error.message
+    return f"{steps[0].path} is missing or not current: wdstools emit DATASET --for {name}" if steps else ""
+
+
+def _how(consumer: Consumer, manifest: Manifest, spec: dict[str, Any]) -> str:
+    split = "train" if "train" in manifest.splits else next(iter(manifest.splits))
+    paths = spec["splits"][split]
+    root, first = spec["root"], paths[0]
+    braces = (
+        f"{first[:-10]}{{{first[-10:-4]}..{paths[-1][-10:-4]}}}.tar"
+        if manifest.profile == "canonical"
+        else "::".join(paths)
+    )
+    return consumer.how.format(
+        root=root, split=split, first=f"{root}/{first}", braces=f"{root}/{braces}", index=f"{root}/{spec['dali'][first]}",
+        members=", ".join(map(repr, manifest.members)), image=manifest.image_extension,
+    )  # fmt: skip
+
+
+def _ask(name: str, spec: dict[str, Any], python: str) -> dict[str, Any]:
+    folder = os.path.dirname(spec["path"])
+    done = subprocess.run(
+        # caches go where they are thrown away, and nobody looks for the dataset on a hub
+        [
+            "env",
+            f"HOME={folder}",
+            f"HF_HOME={folder}",
+            "HF_HUB_OFFLINE=1",
+            "HF_DATASETS_OFFLINE=1",
+            python,
+            os.path.abspath(probe.__file__),
+            name,
+            spec["path"],
+        ],
+        capture_output=True,
+        check=False,
+        timeout=_HANG_SECONDS,
+        cwd=folder,
+    )
+    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+    if done.returncode != 0 or not lines:
+        words = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise StoreError(words[:_LAST_WORDS], where=name)
+    result: dict[str, Any] = json.loads(lines[-1])
+    return result
+
+
+def _ask_program(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Tar and bsdtar: list every shard, and take the reference members out."""
+    samples: dict[str, int] = {}
+    listed: dict[str, str] = {}
+    for split, paths in spec["splits"].items():
+        keys = set()
+        for path in paths:
+            members = _output([name, "-tf", os.path.join(spec["root"], path)]).decode("utf-8", "replace").splitlines()
+            listed |= dict.fromkeys(members, path)
+            keys |= {
+                (path, member.rpartition("/")[0], member.rpartition("/")[2].partition(".")[0]) for member in members
+            }
+        samples[split] = len(keys)
+    equal = 0
+    for reference in spec["references"]:
+        names = {f"{reference['key']}.{ext}": path for ext, path in reference["files"].items()}
+        equal += (
+            all(
+                _output([name, "-xOf", os.path.join(spec["root"], listed[member]), member]) == probe.read_file(path)
+                for member, path in names.items()
+                if member in listed
+            )
+            and names.keys() <= listed.keys()
+        )
+    words = _output([name, "--version"]).decode().splitlines()[0].split()
+    found = next((word for word in words if word[:1].isdigit()), "")
+    return {"version": found, "samples": samples, "compared": len(spec["references"]), "equal": equal}
+
+
+def _output(command: Sequence[str]) -> bytes:
+    return subprocess.run(command, capture_output=True, check=True, timeout=_HANG_SECONDS).stdout

@@ -1,0 +1,180 @@
+"""emit: the files that other readers want, placed so that they do not break each other. They never change the root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wdstools.errors import NotFoundError, StoreError, UsageError
+from wdstools.formats.card import CARD_PATH
+from wdstools.formats.digest import sha256_hex
+from wdstools.interop.croissant import croissant_files
+from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
+from wdstools.interop.huggingface import emitted_card, new_title, plain_card, written_keys
+from wdstools.interop.sizes import open_clip_files, timm_files
+from wdstools.interop.tarindexes import dali_index, dali_path, energon_database, energon_files, energon_offsets
+from wdstools.ops.plan import Plan, Step
+from wdstools.stores.base import get_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Executor
+    from wdstools.progress import Progress
+
+CONSUMERS = ("huggingface", "open_clip", "timm", "energon", "dali", "croissant")
+
+
+@dataclass(frozen=True, slots=True)
+class EmitPlan(Plan):
+    """What would be written and deleted. ``files`` are the contents, ``emitted`` the new list (None: no list is left)."""
+
+    dataset: Dataset | None = None
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    deleted: tuple[str, ...] = ()
+    emitted: Emitted | None = None
+
+    def carry_out(self, executor: Executor, progress: Progress) -> Emitted | None:
+        """Write the list first: whatever is written after it is known to be ours."""
+        del executor
+        assert self.dataset is not None
+        store, metadata = self.dataset.shards, self.dataset.metadata
+        if self.emitted is not None and self.steps:
+            metadata.put(EMITTED_PATH, self.emitted.dumps())
+        progress.start(self.verb, len(self.steps), "files")
+        for path, data in self.files.items():
+            store.put(path, data)
+            progress.advance(1)
+        for path in self.deleted:
+            store.delete(path)
+            progress.advance(1)
+        if self.emitted is None and self.steps:
+            metadata.delete(EMITTED_PATH)
+        progress.finish()
+        return self.emitted
+
+
+def plan_emit(dataset: Dataset, consumers: Iterable[str], *, license_name: str | None = None) -> EmitPlan:
+    """What emitting for ``consumers`` (of CONSUMERS, or ``all``) would write, beside what is there already.
+
+    The card is always written, for it protects Hugging Face from the others' files. Raises UsageError for a consumer that
+    there is not or that cannot read this dataset, StoreError where a file is in the way.
+    """
+    wanted = _consumers(consumers)
+    old = read_emitted(dataset.metadata)
+    made = {path: (consumer, data) for consumer in wanted for path, data in _files_for(dataset, consumer, license_name)}
+    card_before = _card(dataset)
+    ours = frozenset(old.card_keys)
+    card = emitted_card(dataset, card_before, ours, license_name).encode()
+    kept = {path: entry for path, entry in old.files.items() if entry[0] not in wanted}
+    files = kept | {path: (consumer, sha256_hex(data)) for path, (consumer, data) in made.items()}
+    writes = {path: data for path, (_, data) in made.items()} | {CARD_PATH: card}
+    writes = {path: data for path, data in writes.items() if _differs(dataset, path, data, old)}
+    stale = tuple(sorted(path for path in old.files if path not in files and _there(dataset, path)))
+    emitted = Emitted(
+        dataset.root,
+        dict(sorted(files.items())),
+        tuple(sorted(written_keys(card_before, ours))),
+        old.new_card or not card_before,
+    )
+    if not writes and not stale and old == emitted:
+        return EmitPlan("emit", dataset.shards.url, (), dataset=dataset, emitted=emitted)
+    steps = [
+        Step("write", path, len(data), detail=made.get(path, ("huggingface", b""))[0]) for path, data in writes.items()
+    ]
+    steps += [Step("delete", path) for path in stale]
+    steps += [Step("write", EMITTED_PATH, len(emitted.dumps()), detail="what is emitted")]
+    return EmitPlan(
+        "emit", dataset.shards.url, tuple(steps), dataset=dataset, files=writes, deleted=stale, emitted=emitted
+    )
+
+
+def plan_emit_removal(dataset: Dataset, consumers: Iterable[str]) -> EmitPlan:
+    """What taking away what was emitted for ``consumers`` would delete. Files that were changed since stay: StoreError."""
+    gone = _consumers(consumers)
+    old = read_emitted(dataset.metadata)
+    paths = sorted(path for path, (consumer, _) in old.files.items() if consumer in gone)
+    there = tuple(path for path in paths if _there(dataset, path))
+    for path in there:
+        if sha256_hex(get_whole(dataset.shards, path, 1 << 40)) != old.files[path][1]:
+            raise StoreError(
+                "an emitted file was changed since", code="emitted-changed", where=path, hint="delete it by hand"
+            )
+    files = {path: entry for path, entry in old.files.items() if path not in paths}
+    writes: dict[str, bytes] = {}
+    keys = old.card_keys
+    if not files and old.card_keys:
+        before = _card(dataset)
+        after = plain_card(dataset.manifest, before, frozenset(old.card_keys))
+        keys = ()
+        if old.new_card and after.strip() == new_title(dataset.manifest).strip():
+            there = (*there, CARD_PATH)
+        elif after != before:
+            writes[CARD_PATH] = after.encode()
+    emitted = Emitted(old.root, files, keys, old.new_card) if files or keys else None
+    steps = [Step("delete", path) for path in there] + [Step("write", path, len(data)) for path, data in writes.items()]
+    if steps:
+        steps.append(Step("write" if emitted else "delete", EMITTED_PATH))
+    return EmitPlan(
+        "emit --remove", dataset.shards.url, tuple(steps), dataset=dataset, files=writes, deleted=there, emitted=emitted
+    )
+
+
+def _consumers(names: Iterable[str]) -> tuple[str, ...]:
+    wanted = [part.strip() for name in names for part in name.split(",") if part.strip()]
+    unknown = next((name for name in wanted if name not in (*CONSUMERS, "all")), None)
+    if unknown is not None or not wanted:
+        raise UsageError("no such consumer", where="--for", expected=", ".join((*CONSUMERS, "all")), got=unknown or "")
+    return tuple(name for name in CONSUMERS if name in wanted or "all" in wanted)
+
+
+def _files_for(dataset: Dataset, consumer: str, license_name: str | None) -> Iterable[tuple[str, bytes]]:
+    manifest = dataset.manifest
+    if consumer == "open_clip":
+        yield from open_clip_files(manifest).items()
+    elif consumer == "timm":
+        yield from timm_files(manifest).items()
+    elif consumer == "croissant":
+        yield from croissant_files(manifest, license_name).items()
+    elif consumer == "energon":
+        yield from energon_files(manifest).items()
+        for _, entry in manifest.shards:
+            yield f"{entry.path}.idx", energon_offsets(dataset.index(entry), entry)
+        yield ".nv-meta/index.sqlite", energon_database(dataset)
+    elif consumer == "dali":
+        for _, entry in manifest.shards:
+            yield dali_path(entry), dali_index(dataset.index(entry))
+
+
+def _card(dataset: Dataset) -> str:
+    try:
+        return get_whole(dataset.shards, CARD_PATH).decode()
+    except NotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise UsageError("the card is not UTF-8", where=CARD_PATH) from error
+
+
+def _there(dataset: Dataset, path: str) -> bool:
+    try:
+        dataset.shards.head(path)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _differs(dataset: Dataset, path: str, data: bytes, old: Emitted) -> bool:
+    """Whether a file must be written; raises StoreError where another's is in the way."""
+    try:
+        same = get_whole(dataset.shards, path, 1 << 40) == data
+    except NotFoundError:
+        return True
+    if not same and path not in old.files and path != CARD_PATH:
+        raise StoreError(
+            "a file that wdstools did not write is in the way",
+            code="file-in-the-way",
+            where=path,
+            hint="move it away; it is not overwritten",
+        )
+    return not same

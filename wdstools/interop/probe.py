@@ -125,10 +125,10 @@ def _declare_torchvision_operators() -> None:
     from torch.library import Library
 
     names = ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d")
-    library = Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    library = Library("torchvision", "DEF")
     for name in (*names, *(f"_{name}_backward" for name in names[2:])):
         try:
-            library.define(f"{name}(Tensor input) -> Tensor")  # type: ignore[no-untyped-call]
+            library.define(f"{name}(Tensor input) -> Tensor")
         except RuntimeError:
             return  # they are there
     _KEPT.append(library)

@@ -37,6 +37,10 @@ class Stream:
         self._course = course
         self._sharing = sharing
         self._skip = is_skip(on_damage)
+        self._kept: tuple[int, RowTable] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
 
     @property
     def epoch(self) -> int:
@@ -49,16 +53,17 @@ class Stream:
 
     def __iter__(self) -> Iterator[Sample]:
         course, sharing = self._course, self._sharing
-        dataset, options = course.dataset, course.options
         epoch, position, pid = course.epoch, course.position, os.getpid()
-        table = RowTable(dataset, options.split, dataset.manifest.members)
-        payloads = Payloads(table, open_ranges(dataset.shards, [entry.path for entry in table.entries]))
+        table = self._table()
+        payloads = Payloads(table, open_ranges(course.dataset.shards, [entry.path for entry in table.entries]))
         try:
             pieces = prepared(payloads, self._pieces(position), lambda rows: rows, _HORIZON // sharing.world_size)
             for rows in pieces:
                 extents = table.extents(rows)
+                if os.getpid() != pid:
+                    raise moved()
                 for number, key in enumerate(extents.keys):
-                    if course.position != position or course.epoch != epoch or os.getpid() != pid:
+                    if course.position != position or course.epoch != epoch:
                         raise moved()
                     course.position = position = min(position + sharing.world_size, course.count)
                     try:
@@ -75,6 +80,13 @@ class Stream:
         finally:
             payloads.ranges.close()
         course.go_to(epoch + 1)
+
+    def _table(self) -> RowTable:
+        """The indexes, kept from epoch to epoch; a forked process reads its own."""
+        if self._kept is None or self._kept[0] != os.getpid():
+            dataset = self._course.dataset
+            self._kept = (os.getpid(), RowTable(dataset, self._course.options.split, dataset.manifest.members))
+        return self._kept[1]
 
     def _pieces(self, position: int) -> Iterator[NDArray[np.int64]]:
         """Row numbers of this rank's samples from a position on."""

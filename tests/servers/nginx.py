@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _CONFIG = """\
 daemon off;
+{user}
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 worker_processes 1;
@@ -49,12 +51,9 @@ def nginx_server(folder: Path) -> Iterator[WebServer]:
     program = need("nginx", "/usr/sbin")
     root, port = folder / "root", free_port()
     root.mkdir()
-    root.chmod(0o755)
-    for above in (folder, *folder.parents):  # nginx's workers give up root and must get here
-        if above.stat().st_mode & 0o001 == 0 and above.stat().st_uid != 0:
-            break
-        above.chmod(above.stat().st_mode | 0o011)
-    (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=port, root=root))
+    # pytest's folders are closed to others, so workers stay who started them
+    user = "user root root;" if os.getuid() == 0 else ""
+    (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=port, root=root, user=user))
     with running(
         [program, "-c", folder / "nginx.conf", "-p", folder, "-e", folder / "error.log"], port, folder / "nginx.log"
     ):

@@ -185,9 +185,6 @@ def test_web_servers_are_read_too(nginx: WebServer, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     folder = make_dataset(tmp_path)
     folder.rename(nginx.root / tmp_path.name)
-    (nginx.root / tmp_path.name).chmod(0o755)
-    for path in (nginx.root / tmp_path.name).rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
     assert everything(f"{nginx.endpoint}/{tmp_path.name}") == everything(nginx.root / tmp_path.name)
 
 

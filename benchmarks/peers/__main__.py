@@ -90,7 +90,8 @@ def _best(batches: Mapping[str, Any], peer: str) -> dict[str, float]:
 def _times(row: Mapping[str, float] | None) -> str:
     if row is None:
         return ""
-    return f"{row['times']:.0f}" if row["times"] >= 9.95 else f"{row['times']:.2g}"
+    times = row["times"]
+    return f"{times:.0f}" if times >= 9.95 else f"{times:.1f}" if times >= 0.95 else f"{times:.2f}"
 
 
 def write_readme(path: str, text: str) -> None:
@@ -138,7 +139,8 @@ def main() -> None:
         json.dump({**document, "found": found}, file, indent=1)
         file.write("\n")
     if arguments.readme:
-        write_readme(arguments.readme, shown)
+        on = f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; {setup.described}; {machine['others']}"
+        write_readme(arguments.readme, f"{shown}\n\n{on}.")
 
 
 if __name__ == "__main__":

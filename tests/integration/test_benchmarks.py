@@ -152,7 +152,7 @@ def test_the_table_of_loaders_has_a_row_for_everybody_and_stands_between_its_mar
     lines = shown.splitlines()
     assert [line.count("|") for line in lines] == [8] * 6
     assert "**wdstools** (every sample checked) 0.1 | 31 | 31 | 4.5 |  | 0.90 | 400 ms" in lines[2]
-    assert "webdataset 1.0 | 1 | 1 | 1 | 1.5 | 0.30 | 1,600 ms" in lines[4]
+    assert "webdataset 1.0 | 1.0 | 1.0 | 1.0 | 1.5 | 0.30 | 1,600 ms" in lines[4]
     assert "could not be installed here" in lines[5]
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- peers: by x -->\nold\n<!-- /peers -->\nafter\n")

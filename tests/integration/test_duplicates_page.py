@@ -87,5 +87,5 @@ def test_it_looks_right_with_few_groups_and_with_thousands(browser: Browser, tmp
         if count > 3:
             assert "first 3,000 of 3,200 groups" in opened.page.inner_text("main")
             opened.page.locator("#more").scroll_into_view_if_needed()
-            opened.page.wait_for_function(f"document.querySelectorAll('.group').length > {before}")
+            opened.page.locator(".group").nth(before).wait_for()
             assert len(opened.texts(".group")) < count

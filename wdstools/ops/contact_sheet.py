@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wdstools.dedup.results import Thumbnail
 from wdstools.errors import NotFoundError
 from wdstools.images.check import DamagedImageError, load_pixels, open_image
+from wdstools.reader.hashes import image_extension
 from wdstools.reader.split import reader_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def thumbnails(dataset: Dataset, found: DuplicateGroups, most: int = MOST_THUMBN
     An image that cannot be decoded has no picture.
     """
     entries = {entry.path: entry for _, entry in dataset.manifest.shards}
+    extension = image_extension(dataset)
     made: dict[str, Thumbnail] = {}
     for group in found.groups:
         for member in group.members[:_OF_A_GROUP]:
@@ -39,7 +41,7 @@ def thumbnails(dataset: Dataset, found: DuplicateGroups, most: int = MOST_THUMBN
                 raise NotFoundError("no such shard", where=member.shard)
             sample = reader_of(dataset, entry).sample(member.row)
             text = str(sample.view("txt"), "utf-8", "replace") if "txt" in sample else ""
-            made[member.key] = Thumbnail(_small(sample[dataset.manifest.members[0]]), text[:_CAPTION_CHARACTERS])
+            made[member.key] = Thumbnail(_small(sample[extension]), text[:_CAPTION_CHARACTERS])
     return made
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.dedup.phash import SIDES, phash
-from wdstools.errors import NotFoundError, StoreError, UsageError
+from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.captions import Caption
 from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes, write_hashes
-from wdstools.images.check import DamagedImageError
+from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
 from wdstools.images.luma import check_kernels, luma_images
 from wdstools.reader.shard import ShardReader
 from wdstools.stores.base import Store, get_whole
@@ -121,9 +121,18 @@ class ShardPrints:
 def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
     """Fingerprints of one shard; hashes are computed only where none are kept, and kept then."""
     table = task.dataset.index(task.entry)
-    members = one_chunk(table.column("members"))
-    first = np.concatenate((np.zeros(1, np.int64), np.cumsum(to_numpy(members.value_lengths()))))[:-1]
-    values = members.flatten()
+    values = one_chunk(table.column("members")).flatten()
+    extension = image_extension(task.dataset)
+    first = np.flatnonzero([name == extension for name in to_list(values.field("ext"))])
+    if len(first) != table.num_rows:
+        raise FormatError(
+            "not every sample has one image of the dataset's type",
+            code="image-missing",
+            where=task.entry.path,
+            expected=f"{table.num_rows:,} .{extension}",
+            got=f"{len(first):,}",
+            hint="pack the dataset again: wdstools pack DATASET NEW",
+        )
     digest, size = to_numpy(values.field("xxh3_64"))[first], to_numpy(values.field("size"))[first]
     sides = [to_numpy(table.column(name), null=0) for name in ("width", "height")]
     captions = [Caption.of(text) for text in to_list(table.column("caption"))]
@@ -155,6 +164,12 @@ def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
     )
 
 
+def image_extension(dataset: Dataset) -> str:
+    """The member that is the image: the first of a canonical dataset, anywhere in tars that something else made."""
+    members = dataset.manifest.members
+    return next((name for name in members if name.lower() in TYPE_OF_EXTENSION), members[0])
+
+
 def _hashes_of(task: PrintTask, place: HashPlace, tick: Tick) -> tuple[pa.Table, int]:
     columns = [*_WORDS, "luma", "unreadable"]
     kept = place.read(task.entry, columns, task.versions)
@@ -162,7 +177,7 @@ def _hashes_of(task: PrintTask, place: HashPlace, tick: Tick) -> tuple[pa.Table,
         tick(task.entry.samples)
         return kept, 0
     reader = ShardReader(task.dataset, task.entry)
-    extension = task.dataset.manifest.members[0]
+    extension = image_extension(task.dataset)
     images = (reader.sample(row).view(extension) for row in range(len(reader)))
     data = write_hashes(hash_images(images, len(reader), tick), task.entry.sha256, task.versions)
     place.write(task.entry, data)

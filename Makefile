@@ -74,5 +74,4 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .servers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf $(VENV) .venv-consumers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .servers .venv-consumers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

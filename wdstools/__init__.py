@@ -54,6 +54,8 @@ _HOMES = {
     "open_store": "stores.base",
     "pack": "ops.pack_api",
     "parse_where": "reader.select",
+    "plan_mirror": "ops.mirror",
+    "plan_pull": "ops.pull",
     "plan_remove": "ops.remove",
     "plan_repair": "ops.repair",
     "scan": "ops.scan",
@@ -103,6 +105,8 @@ __all__ = [
     "open_store",
     "pack",
     "parse_where",
+    "plan_mirror",
+    "plan_pull",
     "plan_remove",
     "plan_repair",
     "scan",
@@ -133,8 +137,10 @@ if TYPE_CHECKING:
     from wdstools.ops.diff import diff
     from wdstools.ops.duplicates import find_duplicates
     from wdstools.ops.extract import extract
+    from wdstools.ops.mirror import plan_mirror
     from wdstools.ops.pack_api import pack
     from wdstools.ops.plan import Plan, apply
+    from wdstools.ops.pull import plan_pull
     from wdstools.ops.remove import plan_remove
     from wdstools.ops.repair import plan_repair
     from wdstools.ops.scan import open_source, scan

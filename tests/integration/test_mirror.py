@@ -19,7 +19,8 @@ from wdstools.dataset import open_dataset
 from wdstools.errors import BusyError, IntegrityError, StoreError, UsageError
 from wdstools.executors.local import Serial
 from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.ops.mirror import CLAIM_PATH, MirrorResult, mirror, plan_mirror
+from wdstools.ops.mirror import mirror, plan_mirror
+from wdstools.ops.mirror_run import CLAIM_PATH, MirrorResult
 from wdstools.ops.pack import run_pack
 from wdstools.ops.pack_options import make_options
 from wdstools.progress import Silent

@@ -9,7 +9,8 @@ from wdstools.cli.show.plan import show_plan
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
-    from wdstools.ops.mirror import MirrorPlan, MirrorResult
+    from wdstools.ops.mirror import MirrorPlan
+    from wdstools.ops.mirror_run import MirrorResult
     from wdstools.ops.pull import PullPlan, PullResult
 
 

@@ -17,7 +17,7 @@ NAMES = ("s5cmd", "rclone", "s3transfer")
 def upload(name: str, programs: Path, folder: str, bucket: str, prefix: str) -> Sequence[str]:
     """The command that copies a folder to a prefix."""
     if name == "s5cmd":
-        return [f"{programs}/s5cmd", "--log", "error", "cp", f"{folder}/", f"s3://{bucket}/{prefix}/"]
+        return [*_s5cmd(programs), "cp", f"{folder}/", f"s3://{bucket}/{prefix}/"]
     if name == "rclone":
         return [*_rclone(programs), "copy", folder, f"there:{bucket}/{prefix}"]
     return [f"{programs}/python", os.path.abspath(__file__), "upload", folder, bucket, prefix]
@@ -26,7 +26,7 @@ def upload(name: str, programs: Path, folder: str, bucket: str, prefix: str) -> 
 def download(name: str, programs: Path, folder: str, bucket: str, prefix: str) -> Sequence[str]:
     """The command that copies a prefix to a folder."""
     if name == "s5cmd":
-        return [f"{programs}/s5cmd", "--log", "error", "cp", f"s3://{bucket}/{prefix}/*", f"{folder}/"]
+        return [*_s5cmd(programs), "cp", f"s3://{bucket}/{prefix}/*", f"{folder}/"]
     if name == "rclone":
         return [*_rclone(programs), "copy", f"there:{bucket}/{prefix}", folder]
     return [f"{programs}/python", os.path.abspath(__file__), "download", folder, bucket, prefix]
@@ -35,12 +35,22 @@ def download(name: str, programs: Path, folder: str, bucket: str, prefix: str) -
 def fetch(name: str, programs: Path, bucket: str, key: str, path: str) -> Sequence[str]:
     """The command that copies one object to a file."""
     if name == "s5cmd":
-        return [f"{programs}/s5cmd", "--log", "error", "cp", f"s3://{bucket}/{key}", path]
+        return [*_s5cmd(programs), "cp", f"s3://{bucket}/{key}", path]
     if name == "rclone":
         return [*_rclone(programs), "--retries", "1", "copyto", f"there:{bucket}/{key}", path]
     if name == "aws s3 cp":
         return [f"{programs}/aws", "s3", "cp", "--only-show-errors", f"s3://{bucket}/{key}", path]
     return [f"{programs}/python", os.path.abspath(__file__), name, path, bucket, key]
+
+
+def _s5cmd(programs: Path) -> list[str]:
+    """It does not look at AWS_ENDPOINT_URL."""
+    return [f"{programs}/s5cmd", "--endpoint-url", os.environ["AWS_ENDPOINT_URL"], "--log", "error"]
+
+
+def remove(programs: Path, bucket: str, prefix: str) -> Sequence[str]:
+    """The command that removes everything below a prefix."""
+    return [*_s5cmd(programs), "rm", f"s3://{bucket}/{prefix}/*"]
 
 
 def _rclone(programs: Path) -> list[str]:

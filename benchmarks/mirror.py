@@ -45,7 +45,7 @@ def measure(dataset: Dataset, bucket: str, scratch: Path, rounds: int) -> list[R
             seconds = clocked_command([*WDSTOOLS, "mirror", folder, f"s3://{bucket}/{prefix}", "-y", "-q"])
         else:
             seconds = clocked_command(clients.upload(name, programs, folder, bucket, prefix))
-        subprocess.run([f"{programs}/s5cmd", "--log", "error", "rm", f"s3://{bucket}/{prefix}/*"], check=True)
+        subprocess.run(clients.remove(programs, bucket, prefix), check=True)
         return seconds
 
     def down(name: str) -> float:

@@ -83,7 +83,10 @@ def _stop_half_way(source: Path, dest: Path, stop: Callable[[int], None]) -> tup
         cwd=REPOSITORY,
     ) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == PAUSED
+        first = process.stderr.readline()
+        if first != PAUSED:
+            os.killpg(process.pid, signal.SIGKILL)  # it would wait for ever
+        assert first == PAUSED
         stop(process.pid)
         # the pipes end when the last process that holds them does: so the workers have gone with their parent
         _, err = process.communicate(timeout=HANG_SECONDS)

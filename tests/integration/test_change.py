@@ -60,7 +60,7 @@ def remove(folder: Path, *keys: str, output: Path | None = None) -> RemoveResult
     return result
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_is_removed_is_gone_and_everything_else_is_as_it_was(
     data: st.DataObject, made: tuple[Path, Path], tmp_path: Path

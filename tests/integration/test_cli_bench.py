@@ -85,6 +85,7 @@ def test_a_rate_that_is_wanted_and_missed_is_exit_1_and_one_that_is_reached_0(sh
     assert run_command("bench", shards, *QUICK, "--min", "0.001", "--shuffle", "block").code == 0
 
 
+@pytest.mark.slow
 def test_a_peer_is_measured_beside_ours(shards: Path) -> None:
     need_module("webdataset")
     ran = run_command("bench", shards, *QUICK, "--json", "--compare", "webdataset")

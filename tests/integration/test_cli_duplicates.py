@@ -69,6 +69,7 @@ def test_the_answer_names_leaks_labels_captions_and_mirrors(dataset: Path) -> No
     assert {group.representative for group in found} == {"oslo/900", "oslo/911", "oslo/920"}
 
 
+@pytest.mark.slow
 def test_the_answer_is_the_same_for_any_workers_shards_and_order_of_listing(source: Path, tmp_path: Path) -> None:
     answers = []
     for number, (samples, jobs) in enumerate(((5, 1), (7, 3), (100, 2))):

@@ -147,7 +147,7 @@ def test_the_original_source_is_a_copy(damage: Damage, made: tuple[Path, Path], 
     assert wt.verify(wt.open_dataset(str(bad)), level="samples").ok
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), shard=st.sampled_from([TRAIN, VAL]))
 def test_one_flipped_bit_in_a_shard_is_undone_without_any_copy(
     place: float, bit: int, shard: str, made: tuple[Path, Path], bad: Path

@@ -36,5 +36,6 @@ def pause_after(records: int) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
     pause_after(int(sys.argv.pop(1)))
     main()

@@ -103,7 +103,9 @@ class Dataset:
             "an index is missing",
             code="index-missing",
             where=f"{self.metadata.url}/{shard.index_path}",
-            hint=f"wdstools verify {self.metadata.url}",
+            hint=f"wdstools verify {self.metadata.url}"
+            if self.manifest_key == MANIFEST_PATH
+            else "a manifest alone does not name samples: give the folder of a copy that has its indexes",
         )
 
     def read_again(self, path: str, start: int, length: int) -> Iterator[bytes]:
@@ -128,7 +130,22 @@ class Dataset:
         """A split (a sequence of samples) by name, or a sample by key."""
         from wdstools.reader.split import get_split_or_sample
 
+        if not isinstance(which, str):
+            raise TypeError(f"a dataset is asked for splits and keys, as {self.splits[0]!r}; its splits for numbers")
         return get_split_or_sample(self, which)
+
+    def __contains__(self, which: object) -> bool:
+        """Whether there is such a split or key."""
+        try:
+            self[which]  # type: ignore[index]
+        except (KeyError, TypeError):
+            return False
+        return True
+
+    def __repr__(self) -> str:
+        """Its name, where it is, and its splits with their samples."""
+        splits = {name: sum(shard.samples for shard in shards) for name, shards in self.manifest.splits.items()}
+        return f"Dataset({self.name!r}, {self.shards.url!r}, {splits}, root {self.root})"
 
     @property
     def splits(self) -> list[str]:
@@ -175,12 +192,15 @@ def open_dataset(
         data = get_whole(metadata, key)
     except NotFoundError as error:
         _refuse_unfinished(metadata)
+        there = "://" in where or os.path.exists(where)
         raise NotFoundError(
-            "no dataset here",
+            "no dataset here" if there else "no such file or folder",
             code="dataset-missing",
             where=where,
             expected=f"a folder with {MANIFEST_PATH}",
-            hint=f"wdstools scan {where}    tells what is there; a lone shard can be given to wdstools verify",
+            hint=f"wdstools scan {where}    tells what is there; a lone shard can be given to wdstools verify"
+            if there
+            else "",
         ) from error
     manifest = loads(data, where=f"{metadata.url}/{key}")
     at = at or (adopted_from(metadata) if manifest.profile == "foreign" else None)

@@ -333,3 +333,27 @@ def test_repair_of_a_version_after_removal_does_not_bring_back_what_was_removed(
     apply(plan_repair(str(copy), spares=[str(made[1])]))
     assert wt.verify(wt.open_dataset(str(copy))).ok
     assert "oslo/0" not in samples(copy)
+
+
+def test_a_repair_of_what_is_whole_says_that_there_is_nothing_to_repair(copy: Path) -> None:
+    ran = run_command("repair", copy, "-y")
+    assert ran.code == 0
+    assert "nothing to repair" in ran.out
+
+
+def test_diff_says_what_a_manifest_alone_lacks(made: tuple[Path, Path], copy: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "old.json"
+    alone.write_bytes((copy / ".wdstools/manifest.json").read_bytes())
+    remove(copy, "oslo/0")
+    ran = run_command("diff", alone, copy)
+    assert ran.code == 4
+    assert "a manifest alone does not name samples" in ran.err
+
+
+def test_a_dataset_is_asked_for_names_only(made: tuple[Path, Path]) -> None:
+    dataset = wt.open_dataset(str(made[1]))
+    assert "oslo/0" in dataset
+    assert "oslo" not in dataset
+    with pytest.raises(TypeError, match="numbers"):
+        dataset[5]  # type: ignore[index]
+    assert len(repr(dataset)) < 500

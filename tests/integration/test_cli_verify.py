@@ -214,3 +214,22 @@ def test_verifying_ends_cleanly_every_time(dataset: Path) -> None:
     """A native thread that outlives the interpreter aborts about one process in fifty."""
     codes = {run_command("verify", dataset).code for _ in range(250)}
     assert codes == {0}
+
+
+def test_repair_is_proposed_only_where_it_can_be_done(dataset: Path, damaged: Path) -> None:
+    shard = shards_of(damaged)[0]
+    own = run_command("verify", damaged)
+    assert f"wdstools repair {damaged} --from COPY" in own.out + own.err
+    at = run_command("verify", dataset, "--at", damaged)
+    assert f"wdstools repair {damaged} --from {dataset}" in at.out + at.err
+    stream = run_command("verify", "-", stdin=(damaged / shard).read_bytes())
+    for ran in (stream, run_command("verify", damaged / shard), run_command("verify", damaged / SUMS_PATH)):
+        assert ran.code == 1
+        assert "wdstools repair" not in ran.out + ran.err
+
+
+def test_a_list_that_lies_elsewhere_is_checked_at_the_files(dataset: Path, damaged: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "sums"
+    copied.write_bytes((dataset / SUMS_PATH).read_bytes())
+    assert run_command("verify", copied, "--at", dataset).code == 0
+    assert run_command("verify", copied, "--at", damaged).code == 1

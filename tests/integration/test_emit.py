@@ -230,3 +230,15 @@ def test_the_doctor_compares_bytes_and_not_only_numbers(copy: Path, monkeypatch:
     (diagnosis,) = examine(wt.open_dataset(str(copy)), ("webdataset",))
     assert diagnosis.status == "fails"
     assert "3 of 4" in diagnosis.detail
+
+
+def test_a_copy_without_emitted_files_is_whole(copy: Path, packed: Path) -> None:
+    _emit(copy)
+    assert wt.verify(wt.open_dataset(str(copy), at=str(packed))).ok
+
+
+def test_removing_takes_everything_unless_told_for_whom(copy: Path) -> None:
+    before = snapshot(copy)
+    _emit(copy)
+    assert run_command("emit", copy, "--remove").code == 0
+    assert snapshot(copy) == before

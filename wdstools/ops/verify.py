@@ -238,7 +238,7 @@ def verify_path(
         if kind == "tar":
             return verify_shard_file(path)
         if kind == "sums":
-            return verify_sums(path, executor=executor, progress=progress)
+            return verify_sums(path, at=at, executor=executor, progress=progress)
     try:
         dataset = open_dataset(path, at=at)
     except (FormatError, NotFoundError) as error:
@@ -300,11 +300,12 @@ def _manifest_finding(store: Store, listed: dict[str, str], error: WdsError) -> 
     return Finding("manifest", MANIFEST_PATH, error.message, expected=error.expected or None, got=error.got or None)
 
 
-def verify_sums(path: str, *, executor: Executor, progress: Progress) -> Report:
-    """Check the files of a checksum list, relative to the list's folder. Raises FormatError if it is no list."""
+def verify_sums(path: str, *, at: str | None = None, executor: Executor, progress: Progress) -> Report:
+    """Check the files of a checksum list, relative to the list's folder or ``at``. Raises FormatError if it is no list."""
     folder, name = os.path.split(path)
-    store = LocalStore(folder or ".")
-    lines = parse_sums(get_whole(store, name), where=path)
+    beside = LocalStore(folder or ".")
+    lines = parse_sums(get_whole(beside, name), where=path)
+    store = open_store(at) if at else beside
     if not lines:
         raise FormatError(
             "nothing to check: not a manifest, a tar or a checksum list", code="not-understood", where=path

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -12,6 +13,9 @@ from wdstools.cli.pack_options import LAYOUT_OPTIONS, PACK_OPTIONS
 from wdstools.cli.show import core as show
 from wdstools.cli.verify_options import SCRUB_OPTIONS, VERIFY_OPTIONS, scrub_options
 from wdstools.writer import WORKER_MODULES
+
+if TYPE_CHECKING:
+    from wdstools.results import Report
 
 Source = Annotated[
     str, typer.Argument(metavar="SRC", help="A folder, zip or tar of images and captions, a table, or existing shards.")
@@ -73,7 +77,18 @@ def verify(session: Session, path: Checkable, options: dict[str, Any], scrub: di
                 path, scrubbing=scrub_options(**scrub), executor=executor,
                 progress=session.output.progress(), **options,
             )  # fmt: skip
-    raise typer.Exit(show.report(session.output, report, path))
+    raise typer.Exit(show.report(session.output, report, _repair(path, options["at"], report)))
+
+
+def _repair(path: str, at: str | None, report: Report) -> str | None:
+    """How to repair what was checked: only datasets can be, where they can be written, and not into another version."""
+    place = at or path
+    writable = place.partition("://")[0] in ("s3", "gs", "az") if "://" in place else os.path.isdir(place)
+    if not writable or (at and any(finding.kind == "manifest" for finding in report.findings)):
+        return None
+    if at and os.path.isdir(path):
+        return f"wdstools repair {place} --from {path}"
+    return f"wdstools repair {place} --from COPY    with another copy, or the source it was packed from"
 
 
 @command("info")

@@ -9,6 +9,7 @@ import typer
 from wdstools.cli.options import Session, command
 from wdstools.cli.plan_options import PLAN_OPTIONS, approved
 from wdstools.cli.show import interop as show
+from wdstools.errors import UsageError
 
 Shards = Annotated[
     str, typer.Argument(metavar="SHARDS", help="A folder or URL of tars, one tar, or a pattern as x-{000..123}.tar.")
@@ -44,8 +45,12 @@ def adopt(session: Session, shards: Shards, options: dict[str, Any], output: Out
 
 
 Consumers = Annotated[
-    list[str],
-    typer.Option("--for", metavar="NAME,...", help="huggingface, open_clip, timm, energon, dali, croissant, or all."),
+    Optional[list[str]],
+    typer.Option(
+        "--for",
+        metavar="NAME,...",
+        help="huggingface, open_clip, timm, energon, dali, croissant, or all; --remove takes all without it.",
+    ),
 ]
 
 
@@ -54,7 +59,7 @@ def emit(
     session: Session,
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder.")],
     plan: dict[str, bool],
-    consumers: Consumers,
+    consumers: Consumers = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take away what was emitted.")] = False,
     license_name: Annotated[Optional[str], typer.Option("--license", help="For the card, as cc-by-4.0.")] = None,
 ) -> None:
@@ -66,6 +71,10 @@ def emit(
     from wdstools.ops.emit import plan_emit, plan_emit_removal
     from wdstools.ops.plan import apply
 
+    if not consumers:
+        if not remove:
+            raise UsageError("nothing says for whom: emit", expected="--for all, or names")
+        consumers = ["all"]
     opened = open_dataset(dataset)
     made = plan_emit_removal(opened, consumers) if remove else plan_emit(opened, consumers, license_name=license_name)
     # nothing of the owner's is lost by it, so nobody is asked

@@ -15,7 +15,10 @@ def repaired(output: Output, result: RepairResult) -> int:
     """What a repair has done; the exit code."""
     code = 1 if result.unsolved else 0
     written = f"{len(result.shards):,} shard(s), {result.indexes:,} index(es), {len(result.files):,} other file(s)"
-    output.line(f"repaired: {written}; {size(result.bytes)} came from copies; root digest {result.root}")
+    if result.shards or result.indexes or result.files or result.unsolved:
+        output.line(f"repaired: {written}; {size(result.bytes)} came from copies; root digest {result.root}")
+    else:
+        output.line(f"nothing to repair: {result.path}; root digest {result.root}")
     if result.unsolved:
         output.line(f"still damaged: {len(result.unsolved):,} finding(s), named above; what is left was kept")
         output.hint(f"hint: wdstools repair {result.path} --from COPY    with a copy that has them whole")

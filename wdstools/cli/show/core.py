@@ -90,8 +90,8 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
     return code
 
 
-def report(output: Output, checked: Report, path: str) -> int:
-    """What a check found; the exit code."""
+def report(output: Output, checked: Report, repair: str | None) -> int:
+    """What a check found, and the ``repair`` to type if there is one; the exit code."""
     code = 1 if checked.findings else 4 if checked.unproved else 0
     counted = ", ".join(
         size(count) if what == "bytes" else f"{count:,} {what.replace('_', ' ')}"
@@ -107,7 +107,8 @@ def report(output: Output, checked: Report, path: str) -> int:
     elif checked.findings:
         output.few(str(finding) for finding in checked.findings)
         output.line(f"damaged: {len(checked.findings):,} finding(s) in {counted}, level {checked.level}")
-        output.hint(f"hint: wdstools repair {path} --from COPY    with another copy, or the source it was packed from")
+        if repair is not None:
+            output.hint(f"hint: {repair}")
     for text in checked.unproved:
         output.line(f"not proved: {text}")
     summary = {

@@ -254,3 +254,23 @@ def test_nothing_to_adopt_is_said(where: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert_clean_failure(run_command("adopt", tmp_path / where), 4)
     assert not (tmp_path / where / ".wdstools").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("repair", "theirs", "-y"),
+        ("remove", "theirs", "--where", "label is None", "--in-place", "-y"),
+        ("mirror", "theirs", "copy", "-y"),
+        ("pull", "theirs", "copy"),
+    ],
+)
+def test_what_only_our_shards_can_do_is_refused_and_nothing_is_written(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    _adopted(tmp_path / "theirs", {"a.tar": tar_bytes(pairs(0, 2), USTAR)})
+    before = snapshot(tmp_path)
+    result = run_command(*arguments, cwd=tmp_path)
+    assert_clean_failure(result, 2)
+    assert "not-canonical" in result.err
+    assert snapshot(tmp_path) == before

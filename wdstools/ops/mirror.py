@@ -12,6 +12,7 @@ from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, loads
 from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.ops.canonical import require_canonical
 from wdstools.ops.mirror_run import CLAIM_PATH, MirrorResult, MirrorRun
 from wdstools.ops.plan import Plan, Step
 from wdstools.progress import Progress, Silent
@@ -86,6 +87,11 @@ def plan_mirror(
             where=dataset.metadata.url,
             expected=f"a folder or URL with {MANIFEST_PATH}",
         )
+    require_canonical(
+        dataset.manifest,
+        dataset.metadata.url,
+        "these tars were not written by wdstools; copy them, and check the copy with verify --at",
+    )
     store = remote(open_store(target) if isinstance(target, str) else target)
     replaced, theirs = _other(dataset, store, replace=replace, allow_older=allow_older)
     wanted = _wanted(dataset)

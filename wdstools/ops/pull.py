@@ -14,6 +14,7 @@ from wdstools.formats.card import CARD_PATH, card_differences, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry, dumps
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
+from wdstools.ops.canonical import require_canonical
 from wdstools.ops.pack_site import PackSite
 from wdstools.ops.plan import Plan, Step
 from wdstools.progress import Progress, Silent
@@ -107,6 +108,9 @@ def plan_pull(
         raise IntegrityError(
             "this is another dataset", code="root-differs", where=opened.metadata.url, expected=root, got=opened.root
         )
+    require_canonical(
+        opened.manifest, opened.metadata.url, "these tars were not written by wdstools; copy them, and adopt the copy"
+    )
     selection = selection or Selection()
     selection.check(opened)
     executor, progress = executor or open_executor("serial"), progress or Silent()
@@ -138,12 +142,6 @@ def _choose(
     wanted = [(s, e) for s, e in dataset.manifest.shards if selection.splits is None or s in selection.splits]
     if selection.keys is None and selection.where is None:
         return tuple(Chosen(split, entry, entry.samples, entry.bytes, 1) for split, entry in wanted)
-    if dataset.manifest.profile != "canonical":
-        raise UsageError(
-            "samples can be chosen from canonical datasets only; pull whole splits of this one",
-            code="not-canonical",
-            where=dataset.metadata.url,
-        )
     tasks = (ChooseTask(dataset, split, entry, selection, gap) for split, entry in wanted)
     found: dict[int, Chosen] = {}
     progress.start("read indexes", len(wanted), "shards")

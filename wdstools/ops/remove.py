@@ -18,6 +18,7 @@ from wdstools.formats.card import CARD_PATH, mend_card, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, dumps, manifest_identity
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
+from wdstools.ops.canonical import require_canonical
 from wdstools.ops.plan import Plan, Step
 from wdstools.ops.provenance import read_provenance
 from wdstools.ops.remove_shard import ThinShard, ThinTask, thin_shard
@@ -180,13 +181,9 @@ def _refuse(dataset: Dataset, selection: Selection) -> None:
             where=dataset.metadata.url,
             hint="remove them from the original, then wdstools mirror it again",
         )
-    if dataset.manifest.profile != "canonical":
-        raise UsageError(
-            "these shards were not written by wdstools, and are not changed",
-            code="not-canonical",
-            where=dataset.metadata.url,
-            hint=f"wdstools pack {dataset.metadata.url} NEW    makes a dataset that can be changed",
-        )
+    require_canonical(
+        dataset.manifest, dataset.metadata.url, "these shards were not written by wdstools, and are not changed"
+    )
     if selection.keys is None and selection.where is None:
         raise UsageError("nothing says which samples to remove", where="remove", expected="--keys FILE or --where EXPR")
     selection.check(dataset)

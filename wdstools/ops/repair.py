@@ -13,6 +13,7 @@ from wdstools.errors import NotFoundError
 from wdstools.executors.base import Executor, open_executor, run_all
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.canonical import require_canonical
 from wdstools.ops.plan import Plan, Step
 from wdstools.ops.provenance import read_provenance
 from wdstools.ops.repair_afar import AfarPlan, plan_repair_afar
@@ -123,6 +124,7 @@ class _Planner:
         stores = [copy for _, copy in opened if copy is not None]
         truth = find_truth(self.store, stores, root, self.executor, self.progress)
         manifest = truth.manifest
+        require_canonical(manifest, self.path, "these shards were not written by wdstools, and are not repaired")
         made = read_provenance(self.store, stores)
         copies: list[Copy] = [copy or SourceCopy(where, manifest, made) for where, copy in opened]
         history, unsolved = mend_history(self.store, stores, truth)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from wdstools.errors import FormatError, IntegrityError
-from wdstools.formats.digest import ShardDigester, ShardDigests, sha256_hex
+from wdstools.formats.digest import ShardDigests, sha256_hex
 from wdstools.formats.index import rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry, index_path
 from wdstools.stores.base import get_whole
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 _ATTEMPTS = 3
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,7 @@ def pull_shard(task: PullTask, tick: Tick) -> PulledShard:
     path = LocalStore(task.folder).locate(task.entry.path)
     moved = Moved()
     with PartFile(path) as file:
-        if task.dataset.manifest.profile == "canonical":
-            digests = _assemble(task, table, file, tick, moved)
-        else:
-            digests = _stream(task, file, tick, moved)
+        digests = _assemble(task, table, file, tick, moved)
         entry = task.entry
         if task.rows is not None:
             table = keep_rows(table, task.rows)
@@ -101,32 +97,6 @@ def _assemble(task: PullTask, table: pa.Table, file: PartFile, tick: Tick, moved
         )
     origin = Origin(remote(task.dataset.shards), task.entry.path, gap=task.gap, seeds=task.seeds)
     return Assembler(shape, origin, file, tick, moved).run()
-
-
-def _stream(task: PullTask, file: PartFile, tick: Tick, moved: Moved) -> ShardDigests:
-    """A shard whose samples are not all in one piece: from where an earlier run ended, and if that is wrong, anew."""
-    entry, store = task.entry, remote(task.dataset.shards)
-    digests = ShardDigester().digests()
-    for start in (min(file.size(), entry.bytes), 0):
-        digester, at = ShardDigester(), 0
-        while at < start:
-            block = file.read(at, min(_BLOCK, start - at))
-            digester.update(block)
-            at += len(block)
-        moved.kept = start
-        tick(start)
-        if at < entry.bytes:
-            moved.requests += 1
-            for part in store.stream(entry.path, at, entry.bytes - at):
-                file.write(at, part)
-                digester.update(part)
-                at += len(part)
-                moved.fetched += len(part)
-                tick(len(part))
-        digests = digester.digests()
-        if start == 0 or not _difference(entry, digests):
-            break
-    return digests
 
 
 def _entry(path: str, digests: ShardDigests, table: pa.Table) -> ShardEntry:

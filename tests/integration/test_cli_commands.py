@@ -19,7 +19,26 @@ from wdstools.cli.app import EXIT_CODES
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = ("scan", "pack", "verify", "info", "ls", "cat", "demo", "repair", "remove", "diff", "extract")
+COMMANDS = (
+    "scan",
+    "pack",
+    "verify",
+    "info",
+    "ls",
+    "cat",
+    "demo",
+    "bench",
+    "repair",
+    "remove",
+    "diff",
+    "extract",
+    "duplicates",
+    "adopt",
+    "emit",
+    "doctor",
+    "mirror",
+    "pull",
+)
 
 
 @pytest.fixture(scope="module", name="source")

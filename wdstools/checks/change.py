@@ -7,15 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, StoreError
-from wdstools.formats.manifest import MANIFEST_PATH, loads
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, loads
 from wdstools.results import Finding, Report
 from wdstools.stores.base import get_whole
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import Manifest
-
-_PROVENANCE_PATH = ".wdstools/provenance.json"
 
 
 def explain_change(dataset: Dataset, report: Report) -> Report:
@@ -27,7 +25,7 @@ def explain_change(dataset: Dataset, report: Report) -> Report:
         return report
     try:
         later = loads(get_whole(dataset.shards, MANIFEST_PATH))
-        history = json.loads(get_whole(dataset.shards, _PROVENANCE_PATH)).get("history", [])
+        history = json.loads(get_whole(dataset.shards, PROVENANCE_PATH)).get("history", [])
         roots = [change["previous_root"] for change in history]
         since = history[roots.index(dataset.root) :] if dataset.root in roots else []
     except (StoreError, FormatError, ValueError, AttributeError, KeyError, TypeError):

@@ -16,7 +16,7 @@ from wdstools.foreign.dots import dotted_heads
 from wdstools.foreign.layout import Layout, note_counts, read_layout
 from wdstools.foreign.shard import DIGEST_LEVELS, ForeignShard, ForeignShardTask, index_shard
 from wdstools.foreign.window import encoding_of
-from wdstools.formats.manifest import MANIFEST_PATH, Manifest, dumps
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.progress import Progress, Silent
 from wdstools.results import AdoptResult, to_dict
@@ -25,7 +25,6 @@ from wdstools.stores.base import Store, open_store
 if TYPE_CHECKING:
     from wdstools.foreign.hazards import HazardCounts
 
-PROVENANCE_PATH = ".wdstools/provenance.json"
 #: More extensions than these are not members that a dataset has in common.
 _MAX_MEMBERS = 32
 

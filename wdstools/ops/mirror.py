@@ -10,7 +10,7 @@ from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError, UsageError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, loads
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, loads
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.mirror_run import CLAIM_PATH, MirrorResult, MirrorRun
@@ -169,9 +169,7 @@ def _wanted(dataset: Dataset) -> list[Wanted]:
     listed = {line.path: line.digest for line in parse_sums(data[SUMS_PATH])}
     shards = [shard_file(entry) for _, entry in dataset.manifest.shards]
     files = [(entry.index_path, listed.get(entry.index_path)) for _, entry in dataset.manifest.shards]
-    files += [
-        (path, listed[path]) for path in (".wdstools/provenance.json", ".wdstools/skipped.jsonl") if path in listed
-    ]
+    files += [(path, listed[path]) for path in (PROVENANCE_PATH, SKIPPED_PATH) if path in listed]
     others = []
     for path, digest in files:
         if digest is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
@@ -19,7 +19,7 @@ from wdstools.ops.provenance import read_provenance
 from wdstools.ops.repair_afar import AfarPlan, plan_repair_afar
 from wdstools.ops.repair_copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
 from wdstools.ops.repair_files import SmallFile, mend_card_file, mend_history, render_list
-from wdstools.ops.repair_index import IndexRepair, choose_index, make_index, usable_index
+from wdstools.ops.repair_index import IndexRepair, choose_index, listed_digests, make_index, usable_index
 from wdstools.ops.repair_shard import HERE, MENDED, NOWHERE, MendTask, Recipe, find_recipe, mend_shard
 from wdstools.ops.repair_source import SourceCopy
 from wdstools.ops.repair_truth import OWN, Truth, find_truth
@@ -40,12 +40,11 @@ class RepairPlan(Plan):
     """What makes a dataset whole: shards by recipe, indexes, small files, and files that are not of it to delete."""
 
     truth: Truth | None = None
-    copies: tuple[Copy, ...] = ()
     recipes: tuple[Recipe, ...] = ()
     indexes: tuple[IndexRepair, ...] = ()
     files: tuple[SmallFile, ...] = ()
     seeds: tuple[str, ...] = ()
-    extra: tuple[str, ...] = field(default=())
+    extra: tuple[str, ...] = ()
 
     def carry_out(self, executor: Executor, progress: Progress) -> RepairResult:
         """Write what the plan says, each file atomically; then see that the dataset is what its manifest says."""
@@ -63,12 +62,7 @@ class RepairPlan(Plan):
                 store.put(file.path, file.data)
             for path in self.extra:
                 store.delete(path)
-            listed = {
-                entry.index_path: sha256_hex(store.get(entry.index_path))
-                for _, entry in self.truth.manifest.shards
-                if os.path.isfile(store.locate(entry.index_path))
-            }
-            sums = render_list(store, self.truth, listed)
+            sums = render_list(store, self.truth, _index_digests(store, self.truth))
             if sums is not None:
                 store.put(sums.path, sums.data)
         return RepairResult(
@@ -131,7 +125,7 @@ class _Planner:
         surveys = self._survey(truth)
         recipes, seeds = self._recipes(truth, surveys, copies)
         mended = {recipe.task.entry.path for recipe in recipes if recipe.is_complete}
-        broken = {path for _, path in _wrong(truth, surveys)} - mended
+        broken = {entry.path for _, entry in _wrong(truth, surveys)} - mended
         indexes = list(self._indexes(truth, stores, broken))
         files = [*history]
         if truth.origin != OWN:
@@ -141,12 +135,12 @@ class _Planner:
         self.steps += [Step("write", file.path, len(file.data), file.origin) for file in files]
         self.unsolved += unsolved
         extra = self._extra(truth, delete=delete)
-        sums = render_list(self.store, truth, self._index_digests(truth))
+        sums = render_list(self.store, truth, _index_digests(self.store, truth))
         if sums is not None and not indexes and not files:
             self.steps.append(Step("write", sums.path, len(sums.data), sums.origin))
         return RepairPlan(
             "repair", self.path, tuple(self.steps), tuple(self.unsolved),
-            truth, tuple(copies), tuple(recipes), tuple(indexes), tuple(files), tuple(seeds), tuple(extra),
+            truth, tuple(recipes), tuple(indexes), tuple(files), tuple(seeds), tuple(extra),
         )  # fmt: skip
 
     def _survey(self, truth: Truth) -> dict[str, Survey]:
@@ -160,7 +154,7 @@ class _Planner:
         return {survey.path: survey for survey in found}
 
     def _recipes(self, truth: Truth, surveys: dict[str, Survey], copies: list[Copy]) -> tuple[list[Recipe], list[str]]:
-        wrong = [shard for shard, _ in _wrong(truth, surveys)]
+        wrong = _wrong(truth, surveys)
         seeds = self._seeds(wrong, surveys)
         tasks = []
         for split, entry in wrong:
@@ -186,8 +180,7 @@ class _Planner:
                 seeds.setdefault(survey.xxh3_128 or "", []).append(path)
         for path in _leftovers(self.path) if wrong else ():
             for _, entry in wrong:
-                if path.removesuffix(SEED_SUFFIX) != path:
-                    seeds.setdefault(entry.xxh3_128, []).append(path)
+                seeds.setdefault(entry.xxh3_128, []).append(path)
         return seeds
 
     def _explain(self, recipe: Recipe, surveys: dict[str, Survey]) -> bool:
@@ -213,8 +206,9 @@ class _Planner:
         return True
 
     def _indexes(self, truth: Truth, stores: list[StoreCopy], broken: set[str]) -> Iterator[IndexRepair]:
+        listed = listed_digests(self.store, truth)
         for split, entry in truth.manifest.shards:
-            repair = choose_index(self.store, stores, truth, (split, entry))
+            repair = choose_index(self.store, stores, (split, entry), listed.get(entry.index_path))
             if repair is None:
                 continue
             if repair.data is None and entry.path in broken:
@@ -222,13 +216,6 @@ class _Planner:
                 continue
             self.steps.append(Step("write", entry.index_path, len(repair.data or b""), repair.origin))
             yield repair
-
-    def _index_digests(self, truth: Truth) -> dict[str, str]:
-        return {
-            entry.index_path: sha256_hex(self.store.get(entry.index_path))
-            for _, entry in truth.manifest.shards
-            if os.path.isfile(self.store.locate(entry.index_path))
-        }
 
     def _extra(self, truth: Truth, *, delete: bool) -> list[str]:
         """Tars that readers would take for shards of this dataset."""
@@ -249,10 +236,18 @@ class _Planner:
         return []
 
 
-def _wrong(truth: Truth, surveys: dict[str, Survey]) -> list[tuple[tuple[str, ShardEntry], str]]:
-    """The shards that are not what the manifest says, each with its path."""
-    shards = truth.manifest.shards
-    return [(shard, shard[1].path) for shard in shards if not surveys[shard[1].path].is_whole(shard[1])]
+def _wrong(truth: Truth, surveys: dict[str, Survey]) -> list[tuple[str, ShardEntry]]:
+    """The shards that are not what the manifest says, each with its split."""
+    return [(split, entry) for split, entry in truth.manifest.shards if not surveys[entry.path].is_whole(entry)]
+
+
+def _index_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
+    """The SHA-256 of every index that lies here."""
+    return {
+        entry.index_path: sha256_hex(store.get(entry.index_path))
+        for _, entry in truth.manifest.shards
+        if os.path.isfile(store.locate(entry.index_path))
+    }
 
 
 def _lost(entry: ShardEntry, message: str) -> Finding:

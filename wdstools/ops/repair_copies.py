@@ -142,12 +142,15 @@ class StoreCopy:
 
     def file(self, path: str) -> bytes | None:
         """A small file of the dataset, if this copy has one."""
-        if self.only is not None:
-            return None
-        try:
-            return get_whole(self.store, path)
-        except (StoreError, FormatError):
-            return None
+        return None if self.only is not None else read_or_none(self.store, path)
+
+
+def read_or_none(store: Store, path: str, limit: int = 1 << 28) -> bytes | None:
+    """A small file of at most ``limit`` bytes; None where it cannot be had."""
+    try:
+        return get_whole(store, path, limit)
+    except (StoreError, FormatError):
+        return None
 
 
 def open_copy(where: str) -> StoreCopy | None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.checks.metadata import few_bits_apart, read_list, undo_flipped_bit
-from wdstools.errors import FormatError, StoreError
+from wdstools.errors import FormatError
 from wdstools.formats.card import CARD_PATH, card_differences, mend_card, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
+from wdstools.ops.repair_copies import read_or_none
 from wdstools.results import Finding
-from wdstools.stores.base import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ def mend_history(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tup
     unsolved: list[Finding] = []
     for path in (PROVENANCE_PATH, SKIPPED_PATH):
         wanted = [digests[path] for digests in listed if path in digests]
-        own = _read(store, path)
+        own = read_or_none(store, path)
         if own is None and not wanted and path == SKIPPED_PATH:
             continue  # nothing was skipped
         if own is not None and (not wanted or sha256_hex(own) in wanted):
@@ -83,7 +83,7 @@ def _attempts(path: str, own: bytes | None, wanted: list[str], copies: Sequence[
 
 def mend_card_file(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> SmallFile | None:
     """The card with its own parts in order; None if they are."""
-    manifest, own = truth.manifest, _read(store, CARD_PATH)
+    manifest, own = truth.manifest, read_or_none(store, CARD_PATH)
     if own is None:
         for copy in copies:
             data = copy.file(CARD_PATH)
@@ -109,15 +109,8 @@ def render_list(store: LocalStore, truth: Truth, index_digests: Mapping[str, str
     sums = {entry.path: entry.sha256 for _, entry in truth.manifest.shards} | dict(index_digests)
     sums[MANIFEST_PATH] = sha256_hex(truth.data)
     for path in (PROVENANCE_PATH, SKIPPED_PATH):
-        data = _read(store, path)
+        data = read_or_none(store, path)
         if data is not None:
             sums[path] = sha256_hex(data)
     data = render_sums(sums)
-    return None if data == _read(store, SUMS_PATH) else SmallFile(SUMS_PATH, data, "the files")
-
-
-def _read(store: LocalStore, path: str) -> bytes | None:
-    try:
-        return get_whole(store, path)
-    except (StoreError, FormatError):
-        return None
+    return None if data == read_or_none(store, SUMS_PATH) else SmallFile(SUMS_PATH, data, "the files")

@@ -11,8 +11,8 @@ from wdstools.errors import FormatError, StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import check_bounds, read_index, rows_digest, write_index
 from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.ops.repair_copies import StoreCopy
-from wdstools.stores.base import get_whole, read_blocks
+from wdstools.ops.repair_copies import StoreCopy, read_or_none
+from wdstools.stores.base import read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.ops.repair_copies import Copy
     from wdstools.ops.repair_truth import Truth
+    from wdstools.stores.base import Store
     from wdstools.stores.local import LocalStore
+
+_MAX_INDEX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ def usable_index(
     store: LocalStore, entry: ShardEntry, split: str, manifest: Manifest, copies: Sequence[Copy]
 ) -> pa.Table | None:
     """An index that the manifest's ``rows`` proves: the own one, a copy's, or one made from a shard that is whole."""
-    for data in (_read(store, entry.index_path), *(copy.file(entry.index_path) for copy in copies)):
+    own = read_or_none(store, entry.index_path, _MAX_INDEX_BYTES)
+    for data in (own, *(copy.file(entry.index_path) for copy in copies)):
         table = _proved(data, entry)
         if table is not None:
             return table
@@ -54,18 +58,18 @@ def usable_index(
     return None
 
 
-def _shards(store: LocalStore, entry: ShardEntry, copies: Sequence[Copy]) -> Iterator[tuple[object, str]]:
+def _shards(store: LocalStore, entry: ShardEntry, copies: Sequence[Copy]) -> Iterator[tuple[Store, str]]:
     yield store, entry.path
     for copy in copies:
         if isinstance(copy, StoreCopy) and (path := copy.locate(entry)) is not None:
             yield copy.store, path
 
 
-def _rebuilt(place: tuple[object, str], split: str, entry: ShardEntry, manifest: Manifest) -> pa.Table | None:
+def _rebuilt(place: tuple[Store, str], split: str, entry: ShardEntry, manifest: Manifest) -> pa.Table | None:
     store, path = place
     try:
         return rebuild_index(
-            read_blocks(store, path),  # type: ignore[arg-type]  # a Store
+            read_blocks(store, path),
             path=entry.path,
             split=split,
             labels=manifest.labels,
@@ -87,18 +91,22 @@ def _proved(data: bytes | None, entry: ShardEntry) -> pa.Table | None:
     return table if rows_digest(table) == entry.rows else None
 
 
+def listed_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
+    """What the dataset's checksum list says, path -> SHA-256; empty if it is the list of another manifest."""
+    listed = read_list(store)[0]
+    return listed if listed.get(MANIFEST_PATH) == truth.manifest.root else {}
+
+
 def choose_index(
-    store: LocalStore, copies: Sequence[StoreCopy], truth: Truth, shard: tuple[str, ShardEntry]
+    store: LocalStore, copies: Sequence[StoreCopy], shard: tuple[str, ShardEntry], digest: str | None
 ) -> IndexRepair | None:
     """What an index should be replaced by; None if it is whole.
 
-    Its rows must be the manifest's and its bytes those of a checksum list, if there is one that knows it.
+    Its rows must be the manifest's and its bytes those that the checksum list knows by ``digest``, if it does.
     """
     split, entry = shard
     path = entry.index_path
-    listed = read_list(store)[0]
-    digest = listed.get(path) if listed.get(MANIFEST_PATH) == truth.manifest.root else None
-    own = _read(store, path)
+    own = read_or_none(store, path, _MAX_INDEX_BYTES)
     if own is not None and _proved(own, entry) is not None and digest in (None, sha256_hex(own)):
         return None
     for copy in copies:
@@ -123,10 +131,3 @@ def make_index(store: LocalStore, repair: IndexRepair, manifest: Manifest) -> by
             "an index made again is not that of the manifest", code="index-damaged", where=repair.entry.index_path
         )
     return write_index(table)
-
-
-def _read(store: LocalStore, path: str) -> bytes | None:
-    try:
-        return get_whole(store, path, 1 << 30)
-    except (StoreError, FormatError):
-        return None

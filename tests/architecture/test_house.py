@@ -121,6 +121,12 @@ def test_importing_wdstools_loads_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
+def test_packing_loads_no_kernels_before_it_needs_them() -> None:
+    code = "import sys, wdstools.ops.pack, wdstools.writer.shard; print({'numba', 'torch', 'PIL.Image'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
+
+
 def test_every_public_name_is_there() -> None:
     assert sorted(wdstools.__all__) == list(wdstools.__all__)
     installed = importlib.util.find_spec("torch") is not None

@@ -1,4 +1,7 @@
-"""Images of a source that are the same at a level: hashed before the pack, so that splits can be made around them."""
+"""Images of a source that are the same at a level: hashed before the pack, so that splits can be made around them.
+
+Kernels are imported where they are used: half a second that a pack which compares nothing must not pay.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdstools.dedup.groups import Fingerprints, Grouping, group
 from wdstools.dedup.levels import levels_up_to
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.formats.digest import xxh3_128_digest
 from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageChecker, sniff
-from wdstools.images.luma import luma_images
-from wdstools.reader.hashes import hash_images
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, text_columns
 from wdstools.writer.assembly import MAX_FILE_BYTES
 from wdstools.writer.plan import from_ipc, image_paths, to_ipc
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from wdstools.dedup.groups import Grouping
     from wdstools.executors.base import Executor, Tick, Work
     from wdstools.formats.hashes import ImageHashes
     from wdstools.images.resize import Encoding
@@ -56,6 +57,8 @@ def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArra
 
     The luma itself is not handed over: of most images nobody asks for it.
     """
+    from wdstools.reader.hashes import hash_images
+
     digests: list[bytes] = []
 
     def images() -> Iterator[bytes]:
@@ -73,6 +76,8 @@ def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArra
 
 def lumas(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
     """The [n, 32, 32] luma of images that ``fingerprint`` could read."""
+    from wdstools.images.luma import luma_images
+
     made = [luma_images(data, (32,), task.pictures.max_pixels)[0] for data in _read(task)]
     tick(len(made))
     return np.array(made, np.uint8).reshape(-1, 32, 32)
@@ -122,6 +127,8 @@ def group_alike(
     The arrays of the result, and the rows that they name, are rows of ``samples``. An image that cannot be packed is like no other.
     """
 
+    from wdstools.dedup.groups import Fingerprints, group
+
     def tasks(rows: pa.Table) -> Iterator[AlikeTask]:
         for start in range(0, rows.num_rows, _ROWS_A_TASK):
             yield AlikeTask(pictures, to_ipc(rows.slice(start, _ROWS_A_TASK)))
@@ -147,8 +154,12 @@ def group_alike(
 
 def _rows_of(found: Grouping, order: NDArray[np.int64]) -> Grouping:
     back = np.argsort(order)
-    return Grouping(
-        found.level, order[found.leader][back], order[found.component][back], found.near[back], found.flipped[back]
+    return replace(
+        found,
+        leader=order[found.leader][back],
+        component=order[found.component][back],
+        near=found.near[back],
+        flipped=found.flipped[back],
     )
 
 

@@ -126,7 +126,6 @@ def group_alike(
 
     The arrays of the result, and the rows that they name, are rows of ``samples``. An image that cannot be packed is like no other.
     """
-
     from wdstools.dedup.groups import Fingerprints, group
 
     def tasks(rows: pa.Table) -> Iterator[AlikeTask]:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
 
 
+#: What every file system takes, and deeper than any dataset's folders.
+_MAX_NAME_BYTES, _MAX_PARTS = 255, 64
+#: Letters of a name from outside that an error shows.
+_SHOWN = 200
+
+
 class Names:
     """The file names of a sample's members."""
 
@@ -50,14 +56,8 @@ class Names:
             stem = image.rpartition(".")[0]
             paths = [self._member(extension, image, stem, (split, label)) for extension in extensions]
         for path in paths:
-            if path is not None and not _is_safe(path):
-                raise FormatError(
-                    "a name in an index points outside the folder",
-                    code="path-unsafe",
-                    where=f"{entry.index_path}, sample {key}",
-                    got=repr(path[:200]),
-                    hint="get the dataset again from where it came from",
-                )
+            if path is not None:
+                _refuse_odd(path, f"{entry.index_path}, sample {key[:_SHOWN]}")
         return tuple(paths)
 
     def _image_path(self, split: str, key: str, label: str | None, source: str | None) -> str | None:
@@ -100,12 +100,27 @@ def _identity(template: str, image: str, split: str, label: str | None) -> str |
     return image[len(before) : len(image) - len(after)]
 
 
-def _is_safe(path: str) -> bool:
+def _refuse_odd(path: str, where: str) -> None:
+    """Refuse a path that leads outside, that is none, or that no file system takes; raises FormatError."""
     parts = path.split("/")
     is_text = not any(0xD800 <= ord(letter) < 0xE000 for letter in path)  # half a surrogate pair is no file name
-    return (
-        is_text and "\0" not in path and all(part not in ("", ".", "..") for part in parts) and not os.path.isabs(path)
-    )
+    if os.path.isabs(path) or not is_text or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise FormatError(
+            "a name in an index is no path inside the folder",
+            code="path-unsafe",
+            where=where,
+            got=repr(path[:_SHOWN]),
+            hint="get the dataset again from where it came from",
+        )
+    if len(parts) > _MAX_PARTS or max(len(os.fsencode(part)) for part in parts) > _MAX_NAME_BYTES:
+        raise FormatError(
+            "a name in an index is too long for a file",
+            code="name-too-long",
+            where=where,
+            expected=f"at most {_MAX_NAME_BYTES} bytes, in at most {_MAX_PARTS - 1} folders",
+            got=repr(path[:_SHOWN]),
+            hint="leave this sample out: --where or --keys",
+        )
 
 
 def name_folding(folder: str) -> Callable[[str], str] | None:

@@ -45,6 +45,11 @@ def to_dict(value: object) -> Any:
     return value
 
 
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """A number of things in words: ``1 shard``, ``2,000 shards``; ``nouns`` where the plural is not noun + s."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is not as it should be, and where.
@@ -99,7 +104,10 @@ class Report:
         """Raise IntegrityError with this report if it has findings."""
         if self.findings:
             raise IntegrityError(
-                f"{len(self.findings)} finding(s)", report=self, where=self.findings[0].path, got=str(self.findings[0])
+                counted(len(self.findings), "finding"),
+                report=self,
+                where=self.findings[0].path,
+                got=str(self.findings[0]),
             )
 
 
@@ -171,6 +179,15 @@ class RepairResult:
     files: tuple[str, ...]
     bytes: int
     unsolved: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FinishResult:
+    """A change that had been cut short was finished: the dataset's root and version now."""
+
+    path: str
+    root: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import shutil
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.limited import assert_announced, run_limited
 from tests.support.outcome import snapshot
 from tests.support.rawtar import END, base256, header, long_name, member, pax
-from wdstools import WdsError, open_source
+from wdstools import WdsError, adopt, open_source
 from wdstools.checks.stream import check_stream
+from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.formats.tar import render_header
+from wdstools.ops.extract import extract
 from wdstools.sources.tarscan import scan_tar
 
 if TYPE_CHECKING:
@@ -23,6 +29,11 @@ if TYPE_CHECKING:
 
 IMAGE = tiny_jpeg(1)
 GOOD = member(b"good.jpg", IMAGE) + member(b"good.txt", b"good")
+
+
+def pair(name: bytes) -> bytes:
+    """An image and its caption."""
+    return member(name + b".jpg", IMAGE) + member(name + b".txt", name)
 
 
 def negative_canonical() -> bytes:
@@ -33,11 +44,27 @@ def negative_canonical() -> bytes:
 ATTACKS = {
     "parent": member(b"../evil.jpg", IMAGE) + member(b"../evil.txt", b"x"),
     "absolute": member(b"/tmp/evil.jpg", IMAGE) + member(b"/tmp/evil.txt", b"x"),
+    "drive letter": member(b"C:\\evil.jpg", IMAGE) + member(b"C:/evil.jpg", IMAGE) + member(b"c:evil.jpg", IMAGE),
+    "names that differ in case": pair(b"Clash") + pair(b"clash") + pair(b"CLASH") + pair(b"Up/x") + pair(b"up/y"),
+    "names composed and not": pair("caf\u00e9".encode())
+    + pair("cafe\u0301".encode())
+    + pair("\ufb01".encode())
+    + pair(b"fi"),
+    "one name twice": pair(b"twice") + pair(b"twice"),
+    "folder with the name of a file": pair(b"x")
+    + header(b"x.jpg/", 0, b"5")
+    + pair(b"x.jpg/y")
+    + header(b"good.jpg", 0, b"5"),
+    "members out of order": member(b"a.jpg", IMAGE) + pair(b"b") + member(b"a.txt", b"a"),
+    "set-user-id bits": header(b"root.jpg", len(IMAGE), mode=0o6777)
+    + member(b"", IMAGE)[512:]
+    + header(b"root.txt", mode=0o7777),
     "nul in pax name": pax({b"path": b"a\0b.jpg"}) + member(b"x", IMAGE),
     "newline": member(b"a\nb.jpg", IMAGE) + member(b"a\nb.txt", b"x"),
     "terminal escape": member(b"\x1b[2Jclear.jpg", b"no image") + member(b"\x1b[2Jclear.txt", b"x"),
     "long gnu name": long_name(b"n" * 60_000 + b".jpg") + member(b"x", IMAGE),
     "long pax name": pax({b"path": b"n" * 60_000 + b".jpg"}) + member(b"x", IMAGE),
+    "name of some thousand folders": pax({b"path": b"d/" * 1_900 + b"x.jpg"}) + member(b"x", IMAGE),
     "name of many folders": pax({b"path": b"d/" * 5_000 + b"x.jpg"}) + member(b"x", IMAGE),
     "symbolic link": header(b"x.jpg", 0, b"2", b"/etc/passwd"),
     "hard link": header(b"x.jpg", 0, b"1", b"good.jpg") + header(b"y.jpg", 0, b"1", b"/etc/passwd"),
@@ -45,6 +72,17 @@ ATTACKS = {
     "block device": header(b"x.jpg", 0, b"4"),
     "fifo": header(b"x.jpg", 0, b"6"),
     "folder with a payload size": header(b"x.jpg", 5, b"5"),
+    "sparse by pax": pax(
+        {
+            b"GNU.sparse.major": b"1",
+            b"GNU.sparse.minor": b"0",
+            b"GNU.sparse.name": b"../evil.jpg",
+            b"GNU.sparse.realsize": b"9" * 18,
+        }
+    )
+    + member(b"x.jpg", b"1\n0\n1\n" + bytes(506) + IMAGE),
+    "huge gnu name": long_name(b"n" * (2 << 20)) + member(b"x.jpg", IMAGE),
+    "huge gnu link name": member(b"././@LongLink", b"n" * (2 << 20), b"K") + header(b"x.jpg", 0, b"2"),
     "sparse": member(b"x.jpg", IMAGE, b"S"),
     "unknown kind": member(b"x.jpg", IMAGE, b"Z"),
     "size past the end": header(b"x.jpg", 1 << 30) + IMAGE,
@@ -112,9 +150,28 @@ def test_listing_it_as_a_source_is_an_answer_or_one_error(attack: str, recipe: s
     assert listing.samples.num_rows >= 1
 
 
+@CASES
+def test_adopting_and_extracting_it_makes_plain_files_inside_or_is_refused(attack: str, tmp_path: Path) -> None:
+    write_files(tmp_path, {"user/thesis": b"years of work", "user/in/x.tar": GOOD + ATTACKS[attack] + END})
+    outside = snapshot(tmp_path)
+    with contextlib.suppress(UsageError, StoreError, FormatError):
+        dataset = adopt(str(tmp_path / "user/in"), str(tmp_path / "user/adopted"))
+        extract(dataset, str(tmp_path / "user/out/files"))
+    shutil.rmtree(tmp_path / "user/adopted", ignore_errors=True)
+    made = tmp_path / "user/out"
+    for path in made.rglob("*"):
+        mode = path.lstat().st_mode
+        assert stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and not mode & 0o7111), path
+    assert {path.name for path in made.glob("*")} <= {"files"}
+    shutil.rmtree(made, ignore_errors=True)
+    after = snapshot(tmp_path)
+    assert {path: value[3] for path, value in after.items()} == {path: value[3] for path, value in outside.items()}
+    assert not os.path.exists("/tmp/evil.jpg")
+
+
 #: All of them through the command line would take minutes: each of these ends in another part of the code.
 THROUGH_THE_COMMAND = (
-    "parent", "newline", "terminal escape", "name of many folders", "hard link", "sparse", "size past the end",
+    "parent", "names that differ in case", "folder with the name of a file", "members out of order", "newline", "terminal escape", "name of many folders", "hard link", "sparse", "size past the end",
     "base-256 size beyond 64 bits", "negative size in our own form", "pax size of thousands of digits", "huge pax record",
     "name that is not utf-8",
 )  # fmt: skip

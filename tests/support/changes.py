@@ -27,6 +27,7 @@ from wdstools.ops.remove import plan_remove
 from wdstools.ops.repair import plan_repair
 from wdstools.ops.verify import verify_path
 from wdstools.reader.select import Selection
+from wdstools.stores.local import TEMP_SUFFIX
 
 
 class Change:
@@ -44,7 +45,7 @@ class Change:
 
     def reset(self) -> None:
         """Begin again."""
-        for left in (self.place, self.made, self.made.with_name("made.partial")):
+        for left in (self.place, self.made, self.made.with_name(f"made{TEMP_SUFFIX}")):
             shutil.rmtree(left, ignore_errors=True)
         shutil.copytree(self.whole, self.place)
 
@@ -104,9 +105,7 @@ class RemoveInPlace(Change):
 
     def act(self) -> None:
         """Remove, or finish what was begun."""
-        if _root(self.place) == "absent":
-            apply(plan_repair(str(self.place)))
-        elif _root(self.place) == getattr(self, "before", _root(self.place)):
+        if _root(self.place) in ("absent", getattr(self, "before", _root(self.place))):
             apply(plan_remove(str(self.place), _chosen(self.whole)))
 
     def state(self) -> str:
@@ -118,8 +117,7 @@ class RemoveToNew(Change):
     """The same, into a new dataset."""
 
     def act(self) -> None:
-        """Remove; what a killed run left must be moved away first, as the error says."""
-        shutil.rmtree(self.made.with_name("made.partial"), ignore_errors=True)
+        """Remove."""
         if _root(self.made) == "absent":
             apply(plan_remove(str(self.place), _chosen(self.whole), output=str(self.made)))
 
@@ -136,8 +134,7 @@ class Extract(Change):
     """All samples are written as files."""
 
     def act(self) -> None:
-        """Extract; what a killed run left must be moved away first, as the error says."""
-        shutil.rmtree(self.made.with_name("made.partial"), ignore_errors=True)
+        """Extract."""
         if not self.made.exists():
             extract(open_dataset(str(self.place)), str(self.made))
 
@@ -160,10 +157,14 @@ CHANGES: dict[str, type[Change]] = {
 }  # fmt: skip
 
 
+def chosen_keys(dataset: Path) -> list[str]:
+    """The samples that are taken out."""
+    train = list(open_dataset(str(dataset))["train"].keys())
+    return [train[0], train[1], train[-1]]
+
+
 def _chosen(dataset: Path) -> Selection:
-    opened = open_dataset(str(dataset))
-    train = list(opened["train"].keys())
-    return Selection(keys=frozenset({train[0], train[1], train[-1]}))
+    return Selection(keys=frozenset(chosen_keys(dataset)))
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from wdstools.ops.verify import verify_path
+from wdstools.stores.local import TEMP_SUFFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ def assert_complete(dest: Path) -> None:
     assert report.ok
     left = [path for path in dest.rglob("*") if path.name.endswith("-tmp") or path.name in ("journal.jsonl", "lock")]
     assert left == []
-    assert not dest.with_name(dest.name + ".partial").exists()
+    assert not any(dest.with_name(dest.name + suffix).exists() for suffix in (".partial", TEMP_SUFFIX))
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, int, str]]:

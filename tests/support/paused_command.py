@@ -1,21 +1,40 @@
-"""The command line, held when so many shards are in the journal: ``python -m tests.support.paused_command N ARGUMENTS``.
+"""The command line, held at a known place: ``python -m tests.support.paused_command PLACE ARGUMENTS``.
 
-It says so with a line on stderr and waits for a signal, so that a test can stop a pack at a known place.
+PLACE is how many shards a pack has noted in its journal, or what the first write of that name is about (``os.rename
+files``). It says so with a line on stderr and waits for a signal, so that a test can stop it there.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
+from tests.support.write_points import WritePoints
 from wdstools.cli.app import main
 from wdstools.ops.pack_site import PackSite
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from wdstools.writer.shard import ShardResult
 
 PAUSED = b"paused\n"
+#: Set by an interrupt, so that a thread that is held at the place is let go when the command gives up.
+_told = threading.Event()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _told.set()
+    signal.default_int_handler(number, frame)
+
+
+def pause() -> None:
+    """Say so, and stand still until a signal comes."""
+    sys.stderr.buffer.write(PAUSED)
+    sys.stderr.flush()
+    _told.wait()
 
 
 def pause_after(records: int) -> None:
@@ -28,14 +47,17 @@ def pause_after(records: int) -> None:
         real(site, result)
         noted += 1
         if noted == records:
-            sys.stderr.buffer.write(PAUSED)
-            sys.stderr.flush()
-            signal.pause()
+            pause()
 
     setattr(PackSite, "record", record)  # noqa: B010  a plain assignment does not type-check
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
-    pause_after(int(sys.argv.pop(1)))
-    main()
+    signal.signal(signal.SIGINT, _interrupt)  # a shell's background jobs are started without a handler
+    place = sys.argv.pop(1)
+    if place.isdigit():
+        pause_after(int(place))
+        main()
+    else:
+        with WritePoints(1, pause, about=place):
+            main()

@@ -25,6 +25,7 @@ def header(
     kind: bytes = b"0",
     link: bytes = b"",
     *,
+    mode: int = 0o644,
     prefix: bytes = b"",
     uname: bytes = b"",
     gname: bytes = b"",
@@ -33,7 +34,7 @@ def header(
     field = octal(size) if isinstance(size, int) else size
     block = struct.pack(
         "100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12s",
-        name, octal(0o644, 8), octal(0, 8), octal(0, 8), field, octal(0), b" " * 8, kind, link, b"ustar\x0000",
+        name, octal(mode, 8), octal(0, 8), octal(0, 8), field, octal(0), b" " * 8, kind, link, b"ustar\x0000",
         uname, gname, octal(0, 8), octal(0, 8), prefix, b"",
     )  # fmt: skip
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]

@@ -15,14 +15,18 @@ WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class WritePoints:
-    """Counts the calls; at number ``stop`` calls ``act``: before the real one, or ``after`` it."""
+    """Counts the calls; at number ``stop`` calls ``act``: before the real one, or ``after`` it.
 
-    def __init__(self, stop: int, act: Callable[[], None], *, after: bool = False) -> None:
+    Only calls that are named with ``about`` count: the function, and what it is about, as ``os.rename a/b``.
+    """
+
+    def __init__(self, stop: int, act: Callable[[], None], *, after: bool = False, about: str = "") -> None:
         self.seen = 0
         self.names: list[str] = []
         self._stop = stop
         self._act = act
         self._after = after
+        self._about = about
         self._undo: list[tuple[Any, str, Any]] = []
 
     def __enter__(self) -> Self:
@@ -41,10 +45,11 @@ class WritePoints:
         self._undo.append((module, name, real))
 
         def call(*arguments: Any, **named: Any) -> Any:
-            if not counts(*arguments, **named):
+            called = f"{module.__name__}.{name} {arguments[0] if arguments else ''}"
+            if not counts(*arguments, **named) or self._about not in called:
                 return real(*arguments, **named)
             self.seen += 1
-            self.names.append(f"{module.__name__}.{name} {arguments[0] if arguments else ''}")
+            self.names.append(called)
             if self.seen == self._stop and not self._after:
                 self._act()
             value = real(*arguments, **named)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wdstools.checks.stream import span_of_nonzero
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
 from wdstools.formats.tar import BLOCK, padding, render_header, trailer_bytes
-from wdstools.results import Finding
+from wdstools.results import Finding, counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +75,7 @@ class Localiser:
             return
         self._find(
             "truncated",
-            f"the shard ends here; {lost} sample(s) are lost, from this one on",
+            f"the shard ends here, and {counted(lost, 'sample')} with it, from this one on",
             (row["key"], None),
             (self._size, row["offset"] - self._size + row["length"]),
         )
@@ -87,7 +87,7 @@ class Localiser:
             lost = len(self._rows) - number
             self._find(
                 "truncated",
-                f"the shard ends inside a sample; {lost} sample(s) are damaged or lost, from this one on",
+                f"the shard ends inside a sample; damaged or lost from this one on: {counted(lost, 'sample')}",
                 (row["key"], None),
                 (self._size, row["length"] - len(data)),
             )

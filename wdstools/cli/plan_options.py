@@ -25,11 +25,12 @@ PLAN_OPTIONS = (
 def approved(output: Output, plan: Plan, *, dry_run: bool, yes: bool) -> bool:
     """Show a plan, and tell whether to carry it out: with ``-y``, or when a person at the terminal says so.
 
-    With ``-n`` the plan is the answer. Raises UsageError when there is nobody to ask.
+    With ``-n`` the plan is the answer, and the command ends with 1 where it leaves something damaged. Raises UsageError
+    when there is nobody to ask.
     """
-    show_plan(output, plan, last=dry_run)
+    code = show_plan(output, plan, last=dry_run)
     if dry_run:
-        return False
+        raise typer.Exit(code)
     if yes or not plan.steps:
         return True
     if output.json or not sys.stdin.isatty():

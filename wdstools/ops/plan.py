@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.executors.base import Executor, open_executor
 from wdstools.progress import Progress, Silent
+from wdstools.results import counted
 
 if TYPE_CHECKING:
     from wdstools.results import Finding
@@ -50,7 +51,7 @@ class Plan:
         return sum(step.bytes for step in self.steps)
 
     def __str__(self) -> str:
-        lines = [f"{self.verb} {self.target}: {len(self.steps):,} step(s), {self.bytes:,} bytes to move"]
+        lines = [f"{self.verb} {self.target}: {counted(len(self.steps), 'step')}, {self.bytes:,} bytes to move"]
         lines += [f"  {step}" for step in self.steps]
         lines += [f"  cannot be mended: {finding}" for finding in self.unsolved]
         return "\n".join(lines)

@@ -19,13 +19,14 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, dumps, manifest_identity
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
 from wdstools.ops.canonical import require_canonical
+from wdstools.ops.new_folder import new_folder
 from wdstools.ops.plan import Plan, Step
 from wdstools.ops.provenance import read_provenance
 from wdstools.ops.remove_shard import ThinShard, ThinTask, thin_shard
-from wdstools.ops.staging import commit, stage_folder
+from wdstools.ops.staging import FinishPlan, commit, plan_finish, stage_folder
 from wdstools.results import RemoveResult
 from wdstools.stores.base import get_whole
-from wdstools.stores.local import DurableFile, LocalStore, locked_folder, storage_error, sync_folder
+from wdstools.stores.local import DurableFile, LocalStore, locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,31 +75,15 @@ class RemovePlan(Plan):
         return made.result(self.target)
 
     def _make_new(self, output: str, executor: Executor, progress: Progress) -> RemoveResult:
-        work = f"{output.rstrip('/')}.partial"
-        if os.path.lexists(output) or os.path.lexists(work):
-            raise StoreError(
-                "the new dataset's place is taken",
-                code="destination-not-empty",
-                where=output if os.path.lexists(output) else work,
-                hint="choose another place with -o; nothing was changed",
-            )
-        try:
+        assert self.dataset is not None
+        changed = {entry.path for _, entry, _ in self.kept}
+        with new_folder(output) as work:
             made = self._write(work, executor, progress)
-            assert self.dataset is not None
-            changed = {entry.path for _, entry, _ in self.kept}
             for _, entry in self.dataset.manifest.shards:
                 if entry.path not in changed:
                     _copy(self.dataset, entry, work)
             with contextlib.suppress(NotFoundError):
                 LocalStore(work).put(SKIPPED_PATH, get_whole(self.dataset.metadata, SKIPPED_PATH))
-            os.rename(work, output)
-            sync_folder(os.path.dirname(os.path.abspath(output)))
-        except OSError as error:
-            shutil.rmtree(work, ignore_errors=True)
-            raise storage_error(error, output) from error
-        except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
         return made.result(output)
 
     def _write(self, work: str, executor: Executor, progress: Progress) -> _Made:
@@ -132,12 +117,16 @@ class _Made:
         return RemoveResult(path, self.manifest.root, self.removed, self.shards, self.manifest.version)
 
 
-def plan_remove(dataset: Dataset | str, selection: Selection, *, output: str | None = None) -> RemovePlan:
+def plan_remove(dataset: Dataset | str, selection: Selection, *, output: str | None = None) -> RemovePlan | FinishPlan:
     """Plan to take the selected samples out, in place or into a new dataset at ``output``; nothing is changed.
 
+    A change of the dataset that was cut short is only finished: no manifest says yet which samples are in it.
     Raises UsageError for a selection of everything, and for a dataset that is not canonical or not in a folder.
     """
     path = dataset if isinstance(dataset, str) else dataset.metadata.url
+    unfinished = plan_finish(path) if output is None else None
+    if unfinished is not None:
+        return unfinished
     opened = open_dataset(path)
     _refuse(opened, selection)
     concerned: list[tuple[str, ShardEntry, NDArray[np.bool_]]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
 from wdstools.errors import NotFoundError
 from wdstools.executors.base import Executor, open_executor, run_all
+from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
+from wdstools.formats.sums import SUMS_PATH
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.plan import Plan, Step
 from wdstools.ops.provenance import read_provenance
@@ -25,11 +28,11 @@ from wdstools.ops.repair_source import SourceCopy
 from wdstools.ops.repair_truth import OWN, Truth, find_truth
 from wdstools.ops.staging import FinishPlan, plan_finish
 from wdstools.progress import Progress, Silent
-from wdstools.results import Finding, RepairResult
-from wdstools.stores.local import LocalStore, locked_folder, storage_error
+from wdstools.results import Finding, RepairResult, counted
+from wdstools.stores.local import TEMP_SUFFIX, LocalStore, locked_folder, storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
@@ -61,7 +64,8 @@ class RepairPlan(Plan):
             for file in self.files:
                 store.put(file.path, file.data)
             for path in self.extra:
-                store.delete(path)
+                with contextlib.suppress(NotFoundError):  # the writer was at work when the plan was made
+                    store.delete(path)
             sums = render_list(store, self.truth, _index_digests(store, self.truth))
             if sums is not None:
                 store.put(sums.path, sums.data)
@@ -134,7 +138,7 @@ class _Planner:
         files += [card] if card else []
         self.steps += [Step("write", file.path, len(file.data), file.origin) for file in files]
         self.unsolved += unsolved
-        extra = self._extra(truth, delete=delete)
+        extra = [*self._extra(truth, delete=delete), *self._torn(truth)]
         sums = render_list(self.store, truth, _index_digests(self.store, truth))
         if sums is not None and not indexes and not files:
             self.steps.append(Step("write", sums.path, len(sums.data), sums.origin))
@@ -197,7 +201,7 @@ class _Planner:
         detail = f"{counted[HERE]:,} of {len(origin):,} samples ({here:,} bytes) are whole here"
         self.steps.append(Step("rewrite", task.entry.path, 0, "itself", detail))
         if counted[MENDED]:
-            self.steps.append(Step("mend", task.entry.path, 0, "its index", _where(recipe, MENDED)))
+            self.steps.append(Step("mend", task.entry.path, 0, "its digests", _where(recipe, MENDED)))
         for number, copy in enumerate(task.copies):
             if counted[number]:
                 self.steps.append(
@@ -234,6 +238,19 @@ class _Planner:
             for file in found
         ]
         return []
+
+    def _torn(self, truth: Truth) -> list[str]:
+        """Halves of files that a killed run left: whoever writes these files holds the lock."""
+        paths = [path for _, entry in truth.manifest.shards for path in (entry.path, entry.index_path)]
+        name = _torn_name((*paths, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH))
+        found = sorted(path for path in _temporary(self.path) if name.fullmatch(path))
+        self.steps += [Step("delete", path, detail="left by a run that was killed") for path in found]
+        return found
+
+
+def _torn_name(paths: Iterable[str]) -> re.Pattern[str]:
+    """What the temporary files of these files are called, with the number of the process that was writing."""
+    return re.compile(rf"({'|'.join(map(re.escape, paths))})\.[0-9]+{re.escape(TEMP_SUFFIX)}")
 
 
 def _wrong(truth: Truth, surveys: dict[str, Survey]) -> list[tuple[str, ShardEntry]]:
@@ -274,7 +291,7 @@ def _where(recipe: Recipe, kind: int) -> str:
             ranges.append([offset, offset + length])
     shown = ", ".join(f"{start}..{end}" for start, end in ranges[:4])
     more = f" and {len(ranges) - 4:,} more ranges" if len(ranges) > 4 else ""
-    return f"{count:,} sample(s), bytes {shown}{more}"
+    return f"{counted(count, 'sample')}, bytes {shown}{more}"
 
 
 def _metadata_folder(path: str) -> str:
@@ -288,10 +305,15 @@ def _metadata_folder(path: str) -> str:
 
 def _leftovers(root: str) -> list[str]:
     """Seeds that an interrupted repair has kept, as keys."""
-    found = []
+    return sorted(path for path in _temporary(root) if path.endswith(SEED_SUFFIX))
+
+
+def _temporary(root: str) -> Iterator[str]:
+    """Every temporary file in a folder, as a key."""
     for folder, _, names in os.walk(root):
-        found += [os.path.relpath(os.path.join(folder, name), root) for name in names if name.endswith(SEED_SUFFIX)]
-    return sorted(found)
+        for name in names:
+            if name.endswith(TEMP_SUFFIX):
+                yield os.path.relpath(os.path.join(folder, name), root)
 
 
 @contextlib.contextmanager

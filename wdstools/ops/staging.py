@@ -15,7 +15,7 @@ from wdstools.dataset import STAGED_MARK, open_dataset
 from wdstools.errors import FormatError
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.plan import Plan, Step
-from wdstools.results import RepairResult
+from wdstools.results import FinishResult
 from wdstools.stores.local import LocalStore, locked_folder, storage_error, sync_folder
 
 if TYPE_CHECKING:
@@ -91,20 +91,20 @@ def _read_mark(stage: str) -> dict[str, list[str]]:
 class FinishPlan(Plan):
     """Moves in a change that was cut short after everything was staged: it can only go forward."""
 
-    def carry_out(self, executor: Executor, progress: Progress) -> RepairResult:
+    def carry_out(self, executor: Executor, progress: Progress) -> FinishResult:
         """Finish the change."""
         del executor, progress
         with locked_folder(os.path.join(self.target, ".wdstools"), self.target):
             finish(self.target)
         dataset = open_dataset(self.target)
-        return RepairResult(self.target, dataset.root, (), 0, (MANIFEST_PATH,), 0)
+        return FinishResult(self.target, dataset.root, dataset.manifest.version)
 
 
 def plan_finish(root: str) -> FinishPlan | None:
     """The plan to finish a change of this dataset that was cut short; None if there is none."""
     if not os.path.exists(os.path.join(root, STAGED_MARK)):
         return None
-    return FinishPlan("repair", root, (Step("finish", STAGED_MARK, detail="a change that was interrupted"),))
+    return FinishPlan("finish", root, (Step("finish", STAGED_MARK, detail="a change that was interrupted"),))
 
 
 def _unlink(path: str) -> None:

@@ -5,22 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import size
+from wdstools.results import FinishResult, counted
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
     from wdstools.results import DiffResult, ExtractResult, RemoveResult, RepairResult
 
 
-def repaired(output: Output, result: RepairResult) -> int:
+def finished(output: Output, result: FinishResult) -> None:
+    """A change that was cut short, and what it has made now that it is finished."""
+    output.line(f"finished: {result.path} is version {result.version}; root digest {result.root}")
+    output.hint(f"check:  wdstools verify {result.path}")
+    output.hint("more:   run the same command again if it was another change that you wanted")
+    output.summary(result, exit_code=0, ok=True)
+
+
+def repaired(output: Output, result: RepairResult | FinishResult) -> int:
     """What a repair has done; the exit code."""
+    if isinstance(result, FinishResult):
+        finished(output, result)
+        return 0
     code = 1 if result.unsolved else 0
-    written = f"{len(result.shards):,} shard(s), {result.indexes:,} index(es), {len(result.files):,} other file(s)"
+    shards, indexes = counted(len(result.shards), "shard"), counted(result.indexes, "index", "indexes")
+    written = f"{shards}, {indexes}, {counted(len(result.files), 'other file')}"
     if result.shards or result.indexes or result.files or result.unsolved:
         output.line(f"repaired: {written}; {size(result.bytes)} came from copies; root digest {result.root}")
     else:
         output.line(f"nothing to repair: {result.path}; root digest {result.root}")
     if result.unsolved:
-        output.line(f"still damaged: {len(result.unsolved):,} finding(s), named above; what is left was kept")
+        output.line(f"still damaged: {counted(len(result.unsolved), 'finding')}, named above; what is left was kept")
         output.hint(f"hint: wdstools repair {result.path} --from COPY    with a copy that has them whole")
     else:
         output.hint(f"check:  wdstools verify {result.path}")
@@ -31,21 +44,25 @@ def repaired(output: Output, result: RepairResult) -> int:
 def absent(output: Output, count: int) -> None:
     """Keys that were to be removed and are not there."""
     if count:
-        output.line(f"{count:,} of the keys are not in the dataset")
+        output.line(f"{counted(count, 'key')} of those named {'is' if count == 1 else 'are'} not in the dataset")
     output.record("absent", {"keys": count})
 
 
-def removed(output: Output, result: RemoveResult) -> None:
+def removed(output: Output, result: RemoveResult | FinishResult) -> None:
     """What a removal has made."""
+    if isinstance(result, FinishResult):
+        finished(output, result)
+        return
     if not result.removed:
         output.line(f"nothing to remove: {result.path}")
     else:
         output.line(
-            f"removed {result.removed:,} samples: {result.path} is version {result.version}, "
-            f"{len(result.shards):,} shard(s) were written anew"
+            f"removed {counted(result.removed, 'sample')}: {result.path} is version {result.version}; "
+            f"{counted(len(result.shards), 'shard')} written anew"
         )
         output.hint(f"check:  wdstools verify {result.path}")
-        output.hint("others: what wdstools mirror and pull copied before is dropped when they run again")
+        output.hint(f"others: wdstools mirror {result.path} URL --replace    takes the samples out of a mirror too;")
+        output.hint("        who pulled them before: wdstools pull URL NEW --seed OLD, then delete OLD")
     output.line(f"  root digest {result.root}")
     output.summary(result, exit_code=0, ok=True)
 
@@ -72,6 +89,6 @@ def difference(output: Output, result: DiffResult) -> int:
 def extracted(output: Output, result: ExtractResult) -> None:
     """What was written back as files."""
     output.line(
-        f"extracted {result.samples:,} samples into {result.files:,} files, {size(result.bytes)}: {result.path}"
+        f"extracted {counted(result.samples, 'sample')} into {counted(result.files, 'file')}, {size(result.bytes)}: {result.path}"
     )
     output.summary(result, exit_code=0, ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line, printable, size
+from wdstools.results import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,10 +68,12 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
     leaked = any(result.leaks.values())
     code = 1 if fail_on_leak and leaked else 3 if result.skipped else 0
     total = sum(result.samples.values())
-    output.line(f"packed {total:,} samples into {result.shards:,} shards, {size(result.bytes)}: {result.path}")
+    output.line(
+        f"packed {counted(total, 'sample')} into {counted(result.shards, 'shard')}, {size(result.bytes)}: {result.path}"
+    )
     output.line("  " + ", ".join(f"{split} {count:,}" for split, count in sorted(result.samples.items())))
     if result.kept_shards:
-        output.line(f"  {result.kept_shards} finished shard(s) of an interrupted run were checked and kept")
+        output.line(f"  {counted(result.kept_shards, 'finished shard')} of an interrupted run checked and kept")
     for note in result.notes:
         output.line(f"  {note}")
     output.line(f"  root digest {result.root}")
@@ -93,20 +96,17 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
 def report(output: Output, checked: Report, repair: str | None) -> int:
     """What a check found, and the ``repair`` to type if there is one; the exit code."""
     code = 1 if checked.findings else 4 if checked.unproved else 0
-    counted = ", ".join(
-        size(count) if what == "bytes" else f"{count:,} {what.replace('_', ' ')}"
-        for what, count in checked.checked.items()
-    )
+    looked_at = ", ".join(_amount(what, count) for what, count in checked.checked.items())
     for finding in checked.findings if output.json else ():
         output.record("finding", finding)
     if code == 0:
         so_far = " so far" if checked.checked.get("waiting") else ""
         output.line(
-            f"ok{so_far}: {counted}, level {checked.level}" + (f", root {checked.root}" if checked.root else "")
+            f"ok{so_far}: {looked_at}, level {checked.level}" + (f", root {checked.root}" if checked.root else "")
         )
     elif checked.findings:
         output.few(str(finding) for finding in checked.findings)
-        output.line(f"damaged: {len(checked.findings):,} finding(s) in {counted}, level {checked.level}")
+        output.line(f"damaged: {counted(len(checked.findings), 'finding')} in {looked_at}, level {checked.level}")
         if repair is not None:
             output.hint(f"hint: {repair}")
     for text in checked.unproved:
@@ -127,11 +127,11 @@ def info(output: Output, dataset: Dataset) -> None:
     manifest = dataset.manifest
     totals = manifest.totals
     output.line(
-        f"{one_line(dataset.name)}, version {manifest.version}: {totals['samples']:,} samples in {totals['shards']:,} shards, {size(totals['bytes'])}"
+        f"{one_line(dataset.name)}, version {manifest.version}: {counted(totals['samples'], 'sample')} in {counted(totals['shards'], 'shard')}, {size(totals['bytes'])}"
     )
     for split, shards in manifest.splits.items():
         output.line(
-            f"  {split}: {sum(s.samples for s in shards):,} samples, {len(shards):,} shards, {size(sum(s.bytes for s in shards))}"
+            f"  {split}: {counted(sum(s.samples for s in shards), 'sample')}, {counted(len(shards), 'shard')}, {size(sum(s.bytes for s in shards))}"
         )
     output.line(f"  members: {', '.join(manifest.members)}")
     if manifest.labels:
@@ -158,7 +158,7 @@ def shards(output: Output, listed: Iterable[ShardInfo]) -> None:
     for shard in listed:
         count += 1
         output.line(
-            f"{shard.path}  {shard.samples:,} samples  {shard.bytes:,} bytes"
+            f"{shard.path}  {counted(shard.samples, 'sample')}  {shard.bytes:,} bytes"
             + (f"  xxh3_128:{shard.xxh3_128}" if shard.xxh3_128 else "")
         )
         output.record("shard", shard)
@@ -173,6 +173,14 @@ def keys(output: Output, listed: Iterable[str]) -> None:
         output.line(key)
         output.record("sample", {"key": key})
     output.summary({"samples": count}, exit_code=0, ok=True)
+
+
+def _amount(what: str, count: int) -> str:
+    """One of the things that a check counts, by its plural."""
+    if what == "bytes":
+        return size(count)
+    name = what.replace("_", " ")
+    return counted(count, name.removesuffix("s"), name)
 
 
 def _counts(counted: Mapping[str, int]) -> str:

@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import size
+from wdstools.results import counted
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
     from wdstools.ops.plan import Plan
 
 
-def show_plan(output: Output, plan: Plan, *, last: bool) -> None:
-    """The steps of a plan; ``last`` when nothing follows, so that this is the answer."""
+def show_plan(output: Output, plan: Plan, *, last: bool) -> int:
+    """The steps of a plan; ``last`` when nothing follows, so that this is the answer. The exit code that it has then."""
+    code = 1 if plan.unsolved else 0
     for step in plan.steps if output.json else ():
         output.record("step", step)
     output.few(str(step) for step in plan.steps)
     for finding in plan.unsolved if output.json else ():
         output.record("unsolved", finding)
     output.few(f"cannot be mended: {finding}" for finding in plan.unsolved)
-    output.line(f"{plan.verb} {plan.target}: {len(plan.steps):,} step(s), {size(plan.bytes)} to move")
+    output.line(f"{plan.verb} {plan.target}: {counted(len(plan.steps), 'step')}, {size(plan.bytes)} to move")
     if last:
         summary = {
             "verb": plan.verb,
@@ -29,4 +31,5 @@ def show_plan(output: Output, plan: Plan, *, last: bool) -> None:
             "unsolved": len(plan.unsolved),
             "applied": False,
         }
-        output.summary(summary, exit_code=0, ok=True)
+        output.summary(summary, exit_code=code, ok=code == 0)
+    return code

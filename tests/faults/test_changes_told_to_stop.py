@@ -1,0 +1,137 @@
+"""repair, remove and extract are told to stop by a signal, as a user or a batch system does it; started again they finish."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.changes import CHANGES, chosen_keys
+from tests.support.command import HANG_SECONDS, assert_clean_failure, environment, run_command
+from tests.support.memory_disk import folder_in_memory
+from tests.support.outcome import snapshot
+from tests.support.paused_command import PAUSED
+from wdstools.stores.local import TEMP_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.changes import Change
+
+REPOSITORY = Path(__file__).parents[2]
+WRITES = ("-j", "2", "--json")
+REPAIR = ("repair", "place", "--from", "dataset", "-y")
+REMOVE = ("remove", "place", "--keys", "keys", "-y")
+IN_PLACE, TO_NEW = (*REMOVE, "--in-place"), (*REMOVE, "-o", "made")
+EXTRACT = ("extract", "place", "made")
+#: The command, and the write before which it is held: in a worker, between two steps, and right before the last one.
+PLACES = [
+    ("repair", REPAIR, "os.write"),
+    ("repair", REPAIR, "os.rename place/train/train-000000.tar"),
+    ("repair", REPAIR, "os.rename place/README.md"),
+    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/train/"),
+    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/commit.json"),
+    ("remove-in-place", IN_PLACE, "os.unlink place/.wdstools/manifest.json"),
+    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/.wdstools/manifest.json"),
+    ("remove-to-new", TO_NEW, f"os.rename made{TEMP_SUFFIX}/train"),
+    ("remove-to-new", TO_NEW, f"os.rename made{TEMP_SUFFIX}/SHA256SUMS"),
+    ("extract", EXTRACT, "builtins.open"),
+    ("extract", EXTRACT, f"os.rename made{TEMP_SUFFIX}"),
+]
+CODES = {signal.SIGINT: {130}, signal.SIGTERM: {-signal.SIGTERM}}
+
+
+@pytest.fixture(scope="module", name="work")
+def _work() -> Iterator[Path]:
+    with folder_in_memory() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module", name="make")
+def _make(work: Path) -> Callable[[str], Change]:
+    made: dict[str, Change] = {}
+
+    def make(name: str) -> Change:
+        if name not in made:
+            made[name] = CHANGES[name](work)
+            (work / "keys").write_text("\n".join(chosen_keys(work / "dataset")))
+        made[name].reset()
+        return made[name]
+
+    return make
+
+
+def _stop_at(place: str, command: tuple[str, ...], work: Path, stop: Callable[[int], None]) -> tuple[int, bytes]:
+    """Run the command until it is held at the place, and stop it there; its exit code, and what it said."""
+    paused = [sys.executable, "-m", "tests.support.paused_command", place, *command, *WRITES]
+    with subprocess.Popen(
+        paused,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=environment(PYTHONPATH=f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}"),
+        cwd=work,
+    ) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        if first != PAUSED:
+            os.killpg(process.pid, signal.SIGKILL)  # it would wait for ever
+        assert first == PAUSED
+        stop(process.pid)
+        # the pipe ends when the last process that holds it does: so the workers have gone with their parent
+        _, err = process.communicate(timeout=HANG_SECONDS)
+    return process.returncode, err
+
+
+def _cases() -> Iterator[object]:
+    """Every place with both signals, to the command alone and to all its processes; one of the four is quick."""
+    ways = [(number, kill) for number in (signal.SIGTERM, signal.SIGINT) for kill in (os.kill, os.killpg)]
+    for turn, (change, command, place) in enumerate(PLACES):
+        for way, (number, kill) in enumerate(ways):
+            marks = () if way == turn % len(ways) else pytest.mark.slow
+            name = f"{command[0]} before {place}, {number.name} by {kill.__name__}"
+            yield pytest.param(change, command, place, number, kill, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("change", "command", "place", "number", "kill"), list(_cases()))
+def test_a_change_told_to_stop_leaves_the_old_or_the_new_and_the_same_command_finishes_it(
+    change: str,
+    command: tuple[str, ...],
+    place: str,
+    number: signal.Signals,
+    kill: Callable[[int, int], None],
+    work: Path,
+    make: Callable[[str], Change],
+) -> None:
+    made = make(change)
+    code, err = _stop_at(place, command, work, lambda process: kill(process, number))
+    assert code in CODES[number]
+    assert b"Traceback" not in err
+    assert made.state() in {made.before, "absent"}
+    again = run_command(*command, *WRITES, cwd=work)
+    assert (again.code, again.err) == (0, "")
+    assert made.state() == made.done
+    assert [str(path) for path in work.rglob("*") if path.name.endswith((TEMP_SUFFIX, ".partial", "staged"))] == []
+
+
+@pytest.mark.parametrize("command", [TO_NEW, EXTRACT])
+def test_a_new_folder_that_another_process_is_making_is_refused_and_left_alone(
+    command: tuple[str, ...], work: Path, make: Callable[[str], Change]
+) -> None:
+    make("extract")
+
+    def look_and_stop(process: int) -> None:
+        before = snapshot(work)
+        refused = run_command(*command, *WRITES, cwd=work)
+        assert_clean_failure(refused, 6)
+        assert snapshot(work) == before
+        os.kill(process, signal.SIGKILL)
+
+    code, _ = _stop_at(f"os.rename made{TEMP_SUFFIX}", EXTRACT, work, look_and_stop)
+    assert code == -signal.SIGKILL
+    assert run_command(*command, *WRITES, cwd=work).code == 0

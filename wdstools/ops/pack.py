@@ -145,6 +145,11 @@ def run_pack(
         return _publish(site, listing, plan, options, results, notes)
 
 
+def scratch_of(dest: str) -> str:
+    """Where compressed sources are unpacked while they are packed."""
+    return f"{dest.rstrip('/')}.unpacked"
+
+
 def make_plan(
     listing: Listing, options: PackOptions, executor: Executor, progress: Progress
 ) -> tuple[PackPlan, list[str]]:

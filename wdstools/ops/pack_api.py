@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wdstools.dataset import Dataset, open_dataset
-from wdstools.ops.pack import default_executor, run_pack
+from wdstools.ops.pack import default_executor, run_pack, scratch_of
 from wdstools.ops.pack_options import make_options
 from wdstools.ops.scan import open_source
 
@@ -33,7 +33,7 @@ def pack(
     executor = default_executor(jobs)
     try:
         result = run_pack(
-            open_source(source) if isinstance(source, str) else source,
+            open_source(source, scratch=scratch_of(dest)) if isinstance(source, str) else source,
             dest,
             made,
             executor=executor,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.ops.repair_copies import Wanted
-    from wdstools.sources.base import Listing
+    from wdstools.sources.base import Listing, Source
     from wdstools.writer.buffer import BlockSink
 
 #: Samples that are packed again at once: their tar is held in memory.
@@ -59,6 +59,8 @@ class SourceCopy:
     path: str
     manifest: Manifest
     made: Mapping[str, Any]
+    #: Kept as long as its listing is read from: what it has unpacked goes with it.
+    _source: Source | None = field(default=None, repr=False, compare=False)
     _listed: tuple[Listing, pa.Table] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -94,7 +96,7 @@ class SourceCopy:
 
     def _list(self) -> tuple[Listing, pa.Table]:
         if self._listed is None:
-            listing = open_source(self.path, **self._layout()).list()
+            listing = self._list_source()
             samples, _ = with_keys(listing, self.manifest.seed)
             only = self._options().get("only")
             if only is not None and len(listing.image_types) > 1:
@@ -102,6 +104,11 @@ class SourceCopy:
             samples, _ = drop_repeated(samples)
             self._listed = listing, samples
         return self._listed
+
+    def _list_source(self) -> Listing:
+        if self._source is None:
+            self._source = open_source(self.path, **self._layout())
+        return self._source.list()
 
     def _options(self) -> Mapping[str, Any]:
         options = self.made.get("options")
@@ -118,7 +125,7 @@ class SourceCopy:
     def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
         """A shard's index by packing the whole shard again, as the dataset was packed."""
         try:
-            listing = open_source(self.path, **self._layout()).list()
+            listing = self._list_source()
             options = PackOptions(
                 layout=ShardLayout(like=self.manifest, seed=self.manifest.seed),
                 splits=_split_rule(self._options()),

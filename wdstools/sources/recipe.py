@@ -25,6 +25,8 @@ _FIELDS = ("split", "label", "id")
 _RECIPE_ORDER = (
     "instacities1m",
     "instany100k",
+    "mmhs150k",
+    "instabarcelona",
     "split-folders",
     "split-pairs",
     "imagefolder",
@@ -113,6 +115,18 @@ def parse_template(text: str) -> Template:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptionTable:
+    """One file with the captions of all images, by id: ``path`` is its place, ``caption`` the field of the caption.
+
+    JSON: an object of captions, or of objects, by id; or a list of objects. Or CSV, JSON lines or Parquet. What has no
+    meaning here becomes the sample's ``json``.
+    """
+
+    path: str
+    caption: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """Where images and captions lie; ``caption`` is None where there are no caption files."""
 
@@ -120,6 +134,9 @@ class Layout:
     caption: Template | None = None
     #: Only folders whose split is one of these are taken for this layout; empty: any.
     splits: tuple[str, ...] = ()
+    table: CaptionTable | None = None
+    #: Where lists of ids lie, one a split: ``splits/{split}_ids.txt``.
+    lists: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,18 +181,7 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
 
 
 def _recipe(document: dict[str, Any], entries: list[Any], captions: str, where: str) -> Recipe:
-    layouts = []
-    for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
-            raise UsageError("a layout has no image template", code="recipe-invalid", where=where)
-        caption = entry.get("caption")
-        layouts.append(
-            Layout(
-                parse_template(entry["image"]),
-                parse_template(caption) if caption else None,
-                _names(entry.get("splits", ())),
-            )
-        )
+    layouts = [_layout(entry, where) for entry in entries]
     return Recipe(
         name=str(document.get("name", where)),
         layouts=tuple(layouts),
@@ -185,6 +191,30 @@ def _recipe(document: dict[str, Any], entries: list[Any], captions: str, where: 
         version=int(document.get("version", 1)),
         metadata=bool(document.get("metadata", False)),
         expect=_expectation(document.get("expect", {})),
+    )
+
+
+def _layout(entry: Any, where: str) -> Layout:
+    if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+        raise UsageError("a layout has no image template", code="recipe-invalid", where=where)
+    unknown = set(entry) - {"image", "caption", "splits", "table", "lists"}
+    caption, lists = entry.get("caption"), entry.get("lists")
+    table = CaptionTable(**entry["table"]) if "table" in entry else None
+    outside = any(".." in path.split("/") or path[:1] == "/" for path in (table.path if table else "", lists or ""))
+    if unknown or outside or (caption and table) or (lists and "{split}" not in lists.rpartition("/")[2]):
+        raise UsageError(
+            "a layout is not valid",
+            code="recipe-invalid",
+            where=where,
+            expected="image; caption, or table = { path = 'x.json', caption = 'field' }; splits; lists = 'x/{split}.txt'",
+            got=", ".join(sorted(unknown)) or str(entry),
+        )
+    return Layout(
+        parse_template(entry["image"]),
+        parse_template(caption) if caption else None,
+        _names(entry.get("splits", ())),
+        table,
+        lists,
     )
 
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import NotFoundError, UsageError
 from wdstools.foreign.dots import dotted_heads, with_head
+from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH, is_split_name, loads
 from wdstools.formats.sample import is_key, make_key, split_member_name
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.base import Listing, SamplesBuilder, SourceReader, is_text, shown
 from wdstools.sources.readers import ArchiveOpener, ArchiveReader, tar_entry
-from wdstools.sources.tarscan import TarMember, scan_tar
+from wdstools.sources.tarscan import TarMember, scan_compressed, scan_tar
+from wdstools.sources.unpacked import find_tars, is_compressed, plain_name
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _MAX_OPEN = 256  # well below the usual limit of open files
 
 
 class ShardsSource:
-    """A folder of tars (or one tar) in WebDataset form. Splits come from the manifest, folders or file names.
+    """A folder of plain tars (or one) in WebDataset form. Splits come from the manifest, folders or file names.
 
     ``adopted`` is the manifest of tars that lie elsewhere than it does. Dots that belong to keys are told from those of
     extensions. Members that are no image, ``txt``, ``cls`` or ``json`` are left out and counted. A sample whose members lie
@@ -45,7 +47,7 @@ class ShardsSource:
         """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
         root = self.path if os.path.isdir(self.path) else os.path.dirname(self.path) or "."
         manifest = self._adopted or (_manifest(root) if root == self.path else None)
-        tars = list(_tars(root)) if root == self.path else [os.path.basename(self.path)]
+        tars = list(find_tars(root)) if root == self.path else [os.path.basename(self.path)]
         if not tars:
             raise NotFoundError("no tars here", code="source-empty", where=self.path)
         scan = _ShardScan(root, manifest)
@@ -75,7 +77,7 @@ def is_shards(path: str) -> bool:
     if os.path.isdir(path):
         if os.path.exists(os.path.join(path, MANIFEST_PATH)):
             return True
-        first = next(_tars(path), None)
+        first = next(find_tars(path), None)
         if first is None or not _looks_like_shard(os.path.join(path, first)):
             return False
         loose = next(_loose_images(path), None)
@@ -88,7 +90,7 @@ def is_shards(path: str) -> bool:
                 hint="name the layout of the images with --recipe or --image, or move the tars to a folder of their own",
             )
         return True
-    return path.endswith(".tar") and _looks_like_shard(path)
+    return encoding_of(path) is not None and _looks_like_shard(path)
 
 
 def _loose_images(root: str) -> Iterator[str]:
@@ -104,7 +106,7 @@ def _looks_like_shard(path: str) -> bool:
     """Members of one key side by side: an image first met with a text, class or json of its own."""
     keys: Counter[str] = Counter()
     extensions = set()
-    for number, member in enumerate(scan_tar(path)):
+    for number, member in enumerate(scan_compressed(path) if is_compressed(path) else scan_tar(path)):
         split = split_member_name(member.name) if member.is_file else None
         if split is not None:
             keys[split[0]] += 1
@@ -123,13 +125,6 @@ def _manifest(root: str) -> Manifest | None:
         return loads(LocalStore(root).get(MANIFEST_PATH))
     except NotFoundError:
         return None
-
-
-def _tars(root: str) -> Iterator[str]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = os.path.relpath(folder, root)
-        yield from (name if below == "." else f"{below}/{name}" for name in sorted(names) if name.endswith(".tar"))
 
 
 def _split_by_path(tar: str) -> str | None:
@@ -153,7 +148,9 @@ class _ShardScan:
         self.unmatched: Counter[str] = Counter()
         self._labels = manifest.labels if manifest else ()
         foreign = manifest is not None and manifest.profile == "foreign"
-        self._splits = {entry.path: split for split, entry in manifest.shards} if manifest and foreign else {}
+        self._splits = (
+            {plain_name(entry.path): split for split, entry in manifest.shards} if manifest and foreign else {}
+        )
         self._heads: frozenset[str] = frozenset()
 
     @property

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 #: Names that Hugging Face gives to a table of metadata beside images.
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-_PATH_COLUMNS = ("file_name", "path", "image", "filepath", "file")
-_CAPTION_COLUMNS = ("caption", "text", "txt")
+PATH_COLUMNS = ("file_name", "path", "image", "filepath", "file")
+CAPTION_COLUMNS = ("caption", "text", "txt")
 _LABEL_COLUMNS = ("label", "class", "category")
-_ID_COLUMNS = ("id", "key")
+ID_COLUMNS = ("id", "key")
 _MAX_TABLE_BYTES = 4 << 30
 
 
@@ -119,7 +119,7 @@ class _Rows:
             if self.captions != "none":
                 run["caption"].append("" if row["caption"] is None else str(row["caption"]))
             if others:
-                run["json"].append(_as_json({key: values[number] for key, values in zip(others, extra, strict=True)}))
+                run["json"].append(as_json({key: values[number] for key, values in zip(others, extra, strict=True)}))
             self.types[TYPE_OF_EXTENSION[extension.lower()]] += 1
             self.labels |= {label} if label is not None else set()
         for (split, label, folder), own in runs.items():
@@ -176,7 +176,7 @@ def load_metadata(tree: Tree, folder: str) -> dict[str, Row]:
     extra = table.select(others).to_pylist() if others else [{}] * table.num_rows
     paths = table.column(columns["path"]).to_pylist()
     return {
-        str(name): Row(None if caption is None else str(caption), _as_json(more) if more else None)
+        str(name): Row(None if caption is None else str(caption), as_json(more) if more else None)
         for name, caption, more in zip(paths, captions, extra, strict=True)
     }
 
@@ -237,11 +237,11 @@ def _meaning(table: pa.Table, where: str) -> dict[str, str | None]:
     found = {
         meaning: next((name for name in candidates if name in names), None)
         for meaning, candidates in (
-            ("path", _PATH_COLUMNS),
-            ("caption", _CAPTION_COLUMNS),
+            ("path", PATH_COLUMNS),
+            ("caption", CAPTION_COLUMNS),
             ("label", _LABEL_COLUMNS),
             ("split", ("split",)),
-            ("id", _ID_COLUMNS),
+            ("id", ID_COLUMNS),
         )
     }
     if found["path"] is None:
@@ -249,7 +249,7 @@ def _meaning(table: pa.Table, where: str) -> dict[str, str | None]:
             "the table has no column of paths",
             code="table-no-path",
             where=where,
-            expected=" or ".join(_PATH_COLUMNS),
+            expected=" or ".join(PATH_COLUMNS),
             got=", ".join(names)[:200],
         )
     return found
@@ -259,5 +259,6 @@ def _text(value: object) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _as_json(values: Mapping[str, Any]) -> str:
+def as_json(values: Mapping[str, Any]) -> str:
+    """A sample's ``json`` member: names in order, so that the same values give the same bytes."""
     return json.dumps(dict(values), ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)

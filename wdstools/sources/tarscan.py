@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError
+from wdstools.foreign.window import StreamWindow, decompressed
 from wdstools.formats.tarhop import HopNotes, TarEntry, hop, is_file
 from wdstools.stores.local import storage_error
 
@@ -62,6 +63,18 @@ def scan_tar(path: str) -> Iterator[TarMember]:
             where=f"{path}, byte {notes.end_at}",
             hint="get it again, or take what is whole with `tar --ignore-zeros -x`",
         )
+
+
+def scan_compressed(path: str) -> Iterator[TarMember]:
+    """The members of a compressed tar as far as they can be had; for a first look. Raises FormatError, StoreError."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            window = StreamWindow(decompressed(file.readinto, path))
+            for entry in hop(window.read, HopNotes()):
+                window.keep_from = entry[2]
+                yield _member(entry)
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def _member(entry: TarEntry) -> TarMember:

@@ -20,6 +20,7 @@ from wdstools.stores.local import storage_error
 
 _MAX_NAME = 4096
 _MAX_DEPTH = 64
+_OTHER_COMPRESSION = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 @dataclass(slots=True)
@@ -60,11 +61,15 @@ def open_tree(path: str) -> Tree:
         return ZipTree(path)
     if head[257:262] == b"ustar":
         return TarTree(path)
+    tool = next((tool for magic, tool in _OTHER_COMPRESSION.items() if head.startswith(magic)), None)
+    if tool is not None:
+        hint = f"{tool} -dk {path}    then give what it makes; .tar.gz and .tar.zst are read as they are"
+        raise UsageError("compressed in a way that is not read here", code="source-unknown", where=path, hint=hint)
     raise UsageError(
         "not a folder, a zip or a tar",
         code="source-unknown",
         where=path,
-        hint="give a folder of images, a .zip or .tar of one, a .csv, .jsonl or .parquet table, or a folder of shards",
+        hint="give a folder of images, a .zip, .tar, .tar.gz or .tar.zst of one, a .csv, .jsonl or .parquet table, or a folder of shards",
     )
 
 

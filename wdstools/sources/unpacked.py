@@ -1,0 +1,98 @@
+"""Compressed tars as a source: by way of plain ones in a scratch folder, for samples are packed in an order of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from typing import TYPE_CHECKING
+
+from wdstools.foreign.window import encoding_of
+from wdstools.sources.readers import reading
+from wdstools.stores.compressed import plain_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from wdstools.sources.base import Listing, Source
+
+
+class UnpackedSource:
+    """A ``.tar.gz``, ``.tgz`` or ``.tar.zst``, or a folder of shards among which there are such.
+
+    Listing it unpacks into ``scratch`` (whatever was there goes), else into a temporary folder; ``plain`` gives the source
+    of what is there then. The folder goes with this object, or when Python ends; one that a killed pack has left, with
+    the next pack to the same place.
+    """
+
+    def __init__(self, path: str, plain: Callable[[str], Source], scratch: str | None = None) -> None:
+        self.path = path
+        self._plain = plain
+        self._scratch = scratch
+        self._unpacked: str | None = None
+
+    def list(self) -> Listing:
+        """Unpack, and list what is there then. Raises StoreError (``disk-full``), FormatError where one is damaged."""
+        if self._unpacked is None:
+            self._unpacked = self._unpack()
+        return self._plain(self._unpacked).list()
+
+    def _unpack(self) -> str:
+        """Where everything is unpacked."""
+        scratch = self._scratch
+        tars = list(find_tars(self.path)) if os.path.isdir(self.path) else None
+        with reading(scratch or tempfile.gettempdir()):
+            if scratch is None:
+                scratch = tempfile.mkdtemp(prefix="wdstools-")
+            else:
+                shutil.rmtree(scratch, ignore_errors=True)
+                os.mkdir(scratch)
+        weakref.finalize(self, _remove, scratch, os.getpid())
+        if tars is not None:
+            for tar in tars:
+                _unpack_one(os.path.join(self.path, tar), os.path.join(scratch, plain_name(tar)))
+            return scratch
+        tar = os.path.join(scratch, plain_name(os.path.basename(self.path)))
+        _unpack_one(self.path, tar)
+        return tar
+
+
+def is_compressed(path: str) -> bool:
+    """Whether a tar's name tells that it is compressed."""
+    return encoding_of(path) not in (None, "tar")
+
+
+def plain_name(path: str) -> str:
+    """What a tar is called when it is unpacked."""
+    encoding = encoding_of(path)
+    if encoding in (None, "tar"):
+        return path
+    return f"{path.removesuffix('.tgz').removesuffix(f'.{encoding}')}.tar"
+
+
+def find_tars(root: str) -> Iterator[str]:
+    """The tars below a folder, compressed or not, in order; hidden folders are passed over."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(folder, root)
+        yield from (name if below == "." else f"{below}/{name}" for name in sorted(names) if encoding_of(name))
+
+
+def _unpack_one(path: str, target: str) -> None:
+    """A plain tar at ``target``, as old as the compressed one; of one that is plain already a link."""
+    with reading(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if not is_compressed(path):
+            os.symlink(os.path.abspath(path), target)
+            return
+    with reading(path), open(path, "rb") as file:
+        times = os.fstat(file.fileno())
+        with reading(target), open(target, "xb") as out:
+            out.writelines(plain_blocks(file, path))
+    os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _remove(scratch: str, owner: int) -> None:
+    if os.getpid() == owner:  # not in a worker that was forked
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -126,7 +126,8 @@ def test_a_range_of_a_version_that_was_replaced_is_refused(store: RemoteStore) -
 
 
 def test_a_stream_is_the_object(store: RemoteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wdstools.stores.remote._STREAM_BLOCK", 30_000)
+    for module in ("cloud", "http", "plain"):
+        monkeypatch.setattr(f"wdstools.stores.{module}.STREAM_BLOCK", 30_000)
     data = os.urandom(400_001)
     store.put_data("x", data)
     store.put_data("empty", b"")

@@ -99,11 +99,19 @@ def test_a_server_that_ignores_ranges_is_not_read_to_the_end(shop: tuple[Retryin
     assert store.get("x.tar", 10, 20) == DATA[10:30]
 
 
-def test_an_object_replaced_between_two_ranges_is_never_mixed(
-    shop: tuple[Retrying, FaultProxy, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+@pytest.mark.parametrize("fault", ["reset", "short"])
+def test_a_body_that_breaks_off_goes_on_where_it_broke(shop: tuple[Retrying, FaultProxy, str], fault: str) -> None:
+    store, proxy, _ = shop
+    proxy.add(Fault(fault, path="x.tar", times=2))
+    assert b"".join(store.stream("x.tar", 100)) == DATA[100:]
+    asked = [seen.range for seen in proxy.seen if seen.method == "GET"]
+    assert len(asked) == 3
+
+
+def test_an_object_replaced_while_a_body_was_broken_off_is_never_mixed(
+    shop: tuple[Retrying, FaultProxy, str], request: pytest.FixtureRequest
 ) -> None:
     store, proxy, kind = shop
-    monkeypatch.setattr("wdstools.stores.remote._STREAM_BLOCK", 10_000)
 
     def replace() -> None:
         if kind == "swift":
@@ -113,7 +121,7 @@ def test_an_object_replaced_between_two_ranges_is_never_mixed(
             path.write_bytes(DATA[::-1])
             os.utime(path, (1, 1))
 
-    proxy.add(Fault("hook", path="x.tar", skip=4, hook=replace))
+    proxy.add(Fault("reset", path="x.tar"), Fault("hook", path="x.tar", hook=replace))
     with pytest.raises(StoreError) as caught:
         list(store.stream("x.tar"))
     assert caught.value.code == "object-changed"

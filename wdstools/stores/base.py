@@ -52,7 +52,8 @@ class Store(Protocol):
 
 def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
     """A small object, whole; raises FormatError (``file-too-large``) for one that is larger than any should be."""
-    size = store.head(key).bytes
+    body = store.open_body(key) if hasattr(store, "open_body") else None
+    size = body.end if body is not None else store.head(key).bytes
     if size > limit:
         raise FormatError(
             "a file is too large to be what its name says",
@@ -61,7 +62,7 @@ def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
             expected=f"at most {limit:,} bytes",
             got=f"{size:,} bytes",
         )
-    return store.get(key)
+    return b"".join(body.blocks) if body is not None else store.get(key)
 
 
 def read_blocks(store: Store, key: str) -> Iterator[memoryview]:

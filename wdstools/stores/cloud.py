@@ -12,10 +12,12 @@ from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
 from wdstools.stores.answers import answer_error, unreachable
 from wdstools.stores.base import ObjectInfo
 from wdstools.stores.local import storage_error
-from wdstools.stores.remote import ABSENT, ANYTHING, RemoteBase, Upload, changed, short_body
+from wdstools.stores.remote import ABSENT, ANYTHING, STREAM_BLOCK, Body, RemoteBase, Upload, changed, short_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from obstore import GetResult
 
 _STATUS_RE = re.compile(r"status code: (\d{3}) ?[^:\n]*:?\s*(.*?)(?:\n\s*\nDebug source|\Z)", re.DOTALL)
 #: Files up to this size are held in memory while they are sent; the provider takes larger ones as a stream.
@@ -86,45 +88,56 @@ class CloudStore(RemoteBase):
         if length == 0:
             self.head(key)
             return b""
-        wanted: Any = {"offset": start} if length is None else (start, start + length)
-        if start == 0 and length is None:
-            wanted = None
-        try:
-            return self._read(key, wanted, "")[0]
-        except StoreError as error:
-            if error.got.startswith("416"):  # the range begins at the object's end or after it
-                return b""
-            raise
+        return b"".join(self.open_body(key, start, length).blocks)
 
     def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
         """Exactly ``length`` bytes of one version; one request."""
         if length == 0:
             return b""
-        data, first = self._read(key, (start, start + length), etag)
-        if first != start or len(data) != length:
+        body = self.open_body(key, start, length, etag=etag)
+        data = b"".join(body.blocks)
+        if len(data) != length:
             raise short_body(f"{self.url}/{key}, bytes {start}..{start + length}", length, len(data))
         return data
 
-    def _read(self, key: str, wanted: Any, etag: str) -> tuple[bytes, int]:
-        """The bytes of a range and where they begin; checked against what the answer itself says."""
-        import obstore
-
-        where = f"{self.url}/{key}"
-        options: Any = {"range": wanted} if wanted is not None else {}
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Bytes of one version as they come; the answer is held against the request and against what it says itself."""
+        if length == 0:
+            return Body(etag, start, start, iter(()))
+        wanted: Any = {"offset": start} if length is None else (start, start + length)
+        options: dict[str, Any] = {"range": wanted} if start or length is not None else {}
         if etag:
             options["if_match"] = etag
+        try:
+            answer = self._ask(key, options)
+        except StoreError as error:
+            if error.got.startswith("416"):  # the range begins at the object's end or after it
+                return Body(etag, start, start, iter(()))
+            raise
+        where, (first, end), found = f"{self.url}/{key}", answer.range, answer.meta["e_tag"] or ""
+        encoding = answer.attributes.get("Content-Encoding")
+        if encoding not in (None, "", "identity"):
+            raise StoreError("the body is encoded on its way", code="re-encoded", where=where, got=str(encoding))
+        if etag and found != etag:
+            raise changed(where, etag, found)
+        if first != start:
+            raise short_body(f"{where}, from {start}", start, first)
+        return Body(found, first, end, self._blocks(key, answer, end - first))
+
+    def _ask(self, key: str, options: Any) -> GetResult:
+        import obstore
+
         with self._named(key) as name:
-            answer = obstore.get(self._bucket, name, options=options)
-            encoding = answer.attributes.get("Content-Encoding")
-            if encoding not in (None, "", "identity"):
-                raise StoreError("the body is encoded on its way", code="re-encoded", where=where, got=str(encoding))
-            if etag and answer.meta["e_tag"] != etag:
-                raise changed(where, etag, answer.meta["e_tag"] or "")
-            first, end = answer.range
-            data = answer.bytes().to_bytes()
-        if len(data) != end - first:
-            raise short_body(where, end - first, len(data))
-        return data, first
+            return obstore.get(self._bucket, name, options=options)
+
+    def _blocks(self, key: str, answer: GetResult, length: int) -> Iterator[memoryview]:
+        count = 0
+        with self._named(key):
+            for block in answer.stream(min_chunk_size=STREAM_BLOCK):
+                count += len(block)
+                yield memoryview(block)
+        if count != length:
+            raise short_body(f"{self.url}/{key}", length, count)
 
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
         """Store bytes by one PUT with a checksum; readers see the old object, the new one, or none."""

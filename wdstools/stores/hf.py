@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from wdstools.stores.cloud import Waits
+    from wdstools.stores.remote import Body
 
 _URL_RE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w./-]+?))?(?:/(.*))?")
 _NEXT_RE = re.compile(r'<([^>]+)>;\s*rel="next"')
@@ -67,6 +69,10 @@ class HubStore(HttpStore):
     def head(self, key: str) -> ObjectInfo:
         """Size from the tree: the file itself may be served from elsewhere, under another ETag."""
         return ObjectInfo(key, int(self._entry(key)["size"]))
+
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Bytes as they come; versions have no names here, since the Hub and where it redirects to give different ones."""
+        return replace(super().open_body(key, start, length, etag=etag), etag="")
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
         """The SHA-256 that the Hub keeps of every large file (LFS or Xet); none of small ones, kept by git."""

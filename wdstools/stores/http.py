@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING
 from wdstools.errors import StoreError, TransientError
 from wdstools.stores.answers import answer_error, unreachable, wish
 from wdstools.stores.base import ObjectInfo
-from wdstools.stores.remote import ANYTHING, RemoteBase, cannot, changed, short_body
+from wdstools.stores.remote import ANYTHING, STREAM_BLOCK, Body, RemoteBase, cannot, changed, short_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from urllib3.exceptions import HTTPError
+    from urllib3.response import BaseHTTPResponse
 
     from wdstools.stores.cloud import Waits
 
 _RANGE_RE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _UNSATISFIED_RE = re.compile(r"bytes \*/(\d+)")
+#: What urllib3 puts before a reason: the name and address of an object in memory.
+_OBJECT_RE = re.compile(r"^(<[^>]*>: |\w+\([^)]*\): )+")
 _DIGEST_RE = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):")
 
 
@@ -38,34 +43,66 @@ class Web:
 
     def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, *, where: str = "") -> Answer:
         """Send a request and read the whole answer; raises TransientError where no whole answer came."""
+        answer = self.open(method, url, headers, where=where)
+        answer.read()
+        return answer
+
+    def open(self, method: str, url: str, headers: Mapping[str, str] | None = None, *, where: str = "") -> Answer:
+        """Send a request; its answer's body is still to come. Raises TransientError where there is no connection."""
         from urllib3.exceptions import HTTPError
 
         try:
             response = self._pool.request(
                 method, url, headers={**self._pool.headers, **(headers or {})}, preload_content=False
             )
-            try:
-                refused = bool((headers or {}).get("Range")) and response.status == 200
-                body = b"" if refused else response.read(decode_content=False)
-            except BaseException:
-                response.close()
-                raise
-            if refused:  # the whole object instead of the range: not worth reading
-                response.close()
-            else:
-                response.release_conn()
         except HTTPError as error:
-            raise unreachable(f"{type(error).__name__}: {error}".replace(url, where or url), where or url) from error
-        return Answer(response.status, response.headers, body)
+            raise broken(error, url, where) from error
+        answer = Answer(response, url, where)
+        if (headers or {}).get("Range") and response.status == 200:  # the whole object: not worth reading
+            answer.close()
+        return answer
+
+
+def broken(error: HTTPError, url: str, where: str) -> TransientError:
+    """The error for a connection that failed, by the reason within all that urllib3 says; ``url`` may hold a token."""
+    from urllib3.exceptions import MaxRetryError, ProtocolError
+
+    reason: object = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+    if isinstance(reason, ProtocolError) and len(reason.args) > 1:
+        reason = reason.args[1]
+    text = _OBJECT_RE.sub("", str(reason)).replace(url, where or url)
+    return unreachable(text or type(reason).__name__, where or url)
 
 
 class Answer:
-    """A status, headers and body; ``body`` is empty where a range was answered by the whole object (status 200)."""
+    """A status and headers; ``blocks`` is the body as it comes, once, and ``body`` what ``read`` has read of it."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+    def __init__(self, response: BaseHTTPResponse, url: str, where: str) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = b""
+        self._response = response
+        self._names = url, where
+
+    def blocks(self) -> Iterator[bytes]:
+        """The body; raises TransientError where it breaks off. A connection is used again if all of it was read."""
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield from self._response.stream(STREAM_BLOCK, decode_content=False)
+            self._response.release_conn()
+        except HTTPError as error:
+            raise broken(error, *self._names) from error
+        finally:
+            self._response.close()
+
+    def read(self) -> None:
+        """Read the body."""
+        self.body = b"".join(self.blocks())
+
+    def close(self) -> None:
+        """Do without the body."""
+        self._response.close()
 
     @property
     def etag(self) -> str:
@@ -107,7 +144,7 @@ class HttpStore(RemoteBase):
 
     def head(self, key: str) -> ObjectInfo:
         """Size and ETag, by HEAD."""
-        answer = self._ask("HEAD", key)
+        answer = self._open("HEAD", key)
         size = answer.headers.get("Content-Length", "")
         if not size.isdigit():
             raise StoreError("the server does not tell this object's size", code="no-size", where=f"{self._url}/{key}")
@@ -118,32 +155,49 @@ class HttpStore(RemoteBase):
         if length == 0:
             self.head(key)
             return b""
-        if start == 0 and length is None:
-            answer = self._ask("GET", key)
-            return answer.body
-        last = "" if length is None else str(start + length - 1)
-        answer = self._ask("GET", key, {"Range": f"bytes={start}-{last}"})
-        return self._part(key, answer, start, length)
+        return b"".join(self.open_body(key, start, length).blocks)
 
     def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
         """Exactly ``length`` bytes of one version."""
         if length == 0:
             return b""
-        headers = {"Range": f"bytes={start}-{start + length - 1}"} | ({"If-Match": etag} if etag else {})
-        answer = self._ask("GET", key, headers)
-        where = f"{self._url}/{key}, bytes {start}..{start + length}"
-        if etag and answer.etag != etag:
-            raise changed(where, etag, answer.etag)
-        data = self._part(key, answer, start, length)
+        data = b"".join(self.open_body(key, start, length, etag=etag).blocks)
         if len(data) != length:
-            raise short_body(where, length, len(data))
+            raise short_body(f"{self._url}/{key}, bytes {start}..{start + length}", length, len(data))
         return data
 
-    def _part(self, key: str, answer: Answer, start: int, length: int | None) -> bytes:
-        """The body of an answer to a range, if it is one."""
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Bytes of one version as they come."""
+        if length == 0:
+            return Body(etag, start, start, iter(()))
+        headers = {"If-Match": etag} if etag else {}
+        if start or length is not None:
+            headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        answer = self._open("GET", key, headers)
+        try:
+            return self._body(key, answer, start, length, etag)
+        except BaseException:
+            answer.close()
+            raise
+
+    def _body(self, key: str, answer: Answer, start: int, length: int | None, etag: str) -> Body:
+        where = f"{self._url}/{key}"
+        if etag and answer.etag != etag:
+            raise changed(where, etag, answer.etag)
+        if start or length is not None:
+            end = self._end(key, answer, start, length)
+        elif (size := answer.headers.get("Content-Length", "")).isdigit():
+            end = int(size)
+        else:  # sent in pieces, without saying how much it is
+            answer.read()
+            return Body(answer.etag, 0, len(answer.body), iter((memoryview(answer.body),)))
+        return Body(answer.etag, start, end, _counted(answer, end - start, where))
+
+    def _end(self, key: str, answer: Answer, start: int, length: int | None) -> int:
+        """Where the bytes of an answer to a range end, if it is an answer to this range."""
         where = f"{self._url}/{key}, bytes {start}..{'' if length is None else start + length}"
         if answer.status == 416:
-            return b""
+            return start
         found = _RANGE_RE.fullmatch(answer.headers.get("Content-Range", ""))
         if answer.status != 206 or found is None:
             raise TransientError("a range was answered with something else", code="not-partial", where=where, got=f"status {answer.status}")  # fmt: skip
@@ -151,16 +205,21 @@ class HttpStore(RemoteBase):
         end = size if length is None else min(size, start + length)
         if (first, last + 1) != (start, end):
             raise TransientError("another range than asked for", code="not-partial", where=where, expected=f"{start}-{end - 1}", got=f"{first}-{last}")  # fmt: skip
-        if len(answer.body) != end - start:
-            raise short_body(where, end - start, len(answer.body))
-        return answer.body
+        return end
 
-    def _ask(self, method: str, key: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def _open(self, method: str, key: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """An answer that is a success, or says that a range begins where the object ends."""
         where = f"{self._url}/{key}"
-        answer = self._web.ask(method, self.locate(key), headers, where=where)
+        answer = self._web.open(method, self.locate(key), headers, where=where)
         if answer.status == 416 and _UNSATISFIED_RE.fullmatch(answer.headers.get("Content-Range", "bytes */0")):
             return answer
-        answer.check(where)
+        if method == "HEAD" or answer.status not in (200, 206):
+            answer.read()
+        try:
+            answer.check(where)
+        except StoreError:
+            answer.close()
+            raise
         return answer
 
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
@@ -188,9 +247,20 @@ class HttpStore(RemoteBase):
     def remote_digests(self, key: str) -> Mapping[str, str]:
         """The SHA-256 of a Repr-Digest header (RFC 9530), where the server sends one."""
         found = _DIGEST_RE.search(
-            self._ask("HEAD", key, {"Want-Repr-Digest": "sha-256=10"}).headers.get("Repr-Digest", "")
+            self._open("HEAD", key, {"Want-Repr-Digest": "sha-256=10"}).headers.get("Repr-Digest", "")
         )
         try:
             return {"sha256": base64.b64decode(found.group(1), validate=True).hex()} if found else {}
         except binascii.Error:
             return {}
+
+
+def _counted(answer: Answer, length: int, where: str) -> Iterator[memoryview]:
+    """The blocks of a body that has to have ``length`` bytes; none of an answer that there is nothing there."""
+    count = 0
+    for block in answer.blocks() if length else ():
+        count += len(block)
+        yield memoryview(block)
+    answer.close()
+    if count != length:
+        raise short_body(where, length, count)

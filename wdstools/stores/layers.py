@@ -6,7 +6,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable  # noqa: TC003  # a field of a dataclass
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import xxhash
@@ -14,7 +14,7 @@ import xxhash
 from wdstools.errors import StoreError, TransientError
 from wdstools.formats.digest import sha256_hex
 from wdstools.stores.base import ObjectInfo, open_store
-from wdstools.stores.remote import ANYTHING, RemoteBase, RemoteStore, Upload
+from wdstools.stores.remote import ANYTHING, Body, RemoteBase, RemoteStore, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -88,6 +88,32 @@ class Retrying(RemoteBase):
     def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
         """Exactly ``length`` bytes of one version."""
         return self._again(lambda: self._store.fetch(key, start, length, etag=etag))
+
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Bytes of one version as they come; a body that breaks off is asked for again from there on."""
+        body = self._again(lambda: self._store.open_body(key, start, length, etag=etag))
+        return replace(body, blocks=self._resumed(key, body))
+
+    def _resumed(self, key: str, body: Body) -> Iterator[memoryview]:
+        at, attempt, blocks = body.start, 0, body.blocks
+        while True:
+            try:
+                for block in blocks:
+                    at, attempt = at + len(block), 0
+                    yield block
+            except TransientError as error:
+                if attempt + 1 >= self._patience.attempts:
+                    raise
+                self._patience.sleep(self._patience.wait(attempt, error))
+                attempt += 1
+                blocks = self._rest(key, at, body)
+            else:
+                return
+
+    def _rest(self, key: str, at: int, body: Body) -> Iterator[memoryview]:
+        """What a body still lacks, asked for when the first block is wanted."""
+        if at < body.end:
+            yield from self._store.open_body(key, at, body.end - at, etag=body.etag).blocks
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects under a prefix; a listing that fails is started again, and goes on after what it has given."""
@@ -182,6 +208,10 @@ class ReadOnly(RemoteBase):
     def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
         """Exactly ``length`` bytes of one version."""
         return self._store.fetch(key, start, length, etag=etag)
+
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Bytes of one version as they come."""
+        return self._store.open_body(key, start, length, etag=etag)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects under a prefix."""

@@ -12,7 +12,7 @@ from wdstools.errors import NotFoundError, SourceChangedError, StoreError
 from wdstools.stores.base import ObjectInfo, Store, read_blocks
 from wdstools.stores.cloud import check_source
 from wdstools.stores.local import DurableFile, LocalStore, storage_error
-from wdstools.stores.remote import ABSENT, ANYTHING, RemoteBase, cannot, changed, short_body
+from wdstools.stores.remote import ABSENT, ANYTHING, STREAM_BLOCK, Body, RemoteBase, cannot, changed, short_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,6 +56,17 @@ class PlainRemote(RemoteBase):
         if len(data) != length:
             raise short_body(where, length, len(data))
         return data
+
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Bytes of one version, block by block."""
+        size = self._store.head(key).bytes
+        version = self._etag(key) if etag or isinstance(self._store, LocalStore) else ""
+        if etag and version != etag:
+            raise changed(f"{self.url}/{key}", etag, version)
+        end = size if length is None else min(start + length, size)
+        starts = range(start, end, STREAM_BLOCK)
+        blocks = (self.fetch(key, at, min(STREAM_BLOCK, end - at), etag=version) for at in starts)
+        return Body(version, start, max(start, end), map(memoryview, blocks))
 
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
         """Store bytes atomically. Two writers that replace the same ETag at the same moment are not told apart."""

@@ -7,22 +7,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from wdstools.errors import StoreError, TransientError
-from wdstools.stores.base import ObjectInfo, Store, open_store
+from wdstools.stores.base import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from wdstools.stores.base import ObjectInfo
+
 #: ``only_if`` of a put: whatever is there is replaced, or nothing may be there; any other value is an ETag.
 ANYTHING, ABSENT = "", "absent"
-_STREAM_BLOCK = 8 << 20
-_STREAM_AHEAD = 3
+#: Bytes that are taken from a body at once: what has just been copied is still in the processor's cache when it is hashed.
+STREAM_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,20 @@ class Upload:
     key: str
     id: str
     started: str
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An answer under way: the bytes ``start`` to ``end`` of the version ``etag`` (empty where versions have no name).
+
+    ``blocks`` raises TransientError where the body breaks off or is not as long as it said; each block is valid for as
+    long as it is held.
+    """
+
+    etag: str
+    start: int
+    end: int
+    blocks: Iterator[memoryview] = field(repr=False)
 
 
 class RemoteStore(Store, Protocol):
@@ -56,10 +69,13 @@ class RemoteStore(Store, Protocol):
     def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
         """Exactly ``length`` bytes (fewer raise TransientError ``short-body``), of the version ``etag`` if given."""
 
-    def stream(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Iterator[memoryview]:
-        """Bytes in order, fetched ahead; each block is valid for as long as it is held.
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Ask for bytes from ``start`` and take them as they come: one request, fewer bytes at the end of the object."""
 
-        All blocks are of one version: that of ``etag``, or the one that was there at the first request.
+    def stream(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Iterator[memoryview]:
+        """The blocks of ``open_body``.
+
+        All are of one version: that of ``etag``, or the one that was there at the first request.
         """
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
@@ -106,25 +122,13 @@ class RemoteBase(ABC):
         """Store an object atomically, replacing what is there."""
         self.put_data(key, data)
 
-    def stream(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Iterator[memoryview]:
-        """Bytes in order, of one version, a few blocks fetched ahead."""
-        info = self.head(key)
-        if etag and info.etag != etag:
-            raise changed(f"{self.url}/{key}", etag, info.etag)
-        end = info.bytes if length is None else min(start + length, info.bytes)
-        starts = iter(range(start, end, _STREAM_BLOCK))
-        pool = ThreadPoolExecutor(_STREAM_AHEAD)
-        try:
-            futures = deque(pool.submit(self._block, info, at, end) for at in islice(starts, _STREAM_AHEAD))
-            while futures:
-                block = futures.popleft().result()
-                futures.extend(pool.submit(self._block, info, at, end) for at in islice(starts, 1))
-                yield memoryview(block)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    @abstractmethod
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Bytes of one version as they come."""
 
-    def _block(self, info: ObjectInfo, at: int, end: int) -> bytes:
-        return self.fetch(info.key, at, min(_STREAM_BLOCK, end - at), etag=info.etag)
+    def stream(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Iterator[memoryview]:
+        """The blocks of a body."""
+        yield from self.open_body(key, start, length, etag=etag).blocks
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
         """None, unless the store knows better; raises NotFoundError."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 20
 _ATTEMPTS = 3
-#: Larger requests are taken as they arrive; smaller ones at once, without asking for the object's version first.
-_STREAMED_BYTES = 4 << 20
 
 
 @dataclass(slots=True)
@@ -119,7 +117,7 @@ class Assembler:
         Groups are taken where they lie in a block; only one that two blocks share is put together.
         """
         base, first, carry = request.start, 0, b""
-        for arrived in self._blocks(request):
+        for arrived in self.origin.store.stream(self.origin.path, request.start, request.bytes):
             self.moved.fetched += len(arrived)
             block = arrived
             if carry:  # the bytes of a group that began in an earlier block, from base on
@@ -148,12 +146,6 @@ class Assembler:
                 got=f"{base + len(carry)} bytes",
                 hint=f"wdstools verify {self.origin.store.url}",
             )
-
-    def _blocks(self, request: Request) -> Iterator[memoryview]:
-        origin = self.origin
-        if request.bytes > _STREAMED_BYTES:
-            return origin.store.stream(origin.path, request.start, request.bytes)
-        return iter((memoryview(origin.store.fetch(origin.path, request.start, request.bytes)),))
 
     def _take(self, rows: list[int], data: memoryview) -> None:
         """Check groups that lie one behind the other, and write them."""

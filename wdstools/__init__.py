@@ -30,7 +30,7 @@ _HOMES = {
     "PackResult": "results",
     "Plan": "ops.plan",
     "Report": "results",
-    "Sample": "reader.shard",
+    "Sample": "reader.sample",
     "Selection": "reader.select",
     "ShardEntry": "formats.manifest",
     "ShardsSource": "sources.shards",
@@ -149,7 +149,7 @@ if TYPE_CHECKING:
     from wdstools.reader.batch import Batch
     from wdstools.reader.loader import loader
     from wdstools.reader.select import Selection, parse_where
-    from wdstools.reader.shard import Sample
+    from wdstools.reader.sample import Sample
     from wdstools.reader.split import Split
     from wdstools.reader.stream import stream
     from wdstools.reader.webdataset import webdataset

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from wdstools.errors import StoreError
-from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
 from wdstools.reader.ranges import LocalRanges, spans_of
+from wdstools.reader.sample import Sample, replaced
 from wdstools.results import Finding
 
 if TYPE_CHECKING:
@@ -44,17 +46,41 @@ class Payloads:
 
         What is not what was packed is read again, and then from the dataset's mirrors, before it counts as damage.
         """
-        data = self._read(extents, row)
+        data = self.row(extents, row)
         found = {}
-        for extension, (offsets, sizes, digests) in extents.members.items():
-            size = sizes[row]
-            if size >= 0:
-                offset = offsets[row]
-                view = data[offset : offset + size]
-                if xxh3_64_intdigest(view) != digests[row]:
-                    view = self._mended(extents, row, extension, view)
-                found[extension] = view
+        for extension, (offsets, sizes, _) in extents.members.items():
+            if sizes[row] >= 0:
+                found[extension] = data[offsets[row] : offsets[row] + sizes[row]]
         return found
+
+    def row(self, extents: Extents, row: int) -> memoryview:
+        """The bytes of one row, of which the members are what was packed. Raises as ``take``."""
+        data = self._read(extents, row)
+        unchecked = not self.table.entries[extents.shard[row]].xxh3_128  # adopted without digests
+        if unchecked or xxh3_128_digest(data) == extents.groups[16 * row : 16 * row + 16]:
+            return data
+        for extension, (offsets, sizes, digests) in extents.members.items():
+            if sizes[row] >= 0:
+                view = data[offsets[row] : offsets[row] + sizes[row]]
+                if xxh3_64_intdigest(view) != digests[row]:
+                    data = replaced(data, offsets[row], self._mended(extents, row, extension, view))
+        return data
+
+    def samples(self, extents: Extents) -> Iterator[list[Sample] | list[None]]:
+        """All rows, checked, a few at a time that lie together; what is None is for ``row`` to look into."""
+        for first, stop in extents.runs(self.ranges.block_bytes):
+            yield self._together(extents, first, stop) or [None] * (stop - first)
+
+    def _together(self, extents: Extents, first: int, stop: int) -> list[Sample] | None:
+        edges = list(accumulate(extents.length[first:stop], initial=0))
+        try:
+            data = memoryview(self.ranges.read(extents.shard[first], extents.start[first], edges[-1]))
+        except StoreError:
+            return None
+        parts = [data[start:end] for start, end in pairwise(edges)] if stop - first > 1 else [data]
+        if b"".join(map(xxh3_128_digest, parts)) != extents.groups[16 * first : 16 * stop]:
+            return None
+        return list(map(Sample, extents.keys[first:stop], parts, repeat(extents), range(first, stop)))
 
     def _read(self, extents: Extents, row: int) -> memoryview:
         shard, start, length = extents.shard[row], extents.start[row], extents.length[row]
@@ -67,13 +93,13 @@ class Payloads:
                         return memoryview(data)
             raise
 
-    def _mended(self, extents: Extents, row: int, extension: str, view: memoryview) -> memoryview:
+    def _mended(self, extents: Extents, row: int, extension: str, view: memoryview) -> bytes:
         """A member that is not what was packed, from wherever it still is."""
         offsets, sizes, digests = extents.members[extension]
         path = self.table.entries[extents.shard[row]].path
         for data in self.table.dataset.read_again(path, extents.start[row] + offsets[row], sizes[row]):
             if xxh3_64_intdigest(data) == digests[row]:
-                return memoryview(data)
+                return data
         raise DamagedSampleError(self._damage(extents, row, extension, view))
 
     def _damage(self, extents: Extents, row: int, extension: str, view: memoryview) -> Finding:

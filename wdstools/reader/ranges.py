@@ -31,6 +31,7 @@ _OPEN_FILES = 128
 _BUDGET_BYTES = 96 << 20
 _SPAN_BYTES = 4 << 20
 _GAP_BYTES = 128 << 10
+_BLOCK_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ class Ranges(Protocol):
     @property
     def gap_bytes(self) -> int:
         """Ranges closer than this are better read as one."""
+
+    @property
+    def block_bytes(self) -> int:
+        """Neighbouring ranges are better read together up to this size."""
 
     def ahead(self, spans: Sequence[Span]) -> None:
         """Announce what will be read next, in this order; each announced read happens once."""
@@ -74,6 +79,7 @@ class LocalRanges:
         self._lock = threading.Lock()
 
     gap_bytes = _GAP_BYTES
+    block_bytes = _BLOCK_BYTES
 
     def ahead(self, spans: Sequence[Span]) -> None:
         """Nothing: the operating system reads ahead."""
@@ -139,6 +145,9 @@ class FetchedRanges:
         self._fetches: dict[int, list[_Fetch]] = {}
         self._held = 0
         self._lock = threading.Lock()
+
+    #: what is announced is fetched in spans, and each read is a part of one
+    block_bytes = 1
 
     @cached_property
     def gap_bytes(self) -> int:

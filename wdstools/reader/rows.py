@@ -1,19 +1,20 @@
 """Where the samples of a split lie, as arrays: for readers that take many samples at a time.
 
 Each index is read when one of its rows is first wanted, and checked against the manifest; after that a row costs
-about 20 bytes for its key and 20 a member.
+about 40 bytes, its key and 20 a member.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wdstools.errors import FormatError, UsageError
-from wdstools.formats.arrow import one_chunk, text_bytes, to_numpy
+from wdstools.formats.arrow import fixed_bytes, one_chunk, text_bytes, to_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,19 +29,49 @@ _COLUMNS = ("key", "offset", "length", "xxh3_128", "sha256", "members", "width",
 _MAX_SPAN = 1 << 31
 
 
-@dataclass(frozen=True, slots=True)
 class Extents:
     """Where some rows lie: row i is ``length[i]`` bytes of shard ``shard[i]`` from ``start[i]``.
 
-    ``members`` maps each extension to (offset from ``start``, size, XXH3-64) row by row; size -1 where a row has no
-    such member.
+    These bytes are the row's record group, with the digest ``groups[16 * i : 16 * i + 16]``; or, where a row has no
+    group or only some of the members are wanted, they are these members and what is between them, with a digest of
+    zeros. ``members`` maps each extension to (offset from ``start``, size, XXH3-64) row by row; size -1 where a row has
+    no such member.
     """
 
-    keys: list[str]
-    shard: list[int]
-    start: list[int]
-    length: list[int]
-    members: dict[str, tuple[list[int], list[int], list[int]]]
+    def __init__(self, table: RowTable, rows: NDArray[np.int64]) -> None:
+        self._table = table
+        self._rows = rows
+        shard, start, stop = table.locate(rows)
+        self.keys = table.keys(shard, rows)
+        self.shard: list[int] = shard.tolist()
+        self.start: list[int] = start.tolist()
+        self.length: list[int] = (stop - start).tolist()
+        self.groups = table.groups(rows)
+        self._together = (shard[1:] == shard[:-1]) & (start[1:] == stop[:-1])
+        self._starts = start
+
+    @cached_property
+    def members(self) -> dict[str, tuple[list[int], list[int], list[int]]]:
+        """See above; not everybody asks for it."""
+        return self._table.member_places(self._rows)
+
+    def runs(self, block_bytes: int) -> Iterator[tuple[int, int]]:
+        """Rows that lie one behind the other and begin in one block of the shard: first and end."""
+        block = self._starts // block_bytes
+        alone = np.flatnonzero(~self._together | (block[1:] != block[:-1])) + 1
+        return pairwise([0, *alone.tolist(), len(self._starts)])
+
+    def place(self, row: int, extension: str) -> slice:
+        """Where a member lies in its row's bytes; raises KeyError."""
+        offsets, sizes, _ = self.members[extension]
+        first, size = offsets[row], sizes[row]
+        if size < 0:
+            raise KeyError(extension)
+        return slice(first, first + size)
+
+    def extensions(self, row: int) -> list[str]:
+        """The members that a row has."""
+        return [extension for extension, (_, sizes, _) in self.members.items() if sizes[row] >= 0]
 
 
 class RowTable:
@@ -52,6 +83,7 @@ class RowTable:
         self.dataset = dataset
         self.entries = dataset.manifest.splits[split]
         self.members = members
+        self._by_group = set(members) == set(dataset.manifest.members)
         self._ends = np.cumsum([entry.samples for entry in self.entries], dtype=np.int64)
         self.count = int(self._ends[-1]) if len(self._ends) else 0
         self._starts = self._ends - np.array([entry.samples for entry in self.entries], np.int64)
@@ -63,9 +95,11 @@ class RowTable:
         self._sides = np.empty((self.count, 2), np.int32)
         self._offset, self._size = (np.empty((len(members), self.count), np.int32) for _ in range(2))
         self._digest = np.empty((len(members), self.count), np.uint64)
+        self._group = np.empty((self.count if self._by_group else 0, 2), np.uint64)
+        # keys of a shard are one text; these count its characters
         self._key_start = np.empty(self.count, np.int32)
-        self._key_bytes = np.empty(self.count, np.uint16)
-        self._keys = [b""] * len(self.entries)
+        self._key_size = np.empty(self.count, np.int32)
+        self._keys = [""] * len(self.entries)
 
     def missing(self, rows: NDArray[np.int64]) -> list[int]:
         """Shards of these rows whose index has not been read yet."""
@@ -87,11 +121,11 @@ class RowTable:
         first, last = int(self._starts[shard]), int(self._ends[shard])
         if table.num_rows != entry.samples:
             raise self._damaged(shard, "another number of rows than the manifest says")
-        lengths, keys = text_bytes(one_chunk(table.column("key")))
+        sizes, keys = _characters(one_chunk(table.column("key")))
         with self._lock:
             self._place_members(shard, table, slice(first, last))
-            self._key_bytes[first:last] = lengths
-            self._key_start[first:last] = np.cumsum(lengths) - lengths
+            self._key_size[first:last] = sizes
+            self._key_start[first:last] = np.cumsum(sizes) - sizes
             self._keys[shard] = keys
             for side, name in enumerate(("width", "height")):
                 self._sides[first:last, side] = to_numpy(table.column(name), null=-1)
@@ -115,6 +149,11 @@ class RowTable:
         there = sizes >= 0
         start = np.where(there.any(axis=0), starts.min(axis=0, initial=np.iinfo(np.int64).max), 0)
         end = np.where(there, starts + sizes, 0).max(axis=0, initial=0)
+        if self._by_group:
+            first, length = (to_numpy(table.column(name), null=-1) for name in ("offset", "length"))
+            grouped = (first >= 0) & (length >= 0)
+            start, end = np.where(grouped, first, start), np.where(grouped, first + length, end)
+            self._group[rows] = np.frombuffer(fixed_bytes(table.column("xxh3_128")), np.uint64).reshape(-1, 2)
         if ((end - start) >= _MAX_SPAN).any():
             raise self._damaged(shard, "the members of a sample lie more than 2 GB apart")
         self._start[rows] = start
@@ -134,26 +173,44 @@ class RowTable:
         """Width and height of the images of these rows as the index has them, [N, 2]; -1 where it has none."""
         return self._sides[rows]
 
-    def extents(self, rows: NDArray[np.int64]) -> Extents:
-        """Where these rows lie; their shards have been opened."""
-        shard = np.searchsorted(self._ends, rows, side="right")
-        key_start = self._key_start[rows]
-        keys = [
-            self._keys[at][first:last].decode()
-            for at, first, last in zip(
-                shard.tolist(), key_start.tolist(), (key_start + self._key_bytes[rows]).tolist(), strict=True
-            )
-        ]
-        members = {
-            extension: tuple(column[number, rows].tolist() for column in (self._offset, self._size, self._digest))
+    def keys(self, shard: NDArray[np.int64], rows: NDArray[np.int64]) -> list[str]:
+        """The keys of these rows, which lie in these shards."""
+        first = self._key_start[rows]
+        spans = zip(shard.tolist(), first.tolist(), (first + self._key_size[rows]).tolist(), strict=True)
+        texts = self._keys
+        return [texts[at][start:end] for at, start, end in spans]
+
+    def groups(self, rows: NDArray[np.int64]) -> bytes:
+        """The digests of these rows' record groups, one behind the other; zeros where there is none."""
+        return bytes(self._group[rows].tobytes() if self._by_group else bytes(16 * len(rows)))
+
+    def member_places(self, rows: NDArray[np.int64]) -> dict[str, tuple[list[int], list[int], list[int]]]:
+        """The ``members`` of Extents."""
+        columns = (self._offset, self._size, self._digest)
+        return {
+            extension: (columns[0][number, rows].tolist(), columns[1][number, rows].tolist(), columns[2][number, rows].tolist())
             for number, extension in enumerate(self.members)
         }
-        return Extents(keys, shard.tolist(), self._start[rows].tolist(), self._length[rows].tolist(), members)
+
+    def extents(self, rows: NDArray[np.int64]) -> Extents:
+        """Where these rows lie; their shards have been opened."""
+        return Extents(self, rows)
 
     def locate(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Shard, first byte and end of each of these rows, as arrays."""
         start = self._start[rows]
         return np.searchsorted(self._ends, rows, side="right"), start, start + self._length[rows]
+
+
+def _characters(texts: pa.Array) -> tuple[NDArray[np.int64], str]:
+    """Length in characters of each text, and all of them as one."""
+    lengths, raw = text_bytes(texts)
+    if not raw.isascii():
+        beginning = (np.frombuffer(raw, np.uint8) & 0xC0) != 0x80  # of a character in UTF-8
+        before = np.concatenate((np.zeros(1, np.int64), np.cumsum(beginning)))
+        ends = np.cumsum(lengths)
+        lengths = before[ends] - before[ends - lengths]
+    return lengths, raw.decode()
 
 
 def _members_called(extensions: pa.Array, names: tuple[str, ...]) -> list[NDArray[np.int64]]:

@@ -2,61 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wdstools.errors import FormatError, IntegrityError, StoreError
 from wdstools.foreign.window import CompressedReader
-from wdstools.formats.arrow import one_chunk, to_list, to_numpy
-from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.arrow import fixed_bytes, one_chunk, to_list, to_numpy
+from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
 from wdstools.reader.ahead import fetched_ahead, joined
+from wdstools.reader.sample import Sample, replaced
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
     from wdstools.stores.base import Store
-
-
-class Sample(Mapping[str, bytes]):
-    """A sample: extension -> payload, in tar order; ``key`` is its key. Everything in it has been checked.
-
-    ``sample["jpg"]`` is a copy, made when it is asked for; ``sample.view("jpg")`` is the payload where it lies.
-    """
-
-    __slots__ = ("_views", "key")
-
-    def __init__(self, key: str, views: dict[str, memoryview]) -> None:
-        self.key = key
-        self._views = views
-
-    def __getitem__(self, extension: str) -> bytes:
-        return bytes(self._views[extension])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._views)
-
-    def __len__(self) -> int:
-        return len(self._views)
-
-    def view(self, extension: str) -> memoryview:
-        """A payload without a copy: read-only, good as long as it is held; decoders take it as it is."""
-        return self._views[extension]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _sample_of, (self.key, dict(self))
-
-    def __repr__(self) -> str:
-        members = ", ".join(f"{extension}: {len(view)} bytes" for extension, view in self._views.items())
-        return f"Sample({self.key!r}, {members})"
-
-
-def _sample_of(key: str, members: dict[str, bytes]) -> Sample:
-    return Sample(key, {extension: memoryview(payload) for extension, payload in members.items()})
 
 
 class ShardReader:
@@ -83,11 +49,14 @@ class ShardReader:
         self._keys: list[str] = to_list(table.column("key"))
         self._extensions: list[str] = to_list(values.field("ext"))
         bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(to_numpy(members.value_lengths()))))
+        offset, size = to_numpy(values.field("offset")), to_numpy(values.field("size"))
+        start, stop = _spans(table, bounds, offset, size)
         # memoryviews give Python integers twice as fast as arrays do
         self._first = _view(bounds)
-        self._offset = _view(to_numpy(values.field("offset")))
-        self._size = _view(to_numpy(values.field("size")))
+        self._offset, self._size = _view(offset), _view(size)
+        self._start, self._stop = _view(start), _view(stop)
         self._digest = _view(to_numpy(values.field("xxh3_64")))
+        self._groups = fixed_bytes(table.column("xxh3_128"))
         self._rows: dict[str, int] | None = None
         home = self._store
         plain = entry.encoding == "tar" and entry.bytes > 0
@@ -113,27 +82,33 @@ class ShardReader:
 
     def sample(self, row: int) -> Sample:
         """One sample, each member checked; raises IntegrityError (``sample-damaged``) naming the damaged member."""
-        if self._bytes is not None:
-            return self._sample(row, self._bytes, 0)
-        start, stop = self._span(row)
-        return self._sample(row, self._fetch(start, stop - start), start)
+        start, stop = self._start[row], self._stop[row]
+        data = self._fetch(start, stop - start) if self._bytes is None else self._bytes[start:stop]
+        return Sample(self._keys[row], self._checked(row, data), self, row)
 
-    def _sample(self, row: int, data: memoryview, base: int) -> Sample:
-        """One sample out of bytes that begin at ``base`` of the shard."""
-        views: dict[str, memoryview] = {}
+    def _checked(self, row: int, data: memoryview) -> memoryview:
+        """A sample's bytes if they, or at least its members, are what was packed; else what was, from elsewhere."""
+        if not self._check or xxh3_128_digest(data) == self._groups[16 * row : 16 * row + 16]:
+            return data
+        start = self._start[row]
         for member in range(self._first[row], self._first[row + 1]):
-            start = self._offset[member] - base
-            view = data[start : start + self._size[member]]
-            if self._check and xxh3_64_intdigest(view) != self._digest[member]:
-                view = self._mended(row, member, view)
-            views[self._extensions[member]] = view
-        return Sample(self._keys[row], views)
+            first = self._offset[member] - start
+            view = data[first : first + self._size[member]]
+            if xxh3_64_intdigest(view) != self._digest[member]:
+                data = replaced(data, first, self._mended(row, member, view))
+        return data
 
-    def _span(self, row: int) -> tuple[int, int]:
-        """Where the members of a row begin and end, headers between them included."""
-        members = range(self._first[row], self._first[row + 1])
-        starts = [self._offset[member] for member in members]
-        return min(starts), max(start + self._size[member] for start, member in zip(starts, members, strict=True))
+    def place(self, row: int, extension: str) -> slice:
+        """Where a member lies in its sample's bytes; raises KeyError."""
+        for member in range(self._first[row], self._first[row + 1]):
+            if self._extensions[member] == extension:
+                first = self._offset[member] - self._start[row]
+                return slice(first, first + self._size[member])
+        raise KeyError(extension)
+
+    def extensions(self, row: int) -> list[str]:
+        """The members of a row, in tar order."""
+        return self._extensions[self._first[row] : self._first[row + 1]]
 
     def _fetch(self, start: int, size: int) -> memoryview:
         if self.entry.encoding != "tar":
@@ -148,19 +123,20 @@ class ShardReader:
                     return memoryview(data)
             raise
 
-    def _mended(self, row: int, member: int, view: memoryview) -> memoryview:
+    def _mended(self, row: int, member: int, view: memoryview) -> bytes:
         """A member that is not what was packed, from wherever it still is."""
         for data in self._dataset.read_again(self.entry.path, self._offset[member], self._size[member]):
             if xxh3_64_intdigest(data) == self._digest[member]:
-                return memoryview(data)
+                return data
         raise self._damaged(row, member, view)
 
     def __iter__(self) -> Iterator[Sample]:
         if self._bytes is None and self._by_spans:
-            spans = list(joined([self._span(row) for row in range(len(self._keys))]))
+            spans = list(joined(list(zip(self._start, self._stop, strict=True))))
             for span, data in fetched_ahead(spans, lambda span: self._fetch(span.start, span.stop - span.start)):
                 for row in range(span.first, span.last):
-                    yield self._sample(row, data, span.start)
+                    part = data[self._start[row] - span.start : self._stop[row] - span.start]
+                    yield Sample(self._keys[row], self._checked(row, part), self, row)
             return
         for row in range(len(self._keys)):
             yield self.sample(row)
@@ -176,6 +152,18 @@ class ShardReader:
             got=f"xxh3:{xxh3_64_intdigest(data):016x}",
             hint=self._hint,
         )
+
+
+def _spans(
+    table: pa.Table, bounds: NDArray[np.int64], offset: NDArray[np.int64], size: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each row begins and ends: its record group, or its members where there is none."""
+    if table.column("offset").null_count == table.column("length").null_count == 0:
+        start = to_numpy(table.column("offset"))
+        return start, start + to_numpy(table.column("length"))
+    if not table.num_rows:
+        return bounds[:0], bounds[:0]
+    return np.minimum.reduceat(offset, bounds[:-1]), np.maximum.reduceat(offset + size, bounds[:-1])
 
 
 def _hint(dataset: Dataset) -> str:

@@ -8,7 +8,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, overload
 
 from wdstools.formats.sample import is_key, order_hash, shard_of
-from wdstools.reader.shard import Sample, ShardReader
+from wdstools.reader.sample import Sample
+from wdstools.reader.shard import ShardReader
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset

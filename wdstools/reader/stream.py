@@ -11,7 +11,7 @@ from wdstools.reader.order import Sharing
 from wdstools.reader.payloads import DamagedSampleError, Payloads, prepared
 from wdstools.reader.ranges import open_ranges
 from wdstools.reader.rows import RowTable
-from wdstools.reader.shard import Sample
+from wdstools.reader.sample import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
+    from wdstools.reader.rows import Extents
     from wdstools.results import Report
 
 _PIECE = 256
@@ -54,32 +55,40 @@ class Stream:
     def __iter__(self) -> Iterator[Sample]:
         course, sharing = self._course, self._sharing
         epoch, position, pid = course.epoch, course.position, os.getpid()
+        count, world_size = course.count, sharing.world_size
         table = self._table()
         payloads = Payloads(table, open_ranges(course.dataset.shards, [entry.path for entry in table.entries]))
         try:
-            pieces = prepared(payloads, self._pieces(position), lambda rows: rows, _HORIZON // sharing.world_size)
-            for rows in pieces:
-                extents = table.extents(rows)
+            for rows in prepared(payloads, self._pieces(position), lambda rows: rows, _HORIZON // world_size):
                 if os.getpid() != pid:
                     raise moved()
-                for number, key in enumerate(extents.keys):
-                    if course.position != position or course.epoch != epoch:
-                        raise moved()
-                    course.position = position = min(position + sharing.world_size, course.count)
-                    try:
-                        sample = Sample(key, payloads.take(extents, number))
-                    except DamagedSampleError as damage:
-                        if not self._skip:
-                            course.position -= sharing.world_size
-                            raise course.damage(damage.finding) from None
-                        course.check_not_replaced()
-                        course.pass_over([damage.finding])
-                        continue
-                    course.samples_read += 1
-                    yield sample
+                extents = table.extents(rows)
+                row = -1
+                for samples in payloads.samples(extents):
+                    for sample in samples:
+                        row += 1
+                        if course.position != position or course.epoch != epoch:
+                            raise moved()
+                        whole = self._looked_into(payloads, extents, row) if sample is None else sample
+                        position += world_size
+                        course.position = position = position if position < count else count
+                        if whole is not None:
+                            course.samples_read += 1
+                            yield whole
         finally:
             payloads.ranges.close()
         course.go_to(epoch + 1)
+
+    def _looked_into(self, payloads: Payloads, extents: Extents, row: int) -> Sample | None:
+        """A sample that was not as it was packed at first sight; None if it is passed over."""
+        try:
+            return Sample(extents.keys[row], payloads.row(extents, row), extents, row)
+        except DamagedSampleError as damage:
+            if not self._skip:
+                raise self._course.damage(damage.finding) from None
+            self._course.check_not_replaced()
+            self._course.pass_over([damage.finding])
+            return None
 
     def _table(self) -> RowTable:
         """The indexes, kept from epoch to epoch; a forked process reads its own."""

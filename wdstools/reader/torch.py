@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.reader.batch import Batch
-    from wdstools.reader.shard import Sample
+    from wdstools.reader.sample import Sample
     from wdstools.reader.stream import Stream
 
 

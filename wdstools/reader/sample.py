@@ -1,0 +1,79 @@
+"""A sample, as readers hand it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, pairwise
+from typing import Any, Protocol
+
+
+class Places(Protocol):
+    """Where the members of rows lie in the bytes of each row."""
+
+    def place(self, row: int, extension: str) -> slice:
+        """Where a member lies; raises KeyError if the row has none of this extension."""
+
+    def extensions(self, row: int) -> list[str]:
+        """The members of a row, in tar order."""
+
+
+class Sample(Mapping[str, bytes]):
+    """A sample: extension -> payload, in tar order; ``key`` is its key. Everything in it has been checked.
+
+    ``sample["jpg"]`` is a copy, made when it is asked for; ``sample.view("jpg")`` is the payload where it lies: in the
+    mapped shard, or in a block of up to 256 KiB of neighbours, which stays in memory as long as one of them is held.
+    """
+
+    __slots__ = ("_data", "_places", "_row", "key")
+
+    def __init__(self, key: str, data: memoryview, places: Places, row: int) -> None:
+        self.key = key
+        self._data = data
+        self._places = places
+        self._row = row
+
+    def __getitem__(self, extension: str) -> bytes:
+        return bytes(self._data[self._places.place(self._row, extension)])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places.extensions(self._row))
+
+    def __len__(self) -> int:
+        return len(self._places.extensions(self._row))
+
+    def view(self, extension: str) -> memoryview:
+        """A payload without a copy: read-only, good as long as it is held; decoders take it as it is."""
+        return self._data[self._places.place(self._row, extension)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _sample_of, (self.key, dict(self))
+
+    def __repr__(self) -> str:
+        members = ", ".join(f"{extension}: {len(self.view(extension))} bytes" for extension in self)
+        return f"Sample({self.key!r}, {members})"
+
+
+class _Joined:
+    """Members one behind the other."""
+
+    def __init__(self, members: dict[str, bytes]) -> None:
+        bounds = pairwise(accumulate(map(len, members.values()), initial=0))
+        self._slices = dict(zip(members, (slice(*edges) for edges in bounds), strict=True))
+
+    def place(self, row: int, extension: str) -> slice:  # noqa: ARG002
+        return self._slices[extension]
+
+    def extensions(self, row: int) -> list[str]:  # noqa: ARG002
+        return list(self._slices)
+
+
+def _sample_of(key: str, members: dict[str, bytes]) -> Sample:
+    return Sample(key, memoryview(b"".join(members.values())), _Joined(members), 0)
+
+
+def replaced(data: memoryview, first: int, member: bytes) -> memoryview:
+    """A sample's bytes with those of one member replaced; they may have been cut short before it."""
+    whole = bytearray(data)
+    whole.extend(bytes(max(0, first + len(member) - len(whole))))
+    whole[first : first + len(member)] = member
+    return memoryview(bytes(whole))

@@ -148,8 +148,8 @@ if TYPE_CHECKING:
     from wdstools.reader import torch
     from wdstools.reader.batch import Batch
     from wdstools.reader.loader import loader
-    from wdstools.reader.select import Selection, parse_where
     from wdstools.reader.sample import Sample
+    from wdstools.reader.select import Selection, parse_where
     from wdstools.reader.split import Split
     from wdstools.reader.stream import stream
     from wdstools.reader.webdataset import webdataset

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wdstools.dataset import Dataset
-    from wdstools.reader.shard import Sample
+    from wdstools.reader.sample import Sample
 
 
 @dataclass(frozen=True)

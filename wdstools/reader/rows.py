@@ -188,7 +188,11 @@ class RowTable:
         """The ``members`` of Extents."""
         columns = (self._offset, self._size, self._digest)
         return {
-            extension: (columns[0][number, rows].tolist(), columns[1][number, rows].tolist(), columns[2][number, rows].tolist())
+            extension: (
+                columns[0][number, rows].tolist(),
+                columns[1][number, rows].tolist(),
+                columns[2][number, rows].tolist(),
+            )
             for number, extension in enumerate(self.members)
         }
 

@@ -100,7 +100,7 @@ class ShardReader:
 
     def place(self, row: int, extension: str) -> slice:
         """Where a member lies in its sample's bytes; raises KeyError."""
-        for member in range(self._first[row], self._first[row + 1]):
+        for member in reversed(range(self._first[row], self._first[row + 1])):  # of two of one name, the last
             if self._extensions[member] == extension:
                 first = self._offset[member] - self._start[row]
                 return slice(first, first + self._size[member])
@@ -108,7 +108,7 @@ class ShardReader:
 
     def extensions(self, row: int) -> list[str]:
         """The members of a row, in tar order."""
-        return self._extensions[self._first[row] : self._first[row + 1]]
+        return list(dict.fromkeys(self._extensions[self._first[row] : self._first[row + 1]]))
 
     def _fetch(self, start: int, size: int) -> memoryview:
         if self.entry.encoding != "tar":

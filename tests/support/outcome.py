@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from wdstools.results import Report
 
 
+_READABLE_BYTES = 1 << 30
+
+
 def assert_absent_or_complete(dest: Path) -> bool:
     """DEST is absent, or a dataset in which nothing is found; tells whether it is there."""
     if not dest.exists():
@@ -34,11 +37,12 @@ def assert_complete(dest: Path) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, int, str]]:
-    """Mode, size, modification time and SHA-256 of everything below a folder."""
+    """Mode, size, modification time and SHA-256 of everything below a folder; no digest of what is too large to read."""
     found = {}
     for path in sorted(folder.rglob("*")):
         status = os.lstat(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        readable = path.is_file() and path.stat().st_size < _READABLE_BYTES
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if readable else ""
         found[str(path.relative_to(folder))] = (status.st_mode, status.st_size, status.st_mtime_ns, digest)
     return found
 

@@ -53,8 +53,26 @@ def storage_error(error: OSError, where: str) -> StoreError:
     return kind(reason[:1].lower() + reason[1:], code=code, where=where, hint=_HINTS.get(error.errno or 0, ""))
 
 
+def _require_plain(status: os.stat_result, path: str) -> None:
+    """Refuse what is no plain file: a device has no end, and a pipe may never begin; raises NotFoundError."""
+    if not stat.S_ISREG(status.st_mode):
+        raise NotFoundError("no plain file is here", where=path)
+
+
+@contextlib.contextmanager
+def _open_plain(path: str) -> Iterator[FileIO]:
+    """A plain file to read, unbuffered; anything else is refused, and never waited for."""
+    with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+        _require_plain(os.fstat(file.fileno()), path)
+        yield file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 class LocalStore:
-    """A folder. Keys are paths below it."""
+    """A folder. Keys are paths below it, of plain files or links to such."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
@@ -72,13 +90,12 @@ class LocalStore:
         """Size of one file."""
         with _translated(self.locate(key)) as path:
             status = os.stat(path)
-            if stat.S_ISDIR(status.st_mode):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            _require_plain(status, path)
             return ObjectInfo(key, status.st_size)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Bytes of a file from ``start``."""
-        with _translated(self.locate(key)) as path, open(path, "rb", buffering=0) as file:
+        with _translated(self.locate(key)) as path, _open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
             wanted = max(0, size - start if length is None else min(length, size - start))
             parts = []
@@ -94,19 +111,19 @@ class LocalStore:
     def blocks(self, key: str, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
         """A file's bytes in blocks. Each block is valid until the next is asked for: the buffer is reused."""
         buffer = memoryview(bytearray(block_bytes))
-        with _translated(self.locate(key)) as path, open(path, "rb", buffering=0) as file:
+        with _translated(self.locate(key)) as path, _open_plain(path) as file:
             while count := file.readinto(buffer):
                 yield buffer[:count]
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[FileIO]:
         """A file to read, unbuffered; an error of the disk inside the block is a StoreError too."""
-        with _translated(self.locate(key)) as path, open(path, "rb", buffering=0) as file:
+        with _translated(self.locate(key)) as path, _open_plain(path) as file:
             yield file
 
     def map(self, key: str) -> mmap.mmap:
         """A read-only memory map of a file that is not empty."""
-        with _translated(self.locate(key)) as path, open(path, "rb", buffering=0) as file:
+        with _translated(self.locate(key)) as path, _open_plain(path) as file:
             try:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError as error:  # an empty file

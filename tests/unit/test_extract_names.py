@@ -1,0 +1,97 @@
+"""Files that are extracted together: which names clash, on file systems that keep names apart and on those that do not."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wdstools as wt
+from tests.support.accounting import write_files
+from tests.support.city_pairs import tiny_jpeg
+from wdstools.errors import FormatError, UsageError
+from wdstools.ops import extract as module
+from wdstools.ops.extract import extract
+from wdstools.ops.extract_names import fold, name_folding, refuse_clashes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMPOSED, TAKEN_APART = "caf\u00e9", "cafe\u0301"
+CLASHES = [
+    pytest.param(["a/Ab.jpg", "a/aB.jpg"], "a/Ab.jpg", id="case"),
+    pytest.param([f"a/{COMPOSED}.jpg", f"a/{TAKEN_APART}.jpg"], COMPOSED, id="composition"),
+    pytest.param([f"a/{COMPOSED.upper()}.jpg", f"a/{TAKEN_APART}.jpg"], COMPOSED.upper(), id="both"),
+    pytest.param(["Oslo/1.jpg", "oslo/2.jpg"], "Oslo", id="folders, which are labels"),
+    pytest.param(["x/Oslo/a/1.jpg", "x/oslo/b/2.jpg"], "x/Oslo", id="folders above"),
+    pytest.param(["a/x", "a/X/y.jpg"], "a/x", id="a file and a folder"),
+]
+
+
+@pytest.mark.parametrize(("paths", "named"), CLASHES)
+def test_names_that_are_one_where_case_and_composition_are_ignored_are_refused_there(
+    paths: list[str], named: str
+) -> None:
+    refuse_clashes(paths, None)
+    for given_order in (paths, paths[::-1]):
+        with pytest.raises(UsageError) as caught:
+            refuse_clashes(given_order, fold)
+        assert caught.value.code == "names-collide"
+        assert ascii(named)[1:-1] in caught.value.where + caught.value.got
+
+
+@pytest.mark.parametrize("paths", [["a/x.jpg", "a/x.jpg"], ["a/x", "a/x/y.jpg"], ["a/x/y.jpg", "a/x"]])
+def test_names_that_are_one_everywhere_are_refused_everywhere(paths: list[str]) -> None:
+    for folding in (None, fold):
+        with pytest.raises(UsageError):
+            refuse_clashes(paths, folding)
+
+
+@given(st.text(max_size=8), st.sampled_from(["NFC", "NFD"]))
+def test_a_folded_name_is_the_same_whatever_its_case_and_composition(name: str, form: str) -> None:
+    assert fold(fold(name)) == fold(name)
+    assert fold(unicodedata.normalize(form, name)) == fold(name)  # type: ignore[arg-type]  # one of the four forms
+    assert fold(unicodedata.normalize("NFD", name).casefold()) == fold(name)
+
+
+def _packed(folder: Path) -> tuple[dict[str, bytes], wt.Dataset]:
+    stems = ("Clash", "cLASH", COMPOSED, TAKEN_APART)
+    files = {
+        f"{stem}.{ext}": data for n, stem in enumerate(stems) for ext, data in (("jpg", tiny_jpeg(n)), ("txt", b"x"))
+    }
+    return files, wt.pack(str(write_files(folder / "source", files)), str(folder / "packed"), name="n")
+
+
+def test_where_names_are_kept_apart_they_come_back_and_pack_to_the_same_root(tmp_path: Path) -> None:
+    files, dataset = _packed(tmp_path)
+    if name_folding(str(tmp_path)) is not None:
+        pytest.skip("this file system makes one name of two")
+    extract(dataset, str(tmp_path / "files"))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "files").iterdir()} == files
+    assert wt.pack(str(tmp_path / "files"), str(tmp_path / "again"), name="n").root == dataset.root
+
+
+def test_where_they_are_not_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, dataset = _packed(tmp_path)
+    monkeypatch.setattr(module, "name_folding", lambda _: fold)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="one on this file system"):
+        extract(dataset, str(tmp_path / "files"))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("stem", ["d/" * 200 + "x", "\u00fc" * 130])
+def test_names_that_no_file_system_takes_are_refused_before_anything_is_written(stem: str, tmp_path: Path) -> None:
+    _, dataset = _packed(tmp_path)
+    provenance = tmp_path / "packed/.wdstools/provenance.json"
+    document = json.loads(provenance.read_text("utf-8"))
+    document["template"] = {"base": "", "image": stem + "{id}.jpg", "caption": ""}
+    provenance.write_text(json.dumps(document), "utf-8")
+    with pytest.raises(FormatError) as caught:
+        extract(dataset, str(tmp_path / "files"))
+    assert caught.value.code == "name-too-long"
+    assert not list(tmp_path.glob("files*"))

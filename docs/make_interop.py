@@ -64,7 +64,7 @@ def main(environments: str) -> None:
         subprocess.run(
             [*run, "demo", f"{folder}/demo", "--samples", "2000", "-q"], check=True, stdout=subprocess.DEVNULL
         )
-        subprocess.run([*run, "emit", root, "--for", "all", "-q"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*run, "emit", root, "--for", "all", "-y", "-q"], check=True, stdout=subprocess.DEVNULL)
         asked = subprocess.run(
             [*run, "doctor", root, "--envs", environments, "--json"], check=False, capture_output=True
         )

@@ -111,7 +111,7 @@ def test_a_damaged_or_lost_emitted_file_is_found_and_written_again(copy: Path) -
 
 def test_what_somebody_else_wrote_is_not_overwritten(copy: Path) -> None:
     (copy / "_info.json").write_text("mine")
-    ran = run_command("emit", copy, "--for", "timm")
+    ran = run_command("emit", copy, "--for", "timm", "-y")
     assert_clean_failure(ran, 4)
     assert (copy / "_info.json").read_text() == "mine"
     assert not (copy / ".wdstools/emitted.json").exists()
@@ -184,7 +184,7 @@ def test_a_list_of_emitted_files_that_names_others_deletes_nothing(copy: Path) -
         document = json.loads(path.read_text())
         document["files"][evil] = ["timm", "0" * 64]
         path.write_text(json.dumps(document))
-        assert_clean_failure(run_command("emit", copy, "--for", "timm", "--remove"), 5)
+        assert_clean_failure(run_command("emit", copy, "--for", "timm", "--remove", "-y"), 5)
         assert not wt.verify(wt.open_dataset(str(copy))).ok
         del document["files"][evil]
         path.write_text(json.dumps(document))
@@ -200,6 +200,88 @@ def test_shards_of_others_are_emitted_for_too(tmp_path: Path) -> None:
     assert [(d.status, d.samples, d.detail) for d in found] == [("works", 8, "")] * 2
     apply(plan_emit_removal(dataset, ("all",)))
     assert {path for path in snapshot(tmp_path) if not path.startswith(".wdstools")} == set(before)
+
+
+def test_nothing_is_written_beside_tars_that_are_not_ours(tmp_path: Path) -> None:
+    write(tmp_path / "theirs", {f"train/x-{n:03d}.tar": tar_bytes(pairs(n * 4, 4)) for n in range(2)})
+    theirs, meta = snapshot(tmp_path / "theirs"), tmp_path / "meta"
+    assert run_command("adopt", tmp_path / "theirs", "-o", meta, "--digests", "all").code == 0
+    before = {*meta.rglob("*")}
+    ran = run_command("emit", meta, "--for", "all", "-y", "--json")
+    assert (ran.code, ran.summary["linked"]) == (0, 2), ran.err
+    assert snapshot(tmp_path / "theirs") == theirs
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["meta", "theirs"]
+    dataset = wt.open_dataset(str(meta))
+    assert wt.verify(dataset, level="samples").ok
+    found = examine(dataset, ("webdataset", "huggingface", "tar", "duckdb"))
+    assert [(d.status, d.samples, d.detail) for d in found] == [("works", 8, "")] * 4
+    assert plan_emit(dataset, ("all",)).steps == ()
+    (meta / "_info.json").write_text("{}")
+    assert [finding.path for finding in wt.verify(dataset).findings] == ["_info.json"]
+    apply(plan_emit(dataset, ("all",)))
+    assert run_command("emit", meta, "--remove", "-y").code == 0
+    assert {*meta.rglob("*")} == before
+    assert snapshot(tmp_path / "theirs") == theirs
+
+
+def test_a_file_under_the_name_of_a_link_is_not_touched(tmp_path: Path) -> None:
+    write(tmp_path / "theirs", {"x-000.tar": tar_bytes(pairs(0, 2))})
+    dataset = wt.adopt(str(tmp_path / "theirs"), str(tmp_path / "meta"))
+    write(tmp_path / "meta", {"x-000.tar": b"somebody's"})
+    with pytest.raises(wt.WdsError, match="in the way"):
+        plan_emit(dataset, ("timm",))
+    (tmp_path / "meta/x-000.tar").unlink()
+    apply(plan_emit(dataset, ("energon",)))
+    (tmp_path / "meta/x-000.tar").unlink()
+    write(tmp_path / "meta", {"x-000.tar": b"somebody's"})
+    apply(plan_emit_removal(dataset, ("all",)))
+    assert (tmp_path / "meta/x-000.tar").read_bytes() == b"somebody's"
+
+
+def test_it_asks_before_it_writes_and_before_it_removes(copy: Path) -> None:
+    before = snapshot(copy)
+    ran = run_command("emit", copy, "--for", "all", "--json")
+    assert (ran.code, ran.error["code"]) == (2, "not-confirmed")
+    assert snapshot(copy) == before
+    _emit(copy)
+    emitted = snapshot(copy)
+    assert run_command("emit", copy, "--remove").code == 2
+    assert snapshot(copy) == emitted
+
+
+def test_the_doctor_names_a_missing_shard_and_goes_on_with_the_others(copy: Path) -> None:
+    dataset = wt.open_dataset(str(copy))
+    gone = dataset.manifest.splits["train"][0]
+    (copy / gone.path).unlink()
+    ran = run_command("doctor", copy, "--for", "webdataset,tar,duckdb", "--json")
+    assert ran.code == 1
+    found = {line["consumer"]: line for line in ran.lines if line["type"] == "diagnosis"}
+    assert (found["shards"]["status"], found["shards"]["detail"]) == ("fails", f"{gone.path} is missing")
+    left = dataset.manifest.totals["samples"] - gone.samples
+    assert {(found[name]["status"], found[name]["samples"]) for name in ("webdataset", "tar", "duckdb")} == {
+        ("works", left)
+    }
+
+
+def test_the_doctor_names_damage_and_compares_what_can_be_read(copy: Path) -> None:
+    dataset = wt.open_dataset(str(copy))
+    entry = dataset.manifest.splits["train"][0]
+    member = dataset.index(entry).to_pylist()[0]["members"][0]
+    data = bytearray((copy / entry.path).read_bytes())
+    data[member["offset"] + 5] ^= 1
+    (copy / entry.path).chmod(0o644)
+    (copy / entry.path).write_bytes(data)
+    shards, reader = examine(dataset, ("webdataset",))
+    assert (shards.consumer, shards.status) == ("shards", "fails")
+    assert entry.path in shards.detail
+    assert (reader.status, reader.equal) == ("works", 15)
+
+
+def test_without_any_shard_nobody_is_asked(copy: Path) -> None:
+    for path in copy.rglob("*.tar"):
+        path.unlink()
+    (found,) = examine(wt.open_dataset(str(copy)))
+    assert (found.consumer, found.status) == ("shards", "fails")
 
 
 def test_energon_is_refused_where_members_lie_apart(tmp_path: Path) -> None:
@@ -238,7 +320,8 @@ def test_a_copy_without_emitted_files_is_whole(copy: Path, packed: Path) -> None
 
 
 def test_removing_takes_everything_unless_told_for_whom(copy: Path) -> None:
-    before = snapshot(copy)
+    before, paths = snapshot(copy), {*copy.rglob("*")}
     _emit(copy)
-    assert run_command("emit", copy, "--remove").code == 0
+    assert run_command("emit", copy, "--remove", "-y").code == 0
     assert snapshot(copy) == before
+    assert {*copy.rglob("*")} == paths

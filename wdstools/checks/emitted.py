@@ -35,17 +35,12 @@ def known_emitted(dataset: Dataset) -> tuple[Emitted, list[Finding]]:
 
 
 def check_emitted(dataset: Dataset, emitted: Emitted) -> Iterator[Finding]:
-    """Compare each emitted file with its digest on the list.
-
-    Beside a copy of the shards they need not lie: mirrors and backups are of the dataset alone.
-    """
-    copy = dataset.manifest.profile == "canonical" and dataset.shards.url != dataset.metadata.url
+    """Compare each emitted file with its digest on the list; they lie beside the manifest."""
     for path, (_, digest) in emitted.files.items():
         try:
-            found = sha256_hex(get_whole(dataset.shards, path, _MAX_FILE_BYTES))
+            found = sha256_hex(get_whole(dataset.metadata, path, _MAX_FILE_BYTES))
         except NotFoundError:
-            if not copy:
-                yield Finding("missing", path, "an emitted file is missing; emit writes it again", expected=digest)
+            yield Finding("missing", path, "an emitted file is missing; emit writes it again", expected=digest)
             continue
         except StoreError as error:
             yield Finding("unreadable", path, error.message, got=error.code)

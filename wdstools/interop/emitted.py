@@ -22,6 +22,7 @@ _DALI = ".wdstools/dali/"
 class Emitted:
     """``files`` maps each path to its consumer and SHA-256; ``card_keys`` are those written to the card.
 
+    ``links`` are symbolic links to shards that lie elsewhere: of tars that others made nothing is written beside them.
     ``root`` is the digest of the manifest that they were made of; ``new_card`` tells that there was no card before.
     """
 
@@ -29,6 +30,7 @@ class Emitted:
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     card_keys: tuple[str, ...] = ()
     new_card: bool = False
+    links: tuple[str, ...] = ()
 
     def dumps(self) -> bytes:
         """The list's bytes."""
@@ -52,13 +54,17 @@ def read_emitted(store: Store) -> Emitted:
         document = json.loads(data)
         files = {str(path): (str(consumer), str(digest)) for path, (consumer, digest) in document["files"].items()}
         emitted = Emitted(
-            str(document["root"]), files, tuple(map(str, document["card_keys"])), document["new_card"] is True
+            str(document["root"]),
+            files,
+            tuple(map(str, document["card_keys"])),
+            document["new_card"] is True,
+            tuple(map(str, document.get("links", ()))),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError("the list of emitted files is damaged", code="emitted-damaged", where=EMITTED_PATH) from error
     # what it names may be deleted: nothing outside, and nothing hidden but what is for consumers
     if not all(
         is_plain_path(path.removeprefix(".nv-meta/.").removeprefix(".nv-meta/").removeprefix(_DALI)) for path in files
-    ):
+    ) or not all(map(is_plain_path, emitted.links)):
         raise FormatError("the list of emitted files names other files", code="emitted-damaged", where=EMITTED_PATH)
     return emitted

@@ -22,10 +22,12 @@ from wdstools.results import Diagnosis
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import Manifest
+    from wdstools.reader.shard import Sample
+    from wdstools.stores.base import Store
 
 _REFERENCES = 8
 _HANG_SECONDS = 3600
@@ -62,7 +64,8 @@ def examine(
     """Ask each consumer to open the dataset, in a process of its own, as its documentation says.
 
     It must give every sample, and a sample of samples byte for byte (pixel for pixel where it decodes). ``envs`` is a folder
-    of environments, ``ENVS/CONSUMER/bin/python``; without one for a consumer, this Python is asked. Raises UsageError.
+    of environments, ``ENVS/CONSUMER/bin/python``; without one for a consumer, this Python is asked. Shards that are missing
+    or damaged are a diagnosis of their own (``shards``), and the consumers are asked about the others. Raises UsageError.
     """
     if not isinstance(dataset.shards, LocalStore):
         raise UsageError(
@@ -74,9 +77,12 @@ def examine(
         raise UsageError("no such consumer", where="--for", expected=", ".join((*PATIENTS, "all")), got=unknown)
     chosen = [name for name in PATIENTS if name in names or "all" in names]
     progress = progress or Silent()
-    found = []
+    found: list[Diagnosis] = []
     with tempfile.TemporaryDirectory() as folder:
         spec = _specification(dataset, folder)
+        if spec["wrong"]:
+            found.append(_shards_diagnosis(dataset, spec["wrong"]))
+            chosen = chosen if spec["references"] else []
         progress.start("doctor", len(chosen), "consumers")
         for name in chosen:
             found.append(_diagnose(dataset, name, spec, _python_for(name, envs)))
@@ -98,17 +104,44 @@ def _python_for(name: str, envs: str | None) -> str | None:
         return None
 
 
+def _shards_diagnosis(dataset: Dataset, wrong: Sequence[str]) -> Diagnosis:
+    more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return Diagnosis("shards", "fails", f"wdstools verify {dataset.metadata.url}", detail=f"{wrong[0]}{more}")
+
+
+def _there(store: Store, path: str) -> bool:
+    try:
+        store.head(path)
+    except StoreError:
+        return False
+    return True
+
+
+def _references(dataset: Dataset, present: Sequence[int], split: str, wrong: list[str]) -> Iterator[tuple[int, Sample]]:
+    """Some samples of a split, with their places among those of shards that are there; ``wrong`` gets what is not readable."""
+    count = len(present)
+    places = {round(i * (count - 1) / max(1, _REFERENCES - 1)) for i in range(_REFERENCES)} if count else set()
+    for place in sorted(places):
+        try:
+            yield place, dataset[split][present[place]]
+        except WdsError as error:
+            wrong.append(str(error).splitlines()[0])
+
+
 def _specification(dataset: Dataset, folder: str) -> dict[str, Any]:
     """What ``probe`` is told; the reference samples are written below ``folder``."""
     manifest, store = dataset.manifest, dataset.shards
     references: list[dict[str, Any]] = []
-    for split in manifest.splits:
-        samples = dataset[split]
-        count = len(samples)
-        for number in sorted(
-            {round(i * (count - 1) / max(1, _REFERENCES - 1)) for i in range(_REFERENCES)} if count else ()
-        ):
-            sample = samples[number]
+    there = {entry.path for _, entry in manifest.shards if _there(store, entry.path)}
+    wrong = [f"{entry.path} is missing" for _, entry in manifest.shards if entry.path not in there]
+    splits = {split: [e.path for e in entries if e.path in there] for split, entries in manifest.splits.items()}
+    for split, entries in manifest.splits.items():
+        present: list[int] = []
+        first = 0
+        for entry in entries:
+            present += range(first, first + entry.samples) if entry.path in there else ()
+            first += entry.samples
+        for number, sample in _references(dataset, present, split, wrong):
             files = {}
             for member, extension in enumerate(sample):
                 path = os.path.join(folder, f"{len(references)}-{member}")
@@ -117,10 +150,16 @@ def _specification(dataset: Dataset, folder: str) -> dict[str, Any]:
                 files[extension] = path
             references.append({"split": split, "key": sample.key, "number": number, "files": files})
     spec: dict[str, Any] = {
-        "root": os.path.abspath(store.url),
+        "root": os.path.abspath(_root(dataset, there)),
         "metadata": os.path.abspath(dataset.metadata.url),
-        "splits": {split: [entry.path for entry in entries] for split, entries in manifest.splits.items()},
-        "huggingface_splits": hugging_face_names(manifest),
+        "splits": {split: paths for split, paths in splits.items() if paths},
+        "samples": {
+            split: sum(entry.samples for entry in entries if entry.path in there)
+            for split, entries in manifest.splits.items()
+            if splits[split]
+        },
+        "wrong": wrong,
+        "huggingface_splits": {k: v for k, v in hugging_face_names(manifest).items() if splits[k]},
         "dali": {entry.path: dali_path(entry) for _, entry in manifest.shards},
         "indexes": {entry.path: entry.index_path for _, entry in manifest.shards},
         "members": list(manifest.members),
@@ -131,6 +170,12 @@ def _specification(dataset: Dataset, folder: str) -> dict[str, Any]:
     with open(spec["path"], "w", encoding="utf-8") as out:
         json.dump(spec, out)
     return spec
+
+
+def _root(dataset: Dataset, there: Iterable[str]) -> str:
+    """The folder that readers are given: the manifest's, where the shards, or links to them, lie there."""
+    beside = isinstance(dataset.metadata, LocalStore) and all(_there(dataset.metadata, path) for path in there)
+    return dataset.metadata.url if beside else dataset.shards.url
 
 
 def _diagnose(dataset: Dataset, name: str, spec: dict[str, Any], python: str | None) -> Diagnosis:
@@ -149,7 +194,7 @@ def _diagnose(dataset: Dataset, name: str, spec: dict[str, Any], python: str | N
         result = _ask_program(name, spec) if python == "" else _ask(name, spec, python)
     except (StoreError, OSError, subprocess.SubprocessError) as error:
         return Diagnosis(name, "fails", how, detail=str(error))
-    wanted = {split: sum(entry.samples for entry in entries) for split, entries in manifest.splits.items()}
+    wanted = spec["samples"]
     right = result["samples"] == wanted and result["equal"] == result["compared"]
     detail = "" if right else f"samples {result['samples']}, expected {wanted}"
     detail += (
@@ -178,7 +223,7 @@ def _wrong_files(dataset: Dataset, name: str) -> str:
 
 
 def _how(consumer: Consumer, manifest: Manifest, spec: dict[str, Any]) -> str:
-    split = "train" if "train" in manifest.splits else next(iter(manifest.splits))
+    split = "train" if "train" in spec["splits"] else next(iter(spec["splits"]))
     paths = spec["splits"][split]
     root, first = spec["root"], paths[0]
     braces = (

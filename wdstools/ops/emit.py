@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from wdstools.errors import NotFoundError, StoreError, UsageError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.interop.croissant import croissant_files
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.interop.huggingface import emitted_card, new_title, plain_card, written_keys
@@ -15,6 +16,7 @@ from wdstools.interop.sizes import open_clip_files, timm_files
 from wdstools.interop.tarindexes import dali_index, dali_path, energon_database, energon_files, energon_offsets
 from wdstools.ops.plan import Plan, Step
 from wdstools.stores.base import get_whole
+from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,10 +30,14 @@ CONSUMERS = ("huggingface", "open_clip", "timm", "energon", "dali", "croissant")
 
 @dataclass(frozen=True, slots=True)
 class EmitPlan(Plan):
-    """What would be written and deleted. ``files`` are the contents, ``emitted`` the new list (None: no list is left)."""
+    """What would be written and deleted, beside the manifest.
+
+    ``files`` are the contents, ``links`` lead to shards that lie elsewhere, ``emitted`` is the new list (None: none is left).
+    """
 
     dataset: Dataset | None = None
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    links: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     emitted: Emitted | None = None
 
@@ -39,18 +45,25 @@ class EmitPlan(Plan):
         """Write the list first: whatever is written after it is known to be ours."""
         del executor
         assert self.dataset is not None
-        store, metadata = self.dataset.shards, self.dataset.metadata
+        store = self.dataset.metadata
         if self.emitted is not None and self.steps:
-            metadata.put(EMITTED_PATH, self.emitted.dumps())
+            store.put(EMITTED_PATH, self.emitted.dumps())
         progress.start(self.verb, len(self.steps), "files")
         for path, data in self.files.items():
             store.put(path, data)
             progress.advance(1)
+        for path in self.links:
+            assert isinstance(store, LocalStore)
+            assert isinstance(self.dataset.shards, LocalStore)
+            store.link(path, self.dataset.shards.locate(path))
+            progress.advance(1)
         for path in self.deleted:
             store.delete(path)
+            if isinstance(store, LocalStore):
+                store.remove_empty_folders(path)
             progress.advance(1)
         if self.emitted is None and self.steps:
-            metadata.delete(EMITTED_PATH)
+            store.delete(EMITTED_PATH)
         progress.finish()
         return self.emitted
 
@@ -58,10 +71,17 @@ class EmitPlan(Plan):
 def plan_emit(dataset: Dataset, consumers: Iterable[str], *, license_name: str | None = None) -> EmitPlan:
     """What emitting for ``consumers`` (of CONSUMERS, or ``all``) would write, beside what is there already.
 
-    The card is always written, for it protects Hugging Face from the others' files. Raises UsageError for a consumer that
-    there is not or that cannot read this dataset, StoreError where a file is in the way.
+    The card is always written, for it protects Hugging Face from the others' files. Nothing is written beside tars that lie
+    elsewhere than their manifest: links to them make its folder one that every consumer opens. Raises UsageError for a
+    consumer that there is not or that cannot read this dataset, StoreError where a file is in the way.
     """
     wanted = _consumers(consumers)
+    if dataset.manifest_key != MANIFEST_PATH:
+        raise UsageError(
+            "files for other readers lie beside a dataset's manifest, and this is a manifest alone",
+            where=dataset.metadata.url,
+            expected=f"a folder or URL with {MANIFEST_PATH}",
+        )
     old = read_emitted(dataset.metadata)
     made = {path: (consumer, data) for consumer in wanted for path, data in _files_for(dataset, consumer, license_name)}
     card_before = _card(dataset)
@@ -77,17 +97,20 @@ def plan_emit(dataset: Dataset, consumers: Iterable[str], *, license_name: str |
         dict(sorted(files.items())),
         tuple(sorted(written_keys(card_before, ours))),
         old.new_card or not card_before,
+        tuple(sorted(_links(dataset, old))),
     )
-    if not writes and not stale and old == emitted:
-        return EmitPlan("emit", dataset.shards.url, (), dataset=dataset, emitted=emitted)
+    stale += tuple(path for path in old.links if path not in emitted.links and _is_link(dataset, path))
+    links = tuple(path for path in emitted.links if not _there(dataset, path))
+    if not writes and not stale and not links and old == emitted:
+        return EmitPlan("emit", dataset.metadata.url, (), dataset=dataset, emitted=emitted)
     steps = [
         Step("write", path, len(data), detail=made.get(path, ("huggingface", b""))[0]) for path, data in writes.items()
     ]
+    steps += [Step("link", path, detail=f"to the shard in {dataset.shards.url}") for path in links]
     steps += [Step("delete", path) for path in stale]
     steps += [Step("write", EMITTED_PATH, len(emitted.dumps()), detail="what is emitted")]
-    return EmitPlan(
-        "emit", dataset.shards.url, tuple(steps), dataset=dataset, files=writes, deleted=stale, emitted=emitted
-    )
+    made_of = {"dataset": dataset, "files": writes, "links": links, "deleted": stale, "emitted": emitted}
+    return EmitPlan("emit", dataset.metadata.url, tuple(steps), **made_of)
 
 
 def plan_emit_removal(dataset: Dataset, consumers: Iterable[str]) -> EmitPlan:
@@ -97,7 +120,7 @@ def plan_emit_removal(dataset: Dataset, consumers: Iterable[str]) -> EmitPlan:
     paths = sorted(path for path, (consumer, _) in old.files.items() if consumer in gone)
     there = tuple(path for path in paths if _there(dataset, path))
     for path in there:
-        if sha256_hex(get_whole(dataset.shards, path, 1 << 40)) != old.files[path][1]:
+        if sha256_hex(get_whole(dataset.metadata, path, 1 << 40)) != old.files[path][1]:
             raise StoreError(
                 "an emitted file was changed since", code="emitted-changed", where=path, hint="delete it by hand"
             )
@@ -112,12 +135,20 @@ def plan_emit_removal(dataset: Dataset, consumers: Iterable[str]) -> EmitPlan:
             there = (*there, CARD_PATH)
         elif after != before:
             writes[CARD_PATH] = after.encode()
-    emitted = Emitted(old.root, files, keys, old.new_card) if files or keys else None
+    emitted = Emitted(old.root, files, keys, old.new_card, old.links) if files or keys else None
+    if emitted is None:  # what is no link any more is not ours
+        there = (*there, *(path for path in old.links if _is_link(dataset, path)))
     steps = [Step("delete", path) for path in there] + [Step("write", path, len(data)) for path, data in writes.items()]
     if steps:
         steps.append(Step("write" if emitted else "delete", EMITTED_PATH))
     return EmitPlan(
-        "emit --remove", dataset.shards.url, tuple(steps), dataset=dataset, files=writes, deleted=there, emitted=emitted
+        "emit --remove",
+        dataset.metadata.url,
+        tuple(steps),
+        dataset=dataset,
+        files=writes,
+        deleted=there,
+        emitted=emitted,
     )
 
 
@@ -149,16 +180,31 @@ def _files_for(dataset: Dataset, consumer: str, license_name: str | None) -> Ite
 
 def _card(dataset: Dataset) -> str:
     try:
-        return get_whole(dataset.shards, CARD_PATH).decode()
+        return get_whole(dataset.metadata, CARD_PATH).decode()
     except NotFoundError:
         return ""
     except UnicodeDecodeError as error:
         raise UsageError("the card is not UTF-8", where=CARD_PATH) from error
 
 
+def _links(dataset: Dataset, old: Emitted) -> Iterable[str]:
+    """The shards to which links are needed; raises StoreError where something else has the name of one."""
+    apart = dataset.manifest.profile == "foreign" and dataset.metadata.url != dataset.shards.url
+    if not apart or not isinstance(dataset.shards, LocalStore):
+        return
+    for _, entry in dataset.manifest.shards:
+        if entry.path not in old.links and _there(dataset, entry.path) and not _is_link(dataset, entry.path):
+            raise _in_the_way(entry.path)
+        yield entry.path
+
+
+def _is_link(dataset: Dataset, path: str) -> bool:
+    return isinstance(dataset.metadata, LocalStore) and dataset.metadata.is_link(path)
+
+
 def _there(dataset: Dataset, path: str) -> bool:
     try:
-        dataset.shards.head(path)
+        dataset.metadata.head(path)
     except NotFoundError:
         return False
     return True
@@ -167,14 +213,18 @@ def _there(dataset: Dataset, path: str) -> bool:
 def _differs(dataset: Dataset, path: str, data: bytes, old: Emitted) -> bool:
     """Whether a file must be written; raises StoreError where another's is in the way."""
     try:
-        same = get_whole(dataset.shards, path, 1 << 40) == data
+        same = get_whole(dataset.metadata, path, 1 << 40) == data
     except NotFoundError:
         return True
     if not same and path not in old.files and path != CARD_PATH:
-        raise StoreError(
-            "a file that wdstools did not write is in the way",
-            code="file-in-the-way",
-            where=path,
-            hint="move it away; it is not overwritten",
-        )
+        raise _in_the_way(path)
     return not same
+
+
+def _in_the_way(path: str) -> StoreError:
+    return StoreError(
+        "a file that wdstools did not write is in the way",
+        code="file-in-the-way",
+        where=path,
+        hint="move it away; it is not overwritten",
+    )

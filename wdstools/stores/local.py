@@ -154,6 +154,26 @@ class LocalStore:
         with _translated(self.locate(key)) as path:
             os.unlink(path)
 
+    def link(self, key: str, target: str) -> None:
+        """Make ``key`` a symbolic link to a file elsewhere; a link that is there is replaced."""
+        with _translated(self.locate(key)) as path:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            made = f"{path}.{os.getpid()}.link"
+            os.symlink(os.path.abspath(target), made)
+            os.replace(made, path)
+
+    def is_link(self, key: str) -> bool:
+        """Whether a symbolic link is there, whatever it leads to."""
+        return os.path.islink(self.locate(key))
+
+    def remove_empty_folders(self, key: str) -> None:
+        """Remove the folders in which ``key`` lay, as far as they are empty now."""
+        folder = os.path.dirname(key)
+        with contextlib.suppress(OSError):
+            while folder:
+                os.rmdir(self.locate(folder))
+                folder = os.path.dirname(folder)
+
 
 def read_file(path: str) -> bytes:
     """A file that a person has named, whole; raises StoreError."""

@@ -65,7 +65,7 @@ def emit(
 ) -> None:
     """Write the files that other readers want, placed so that they do not break each other. The root digest stays.
 
-    Example: wdstools emit shards --for all
+    Example: wdstools emit shards --for all -y
     """
     from wdstools.dataset import open_dataset
     from wdstools.ops.emit import plan_emit, plan_emit_removal
@@ -77,8 +77,7 @@ def emit(
         consumers = ["all"]
     opened = open_dataset(dataset)
     made = plan_emit_removal(opened, consumers) if remove else plan_emit(opened, consumers, license_name=license_name)
-    # nothing of the owner's is lost by it, so nobody is asked
-    if approved(session.output, made, dry_run=plan["dry_run"], yes=True):
+    if approved(session.output, made, **plan):
         apply(made, progress=session.output.progress())
         show.emitted(session.output, made)
 

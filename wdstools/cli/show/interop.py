@@ -36,11 +36,18 @@ def adopted(output: Output, result: AdoptResult) -> int:
 def emitted(output: Output, plan: EmitPlan) -> None:
     """What emitting did."""
     deleted = len(plan.deleted)
-    output.line(f"{len(plan.files):,} file(s) written" + (f", {deleted:,} deleted" if deleted else ""))
+    linked = f", {len(plan.links):,} shard(s) linked" if plan.links else ""
+    output.line(f"{len(plan.files):,} file(s) written{linked}" + (f", {deleted:,} deleted" if deleted else ""))
     if plan.verb == "emit":
         output.hint(f"prove it:  wdstools doctor {plan.target}")
     consumers = sorted(plan.emitted.consumers) if plan.emitted else []
-    summary = {"target": plan.target, "written": len(plan.files), "deleted": deleted, "consumers": consumers}
+    summary = {
+        "target": plan.target,
+        "written": len(plan.files),
+        "linked": len(plan.links),
+        "deleted": deleted,
+        "consumers": consumers,
+    }
     output.summary(summary, exit_code=0, ok=True)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import Manifest
-    from wdstools.reader.shard import Sample
+    from wdstools.reader.sample import Sample
     from wdstools.stores.base import Store
 
 _REFERENCES = 8

@@ -109,8 +109,16 @@ def plan_emit(dataset: Dataset, consumers: Iterable[str], *, license_name: str |
     steps += [Step("link", path, detail=f"to the shard in {dataset.shards.url}") for path in links]
     steps += [Step("delete", path) for path in stale]
     steps += [Step("write", EMITTED_PATH, len(emitted.dumps()), detail="what is emitted")]
-    made_of = {"dataset": dataset, "files": writes, "links": links, "deleted": stale, "emitted": emitted}
-    return EmitPlan("emit", dataset.metadata.url, tuple(steps), **made_of)
+    return EmitPlan(
+        "emit",
+        dataset.metadata.url,
+        tuple(steps),
+        dataset=dataset,
+        files=writes,
+        links=links,
+        deleted=stale,
+        emitted=emitted,
+    )
 
 
 def plan_emit_removal(dataset: Dataset, consumers: Iterable[str]) -> EmitPlan:

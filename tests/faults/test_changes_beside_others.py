@@ -18,7 +18,7 @@ from tests.support.write_points import WritePoints
 from wdstools.dataset import open_dataset
 from wdstools.errors import WdsError
 from wdstools.ops.verify import verify_path
-from wdstools.stores.local import locked_folder
+from wdstools.stores.locks import locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

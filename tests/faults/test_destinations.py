@@ -20,7 +20,7 @@ from wdstools.ops.pack import run_pack
 from wdstools.ops.pack_options import make_options
 from wdstools.ops.verify import verify_path
 from wdstools.sources.folder import FolderSource
-from wdstools.stores.local import locked
+from wdstools.stores.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,8 @@ from wdstools.ops.plan import apply
 from wdstools.ops.repair import plan_repair
 from wdstools.ops.repair_copies import GAP_BYTES
 from wdstools.results import RepairResult
-from wdstools.stores.local import TEMP_SUFFIX, locked_folder
+from wdstools.stores.local import TEMP_SUFFIX
+from wdstools.stores.locks import locked_folder
 
 TRAIN = "train/train-000000.tar"
 MANIFEST = ".wdstools/manifest.json"

@@ -8,7 +8,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from wdstools.errors import StoreError
-from wdstools.stores.local import TEMP_SUFFIX, locked_folder, storage_error, sync_folder
+from wdstools.stores.local import TEMP_SUFFIX, storage_error, sync_folder
+from wdstools.stores.locks import locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

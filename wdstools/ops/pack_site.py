@@ -15,7 +15,8 @@ from wdstools import __version__
 from wdstools.errors import BusyError, StoreError
 from wdstools.formats.manifest import MANIFEST_PATH, ShardEntry
 from wdstools.results import Skip, to_dict
-from wdstools.stores.local import TEMP_SUFFIX, LocalStore, locked, storage_error, sync_folder
+from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error, sync_folder
+from wdstools.stores.locks import locked
 from wdstools.writer.shard import ShardResult
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from wdstools.ops.remove_shard import ThinShard, ThinTask, thin_shard
 from wdstools.ops.staging import FinishPlan, commit, plan_finish, stage_folder
 from wdstools.results import RemoveResult
 from wdstools.stores.base import get_whole
-from wdstools.stores.local import DurableFile, LocalStore, locked_folder
+from wdstools.stores.local import DurableFile, LocalStore
+from wdstools.stores.locks import locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

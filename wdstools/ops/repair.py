@@ -29,7 +29,8 @@ from wdstools.ops.repair_truth import OWN, Truth, find_truth
 from wdstools.ops.staging import FinishPlan, plan_finish
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, RepairResult, counted
-from wdstools.stores.local import TEMP_SUFFIX, LocalStore, locked_folder, storage_error
+from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
+from wdstools.stores.locks import locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

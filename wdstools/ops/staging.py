@@ -16,7 +16,8 @@ from wdstools.errors import FormatError
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.plan import Plan, Step
 from wdstools.results import FinishResult
-from wdstools.stores.local import LocalStore, locked_folder, storage_error, sync_folder
+from wdstools.stores.local import LocalStore, storage_error, sync_folder
+from wdstools.stores.locks import locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ import stat
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
-from wdstools.errors import BusyError, NotFoundError, StoreError
+from wdstools.errors import NotFoundError, StoreError
 from wdstools.stores.base import ObjectInfo
 
 if TYPE_CHECKING:
@@ -88,14 +88,14 @@ class LocalStore:
 
     def head(self, key: str) -> ObjectInfo:
         """Size of one file."""
-        with _translated(self.locate(key)) as path:
+        with translated(self.locate(key)) as path:
             status = os.stat(path)
             _require_plain(status, path)
             return ObjectInfo(key, status.st_size)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Bytes of a file from ``start``."""
-        with _translated(self.locate(key)) as path, _open_plain(path) as file:
+        with translated(self.locate(key)) as path, _open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
             wanted = max(0, size - start if length is None else min(length, size - start))
             parts = []
@@ -111,19 +111,19 @@ class LocalStore:
     def blocks(self, key: str, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
         """A file's bytes in blocks. Each block is valid until the next is asked for: the buffer is reused."""
         buffer = memoryview(bytearray(block_bytes))
-        with _translated(self.locate(key)) as path, _open_plain(path) as file:
+        with translated(self.locate(key)) as path, _open_plain(path) as file:
             while count := file.readinto(buffer):
                 yield buffer[:count]
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[FileIO]:
         """A file to read, unbuffered; an error of the disk inside the block is a StoreError too."""
-        with _translated(self.locate(key)) as path, _open_plain(path) as file:
+        with translated(self.locate(key)) as path, _open_plain(path) as file:
             yield file
 
     def map(self, key: str) -> mmap.mmap:
         """A read-only memory map of a file that is not empty."""
-        with _translated(self.locate(key)) as path, _open_plain(path) as file:
+        with translated(self.locate(key)) as path, _open_plain(path) as file:
             try:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError as error:  # an empty file
@@ -136,7 +136,7 @@ class LocalStore:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Files under a prefix, sorted by key; temporary files are passed over."""
-        with _translated(self.path):
+        with translated(self.path):
             os.stat(self.path)
             found = []
             for folder, _, names in os.walk(self.path, onerror=_raise):
@@ -151,12 +151,12 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         """Remove a file."""
-        with _translated(self.locate(key)) as path:
+        with translated(self.locate(key)) as path:
             os.unlink(path)
 
     def link(self, key: str, target: str) -> None:
         """Make ``key`` a symbolic link to a file elsewhere; a link that is there is replaced."""
-        with _translated(self.locate(key)) as path:
+        with translated(self.locate(key)) as path:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             made = f"{path}.{os.getpid()}.link"
             os.symlink(os.path.abspath(target), made)
@@ -177,7 +177,7 @@ class LocalStore:
 
 def read_file(path: str) -> bytes:
     """A file that a person has named, whole; raises StoreError."""
-    with _translated(path), open(path, "rb") as file:
+    with translated(path), open(path, "rb") as file:
         return file.read()
 
 
@@ -193,19 +193,19 @@ class DurableFile:
         self.path = path
         self._replace = replace
         self._temporary = f"{path}.{os.getpid()}{TEMP_SUFFIX}"
-        with _translated(path):
+        with translated(path):
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
 
     def write(self, data: memoryview) -> None:
         """Append bytes."""
-        with _translated(self.path):
+        with translated(self.path):
             while data:
                 data = data[os.write(self._fd, data) :]
 
     def copy_from(self, fd: int, start: int, length: int) -> None:
         """Append a range of another file, without a detour through this process where the system can."""
-        with _translated(self.path):
+        with translated(self.path):
             while length:
                 moved = _copy_range(fd, start, length, self._fd)
                 if not moved:
@@ -216,13 +216,13 @@ class DurableFile:
     def reread(self, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
         """What has been written so far, read back from its temporary name; each block is good until the next."""
         buffer = memoryview(bytearray(block_bytes))
-        with _translated(self.path), open(self._temporary, "rb", buffering=0) as file:
+        with translated(self.path), open(self._temporary, "rb", buffering=0) as file:
             while count := file.readinto(buffer):
                 yield buffer[:count]
 
     def close(self) -> None:
         """Make the file durable and give it its name."""
-        with _translated(self.path):
+        with translated(self.path):
             try:
                 os.fsync(self._fd)
             finally:
@@ -340,59 +340,8 @@ def sync_folder(path: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: str, what: str) -> Iterator[None]:
-    """Hold an exclusive lock file while at work; the kernel lets go of it when the process ends, however it ends.
-
-    Raises BusyError when somebody else holds it.
-    """
-    with _translated(path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        _lock(fd, path, what)
-        yield
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def locked_folder(path: str, what: str) -> Iterator[None]:
-    """Hold an exclusive lock on a folder itself, which leaves nothing behind. Raises BusyError as ``locked`` does.
-
-    Also where the folder was renamed or removed by the one who held the lock until now.
-    """
-    with _translated(path):
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        _lock(fd, path, what)
-        if not _is_at(fd, path):
-            raise _busy(path, what)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _lock(fd: int, path: str, what: str) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise _busy(path, what) from error
-
-
-def _busy(path: str, what: str) -> BusyError:
-    hint = "wait for it to finish, then run this again"
-    return BusyError(f"another process is writing {what}", where=path, hint=hint)
-
-
-def _is_at(fd: int, path: str) -> bool:
-    """Whether an open file still has this name."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-@contextlib.contextmanager
-def _translated(path: str) -> Iterator[str]:
+def translated(path: str) -> Iterator[str]:
+    """Turn the errors of the system into ours, naming the path."""
     try:
         yield path
     except OSError as error:

@@ -1,0 +1,66 @@
+"""One writer at a time: locks that the kernel lets go of when a process ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from wdstools.errors import BusyError
+from wdstools.stores.local import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def locked(path: str, what: str) -> Iterator[None]:
+    """Hold an exclusive lock file while at work.
+
+    Raises BusyError when somebody else holds it.
+    """
+    with translated(path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _lock(fd, path, what)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def locked_folder(path: str, what: str) -> Iterator[None]:
+    """Hold an exclusive lock on a folder itself, which leaves nothing behind. Raises BusyError as ``locked`` does.
+
+    Also where the folder was renamed or removed by the one who held the lock until now.
+    """
+    with translated(path):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(fd, path, what)
+        if not _is_at(fd, path):
+            raise _busy(path, what)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, path: str, what: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise _busy(path, what) from error
+
+
+def _busy(path: str, what: str) -> BusyError:
+    hint = "wait for it to finish, then run this again"
+    return BusyError(f"another process is writing {what}", where=path, hint=hint)
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether an open file still has this name."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False

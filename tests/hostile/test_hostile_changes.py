@@ -14,7 +14,7 @@ from tests.hostile.test_forged_metadata import FORGED, INDEX, forge_index, resig
 from tests.support.city_pairs import write_city_pairs
 from tests.support.limited import assert_announced, run_limited
 from tests.support.outcome import snapshot
-from wdstools import pack
+from wdstools import open_dataset, pack
 from wdstools.formats.index import read_index
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH
 
@@ -171,6 +171,37 @@ def test_repairing_replaces_a_link_and_never_what_it_leads_to(victim: str, datas
     # what was in the card stays there: it is the owner's
     assert victim == "README.md" or (dataset / victim).read_bytes() == (good / victim).read_bytes()
     assert not (dataset / victim).is_symlink()
+
+
+CHANGES = [
+    ("repair", "set", "--from", "good", "-y"),
+    ("repair", "set", "--from", "good", "--delete", "-y"),
+    ("remove", "set", "--where", "width > 30", "--in-place", "-y"),
+    ("remove", "set", "--keys", "keys", "--in-place", "-y"),
+]
+
+
+@pytest.mark.parametrize("folder", first(["train", ".wdstools/index", ".wdstools"], 2))
+@pytest.mark.parametrize("command", first(CHANGES, 1))
+def test_nothing_is_written_through_a_folder_that_is_a_link_to_somewhere_else(
+    folder: str, command: tuple[str, ...], dataset: Path
+) -> None:
+    home, elsewhere = dataset.parent, dataset.parents[2] / "elsewhere"
+    shutil.copytree(dataset, home / "good")
+    (home / "keys").write_text("\n".join(list(open_dataset(str(dataset))["train"].keys())[:2]))
+    shutil.copytree(dataset / folder, elsewhere)
+    shutil.rmtree(dataset / folder)
+    (dataset / folder).symlink_to(elsewhere)
+    (elsewhere / ("x.parquet" if folder == ".wdstools" else "x.tar")).write_text("mine")
+    for victim in (SHARD, INDEX):
+        if command[0] == "repair":
+            (dataset / victim).write_bytes((dataset / victim).read_bytes()[:1000])
+    before = snapshot(elsewhere)
+    ran = run_limited(*command, cwd=home)
+    assert_announced(ran, 4)
+    assert "leads outside" in ran.err
+    assert snapshot(elsewhere) == before
+    shutil.rmtree(elsewhere)
 
 
 def make_odd(kind: str, path: Path) -> None:

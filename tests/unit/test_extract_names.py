@@ -14,6 +14,7 @@ import wdstools as wt
 from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
 from wdstools.errors import FormatError, UsageError
+from wdstools.formats.manifest import PROVENANCE_PATH
 from wdstools.ops import extract as module
 from wdstools.ops.extract import extract
 from wdstools.ops.extract_names import fold, name_folding, refuse_clashes
@@ -84,12 +85,14 @@ def test_where_they_are_not_nothing_is_written(tmp_path: Path, monkeypatch: pyte
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("stem", ["d/" * 200 + "x", "\u00fc" * 130])
-def test_names_that_no_file_system_takes_are_refused_before_anything_is_written(stem: str, tmp_path: Path) -> None:
-    _, dataset = _packed(tmp_path)
-    provenance = tmp_path / "packed/.wdstools/provenance.json"
+@pytest.mark.parametrize("folder", ["d/" * 200, "\u00fc" * 130 + "/"], ids=["deep", "long"])
+def test_names_that_no_file_system_takes_are_refused_before_anything_is_written(folder: str, tmp_path: Path) -> None:
+    write_files(tmp_path / "source", {"train/1.jpg": tiny_jpeg(1), "train/1.txt": b"x"})
+    source = wt.FolderSource(str(tmp_path / "source"), image="{split}/{id}.jpg", caption="{split}/{id}.txt")
+    dataset = wt.pack(source, str(tmp_path / "packed"))
+    provenance = tmp_path / "packed" / PROVENANCE_PATH
     document = json.loads(provenance.read_text("utf-8"))
-    document["template"] = {"base": "", "image": stem + "{id}.jpg", "caption": ""}
+    document["template"]["image"] = folder + document["template"]["image"]
     provenance.write_text(json.dumps(document), "utf-8")
     with pytest.raises(FormatError) as caught:
         extract(dataset, str(tmp_path / "files"))

@@ -57,6 +57,8 @@ digest of those bytes, ``sha256`` another that withstands forgers (null unless t
 ``source`` is the image's path below the source's root, null where the path template and the key give it.
 """
 
+#: The columns that a tar alone gives: the manifest's ``rows`` is the digest of these.
+ROW_COLUMNS = ("key", "offset", "length", "xxh3_128", "sha256", "members")
 _ROWS_MAGIC = b"wdsrows1"
 _MAX_UNPACKED_BYTES = 2 << 30
 _MAX_ROWS_PER_BYTE = 32
@@ -196,7 +198,7 @@ def check_foreign_bounds(table: pa.Table, samples: int, shard_bytes: int, *, whe
 
 
 def rows_digest(table: pa.Table) -> str:
-    """SHA-256 of an index's rows in the canonical encoding: what the tar alone gives, independent of Parquet.
+    """SHA-256 of an index's rows, its ROW_COLUMNS, in the canonical encoding: what the tar alone gives, independent of Parquet.
 
     Encoding, all integers little-endian: ``wdsrows1``; u64 number of rows, u64 number of members, u64 flags (1: group
     SHA-256 follow); u32 length of each key, then the keys; u64 offsets; u64 lengths; the 16-byte group digests; if

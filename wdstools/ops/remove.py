@@ -19,6 +19,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, dumps, manifest_identity
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
 from wdstools.ops.canonical import require_canonical
+from wdstools.ops.inside import require_inside
 from wdstools.ops.new_folder import new_folder
 from wdstools.ops.plan import Plan, Step
 from wdstools.ops.provenance import read_provenance
@@ -63,6 +64,8 @@ class RemovePlan(Plan):
             return RemoveResult(self.output or self.target, self.dataset.root, 0, (), self.dataset.manifest.version)
         if self.output is not None:
             return self._make_new(self.output, executor, progress)
+        touched = [path for _, entry, _ in self.kept for path in (entry.path, entry.index_path)]
+        require_inside(self.target, [*touched, MANIFEST_PATH])
         with locked_folder(os.path.join(self.target, ".wdstools"), self.target):
             _refuse_changed(self.dataset)
             work = stage_folder(self.target)

@@ -17,6 +17,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.ops.canonical import require_canonical
+from wdstools.ops.inside import require_inside
 from wdstools.ops.plan import Plan, Step
 from wdstools.ops.provenance import read_provenance
 from wdstools.ops.repair_afar import AfarPlan, plan_repair_afar
@@ -54,6 +55,7 @@ class RepairPlan(Plan):
         """Write what the plan says, each file atomically; then see that the dataset is what its manifest says."""
         assert self.truth is not None
         store = LocalStore(self.target)
+        require_inside(self.target, self._paths())
         with locked_folder(_metadata_folder(self.target), self.target), _kept(self.target, self.seeds):
             progress.start("repair", sum(recipe.task.entry.bytes for recipe in self.recipes), "bytes")
             try:
@@ -79,6 +81,12 @@ class RepairPlan(Plan):
             bytes=self.bytes,
             unsolved=self.unsolved,
         )
+
+    def _paths(self) -> list[str]:
+        """Everything that is written or deleted."""
+        shards = [recipe.task.entry.path for recipe in self.recipes]
+        indexes = [repair.entry.index_path for repair in self.indexes]
+        return [*shards, *indexes, *(file.path for file in self.files), *self.extra, MANIFEST_PATH]
 
 
 def plan_repair(

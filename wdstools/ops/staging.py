@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from wdstools.dataset import STAGED_MARK, open_dataset
 from wdstools.errors import FormatError
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.inside import require_inside
 from wdstools.ops.plan import Plan, Step
 from wdstools.results import FinishResult
 from wdstools.stores.local import LocalStore, storage_error, sync_folder
@@ -51,6 +52,7 @@ def finish(root: str) -> None:
     stage = os.path.join(root, _STAGE)
     try:
         document = _read_mark(stage)
+        require_inside(root, [*document["deleted"], *document["moved"], MANIFEST_PATH])
         if os.path.exists(os.path.join(stage, MANIFEST_PATH)):
             _unlink(os.path.join(root, MANIFEST_PATH))
             sync_folder(os.path.join(root, ".wdstools"))

@@ -110,7 +110,7 @@ def test_a_change_told_to_stop_leaves_the_old_or_the_new_and_the_same_command_fi
 ) -> None:
     made = make(change)
     code, err = _stop_at(place, command, work, lambda process: kill(process, number))
-    assert code in CODES[number]
+    assert code in CODES[number], err
     assert b"Traceback" not in err
     assert made.state() in {made.before, "absent"}
     again = run_command(*command, *WRITES, cwd=work)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
+import time
 from typing import TYPE_CHECKING
 
 from tests.support.write_points import WritePoints
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from wdstools.writer.shard import ShardResult
 
 PAUSED = b"paused\n"
-#: Set by an interrupt, so that a thread that is held at the place is let go when the command gives up.
-_told = threading.Event()
+#: Filled by an interrupt, so that a thread that is held at the place is let go when the command gives up. No Event: a
+#: handler that sets it while its own thread begins to wait for it would wait for ever for the Event's lock.
+_told: list[int] = []
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    _told.set()
+    _told.append(number)
     signal.default_int_handler(number, frame)
 
 
@@ -34,7 +35,8 @@ def pause() -> None:
     """Say so, and stand still until a signal comes."""
     sys.stderr.buffer.write(PAUSED)
     sys.stderr.flush()
-    _told.wait()
+    while not _told:
+        time.sleep(0.01)
 
 
 def pause_after(records: int) -> None:

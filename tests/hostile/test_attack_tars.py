@@ -110,6 +110,7 @@ ATTACKS = {
     + b"abc"
     + bytes(509),
 }
+MILLION = 1_000_000
 #: A loop without end fails its own test, and leaves the others alone.
 pytestmark = pytest.mark.timeout(100, method="signal")
 CASES = pytest.mark.parametrize("attack", ATTACKS)
@@ -211,13 +212,14 @@ def test_headers_that_nearly_hold_do_not_keep_the_check_for_hours() -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_empty_members_are_no_trouble(tmp_path: Path) -> None:
+@pytest.mark.timeout(400, method="signal")
+def test_a_million_empty_members_are_no_trouble(tmp_path: Path) -> None:
     sink = io.BytesIO()
-    for number in range(100_000):
+    for number in range(MILLION):
         sink.write(header(b"%d.jpg" % number))
     (tmp_path / "x.tar").write_bytes(GOOD + sink.getvalue() + END)
     assert_announced(run_limited("verify", tmp_path / "x.tar"), 1, 4)
     ran = run_limited("pack", tmp_path / "x.tar", tmp_path / "out", "--json")
     assert_announced(ran, 3)
     assert sum(ran.summary["samples"].values()) == 1
-    assert sum(ran.summary["skipped"].values()) == 100_000
+    assert sum(ran.summary["skipped"].values()) == MILLION

@@ -105,6 +105,9 @@ class FolderSource:
                 for layout in recipe.layouts:
                     if _recognised(tree, base, recipe, layout):
                         return recipe, layout, base
+        root = tree.list("")
+        if root is not None and not root.files and not root.folders:
+            raise NotFoundError("there is nothing in it", code="source-empty", where=self.path)
         raise NotFoundError(
             "no layout of images is recognised here" if self._recipe is None else "the recipe does not fit",
             code="source-empty",

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.changes import CHANGES, chosen_keys
-from tests.support.command import HANG_SECONDS, assert_clean_failure, environment, run_command
+from tests.support.command import assert_clean_failure, run_command, stop_at
 from tests.support.memory_disk import folder_in_memory
 from tests.support.outcome import snapshot
-from tests.support.paused_command import PAUSED
 from wdstools.stores.local import TEMP_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.support.changes import Change
 
-REPOSITORY = Path(__file__).parents[2]
 WRITES = ("-j", "2", "--json")
 REPAIR = ("repair", "place", "--from", "dataset", "-y")
 REMOVE = ("remove", "place", "--keys", "keys", "-y")
@@ -66,28 +62,6 @@ def _make(work: Path) -> Callable[[str], Change]:
     return make
 
 
-def _stop_at(place: str, command: tuple[str, ...], work: Path, stop: Callable[[int], None]) -> tuple[int, bytes]:
-    """Run the command until it is held at the place, and stop it there; its exit code, and what it said."""
-    paused = [sys.executable, "-m", "tests.support.paused_command", place, *command, *WRITES]
-    with subprocess.Popen(
-        paused,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=environment(PYTHONPATH=f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}"),
-        cwd=work,
-    ) as process:
-        assert process.stderr is not None
-        first = process.stderr.readline()
-        if first != PAUSED:
-            os.killpg(process.pid, signal.SIGKILL)  # it would wait for ever
-        assert first == PAUSED
-        stop(process.pid)
-        # the pipe ends when the last process that holds it does: so the workers have gone with their parent
-        _, err = process.communicate(timeout=HANG_SECONDS)
-    return process.returncode, err
-
-
 def _cases() -> Iterator[object]:
     """Every place with both signals, to the command alone and to all its processes; one of the four is quick."""
     ways = [(number, kill) for number in (signal.SIGTERM, signal.SIGINT) for kill in (os.kill, os.killpg)]
@@ -109,7 +83,7 @@ def test_a_change_told_to_stop_leaves_the_old_or_the_new_and_the_same_command_fi
     make: Callable[[str], Change],
 ) -> None:
     made = make(change)
-    code, err = _stop_at(place, command, work, lambda process: kill(process, number))
+    code, err = stop_at(place, (*command, *WRITES), work, lambda process: kill(process, number))
     assert code in CODES[number], err
     assert b"Traceback" not in err
     assert made.state() in {made.before, "absent"}
@@ -132,6 +106,6 @@ def test_a_new_folder_that_another_process_is_making_is_refused_and_left_alone(
         assert snapshot(work) == before
         os.kill(process, signal.SIGKILL)
 
-    code, _ = _stop_at(f"os.rename made{TEMP_SUFFIX}", EXTRACT, work, look_and_stop)
+    code, _ = stop_at(f"os.rename made{TEMP_SUFFIX}", (*EXTRACT, *WRITES), work, look_and_stop)
     assert code == -signal.SIGKILL
     assert run_command(*command, *WRITES, cwd=work).code == 0

@@ -6,28 +6,25 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.city_pairs import write_city_pairs
-from tests.support.command import COMMAND, HANG_SECONDS, environment, run_command
+from tests.support.command import COMMAND, HANG_SECONDS, REPOSITORY, environment, run_command, stop_at
 from tests.support.outcome import assert_absent_or_complete, assert_complete
-from tests.support.paused_command import PAUSED
 from wdstools.dataset import open_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 OPTIONS = ("--shard-samples", "10", "--name", "pairs", "-j", "2", "--json")
 
 
 SHARDS = 9
 KEPT = 3
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", name="source")
@@ -73,25 +70,9 @@ def _assert_finishes(source: Path, dest: Path, root: str, kept: int = 0) -> None
 
 def _stop_half_way(source: Path, dest: Path, stop: Callable[[int], None]) -> tuple[int, bytes]:
     """Stop a pack at the moment when three shards are in its journal; the exit code and what was said on stderr."""
-    command = [sys.executable, "-m", "tests.support.paused_command", str(KEPT), "pack", str(source), str(dest)]
-    with subprocess.Popen(
-        [*command, *OPTIONS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=environment(),
-        cwd=REPOSITORY,
-    ) as process:
-        assert process.stderr is not None
-        first = process.stderr.readline()
-        if first != PAUSED:
-            os.killpg(process.pid, signal.SIGKILL)  # it would wait for ever
-        assert first == PAUSED
-        stop(process.pid)
-        # the pipes end when the last process that holds them does: so the workers have gone with their parent
-        _, err = process.communicate(timeout=HANG_SECONDS)
+    code, err = stop_at(str(KEPT), ("pack", str(source), str(dest), *OPTIONS), REPOSITORY, stop)
     assert not dest.exists()
-    return process.returncode, err
+    return code, err
 
 
 @pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["parent", "group"])

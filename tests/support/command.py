@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 COMMAND = (sys.executable, "-m", "wdstools")
 #: Long enough for a loaded machine; reached only by a hang.
 HANG_SECONDS = 120
+REPOSITORY = Path(__file__).parents[2]
+#: What a command says that is held at a place: see paused_command.
+PAUSED = b"paused\n"
 
 
 @dataclass(frozen=True)
@@ -72,3 +77,26 @@ def assert_clean_failure(ran: Ran, *codes: int) -> None:
     assert ran.code in codes, (ran.code, ran.out, ran.err)
     assert "Traceback" not in ran.err, ran.err
     assert ran.err.strip(), "a failure without a word on stderr"
+
+
+def stop_at(place: str, command: tuple[str, ...], cwd: Path, stop: Callable[[int], None]) -> tuple[int, bytes]:
+    """Run a command until it is held at a place (see paused_command), and stop it there; its exit code and its stderr."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.paused_command", place, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=environment(PYTHONPATH=f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}"),
+        cwd=cwd,
+    ) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        try:
+            assert first == PAUSED
+            stop(process.pid)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # it would wait for ever
+            raise
+        # the pipes end when the last process that holds them does: so the workers have gone with their parent
+        _, err = process.communicate(timeout=HANG_SECONDS)
+    return process.returncode, err

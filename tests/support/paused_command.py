@@ -11,6 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from tests.support.command import PAUSED
 from tests.support.write_points import WritePoints
 from wdstools.cli.app import main
 from wdstools.ops.pack_site import PackSite
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from wdstools.writer.shard import ShardResult
 
-PAUSED = b"paused\n"
 #: Filled by an interrupt, so that a thread that is held at the place is let go when the command gives up. No Event: a
 #: handler that sets it while its own thread begins to wait for it would wait for ever for the Event's lock.
 _told: list[int] = []

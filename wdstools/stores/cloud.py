@@ -12,7 +12,17 @@ from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
 from wdstools.stores.answers import answer_error, unreachable
 from wdstools.stores.base import ObjectInfo
 from wdstools.stores.local import storage_error
-from wdstools.stores.remote import ABSENT, ANYTHING, STREAM_BLOCK, Body, RemoteBase, Upload, changed, short_body
+from wdstools.stores.remote import (
+    ABSENT,
+    ANYTHING,
+    STREAM_BLOCK,
+    Body,
+    RemoteBase,
+    Upload,
+    changed,
+    exactly,
+    short_body,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,23 +93,6 @@ class CloudStore(RemoteBase):
             meta = obstore.head(self._bucket, name)
         return ObjectInfo(key, meta["size"], meta["e_tag"] or "")
 
-    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Bytes of an object from ``start``; one request."""
-        if length == 0:
-            self.head(key)
-            return b""
-        return b"".join(self.open_body(key, start, length).blocks)
-
-    def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
-        """Exactly ``length`` bytes of one version; one request."""
-        if length == 0:
-            return b""
-        body = self.open_body(key, start, length, etag=etag)
-        data = b"".join(body.blocks)
-        if len(data) != length:
-            raise short_body(f"{self.url}/{key}, bytes {start}..{start + length}", length, len(data))
-        return data
-
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
         """Bytes of one version as they come; the answer is held against the request and against what it says itself."""
         if length == 0:
@@ -131,13 +124,8 @@ class CloudStore(RemoteBase):
             return obstore.get(self._bucket, name, options=options)
 
     def _blocks(self, key: str, answer: GetResult, length: int) -> Iterator[memoryview]:
-        count = 0
         with self._named(key):
-            for block in answer.stream(min_chunk_size=STREAM_BLOCK):
-                count += len(block)
-                yield memoryview(block)
-        if count != length:
-            raise short_body(f"{self.url}/{key}", length, count)
+            yield from exactly(answer.stream(min_chunk_size=STREAM_BLOCK), length, f"{self.url}/{key}")
 
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
         """Store bytes by one PUT with a checksum; readers see the old object, the new one, or none."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wdstools.errors import StoreError, TransientError
 from wdstools.stores.answers import answer_error, unreachable, wish
 from wdstools.stores.base import ObjectInfo
-from wdstools.stores.remote import ANYTHING, STREAM_BLOCK, Body, RemoteBase, cannot, changed, short_body
+from wdstools.stores.remote import ANYTHING, STREAM_BLOCK, Body, RemoteBase, cannot, changed, exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -150,22 +150,6 @@ class HttpStore(RemoteBase):
             raise StoreError("the server does not tell this object's size", code="no-size", where=f"{self._url}/{key}")
         return ObjectInfo(key, int(size), answer.etag)
 
-    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Bytes of an object from ``start``."""
-        if length == 0:
-            self.head(key)
-            return b""
-        return b"".join(self.open_body(key, start, length).blocks)
-
-    def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
-        """Exactly ``length`` bytes of one version."""
-        if length == 0:
-            return b""
-        data = b"".join(self.open_body(key, start, length, etag=etag).blocks)
-        if len(data) != length:
-            raise short_body(f"{self._url}/{key}, bytes {start}..{start + length}", length, len(data))
-        return data
-
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
         """Bytes of one version as they come."""
         if length == 0:
@@ -191,7 +175,10 @@ class HttpStore(RemoteBase):
         else:  # sent in pieces, without saying how much it is
             answer.read()
             return Body(answer.etag, 0, len(answer.body), iter((memoryview(answer.body),)))
-        return Body(answer.etag, start, end, _counted(answer, end - start, where))
+        if end == start:
+            answer.close()
+            return Body(answer.etag, start, end, iter(()))
+        return Body(answer.etag, start, end, exactly(answer.blocks(), end - start, where))
 
     def _end(self, key: str, answer: Answer, start: int, length: int | None) -> int:
         """Where the bytes of an answer to a range end, if it is an answer to this range."""
@@ -253,14 +240,3 @@ class HttpStore(RemoteBase):
             return {"sha256": base64.b64decode(found.group(1), validate=True).hex()} if found else {}
         except binascii.Error:
             return {}
-
-
-def _counted(answer: Answer, length: int, where: str) -> Iterator[memoryview]:
-    """The blocks of a body that has to have ``length`` bytes; none of an answer that there is nothing there."""
-    count = 0
-    for block in answer.blocks() if length else ():
-        count += len(block)
-        yield memoryview(block)
-    answer.close()
-    if count != length:
-        raise short_body(where, length, count)

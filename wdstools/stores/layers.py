@@ -40,6 +40,13 @@ class Patience:
         backoff: float = min(self.first_wait * 2**attempt, self.longest_wait) * (0.5 + 0.5 * self.draw())
         return max(backoff, min(error.retry_after or 0.0, self.longest_wait))
 
+    def rest(self, attempt: int, error: TransientError) -> int:
+        """Wait after an attempt (from 0) that failed, and give the number of the next; raises the error after the last."""
+        if attempt + 1 >= self.attempts:
+            raise error
+        self.sleep(self.wait(attempt, error))
+        return attempt + 1
+
 
 class Retrying(RemoteBase):
     """A store that tries again what failed for the moment; everything it does can safely be done twice.
@@ -70,12 +77,12 @@ class Retrying(RemoteBase):
         return self._store
 
     def _again(self, work: Callable[[], Answer]) -> Answer:
-        for attempt in range(self._patience.attempts - 1):
+        attempt = 0
+        while True:
             try:
                 return work()
             except TransientError as error:
-                self._patience.sleep(self._patience.wait(attempt, error))
-        return work()
+                attempt = self._patience.rest(attempt, error)
 
     def head(self, key: str) -> ObjectInfo:
         """Size and ETag of one object."""
@@ -102,10 +109,7 @@ class Retrying(RemoteBase):
                     at, attempt = at + len(block), 0
                     yield block
             except TransientError as error:
-                if attempt + 1 >= self._patience.attempts:
-                    raise
-                self._patience.sleep(self._patience.wait(attempt, error))
-                attempt += 1
+                attempt = self._patience.rest(attempt, error)
                 blocks = self._rest(key, at, body)
             else:
                 return
@@ -125,10 +129,7 @@ class Retrying(RemoteBase):
                         last, attempt = found.key, 0
                         yield found
             except TransientError as error:
-                if attempt + 1 >= self._patience.attempts:
-                    raise
-                self._patience.sleep(self._patience.wait(attempt, error))
-                attempt += 1
+                attempt = self._patience.rest(attempt, error)
             else:
                 return
 

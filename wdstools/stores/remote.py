@@ -14,7 +14,9 @@ from wdstools.errors import StoreError, TransientError
 from wdstools.stores.base import Store, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from _typeshed import ReadableBuffer
 
     from wdstools.stores.base import ObjectInfo
 
@@ -106,13 +108,19 @@ class RemoteBase(ABC):
     def head(self, key: str) -> ObjectInfo:
         """Size and ETag of one object."""
 
-    @abstractmethod
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """The bytes of an object from ``start``."""
+        """The bytes of an object from ``start``; one request."""
+        if length == 0:
+            self.head(key)
+            return b""
+        return b"".join(self.open_body(key, start, length).blocks)
 
-    @abstractmethod
     def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
-        """Exactly ``length`` bytes of one version."""
+        """Exactly ``length`` bytes of one version; one request."""
+        data = b"".join(self.open_body(key, start, length, etag=etag).blocks)
+        if len(data) != length:
+            raise short_body(f"{self.url}/{key}, bytes {start}..{start + length}", length, len(data))
+        return data
 
     @abstractmethod
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
@@ -158,6 +166,17 @@ def cannot(what: str, where: str) -> StoreError:
 def short_body(where: str, expected: int, got: int) -> TransientError:
     """The error for a body that ended early (or went on too long)."""
     return TransientError("a body of another length than asked for", code="short-body", where=where, expected=f"{expected} bytes", got=f"{got} bytes")  # fmt: skip
+
+
+def exactly(blocks: Iterable[ReadableBuffer], length: int, where: str) -> Iterator[memoryview]:
+    """Blocks as they come; raises TransientError (``short-body``) at their end where they were not ``length`` bytes."""
+    count = 0
+    for block in blocks:
+        view = memoryview(block)
+        count += len(view)
+        yield view
+    if count != length:
+        raise short_body(where, length, count)
 
 
 def remote(store: Store) -> RemoteStore:

@@ -158,7 +158,7 @@ class LocalStore:
         """Make ``key`` a symbolic link to a file elsewhere; a link that is there is replaced."""
         with translated(self.locate(key)) as path:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            made = f"{path}.{os.getpid()}.link"
+            made = f"{path}.{os.getpid()}{TEMP_SUFFIX}"
             os.symlink(os.path.abspath(target), made)
             os.replace(made, path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,7 +12,7 @@ import numpy as np
 from wdstools.errors import StoreError
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
 from wdstools.reader.ranges import LocalRanges, spans_of
-from wdstools.reader.sample import Sample, replaced
+from wdstools.reader.sample import Sample, member_by_member
 from wdstools.results import Finding
 
 if TYPE_CHECKING:
@@ -57,14 +58,15 @@ class Payloads:
         """The bytes of one row, of which the members are what was packed. Raises as ``take``."""
         data = self._read(extents, row)
         unchecked = not self.table.entries[extents.shard[row]].xxh3_128  # adopted without digests
-        if unchecked or xxh3_128_digest(data) == extents.groups[16 * row : 16 * row + 16]:
+        group = extents.groups[16 * row : 16 * row + 16]
+        if unchecked or (any(group) and xxh3_128_digest(data) == group):
             return data
-        for extension, (offsets, sizes, digests) in extents.members.items():
-            if sizes[row] >= 0:
-                view = data[offsets[row] : offsets[row] + sizes[row]]
-                if xxh3_64_intdigest(view) != digests[row]:
-                    data = replaced(data, offsets[row], self._mended(extents, row, extension, view))
-        return data
+        members = (
+            (extension, offsets[row], sizes[row], digests[row])
+            for extension, (offsets, sizes, digests) in extents.members.items()
+            if sizes[row] >= 0
+        )
+        return member_by_member(data, members, partial(self._mended, extents, row))
 
     def samples(self, extents: Extents) -> Iterator[list[Sample] | list[None]]:
         """All rows, checked, a few at a time that lie together; what is None is for ``row`` to look into."""
@@ -72,13 +74,16 @@ class Payloads:
             yield self._together(extents, first, stop) or [None] * (stop - first)
 
     def _together(self, extents: Extents, first: int, stop: int) -> list[Sample] | None:
+        groups = extents.groups[16 * first : 16 * stop]
+        if not any(groups):
+            return None  # without digests of groups: not worth reading here what is then read one by one
         edges = list(accumulate(extents.length[first:stop], initial=0))
         try:
             data = memoryview(self.ranges.read(extents.shard[first], extents.start[first], edges[-1]))
         except StoreError:
             return None
         parts = [data[start:end] for start, end in pairwise(edges)] if stop - first > 1 else [data]
-        if b"".join(map(xxh3_128_digest, parts)) != extents.groups[16 * first : 16 * stop]:
+        if b"".join(map(xxh3_128_digest, parts)) != groups:
             return None
         return list(map(Sample, extents.keys[first:stop], parts, repeat(extents), range(first, stop)))
 

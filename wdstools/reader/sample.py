@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate, pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from wdstools.formats.digest import xxh3_64_intdigest
+
+Name = TypeVar("Name")
 
 
 class Places(Protocol):
@@ -71,7 +75,18 @@ def _sample_of(key: str, members: dict[str, bytes]) -> Sample:
     return Sample(key, memoryview(b"".join(members.values())), _Joined(members), 0)
 
 
-def replaced(data: memoryview, first: int, member: bytes) -> memoryview:
+def member_by_member(
+    data: memoryview, members: Iterable[tuple[Name, int, int, int]], mended: Callable[[Name, memoryview], bytes]
+) -> memoryview:
+    """A sample's bytes, of which each member (name, offset, size, XXH3-64) is what was packed, or else ``mended``."""
+    for name, first, size, digest in members:
+        view = data[first : first + size]
+        if xxh3_64_intdigest(view) != digest:
+            data = _replaced(data, first, mended(name, view))
+    return data
+
+
+def _replaced(data: memoryview, first: int, member: bytes) -> memoryview:
     """A sample's bytes with those of one member replaced; they may have been cut short before it."""
     whole = bytearray(data)
     whole.extend(bytes(max(0, first + len(member) - len(whole))))

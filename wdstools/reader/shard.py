@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from wdstools.foreign.window import CompressedReader
 from wdstools.formats.arrow import fixed_bytes, one_chunk, to_list, to_numpy
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
 from wdstools.reader.ahead import fetched_ahead, joined
-from wdstools.reader.sample import Sample, replaced
+from wdstools.reader.sample import Sample, member_by_member
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -90,13 +91,11 @@ class ShardReader:
         """A sample's bytes if they, or at least its members, are what was packed; else what was, from elsewhere."""
         if not self._check or xxh3_128_digest(data) == self._groups[16 * row : 16 * row + 16]:
             return data
-        start = self._start[row]
-        for member in range(self._first[row], self._first[row + 1]):
-            first = self._offset[member] - start
-            view = data[first : first + self._size[member]]
-            if xxh3_64_intdigest(view) != self._digest[member]:
-                data = replaced(data, first, self._mended(row, member, view))
-        return data
+        members = (
+            (member, self._offset[member] - self._start[row], self._size[member], self._digest[member])
+            for member in range(self._first[row], self._first[row + 1])
+        )
+        return member_by_member(data, members, partial(self._mended, row))
 
     def place(self, row: int, extension: str) -> slice:
         """Where a member lies in its sample's bytes; raises KeyError."""

@@ -168,10 +168,13 @@ class ImageChecker:
     def _bound(self, info: ImageInfo) -> None:
         if info.width < 1 or info.height < 1:
             raise DamagedImageError("image-damaged", f"the header says {info.width}x{info.height} pixels")
-        if info.width * info.height > self.max_pixels:
-            raise DamagedImageError(
-                "image-too-large", f"{info.width}x{info.height} pixels, the limit is {self.max_pixels}"
-            )
+        bound_pixels(info.width, info.height, self.max_pixels)
+
+
+def bound_pixels(width: int, height: int, limit: int) -> None:
+    """Refuse an image of more pixels, before any decoder makes them; raises DamagedImageError (``image-too-large``)."""
+    if width * height > limit:
+        raise DamagedImageError("image-too-large", f"{width}x{height} pixels, the limit is {limit}")
 
 
 def _walk_jpeg_header(buffer: Buffer, start: int, end: int) -> tuple[ImageInfo, int, bool]:

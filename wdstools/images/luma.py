@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, damaged_jpeg, load_pixels, open_image, sniff
+from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, damaged_jpeg, load_pixels, open_image, sniff
 from wdstools.images.lanczos import resize_gray
 
 if TYPE_CHECKING:
@@ -33,18 +33,13 @@ def luma_images(
     gray = _decode_jpeg(data, max_pixels) if sniff(bytes(data[:16])) == "jpg" else None
     if gray is None:
         with open_image(data) as image:
-            _bound(*image.size, max_pixels)
+            bound_pixels(*image.size, max_pixels)
             load_pixels(image)
             gray = np.asarray(image.convert("L"))
     if gray.shape[0] > gray.shape[1]:
         # Pillow resizes portrait images along one axis or the other first, depending on its version: let it
         return [_by_pillow(gray, side) for side in sides]
     return resize_gray(gray, sides)
-
-
-def _bound(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise DamagedImageError("image-too-large", f"{width}x{height} pixels, the limit is {max_pixels}")
 
 
 def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8] | None:
@@ -57,7 +52,7 @@ def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8]
         return None
     if colours not in _SIMPLE_COLOURS:
         return None
-    _bound(width, height, max_pixels)
+    bound_pixels(width, height, max_pixels)
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="GRAY" if colours == "Gray" else "RGB")
     except ValueError as error:

@@ -18,6 +18,7 @@ from wdstools.images.check import (
     STORABLE_TYPES,
     DamagedImageError,
     ImageInfo,
+    bound_pixels,
     damaged_jpeg,
     decode_strictly,
     load_pixels,
@@ -86,10 +87,7 @@ def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:
 def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode to [H, W, 3] uint8 sRGB: EXIF orientation applied, ICC profile converted, alpha laid on white."""
     with open_image(data) as image:
-        if image.width * image.height > max_pixels:
-            raise DamagedImageError(
-                "image-too-large", f"{image.width}x{image.height} pixels, the limit is {max_pixels}"
-            )
+        bound_pixels(image.width, image.height, max_pixels)
         orientation = _orientation(image)
         profile = image.info.get("icc_profile")
         if sniff(data[:16]) == "jpg":

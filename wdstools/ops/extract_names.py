@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, UsageError
 from wdstools.ops.provenance import read_provenance
+from wdstools.sources.base import is_text
 from wdstools.stores.local import TEMP_SUFFIX, storage_error
 
 if TYPE_CHECKING:
@@ -103,8 +104,7 @@ def _identity(template: str, image: str, split: str, label: str | None) -> str |
 def _refuse_odd(path: str, where: str) -> None:
     """Refuse a path that leads outside, that is none, or that no file system takes; raises FormatError."""
     parts = path.split("/")
-    is_text = not any(0xD800 <= ord(letter) < 0xE000 for letter in path)  # half a surrogate pair is no file name
-    if os.path.isabs(path) or not is_text or "\0" in path or any(part in ("", ".", "..") for part in parts):
+    if os.path.isabs(path) or not is_text(path) or "\0" in path or any(part in ("", ".", "..") for part in parts):
         raise FormatError(
             "a name in an index is no path inside the folder",
             code="path-unsafe",

@@ -205,14 +205,14 @@ class _Planner:
         partly = lost and surveys[task.entry.path].bytes != task.entry.bytes
         if partly or (all(kind in (HERE, NOWHERE) for kind in origin) and lost):
             return False
-        counted = Counter(origin)
+        kinds = Counter(origin)
         here = sum(length for length, kind in zip(_lengths(recipe), origin, strict=True) if kind == HERE)
-        detail = f"{counted[HERE]:,} of {len(origin):,} samples ({here:,} bytes) are whole here"
+        detail = f"{kinds[HERE]:,} of {len(origin):,} samples ({here:,} bytes) are whole here"
         self.steps.append(Step("rewrite", task.entry.path, 0, "itself", detail))
-        if counted[MENDED]:
+        if kinds[MENDED]:
             self.steps.append(Step("mend", task.entry.path, 0, "its digests", _where(recipe, MENDED)))
         for number, copy in enumerate(task.copies):
-            if counted[number]:
+            if kinds[number]:
                 self.steps.append(
                     Step("copy", task.entry.path, recipe.moved[number], copy.name, _where(recipe, number))
                 )

@@ -44,11 +44,11 @@ def remove(
 
     Example: wdstools remove shards --keys takedown.txt --in-place
     """
-    from wdstools.ops.remove import choose_place, plan_remove
+    from wdstools.ops.remove import RemovePlan, choose_place, plan_remove
 
     choose_place(output, in_place=in_place, dry_run=plan["dry_run"])
     made = plan_remove(dataset, selection(**select), output=output)
-    show.absent(session.output, getattr(made, "absent", 0))
+    show.absent(session.output, made.absent if isinstance(made, RemovePlan) else 0)
     if not approved(session.output, made, **plan):
         return
     with session.workers("threads") as executor:

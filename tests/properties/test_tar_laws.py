@@ -106,14 +106,15 @@ def test_no_changed_byte_of_a_header_goes_unseen(name: bytes, size: int, digest:
 
 
 @LAW
-@given(names, st.integers(0, 1 << 30), digests, st.integers(0, BLOCK - 2))
+@given(names, st.integers(0, 1 << 30), digests, st.data())
 def test_two_swapped_bytes_are_seen_though_the_ustar_sum_is_not_changed(
-    name: bytes, size: int, digest: int, at: int
+    name: bytes, size: int, digest: int, data: st.DataObject
 ) -> None:
     block = render_header(name, size, digest)
+    # most neighbours are zeros, and swapping them changes nothing
+    unlike = [at for at in range(BLOCK - 1) if block[at] != block[at + 1] and not 148 <= at + 1 < 157]
+    at = data.draw(st.sampled_from(unlike))
     swapped = block[:at] + block[at + 1 : at + 2] + block[at : at + 1] + block[at + 2 :]
-    assume(swapped != block)
-    assume(not 148 <= at + 1 < 157)
     with or_refused("tar-header"):
         assert parse_header(swapped).sealed is not True
 

@@ -11,7 +11,6 @@ import threading
 from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -141,6 +140,7 @@ class FetchedRanges:
         self._paths = paths
         self._budget = budget_bytes
         self._pool = ThreadPoolExecutor(requests, thread_name_prefix="wdstools-fetch")
+        self._gap_bytes: int | None = None
         self._waiting: deque[_Fetch] = deque()
         self._fetches: dict[int, list[_Fetch]] = {}
         self._held = 0
@@ -149,13 +149,15 @@ class FetchedRanges:
     #: what is announced is fetched in spans, and each read is a part of one
     block_bytes = 1
 
-    @cached_property
+    @property
     def gap_bytes(self) -> int:
         """As the link to the store is: measured once, when it is first needed."""
-        try:
-            return measure_link(self._store, self._paths[0]).gap_bytes
-        except StoreError:  # whoever reads will hear of it
-            return _GAP_BYTES
+        if self._gap_bytes is None:
+            try:
+                self._gap_bytes = measure_link(self._store, self._paths[0]).gap_bytes
+            except StoreError:  # whoever reads will hear of it
+                self._gap_bytes = _GAP_BYTES
+        return self._gap_bytes
 
     def ahead(self, spans: Sequence[Span]) -> None:
         """Queue these spans behind those that were announced before."""

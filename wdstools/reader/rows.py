@@ -7,7 +7,6 @@ about 40 bytes, its key and 20 a member.
 from __future__ import annotations
 
 import threading
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -49,11 +48,14 @@ class Extents:
         self.groups = table.groups(rows)
         self._together = (shard[1:] == shard[:-1]) & (start[1:] == stop[:-1])
         self._starts = start
+        self._members: dict[str, tuple[list[int], list[int], list[int]]] | None = None
 
-    @cached_property
+    @property
     def members(self) -> dict[str, tuple[list[int], list[int], list[int]]]:
-        """See above; not everybody asks for it."""
-        return self._table.member_places(self._rows)
+        """See above; found out when it is first asked for, by several threads perhaps, and the same for all."""
+        if self._members is None:
+            self._members = self._table.member_places(self._rows)
+        return self._members
 
     def runs(self, block_bytes: int) -> Iterator[tuple[int, int]]:
         """Rows that lie one behind the other and begin in one block of the shard: first and end."""

@@ -98,7 +98,10 @@ def test_an_interrupted_pack_takes_away_what_it_has_unpacked(tmp_path: Path) -> 
     members = [(f"{n:06d}.{ext}", tiny_jpeg(1) + bytes(400_000)) for n in range(200) for ext in ("jpg", "txt")]
     write(tmp_path / "a", {"x.tar.gz": gzip.compress(tar_bytes(members), 1)})
     command = [*COMMAND, "pack", str(tmp_path / "a/x.tar.gz"), str(tmp_path / "a/out")]
+    # a shell's background jobs are started deaf to it, and hand that on
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) as process:
+        signal.signal(signal.SIGINT, heard)
         while process.poll() is None and not (tmp_path / "a/out.unpacked/x.tar").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)

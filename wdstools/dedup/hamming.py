@@ -20,10 +20,11 @@ from numba.extending import intrinsic
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_KEY_BITS = 22
-#: Measured: moving one code into its bucket, and comparing two codes, in nanoseconds.
-_SORT_NS, _COMPARE_NS = 12.0, 0.12
-_DENSE_BUCKET = 1024
+_KEY_BITS, _DIGIT_BITS = 22, 12
+#: Measured: moving one code a step towards its bucket, and comparing two codes, in nanoseconds.
+_MOVE_NS, _COMPARE_NS = 10.0, 0.09
+#: So many codes alike in a bucket, and it pays to know the tree of each.
+_DENSE_BUCKET = 64
 
 
 def link(
@@ -36,11 +37,9 @@ def link(
     another's mirrored codes do. Exact: no pair is missed.
     """
     count = len(codes)
-    parent = np.arange(count, dtype=np.int32)
     if count < 2:
-        return parent
-    both = codes if mirrored is None else np.concatenate((codes, mirrored), axis=1)
-    _link_equal(np.ascontiguousarray(both), np.argsort(_mix(np.ascontiguousarray(both)), kind="stable"), parent)
+        return np.arange(count, dtype=np.int32)
+    parent = _equal(codes if mirrored is None else np.concatenate((codes, mirrored), axis=1))
     rows = np.flatnonzero(parent == np.arange(count)).astype(np.int32)
     words = np.ascontiguousarray(codes)
     first, owners = words[rows, 0], rows
@@ -49,11 +48,19 @@ def link(
         first = np.concatenate((first, words[rows + count, 0]))
         owners = np.concatenate((rows, rows + np.int32(count)))
     shifts, masks = plan_bands(len(first), limits[0])
-    sink = (np.empty_like(first), np.empty_like(owners), np.empty_like(owners))
+    sink = (*(np.empty_like(column) for column in (first, owners, first, owners, owners)), np.empty_like(first))
     for shift, mask in zip(shifts, masks, strict=True):
         _link_bucketed((first, owners), (shift, mask), sink, words, limits, parent)
     _flatten(parent)
     return parent
+
+
+def _equal(codes: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """For each row the first one that is equal."""
+    codes = np.ascontiguousarray(codes)
+    first = np.arange(len(codes), dtype=np.int32)
+    _link_equal(codes, np.argsort(_mix(codes), kind="stable"), first)
+    return first
 
 
 def plan_bands(count: int, limit: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -61,7 +68,8 @@ def plan_bands(count: int, limit: int) -> tuple[NDArray[np.uint64], NDArray[np.u
 
     def cost(chosen: int) -> float:
         bits = min(_KEY_BITS, 64 * chosen / (limit + chosen))
-        return math.comb(limit + chosen, chosen) * (_SORT_NS * count + _COMPARE_NS * count**2 / 2 ** (1 + bits))
+        moves = _MOVE_NS * count * (1 + (bits > _DIGIT_BITS))
+        return math.comb(limit + chosen, chosen) * (moves + _COMPARE_NS * count**2 / 2 ** (1 + bits))
 
     chosen = min(range(1, max(2, min(5, 65 - limit))), key=cost)
     edges = np.linspace(0, 64, limit + chosen + 1).astype(int)
@@ -146,71 +154,117 @@ def _flatten(parent):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _bucket_of(code, shifts, masks, wide):  # type: ignore[no-untyped-def]
-    key = np.uint64(0)
+def _put_keys(codes, bands, keys):  # type: ignore[no-untyped-def]
+    """The bits that these bands choose, side by side; of more than _KEY_BITS bits a hash. Loops that become vector code."""
+    shifts, masks, wide = bands
+    wanted = keys[: len(codes)]
+    wanted[:] = np.uint64(0)
     for band in range(len(shifts)):
-        bits = (code >> shifts[band]) & masks[band]
-        key = key * (masks[band] + np.uint64(1)) + bits if masks[band] != np.uint64(0xFFFFFFFFFFFFFFFF) else bits
+        shift, mask = shifts[band], masks[band]
+        for row in range(len(codes)):
+            wanted[row] = wanted[row] * (mask + np.uint64(1)) + ((codes[row] >> shift) & mask)
     if wide:
-        key = (key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - _KEY_BITS)
-    return key
+        for row in range(len(codes)):
+            wanted[row] = (wanted[row] * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - _KEY_BITS)
+    return wanted
+
+
+@_jit
+def _spread(source, target, keys, shift, size):  # type: ignore[no-untyped-def]
+    """Copy codes and owners in order of a digit of the key, bits ``shift`` and up below ``size``; gives where each digit ends."""
+    codes, owned = source
+    to_codes, to_owned = target
+    mask = np.uint64(size - 1)
+    ends = np.zeros(size + 1, np.int32)
+    for key in keys:
+        ends[((key >> shift) & mask) + np.uint64(1)] += 1
+    for digit in range(1, size + 1):
+        ends[digit] += ends[digit - 1]
+    for row in range(len(codes)):
+        digit = (keys[row] >> shift) & mask
+        at = ends[digit]
+        to_codes[at] = codes[row]
+        to_owned[at] = owned[row]
+        ends[digit] = at + 1
+    return ends
 
 
 @_jit
 def _link_bucketed(entries, bands, sink, words, limits, parent):  # type: ignore[no-untyped-def]
-    """Sort by these bands, and unite within each bucket."""
-    first, owners = entries
+    """Sort by these bands, and unite within each bucket.
+
+    In two steps, each with few enough places to write to for the caches: the second takes a part of the first at a time.
+    """
     shifts, masks = bands
-    codes, owned, labels = sink
+    codes, owned, part_codes, part_owned, labels, keys = sink
     bits: Any = np.int64(0)
     for band in range(len(masks)):
         bits += np.int64(popcount(masks[band]))
-    wide = bits > _KEY_BITS
-    ends = np.zeros((1 << min(bits, np.int64(_KEY_BITS))) + 1, np.int32)
-    for code in first:
-        ends[_bucket_of(code, shifts, masks, wide) + np.uint64(1)] += 1
-    for key in range(1, len(ends)):
-        ends[key] += ends[key - 1]
-    for row in range(len(first)):
-        key = _bucket_of(first[row], shifts, masks, wide)
-        codes[ends[key]] = first[row]
-        owned[ends[key]] = owners[row]
-        ends[key] += 1
-    start = 0
-    for key in range(len(ends) - 1):
-        stop = ends[key]
-        if stop - start > 1:
-            _link_bucket(codes[start:stop], owned[start:stop], labels[start:stop], words, limits, parent)
-        start = stop
+    chosen = (shifts, masks, bits > _KEY_BITS)
+    bits = min(bits, np.int64(_KEY_BITS))
+    low = min(bits, np.int64(_DIGIT_BITS))
+    parts = np.array([len(codes)], np.int32)
+    if bits > low:
+        found = _put_keys(entries[0], chosen, keys)
+        parts = _spread(entries, (codes, owned), found, np.uint64(low), 1 << (bits - low))
+    else:
+        codes, owned = entries
+    first = 0
+    for last in parts:
+        source = (codes[first:last], owned[first:last])
+        found = _put_keys(source[0], chosen, keys)
+        ends = _spread(source, (part_codes, part_owned), found, np.uint64(0), 1 << low)
+        start = 0
+        for key in range(len(ends) - 1):
+            if ends[key] - start > 1:
+                _link_bucket((part_codes, part_owned, labels), (start, ends[key]), words, limits, parent)
+            start = ends[key]
+        first = last
 
 
 @_jit
-def _link_bucket(codes, owned, labels, words, limits, parent):  # type: ignore[no-untyped-def]
-    """Compare every two codes of a bucket; those of one tree are passed over where that is worth its cost."""
+def _link_bucket(entries, span, words, limits, parent):  # type: ignore[no-untyped-def]
+    """Compare every two codes of a bucket; once many were found alike, those of one tree are passed over."""
+    codes, owned, labels = entries
+    start, stop = span
     rows = len(parent)
     limit = np.uint64(limits[0])
-    dense = len(codes) > _DENSE_BUCKET
-    for at in range(len(codes)):
-        labels[at] = find(parent, owned[at] % rows) if dense else at
-    for at in range(len(codes) - 1):
-        owner, label = owned[at], labels[at]
-        rest, theirs = codes[at + 1 :], labels[at + 1 :]
-        if not _any_near(rest, theirs, codes[at], label, limit):
+    alike = 0
+    for at in range(start, stop - 1):
+        owner, code, rest = owned[at], codes[at], codes[at + 1 : stop]
+        if owner >= rows:
+            break  # two mirrored codes say nothing that the codes themselves do not, and they come last
+        dense = alike > _DENSE_BUCKET
+        label = labels[at] if dense else -1
+        if not (
+            _any_other_near(rest, labels[at + 1 : stop], code, label, limit) if dense else _any_near(rest, code, limit)
+        ):
             continue
-        for other in range(len(rest)):
-            if theirs[other] == label or popcount(rest[other] ^ codes[at]) > limit:
+        for other in range(at + 1, stop):
+            if (dense and labels[other] == label) or popcount(codes[other] ^ code) > limit:
                 continue
-            found = owned[at + 1 + other]
-            # two mirrored codes say nothing that the codes themselves do not
-            if (owner < rows or found < rows) and rest_alike(words[owner], words[found], limits[1]):
-                unite(parent, owner % rows, found % rows)
+            alike += 1
+            if rest_alike(words[owner], words[owned[other]], limits[1]):
+                unite(parent, owner, owned[other] % rows)
                 if dense:
-                    theirs[other] = label
+                    labels[other] = label
+        if alike > _DENSE_BUCKET and not dense:
+            for other in range(at + 1, stop):
+                labels[other] = find(parent, owned[other] % rows)
 
 
 @_jit
-def _any_near(codes, labels, code, label, limit):  # type: ignore[no-untyped-def]
-    """Whether a code of another tree is near: without a branch, so that the compiler makes vector code of it."""
+def _any_near(codes, code, limit):  # type: ignore[no-untyped-def]
+    """Whether a code is near: without a branch, so that the compiler makes vector code of it."""
+    nearest = np.uint64(64)
+    for other in range(len(codes)):
+        nearest = min(nearest, popcount(codes[other] ^ code))
+    return nearest <= limit
+
+
+@_jit
+def _any_other_near(codes, labels, code, label, limit):  # type: ignore[no-untyped-def]
+    """The same, of another tree."""
     hits = np.uint64(0)
     for other in range(len(codes)):
         hits += np.uint64((popcount(codes[other] ^ code) <= limit) & (labels[other] != label))

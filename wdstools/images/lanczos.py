@@ -16,6 +16,8 @@ import numba
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _PRECISION_BITS = 22
@@ -32,15 +34,20 @@ def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
     return pixels
 
 
-def resize_gray(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """The same for [H, W] pixels: with one channel a pass across is fastest as a pass down of the image on its side."""
-    if pixels.shape[1] != width:
-        turned = np.ascontiguousarray(pixels.T)[:, :, None]
-        pixels = _vertical(turned, *_coefficients(pixels.shape[1], width))[:, :, 0].T
-    if pixels.shape[0] != height:
-        upright = np.ascontiguousarray(pixels)[:, :, None]
-        pixels = _vertical(upright, *_coefficients(pixels.shape[0], height))[:, :, 0]
-    return pixels
+def resize_gray(pixels: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """The same for [H, W] pixels, to side x side for each side.
+
+    With one channel a pass across is fastest as a pass down of the image on its side, and one turn serves every side.
+    """
+    height, width = pixels.shape
+    turned = np.ascontiguousarray(pixels.T)[:, :, None]
+    made = []
+    for side in sides:
+        across = _vertical(turned, *_coefficients(width, side)) if width != side else turned
+        upright = np.ascontiguousarray(across[:, :, 0].T)[:, :, None]
+        down = _vertical(upright, *_coefficients(height, side)) if height != side else upright
+        made.append(down[:, :, 0])
+    return made
 
 
 @lru_cache(maxsize=256)

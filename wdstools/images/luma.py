@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+#: What simplejpeg calls the colours of JPEGs that Pillow reads as RGB or gray.
+_SIMPLE_COLOURS = ("YCbCr", "RGB", "Gray")
+
 
 def luma_images(
     data: bytes | memoryview, sides: Sequence[int], max_pixels: int = DEFAULT_MAX_PIXELS
@@ -27,28 +30,39 @@ def luma_images(
     As imagehash sees an image: the first frame, orientation and colour profile not applied, alpha dropped. Raises
     DamagedImageError.
     """
-    with open_image(data) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise DamagedImageError("image-too-large", f"{width}x{height} pixels, the limit is {max_pixels}")
-        if sniff(bytes(data[:16])) == "jpg" and image.mode in ("RGB", "L"):
-            gray = _decode_jpeg(data, image.mode)
-        else:
+    gray = _decode_jpeg(data, max_pixels) if sniff(bytes(data[:16])) == "jpg" else None
+    if gray is None:
+        with open_image(data) as image:
+            _bound(*image.size, max_pixels)
             load_pixels(image)
             gray = np.asarray(image.convert("L"))
-    # Pillow resizes portrait images along one axis or the other first, depending on its version: let it
-    return [_by_pillow(gray, side) if height > width else resize_gray(gray, side, side) for side in sides]
+    if gray.shape[0] > gray.shape[1]:
+        # Pillow resizes portrait images along one axis or the other first, depending on its version: let it
+        return [_by_pillow(gray, side) for side in sides]
+    return resize_gray(gray, sides)
 
 
-def _decode_jpeg(data: bytes | memoryview, mode: str) -> NDArray[np.uint8]:
-    """Simplejpeg has the pixels of Pillow, faster; what it warns of is damage."""
+def _bound(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise DamagedImageError("image-too-large", f"{width}x{height} pixels, the limit is {max_pixels}")
+
+
+def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8] | None:
+    """Simplejpeg has the pixels of Pillow, faster; what it warns of is damage. None: a JPEG for Pillow to judge."""
     import simplejpeg
 
     try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB" if mode == "RGB" else "GRAY")
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    if colours not in _SIMPLE_COLOURS:
+        return None
+    _bound(width, height, max_pixels)
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="GRAY" if colours == "Gray" else "RGB")
     except ValueError as error:
         raise damaged_jpeg(error) from error
-    return _gray(pixels) if mode == "RGB" else pixels[:, :, 0]
+    return pixels[:, :, 0] if colours == "Gray" else _gray(pixels)
 
 
 def _by_pillow(gray: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -67,7 +81,7 @@ def check_kernels() -> None:
 
     pixels = (np.arange(61 * 47 * 3, dtype=np.int64).reshape(47, 61, 3) ** 2 * 7 % 253).astype(np.uint8)
     wanted = Image.fromarray(pixels).convert("L")
-    ours = resize_gray(_gray(pixels), 32, 32)
+    ours = resize_gray(_gray(pixels), (32,))[0]
     if not np.array_equal(ours, np.asarray(wanted.resize((32, 32), Image.Resampling.LANCZOS))):
         raise UsageError(
             "the installed Pillow resizes images otherwise than any that wdstools knows",

@@ -154,7 +154,16 @@ def test_the_command_says_it_in_text_and_json_and_by_its_exit_code(dataset: Path
     assert run_command("duplicates", dataset, "--across-splits", "--method", "size").code == 1
 
 
+def test_leaks_are_shown_for_every_level_side_by_side(dataset: Path) -> None:
+    lines = run_command("duplicates", dataset, "--level", "edited").out.splitlines()
+    titles = next(number for number, line in enumerate(lines) if line.split() == ["exact", "re-encode", "edited"])
+    assert lines[titles + 2].split() == ["test", ".", "1", "1", ".", "2", "1", ".", "3", "1"]
+
+
 def test_wrong_options_are_refused(dataset: Path) -> None:
+    refused = run_command("duplicates", dataset, "--method", "size", "--level", "exact")
+    assert_clean_failure(refused, 2)
+    assert "has no levels" in refused.err
     assert_clean_failure(run_command("duplicates", dataset, "--level", "soft"), 2)
     with pytest.raises(wt.UsageError, match="method"):
         wt.find_duplicates(wt.open_dataset(str(dataset)), method="guess")

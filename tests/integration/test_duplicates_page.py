@@ -36,9 +36,9 @@ def test_a_person_reads_filters_and_sorts_the_groups(browser: Browser, page: Pat
         assert opened.errors == []
         assert opened.asked == [address for address in opened.asked if address.startswith(("file:", "data:"))]
         assert len(opened.texts(".group")) == 3
-        assert opened.texts("#leaks tr:nth-child(2) td") == ["·", "3", "1"]
+        assert opened.texts("#leaks [data-level=edited] tr:nth-child(2) td") == ["·", "3", "1"]
         assert "mirrored" in "".join(opened.texts(".member"))
-        shown = opened.page.evaluate("[...document.images].filter(i => i.complete && i.naturalWidth === 112).length")
+        shown = opened.page.evaluate("[...document.images].filter(i => i.complete && i.naturalWidth === 120).length")
         assert shown == 7
         opened.page.fill("#search", "ROME/901")
         assert len(opened.texts(".group")) == 1
@@ -89,3 +89,6 @@ def test_it_looks_right_with_few_groups_and_with_thousands(browser: Browser, tmp
             opened.page.locator("#more").scroll_into_view_if_needed()
             opened.page.locator(".group").nth(before).wait_for()
             assert len(opened.texts(".group")) < count
+    with browser.open(path, viewport={"width": 1200, "height": 800}) as opened:
+        tops = opened.page.evaluate("[...document.querySelectorAll('.group')].map(g => g.getBoundingClientRect().top)")
+        assert tops[0] == tops[1]  # pairs stand side by side where there is room

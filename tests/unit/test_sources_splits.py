@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.accounting import Packed, pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
+from tests.support.command import run_command
 from wdstools import UsageError, WdsError, pack
 
 if TYPE_CHECKING:
@@ -89,6 +90,24 @@ def test_ratios_are_exact_for_each_label(source: Path, tmp_path: Path) -> None:
         }
         assert counts == {"train": 16, "val": 1, "test": 3}
     assert found.skips == ()
+
+
+@pytest.mark.parametrize(
+    ("ratios", "note"),
+    [
+        ("train=80,val=5,test=16", "the ratios sum to 101, not 100, and were taken in proportion: train 79.21 %"),
+        ("train=0.8,val=0.1", "the ratios sum to 0.9, not 1,"),
+        ("train=80,val=5,test=15", None),
+        ("train=1/3,val=2/3", None),
+        ("train=8,val=1", None),
+        ("train=40,val=2", None),
+    ],
+)
+def test_ratios_with_a_slip_are_said_so(ratios: str, note: str | None, source: Path, tmp_path: Path) -> None:
+    ran = run_command("pack", source, tmp_path / "out", "--split", ratios)
+    assert ran.code == 0, ran.err
+    assert ("sum to" in ran.out) == (note is not None)
+    assert note is None or note in ran.out
 
 
 def test_ratios_do_not_depend_on_the_order_of_files_or_on_other_labels(source: Path, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.dedup.results import DuplicateGroups
 
-_SIDE = 112
+_SIDE = 128
 _QUALITY = 70
-#: About 3 KB each: a page with all of them is still of 2 MB.
+#: About 4 KB each: a page with all of them is still of 3 MB.
 MOST_THUMBNAILS = 600
 _OF_A_GROUP = 12
 _CAPTION_CHARACTERS = 300

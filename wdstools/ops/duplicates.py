@@ -51,24 +51,33 @@ class _Samples:
 def find_duplicates(
     dataset: Dataset,
     *,
-    level: str = DEFAULT_LEVEL,
+    level: str | None = None,
     method: str = "phash",
     captions: bool = False,
     cache: str | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> DuplicateGroups:
-    """Group the images of a dataset that are the same at ``level``: ``exact``, ``re-encode`` or ``edited``.
+    """Group the images of a dataset that are the same at ``level``: ``exact``, ``re-encode`` (the default) or ``edited``.
 
     ``exact`` reads the indexes alone. The others hash every image once; hashes are kept in ``.wdstools/hashes``, or
     in the folder ``cache``, and are made anew only for shards that changed, or for other versions of the libraries.
-    ``method="size"`` compares width, height and file size instead, for comparison with others. The result does not
+    ``method="size"``, which knows no levels, compares width, height and file size instead, for comparison with others. The result does not
     depend on workers or on the order of shards. Raises UsageError, NotFoundError, FormatError, IntegrityError,
     StoreError.
     """
-    check_level(level)
     if method not in METHODS:
         raise UsageError("no such method", where="--method", expected=", ".join(METHODS), got=method)
+    if method == "size" and level is not None:
+        raise UsageError(
+            "a file size is the same or it is not: it has no levels",
+            code="size-has-no-level",
+            where="--method size",
+            got=f"--level {level}",
+            hint="leave --level out, or leave --method size out",
+        )
+    level = DEFAULT_LEVEL if level is None else level
+    check_level(level)
     if len(dataset.manifest.splits) > _MOST_SPLITS:
         raise UsageError("too many splits", expected=f"at most {_MOST_SPLITS}", got=str(len(dataset.manifest.splits)))
     finder = _Finder(dataset, level if method == "phash" else EXACT, cache)

@@ -52,6 +52,16 @@ def parse_ratios(text: str) -> dict[str, Fraction] | None:
     return ratios if sum(ratios.values()) > 0 else None
 
 
+def _odd_sum(ratios: Mapping[str, Fraction]) -> list[str]:
+    """A note on ratios that were surely meant as percentages, or as parts of one, and are not: a slip of the hand."""
+    total = sum(ratios.values(), Fraction())
+    for whole in (1, 100):
+        if total != whole and 10 * abs(total - whole) <= whole:
+            shares = ", ".join(f"{split} {float(100 * weight / total):.2f} %" for split, weight in ratios.items())
+            return [f"the ratios sum to {float(total):g}, not {whole}, and were taken in proportion: {shares}"]
+    return []
+
+
 def assign_splits(
     samples: pa.Table, rule: SplitRule, *, seed: int, identical: NDArray[np.int64] | None = None
 ) -> tuple[pa.Table, list[Skip], list[str]]:
@@ -61,7 +71,7 @@ def assign_splits(
     """
     if rule.ratios is not None:
         names, notes = _by_ratio(samples, rule.ratios, seed, identical)
-        return with_split(samples, names), [], notes
+        return with_split(samples, names), [], [*_odd_sum(rule.ratios), *notes]
     if rule.lists is not None:
         return _by_lists(samples, rule.lists)
     if rule.one is not None:

@@ -13,8 +13,8 @@ _COMPARE = "What is compared"
 _ANSWER = "The answer"
 
 COMPARE_OPTIONS = (
-    ("level", Annotated[str, typer.Option("--level", help="exact, re-encode (other quality or size) or edited (cropped a little, filtered, mirrored).", rich_help_panel=_COMPARE)], "re-encode"),
-    ("method", Annotated[str, typer.Option("--method", help="phash; or size: width, height and file size, which is no proof and here for comparison.", rich_help_panel=_COMPARE)], "phash"),
+    ("level", Annotated[Optional[str], typer.Option("--level", help="exact, re-encode (other quality or size; the default) or edited (cropped a little, filtered, mirrored).", rich_help_panel=_COMPARE)], None),
+    ("method", Annotated[str, typer.Option("--method", help="phash; or size: width, height and file size, which is no proof and here for comparison; without --level.", rich_help_panel=_COMPARE)], "phash"),
     ("captions", Annotated[bool, typer.Option("--captions", help="Count repeated captions and sets of hashtags too.", rich_help_panel=_COMPARE)], False),
     ("cache", Annotated[Optional[str], typer.Option("--cache", metavar="DIR", help="Keep hashes here, not in the dataset.", rich_help_panel=_COMPARE)], None),
 )  # fmt: skip

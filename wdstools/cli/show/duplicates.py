@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wdstools.cli.output import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
@@ -31,8 +31,7 @@ def duplicates(
         output.few(_group_line(group) for group in groups)
     output.line(f"{one_line(name)}: {found.samples:,} images")
     _levels(output, found)
-    for level in found.levels[-1:]:
-        _leaks(output, level)
+    _leaks(output, found.levels)
     _remarks(output, found)
     if found.captions is not None:
         _captions(output, found.captions, found.samples)
@@ -60,16 +59,23 @@ def _levels(output: Output, found: DuplicateGroups) -> None:
     )
 
 
-def _leaks(output: Output, level: LevelCounts) -> None:
-    if len(level.leaks) < 2:
+def _leaks(output: Output, levels: Sequence[LevelCounts]) -> None:
+    """A matrix for each level, side by side."""
+    splits = list(levels[-1].leaks)
+    if len(splits) < 2:
         return
-    splits = list(level.leaks)
     wide = max(8, *(len(split) + 2 for split in splits))
-    output.line(f"  leaks, level {level.level}: images of a line's split that are also in the column's")
-    output.line("    " + " " * wide + "".join(f"{split:>{wide}}" for split in splits))
+    output.line("  leaks: images of a line's split that are also in the column's")
+    titles = (f"{level.level:^{wide * len(splits)}}" for level in levels)
+    output.line(("    " + " " * wide + "    ".join(titles)).rstrip())
+    heads = "".join(f"{split:>{wide}}" for split in splits)
+    output.line("    " + " " * wide + "    ".join(heads for _ in levels))
     for split in splits:
-        cells = (f"{level.leaks[split][other]:,}" if other != split else "." for other in splits)
-        output.line(f"    {split:<{wide}}" + "".join(f"{cell:>{wide}}" for cell in cells))
+        rows = (
+            "".join(f"{f'{level.leaks[split][other]:,}' if other != split else '.':>{wide}}" for other in splits)
+            for level in levels
+        )
+        output.line(f"    {split:<{wide}}" + "    ".join(rows))
 
 
 def _remarks(output: Output, found: DuplicateGroups) -> None:

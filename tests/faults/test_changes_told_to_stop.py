@@ -30,6 +30,7 @@ REMOVE = ("remove", "place", "--keys", "keys", "-y")
 IN_PLACE, TO_NEW = (*REMOVE, "--in-place"), (*REMOVE, "-o", "made")
 EXTRACT = ("extract", "place", "made")
 #: The command, and the write before which it is held: in a worker, between two steps, and right before the last one.
+#: A line's end ends the name: without it temporary names are meant, too.
 PLACES = [
     ("repair", REPAIR, "os.write"),
     ("repair", REPAIR, "os.rename place/train/train-000000.tar"),
@@ -37,7 +38,7 @@ PLACES = [
     ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/train/"),
     ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/commit.json"),
     ("remove-in-place", IN_PLACE, "os.unlink place/.wdstools/manifest.json"),
-    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/.wdstools/manifest.json"),
+    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/.wdstools/manifest.json\n"),
     ("remove-to-new", TO_NEW, f"os.rename made{TEMP_SUFFIX}/train"),
     ("remove-to-new", TO_NEW, f"os.rename made{TEMP_SUFFIX}/SHA256SUMS"),
     ("extract", EXTRACT, "builtins.open"),
@@ -79,10 +80,12 @@ def _stop_at(place: str, command: tuple[str, ...], work: Path, stop: Callable[[i
     ) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
-        if first != PAUSED:
+        try:
+            assert first == PAUSED
+            stop(process.pid)
+        except BaseException:
             os.killpg(process.pid, signal.SIGKILL)  # it would wait for ever
-        assert first == PAUSED
-        stop(process.pid)
+            raise
         # the pipe ends when the last process that holds it does: so the workers have gone with their parent
         _, err = process.communicate(timeout=HANG_SECONDS)
     return process.returncode, err
@@ -93,8 +96,8 @@ def _cases() -> Iterator[object]:
     ways = [(number, kill) for number in (signal.SIGTERM, signal.SIGINT) for kill in (os.kill, os.killpg)]
     for turn, (change, command, place) in enumerate(PLACES):
         for way, (number, kill) in enumerate(ways):
-            marks = () if way == turn % len(ways) else pytest.mark.slow
-            name = f"{command[0]} before {place}, {number.name} by {kill.__name__}"
+            marks = () if way == turn % 3 else pytest.mark.slow
+            name = f"{command[0]} before {place.strip()}, {number.name} by {kill.__name__}"
             yield pytest.param(change, command, place, number, kill, marks=marks, id=name)
 
 

@@ -26,6 +26,7 @@ REMOVE = ("remove", "place", "--keys", "keys", "-y")
 IN_PLACE, TO_NEW = (*REMOVE, "--in-place"), (*REMOVE, "-o", "made")
 EXTRACT = ("extract", "place", "made")
 #: The command, and the write before which it is held: in a worker, between two steps, and right before the last one.
+#: A line's end ends the name: without it temporary names are meant, too.
 PLACES = [
     ("repair", REPAIR, "os.write"),
     ("repair", REPAIR, "os.rename place/train/train-000000.tar"),
@@ -33,7 +34,7 @@ PLACES = [
     ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/train/"),
     ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/commit.json"),
     ("remove-in-place", IN_PLACE, "os.unlink place/.wdstools/manifest.json"),
-    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/.wdstools/manifest.json"),
+    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/.wdstools/manifest.json\n"),
     ("remove-to-new", TO_NEW, f"os.rename made{TEMP_SUFFIX}/train"),
     ("remove-to-new", TO_NEW, f"os.rename made{TEMP_SUFFIX}/SHA256SUMS"),
     ("extract", EXTRACT, "builtins.open"),
@@ -68,7 +69,7 @@ def _cases() -> Iterator[object]:
     for turn, (change, command, place) in enumerate(PLACES):
         for way, (number, kill) in enumerate(ways):
             marks = () if way == turn % len(ways) else pytest.mark.slow
-            name = f"{command[0]} before {place}, {number.name} by {kill.__name__}"
+            name = f"{command[0]} before {place.strip()}, {number.name} by {kill.__name__}"
             yield pytest.param(change, command, place, number, kill, marks=marks, id=name)
 
 

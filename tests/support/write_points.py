@@ -17,7 +17,8 @@ WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 class WritePoints:
     """Counts the calls; at number ``stop`` calls ``act``: before the real one, or ``after`` it.
 
-    Only calls that are named with ``about`` count: the function, and what it is about, as ``os.rename a/b``.
+    Only calls that are named with ``about`` count: the function, and what it is about, as ``os.rename a/b``;
+    a line's end after it makes it the whole name.
     """
 
     def __init__(self, stop: int, act: Callable[[], None], *, after: bool = False, about: str = "") -> None:
@@ -46,7 +47,7 @@ class WritePoints:
 
         def call(*arguments: Any, **named: Any) -> Any:
             called = f"{module.__name__}.{name} {arguments[0] if arguments else ''}"
-            if not counts(*arguments, **named) or self._about not in called:
+            if not counts(*arguments, **named) or self._about not in f"{called}\n":
                 return real(*arguments, **named)
             self.seen += 1
             self.names.append(called)

@@ -14,6 +14,7 @@ MIRROR_OPTIONS = (
     ("replace", Annotated[bool, typer.Option("--replace", help="Let another dataset there go: it is absent until this one is whole.")], False),
     ("delete", Annotated[bool, typer.Option("--delete", help="Remove files there that are not of this dataset.")], False),
     ("allow_older", Annotated[bool, typer.Option("--allow-older", help="Let a newer version be replaced.")], False),
+    ("emitted", Annotated[bool, typer.Option("--emitted", help="Take along what emit wrote for other readers.")], False),
 )  # fmt: skip
 PULL_OPTIONS = (
     ("root", Annotated[Optional[str], typer.Option("--root", metavar="DIGEST", help="Refuse any dataset but this one, whoever serves it.")], None),

@@ -12,6 +12,7 @@ from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, loads
 from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.interop.emitted import EMITTED_PATH, read_emitted
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.mirror_run import CLAIM_PATH, MirrorResult, MirrorRun
 from wdstools.ops.plan import Plan, Step
@@ -71,13 +72,15 @@ def plan_mirror(
     replace: bool = False,
     delete: bool = False,
     allow_older: bool = False,
+    emitted: bool = False,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> MirrorPlan:
     """Compare a dataset with what lies at ``target``; nothing is downloaded but the manifest there.
 
     ``replace`` lets another dataset there go; ``delete`` also removes its files; ``allow_older`` lets a newer version be
-    replaced. Raises StoreError (``another-dataset``, ``newer-version``).
+    replaced; ``emitted`` takes along what was emitted for other readers. Raises StoreError (``another-dataset``,
+    ``newer-version``), UsageError (``not-emitted``).
     """
     from wdstools.executors.base import open_executor
 
@@ -94,7 +97,7 @@ def plan_mirror(
     )
     store = remote(open_store(target) if isinstance(target, str) else target)
     replaced, theirs = _other(dataset, store, replace=replace, allow_older=allow_older)
-    wanted = _wanted(dataset)
+    wanted = _wanted(dataset, _emitted_files(dataset) if emitted else [])
     found = _listing(store)
     believed = _refuses_wrong_checksums(store)
     states = _compare(
@@ -163,7 +166,22 @@ def _other(
     return root, theirs
 
 
-def _wanted(dataset: Dataset) -> list[Wanted]:
+def _emitted_files(dataset: Dataset) -> list[Wanted]:
+    """What was emitted for other readers, and the list of it."""
+    listed = read_emitted(dataset.metadata)
+    if listed.root != dataset.root:
+        raise UsageError(
+            "what was emitted for other readers is of another version" if listed.root else "nothing was emitted",
+            code="not-emitted",
+            where=dataset.metadata.url,
+            hint=f"wdstools emit {dataset.metadata.url} --for all",
+        )
+    data = get_whole(dataset.metadata, EMITTED_PATH)
+    files = [Wanted(path, _size_of(dataset, path), {"sha256": digest}) for path, (_, digest) in listed.files.items()]
+    return [*files, Wanted(EMITTED_PATH, len(data), {"sha256": sha256_hex(data)})]
+
+
+def _wanted(dataset: Dataset, emitted: list[Wanted]) -> list[Wanted]:
     """Every file of a mirror in the order in which they are stored: the manifest last."""
     data = {path: get_whole(dataset.metadata, path) for path in (SUMS_PATH, CARD_PATH, MANIFEST_PATH)}
     listed = {line.path: line.digest for line in parse_sums(data[SUMS_PATH])}
@@ -178,7 +196,7 @@ def _wanted(dataset: Dataset) -> list[Wanted]:
     if listed.get(MANIFEST_PATH) != sha256_hex(data[MANIFEST_PATH]):
         raise _damaged_here(dataset, f"the line for {MANIFEST_PATH} is not its SHA-256")
     last = [Wanted(path, len(data[path]), {"sha256": sha256_hex(data[path])}) for path in data]
-    return [*shards, *others, *last]
+    return [*shards, *others, *emitted, *last]
 
 
 def _size_of(dataset: Dataset, path: str) -> int:

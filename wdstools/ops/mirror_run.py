@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError
 from wdstools.executors.base import open_executor
+from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
+from wdstools.formats.sums import SUMS_PATH
 from wdstools.stores.base import get_whole
 from wdstools.stores.remote import ABSENT
 from wdstools.transfer.known import KnownDigests
@@ -110,15 +112,15 @@ class MirrorRun:
         )
 
     def _upload(self, files: list[Wanted]) -> None:
-        """Shards first, then all that describes them."""
+        """Shards first, then all that describes them: what tells of the whole one by one, in order."""
         shards = {entry.path for _, entry in self.source.manifest.shards}
-        indexes = {entry.index_path for _, entry in self.source.manifest.shards}
+        others = {file.path for file in files} - shards - {PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH}
         self.progress.start("mirror", sum(file.bytes for file in files), "bytes")
         try:
-            for paths in (shards, indexes):
+            for paths in (shards, others):
                 self._all([file for file in files if file.path in paths], self.executor)
             for file in files:
-                if file.path not in shards | indexes:
+                if file.path not in shards | others:
                     self._all([file], self.executor)
         finally:
             self.progress.finish()

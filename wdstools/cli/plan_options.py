@@ -25,9 +25,10 @@ PLAN_OPTIONS = (
 def approved(output: Output, plan: Plan, *, dry_run: bool, yes: bool) -> bool:
     """Show a plan, and tell whether to carry it out: with ``-y``, or when a person at the terminal says so.
 
-    With ``-n`` the plan is the answer. Raises UsageError when there is nobody to ask.
+    With ``-n`` the plan is the answer; with ``-q -y`` nobody wants to see it. Raises UsageError when there is nobody to ask.
     """
-    show_plan(output, plan, last=dry_run)
+    if dry_run or output.json or not (output.quiet and yes):
+        show_plan(output, plan, last=dry_run)
     if dry_run:
         return False
     if yes or not plan.steps:

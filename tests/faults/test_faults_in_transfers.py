@@ -124,22 +124,22 @@ def test_a_shard_replaced_in_the_middle_of_a_pull_is_never_mixed_in(there: InBuc
     assert_same_files(there.folder, tmp_path / "copy")
 
 
-@pytest.mark.parametrize("fault", faults("flip-upload", "reset-upload busy lost-answer"))
+@pytest.mark.parametrize("fault", faults("flip-upload", "foreign-upload short-upload reset-upload busy lost-answer"))
 def test_a_mirror_gets_over_what_passes(there: InBucket, fault: str) -> None:
     """One fault on each kind of file: a shard, the claim, an index, the list, the manifest."""
     store = open_there(f"{there.url}-mirror-{fault}")
     paths = (SHARD, "mirroring.json", "train-000000.parquet", "SHA256SUMS", MANIFEST_PATH)
-    there.proxy.add(*(Fault(fault, path=path, method="PUT", at=333) for path in paths))
+    there.proxy.add(*(Fault(fault, path=path, method="PUT", at=333, body=b"other") for path in paths))
     plan_mirror(open_dataset(str(there.folder)), store).carry_out(Serial(), Silent())
     assert [fault.times for fault in there.proxy.faults] == [0] * len(paths)
     there.proxy.clear()
     assert plan_mirror(open_dataset(str(there.folder)), store).steps == ()
 
 
-@pytest.mark.parametrize("fault", faults("flip-upload", "reset-upload busy forbidden"))
+@pytest.mark.parametrize("fault", faults("flip-upload", "foreign-upload short-upload reset-upload busy forbidden"))
 def test_what_does_not_pass_ends_a_mirror_without_a_manifest(there: InBucket, fault: str) -> None:
     store = open_there(f"{there.url}-broken-{fault}")
-    there.proxy.add(Fault(fault, path=SHARD, method="PUT", times=10_000, at=333))
+    there.proxy.add(Fault(fault, path=SHARD, method="PUT", times=10_000, at=333, body=b"other"))
     with pytest.raises(WdsError) as caught:
         plan_mirror(open_dataset(str(there.folder)), store).carry_out(Serial(), Silent())
     assert SHARD in caught.value.where
@@ -159,6 +159,17 @@ def test_a_listing_that_leaves_something_out_costs_a_put_and_nothing_else(there:
     assert len(plan.steps) == 1
     plan.carry_out(Serial(), Silent())
     assert plan_mirror(open_dataset(str(there.folder)), store).steps == ()
+
+
+def test_a_listing_that_repeats_itself_is_asked_for_again_and_then_refused(there: InBucket) -> None:
+    dataset, store = open_dataset(str(there.folder)), open_there(there.url)
+    there.proxy.add(Fault("torn-list", path="list-type"))
+    assert plan_mirror(dataset, store).steps == ()
+    assert there.proxy.faults[0].times == 0
+    there.proxy.add(Fault("torn-list", path="list-type", times=10_000))
+    with pytest.raises(WdsError) as caught:
+        plan_mirror(dataset, store)
+    assert caught.value.code == "list-torn"
 
 
 def test_running_a_mirror_again_moves_no_payload_in_either_direction(there: InBucket) -> None:

@@ -151,19 +151,30 @@ def test_a_burst_of_refusals_is_outlasted_and_a_server_that_stays_busy_is_not_as
     assert len(proxy.seen) == IMPATIENT.attempts
 
 
-@pytest.mark.parametrize("fault", ["flip-upload", "reset-upload", "busy"])
+@pytest.mark.parametrize("fault", ["flip-upload", "foreign-upload", "short-upload", "reset-upload", "busy"])
 def test_an_upload_that_was_damaged_or_broken_is_sent_again(bucket: tuple[Retrying, FaultProxy], fault: str) -> None:
     store, proxy = bucket
-    proxy.add(Fault(fault, path="new", method="PUT", times=2))
+    proxy.add(Fault(fault, path="new", method="PUT", times=2, body=b"other"))
     store.put_data("new", DATA)
     assert proxy.faults[0].times == 0
     assert store.get("new") == DATA
 
 
-def test_an_upload_that_is_always_damaged_stores_nothing(bucket: tuple[Retrying, FaultProxy], tmp_path: Path) -> None:
+def test_an_upload_that_nobody_answers_is_sent_again(bucket: tuple[Retrying, FaultProxy]) -> None:
+    store, proxy = bucket
+    proxy.add(Fault("stall-upload", path="new", method="PUT", seconds=5))
+    store.put_data("new", DATA)
+    assert proxy.faults[0].times == 0
+    assert store.get("new") == DATA
+
+
+@pytest.mark.parametrize("fault", ["flip-upload", "foreign-upload", "short-upload"])
+def test_an_upload_that_is_always_damaged_stores_nothing(
+    bucket: tuple[Retrying, FaultProxy], tmp_path: Path, fault: str
+) -> None:
     store, proxy = bucket
     (tmp_path / "file").write_bytes(DATA)
-    proxy.add(Fault("flip-upload", path="new", method="PUT", times=100))
+    proxy.add(Fault(fault, path="new", method="PUT", times=100, body=b"other"))
     with pytest.raises(TransientError) as caught:
         store.put_file("new", str(tmp_path / "file"), {"sha256": hashlib.sha256(DATA).hexdigest()})
     assert caught.value.code == "refused-checksum"

@@ -16,7 +16,7 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -41,7 +41,7 @@ ANSWER_FAULTS = (
     "torn-list",
     "short-list",
 )
-REQUEST_FAULTS = ("flip-upload", "reset-upload", "lost-answer")
+REQUEST_FAULTS = ("flip-upload", "foreign-upload", "short-upload", "reset-upload", "stall-upload", "lost-answer")
 _STATUS = {
     "busy": (503, "SlowDown"),
     "forbidden": (403, "AccessDenied"),
@@ -190,8 +190,12 @@ class _Handler(BaseHTTPRequestHandler):
         if name == "reset-upload":
             self._reset()
             return
-        if fault is not None and name == "flip-upload" and body:
-            body = _flipped(body, fault.at)
+        if fault is not None and name == "stall-upload":
+            threading.Event().wait(fault.seconds)
+            self.close_connection = True
+            return
+        if fault is not None and name.endswith("-upload"):
+            body = _spoiled(body, replace(fault, name=name.removesuffix("-upload")))
         self._forward(body, fault, seen)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815  # the names http.server looks for
@@ -215,11 +219,10 @@ class _Handler(BaseHTTPRequestHandler):
         place = urlsplit(self.state.upstream)
         connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
         headers = {key: value for key, value in self.headers.items() if key.lower() not in (*_OWN_HEADERS, "expect")}
-        path = self.path
-        if name == "torn-list":
-            path = re.sub(r"[?&](continuation-token|marker|start-after)=[^&]*", "", path)
+        if name == "short-upload":
+            headers = {key: value for key, value in headers.items() if key.lower() != "content-length"}
         try:
-            connection.request(self.command, path, body=body or None, headers=headers)
+            connection.request(self.command, self.path, body=body or None, headers=headers)
             answer = connection.getresponse()
             if name == "lost-answer":
                 answer.read()
@@ -315,6 +318,8 @@ def _spoiled(body: bytes, fault: Fault) -> bytes:
         return body[: len(body) // 2]
     if fault.name == "short-list":
         return re.sub(rb"<Contents>.*?</Contents>", b"", body, count=1, flags=re.DOTALL)
+    if fault.name == "torn-list":  # a page that begins again where it began
+        return re.sub(rb"(<Contents>.*</Contents>)", rb"\1\1", body, count=1, flags=re.DOTALL)
     return gzip.compress(body) if fault.name == "gzip" else body
 
 

@@ -56,6 +56,11 @@ class Output:
         if not self.json:
             self._write(printable(text) + "\n")
 
+    def note(self, text: str) -> None:
+        """A line that leads to the answer: not for those who want the answer only."""
+        if not self.quiet:
+            self.line(text)
+
     def payload(self, data: bytes) -> None:
         """Bytes of the answer, as they are."""
         with _stdout():

@@ -25,9 +25,11 @@ PLAN_OPTIONS = (
 def approved(output: Output, plan: Plan, *, dry_run: bool, yes: bool) -> bool:
     """Show a plan, and tell whether to carry it out: with ``-y``, or when a person at the terminal says so.
 
-    With ``-n`` the plan is the answer, and the command ends with 1 where it leaves something damaged. Raises UsageError
-    when there is nobody to ask.
+    With ``-n`` the plan is the answer, and the command ends with 1 where it leaves something damaged; with ``-q -y`` nobody
+    wants to see it. Raises UsageError when there is nobody to ask.
     """
+    if output.quiet and yes and not (dry_run or output.json):
+        return True
     code = show_plan(output, plan, last=dry_run)
     if dry_run:
         raise typer.Exit(code)

@@ -6,7 +6,7 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError
@@ -56,18 +56,18 @@ class BenchOptions:
 
 
 def run_bench(
-    where: str, *, at: str | None = None, options: BenchOptions | None = None, progress: Progress | None = None
+    where: str, *, options: BenchOptions | None = None, progress: Progress | None = None, **reading: Any
 ) -> BenchResult:
-    """Measure reading one split of a dataset: everything in turn, in one process, nothing written.
+    """Measure reading one split of a dataset: everything in turn, in one process, nothing written but a cache.
 
-    Raises UsageError for a split, batch size or peer that cannot be, and what reading the dataset raises.
+    ``reading`` is how it is opened: ``at``, ``mirrors`` and ``cache`` of ``open_dataset``. Raises UsageError for a split, batch size or peer that cannot be, and what reading the dataset raises.
     """
     options, progress = options or BenchOptions(), progress or Silent()
-    task = _task_of(open_dataset(where, at=at), options)
+    task = _task_of(open_dataset(where, **reading), options)
     check_peers(options.compare, task)
     progress.start("measuring", 4, "parts")
     try:
-        start = stages.start_training(task, where, at, options.seconds)
+        start = stages.start_training(task, partial(open_dataset, where, **reading), options.seconds)
         progress.advance(1)
         limits = _storage_limits(task, options.seconds)
         progress.advance(1)

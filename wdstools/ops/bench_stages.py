@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
-from wdstools.dataset import open_dataset
 from wdstools.ops.bench_clock import Tally, private_bytes, run_for
 from wdstools.ops.bench_limits import decoder_for
 from wdstools.reader.loader import loader
@@ -104,10 +103,10 @@ class Start:
     peak_memory_bytes: int
 
 
-def start_training(task: Task, where: str, at: str | None, seconds: float) -> Start:
+def start_training(task: Task, open_again: Callable[[], Dataset], seconds: float) -> Start:
     """Open the dataset anew, read batches for some time, and watch the memory; before anything else fills it."""
     begin = time.perf_counter()
-    fresh = Task(open_dataset(where, at=at), task.split, task.shuffle, task.batch_size, task.threads)
+    fresh = Task(open_again(), task.split, task.shuffle, task.batch_size, task.threads)
     peak = 0
     first = 0.0
     with closing(fresh.open_loader()) as opened:

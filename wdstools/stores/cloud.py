@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from obstore import GetResult
 
 _STATUS_RE = re.compile(r"status code: (\d{3}) ?[^:\n]*:?\s*(.*?)(?:\n\s*\nDebug source|\Z)", re.DOTALL)
+_MESSAGE_RE = re.compile(r'(?:message|error): "([^"]+)"')
+_HOST_RE = re.compile(r"\b(https?://[^/\s?,]+)")
 #: Files up to this size are held in memory while they are sent; the provider takes larger ones as a stream.
 _MEMORY_BYTES = 1 << 30
 
@@ -220,7 +222,21 @@ def translated(text: str, where: str) -> StoreError:
     first = text.partition("\n")[0]
     if "range" in first.lower() and ("NotPartial" in text or "UnexpectedRange" in text or "partial" in first.lower()):
         return TransientError("a range was answered with something else", code="not-partial", where=where, got=first[:200])  # fmt: skip
-    return unreachable(first, where)
+    return unreachable(_reason(text), where)
+
+
+def _reason(text: str) -> str:
+    """Why a connection failed: the innermost message of what obstore's debug text nests, and who was asked."""
+    said = _MESSAGE_RE.findall(text)
+    reason = (
+        said[-1]
+        if said
+        else "no answer in time"
+        if "TimedOut" in text
+        else text.partition("\n")[0].rpartition(" - ")[2]
+    )
+    host = _HOST_RE.search(text)
+    return f"{reason} ({host.group(1)})" if host else reason
 
 
 def check_source(data: bytes, path: str, digests: Mapping[str, str]) -> None:

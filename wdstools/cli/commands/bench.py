@@ -7,16 +7,17 @@ from typing import Annotated, Any, Optional
 import typer
 
 from wdstools.cli.bench_options import BENCH_OPTIONS
-from wdstools.cli.options import At, DatasetPath, Session, command
+from wdstools.cli.options import DatasetPath, Session, command
+from wdstools.cli.reading_options import READING_OPTIONS, reading
 from wdstools.cli.show import bench as show
 
 
-@command("bench", options=BENCH_OPTIONS)
+@command("bench", options=BENCH_OPTIONS, afar=READING_OPTIONS)
 def bench(
     session: Session,
     dataset: DatasetPath,
     options: dict[str, Any],
-    at: At = None,
+    afar: dict[str, Any],
     html: Annotated[
         Optional[str], typer.Option("--html", metavar="FILE", help="Write a page with pictures, one file.")
     ] = None,
@@ -29,7 +30,7 @@ def bench(
 
     options["compare"] = tuple(filter(None, options["compare"].split(",")))
     made = BenchOptions(**options)
-    result = run_bench(dataset, at=at, options=made, progress=session.output.progress())
+    result = run_bench(dataset, options=made, progress=session.output.progress(), **reading(afar))
     if html is not None:
         from wdstools.report.bench import bench_page
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from wdstools.cli.options import At, DatasetPath, Session, command
+from wdstools.cli.options import DatasetPath, Session, command
 from wdstools.cli.plan_options import PLAN_OPTIONS, approved
+from wdstools.cli.reading_options import READING_OPTIONS, reading
 from wdstools.cli.select_options import SELECT_OPTIONS, selection
 from wdstools.cli.show import change as show
 
@@ -72,13 +73,13 @@ def diff(
     raise typer.Exit(show.difference(session.output, compare(open_dataset(before), open_dataset(after))))
 
 
-@command("extract", select=SELECT_OPTIONS)
+@command("extract", select=SELECT_OPTIONS, afar=READING_OPTIONS)
 def extract(
     session: Session,
     dataset: DatasetPath,
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the files go; it must not exist.")],
     select: dict[str, Any],
-    at: At = None,
+    afar: dict[str, Any],
 ) -> None:
     """Write samples back as files, under the names that they were packed from.
 
@@ -88,6 +89,10 @@ def extract(
     from wdstools.ops.extract import extract as write
 
     with session.workers("processes") as executor:
-        opened, chosen, progress = open_dataset(dataset, at=at), selection(**select), session.output.progress()
+        opened, chosen, progress = (
+            open_dataset(dataset, **reading(afar)),
+            selection(**select),
+            session.output.progress(),
+        )
         result = write(opened, folder, selection=chosen, executor=executor, progress=progress)
     show.extracted(session.output, result)

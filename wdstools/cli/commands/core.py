@@ -10,6 +10,7 @@ import typer
 
 from wdstools.cli.options import At, DatasetPath, Session, command
 from wdstools.cli.pack_options import LAYOUT_OPTIONS, PACK_OPTIONS
+from wdstools.cli.reading_options import READING_OPTIONS, reading
 from wdstools.cli.show import core as show
 from wdstools.cli.verify_options import SCRUB_OPTIONS, VERIFY_OPTIONS, scrub_options
 from wdstools.writer import WORKER_MODULES
@@ -125,12 +126,12 @@ def ls(
         show.keys(session.output, list_keys(opened, which))
 
 
-@command("cat")
+@command("cat", afar=READING_OPTIONS)
 def cat(
     session: Session,
     dataset: DatasetPath,
     member: Annotated[str, typer.Argument(metavar="KEY.EXT", help="A member's name, as london/123.jpg.")],
-    at: At = None,
+    afar: dict[str, Any],
 ) -> None:
     """Write one member to standard output, checked.
 
@@ -139,7 +140,7 @@ def cat(
     from wdstools.dataset import open_dataset
     from wdstools.ops.ls import read_member
 
-    session.output.payload(read_member(open_dataset(dataset, at=at), member))
+    session.output.payload(read_member(open_dataset(dataset, **reading(afar)), member))
 
 
 @command("demo")

@@ -23,7 +23,7 @@ def comparison(output: Output, plan: MirrorPlan) -> None:
     counted = ", ".join(
         f"{entry['files']:,} {name} ({size(entry['bytes'])})" for name, entry in states.items() if entry["files"]
     )
-    output.line(f"{plan.target}: {counted}")
+    output.note(f"{plan.target}: {counted}")
     if plan.extra and not plan.delete:
         output.hint("hint: extra files stay; --delete removes them")
 
@@ -56,7 +56,7 @@ def wanted(output: Output, plan: PullPlan, *, last: bool) -> None:
         "missing_keys": len(plan.missing_keys),
     }
     output.record("transfer", document)
-    output.line(
+    output.note(
         f"{plan.source.metadata.url}: {plan.samples:,} samples, {size(plan.bytes)} in {plan.requests:,} requests, "
         f"{share:.3f} of the shards' bytes"
     )

@@ -60,14 +60,16 @@ def run_bench(
 ) -> BenchResult:
     """Measure reading one split of a dataset: everything in turn, in one process, nothing written but a cache.
 
-    ``reading`` is how it is opened: ``at``, ``mirrors`` and ``cache`` of ``open_dataset``. Raises UsageError for a split, batch size or peer that cannot be, and what reading the dataset raises.
+    ``reading`` is how it is opened: ``at``, ``mirrors``, ``cache`` and ``cache_bytes`` of ``open_dataset``. Raises UsageError
+    for a split, batch size or peer that cannot be, and what reading the dataset raises.
     """
     options, progress = options or BenchOptions(), progress or Silent()
-    task = _task_of(open_dataset(where, **reading), options)
+    opened = partial(open_dataset, where, **reading)
+    task = _task_of(opened(), options)
     check_peers(options.compare, task)
     progress.start("measuring", 4, "parts")
     try:
-        start = stages.start_training(task, partial(open_dataset, where, **reading), options.seconds)
+        start = stages.start_training(task, opened, options.seconds)
         progress.advance(1)
         limits = _storage_limits(task, options.seconds)
         progress.advance(1)

@@ -62,9 +62,9 @@ def find_duplicates(
 
     ``exact`` reads the indexes alone. The others hash every image once; hashes are kept in ``.wdstools/hashes``, or
     in the folder ``cache``, and are made anew only for shards that changed, or for other versions of the libraries.
-    ``method="size"``, which knows no levels, compares width, height and file size instead, for comparison with others. The result does not
-    depend on workers or on the order of shards. Raises UsageError, NotFoundError, FormatError, IntegrityError,
-    StoreError.
+    ``method="size"``, which knows no levels, compares width, height and file size instead, for comparison with others.
+    The result does not depend on workers or on the order of shards. Raises UsageError, NotFoundError, FormatError,
+    IntegrityError, StoreError.
     """
     if method not in METHODS:
         raise UsageError("no such method", where="--method", expected=", ".join(METHODS), got=method)

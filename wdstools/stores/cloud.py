@@ -227,14 +227,12 @@ def translated(text: str, where: str) -> StoreError:
 
 def _reason(text: str) -> str:
     """Why a connection failed: the innermost message of what obstore's debug text nests, and who was asked."""
-    said = _MESSAGE_RE.findall(text)
-    reason = (
-        said[-1]
-        if said
-        else "no answer in time"
-        if "TimedOut" in text
-        else text.partition("\n")[0].rpartition(" - ")[2]
-    )
+    if said := _MESSAGE_RE.findall(text):
+        reason = said[-1]
+    elif "TimedOut" in text:
+        reason = "no answer in time"
+    else:
+        reason = text.partition("\n")[0].rpartition(" - ")[2]
     host = _HOST_RE.search(text)
     return f"{reason} ({host.group(1)})" if host else reason
 

@@ -89,10 +89,7 @@ def extract(
     from wdstools.ops.extract import extract as write
 
     with session.workers("processes") as executor:
-        opened, chosen, progress = (
-            open_dataset(dataset, **reading(afar)),
-            selection(**select),
-            session.output.progress(),
-        )
+        opened = open_dataset(dataset, **reading(afar))
+        chosen, progress = selection(**select), session.output.progress()
         result = write(opened, folder, selection=chosen, executor=executor, progress=progress)
     show.extracted(session.output, result)

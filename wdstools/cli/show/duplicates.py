@@ -71,11 +71,8 @@ def _leaks(output: Output, levels: Sequence[LevelCounts]) -> None:
     heads = "".join(f"{split:>{wide}}" for split in splits)
     output.line("    " + " " * wide + "    ".join(heads for _ in levels))
     for split in splits:
-        rows = (
-            "".join(f"{f'{level.leaks[split][other]:,}' if other != split else '.':>{wide}}" for other in splits)
-            for level in levels
-        )
-        output.line(f"    {split:<{wide}}" + "    ".join(rows))
+        rows = ([f"{level.leaks[split][other]:,}" if other != split else "." for other in splits] for level in levels)
+        output.line(f"    {split:<{wide}}" + "    ".join("".join(f"{cell:>{wide}}" for cell in row) for row in rows))
 
 
 def _remarks(output: Output, found: DuplicateGroups) -> None:

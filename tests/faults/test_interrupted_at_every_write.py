@@ -9,13 +9,12 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.city_pairs import write_city_pairs
-from tests.support.command import environment
+from tests.support.command import REPOSITORY, environment
 from tests.support.kill_sweep import pack_pairs, resume
 from tests.support.memory_disk import folder_in_memory
 from tests.support.outcome import assert_absent_or_complete, assert_complete
@@ -25,8 +24,7 @@ from wdstools.formats.manifest import MANIFEST_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-REPOSITORY = Path(__file__).parents[2]
+    from pathlib import Path
 
 
 @pytest.fixture(name="work")

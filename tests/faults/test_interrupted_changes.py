@@ -8,21 +8,20 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.changes import CHANGES, outcome_of
-from tests.support.command import HANG_SECONDS, environment
+from tests.support.command import HANG_SECONDS, REPOSITORY, environment
 from tests.support.memory_disk import folder_in_memory
 from tests.support.write_points import WritePoints
 from wdstools.errors import StoreError, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
 EACH = pytest.mark.parametrize("change", CHANGES)
 
 

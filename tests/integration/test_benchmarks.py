@@ -12,7 +12,7 @@ import subprocess
 import sys
 from functools import partial
 from importlib import import_module
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -24,9 +24,13 @@ from benchmarks.peers.__main__ import table as table_of_peers
 from benchmarks.peers.__main__ import write_readme
 from benchmarks.peers.contest import LIMIT, figures
 from benchmarks.run import BENCHMARKS, table
+from tests.support.command import REPOSITORY
+from tests.support.outcome import contents
 from wdstools.ops.bench_clock import Tally
 
-REPOSITORY = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SAMPLES = 100
 
 
@@ -102,16 +106,12 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_made_photos_are_the_same_for_a_seed_and_any_number_of_jobs(tmp_path: Path, originals: Path) -> None:
     for name, seed, jobs in (("a", 5, 1), ("b", 5, 3), ("c", 6, 1)):
         make_photos(str(tmp_path / name), 120, str(originals), seed, jobs)
-    assert _contents(tmp_path / "a") == _contents(tmp_path / "b")
-    other = {hashlib.sha256(data).digest() for path, data in _contents(tmp_path / "c").items() if path[:3] == "img"}
-    assert not other & {hashlib.sha256(data).digest() for data in _contents(tmp_path / "a").values()}
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    other = {hashlib.sha256(data).digest() for path, data in contents(tmp_path / "c").items() if path[:3] == "img"}
+    assert not other & {hashlib.sha256(data).digest() for data in contents(tmp_path / "a").values()}
 
 
 @pytest.mark.parametrize("from_photos", [True, False])

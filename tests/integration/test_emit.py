@@ -15,6 +15,7 @@ import wdstools as wt
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import assert_clean_failure, run_command
 from tests.support.foreign_tars import pairs, tar_bytes, write
+from tests.support.outcome import contents
 from tests.support.tools import need, need_module
 from wdstools.interop.frontmatter import join_card, split_card
 from wdstools.ops.doctor import examine
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BESIDE = ("webdataset", "huggingface", "tar", "bsdtar", "duckdb")
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file's bytes."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +51,10 @@ def _emit(path: Path, *consumers: str) -> wt.Dataset:
 
 
 def test_emitting_for_everybody_leaves_the_dataset_as_it_was(copy: Path) -> None:
-    before = snapshot(copy)
+    before = contents(copy)
     root = wt.open_dataset(str(copy)).root
     _emit(copy)
-    after = snapshot(copy)
+    after = contents(copy)
     assert {path for path in before if before[path] != after.get(path)} == {"README.md"}
     assert len(after) > len(before) + len(CONSUMERS)
     assert wt.open_dataset(str(copy)).root == root
@@ -78,15 +74,15 @@ def test_every_reader_here_still_opens_it_with_everything_emitted(copy: Path) ->
 
 
 def test_removing_gives_back_the_bytes_that_were_there(copy: Path) -> None:
-    before = snapshot(copy)
+    before = contents(copy)
     dataset = _emit(copy)
     apply(plan_emit_removal(dataset, ("energon", "timm")))
-    left = snapshot(copy)
+    left = contents(copy)
     assert not any(path.endswith(".tar.idx") or path == "_info.json" for path in left)
     assert "croissant.json" in left
     assert wt.verify(dataset).ok
     apply(plan_emit_removal(dataset, ("all",)))
-    assert snapshot(copy) == before
+    assert contents(copy) == before
 
 
 def test_emitting_twice_writes_nothing_the_second_time(copy: Path) -> None:
@@ -161,7 +157,7 @@ def test_the_files_say_what_the_manifest_says(copy: Path) -> None:
 
 
 def test_a_plan_changes_nothing(copy: Path) -> None:
-    before = snapshot(copy)
+    before = contents(copy)
     ran = run_command("emit", copy, "--for", "all", "-n", "--json")
     assert ran.code == 0
     assert {line["path"] for line in ran.lines if line["type"] == "step"} >= {
@@ -169,7 +165,7 @@ def test_a_plan_changes_nothing(copy: Path) -> None:
         "README.md",
         "_info.json",
     }
-    assert snapshot(copy) == before
+    assert contents(copy) == before
 
 
 @pytest.mark.parametrize("arguments", [("--for", "nobody"), ("--for", ""), ()])
@@ -192,24 +188,24 @@ def test_a_list_of_emitted_files_that_names_others_deletes_nothing(copy: Path) -
 
 def test_shards_of_others_are_emitted_for_too(tmp_path: Path) -> None:
     write(tmp_path, {f"x-{n:03d}.tar": tar_bytes(pairs(n * 4, 4)) for n in range(2)})
-    before = snapshot(tmp_path)
+    before = contents(tmp_path)
     dataset = wt.adopt(str(tmp_path), digests="all")
     _emit(tmp_path)
     assert wt.verify(dataset, level="samples").ok
     found = examine(dataset, ("webdataset", "huggingface"))
     assert [(d.status, d.samples, d.detail) for d in found] == [("works", 8, "")] * 2
     apply(plan_emit_removal(dataset, ("all",)))
-    assert {path for path in snapshot(tmp_path) if not path.startswith(".wdstools")} == set(before)
+    assert {path for path in contents(tmp_path) if not path.startswith(".wdstools")} == set(before)
 
 
 def test_nothing_is_written_beside_tars_that_are_not_ours(tmp_path: Path) -> None:
     write(tmp_path / "theirs", {f"train/x-{n:03d}.tar": tar_bytes(pairs(n * 4, 4)) for n in range(2)})
-    theirs, meta = snapshot(tmp_path / "theirs"), tmp_path / "meta"
+    theirs, meta = contents(tmp_path / "theirs"), tmp_path / "meta"
     assert run_command("adopt", tmp_path / "theirs", "-o", meta, "--digests", "all").code == 0
     before = {*meta.rglob("*")}
     ran = run_command("emit", meta, "--for", "all", "-y", "--json")
     assert (ran.code, ran.summary["linked"]) == (0, 2), ran.err
-    assert snapshot(tmp_path / "theirs") == theirs
+    assert contents(tmp_path / "theirs") == theirs
     assert sorted(path.name for path in tmp_path.iterdir()) == ["meta", "theirs"]
     dataset = wt.open_dataset(str(meta))
     assert wt.verify(dataset, level="samples").ok
@@ -221,7 +217,7 @@ def test_nothing_is_written_beside_tars_that_are_not_ours(tmp_path: Path) -> Non
     apply(plan_emit(dataset, ("all",)))
     assert run_command("emit", meta, "--remove", "-y").code == 0
     assert {*meta.rglob("*")} == before
-    assert snapshot(tmp_path / "theirs") == theirs
+    assert contents(tmp_path / "theirs") == theirs
 
 
 def test_a_file_under_the_name_of_a_link_is_not_touched(tmp_path: Path) -> None:
@@ -239,14 +235,14 @@ def test_a_file_under_the_name_of_a_link_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_it_asks_before_it_writes_and_before_it_removes(copy: Path) -> None:
-    before = snapshot(copy)
+    before = contents(copy)
     ran = run_command("emit", copy, "--for", "all", "--json")
     assert (ran.code, ran.error["code"]) == (2, "not-confirmed")
-    assert snapshot(copy) == before
+    assert contents(copy) == before
     _emit(copy)
-    emitted = snapshot(copy)
+    emitted = contents(copy)
     assert run_command("emit", copy, "--remove").code == 2
-    assert snapshot(copy) == emitted
+    assert contents(copy) == emitted
 
 
 def test_the_doctor_names_a_missing_shard_and_goes_on_with_the_others(copy: Path) -> None:
@@ -320,8 +316,8 @@ def test_a_copy_without_emitted_files_is_whole(copy: Path, packed: Path) -> None
 
 
 def test_removing_takes_everything_unless_told_for_whom(copy: Path) -> None:
-    before, paths = snapshot(copy), {*copy.rglob("*")}
+    before, paths = contents(copy), {*copy.rglob("*")}
     _emit(copy)
     assert run_command("emit", copy, "--remove", "-y").code == 0
-    assert snapshot(copy) == before
+    assert contents(copy) == before
     assert {*copy.rglob("*")} == paths

@@ -19,6 +19,7 @@ import xxhash
 import wdstools
 from tests.support.command import HANG_SECONDS
 from tests.support.odd_names import LABELS, write_odd_names
+from tests.support.outcome import contents
 from tests.support.tools import need, need_module
 from wdstools.formats.sample import is_shortened, make_key
 
@@ -75,10 +76,6 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     return done.stdout.decode()
 
 
-def extracted(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_wdstools_itself_reads_what_was_packed(packed: Packed) -> None:
     dataset = packed.dataset
     found = {sample.key: tuple(sample.values()) for split in dataset.splits for sample in dataset[split]}
@@ -89,7 +86,7 @@ def test_wdstools_itself_reads_what_was_packed(packed: Packed) -> None:
 def test_tar_programs_extract_the_same_files(packed: Packed, program: str, tmp_path: Path) -> None:
     for shard in packed.shards:
         run(need(program), "--no-same-owner", "-xf", shard, "-C", tmp_path)
-    assert extracted(tmp_path) == packed.files
+    assert contents(tmp_path) == packed.files
     assert {oct(path.stat().st_mode & 0o777) for path in tmp_path.rglob("*.jpg")} == {"0o444"}
 
 
@@ -222,7 +219,7 @@ def test_xxhsum_of_an_extracted_file_is_what_tar_shows_as_its_owner(packed: Pack
         owner, name = re.fullmatch(r"-r--r--r-- xxh3:([0-9a-f]{16})/wds1:[0-9a-f]{16} +\d+ \S+ \S+ (.*)", line).groups()  # type: ignore[union-attr]  # no match fails the test
         owners[name] = owner
     assert owners == {name: xxh3_of(tmp_path / name) for name in owners}
-    assert set(owners) == set(extracted(tmp_path))
+    assert set(owners) == set(contents(tmp_path))
 
 
 def test_xxhsum_of_a_shard_is_the_manifests_xxh3_128(packed: Packed) -> None:

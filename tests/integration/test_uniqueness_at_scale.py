@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import wdstools as wt
 from benchmarks.make_photos import make_photos
+from tests.support.command import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 SAMPLES = 100_000
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from tests.support.bucket import InBucket, in_bucket
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
 from tests.support.damaged_dataset import flipped, make_dataset, shard_regions, shards_of
+from tests.support.outcome import contents
 from wdstools.dataset import open_dataset
 
 if TYPE_CHECKING:
@@ -40,11 +41,7 @@ def test_commands_read_what_is_damaged_from_a_mirror_and_keep_what_they_read(cop
     files = tmp_path / "files"
     assert run_command("extract", copy.url, files, *options, env=copy.env).code == 0
     assert run_command("extract", copy.folder, tmp_path / "near").code == 0
-    assert {path.relative_to(files): path.read_bytes() for path in files.rglob("*") if path.is_file()} == {
-        path.relative_to(tmp_path / "near"): path.read_bytes()
-        for path in (tmp_path / "near").rglob("*")
-        if path.is_file()
-    }
+    assert contents(files) == contents(tmp_path / "near")
     copy.proxy.clear()
     whole = f"{open_dataset(str(copy.folder))['val'][0].key}.txt"
     assert run_command("cat", copy.url, whole, *options, env=copy.env).code == 0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.support.damaged_dataset import make_dataset, shards_of
 from tests.support.kill_sweep import HEAVY, KILLED, in_child
-from tests.support.outcome import assert_complete
+from tests.support.outcome import assert_complete, contents
 from tests.support.write_points import WritePoints
 from wdstools.dataset import open_dataset
 from wdstools.errors import NotFoundError, StoreError
@@ -168,8 +168,7 @@ def _chosen(dataset: Path) -> Selection:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return {path: data for path, data in files.items() if not path.endswith("/lock")}
+    return {path: data for path, data in contents(folder).items() if not path.endswith("/lock")}
 
 
 def outcome_of(change: Change) -> dict[str, str]:

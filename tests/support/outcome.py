@@ -36,6 +36,11 @@ def assert_complete(dest: Path) -> None:
     assert not any(dest.with_name(dest.name + suffix).exists() for suffix in (".partial", TEMP_SUFFIX))
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file's bytes by its path below a folder, slashes between."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def snapshot(folder: Path) -> dict[str, tuple[int, int, int, str]]:
     """Mode, size, modification time and SHA-256 of everything below a folder; no digest of what is too large to read."""
     found = {}

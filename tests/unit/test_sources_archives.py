@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.accounting import pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
+from tests.support.outcome import contents
 from wdstools import FormatError, UsageError, WdsError, open_source, scan
 from wdstools.sources.zipscan import scan_zip
 
@@ -43,8 +44,8 @@ def test_an_archive_gives_the_root_of_its_folder(method: int, style: str, tmp_pa
     folder = write_city_pairs(tmp_path / "src", train=6, val=4)
     root = pack_all(folder, tmp_path / "from-folder").dataset.root
     if style == "zip":
-        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        source = make_zip(tmp_path / "a.zip", {f"nested/{name}": data for name, data in files.items()}, method)
+        nested = {f"nested/{name}": data for name, data in contents(folder).items()}
+        source = make_zip(tmp_path / "a.zip", nested, method)
     else:
         styles = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
         source = make_tar(tmp_path / "a.tar", folder, styles[style])
@@ -234,7 +235,7 @@ def test_a_tar_cut_anywhere_is_refused_or_whole(tmp_path: Path) -> None:
 def test_scanning_an_archive_tells_what_scanning_its_folder_tells(tmp_path: Path) -> None:
     folder = write_files(tmp_path / "src", {**SMALL, "note.md": b"x", "alone.jpg": tiny_jpeg(3), "orphan.txt": b"y"})
     of_folder = scan(str(folder))
-    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = contents(folder)
     for source in (make_zip(tmp_path / "a.zip", files), make_tar(tmp_path / "b.tar", folder, tarfile.PAX_FORMAT)):
         found = scan(open_source(str(source), recipe="pairs"))
         assert (found.samples, found.skipped, found.unmatched) == (

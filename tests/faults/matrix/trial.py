@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.support.outcome import contents
 from wdstools.dataset import open_dataset
 from wdstools.errors import WdsError
 from wdstools.ops.plan import apply
@@ -13,8 +14,6 @@ from wdstools.ops.repair import plan_repair
 from wdstools.ops.verify import verify_path
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.faults.matrix.scene import Fault, Scene
 
 
@@ -51,13 +50,9 @@ def mend(scene: Scene) -> str:
         return f"not repaired: {error}"
     if open_dataset(str(scene.dataset)).root != root:
         return "repaired to another root digest"
-    wrong = sorted(path for path, data in _files(scene.whole).items() if _files(scene.dataset).get(path) != data)
-    left = sorted(_files(scene.dataset).keys() - _files(scene.whole).keys())
+    wrong = sorted(path for path, data in contents(scene.whole).items() if contents(scene.dataset).get(path) != data)
+    left = sorted(contents(scene.dataset).keys() - contents(scene.whole).keys())
     return f"not as it was: {wrong}, left over: {left}" if wrong or left else ""
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def try_fault(scene: Scene, fault: Fault, case: int) -> Trial:

@@ -50,8 +50,9 @@ def mend(scene: Scene) -> str:
         return f"not repaired: {error}"
     if open_dataset(str(scene.dataset)).root != root:
         return "repaired to another root digest"
-    wrong = sorted(path for path, data in contents(scene.whole).items() if contents(scene.dataset).get(path) != data)
-    left = sorted(contents(scene.dataset).keys() - contents(scene.whole).keys())
+    whole, mended = contents(scene.whole), contents(scene.dataset)
+    wrong = sorted(path for path, data in whole.items() if mended.get(path) != data)
+    left = sorted(mended.keys() - whole.keys())
     return f"not as it was: {wrong}, left over: {left}" if wrong or left else ""
 
 

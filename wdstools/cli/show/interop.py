@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line, size
+from wdstools.results import counted
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
@@ -36,8 +37,8 @@ def adopted(output: Output, result: AdoptResult) -> int:
 def emitted(output: Output, plan: EmitPlan) -> None:
     """What emitting did."""
     deleted = len(plan.deleted)
-    linked = f", {len(plan.links):,} shard(s) linked" if plan.links else ""
-    output.line(f"{len(plan.files):,} file(s) written{linked}" + (f", {deleted:,} deleted" if deleted else ""))
+    linked = f", {counted(len(plan.links), 'shard')} linked" if plan.links else ""
+    output.line(f"{counted(len(plan.files), 'file')} written{linked}" + (f", {deleted:,} deleted" if deleted else ""))
     if plan.verb == "emit":
         output.hint(f"prove it:  wdstools doctor {plan.target}")
     consumers = sorted(plan.emitted.consumers) if plan.emitted else []
@@ -60,9 +61,9 @@ def diagnoses(output: Output, found: tuple[Diagnosis, ...]) -> int:
         output.line(one_line(f"{name:24} {diagnosis.status:14} {'; '.join(filter(None, (counts, diagnosis.detail)))}"))
         if diagnosis.status == "works":
             output.line(one_line(f"    {diagnosis.how}"))
-    counted = {
+    answers = {
         status: sum(d.status == status for d in found) for status in ("works", "fails", "cannot", "not installed")
     }
-    code = 1 if counted["fails"] else 0
-    output.summary({"consumers": len(found), **counted}, exit_code=code, ok=code == 0)
+    code = 1 if answers["fails"] else 0
+    output.summary({"consumers": len(found), **answers}, exit_code=code, ok=code == 0)
     return code

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.cli.output import size
 from wdstools.cli.show.plan import show_plan
+from wdstools.results import counted
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
@@ -20,10 +21,10 @@ def comparison(output: Output, plan: MirrorPlan) -> None:
 
     states = {name: {"files": plan.counts.get(name, 0), "bytes": plan.sizes.get(name, 0)} for name in STATES}
     output.record("comparison", {"target": plan.target, "states": states, "replaces": plan.replaced})
-    counted = ", ".join(
+    told = ", ".join(
         f"{entry['files']:,} {name} ({size(entry['bytes'])})" for name, entry in states.items() if entry["files"]
     )
-    output.note(f"{plan.target}: {counted}")
+    output.note(f"{plan.target}: {told}")
     if plan.extra and not plan.delete:
         output.hint("hint: extra files stay; --delete removes them")
 
@@ -32,12 +33,14 @@ def mirrored(output: Output, result: MirrorResult, dataset: str) -> int:
     """What a mirror did; the exit code."""
     code = 4 if result.unproved else 0
     if result.uploaded or result.deleted:
-        output.line(f"mirrored: {result.uploaded:,} file(s), {size(result.bytes)} sent, {result.same:,} were there, {result.deleted:,} deleted")  # fmt: skip
+        output.line(f"mirrored: {counted(result.uploaded, 'file')}, {size(result.bytes)} sent, {result.same:,} were there, {result.deleted:,} deleted")  # fmt: skip
     else:
         output.line("nothing to do: the mirror is whole")
     output.line(f"  root digest {result.root}")
     if result.unproved:
-        output.line(f"not proved: the store gives no digest of {len(result.unproved):,} file(s) that could be compared")
+        output.line(
+            f"not proved: the store gives no digest of {counted(len(result.unproved), 'file')} that could be compared"
+        )
         output.hint(f"hint: wdstools verify {dataset} --at {result.target} --level digest    reads them back")
     output.summary(result, exit_code=code, ok=code == 0)
     return code
@@ -75,7 +78,7 @@ def pulled(output: Output, result: PullResult) -> int:
     )
     output.line("  " + ", ".join(f"{size(count)} {what}" for what, count in parts if count or what == "fetched"))
     if result.again:
-        output.line(f"  {result.again:,} sample(s) arrived damaged and were asked for again")
+        output.line(f"  {counted(result.again, 'sample')} arrived damaged, asked for again")
     output.line(
         f"  root digest {result.root}" + ("" if result.root == result.source_root else f", of {result.source_root}")
     )
@@ -87,7 +90,7 @@ def pulled(output: Output, result: PullResult) -> int:
     for key in result.missing_keys[:20]:
         output.line(f"  no such key: {key}")
     if result.missing_keys:
-        output.line(f"  {len(result.missing_keys):,} key(s) are not in the dataset")
+        output.line(f"  {counted(len(result.missing_keys), 'key')} not in the dataset")
     output.hint(f"check:  wdstools verify {result.path}")
     output.summary(result, exit_code=code, ok=code == 0)
     return code

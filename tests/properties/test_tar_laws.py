@@ -6,6 +6,7 @@ import io
 import tarfile
 from typing import Literal
 
+import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from tests.support.laws import LAW
 from tests.support.refusal import or_refused
 from wdstools.errors import FormatError
 from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.headers import render_headers
 from wdstools.formats.tar import (
     BLOCK,
     MAX_MEMBER_BYTES,
@@ -42,6 +44,17 @@ def shard_bytes(members: list[tuple[bytes, bytes]]) -> bytes:
         parts += [render_header(name, len(payload), xxh3_64_intdigest(payload)), payload, bytes(padding(len(payload)))]
     body = b"".join(parts)
     return body + bytes(trailer_bytes(len(body)))
+
+
+@LAW
+@given(st.lists(st.tuples(names, sizes, digests), max_size=9))
+@example([(b"a.jpg", MAX_MEMBER_BYTES, 2**64 - 1), (b"z" * NAME_BYTES, 0, 0), (b"~" * NAME_BYTES, 7, 2**63)])
+def test_many_headers_at_once_are_those_of_one_by_one(members: list[tuple[bytes, int, int]]) -> None:
+    sizes_of, digests_of = [size for _, size, _ in members], [digest for _, _, digest in members]
+    made = render_headers(
+        [name for name, _, _ in members], np.array(sizes_of, np.int64), np.array(digests_of, np.uint64)
+    )
+    assert made.tobytes() == b"".join(render_header(*member) for member in members)
 
 
 def resum(block: bytes) -> bytes:

@@ -73,7 +73,8 @@ def run_all(executor: Executor, work: Work, items: Iterable[Any], tick: Tick | N
 def open_executor(kind: str = "processes", jobs: int = 1, preload: tuple[str, ...] = ()) -> Executor:
     """An executor of ``kind`` serial, threads or processes.
 
-    ``preload`` names modules that worker processes will need: imported before they are forked, or by each if spawned.
+    ``preload`` names modules that worker processes will need. Each imports them at its start, while the caller goes on;
+    what the caller has imported already, a forked worker has too.
     """
     from wdstools.executors import local
 

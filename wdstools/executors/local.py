@@ -127,8 +127,6 @@ class Processes:
         self._preload = preload
         self._workers: dict[Connection, BaseProcess] = {}
         self._lifeline_end, self._lifeline = multiprocessing.Pipe(duplex=False)
-        if _context().get_start_method() == "fork":
-            _import(preload)  # once, for all: forked workers find it done
         self._fill()
 
     def _fill(self) -> None:

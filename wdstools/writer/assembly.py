@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from wdstools.errors import SkippedError, SourceChangedError, UsageError
-from wdstools.formats.digest import xxh3_128_digest, xxh3_128_hexdigest
+from wdstools.formats.digest import xxh3_128_hexdigest
 from wdstools.formats.index import build_index
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageChecker, ImageInfo, sniff
 from wdstools.results import Skip
@@ -98,8 +97,6 @@ class Assembly:
         self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
         self._names = {extension: b"." + extension.encode() for extension in self.settings.members}
         self._records: list[tuple[Any, ...]] = []  # _INDEX_COLUMNS of each sample
-        self._members = array("Q")  # offset, size and XXH3-64 of each member
-        self._sample: list[int] = []  # those of the sample that is being made
 
     def run(self, rows: Iterable[Row], tick: Tick) -> None:
         """Add every sample."""
@@ -107,10 +104,8 @@ class Assembly:
         for row in rows:
             self.buffer.begin()
             self._stats.clear()
-            self._sample.clear()
             try:
                 self._add(row)
-                self._members.extend(self._sample)
                 self._all_stats.extend(self._stats)
             except (_RefusedError, DamagedImageError, DamagedEntryError) as refusal:
                 self.buffer.take_back()
@@ -153,15 +148,12 @@ class Assembly:
                 caption = self._add_caption(row)
             elif extension == "cls":
                 cls = row.cls if row.cls is not None else self._cls_of[row.label or ""]
-                self._seal(row, "cls", self.buffer.put(b"%d" % cls)[1])
+                self._seal(row, "cls", self.buffer.put(b"%d" % cls))
             else:
                 self._add_json(row)
-        offset, group = self.buffer.group()
-        sha256 = hashlib.sha256(group).digest() if self.settings.authenticated else None
         source = None if row.derived else row.image
         self._records.append((
-            self.split, row.key.decode(), row.label, cls, offset, len(group), xxh3_128_digest(group), sha256,
-            info.width, info.height, info.type, caption, source,
+            self.split, row.key.decode(), row.label, cls, info.width, info.height, info.type, caption, source,
         ))  # fmt: skip
 
     def _add_image(self, row: Row) -> ImageInfo:
@@ -177,14 +169,14 @@ class Assembly:
             from wdstools.images.resize import reencode
 
             data, info = reencode(bytes(memory[start:end]), encoding)
-            end = self.buffer.put(data)[1]
+            end = self.buffer.put(data)
         self._seal(row, self._extension, end)
         return info
 
     def _add_caption(self, row: Row) -> str:
         if row.caption_path is None:
             text = row.caption or ""
-            self._seal(row, "txt", self.buffer.put(text.encode())[1])
+            self._seal(row, "txt", self.buffer.put(text.encode()))
             return text
         start, end = self._read(row.caption_path, row.caption_entry, MAX_CAPTION_BYTES, "caption-too-large")
         try:
@@ -198,7 +190,7 @@ class Assembly:
 
     def _add_json(self, row: Row) -> None:
         if row.json_entry is None:
-            self._seal(row, "json", self.buffer.put((row.json or "{}").encode())[1])
+            self._seal(row, "json", self.buffer.put((row.json or "{}").encode()))
             return
         _, end = self._read(row.image, row.json_entry)
         self._seal(row, "json", end)
@@ -229,15 +221,17 @@ class Assembly:
             )
 
     def _seal(self, row: Row, extension: str, end: int) -> None:
-        self._sample += self.buffer.seal(row.key + self._names[extension], end)
+        self.buffer.add(row.key + self._names[extension], end)
 
     def table(self) -> Any:
         """The shard's index."""
         columns = zip(*self._records, strict=True) if self._records else ((),) * len(_INDEX_COLUMNS)
-        given = dict(zip(_INDEX_COLUMNS, columns, strict=True))
-        if not self.settings.authenticated:
-            del given["sha256"]
-        numbers = self._numbers()
+        given: dict[str, Any] = dict(zip(_INDEX_COLUMNS, columns, strict=True))
+        placed = self.buffer.placed()
+        given |= {"offset": placed.offsets, "length": placed.lengths, "xxh3_128": placed.xxh3_128}
+        if self.settings.authenticated:
+            given["sha256"] = placed.sha256
+        numbers = placed.members
         count = len(self.settings.members)
         members: dict[str, Any] = {
             "ext": self.settings.members * len(self._records),
@@ -247,9 +241,6 @@ class Assembly:
             "count": np.full(len(self._records), count),
         }
         return build_index(given, members)
-
-    def _numbers(self) -> NDArray[np.uint64]:
-        return np.frombuffer(self._members, np.uint64).reshape(-1, 3)
 
     def sources(self) -> str:
         """A digest of size and modification time of every file of every sample, skipped ones too."""
@@ -262,10 +253,10 @@ class Assembly:
 
     def image_digests(self) -> NDArray[np.uint64]:
         """XXH3-64 of each image."""
-        return self._numbers()[:: len(self.settings.members), 2].copy()
+        return self.buffer.placed().members[:: len(self.settings.members), 2].copy()
 
 
-_INDEX_COLUMNS = ("split", "key", "label", "cls", "offset", "length", "xxh3_128", "sha256", "width", "height", "format", "caption", "source")  # fmt: skip
+_INDEX_COLUMNS = ("split", "key", "label", "cls", "width", "height", "format", "caption", "source")  # fmt: skip
 _WIDTH = _INDEX_COLUMNS.index("width")
 
 

@@ -5,21 +5,29 @@ Memory is bounded by two blocks, whatever the size of the shard: while one is fi
 
 from __future__ import annotations
 
+import itertools
 import mmap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from wdstools.formats.digest import ShardDigester, ShardDigests, xxh3_64_intdigest
-from wdstools.formats.tar import BLOCK, render_header, trailer_bytes
+import numpy as np
+
+from wdstools.formats.digest import ShardDigester, ShardDigests, sha256_digest, xxh3_64_intdigest, xxh3_128_digest
+from wdstools.formats.headers import render_headers
+from wdstools.formats.tar import BLOCK, trailer_bytes
 from wdstools.sources.base import NeedSpaceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
     from wdstools.sources.base import SourceReader
 
 BLOCK_BYTES = 4 << 20
 #: A new sample is begun only where this much room is left, so that most samples never meet the end of a block.
 _LOW_WATER = 1 << 20
 _ALIGNMENT = 4096
-_ZEROS = bytes(BLOCK)
 
 
 class BlockSink(Protocol):
@@ -29,20 +37,45 @@ class BlockSink(Protocol):
         """Append a block; all but the last are multiples of 4096 bytes long and begin at such an address."""
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the samples of a shard lie, and their digests.
+
+    ``members`` is uint64 [members, 3]: offset in the tar and size of each payload in bytes, and its XXH3-64. ``offsets`` and
+    ``lengths`` (int64 [samples]) bound each sample's headers, payloads and paddings; ``xxh3_128`` is the digest of those
+    bytes, ``sha256`` another if it was asked for.
+    """
+
+    members: NDArray[np.uint64]
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    xxh3_128: list[bytes]
+    sha256: list[bytes]
+
+
 class TarBuffer:
     """Builds a tar sample by sample; a sample may be taken back until the next one begins.
 
-    Positions are offsets in ``memory``; ``base`` is the tar offset of its first byte.
+    Headers, paddings and digests are made for all samples of a block at once. Positions are offsets in ``memory``; ``base``
+    is the tar offset of its first byte.
     """
 
-    def __init__(self, sink: BlockSink, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, sink: BlockSink, block_bytes: int = BLOCK_BYTES, *, authenticated: bool = False) -> None:
         self._sink = sink
+        self._digest_group: Callable[[memoryview], bytes] | None = sha256_digest if authenticated else None
         self._digester = ShardDigester()
         self._spare = _memory(block_bytes)
         self._sample = 0
         self._at = 0
         self.base = 0
         self._use(_memory(block_bytes))
+        # of members without a header yet: name, offset of the payload in the tar, size
+        self._names: list[bytes] = []
+        self._starts: list[int] = []
+        self._sizes: list[int] = []
+        self._mark = 0  # how many of them belong to samples that are complete
+        self._ends: list[int] = []  # in the tar, of complete samples without digests yet
+        self._done: list[Placed] = []
 
     def _use(self, memory: mmap.mmap) -> None:
         self.memory = memory
@@ -55,13 +88,17 @@ class TarBuffer:
 
     def begin(self) -> None:
         """Start a sample: from now on ``take_back`` returns to here."""
+        if self._at != self._sample:
+            self._ends.append(self.base + self._at)
         self._sample = self._at
+        self._mark = len(self._names)
         if len(self.memory) - self._at < _LOW_WATER:
             self._flush(len(self.memory))
 
     def take_back(self) -> None:
         """Undo everything since ``begin``."""
         self._at = self._sample
+        del self._names[self._mark :], self._starts[self._mark :], self._sizes[self._mark :]
 
     def read(self, reader: SourceReader, path: str, entry: bytes | None, limit: int) -> tuple[int, int, int]:
         """Read a file to where the next payload goes; gives start and end in ``memory``, and the modification time.
@@ -79,13 +116,13 @@ class TarBuffer:
                 continue
             return start, start + size, mtime_ns
 
-    def put(self, payload: bytes) -> tuple[int, int]:
-        """Write a payload to where the next one goes; gives start and end in ``memory``."""
+    def put(self, payload: bytes) -> int:
+        """Write a payload to where the next one goes; gives its end in ``memory``."""
         self.reserve(len(payload))
         start = self._at + BLOCK
         end = start + len(payload)
         self._view[start:end] = payload
-        return start, end
+        return end
 
     def reserve(self, size: int) -> None:
         """Make room for a payload of this size, its header and its padding."""
@@ -93,35 +130,69 @@ class TarBuffer:
         if len(self.memory) - self._at < needed:
             self._flush(max(len(self.memory), self._at - self._sample + needed + _ALIGNMENT))
 
-    def seal(self, name: bytes, end: int) -> tuple[int, int, int]:
-        """Finish the member whose payload ends at ``end``: header and padding. Gives tar offset, size and XXH3-64."""
-        view, at = self._view, self._at
-        start = at + BLOCK
-        size = end - start
-        digest = xxh3_64_intdigest(view[start:end])
-        view[at:start] = render_header(name, size, digest)
-        self._at = following = end + -size % BLOCK
-        view[end:following] = _ZEROS[: following - end]
-        return self.base + start, size, digest
-
-    def group(self) -> tuple[int, memoryview]:
-        """The sample since ``begin``, all its members sealed: tar offset and bytes."""
-        return self.base + self._sample, self._view[self._sample : self._at]
+    def add(self, name: bytes, end: int) -> None:
+        """The payload that ends at ``end`` is a member of the sample, called ``name``."""
+        start = self._at + BLOCK
+        self._names.append(name)
+        self._starts.append(self.base + start)
+        self._sizes.append(end - start)
+        self._at = end + -(end - start) % BLOCK
 
     def finish(self) -> ShardDigests:
         """Write the trailer and everything that is left; gives the digests of the whole tar."""
-        self._sample = self._at
+        self.begin()
         trailer = trailer_bytes(self.offset)
         if len(self.memory) - self._at < trailer:
             self._flush(len(self.memory))
+        self._seal()
         self._view[self._at : self._at + trailer] = bytes(trailer)
         last = self._view[: self._at + trailer]
         self._digester.update(last)
         self._sink.write(last)
         return self._digester.digests()
 
+    def placed(self) -> Placed:
+        """Where every sample lies, once the tar is finished."""
+        parts = self._done
+        return Placed(
+            np.concatenate([part.members for part in parts]),
+            np.concatenate([part.offsets for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            [digest for part in parts for digest in part.xxh3_128],
+            [digest for part in parts for digest in part.sha256],
+        )
+
+    def _seal(self) -> None:
+        """Give the complete samples of this block their headers and paddings, and take their digests."""
+        view, mark = self._view, self._mark
+        starts = np.array(self._starts[:mark], np.int64) - self.base
+        sizes = np.array(self._sizes[:mark], np.int64)
+        ends = starts + sizes
+        digests = np.array(
+            [xxh3_64_intdigest(view[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)],
+            np.uint64,
+        )
+        blocks = np.frombuffer(self.memory, np.uint8).reshape(-1, BLOCK)
+        blocks[starts // BLOCK - 1] = render_headers(self._names[:mark], sizes, digests)
+        _pad(blocks, ends)
+        first = int(starts[0]) - BLOCK if mark else 0
+        bounds = np.array([first + self.base, *self._ends], np.int64) - self.base
+        groups = [view[start:end] for start, end in itertools.pairwise(bounds.tolist())]
+        self._done.append(
+            Placed(
+                np.column_stack(((starts + self.base).astype(np.uint64), sizes.astype(np.uint64), digests)),
+                bounds[:-1] + self.base,
+                np.diff(bounds),
+                list(map(xxh3_128_digest, groups)),
+                list(map(self._digest_group, groups)) if self._digest_group else [],
+            )
+        )
+        del self._names[:mark], self._starts[:mark], self._sizes[:mark], self._ends[:]
+        self._mark = 0
+
     def _flush(self, capacity: int) -> None:
         """Send off whole pages before the current sample, and go on in the other block."""
+        self._seal()
         done = self._sample - self._sample % _ALIGNMENT
         block = self._view[:done]
         self._digester.update(block)
@@ -136,8 +207,17 @@ class TarBuffer:
         self._at -= done
 
 
+def _pad(blocks: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
+    """Zero what follows each payload in its last block, uint8 [blocks, 512]."""
+    ends = ends[ends % BLOCK > 0]
+    last = blocks[ends // BLOCK]
+    last[np.arange(BLOCK) >= (ends % BLOCK)[:, None]] = 0
+    blocks[ends // BLOCK] = last
+
+
 def _memory(size: int) -> mmap.mmap:
     """Page-aligned memory, in huge pages where the system has them: first touch is then hundreds of times rarer."""
+    size += -size % _ALIGNMENT
     if not hasattr(mmap, "MAP_ANONYMOUS"):
         return mmap.mmap(-1, size)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory has no huge pages

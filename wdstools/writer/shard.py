@@ -70,7 +70,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
     reader = settings.opener.open()
     try:
         with BlockFile(store.locate(path)) as file:
-            assembly = Assembly(settings, task.split, reader, TarBuffer(file))
+            assembly = Assembly(settings, task.split, reader, TarBuffer(file, authenticated=settings.authenticated))
             assembly.run(rows_of(task.samples, task.split, settings.image_template), tick)
             digests = assembly.buffer.finish()
     finally:

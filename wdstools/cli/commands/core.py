@@ -49,11 +49,11 @@ def pack(
 
     Example: wdstools pack InstaCities1M shards --split train=80,val=5,test=15
     """
-    with session.workers("processes", WORKER_MODULES) as executor:
-        from wdstools.ops.pack import run_pack, scratch_of
-        from wdstools.ops.pack_options import make_options
-        from wdstools.ops.scan import open_source
+    from wdstools.ops.pack import run_pack, scratch_of
+    from wdstools.ops.pack_options import make_options
+    from wdstools.ops.scan import open_source
 
+    with session.workers("processes", WORKER_MODULES) as executor:
         made = make_options(**options)
         source = open_source(src, **layout, scratch=scratch_of(dest))
         result = run_pack(source, dest, made, executor=executor, restart=restart, progress=session.output.progress())

@@ -30,10 +30,10 @@ def duplicates(
 
     Example: wdstools duplicates shards --html duplicates.html
     """
-    with session.workers("processes", show.WORKER_MODULES) as executor:
-        from wdstools.dataset import open_dataset
-        from wdstools.ops.duplicates import find_duplicates
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.duplicates import find_duplicates
 
+    with session.workers("processes", show.WORKER_MODULES) as executor:
         opened = open_dataset(dataset, at=at)
         found = find_duplicates(opened, executor=executor, progress=session.output.progress(), **compare)
     if html is not None:

@@ -1,0 +1,70 @@
+"""Many headers of a shard at once: the same bytes as one by one, for a fifth of the time.
+
+Law: row ``i`` of ``render_headers(names, sizes, digests)`` is ``render_header(names[i], sizes[i], digests[i])``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.tar import BLOCK, NAME_BYTES, render_header
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_SIZE = slice(124, 135)
+_CHKSUM = slice(148, 156)
+_CHKSUM_DIGITS = slice(148, 154)
+_PAYLOAD_DIGITS = slice(270, 286)
+_GNAME = slice(297, 329)
+_GNAME_MARK = slice(297, 302)
+_GNAME_DIGITS = slice(302, 318)
+_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+_SIZE_SHIFTS = np.arange(30, -1, -3)
+_SUM_SHIFTS = np.arange(15, -1, -3)
+_DIGEST_SHIFTS = np.arange(60, -1, -4, dtype=np.uint64)
+
+
+def render_headers(
+    names: Sequence[bytes], sizes: NDArray[np.int64], payload_xxh3: NDArray[np.uint64]
+) -> NDArray[np.uint8]:
+    """The headers of members, uint8 [members, 512]; names have at most 100 bytes, sizes at most eleven octal digits."""
+    count = len(names)
+    headers = np.tile(_template(), (count, 1))
+    headers[:, :NAME_BYTES] = np.frombuffer(b"".join(_padded(name) for name in names), np.uint8).reshape(-1, NAME_BYTES)
+    headers[:, _SIZE] = _octal(sizes, _SIZE_SHIFTS)
+    headers[:, _PAYLOAD_DIGITS] = _hexadecimal(payload_xxh3)
+    flat = headers.reshape(-1).data
+    seals = [xxh3_64_intdigest(flat[at : at + BLOCK]) for at in range(0, len(flat), BLOCK)]
+    headers[:, _GNAME] = 0
+    headers[:, _GNAME_MARK] = np.frombuffer(b"wds1:", np.uint8)
+    headers[:, _GNAME_DIGITS] = _hexadecimal(np.array(seals, np.uint64))
+    sums = headers.sum(axis=1, dtype=np.uint32)  # of the draft, whose own sum is eight spaces
+    headers[:, _CHKSUM] = np.frombuffer(b"000000\0 ", np.uint8)
+    headers[:, _CHKSUM_DIGITS] = _octal(sums.astype(np.int64), _SUM_SHIFTS)
+    return headers
+
+
+def _template() -> NDArray[np.uint8]:
+    """What is the same in all headers, with sum and ``gname`` as spaces: the draft that ``gname`` is the digest of."""
+    template = np.frombuffer(render_header(b"", 0, 0), np.uint8).copy()
+    template[_CHKSUM] = template[_GNAME] = ord(" ")
+    return template
+
+
+def _padded(name: bytes) -> bytes:
+    return name.ljust(NAME_BYTES, b"\0")
+
+
+def _octal(numbers: NDArray[np.int64], shifts: NDArray[np.int64]) -> NDArray[np.uint8]:
+    return ((numbers[:, None] >> shifts & 7) + ord("0")).astype(np.uint8)
+
+
+def _hexadecimal(numbers: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    digits: NDArray[np.uint8] = _HEX[numbers[:, None] >> _DIGEST_SHIFTS & np.uint64(15)]
+    return digits

@@ -81,7 +81,7 @@ def _measure_quality(longer: int, images: Sequence[bytes]) -> Row:
 def _measure_pack(setup: Setup, longer: int, images: Sequence[bytes]) -> Row:
     """A folder of such images into shards, against Pillow in two processes writing files."""
     source, out = f"{setup.scratch}/large-{longer}", f"{setup.scratch}/resized"
-    count = min(setup.samples, 12 if setup.tiny else 600)
+    count = min(setup.samples, 12 if setup.tiny else 3_000)  # some ten seconds, so that starting does not decide
     shutil.rmtree(source, ignore_errors=True)
     for number in range(count):
         for kind, suffix, data in (

@@ -175,7 +175,6 @@ def _differences(recipe: Recipe, counts: Counter[tuple[str, str]], labels: set[s
         off = sum(number != count for number in found)
         if count is not None and off:
             where = f"split {split}: " if split else ""
-            yield (
-                f"{where}{off} of {len(found)} labels have other than {count:,} samples "
-                f"({min(found):,} to {max(found):,})"
-            )
+            labels_off = f"{off} of {len(found)} labels have" if len(found) > 1 else "the label has"
+            spread = f"{min(found):,} to {max(found):,}" if min(found) != max(found) else f"{min(found):,}"
+            yield f"{where}{labels_off} other than {count:,} samples ({spread})"

@@ -92,7 +92,7 @@ class Pairing:
                 Skip("image-missing", path, detail=f"named in {self._table_name}") for path in sorted(self.rows)
             ]
         self.skips += [
-            Skip("sample-missing", name, split, detail="in a split list, but not in the source")
+            Skip("sample-missing", name, split, detail="in a split list, but no sample with this id can be packed")
             for name, split in sorted((self.split_of or {}).items())
         ]
 

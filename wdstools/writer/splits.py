@@ -115,7 +115,13 @@ def _by_lists(samples: pa.Table, lists: Mapping[str, Sequence[str]]) -> tuple[pa
             got=next(iter(wanted), b"no lines").decode(),
         )
     skips += [
-        Skip("sample-missing", key.decode(), split, key.decode(), "in a split list, but not in the source")
+        Skip(
+            "sample-missing",
+            key.decode(),
+            split,
+            key.decode(),
+            "in a split list, but no sample with this id can be packed",
+        )
         for key, split in wanted.items()
     ]
     skips += [

@@ -210,6 +210,8 @@ def open_dataset(
     try:
         data = get_whole(metadata, key)
     except NotFoundError as error:
+        if error.code == "bucket-missing":
+            raise
         _refuse_unfinished(metadata)
         there = "://" in where or os.path.exists(where)
         raise NotFoundError(

@@ -66,10 +66,17 @@ class Dataset:
     def index(self, shard: ShardEntry, columns: Sequence[str] | None = None) -> pa.Table:
         """A shard's index, checked against the manifest's ``rows``; ``columns`` must hold those that are checked.
 
-        Looked for beside the manifest, then beside the shards. Raises NotFoundError (``index-missing``) or FormatError
-        (``index-damaged``).
+        Looked for beside the manifest, then beside the shards; what comes damaged from afar is fetched again, and then
+        taken from a mirror. Raises NotFoundError (``index-missing``), StoreError or FormatError (``index-damaged``).
         """
-        return self.checked_index(shard, self.index_bytes(shard), columns)
+        damage: FormatError | None = None
+        for data in self._index_readings(shard):
+            try:
+                return self.checked_index(shard, data, columns)
+            except FormatError as error:
+                damage = damage or error
+        assert damage is not None
+        raise damage
 
     def checked_index(self, shard: ShardEntry, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
         """The bytes of a shard's index as a table; raises FormatError (``index-damaged``) like ``index``."""
@@ -94,19 +101,31 @@ class Dataset:
 
     def index_bytes(self, shard: ShardEntry) -> bytes:
         """The bytes of a shard's index file, unchecked."""
-        for store in (self.metadata, self.shards):
-            try:
-                return get_whole(store, shard.index_path, _MAX_INDEX_BYTES)
-            except NotFoundError:
-                continue
-        raise NotFoundError(
-            "an index is missing",
-            code="index-missing",
-            where=f"{self.metadata.url}/{shard.index_path}",
-            hint=f"wdstools verify {self.metadata.url}"
-            if self.manifest_key == MANIFEST_PATH
-            else "a manifest alone does not name samples: give the folder of a copy that has its indexes",
-        )
+        return next(self._index_readings(shard))
+
+    def _index_readings(self, shard: ShardEntry) -> Iterator[bytes]:
+        """A shard's index file from each place that has it, those afar twice; at least one, or an error."""
+        places = (self.metadata,) if self.shards is self.metadata else (self.metadata, self.shards)
+        failure: StoreError | None = None
+        found = False
+        for store in (*places, *self.mirrors):
+            for _ in range(1 if isinstance(store, LocalStore) else 2):
+                try:
+                    data = get_whole(store, shard.index_path, _MAX_INDEX_BYTES)
+                except StoreError as error:
+                    failure = failure or (None if isinstance(error, NotFoundError) else error)
+                    break
+                found = True
+                yield data
+        if not found:
+            raise failure or NotFoundError(
+                "an index is missing",
+                code="index-missing",
+                where=f"{self.metadata.url}/{shard.index_path}",
+                hint=f"wdstools verify {self.metadata.url}"
+                if self.manifest_key == MANIFEST_PATH
+                else "a manifest alone does not name samples: give the folder of a copy that has its indexes",
+            )
 
     def read_again(self, path: str, start: int, length: int) -> Iterator[bytes]:
         """Further readings of a range of a shard that was not what was packed, for the caller to check one by one.
@@ -191,6 +210,8 @@ def open_dataset(
     try:
         data = get_whole(metadata, key)
     except NotFoundError as error:
+        if error.code == "bucket-missing":
+            raise
         _refuse_unfinished(metadata)
         there = "://" in where or os.path.exists(where)
         raise NotFoundError(

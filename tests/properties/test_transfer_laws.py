@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.damaged_dataset import make_dataset
 from wdstools.checks.rebuild import first_difference, rebuild_index
-from wdstools.cli.transfer_options import parse_size
+from wdstools.cli.sizes import parse_size
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError
 from wdstools.formats.tar import trailer_bytes

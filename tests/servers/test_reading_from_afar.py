@@ -16,7 +16,6 @@ from tests.support.damaged_dataset import flipped, make_dataset, shard_regions
 from tests.support.laws import SHORT_LAW
 from wdstools.dataset import open_dataset
 from wdstools.errors import IntegrityError, StoreError
-from wdstools.reader.ahead import joined
 from wdstools.reader.stream import stream
 from wdstools.stores.cache import Caching
 from wdstools.stores.link import measure_link
@@ -251,24 +250,6 @@ def test_another_version_of_a_dataset_has_other_blocks(tmp_path: Path) -> None:
     assert Caching(store, str(tmp_path), "root 2", limit_bytes=1 << 20).get("x") == b"new"
 
 
-@SHORT_LAW
-@given(sizes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=40), block=st.integers(1, 2000))
-def test_joined_rows_are_all_rows_once_in_order(sizes: list[tuple[int, int]], block: int) -> None:
-    at, extents = 0, []
-    for gap, size in sizes:
-        extents.append((at + gap, at + gap + size))
-        at += gap + size
-    spans = list(joined(extents, block_bytes=block, gap_bytes=100))
-    assert [row for span in spans for row in range(span.first, span.last)] == list(range(len(extents)))
-    for span in spans:
-        assert (span.start, span.stop) == (extents[span.first][0], extents[span.last - 1][1])
-        assert span.stop - span.start <= block or span.last == span.first + 1
-
-
-def test_rows_that_lie_in_another_order_are_fetched_one_by_one() -> None:
-    assert len(list(joined([(500, 600), (0, 100), (100, 200)]))) == 2
-
-
 class Far(MemoryStore):
     """A store that takes a known time for everything, on a clock of its own."""
 
@@ -288,12 +269,21 @@ class Far(MemoryStore):
 
 
 @pytest.mark.parametrize(
-    ("latency", "bandwidth", "gap"),
-    [(0.001, 1e7, 64 << 10), (0.001, 2e8, 200_000), (0.05, 1e8, 1 << 20), (0.02, 1e7, 200_000)],
+    ("latency", "bandwidth", "requests", "gap"),
+    [
+        (0.001, 1e7, 1, 64 << 10),
+        (0.001, 2e8, 1, 200_000),
+        (0.05, 1e8, 1, 1 << 20),
+        (0.02, 1e7, 1, 200_000),
+        (0.05, 1e8, 32, 156_250),
+        (0.05, 1e8, 1000, 64 << 10),
+    ],
 )
-def test_the_gap_is_what_a_request_costs_in_bytes_within_bounds(latency: float, bandwidth: float, gap: int) -> None:
+def test_the_gap_is_what_a_request_costs_in_bytes_within_bounds(
+    latency: float, bandwidth: float, requests: int, gap: int
+) -> None:
     store = Far(latency, bandwidth)
-    link = measure_link(store, "x", clock=lambda: store.now)
+    link = measure_link(store, "x", requests=requests, clock=lambda: store.now)
     assert link.latency == pytest.approx(latency)
     assert link.bandwidth == pytest.approx(bandwidth)
     assert link.gap_bytes == pytest.approx(gap, abs=1)

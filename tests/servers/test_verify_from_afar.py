@@ -168,6 +168,25 @@ def test_nothing_of_the_credentials_is_in_what_is_printed(copy: InBucket) -> Non
 def test_a_url_nobody_knows_and_a_bucket_that_is_not_there_are_said_plainly(copy: InBucket) -> None:
     ran = run_command("verify", "ftp://x/y", env=copy.env)
     assert (ran.code, "s3://" in ran.err) == (2, True)
-    ran = run_command("verify", "s3://no-such-bucket/y", env=copy.env)
+    nowhere = "s3://no-such-bucket/y"
+    for command in (
+        ("verify", nowhere),
+        ("verify", str(copy.folder), "--at", nowhere, "--level", "remote"),
+        ("mirror", str(copy.folder), nowhere, "-y"),
+        ("pull", nowhere, str(copy.folder.parent / "pulled")),
+    ):
+        ran = run_command(*command, env=copy.env)
+        assert ran.code == 4
+        assert "bucket-missing: there is no such bucket: s3://no-such-bucket/y" in ran.err
+        assert "Traceback" not in ran.err
+
+
+def test_requests_without_credentials_and_with_wrong_ones_are_said_plainly(copy: InBucket) -> None:
+    unsigned = {name: value for name, value in copy.env.items() if "KEY" not in name}
+    ran = run_command("verify", copy.url, env={**unsigned, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""})
     assert ran.code == 4
-    assert "Traceback" not in ran.err
+    assert "no credentials were found" in ran.err
+    ran = run_command("verify", copy.url, env={**copy.env, "AWS_SECRET_ACCESS_KEY": "another"})
+    assert ran.code == 4
+    assert "denied: access is denied" in ran.err
+    assert "check the credentials" in ran.err

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Optional
 
 import typer
 
 from wdstools.cli.select_options import selection
-from wdstools.errors import UsageError
+from wdstools.cli.sizes import parse_size
 
 MIRROR_OPTIONS = (
     ("replace", Annotated[bool, typer.Option("--replace", help="Let another dataset there go: it is absent until this one is whole.")], False),
@@ -23,22 +22,9 @@ PULL_OPTIONS = (
     ("restart", Annotated[bool, typer.Option("--restart", help="Throw away an unfinished pull of something else.")], False),
 )  # fmt: skip
 
-_SIZE_RE = re.compile(r"(\d{1,15}) ?(?:(k|m|g)(i)?b?|b)?", re.IGNORECASE)
-
 
 def pull_arguments(options: dict[str, Any], select: dict[str, Any]) -> dict[str, Any]:
     """The options as ``plan_pull`` takes them."""
     given = {**options, "selection": selection(**select), "gap": parse_size(options["gap"], "--gap")}
     given["seeds"] = tuple(given.pop("seed") or ())
     return given
-
-
-def parse_size(text: str, where: str) -> int:
-    """``64KiB``, ``1MB``, ``65536`` as bytes; raises UsageError."""
-    match = _SIZE_RE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError("not a size", where=where, expected="as 65536, 64KiB or 1MB", got=text)
-    number, prefix, binary = match.groups()
-    power = " kmg".index(prefix.lower()) if prefix else 0
-    unit: int = (1024 if binary else 1000) ** power
-    return int(number) * unit

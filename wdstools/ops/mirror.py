@@ -135,7 +135,9 @@ def _other(
     """Root and manifest of another dataset at the target, if it may be replaced; (None, None) if there is none."""
     try:
         data = get_whole(store, MANIFEST_PATH)
-    except NotFoundError:
+    except NotFoundError as error:
+        if error.code == "bucket-missing":
+            raise
         return None, None
     root = sha256_hex(data)
     if root == dataset.root:

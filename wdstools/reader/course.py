@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from wdstools.errors import FormatError, IntegrityError, NotFoundError, UsageError
+from wdstools.errors import IntegrityError, UsageError
 from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
 from wdstools.reader.order import ORDER_VERSION, Order
+from wdstools.reader.places import Places
 from wdstools.reader.select import Selection, parse_where
 from wdstools.results import Finding, Report
 from wdstools.stores.local import LocalStore
@@ -71,7 +72,7 @@ class Course:
                 "no such split", code="split-missing", where=options.split, expected=", ".join(dataset.splits)
             )
         self.entries = dataset.manifest.splits[options.split]
-        check_shards(dataset, options.split, self.entries)
+        check_shards(dataset, self.entries)
         self._chosen = choose(dataset, options)
         whole = sum(entry.samples for entry in self.entries)
         self.count = whole if self._chosen is None else len(self._chosen)
@@ -221,29 +222,19 @@ def choose(dataset: Dataset, options: CourseOptions) -> NDArray[np.int64] | None
     return chosen[: options.limit]
 
 
-def check_shards(dataset: Dataset, split: str, entries: tuple[ShardEntry, ...]) -> None:
-    """Compare which shards are there, and their sizes, with the manifest, before anything is read."""
+def check_shards(dataset: Dataset, entries: tuple[ShardEntry, ...]) -> None:
+    """Compare which shards are there, and their sizes, with the manifest, before anything is read.
+
+    A shard that one of the dataset's mirrors has is there. Raises as ``Places.home``.
+    """
+    places = Places(dataset)
+    if isinstance(dataset.shards, LocalStore):
+        for entry in entries:
+            places.home(entry)
+        return
     with ThreadPoolExecutor(_HEADS, thread_name_prefix="wdstools-head") as pool:
-        heads = map if isinstance(dataset.shards, LocalStore) else pool.map
-        try:
-            sizes = [info.bytes for info in heads(dataset.shards.head, [entry.path for entry in entries])]
-        except NotFoundError as error:
-            raise NotFoundError(
-                "a shard is missing",
-                code="shard-missing",
-                where=error.where or f"split {split}",
-                hint=f"wdstools verify {dataset.metadata.url}",
-            ) from error
-    for entry, size in zip(entries, sizes, strict=True):
-        if size != entry.bytes:
-            raise FormatError(
-                "a shard is not of its recorded size",
-                code="shard-size",
-                where=f"{dataset.shards.url}/{entry.path}",
-                expected=f"{entry.bytes} bytes",
-                got=f"{size} bytes",
-                hint=f"wdstools verify {dataset.metadata.url}",
-            )
+        for _ in pool.map(places.home, entries):
+            pass
 
 
 def extra_shards(dataset: Dataset, split: str, entries: tuple[ShardEntry, ...]) -> list[Finding]:

@@ -83,7 +83,7 @@ class Loader:
     def _batches(self) -> Generator[Batch]:
         course, pid = self._course, os.getpid()
         table, maker = self._tables()
-        ranges = open_ranges(course.dataset.shards, [entry.path for entry in table.entries])
+        ranges = open_ranges(table)
         payloads = Payloads(table, ranges)
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="wdstools-decode")
         ahead = max(_AHEAD, -(-2 * self._chunk * self._threads // self._sharing.batch_size))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from wdstools.errors import StoreError
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
-from wdstools.reader.ranges import LocalRanges, spans_of
+from wdstools.reader.fetched import FetchedRanges
+from wdstools.reader.horizon import Horizon
 from wdstools.reader.sample import Sample, member_by_member
 from wdstools.results import Finding
 
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from wdstools.reader.ranges import Ranges
@@ -144,38 +143,13 @@ def prepared(
     horizon: int,
     pool: Executor | None = None,
 ) -> Iterator[Item]:
-    """The items, once the indexes of their rows are open; where bytes are fetched, announced ``horizon`` rows ahead.
-
-    Groups of that many rows are announced together, one group before they are needed: what lies close together in a
-    group is one request.
-    """
+    """The items, once the indexes of their rows are open; from afar looking at least ``horizon`` rows ahead."""
     table, ranges = payloads.table, payloads.ranges
-    local = isinstance(ranges, LocalRanges)
-    announced: deque[Item] = deque()
-    for group in _grouped(items, rows_of, 0 if local else horizon):
-        rows = np.concatenate([rows_of(item) for item in group])
-        missing = table.missing(rows)
+    if isinstance(ranges, FetchedRanges):
+        yield from Horizon(table, ranges, horizon).through(items, rows_of)
+        return
+    for item in items:
+        missing = table.missing(rows_of(item))
         for _ in (pool.map if pool is not None and len(missing) > 1 else map)(table.open, missing):
             pass
-        if not local:
-            ranges.ahead(spans_of(*table.locate(rows), gap_bytes=ranges.gap_bytes))
-            yield from announced
-            announced.clear()
-        announced.extend(group)
-        if local:
-            yield from announced
-            announced.clear()
-    yield from announced
-
-
-def _grouped(items: Iterator[Item], rows_of: Callable[[Item], NDArray[np.int64]], size: int) -> Iterator[list[Item]]:
-    group: list[Item] = []
-    rows = 0
-    for item in items:
-        group.append(item)
-        rows += len(rows_of(item))
-        if rows >= size:
-            yield group
-            group, rows = [], 0
-    if group:
-        yield group
+        yield item

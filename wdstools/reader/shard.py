@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.errors import FormatError, IntegrityError, StoreError
+from wdstools.errors import IntegrityError, StoreError
 from wdstools.foreign.window import CompressedReader
 from wdstools.formats.arrow import fixed_bytes, one_chunk, to_list, to_numpy
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
-from wdstools.reader.ahead import fetched_ahead, joined
+from wdstools.reader.places import Places
 from wdstools.reader.sample import Sample, member_by_member
 from wdstools.stores.local import LocalStore
 
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
-    from wdstools.stores.base import Store
 
 
 class ShardReader:
     """Samples of one shard. Local shards are memory-mapped; of others, one range is fetched a sample.
 
-    Reading on and on from afar fetches blocks of samples, a few ahead. What is damaged or cannot be read is asked for
-    again and then looked for in the dataset's mirrors (``Dataset.read_again``). Opening compares the shard's size with
+    What is damaged or cannot be read is asked for again and then looked for in the dataset's mirrors
+    (``Dataset.read_again``). Opening compares the shard's size with
     the manifest and the index with the manifest's ``rows``; raises FormatError (``shard-size``, ``index-damaged``) or
     NotFoundError.
     A compressed shard is unpacked from its front up to the sample, and on from there: in order that is one pass, at random
@@ -41,7 +40,7 @@ class ShardReader:
         self.entry = entry
         self._check = check and bool(entry.xxh3_128)  # "": adopted without digests
         self._dataset = dataset
-        self._store = _home(dataset, entry)
+        self._store = Places(dataset).home(entry)
         self._url = f"{self._store.url}/{entry.path}"
         self._hint = _hint(dataset)
         table = dataset.index(entry)
@@ -62,8 +61,6 @@ class ShardReader:
         home = self._store
         plain = entry.encoding == "tar" and entry.bytes > 0
         self._bytes = memoryview(home.map(entry.path)) if isinstance(home, LocalStore) and plain else None
-        # one behind the other, and read by ranges: what a compressed shard is not, nor one whose members lie apart
-        self._by_spans = plain and table.column("offset").null_count == 0
         self._stream: CompressedReader | None = None
 
     def __len__(self) -> int:
@@ -130,13 +127,6 @@ class ShardReader:
         raise self._damaged(row, member, view)
 
     def __iter__(self) -> Iterator[Sample]:
-        if self._bytes is None and self._by_spans:
-            spans = list(joined(list(zip(self._start, self._stop, strict=True))))
-            for span, data in fetched_ahead(spans, lambda span: self._fetch(span.start, span.stop - span.start)):
-                for row in range(span.first, span.last):
-                    part = data[self._start[row] - span.start : self._stop[row] - span.start]
-                    yield Sample(self._keys[row], self._checked(row, part), self, row)
-            return
         for row in range(len(self._keys)):
             yield self.sample(row)
 
@@ -167,29 +157,6 @@ def _spans(
 
 def _hint(dataset: Dataset) -> str:
     return f"wdstools verify {dataset.metadata.url}"
-
-
-def _home(dataset: Dataset, entry: ShardEntry) -> Store:
-    """The first place that has this shard in its right size; raises what is wrong with the first where none has."""
-    failure: StoreError | FormatError | None = None
-    for store in (dataset.shards, *dataset.mirrors):
-        try:
-            size = store.head(entry.path).bytes
-        except StoreError as error:
-            failure = failure or error
-            continue
-        if size == entry.bytes:
-            return store
-        failure = failure or FormatError(
-            "a shard is not of its recorded size",
-            code="shard-size",
-            where=f"{store.url}/{entry.path}",
-            expected=f"{entry.bytes} bytes",
-            got=f"{size} bytes",
-            hint=_hint(dataset),
-        )
-    assert failure is not None
-    raise failure
 
 
 def _view(array: NDArray[np.int64] | NDArray[np.uint64]) -> memoryview:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, overload
 from wdstools.formats.sample import is_key, order_hash, shard_of
 from wdstools.reader.sample import Sample
 from wdstools.reader.shard import ShardReader
+from wdstools.reader.stream import stream
+from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
@@ -55,6 +57,13 @@ class Split(Sequence[Sample]):
         return reader
 
     def __iter__(self) -> Iterator[Sample]:
+        if (
+            self._shards
+            and not isinstance(self._dataset.shards, LocalStore)
+            and all(entry.encoding == "tar" for entry in self._shards)
+        ):
+            yield from stream(self._dataset, self.name)  # which reads ahead
+            return
         for shard in range(len(self._shards)):
             yield from self._readers[shard] or self._open(shard)
 

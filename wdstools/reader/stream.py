@@ -57,7 +57,7 @@ class Stream:
         epoch, position, pid = course.epoch, course.position, os.getpid()
         count, world_size = course.count, sharing.world_size
         table = self._table()
-        payloads = Payloads(table, open_ranges(course.dataset.shards, [entry.path for entry in table.entries]))
+        payloads = Payloads(table, open_ranges(table))
         try:
             for rows in prepared(payloads, self._pieces(position), lambda rows: rows, _HORIZON // world_size):
                 if os.getpid() != pid:

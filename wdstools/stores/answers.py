@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 #: Error codes of S3 and Azure that say more than the status: the body that arrived is not the one that was announced.
 _DAMAGED_BODY = ("BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "Md5Mismatch", "IncompleteBody")
+#: Error codes of S3 (and Google) and of Azure for a bucket or container that is not there.
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 _DENIED_HINT = "check the credentials (the provider's own: environment, profile, instance role) and the bucket's policy"
 _CODE_RE = re.compile(r"<Code>(\w+)</Code>")
 
@@ -29,6 +31,8 @@ def answer_error(status: int, body: str, where: str, *, retry_after: float | Non
         return StoreError("this machine's clock is wrong, says the server", code="clock-skew", where=where, got=said, hint="set the clock (timedatectl set-ntp true)")  # fmt: skip
     if status in _TRANSIENT or name in ("RequestTimeout", "SlowDown"):
         return TransientError("the server cannot answer at the moment", where=where, got=said, retry_after=retry_after)
+    if name in _NO_BUCKET:
+        return NotFoundError("there is no such bucket", code="bucket-missing", where=where, hint="look at its name and at the endpoint; buckets are made with the provider's own tool")  # fmt: skip
     if status in (404, 410):
         return NotFoundError("nothing is stored here", where=where)
     if status in (401, 403) or name in ("ExpiredToken", "InvalidToken"):

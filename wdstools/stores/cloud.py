@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wdstools.errors import NotFoundError, SourceChangedError, StoreError, TransientError, UsageError
+from wdstools.errors import SourceChangedError, StoreError, TransientError, UsageError
 from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
 from wdstools.stores.answers import answer_error, unreachable
 from wdstools.stores.base import ObjectInfo
@@ -74,13 +74,17 @@ class Provider(Protocol):
 
 
 class CloudStore(RemoteBase):
-    """A prefix of a bucket. Nothing is retried here: see ``layers.Retrying``."""
+    """A prefix of a bucket. Nothing is retried here: see ``layers.Retrying``.
 
-    def __init__(self, url: str, bucket: Any, prefix: str, provider: Provider) -> None:
+    ``refused_hint`` is what to do where the server refuses, if opening the store has told that.
+    """
+
+    def __init__(self, url: str, bucket: Any, prefix: str, provider: Provider, *, refused_hint: str = "") -> None:
         self._url = url.rstrip("/")
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._provider = provider
+        self._refused_hint = refused_hint
 
     @property
     def url(self) -> str:
@@ -205,13 +209,16 @@ class CloudStore(RemoteBase):
         except FileNotFoundError as error:
             if isinstance(error, StoreError):
                 raise
-            raise NotFoundError("nothing is stored here", where=where) from error
+            raise answer_error(404, str(error), where) from error
         except exceptions.AlreadyExistsError as error:
             raise StoreError("an object is already there", code="object-exists", where=where) from error
         except exceptions.PreconditionError as error:
             raise answer_error(412, "", where) from error
         except exceptions.BaseError as error:
-            raise translated(str(error), where) from error
+            refusal = translated(str(error), where)
+            if refusal.code in ("denied", "refused") and self._refused_hint:
+                refusal.hint = self._refused_hint
+            raise refusal from error
 
 
 def translated(text: str, where: str) -> StoreError:

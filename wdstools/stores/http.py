@@ -35,7 +35,7 @@ class Web:
         import urllib3
 
         self._pool = urllib3.PoolManager(
-            maxsize=32,
+            maxsize=64,
             timeout=urllib3.Timeout(connect=waits.connect, read=waits.stall),
             retries=urllib3.Retry(total=None, connect=0, read=0, other=0, status=0, redirect=5),
             headers={"Accept-Encoding": "identity", **(headers or {})},

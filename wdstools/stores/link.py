@@ -18,21 +18,23 @@ _LEAST_GAP, _MOST_GAP = 64 << 10, 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A request takes ``latency`` seconds and then ``bandwidth`` bytes a second."""
+    """A request takes ``latency`` seconds and then ``bandwidth`` bytes a second; ``requests`` of them run at once."""
 
     latency: float
     bandwidth: float
+    requests: int = 1
 
     @property
     def gap_bytes(self) -> int:
         """Two ranges closer than this are fetched as one: the bytes between cost less than another request would.
 
-        Bounded to 64 KiB to 1 MiB, since requests that run at once share the bandwidth but not the latency.
+        Requests that run at once share the bandwidth but not the latency, so one of many costs a part of it. Within
+        64 KiB (servers do not answer for nothing) and 1 MiB.
         """
-        return int(min(max(self.latency * self.bandwidth, _LEAST_GAP), _MOST_GAP))
+        return int(min(max(self.latency * self.bandwidth / self.requests, _LEAST_GAP), _MOST_GAP))
 
 
-def measure_link(store: Store, key: str, *, clock: Callable[[], float] = time.monotonic) -> Link:
+def measure_link(store: Store, key: str, *, requests: int = 1, clock: Callable[[], float] = time.monotonic) -> Link:
     """Measure the way to a store by three HEAD requests and one range of at most 1 MiB of an object."""
     latencies = []
     for _ in range(_TRIES):
@@ -42,4 +44,4 @@ def measure_link(store: Store, key: str, *, clock: Callable[[], float] = time.mo
     latency = min(latencies)
     before = clock()
     count = len(store.get(key, 0, _SAMPLE_BYTES))
-    return Link(latency, count / max(clock() - before - latency, 1e-6))
+    return Link(latency, count / max(clock() - before - latency, 1e-6), requests)

@@ -15,6 +15,7 @@ from wdstools.stores.remote import ABSENT, Upload
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_UNSIGNED_HINT = "no credentials were found, so requests are not signed: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 _MD5_RE = re.compile(r'"?([0-9a-f]{32})"?')
 #: The checksums of HeadObject that may be of the whole object, and the names they have here.
 _CHECKSUMS = {
@@ -50,7 +51,8 @@ def open_s3(url: str, waits: Waits) -> CloudStore:
         retry_config={"max_retries": 0},
         **options,
     )
-    return CloudStore(url, raw, prefix, S3Provider(client, bucket, url))
+    hint = "" if credentials is not None else _UNSIGNED_HINT
+    return CloudStore(url, raw, prefix, S3Provider(client, bucket, url), refused_hint=hint)
 
 
 def _open_client(waits: Waits) -> tuple[Any, Any]:

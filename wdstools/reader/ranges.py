@@ -60,6 +60,11 @@ class Ranges(Protocol):
     def read(self, shard: int, start: int, length: int) -> bytes | memoryview:
         """The bytes of a range, fewer if the shard ends before it. Raises StoreError or NotFoundError."""
 
+    def read_each(
+        self, shards: Sequence[int], starts: Sequence[int], lengths: Sequence[int]
+    ) -> list[bytes | memoryview]:
+        """Several ranges; one that cannot be read has no bytes: reading it alone tells why."""
+
     def close(self) -> None:
         """Let go of files, threads and bytes."""
 
@@ -93,6 +98,19 @@ class LocalRanges:
         except OSError as error:
             raise storage_error(error, self._files[shard]) from error
         return data
+
+    def read_each(
+        self, shards: Sequence[int], starts: Sequence[int], lengths: Sequence[int]
+    ) -> list[bytes | memoryview]:
+        """Several ranges, by one call of the system each; what that call leaves out is left out."""
+        found: list[bytes | memoryview] = []
+        for shard, start, length in zip(shards, starts, lengths, strict=True):
+            try:
+                file = self._open.get(shard) or self._file(shard)
+                found.append(os.pread(file.fd, length, start))
+            except OSError:
+                found.append(b"")
+        return found
 
     def _file(self, shard: int) -> _File:
         with self._lock:
@@ -190,6 +208,18 @@ class FetchedRanges:
             self._read_once(shard, fetch)
         first = start - fetch.span.start
         return data[first : first + length]
+
+    def read_each(
+        self, shards: Sequence[int], starts: Sequence[int], lengths: Sequence[int]
+    ) -> list[bytes | memoryview]:
+        """Several ranges, one after another."""
+        found: list[bytes | memoryview] = []
+        for shard, start, length in zip(shards, starts, lengths, strict=True):
+            try:
+                found.append(self.read(shard, start, length))
+            except StoreError:
+                found.append(b"")
+        return found
 
     def _holding(self, shard: int, start: int, stop: int) -> _Fetch | None:
         with self._lock:

@@ -52,7 +52,8 @@ class CourseOptions:
 class Course:
     """The samples that were chosen, the order of each epoch, and where in it a reader is.
 
-    ``position`` counts the global order's positions that have been handed out, to all ranks together. Opening compares
+    ``position`` counts the global order's positions that have been handed out, to all ranks together; the last step of
+    an epoch may lead beyond ``count``. Opening compares
     the list of shards and their sizes with the manifest: raises NotFoundError (``shard-missing``), FormatError
     (``shard-size``), UsageError for options that do not fit the dataset.
     """
@@ -63,6 +64,8 @@ class Course:
         self.seed = seed
         self.epoch = 0
         self.position = 0
+        #: Whose turn it is to read: another object whenever this moves but by reading on.
+        self.turn = object()
         #: Keys of damaged samples that were passed over, in the order in which they came.
         self.damaged: list[str] = []
         self.findings: list[Finding] = []
@@ -108,10 +111,16 @@ class Course:
             return np.arange(first, last)
         return self._chosen[slice(*np.searchsorted(self._chosen, (first, last)))]
 
+    def begin(self) -> object:
+        """Begin to read from here: whoever reads already has lost its turn."""
+        self.position = min(self.position, self.count)
+        self.turn = object()
+        return self.turn
+
     def go_to(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
         Order(1, epoch=epoch)  # refuses what is none
-        self.epoch, self.position = epoch, 0
+        self.epoch, self.position, self.turn = epoch, 0, object()
 
     def state(self) -> dict[str, Any]:
         """Where this reader is, in plain JSON values."""
@@ -121,7 +130,7 @@ class Course:
             "options": self.options.digest(self.count),
             "seed": self.seed,
             "epoch": self.epoch,
-            "position": self.position,
+            "position": min(self.position, self.count),
             "damaged": list(self.damaged),
         }
 
@@ -148,6 +157,7 @@ class Course:
                 "this state is damaged", code="state-refused", where="position", expected=f"at most {self.count}"
             )
         self.seed, self.epoch, self.position, self.damaged = seed, epoch, position, list(damaged)
+        self.turn = object()
 
     def pass_over(self, findings: Iterable[Finding]) -> None:
         """Note damaged samples that were left out."""

@@ -17,6 +17,8 @@ from wdstools.stores.cache import Caching
 from wdstools.stores.link import measure_link
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from wdstools.reader.rows import RowTable
@@ -151,6 +153,18 @@ class FetchedRanges:
             self._read_once(fetch)
         first = start - fetch.span.start
         return data[first : first + length]
+
+    def read_each(
+        self, shards: Sequence[int], starts: Sequence[int], lengths: Sequence[int]
+    ) -> list[bytes | memoryview]:
+        """Several ranges, one after another."""
+        found: list[bytes | memoryview] = []
+        for where in zip(shards, starts, lengths, strict=True):
+            try:
+                found.append(self.read(*where))
+            except StoreError:
+                found.append(b"")
+        return found
 
     def _holding(self, shard: int, start: int, stop: int) -> _Fetch | None:
         with self._lock:

@@ -87,7 +87,7 @@ class Loader:
         payloads = Payloads(table, ranges)
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="wdstools-decode")
         ahead = max(_AHEAD, -(-2 * self._chunk * self._threads // self._sharing.batch_size))
-        epoch, position = course.epoch, course.position
+        turn, epoch = course.begin(), course.epoch
         begun: deque[_Begun] = deque()
         plans = prepared(payloads, self._plans(), _rows_of, _HORIZON // self._sharing.world_size, pool)
         try:
@@ -97,10 +97,10 @@ class Loader:
                 if not begun:
                     break
                 ready = begun.popleft()
-                if (course.epoch, course.position, os.getpid()) != (epoch, position, pid):
+                if course.turn is not turn or os.getpid() != pid:
                     raise moved()
                 batch = self._finish(ready)
-                course.position = position = ready.part.after
+                course.position = ready.part.after
                 del ready
                 yield batch
                 del batch

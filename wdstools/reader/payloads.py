@@ -14,7 +14,7 @@ from wdstools.reader.sample import Sample, member_by_member
 from wdstools.results import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor
 
     import numpy as np
@@ -67,24 +67,35 @@ class Payloads:
         )
         return member_by_member(data, members, partial(self._mended, extents, row))
 
-    def samples(self, extents: Extents) -> Iterator[list[Sample] | list[None]]:
-        """All rows, checked, a few at a time that lie together; what is None is for ``row`` to look into."""
-        for first, stop in extents.runs(self.ranges.block_bytes):
-            yield self._together(extents, first, stop) or [None] * (stop - first)
+    def samples(
+        self, extents: Extents, doubtful: Callable[[Extents, int], Sample | None]
+    ) -> Iterator[Sequence[Sample | None]]:
+        """All rows in order, a few at a time, checked; ``doubtful`` gives those that are not whole at first sight."""
+        for first, stop, together in extents.pieces(self.ranges.block_bytes):
+            parts = self.whole(extents, first, stop, together=together)
+            if parts is None:
+                for row in range(first, stop):
+                    yield (doubtful(extents, row),)
+            else:
+                yield list(map(Sample, extents.keys[first:stop], parts, repeat(extents), range(first, stop)))
 
-    def _together(self, extents: Extents, first: int, stop: int) -> list[Sample] | None:
+    def whole(self, extents: Extents, first: int, stop: int, *, together: bool) -> Sequence[bytes | memoryview] | None:
+        """The bytes of some rows, if the digests of their groups prove all of them; else None: ``row`` looks closer."""
         groups = extents.groups[16 * first : 16 * stop]
         if not any(groups):
             return None  # without digests of groups: not worth reading here what is then read one by one
-        edges = list(accumulate(extents.length[first:stop], initial=0))
-        try:
-            data = memoryview(self.ranges.read(extents.shard[first], extents.start[first], edges[-1]))
-        except StoreError:
-            return None
-        parts = [data[start:end] for start, end in pairwise(edges)] if stop - first > 1 else [data]
-        if b"".join(map(xxh3_128_digest, parts)) != groups:
-            return None
-        return list(map(Sample, extents.keys[first:stop], parts, repeat(extents), range(first, stop)))
+        rows = slice(first, stop)
+        parts: Sequence[bytes | memoryview]
+        if together:
+            edges = list(accumulate(extents.length[rows], initial=0))
+            (block,) = self.ranges.read_each(
+                extents.shard[first : first + 1], extents.start[first : first + 1], edges[-1:]
+            )
+            data = memoryview(block)
+            parts = [data[start:end] for start, end in pairwise(edges)]
+        else:
+            parts = self.ranges.read_each(extents.shard[rows], extents.start[rows], extents.length[rows])
+        return parts if b"".join(map(xxh3_128_digest, parts)) == groups else None
 
     def _read(self, extents: Extents, row: int) -> memoryview:
         shard, start, length = extents.shard[row], extents.start[row], extents.length[row]

@@ -30,7 +30,7 @@ class Sample(Mapping[str, bytes]):
 
     __slots__ = ("_data", "_places", "_row", "key")
 
-    def __init__(self, key: str, data: memoryview, places: Places, row: int) -> None:
+    def __init__(self, key: str, data: bytes | memoryview, places: Places, row: int) -> None:
         self.key = key
         self._data = data
         self._places = places
@@ -47,7 +47,7 @@ class Sample(Mapping[str, bytes]):
 
     def view(self, extension: str) -> memoryview:
         """A payload without a copy: read-only, good as long as it is held; decoders take it as it is."""
-        return self._data[self._places.place(self._row, extension)]
+        return memoryview(self._data)[self._places.place(self._row, extension)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _sample_of, (self.key, dict(self))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError
@@ -53,28 +55,23 @@ class Stream:
         return self._sharing.batches(0)
 
     def __iter__(self) -> Iterator[Sample]:
-        course, sharing = self._course, self._sharing
-        epoch, position, pid = course.epoch, course.position, os.getpid()
-        count, world_size = course.count, sharing.world_size
+        course, world_size = self._course, self._sharing.world_size
+        turn, epoch, pid = course.begin(), course.epoch, os.getpid()
         table = self._table()
         payloads = Payloads(table, open_ranges(table))
         try:
-            for rows in prepared(payloads, self._pieces(position), lambda rows: rows, _HORIZON // world_size):
+            for rows in prepared(payloads, self._pieces(course.position), lambda rows: rows, _HORIZON // world_size):
                 if os.getpid() != pid:
                     raise moved()
-                extents = table.extents(rows)
-                row = -1
-                for samples in payloads.samples(extents):
-                    for sample in samples:
-                        row += 1
-                        if course.position != position or course.epoch != epoch:
-                            raise moved()
-                        whole = self._looked_into(payloads, extents, row) if sample is None else sample
-                        position += world_size
-                        course.position = position = position if position < count else count  # noqa: FURB136  min() takes eight times as long
-                        if whole is not None:
+                for samples in payloads.samples(table.extents(rows), partial(self._looked_into, payloads)):
+                    # this loop is a good part of what a sample costs
+                    for sample, position in zip(samples, count(course.position + world_size, world_size), strict=False):
+                        course.position = position
+                        if sample is not None:
                             course.samples_read += 1
-                            yield whole
+                            yield sample
+                            if course.turn is not turn:
+                                raise moved()
         finally:
             payloads.ranges.close()
         course.go_to(epoch + 1)

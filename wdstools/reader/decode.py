@@ -39,12 +39,11 @@ class Decoder:
 
     def into(self, data: memoryview, place: NDArray[np.uint8]) -> None:
         """Decode into ``place``, [H, W, C], contiguous."""
-        if bytes(data[:2]) == b"\xff\xd8":
-            try:
-                if self._decode(data, self._colorspace, buffer=place).shape == place.shape:
-                    return
-            except ValueError:
-                pass  # another size, or damaged: told apart below
+        try:
+            if self._decode(data, self._colorspace, buffer=place).shape == place.shape:
+                return
+        except ValueError:
+            pass  # of another size or type, or damaged: told apart below
         pixels = self.alone(data)
         if pixels.shape != place.shape:
             pixels = self._fitted(pixels, place.shape[0], place.shape[1])

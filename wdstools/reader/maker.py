@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from wdstools.reader.payloads import DamagedSampleError
 from wdstools.results import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -83,19 +84,24 @@ class _Parts:
 
 
 class _Named:
-    """Adds the sample's key to whatever is raised inside, so that a transform's error tells which sample it met."""
+    """Adds the sample's ``key`` to whatever is raised inside, so that a transform's error tells which sample it met."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("key",)
 
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        self.key = ""
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is not None:
-            error.add_note(f"while reading sample {self._key}")
+            error.add_note(f"while reading sample {self.key}")
+
+
+def _cut(data: Sequence[memoryview], places: tuple[list[int], list[int], list[int]]) -> Iterator[memoryview]:
+    """One member of each row, as it lies in the row's bytes."""
+    offsets, sizes, _ = places
+    for row, offset, size in zip(data, offsets, sizes, strict=True):
+        yield row[offset : offset + size]
 
 
 class Maker:
@@ -178,22 +184,55 @@ class Maker:
         """Take and decode some rows, into ``place`` if there is one."""
         extents = self._table.extents(rows)
         chunk = Chunk(extents.keys)
-        for row in range(len(rows)):
+        images = self._take(payloads, extents, chunk)
+        with _Named() as named:
+            for row, (image, position) in enumerate(zip(images, positions.tolist(), strict=True)):
+                named.key = extents.keys[row]
+                decoded = None
+                if image is not None:
+                    try:
+                        decoded = self._decode(image, position, None if place is None else place[row])
+                    except DamagedImageError as damage:
+                        chunk.findings.append((row, self._not_decoded(payloads, extents, row, damage)))
+                if place is None:
+                    chunk.images.append(decoded)
+        chunk.findings.sort(key=itemgetter(0))
+        return chunk
+
+    def _take(self, payloads: Payloads, extents: Extents, chunk: Chunk) -> Sequence[memoryview | None]:
+        """The images of some rows, None where a sample is damaged; the rest of them goes into the chunk."""
+        images = self._take_at_once(payloads, extents, chunk)
+        return images if images is not None else self._take_each(payloads, extents, chunk)
+
+    def _take_at_once(self, payloads: Payloads, extents: Extents, chunk: Chunk) -> list[memoryview] | None:
+        """As ``_take`` where nothing is unusual, which costs a third; else None."""
+        count, members = len(extents.keys), extents.members
+        groups = payloads.whole(extents, 0, count, together=False)
+        if groups is None or len(self._images) > 1 or any(min(sizes) < 0 for _, sizes, _ in members.values()):
+            return None
+        data = [memoryview(group) for group in groups]
+        try:
+            captions = [str(text, "utf-8") for text in _cut(data, members["txt"])] if "txt" in members else [""] * count
+            labels = list(map(int, map(bytes, _cut(data, members["cls"])))) if "cls" in members else [-1] * count
+        except ValueError:
+            return None
+        chunk.captions, chunk.labels = captions, labels
+        return list(_cut(data, members[self._images[0]]))
+
+    def _take_each(self, payloads: Payloads, extents: Extents, chunk: Chunk) -> list[memoryview | None]:
+        """As ``_take``, row by row."""
+        images: list[memoryview | None] = []
+        for row in range(len(extents.keys)):
             image, caption, label = None, "", -1
             try:
                 parts = self._parts(payloads, extents, row)
-                caption, label = parts.caption, parts.label
-                with _Named(extents.keys[row]):
-                    image = self._decode(parts.image, int(positions[row]), None if place is None else place[row])
+                image, caption, label = parts.image, parts.caption, parts.label
             except DamagedSampleError as damage:
                 chunk.findings.append((row, damage.finding))
-            except DamagedImageError as damage:
-                chunk.findings.append((row, self._not_decoded(payloads, extents, row, damage)))
+            images.append(image)
             chunk.captions.append(caption)
             chunk.labels.append(label)
-            if place is None:
-                chunk.images.append(image)
-        return chunk
+        return images
 
     def _parts(self, payloads: Payloads, extents: Extents, row: int) -> _Parts:
         """Image, caption and label of one row. Raises DamagedSampleError."""

@@ -75,6 +75,8 @@ class FetchedRanges:
 
     #: what is announced is fetched in spans, and each read is a part of one
     block_bytes = 1
+    #: the first is there before the others
+    at_once = 1
 
     def ahead(self, rows: NDArray[np.int64]) -> None:
         """Announce which rows will be read next, in this order, behind those that were announced before."""

@@ -71,7 +71,7 @@ class Payloads:
         self, extents: Extents, doubtful: Callable[[Extents, int], Sample | None]
     ) -> Iterator[Sequence[Sample | None]]:
         """All rows in order, a few at a time, checked; ``doubtful`` gives those that are not whole at first sight."""
-        for first, stop, together in extents.pieces(self.ranges.block_bytes):
+        for first, stop, together in extents.pieces(self.ranges.block_bytes, self.ranges.at_once):
             parts = self.whole(extents, first, stop, together=together)
             if parts is None:
                 for row in range(first, stop):

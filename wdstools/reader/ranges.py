@@ -30,6 +30,10 @@ class Ranges(Protocol):
     def block_bytes(self) -> int:
         """Neighbouring ranges are better read together up to this size."""
 
+    @property
+    def at_once(self) -> int:
+        """So many ranges that lie apart are better read before the first is handed out."""
+
     def read(self, shard: int, start: int, length: int) -> bytes | memoryview:
         """The bytes of a range, fewer if the shard ends before it. Raises StoreError or NotFoundError."""
 
@@ -61,6 +65,7 @@ class LocalRanges:
         self._lock = threading.Lock()
 
     block_bytes = _BLOCK_BYTES
+    at_once = 16
 
     def read(self, shard: int, start: int, length: int) -> bytes:
         """The bytes of a range."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("key", "offset", "length", "xxh3_128", "sha256", "members", "width", "height")
 _MAX_SPAN = 1 << 31
-_ALONE = 16
 
 
 class Extents:
@@ -58,17 +57,17 @@ class Extents:
             self._members = self._table.member_places(self._rows)
         return self._members
 
-    def pieces(self, block_bytes: int) -> Iterator[tuple[int, int, bool]]:
+    def pieces(self, block_bytes: int, alone: int) -> Iterator[tuple[int, int, bool]]:
         """Rows that are best taken at once: first, end, and whether they lie one behind the other.
 
-        Neighbours that begin in one block of the shard are one piece; where most rows lie alone, a few of these are.
+        Neighbours that begin in one block of the shard are one piece; where most rows lie alone, ``alone`` of these are.
         """
         count = len(self._starts)
         block = self._starts // block_bytes
         begin = np.flatnonzero(~self._together | (block[1:] != block[:-1])) + 1
         if 2 * len(begin) < count:
             return ((first, stop, True) for first, stop in pairwise([0, *begin.tolist(), count]))
-        return ((first, min(first + _ALONE, count), False) for first in range(0, count, _ALONE))
+        return ((first, min(first + alone, count), False) for first in range(0, count, alone))
 
     def place(self, row: int, extension: str) -> slice:
         """Where a member lies in its row's bytes; raises KeyError."""

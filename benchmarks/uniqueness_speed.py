@@ -3,10 +3,11 @@
     python -m benchmarks.uniqueness_speed [--photos FOLDER] [--codes N ...] [--dataset DATASET [--cleanvision PYTHON]]
 
 Each figure is a ratio of one run. Hashing is measured in CPU time of one core on every image of FOLDER, in turns of a
-hundred images, and every hash is compared with imagehash's. The codes are random ones, with 2 % of them equal or
+hundred images, and every hash is compared with imagehash's: exit code 1 if one differs. The codes are random ones, with 2 % of them equal or
 within 3 bits of one another where it says so. faiss, usearch and imagededup are asked, where they are installed, for
 a sample of the queries, and their time is multiplied. With ``--dataset`` the whole command's work is timed, hashes
-made anew; with ``--cleanvision``, the Python of an environment that has it, so is cleanvision, on FOLDER.
+made anew; with ``--cleanvision``, the Python of an environment that has it, so is cleanvision, on FOLDER, which must
+hold the images of DATASET.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def cpu(work: Callable[[], object]) -> float:
     return time.thread_time() - began
 
 
-def hashing(folder: str) -> None:
-    """Both hashes, mirror and luma, beside imagehash's one, and beside the decoder alone."""
+def hashing(folder: str) -> bool:
+    """Both hashes, mirror and luma, beside imagehash's one, and beside the decoder alone; whether all bits are equal."""
     paths = find_photos(folder)
     seconds = dict.fromkeys(("ours", "decoder", "imagehash"), 0.0)
     equal = 0
@@ -81,6 +82,7 @@ def hashing(folder: str) -> None:
     print(f"  imagehash.phash alone: {each['imagehash']:.0f} us, {each['imagehash'] / each['ours']:.2f} times as long")
     print(f"  of ours the JPEG decoder: {each['decoder']:.0f} us, {100 * each['decoder'] / each['ours']:.0f} %")
     print(f"  equal bits in both hashes: {equal:,} of {len(paths):,}")
+    return equal == len(paths)
 
 
 def _turns(paths: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -241,13 +243,16 @@ def whole(path: str) -> tuple[int, float]:
 
 def cleanvision(python: str, folder: str, ours: tuple[int, float]) -> None:
     """The same images, as files."""
+    files = len(find_photos(folder))
+    if files != ours[0]:
+        raise SystemExit(f"the dataset holds {ours[0]:,} images and {folder} {files:,}: not the same work")
     began = time.perf_counter()
     subprocess.run([python, "-c", _CLEANVISION, folder], check=True, capture_output=True)
     seconds = time.perf_counter() - began
     print(
         f"cleanvision, exact and near duplicates, 2 processes: {seconds:.1f} s, {seconds / ours[1]:.1f} times as long"
     )
-    print(f"  (ours: {ours[0]:,} images; cleanvision's near duplicates are those of equal phash)")
+    print(f"  (of {files:,} images each; cleanvision's near duplicates are those of equal phash)")
 
 
 def main() -> None:
@@ -260,6 +265,8 @@ def main() -> None:
     parser.add_argument("--dataset")
     parser.add_argument("--cleanvision", metavar="PYTHON", help="beside --dataset and --photos, of the same images")
     arguments = parser.parse_args()
+    if arguments.cleanvision and not (arguments.dataset and arguments.photos):
+        parser.error("--cleanvision goes with --dataset and --photos, of the same images")
     print("; ".join(f"{name} {value}" for name, value in facts(".").items()))
     for count in arguments.codes:
         search(count)
@@ -267,8 +274,8 @@ def main() -> None:
         ours = whole(arguments.dataset)
         if arguments.cleanvision:
             cleanvision(arguments.cleanvision, arguments.photos, ours)
-    elif arguments.photos:
-        hashing(arguments.photos)
+    if arguments.photos and not hashing(arguments.photos):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from benchmarks.peers.contest import LIMIT, figures
 from benchmarks.run import BENCHMARKS, table
 from tests.support.command import REPOSITORY
 from tests.support.outcome import contents
+from wdstools import pack
 from wdstools.ops.bench_clock import Tally
 
 if TYPE_CHECKING:
@@ -173,3 +174,29 @@ def test_ratios_of_loaders_are_taken_round_by_round() -> None:
     rows = figures(found, "b")
     assert (rows["a"]["times"], rows["a"]["of_limit"]) == (2, 0.5)
     assert rows["b"]["times"] == 1
+
+
+def _uniqueness(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.uniqueness_speed", "--codes", *options]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_uniqueness_is_measured_on_a_dataset_and_on_photographs_in_one_run(setup: Setup, tmp_path: Path) -> None:
+    pack(setup.source, str(tmp_path / "set"))
+    done = _uniqueness("--dataset", str(tmp_path / "set"), "--photos", setup.source)
+    assert done.returncode == 0, done.stderr
+    assert f"2 processes, {SAMPLES} images" in done.stdout
+    assert f"equal bits in both hashes: {SAMPLES} of {SAMPLES}" in done.stdout
+
+
+def test_cleanvision_is_measured_on_the_same_images_or_not_at_all(setup: Setup, tmp_path: Path) -> None:
+    refused = _uniqueness("--dataset", str(tmp_path), "--cleanvision", sys.executable)
+    assert refused.returncode == 2
+    assert "--photos" in refused.stderr
+    pack(setup.source, str(tmp_path / "set"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/one.jpg").write_bytes(b"")
+    other = ("--photos", str(tmp_path / "other"), "--cleanvision", sys.executable)
+    refused = _uniqueness("--dataset", str(tmp_path / "set"), *other)
+    assert refused.returncode == 1
+    assert "not the same work" in refused.stderr

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _PRECISION_BITS = 22
 _SUPPORT = 3.0
 _ROWS = 32
+#: So many taps at a time: the sums are then read and written a third as often.
+_UNROLLED = 3
 
 
 def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
@@ -34,16 +36,15 @@ def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
     return pixels
 
 
-def resize_gray(pixels: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """The same for [H, W] pixels, to side x side for each side.
+def resize_turned(turned: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """The same for one channel, to side x side for each side; ``turned`` is the image on its side, [W, H].
 
     With one channel a pass across is fastest as a pass down of the image on its side, and one turn serves every side.
     """
-    height, width = pixels.shape
-    turned = np.ascontiguousarray(pixels.T)[:, :, None]
+    width, height = turned.shape
     made = []
     for side in sides:
-        across = _vertical(turned, *_coefficients(width, side)) if width != side else turned
+        across = _vertical(turned[:, :, None], *_coefficients(width, side)) if width != side else turned[:, :, None]
         upright = np.ascontiguousarray(across[:, :, 0].T)[:, :, None]
         down = _vertical(upright, *_coefficients(height, side)) if height != side else upright
         made.append(down[:, :, 0])
@@ -52,12 +53,16 @@ def resize_gray(pixels: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray
 
 @lru_cache(maxsize=256)
 def _coefficients(size: int, new_size: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """First input position of each output position, and its integer weights (zero-padded rows)."""
+    """First input position of each output position, and its integer weights: rows of zeros at the end, in steps of _UNROLLED.
+
+    Those zeros may stand for positions beyond the last.
+    """
     scale = size / new_size
     stretch = max(scale, 1.0)
     support = _SUPPORT * stretch
     first = np.zeros(new_size, np.int32)
-    weights = np.zeros((new_size, min(math.ceil(support) * 2 + 1, size)), np.int32)
+    taps = min(math.ceil(support) * 2 + 1, size)
+    weights = np.zeros((new_size, -(-taps // _UNROLLED) * _UNROLLED), np.int32)
     for position in range(new_size):
         center = (position + 0.5) * scale
         low = max(int(center - support + 0.5), 0)
@@ -68,11 +73,6 @@ def _coefficients(size: int, new_size: int) -> tuple[NDArray[np.int32], NDArray[
         for tap, weight in enumerate(raw):
             scaled = weight / total * (1 << _PRECISION_BITS)
             weights[position, tap] = int(scaled - 0.5 if scaled < 0 else scaled + 0.5)
-        # rows that end at the border are padded with zero weights: keep their reads inside the image
-        spare = first[position] + weights.shape[1] - size
-        if spare > 0:
-            first[position] -= spare
-            weights[position] = np.roll(weights[position], spare)
     return first, weights
 
 
@@ -90,10 +90,28 @@ def _jit(function: Any) -> Any:
 
 
 @_jit
+def _weigh(lines, first, weights, position, sums):  # type: ignore[no-untyped-def]
+    """The weighted sum of the lines that an output position is made of, rounded and clipped to 8 bits."""
+    sums[:] = 1 << (_PRECISION_BITS - 1)
+    last = len(lines) - 1
+    for tap in range(0, weights.shape[1], _UNROLLED):
+        start = first[position] + tap
+        # beyond the last line weights are zero: any line will do
+        a, b, c = min(start, last), min(start + 1, last), min(start + 2, last)
+        of_a, of_b, of_c = weights[position, tap], weights[position, tap + 1], weights[position, tap + 2]
+        for lane in range(len(sums)):
+            sums[lane] += (
+                np.int32(lines[a, lane]) * of_a + np.int32(lines[b, lane]) * of_b + np.int32(lines[c, lane]) * of_c
+            )
+    for lane in range(len(sums)):
+        sums[lane] = min(max(sums[lane] >> _PRECISION_BITS, 0), 255)
+
+
+@_jit
 def _horizontal(pixels, first, weights):  # type: ignore[no-untyped-def]
     rows, width, channels = pixels.shape
     line = pixels.reshape(rows, -1)
-    new_width, taps = weights.shape
+    new_width = len(first)
     result = np.empty((rows, new_width * channels), np.uint8)
     # A block of rows is turned on its side, so that the innermost loop runs over neighbours in memory: vector code.
     block = _ROWS * channels
@@ -106,33 +124,22 @@ def _horizontal(pixels, first, weights):  # type: ignore[no-untyped-def]
                 for channel in range(channels):
                     tile[x, row * channels + channel] = line[top + row, x * channels + channel]
         for position in range(new_width):
-            sums[:] = 1 << (_PRECISION_BITS - 1)
-            for tap in range(taps):
-                weight = weights[position, tap]
-                at = first[position] + tap
-                for lane in range(block):
-                    sums[lane] += np.int32(tile[at, lane]) * weight
+            _weigh(tile, first, weights, position, sums)
             for row in range(count):
                 for channel in range(channels):
-                    total = sums[row * channels + channel] >> _PRECISION_BITS
-                    result[top + row, position * channels + channel] = min(max(total, 0), 255)
+                    result[top + row, position * channels + channel] = sums[row * channels + channel]
     return result.reshape(rows, new_width, channels)
 
 
 @_jit
 def _vertical(pixels, first, weights):  # type: ignore[no-untyped-def]
     rows, width, channels = pixels.shape
-    line = pixels.reshape(rows, -1)
-    new_height, taps = weights.shape
+    lines = pixels.reshape(rows, -1)
+    new_height = len(first)
     result = np.empty((new_height, width * channels), np.uint8)
     sums = np.empty(width * channels, np.int32)
     for position in range(new_height):
-        sums[:] = 1 << (_PRECISION_BITS - 1)
-        for tap in range(taps):
-            weight = weights[position, tap]
-            at = first[position] + tap
-            for x in range(width * channels):
-                sums[x] += np.int32(line[at, x]) * weight
+        _weigh(lines, first, weights, position, sums)
         for x in range(width * channels):
-            result[position, x] = min(max(sums[x] >> _PRECISION_BITS, 0), 255)
+            result[position, x] = sums[x]
     return result.reshape(new_height, width, channels)

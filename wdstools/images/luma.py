@@ -10,7 +10,7 @@ import numpy as np
 
 from wdstools.errors import UsageError
 from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, damaged_jpeg, load_pixels, open_image, sniff
-from wdstools.images.lanczos import resize_gray
+from wdstools.images.lanczos import resize_turned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,20 +30,24 @@ def luma_images(
     As imagehash sees an image: the first frame, orientation and colour profile not applied, alpha dropped. Raises
     DamagedImageError.
     """
-    gray = _decode_jpeg(data, max_pixels) if sniff(bytes(data[:16])) == "jpg" else None
-    if gray is None:
+    turned = _decode_jpeg(data, max_pixels) if sniff(bytes(data[:16])) == "jpg" else None
+    if turned is None:
         with open_image(data) as image:
             bound_pixels(*image.size, max_pixels)
             load_pixels(image)
-            gray = np.asarray(image.convert("L"))
-    if gray.shape[0] > gray.shape[1]:
+            turned = np.ascontiguousarray(np.asarray(image.convert("L")).T)
+    width, height = turned.shape
+    if height > width:
         # Pillow resizes portrait images along one axis or the other first, depending on its version: let it
-        return [_by_pillow(gray, side) for side in sides]
-    return resize_gray(gray, sides)
+        return [_by_pillow(turned.T, side) for side in sides]
+    return resize_turned(turned, sides)
 
 
 def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8] | None:
-    """Simplejpeg has the pixels of Pillow, faster; what it warns of is damage. None: a JPEG for Pillow to judge."""
+    """The image in gray on its side; None: a JPEG for Pillow to judge.
+
+    Simplejpeg has the pixels of Pillow, faster; what it warns of is damage.
+    """
     import simplejpeg
 
     try:
@@ -57,13 +61,13 @@ def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8]
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="GRAY" if colours == "Gray" else "RGB")
     except ValueError as error:
         raise damaged_jpeg(error) from error
-    return pixels[:, :, 0] if colours == "Gray" else _gray(pixels)
+    return np.ascontiguousarray(pixels[:, :, 0].T) if colours == "Gray" else _gray_turned(pixels)
 
 
 def _by_pillow(gray: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     from PIL import Image
 
-    resized: Image.Image = Image.fromarray(gray).resize((side, side), Image.Resampling.LANCZOS)
+    resized: Image.Image = Image.fromarray(np.ascontiguousarray(gray)).resize((side, side), Image.Resampling.LANCZOS)
     return np.asarray(resized)
 
 
@@ -76,7 +80,7 @@ def check_kernels() -> None:
 
     pixels = (np.arange(61 * 47 * 3, dtype=np.int64).reshape(47, 61, 3) ** 2 * 7 % 253).astype(np.uint8)
     wanted = Image.fromarray(pixels).convert("L")
-    ours = resize_gray(_gray(pixels), (32,))[0]
+    ours = resize_turned(_gray_turned(pixels), (32,))[0]
     if not np.array_equal(ours, np.asarray(wanted.resize((32, 32), Image.Resampling.LANCZOS))):
         raise UsageError(
             "the installed Pillow resizes images otherwise than any that wdstools knows",
@@ -91,13 +95,44 @@ def _jit(function: Any) -> Any:
 
 
 @_jit
-def _gray(pixels):  # type: ignore[no-untyped-def]
-    """Pillow's integer luma (ITU-R 601-2): (19595 R + 38470 G + 7471 B + 2**15) / 2**16, rounded down."""
-    rows, width, _ = pixels.shape
+def _gray_turned(pixels):  # type: ignore[no-untyped-def]
+    """Pillow's integer luma (ITU-R 601-2) of [H, W, 3] pixels, on its side: [W, H].
+
+    (19595 R + 38470 G + 7471 B + 2**15) / 2**16, rounded down; eight rows at a time, turned as soon as they are made.
+    """
+    height, width, _ = pixels.shape
     flat = pixels.reshape(-1)
-    gray = np.empty(rows * width, np.uint8)
-    for at in range(rows * width):
-        total = np.int32(19595) * np.int32(flat[3 * at]) + np.int32(38470) * np.int32(flat[3 * at + 1])
-        total += np.int32(7471) * np.int32(flat[3 * at + 2]) + np.int32(0x8000)
-        gray[at] = np.int32(total) >> np.int32(16)
-    return gray.reshape(rows, width)
+    lines = np.zeros((8, -(-width // 8) * 8), np.uint8)
+    blocks = lines.view(np.uint64)
+    turned = np.empty((lines.shape[1], -(-height // 8)), np.uint64)
+    for top in range(0, height, 8):
+        for row in range(min(8, height - top)):
+            source, line = flat[3 * width * (top + row) : 3 * width * (top + row + 1)], lines[row]
+            for x in range(width):
+                total = np.int32(19595) * np.int32(source[3 * x]) + np.int32(38470) * np.int32(source[3 * x + 1])
+                total += np.int32(7471) * np.int32(source[3 * x + 2]) + np.int32(0x8000)
+                line[x] = np.int32(total) >> np.int32(16)
+        _turn(blocks, turned, top // 8)
+    return turned.view(np.uint8)[:width, :height].copy()
+
+
+@_jit
+def _turn(rows, turned, column):  # type: ignore[no-untyped-def]
+    """Turn eight rows of bytes, eight in a word, into a column of words: halves, quarters, eighths of 8x8 blocks change places."""
+    for at in range(rows.shape[1]):
+        a, b, c, d = rows[0, at], rows[1, at], rows[2, at], rows[3, at]
+        e, f, g, h = rows[4, at], rows[5, at], rows[6, at], rows[7, at]
+        (a, e), (b, f), (c, g), (d, h) = _swap(a, e, 32), _swap(b, f, 32), _swap(c, g, 32), _swap(d, h, 32)
+        (a, c), (b, d), (e, g), (f, h) = _swap(a, c, 16), _swap(b, d, 16), _swap(e, g, 16), _swap(f, h, 16)
+        (a, b), (c, d), (e, f), (g, h) = _swap(a, b, 8), _swap(c, d, 8), _swap(e, f, 8), _swap(g, h, 8)
+        for row, word in enumerate((a, b, c, d, e, f, g, h)):
+            turned[8 * at + row, column] = word
+
+
+@_jit
+def _swap(a, b, bits):  # type: ignore[no-untyped-def]
+    """Exchange every second run of ``bits`` bits: the upper ones of a pair of ``a`` with the lower ones of ``b``."""
+    shift = np.uint64(bits)
+    lower = np.uint64(0xFFFFFFFFFFFFFFFF) // ((np.uint64(1) << shift) + np.uint64(1))
+    moved = ((a >> shift) ^ b) & lower
+    return a ^ (moved << shift), b ^ moved

@@ -26,14 +26,15 @@ from tests.servers.swift import swift_server
 from wdstools.dataset import open_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from wdstools.dataset import Dataset
 
 _NUMBERS = count()
+_ACTS = ("mirror", "pull")
 
 
-def measure(dataset: Dataset, bucket: str, scratch: Path, rounds: int) -> list[Row]:
+def measure(dataset: Dataset, bucket: str, scratch: Path, rounds: int, acts: Sequence[str]) -> list[Row]:
     """Rows for mirror and pull against each client, and the share of a pull of one label."""
     programs, folder = installed("clients"), dataset.metadata.url
     size = sum(entry.bytes for _, entry in dataset.manifest.shards) / 1e6
@@ -59,12 +60,14 @@ def measure(dataset: Dataset, bucket: str, scratch: Path, rounds: int) -> list[R
 
     rows = []
     for ours, act, targets in (("wdstools mirror", up, (1.0, 1.0, 1.0)), ("wdstools pull", down, (0.75, 1.0, 1.0))):
+        if ours.split()[1] not in acts:
+            continue
         result = race(_contenders(ours, act), rounds)
         rows += [
             result.row((ours, peer), of=("mirror", size, "MB/s"), at_least=target)
             for peer, target in zip(clients.NAMES, targets, strict=True)
         ]
-    return [*rows, *_share(dataset, f"s3://{bucket}/origin", scratch)]
+    return [*rows, *(_share(dataset, f"s3://{bucket}/origin", scratch) if "pull" in acts else ())]
 
 
 def _contenders(ours: str, act: Callable[[str], float]) -> dict[str, Callable[[], float]]:
@@ -89,13 +92,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mirror", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("dataset", help="20 shards of 40 MB are what the targets are for")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=_ACTS, default=_ACTS)
     arguments = parser.parse_args()
     dataset = open_dataset(arguments.dataset)
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(arguments.dataset))) as scratch:
         (swift := Path(scratch, "swift")).mkdir()
         with swift_server(swift) as server:
             os.environ.update(server.env)
-            rows = measure(dataset, server.new_bucket(), Path(scratch), arguments.rounds)
+            rows = measure(dataset, server.new_bucket(), Path(scratch), arguments.rounds, arguments.only)
     totals = dataset.manifest.totals
     machine = facts(arguments.dataset)
     print("\n".join(f"{name + ':':<13}{fact}" for name, fact in machine.items()))

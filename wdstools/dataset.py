@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Lies in a dataset while a staged change is being moved in.
 STAGED_MARK = ".wdstools/staged/commit.json"
+#: Lies at a place while a dataset is mirrored to it, and says for which root.
+CLAIM_PATH = ".wdstools/mirroring.json"
 _MAX_INDEX_BYTES = 1 << 30
 _CACHE_BYTES = 20 << 30
 _MAX_LOCATION_BYTES = 1 << 16
@@ -173,17 +175,29 @@ class Dataset:
 
 
 def _refuse_unfinished(metadata: Store) -> None:
-    """A change of the dataset that was cut short has taken the manifest away."""
+    """A change of the dataset, or a mirror to this place, that was cut short or is under way: no manifest is there yet."""
+    if _lies_at(metadata, STAGED_MARK):
+        raise StoreError(
+            "a change of this dataset was interrupted",
+            code="change-unfinished",
+            where=metadata.url,
+            hint=f"wdstools repair {metadata.url} -y    finishes it",
+        )
+    if _lies_at(metadata, CLAIM_PATH):
+        raise NotFoundError(
+            "a mirror to this place is not finished",
+            code="mirror-unfinished",
+            where=metadata.url,
+            hint=f"wait for it, or run the same command again: wdstools mirror DATASET {metadata.url}",
+        )
+
+
+def _lies_at(store: Store, key: str) -> bool:
     try:
-        metadata.head(STAGED_MARK)
+        store.head(key)
     except StoreError:
-        return
-    raise StoreError(
-        "a change of this dataset was interrupted",
-        code="change-unfinished",
-        where=metadata.url,
-        hint=f"wdstools repair {metadata.url} -y    finishes it",
-    )
+        return False
+    return True
 
 
 def open_dataset(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from benchmarks import far
 from benchmarks.inputs import Setup, prepare
 from benchmarks.make_photos import make_photos
 from benchmarks.measure import Race, Row, race
@@ -24,6 +25,7 @@ from benchmarks.peers.__main__ import table as table_of_peers
 from benchmarks.peers.__main__ import write_readme
 from benchmarks.peers.contest import LIMIT, figures
 from benchmarks.run import BENCHMARKS, table
+from tests.servers.proxy import Link
 from tests.support.command import REPOSITORY
 from tests.support.outcome import contents
 from wdstools import pack
@@ -50,6 +52,15 @@ def test_every_benchmark_runs_and_gives_rows(name: str, setup: Setup, monkeypatc
         assert row.ratio is None or row.ratio > 0
         assert (row.met is None) == (not row.target)
     assert len(table(rows).splitlines()) == len(rows) + 1
+
+
+def test_reading_through_a_link_is_held_against_the_link(setup: Setup) -> None:
+    rows = far.measure(setup.dataset, Link(0.001, 1e9), 1, ["nginx"], tiny=True)
+    assert [row.what.split(" (")[0] for row in rows][-1] == "plain ranges, 8 at once, unchecked"
+    for row in rows:
+        assert row.ratio is not None
+        assert 0 < row.ratio <= 1.1  # nothing is faster than the link
+        assert row.what.endswith("(nginx)")
 
 
 def test_the_command_prints_the_machine_and_a_table_and_writes_json(tmp_path: Path, setup: Setup) -> None:

@@ -15,12 +15,11 @@ from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from tests.support.damaged_dataset import make_dataset, shards_of
 from tests.support.outcome import assert_complete
-from wdstools.dataset import open_dataset
-from wdstools.errors import BusyError, IntegrityError, StoreError, UsageError
+from wdstools.dataset import CLAIM_PATH, open_dataset
+from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError, UsageError
 from wdstools.executors.local import Serial
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.mirror import mirror, plan_mirror
-from wdstools.ops.mirror_run import CLAIM_PATH, MirrorResult
 from wdstools.ops.pack import run_pack
 from wdstools.ops.pack_options import make_options
 from wdstools.progress import Silent
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wdstools.dataset import Dataset
+    from wdstools.ops.mirror_run import MirrorResult
 
 
 @pytest.fixture(scope="module", name="folder")
@@ -227,6 +227,24 @@ def test_an_interrupted_mirror_is_finished_by_the_same_command_and_sends_nothing
         assert_mirrors(fresh.objects, folder)
         shards = [key for key in fresh.puts if key.endswith(".tar")]
         assert len(shards) == len(set(shards))
+
+
+class Cut(Silent):
+    """Ends the work when the first file is there."""
+
+    def advance(self, count: int) -> None:
+        raise StoreError(f"the line is cut after {count} bytes")
+
+
+def test_a_place_that_is_being_mirrored_to_holds_no_dataset_yet_and_says_why(dataset: Dataset, tmp_path: Path) -> None:
+    url = str(tmp_path / "there")
+    with pytest.raises(StoreError):
+        plan_mirror(dataset, url).carry_out(Serial(), Cut())
+    with pytest.raises(NotFoundError) as caught:
+        open_dataset(url)
+    assert caught.value.code == "mirror-unfinished"
+    mirror(dataset, url)
+    assert open_dataset(url).root == dataset.root
 
 
 def test_two_datasets_are_never_mixed_at_one_place(dataset: Dataset, target: BadStore, tmp_path: Path) -> None:

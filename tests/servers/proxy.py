@@ -4,6 +4,7 @@
         proxy.add(Fault("flip", path="/train-000000.tar"))   # the next GET of this shard arrives with one bit wrong
 
 It also shapes a link: ``latency`` seconds before each answer, ``bandwidth`` bytes a second over all connections.
+``python -m tests.servers.proxy UPSTREAM LATENCY BANDWIDTH`` is such a link as a process of its own, for measurements.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import http.client
 import re
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -156,6 +159,23 @@ def fault_proxy(upstream: str, link: Link | None = None) -> Iterator[FaultProxy]
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def link_process(upstream: str, link: Link) -> Iterator[str]:
+    """The address of a link to ``upstream`` that takes no time of this process's interpreter."""
+    command = [sys.executable, "-m", "tests.servers.proxy", upstream, str(link.latency), str(link.bandwidth)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate()  # its standard input ends, and so does it
+
+
+def _main(upstream: str, latency: str, bandwidth: str) -> None:
+    with fault_proxy(upstream, Link(float(latency), float(bandwidth))) as proxy:
+        sys.stdout.write(f"{proxy.endpoint}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
 
 
 class _Server(ThreadingHTTPServer):
@@ -333,3 +353,7 @@ def _flipped(body: bytes, at: int) -> bytes:
         return body
     at %= len(body)
     return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wdstools.dataset import Dataset, open_dataset
+from wdstools.dataset import CLAIM_PATH, Dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError, UsageError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
@@ -14,7 +14,7 @@ from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PA
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
 from wdstools.ops.canonical import require_canonical
-from wdstools.ops.mirror_run import CLAIM_PATH, MirrorResult, MirrorRun
+from wdstools.ops.mirror_run import MirrorResult, MirrorRun
 from wdstools.ops.plan import Plan, Step
 from wdstools.progress import Progress, Silent
 from wdstools.stores.base import get_whole, open_store

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wdstools.dataset import CLAIM_PATH
 from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError
 from wdstools.executors.base import open_executor
 from wdstools.formats.card import CARD_PATH
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from wdstools.progress import Progress
     from wdstools.transfer.compare import Wanted
 
-#: Lies at a prefix while it is written to, and says for which root.
-CLAIM_PATH = ".wdstools/mirroring.json"
 #: Files that are being sent at once are held in memory, up to this much (or one).
 _MEMORY_BYTES = 1 << 30
 

@@ -17,10 +17,11 @@ from wdstools.formats.manifest import MANIFEST_PATH, ShardEntry
 from wdstools.results import Skip, to_dict
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error, sync_folder
 from wdstools.stores.locks import locked
-from wdstools.writer.shard import ShardResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from wdstools.writer.shard import ShardResult
 
 _JOURNAL = ".wdstools/journal.jsonl"
 _LOCK = ".wdstools/lock"
@@ -267,6 +268,8 @@ def _line(result: ShardResult) -> dict[str, Any]:
 
 
 def _result(line: dict[str, Any]) -> ShardResult:
+    from wdstools.writer.shard import ShardResult  # a pull has none of these, and need not wait for the import
+
     return ShardResult(
         split=line["split"],
         entry=ShardEntry(**line["entry"]),

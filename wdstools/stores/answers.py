@@ -49,7 +49,7 @@ def answer_error(status: int, body: str, where: str, *, retry_after: float | Non
 
 def unreachable(reason: str, where: str) -> TransientError:
     """The error for a connection that could not be made, or broke, or stalled."""
-    return TransientError("the connection failed", code="unreachable", where=where, got=" ".join(reason.split())[:300])
+    return TransientError("the connection failed", code="unreachable", where=where, got=" ".join(reason.split())[:300], hint="look at the address and the network; the same command goes on")  # fmt: skip
 
 
 def wish(header: str | None, now: datetime) -> float | None:

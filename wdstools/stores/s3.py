@@ -1,10 +1,11 @@
-"""S3 and what speaks it: opened with the endpoint, region and credentials that boto3 finds, digests read by boto3."""
+"""S3 and what speaks it: opened with the endpoint, region and credentials that botocore finds, digests read by it."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import StoreError, UsageError
@@ -15,6 +16,7 @@ from wdstools.stores.remote import ABSENT, Upload
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_ASKED_AGAIN = timedelta(minutes=10)
 _UNSIGNED_HINT = "no credentials were found, so requests are not signed: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 _MD5_RE = re.compile(r'"?([0-9a-f]{32})"?')
 #: The checksums of HeadObject that may be of the whole object, and the names they have here.
@@ -34,13 +36,10 @@ def open_s3(url: str, waits: Waits) -> CloudStore:
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not bucket:
         raise UsageError("no bucket in this URL", where=url, expected="s3://BUCKET/PREFIX")
-    client, session = _open_client(waits)
-    credentials = session.get_credentials()
+    client, credentials = _open_client(waits)
     options: dict[str, Any] = {"skip_signature": True}
     if credentials is not None:
-        from obstore.auth.boto3 import Boto3CredentialProvider
-
-        options = {"credential_provider": Boto3CredentialProvider(session)}
+        options = {"credential_provider": lambda: _current(credentials)}
     raw = S3Store(
         bucket,
         endpoint=client.meta.endpoint_url,
@@ -56,23 +55,35 @@ def open_s3(url: str, waits: Waits) -> CloudStore:
 
 
 def _open_client(waits: Waits) -> tuple[Any, Any]:
-    import boto3
+    """A client of the provider's own library, and the credentials it found; the larger boto3 is not needed for it."""
     from botocore import UNSIGNED
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
 
     try:
-        session = boto3.session.Session()
-        config: dict[str, Any] = {} if session.get_credentials() is not None else {"signature_version": UNSIGNED}
+        session = Session()
+        credentials = session.get_credentials()
+        config: dict[str, Any] = {} if credentials is not None else {"signature_version": UNSIGNED}
         config |= {"connect_timeout": waits.connect, "read_timeout": waits.stall, "retries": {"total_max_attempts": 1}}
         # checksums are ours to send and to compare: the library's would be of parts, or of nobody's asking
         config |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
-        client = session.client(
-            "s3", region_name=session.region_name or "us-east-1", config=Config(**config, max_pool_connections=32)
-        )
+        region = session.get_config_variable("region") or "us-east-1"
+        client = session.create_client("s3", region_name=region, config=Config(**config, max_pool_connections=32))
     except BotoCoreError as error:
         raise StoreError(f"S3 cannot be used: {error}", code="store-settings") from error
-    return client, session
+    return client, credentials
+
+
+def _current(credentials: Any) -> Any:
+    """Credentials as obstore takes them; it asks again after a while, and the library renews those that expire."""
+    frozen = credentials.get_frozen_credentials()
+    return {
+        "access_key_id": frozen.access_key,
+        "secret_access_key": frozen.secret_key,
+        "token": frozen.token,
+        "expires_at": datetime.now(UTC) + _ASKED_AGAIN,
+    }
 
 
 class S3Provider:

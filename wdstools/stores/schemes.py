@@ -17,7 +17,7 @@ SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
 
 def open_cloud(url: str, *, waits: Waits | None = None, patience: Patience | None = None) -> Retrying:
     """The store at a URL of one of SCHEMES, trying again with ``patience`` what fails for the moment."""
-    if importlib.util.find_spec("obstore") is None or importlib.util.find_spec("boto3") is None:
+    if importlib.util.find_spec("obstore") is None or importlib.util.find_spec("botocore") is None:
         raise UsageError("storage behind a network needs the cloud extra", code="extra-missing", where=url, hint="pip install 'wdstools[cloud]'")  # fmt: skip
     from wdstools.stores.cloud import Waits
     from wdstools.stores.layers import Retrying

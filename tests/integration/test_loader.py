@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import itertools
 import json
-import os
-import pathlib
-import pickle
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +14,11 @@ from PIL import Image
 
 import wdstools as wt
 from tests.support.streams import SIDE, flip, in_memory, packed
-from wdstools.errors import FormatError, IntegrityError, NotFoundError, UsageError
+from wdstools.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
+    import pathlib
+
     from wdstools import Dataset
 
 
@@ -37,10 +34,6 @@ def fresh(tmp_path: pathlib.Path) -> Dataset:
 
 def _keys(dataset: Dataset, **options: Any) -> list[list[str]]:
     return [batch.keys for batch in wt.loader(dataset, **{"batch_size": 8, "threads": 2, **options})]
-
-
-def _decoders() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("wdstools")]
 
 
 def test_a_batch_holds_what_was_packed(dataset: Dataset) -> None:
@@ -146,77 +139,6 @@ def test_samples_are_chosen_by_condition_keys_and_limit(dataset: Dataset) -> Non
         _keys(dataset, where="label == 'nowhere'")
 
 
-@pytest.mark.parametrize("member", ["jpg", "txt", "cls"])
-def test_damage_is_raised_with_its_place(fresh: Dataset, member: str) -> None:
-    key = flip(fresh, "train", 3, member)
-    with pytest.raises(IntegrityError) as caught:
-        _keys(fresh)
-    assert caught.value.code == "sample-damaged"
-    assert key in caught.value.where
-    assert member in caught.value.where
-
-
-@pytest.mark.parametrize("decode", ["rgb", "bytes"])
-def test_skipped_damage_is_told_by_batch_state_and_report(fresh: Dataset, decode: str) -> None:
-    damaged = {flip(fresh, "train", number) for number in (0, 5, 29)}
-    loader = wt.loader(fresh, batch_size=8, on_damage="skip", decode=decode)
-    batches = list(loader)
-    assert [len(batch) for batch in batches] == [8, 8, 8, 6]
-    assert {key for batch in batches for key in batch.damaged} == damaged
-    own = [key for batch in batches for key, counts in zip(batch.keys, batch.mask, strict=True) if counts]
-    assert sorted([*own, *damaged]) == sorted(fresh["train"].keys())
-    assert set(loader.state_dict()["damaged"]) == damaged
-    assert {finding.key for finding in loader.report().findings} == damaged
-    assert loader.report().checked["samples"] == 27
-
-
-def test_a_batch_of_nothing_but_damage_is_empty_but_there(fresh: Dataset) -> None:
-    for number in range(30):
-        flip(fresh, "train", number)
-    for batch in wt.loader(fresh, batch_size=10, on_damage="skip"):
-        assert not batch.mask.any()
-        assert not np.asarray(batch.images).any()
-        assert set(batch.labels) == {-1}
-        assert len(batch.damaged) == 10
-
-
-def test_shards_that_are_missing_or_short_are_named_before_the_first_sample(fresh: Dataset) -> None:
-    first, second = (pathlib.Path(fresh.shards.url, entry.path) for entry in fresh.manifest.splits["train"][:2])
-    (first.parent / "train-000099.tar").write_bytes(b"stray")
-    assert [finding.kind for finding in wt.loader(fresh, batch_size=8).report().findings] == ["extra"]
-    data = first.read_bytes()
-    first.chmod(0o644)
-    first.write_bytes(data[:-512])
-    with pytest.raises(FormatError, match="recorded size"):
-        wt.loader(fresh, batch_size=8)
-    first.write_bytes(data)
-    second.unlink()
-    with pytest.raises(NotFoundError, match="shard is missing"):
-        wt.loader(fresh, batch_size=8)
-
-
-def test_a_shard_cut_under_a_running_loader_is_damage(fresh: Dataset) -> None:
-    loader = wt.loader(fresh, batch_size=1, shuffle=None, threads=1)
-    batches = iter(loader)
-    next(batches)
-    for entry in fresh.manifest.splits["train"]:
-        path = pathlib.Path(fresh.shards.url, entry.path)
-        path.chmod(0o644)
-        os.truncate(path, 1024)
-    with pytest.raises(IntegrityError, match="damaged"):
-        list(batches)
-
-
-def test_a_dataset_replaced_under_a_running_loader_is_said(fresh: Dataset) -> None:
-    loader = wt.loader(fresh, batch_size=8, on_damage="skip")
-    flip(fresh, "train", 20)
-    manifest = pathlib.Path(fresh.metadata.url, fresh.manifest_key)
-    manifest.chmod(0o644)
-    manifest.write_bytes(manifest.read_bytes().replace(b'"version":1}', b'"version":2}'))
-    with pytest.raises(IntegrityError, match="replaced"):
-        list(loader)
-
-
 def test_a_transforms_random_numbers_depend_on_the_position_alone(dataset: Dataset) -> None:
     def noisy(image: np.ndarray[Any, Any], random: np.random.Generator) -> np.ndarray[Any, Any]:
         return image[:8, :8].astype(np.float32) + random.random(dtype=np.float32)
@@ -231,17 +153,6 @@ def test_a_transforms_random_numbers_depend_on_the_position_alone(dataset: Datas
     assert np.array_equal(alone, pixels(batch_size=7, threads=3))
 
 
-def test_a_transform_that_raises_is_raised_with_the_samples_key(dataset: Dataset) -> None:
-    def broken(image: Any, random: Any) -> Any:
-        raise RuntimeError("my own bug")
-
-    with pytest.raises(RuntimeError, match="my own bug"):
-        list(wt.loader(dataset, batch_size=8, transform=broken))
-    with pytest.raises(UsageError, match="one shape"):
-        list(wt.loader(dataset, batch_size=8, transform=lambda image, random: image[: random.integers(1, 20)]))
-    assert not _decoders()
-
-
 def test_images_of_several_sizes_need_a_rule(tmp_path: pathlib.Path) -> None:
     dataset = packed(tmp_path, side=None)
     with pytest.raises(UsageError, match="one size"):
@@ -253,31 +164,6 @@ def test_images_of_several_sizes_need_a_rule(tmp_path: pathlib.Path) -> None:
             assert np.asarray(batch.images).shape[1:] == (16, 20, 1)
 
 
-def _files() -> set[str]:
-    """What this process has open, by number and path; the listing's own is gone when it is asked for."""
-    return {f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}" for fd in os.listdir("/proc/self/fd") if _is_open(fd)}
-
-
-def _is_open(fd: str) -> bool:
-    return os.path.lexists(f"/proc/self/fd/{fd}")
-
-
-def test_leaving_early_leaves_no_thread_and_no_file(dataset: Dataset) -> None:
-    gc.collect()
-    files = _files()
-    loader = wt.loader(dataset, batch_size=4)
-    for _ in loader:
-        break
-    gc.collect()
-    assert not _decoders()
-    assert _files() <= files
-    running = iter(loader)
-    next(running)
-    assert _decoders()
-    loader.close()
-    assert not _decoders()
-
-
 def test_a_batch_that_is_kept_is_not_overwritten(dataset: Dataset) -> None:
     kept, copies = [], []
     for batch in wt.loader(dataset, batch_size=4):
@@ -286,69 +172,9 @@ def test_a_batch_that_is_kept_is_not_overwritten(dataset: Dataset) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(kept, copies, strict=True))
 
 
-def test_memory_is_used_again_when_nobody_looks(dataset: Dataset) -> None:
-    places = set()
-    for batch in wt.loader(dataset, batch_size=2):
-        places.add(np.asarray(batch.images).ctypes.data)
-    assert len(places) <= 8
-
-
-def test_a_forked_child_cannot_go_on_but_begin_anew(dataset: Dataset) -> None:
-    loader = wt.loader(dataset, batch_size=8)
-    batches = iter(loader)
-    keys = next(batches).keys
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            next(batches)
-        except UsageError:
-            loader.set_epoch(0)
-            code = 0 if next(iter(loader)).keys == keys else 2
-        os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def test_a_pickled_loader_reads_the_same(dataset: Dataset) -> None:
-    loader = wt.loader(dataset, batch_size=8)
-    copy = pickle.loads(pickle.dumps(loader))  # noqa: S301
-    assert [batch.keys for batch in copy] == [batch.keys for batch in loader]
-
-
 @pytest.mark.parametrize("shuffle", ["full", "block", None])
 def test_a_store_of_objects_gives_the_same_batches(dataset: Dataset, shuffle: str | None) -> None:
     assert _keys(in_memory(dataset), shuffle=shuffle) == _keys(dataset, shuffle=shuffle)
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"split": "none"},
-        {"batch_size": 0},
-        {"rank": 1},
-        {"threads": 0},
-        {"decode": "jpeg"},
-        {"fit": "zoom"},
-        {"image_size": 0},
-        {"on_damage": "ignore"},
-        {"limit": -1},
-        {"limit": 0},
-        {"where": "label =="},
-        {"batch_size": 61, "remainder": "drop"},
-        {"decode": "bytes", "image_size": 3},
-    ],
-)
-def test_options_that_do_not_fit_are_refused_at_once(dataset: Dataset, bad: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
-        wt.loader(dataset, **{"batch_size": 8, **bad})
-
-
-def test_more_ranks_than_samples_pad(dataset: Dataset) -> None:
-    batches = [
-        batch for rank in range(64) for batch in wt.loader(dataset, "val", batch_size=3, rank=rank, world_size=64)
-    ]
-    assert len(batches) == 64
-    assert sum(int(batch.mask.sum()) for batch in batches) == 10
 
 
 def test_a_stream_gives_verified_samples(dataset: Dataset, fresh: Dataset) -> None:

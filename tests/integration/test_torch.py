@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -78,6 +79,79 @@ def test_data_loaders_workers_share_the_samples_out(dataset: Dataset, workers: i
 def test_a_split_by_number_works_with_a_sampler(dataset: Dataset) -> None:
     loader = torch.utils.data.DataLoader(wt.torch.MapDataset(dataset), batch_size=None, shuffle=True)
     assert sorted(sample["__key__"] for sample in loader) == sorted(dataset["train"].keys())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("stop", [0, 3, 9])
+def test_a_stateful_data_loader_goes_on_where_its_state_was_taken(dataset: Dataset, workers: int, stop: int) -> None:
+    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+
+    def opened() -> Any:
+        return stateful(
+            wt.torch.StreamDataset(dataset, shuffle="full", seed=5),
+            batch_size=4,
+            num_workers=workers,
+            collate_fn=_keys_of,
+        )
+
+    whole = list(opened())
+    assert sorted(key for keys in whole for key in keys) == sorted(dataset["train"].keys())
+    first = opened()
+    begun = list(itertools.islice(first, stop))
+    second = opened()
+    second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))  # noqa: S301
+    begun += itertools.islice(second, 2)
+    third = opened()
+    third.load_state_dict(second.state_dict())
+    assert begun + list(third) == whole
+
+
+def _keys_of(samples: list[dict[str, Any]]) -> list[str]:
+    return [sample["__key__"] for sample in samples]
+
+
+_SCRIPT = """
+import hashlib, json, sys
+import numpy as np
+import torch
+import webdataset as wds
+import wdstools as wt
+
+url, shards = sys.argv[1:]
+
+def preprocess(image):
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+def main():
+    dataset = wds.WebDataset(url, shardshuffle=100)
+    dataset = dataset.shuffle(1000).decode("pil").to_tuple("jpg", "cls").map_tuple(preprocess, int).batched(4)
+    loader = wds.WebLoader(dataset, batch_size=None, num_workers=2).unbatched().shuffle(100).batched(8)
+    seen = []
+    for images, labels in loader:
+        assert images.shape[1:] == (3, 24, 24)
+        seen += [[hashlib.md5(image.numpy().tobytes()).hexdigest(), int(label)] for image, label in zip(images, labels)]
+    print(json.dumps(sorted(seen)))
+
+main()
+"""
+
+
+def test_a_training_script_of_webdataset_runs_with_one_line_changed(dataset: Dataset, tmp_path: Path) -> None:
+    lines = _SCRIPT.splitlines()
+    (at,) = (number for number, line in enumerate(lines) if "wds.WebDataset(" in line)
+    lines[at] = "    dataset = wt.webdataset(shards)"
+    last = len(dataset.manifest.splits["train"]) - 1
+    url = f"{dataset.shards.url}/train/train-{{000000..{last:06d}}}.tar"
+    outputs = []
+    for name, text in (("theirs", _SCRIPT), ("ours", "\n".join(lines))):
+        script = tmp_path / f"{name}.py"
+        script.write_text(text)
+        command = [sys.executable, str(script), url, dataset.shards.url]
+        paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment(**paths))
+        outputs.append(json.loads(done.stdout))
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) == 60
 
 
 def _train(dataset: Dataset, folder: Path, ranks: int, *options: str) -> list[dict[str, float]]:

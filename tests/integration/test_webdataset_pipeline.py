@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from typing import TYPE_CHECKING
 
@@ -42,3 +43,8 @@ def test_damage_ends_a_pipeline_with_an_error(tmp_path: Path) -> None:
     flip(dataset, "train", 3)
     with pytest.raises(wt.IntegrityError):
         list(wt.webdataset(dataset))
+
+
+def test_a_pipeline_goes_to_a_process_that_is_started_anew(tmp_path: Path) -> None:
+    pipeline = wt.webdataset(packed(tmp_path, train=20), shuffle="full").to_tuple("__key__", "cls")
+    assert list(pickle.loads(pickle.dumps(pipeline))) == list(pipeline)  # noqa: S301

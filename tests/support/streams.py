@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,15 +13,13 @@ from tests.support.city_pairs import write_city_pairs
 from wdstools.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from wdstools import Dataset
 
 SIDE = 24
 
 
 def packed(
-    folder: Path, *, train: int = 60, val: int = 10, shard_samples: int = 16, side: int | None = SIDE
+    folder: pathlib.Path, *, train: int = 60, val: int = 10, shard_samples: int = 16, side: int | None = SIDE
 ) -> Dataset:
     """A packed dataset; ``side`` brings its images to one size."""
     source = write_city_pairs(folder / "source", train=train, val=val)
@@ -35,17 +36,34 @@ def in_memory(dataset: Dataset) -> Dataset:
 
 def flip(dataset: Dataset, split: str, number: int, member: str = "jpg") -> str:
     """Flip a bit in the middle of a member of one sample; gives its key."""
-    import pathlib
-
-    for entry in dataset.manifest.splits[split]:
-        if number < entry.samples:
-            break
-        number -= entry.samples
-    row = dataset.index(entry).slice(number, 1).to_pylist()[0]
+    shard, entries = 0, dataset.manifest.splits[split]
+    while number >= entries[shard].samples:
+        number -= entries[shard].samples
+        shard += 1
+    row = dataset.index(entries[shard]).slice(number, 1).to_pylist()[0]
     (place,) = [found for found in row["members"] if found["ext"] == member]
-    path = pathlib.Path(dataset.shards.url, entry.path)
+    flip_at(dataset, split, shard, place["offset"] + place["size"] // 2)
+    return str(row["key"])
+
+
+def flip_at(dataset: Dataset, split: str, shard: int, place: int) -> None:
+    """Flip the lowest bit of one byte of one of a split's shards."""
+    path = pathlib.Path(dataset.shards.url, dataset.manifest.splits[split][shard].path)
     data = bytearray(path.read_bytes())
-    data[place["offset"] + place["size"] // 2] ^= 1
+    data[place] ^= 1
     path.chmod(0o644)
     path.write_bytes(data)
-    return str(row["key"])
+
+
+def open_files() -> set[str]:
+    """What this process has open, by number and path; the listing's own is gone when it is asked for."""
+    return {f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}" for fd in os.listdir("/proc/self/fd") if _is_open(fd)}
+
+
+def _is_open(fd: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")
+
+
+def decoding_threads() -> list[threading.Thread]:
+    """Threads of ours that run."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("wdstools")]

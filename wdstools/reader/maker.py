@@ -88,8 +88,10 @@ class _Named:
 
     __slots__ = ("key",)
 
+    def __init__(self, key: str = "") -> None:
+        self.key = key
+
     def __enter__(self) -> Self:
-        self.key = ""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -150,7 +152,9 @@ class Maker:
         finding: Finding | None = None
         for row in range(len(rows)):
             try:
-                return decode(self._parts(payloads, extents, row).image)
+                image = self._parts(payloads, extents, row).image
+                with _Named(extents.keys[row]):
+                    return decode(image)
             except DamagedSampleError as damage:
                 finding = damage.finding
             except DamagedImageError as damage:
@@ -165,8 +169,10 @@ class Maker:
         shape = (*self._size, self._decoder.channels)
         if self._decoding.transform is None:
             return shape, np.uint8
-        pixels = self._first_whole(payloads, rows, self._decoded)
-        result = np.asarray(self._decoding.transform(pixels, self._random(0)))
+        transform = self._decoding.transform
+        result = self._first_whole(
+            payloads, rows, lambda data: np.asarray(transform(self._decoded(data), self._random(0)))
+        )
         return result.shape, result.dtype
 
     def _check_sizes(self) -> None:

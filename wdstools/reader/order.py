@@ -154,20 +154,27 @@ class _BlockOrder:
 
     def rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Samples at ascending positions."""
-        windows = self._places(positions) // self._order.window_blocks
+        each = self._order.window_blocks
+        windows = self._places(positions) // each
         edges = np.flatnonzero(np.diff(windows)) + 1
         parts = np.split(positions, edges)
-        return np.concatenate(
-            [self._in_window(int(windows[at]), part) for at, part in zip((0, *edges), parts, strict=True)]
+        mixed = np.concatenate(
+            [self._mixed(int(windows[at]), part) for at, part in zip((0, *edges), parts, strict=True)]
         )
+        places = self._places(mixed)
+        # a block is looked up once, not once a sample
+        first = int(windows[0]) * each
+        blocks = self._permutation.at(np.arange(first, min((int(windows[-1]) + 1) * each, self._blocks)))
+        found: NDArray[np.int64] = blocks[places - first] * self._size + mixed - self._starts(places)
+        return found
 
-    def _in_window(self, window: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _mixed(self, window: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where in its window each of these positions comes from."""
         edges = np.array([window, window + 1], np.int64) * self._order.window_blocks
         first, last = self._starts(np.minimum(edges, self._blocks)).tolist()
-        mixed = first + Permutation(last - first, self._order.key(_WINDOW, window)).at(positions - first)
-        places = self._places(mixed)
-        found: NDArray[np.int64] = self._permutation.at(places) * self._size + mixed - self._starts(places)
-        return found
+        inside = Permutation(last - first, self._order.key(_WINDOW, window)).at(positions - first)
+        inside += first
+        return inside
 
     def _starts(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         return places * self._size - np.where(places > self._short_place, self._missing, 0)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import webdataset as wds
+from webdataset.utils import pytorch_worker_info
+
 from wdstools.dataset import open_dataset
 from wdstools.reader.stream import stream
 
@@ -29,8 +32,6 @@ class VerifiedSamples:
 
     def __call__(self) -> Iterator[dict[str, Any]]:
         """One pass over this worker's samples."""
-        from webdataset.utils import pytorch_worker_info
-
         rank, world_size, worker, workers = pytorch_worker_info()
         options = {"rank": rank * workers + worker, "world_size": world_size * workers, **self._options}
         samples = stream(self._dataset, self._split, **options)
@@ -41,6 +42,10 @@ class VerifiedSamples:
             yield {"__key__": sample.key, "__url__": url, **sample}
 
 
+class VerifiedPipeline(wds.DataPipeline, wds.compat.FluidInterface):  # type: ignore[misc]
+    """A pipeline that begins with verified samples; goes to worker processes however they are started."""
+
+
 def webdataset(dataset: Dataset | str, split: str = "train", *, epoch: int = 0, **options: Any) -> Any:
     """A ``webdataset.DataPipeline`` over the verified samples of a split, with webdataset's fluent methods.
 
@@ -48,9 +53,4 @@ def webdataset(dataset: Dataset | str, split: str = "train", *, epoch: int = 0, 
     damage is noticed, every sample comes once over all nodes and workers, and ``shuffle="full"`` or ``"block"`` (an
     option of ``wdstools.stream``, as the others) shuffles the whole split. Needs no shard splitter.
     """
-    import webdataset as wds
-
-    class VerifiedPipeline(wds.DataPipeline, wds.compat.FluidInterface):  # type: ignore[misc]
-        """A pipeline that begins with verified samples."""
-
     return VerifiedPipeline(VerifiedSamples(dataset, split, {**options, "epoch": epoch}))

@@ -15,11 +15,16 @@ from PIL import Image
 from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.limited import ADDRESS_BYTES, assert_announced, run_limited
-from tests.support.pictures import claiming, encoded, png_claiming, saved
+from tests.support.pictures import claiming, encoded, png_claiming, repeating_scans, saved
 from tests.support.rawtar import END, member
 from wdstools import pack
+from wdstools.images.check import DamagedImageError
+from wdstools.images.luma import luma_images
+from wdstools.images.resize import decode_rgb
+from wdstools.reader.decode import Decoder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MIB = 1 << 20
@@ -112,6 +117,17 @@ def test_an_image_bomb_of_a_storable_type_is_named(kind: str, tmp_path: Path) ->
     ran = run_limited("pack", tmp_path / "src", tmp_path / "out", "--json")
     assert_announced(ran, 3)
     assert ran.summary["skipped"] == {"image-too-large": 1}
+
+
+@pytest.mark.parametrize(
+    "decode",
+    [decode_rgb, lambda data: luma_images(data, (32,)), lambda data: Decoder("rgb", None).alone(memoryview(data))],
+    ids=["pack", "duplicates", "loader"],
+)
+def test_a_jpeg_of_endless_scans_reaches_no_decoder(decode: Callable[[bytes], object]) -> None:
+    decode(repeating_scans(50))
+    with pytest.raises(DamagedImageError, match="image-too-many-scans"):
+        decode(repeating_scans(100))
 
 
 def sparse(path: Path, size: int, head: bytes = b"") -> None:

@@ -191,10 +191,30 @@ def test_a_reader_that_leaves_early_is_no_error(dataset: Path, command: tuple[st
     assert process.returncode in (0, 141, -13)
 
 
-def test_output_that_cannot_be_written_is_a_failure_not_a_bug(dataset: Path) -> None:
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [*COMMAND, "ls", str(dataset)], stdout=full, stderr=subprocess.PIPE, env=environment(), check=False
-        )
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("command", ["ls", "verify", "repair -n", "--version", "--help"])
+def test_output_that_cannot_be_written_is_a_failure_not_a_bug(command: str, where: str, dataset: Path) -> None:
+    done = in_shell(f"wdstools {command}{'' if command.startswith('--') else f' {dataset}'} {where}")
     assert done.returncode == 4, done.stderr
-    assert b"Traceback" not in done.stderr
+    assert done.stderr.startswith(b"error: output-failed: ")
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "<&- 2>&-"])
+def test_messages_that_cannot_be_written_change_no_result(where: str, dataset: Path) -> None:
+    whole = in_shell(f"wdstools verify {dataset} {where}")
+    assert (whole.returncode, whole.stdout[:4]) == (0, b"ok: ")
+    assert in_shell(f"wdstools verify {dataset}-nowhere {where}").returncode == 4
+    assert in_shell(f"wdstools verify - {where} </dev/null").returncode == 1
+
+
+def test_no_file_gets_the_number_of_a_standard_file_that_is_missing() -> None:
+    script = "import os; from wdstools.cli.standard import open_missing; open_missing(); os._exit(os.dup(0) <= 2)"
+    assert in_shell(f"python -c '{script}' <&- >&- 2>&-").returncode == 0
+
+
+def in_shell(line: str) -> subprocess.CompletedProcess[bytes]:
+    """A line of a shell in which ``wdstools`` and ``python`` are those that are tested."""
+    line = line.replace("wdstools ", f"{' '.join(COMMAND)} ", 1).replace("python -c", f"{COMMAND[0]} -c")
+    # buffered, as it is where nobody asks for something else
+    env = environment(PYTHONUNBUFFERED="")
+    return subprocess.run(["sh", "-c", line], capture_output=True, env=env, stdin=subprocess.DEVNULL, check=False)

@@ -156,6 +156,8 @@ def test_another_dataset_than_the_one_that_was_named_is_refused(store: BadStore,
     with pytest.raises(IntegrityError) as caught:
         fetch(store, tmp_path / "copy", root="0" * 64)
     assert (caught.value.code, caught.value.got) == ("root-differs", root)
+    with pytest.raises(UsageError, match="not a root digest"):
+        fetch(store, tmp_path / "copy", root="")
     assert fetch(store, tmp_path / "copy", root=root.upper()).root == root
 
 

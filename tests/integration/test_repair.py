@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import wdstools as wt
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
-from wdstools.errors import BusyError, IntegrityError, NotFoundError
+from wdstools.errors import BusyError, IntegrityError, NotFoundError, UsageError
 from wdstools.formats.manifest import PROVENANCE_PATH
 from wdstools.ops.plan import apply
 from wdstools.ops.repair import plan_repair
@@ -53,6 +53,10 @@ def mend(folder: Path, *spares: Path | str) -> RepairResult:
     result = apply(plan_repair(str(folder), spares=[str(spare) for spare in spares]))
     assert isinstance(result, RepairResult)
     return result
+
+
+def mend_all(folder: Path, spare: Path) -> bool:
+    return not mend(folder, spare).unsolved
 
 
 def overwrite(path: Path, at: int, data: bytes) -> None:
@@ -253,7 +257,14 @@ def test_a_root_digest_that_is_given_must_be_reached(made: tuple[Path, Path], ba
     (bad / ".wdstools/manifest.json").unlink()
     with pytest.raises(IntegrityError):
         plan_repair(str(bad), root="0" * 64)
-    assert plan_repair(str(bad), root=root).steps
+    assert plan_repair(str(bad), root=root.upper()).steps
+
+
+@pytest.mark.parametrize("root", ["", "zz", "sha256:" + "0" * 64, "0" * 63, "0" * 64 + "\n", "\u0663" * 64])
+def test_what_is_no_root_digest_is_refused(root: str, bad: Path) -> None:
+    (bad / ".wdstools/manifest.json").unlink()
+    with pytest.raises(UsageError, match="root digest"):
+        plan_repair(str(bad), root=root)
 
 
 def test_only_one_repair_is_at_work_at_a_time(made: tuple[Path, Path], bad: Path) -> None:
@@ -300,6 +311,24 @@ def test_the_command_plans_asks_and_repairs(made: tuple[Path, Path], bad: Path) 
 def test_a_copy_that_is_not_there_is_an_error(bad: Path) -> None:
     with pytest.raises(NotFoundError):
         plan_repair(str(bad), spares=[str(bad / "nowhere")])
+
+
+def test_a_copy_that_is_neither_file_nor_folder_is_an_error_and_is_not_waited_for(bad: Path) -> None:
+    os.mkfifo(bad.parent / "pipe")
+    for odd in (bad.parent / "pipe", Path("/dev/zero")):
+        with pytest.raises(NotFoundError, match="neither a file nor a folder"):
+            plan_repair(str(bad), spares=[str(odd)])
+
+
+def test_a_link_that_leads_to_itself_does_not_hide_the_shards_beside_it(made: tuple[Path, Path], bad: Path) -> None:
+    spoil_image(bad, TRAIN, 3)
+    copy = bad.parent / "copy"
+    copy.mkdir()
+    for name in ("a", "a.tar"):
+        (copy / name).symlink_to(name)
+    assert not mend_all(bad, copy)
+    shutil.copy(made[1] / TRAIN, copy)
+    assert mend_all(bad, copy)
 
 
 def test_a_plan_that_leaves_damage_behind_ends_with_one_and_a_plan_that_does_not_with_zero(

@@ -54,6 +54,18 @@ def claiming(jpeg: bytes, width: int, height: int) -> bytes:
     raise AssertionError("no frame header")
 
 
+def repeating_scans(times: int) -> bytes:
+    """A legal progressive JPEG in gray of six scans, and one more, of a few bytes, ``times`` over."""
+    image = Image.new("L", (64, 64), 128)
+    jpeg = saved(image, "JPEG", progressive=True)
+    # the last scan corrects the coefficients 1 to 63; the first of these sends 1 to 5: said to be exact, it may come again
+    at = jpeg.index(bytes((1, 5, 0x02)))
+    start, tables = jpeg.rindex(b"\xff\xda", 0, at), jpeg.rindex(b"\xff\xc4", 0, at)
+    end = jpeg.index(b"\xff", at)
+    scan = jpeg[start : at + 2] + b"\0" + jpeg[at + 3 : end]
+    return jpeg[:-2] + jpeg[tables:start] + scan * times + EOI
+
+
 def chunk(kind: bytes, payload: bytes) -> bytes:
     """A PNG chunk."""
     return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))

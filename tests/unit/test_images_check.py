@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.pictures import EOI, after_start, claiming, encoded, png_claiming, segment
+from tests.support.pictures import EOI, after_start, claiming, encoded, png_claiming, repeating_scans, segment
 from wdstools.errors import UsageError
-from wdstools.images.check import DamagedImageError, ImageChecker, ImageInfo, sniff
+from wdstools.images.check import MAX_JPEG_SCANS, DamagedImageError, ImageChecker, ImageInfo, bound_scans, sniff
 
 LEVELS = pytest.mark.parametrize("level", ["header", "decode"])
 
@@ -159,6 +159,23 @@ def test_refusing_a_bomb_takes_no_memory() -> None:
     for data, kind in bombs:
         assert refusal(data, kind) == "image-too-large"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # in KiB
+
+
+@LEVELS
+def test_a_jpeg_of_more_scans_than_any_encoder_makes_is_refused_before_it_is_decoded(level: str) -> None:
+    own = repeating_scans(0).count(b"\xff\xda")
+    assert check(repeating_scans(MAX_JPEG_SCANS - own), level=level).width == 64
+    assert refusal(repeating_scans(MAX_JPEG_SCANS - own + 1), level=level) == "image-too-many-scans"
+
+
+def test_only_scans_of_the_image_count() -> None:
+    marks = b"\xff\xda" * (MAX_JPEG_SCANS + 1)
+    data = after_start(encoded("JPEG", progressive=True), segment(0xE2, marks))
+    assert check(data).width == 40
+    bound_scans(data)
+    bound_scans(data + marks)  # what follows the end is another's concern
+    with pytest.raises(DamagedImageError, match="image-too-many-scans"):
+        bound_scans(memoryview(repeating_scans(MAX_JPEG_SCANS)))
 
 
 def test_a_frame_header_hidden_from_the_marker_walk_does_not_reach_the_decoder() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from tests.support.pictures import EOI, claiming, encoded, noise, png_claiming, saved
+from tests.support.pictures import EOI, claiming, encoded, noise, png_claiming, repeating_scans, saved
 from wdstools.errors import UsageError
 from wdstools.images.check import DamagedImageError
 from wdstools.images.lanczos import resize
@@ -277,6 +277,7 @@ def test_a_cut_image_of_another_type_is_not_re_encoded(kind: str) -> None:
         (b"text, not an image", "image-unknown"),
         (claiming(encoded("JPEG"), 20_000, 20_000), "image-too-large"),
         (png_claiming(20_000, 20_000), "image-too-large"),
+        (repeating_scans(100), "image-too-many-scans"),
     ],
 )
 def test_each_refusal_has_its_reason(data: bytes, reason: str) -> None:

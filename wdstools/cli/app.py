@@ -9,6 +9,7 @@ import typer
 
 from wdstools import __version__
 from wdstools.cli.output import Output
+from wdstools.cli.standard import open_missing, say
 from wdstools.errors import (
     BusyError,
     FormatError,
@@ -67,22 +68,33 @@ def _root(
     del version
 
 
+def _run() -> None:
+    try:
+        app()
+    except WdsError:
+        raise
+    except OSError:
+        Output().flush()  # help and version are written by typer: raises if it is the answer that cannot be written
+        raise
+
+
 def main() -> None:
     """Run the command line; ends the process with a code of EXIT_CODES."""
+    open_missing()
     from wdstools.cli import commands  # noqa: F401  registers the commands
 
     try:
-        app()
+        _run()
     except WdsError as error:
         code = next(number for kind, number in _CODE_OF_ERROR if isinstance(error, kind))
         Output.of(sys.argv).error(error, code)
         if isinstance(error, WorkerError) and error.traceback:
-            sys.stderr.write(error.traceback)
+            say(error.traceback)
         sys.exit(code)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing half-written was left under a final name\n")
+        say("interrupted; nothing half-written was left under a final name\n")
         sys.exit(130)
     except Exception:  # noqa: BLE001  the last resort: say that it is a bug
-        traceback.print_exc()
-        sys.stderr.write("this is a bug in wdstools: please report it with the lines above\n")
+        say(traceback.format_exc())
+        say("this is a bug in wdstools: please report it with the lines above\n")
         sys.exit(70)

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from wdstools.cli.standard import say
 from wdstools.errors import StoreError, UsageError
 from wdstools.progress import Progress, Silent
 from wdstools.results import to_dict
@@ -106,17 +107,17 @@ class Output:
     def hint(self, text: str) -> None:
         """What to do next, on stderr."""
         if not self.quiet and not self.json:
-            sys.stderr.write(printable(text) + "\n")
+            say(printable(text) + "\n")
 
     def error(self, error: WdsError, code: int) -> None:
         """A fatal error, on stderr."""
         if self.json:
-            sys.stderr.write(json.dumps({"type": "error", **error.to_dict(), "exit_code": code}, sort_keys=True) + "\n")
+            say(json.dumps({"type": "error", **error.to_dict(), "exit_code": code}, sort_keys=True) + "\n")
             return
         text = f"error: {error.code}: {error}"
         if error.hint:
             text += f"\n  hint: {error.hint}"
-        sys.stderr.write(printable(text) + "\n")
+        say(printable(text) + "\n")
 
     def progress(self) -> Progress:
         """A bar on a terminal, a plain line every 30 seconds elsewhere, nothing when asked so."""
@@ -162,7 +163,7 @@ class _PlainLines:
             self._last = now
             rate = self._done / (now - self._began)
             left = f", {(self._total - self._done) / rate:.0f} s left" if rate and self._total else ""
-            sys.stderr.write(f"{self._task}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.0f}/s{left}\n")
+            say(f"{self._task}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.0f}/s{left}\n")
 
     def finish(self) -> None:
         """Nothing to tidy."""

@@ -7,14 +7,18 @@ withstands a forger. All digests are written as lower-case hexadecimal, most sig
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest, xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
+
+from wdstools.errors import UsageError
 
 __all__ = [
     "DIGEST_HEX_DIGITS",
     "ShardDigester",
     "ShardDigests",
+    "parse_root",
     "sha256_digest",
     "sha256_hex",
     "xxh3_64_hexdigest",
@@ -26,6 +30,14 @@ __all__ = [
 
 #: Digits in each digest a manifest holds; a digest of another length is refused.
 DIGEST_HEX_DIGITS = {"sha256": 64, "xxh3_128": 32, "crc32c": 8, "crc64nvme": 16}
+
+
+def parse_root(text: str) -> str:
+    """A root digest as a person gives it, in lower case; raises UsageError for anything else, the empty text included."""
+    root = text.lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", root):
+        raise UsageError("not a root digest", where="--root", expected="64 hexadecimal digits", got=text or "nothing")
+    return root
 
 
 @dataclass(frozen=True, slots=True)

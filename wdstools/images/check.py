@@ -13,6 +13,7 @@ import re
 import struct
 import warnings
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wdstools.errors import UsageError
@@ -38,8 +39,11 @@ TYPE_OF_EXTENSION = {
 #: Types that may lie in a shard as they are.
 STORABLE_TYPES = ("jpg", "png", "webp")
 DEFAULT_MAX_PIXELS = 50_000_000
+#: Encoders make ten or so; each can be a few bytes long and costs the decoder a pass over the whole image.
+MAX_JPEG_SCANS = 100
 # Compiled patterns search any buffer where it lies, several times faster than find() does.
 _JPEG_EOI_RE = re.compile(rb"\xff\xd9")
+_JPEG_SOS_RE = re.compile(rb"\xff\xda")
 _JPEG_MARKER_RE = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
 _MARKER_RE = re.compile(rb"\xff+([^\xff])", re.DOTALL)
 _SOF_SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
@@ -177,7 +181,7 @@ def bound_pixels(width: int, height: int, limit: int) -> None:
         raise DamagedImageError("image-too-large", f"{width}x{height} pixels, the limit is {limit}")
 
 
-def _walk_jpeg_header(buffer: Buffer, start: int, end: int) -> tuple[ImageInfo, int, bool]:
+def _walk_jpeg_header(buffer: Buffer | memoryview, start: int, end: int) -> tuple[ImageInfo, int, bool]:
     """Follow the markers from SOI to the first scan (ITU T.81, annex B).
 
     Gives the frame, where the scan begins, and whether that scan is the whole image (sequential, all components).
@@ -208,7 +212,7 @@ def _walk_jpeg_header(buffer: Buffer, start: int, end: int) -> tuple[ImageInfo, 
             return info, at, sequential and segment[2:3] == bytes([info.channels])
 
 
-def _next_marker(buffer: Buffer, at: int, end: int) -> tuple[int, int]:
+def _next_marker(buffer: Buffer | memoryview, at: int, end: int) -> tuple[int, int]:
     found = _MARKER_RE.match(buffer, at, end)
     if found is not None:
         return found[1][0], found.end()
@@ -219,16 +223,39 @@ def _next_marker(buffer: Buffer, at: int, end: int) -> tuple[int, int]:
 
 def _walk_jpeg_scans(buffer: Buffer, at: int, end: int) -> None:
     """Follow scans and the segments between them to the end marker; it must be the last two bytes."""
-    while True:
-        found = _JPEG_MARKER_RE.search(buffer, at, end)
-        if found is None:
-            raise DamagedImageError("image-truncated", "no end-of-image marker")
-        at = found.start()
-        if found[0][1] == _EOI:
-            if at + 2 != end:
-                raise DamagedImageError("image-trailing-bytes", f"{end - at - 2} bytes follow the end of the image")
+    scans = 1
+    for marker, place in _markers_behind(buffer, at, end):
+        if marker == _EOI:
+            if place + 2 != end:
+                raise DamagedImageError("image-trailing-bytes", f"{end - place - 2} bytes follow the end of the image")
             return
+        scans += marker == _SOS
+        _bound_scans(scans)
+    raise DamagedImageError("image-truncated", "no end-of-image marker")
+
+
+def _markers_behind(buffer: Buffer | memoryview, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """Each marker behind the first scan, with its place."""
+    while found := _JPEG_MARKER_RE.search(buffer, at, end):
+        at = found.start()
+        yield found[0][1], at
         at += 2 + int.from_bytes(buffer[at + 2 : at + 4], "big")
+
+
+def bound_scans(data: bytes | memoryview) -> None:
+    """Refuse a JPEG of too many scans before it is decoded; raises DamagedImageError (``image-too-many-scans``)."""
+    if len(_JPEG_SOS_RE.findall(data)) <= MAX_JPEG_SCANS:
+        return
+    # these bytes may also lie in metadata or behind the end
+    _, at, _ = _walk_jpeg_header(data, 0, len(data))
+    markers = (marker for marker, _ in _markers_behind(data, at, len(data)))
+    for scans, _ in enumerate(filter(_SOS.__eq__, takewhile(_EOI.__ne__, markers)), 2):
+        _bound_scans(scans)
+
+
+def _bound_scans(scans: int) -> None:
+    if scans > MAX_JPEG_SCANS:
+        raise DamagedImageError("image-too-many-scans", f"more than {MAX_JPEG_SCANS} scans")
 
 
 def read_header(data: bytes, image_type: str) -> ImageInfo:

@@ -9,7 +9,15 @@ import numba
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, damaged_jpeg, load_pixels, open_image, sniff
+from wdstools.images.check import (
+    DEFAULT_MAX_PIXELS,
+    bound_pixels,
+    bound_scans,
+    damaged_jpeg,
+    load_pixels,
+    open_image,
+    sniff,
+)
 from wdstools.images.lanczos import resize_turned
 
 if TYPE_CHECKING:
@@ -57,6 +65,7 @@ def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8]
     if colours not in _SIMPLE_COLOURS:
         return None
     bound_pixels(width, height, max_pixels)
+    bound_scans(data)
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="GRAY" if colours == "Gray" else "RGB")
     except ValueError as error:

@@ -19,6 +19,7 @@ from wdstools.images.check import (
     DamagedImageError,
     ImageInfo,
     bound_pixels,
+    bound_scans,
     damaged_jpeg,
     decode_strictly,
     load_pixels,
@@ -91,6 +92,7 @@ def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.
         orientation = _orientation(image)
         profile = image.info.get("icc_profile")
         if sniff(data[:16]) == "jpg":
+            bound_scans(data)
             if image.mode in ("RGB", "L") and not profile:
                 return _upright(_decode_jpeg(data), orientation)
             # Pillow alone would take a damaged JPEG

@@ -11,7 +11,7 @@ from wdstools import __version__
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError
 from wdstools.formats.card import CARD_PATH, card_differences, render_card
-from wdstools.formats.digest import sha256_hex
+from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry, dumps
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
 from wdstools.ops.canonical import require_canonical
@@ -103,10 +103,15 @@ def plan_pull(
     """
     from wdstools.executors.base import open_executor
 
+    wanted = parse_root(root) if root is not None else None
     opened = open_dataset(source) if isinstance(source, str) else source
-    if root is not None and opened.root != root.lower():
+    if wanted not in (None, opened.root):
         raise IntegrityError(
-            "this is another dataset", code="root-differs", where=opened.metadata.url, expected=root, got=opened.root
+            "this is another dataset",
+            code="root-differs",
+            where=opened.metadata.url,
+            expected=wanted or "",
+            got=opened.root,
         )
     require_canonical(
         opened.manifest, opened.metadata.url, "these tars were not written by wdstools; copy them, and adopt the copy"

@@ -13,7 +13,7 @@ from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
 from wdstools.errors import NotFoundError
 from wdstools.executors.base import Executor, open_executor, run_all
 from wdstools.formats.card import CARD_PATH
-from wdstools.formats.digest import sha256_hex
+from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.ops.canonical import require_canonical
@@ -107,6 +107,7 @@ def plan_repair(
     Raises IntegrityError (``manifest-lost``), NotFoundError, UsageError, StoreError.
     """
     path = dataset if isinstance(dataset, str) else dataset.metadata.url
+    root = parse_root(root) if root is not None else None
     if "://" in path:
         return plan_repair_afar(path, spares, root, executor or open_executor("serial"), progress or Silent())
     unfinished = plan_finish(path)

@@ -53,7 +53,7 @@ def plan_repair_afar(
     The dataset is that of ``root``, else of the manifest there; where that is lost or damaged, ``root`` has to say it.
     Raises UsageError (``copy-of-another``) when no copy is of it.
     """
-    wanted = root.lower() if root else _root_there(url)
+    wanted = root or _root_there(url)
     copy = next((copy for copy in map(_opened, spares) if copy and copy.root == wanted), None)
     if copy is None:
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +11,7 @@ from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.index import read_index
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.stores.base import get_whole, open_store
-from wdstools.stores.local import TEMP_SUFFIX, LocalStore
+from wdstools.stores.local import TEMP_SUFFIX, LocalStore, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,25 +161,31 @@ def open_copy(where: str) -> StoreCopy | None:
     """
     if "://" in where:
         return StoreCopy(open_store(where))
-    if not os.path.exists(where):
-        raise NotFoundError("there is no copy here", where=where)
-    if os.path.isfile(where):
+    with translated(where):
+        mode = os.stat(where).st_mode
+        if stat.S_ISDIR(mode):
+            return StoreCopy(LocalStore(where)) if _is_copy(where) else None
+        if not stat.S_ISREG(mode):
+            raise NotFoundError("there is no copy here: neither a file nor a folder", where=where)
         with open(where, "rb") as file:
             head = file.read(512)
-        if head[257:262] == b"ustar" and head[265:270] == b"xxh3:":
-            folder, name = os.path.split(where)
-            return StoreCopy(LocalStore(folder or "."), name)
-    elif os.path.exists(os.path.join(where, MANIFEST_PATH)) or _has_tars(where):
-        return StoreCopy(LocalStore(where))
+    if head[257:262] == b"ustar" and head[265:270] == b"xxh3:":
+        folder, name = os.path.split(where)
+        return StoreCopy(LocalStore(folder or "."), name)
     return None
+
+
+def _is_copy(folder: str) -> bool:
+    return os.path.exists(os.path.join(folder, MANIFEST_PATH)) or _has_tars(folder)
 
 
 def _has_tars(folder: str) -> bool:
     """Whether shards lie in a folder or just below it."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_file() and entry.name.endswith(".tar"):
+            # os.path takes a link that leads to itself for nothing; the entry would raise
+            if entry.name.endswith(".tar") and os.path.isfile(entry.path):
                 return True
-            if entry.is_dir() and any(name.endswith(".tar") for name in os.listdir(entry.path)):
+            if os.path.isdir(entry.path) and any(name.endswith(".tar") for name in os.listdir(entry.path)):
                 return True
     return False

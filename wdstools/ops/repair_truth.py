@@ -50,7 +50,7 @@ def find_truth(
     one bit flipped back, with the digest that the checksum list or the card gives; one made again from the shards;
     a copy's, if a shard here is of it. Raises IntegrityError (``manifest-lost``) when there is none.
     """
-    vouched = {root} if root else _vouched(store)
+    vouched = {root} if root is not None else _vouched(store)
     candidates = list(_candidates(store, copies, vouched))
     own = next((truth for truth in candidates if truth.origin == OWN), None)
     for truth in candidates:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, damaged_jpeg, sniff
+from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, bound_scans, damaged_jpeg, sniff
 from wdstools.images.resize import decode_rgb, fit_box
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Decoder:
                 height, width, colorspace, _ = self._header(data)
                 if height * width > DEFAULT_MAX_PIXELS:
                     raise DamagedImageError("image-too-large", f"{width}x{height} pixels")
+                bound_scans(data)
                 if colorspace != "CMYK":
                     pixels: NDArray[np.uint8] = self._decode(data, self._colorspace)
                     return pixels

@@ -1,0 +1,31 @@
+"""Standard input, output and error of a process: there, even where it was started without them, and never in the way."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def open_missing() -> None:
+    """Give the process the standard files that it was started without (``>&-``, some daemons); call it first.
+
+    Else the next file that is opened gets their number, and what is meant for people is written into it. A missing
+    input is empty; a missing output refuses what is written, so that an answer is not lost without a word; messages
+    go nowhere.
+    """
+    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            given = os.open(os.devnull, flags)
+            os.dup2(given, number)
+            if given != number:
+                os.close(given)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+
+
+def say(text: str) -> None:
+    """Write to standard error, if that can be written: a message that is lost changes no result."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # what is still buffered goes nowhere

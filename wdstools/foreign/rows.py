@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
+from wdstools.foreign.columns import ForeignColumns
+from wdstools.foreign.groups import RunMembers, groups_of
 from wdstools.foreign.hazards import HazardCounts
 from wdstools.foreign.window import LARGEST_VIEW
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
-from wdstools.formats.index import build_index
 from wdstools.formats.tar import BLOCK
 from wdstools.formats.tarhop import FILES, is_file
 from wdstools.images.check import TYPE_OF_EXTENSION
-from wdstools.images.header import read_dimensions
+from wdstools.images.header import DimensionReader
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
     from wdstools.foreign.window import StreamWindow
     from wdstools.formats.tarhop import TarEntry
+    from wdstools.formats.tarrun import Run
 
 #: Extensions of captions, in the order in which a sample's one is looked for.
 CAPTION_EXTENSIONS = ("txt", "caption", "text")
@@ -32,6 +29,13 @@ _MAX_TEXTS = 1 << 16
 #: webdataset's rule for members that are about the shard and not of a sample.
 _META_RE = re.compile(rb"(?:^|/)__[^/]*__(?:/|$)")
 _FOLDER = ord("5")
+
+
+class _Layout(NamedTuple):
+    """The extensions of a sample's members, and which of the members say something: their numbers and kinds."""
+
+    extensions: list[str]
+    described: list[tuple[int, str, str]]
 
 
 class ForeignRows:
@@ -47,12 +51,11 @@ class ForeignRows:
         self._path = path
         self._split = split
         self._window = window
-        self._columns: dict[str, list[Any]] = {
-            name: [] for name in ("key", "cls", "offset", "length", "xxh3_128", "width", "height", "format", "caption")
-        }
-        self._members: list[list[tuple[str, int, int, int]]] = []
+        self.columns = ForeignColumns()
+        self._dimensions = DimensionReader()
         self._row_of: dict[bytes, int] = {}
         self._texts: dict[bytes, tuple[str, str]] = {}
+        self._layouts: dict[tuple[bytes, ...], _Layout] = {}
         self._row = -1
         self._key: bytes | None = None
         self._end = 0
@@ -83,14 +86,68 @@ class ForeignRows:
                 digest, whole = self._large(offset, size)
                 if not whole:
                     return False
-        members = self._members[self._row]
-        for there in members:
-            if extension == there[0]:
-                self.hazards.add("member-duplicate", self._example(name))
-                break
-        members.append((extension, offset, size, digest))
+        if extension in self.columns.extensions[self._row]:
+            self.hazards.add("member-duplicate", self._example(name))
+        self.columns.add(self._row, extension, (offset, size), digest)
         self._end = offset + size + -size % BLOCK
         return True
+
+    def add_run(self, run: Run, data: memoryview, base: int) -> None:
+        """Take a run's entries, as ``add`` takes them one by one. With a window ``data``, which lies at ``base``, has all of them."""
+        members, groups = RunMembers(run, data, base), groups_of(run.names)
+        members.split(groups.dot)
+        layouts: list[_Layout] = []
+        keys: list[bytes] = []
+        begun = 0
+        for number, (first, last) in enumerate(pairwise(groups.first)):
+            key = members.names[first][: groups.dot[first]]
+            if groups.whole[number] and key not in self._row_of:
+                layout = self._layout(tuple(members.extensions[first:last]))
+                if layout is not None:
+                    self._row_of[key] = len(self.columns) + len(keys)
+                    keys.append(key)
+                    layouts.append(layout)
+                    continue
+            self._add_whole(members, groups.first[begun : number + 1], keys, layouts)
+            keys, layouts, begun = [], [], number + 1
+            for at in range(first, last):
+                self.add(members.entry(at))
+
+    def _add_whole(self, members: RunMembers, first: list[int], keys: list[bytes], layouts: list[_Layout]) -> None:
+        """Take samples that lie one behind the other; ``first`` has where each begins, and where the last one ends."""
+        if not keys:
+            return
+        start, part = [members.start[at] for at in first], slice(first[0], first[-1])
+        self._close(start[0])
+        row, sizes = len(self.columns), members.size[part]
+        payloads: list[memoryview] = []
+        groups: list[bytes | None] = [None] * len(keys)
+        digests = [0] * len(sizes)
+        if self._window is not None:
+            payloads = members.payloads(part)
+            digests = list(map(xxh3_64_intdigest, payloads))
+            groups = [xxh3_128_digest(members.between(a, b)) for a, b in pairwise(start)]
+        names = [key.decode("ascii") for key in keys]
+        lengths = [b - a for a, b in pairwise(start)]
+        self.columns.add_whole(
+            (names, start[:-1], lengths, groups),
+            [layout.extensions for layout in layouts],
+            (members.offset[part], sizes, digests),
+        )
+        if self._window is not None:
+            for self._row, (layout, at) in enumerate(zip(layouts, first, strict=False), row):
+                for number, extension, kind in layout.described:
+                    self._describe(extension, kind, payloads[at - first[0] + number])
+            self._window.keep_from = start[-1]
+
+    def _layout(self, raw: tuple[bytes, ...]) -> _Layout | None:
+        """What extensions mean, if each is there once and they are few enough to be remembered."""
+        found = self._layouts.get(raw)
+        if found is None and len(set(raw)) == len(raw) and len(self._texts) + len(raw) < _MAX_TEXTS:
+            texts = [self._texts.get(extension) or self._text(extension) for extension in raw]
+            described = [(number, *text) for number, text in enumerate(texts) if text[1]]
+            found = self._layouts[raw] = _Layout([text for text, _ in texts], described)
+        return found
 
     def _leave_out(self, entry: TarEntry, dot: int) -> bool:
         name, kind, start, offset, size, _ = entry
@@ -120,27 +177,19 @@ class ForeignRows:
         elif known is not None:
             self.hazards.add("members-apart", self._example(key))
             for column in ("offset", "length", "xxh3_128"):
-                self._columns[column][known] = None
+                self.columns.sample[column][known] = None
             self._row = known
             return
-        if key not in self._row_of:
-            self._row_of[key] = len(self._members)
-        self._row = len(self._members)
-        self._members.append([])
-        columns = self._columns
-        for values in columns.values():
-            values.append(None)
-        columns["key"][-1] = self._name(key)
-        columns["offset"][-1] = start
+        self._row = self.columns.open(self._name(key), start)
+        self._row_of.setdefault(key, self._row)
         self._end = start
 
     def _same_member(self, row: int, extension: bytes) -> bool:
-        text = self._text(extension)[0]
-        return any(text == there[0] for there in self._members[row])
+        return self._text(extension)[0] in self.columns.extensions[row]
 
     def _close(self, following: int) -> None:
         """End the group that is open; the window need not hold anything before ``following`` from here on."""
-        columns, row = self._columns, self._row
+        columns, row = self.columns.sample, self._row
         if self._key is not None and columns["offset"][row] is not None:
             start = columns["offset"][row]
             length = self._end - start
@@ -166,10 +215,10 @@ class ForeignRows:
         return digest.intdigest(), left == 0
 
     def _describe(self, extension: str, kind: str, payload: memoryview) -> None:
-        columns, row = self._columns, self._row
+        columns, row = self.columns.sample, self._row
         if kind == "image":
             if columns["format"][row] is None:
-                found = read_dimensions(payload)
+                found = self._dimensions.read(payload)
                 if found is not None:
                     columns["format"][row], columns["width"][row], columns["height"][row] = found
         elif kind == "cls":
@@ -212,27 +261,4 @@ class ForeignRows:
     def finish(self) -> None:
         """Close the last group."""
         self._close(self._end)
-        # a sample whose first payload was cut has no members
-        while self._members and not self._members[-1]:
-            self._members.pop()
-            for column in self._columns.values():
-                column.pop()
-
-    def extensions(self) -> Counter[str]:
-        """In how many samples each extension is."""
-        return Counter(extension for members in self._members for extension in {member[0] for member in members})
-
-    def key_hashes(self) -> NDArray[np.uint64]:
-        """XXH3-64 of each key, in row order."""
-        keys = self._columns["key"]
-        return np.fromiter((xxh3_64_intdigest(key.encode()) for key in keys), np.uint64, len(keys))
-
-    def table(self) -> pa.Table:
-        """The index."""
-        flat = [member for members in self._members for member in members]
-        ext, offset, size, digest = (list(column) for column in zip(*flat, strict=True)) if flat else ([], [], [], [])
-        members = {"ext": ext, "offset": offset, "size": size, "xxh3_64": digest}
-        return build_index(
-            {**self._columns, "split": [self._split] * len(self._members)},
-            {**members, "count": [len(members) for members in self._members]},
-        )
+        self.columns.drop_empty_tail()  # a sample whose first payload was cut

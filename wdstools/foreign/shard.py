@@ -11,6 +11,7 @@ from wdstools.formats.digest import ShardDigester, xxh3_128
 from wdstools.formats.index import rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry
 from wdstools.formats.tarhop import HopNotes, hop
+from wdstools.formats.tarrun import read_run
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.executors.base import Tick
-    from wdstools.foreign.window import ReadInto
+    from wdstools.foreign.window import ReadInto, Window
     from wdstools.results import Hazard
     from wdstools.stores.base import Store
 
 #: ``none`` reads headers alone; ``xxh3`` every byte once; ``all`` adds what hubs and clouds speak.
 DIGEST_LEVELS = ("none", "xxh3", "all")
 _DRAINED_BYTES = 1 << 20
+_LONGEST_PAUSE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,43 @@ class _Digests:
         return {name: getattr(found, name) for name in ("bytes", "sha256", "xxh3_128", "crc32c", "crc64nvme")}
 
 
+class _Runs:
+    """Takes plain entries together wherever they are many; ``total`` is the tar's length if payloads are not read."""
+
+    def __init__(self, rows: ForeignRows, notes: HopNotes, window: Window, total: int | None) -> None:
+        self._rows = rows
+        self._notes = notes
+        self._window = window
+        self._total = total
+        self._pause = self._wait = 0
+
+    def __call__(self, at: int) -> int:
+        """Take what there is at a position; gives where the next header is."""
+        while not self._wait:
+            data = self._window.ahead(at)
+            run = read_run(data, at, payloads=self._total is None, total=self._total)
+            if run is None:
+                self._wait = self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)  # looking in vain costs time
+                return at
+            self._pause = 0
+            self._notes.headers += run.headers
+            self._rows.add_run(run, data, at)
+            at = run.end
+        self._wait -= 1
+        return at
+
+
 def index_shard(task: ForeignShardTask, tick: Tick) -> ForeignShard:
     """Index one tar and store the index; raises StoreError, and FormatError where a compressed one is damaged."""
     rows, notes, found = read_foreign(task.shards, task.path, task.split, task.encoding, task.digests)
-    table = rows.table()
+    table = rows.columns.table(task.split)
     entry = ShardEntry(path=task.path, samples=table.num_rows, rows=rows_digest(table), encoding=task.encoding, **found)
     task.metadata.put(entry.index_path, write_index(table))
     _note_tar(rows, notes, task, table.num_rows)
     tick(entry.bytes)
-    return ForeignShard(task.split, entry, rows.hazards.hazards(), rows.extensions(), rows.key_hashes())
+    return ForeignShard(
+        task.split, entry, rows.hazards.hazards(), rows.columns.samples_with(), rows.columns.key_hashes()
+    )
 
 
 def read_foreign(
@@ -102,7 +132,7 @@ def read_foreign(
     if digests == "none" and encoding == "tar":
         window = RangeWindow(store, path)
         rows = ForeignRows(path, split, None)
-        for entry in hop(window.read, notes, window.bytes):
+        for entry in hop(window.read, notes, window.bytes, _Runs(rows, notes, window, window.bytes)):
             rows.add(entry)
         rows.finish()
         empty = {"xxh3_128": "", "sha256": "", "crc32c": "", "crc64nvme": ""}
@@ -112,7 +142,7 @@ def read_foreign(
         plain = hashed.readinto if encoding == "tar" else decompressed(hashed.readinto, path)
         stream = StreamWindow(plain)
         rows = ForeignRows(path, split, stream)
-        for entry in hop(stream.read, notes):
+        for entry in hop(stream.read, notes, None, _Runs(rows, notes, stream, None)):
             if not rows.add(entry):
                 notes.end, notes.end_at = "cut", entry[2]
                 break
@@ -124,7 +154,7 @@ def index_table(store: Store, entry: ShardEntry, split: str) -> tuple[pa.Table, 
     """The index of a tar as adopting made it, made again, and the size and digests of its stored bytes."""
     level = "none" if not entry.xxh3_128 else "all" if entry.sha256 else "xxh3"
     rows, _, found = read_foreign(store, entry.path, split, entry.encoding, level)
-    return rows.table(), found
+    return rows.columns.table(split), found
 
 
 def _note_tar(rows: ForeignRows, notes: HopNotes, task: ForeignShardTask, table_rows: int) -> None:

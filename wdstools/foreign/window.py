@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wdstools.formats.tar import BLOCK
 from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.local import LocalStore
 
@@ -18,6 +19,8 @@ ReadInto = Callable[[memoryview], int]
 ENCODINGS = {".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz", ".tar.zst": "tar.zst"}
 _BLOCK = 1 << 20
 _RANGE = 1 << 18
+#: Enough samples for arrays to be worth it, and few enough bytes to stay in a processor's cache.
+_AHEAD = 1 << 22
 #: A group or payload of more bytes than this is not held in memory whole.
 LARGEST_VIEW = 1 << 28
 
@@ -35,6 +38,9 @@ class Window(Protocol):
 
     def view(self, at: int, count: int) -> memoryview:
         """The same without a copy, valid until the next call."""
+
+    def ahead(self, at: int) -> memoryview:
+        """What there is from ``at`` on, as far as it is well looked at together; valid until the next call."""
 
 
 class RangeWindow:
@@ -68,6 +74,13 @@ class RangeWindow:
         """See Window."""
         return memoryview(self.read(at, count))
 
+    def ahead(self, at: int) -> memoryview:
+        """See Window: a map to its end, else what has been read."""
+        if self._map is not None:
+            return memoryview(self._map)[at:]
+        self.read(at, BLOCK)
+        return memoryview(self._held)[at - self._start :]
+
 
 class StreamWindow:
     """The bytes of a stream, of which those from ``keep_from`` on are held."""
@@ -94,6 +107,10 @@ class StreamWindow:
         if first + count > self._length:
             first = self._fill(at, count)
         return self._views[first : min(first + count, self._length)]
+
+    def ahead(self, at: int) -> memoryview:
+        """See Window."""
+        return self.view(at, _AHEAD)
 
     def pieces(self, at: int, count: int) -> Iterator[memoryview]:
         """A payload too large to be held, in pieces; nothing before the end of each is kept."""

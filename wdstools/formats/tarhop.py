@@ -68,28 +68,26 @@ class _Extension:
         return name, kind, self.start, offset, size, target
 
 
-def hop(read: Read, notes: HopNotes, total: int | None = None) -> Iterator[TarEntry]:
+def hop(
+    read: Read, notes: HopNotes, total: int | None = None, runs: Callable[[int], int] | None = None
+) -> Iterator[TarEntry]:
     """The entries of a tar, in order; every header's sum is checked. Raises nothing: ``notes`` says how it ended.
 
-    ``total`` is the tar's length where it is known; an entry whose payload would pass it is not given.
+    ``total`` is the tar's length where it is known; an entry whose payload would pass it is not given. ``runs`` is asked
+    before each entry: it may take entries from a position on, and gives where the next one lies; these are not given.
     """
     at = 0
     said: _Extension | None = None
     while True:
+        if runs is not None and said is None:
+            at = runs(at)
         block = read(at, BLOCK)
         if len(block) < BLOCK:
             notes.end, notes.end_at = "cut" if block or said else "missing", at
             return
-        entry = _plain_entry(block, at)
+        entry = _plain_entry(block, at) or _other_entry(block, at, notes)
         if entry is None:
-            if block == _ZERO_BLOCK:
-                notes.end, notes.end_at = "archive", at
-                return
-            try:
-                entry = _any_entry(block, at, notes)
-            except FormatError as error:
-                notes.end, notes.end_at, notes.why = "damaged", at, error.message
-                return
+            return
         notes.headers += 1
         if entry[1] in _EXTENSIONS:
             data = read(entry[3], min(entry[4], _MAX_EXTENSION_BYTES + 1))
@@ -129,6 +127,18 @@ def _plain_entry(block: bytes, at: int) -> TarEntry | None:
     if size < 0 or (adler32(block, 0) & 0xFFFF) - (adler32(block[148:156], 0) & 0xFFFF) + _BLANK_CHKSUM != stored:
         return None
     return block[: block.find(0, 0, 100)] if block[99] == 0 else block[:100], kind, at, at + BLOCK, size, b""
+
+
+def _other_entry(block: bytes, at: int, notes: HopNotes) -> TarEntry | None:
+    """The entry of any header; None at the end of the archive and at what is no header, as ``notes`` then says."""
+    if block == _ZERO_BLOCK:
+        notes.end, notes.end_at = "archive", at
+        return None
+    try:
+        return _any_entry(block, at, notes)
+    except FormatError as error:
+        notes.end, notes.end_at, notes.why = "damaged", at, error.message
+        return None
 
 
 def _any_entry(block: bytes, at: int, notes: HopNotes) -> TarEntry:

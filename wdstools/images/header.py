@@ -15,19 +15,48 @@ _MAX_HEAD_BYTES = 1 << 20
 _SOF = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF))
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _SOS = 0xDA
+_SIZE_BYTES = 4
+_MOST_KNOWN, _MOST_LENGTHS = 1024, 4
 _SIZE = struct.Struct(">HH").unpack_from
 _LENGTH = struct.Struct(">H").unpack_from
 
 
-def read_dimensions(payload: memoryview) -> tuple[str, int, int] | None:
-    """Type, width and height (orientation not applied); None where the bytes do not tell."""
-    head = bytes(payload[:_HEAD_BYTES])
+class DimensionReader:
+    """Reads dimensions. One instance serves one worker: what one encoder writes before them is the same in many images."""
+
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+        self._lengths: tuple[int, ...] = ()
+
+    def read(self, payload: memoryview) -> tuple[str, int, int] | None:
+        """Type, width and height (orientation not applied); None where the bytes do not tell."""
+        head = bytes(payload[:_HEAD_BYTES])
+        for length in self._lengths:
+            if head[:length] in self._known:
+                height, width = _SIZE(head, length)
+                return "jpg", width, height
+        if head[:3] != b"\xff\xd8\xff":
+            return _other_dimensions(payload, head)
+        at = _jpeg_frame(head)
+        if at is not None:
+            self._remember(head[:at])
+        elif len(payload) > len(head):
+            head = bytes(payload[:_MAX_HEAD_BYTES])
+            at = _jpeg_frame(head)
+        if at is None:
+            return None
+        height, width = _SIZE(head, at)
+        return "jpg", width, height
+
+    def _remember(self, before: bytes) -> None:
+        lengths = {*self._lengths, len(before)}
+        if len(self._known) < _MOST_KNOWN and len(lengths) <= _MOST_LENGTHS:
+            self._known.add(before)
+            self._lengths = tuple(lengths)
+
+
+def _other_dimensions(payload: memoryview, head: bytes) -> tuple[str, int, int] | None:
     kind = sniff(head)
-    if kind == "jpg":
-        found = _jpeg_size(head)
-        if found is None and len(payload) > len(head):
-            found = _jpeg_size(bytes(payload[:_MAX_HEAD_BYTES]))
-        return None if found is None else ("jpg", *found)
     if not kind:
         return None
     try:
@@ -37,8 +66,8 @@ def read_dimensions(payload: memoryview) -> tuple[str, int, int] | None:
     return kind, info.width, info.height
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height from the first frame header (ITU T.81, annex B)."""
+def _jpeg_frame(data: bytes) -> int | None:
+    """Where height and width stand in the first frame header (ITU T.81, annex B); what comes before alone decides it."""
     at, end = 2, len(data) - 9
     while at <= end:
         if data[at] != 0xFF:
@@ -49,8 +78,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         elif marker in _STANDALONE:
             at += 2
         elif marker in _SOF:
-            height, width = _SIZE(data, at + 5)
-            return width, height
+            return at + 5
         elif marker == _SOS:
             return None
         else:

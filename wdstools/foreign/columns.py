@@ -1,0 +1,96 @@
+"""The columns of a foreign shard's index, as they grow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.index import build_index
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+_DESCRIBED = ("cls", "width", "height", "format", "caption")
+_SAMPLE = ("key", "offset", "length", "xxh3_128", *_DESCRIBED)
+_MEMBER = ("row", "ext", "offset", "size", "xxh3_64")
+
+
+class ForeignColumns:
+    """A value a sample in each of ``sample``, a value a member in each of ``member``, whose ``row`` is its sample's number.
+
+    Members are in the order of the tar; a sample's need not lie together. ``extensions`` has those of each sample.
+    """
+
+    def __init__(self) -> None:
+        self.sample: dict[str, list[Any]] = {name: [] for name in _SAMPLE}
+        self.member: dict[str, list[Any]] = {name: [] for name in _MEMBER}
+        self.extensions: list[list[str]] = []
+
+    def __len__(self) -> int:
+        return len(self.extensions)
+
+    def open(self, key: str, start: int) -> int:
+        """Begin a sample; gives its number."""
+        for values in self.sample.values():
+            values.append(None)
+        self.sample["key"][-1] = key
+        self.sample["offset"][-1] = start
+        self.extensions.append([])
+        return len(self.extensions) - 1
+
+    def add(self, row: int, extension: str, place: tuple[int, int], digest: int) -> None:
+        """Add a member to a sample; ``place`` is where its payload lies, and its size."""
+        self.extensions[row].append(extension)
+        for name, value in zip(_MEMBER, (row, extension, *place, digest), strict=True):
+            self.member[name].append(value)
+
+    def add_whole(
+        self, samples: Sequence[list[Any]], extensions: Sequence[list[str]], members: Sequence[list[int]]
+    ) -> None:
+        """Add samples (columns of key, offset, length, digest), the extensions of each, and their members' offset, size and digest."""
+        row, count = len(self), len(extensions)
+        for name, values in zip(("key", "offset", "length", "xxh3_128"), samples, strict=True):
+            self.sample[name] += values
+        for name in _DESCRIBED:
+            self.sample[name] += [None] * count
+        self.extensions += map(list.copy, extensions)
+        self.member["row"] += [at for at, found in enumerate(extensions, row) for _ in found]
+        self.member["ext"] += chain.from_iterable(extensions)
+        for name, values in zip(("offset", "size", "xxh3_64"), members, strict=True):
+            self.member[name] += values
+
+    def drop_empty_tail(self) -> None:
+        """Forget samples at the end that have no member."""
+        while self.extensions and not self.extensions[-1]:
+            self.extensions.pop()
+            for values in self.sample.values():
+                values.pop()
+
+    def samples_with(self) -> Counter[str]:
+        """In how many samples each extension is."""
+        found: Counter[str] = Counter()
+        for extensions, count in Counter(map(tuple, self.extensions)).items():
+            for extension in dict.fromkeys(extensions):
+                found[extension] += count
+        return found
+
+    def key_hashes(self) -> NDArray[np.uint64]:
+        """XXH3-64 of each key, in row order."""
+        return np.fromiter((xxh3_64_intdigest(key.encode()) for key in self.sample["key"]), np.uint64, len(self))
+
+    def table(self, split: str) -> pa.Table:
+        """The index."""
+        rows = np.array(self.member["row"], np.int64)
+        members: dict[str, Any] = {name: self.member[name] for name in _MEMBER[1:]}
+        if np.any(rows[1:] < rows[:-1]):
+            order = np.argsort(rows, kind="stable").tolist()
+            members = {name: [values[at] for at in order] for name, values in members.items()}
+        counts = np.bincount(rows, minlength=len(self)).tolist()
+        return build_index({**self.sample, "split": [split] * len(self)}, {**members, "count": counts})

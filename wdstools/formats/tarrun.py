@@ -1,0 +1,149 @@
+"""Runs of plain headers, looked at together: most tars are nothing else from end to end.
+
+A plain entry is a regular file with an ASCII ustar header without a prefix, alone or behind one pax record that says
+nothing of name or size (times, owners: what webdataset's writer puts before every member). Pure.
+
+Law: the entries of a run are those that ``hop`` gives there one by one, and each of their headers has its right sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wdstools.formats.tar import BLOCK, NAME_BYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: More headers than these are not looked at together: they are copied.
+_MOST = 8192
+#: Fewer are not worth it.
+_FEWEST = 16
+_SIZE_AT, _SIZE_DIGITS, _TYPE_AT, _MAGIC_AT = 124, 11, 156, 257
+_PAX = ord("x")
+_DIGITS = Struct(f"{_SIZE_DIGITS}s").unpack_from
+_WEIGHTS = 8 ** np.arange(_SIZE_DIGITS - 1, -1, -1, dtype=np.int64)
+_EVEN_BYTES = np.uint64(0x00FF00FF00FF00FF)
+_HIGH_BITS = np.uint64(0x8080808080808080)
+_BLANK_SUM = 8 * 0x20
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Plain entries one behind the other: a value each.
+
+    ``names`` is an array of (entries, 100) bytes, filled up with zeros; ``start`` is where an entry's first header
+    lies, ``offset`` where its payload does. ``headers`` were looked at in all; the next one is at ``end``.
+    """
+
+    names: NDArray[np.uint8]
+    start: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    size: NDArray[np.int64]
+    headers: int
+    end: int
+
+
+def read_run(data: memoryview, base: int, *, payloads: bool, total: int | None = None) -> Run | None:
+    """The plain entries at the beginning of ``data``, which lies at ``base`` of the tar; None if they are few.
+
+    With ``payloads`` only those whose payload and padding lie in ``data`` too: all of it is looked at. Else only headers
+    are, and the entries are those that end before ``total``.
+    """
+    rows = np.frombuffer(data, np.uint8, len(data) // BLOCK * BLOCK).reshape(-1, BLOCK)
+    places = _headers_in(rows) if payloads else _hop_over(data)
+    blocks = rows[places]
+    size = _octal(blocks, _SIZE_AT, _SIZE_DIGITS)
+    end = places + 1 + -(-size // BLOCK)
+    limit = len(data) if total is None else total - base
+    sound = _are_plain(blocks) & (places == np.concatenate(([0], end[:-1]))) & (end * BLOCK <= limit)
+    pax = blocks[:, _TYPE_AT] == _PAX
+    sound[1:] &= ~(pax[1:] & pax[:-1])
+    sound[pax] &= _say_nothing(rows, places[pax] + 1, size[pax])
+    count = len(sound) if sound.all() else int(np.argmin(sound))
+    count -= count > 0 and bool(pax[count - 1])
+    if count < _FEWEST:
+        return None
+    files = np.flatnonzero(~pax[:count])
+    first = files - np.concatenate(([False], pax))[files]
+    return Run(
+        np.ascontiguousarray(blocks[files, :NAME_BYTES]),
+        base + places[first] * BLOCK,
+        base + (places[files] + 1) * BLOCK,
+        size[files],
+        count,
+        base + int(end[count - 1]) * BLOCK,
+    )
+
+
+def _headers_in(rows: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Where headers may lie among blocks."""
+    places: NDArray[np.int64] = np.flatnonzero(rows[:, _MAGIC_AT] == ord("u"))
+    found: NDArray[np.int64] = places[
+        (rows[places, _MAGIC_AT + 1] == ord("s")) & (rows[places, _MAGIC_AT + 2] == ord("t"))
+    ]
+    return found
+
+
+def _hop_over(data: memoryview) -> NDArray[np.int64]:
+    """Where the sizes lead to, header by header; nothing is said of what comes behind one that is not plain."""
+    places: list[int] = []
+    at, last = 0, len(data) - BLOCK
+    while at <= last and len(places) < _MOST:
+        (digits,) = _DIGITS(data, at + _SIZE_AT)
+        try:
+            size = int(digits, 8)
+        except ValueError:
+            break
+        if size < 0:
+            break
+        places.append(at)
+        at += BLOCK + size + -size % BLOCK
+    return np.array(places, np.int64) // BLOCK
+
+
+def _are_plain(blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which headers are plain, and have the sum that they state."""
+    words = blocks.view("<u8")
+    lanes = (words & _EVEN_BYTES).sum(axis=1) + ((words >> np.uint64(8)) & _EVEN_BYTES).sum(axis=1)
+    total = lanes.view("<u2").reshape(-1, 4).sum(axis=1, dtype=np.int64)
+    total += _BLANK_SUM - blocks[:, 148:156].sum(axis=1, dtype=np.int64)
+    kind = blocks[:, _TYPE_AT]
+    names = blocks[:, :NAME_BYTES] != 0
+    lengths = np.where(names.all(axis=1), NAME_BYTES, np.argmin(names, axis=1))
+    found: NDArray[np.bool_] = (
+        (_octal(blocks, 148, 6) == total)
+        & (_octal(blocks, _SIZE_AT, _SIZE_DIGITS) >= 0)
+        & (np.bitwise_or.reduce(words, axis=1) & _HIGH_BITS == 0)
+        & ((kind == ord("0")) | (kind == 0) | (kind == ord("7")) | (kind == _PAX))
+        & (blocks[:, _MAGIC_AT : _MAGIC_AT + 5] == np.frombuffer(b"ustar", np.uint8)).all(axis=1)
+        & (blocks[:, 345] == 0)
+        & (blocks[:, 135] <= 0x20)
+        & (np.count_nonzero(names, axis=1) == lengths)  # nothing behind the zero byte that ends the name
+    )
+    return found
+
+
+def _octal(blocks: NDArray[np.uint8], at: int, digits: int) -> NDArray[np.int64]:
+    """The numbers in a field of octal digits; below zero where it has others."""
+    values = blocks[:, at : at + digits] - np.uint8(ord("0"))  # what is less becomes more than 200
+    numbers: NDArray[np.int64] = values.astype(np.int64) @ _WEIGHTS[-digits:]
+    return np.where((values < 8).all(axis=1), numbers, -1)
+
+
+def _say_nothing(rows: NDArray[np.uint8], places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pax records (of one block) say nothing that tells where anything lies, or what it is called."""
+    found = (sizes >= 0) & (sizes <= BLOCK) & (places < len(rows))
+    records = rows[places[found], : int(sizes[found].max(initial=0))].tobytes()
+    if b"path=" in records or b"size=" in records:  # in one of them, or across two
+        found[found] = [
+            b"path=" not in record and b"size=" not in record
+            for record in (
+                rows[place, :size].tobytes() for place, size in zip(places[found], sizes[found], strict=True)
+            )
+        ]
+    return found

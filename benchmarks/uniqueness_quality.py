@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from benchmarks.make_photos import find_photos
 from wdstools.dedup.groups import Fingerprints, group
 from wdstools.dedup.levels import LEVELS
+from wdstools.dedup.phash import deviation
 from wdstools.reader.hashes import hash_images
 
 if TYPE_CHECKING:
@@ -114,12 +115,11 @@ def fingerprints(images: list[bytes]) -> Fingerprints:
     """Fingerprints of encoded images, none of them byte-identical to another."""
     hashes = hash_images(images, len(images), lambda _: None)
     numbers = np.arange(len(images), dtype=np.uint64)
-    spread = hashes.luma.reshape(len(images), -1).std(axis=1, dtype=np.float64)
     return Fingerprints(
         exact=np.stack((numbers, numbers), axis=1),
         words=np.concatenate((hashes.phash, hashes.phash16), axis=1).view(np.uint64),
         mirrored=np.concatenate((hashes.mirrored, hashes.mirrored16), axis=1).view(np.uint64),
-        deviation=spread.astype(np.float32),
+        deviation=deviation(hashes.luma),
         luma=lambda rows: hashes.luma[rows],
     )
 

@@ -10,6 +10,7 @@ import wdstools as wt
 from tests.support.alike_pairs import write_alike_pairs
 from tests.support.command import run_command
 from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts, Thumbnail
+from wdstools.ops.contact_sheet import thumbnails
 from wdstools.report.duplicates import MOST_GROUPS, render_duplicates
 
 if TYPE_CHECKING:
@@ -85,10 +86,41 @@ def test_it_looks_right_with_few_groups_and_with_thousands(browser: Browser, tmp
         assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         before = len(opened.texts(".group"))
         if count > 3:
-            assert "first 3,000 of 3,200 groups" in opened.page.inner_text("main")
+            assert "lists 3,000 of 3,200 groups" in opened.page.inner_text("main")
             opened.page.locator("#more").scroll_into_view_if_needed()
             opened.page.locator(".group").nth(before).wait_for()
             assert len(opened.texts(".group")) < count
     with browser.open(path, viewport={"width": 1200, "height": 800}) as opened:
         tops = opened.page.evaluate("[...document.querySelectorAll('.group')].map(g => g.getBoundingClientRect().top)")
         assert tops[0] == tops[1]  # pairs stand side by side where there is room
+
+
+def test_where_not_all_can_be_shown_the_least_certain_groups_are_shown_too(browser: Browser, tmp_path: Path) -> None:
+    """Groups come largest first; a doubtful pair at their end is what a person must see."""
+
+    def group(number: int, size: int, bits: int) -> DuplicateGroup:
+        members = (
+            DuplicateMember(f"{number:05}/{n}", "train", "x.tar", n, phash16=bits if n else 0) for n in range(size)
+        )
+        return DuplicateGroup(f"{number:05}/0", tuple(members))
+
+    groups = (*(group(number, 3, 0) for number in range(MOST_GROUPS + 100)), group(90_000, 2, 58))
+    found = DuplicateGroups("edited", "phash", 10_000, groups, (LevelCounts("exact", 1, 1, 3, {}),), 1)
+    assert [one.representative for one in found.to_look_at()][:3] == ["00000/0", "90000/0", "00001/0"]
+    assert sorted(one.representative for one in found.to_look_at()) == [one.representative for one in groups]
+    path = tmp_path / "page.html"
+    path.write_text(render_duplicates("many", "0" * 64, found, {}), encoding="utf-8")
+    with browser.open(path) as opened:
+        opened.page.select_option("#sort", "far")
+        assert opened.texts(".group code")[:2] == ["90000/0", "90000/1"]
+        assert len(opened.texts(".group")) == 60
+
+
+def test_pictures_go_to_the_largest_and_to_the_least_certain_groups(tmp_path: Path) -> None:
+    packed = wt.pack(str(write_alike_pairs(tmp_path / "source")), str(tmp_path / "set"))
+    found = wt.find_duplicates(packed, level="edited")
+    least_certain = max(found, key=lambda one: max(member.phash16 for member in one.members))
+    assert least_certain is not found.groups[0]
+    assert set(thumbnails(packed, found, most=5)) == {
+        member.key for one in (found.groups[0], least_certain) for member in one.members
+    }

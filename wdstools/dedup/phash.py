@@ -7,6 +7,7 @@ compared with their median.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,15 @@ def phash(luma: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], NDArra
     # mirroring a signal changes the sign of every odd coefficient of its DCT-II
     mirror = low * np.where(np.arange(size) % 2, -1.0, 1.0)
     return _hash(low, luma, size), _hash(mirror, luma[:, :, ::-1], size)
+
+
+def deviation(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Standard deviation of each of N small gray images, from exact integer sums."""
+    flat = luma.reshape(len(luma), math.prod(luma.shape[1:])).astype(np.int64)
+    count, total = flat.shape[1], flat.sum(axis=1)
+    squares = np.einsum("ij,ij->i", flat, flat)
+    made: NDArray[np.float32] = (np.sqrt(count * squares - total**2) / count).astype(np.float32)
+    return made
 
 
 def _hash(low: NDArray[np.float64], luma: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,15 @@ class DuplicateGroups:
     def across_splits(self) -> tuple[DuplicateGroup, ...]:
         """Groups with members in more than one split."""
         return tuple(group for group in self.groups if len(group.splits) > 1)
+
+    def to_look_at(self) -> Iterator[DuplicateGroup]:
+        """Each group once, the largest and the least certain in turn: what to show where not all can be shown."""
+        doubtful = sorted(self.groups, key=lambda group: -max(member.phash16 for member in group.members))
+        seen: set[str] = set()
+        for group in itertools.chain.from_iterable(zip(self.groups, doubtful, strict=True)):
+            if group.representative not in seen:
+                seen.add(group.representative)
+                yield group
 
     def __iter__(self) -> Iterator[DuplicateGroup]:
         return iter(self.groups)

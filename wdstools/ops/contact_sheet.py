@@ -25,14 +25,15 @@ _CAPTION_CHARACTERS = 300
 
 
 def thumbnails(dataset: Dataset, found: DuplicateGroups, most: int = MOST_THUMBNAILS) -> dict[str, Thumbnail]:
-    """Pictures and captions by key, of the first groups, until there are ``most``; the first few of each group.
+    """Pictures and captions by key, of the largest and of the least certain groups, until there are ``most``.
 
+    Of each group the first few.
     An image that cannot be decoded has no picture.
     """
     entries = {entry.path: entry for _, entry in dataset.manifest.shards}
     extension = image_extension(dataset)
     made: dict[str, Thumbnail] = {}
-    for group in found.groups:
+    for group in found.to_look_at():
         for member in group.members[:_OF_A_GROUP]:
             if len(made) >= most:
                 return made

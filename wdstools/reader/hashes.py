@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.dedup.phash import SIDES, phash
+from wdstools.dedup.phash import SIDES, deviation, phash
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.captions import Caption
@@ -153,12 +153,11 @@ def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
     luma = column_of(hashes, "luma")
     reasons = to_list(hashes.column("unreadable"))
     keys = to_list(table.column("key"))
-    deviation = np.where(present(hashes), luma.std(axis=1, dtype=np.float64), np.nan).astype(np.float32)
     return replace(
         made,
         words=_words(hashes, "phash", "phash16"),
         mirrored=_words(hashes, "mirrored", "mirrored16"),
-        deviation=deviation,
+        deviation=np.where(present(hashes), deviation(luma), np.float32(np.nan)),
         unreadable=tuple((key, reason) for key, reason in zip(keys, reasons, strict=True) if reason is not None),
         computed=computed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ _MOST_MEMBERS = 200
 
 def render_duplicates(name: str, root: str, found: DuplicateGroups, thumbnails: Mapping[str, Thumbnail]) -> str:
     """The HTML text. It asks for nothing from outside, whatever keys and captions hold."""
-    groups = [_group(group, thumbnails) for group in found.groups[:MOST_GROUPS]]
+    listed = {group.representative for group in itertools.islice(found.to_look_at(), MOST_GROUPS)}
+    groups = [_group(group, thumbnails) for group in found.groups if group.representative in listed]
     return render_page(
         "duplicates.html", name=name, root=root, found=found, splits=list(found.levels[-1].leaks),
         groups=len(groups), data=_script_json(groups),

@@ -57,6 +57,7 @@ def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArra
 
     The luma itself is not handed over: of most images nobody asks for it.
     """
+    from wdstools.dedup.phash import deviation
     from wdstools.reader.hashes import hash_images
 
     digests: list[bytes] = []
@@ -69,9 +70,8 @@ def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArra
     samples = from_ipc(task.samples)
     hashes = hash_images(images(), samples.num_rows, tick)
     readable = np.array([reason is None for reason in hashes.unreadable], bool)
-    spread = hashes.luma.reshape(len(readable), -1).std(axis=1, dtype=np.float64)
-    deviation = np.where(readable, spread, np.nan).astype(np.float32)
-    return b"".join(digests), replace(hashes, luma=np.zeros((0, 32, 32), np.uint8)), deviation
+    spread = np.where(readable, deviation(hashes.luma), np.float32(np.nan))
+    return b"".join(digests), replace(hashes, luma=np.zeros((0, 32, 32), np.uint8)), spread
 
 
 def lumas(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
@@ -146,8 +146,8 @@ def group_alike(
         np.concatenate([np.concatenate((getattr(h, a), getattr(h, b)), axis=1) for _, h, _ in parts]).view(np.uint64)
         for a, b in (("phash", "phash16"), ("mirrored", "mirrored16"))
     )
-    deviation = np.concatenate([spread for _, _, spread in parts])
-    found = group(Fingerprints(exact, words, mirrored, deviation, luma), levels_up_to(level))[-1]
+    spreads = np.concatenate([spread for _, _, spread in parts])
+    found = group(Fingerprints(exact, words, mirrored, spreads, luma), levels_up_to(level))[-1]
     return _rows_of(found, order)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass, field, replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, NotFoundError, StoreError
@@ -97,7 +98,7 @@ class Dataset:
                 where=shard.index_path,
                 expected=f"rows {shard.rows}",
                 got=rows_digest(table),
-                hint=f"wdstools verify {self.metadata.url}",
+                hint=f"wdstools verify {quote(self.metadata.url)}",
             )
         return table
 
@@ -124,7 +125,7 @@ class Dataset:
                 "an index is missing",
                 code="index-missing",
                 where=f"{self.metadata.url}/{shard.index_path}",
-                hint=f"wdstools verify {self.metadata.url}"
+                hint=f"wdstools verify {quote(self.metadata.url)}"
                 if self.manifest_key == MANIFEST_PATH
                 else "a manifest alone does not name samples: give the folder of a copy that has its indexes",
             )
@@ -181,7 +182,7 @@ def _refuse_unfinished(metadata: Store) -> None:
             "a change of this dataset was interrupted",
             code="change-unfinished",
             where=metadata.url,
-            hint=f"wdstools repair {metadata.url} -y    finishes it",
+            hint=f"wdstools repair {quote(metadata.url)} -y    finishes it",
         )
     if _lies_at(metadata, CLAIM_PATH):
         raise NotFoundError(
@@ -233,7 +234,7 @@ def open_dataset(
             code="dataset-missing",
             where=where,
             expected=f"a folder with {MANIFEST_PATH}",
-            hint=f"wdstools scan {where}    tells what is there; a lone shard can be given to wdstools verify"
+            hint=f"wdstools scan {quote(where)}    tells what is there; a lone shard can be given to wdstools verify"
             if there
             else "",
         ) from error

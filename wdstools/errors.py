@@ -45,6 +45,8 @@ class WdsError(Exception):
         self.expected = expected
         self.got = got
         self.hint = hint
+        if hint:
+            self.add_note(f"  hint: {hint}")  # tracebacks show it; the command line prints it itself
 
     def __str__(self) -> str:
         lines = [self.message + (f": {self.where}" if self.where else "")]

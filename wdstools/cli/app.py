@@ -44,6 +44,11 @@ _CODE_OF_ERROR: tuple[tuple[type[BaseException], int], ...] = (
 )
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES) + "."
 
+
+class Interrupted(Exception):  # noqa: N818
+    """A command was told to stop: by itself typer would end without a word."""
+
+
 app = typer.Typer(
     name="wdstools",
     help="Pack images and captions into checksummed WebDataset shards; verify and read them.",
@@ -91,8 +96,8 @@ def main() -> None:
         if isinstance(error, WorkerError) and error.traceback:
             say(error.traceback)
         sys.exit(code)
-    except KeyboardInterrupt:
-        say("interrupted; nothing half-written was left under a final name\n")
+    except (KeyboardInterrupt, Interrupted):
+        say("interrupted: nothing half-written lies under a final name; the same command goes on\n")
         sys.exit(130)
     except Exception:  # noqa: BLE001  the last resort: say that it is a bug
         say(traceback.format_exc())

@@ -8,7 +8,7 @@ import typer
 
 BENCH_OPTIONS = (
     ("split", Annotated[Optional[str], typer.Option("--split", help="Which split; train, or the first.")], None),
-    ("batch_size", Annotated[int, typer.Option("--batch-size", help="Samples in a batch.")], 64),
+    ("batch_size", Annotated[Optional[int], typer.Option("--batch-size", help="Samples in a batch; 64, or the split if that is smaller.")], None),
     ("threads", Annotated[Optional[int], typer.Option("--threads", help="Threads that decode; one a core.")], None),
     ("seconds", Annotated[float, typer.Option("--seconds", help="How long each thing is measured.")], 3.0),
     ("shuffle", Annotated[str, typer.Option("--shuffle", help="full, block or none.")], "full"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from wdstools.cli.app import EPILOG, app
+from wdstools.cli.app import EPILOG, Interrupted, app
 from wdstools.cli.output import Output
 from wdstools.executors.base import Executor, open_executor
 
@@ -115,6 +115,8 @@ def command(name: str, **groups: Group) -> Callable[[Callable[..., None]], Calla
             session = Session(Output(**chosen), jobs, executor)
             try:
                 function(session, **given)
+            except KeyboardInterrupt as interrupt:
+                raise Interrupted from interrupt
             finally:
                 session.output.flush()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
 from wdstools.dedup.hamming import find, link, popcount, rest_alike, unite
 from wdstools.dedup.levels import LOW_INFORMATION_STD, LUMA_SIDE, NEAR_PIXELS, Level
+from wdstools.kernels import jit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,11 +136,7 @@ def distances(prints: Fingerprints, rows: NDArray[np.int64], leaders: NDArray[np
     return bits[:, 0], bits[:, 1:].sum(axis=1)
 
 
-def _jit(function: Any) -> Any:
-    return numba.njit(function, nogil=True, cache=True, boundscheck=False)
-
-
-@_jit
+@jit
 def _cluster(starts, data, limits, result, own):  # type: ignore[no-untyped-def]
     """In each component: leaders first come, then who is linked with whom, and with which categories."""
     leader, parent, near, how = result
@@ -159,7 +155,7 @@ def _cluster(starts, data, limits, result, own):  # type: ignore[no-untyped-def]
                     unite(parent, row, other)
 
 
-@_jit
+@jit
 def _lead(start, stop, data, limits, result):  # type: ignore[no-untyped-def]
     """Each row follows the first leader that it is the same as, or leads; a stricter level's followers stay with theirs."""
     leader, how, leaders = result
@@ -179,7 +175,7 @@ def _lead(start, stop, data, limits, result):  # type: ignore[no-untyped-def]
             count += 1
 
 
-@_jit
+@jit
 def _same(data, limits, a, b):  # type: ignore[no-untyped-def]
     """Whether two images are the same: directly, or one mirrored; 0 if not."""
     words, mirrored, luma, low = data
@@ -195,12 +191,12 @@ def _same(data, limits, a, b):  # type: ignore[no-untyped-def]
     return 0
 
 
-@_jit
+@jit
 def _hashes_alike(a, b, limits):  # type: ignore[no-untyped-def]
     return popcount(a[0] ^ b[0]) <= np.uint64(limits[0]) and rest_alike(a, b, limits[1])
 
 
-@_jit
+@jit
 def _pixels_alike(a, b, limits, low, mirrored):  # type: ignore[no-untyped-def]
     """Mean absolute difference and normalised correlation of two lumas, from exact integer sums."""
     difference = sum_a = sum_b = sum_aa = sum_bb = sum_ab = np.int64(0)

@@ -12,10 +12,11 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
+
+from wdstools.kernels import jit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,10 +82,6 @@ def plan_bands(count: int, limit: int) -> tuple[NDArray[np.uint64], NDArray[np.u
     )
 
 
-def _jit(function: Any) -> Any:
-    return numba.njit(function, nogil=True, cache=True, boundscheck=False)
-
-
 def _count_bits(_context: Any, value: Any) -> Any:
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -98,7 +95,7 @@ def _count_bits(_context: Any, value: Any) -> Any:
 popcount: Any = intrinsic(_count_bits)
 
 
-@_jit
+@jit
 def _mix(words):  # type: ignore[no-untyped-def]
     """A 64-bit hash of each row (the finaliser of MurmurHash3, chained)."""
     rows, width = words.shape
@@ -116,7 +113,7 @@ def _mix(words):  # type: ignore[no-untyped-def]
     return mixed
 
 
-@_jit
+@jit
 def _link_equal(words, order, parent):  # type: ignore[no-untyped-def]
     """Unite rows that are equal in every word; equal rows are neighbours in ``order``, and in ascending order there."""
     for at in range(1, len(order)):
@@ -128,7 +125,7 @@ def _link_equal(words, order, parent):  # type: ignore[no-untyped-def]
             parent[row] = parent[before]
 
 
-@_jit
+@jit
 def find(parent, row):  # type: ignore[no-untyped-def]
     """The root of a row's tree, halving the path on the way."""
     while parent[row] != row:
@@ -137,7 +134,7 @@ def find(parent, row):  # type: ignore[no-untyped-def]
     return row
 
 
-@_jit
+@jit
 def unite(parent, a, b):  # type: ignore[no-untyped-def]
     """Make one tree of two; the smaller root stays."""
     a, b = find(parent, a), find(parent, b)
@@ -147,13 +144,13 @@ def unite(parent, a, b):  # type: ignore[no-untyped-def]
         parent[a] = b
 
 
-@_jit
+@jit
 def _flatten(parent):  # type: ignore[no-untyped-def]
     for row in range(len(parent)):
         parent[row] = find(parent, row)
 
 
-@_jit
+@jit
 def _put_keys(codes, bands, keys):  # type: ignore[no-untyped-def]
     """The bits that these bands choose, side by side; of more than _KEY_BITS bits a hash. Loops that become vector code."""
     shifts, masks, wide = bands
@@ -169,7 +166,7 @@ def _put_keys(codes, bands, keys):  # type: ignore[no-untyped-def]
     return wanted
 
 
-@_jit
+@jit
 def _spread(source, target, keys, shift, size):  # type: ignore[no-untyped-def]
     """Copy codes and owners in order of a digit of the key, bits ``shift`` and up below ``size``; gives where each digit ends."""
     codes, owned = source
@@ -189,7 +186,7 @@ def _spread(source, target, keys, shift, size):  # type: ignore[no-untyped-def]
     return ends
 
 
-@_jit
+@jit
 def _link_bucketed(entries, bands, sink, words, limits, parent):  # type: ignore[no-untyped-def]
     """Sort by these bands, and unite within each bucket.
 
@@ -222,7 +219,7 @@ def _link_bucketed(entries, bands, sink, words, limits, parent):  # type: ignore
         first = last
 
 
-@_jit
+@jit
 def _link_bucket(entries, span, words, limits, parent):  # type: ignore[no-untyped-def]
     """Compare every two codes of a bucket; once many were found alike, those of one tree are passed over."""
     codes, owned, labels = entries
@@ -253,7 +250,7 @@ def _link_bucket(entries, span, words, limits, parent):  # type: ignore[no-untyp
                 labels[other] = find(parent, owned[other] % rows)
 
 
-@_jit
+@jit
 def _any_near(codes, code, limit):  # type: ignore[no-untyped-def]
     """Whether a code is near: without a branch, so that the compiler makes vector code of it."""
     nearest = np.uint64(64)
@@ -262,7 +259,7 @@ def _any_near(codes, code, limit):  # type: ignore[no-untyped-def]
     return nearest <= limit
 
 
-@_jit
+@jit
 def _any_other_near(codes, labels, code, label, limit):  # type: ignore[no-untyped-def]
     """The same, of another tree."""
     hits = np.uint64(0)
@@ -271,7 +268,7 @@ def _any_other_near(codes, labels, code, label, limit):  # type: ignore[no-untyp
     return hits > np.uint64(0)
 
 
-@_jit
+@jit
 def rest_alike(a, b, limit):  # type: ignore[no-untyped-def]
     """Whether all words but the first differ in at most ``limit`` bits."""
     bits = np.uint64(0)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
+
+from wdstools.kernels import jit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,11 +86,7 @@ def _sinc(x: float) -> float:
     return math.sin(x) / x if x else 1.0
 
 
-def _jit(function: Any) -> Any:
-    return numba.njit(function, nogil=True, cache=True, boundscheck=False)
-
-
-@_jit
+@jit
 def _weigh(lines, first, weights, position, sums):  # type: ignore[no-untyped-def]
     """The weighted sum of the lines that an output position is made of, rounded and clipped to 8 bits."""
     sums[:] = 1 << (_PRECISION_BITS - 1)
@@ -107,7 +104,7 @@ def _weigh(lines, first, weights, position, sums):  # type: ignore[no-untyped-de
         sums[lane] = min(max(sums[lane] >> _PRECISION_BITS, 0), 255)
 
 
-@_jit
+@jit
 def _horizontal(pixels, first, weights):  # type: ignore[no-untyped-def]
     rows, width, channels = pixels.shape
     line = pixels.reshape(rows, -1)
@@ -131,7 +128,7 @@ def _horizontal(pixels, first, weights):  # type: ignore[no-untyped-def]
     return result.reshape(rows, new_width, channels)
 
 
-@_jit
+@jit
 def _vertical(pixels, first, weights):  # type: ignore[no-untyped-def]
     rows, width, channels = pixels.shape
     lines = pixels.reshape(rows, -1)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
 from wdstools.errors import UsageError
@@ -19,6 +18,7 @@ from wdstools.images.check import (
     sniff,
 )
 from wdstools.images.lanczos import resize_turned
+from wdstools.kernels import jit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,11 +99,7 @@ def check_kernels() -> None:
         )
 
 
-def _jit(function: Any) -> Any:
-    return numba.njit(function, nogil=True, cache=True, boundscheck=False)
-
-
-@_jit
+@jit
 def _gray_turned(pixels):  # type: ignore[no-untyped-def]
     """Pillow's integer luma (ITU-R 601-2) of [H, W, 3] pixels, on its side: [W, H].
 
@@ -125,7 +121,7 @@ def _gray_turned(pixels):  # type: ignore[no-untyped-def]
     return turned.view(np.uint8)[:width, :height].copy()
 
 
-@_jit
+@jit
 def _turn(rows, turned, column):  # type: ignore[no-untyped-def]
     """Turn eight rows of bytes, eight in a word, into a column of words: halves, quarters, eighths of 8x8 blocks change places."""
     for at in range(rows.shape[1]):
@@ -138,7 +134,7 @@ def _turn(rows, turned, column):  # type: ignore[no-untyped-def]
             turned[8 * at + row, column] = word
 
 
-@_jit
+@jit
 def _swap(a, b, bits):  # type: ignore[no-untyped-def]
     """Exchange every second run of ``bits`` bits: the upper ones of a pair of ``a`` with the lower ones of ``b``."""
     shift = np.uint64(bits)

@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools import __version__
@@ -126,7 +127,7 @@ def _refuse_replacing(metadata: Store, options: AdoptOptions) -> None:
             "a dataset is here already",
             code="dataset-exists",
             where=metadata.url,
-            hint=f"wdstools verify {metadata.url}"
+            hint=f"wdstools verify {quote(metadata.url)}"
             + (
                 ""
                 if there.manifest.profile == "canonical"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wdstools.progress import Progress
 
 _ROUNDS = 3
+_BATCH_SIZE = 64
 _PAYLOADS = 2_000
 _PAYLOAD_BYTES = 1 << 26
 _POINTS = 2_000
@@ -41,13 +42,15 @@ _AGAINST = {"raw": WARM, "verified": "hash", "decoded": "decoder, 1 thread", "ba
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """``split`` None is train, or the first. ``threads`` None is one a core. ``seconds`` are for each thing measured.
+    """``split`` None is train, or the first; ``batch_size`` None 64, or the split if that is smaller; ``threads`` None one a core.
+
+    ``seconds`` are for each thing measured.
 
     ``wanted`` is a rate to reach, in images a second; ``compare`` names peers.
     """
 
     split: str | None = None
-    batch_size: int = 64
+    batch_size: int | None = None
     threads: int | None = None
     seconds: float = 3.0
     shuffle: str = "full"
@@ -96,19 +99,17 @@ def _task_of(dataset: Dataset, options: BenchOptions) -> Task:
     if split not in splits:
         raise UsageError("no such split", where="--split", expected=", ".join(splits), got=split)
     samples = sum(entry.samples for entry in splits[split])
-    if not 1 <= options.batch_size <= samples:
+    batch_size = min(_BATCH_SIZE, samples) if options.batch_size is None else options.batch_size
+    if not 1 <= batch_size <= samples:
         raise UsageError(
-            "a batch must fit in the split",
-            where="--batch-size",
-            expected=f"1 to {samples:,}",
-            got=f"{options.batch_size:,}",
+            "a batch must fit in the split", where="--batch-size", expected=f"1 to {samples:,}", got=f"{batch_size:,}"
         )
     if options.shuffle not in ("full", "block", "none"):
         raise UsageError("no such order", where="--shuffle", expected="full, block or none", got=options.shuffle)
     if options.seconds <= 0 or (options.threads is not None and options.threads < 1):
         raise UsageError("must be more than nothing", where="--seconds, --threads")
     shuffle = None if options.shuffle == "none" else options.shuffle
-    return stages.Task(dataset, split, shuffle, options.batch_size, options.threads or core_count())
+    return stages.Task(dataset, split, shuffle, batch_size, options.threads or core_count())
 
 
 def _storage_limits(task: Task, seconds: float) -> dict[str, Tally]:
@@ -179,7 +180,7 @@ def _result(task: Task, options: BenchOptions, measured: _Measured) -> BenchResu
         len(shards),
         size,
         samples,
-        mixing_score(order, options.batch_size),
+        mixing_score(order, task.batch_size),
         task.shuffle,
         options.wanted,
     )
@@ -193,7 +194,7 @@ def _result(task: Task, options: BenchOptions, measured: _Measured) -> BenchResu
         bytes=size,
         shards=len(shards),
         shuffle=options.shuffle,
-        batch_size=options.batch_size,
+        batch_size=task.batch_size,
         threads=task.threads,
         cores=core_count(),
         machine=machine_facts(),

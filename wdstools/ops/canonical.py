@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.errors import UsageError
@@ -17,5 +18,5 @@ def require_canonical(manifest: Manifest, where: str, message: str) -> None:
             message,
             code="not-canonical",
             where=where,
-            hint=f"wdstools pack {where} NEW    makes a dataset of which that can be asked",
+            hint=f"wdstools pack {quote(where)} NEW    makes a dataset of which that can be asked",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.errors import NotFoundError, UsageError
@@ -34,7 +35,7 @@ def list_keys(dataset: Dataset, which: str) -> Iterator[str]:
         "no such split or shard",
         where=which,
         expected=", ".join(dataset.manifest.splits),
-        hint=f"wdstools ls {dataset.metadata.url}",
+        hint=f"wdstools ls {quote(dataset.metadata.url)}",
     )
 
 
@@ -51,7 +52,7 @@ def read_member(dataset: Dataset, name: str) -> bytes:
             "no such sample",
             code="sample-missing",
             where=split[0],
-            hint=f"wdstools ls {dataset.metadata.url} SPLIT    lists the keys",
+            hint=f"wdstools ls {quote(dataset.metadata.url)} SPLIT    lists the keys; bytes but letters, digits, _ and - are %XX in them",
         ) from None
     if isinstance(sample, Split):
         raise UsageError("this is a split, not a sample", where=split[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import CLAIM_PATH, Dataset, open_dataset
@@ -176,7 +177,7 @@ def _emitted_files(dataset: Dataset) -> list[Wanted]:
             "what was emitted for other readers is of another version" if listed.root else "nothing was emitted",
             code="not-emitted",
             where=dataset.metadata.url,
-            hint=f"wdstools emit {dataset.metadata.url} --for all",
+            hint=f"wdstools emit {quote(dataset.metadata.url)} --for all",
         )
     data = get_whole(dataset.metadata, EMITTED_PATH)
     files = [Wanted(path, _size_of(dataset, path), {"sha256": digest}) for path, (_, digest) in listed.files.items()]
@@ -212,7 +213,7 @@ def _damaged_here(dataset: Dataset, message: str) -> IntegrityError:
         f"the checksum list is damaged: {message}",
         code="source-damaged",
         where=f"{dataset.metadata.url}/{SUMS_PATH}",
-        hint=f"wdstools verify {dataset.metadata.url}    then repair it from another copy",
+        hint=f"wdstools verify {quote(dataset.metadata.url)}    then repair it from another copy",
     )
 
 

@@ -139,6 +139,9 @@ def run_pack(
         settings = _settings(site.work, listing, plan, options, started_ns)
         finished = site.resume(_plan_digest(plan, listing, options), restart=restart)
         results = _write_shards(plan, settings, finished, site, executor, progress)
+        if not any(result.entry.samples for result in results):
+            site.discard()
+            raise _nothing_left(skip.reason for skip in (*plan.skips, *(s for r in results for s in r.skips)))
         none = pa.table({})  # of a million samples the table takes 200 MB, and comparing images needs memory too
         listing, plan = replace(listing, samples=none), replace(plan, samples=none)
         release_memory()
@@ -167,9 +170,7 @@ def make_plan(
         samples, more = keep_labelled(samples)
         skips += more
     if not samples.num_rows:
-        raise UsageError(
-            "no samples are left to pack", code="source-empty", got=", ".join(sorted({s.reason for s in skips}))
-        )
+        raise _nothing_left(skip.reason for skip in skips)
     samples, more = drop_repeated(samples)
     skips += more
     pictures = Pictures(listing.opener, options.encoding, options.max_pixels)
@@ -188,6 +189,10 @@ def make_plan(
     order, bounds = place(divided.samples, options.layout)
     plan = PackPlan(divided.samples, order, bounds, tuple(skips), extension, members, divided.leaks)
     return plan, divided.notes
+
+
+def _nothing_left(reasons: Iterable[str]) -> UsageError:
+    return UsageError("no samples are left to pack", code="source-empty", got=", ".join(sorted(set(reasons))))
 
 
 def _members(listing: Listing, extension: str) -> tuple[str, ...]:

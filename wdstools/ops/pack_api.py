@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.ops.pack import default_executor, run_pack, scratch_of
 from wdstools.ops.pack_options import make_options
-from wdstools.ops.scan import open_source
+from wdstools.ops.scan import open_source, refuse_inside
 
 if TYPE_CHECKING:
     from wdstools.progress import Progress
@@ -30,6 +30,8 @@ def pack(
     ``.wdstools/skipped.jsonl``. Raises UsageError, StoreError, BusyError, FormatError, SkippedError.
     """
     made = make_options(**options)
+    if isinstance(source, str):
+        refuse_inside(source, dest)
     executor = default_executor(jobs)
     try:
         result = run_pack(

@@ -90,6 +90,10 @@ def split_rule(given: Sequence[str]) -> SplitRule:
             raise UsageError(
                 "not a split", where=f"--split {entry}", expected="NAME, NAME=FILE, or train=80,val=5,test=15"
             )
+        if "," in path and "=" in path and not os.path.exists(path):
+            raise UsageError(
+                "not ratios", where=f"--split {entry}", expected="numbers, as train=80,val=5,test=15", got=entry
+            )
         lists[name] = _lines(path)
     return SplitRule(lists=lists)
 

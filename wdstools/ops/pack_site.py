@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -63,6 +64,11 @@ class PackSite:
             shutil.rmtree(self.work, ignore_errors=True)  # nothing was begun: leave no trace
         self._stack.close()
 
+    def discard(self) -> None:
+        """What was made is not worth keeping: leaving with an error removes it."""
+        os.unlink(self._path(_JOURNAL))
+        self._resumable = False
+
     def _claim(self) -> None:
         self._refuse_foreign_destination()
         if os.path.isdir(self.work) and not self._ours():
@@ -111,7 +117,9 @@ class PackSite:
                 "the destination holds a dataset already" if is_dataset else "the destination is not empty",
                 code="destination-not-empty",
                 where=self.dest,
-                hint=f"wdstools verify {self.dest}" if is_dataset else "choose a new folder; nothing was changed",
+                hint=f"wdstools verify {quote(self.dest)}"
+                if is_dataset
+                else "choose a new folder; nothing was changed",
             )
 
     def resume(self, plan: str, *, restart: bool) -> dict[tuple[str, int], ShardResult]:

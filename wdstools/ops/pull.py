@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from wdstools import __version__
@@ -195,7 +196,7 @@ class _Pull:
                 report=report,
                 where=self.plan.target,
                 got=str(report.findings[0]),
-                hint=f"wdstools repair {self.plan.target} --from {self.source.shards.url}",
+                hint=f"wdstools repair {quote(self.plan.target)} --from {quote(self.source.shards.url)}",
             )
         return self._result(self.source.root, [])
 

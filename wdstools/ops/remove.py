@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 class RemovePlan(Plan):
     """Which samples go, by shard: ``kept`` masks the rows that stay. ``output`` is the new dataset, None for in place.
 
-    ``absent`` counts keys that were named and are not in the dataset.
+    ``absent`` are keys that were named and are not in the dataset.
     """
 
     dataset: Dataset | None = None
     kept: tuple[tuple[str, ShardEntry, NDArray[np.bool_]], ...] = ()
     receipt: tuple[dict[str, str], ...] = ()
-    absent: int = 0
+    absent: tuple[str, ...] = ()
     output: str | None = None
 
     def carry_out(self, executor: Executor, progress: Progress) -> RemoveResult:
@@ -153,7 +153,7 @@ def plan_remove(dataset: Dataset | str, selection: Selection, *, output: str | N
             receipt.append(
                 {"shard": entry.path, "key_sha256": sha256_hex(keys[row].encode()), "xxh3_128": digests[row].hex()}
             )
-    absent = len((selection.keys or frozenset()) - found) if selection.keys else 0
+    absent = tuple(sorted((selection.keys or frozenset()) - found))
     return RemovePlan("remove", path, tuple(steps), (), opened, tuple(concerned), tuple(receipt), absent, output)
 
 

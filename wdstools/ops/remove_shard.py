@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -63,7 +64,7 @@ def thin_shard(task: ThinTask, tick: Tick) -> ThinShard:
                     "a sample that stays is damaged: nothing was changed",
                     code="sample-damaged",
                     where=f"{task.entry.path}, sample {key}, bytes {offset}..{offset + length}",
-                    hint=f"wdstools repair {task.dataset.metadata.url} --from COPY",
+                    hint=f"wdstools repair {quote(task.dataset.metadata.url)} --from COPY",
                 )
             digester.update(group)
             out.write(memoryview(group))

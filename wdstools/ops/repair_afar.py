@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import Dataset, open_dataset
@@ -62,7 +63,7 @@ def plan_repair_afar(
             where=url,
             expected=f"root {wanted}" if wanted else "a copy, and --root: the manifest there cannot be read",
             got=", ".join(spares) or "no copy",
-            hint=f"wdstools repair {url} --from COPY --root DIGEST",
+            hint=f"wdstools repair {quote(url)} --from COPY --root DIGEST",
         )
     plan = plan_mirror(copy, url, replace=wanted != _root_there(url), executor=executor, progress=progress)
     return AfarPlan(verb="repair", target=url, steps=plan.steps, mirror=plan)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import open_dataset
-from wdstools.errors import NotFoundError
+from wdstools.errors import NotFoundError, UsageError
 from wdstools.formats.arrow import to_list
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.results import Inventory
@@ -20,6 +20,19 @@ from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from wdstools.sources.base import Listing, Source
+
+
+def refuse_inside(source: str, dest: str) -> None:
+    """Refuse a destination inside the source: the next scan would find shards among the images."""
+    inner, outer = os.path.realpath(dest), os.path.realpath(source)
+    if os.path.isdir(source) and inner != outer and inner.startswith(f"{outer.rstrip('/')}/"):
+        raise UsageError(
+            "the destination lies inside the source",
+            code="destination-in-source",
+            where=dest,
+            got=f"source {source}",
+            hint="choose a folder outside of it; nothing was written",
+        )
 
 
 def open_source(

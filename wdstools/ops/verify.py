@@ -42,7 +42,7 @@ DIGESTS = ("xxh3_128", "sha256")
 
 
 def verify(
-    dataset: Dataset,
+    dataset: Dataset | str,
     *,
     level: str = "digest",
     digest: str = "xxh3_128",
@@ -63,6 +63,7 @@ def verify(
     """
     check_options(level, digest, part)
     executor = executor or open_executor("serial")
+    dataset = open_dataset(dataset) if isinstance(dataset, str) else dataset
     return _DatasetCheck(_What(dataset, level, digest, part, probe, scrub), executor, progress or Silent()).run()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -85,7 +86,7 @@ class Course:
                 code="split-empty",
                 where=f"{dataset.name}, split {options.split}",
                 expected="at least one sample",
-                hint=f"wdstools info {dataset.metadata.url}" if not whole else "ask for other samples",
+                hint=f"wdstools info {quote(dataset.metadata.url)}" if not whole else "ask for other samples",
             )
         # refuses options that are none
         self._span = (self.order(0), 0, np.zeros(0, np.int64))
@@ -181,7 +182,7 @@ class Course:
             f"bytes {finding.start}..{(finding.start or 0) + (finding.length or 0)}",
             expected=finding.expected or "",
             got=finding.got or "",
-            hint=f'wdstools verify {self.dataset.metadata.url}    or read with on_damage="skip"',
+            hint=f'wdstools verify {quote(self.dataset.metadata.url)}    or read with on_damage="skip"',
         )
 
     def check_not_replaced(self) -> None:

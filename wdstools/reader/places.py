@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError, NotFoundError, StoreError, TransientError
@@ -68,4 +69,4 @@ class Places:
 
     @property
     def _hint(self) -> str:
-        return f"wdstools verify {self._dataset.metadata.url}"
+        return f"wdstools verify {quote(self._dataset.metadata.url)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from itertools import pairwise
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -174,7 +175,7 @@ class RowTable:
             f"an index cannot be used: {message}",
             code="index-damaged",
             where=self.entries[shard].index_path,
-            hint=f"wdstools verify {self.dataset.metadata.url}",
+            hint=f"wdstools verify {quote(self.dataset.metadata.url)}",
         )
 
     def sides(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -156,7 +157,7 @@ def _spans(
 
 
 def _hint(dataset: Dataset) -> str:
-    return f"wdstools verify {dataset.metadata.url}"
+    return f"wdstools verify {quote(dataset.metadata.url)}"
 
 
 def _view(array: NDArray[np.int64] | NDArray[np.uint64]) -> memoryview:

@@ -58,6 +58,14 @@ class FolderSource:
         captions = self._captions or recipe.captions
         scan = Pairing(tree, base, layout, captions, recipe.metadata)
         scan.run()
+        if not scan.image_types and any(skip.reason == "caption-missing" for skip in scan.skips):
+            raise NotFoundError(
+                "no image has a caption",
+                code="source-empty",
+                where=join_path(self.path, base),
+                expected=layout.caption.text if layout.caption else "",
+                hint="mend the --caption template, or pack without captions: --captions optional",
+            )
         if not scan.image_types:
             raise NotFoundError(
                 "no images",

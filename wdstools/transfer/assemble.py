@@ -7,6 +7,7 @@ afar; wherever it comes from, it must have the digest that the index gives, and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.errors import IntegrityError, StoreError
@@ -144,7 +145,7 @@ class Assembler:
                 where=f"{self.origin.store.url}/{self.origin.path}",
                 expected=f"{request.end} bytes at least",
                 got=f"{base + len(carry)} bytes",
-                hint=f"wdstools verify {self.origin.store.url}",
+                hint=f"wdstools verify {quote(self.origin.store.url)}",
             )
 
     def _take(self, rows: list[int], data: memoryview) -> None:
@@ -179,7 +180,7 @@ class Assembler:
             "a sample is damaged where it comes from",
             code="remote-damaged",
             where=f"{origin.store.url}/{origin.path}, sample {shape.keys[row]}, bytes {shape.source[row]}..{end}",
-            hint=f"wdstools verify {origin.store.url}    names all that is damaged there; then pull from another copy, "
+            hint=f"wdstools verify {quote(origin.store.url)}    names all that is damaged there; then pull from another copy, "
             "or repair that one; what is whole is kept, and the same command goes on",
         )
 

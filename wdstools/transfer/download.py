@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from wdstools.errors import FormatError, IntegrityError
@@ -163,5 +164,5 @@ def _damaged(store: Store, path: str, message: str, expected: str, got: str) -> 
         where=f"{store.url}/{path}",
         expected=expected,
         got=got,
-        hint=f"wdstools verify {store.url}    names what is damaged there",
+        hint=f"wdstools verify {quote(store.url)}    names what is damaged there",
     )

@@ -49,7 +49,7 @@ def remove(
 
     choose_place(output, in_place=in_place, dry_run=plan["dry_run"])
     made = plan_remove(dataset, selection(**select), output=output)
-    show.absent(session.output, made.absent if isinstance(made, RemovePlan) else 0)
+    show.absent(session.output, made.absent if isinstance(made, RemovePlan) else ())
     if not approved(session.output, made, **plan):
         return
     with session.workers("threads") as executor:

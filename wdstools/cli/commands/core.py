@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -51,8 +52,9 @@ def pack(
     """
     from wdstools.ops.pack import run_pack, scratch_of
     from wdstools.ops.pack_options import make_options
-    from wdstools.ops.scan import open_source
+    from wdstools.ops.scan import open_source, refuse_inside
 
+    refuse_inside(src, dest)
     with session.workers("processes", WORKER_MODULES) as executor:
         made = make_options(**options)
         source = open_source(src, **layout, scratch=scratch_of(dest))
@@ -88,8 +90,8 @@ def _repair(path: str, at: str | None, report: Report) -> str | None:
     if not writable or (at and any(finding.kind == "manifest" for finding in report.findings)):
         return None
     if at and os.path.isdir(path):
-        return f"wdstools repair {place} --from {path}"
-    return f"wdstools repair {place} --from COPY    with another copy, or the source it was packed from"
+        return f"wdstools repair {quote(place)} --from {quote(path)}"
+    return f"wdstools repair {quote(place)} --from COPY    with another copy, or the source it was packed from"
 
 
 @command("info")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import size
 from wdstools.results import FinishResult, counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wdstools.cli.output import Output
     from wdstools.results import DiffResult, ExtractResult, RemoveResult, RepairResult
+
+_ABSENT_SHOWN = 5
 
 
 def finished(output: Output, result: FinishResult) -> None:
     """A change that was cut short, and what it has made now that it is finished."""
     output.line(f"finished: {result.path} is version {result.version}; root digest {result.root}")
-    output.hint(f"check:  wdstools verify {result.path}")
+    output.hint(f"check:  wdstools verify {quote(result.path)}")
     output.hint("more:   run the same command again if it was another change that you wanted")
     output.summary(result, exit_code=0, ok=True)
 
@@ -34,18 +39,22 @@ def repaired(output: Output, result: RepairResult | FinishResult) -> int:
         output.line(f"nothing to repair: {result.path}; root digest {result.root}")
     if result.unsolved:
         output.line(f"still damaged: {counted(len(result.unsolved), 'finding')}, named above; what is left was kept")
-        output.hint(f"hint: wdstools repair {result.path} --from COPY    with a copy that has them whole")
+        output.hint(f"hint: wdstools repair {quote(result.path)} --from COPY    with a copy that has them whole")
     else:
-        output.hint(f"check:  wdstools verify {result.path}")
+        output.hint(f"check:  wdstools verify {quote(result.path)}")
     output.summary(result, exit_code=code, ok=code == 0)
     return code
 
 
-def absent(output: Output, count: int) -> None:
+def absent(output: Output, keys: Sequence[str]) -> None:
     """Keys that were to be removed and are not there."""
-    if count:
-        output.line(f"{counted(count, 'key')} of those named {'is' if count == 1 else 'are'} not in the dataset")
-    output.record("absent", {"keys": count})
+    if keys:
+        shown = ", ".join(keys if output.verbose else keys[:_ABSENT_SHOWN])
+        more = " ..." if not output.verbose and len(keys) > _ABSENT_SHOWN else ""
+        output.line(
+            f"{counted(len(keys), 'key')} of those named {'is' if len(keys) == 1 else 'are'} not in the dataset: {shown}{more}"
+        )
+    output.record("absent", {"keys": len(keys)})
 
 
 def removed(output: Output, result: RemoveResult | FinishResult) -> None:
@@ -54,14 +63,16 @@ def removed(output: Output, result: RemoveResult | FinishResult) -> None:
         finished(output, result)
         return
     if not result.removed:
-        output.line(f"nothing to remove: {result.path}")
+        output.line("nothing to remove: no sample is chosen, and nothing was written")
     else:
         output.line(
             f"removed {counted(result.removed, 'sample')}: {result.path} is version {result.version}; "
             f"{counted(len(result.shards), 'shard')} written anew"
         )
-        output.hint(f"check:  wdstools verify {result.path}")
-        output.hint(f"others: wdstools mirror {result.path} URL --replace    takes the samples out of a mirror too;")
+        output.hint(f"check:  wdstools verify {quote(result.path)}")
+        output.hint(
+            f"others: wdstools mirror {quote(result.path)} URL --replace    takes the samples out of a mirror too;"
+        )
         output.hint("        who pulled them before: wdstools pull URL NEW --seed OLD, then delete OLD")
     output.line(f"  root digest {result.root}")
     output.summary(result, exit_code=0, ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line, printable, size
@@ -39,6 +40,7 @@ def inventory(output: Output, found: Inventory) -> None:
             printable(f"    {skip.reason}: {skip.path}" + (f" ({skip.detail})" if skip.detail else ""))
             for skip in found.skips
         )
+    output.hint("names only were looked at: pack checks the content of each image and caption too")
     for skip in found.skips if output.json else ():
         output.record("skip", skip)
     for reason in sorted(set(found.skipped) & set(_SKIP_HINTS)):
@@ -85,7 +87,9 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
         output.line(f"  {same} in two splits: {matrix}")
     output.line(f"  surplus copies of identical images: {result.duplicates:,}")
     split = max(result.samples, key=lambda name: result.samples[name])
-    output.hint(f"check:  wdstools verify {result.path}   (or: cd {result.path} && sha256sum -c SHA256SUMS)")
+    output.hint(
+        f"check:  wdstools verify {quote(result.path)}   (or: cd {quote(result.path)} && sha256sum -c SHA256SUMS)"
+    )
     output.hint(
         f"read:   wdstools.open_dataset({result.path!r})[{split!r}], or any WebDataset reader on {result.path}/{split}/*.tar"
     )

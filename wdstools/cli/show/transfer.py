@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import size
@@ -41,7 +42,9 @@ def mirrored(output: Output, result: MirrorResult, dataset: str) -> int:
         output.line(
             f"not proved: the store gives no digest of {counted(len(result.unproved), 'file')} that could be compared"
         )
-        output.hint(f"hint: wdstools verify {dataset} --at {result.target} --level digest    reads them back")
+        output.hint(
+            f"hint: wdstools verify {quote(dataset)} --at {quote(result.target)} --level digest    reads them back"
+        )
     output.summary(result, exit_code=code, ok=code == 0)
     return code
 
@@ -91,6 +94,6 @@ def pulled(output: Output, result: PullResult) -> int:
         output.line(f"  no such key: {key}")
     if result.missing_keys:
         output.line(f"  {counted(len(result.missing_keys), 'key')} not in the dataset")
-    output.hint(f"check:  wdstools verify {result.path}")
+    output.hint(f"check:  wdstools verify {quote(result.path)}")
     output.summary(result, exit_code=code, ok=code == 0)
     return code

@@ -17,6 +17,7 @@ from tests.support.outcome import snapshot
 from wdstools import open_dataset, pack
 from wdstools.formats.index import read_index
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH
+from wdstools.stores.folders import make_folders, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -78,6 +79,26 @@ def test_names_in_an_index_lead_nowhere_outside(source: str, dataset: Path) -> N
     assert_announced(ran, 2, 5)
     assert not (dataset.parent / "files").exists()
     assert not os.path.exists("/tmp/wdstools-evil.jpg")
+
+
+def test_a_name_a_thousand_folders_deep_is_extracted_or_refused_by_the_file_system(dataset: Path) -> None:
+    table = read_index((dataset / INDEX).read_bytes())
+    forge_index(dataset, set_column(table, "source", [f"{'y/' * 1_200}{n}.jpg" for n in range(table.num_rows)]))
+    ran = run_limited("extract", dataset, "files", cwd=dataset.parent)
+    assert_announced(ran, 0, 2, 4, 5)
+    assert (dataset.parent / "files").exists() == (ran.code == 0)
+    remove_tree(str(dataset.parent / "files"), ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    "command", [("verify",), ("repair", "-n"), ("repair", "-y"), ("scan",), ("adopt", "-o", "away")]
+)
+def test_a_folder_a_thousand_deep_among_the_shards_is_answered(command: tuple[str, ...], dataset: Path) -> None:
+    make_folders(f"{dataset}/train/{'y/' * 1_200}y")
+    make_folders(f"{dataset}/.wdstools/staged/{'y/' * 1_200}y")
+    assert_announced(run_limited(command[0], dataset, *command[1:], cwd=dataset.parent), 0, 1, 4, 5)
+    remove_tree(f"{dataset}/train/y")
+    remove_tree(f"{dataset}/.wdstools/staged", ignore_errors=True)
 
 
 TEMPLATES = [

@@ -184,6 +184,13 @@ def test_a_servers_wish_to_wait_is_read_in_both_forms_and_granted_within_bounds(
     assert wish("Thu, 01 Jan 2026 00:01:30 GMT", now) == 90
     assert wish("Thu, 01 Jan 2015 00:00:00 GMT", now) == 0
     assert wish("soon", now) is None
+    for odd in (
+        "\u00b2",
+        "9" * 5_000,
+        "Thu, 01 Jan 2026 00:00:00 +" + "9" * 20,
+        "Thu, 01 Jan " + "9" * 20 + " 00:00:00 GMT",
+    ):
+        assert wish(odd, now) is None
     assert wish(None, now) is None
     patience = Patience(first_wait=1, longest_wait=10, draw=lambda: 1.0)
     busy = TransientError("busy", retry_after=5)

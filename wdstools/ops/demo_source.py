@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.errors import UsageError
+from wdstools.stores.folders import make_folders
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
@@ -103,11 +104,12 @@ def make_source(folder: str, samples: int, *, executor: Executor, progress: Prog
     if samples < 1:
         raise UsageError("at least one sample is needed", where="--samples", got=str(samples))
     try:
-        os.makedirs(folder)
+        make_folders(os.path.dirname(folder))
+        os.mkdir(folder)
         for split, _ in _SPLITS:
             for city in CITIES:
                 for kind in ("img", "captions"):
-                    os.makedirs(f"{folder}/{kind}/{split}/{city}")
+                    make_folders(f"{folder}/{kind}/{split}/{city}")
     except OSError as error:
         raise storage_error(error, folder) from error
     tasks = [MakeTask(folder, start, min(start + _TASK_SAMPLES, samples)) for start in range(0, samples, _TASK_SAMPLES)]

@@ -13,6 +13,7 @@ from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection
 from wdstools.reader.shard import ShardReader
 from wdstools.results import ExtractResult
+from wdstools.stores.folders import make_folders
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _write_file(target: str, payload: memoryview, made: set[str]) -> None:
     folder = os.path.dirname(target)
     try:
         if folder not in made:
-            os.makedirs(folder, exist_ok=True)
+            make_folders(folder)
             made.add(folder)
         with open(target, "xb", buffering=0) as file:
             while payload:

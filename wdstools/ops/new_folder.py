@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from wdstools.errors import StoreError
+from wdstools.stores.folders import make_folders, remove_tree
 from wdstools.stores.local import TEMP_SUFFIX, storage_error, sync_folder
 from wdstools.stores.locks import locked_folder
 
@@ -29,7 +29,7 @@ def new_folder(dest: str) -> Iterator[str]:
     if os.path.islink(work):
         _refuse_taken(work)
     try:
-        os.makedirs(work, exist_ok=True)
+        make_folders(work)
         with locked_folder(work, dest):
             _refuse_taken(dest)  # another one may have finished it meanwhile
             try:
@@ -37,7 +37,7 @@ def new_folder(dest: str) -> Iterator[str]:
                 yield work
                 os.rename(work, dest)
             except BaseException:
-                shutil.rmtree(work, ignore_errors=True)
+                remove_tree(work, ignore_errors=True)
                 raise
         sync_folder(os.path.dirname(os.path.abspath(dest)))
     except OSError as error:
@@ -57,6 +57,6 @@ def _refuse_taken(path: str) -> None:
 def _empty(folder: str) -> None:
     for entry in list(os.scandir(folder)):
         if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
+            remove_tree(entry.path)
         else:
             os.unlink(entry.path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from dataclasses import asdict
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +15,7 @@ from wdstools import __version__
 from wdstools.errors import BusyError, StoreError
 from wdstools.formats.manifest import MANIFEST_PATH, ShardEntry
 from wdstools.results import Skip, to_dict
+from wdstools.stores.folders import make_folders, remove_tree, walk
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error, sync_folder
 from wdstools.stores.locks import locked
 
@@ -61,7 +61,7 @@ class PackSite:
             and os.path.isdir(self.work)
             and not os.path.exists(self._path(_JOURNAL))
         ):
-            shutil.rmtree(self.work, ignore_errors=True)  # nothing was begun: leave no trace
+            remove_tree(self.work, ignore_errors=True)  # nothing was begun: leave no trace
         self._stack.close()
 
     def discard(self) -> None:
@@ -79,7 +79,7 @@ class PackSite:
                 hint=f"move {self.work} away, or choose another destination",
             )
         self._resumable = os.path.exists(self._path(_JOURNAL))
-        os.makedirs(self._path(".wdstools"), exist_ok=True)
+        make_folders(self._path(".wdstools"))
         self._stack.enter_context(locked(self._path(_LOCK), self.dest))
         self._refuse_foreign_destination()  # the other packer may have finished while we came to the lock
 
@@ -217,14 +217,14 @@ class PackSite:
         for name in os.listdir(self.work):
             path = self._path(name)
             if name != ".wdstools":
-                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+                remove_tree(path) if os.path.isdir(path) else os.unlink(path)
         for name in os.listdir(self._path(".wdstools")):
             path = self._path(f".wdstools/{name}")
             if path != self._path(_LOCK):
-                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+                remove_tree(path) if os.path.isdir(path) else os.unlink(path)
 
     def _remove_strays(self) -> None:
-        for folder, _, names in os.walk(self.work):
+        for folder, _, names in walk(self.work):
             for name in names:
                 if name.endswith(TEMP_SUFFIX):
                     os.unlink(os.path.join(folder, name))
@@ -248,7 +248,7 @@ class PackSite:
             os.rename(source, target)
         sync_folder(self.dest)
         sync_folder(f"{self.dest}/.wdstools")
-        shutil.rmtree(self.work)
+        remove_tree(self.work)
 
     def _unlink_marks(self) -> None:
         os.unlink(self._path(_JOURNAL))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from wdstools.ops.remove_shard import ThinShard, ThinTask, thin_shard
 from wdstools.ops.staging import FinishPlan, commit, plan_finish, stage_folder
 from wdstools.results import RemoveResult
 from wdstools.stores.base import get_whole
+from wdstools.stores.folders import remove_tree
 from wdstools.stores.local import DurableFile, LocalStore
 from wdstools.stores.locks import locked_folder
 
@@ -72,7 +72,7 @@ class RemovePlan(Plan):
             try:
                 made = self._write(work, executor, progress)
             except BaseException:
-                shutil.rmtree(work, ignore_errors=True)
+                remove_tree(work, ignore_errors=True)
                 raise
             stale = [f".wdstools/hashes/{os.path.basename(entry.index_path)}" for _, entry, _ in self.kept]
             commit(self.target, made.files, stale)

@@ -30,6 +30,7 @@ from wdstools.ops.repair_truth import OWN, Truth, find_truth
 from wdstools.ops.staging import FinishPlan, plan_finish
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, RepairResult, counted
+from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
 
@@ -307,7 +308,7 @@ def _where(recipe: Recipe, kind: int) -> str:
 def _metadata_folder(path: str) -> str:
     folder = os.path.join(path, ".wdstools")
     try:
-        os.makedirs(folder, exist_ok=True)
+        make_folders(folder)
     except OSError as error:
         raise storage_error(error, folder) from error
     return folder
@@ -320,7 +321,7 @@ def _leftovers(root: str) -> list[str]:
 
 def _temporary(root: str) -> Iterator[str]:
     """Every temporary file in a folder, as a key."""
-    for folder, _, names in os.walk(root):
+    for folder, _, names in walk(root):
         for name in names:
             if name.endswith(TEMP_SUFFIX):
                 yield os.path.relpath(os.path.join(folder, name), root)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.inside import require_inside
 from wdstools.ops.plan import Plan, Step
 from wdstools.results import FinishResult
+from wdstools.stores.folders import make_folders, remove_tree
 from wdstools.stores.local import LocalStore, storage_error, sync_folder
 from wdstools.stores.locks import locked_folder
 
@@ -33,8 +33,9 @@ def stage_folder(root: str) -> str:
     """An empty folder to stage in; what an earlier, never committed one held is thrown away."""
     folder = os.path.join(root, _STAGE)
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
+        remove_tree(folder, ignore_errors=True)
+        make_folders(os.path.dirname(folder))
+        os.mkdir(folder)
     except OSError as error:
         raise storage_error(error, folder) from error
     return folder
@@ -61,11 +62,11 @@ def finish(root: str) -> None:
         for path in sorted(document["moved"], key=lambda path: (path == MANIFEST_PATH, path)):
             target = os.path.join(root, path)
             if os.path.exists(os.path.join(stage, path)):
-                os.makedirs(os.path.dirname(target), exist_ok=True)
+                make_folders(os.path.dirname(target))
                 os.rename(os.path.join(stage, path), target)
                 sync_folder(os.path.dirname(target))
         os.unlink(os.path.join(stage, _COMMIT))
-        shutil.rmtree(stage)
+        remove_tree(stage)
     except OSError as error:
         raise storage_error(error, stage) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -364,7 +365,7 @@ def verify_stream(file: BinaryIO, name: str) -> Report:
 
 def parse_part(text: str) -> tuple[int, int]:
     """``3/7`` as (3, 7); raises UsageError."""
-    first, slash, second = text.partition("/")
-    if not slash or not first.isdigit() or not second.isdigit():
+    found = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", text)
+    if found is None:
         raise UsageError("not a part", where="--part", expected="i/n, as 3/7", got=text)
-    return int(first), int(second)
+    return int(found[1]), int(found[2])

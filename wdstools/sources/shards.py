@@ -18,6 +18,7 @@ from wdstools.sources.base import Listing, SamplesBuilder, SourceReader, is_text
 from wdstools.sources.readers import ArchiveOpener, ArchiveReader, tar_entry
 from wdstools.sources.tarscan import TarMember, scan_compressed, scan_tar
 from wdstools.sources.unpacked import find_tars, is_compressed, plain_name
+from wdstools.stores.folders import walk
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def is_shards(path: str) -> bool:
 
 
 def _loose_images(root: str) -> Iterator[str]:
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = os.path.relpath(folder, root)
         yield from (

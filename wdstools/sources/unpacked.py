@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import weakref
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from wdstools.foreign.window import encoding_of
 from wdstools.sources.readers import reading
 from wdstools.stores.compressed import plain_blocks
+from wdstools.stores.folders import make_folders, remove_tree, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class UnpackedSource:
             if scratch is None:
                 scratch = tempfile.mkdtemp(prefix="wdstools-")
             else:
-                shutil.rmtree(scratch, ignore_errors=True)
+                remove_tree(scratch, ignore_errors=True)
                 os.mkdir(scratch)
         weakref.finalize(self, _remove, scratch, os.getpid())
         if tars is not None:
@@ -73,7 +73,7 @@ def plain_name(path: str) -> str:
 
 def find_tars(root: str) -> Iterator[str]:
     """The tars below a folder, compressed or not, in order; hidden folders are passed over."""
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(folder, root)
         yield from (name if below == "." else f"{below}/{name}" for name in sorted(names) if encoding_of(name))
@@ -82,7 +82,7 @@ def find_tars(root: str) -> Iterator[str]:
 def _unpack_one(path: str, target: str) -> None:
     """A plain tar at ``target``, as old as the compressed one; of one that is plain already a link."""
     with reading(target):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        make_folders(os.path.dirname(target))
         if not is_compressed(path):
             os.symlink(os.path.abspath(path), target)
             return
@@ -95,4 +95,4 @@ def _unpack_one(path: str, target: str) -> None:
 
 def _remove(scratch: str, owner: int) -> None:
     if os.getpid() == owner:  # not in a worker that was forked
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch, ignore_errors=True)

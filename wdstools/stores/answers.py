@@ -56,9 +56,9 @@ def wish(header: str | None, now: datetime) -> float | None:
     """Seconds to wait as a Retry-After header wishes (RFC 9110, 10.2.3: seconds or a date); None if it says nothing."""
     if not header:
         return None
-    if header.strip().isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", header.strip()):
         return float(header)
     try:
         return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from wdstools.stores.folders import make_folders
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -123,7 +125,7 @@ class Caching:
         path = self._locate(key, number)
         temporary = f"{path}.{os.getpid()}.{threading.get_ident()}"
         try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            make_folders(os.path.dirname(path))
             with open(temporary, "wb") as file:
                 file.write(block)
                 file.write(self._seal(key, number, block))

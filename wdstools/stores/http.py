@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from wdstools.stores.cloud import Waits
 
-_RANGE_RE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_UNSATISFIED_RE = re.compile(r"bytes \*/(\d+)")
+_RANGE_RE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_UNSATISFIED_RE = re.compile(r"bytes \*/([0-9]{1,18})")
 #: What urllib3 puts before a reason: the name and address of an object in memory.
 _OBJECT_RE = re.compile(r"^(<[^>]*>: |\w+\([^)]*\): )+")
 _DIGEST_RE = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):")
@@ -145,10 +145,10 @@ class HttpStore(RemoteBase):
     def head(self, key: str) -> ObjectInfo:
         """Size and ETag, by HEAD."""
         answer = self._open("HEAD", key)
-        size = answer.headers.get("Content-Length", "")
-        if not size.isdigit():
+        size = _size(answer)
+        if size is None:
             raise StoreError("the server does not tell this object's size", code="no-size", where=f"{self._url}/{key}")
-        return ObjectInfo(key, int(size), answer.etag)
+        return ObjectInfo(key, size, answer.etag)
 
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
         """Bytes of one version as they come."""
@@ -170,8 +170,8 @@ class HttpStore(RemoteBase):
             raise changed(where, etag, answer.etag)
         if start or length is not None:
             end = self._end(key, answer, start, length)
-        elif (size := answer.headers.get("Content-Length", "")).isdigit():
-            end = int(size)
+        elif (size := _size(answer)) is not None:
+            end = size
         else:  # sent in pieces, without saying how much it is
             answer.read()
             return Body(answer.etag, 0, len(answer.body), iter((memoryview(answer.body),)))
@@ -240,3 +240,9 @@ class HttpStore(RemoteBase):
             return {"sha256": base64.b64decode(found.group(1), validate=True).hex()} if found else {}
         except binascii.Error:
             return {}
+
+
+def _size(answer: Answer) -> int | None:
+    """What an answer says of its length; None if that is nothing, or no number of bytes."""
+    said = answer.headers.get("Content-Length", "")
+    return int(said) if re.fullmatch("[0-9]{1,18}", said) else None

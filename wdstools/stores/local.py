@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.stores.base import ObjectInfo
+from wdstools.stores.folders import make_folders, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,7 @@ class LocalStore:
         with translated(self.path):
             os.stat(self.path)
             found = []
-            for folder, _, names in os.walk(self.path, onerror=_raise):
+            for folder, _, names in walk(self.path, onerror=_raise):
                 below = os.path.relpath(folder, self.path).replace(os.sep, "/")
                 base = "" if below == "." else below + "/"
                 keys = (base + name for name in names if not name.endswith(TEMP_SUFFIX))
@@ -157,7 +158,7 @@ class LocalStore:
     def link(self, key: str, target: str) -> None:
         """Make ``key`` a symbolic link to a file elsewhere; a link that is there is replaced."""
         with translated(self.locate(key)) as path:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            make_folders(os.path.dirname(path))
             made = f"{path}.{os.getpid()}{TEMP_SUFFIX}"
             os.symlink(os.path.abspath(target), made)
             os.replace(made, path)
@@ -194,7 +195,7 @@ class DurableFile:
         self._replace = replace
         self._temporary = f"{path}.{os.getpid()}{TEMP_SUFFIX}"
         with translated(path):
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            make_folders(os.path.dirname(path) or ".")
             self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
 
     def write(self, data: memoryview) -> None:

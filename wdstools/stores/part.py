@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Self
 
+from wdstools.stores.folders import make_folders
 from wdstools.stores.local import TEMP_SUFFIX, storage_error, sync_folder
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class PartFile:
         self.path = path
         self._part = path + PART_SUFFIX
         with self._translated():
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            make_folders(os.path.dirname(path) or ".")
             with contextlib.suppress(FileNotFoundError):
                 os.rename(path, self._part)
             self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644)

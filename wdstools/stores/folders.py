@@ -1,0 +1,73 @@
+"""Folders of any depth: what a stranger has nested ten thousand deep is walked, made and removed without recursion."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def walk(root: str, onerror: Callable[[OSError], object] | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Like ``os.walk`` from the top down: a folder, the names of the folders in it, and of everything else.
+
+    The caller may change the list of folders. Links to folders are listed among them, and not followed. A folder that
+    cannot be read is told to ``onerror``, or passed over.
+    """
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        folders: list[str] = []
+        names: list[str] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    (folders if _is_folder(entry) else names).append(entry.name)
+        except OSError as error:
+            if onerror is not None:
+                onerror(error)
+            continue
+        yield folder, folders, names
+        below = [os.path.join(folder, name) for name in reversed(folders)]
+        waiting += [path for path in below if not os.path.islink(path)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def make_folders(path: str) -> None:
+    """Make a folder and those above it, as far as they are not there; raises OSError."""
+    missing = []
+    while path and not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            if not os.path.isdir(folder):
+                raise
+
+
+def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
+    """Remove a folder and everything below it; raises OSError unless ``ignore_errors``."""
+    with contextlib.suppress(OSError) if ignore_errors else contextlib.nullcontext():
+        try:
+            shutil.rmtree(path, ignore_errors=ignore_errors)  # noqa: TID251  where recursion ends, ours begins
+        except RecursionError:  # what is left is deeper than that goes
+            _remove_deep(path)
+
+
+def _remove_deep(path: str) -> None:
+    for folder, folders, names in reversed(list(walk(path))):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in (*names, *links):
+            os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)

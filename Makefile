@@ -20,7 +20,7 @@ test-slow: tools consumers
 
 # torch is large (750 MB, one minute): its tests are skipped where it is not, and have a target of their own.
 test-torch: $(VENV)/.ready-dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch]' torchdata==0.11.0
 	$(BIN)/python -m pytest -q tests/integration/test_torch.py
 
 check: $(VENV)/.ready-dev

@@ -17,9 +17,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.inputs import prepare
-from benchmarks.machine import Others, facts
+from benchmarks.machine import facts
 from benchmarks.peers.contest import LIMIT, Contest, Entry, figures
 from benchmarks.peers.environments import ENVIRONMENTS, install
+from wdstools.ops.bench_machine import Others
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

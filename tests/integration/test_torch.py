@@ -82,6 +82,7 @@ def test_a_split_by_number_works_with_a_sampler(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata calls it
 @pytest.mark.parametrize("stop", [0, 3, 9])
 def test_a_stateful_data_loader_goes_on_where_its_state_was_taken(dataset: Dataset, workers: int, stop: int) -> None:
     stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader

@@ -110,3 +110,8 @@ def test_shards_that_are_too_small_too_large_or_too_few_are_advised_on() -> None
 def test_a_badly_mixed_order_is_told() -> None:
     assert "0.40 of a true permutation" in _said(replace(DECODER_BOUND, shuffle="block", mixing=0.4), "order")[0]
     assert _said(replace(DECODER_BOUND, shuffle="block", mixing=0.95), "order") == []
+
+
+@pytest.mark.parametrize(("others", "said"), [(0.1, 0), (0.9, 1)])
+def test_other_programs_at_work_make_rates_worth_little_and_that_is_said(others: float, said: int) -> None:
+    assert len(_said(replace(DECODER_BOUND, others=others), "others")) == said

@@ -14,7 +14,7 @@ from wdstools.ops import bench_stages as stages
 from wdstools.ops.bench_advice import Figures, advise, find_bottleneck
 from wdstools.ops.bench_clock import Tally, in_turn, quantile, rate_of, ratio_of
 from wdstools.ops.bench_limits import copy_memory, decode_images, hash_payloads, read_cold, read_warm
-from wdstools.ops.bench_machine import core_count, machine_facts, memory_bytes
+from wdstools.ops.bench_machine import Others, core_count, machine_facts, memory_bytes
 from wdstools.ops.bench_peers import check_peers, peer_work
 from wdstools.progress import Silent
 from wdstools.reader.order import Order, mixing_score
@@ -70,6 +70,7 @@ def run_bench(
     opened = partial(open_dataset, where, **reading)
     task = _task_of(opened(), options)
     check_peers(options.compare, task)
+    others = Others()
     progress.start("measuring", 4, "parts")
     try:
         start = stages.start_training(task, opened, options.seconds)
@@ -82,7 +83,7 @@ def run_bench(
         progress.advance(1)
     finally:
         progress.finish()
-    return _result(task, options, _Measured(start, limits, found, scaling))
+    return _result(task, options, _Measured(start, limits, found, scaling, others.cores()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class _Measured:
     storage: Mapping[str, Tally]
     found: Mapping[str, Sequence[Tally]]
     scaling: Mapping[int, float]
+    others: float
 
 
 def _task_of(dataset: Dataset, options: BenchOptions) -> Task:
@@ -183,6 +185,7 @@ def _result(task: Task, options: BenchOptions, measured: _Measured) -> BenchResu
         mixing_score(order, task.batch_size),
         task.shuffle,
         options.wanted,
+        measured.others,
     )
     laps = [lap * 1000 for tally in measured.found["batches"] for lap in tally.laps]
     return BenchResult(
@@ -197,7 +200,7 @@ def _result(task: Task, options: BenchOptions, measured: _Measured) -> BenchResu
         batch_size=task.batch_size,
         threads=task.threads,
         cores=core_count(),
-        machine=machine_facts(),
+        machine={**machine_facts(), "others": f"other programs kept {measured.others:.2f} cores busy"},
         limits=limits,
         speeds=speeds,
         scaling=measured.scaling,

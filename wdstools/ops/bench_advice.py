@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 BOUND = 0.75
 #: Below this the mixing of batches is worth a word.
 _WELL_MIXED = 0.9
+#: Others that keep more than this part of the cores busy make rates worth little.
+BUSY = 0.1
 #: Sizes of shards that travel well: large enough that a request is not felt, small enough to be fetched again.
 _SMALL_SHARD, _LARGE_SHARD = 32_000_000, 5_000_000_000
 _FEEDS = (1_000, 5_000, 20_000)
@@ -27,7 +29,7 @@ class Figures:
     ``storage`` is the limit that storage sets once training runs: ``storage, cold`` where the page cache cannot hold
     the dataset or it is far away, else ``storage, warm``. ``share`` is how much of the decoder's limit batches reached,
     measured side by side. ``scaling`` is batches by threads. ``wanted`` is a rate to
-    reach, if any.
+    reach, if any. ``others`` is how many cores other programs kept busy meanwhile.
     """
 
     limits: Mapping[str, Limit]
@@ -42,6 +44,7 @@ class Figures:
     mixing: float
     shuffle: str | None
     wanted: float | None = None
+    others: float = 0.0
 
 
 def find_bottleneck(figures: Figures) -> str:
@@ -52,7 +55,13 @@ def find_bottleneck(figures: Figures) -> str:
 
 def advise(figures: Figures) -> tuple[str, ...]:
     """Sentences, the bottleneck first; each says what was measured and what to do."""
-    return (_about_bottleneck(figures), *_about_first_epoch(figures), *_about_threads(figures), *_about_shards(figures))
+    return (
+        _about_bottleneck(figures),
+        *_about_others(figures),
+        *_about_first_epoch(figures),
+        *_about_threads(figures),
+        *_about_shards(figures),
+    )
 
 
 def _lowest(figures: Figures) -> Limit:
@@ -82,6 +91,14 @@ def _about_bottleneck(figures: Figures) -> str:
             f"{lowest.samples_per_s:,.0f} samples/s): look for other programs at work, and try another --threads."
         )
     return f"{name}: batches reach {_percent(figures, figures.limits[name])} of it: nothing but a faster machine helps."
+
+
+def _about_others(figures: Figures) -> Iterator[str]:
+    if figures.others > BUSY * figures.cores:
+        yield (
+            f"others: other programs kept {figures.others:.1f} of {figures.cores} cores busy meanwhile: shares of limits hold, "
+            "rates and numbers of threads do not. Measure again when they have ended."
+        )
 
 
 def _about_first_epoch(figures: Figures) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a figure was measured on: the facts that belong beside it."""
+"""What a figure was measured on: the facts that belong beside it, and how much of the machine others were using."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PACKAGES = ("wdstools", "numpy", "pyarrow", "simplejpeg", "Pillow", "xxhash")
+_IDLE_FIELDS = (3, 4)  # idle and iowait in /proc/stat, proc(5)
+_GUEST_FIELDS = 8  # from here on counted in user time already
 
 
 def machine_facts(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
@@ -18,7 +20,7 @@ def machine_facts(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
     return {
         "cpu": _line_of("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
         "cores": str(core_count()),
-        "memory": _line_of("/proc/meminfo", "MemTotal"),
+        "memory": f"{memory_bytes() / 1e9:.1f} GB",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "versions": versions_of(packages),
@@ -53,3 +55,27 @@ def _line_of(path: str, name: str) -> str:
             return next((line.partition(":")[2].strip() for line in file if line.startswith(name)), "")
     except OSError:
         return ""
+
+
+class Others:
+    """Counts, from now on, how many cores other programs keep busy: in use, less what we and our children used."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def cores(self) -> float:
+        """Cores that others used since the start, on average; 0 where the system does not tell."""
+        wall, busy, own = (now - then for now, then in zip(self._now(), self._start, strict=True))
+        return max(0.0, (busy - own) / wall) if wall > 0 else 0.0
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        times = os.times()
+        own = times.user + times.system + times.children_user + times.children_system
+        try:
+            with open("/proc/stat", encoding="utf-8") as file:
+                ticks = [int(field) for field in file.readline().split()[1:]]
+        except OSError:
+            return times.elapsed, own, own
+        busy = sum(count for at, count in enumerate(ticks[:_GUEST_FIELDS]) if at not in _IDLE_FIELDS)
+        return times.elapsed, busy / os.sysconf("SC_CLK_TCK"), own

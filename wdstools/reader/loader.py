@@ -90,13 +90,15 @@ class Loader:
         turn, epoch = course.begin(), course.epoch
         begun: deque[_Begun] = deque()
         plans = prepared(payloads, self._plans(), _rows_of, _HORIZON // self._sharing.world_size, pool)
+        # the first batch does not wait for the indexes of those behind it
+        room = ahead if table.is_open else 1
         try:
             while True:
-                while len(begun) < ahead and (plan := next(plans, None)) is not None:
+                while len(begun) < room and (plan := next(plans, None)) is not None:
                     begun.append(self._begin(pool, maker, payloads, plan))
                 if not begun:
                     break
-                ready = begun.popleft()
+                ready, room = begun.popleft(), ahead
                 if course.turn is not turn or os.getpid() != pid:
                     raise moved()
                 batch = self._finish(ready)

@@ -110,9 +110,14 @@ class RowTable:
         self._key_size = np.empty(self.count, np.int32)
         self._keys = [""] * len(self.entries)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether every index has been read."""
+        return bool(self._opened.all())
+
     def missing(self, rows: NDArray[np.int64]) -> list[int]:
         """Shards of these rows whose index has not been read yet."""
-        if self._opened.all():
+        if self.is_open:
             return []
         shards = np.unique(np.searchsorted(self._ends, rows, side="right"))
         return [int(shard) for shard in shards if not self._opened[shard]]

@@ -1,16 +1,20 @@
 """What each level of ``duplicates`` finds and what it confuses, measured on photographs.
 
     python -m benchmarks.uniqueness_quality --photos FOLDER [--crops 8000] [--json FILE]
+    python -m benchmarks.uniqueness_quality --dataset DATASET --truth truth.csv
 
 Each photograph, resized to 300x300, is edited in each way of EDITS and saved as JPEG; recall is the share of edits that
 a level calls the same image as the original. False pairs are counted among random crops of the photographs, over all
-pairs of crops of two different ones. A pair of crops that passes is printed, to be looked at.
+pairs of crops of two different ones. A pair of crops that passes is printed, to be looked at. With ``--dataset``, the
+planted copies of ``make_photos`` that each level finds and misses, and pairs that nobody planted, which are printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import io
+import itertools
 import json
 import math
 import random
@@ -21,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from benchmarks.make_photos import find_photos
+from benchmarks.make_photos import BYTES, REENCODED, find_photos
+from wdstools import find_duplicates, open_dataset
 from wdstools.dedup.groups import Fingerprints, group
-from wdstools.dedup.levels import LEVELS
+from wdstools.dedup.levels import EXACT, LEVELS
 from wdstools.dedup.phash import deviation
 from wdstools.reader.hashes import hash_images
 
@@ -35,6 +40,9 @@ if TYPE_CHECKING:
 SIDE = 300
 _LANCZOS = Image.Resampling.LANCZOS
 _LEVELS = [level.name for level in LEVELS]
+#: What lists of planted copies call the ways in which they are made.
+_SAME_BYTES, _ENCODED_AGAIN = {BYTES, "exact"}, {REENCODED, "near"}
+_SHOWN = 20
 
 
 def _crop(image: Image.Image, percent: float, *, one_side: bool = False) -> Image.Image:
@@ -202,8 +210,35 @@ def run(photos: list[str], crops: int, jobs: int | None = None) -> dict[str, Any
         },
         "tested_pairs": tested,
         "false_pairs": dict(zip(_LEVELS, passed, strict=True)),
-        "shown": [(photos[a // each], photos[b // each]) for a, b in shown[:20]],
+        "shown": [(photos[a // each], photos[b // each]) for a, b in shown[:_SHOWN]],
     }
+
+
+def planted(path: str, kinds: set[str]) -> set[tuple[str, ...]]:
+    """Pairs of keys of images that are copies of one another, in these ways, through any number of others."""
+    groups: dict[str, set[str]] = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        for copy, original, kind in list(csv.reader(file))[1:]:
+            if kind in kinds:
+                a, b = ("/".join(name.removesuffix(".jpg").split("/")[-2:]) for name in (copy, original))
+                joined = groups.get(a, {a}) | groups.get(b, {b})
+                groups.update(dict.fromkeys(joined, joined))
+    return {pair for group in groups.values() for pair in itertools.combinations(sorted(group), 2)}
+
+
+def compare(dataset: str, truth: str) -> None:
+    """What each level finds of the planted copies, and what else; prints it."""
+    for level, kinds in ((EXACT, _SAME_BYTES), *((name, _SAME_BYTES | _ENCODED_AGAIN) for name in _LEVELS)):
+        wanted = planted(truth, kinds)
+        found = {
+            pair
+            for group in find_duplicates(open_dataset(dataset), level=level)
+            for pair in itertools.combinations(sorted(member.key for member in group.members), 2)
+        }
+        others = sorted(found - wanted)
+        print(f"{level}: {len(wanted & found):,} of {len(wanted):,} planted pairs, {len(others):,} others")
+        for pair in others[:_SHOWN]:
+            print("  not planted: " + " and ".join(pair))
 
 
 def _portable(images: list[bytes]) -> tuple[Any, ...]:
@@ -220,11 +255,23 @@ def _joined(parts: list[tuple[Any, ...]]) -> Fingerprints:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.uniqueness_quality", description=__doc__)
-    parser.add_argument("--photos", required=True)
+    parser.add_argument("--photos")
+    parser.add_argument("--dataset")
+    parser.add_argument("--truth", metavar="FILE", help="the planted copies of DATASET")
     parser.add_argument("--crops", type=int, default=8000)
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--json")
     arguments = parser.parse_args()
+    if (arguments.dataset is None) != (arguments.truth is None) or not (arguments.photos or arguments.dataset):
+        parser.error("--photos FOLDER, or --dataset DATASET with --truth FILE")
+    if arguments.dataset:
+        compare(arguments.dataset, arguments.truth)
+    if arguments.photos:
+        measure(arguments)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Recall and false pairs on photographs; prints the tables."""
     found = run(list(find_photos(arguments.photos)), arguments.crops, arguments.jobs)
     print("| edit | " + " | ".join(_LEVELS) + " |\n|---|" + "---:|" * len(_LEVELS))
     for edit, shares in found["recall"].items():

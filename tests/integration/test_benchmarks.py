@@ -211,3 +211,22 @@ def test_cleanvision_is_measured_on_the_same_images_or_not_at_all(setup: Setup, 
     refused = _uniqueness("--dataset", str(tmp_path / "set"), *other)
     assert refused.returncode == 1
     assert "not the same work" in refused.stderr
+
+
+def test_planted_copies_are_compared_with_what_each_level_finds(tmp_path: Path) -> None:
+    make_photos(str(tmp_path / "photos"), 200)
+    pack(str(tmp_path / "photos"), str(tmp_path / "set"))
+    truth = tmp_path / "photos/truth.csv"
+    options = ["--dataset", str(tmp_path / "set"), "--truth", str(truth)]
+    command = [sys.executable, "-m", "benchmarks.uniqueness_quality", *options]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[:2] == [
+        "exact: 2 of 2 planted pairs, 0 others",
+        "re-encode: 4 of 4 planted pairs, 0 others",
+    ]
+    truth.write_text("\n".join(truth.read_text().splitlines()[:2]))
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert "re-encode: 1 of 1 planted pairs, 3 others" in done.stdout
+    assert done.stdout.count("not planted: ") >= 3
+    refused = subprocess.run(command[:-2], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2

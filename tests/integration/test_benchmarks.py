@@ -55,7 +55,7 @@ def test_every_benchmark_runs_and_gives_rows(name: str, setup: Setup, monkeypatc
 
 
 def test_reading_through_a_link_is_held_against_the_link(setup: Setup) -> None:
-    rows = far.measure(setup.dataset, Link(0.001, 1e9), 1, ["nginx"], tiny=True)
+    rows = far.measure(setup.dataset, Link(0.001, 1e9), 1, ["nginx"], hasty=True)
     assert [row.what.split(" (")[0] for row in rows][-1] == "plain ranges, 8 at once, unchecked"
     for row in rows:
         assert row.ratio is not None

@@ -55,7 +55,8 @@ def test_a_place_that_does_not_answer_is_one_clear_line(copy: InBucket) -> None:
     for url in (copy.url, f"{nowhere}/city?token=secret"):
         ran = run_command("info", url, env=with_patience)
         assert ran.code == 4
-        first, got = ran.err.splitlines()
+        first, got, hint = ran.err.splitlines()
+        assert "look at the address" in hint
         assert first.startswith("error: unreachable: the connection failed: ")
         assert "Connection refused" in got
         assert len(got) < 120

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +21,7 @@ from tests.support.laws import SHORT_LAW
 from wdstools.dataset import open_dataset
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.reader.stream import stream
+from wdstools.stores.base import open_store
 from wdstools.stores.cache import Caching
 from wdstools.stores.link import measure_link
 from wdstools.stores.memory import MemoryStore
@@ -212,6 +217,67 @@ def test_a_range_through_the_cache_is_what_a_slice_is(
     cache = Caching(store, str(tmp_path_factory.mktemp("cache")), "v", limit_bytes=1 << 30)
     for start, length in ranges * 2:
         assert cache.get("x", start, length) == data[start : None if length is None else start + length]
+
+
+class Waiting(Counting):
+    """The first reader waits inside until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.go_on = threading.Event(), threading.Event()
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        if not self.inside.is_set():
+            self.inside.set()
+            self.go_on.wait(60)
+        return super().get(key, start, length)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_block_that_two_ranges_share_is_fetched_once(tmp_path: Path, fails: bool) -> None:
+    data, store = os.urandom(4 << 20), Waiting()
+    store.put("x", data)
+    cache = Caching(store, str(tmp_path), "v", limit_bytes=1 << 30)
+    middle = (2 << 20) - 5000
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.get, "x", 0, middle + 9000)
+        assert store.inside.wait(60)
+        second = pool.submit(cache.get, "x", middle, 1 << 20)
+        if fails:
+            store.delete("x")
+            store.go_on.set()
+            assert isinstance(first.exception(), StoreError)
+            assert isinstance(second.exception(), StoreError)
+        else:
+            store.go_on.set()
+            assert first.result() == data[: middle + 9000]
+            assert second.result() == data[middle : middle + (1 << 20)]
+            assert store.read == 3 << 20
+    if fails:
+        store.put("x", data)
+        assert cache.get("x", 0, 4 << 20) == data
+
+
+def _read_through(folder: str, copy: str, seed: int) -> None:
+    """Random ranges of a file, right ones, through a cache that is too small for them."""
+    draw, data = random.Random(seed), open_store(copy).get("x")
+    cache = Caching(open_store(copy), folder, "v", limit_bytes=3 << 20)
+    for _ in range(60):
+        start = draw.randrange(len(data))
+        length = draw.randrange(1, 2 << 20)
+        assert cache.get("x", start, length) == data[start : start + length]
+
+
+def test_processes_share_a_cache_that_is_too_small_for_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/x").write_bytes(os.urandom(8 << 20))
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        work = [pool.submit(_read_through, str(tmp_path / "cache"), str(tmp_path / "there"), seed) for seed in range(3)]
+        for done in work:
+            done.result()
+    blocks = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.name != "lock"]
+    assert {len(path.name) for path in blocks} == {32}  # nothing half-written is left
+    assert sum(path.stat().st_size for path in blocks) <= 6 << 20
 
 
 def test_the_cache_keeps_within_its_limit_and_what_was_used_last(tmp_path: Path) -> None:

@@ -111,22 +111,19 @@ class MirrorRun:
         )
 
     def _upload(self, files: list[Wanted]) -> None:
-        """Shards first, then all that describes them: what tells of the whole one by one, in order."""
-        shards = {entry.path for _, entry in self.source.manifest.shards}
-        others = {file.path for file in files} - shards - {PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH}
+        """Shards first, their indexes behind them; then, when all of these are there, what tells of the whole."""
+        whole = (PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
         self.progress.start("mirror", sum(file.bytes for file in files), "bytes")
         try:
-            for paths in (shards, others):
-                self._all([file for file in files if file.path in paths], self.executor)
-            for file in files:
-                if file.path not in shards | others:
-                    self._all([file], self.executor)
+            self._all([file for file in files if file.path not in whole])
+            self._all([file for file in files if file.path in whole])
         finally:
             self.progress.finish()
             self.known.save()
 
-    def _all(self, files: list[Wanted], executor: Executor) -> None:
-        """Store some files at once, as many as fit into memory."""
+    def _all(self, files: list[Wanted]) -> None:
+        """Store files in this order, as many at once as fit into memory."""
+        executor = self.executor
         fitting = max(1, _MEMORY_BYTES // max((file.bytes for file in files), default=1))
         if fitting < executor.jobs:
             executor = open_executor("threads", fitting)

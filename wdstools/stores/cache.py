@@ -16,7 +16,7 @@ import xxhash
 from wdstools.stores.folders import make_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from wdstools.stores.base import ObjectInfo, Store
 
@@ -43,6 +43,7 @@ class Caching:
         self._limit = limit_bytes
         self._written = limit_bytes  # look at what other runs have left, once
         self._lock = threading.Lock()
+        self._coming: dict[tuple[str, int], threading.Event] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._store, self._folder, self._version, self._limit)
@@ -75,15 +76,48 @@ class Caching:
         if not length:
             return self._store.get(key, start, 0)
         first, last = start // _BLOCK_BYTES, (start + length - 1) // _BLOCK_BYTES
-        blocks = {number: block for number in range(first, last + 1) if (block := self._load(key, number)) is not None}
-        for run in _runs([number for number in range(first, last + 1) if number not in blocks]):
+        numbers = range(first, last + 1)
+        blocks = {number: block for number in numbers if (block := self._load(key, number)) is not None}
+        mine = self._claim(key, [number for number in numbers if number not in blocks])
+        try:
+            self._fetch(key, mine, blocks)
+        finally:
+            self._release(key, mine)
+        for number in numbers:  # what another thread was fetching
+            if number not in blocks:
+                self._wait(key, number)
+                if (block := self._load(key, number)) is not None:
+                    blocks[number] = block
+        self._fetch(key, [number for number in numbers if number not in blocks], blocks)
+        whole = blocks[first] if first == last else b"".join(blocks[number] for number in numbers)
+        skip = start - first * _BLOCK_BYTES
+        return whole[skip : skip + length]
+
+    def _fetch(self, key: str, numbers: Sequence[int], blocks: dict[int, bytes]) -> None:
+        """Blocks from the store within, into ``blocks`` and the folder."""
+        for run in _runs(numbers):
             data = self._store.get(key, run[0] * _BLOCK_BYTES, len(run) * _BLOCK_BYTES)
             for place, number in enumerate(run):
                 blocks[number] = data[place * _BLOCK_BYTES : (place + 1) * _BLOCK_BYTES]
                 self._save(key, number, blocks[number])
-        whole = blocks[first] if first == last else b"".join(blocks[number] for number in range(first, last + 1))
-        skip = start - first * _BLOCK_BYTES
-        return whole[skip : skip + length]
+
+    def _claim(self, key: str, numbers: Sequence[int]) -> Sequence[int]:
+        """Those blocks that no other thread is fetching: ranges that are read at once share blocks at their ends."""
+        with self._lock:
+            mine = [number for number in numbers if (key, number) not in self._coming]
+            self._coming |= {(key, number): threading.Event() for number in mine}
+        return mine
+
+    def _release(self, key: str, numbers: Sequence[int]) -> None:
+        with self._lock:
+            for number in numbers:
+                self._coming.pop((key, number)).set()
+
+    def _wait(self, key: str, number: int) -> None:
+        with self._lock:
+            coming = self._coming.get((key, number))
+        if coming is not None:
+            coming.wait()
 
     def forget(self, key: str, start: int, length: int) -> None:
         """Let go of the blocks of a range: they were not what was packed."""
@@ -161,7 +195,7 @@ def _reopened(store: Store, folder: str, version: str, limit_bytes: int) -> Cach
     return Caching(store, folder, version, limit_bytes=limit_bytes)
 
 
-def _runs(numbers: list[int]) -> Iterator[list[int]]:
+def _runs(numbers: Sequence[int]) -> Iterator[list[int]]:
     """Neighbouring numbers together: they are one request."""
     run: list[int] = []
     for number in numbers:

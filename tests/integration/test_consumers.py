@@ -84,6 +84,10 @@ def test_energons_own_preparation_says_the_same(emitted: wt.Dataset, tmp_path: P
     for _, entry in emitted.manifest.shards:
         assert Path(ours, f"{entry.path}.idx").read_bytes() == (theirs / f"{entry.path}.idx").read_bytes()
     assert _samples_of(f"{ours}/.nv-meta") == _samples_of(str(theirs / ".nv-meta"))
+    result = run_adopt(str(theirs), str(tmp_path / "meta"), AdoptOptions(), executor=open_executor("serial"))
+    assert {hazard.code for hazard in result.hazards} == {"file-beside-shards"}
+    assert result.samples == {split: len(emitted[split]) for split in emitted.splits}
+    assert wt.verify(wt.open_dataset(str(tmp_path / "meta"))).ok
 
 
 def _samples_of(folder: str) -> list[tuple[object, ...]]:

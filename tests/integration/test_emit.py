@@ -246,6 +246,15 @@ def test_it_asks_before_it_writes_and_before_it_removes(copy: Path) -> None:
     assert contents(copy) == emitted
 
 
+def test_what_was_done_is_counted_as_the_plan_counts_it(copy: Path) -> None:
+    for change in (("--for", "all"), ("--for", "all"), ("--remove",)):
+        planned = [line for line in run_command("emit", copy, *change, "-n", "--json").lines if line["type"] == "step"]
+        summary = run_command("emit", copy, *change, "-y", "--json").summary
+        assert (summary["written"], summary["deleted"]) == tuple(
+            sum(line["action"] == verb for line in planned) for verb in ("write", "delete")
+        )
+
+
 def test_the_doctor_names_a_missing_shard_and_goes_on_with_the_others(copy: Path) -> None:
     dataset = wt.open_dataset(str(copy))
     gone = dataset.manifest.splits["train"][0]

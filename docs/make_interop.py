@@ -69,7 +69,15 @@ def main(environments: str) -> None:
             [*run, "doctor", root, "--envs", environments, "--json"], check=False, capture_output=True
         )
         lines = [json.loads(line) for line in asked.stdout.splitlines()]
-    readers = readers_table([line for line in lines if line["type"] == "diagnosis"], root)
+    found = [line for line in lines if line["type"] == "diagnosis"]
+    not_proved = [
+        f"{line['consumer']}: {line['status']} {line['detail']}" for line in found if line["status"] != "works"
+    ]
+    if not_proved or len(found) != len(NEEDS):
+        raise SystemExit(
+            "\n".join(["docs/interop.md is left as it is: not every reader opened the dataset", *not_proved])
+        )
+    readers = readers_table(found, root)
     text = replaced(replaced(TARGET.read_text(), "readers", readers), "hazards", hazards_table())
     TARGET.write_text(text)
 

@@ -2,7 +2,7 @@
 # Installs each reader that `wdstools doctor` asks, and each writer whose shards the tests adopt, in an environment of its
 # own: tests/install-consumers.sh DIR [NAME...]. They need 5 GB in all. What is there already is kept.
 # torch is pinned first: its CPU build is enough. timm and open_clip import torchvision, of which no CPU build is needed:
-# doctor declares the operators that it looks up.
+# doctor declares the operators that it looks up. open_clip trains with webdataset up to 0.2.86 (its requirements-training.txt).
 set -eu
 dir=$1
 shift
@@ -26,7 +26,7 @@ for name in "$@"; do
     webdataset) install $name "" "webdataset==1.0.2" ;;
     huggingface) install $name "" "datasets==5.2.0 Pillow" ;;
     open_clip | timm)
-        install $name "" "$torch numpy Pillow pandas webdataset==1.0.2 huggingface_hub safetensors pyyaml regex ftfy tqdm requests pyarrow"
+        install $name "" "$torch numpy Pillow pandas webdataset==0.2.86 huggingface_hub safetensors pyyaml regex ftfy tqdm requests pyarrow"
         install $name --no-deps "timm==1.0.31 open_clip_torch==3.3.0 torchvision==0.28.0"
         ;;
     energon)

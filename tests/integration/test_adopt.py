@@ -195,6 +195,13 @@ def test_every_code_is_provoked_by_a_test() -> None:
         (("a/0.tar", "b/0.tar"), ("--split", "all"), {"all"}),
         (("a/0.tar", "b/0.tar"), ("--split-from", "one"), {"train"}),
         (("starters/0.tar",), (), {"sta_rters"}),
+        (
+            ("data/train-00000-of-00002.tar", "data/train-00001-of-00002.tar", "data/val-00000-of-00001.tar"),
+            (),
+            {"train", "val"},
+        ),
+        (("data/train/0.tar", "data/test/0.tar"), ("--split-from", "path"), {"train", "test"}),
+        (("data/00000.tar",), (), {"train"}),
     ],
 )
 def test_splits_come_from_paths(files: Sequence[str], options: Sequence[str], splits: set[str], tmp_path: Path) -> None:
@@ -223,6 +230,43 @@ def test_splits_come_from_what_other_tools_wrote(tmp_path: Path) -> None:
         folder = write(tmp_path / name.replace("/", "_"), {**tars, name: data})
         ran = run_command("adopt", folder, "--json")
         assert ran.summary["samples"] == {"one": 2, "two": 4}, name
+
+
+@pytest.mark.parametrize("source", ["timm", "energon", "huggingface"])
+def test_splits_are_not_guessed_where_a_tool_was_named_that_says_none(source: str, tmp_path: Path) -> None:
+    folder = write(
+        tmp_path, {"a/000.tar": tar_bytes(pairs(0, 2)), "_info.json": b"{}", "README.md": b"---\nx: 1\n---\n"}
+    )
+    ran = run_command("adopt", folder, "--split-from", source)
+    assert_clean_failure(ran, 2)
+    assert source in ran.err
+    assert not (folder / ".wdstools").exists()
+
+
+def test_shards_that_the_hub_counts_are_missed_wherever_they_are(tmp_path: Path) -> None:
+    names = [f"data/train-{n:05d}-of-00004.tar" for n in (0, 1)]
+    write(tmp_path, {name: tar_bytes(pairs(n * 2, 2)) for n, name in enumerate(names)})
+    (hazard,) = run_adopt(str(tmp_path), None, AdoptOptions(), executor=open_executor("serial")).hazards
+    assert (hazard.code, hazard.count, hazard.example) == ("shard-numbers", 2, "data/train: 2 of 4")
+
+
+def test_what_datacomps_resharder_leaves_is_adopted_and_its_sizes_are_believed_only_if_right(tmp_path: Path) -> None:
+    shards = {}
+    for number in range(3):
+        members = pairs(number * 4, 4)
+        uids = [
+            (f"{name[:6]}.json", json.dumps({"uid": f"{n:032x}"}).encode()) for n, (name, _) in enumerate(members[::2])
+        ]
+        triples = zip(members[::2], members[1::2], uids, strict=True)
+        shards[f"{number:08d}.tar"] = tar_bytes([member for triple in triples for member in triple], PAX, mtime=1.5)
+    sizes = dict.fromkeys(shards, 4)
+    folder = write(tmp_path / "right", {**shards, "sizes.json": json.dumps(sizes).encode()})
+    assert _codes(folder) == {"file-beside-shards"}
+    dataset = wt.open_dataset(str(folder))
+    assert [len(dataset[split]) for split in dataset.splits] == [12]
+    assert json.loads(dataset["000005"]["json"]) == {"uid": f"{1:032x}"}
+    sizes["00000001.tar"] = 5
+    assert "count-differs" in _codes(write(tmp_path / "wrong", {**shards, "sizes.json": json.dumps(sizes).encode()}))
 
 
 @pytest.mark.parametrize("encoding", ["tar.gz", "tar.zst"])

@@ -22,6 +22,7 @@ from wdstools.ops.emit import plan_emit
 from wdstools.ops.plan import apply
 
 pytestmark = pytest.mark.slow
+_MINUTES = 20
 IN_ENVIRONMENTS = ("webdataset", "huggingface", "open_clip", "timm", "energon", "dali", "croissant", "polars")
 
 
@@ -47,7 +48,16 @@ def test_it_opens_what_was_emitted_for_all_at_once(consumer: str, emitted: wt.Da
 def test_the_table_of_the_command_is_green(emitted: wt.Dataset) -> None:
     for consumer in IN_ENVIRONMENTS:
         need_consumer(consumer)
-    ran = run_command("doctor", emitted.shards.url, "--envs", str(ENVIRONMENTS), "--json")
+    # eleven readers start, one behind the other
+    ran = run_command(
+        "doctor",
+        emitted.shards.url,
+        "--envs",
+        ENVIRONMENTS.name,
+        "--json",
+        cwd=ENVIRONMENTS.parent,
+        hang_seconds=_MINUTES * 60,
+    )
     assert ran.code == 0, ran.out
     assert ran.summary["works"] == len(PATIENTS)
 
@@ -84,6 +94,10 @@ def test_energons_own_preparation_says_the_same(emitted: wt.Dataset, tmp_path: P
     for _, entry in emitted.manifest.shards:
         assert Path(ours, f"{entry.path}.idx").read_bytes() == (theirs / f"{entry.path}.idx").read_bytes()
     assert _samples_of(f"{ours}/.nv-meta") == _samples_of(str(theirs / ".nv-meta"))
+    result = run_adopt(str(theirs), str(tmp_path / "meta"), AdoptOptions(), executor=open_executor("serial"))
+    assert {hazard.code for hazard in result.hazards} == {"file-beside-shards"}
+    assert result.samples == {split: len(emitted[split]) for split in emitted.splits}
+    assert wt.verify(wt.open_dataset(str(tmp_path / "meta"))).ok
 
 
 def _samples_of(folder: str) -> list[tuple[object, ...]]:

@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -245,6 +246,15 @@ def test_it_asks_before_it_writes_and_before_it_removes(copy: Path) -> None:
     assert contents(copy) == emitted
 
 
+def test_what_was_done_is_counted_as_the_plan_counts_it(copy: Path) -> None:
+    for change in (("--for", "all"), ("--for", "all"), ("--remove",)):
+        planned = [line for line in run_command("emit", copy, *change, "-n", "--json").lines if line["type"] == "step"]
+        summary = run_command("emit", copy, *change, "-y", "--json").summary
+        assert (summary["written"], summary["deleted"]) == tuple(
+            sum(line["action"] == verb for line in planned) for verb in ("write", "delete")
+        )
+
+
 def test_the_doctor_names_a_missing_shard_and_goes_on_with_the_others(copy: Path) -> None:
     dataset = wt.open_dataset(str(copy))
     gone = dataset.manifest.splits["train"][0]
@@ -299,6 +309,16 @@ def test_the_doctor_says_no_when_a_reader_is_misled(copy: Path) -> None:
     assert ran.code == 1
     status = {line["consumer"]: line["status"] for line in ran.lines if line["type"] == "diagnosis"}
     assert status == {"huggingface": "fails", "webdataset": "works"}
+
+
+def test_the_doctor_finds_environments_below_the_folder_where_it_was_called(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"envs/webdataset/bin/python": f'#!/bin/sh\nexec {sys.executable} "$@"\n'.encode()})
+    (tmp_path / "envs/webdataset/bin/python").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    (diagnosis,) = examine(wt.open_dataset(str(copy)), ("webdataset",), envs="envs")
+    assert (diagnosis.status, diagnosis.detail) == ("works", "")
 
 
 def test_the_doctor_compares_bytes_and_not_only_numbers(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,3 +87,15 @@ def test_what_was_not_emitted_cannot_come_along(state: str, folder: Path) -> Non
     with pytest.raises(UsageError) as caught:
         plan_mirror(open_dataset(str(folder)), BadStore(), emitted=True)
     assert (caught.value.code, caught.value.hint) == ("not-emitted", f"wdstools emit {folder} --for all")
+
+
+def test_a_pulled_copy_has_none_of_them_and_emit_makes_the_same_there(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    assert run_command("pull", folder, copy).code == 0
+    paths = read_emitted(open_dataset(str(folder)).metadata).files
+    assert [path for path in paths if (copy / path).exists()] in ([], ["README.md"])  # the card is the dataset's own
+    assert not (copy / EMITTED_PATH).exists()
+    assert verify(open_dataset(str(copy))).ok
+    apply(plan_emit(open_dataset(str(copy)), ("all",)))
+    made_here = {path for path in paths if not path.endswith((".sqlite", ".uuid"))}
+    assert {path for path in made_here if (copy / path).read_bytes() != (folder / path).read_bytes()} == set()

@@ -56,7 +56,11 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def run_command(
-    *arguments: str | Path, cwd: Path | None = None, stdin: bytes = b"", env: dict[str, str] | None = None
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    stdin: bytes = b"",
+    env: dict[str, str] | None = None,
+    hang_seconds: float = HANG_SECONDS,
 ) -> Ran:
     """Run ``wdstools ARGUMENTS`` to its end."""
     done = subprocess.run(
@@ -65,7 +69,7 @@ def run_command(
         input=stdin,
         capture_output=True,
         check=False,
-        timeout=HANG_SECONDS,
+        timeout=hang_seconds,
         env=environment(**(env or {})),
     )
     out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 SPLIT_SOURCES = ("auto", "path", "timm", "energon", "huggingface", "one")
 _BRACES_RE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_NUMBERED_RE = re.compile(r"(.*?)[-_.]*(\d+)")
+#: What comes before a shard's number, the number, and of how many it is, where the name tells.
+_NUMBERED_RE = re.compile(r"(.*?)[-_.]*(\d+)(?:-of-(\d+))?")
 _MAX_SHARDS = 10_000_000
 _BREAKS_DETECTION_RE = re.compile(r"\.tar\..+$|\.(json|jsonl|parquet|csv)$")
 _MAX_SIDE_BYTES = 1 << 26
@@ -85,8 +86,8 @@ def _expand(pattern: str) -> set[str]:
 
 
 def split_of(tar: str) -> str:
-    """``train/x.tar`` and ``train-000000.tar`` are of split train; bare numbers are."""
-    folder, _, name = tar.rpartition("/")
+    """``train/x.tar``, ``train-000000.tar`` and the Hub's ``data/train-00000-of-00010.tar`` are of split train; bare numbers are."""
+    folder, _, name = tar.removeprefix("data/").rpartition("/")
     if folder:
         return folder.split("/", 1)[0]
     match = _NUMBERED_RE.fullmatch(name.partition(".")[0])
@@ -164,20 +165,17 @@ def _card_splits(store: Store, listed: Mapping[str, int], tars: list[str]) -> di
 
 
 def _note_gaps(tars: list[str], hazards: HazardCounts) -> None:
-    series: dict[str, list[int]] = {}
+    series: dict[tuple[str, str | None], set[int]] = {}
     for tar in tars:
         folder, _, name = tar.rpartition("/")
         match = _NUMBERED_RE.fullmatch(name.partition(".")[0])
         if match:
-            series.setdefault(f"{folder}/{match[1]}", []).append(int(match[2]))
-    for name, numbers in series.items():
-        missing = max(numbers) - min(numbers) + 1 - len(set(numbers))
-        if 0 < missing < len(numbers):  # else they are no numbering
-            hazards.add(
-                "shard-numbers",
-                f"{name.lstrip('/') or 'shards'}: {len(set(numbers)):,} of {max(numbers) - min(numbers) + 1:,}",
-                missing,
-            )
+            series.setdefault((f"{folder}/{match[1]}".lstrip("/"), match[3]), set()).add(int(match[2]))
+    for (name, of), numbers in series.items():
+        wanted = int(of) if of else max(numbers) - min(numbers) + 1
+        missing = wanted - len(numbers)
+        if missing > 0 and (of or missing < len(numbers)):  # else they are no numbering
+            hazards.add("shard-numbers", f"{name or 'shards'}: {len(numbers):,} of {wanted:,}", missing)
 
 
 def _note_files(layout: Layout) -> None:

@@ -137,8 +137,19 @@ def _declare_torchvision_operators() -> None:
 _KEPT: list[Any] = []
 
 
+def _training_epoch(args: Any, preprocess: Any) -> Any:
+    """The batches of open_clip's training, which is another way through webdataset than its evaluation."""
+    from open_clip_train.data import get_wds_dataset
+
+    try:
+        yield from get_wds_dataset(args, preprocess, is_train=True, tokenizer=lambda text: [text]).dataloader
+    except KeyError as error:
+        there = version("webdataset")
+        raise RuntimeError(f"open_clip trains with webdataset up to 0.2.86, not with {there} ({error!r})") from error
+
+
 def probe_open_clip(spec: Spec) -> dict[str, Any]:
-    """open_clip: its own loader, for sizes as in training and for samples as in evaluation."""
+    """open_clip: its own loader, for bytes as in evaluation; an epoch of training must give as many samples as that and as sizes.json says."""
     _declare_torchvision_operators()
     import numpy as np
     from open_clip_train.data import get_dataset_size, get_wds_dataset
@@ -158,6 +169,9 @@ def probe_open_clip(spec: Spec) -> dict[str, Any]:
             key = wanted.get((np.asarray(image[0]).tobytes(), text[0]))
             if key is not None:
                 check.met.add((split, key))
+        trained = sum(len(texts) for _, texts in _training_epoch(args, np.asarray))
+        if trained != check.samples[split]:
+            raise RuntimeError(f"an epoch of training gives {trained} samples of {split}, not {check.samples[split]}")
         size, _ = get_dataset_size(urls)
         if size != check.samples[split]:
             raise RuntimeError(f"sizes.json says {size} samples of {split}, open_clip gives {check.samples[split]}")

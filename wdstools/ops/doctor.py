@@ -97,7 +97,7 @@ def _python_for(name: str, envs: str | None) -> str | None:
     consumer = PATIENTS[name]
     if not consumer.module:
         return "" if shutil.which(name) else None
-    if envs is not None and os.path.exists(path := os.path.join(envs, name, "bin", "python")):
+    if envs is not None and os.path.exists(path := os.path.abspath(os.path.join(envs, name, "bin", "python"))):
         return path
     try:
         return sys.executable if importlib.util.find_spec(consumer.module) else None

@@ -35,16 +35,17 @@ def adopted(output: Output, result: AdoptResult) -> int:
 
 
 def emitted(output: Output, plan: EmitPlan) -> None:
-    """What emitting did."""
-    deleted = len(plan.deleted)
+    """What emitting did; the list of what is emitted is a file too."""
+    deleted = sum(step.action == "delete" for step in plan.steps)
+    written = sum(step.action == "write" for step in plan.steps)
     linked = f", {counted(len(plan.links), 'shard')} linked" if plan.links else ""
-    output.line(f"{counted(len(plan.files), 'file')} written{linked}" + (f", {deleted:,} deleted" if deleted else ""))
+    output.line(f"{counted(written, 'file')} written{linked}" + (f", {deleted:,} deleted" if deleted else ""))
     if plan.verb == "emit":
         output.hint(f"prove it:  wdstools doctor {plan.target}")
     consumers = sorted(plan.emitted.consumers) if plan.emitted else []
     summary = {
         "target": plan.target,
-        "written": len(plan.files),
+        "written": written,
         "linked": len(plan.links),
         "deleted": deleted,
         "consumers": consumers,

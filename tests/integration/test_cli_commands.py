@@ -212,6 +212,12 @@ def test_no_file_gets_the_number_of_a_standard_file_that_is_missing() -> None:
     assert in_shell(f"python -c '{script}' <&- >&- 2>&-").returncode == 0
 
 
+def test_workers_that_cannot_be_started_are_an_error_not_a_bug(dataset: Path) -> None:
+    done = in_shell(f"ulimit -n 12; wdstools repair {dataset} -n -j2")
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.startswith(b"error: no-worker: ")
+
+
 def in_shell(line: str) -> subprocess.CompletedProcess[bytes]:
     """A line of a shell in which ``wdstools`` and ``python`` are those that are tested."""
     line = line.replace("wdstools ", f"{' '.join(COMMAND)} ", 1).replace("python -c", f"{COMMAND[0]} -c")

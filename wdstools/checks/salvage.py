@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from wdstools.formats.tar import BLOCK, padding, render_header
 from wdstools.stores.base import read_blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 _SHIFT_BYTES = 1 << 16
 #: A payload up to this size is tried with each of its bits flipped: half a million digests, a few seconds at most.
 _SEARCHED_BYTES = 1 << 16
+#: So much is read at once.
+_AHEAD_BYTES = 1 << 20
 _GONE = -1
 
 
@@ -62,25 +67,26 @@ def survey_shard(task: SurveyTask, tick: Tick) -> Survey:
     return Survey(task.entry.path, size, digest.hexdigest())
 
 
-def find_groups(store: Store, path: str, table: pa.Table) -> NDArray[np.int64]:
+def find_groups(store: Store, path: str, rows: Sequence[dict[str, Any]]) -> NDArray[np.int64]:
     """Where each sample's record group lies in a damaged shard, in bytes; -1 for one that is nowhere whole.
 
-    A group is looked for where the index says, and, when bytes were inserted or lost before it, near there.
+    ``rows`` are those of ``rows_of``. A group is looked for where the index says, and, when bytes were inserted or lost before it, near there.
     """
-    starts = np.full(table.num_rows, _GONE, np.int64)
+    starts = np.full(len(rows), _GONE, np.int64)
     try:
         size = store.head(path).bytes
     except StoreError:
         return starts
     shift = 0
-    for number, row in enumerate(rows_of(table)):
+    ahead = _Ahead(store, path)
+    for number, row in enumerate(rows):
         for attempt in (row["offset"], row["offset"] + shift):
-            if _lies_at(store, path, row, attempt):
+            if _lies_at(ahead, row, attempt):
                 starts[number] = attempt
                 shift = attempt - row["offset"]
                 break
         else:
-            found = _look_around(store, path, row, (row["offset"] + shift, size))
+            found = _look_around(ahead, row, (row["offset"] + shift, size))
             if found is not None:
                 starts[number] = found
                 shift = found - row["offset"]
@@ -95,29 +101,52 @@ def rows_of(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _lies_at(store: Store, path: str, row: dict[str, Any], start: int) -> bool:
+class _Ahead:
+    """Reads a shard; where one reading goes on where the last one ended, a block at once."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self._store = store
+        self._path = path
+        self._start = self._end = 0
+        self._block = memoryview(b"")
+
+    def get(self, start: int, length: int) -> memoryview:
+        """Bytes from ``start``, fewer at the end of the shard. Raises StoreError where just these cannot be read."""
+        if not self._start <= start <= start + length <= self._start + len(self._block):
+            self._block, self._start = memoryview(self._read(start, length)), start
+        self._end = start + length
+        return self._block[start - self._start :][:length]
+
+    def _read(self, start: int, length: int) -> bytes:
+        if start == self._end:
+            with contextlib.suppress(StoreError):  # a bad sector further on must not hide what is asked for
+                return self._store.get(self._path, start, max(length, _AHEAD_BYTES))
+        return self._store.get(self._path, start, length)
+
+
+def _lies_at(ahead: _Ahead, row: dict[str, Any], start: int) -> bool:
     if start < 0:
         return False
     try:
-        data = store.get(path, start, row["length"])
+        data = ahead.get(start, row["length"])
     except StoreError:  # a bad sector: this group cannot be had from here
         return False
     return len(data) == row["length"] and bool(xxh3_128_digest(data) == row["xxh3_128"])
 
 
-def _look_around(store: Store, path: str, row: dict[str, Any], place: tuple[int, int]) -> int | None:
+def _look_around(ahead: _Ahead, row: dict[str, Any], place: tuple[int, int]) -> int | None:
     expected, size = place
     first = max(0, expected - _SHIFT_BYTES)
     if first >= size:
         return None
     try:
-        around = store.get(path, first, 2 * _SHIFT_BYTES + BLOCK)
+        around = bytes(ahead.get(first, 2 * _SHIFT_BYTES + BLOCK))
     except StoreError:
         return None
     member = row["members"][0]
     header = render_header(f"{row['key']}.{member['ext']}".encode(), member["size"], member["xxh3_64"])
     at = around.find(header)
-    return first + at if at >= 0 and _lies_at(store, path, row, first + at) else None
+    return first + at if at >= 0 and _lies_at(ahead, row, first + at) else None
 
 
 def mend_group(row: dict[str, Any], data: bytes, *, search: bool) -> bytes | None:

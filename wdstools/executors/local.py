@@ -16,7 +16,7 @@ import traceback
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import WdsError, WorkerError
+from wdstools.errors import StoreError, WdsError, WorkerError
 from wdstools.executors.base import Outcome, Tick, Work
 
 if TYPE_CHECKING:
@@ -134,6 +134,17 @@ class Processes:
             self._start()
 
     def _start(self) -> Connection:
+        try:
+            return self._begin()
+        except OSError as error:
+            raise StoreError(
+                "a worker process cannot be started",
+                code="no-worker",
+                got=error.strerror or "",
+                hint="raise the limits of open files and processes (ulimit -n, ulimit -u), or give --jobs 1",
+            ) from error
+
+    def _begin(self) -> Connection:
         context = _context()
         ours, theirs = context.Pipe()
         # A forked child inherits the parent's ends too; it must close them, or the pipes never end.

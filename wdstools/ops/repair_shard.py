@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from wdstools.checks.salvage import find_groups, mend_group, rows_of
 from wdstools.errors import StoreError
+from wdstools.formats.arrow import to_array
 from wdstools.formats.digest import xxh3_128_digest
 from wdstools.formats.tar import trailer_bytes
 from wdstools.ops.repair_copies import Copy, Wanted
@@ -21,7 +23,6 @@ from wdstools.stores.local import DurableFile, LocalStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from wdstools.executors.base import Tick
@@ -69,7 +70,7 @@ def find_recipe(task: MendTask, tick: Tick) -> Recipe:
     """Decide where every sample's bytes come from; each source is tried, and proved, in turn."""
     store, path = LocalStore(task.root), task.entry.path
     rows = rows_of(task.index)
-    starts = find_groups(store, path, task.index)
+    starts = find_groups(store, path, rows)
     origin = np.where(starts >= 0, np.int16(HERE), np.int16(NOWHERE)).astype(np.int16)
     recipe = Recipe(task, origin, starts)
     _mend(recipe, rows, search=False)
@@ -150,20 +151,19 @@ def mend_shard(recipe: Recipe, tick: Tick) -> str:
 
 
 def _write_groups(recipe: Recipe, out: DurableFile, old: int) -> int:
-    rows = rows_of(recipe.task.index)
-    lengths = [row["length"] for row in rows]
+    lengths: list[int] = recipe.task.index.column("length").to_pylist()
     # an unsolved sample keeps the bytes that lie in its place
-    at_home = [row["offset"] for row in rows]
+    at_home = recipe.task.index.column("offset").to_pylist()
     starts = np.where(recipe.origin == NOWHERE, at_home, recipe.starts).tolist()
     kinds = [HERE if kind in (HERE, NOWHERE) else kind for kind in recipe.origin.tolist()]
-    for kind, numbers in itertools.groupby(range(len(rows)), kinds.__getitem__):
+    for kind, numbers in itertools.groupby(range(len(lengths)), kinds.__getitem__):
         run = list(numbers)
         if kind == HERE:
             for start, length in _stretches([(starts[number], lengths[number]) for number in run]):
                 out.copy_from(old, start, length)
         else:
             for batch in _batches(run, lengths):
-                for data in _fetch(recipe, rows, kind, batch):
+                for data in _fetch(recipe, kind, batch):
                     out.write(memoryview(data))
     return sum(lengths)
 
@@ -180,20 +180,21 @@ def _stretches(pieces: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     yield start, length
 
 
-def _fetch(recipe: Recipe, rows: list[dict[str, Any]], kind: int, batch: list[int]) -> Iterator[bytes]:
-    groups = {number: recipe.held[number] for number in batch if number in recipe.held}
-    missing = [number for number in batch if number not in groups]
+def _fetch(recipe: Recipe, kind: int, batch: list[int]) -> Iterator[bytes]:
+    rows = rows_of(recipe.task.index.take(to_array(np.array(batch), pa.int64())))
+    groups = {at: recipe.held[number] for at, number in enumerate(batch) if number in recipe.held}
+    missing = [at for at in range(len(batch)) if at not in groups]
     if missing:
         task = recipe.task
-        wanted = Wanted(task.split, task.entry, [rows[number] for number in missing])
+        wanted = Wanted(task.split, task.entry, [rows[at] for at in missing])
         groups |= {missing[at]: data for at, data, _ in task.copies[kind].groups(wanted)}
-    for number in batch:
-        data = groups.get(number, b"")
-        if xxh3_128_digest(data) != rows[number]["xxh3_128"]:
+    for at, row in enumerate(rows):
+        data = groups.get(at, b"")
+        if xxh3_128_digest(data) != row["xxh3_128"]:
             raise StoreError(
                 "a copy has changed since the plan was made",
                 code="repair-not-proved",
-                where=f"{recipe.task.copies[kind].name}: {recipe.task.entry.path}, sample {rows[number]['key']}",
+                where=f"{recipe.task.copies[kind].name}: {recipe.task.entry.path}, sample {row['key']}",
                 hint="run the same command again",
             )
         yield data

@@ -252,11 +252,11 @@ def _link_bucket(entries, span, words, limits, parent):  # type: ignore[no-untyp
 
 @jit
 def _any_near(codes, code, limit):  # type: ignore[no-untyped-def]
-    """Whether a code is near: without a branch, so that the compiler makes vector code of it."""
-    nearest = np.uint64(64)
+    """Whether a code is near: without a branch or a comparison, so that the compiler makes fast vector code of it."""
+    below = np.uint64(0)
     for other in range(len(codes)):
-        nearest = min(nearest, popcount(codes[other] ^ code))
-    return nearest <= limit
+        below |= popcount(codes[other] ^ code) - (limit + np.uint64(1))  # the highest bit, if this is below zero
+    return below >> np.uint64(63) > np.uint64(0)
 
 
 @jit

@@ -308,8 +308,6 @@ def test_leaving_early_ends_the_threads_and_asks_for_nothing_more(
         assert set(fetching()) - before
         break
     assert not set(fetching()) - before
-    if kind == "loader":  # a stream may have read all of so small an epoch for its first sample
-        assert store.requests(".tar") < len(dataset.manifest.splits["train"])
     asked = len(store.asked)
     time.sleep(0.1)
     assert len(store.asked) == asked

@@ -87,6 +87,12 @@ def test_an_interrupted_command_says_so(source: Path, tmp_path: Path) -> None:
     assert told.startswith(b"interrupted: nothing half-written")
 
 
+def test_an_endless_list_of_keys_is_refused(source: Path, tmp_path: Path) -> None:
+    wdstools.pack(str(source), str(tmp_path / "shards"))
+    ran = run_command("extract", tmp_path / "shards", tmp_path / "out", "--keys", "/dev/zero", "--json")
+    assert (ran.code, ran.error["code"]) == (4, "file-too-large")
+
+
 def test_datasets_may_be_given_by_their_paths(source: Path, tmp_path: Path) -> None:
     dest = str(tmp_path / "shards")
     wdstools.pack(str(source), dest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -24,7 +23,7 @@ def selection(*, split: list[str] | None, keys: str | None, where: str | None) -
     from wdstools.reader.select import Selection, parse_keys, parse_where
     from wdstools.stores.local import read_file
 
-    data = None if keys is None else sys.stdin.buffer.read() if keys == "-" else read_file(keys)
+    data = None if keys is None else read_file(keys)
     return Selection(
         splits=tuple(split) if split else None,
         keys=None if data is None else parse_keys(data, where=keys or ""),

@@ -176,10 +176,18 @@ class LocalStore:
                 folder = os.path.dirname(folder)
 
 
-def read_file(path: str) -> bytes:
-    """A file that a person has named, whole; raises StoreError."""
-    with translated(path), open(path, "rb") as file:
-        return file.read()
+def read_file(path: str, limit: int = 1 << 28) -> bytes:
+    """A file that a person has named (``-`` is standard input), whole; raises StoreError, for one of more bytes too."""
+    with translated(path), open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise StoreError(
+            "this is too large to be such a file",
+            code="file-too-large",
+            where=path,
+            expected=f"at most {limit:,} bytes",
+        )
+    return data
 
 
 class DurableFile:

@@ -334,7 +334,7 @@ def test_the_command_plans_pulls_and_counts(origin: Path, tmp_path: Path) -> Non
     said = run_command("pull", origin, tmp_path / "again", "--where", "label == 'rome'")
     assert said.code == 0
     assert "not authenticated" in said.out
-    assert run_command("pull", origin, tmp_path / "x", "--root", "ab").code == 1
+    assert run_command("pull", origin, tmp_path / "x", "--root", "ab" * 32).code == 1
     assert run_command("pull", origin, tmp_path / "x", "--gap", "wide").code == 2
     assert run_command("pull", tmp_path / "keys.txt", tmp_path / "x").code == 5
     assert run_command("pull", tmp_path / "nowhere", tmp_path / "x").code == 4

@@ -6,7 +6,7 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.city_pairs import tiny_jpeg
@@ -161,6 +161,7 @@ def test_a_run_ends_before_a_header_with_a_flipped_bit(bit: int) -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 700), st.integers(0, 255), st.integers(0, 700)), max_size=8)
 )
+@example([(0, 3, 0, 0), (1, 3, 0, 529)])  # the second is cut inside what follows the bytes that both share
 def test_dimensions_are_the_same_whatever_was_read_before(changes: list[tuple[int, int, int, int]]) -> None:
     reader = DimensionReader()
     for number, at, byte, cut in changes:

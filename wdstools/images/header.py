@@ -32,7 +32,7 @@ class DimensionReader:
         """Type, width and height (orientation not applied); None where the bytes do not tell."""
         head = bytes(payload[:_HEAD_BYTES])
         for length in self._lengths:
-            if head[:length] in self._known:
+            if len(head) >= length + _SIZE_BYTES and head[:length] in self._known:
                 height, width = _SIZE(head, length)
                 return "jpg", width, height
         if head[:3] != b"\xff\xd8\xff":

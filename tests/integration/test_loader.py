@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import wdstools as wt
-from tests.support.streams import SIDE, flip, in_memory, packed
+from tests.support.streams import SIDE, batch_keys, flip, in_memory, packed
 from wdstools.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture
 def fresh(tmp_path: pathlib.Path) -> Dataset:
     return packed(tmp_path, train=30)
-
-
-def _keys(dataset: Dataset, **options: Any) -> list[list[str]]:
-    return [batch.keys for batch in wt.loader(dataset, **{"batch_size": 8, "threads": 2, **options})]
 
 
 def test_a_batch_holds_what_was_packed(dataset: Dataset) -> None:
@@ -65,7 +61,7 @@ def test_ranks_together_read_every_sample_once(dataset: Dataset, shuffle: str | 
 
 
 def test_the_number_of_threads_changes_nothing(dataset: Dataset) -> None:
-    assert _keys(dataset, threads=1) == _keys(dataset, threads=5)
+    assert batch_keys(dataset, threads=1) == batch_keys(dataset, threads=5)
 
 
 def test_each_for_is_the_next_epoch(dataset: Dataset) -> None:
@@ -79,7 +75,7 @@ def test_each_for_is_the_next_epoch(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("shuffle", ["full", "block", None])
 def test_two_resumes_in_a_row_on_other_ranks_go_on_exactly(dataset: Dataset, shuffle: str | None) -> None:
-    whole = [key for keys in _keys(dataset, shuffle=shuffle) for key in keys]
+    whole = [key for keys in batch_keys(dataset, shuffle=shuffle) for key in keys]
     got: list[str] = []
     state = None
     for batch_size, world_size, steps in ((8, 1, 2), (4, 2, 3), (2, 4, 99)):
@@ -108,7 +104,7 @@ def test_a_state_counts_what_was_handed_out_not_what_was_decoded_ahead(dataset: 
     other = wt.loader(dataset, batch_size=8)
     other.load_state_dict(state)
     keys += [batch.keys for batch in other]
-    assert keys == _keys(dataset)
+    assert keys == batch_keys(dataset)
     assert other.epoch == 1
 
 
@@ -129,14 +125,14 @@ def test_a_state_of_something_else_is_refused(dataset: Dataset, fresh: Dataset) 
 
 def test_samples_are_chosen_by_condition_keys_and_limit(dataset: Dataset) -> None:
     oslo = {key for key in dataset["train"].keys() if key.startswith("oslo/")}  # noqa: SIM118
-    assert {key for keys in _keys(dataset, where="label == 'oslo'") for key in keys} == oslo
+    assert {key for keys in batch_keys(dataset, where="label == 'oslo'") for key in keys} == oslo
     wanted = sorted(oslo)[:5]
-    assert sorted(key for keys in _keys(dataset, keys=wanted) for key in keys) == wanted
-    assert sum(map(len, _keys(dataset, limit=13))) == 13
+    assert sorted(key for keys in batch_keys(dataset, keys=wanted) for key in keys) == wanted
+    assert sum(map(len, batch_keys(dataset, limit=13))) == 13
     with pytest.raises(UsageError, match="keys are not in this split"):
-        _keys(dataset, keys=["oslo/none"])
+        batch_keys(dataset, keys=["oslo/none"])
     with pytest.raises(UsageError, match="nothing to read"):
-        _keys(dataset, where="label == 'nowhere'")
+        batch_keys(dataset, where="label == 'nowhere'")
 
 
 def test_a_transforms_random_numbers_depend_on_the_position_alone(dataset: Dataset) -> None:
@@ -156,7 +152,7 @@ def test_a_transforms_random_numbers_depend_on_the_position_alone(dataset: Datas
 def test_images_of_several_sizes_need_a_rule(tmp_path: pathlib.Path) -> None:
     dataset = packed(tmp_path, side=None)
     with pytest.raises(UsageError, match="one size"):
-        _keys(dataset)
+        batch_keys(dataset)
     own = [batch.images for batch in wt.loader(dataset, batch_size=8, fit="list")]
     assert len({np.shape(image) for images in own for image in images}) > 3
     for fit in ("stretch", "crop", "pad"):
@@ -174,7 +170,7 @@ def test_a_batch_that_is_kept_is_not_overwritten(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("shuffle", ["full", "block", None])
 def test_a_store_of_objects_gives_the_same_batches(dataset: Dataset, shuffle: str | None) -> None:
-    assert _keys(in_memory(dataset), shuffle=shuffle) == _keys(dataset, shuffle=shuffle)
+    assert batch_keys(in_memory(dataset), shuffle=shuffle) == batch_keys(dataset, shuffle=shuffle)
 
 
 def test_a_stream_gives_verified_samples(dataset: Dataset, fresh: Dataset) -> None:

@@ -12,7 +12,7 @@ import pytest
 import wdstools as wt
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.pictures import EOI
-from tests.support.streams import decoding_threads, flip, flip_at, packed
+from tests.support.streams import batch_keys, decoding_threads, flip, flip_at, packed
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -29,15 +29,11 @@ def fresh(tmp_path: pathlib.Path) -> Dataset:
     return packed(tmp_path, train=30)
 
 
-def _keys(dataset: Dataset, **options: Any) -> list[list[str]]:
-    return [batch.keys for batch in wt.loader(dataset, **{"batch_size": 8, "threads": 2, **options})]
-
-
 @pytest.mark.parametrize("member", ["jpg", "txt", "cls"])
 def test_damage_is_raised_with_its_place(fresh: Dataset, member: str) -> None:
     key = flip(fresh, "train", 3, member)
     with pytest.raises(IntegrityError) as caught:
-        _keys(fresh)
+        batch_keys(fresh)
     assert caught.value.code == "sample-damaged"
     assert key in caught.value.where
     assert member in caught.value.where
@@ -181,7 +177,7 @@ def test_damage_around_the_members_harms_no_sample(fresh: Dataset, remainder: st
     place = row["offset"] + 110 if remainder == "header" else last["offset"] + last["size"] + 3
     flip_at(fresh, "train", 0, place)
     assert not wt.verify(fresh).ok
-    assert sorted(key for keys in _keys(fresh) for key in keys) == sorted(fresh["train"].keys())
+    assert sorted(key for keys in batch_keys(fresh) for key in keys) == sorted(fresh["train"].keys())
     assert [sample.key for sample in wt.stream(fresh)] == list(fresh["train"].keys())
 
 
@@ -201,7 +197,7 @@ def undecodable(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, str]
 def test_a_whole_file_that_is_no_whole_image_is_damage(undecodable: tuple[Dataset, str], how: dict[str, Any]) -> None:
     dataset, key = undecodable
     with pytest.raises(IntegrityError, match="cannot be decoded") as caught:
-        _keys(dataset, **how)
+        batch_keys(dataset, **how)
     assert key in caught.value.where
     loader = wt.loader(dataset, batch_size=8, on_damage="skip", **how)
     batches = list(loader)

@@ -6,7 +6,7 @@ import os
 import pathlib
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import wdstools as wt
 from tests.support.city_pairs import write_city_pairs
@@ -32,6 +32,11 @@ def in_memory(dataset: Dataset) -> Dataset:
     for info in dataset.shards.list():
         store.put(info.key, dataset.shards.get(info.key))
     return replace(dataset, shards=store, metadata=store, readers={})
+
+
+def batch_keys(dataset: Dataset, **options: Any) -> list[list[str]]:
+    """The keys of an epoch's batches, of eight samples unless ``options`` say otherwise."""
+    return [batch.keys for batch in wt.loader(dataset, **{"batch_size": 8, "threads": 2, **options})]
 
 
 def flip(dataset: Dataset, split: str, number: int, member: str = "jpg") -> str:

@@ -138,6 +138,21 @@ def test_whatever_is_damaged_is_as_it_was_after_a_repair_from_a_copy(
     assert again.steps == ()
 
 
+def test_the_source_mends_a_dataset_of_authenticated_ranges_too(made: tuple[Path, Path], tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    wt.pack(str(made[0]), str(whole), shard_samples=10, authenticated_ranges=True)
+    for lost in ([TRAIN], [TRAIN, ".wdstools/index/train-000000.parquet"]):
+        bad = tmp_path / f"bad{len(lost)}"
+        shutil.copytree(whole, bad)
+        for path in lost:
+            (bad / path).unlink()
+        result = mend(bad, made[0])
+        assert result.unsolved == ()
+        assert result.root == wt.open_dataset(str(whole)).root
+        assert contents(bad)[TRAIN] == contents(whole)[TRAIN]
+        assert wt.verify(str(bad), level="samples").ok
+
+
 #: What cannot be made again from the source alone: history, which is nobody's content.
 _HISTORY = ("provenance", "everything of .wdstools", "shard, manifest and list")
 

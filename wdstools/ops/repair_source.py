@@ -18,7 +18,6 @@ from wdstools.ops.scan import open_source
 from wdstools.progress import Silent
 from wdstools.sources.recipe import recipe_names
 from wdstools.writer.assembly import Assembly, ShardSettings, rows_of
-from wdstools.writer.buffer import TarBuffer
 from wdstools.writer.plan import ShardLayout, drop_repeated, keep_type, to_ipc, with_keys
 from wdstools.writer.splits import SplitRule, parse_ratios
 
@@ -166,7 +165,7 @@ class SourceCopy:
         )
         reader = listing.opener.open()
         try:
-            assembly = Assembly(settings, split, reader, TarBuffer(sink))
+            assembly = Assembly(settings, split, reader, sink)
             assembly.run(rows_of(to_ipc(samples), split, ""), lambda _: None)
             assembly.buffer.finish()
         finally:

@@ -14,6 +14,7 @@ from wdstools.formats.index import build_index
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageChecker, ImageInfo, sniff
 from wdstools.results import Skip
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, join_path, text_columns
+from wdstools.writer.buffer import TarBuffer
 from wdstools.writer.plan import from_ipc, image_paths
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Tick
     from wdstools.images.resize import Encoding
     from wdstools.sources.base import SourceOpener, SourceReader
-    from wdstools.writer.buffer import TarBuffer
+    from wdstools.writer.buffer import BlockSink
 
 MAX_FILE_BYTES = 1 << 30
 MAX_CAPTION_BYTES = 1 << 20
@@ -84,11 +85,11 @@ class Row(NamedTuple):
 class Assembly:
     """Puts the samples of one shard into the buffer and remembers what the index needs."""
 
-    def __init__(self, settings: ShardSettings, split: str, reader: SourceReader, buffer: TarBuffer) -> None:
+    def __init__(self, settings: ShardSettings, split: str, reader: SourceReader, sink: BlockSink) -> None:
         self.settings = settings
         self.split = split
         self.reader = reader
-        self.buffer = buffer
+        self.buffer = TarBuffer(sink, authenticated=settings.authenticated)
         self.skips: list[Skip] = []
         self._stats: list[int] = []  # size and time of each file of the sample that is being made
         self._all_stats = array("q")
@@ -227,7 +228,7 @@ class Assembly:
         """The shard's index."""
         columns = zip(*self._records, strict=True) if self._records else ((),) * len(_INDEX_COLUMNS)
         given: dict[str, Any] = dict(zip(_INDEX_COLUMNS, columns, strict=True))
-        placed = self.buffer.placed()
+        placed = self.buffer.placed
         given |= {"offset": placed.offsets, "length": placed.lengths, "xxh3_128": placed.xxh3_128}
         if self.settings.authenticated:
             given["sha256"] = placed.sha256
@@ -253,7 +254,7 @@ class Assembly:
 
     def image_digests(self) -> NDArray[np.uint64]:
         """XXH3-64 of each image."""
-        return self.buffer.placed().members[:: len(self.settings.members), 2].copy()
+        return self.buffer.placed.members[:: len(self.settings.members), 2].copy()
 
 
 _INDEX_COLUMNS = ("split", "key", "label", "cls", "width", "height", "format", "caption", "source")  # fmt: skip

@@ -18,7 +18,7 @@ from wdstools.formats.tar import BLOCK, trailer_bytes
 from wdstools.sources.base import NeedSpaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -149,18 +149,14 @@ class TarBuffer:
         last = self._view[: self._at + trailer]
         self._digester.update(last)
         self._sink.write(last)
+        self._done = [_joined(self._done)]
         return self._digester.digests()
 
+    @property
     def placed(self) -> Placed:
         """Where every sample lies, once the tar is finished."""
-        parts = self._done
-        return Placed(
-            np.concatenate([part.members for part in parts]),
-            np.concatenate([part.offsets for part in parts]),
-            np.concatenate([part.lengths for part in parts]),
-            [digest for part in parts for digest in part.xxh3_128],
-            [digest for part in parts for digest in part.sha256],
-        )
+        (placed,) = self._done
+        return placed
 
     def _seal(self) -> None:
         """Give the complete samples of this block their headers and paddings, and take their digests."""
@@ -205,6 +201,16 @@ class TarBuffer:
         self.base += done
         self._sample -= done
         self._at -= done
+
+
+def _joined(parts: Sequence[Placed]) -> Placed:
+    return Placed(
+        np.concatenate([part.members for part in parts]),
+        np.concatenate([part.offsets for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        [digest for part in parts for digest in part.xxh3_128],
+        [digest for part in parts for digest in part.sha256],
+    )
 
 
 def _pad(blocks: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:

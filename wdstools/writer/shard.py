@@ -17,7 +17,6 @@ from wdstools.formats.index import read_index, rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry, index_path, shard_path
 from wdstools.stores.local import BlockFile, LocalStore
 from wdstools.writer.assembly import Assembly, ShardSettings, rows_of, sources_digest, stats_of
-from wdstools.writer.buffer import TarBuffer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +69,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
     reader = settings.opener.open()
     try:
         with BlockFile(store.locate(path)) as file:
-            assembly = Assembly(settings, task.split, reader, TarBuffer(file, authenticated=settings.authenticated))
+            assembly = Assembly(settings, task.split, reader, file)
             assembly.run(rows_of(task.samples, task.split, settings.image_template), tick)
             digests = assembly.buffer.finish()
     finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import subprocess
 import tempfile
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import wdstools as wt
 from benchmarks.machine import facts
 from benchmarks.measure import WDSTOOLS, Row, clocked, race
-from benchmarks.run import RESULTS, table
+from benchmarks.run import RESULTS, save, table
 from tests.servers.nginx import nginx_server
 from tests.servers.proxy import Link, link_process
 from tests.servers.swift import swift_server
@@ -143,9 +142,7 @@ def main() -> None:
     print("\n".join(f"{name + ':':<13}{fact}" for name, fact in machine.items()))
     print(f"input:       split {_SPLIT} of {totals['shards']} shards, {totals['bytes'] / 1e6:.0f} MB\n")
     print(table(rows))
-    with open(os.path.join(RESULTS, "far.json"), "w", encoding="utf-8") as file:
-        json.dump({"machine": machine, "input": totals, "rows": [asdict(row) for row in rows]}, file, indent=1)
-        file.write("\n")
+    save(os.path.join(RESULTS, "far.json"), rows, machine=machine, input=totals)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from benchmarks import clients
 from benchmarks.machine import facts
 from benchmarks.measure import WDSTOOLS, Row, clocked_command, race
-from benchmarks.run import RESULTS, table
+from benchmarks.run import RESULTS, save, table
 from tests.servers.install import installed
 from tests.servers.swift import swift_server
 from wdstools.dataset import open_dataset
@@ -142,11 +142,7 @@ def main() -> None:
     print(f"input:       {totals['shards']} shards, {totals['bytes'] / 1e6:.0f} MB, OpenStack Swift on loopback")
     print(f"seconds:     {'of the processor, client and server' if arguments.cpu else 'on the clock'}\n")
     print(table(rows))
-    with open(os.path.join(RESULTS, "mirror.json"), "w", encoding="utf-8") as file:
-        from dataclasses import asdict
-
-        json.dump({"machine": machine, "input": totals, "rows": [asdict(row) for row in rows]}, file, indent=1)
-        file.write("\n")
+    save(os.path.join(RESULTS, "mirror.json"), rows, machine=machine, input=totals)
 
 
 if __name__ == "__main__":

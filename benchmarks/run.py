@@ -53,6 +53,13 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
+def save(path: str, rows: Sequence[Row], **said: object) -> None:
+    """Write the rows as JSON, beside what is to be said of them."""
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**said, "rows": [asdict(row) for row in rows]}, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+
+
 def measure(names: Sequence[str], setup: Setup) -> list[Row]:
     """The rows of some benchmarks, each said on stderr as soon as it is there."""
     rows: list[Row] = []
@@ -88,10 +95,7 @@ def main() -> None:
     if arguments.tiny:
         print("\ntiny: these figures show that the benchmarks run, and nothing else")
     path = arguments.json or os.path.join(RESULTS, "latest.json")
-    document = {"machine": machine, "input": setup.described, "rounds": rounds, "rows": [asdict(row) for row in rows]}
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1, ensure_ascii=False)
-        file.write("\n")
+    save(path, rows, machine=machine, input=setup.described, rounds=rounds)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class Dataset:
                 where=shard.index_path,
                 expected=f"rows {shard.rows}",
                 got=rows_digest(table),
-                hint=f"wdstools verify {quote(self.metadata.url)}",
+                hint=self.verify_command,
             )
         return table
 
@@ -125,7 +125,7 @@ class Dataset:
                 "an index is missing",
                 code="index-missing",
                 where=f"{self.metadata.url}/{shard.index_path}",
-                hint=f"wdstools verify {quote(self.metadata.url)}"
+                hint=self.verify_command
                 if self.manifest_key == MANIFEST_PATH
                 else "a manifest alone does not name samples: give the folder of a copy that has its indexes",
             )
@@ -170,9 +170,19 @@ class Dataset:
         return f"Dataset({self.name!r}, {self.shards.url!r}, {splits}, root {self.root})"
 
     @property
+    def verify_command(self) -> str:
+        """What to type to see what of it is not as it was packed."""
+        return f"wdstools verify {quote(self.metadata.url)}"
+
+    @property
     def splits(self) -> list[str]:
         """Names of the splits."""
         return list(self.manifest.splits)
+
+
+def as_dataset(dataset: Dataset | str) -> Dataset:
+    """A dataset, opened if it is given by its folder or URL; raises what ``open_dataset`` raises."""
+    return open_dataset(dataset) if isinstance(dataset, str) else dataset
 
 
 def _refuse_unfinished(metadata: Store) -> None:

@@ -10,20 +10,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.formats.digest import xxh3_64_intdigest
-from wdstools.formats.tar import BLOCK, NAME_BYTES, render_header
+from wdstools.formats.tar import (
+    BLOCK,
+    CHKSUM_AT,
+    GNAME_AT,
+    GNAME_END,
+    HEADER_MARK,
+    NAME_BYTES,
+    PAYLOAD_MARK,
+    SIZE_AT,
+    TYPE_AT,
+    UNAME_AT,
+    render_header,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-_SIZE = slice(124, 135)
-_CHKSUM = slice(148, 156)
-_CHKSUM_DIGITS = slice(148, 154)
-_PAYLOAD_DIGITS = slice(270, 286)
-_GNAME = slice(297, 329)
-_GNAME_MARK = slice(297, 302)
-_GNAME_DIGITS = slice(302, 318)
+_SIZE = slice(SIZE_AT, SIZE_AT + 11)
+_CHKSUM = slice(CHKSUM_AT, TYPE_AT)
+_CHKSUM_DIGITS = slice(CHKSUM_AT, CHKSUM_AT + 6)
+_PAYLOAD_DIGITS = slice(UNAME_AT + len(PAYLOAD_MARK), UNAME_AT + len(PAYLOAD_MARK) + 16)
+_GNAME = slice(GNAME_AT, GNAME_END)
+_GNAME_MARK = slice(GNAME_AT, GNAME_AT + len(HEADER_MARK))
+_GNAME_DIGITS = slice(GNAME_AT + len(HEADER_MARK), GNAME_AT + len(HEADER_MARK) + 16)
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 _SIZE_SHIFTS = np.arange(30, -1, -3)
 _SUM_SHIFTS = np.arange(15, -1, -3)
@@ -42,7 +54,7 @@ def render_headers(
     flat = headers.reshape(-1).data
     seals = [xxh3_64_intdigest(flat[at : at + BLOCK]) for at in range(0, len(flat), BLOCK)]
     headers[:, _GNAME] = 0
-    headers[:, _GNAME_MARK] = np.frombuffer(b"wds1:", np.uint8)
+    headers[:, _GNAME_MARK] = np.frombuffer(HEADER_MARK, np.uint8)
     headers[:, _GNAME_DIGITS] = _hexadecimal(np.array(seals, np.uint64))
     sums = headers.sum(axis=1, dtype=np.uint32)  # of the draft, whose own sum is eight spaces
     headers[:, _CHKSUM] = np.frombuffer(b"000000\0 ", np.uint8)

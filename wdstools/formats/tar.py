@@ -25,21 +25,21 @@ NAME_BYTES = 100
 #: Largest size that eleven octal digits hold.
 MAX_MEMBER_BYTES = 8**11 - 1
 
-_SIZE_AT = 124
-_CHKSUM_AT = 148
-_TYPE_AT = 156
-_MAGIC_AT = 257
-_UNAME_AT = 265
-_GNAME_AT = 297
-_GNAME_END = 329
-_PAYLOAD_MARK = b"xxh3:"
-_HEADER_MARK = b"wds1:"
+SIZE_AT = 124
+CHKSUM_AT = 148
+TYPE_AT = 156
+MAGIC_AT = 257
+UNAME_AT = 265
+GNAME_AT = 297
+GNAME_END = 329
+PAYLOAD_MARK = b"xxh3:"
+HEADER_MARK = b"wds1:"
 
 _ZEROS = [bytes(n) for n in range(NAME_BYTES + 1)]
 _MODE_IDS = b"0000444\0" + b"0000000\0" * 2
 _MTIME_CHKSUM_TYPE_LINK_MAGIC = b"\0" + b"00000000000\0" + b" " * 8 + b"0" + bytes(100) + b"ustar\x0000"
-_UNAME_PAD_GNAME_REST = bytes(11) + b" " * 32 + bytes(BLOCK - _GNAME_END)
-_GNAME_PAD_REST = bytes(11) + bytes(BLOCK - _GNAME_END)
+_UNAME_PAD_GNAME_REST = bytes(11) + b" " * 32 + bytes(BLOCK - GNAME_END)
+_GNAME_PAD_REST = bytes(11) + bytes(BLOCK - GNAME_END)
 #: What the 32 spaces in the draft's ``gname`` add to its byte sum.
 _BLANK_GNAME_SUM = 32 * 0x20
 
@@ -82,7 +82,7 @@ def render_header(name: bytes, size: int, payload_xxh3: int) -> bytes:
     # The low half of Adler-32 from 0 is the byte sum modulo 65,521: exact here, since these ASCII headers sum to
     # less than 30,000, and twenty times faster than sum().
     chksum = b"%06o\0 " % ((adler32(draft, 0) & 0xFFFF) - _BLANK_GNAME_SUM + (adler32(gname, 0) & 0xFFFF))
-    return b"".join((draft[:_CHKSUM_AT], chksum, draft[_TYPE_AT:_GNAME_AT], gname, _GNAME_PAD_REST))
+    return b"".join((draft[:CHKSUM_AT], chksum, draft[TYPE_AT:GNAME_AT], gname, _GNAME_PAD_REST))
 
 
 def parse_header(block: bytes) -> Header:
@@ -95,33 +95,33 @@ def parse_header(block: bytes) -> Header:
         return canonical
     if len(block) != BLOCK:
         raise FormatError("a tar header is 512 bytes", code="tar-header", got=f"{len(block)} bytes")
-    if block[_MAGIC_AT : _MAGIC_AT + 5] != b"ustar":
-        raise FormatError("no ustar magic", code="tar-header", expected="ustar", got=repr(block[_MAGIC_AT:_UNAME_AT]))
+    if block[MAGIC_AT : MAGIC_AT + 5] != b"ustar":
+        raise FormatError("no ustar magic", code="tar-header", expected="ustar", got=repr(block[MAGIC_AT:UNAME_AT]))
     stored, computed = header_sums(block)
     if stored != computed:
         raise FormatError("wrong header sum", code="tar-header", expected=f"{computed:06o}", got=f"{stored:06o}")
-    uname, gname = _text(block[_UNAME_AT:_GNAME_AT]), _text(block[_GNAME_AT:_GNAME_END])
-    payload = _mark(uname, _PAYLOAD_MARK)
-    seal = _mark(gname, _HEADER_MARK)
+    uname, gname = _text(block[UNAME_AT:GNAME_AT]), _text(block[GNAME_AT:GNAME_END])
+    payload = _mark(uname, PAYLOAD_MARK)
+    seal = _mark(gname, HEADER_MARK)
     sealed = None
     if seal is not None:
-        blanked = b"".join((block[:_CHKSUM_AT], b" " * 8, block[_TYPE_AT:_GNAME_AT], b" " * 32, block[_GNAME_END:]))
+        blanked = b"".join((block[:CHKSUM_AT], b" " * 8, block[TYPE_AT:GNAME_AT], b" " * 32, block[GNAME_END:]))
         sealed = xxh3_64_intdigest(blanked) == seal
     name = _text(block[:NAME_BYTES])
     prefix = _text(block[345:500])
-    if prefix and block[_MAGIC_AT : _MAGIC_AT + 8] == b"ustar\x0000":
+    if prefix and block[MAGIC_AT : MAGIC_AT + 8] == b"ustar\x0000":
         name = prefix + b"/" + name
-    return Header(name, _size(block), block[_TYPE_AT : _TYPE_AT + 1], payload, sealed)
+    return Header(name, _size(block), block[TYPE_AT : TYPE_AT + 1], payload, sealed)
 
 
 def header_sums(block: bytes) -> tuple[int, int]:
     """The sum that a header's ``chksum`` field states, and that of its bytes; raises FormatError for no octal number."""
-    return _octal(block[_CHKSUM_AT:_TYPE_AT]), sum(block) - sum(block[_CHKSUM_AT:_TYPE_AT]) + 8 * 0x20
+    return _octal(block[CHKSUM_AT:TYPE_AT]), sum(block) - sum(block[CHKSUM_AT:TYPE_AT]) + 8 * 0x20
 
 
 def _parse_canonical(block: bytes) -> Header | None:
     """The header if these are exactly the bytes that ``render_header`` writes: the common case, five times faster."""
-    digits, payload_digits = block[_SIZE_AT : _SIZE_AT + 11], block[_UNAME_AT + 5 : _UNAME_AT + 21]
+    digits, payload_digits = block[SIZE_AT : SIZE_AT + 11], block[UNAME_AT + 5 : UNAME_AT + 21]
     if not digits.isdigit() or not payload_digits.isalnum():  # int() would take signs and underscores
         return None
     try:
@@ -167,7 +167,7 @@ def _octal(field: bytes) -> int:
 
 
 def _size(block: bytes) -> int:
-    field = block[_SIZE_AT : _SIZE_AT + 12]
+    field = block[SIZE_AT : SIZE_AT + 12]
     if field[0] == 0x80:  # GNU base-256, for sizes of 8 GiB and more
         return int.from_bytes(field[1:], "big")
     if field[0] == 0xFF:

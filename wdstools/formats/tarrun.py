@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.formats.tar import BLOCK, NAME_BYTES
+from wdstools.formats.tar import BLOCK, CHKSUM_AT, MAGIC_AT, NAME_BYTES, SIZE_AT, TYPE_AT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _MOST = 8192
 #: Fewer are not worth it.
 _FEWEST = 16
-_SIZE_AT, _SIZE_DIGITS, _TYPE_AT, _MAGIC_AT = 124, 11, 156, 257
+_SIZE_DIGITS, _CHKSUM_DIGITS = 11, 6
+_PREFIX_AT = 345
 _PAX = ord("x")
 _DIGITS = Struct(f"{_SIZE_DIGITS}s").unpack_from
 _WEIGHTS = 8 ** np.arange(_SIZE_DIGITS - 1, -1, -1, dtype=np.int64)
@@ -57,11 +58,11 @@ def read_run(data: memoryview, base: int, *, payloads: bool, total: int | None =
     rows = np.frombuffer(data, np.uint8, len(data) // BLOCK * BLOCK).reshape(-1, BLOCK)
     places = _headers_in(rows) if payloads else _hop_over(data)
     blocks = rows[places]
-    size = _octal(blocks, _SIZE_AT, _SIZE_DIGITS)
+    size = _octal(blocks, SIZE_AT, _SIZE_DIGITS)
     end = places + 1 + -(-size // BLOCK)
     limit = len(data) if total is None else total - base
     sound = _are_plain(blocks) & (places == np.concatenate(([0], end[:-1]))) & (end * BLOCK <= limit)
-    pax = blocks[:, _TYPE_AT] == _PAX
+    pax = blocks[:, TYPE_AT] == _PAX
     sound[1:] &= ~(pax[1:] & pax[:-1])
     sound[pax] &= _say_nothing(rows, places[pax] + 1, size[pax])
     count = len(sound) if sound.all() else int(np.argmin(sound))
@@ -82,9 +83,9 @@ def read_run(data: memoryview, base: int, *, payloads: bool, total: int | None =
 
 def _headers_in(rows: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Where headers may lie among blocks."""
-    places: NDArray[np.int64] = np.flatnonzero(rows[:, _MAGIC_AT] == ord("u"))
+    places: NDArray[np.int64] = np.flatnonzero(rows[:, MAGIC_AT] == ord("u"))
     found: NDArray[np.int64] = places[
-        (rows[places, _MAGIC_AT + 1] == ord("s")) & (rows[places, _MAGIC_AT + 2] == ord("t"))
+        (rows[places, MAGIC_AT + 1] == ord("s")) & (rows[places, MAGIC_AT + 2] == ord("t"))
     ]
     return found
 
@@ -94,7 +95,7 @@ def _hop_over(data: memoryview) -> NDArray[np.int64]:
     places: list[int] = []
     at, last = 0, len(data) - BLOCK
     while at <= last and len(places) < _MOST:
-        (digits,) = _DIGITS(data, at + _SIZE_AT)
+        (digits,) = _DIGITS(data, at + SIZE_AT)
         try:
             size = int(digits, 8)
         except ValueError:
@@ -111,18 +112,18 @@ def _are_plain(blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
     words = blocks.view("<u8")
     lanes = (words & _EVEN_BYTES).sum(axis=1) + ((words >> np.uint64(8)) & _EVEN_BYTES).sum(axis=1)
     total = lanes.view("<u2").reshape(-1, 4).sum(axis=1, dtype=np.int64)
-    total += _BLANK_SUM - blocks[:, 148:156].sum(axis=1, dtype=np.int64)
-    kind = blocks[:, _TYPE_AT]
+    total += _BLANK_SUM - blocks[:, CHKSUM_AT:TYPE_AT].sum(axis=1, dtype=np.int64)
+    kind = blocks[:, TYPE_AT]
     names = blocks[:, :NAME_BYTES] != 0
     lengths = np.where(names.all(axis=1), NAME_BYTES, np.argmin(names, axis=1))
     found: NDArray[np.bool_] = (
-        (_octal(blocks, 148, 6) == total)
-        & (_octal(blocks, _SIZE_AT, _SIZE_DIGITS) >= 0)
+        (_octal(blocks, CHKSUM_AT, _CHKSUM_DIGITS) == total)
+        & (_octal(blocks, SIZE_AT, _SIZE_DIGITS) >= 0)
         & (np.bitwise_or.reduce(words, axis=1) & _HIGH_BITS == 0)
         & ((kind == ord("0")) | (kind == 0) | (kind == ord("7")) | (kind == _PAX))
-        & (blocks[:, _MAGIC_AT : _MAGIC_AT + 5] == np.frombuffer(b"ustar", np.uint8)).all(axis=1)
-        & (blocks[:, 345] == 0)
-        & (blocks[:, 135] <= 0x20)
+        & (blocks[:, MAGIC_AT : MAGIC_AT + 5] == np.frombuffer(b"ustar", np.uint8)).all(axis=1)
+        & (blocks[:, _PREFIX_AT] == 0)
+        & (blocks[:, SIZE_AT + _SIZE_DIGITS] <= 0x20)
         & (np.count_nonzero(names, axis=1) == lengths)  # nothing behind the zero byte that ends the name
     )
     return found

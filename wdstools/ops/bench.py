@@ -44,9 +44,7 @@ _AGAINST = {"raw": WARM, "verified": "hash", "decoded": "decoder, 1 thread", "ba
 class BenchOptions:
     """``split`` None is train, or the first; ``batch_size`` None 64, or the split if that is smaller; ``threads`` None one a core.
 
-    ``seconds`` are for each thing measured.
-
-    ``wanted`` is a rate to reach, in images a second; ``compare`` names peers.
+    ``seconds`` are for each thing measured. ``wanted`` is a rate to reach, in images a second; ``compare`` names peers.
     """
 
     split: str | None = None

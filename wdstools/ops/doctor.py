@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import StoreError, UsageError, WdsError
@@ -107,7 +106,7 @@ def _python_for(name: str, envs: str | None) -> str | None:
 
 def _shards_diagnosis(dataset: Dataset, wrong: Sequence[str]) -> Diagnosis:
     more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-    return Diagnosis("shards", "fails", f"wdstools verify {quote(dataset.metadata.url)}", detail=f"{wrong[0]}{more}")
+    return Diagnosis("shards", "fails", dataset.verify_command, detail=f"{wrong[0]}{more}")
 
 
 def _there(store: Store, path: str) -> bool:

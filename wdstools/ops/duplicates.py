@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wdstools.dataset import Dataset, open_dataset
+from wdstools.dataset import Dataset, as_dataset
 from wdstools.dedup.groups import Fingerprints, Grouping, distances, group
 from wdstools.dedup.levels import EXACT, LEVELS, check_level, expected_false_pairs, levels_up_to
 from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
@@ -78,7 +78,7 @@ def find_duplicates(
         )
     level = DEFAULT_LEVEL if level is None else level
     check_level(level)
-    dataset = open_dataset(dataset) if isinstance(dataset, str) else dataset
+    dataset = as_dataset(dataset)
     if len(dataset.manifest.splits) > _MOST_SPLITS:
         raise UsageError("too many splits", expected=f"at most {_MOST_SPLITS}", got=str(len(dataset.manifest.splits)))
     finder = _Finder(dataset, level if method == "phash" else EXACT, cache)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools.dataset import CLAIM_PATH, Dataset, open_dataset
+from wdstools.dataset import CLAIM_PATH, Dataset, as_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError, UsageError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
@@ -213,7 +213,7 @@ def _damaged_here(dataset: Dataset, message: str) -> IntegrityError:
         f"the checksum list is damaged: {message}",
         code="source-damaged",
         where=f"{dataset.metadata.url}/{SUMS_PATH}",
-        hint=f"wdstools verify {quote(dataset.metadata.url)}    then repair it from another copy",
+        hint=f"{dataset.verify_command}    then repair it from another copy",
     )
 
 
@@ -313,7 +313,7 @@ def mirror(
     """Make ``target`` hold a dataset; ``options`` are those of ``plan_mirror``. Running it again moves nothing."""
     from wdstools.executors.base import open_executor
 
-    opened = open_dataset(dataset) if isinstance(dataset, str) else dataset
+    opened = as_dataset(dataset)
     executor = open_executor("threads", jobs)
     try:
         plan = plan_mirror(opened, target, executor=executor, progress=progress, **options)

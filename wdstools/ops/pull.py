@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from wdstools import __version__
-from wdstools.dataset import Dataset, open_dataset
+from wdstools.dataset import Dataset, as_dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError
 from wdstools.formats.card import CARD_PATH, card_differences, render_card
 from wdstools.formats.digest import parse_root, sha256_hex
@@ -105,7 +105,7 @@ def plan_pull(
     from wdstools.executors.base import open_executor
 
     wanted = parse_root(root) if root is not None else None
-    opened = open_dataset(source) if isinstance(source, str) else source
+    opened = as_dataset(source)
     if wanted not in (None, opened.root):
         raise IntegrityError(
             "this is another dataset",

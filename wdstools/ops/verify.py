@@ -15,7 +15,7 @@ from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard
 from wdstools.checks.stream import check_stream
 from wdstools.checks.sums import SumCheckTask, check_sum
-from wdstools.dataset import Dataset, open_dataset
+from wdstools.dataset import Dataset, as_dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, StoreError, UnsupportedVersionError, UsageError, WdsError
 from wdstools.executors.base import Executor, open_executor
 from wdstools.foreign.window import encoding_of
@@ -64,7 +64,7 @@ def verify(
     """
     check_options(level, digest, part)
     executor = executor or open_executor("serial")
-    dataset = open_dataset(dataset) if isinstance(dataset, str) else dataset
+    dataset = as_dataset(dataset)
     return _DatasetCheck(_What(dataset, level, digest, part, probe, scrub), executor, progress or Silent()).run()
 
 

@@ -182,7 +182,7 @@ class Course:
             f"bytes {finding.start}..{(finding.start or 0) + (finding.length or 0)}",
             expected=finding.expected or "",
             got=finding.got or "",
-            hint=f'wdstools verify {quote(self.dataset.metadata.url)}    or read with on_damage="skip"',
+            hint=f'{self.dataset.verify_command}    or read with on_damage="skip"',
         )
 
     def check_not_replaced(self) -> None:

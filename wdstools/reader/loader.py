@@ -233,7 +233,7 @@ def loader(
     global batch, see ``wdstools.reader.order.Sharing``. Raises UsageError, NotFoundError and FormatError before the
     first batch if options or shards are not as they should be.
     """
-    from wdstools.dataset import open_dataset
+    from wdstools.dataset import as_dataset
 
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     decoding = Decoding(decode, size, fit, transform)
@@ -242,7 +242,7 @@ def loader(
     )
     if threads is not None and threads < 1:
         raise UsageError("out of range", where="threads", expected="1 or more", got=str(threads))
-    course = Course(open_dataset(dataset) if isinstance(dataset, str) else dataset, options, seed)
+    course = Course(as_dataset(dataset), options, seed)
     sharing = Sharing(course.count, batch_size, rank, world_size, remainder)
     if not sharing.batches(0):
         raise UsageError(

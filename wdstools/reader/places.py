@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError, NotFoundError, StoreError, TransientError
@@ -56,7 +55,7 @@ class Places:
                 where=f"{store.url}/{entry.path}",
                 expected=f"{entry.bytes} bytes",
                 got=f"{size} bytes",
-                hint=self._hint,
+                hint=self._dataset.verify_command,
             )
         assert failure is not None
         raise failure
@@ -65,8 +64,4 @@ class Places:
         if not isinstance(error, NotFoundError):
             return error
         where = error.where or f"{store.url}/{entry.path}"
-        return NotFoundError("a shard is missing", code="shard-missing", where=where, hint=self._hint)
-
-    @property
-    def _hint(self) -> str:
-        return f"wdstools verify {quote(self._dataset.metadata.url)}"
+        return NotFoundError("a shard is missing", code="shard-missing", where=where, hint=self._dataset.verify_command)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from itertools import pairwise
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -180,7 +179,7 @@ class RowTable:
             f"an index cannot be used: {message}",
             code="index-damaged",
             where=self.entries[shard].index_path,
-            hint=f"wdstools verify {quote(self.dataset.metadata.url)}",
+            hint=self.dataset.verify_command,
         )
 
     def sides(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +42,7 @@ class ShardReader:
         self._dataset = dataset
         self._store = Places(dataset).home(entry)
         self._url = f"{self._store.url}/{entry.path}"
-        self._hint = _hint(dataset)
+        self._hint = dataset.verify_command
         table = dataset.index(entry)
         members = one_chunk(table.column("members"))
         values = members.flatten()
@@ -154,10 +153,6 @@ def _spans(
     if not table.num_rows:
         return bounds[:0], bounds[:0]
     return np.minimum.reduceat(offset, bounds[:-1]), np.maximum.reduceat(offset + size, bounds[:-1])
-
-
-def _hint(dataset: Dataset) -> str:
-    return f"wdstools verify {quote(dataset.metadata.url)}"
 
 
 def _view(array: NDArray[np.int64] | NDArray[np.uint64]) -> memoryview:

@@ -162,10 +162,10 @@ def stream(
     "keep" (ranks differ by one sample at most), "pad" (the last sample may come twice), "drop". Raises UsageError,
     NotFoundError and FormatError before the first sample if options or shards are not as they should be.
     """
-    from wdstools.dataset import open_dataset
+    from wdstools.dataset import as_dataset
 
     options = CourseOptions(
         split, shuffle, where, None if keys is None else frozenset(keys), limit, block_samples, window_blocks
     )
-    course = Course(open_dataset(dataset) if isinstance(dataset, str) else dataset, options, seed)
+    course = Course(as_dataset(dataset), options, seed)
     return Stream(course, Sharing(course.count, 1, rank, world_size, remainder), on_damage)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import webdataset as wds
 from webdataset.utils import pytorch_worker_info
 
-from wdstools.dataset import open_dataset
+from wdstools.dataset import as_dataset
 from wdstools.reader.stream import stream
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class VerifiedSamples:
     """
 
     def __init__(self, dataset: Dataset | str, split: str, options: dict[str, Any]) -> None:
-        self._dataset = open_dataset(dataset) if isinstance(dataset, str) else dataset
+        self._dataset = as_dataset(dataset)
         self._split = split
         self._options = options
         self._epoch = options.pop("epoch", 0)

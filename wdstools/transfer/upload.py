@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.errors import IntegrityError, SourceChangedError, StoreError
@@ -85,6 +84,6 @@ def _put(task: UploadTask) -> ObjectInfo:
             where=f"{source.url}/{wanted.path}",
             expected=error.expected,
             got=error.got,
-            hint=f"wdstools verify {quote(task.dataset.metadata.url)}    then repair it from another copy",
+            hint=f"{task.dataset.verify_command}    then repair it from another copy",
         ) from error
     return task.target.put_data(wanted.path, data)

@@ -1,16 +1,19 @@
 """Exact search for hashes that differ in few bits, by bands.
 
-Split 64 bits into k + t bands: two codes that differ in at most k bits agree in at least t bands (the pigeonhole
-principle of Norouzi, Punjani, Fleet, "Fast Search in Hamming Space with Multi-Index Hashing", 2012). So for each
-choice of t bands the codes are sorted by these bits, and only codes that agree in them are compared. What comes out
-is a union-find forest instead of a list of pairs: memory stays linear however many codes are alike.
+Cut 64 bits into bands and give each a radius: two codes that differ in at most k bits differ in at most r of some
+band's bits, if the sum of all r + 1 is k + 1 (the pigeonhole principle of Norouzi, Punjani, Fleet, "Fast Search in
+Hamming Space with Multi-Index Hashing", 2012). So for each band the codes are sorted into buckets by its bits, and
+compared with those in buckets that are at most r bits away. What comes out is a union-find forest instead of a list
+of pairs: memory stays linear however many codes are alike.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba.core import types
@@ -19,13 +22,38 @@ from numba.extending import intrinsic
 from wdstools.kernels import jit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-_KEY_BITS, _DIGIT_BITS = 22, 12
-#: Measured: moving one code a step towards its bucket, and comparing two codes, in nanoseconds.
-_MOVE_NS, _COMPARE_NS = 10.0, 0.09
-#: So many codes alike in a bucket, and it pays to know the tree of each.
-_DENSE_BUCKET = 64
+_BITS, _WIDEST = 64, 22
+#: Measured, in nanoseconds: sorting a code, visiting a bucket near another, starting on it with a code, comparing two codes.
+_SORT_NS, _VISIT_NS, _START_NS, _COMPARE_NS = 20.0, 3.0, 10.0, 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """``width`` bits from ``shift`` up; codes are sought in buckets that differ in at most ``radius`` of them."""
+
+    shift: int
+    width: int
+    radius: int
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """What to XOR a bucket's number with for each bucket within the radius, itself first."""
+        flips = [1 << bit for bit in range(self.width)]
+        chosen = (itertools.combinations(flips, count) for count in range(self.radius + 1))
+        return np.array([sum(some) for some in itertools.chain.from_iterable(chosen)], np.int64)
+
+
+class _Buckets(NamedTuple):
+    """Codes in order of one band: ``ends[b]`` is where bucket b ends; ``trees`` the root of each code's row, or what it was."""
+
+    codes: NDArray[np.uint64]
+    rows: NDArray[np.int32]
+    trees: NDArray[np.int32]
+    ends: NDArray[np.int32]
 
 
 def link(
@@ -33,7 +61,7 @@ def link(
 ) -> NDArray[np.int32]:
     """Connected components of codes that are alike: for each row the smallest row of its component.
 
-    ``codes`` is [N, W] uint64, N < 2**30. Two rows are alike if their first words differ in at most ``limits[0]`` bits and all
+    ``codes`` is [N, W] uint64, N < 2**31. Two rows are alike if their first words differ in at most ``limits[0]`` bits and all
     other words together in at most ``limits[1]``; with ``mirrored``, of the same shape, also if a row's codes and
     another's mirrored codes do. Exact: no pair is missed.
     """
@@ -43,15 +71,14 @@ def link(
     parent = _equal(codes if mirrored is None else np.concatenate((codes, mirrored), axis=1))
     rows = np.flatnonzero(parent == np.arange(count)).astype(np.int32)
     words = np.ascontiguousarray(codes)
-    first, owners = words[rows, 0], rows
-    if mirrored is not None:
-        words = np.concatenate((words, mirrored))
-        first = np.concatenate((first, words[rows + count, 0]))
-        owners = np.concatenate((rows, rows + np.int32(count)))
-    shifts, masks = plan_bands(len(first), limits[0])
-    sink = (*(np.empty_like(column) for column in (first, owners, first, owners, owners)), np.empty_like(first))
-    for shift, mask in zip(shifts, masks, strict=True):
-        _link_bucketed((first, owners), (shift, mask), sink, words, limits, parent)
+    other_words = words if mirrored is None else np.ascontiguousarray(mirrored)
+    for band in plan_bands(len(rows), limits[0]):
+        mine = _sort(words[rows, 0], rows, band, parent)
+        steps = band.steps
+        _join(mine, mine, steps, True, (words, words), limits, parent)
+        if mirrored is not None:
+            others = _sort(other_words[rows, 0], rows, band, parent)
+            _join(mine, others, steps, False, (words, other_words), limits, parent)
     _flatten(parent)
     return parent
 
@@ -64,22 +91,64 @@ def _equal(codes: NDArray[np.uint64]) -> NDArray[np.int32]:
     return first
 
 
-def plan_bands(count: int, limit: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Shifts and masks of every choice of t of ``limit`` + t bands; t is the one that is expected to be fastest."""
+def plan_bands(count: int, limit: int) -> list[Band]:
+    """The bands that are expected to find all pairs of ``count`` codes within ``limit`` bits soonest."""
+    if limit >= _BITS:
+        return [Band(0, 1, 1)]  # everything is near everything
+    plans = [_widen(count, [_narrowest(radius) for radius in radii]) for radii in _radii(limit + 1)]
+    chosen = min((bands for bands in plans if bands), key=lambda bands: sum(_cost(count, *band) for band in bands))
+    shifts = itertools.accumulate((width for width, _ in chosen), initial=0)
+    return [Band(shift, *band) for shift, band in zip(shifts, chosen, strict=False)]
 
-    def cost(chosen: int) -> float:
-        bits = min(_KEY_BITS, 64 * chosen / (limit + chosen))
-        moves = _MOVE_NS * count * (1 + (bits > _DIGIT_BITS))
-        return math.comb(limit + chosen, chosen) * (moves + _COMPARE_NS * count**2 / 2 ** (1 + bits))
 
-    chosen = min(range(1, max(2, min(5, 65 - limit))), key=cost)
-    edges = np.linspace(0, 64, limit + chosen + 1).astype(int)
-    bands = [(start, (1 << (stop - start)) - 1) for start, stop in itertools.pairwise(edges.tolist())]
-    choices = list(itertools.combinations(bands, chosen))
-    return (
-        np.array([[start for start, _ in choice] for choice in choices], np.uint64),
-        np.array([[mask for _, mask in choice] for choice in choices], np.uint64),
+def _radii(total: int) -> Iterator[list[int]]:
+    """Every choice of radii whose r + 1 add up to ``total``."""
+    for larger in range(total // 3 + 1):
+        rest = total - larger * 3
+        for middle in range(rest // 2 + 1):
+            yield [2] * larger + [1] * middle + [0] * (rest - 2 * middle)
+
+
+def _narrowest(radius: int) -> tuple[int, int]:
+    """Width and radius of a band that at most half of all buckets are within the radius of."""
+    return 2 * radius + 1, radius
+
+
+def _widen(count: int, bands: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Give each bit that is left to the band that gains most by it; nothing where there are not bits enough."""
+    spare = _BITS - sum(width for width, _ in bands)
+    if spare < 0:
+        return []
+    gains = [(_gain(count, *band), number) for number, band in enumerate(bands)]
+    heapq.heapify(gains)
+    for _ in range(spare):
+        gain, number = gains[0]
+        if gain >= 0:
+            break
+        bands[number] = (bands[number][0] + 1, bands[number][1])
+        heapq.heapreplace(gains, (_gain(count, *bands[number]), number))
+    return bands
+
+
+def _gain(count: int, width: int, radius: int) -> float:
+    """What one bit more spares a band, as a number that is the smaller the better."""
+    return math.inf if width == _WIDEST else _cost(count, width + 1, radius) - _cost(count, width, radius)
+
+
+def _cost(count: int, width: int, radius: int) -> float:
+    """Nanoseconds that a band is expected to take where codes are random."""
+    near = sum(math.comb(width, flips) for flips in range(radius + 1))
+    pairs = _START_NS * count + _VISIT_NS * 2.0**width + _COMPARE_NS * count**2 / 2.0**width
+    return _SORT_NS * count + near * pairs / 2
+
+
+def _sort(codes: NDArray[np.uint64], rows: NDArray[np.int32], band: Band, parent: NDArray[np.int32]) -> _Buckets:
+    keys = (codes >> np.uint64(band.shift)) & np.uint64((1 << band.width) - 1)
+    made = _Buckets(
+        np.empty_like(codes), np.empty_like(rows), np.empty_like(rows), np.zeros((1 << band.width) + 1, np.int32)
     )
+    _spread(codes, rows, keys, parent, made)
+    return made
 
 
 def _count_bits(_context: Any, value: Any) -> Any:
@@ -151,103 +220,64 @@ def _flatten(parent):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _put_keys(codes, bands, keys):  # type: ignore[no-untyped-def]
-    """The bits that these bands choose, side by side; of more than _KEY_BITS bits a hash. Loops that become vector code."""
-    shifts, masks, wide = bands
-    wanted = keys[: len(codes)]
-    wanted[:] = np.uint64(0)
-    for band in range(len(shifts)):
-        shift, mask = shifts[band], masks[band]
-        for row in range(len(codes)):
-            wanted[row] = wanted[row] * (mask + np.uint64(1)) + ((codes[row] >> shift) & mask)
-    if wide:
-        for row in range(len(codes)):
-            wanted[row] = (wanted[row] * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - _KEY_BITS)
-    return wanted
-
-
-@jit
-def _spread(source, target, keys, shift, size):  # type: ignore[no-untyped-def]
-    """Copy codes and owners in order of a digit of the key, bits ``shift`` and up below ``size``; gives where each digit ends."""
-    codes, owned = source
-    to_codes, to_owned = target
-    mask = np.uint64(size - 1)
-    ends = np.zeros(size + 1, np.int32)
+def _spread(codes, rows, keys, parent, sorted_):  # type: ignore[no-untyped-def]
+    """Put codes in order of their keys, with the roots of their rows."""
+    to_codes, to_rows, trees, ends = sorted_
     for key in keys:
-        ends[((key >> shift) & mask) + np.uint64(1)] += 1
-    for digit in range(1, size + 1):
-        ends[digit] += ends[digit - 1]
-    for row in range(len(codes)):
-        digit = (keys[row] >> shift) & mask
-        at = ends[digit]
-        to_codes[at] = codes[row]
-        to_owned[at] = owned[row]
-        ends[digit] = at + 1
-    return ends
+        ends[key + np.uint64(1)] += 1
+    for key in range(1, len(ends)):
+        ends[key] += ends[key - 1]
+    # each start moves on to where its bucket ends as codes come in
+    for at in range(len(codes)):
+        to = ends[keys[at]]
+        to_codes[to] = codes[at]
+        to_rows[to] = rows[at]
+        trees[to] = find(parent, rows[at])
+        ends[keys[at]] = to + 1
 
 
 @jit
-def _link_bucketed(entries, bands, sink, words, limits, parent):  # type: ignore[no-untyped-def]
-    """Sort by these bands, and unite within each bucket.
-
-    In two steps, each with few enough places to write to for the caches: the second takes a part of the first at a time.
-    """
-    shifts, masks = bands
-    codes, owned, part_codes, part_owned, labels, keys = sink
-    bits: Any = np.int64(0)
-    for band in range(len(masks)):
-        bits += np.int64(popcount(masks[band]))
-    chosen = (shifts, masks, bits > _KEY_BITS)
-    bits = min(bits, np.int64(_KEY_BITS))
-    low = min(bits, np.int64(_DIGIT_BITS))
-    parts = np.array([len(codes)], np.int32)
-    if bits > low:
-        found = _put_keys(entries[0], chosen, keys)
-        parts = _spread(entries, (codes, owned), found, np.uint64(low), 1 << (bits - low))
-    else:
-        codes, owned = entries
-    first = 0
-    for last in parts:
-        source = (codes[first:last], owned[first:last])
-        found = _put_keys(source[0], chosen, keys)
-        ends = _spread(source, (part_codes, part_owned), found, np.uint64(0), 1 << low)
-        start = 0
-        for key in range(len(ends) - 1):
-            if ends[key] - start > 1:
-                _link_bucket((part_codes, part_owned, labels), (start, ends[key]), words, limits, parent)
-            start = ends[key]
-        first = last
-
-
-@jit
-def _link_bucket(entries, span, words, limits, parent):  # type: ignore[no-untyped-def]
-    """Compare every two codes of a bucket; once many were found alike, those of one tree are passed over."""
-    codes, owned, labels = entries
-    start, stop = span
-    rows = len(parent)
-    limit = np.uint64(limits[0])
-    alike = 0
-    for at in range(start, stop - 1):
-        owner, code, rest = owned[at], codes[at], codes[at + 1 : stop]
-        if owner >= rows:
-            break  # two mirrored codes say nothing that the codes themselves do not, and they come last
-        dense = alike > _DENSE_BUCKET
-        label = labels[at] if dense else -1
-        if not (
-            _any_other_near(rest, labels[at + 1 : stop], code, label, limit) if dense else _any_near(rest, code, limit)
-        ):
+def _join(mine, theirs, steps, itself, words, limits, parent):  # type: ignore[no-untyped-def]
+    """Unite codes that are alike, of every bucket and those near it; of one set with itself each pair once."""
+    codes, _, _, ends = mine
+    their_codes, _, _, their_ends = theirs
+    start = 0
+    for bucket in range(len(ends) - 1):
+        stop = ends[bucket]
+        if start == stop:
             continue
-        for other in range(at + 1, stop):
-            if (dense and labels[other] == label) or popcount(codes[other] ^ code) > limit:
+        for step in steps:
+            other = bucket ^ step
+            if itself and other < bucket:
                 continue
-            alike += 1
-            if rest_alike(words[owner], words[owned[other]], limits[1]):
-                unite(parent, owner, owned[other] % rows)
-                if dense:
-                    labels[other] = label
-        if alike > _DENSE_BUCKET and not dense:
-            for other in range(at + 1, stop):
-                labels[other] = find(parent, owned[other] % rows)
+            first = np.int64(their_ends[other - 1]) if other else np.int64(0)
+            last = their_ends[other]
+            if first == last:
+                continue
+            for at in range(start, stop):
+                begin = at + 1 if itself and other == bucket else first
+                if _any_near(their_codes[begin:last], codes[at], np.uint64(limits[0])):
+                    _unite_near(mine, theirs, (at, begin, last), words, limits, parent)
+        start = stop
+
+
+@jit
+def _unite_near(mine, theirs, span, words, limits, parent):  # type: ignore[no-untyped-def]
+    """Unite a code's row with those of a bucket's codes that are alike and not of its tree yet."""
+    codes, rows, trees, _ = mine
+    their_codes, their_rows, their_trees, _ = theirs
+    at, begin, stop = span
+    limit = np.uint64(limits[0])
+    if not _any_other_near(their_codes[begin:stop], their_trees[begin:stop], codes[at], trees[at], limit):
+        return
+    for other in range(begin, stop):
+        if their_trees[other] == trees[at] or popcount(their_codes[other] ^ codes[at]) > limit:
+            continue
+        trees[at] = find(parent, rows[at])
+        their_trees[other] = find(parent, their_rows[other])
+        if trees[at] != their_trees[other] and rest_alike(words[0][rows[at]], words[1][their_rows[other]], limits[1]):
+            unite(parent, rows[at], their_rows[other])
+            trees[at] = their_trees[other] = find(parent, rows[at])
 
 
 @jit

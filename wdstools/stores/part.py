@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: Ends the name of a part; listings pass over it as over every temporary file.
 PART_SUFFIX = ".part" + TEMP_SUFFIX
+_AHEAD_BYTES = 8 << 20
 
 
 class PartFile:
@@ -26,6 +27,7 @@ class PartFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._part = path + PART_SUFFIX
+        self._unsent = (0, 0)
         with self._translated():
             make_folders(os.path.dirname(path) or ".")
             with contextlib.suppress(FileNotFoundError):
@@ -47,7 +49,19 @@ class PartFile:
         with self._translated():
             while data:
                 count = os.pwrite(self._fd, data, start)
+                self._send_on(start, start + count)
                 start, data = start + count, data[count:]
+
+    def _send_on(self, start: int, end: int) -> None:
+        """Have the kernel begin to write what lies in its cache, so that ``finish`` need not wait for all of it.
+
+        That is what this advice does on Linux to pages that are not written yet; they stay in the cache.
+        """
+        first, last = self._unsent
+        self._unsent = (first, end) if start == last else (start, end)
+        if hasattr(os, "posix_fadvise") and end - self._unsent[0] >= _AHEAD_BYTES:
+            os.posix_fadvise(self._fd, self._unsent[0], end - self._unsent[0], os.POSIX_FADV_DONTNEED)
+            self._unsent = (end, end)
 
     def finish(self, size: int) -> None:
         """Cut to ``size``, make durable, and give the file its name."""

@@ -114,3 +114,12 @@ def test_compiled_loops_work_where_no_folder_can_be_written(tmp_path: Path) -> N
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (ran.stdout, ran.returncode) == ("7\n", 0), ran.stderr
+
+
+@pytest.mark.parametrize("command", ["duplicates", "bench"])
+def test_a_page_that_is_no_file_is_refused_before_the_work(command: str, source: Path, tmp_path: Path) -> None:
+    wdstools.pack(str(source), str(tmp_path / "shards"))
+    for page in ("", str(tmp_path)):
+        ran = run_command(command, tmp_path / "shards", "--html", page, "--json")
+        assert (ran.code, ran.error["where"]) == (2, "--html")
+    assert not (tmp_path / "shards/.wdstools/hashes").exists()

@@ -12,6 +12,7 @@ import typer
 
 from wdstools.cli.app import EPILOG, Interrupted, app
 from wdstools.cli.output import Output
+from wdstools.errors import UsageError
 from wdstools.executors.base import Executor, open_executor
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ DatasetPath = Annotated[
 At = Annotated[
     Optional[str], typer.Option("--at", metavar="WHERE", help="Where the shards are, if not beside the manifest.")
 ]
+
+
+def page_file(path: Optional[str]) -> Optional[str]:
+    """Callback of ``--html``: what is no file is refused before the work, not after it. Raises UsageError."""
+    if path is not None and (not path or os.path.isdir(path)):
+        raise UsageError("a page is one file", where="--html", expected="a file's path", got=path or "nothing")
+    return path
+
 
 _SHARED_PARAMETERS: tuple[tuple[str, Any, Any], ...] = (
     ("json", Json, False),

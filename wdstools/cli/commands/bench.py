@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from wdstools.cli.bench_options import BENCH_OPTIONS
-from wdstools.cli.options import DatasetPath, Session, command
+from wdstools.cli.options import DatasetPath, Session, command, page_file
 from wdstools.cli.reading_options import READING_OPTIONS, reading
 from wdstools.cli.show import bench as show
 
@@ -19,7 +19,8 @@ def bench(
     options: dict[str, Any],
     afar: dict[str, Any],
     html: Annotated[
-        Optional[str], typer.Option("--html", metavar="FILE", help="Write a page with pictures, one file.")
+        Optional[str],
+        typer.Option("--html", metavar="FILE", callback=page_file, help="Write a page with pictures, one file."),
     ] = None,
 ) -> None:
     """Measure how fast a dataset reaches a training loop here, what bounds it, and what to change.

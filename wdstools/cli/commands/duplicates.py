@@ -6,7 +6,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from wdstools.cli.options import At, DatasetPath, Session, command
+from wdstools.cli.options import At, DatasetPath, Session, command, page_file
 from wdstools.cli.show import duplicates as show
 
 _COMPARE = "What is compared"
@@ -24,7 +24,7 @@ COMPARE_OPTIONS = (
 def duplicates(
     session: Session, dataset: DatasetPath, compare: dict[str, Any], at: At = None,
     across_splits: Annotated[bool, typer.Option("--across-splits", help="Only groups that lie in several splits.", rich_help_panel=_ANSWER)] = False,
-    html: Annotated[Optional[str], typer.Option("--html", metavar="FILE", help="Write a page with pictures.", rich_help_panel=_ANSWER)] = None,
+    html: Annotated[Optional[str], typer.Option("--html", metavar="FILE", callback=page_file, help="Write a page with pictures.", rich_help_panel=_ANSWER)] = None,
 ) -> None:  # fmt: skip
     """Tell how many images are different ones, which are the same, and whether splits leak.
 

@@ -75,10 +75,10 @@ def link(
     for band in plan_bands(len(rows), limits[0]):
         mine = _sort(words[rows, 0], rows, band, parent)
         steps = band.steps
-        _join(mine, mine, steps, True, (words, words), limits, parent)
+        _join((mine, mine), steps, True, (words, words), limits, parent)
         if mirrored is not None:
             others = _sort(other_words[rows, 0], rows, band, parent)
-            _join(mine, others, steps, False, (words, other_words), limits, parent)
+            _join((mine, others), steps, False, (words, other_words), limits, parent)
     _flatten(parent)
     return parent
 
@@ -237,8 +237,9 @@ def _spread(codes, rows, keys, parent, sorted_):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _join(mine, theirs, steps, itself, words, limits, parent):  # type: ignore[no-untyped-def]
-    """Unite codes that are alike, of every bucket and those near it; of one set with itself each pair once."""
+def _join(sets, steps, itself, words, limits, parent):  # type: ignore[no-untyped-def]
+    """Unite codes of two sets that are alike, of every bucket and those near it; of one with ``itself`` each pair once."""
+    mine, theirs = sets
     codes, _, _, ends = mine
     their_codes, _, _, their_ends = theirs
     start = 0
@@ -257,13 +258,14 @@ def _join(mine, theirs, steps, itself, words, limits, parent):  # type: ignore[n
             for at in range(start, stop):
                 begin = at + 1 if itself and other == bucket else first
                 if _any_near(their_codes[begin:last], codes[at], np.uint64(limits[0])):
-                    _unite_near(mine, theirs, (at, begin, last), words, limits, parent)
+                    _unite_near(sets, (at, begin, last), words, limits, parent)
         start = stop
 
 
 @jit
-def _unite_near(mine, theirs, span, words, limits, parent):  # type: ignore[no-untyped-def]
+def _unite_near(sets, span, words, limits, parent):  # type: ignore[no-untyped-def]
     """Unite a code's row with those of a bucket's codes that are alike and not of its tree yet."""
+    mine, theirs = sets
     codes, rows, trees, _ = mine
     their_codes, their_rows, their_trees, _ = theirs
     at, begin, stop = span

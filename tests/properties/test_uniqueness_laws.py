@@ -14,6 +14,7 @@ from PIL import Image, ImageEnhance
 
 from tests.support.lookalikes import components, fingerprints, gray, jpeg, scene
 from tests.support.pictures import noise, saved
+from wdstools.dedup import hamming
 from wdstools.dedup.groups import group
 from wdstools.dedup.hamming import link
 from wdstools.dedup.levels import LEVELS
@@ -103,6 +104,28 @@ def _near_codes(seed: int, count: int, words: int, most: int) -> Words:
 def _relation(a: Words, b: Words, limits: tuple[int, int]) -> Any:
     bits = np.bitwise_count(a[:, None, :] ^ b[None])
     return (bits[..., 0] <= limits[0]) & (bits[..., 1:].sum(axis=-1) <= limits[1])
+
+
+@pytest.mark.parametrize("limit", [4, 8, 10])
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_the_bands_of_a_million_codes_miss_no_pair(limit: int, mirrors: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few codes need no radius; with the bands of many, pairs at the limit are found whichever bits differ."""
+    bands = hamming.plan_bands(1_000_000, limit)
+    assert max(band.radius for band in bands) > 0
+    monkeypatch.setattr(hamming, "plan_bands", lambda *_: bands)
+    draw = np.random.default_rng(limit)
+    codes = draw.integers(0, 2**63, (2000, 1), np.uint64)
+    apart = codes.copy()
+    for row in range(len(codes)):
+        for bit in draw.choice(64, limit + row % 2, replace=False):
+            apart[row] ^= np.uint64(1) << np.uint64(bit)
+    if mirrors:
+        mirrored = draw.permutation(apart)
+        near = _relation(codes, codes, (limit, 0)) | _relation(codes, mirrored, (limit, 0))
+    else:
+        codes, mirrored = draw.permutation(np.concatenate((codes, apart))), None
+        near = _relation(codes, codes, (limit, 0))
+    assert link(codes, (limit, 0), mirrored).tolist() == components(near | near.T)
 
 
 @settings(max_examples=80, deadline=None)

@@ -123,3 +123,18 @@ def test_a_page_that_is_no_file_is_refused_before_the_work(command: str, source:
         ran = run_command(command, tmp_path / "shards", "--html", page, "--json")
         assert (ran.code, ran.error["where"]) == (2, "--html")
     assert not (tmp_path / "shards/.wdstools/hashes").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_commands_start_no_threads_for_linear_algebra() -> None:
+    """On every core one would wait for work, for a tenth of a second."""
+    code = (
+        "import sys; sys.argv = ['wdstools', '--version']\n"
+        "from wdstools.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "import numpy, os; print(len(os.listdir('/proc/self/task')))"
+    )
+    plain = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=plain)
+    assert done.stdout.split()[-1] == "1"

@@ -16,6 +16,8 @@ Value = TypeVar("Value")
 #: A worker calls this with the number of units it has finished since the last call.
 Tick = Callable[[int], None]
 Work = Callable[[Any, Tick], Any]
+#: Objects made between two rounds of the garbage collector in a process that is all ours; Python's own number is 700.
+COLLECT_AFTER = 50_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import StoreError, WdsError, WorkerError
-from wdstools.executors.base import Outcome, Tick, Work
+from wdstools.executors.base import COLLECT_AFTER, Outcome, Tick, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _TICK_SECONDS = 0.2
 _PARENT_GONE = 1
-#: Work makes values by the ten thousand and hardly a cycle: the default of 700 costs more than it frees.
-_COLLECT_AFTER = 50_000
 
 
 def _attempt(work: Work, index: int, item: object, tick: Tick) -> Outcome:
@@ -241,7 +239,7 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     _import(preload)
     gc.freeze()  # what was imported stays: the collector need not look at it again and again
-    gc.set_threshold(_COLLECT_AFTER, 20, 20)
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (message := pipe.recv()) is not None:
             work, index, item = message

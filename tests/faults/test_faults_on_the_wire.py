@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.servers.proxy import Fault, FaultProxy, fault_proxy
+from tests.support.stores import all_bodies_are_large
 from wdstools.errors import NotFoundError, StoreError, TransientError
 from wdstools.stores.cloud import Waits
 from wdstools.stores.layers import Patience
@@ -29,12 +30,15 @@ IMPATIENT = Patience(attempts=3, first_wait=0.01, longest_wait=0.05)
 WAITS = Waits(connect=30, stall=3)
 
 
-@pytest.fixture(params=["swift", "nginx"])
+@pytest.fixture(params=["swift", "swift large", "nginx"])
 def shop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Retrying, FaultProxy, str]]:
     """A store behind the proxy, with DATA under ``x.tar``; and of which kind it is."""
-    server: S3Server | WebServer = request.getfixturevalue(request.param)
+    kind, _, large = request.param.partition(" ")
+    if large:
+        all_bodies_are_large(monkeypatch)
+    server: S3Server | WebServer = request.getfixturevalue(kind)
     with fault_proxy(server.endpoint) as proxy:
-        if request.param == "swift":
+        if kind == "swift":
             yield behind(request.getfixturevalue("swift"), proxy, monkeypatch), proxy, "swift"
         else:
             (request.getfixturevalue("nginx").root / "x.tar").write_bytes(DATA)
@@ -100,10 +104,13 @@ def test_a_server_that_ignores_ranges_is_not_read_to_the_end(shop: tuple[Retryin
 
 
 @pytest.mark.parametrize("fault", ["reset", "short"])
-def test_a_body_that_breaks_off_goes_on_where_it_broke(shop: tuple[Retrying, FaultProxy, str], fault: str) -> None:
+@pytest.mark.parametrize("length", [None, len(DATA) - 100])
+def test_a_body_that_breaks_off_goes_on_where_it_broke(
+    shop: tuple[Retrying, FaultProxy, str], fault: str, length: int | None
+) -> None:
     store, proxy, _ = shop
     proxy.add(Fault(fault, path="x.tar", times=2))
-    assert b"".join(store.stream("x.tar", 100)) == DATA[100:]
+    assert b"".join(store.stream("x.tar", 100, length)) == DATA[100:]
     asked = [seen.range for seen in proxy.seen if seen.method == "GET"]
     assert len(asked) == 3
 

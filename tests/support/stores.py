@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 NEAR_KINDS = ("memory", "local", "local-url")
 _SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("localstack", "azurite")]
 #: rclone is no store to rely on (it ignores ranges): it has tests of its own.
-ALL_KINDS = (*NEAR_KINDS, "swift", *_SLOW)
+#: Through "swift large", bodies of any size come in the way that is for large ones.
+ALL_KINDS = (*NEAR_KINDS, "swift", "swift large", *_SLOW)
 
 
 def make_store(kind: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
@@ -38,9 +39,17 @@ def make_remote(
     """The same as a RemoteStore."""
     if kind in NEAR_KINDS:
         return remote(make_store(kind, folder, request, monkeypatch))
-    server: Any = request.getfixturevalue(kind)
+    name, _, large = kind.partition(" ")
+    if large:
+        all_bodies_are_large(monkeypatch)
+    server: Any = request.getfixturevalue(name)
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
     if kind == "azurite":
         return open_remote(f"az://{server.new_container()}/some/prefix")
     return open_remote(f"s3://{server.new_bucket()}/some/prefix")
+
+
+def all_bodies_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on stores in the cloud read every range in the way that is for large ones, if they have one."""
+    monkeypatch.setattr("wdstools.stores.cloud.LARGE_BYTES", 1)

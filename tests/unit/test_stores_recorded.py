@@ -20,10 +20,12 @@ from wdstools.stores.layers import Patience, ReadOnly, Retrying
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.remote import remote
 from wdstools.stores.s3 import whole_digests
+from wdstools.stores.schemes import open_cloud
 from wdstools.stores.signed import header_digests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SHARD = b"shard bytes " * 1000
 OID = hashlib.sha256(SHARD).hexdigest()
@@ -176,6 +178,49 @@ def test_a_web_server_may_tell_a_digest_and_hides_its_token(monkeypatch: pytest.
             store.get("x.tar")
         assert caught.value.retry_after == 7
         assert "secret" not in str(caught.value) + store.url
+
+
+def test_requests_go_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    with recorded_server({("GET", "http://far.invalid/data/x.tar"): Recorded(200, {}, SHARD)}) as player:
+        monkeypatch.setenv("no_proxy", "near.invalid")
+        monkeypatch.setenv("http_proxy", player.endpoint.replace("//", "//user:p%40ss@"))
+        assert HttpStore("http://far.invalid/data", Waits()).get("x.tar") == SHARD
+        login = base64.b64encode(b"user:p@ss").decode()
+        assert player.requests[-1][2]["proxy-authorization"] == f"Basic {login}"
+        with pytest.raises(TransientError):
+            HttpStore("http://near.invalid/data", Waits(connect=2)).get("x.tar")
+    monkeypatch.setenv("http_proxy", "socks5://user:secret@127.0.0.1:1")
+    with pytest.raises(UsageError, match="proxy") as caught:
+        HttpStore("http://far.invalid/data", Waits()).get("x.tar")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "http://", "http://a b", "http://a:99999", "http://[::1", "ftp://host"]
+)
+def test_an_endpoint_that_is_no_address_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    with pytest.raises(UsageError, match="no address") as caught:
+        open_cloud("s3://bucket/prefix")
+    assert caught.value.got == address
+
+
+def test_an_endpoint_in_a_profile_that_is_no_address_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("[default]\nendpoint_url = nonsense\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    with pytest.raises(StoreError, match="nonsense"):
+        open_cloud("s3://bucket/prefix")
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+@pytest.mark.parametrize("rest", ["", "/x", "b b/x", "\u00e4/x", "?q/x", "b/x\x01y", "b/x/../y", "b/x//y", "b/."])
+def test_what_no_bucket_can_hold_is_refused(scheme: str, rest: str) -> None:
+    with pytest.raises(UsageError):
+        open_cloud(f"{scheme}://{rest}")
 
 
 def test_a_servers_wish_to_wait_is_read_in_both_forms_and_granted_within_bounds() -> None:

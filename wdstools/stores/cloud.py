@@ -29,11 +29,17 @@ if TYPE_CHECKING:
 
     from obstore import GetResult
 
+    from wdstools.stores.remote import RemoteStore
+
 _STATUS_RE = re.compile(r"status code: (\d{3}) ?[^:\n]*:?\s*(.*?)(?:\n\s*\nDebug source|\Z)", re.DOTALL)
 _MESSAGE_RE = re.compile(r'(?:message|error): "([^"]+)"')
+_BUCKET_RE = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._$-]{0,221}")  # with Azure's $root and $web
 _HOST_RE = re.compile(r"\b(https?://[^/\s?,]+)")
 #: Files up to this size are held in memory while they are sent; the provider takes larger ones as a stream.
 _MEMORY_BYTES = 1 << 30
+#: Ranges from this size on are worth the cheaper way that a provider may have: there obstore takes twice the processor time
+#: of Python's own sockets, for small ones a third (``python -m benchmarks.mirror --cpu``).
+LARGE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +82,25 @@ class Provider(Protocol):
 class CloudStore(RemoteBase):
     """A prefix of a bucket. Nothing is retried here: see ``layers.Retrying``.
 
+    ``large`` is the bucket by a way that is cheaper for large bodies, if there is one.
     ``refused_hint`` is what to do where the server refuses, if opening the store has told that.
     """
 
-    def __init__(self, url: str, bucket: Any, prefix: str, provider: Provider, *, refused_hint: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        bucket: Any,
+        prefix: str,
+        provider: Provider,
+        *,
+        large: RemoteStore | None = None,
+        refused_hint: str = "",
+    ) -> None:
         self._url = url.rstrip("/")
         self._bucket = bucket
-        self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self._prefix = prefix + "/" if prefix else ""
         self._provider = provider
+        self._large = large
         self._refused_hint = refused_hint
 
     @property
@@ -103,6 +120,9 @@ class CloudStore(RemoteBase):
         """Bytes of one version as they come; the answer is held against the request and against what it says itself."""
         if length == 0:
             return Body(etag, start, start, iter(()))
+        if self._large is not None and length is not None and length >= LARGE_BYTES:
+            with self._named(key) as name:
+                return self._large.open_body(name, start, length, etag=etag)
         wanted: Any = {"offset": start} if length is None else (start, start + length)
         options: dict[str, Any] = {"range": wanted} if start or length is not None else {}
         if etag:
@@ -206,9 +226,10 @@ class CloudStore(RemoteBase):
         where = f"{self.url}/{key}"
         try:
             yield self._prefix + key
+        except StoreError as error:
+            self._advise(error)
+            raise
         except FileNotFoundError as error:
-            if isinstance(error, StoreError):
-                raise
             raise answer_error(404, str(error), where) from error
         except exceptions.AlreadyExistsError as error:
             raise StoreError("an object is already there", code="object-exists", where=where) from error
@@ -216,9 +237,24 @@ class CloudStore(RemoteBase):
             raise answer_error(412, "", where) from error
         except exceptions.BaseError as error:
             refusal = translated(str(error), where)
-            if refusal.code in ("denied", "refused") and self._refused_hint:
-                refusal.hint = self._refused_hint
+            self._advise(refusal)
             raise refusal from error
+
+    def _advise(self, refusal: StoreError) -> None:
+        if refusal.code in ("denied", "refused") and self._refused_hint:
+            refusal.hint = self._refused_hint
+
+
+def parts_of(url: str) -> tuple[str, str]:
+    """Bucket and prefix of ``SCHEME://BUCKET/PREFIX``; raises UsageError for what providers or obstore do not take."""
+    scheme, _, rest = url.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    prefix = prefix.strip("/")
+    if not _BUCKET_RE.fullmatch(bucket):
+        raise UsageError("no bucket in this URL", where=url, expected=f"{scheme}://BUCKET/PREFIX", got=bucket or "none")
+    if not prefix.isprintable() or (prefix and {"", ".", ".."} & set(prefix.split("/"))):
+        raise UsageError("not a prefix that can be used", where=url, expected="names with one / between them")
+    return bucket, prefix
 
 
 def translated(text: str, where: str) -> StoreError:

@@ -39,7 +39,7 @@ def open_hf(url: str, waits: Waits, *, hub: str = "") -> HubStore:
         from huggingface_hub import constants, get_token
 
         hub, token = hub or constants.ENDPOINT, get_token()
-    web = Web(waits, {"Authorization": f"Bearer {token}"} if token else {})
+    web = Web(waits, lambda _method, _url: {"Authorization": f"Bearer {token}"} if token else {})
     repository, revision, folder = found.groups()
     return HubStore(
         url, hub or "https://huggingface.co", f"{repository}@{revision or 'main'}", folder or "", web, waits

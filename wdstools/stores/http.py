@@ -6,16 +6,18 @@ import base64
 import binascii
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
 
-from wdstools.errors import StoreError, TransientError
+from wdstools.errors import StoreError, TransientError, UsageError
 from wdstools.stores.answers import answer_error, unreachable, wish
 from wdstools.stores.base import ObjectInfo
 from wdstools.stores.remote import ANYTHING, STREAM_BLOCK, Body, RemoteBase, cannot, changed, exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from urllib3 import PoolManager
     from urllib3.exceptions import HTTPError
     from urllib3.response import BaseHTTPResponse
 
@@ -29,17 +31,39 @@ _DIGEST_RE = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):")
 
 
 class Web:
-    """Connections to web servers, shared by threads; redirects are followed, and keep credentials to their own host."""
+    """Connections to web servers, shared by threads; redirects are followed, and keep credentials to their own host.
 
-    def __init__(self, waits: Waits, headers: Mapping[str, str] | None = None) -> None:
+    They go through the proxies that the environment names (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
+    ``sign`` gives the headers that let a method be done at a URL.
+    """
+
+    def __init__(self, waits: Waits, sign: Callable[[str, str], Mapping[str, str]] = lambda _method, _url: {}) -> None:
+        self._waits = waits
+        self._sign = sign
+        self._pools: dict[str, PoolManager] = {}
+
+    def _pool(self, url: str) -> PoolManager:
+        """Connections by the way that leads to a URL: one of the proxies, or none."""
+        proxy = proxy_for(url)
+        pool = self._pools.get(proxy)
+        return pool or self._pools.setdefault(proxy, self._open_pool(proxy))
+
+    def _open_pool(self, proxy: str) -> PoolManager:
         import urllib3
 
-        self._pool = urllib3.PoolManager(
-            maxsize=64,
-            timeout=urllib3.Timeout(connect=waits.connect, read=waits.stall),
-            retries=urllib3.Retry(total=None, connect=0, read=0, other=0, status=0, redirect=5),
-            headers={"Accept-Encoding": "identity", **(headers or {})},
-        )
+        options: dict[str, Any] = {
+            "maxsize": 64,
+            "timeout": urllib3.Timeout(connect=self._waits.connect, read=self._waits.stall),
+            "retries": urllib3.Retry(total=None, connect=0, read=0, other=0, status=0, redirect=5),
+        }
+        if not proxy:
+            return urllib3.PoolManager(**options)
+        user = urlsplit(proxy).netloc.rpartition("@")[0]
+        login = urllib3.make_headers(proxy_basic_auth=unquote(user)) if user else None
+        try:
+            return urllib3.ProxyManager(proxy, proxy_headers=login, **options)
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise UsageError("this proxy cannot be used", code="store-settings", where="the environment", expected="http://HOST:PORT", got=proxy.rpartition("@")[2]) from error  # fmt: skip
 
     def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, *, where: str = "") -> Answer:
         """Send a request and read the whole answer; raises TransientError where no whole answer came."""
@@ -51,16 +75,52 @@ class Web:
         """Send a request; its answer's body is still to come. Raises TransientError where there is no connection."""
         from urllib3.exceptions import HTTPError
 
+        sent = {"Accept-Encoding": "identity", **self._sign(method, url), **(headers or {})}
         try:
-            response = self._pool.request(
-                method, url, headers={**self._pool.headers, **(headers or {})}, preload_content=False
-            )
+            response = self._pool(url).request(method, url, headers=sent, preload_content=False)
         except HTTPError as error:
             raise broken(error, url, where) from error
         answer = Answer(response, url, where)
         if (headers or {}).get("Range") and response.status == 200:  # the whole object: not worth reading
             answer.close()
         return answer
+
+    def succeed(self, method: str, url: str, headers: Mapping[str, str] | None = None, *, where: str) -> Answer:
+        """An answer that is a success, or says that a range begins where the object ends."""
+        answer = self.open(method, url, headers, where=where)
+        if answer.status == 416 and _UNSATISFIED_RE.fullmatch(answer.headers.get("Content-Range", "bytes */0")):
+            return answer
+        if method == "HEAD" or answer.status not in (200, 206):
+            answer.read()
+        try:
+            answer.check(where)
+        except StoreError:
+            answer.close()
+            raise
+        return answer
+
+    def body(self, url: str, start: int, length: int | None, etag: str, *, where: str) -> Body:
+        """Bytes of one version as they come, as ``RemoteStore.open_body`` gives them."""
+        if length == 0:
+            return Body(etag, start, start, iter(()))
+        headers = {"If-Match": etag} if etag else {}
+        if start or length is not None:
+            headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        answer = self.succeed("GET", url, headers, where=where)
+        try:
+            return answer.body_of(start, length, etag, where)
+        except BaseException:
+            answer.close()
+            raise
+
+
+def proxy_for(url: str) -> str:
+    """The proxy that the environment names for a URL, as curl and Python's own library read it; empty for none."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all", "")
+    return proxy if proxy and not proxy_bypass(parts.netloc.rpartition("@")[2]) else ""
 
 
 def broken(error: HTTPError, url: str, where: str) -> TransientError:
@@ -104,6 +164,42 @@ class Answer:
         """Do without the body."""
         self._response.close()
 
+    def body_of(self, start: int, length: int | None, etag: str, where: str) -> Body:
+        """The body, held against the range and the version that were asked for."""
+        if etag and self.etag != etag:
+            raise changed(where, etag, self.etag)
+        if start or length is not None:
+            end = self._end(start, length, where)
+        elif (size := self.size) is not None:
+            end = size
+        else:  # sent in pieces, without saying how much it is
+            self.read()
+            return Body(self.etag, 0, len(self.body), iter((memoryview(self.body),)))
+        if end == start:
+            self.close()
+            return Body(self.etag, start, end, iter(()))
+        return Body(self.etag, start, end, exactly(self.blocks(), end - start, where))
+
+    def _end(self, start: int, length: int | None, where: str) -> int:
+        """Where the bytes of an answer to a range end, if it is an answer to this range."""
+        where = f"{where}, bytes {start}..{'' if length is None else start + length}"
+        if self.status == 416:
+            return start
+        found = _RANGE_RE.fullmatch(self.headers.get("Content-Range", ""))
+        if self.status != 206 or found is None:
+            raise TransientError("a range was answered with something else", code="not-partial", where=where, got=f"status {self.status}")  # fmt: skip
+        first, last, size = map(int, found.groups())
+        end = size if length is None else min(size, start + length)
+        if (first, last + 1) != (start, end):
+            raise TransientError("another range than asked for", code="not-partial", where=where, expected=f"{start}-{end - 1}", got=f"{first}-{last}")  # fmt: skip
+        return end
+
+    @property
+    def size(self) -> int | None:
+        """What the answer says of its length; None if that is nothing, or no number of bytes."""
+        said = self.headers.get("Content-Length", "")
+        return int(said) if re.fullmatch("[0-9]{1,18}", said) else None
+
     @property
     def etag(self) -> str:
         """The strong ETag, or none: a weak one does not promise the same bytes."""
@@ -123,13 +219,17 @@ class Answer:
 
 
 class HttpStore(RemoteBase):
-    """The objects below a URL. A query in the URL (a token) goes with every request and into no message."""
+    """The objects below a URL. A query in the URL (a token) goes with every request and into no message.
 
-    def __init__(self, url: str, waits: Waits, *, web: Web | None = None) -> None:
+    ``shown`` is what the URL is called in messages, if that is something else.
+    """
+
+    def __init__(self, url: str, waits: Waits, *, web: Web | None = None, shown: str = "") -> None:
         plain, question, query = url.partition("?")
-        self._url = plain.rstrip("/")
+        self._base = plain.rstrip("/")
         self._query = question + query
         self._web = web or Web(waits)
+        self._url = shown or self._base
 
     @property
     def url(self) -> str:
@@ -138,76 +238,22 @@ class HttpStore(RemoteBase):
 
     def locate(self, key: str) -> str:
         """The URL of one object."""
-        from urllib.parse import quote
-
-        return f"{self._url}/{quote(key)}{self._query}"
+        return f"{self._base}/{quote(key)}{self._query}"
 
     def head(self, key: str) -> ObjectInfo:
         """Size and ETag, by HEAD."""
         answer = self._open("HEAD", key)
-        size = _size(answer)
+        size = answer.size
         if size is None:
             raise StoreError("the server does not tell this object's size", code="no-size", where=f"{self._url}/{key}")
         return ObjectInfo(key, size, answer.etag)
 
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
         """Bytes of one version as they come."""
-        if length == 0:
-            return Body(etag, start, start, iter(()))
-        headers = {"If-Match": etag} if etag else {}
-        if start or length is not None:
-            headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
-        answer = self._open("GET", key, headers)
-        try:
-            return self._body(key, answer, start, length, etag)
-        except BaseException:
-            answer.close()
-            raise
-
-    def _body(self, key: str, answer: Answer, start: int, length: int | None, etag: str) -> Body:
-        where = f"{self._url}/{key}"
-        if etag and answer.etag != etag:
-            raise changed(where, etag, answer.etag)
-        if start or length is not None:
-            end = self._end(key, answer, start, length)
-        elif (size := _size(answer)) is not None:
-            end = size
-        else:  # sent in pieces, without saying how much it is
-            answer.read()
-            return Body(answer.etag, 0, len(answer.body), iter((memoryview(answer.body),)))
-        if end == start:
-            answer.close()
-            return Body(answer.etag, start, end, iter(()))
-        return Body(answer.etag, start, end, exactly(answer.blocks(), end - start, where))
-
-    def _end(self, key: str, answer: Answer, start: int, length: int | None) -> int:
-        """Where the bytes of an answer to a range end, if it is an answer to this range."""
-        where = f"{self._url}/{key}, bytes {start}..{'' if length is None else start + length}"
-        if answer.status == 416:
-            return start
-        found = _RANGE_RE.fullmatch(answer.headers.get("Content-Range", ""))
-        if answer.status != 206 or found is None:
-            raise TransientError("a range was answered with something else", code="not-partial", where=where, got=f"status {answer.status}")  # fmt: skip
-        first, last, size = map(int, found.groups())
-        end = size if length is None else min(size, start + length)
-        if (first, last + 1) != (start, end):
-            raise TransientError("another range than asked for", code="not-partial", where=where, expected=f"{start}-{end - 1}", got=f"{first}-{last}")  # fmt: skip
-        return end
+        return self._web.body(self.locate(key), start, length, etag, where=f"{self._url}/{key}")
 
     def _open(self, method: str, key: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """An answer that is a success, or says that a range begins where the object ends."""
-        where = f"{self._url}/{key}"
-        answer = self._web.open(method, self.locate(key), headers, where=where)
-        if answer.status == 416 and _UNSATISFIED_RE.fullmatch(answer.headers.get("Content-Range", "bytes */0")):
-            return answer
-        if method == "HEAD" or answer.status not in (200, 206):
-            answer.read()
-        try:
-            answer.check(where)
-        except StoreError:
-            answer.close()
-            raise
-        return answer
+        return self._web.succeed(method, self.locate(key), headers, where=f"{self._url}/{key}")
 
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
         """Refused."""
@@ -240,9 +286,3 @@ class HttpStore(RemoteBase):
             return {"sha256": base64.b64decode(found.group(1), validate=True).hex()} if found else {}
         except binascii.Error:
             return {}
-
-
-def _size(answer: Answer) -> int | None:
-    """What an answer says of its length; None if that is nothing, or no number of bytes."""
-    said = answer.headers.get("Content-Length", "")
-    return int(said) if re.fullmatch("[0-9]{1,18}", said) else None

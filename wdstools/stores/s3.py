@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from wdstools.errors import StoreError, UsageError
 from wdstools.stores.answers import answer_error, unreachable
-from wdstools.stores.cloud import CloudStore, Waits
+from wdstools.stores.cloud import CloudStore, Waits, parts_of
+from wdstools.stores.http import HttpStore, Web
 from wdstools.stores.remote import ABSENT, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+#: Where the environment may name another S3 than Amazon's, the first that does (AWS SDKs and Tools Reference Guide).
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _ASKED_AGAIN = timedelta(minutes=10)
 _UNSIGNED_HINT = "no credentials were found, so requests are not signed: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 _MD5_RE = re.compile(r'"?([0-9a-f]{32})"?')
@@ -33,17 +39,16 @@ def open_s3(url: str, waits: Waits) -> CloudStore:
     """The store at ``s3://BUCKET/PREFIX``. Without credentials requests are not signed, as public buckets want it."""
     from obstore.store import S3Store
 
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    if not bucket:
-        raise UsageError("no bucket in this URL", where=url, expected="s3://BUCKET/PREFIX")
-    client, credentials = _open_client(waits)
+    bucket, prefix = parts_of(url)
+    account = Account(waits)
+    credentials = account.credentials
     options: dict[str, Any] = {"skip_signature": True}
     if credentials is not None:
         options = {"credential_provider": lambda: _current(credentials)}
     raw = S3Store(
         bucket,
-        endpoint=client.meta.endpoint_url,
-        region=client.meta.region_name,
+        endpoint=account.endpoint,
+        region=account.region,
         virtual_hosted_style_request=False,
         checksum_algorithm="SHA256",
         client_options=waits.client_options,
@@ -51,28 +56,88 @@ def open_s3(url: str, waits: Waits) -> CloudStore:
         **options,
     )
     hint = "" if credentials is not None else _UNSIGNED_HINT
-    return CloudStore(url, raw, prefix, S3Provider(client, bucket, url), refused_hint=hint)
+    provider = S3Provider(account, bucket, url)
+    web = Web(waits, account.signature)
+    large = HttpStore(f"{account.endpoint.rstrip('/')}/{bucket}", waits, web=web, shown=f"s3://{bucket}")
+    return CloudStore(url, raw, prefix, provider, large=large, refused_hint=hint)
 
 
-def _open_client(waits: Waits) -> tuple[Any, Any]:
-    """A client of the provider's own library, and the credentials it found; the larger boto3 is not needed for it."""
-    from botocore import UNSIGNED
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-    from botocore.session import Session
+class Account:
+    """What the provider's own library finds of a user: credentials (None for nobody's), region, endpoint.
 
-    try:
-        session = Session()
-        credentials = session.get_credentials()
-        config: dict[str, Any] = {} if credentials is not None else {"signature_version": UNSIGNED}
-        config |= {"connect_timeout": waits.connect, "read_timeout": waits.stall, "retries": {"total_max_attempts": 1}}
+    The larger boto3 is not needed for it. A client is made when it is first needed: for that the library reads the
+    descriptions of all that S3 can do, which takes longer than many a command.
+    """
+
+    def __init__(self, waits: Waits) -> None:
+        from botocore.exceptions import BotoCoreError
+        from botocore.session import Session
+
+        self._waits = waits
+        self._client: Any = None
+        self._making = threading.Lock()
+        try:
+            self._session = Session()
+            self.credentials: Any = self._session.get_credentials()
+            self.region: str = self._session.get_config_variable("region") or "us-east-1"
+            ignored = self._session.get_config_variable("ignore_configured_endpoint_urls")
+        except BotoCoreError as error:
+            raise _unusable(error) from error
+        named = "" if ignored else next((os.environ[name] for name in _ENDPOINT_VARIABLES if os.environ.get(name)), "")
+        if named and not _is_address(named):
+            raise UsageError("no address of an S3 server", code="store-settings", where=" or ".join(_ENDPOINT_VARIABLES), expected="https://HOST[:PORT]", got=named)  # fmt: skip
+        self.endpoint: str = named or self.client.meta.endpoint_url
+
+    @property
+    def client(self) -> Any:
+        """A client of S3; threads may share it."""
+        with self._making:
+            if self._client is None:
+                self._client = self._make_client()
+            return self._client
+
+    def signature(self, method: str, url: str) -> dict[str, str]:
+        """Headers that sign a request without a body (AWS Signature Version 4); none for nobody's."""
+        from botocore.auth import S3SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.exceptions import BotoCoreError
+
+        if self.credentials is None:
+            return {}
+        request = AWSRequest(method, url)
+        try:
+            S3SigV4Auth(self.credentials.get_frozen_credentials(), "s3", self.region).add_auth(request)
+        except BotoCoreError as error:
+            raise _unusable(error) from error
+        return dict(request.headers)
+
+    def _make_client(self) -> Any:
+        from botocore import UNSIGNED
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+
+        config: dict[str, Any] = {} if self.credentials is not None else {"signature_version": UNSIGNED}
+        config |= {"connect_timeout": self._waits.connect, "read_timeout": self._waits.stall}
         # checksums are ours to send and to compare: the library's would be of parts, or of nobody's asking
         config |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
-        region = session.get_config_variable("region") or "us-east-1"
-        client = session.create_client("s3", region_name=region, config=Config(**config, max_pool_connections=32))
-    except BotoCoreError as error:
-        raise StoreError(f"S3 cannot be used: {error}", code="store-settings") from error
-    return client, credentials
+        config |= {"retries": {"total_max_attempts": 1}, "max_pool_connections": 32}
+        try:
+            return self._session.create_client("s3", region_name=self.region, config=Config(**config))
+        except (BotoCoreError, ValueError) as error:  # the latter for an address in a profile that is none
+            raise _unusable(error) from error
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is the address of a server: neither library refuses all that is not."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and text.isprintable() and " " not in text  # fmt: skip
+    except ValueError:
+        return False
+
+
+def _unusable(error: Exception) -> StoreError:
+    return StoreError(f"S3 cannot be used: {error}", code="store-settings")
 
 
 def _current(credentials: Any) -> Any:
@@ -89,10 +154,14 @@ def _current(credentials: Any) -> Any:
 class S3Provider:
     """What S3 says of its objects (HeadObject with ChecksumMode)."""
 
-    def __init__(self, client: Any, bucket: str, url: str) -> None:
-        self._client = client
+    def __init__(self, account: Account, bucket: str, url: str) -> None:
+        self._account = account
         self._bucket = bucket
         self._url = url
+
+    @property
+    def _client(self) -> Any:
+        return self._account.client
 
     def digests(self, key: str) -> Mapping[str, str]:
         """Checksums of the whole object, and its ETag where that is an MD5 (one PUT, no KMS and no customer key)."""

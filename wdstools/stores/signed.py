@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError
-from wdstools.stores.cloud import CloudStore, Waits, translated
+from wdstools.stores.cloud import CloudStore, Waits, parts_of, translated
 from wdstools.stores.http import Web
 from wdstools.stores.remote import Upload, cannot
 
@@ -23,13 +23,10 @@ def open_signed(url: str, waits: Waits) -> CloudStore:
     from obstore.exceptions import BaseError
     from obstore.store import AzureStore, GCSStore
 
-    scheme, _, rest = url.partition("://")
-    bucket, _, prefix = rest.partition("/")
-    if not bucket:
-        raise UsageError("no bucket in this URL", where=url, expected=f"{scheme}://BUCKET/PREFIX")
+    bucket, prefix = parts_of(url)
     settings: dict[str, Any] = {"client_options": waits.client_options, "retry_config": {"max_retries": 0}}
     try:
-        raw = GCSStore(bucket, **settings) if scheme == "gs" else AzureStore(bucket, **settings)
+        raw = GCSStore(bucket, **settings) if url.startswith("gs:") else AzureStore(bucket, **settings)
     except BaseError as error:
         raise UsageError("this store cannot be used", code="store-settings", where=url, got=str(error).partition("\n")[0]) from error  # fmt: skip
     return CloudStore(url, raw, prefix, SignedProvider(raw, url, Web(waits)))

@@ -12,7 +12,7 @@ from tests.support.bucket import InBucket, in_bucket
 from tests.support.damaged_dataset import make_dataset
 from tests.support.outcome import assert_complete
 from wdstools.dataset import Dataset, open_dataset
-from wdstools.errors import WdsError
+from wdstools.errors import StoreError, WdsError
 from wdstools.executors.local import Serial
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, loads
@@ -150,6 +150,33 @@ def test_what_does_not_pass_ends_a_mirror_without_a_manifest(there: InBucket, fa
     result = plan_mirror(open_dataset(str(there.folder)), store).carry_out(Serial(), Silent())
     assert result.same > 0
     assert plan_mirror(open_dataset(str(there.folder)), store).steps == ()
+
+
+@pytest.mark.parametrize("path", [SHARD, "train-000000.parquet", "SHA256SUMS"])
+def test_what_a_gateway_calls_stored_and_did_not_store_is_missed_before_the_manifest_goes_there(
+    there: InBucket, path: str
+) -> None:
+    store = open_there(f"{there.url}-swallowed-{sha256_hex(path.encode())[:8]}")
+    there.proxy.add(Fault("swallowed", path=path, method="PUT"))
+    with pytest.raises(StoreError) as caught:
+        plan_mirror(open_dataset(str(there.folder)), store).carry_out(Serial(), Silent())
+    assert caught.value.code == "upload-damaged"
+    assert path in caught.value.where
+    assert MANIFEST_PATH not in {info.key for info in store.list()}
+    plan_mirror(open_dataset(str(there.folder)), store).carry_out(Serial(), Silent())
+    assert plan_mirror(open_dataset(str(there.folder)), store).steps == ()
+
+
+def test_a_gateway_that_calls_anything_stored_is_not_believed(there: InBucket) -> None:
+    there.proxy.add(Fault("swallowed", path="probe", method="PUT"))
+    assert not plan_mirror(open_dataset(str(there.folder)), open_there(f"{there.url}-credulous")).believed
+
+
+def test_nothing_is_asked_for_alone_where_answers_and_a_listing_prove_it(there: InBucket) -> None:
+    store = open_there(f"{there.url}-quiet")
+    plan_mirror(open_dataset(str(there.folder)), store).carry_out(Serial(), Silent())
+    asked = [seen.path for seen in there.proxy.seen if seen.method == "HEAD"]
+    assert [path for path in asked if path.endswith((".tar", ".parquet"))] == []
 
 
 def test_a_listing_that_leaves_something_out_costs_a_put_and_nothing_else(there: InBucket) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import http.client
 import re
 import socket
@@ -44,7 +45,15 @@ ANSWER_FAULTS = (
     "torn-list",
     "short-list",
 )
-REQUEST_FAULTS = ("flip-upload", "foreign-upload", "short-upload", "reset-upload", "stall-upload", "lost-answer")
+REQUEST_FAULTS = (
+    "flip-upload",
+    "foreign-upload",
+    "short-upload",
+    "reset-upload",
+    "stall-upload",
+    "lost-answer",
+    "swallowed",
+)
 _STATUS = {
     "busy": (503, "SlowDown"),
     "forbidden": (403, "AccessDenied"),
@@ -213,6 +222,12 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and name == "stall-upload":
             threading.Event().wait(fault.seconds)
             self.close_connection = True
+            return
+        if name == "swallowed":  # a gateway that says "stored", with the ETag of what came, and stores nothing
+            self.send_response_only(200)
+            self.send_header("ETag", f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         if fault is not None and name.endswith("-upload"):
             body = _spoiled(body, replace(fault, name=name.removesuffix("-upload")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from shlex import quote
@@ -20,7 +21,7 @@ from wdstools.ops.plan import Plan, Step
 from wdstools.progress import Progress, Silent
 from wdstools.stores.base import get_whole, open_store
 from wdstools.stores.remote import remote
-from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, shard_file
+from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, listing, shard_file
 from wdstools.transfer.known import KnownDigests
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def plan_mirror(
     store = remote(open_store(target) if isinstance(target, str) else target)
     replaced, theirs = _other(dataset, store, replace=replace, allow_older=allow_older)
     wanted = _wanted(dataset, _emitted_files(dataset) if emitted else [])
-    found = _listing(store)
+    found = listing(store)
     believed = _refuses_wrong_checksums(store)
     states = _compare(
         dataset, store, wanted, found, believed, (executor or open_executor("serial"), progress or Silent())
@@ -217,18 +218,6 @@ def _damaged_here(dataset: Dataset, message: str) -> IntegrityError:
     )
 
 
-def _listing(store: RemoteStore) -> dict[str, ObjectInfo] | None:
-    """What lies at the target by key; None where a store cannot list."""
-    try:
-        return {info.key: info for info in store.list()}
-    except NotFoundError:
-        return {}
-    except StoreError as error:
-        if error.code == "store-cannot":
-            return None
-        raise
-
-
 def _refuses_wrong_checksums(store: RemoteStore) -> bool:
     """Whether the store compares checksums; if it takes the wrong bytes, they are removed again."""
     for attempt in range(_PROBE_ATTEMPTS):
@@ -243,7 +232,8 @@ def _refuses_wrong_checksums(store: RemoteStore) -> bool:
                 return False
             raise
     if not refused:
-        store.delete(_PROBE_PATH)
+        with contextlib.suppress(NotFoundError):
+            store.delete(_PROBE_PATH)
     return refused
 
 

@@ -14,9 +14,10 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.stores.base import get_whole
-from wdstools.stores.remote import ABSENT
+from wdstools.stores.remote import ABSENT, etag_md5
+from wdstools.transfer.compare import listing
 from wdstools.transfer.known import KnownDigests
-from wdstools.transfer.upload import Uploaded, UploadTask, upload
+from wdstools.transfer.upload import Uploaded, UploadTask, prove, upload
 
 if TYPE_CHECKING:
     from wdstools.executors.base import Executor
@@ -52,6 +53,7 @@ class MirrorRun:
         self.progress = progress
         self.known = KnownDigests(plan.source)
         self.unproved: list[str] = []
+        self.answered: list[Uploaded] = []
 
     def run(self) -> MirrorResult:
         """Everything, in the order in which a reader may see it."""
@@ -63,6 +65,7 @@ class MirrorRun:
             if plan.replaced is not None:
                 self.store.delete(MANIFEST_PATH)
             self._upload([file for file in todo if file.path != MANIFEST_PATH])
+            self._look_again()
             if not plan.published:
                 self._publish(plan.files[-1].wanted)
             for info in deleted:
@@ -133,9 +136,24 @@ class MirrorRun:
 
     def _note(self, done: Uploaded) -> None:
         self.known.note(self.store.url, done.wanted, "" if done.proved else done.etag, done.computed)
+        if done.answered:
+            self.answered.append(done)
         if not done.proved:
             self.unproved.append(done.wanted.path)
             self.known.save()  # nothing but the ETag will tell that it is there
+
+    def _look_again(self) -> None:
+        """Hold what the store answered against what it lists now: an answer may be a gateway's that stored nothing.
+
+        One request for a thousand files; what a listing does not show as it should is asked for alone.
+        """
+        if not self.answered:
+            return
+        there = listing(self.store) or {}
+        for done in self.answered:
+            info = there.get(done.wanted.path)
+            if info is None or info.bytes != done.wanted.bytes or etag_md5(info.etag) != done.computed["md5"]:
+                prove(UploadTask(self.source, self.store, done.wanted, self.plan.believed), done.etag)
 
     def _publish(self, wanted: Wanted) -> None:
         """Store the manifest where there is none: from now on there is a dataset."""

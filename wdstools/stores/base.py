@@ -20,11 +20,15 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """An object's key and size in bytes; ``etag`` names its version where the store has such names."""
+    """An object's key and size in bytes; ``etag`` names its version where the store has such names.
+
+    ``md5`` is given after a put whose answer proves that the store holds what was sent: its ETag is the MD5 of that.
+    """
 
     key: str
     bytes: int
     etag: str = field(default="", compare=False)
+    md5: str = field(default="", compare=False)
 
 
 class Store(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,7 @@ from wdstools.stores.remote import (
     RemoteBase,
     Upload,
     changed,
+    etag_md5,
     exactly,
     short_body,
 )
@@ -159,8 +161,10 @@ class CloudStore(RemoteBase):
 
         mode: Any = {ANYTHING: "overwrite", ABSENT: "create"}.get(only_if, {"e_tag": only_if})
         with self._named(key) as name:
-            result = obstore.put(self._bucket, name, data, mode=mode, use_multipart=False)
-        return ObjectInfo(key, len(data), result["e_tag"] or "")
+            etag = obstore.put(self._bucket, name, data, mode=mode, use_multipart=False)["e_tag"] or ""
+        # the bytes are in memory now: a digest that the store computed is compared here, and need not be asked for
+        sent = hashlib.md5(data, usedforsecurity=False).hexdigest() if etag_md5(etag) else ""
+        return ObjectInfo(key, len(data), etag, md5=sent if sent == etag_md5(etag) else "")
 
     def put_file(self, key: str, path: str, digests: Mapping[str, str], *, only_if: str = ANYTHING) -> ObjectInfo:
         """Store a local file by one PUT, hashed on its way."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 ANYTHING, ABSENT = "", "absent"
 #: Bytes that are taken from a body at once: what has just been copied is still in the processor's cache when it is hashed.
 STREAM_BLOCK = 1 << 20
+_MD5_RE = re.compile(r'"?([0-9a-f]{32})"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,12 @@ class RemoteBase(ABC):
     def abort(self, upload: Upload) -> None:
         """Nothing to give up, unless the store has such things."""
         raise cannot("there are no unfinished uploads", f"{self.url}/{upload.key}")
+
+
+def etag_md5(etag: str) -> str:
+    """What an ETag of S3 is where an object came by one PUT and no key encrypts it: an MD5; empty for all other forms."""
+    found = _MD5_RE.fullmatch(etag)
+    return found.group(1) if found else ""
 
 
 def changed(where: str, expected: str, got: str) -> StoreError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from wdstools.errors import StoreError, UsageError
 from wdstools.stores.answers import answer_error, unreachable
 from wdstools.stores.cloud import CloudStore, Waits, parts_of
 from wdstools.stores.http import HttpStore, Web
-from wdstools.stores.remote import ABSENT, Upload
+from wdstools.stores.remote import ABSENT, Upload, etag_md5
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _ASKED_AGAIN = timedelta(minutes=10)
 _UNSIGNED_HINT = "no credentials were found, so requests are not signed: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-_MD5_RE = re.compile(r'"?([0-9a-f]{32})"?')
 #: The checksums of HeadObject that may be of the whole object, and the names they have here.
 _CHECKSUMS = {
     "ChecksumSHA256": "sha256",
@@ -230,8 +228,8 @@ def whole_digests(answer: Mapping[str, Any]) -> dict[str, str]:
             value = answer.get(field, "")
             if value and "-" not in value:
                 found[name] = base64.b64decode(value).hex()
-    etag = _MD5_RE.fullmatch(answer.get("ETag", ""))
+    md5 = etag_md5(answer.get("ETag", ""))
     encrypted = answer.get("SSECustomerAlgorithm") or str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
-    if etag and not encrypted:
-        found["md5"] = etag.group(1)
+    if md5 and not encrypted:
+        found["md5"] = md5
     return found

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from wdstools.errors import NotFoundError
+from wdstools.errors import NotFoundError, StoreError
 from wdstools.stores.base import read_blocks
+from wdstools.stores.remote import etag_md5
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 #: Everything that an object can be, compared with what it should be.
 STATES = ("missing", "different", "same", "unverifiable", "extra")
-#: Digests that are worked out from the source when a provider gives them and nobody has noted them.
 #: Digests that no client can claim: an ETag is the store's own, and a disk is read.
 _NEVER_CLAIMED = ("md5", "xxh3_128")
+#: Digests that are worked out from the source when a provider gives them and nobody has noted them.
 _COMPUTABLE = ("xxh3_128", "md5", "sha1")
 
 
@@ -81,6 +82,8 @@ def compare_object(task: CompareTask, tick: Tick) -> ObjectState:
             found = task.target.head(wanted.path)
         if found.bytes != wanted.bytes:
             return ObjectState(wanted, "different", f"{found.bytes:,} bytes instead of {wanted.bytes:,}", {})
+        if "md5" in wanted.digests and etag_md5(found.etag) == wanted.digests["md5"]:
+            return ObjectState(wanted, "same", "", {})
         given = evidence(task.target.remote_digests(wanted.path), believed=task.believed)
     except NotFoundError:
         return ObjectState(wanted, "missing", "", {})
@@ -93,6 +96,18 @@ def compare_object(task: CompareTask, tick: Tick) -> ObjectState:
     if differing:
         return ObjectState(wanted, "different", f"{differing[0]} is {given[differing[0]]}", computed)
     return ObjectState(wanted, "same", "", computed)
+
+
+def listing(store: RemoteStore) -> dict[str, ObjectInfo] | None:
+    """What lies in a store by key; None where a store cannot list."""
+    try:
+        return {info.key: info for info in store.list()}
+    except NotFoundError:
+        return {}
+    except StoreError as error:
+        if error.code == "store-cannot":
+            return None
+        raise
 
 
 def evidence(given: Mapping[str, str], *, believed: bool) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wdstools.errors import IntegrityError, SourceChangedError, StoreError
+from wdstools.errors import IntegrityError, NotFoundError, SourceChangedError, StoreError
 from wdstools.stores.cloud import check_source
 from wdstools.stores.local import LocalStore
 from wdstools.transfer.compare import Wanted, disagreements, evidence, holder, known_digests
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Tick
     from wdstools.stores.base import ObjectInfo
     from wdstools.stores.remote import RemoteStore
-
-_ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,38 +31,60 @@ class UploadTask:
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """A file that was stored; ``proved`` by a digest from the store that is not an echo of ours."""
+    """A file that was stored; ``proved`` by a digest from the store that is not an echo of ours.
+
+    ``answered`` tells that this was its answer to the PUT: the store has not been asked yet what it holds.
+    """
 
     wanted: Wanted
     etag: str
     proved: bool
     computed: Mapping[str, str]
+    answered: bool = False
 
 
 def upload(task: UploadTask, tick: Tick) -> Uploaded:
-    """Store one file by one PUT whose checksum the server compares, and ask the server what it holds.
+    """Store one file by one PUT whose checksum the server compares; if its answer proves nothing, ask what it holds.
 
     Raises IntegrityError (``source-damaged``) when the file here is not what the manifest says, before anything is
     stored; StoreError (``upload-damaged``) when the store holds something else twice.
     """
+    info = _put(task)
+    if info.md5:
+        done = Uploaded(task.wanted, info.etag, proved=True, computed={"md5": info.md5}, answered=True)
+    else:
+        try:
+            done = prove(task, info.etag)
+        except StoreError as error:
+            if error.code != "upload-damaged":
+                raise
+            done = prove(task, _put(task).etag)
+    tick(task.wanted.bytes)
+    return done
+
+
+def prove(task: UploadTask, etag: str) -> Uploaded:
+    """Ask the store what it holds of a file that it took under an ETag; raises StoreError (``upload-damaged``)."""
     wanted = task.wanted
-    differing: list[str] | None = None
-    for _ in range(_ATTEMPTS):
-        info = _put(task)
+    try:
         given = evidence(task.target.remote_digests(wanted.path), believed=task.believed)
-        known, computed = known_digests(task.dataset, wanted, given)
-        differing = disagreements(known, given)
-        if not differing:
-            tick(wanted.bytes)
-            return Uploaded(wanted, info.etag, differing is not None, computed)
-    assert differing
-    name = differing[0]
-    raise StoreError(
+    except NotFoundError as error:
+        raise _damaged(task, f"{wanted.bytes} bytes", "nothing") from error
+    known, computed = known_digests(task.dataset, wanted, given)
+    differing = disagreements(known, given)
+    if differing:
+        name = differing[0]
+        raise _damaged(task, f"{name} {known[name]}", f"{name} {given[name]}")
+    return Uploaded(wanted, etag, differing is not None, computed)
+
+
+def _damaged(task: UploadTask, expected: str, got: str) -> StoreError:
+    return StoreError(
         "the store holds something else than it was sent",
         code="upload-damaged",
-        where=f"{task.target.url}/{wanted.path}",
-        expected=f"{name} {known[name]}",
-        got=f"{name} {given[name]}",
+        where=f"{task.target.url}/{task.wanted.path}",
+        expected=expected,
+        got=got,
         hint="run the same command again; if this comes back, the way there or the store is broken",
     )
 

@@ -12,6 +12,7 @@ from wdstools.formats.index import rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry
 from wdstools.formats.tarhop import HopNotes, hop
 from wdstools.formats.tarrun import read_run
+from wdstools.memory import page_aligned
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -75,7 +76,7 @@ class _Digests:
 
     def finish(self) -> dict[str, Any]:
         """Read what is left; size and digests as a shard's entry has them, "" for those that were not computed."""
-        rest = memoryview(bytearray(_DRAINED_BYTES))
+        rest = memoryview(page_aligned(_DRAINED_BYTES))
         while self.readinto(rest):
             pass
         if self._all is None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wdstools.formats.tar import BLOCK
+from wdstools.memory import page_aligned
 from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.local import LocalStore
 
@@ -87,7 +88,7 @@ class StreamWindow:
 
     def __init__(self, readinto: ReadInto) -> None:
         self._readinto = readinto
-        self._buffer = bytearray(2 * _BLOCK)
+        self._buffer = page_aligned(2 * _BLOCK)
         self._views = memoryview(self._buffer)
         self._start = 0
         self._length = 0
@@ -138,7 +139,7 @@ class StreamWindow:
             rest = self._length - drop
             needed = max(at + count - self._start - drop, rest) + _BLOCK
             if needed > len(self._buffer):
-                grown = bytearray(needed + needed // 4)
+                grown = page_aligned(needed + needed // 4)
                 grown[:rest] = self._views[drop : self._length]
                 self._buffer, self._views = grown, memoryview(grown)
             elif drop:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import mmap
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from wdstools.memory import page_aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
 _SPARE = 8
 
 
-def anonymous(size: int) -> Any:
-    """Fresh private memory of the operating system, given back to it when it is let go of."""
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
-
-
 class Buffers:
     """Arrays of one size. A fresh array costs the first touch of its pages, 10 to 15 % of a batch's time.
 
@@ -33,7 +26,7 @@ class Buffers:
     can see its memory: only then may the next lease have it.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, allocate: Callable[[int], Any] = anonymous) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, allocate: Callable[[int], Any] = page_aligned) -> None:
         self.shape = shape
         self.dtype = np.dtype(dtype)
         self._bytes = max(1, math.prod(shape) * self.dtype.itemsize)

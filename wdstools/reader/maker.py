@@ -10,8 +10,9 @@ import numpy as np
 
 from wdstools.errors import UsageError
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
+from wdstools.memory import page_aligned
 from wdstools.reader.batch import Batch
-from wdstools.reader.buffers import Buffers, anonymous
+from wdstools.reader.buffers import Buffers
 from wdstools.reader.decode import FITS, Decoder, sizes_differ
 from wdstools.reader.payloads import DamagedSampleError
 from wdstools.results import Finding
@@ -36,7 +37,7 @@ class Decoding:
     image_size: tuple[int, int] | None = None
     fit: str = "stretch"
     transform: Callable[[NDArray[np.uint8], np.random.Generator], NDArray[Any]] | None = None
-    allocate: Callable[[int], Any] = anonymous
+    allocate: Callable[[int], Any] = page_aligned
 
     def __post_init__(self) -> None:
         if self.decode not in ("rgb", "gray", "bytes"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 from typing import TYPE_CHECKING
 
+from wdstools.memory import page_aligned
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Iterator
 
     from wdstools.stores.local import LocalStore
@@ -25,7 +26,7 @@ def cold_blocks(store: LocalStore, key: str) -> Iterator[int]:
     stays cached: on a virtual machine this is an upper bound. Raises StoreError.
     """
     path = store.locate(key)
-    buffer = mmap.mmap(-1, _BLOCK_BYTES)  # page-aligned, as O_DIRECT wants it
+    buffer = page_aligned(_BLOCK_BYTES)  # as O_DIRECT wants it
     try:
         yield from _read(path, getattr(os, "O_DIRECT", 0), buffer)
     except OSError as refused:

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 from wdstools.errors import NotFoundError, StoreError
+from wdstools.memory import page_aligned
 from wdstools.stores.base import ObjectInfo
 from wdstools.stores.folders import make_folders, walk
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from types import TracebackType
 
-_READ_BLOCK = 1 << 20
+_READ_BLOCK = 1 << 18
 _DIRECT_BYTES = 4096
 #: Ends the names of files that are being written; readers and listings pass over them.
 TEMP_SUFFIX = ".wdstools-tmp"
@@ -111,7 +112,7 @@ class LocalStore:
 
     def blocks(self, key: str, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
         """A file's bytes in blocks. Each block is valid until the next is asked for: the buffer is reused."""
-        buffer = memoryview(bytearray(block_bytes))
+        buffer = memoryview(page_aligned(block_bytes))[:block_bytes]
         with translated(self.locate(key)) as path, _open_plain(path) as file:
             while count := file.readinto(buffer):
                 yield buffer[:count]
@@ -224,7 +225,7 @@ class DurableFile:
 
     def reread(self, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
         """What has been written so far, read back from its temporary name; each block is good until the next."""
-        buffer = memoryview(bytearray(block_bytes))
+        buffer = memoryview(page_aligned(block_bytes))[:block_bytes]
         with translated(self.path), open(self._temporary, "rb", buffering=0) as file:
             while count := file.readinto(buffer):
                 yield buffer[:count]

@@ -6,7 +6,6 @@ Memory is bounded by two blocks, whatever the size of the shard: while one is fi
 from __future__ import annotations
 
 import itertools
-import mmap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,10 +14,12 @@ import numpy as np
 from wdstools.formats.digest import ShardDigester, ShardDigests, sha256_digest, xxh3_64_intdigest, xxh3_128_digest
 from wdstools.formats.headers import render_headers
 from wdstools.formats.tar import BLOCK, trailer_bytes
+from wdstools.memory import page_aligned
 from wdstools.sources.base import NeedSpaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from mmap import mmap
 
     from numpy.typing import NDArray
 
@@ -64,11 +65,11 @@ class TarBuffer:
         self._sink = sink
         self._digest_group: Callable[[memoryview], bytes] | None = sha256_digest if authenticated else None
         self._digester = ShardDigester()
-        self._spare = _memory(block_bytes)
+        self._spare = page_aligned(block_bytes)
         self._sample = 0
         self._at = 0
         self.base = 0
-        self._use(_memory(block_bytes))
+        self._use(page_aligned(block_bytes))
         # of members without a header yet: name, offset of the payload in the tar, size
         self._names: list[bytes] = []
         self._starts: list[int] = []
@@ -77,7 +78,7 @@ class TarBuffer:
         self._ends: list[int] = []  # in the tar, of complete samples without digests yet
         self._done: list[Placed] = []
 
-    def _use(self, memory: mmap.mmap) -> None:
+    def _use(self, memory: mmap) -> None:
         self.memory = memory
         self._view = memoryview(memory)
 
@@ -193,7 +194,7 @@ class TarBuffer:
         block = self._view[:done]
         self._digester.update(block)
         self._sink.write(block)
-        following = self._spare if len(self._spare) >= capacity else _memory(capacity)
+        following = self._spare if len(self._spare) >= capacity else page_aligned(capacity)
         kept = self._view[done : self._at]
         following[: len(kept)] = kept
         self._spare = self.memory
@@ -219,14 +220,3 @@ def _pad(blocks: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
     last = blocks[ends // BLOCK]
     last[np.arange(BLOCK) >= (ends % BLOCK)[:, None]] = 0
     blocks[ends // BLOCK] = last
-
-
-def _memory(size: int) -> mmap.mmap:
-    """Page-aligned memory, in huge pages where the system has them: first touch is then hundreds of times rarer."""
-    size += -size % _ALIGNMENT
-    if not hasattr(mmap, "MAP_ANONYMOUS"):
-        return mmap.mmap(-1, size)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory has no huge pages
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory

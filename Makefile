@@ -12,8 +12,9 @@ demo: $(VENV)/.ready
 	rm -rf $(DEMO)
 	$(BIN)/wdstools demo $(DEMO) --samples $(SAMPLES)
 
+# Files of tests go to two processes, each with servers of its own.
 test: tools
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-slow: tools consumers
 	$(BIN)/python -m pytest -q -m slow --timeout 3600

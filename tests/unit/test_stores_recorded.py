@@ -15,7 +15,7 @@ from wdstools.errors import FormatError, NotFoundError, StoreError, TransientErr
 from wdstools.stores.answers import answer_error, wish
 from wdstools.stores.cloud import Waits
 from wdstools.stores.hf import open_hf
-from wdstools.stores.http import HttpStore
+from wdstools.stores.http import HttpStore, Web
 from wdstools.stores.layers import Patience, ReadOnly, Retrying
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.remote import remote
@@ -183,6 +183,8 @@ def test_a_web_server_may_tell_a_digest_and_hides_its_token(monkeypatch: pytest.
 def test_requests_go_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
     with recorded_server({("GET", "http://far.invalid/data/x.tar"): Recorded(200, {}, SHARD)}) as player:
         monkeypatch.setenv("no_proxy", "near.invalid")
+        monkeypatch.setenv("http_proxy", player.endpoint.removeprefix("http://"))
+        assert HttpStore("http://far.invalid/data", Waits()).get("x.tar") == SHARD
         monkeypatch.setenv("http_proxy", player.endpoint.replace("//", "//user:p%40ss@"))
         assert HttpStore("http://far.invalid/data", Waits()).get("x.tar") == SHARD
         login = base64.b64encode(b"user:p@ss").decode()
@@ -193,6 +195,18 @@ def test_requests_go_through_the_proxy_that_the_environment_names(monkeypatch: p
     with pytest.raises(UsageError, match="proxy") as caught:
         HttpStore("http://far.invalid/data", Waits()).get("x.tar")
     assert "secret" not in str(caught.value)
+
+
+def test_a_redirect_to_another_server_takes_no_secret_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    secrets = {"Authorization": "AWS4-HMAC-SHA256 ...", "X-Amz-Security-Token": "token"}
+    with recorded_server({("GET", "/x"): Recorded(200, {}, SHARD)}) as other:
+        elsewhere = other.endpoint.replace("127.0.0.1", "localhost") + "/x"
+        with recorded_server({("GET", "/x"): Recorded(307, {"Location": elsewhere})}) as player:
+            store = HttpStore(player.endpoint, Waits(), web=Web(Waits(), lambda _method, _url: secrets))
+            assert store.get("x") == SHARD
+            assert secrets.keys() <= player.requests[-1][2].keys()
+        assert not secrets.keys() & other.requests[-1][2].keys()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ _RANGE_RE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _UNSATISFIED_RE = re.compile(r"bytes \*/([0-9]{1,18})")
 #: What urllib3 puts before a reason: the name and address of an object in memory.
 _OBJECT_RE = re.compile(r"^(<[^>]*>: |\w+\([^)]*\): )+")
+#: What another server than the one that was asked must not see.
+_SECRET_HEADERS = ("Authorization", "Proxy-Authorization", "Cookie", "X-Amz-Security-Token")
 _DIGEST_RE = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):")
 
 
@@ -43,19 +45,19 @@ class Web:
         self._pools: dict[str, PoolManager] = {}
 
     def _pool(self, url: str) -> PoolManager:
-        """Connections by the way that leads to a URL: one of the proxies, or none."""
-        proxy = proxy_for(url)
-        pool = self._pools.get(proxy)
-        return pool or self._pools.setdefault(proxy, self._open_pool(proxy))
+        """Connections by the way that leads to a server: one of the proxies, or none."""
+        parts = urlsplit(url)
+        server = f"{parts.scheme}://{parts.netloc}"
+        return self._pools.get(server) or self._pools.setdefault(server, self._open_pool(proxy_for(server)))
 
     def _open_pool(self, proxy: str) -> PoolManager:
         import urllib3
 
-        options: dict[str, Any] = {
-            "maxsize": 64,
-            "timeout": urllib3.Timeout(connect=self._waits.connect, read=self._waits.stall),
-            "retries": urllib3.Retry(total=None, connect=0, read=0, other=0, status=0, redirect=5),
-        }
+        retries = urllib3.Retry(
+            total=None, connect=0, read=0, other=0, status=0, redirect=5, remove_headers_on_redirect=_SECRET_HEADERS
+        )
+        timeout = urllib3.Timeout(connect=self._waits.connect, read=self._waits.stall)
+        options: dict[str, Any] = {"maxsize": 64, "timeout": timeout, "retries": retries}
         if not proxy:
             return urllib3.PoolManager(**options)
         user = urlsplit(proxy).netloc.rpartition("@")[0]
@@ -120,7 +122,9 @@ def proxy_for(url: str) -> str:
 
     parts, proxies = urlsplit(url), getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all", "")
-    return proxy if proxy and not proxy_bypass(parts.netloc.rpartition("@")[2]) else ""
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def broken(error: HTTPError, url: str, where: str) -> TransientError:

@@ -70,7 +70,7 @@ def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
 
 
 def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
-    """An object's bytes in blocks of at most 1 MB; each is valid until the next is asked for."""
+    """An object's bytes in blocks of 1 MB; each is valid until the next is asked for."""
     from wdstools.stores.local import LocalStore  # local imports this module
 
     if isinstance(store, LocalStore):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from types import TracebackType
 
-_READ_BLOCK = 1 << 18
+_READ_BLOCK = 1 << 20
 _DIRECT_BYTES = 4096
 #: Ends the names of files that are being written; readers and listings pass over them.
 TEMP_SUFFIX = ".wdstools-tmp"

@@ -76,8 +76,9 @@ def test_a_pickled_loader_reads_the_same(dataset: Dataset) -> None:
 
 
 _INTERRUPTED = """
-import os, sys, threading
+import os, signal, sys, threading
 import wdstools as wt
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
 loader = wt.loader(sys.argv[1], batch_size=4, threads=3, shuffle="full")
 stream = wt.stream(sys.argv[1])
 files = len(os.listdir("/proc/self/fd"))

@@ -40,7 +40,7 @@ _HOST_RE = re.compile(r"\b(https?://[^/\s?,]+)")
 #: Files up to this size are held in memory while they are sent; the provider takes larger ones as a stream.
 _MEMORY_BYTES = 1 << 30
 #: Ranges from this size on are worth the cheaper way that a provider may have: there obstore takes twice the processor time
-#: of Python's own sockets, for small ones a third (``python -m benchmarks.bodies``).
+#: of Python's own sockets, for small ones half (``python -m benchmarks.bodies``).
 LARGE_BYTES = 4 << 20
 
 

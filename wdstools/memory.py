@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 
 _PAGE_BYTES = 4096
 
 
 def page_aligned(size: int) -> mmap.mmap:
-    """Fresh zeroed memory of at least ``size`` bytes (whole pages); given back when nobody refers to it.
+    """Fresh zeroed memory of at least ``size`` bytes; given back when nobody refers to it.
 
     Files are read into such memory: where a copy begins a few bytes further into its page than it did into the file's, the
     copy instruction of AMD's Zen processors takes three times as long, and Python's large objects begin 16 bytes into a page.
@@ -19,5 +20,6 @@ def page_aligned(size: int) -> mmap.mmap:
         return mmap.mmap(-1, size)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory has no huge pages
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return memory

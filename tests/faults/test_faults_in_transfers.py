@@ -167,6 +167,25 @@ def test_what_a_gateway_calls_stored_and_did_not_store_is_missed_before_the_mani
     assert plan_mirror(open_dataset(str(there.folder)), store).steps == ()
 
 
+def test_a_file_replaced_by_one_of_which_nothing_is_known_keeps_the_manifest_away(there: InBucket) -> None:
+    """Sent in parts, it has no digest of the whole, and an ETag that is none."""
+    store, client = open_there(f"{there.url}-replaced"), there.server.client()
+    place = {"Bucket": there.bucket, "Key": f"data-replaced/{SHARD}"}
+
+    def replace() -> None:
+        upload = {**place, "UploadId": client.create_multipart_upload(**place)["UploadId"]}
+        part = client.upload_part(**upload, PartNumber=1, Body=b"x" * (there.folder / SHARD).stat().st_size)
+        client.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+
+    plan = plan_mirror(open_dataset(str(there.folder)), store)
+    there.proxy.add(Fault("hook", path="list-type", hook=replace))
+    with pytest.raises(StoreError) as caught:
+        plan.carry_out(Serial(), Silent())
+    assert caught.value.code == "upload-damaged"
+    assert SHARD in caught.value.where
+    assert MANIFEST_PATH not in {info.key for info in store.list()}
+
+
 def test_a_gateway_that_calls_anything_stored_is_not_believed(there: InBucket) -> None:
     there.proxy.add(Fault("swallowed", path="probe", method="PUT"))
     assert not plan_mirror(open_dataset(str(there.folder)), open_there(f"{there.url}-credulous")).believed

@@ -210,13 +210,80 @@ def test_a_redirect_to_another_server_takes_no_secret_along(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    "address", ["nonsense", "http://", "http://a b", "http://a:99999", "http://[::1", "ftp://host"]
-)
+    "address",
+    [
+        "nonsense", "http://", "http://a b", "http://a:99999", "http://a:0", "http://[::1", "ftp://host",
+        "http://\u00e9.invalid", "http://%zz", "http://h\\x", "http://<x>", "http://1.2.3.4.5", "http://[v1.x]:1",
+        "http://host/?query", "http://host/#part", "http://user:secret@host",
+    ],
+)  # fmt: skip
 def test_an_endpoint_that_is_no_address_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     with pytest.raises(UsageError, match="no address") as caught:
         open_cloud("s3://bucket/prefix")
     assert caught.value.got == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://localhost", "https://s3.example.org:8443/", "http://[::1]:9000", "http://10.0.0.1", "http://a_b"],
+)
+def test_endpoints_of_every_sound_form_are_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    open_cloud("s3://bucket/prefix")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_SESSION_TOKEN", "TOPSECRET\r"),
+        ("AWS_SECRET_ACCESS_KEY", "TOPSECRET\u20ac"),
+        ("AWS_ACCESS_KEY_ID", "TOPSECRET\n"),
+        ("AWS_DEFAULT_REGION", "a b"),
+        ("AWS_DEFAULT_REGION", "a\nb"),
+    ],
+)
+def test_settings_that_cannot_be_sent_are_refused_and_not_shown(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(setting, "key")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv(name, value)
+    with pytest.raises((UsageError, StoreError)) as caught:
+        open_cloud("s3://bucket/prefix")
+    assert caught.value.code == "store-settings"
+    assert "TOPSECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://[x/", "http://[::1/", "http://\u00e9\u2100.x/", "http://", "http://a:b/"])
+def test_a_web_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="not the address"):
+        open_cloud(url)
+
+
+@pytest.mark.parametrize("proxy", ["http://[::1", "http://u:\u20ac@127.0.0.1:1", "gopher://127.0.0.1:1"])
+def test_a_proxy_that_is_none_is_refused(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(UsageError, match="proxy"):
+        HttpStore("http://far.invalid/data", Waits()).get("x.tar")
+
+
+def test_a_range_behind_the_end_is_empty_whatever_is_said_of_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with recorded_server({("GET", "/x"): Recorded(416, {"Content-Range": "bytes */10"})}) as player:
+        assert list(HttpStore(player.endpoint, Waits()).open_body("x", 100, 10, etag='"v"').blocks) == []
+
+
+def test_a_forked_process_reads_through_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    web = Web(Waits())
+    here = web._pool("http://127.0.0.1:1/x")
+    assert web._pool("http://127.0.0.1:1/y") is here
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert web._pool("http://127.0.0.1:1/x") is not here
 
 
 def test_an_endpoint_in_a_profile_that_is_no_address_is_refused(

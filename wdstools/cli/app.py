@@ -87,7 +87,7 @@ def _run() -> None:
 
 
 def _start_lightly() -> None:
-    """Spare a command what costs most at its start, and its workers, which inherit both.
+    """Spare a command what costs most at its start; worker processes do the first for themselves, and inherit the second.
 
     The collector walks all modules again and again while libraries are read; numpy's linear algebra, of which commands
     need small products only, keeps every other core busy for a tenth of a second waiting for work.

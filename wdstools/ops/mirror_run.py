@@ -17,7 +17,7 @@ from wdstools.stores.base import get_whole
 from wdstools.stores.remote import ABSENT, etag_md5
 from wdstools.transfer.compare import listing
 from wdstools.transfer.known import KnownDigests
-from wdstools.transfer.upload import Uploaded, UploadTask, prove, upload
+from wdstools.transfer.upload import Uploaded, UploadTask, damaged, prove, upload
 
 if TYPE_CHECKING:
     from wdstools.executors.base import Executor
@@ -152,8 +152,14 @@ class MirrorRun:
         there = listing(self.store) or {}
         for done in self.answered:
             info = there.get(done.wanted.path)
-            if info is None or info.bytes != done.wanted.bytes or etag_md5(info.etag) != done.computed["md5"]:
-                prove(UploadTask(self.source, self.store, done.wanted, self.plan.believed), done.etag)
+            if info is not None and info.bytes == done.wanted.bytes and etag_md5(info.etag) == done.computed["md5"]:
+                continue
+            task = UploadTask(self.source, self.store, done.wanted, self.plan.believed)
+            if prove(task, done.etag).proved:
+                continue
+            if info is not None:  # nothing outweighs what it lists
+                raise damaged(task, f"md5 {done.computed['md5']}", f"{info.bytes} bytes, ETag {info.etag}")
+            self.unproved.append(done.wanted.path)
 
     def _publish(self, wanted: Wanted) -> None:
         """Store the manifest where there is none: from now on there is a dataset."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -42,13 +43,14 @@ class Web:
     def __init__(self, waits: Waits, sign: Callable[[str, str], Mapping[str, str]] = lambda _method, _url: {}) -> None:
         self._waits = waits
         self._sign = sign
-        self._pools: dict[str, PoolManager] = {}
+        self._pools: dict[tuple[int, str], PoolManager] = {}
 
     def _pool(self, url: str) -> PoolManager:
         """Connections by the way that leads to a server: one of the proxies, or none."""
         parts = urlsplit(url)
         server = f"{parts.scheme}://{parts.netloc}"
-        return self._pools.get(server) or self._pools.setdefault(server, self._open_pool(proxy_for(server)))
+        place = os.getpid(), server  # a forked process has no part in its parent's connections
+        return self._pools.get(place) or self._pools.setdefault(place, self._open_pool(proxy_for(server)))
 
     def _open_pool(self, proxy: str) -> PoolManager:
         import urllib3
@@ -60,9 +62,9 @@ class Web:
         options: dict[str, Any] = {"maxsize": 64, "timeout": timeout, "retries": retries}
         if not proxy:
             return urllib3.PoolManager(**options)
-        user = urlsplit(proxy).netloc.rpartition("@")[0]
-        login = urllib3.make_headers(proxy_basic_auth=unquote(user)) if user else None
         try:
+            user = urlsplit(proxy).netloc.rpartition("@")[0]
+            login = urllib3.make_headers(proxy_basic_auth=unquote(user)) if user else None
             return urllib3.ProxyManager(proxy, proxy_headers=login, **options)
         except (urllib3.exceptions.HTTPError, ValueError) as error:
             raise UsageError("this proxy cannot be used", code="store-settings", where="the environment", expected="http://HOST:PORT", got=proxy.rpartition("@")[2]) from error  # fmt: skip
@@ -170,7 +172,7 @@ class Answer:
 
     def body_of(self, start: int, length: int | None, etag: str, where: str) -> Body:
         """The body, held against the range and the version that were asked for."""
-        if etag and self.etag != etag:
+        if etag and self.etag != etag and self.status != 416:
             raise changed(where, etag, self.etag)
         if start or length is not None:
             end = self._end(start, length, where)
@@ -230,6 +232,12 @@ class HttpStore(RemoteBase):
 
     def __init__(self, url: str, waits: Waits, *, web: Web | None = None, shown: str = "") -> None:
         plain, question, query = url.partition("?")
+        try:
+            sound = bool(urlsplit(plain).hostname) and urlsplit(plain).port != 0
+        except ValueError:
+            sound = False
+        if not sound:
+            raise UsageError("not the address of a web server", where=plain, expected="https://HOST[:PORT]/...")
         self._base = plain.rstrip("/")
         self._query = question + query
         self._web = web or Web(waits)

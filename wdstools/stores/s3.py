@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ipaddress
 import os
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 #: Where the environment may name another S3 than Amazon's, the first that does (AWS SDKs and Tools Reference Guide).
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_HOST_RE = re.compile(r"(?:[a-z0-9_-]+\.)*[a-z0-9_-]*[a-z][a-z0-9_-]*\.?")
 _ASKED_AGAIN = timedelta(minutes=10)
 _UNSIGNED_HINT = "no credentials were found, so requests are not signed: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 #: The checksums of HeadObject that may be of the whole object, and the names they have here.
@@ -39,10 +42,9 @@ def open_s3(url: str, waits: Waits) -> CloudStore:
 
     bucket, prefix = parts_of(url)
     account = Account(waits)
-    credentials = account.credentials
     options: dict[str, Any] = {"skip_signature": True}
-    if credentials is not None:
-        options = {"credential_provider": lambda: _current(credentials)}
+    if account.credentials is not None:
+        options = {"credential_provider": lambda: _current(account)}
     raw = S3Store(
         bucket,
         endpoint=account.endpoint,
@@ -53,7 +55,7 @@ def open_s3(url: str, waits: Waits) -> CloudStore:
         retry_config={"max_retries": 0},
         **options,
     )
-    hint = "" if credentials is not None else _UNSIGNED_HINT
+    hint = "" if account.credentials is not None else _UNSIGNED_HINT
     provider = S3Provider(account, bucket, url)
     web = Web(waits, account.signature)
     large = HttpStore(f"{account.endpoint.rstrip('/')}/{bucket}", waits, web=web, shown=f"s3://{bucket}")
@@ -70,6 +72,7 @@ class Account:
     def __init__(self, waits: Waits) -> None:
         from botocore.exceptions import BotoCoreError
         from botocore.session import Session
+        from botocore.utils import validate_region_name
 
         self._waits = waits
         self._client: Any = None
@@ -77,7 +80,10 @@ class Account:
         try:
             self._session = Session()
             self.credentials: Any = self._session.get_credentials()
+            if self.credentials is not None:
+                self.keys()
             self.region: str = self._session.get_config_variable("region") or "us-east-1"
+            validate_region_name(self.region)
             ignored = self._session.get_config_variable("ignore_configured_endpoint_urls")
         except BotoCoreError as error:
             raise _unusable(error) from error
@@ -85,6 +91,14 @@ class Account:
         if named and not _is_address(named):
             raise UsageError("no address of an S3 server", code="store-settings", where=" or ".join(_ENDPOINT_VARIABLES), expected="https://HOST[:PORT]", got=named)  # fmt: skip
         self.endpoint: str = named or self.client.meta.endpoint_url
+
+    def keys(self) -> Any:
+        """Access key, secret key and token as they are now; raises UsageError, which does not show them, if they cannot be sent."""
+        keys = self.credentials.get_frozen_credentials()
+        for name, text in (("access key", keys.access_key), ("secret key", keys.secret_key), ("token", keys.token)):
+            if text and not (text.isascii() and text.isprintable()):
+                raise UsageError(f"the {name} holds characters that no key has", code="store-settings", where="S3 credentials", hint="look for a line end or a quote behind it")  # fmt: skip
+        return keys
 
     @property
     def client(self) -> Any:
@@ -104,7 +118,7 @@ class Account:
             return {}
         request = AWSRequest(method, url)
         try:
-            S3SigV4Auth(self.credentials.get_frozen_credentials(), "s3", self.region).add_auth(request)
+            S3SigV4Auth(self.keys(), "s3", self.region).add_auth(request)
         except BotoCoreError as error:
             raise _unusable(error) from error
         return dict(request.headers)
@@ -126,25 +140,37 @@ class Account:
 
 
 def _is_address(text: str) -> bool:
-    """Whether a text is the address of a server: neither library refuses all that is not."""
+    """Whether a text is the address of a server: not all that is none is refused by the libraries, which then end badly."""
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and text.isprintable() and " " not in text  # fmt: skip
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         return False
+    # nothing but scheme, host, port and path; and a host in brackets is a number
+    plain = f"{parts.scheme}://{parts.netloc}{parts.path}" == text and "@" not in text and " " not in text
+    named = bool(_HOST_RE.fullmatch(host)) and "[" not in text
+    return plain and text.isascii() and text.isprintable() and parts.scheme in ("http", "https") and port != 0 and (named or _is_number(host))  # fmt: skip
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _unusable(error: Exception) -> StoreError:
     return StoreError(f"S3 cannot be used: {error}", code="store-settings")
 
 
-def _current(credentials: Any) -> Any:
+def _current(account: Account) -> Any:
     """Credentials as obstore takes them; it asks again after a while, and the library renews those that expire."""
-    frozen = credentials.get_frozen_credentials()
+    keys = account.keys()
     return {
-        "access_key_id": frozen.access_key,
-        "secret_access_key": frozen.secret_key,
-        "token": frozen.token,
+        "access_key_id": keys.access_key,
+        "secret_access_key": keys.secret_key,
+        "token": keys.token,
         "expires_at": datetime.now(UTC) + _ASKED_AGAIN,
     }
 

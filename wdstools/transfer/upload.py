@@ -69,16 +69,17 @@ def prove(task: UploadTask, etag: str) -> Uploaded:
     try:
         given = evidence(task.target.remote_digests(wanted.path), believed=task.believed)
     except NotFoundError as error:
-        raise _damaged(task, f"{wanted.bytes} bytes", "nothing") from error
+        raise damaged(task, f"{wanted.bytes} bytes", "nothing") from error
     known, computed = known_digests(task.dataset, wanted, given)
     differing = disagreements(known, given)
     if differing:
         name = differing[0]
-        raise _damaged(task, f"{name} {known[name]}", f"{name} {given[name]}")
+        raise damaged(task, f"{name} {known[name]}", f"{name} {given[name]}")
     return Uploaded(wanted, etag, differing is not None, computed)
 
 
-def _damaged(task: UploadTask, expected: str, got: str) -> StoreError:
+def damaged(task: UploadTask, expected: str, got: str) -> StoreError:
+    """The error for a file that the store does not hold as it was sent."""
     return StoreError(
         "the store holds something else than it was sent",
         code="upload-damaged",

@@ -118,6 +118,15 @@ class Web:
             raise
 
 
+def host_of(url: str) -> str:
+    """The host in a URL; empty where there is none, or where it or its port cannot be."""
+    try:
+        host, port = urlsplit(url).hostname, urlsplit(url).port
+    except ValueError:
+        return ""
+    return host if host and port != 0 else ""
+
+
 def proxy_for(url: str) -> str:
     """The proxy that the environment names for a URL, as curl and Python's own library read it; empty for none."""
     from urllib.request import getproxies, proxy_bypass
@@ -232,11 +241,7 @@ class HttpStore(RemoteBase):
 
     def __init__(self, url: str, waits: Waits, *, web: Web | None = None, shown: str = "") -> None:
         plain, question, query = url.partition("?")
-        try:
-            sound = bool(urlsplit(plain).hostname) and urlsplit(plain).port != 0
-        except ValueError:
-            sound = False
-        if not sound:
+        if not host_of(plain):
             raise UsageError("not the address of a web server", where=plain, expected="https://HOST[:PORT]/...")
         self._base = plain.rstrip("/")
         self._query = question + query

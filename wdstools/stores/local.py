@@ -112,10 +112,8 @@ class LocalStore:
 
     def blocks(self, key: str, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
         """A file's bytes in blocks. Each block is valid until the next is asked for: the buffer is reused."""
-        buffer = memoryview(page_aligned(block_bytes))[:block_bytes]
         with translated(self.locate(key)) as path, _open_plain(path) as file:
-            while count := file.readinto(buffer):
-                yield buffer[:count]
+            yield from _in_blocks(file, block_bytes)
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[FileIO]:
@@ -225,10 +223,8 @@ class DurableFile:
 
     def reread(self, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
         """What has been written so far, read back from its temporary name; each block is good until the next."""
-        buffer = memoryview(page_aligned(block_bytes))[:block_bytes]
         with translated(self.path), open(self._temporary, "rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                yield buffer[:count]
+            yield from _in_blocks(file, block_bytes)
 
     def close(self) -> None:
         """Make the file durable and give it its name."""
@@ -315,6 +311,13 @@ class BlockFile(DurableFile):
         """Give up, after the block that is being written."""
         self._pool.shutdown()
         super().discard()
+
+
+def _in_blocks(file: FileIO, block_bytes: int) -> Iterator[memoryview]:
+    """What is left of a file, in one buffer that is filled again and again."""
+    buffer = memoryview(page_aligned(block_bytes))[:block_bytes]
+    while count := file.readinto(buffer):
+        yield buffer[:count]
 
 
 def _copy_range(source: int, start: int, length: int, target: int) -> int:

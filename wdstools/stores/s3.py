@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from wdstools.errors import StoreError, UsageError
 from wdstools.stores.answers import answer_error, unreachable
 from wdstools.stores.cloud import CloudStore, Waits, parts_of
-from wdstools.stores.http import HttpStore, Web
+from wdstools.stores.http import HttpStore, Web, host_of
 from wdstools.stores.remote import ABSENT, Upload, etag_md5
 
 if TYPE_CHECKING:
@@ -141,15 +141,13 @@ class Account:
 
 def _is_address(text: str) -> bool:
     """Whether a text is the address of a server: not all that is none is refused by the libraries, which then end badly."""
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
+    host = host_of(text)
+    if not host or not text.isascii() or not text.isprintable() or " " in text or "@" in text:
         return False
-    # nothing but scheme, host, port and path; and a host in brackets is a number
-    plain = f"{parts.scheme}://{parts.netloc}{parts.path}" == text and "@" not in text and " " not in text
-    named = bool(_HOST_RE.fullmatch(host)) and "[" not in text
-    return plain and text.isascii() and text.isprintable() and parts.scheme in ("http", "https") and port != 0 and (named or _is_number(host))  # fmt: skip
+    parts = urlsplit(text)
+    # scheme, host, port and path, and nothing behind; a host in brackets is a number
+    whole = parts.scheme in ("http", "https") and f"{parts.scheme}://{parts.netloc}{parts.path}" == text
+    return whole and (_is_number(host) or ("[" not in text and bool(_HOST_RE.fullmatch(host))))
 
 
 def _is_number(host: str) -> bool:

@@ -79,6 +79,10 @@ class Fault:
     seconds: float = 30
     hook: Callable[[], None] | None = None
 
+    def __post_init__(self) -> None:
+        """A slip in a name would be a fault that never happens, in a test that cannot fail."""
+        assert self.name in (*ANSWER_FAULTS, *REQUEST_FAULTS, "hook")
+
 
 @dataclass
 class Link:

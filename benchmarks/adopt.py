@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.inputs import read_files
 from benchmarks.measure import Row, clocked, clocked_command, race
-from wdstools.executors.base import open_executor
+from wdstools.executors.open import open_executor
 from wdstools.foreign.shard import read_foreign
 from wdstools.ops.adopt import AdoptOptions, run_adopt
 from wdstools.stores.local import LocalStore

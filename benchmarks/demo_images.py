@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import simplejpeg
 
 from benchmarks.measure import Row, clocked, race
-from wdstools.ops.demo_source import image_bytes
+from wdstools.ops.demo.source import image_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from benchmarks.make_photos import find_photos, make_photos
 from benchmarks.measure import WDSTOOLS
 from wdstools import Dataset, open_dataset
-from wdstools.executors.base import open_executor
-from wdstools.ops.demo_source import make_source
+from wdstools.executors.open import open_executor
+from wdstools.ops.demo.source import make_source
 from wdstools.progress import Silent
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from wdstools.ops.bench_machine import machine_facts
+from wdstools.ops.bench.machine import machine_facts
 
 _PACKAGES = ("wdstools", "webdataset", "numpy", "pyarrow", "Pillow", "simplejpeg", "numba", "xxhash", "awscrt")
 

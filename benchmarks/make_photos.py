@@ -23,7 +23,7 @@ from functools import lru_cache, partial
 from PIL import Image
 from xxhash import xxh3_64_intdigest
 
-from wdstools.ops.demo_source import CITIES, SIDE, caption_bytes, draw
+from wdstools.ops.demo.source import CITIES, SIDE, caption_bytes, draw
 
 SPLIT_SHARES = (("train", 80), ("val", 5), ("test", 15))
 BYTES, REENCODED = "bytes", "re-encoded"

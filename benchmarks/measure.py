@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from wdstools.ops.bench_machine import Others
+from wdstools.ops.bench.machine import Others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

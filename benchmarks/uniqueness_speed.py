@@ -35,9 +35,9 @@ from wdstools import find_duplicates, open_dataset
 from wdstools.dedup.groups import group
 from wdstools.dedup.hamming import link
 from wdstools.dedup.levels import LEVELS
-from wdstools.executors.base import open_executor
+from wdstools.executors.open import open_executor
 from wdstools.images.luma import check_kernels
-from wdstools.ops.duplicates import WORKER_MODULES
+from wdstools.ops.duplicates.find import WORKER_MODULES
 from wdstools.reader.hashes import hash_images
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import xxhash
 
 from benchmarks.measure import WDSTOOLS, Race, Row, clocked, clocked_command, race
 from wdstools import open_dataset, verify
-from wdstools.executors.base import open_executor
+from wdstools.executors.open import open_executor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

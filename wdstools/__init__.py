@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from wdstools.version import __version__
 
 _HOMES = {
     "Batch": "reader.batch",
@@ -28,7 +28,7 @@ _HOMES = {
     "Manifest": "formats.manifest",
     "NotFoundError": "errors",
     "PackResult": "results",
-    "Plan": "ops.plan",
+    "Plan": "plan",
     "Report": "results",
     "Sample": "reader.sample",
     "Selection": "reader.select",
@@ -44,24 +44,24 @@ _HOMES = {
     "WdsError": "errors",
     "WorkerError": "errors",
     "adopt": "ops.adopt",
-    "apply": "ops.plan",
+    "apply": "plan",
     "diff": "ops.diff",
-    "extract": "ops.extract",
-    "find_duplicates": "ops.duplicates",
+    "extract": "ops.extract.write",
+    "find_duplicates": "ops.duplicates.find",
     "loader": "reader.loader",
     "open_dataset": "dataset",
-    "open_source": "ops.scan",
-    "open_store": "stores.base",
-    "pack": "ops.pack_api",
+    "open_source": "sources.open",
+    "open_store": "stores.open",
+    "pack": "ops.pack",
     "parse_where": "reader.select",
-    "plan_mirror": "ops.mirror",
+    "plan_mirror": "ops.mirror.plan",
     "plan_pull": "ops.pull",
-    "plan_remove": "ops.remove",
-    "plan_repair": "ops.repair",
+    "plan_remove": "ops.remove.plan",
+    "plan_repair": "ops.repair.plan",
     "scan": "ops.scan",
     "stream": "reader.stream",
     "torch": "reader.torch",
-    "verify": "ops.verify",
+    "verify": "ops.verify.run",
     "webdataset": "reader.webdataset",
 }
 
@@ -135,16 +135,16 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.ops.adopt import adopt
     from wdstools.ops.diff import diff
-    from wdstools.ops.duplicates import find_duplicates
-    from wdstools.ops.extract import extract
-    from wdstools.ops.mirror import plan_mirror
-    from wdstools.ops.pack_api import pack
-    from wdstools.ops.plan import Plan, apply
+    from wdstools.ops.duplicates.find import find_duplicates
+    from wdstools.ops.extract.write import extract
+    from wdstools.ops.mirror.plan import plan_mirror
+    from wdstools.ops.pack import pack
     from wdstools.ops.pull import plan_pull
-    from wdstools.ops.remove import plan_remove
-    from wdstools.ops.repair import plan_repair
-    from wdstools.ops.scan import open_source, scan
-    from wdstools.ops.verify import verify
+    from wdstools.ops.remove.plan import plan_remove
+    from wdstools.ops.repair.plan import plan_repair
+    from wdstools.ops.scan import scan
+    from wdstools.ops.verify.run import verify
+    from wdstools.plan import Plan, apply
     from wdstools.reader import torch
     from wdstools.reader.batch import Batch
     from wdstools.reader.loader import loader
@@ -155,9 +155,10 @@ if TYPE_CHECKING:
     from wdstools.reader.webdataset import webdataset
     from wdstools.results import Finding, Inventory, PackResult, Report
     from wdstools.sources.folder import FolderSource
+    from wdstools.sources.open import open_source
     from wdstools.sources.shards import ShardsSource
     from wdstools.sources.table import TableSource
-    from wdstools.stores.base import open_store
+    from wdstools.stores.open import open_store
 
 
 def __getattr__(name: str) -> object:

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
-from wdstools.stores.base import Store, get_whole, open_store
 from wdstools.stores.cache import Caching
-from wdstools.stores.layers import ReadOnly
 from wdstools.stores.local import LocalStore
+from wdstools.stores.open import open_store
+from wdstools.stores.read_only import ReadOnly
+from wdstools.stores.reading import get_whole
 from wdstools.stores.remote import open_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
+
+    from wdstools.stores.base import Store
 
 
 #: Lies in a dataset while a staged change is being moved in.

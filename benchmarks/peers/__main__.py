@@ -20,7 +20,7 @@ from benchmarks.inputs import prepare
 from benchmarks.machine import facts
 from benchmarks.peers.contest import LIMIT, Contest, Entry, figures
 from benchmarks.peers.environments import ENVIRONMENTS, install
-from wdstools.ops.bench_machine import Others
+from wdstools.ops.bench.machine import Others
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

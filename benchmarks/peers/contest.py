@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers.environments import is_ready, python_of
 from wdstools.errors import UsageError
-from wdstools.ops.bench_clock import Tally, in_turn, rate_of, ratio_of
-from wdstools.ops.bench_limits import decode_images
-from wdstools.ops.bench_peers import peer_path, run_peer
+from wdstools.ops.bench.clock import Tally, in_turn, rate_of, ratio_of
+from wdstools.ops.bench.limits import decode_images
+from wdstools.ops.bench.peers import peer_path, run_peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -14,12 +14,14 @@ import pytest
 
 from tests.support import work
 from wdstools.errors import FormatError, IntegrityError, UsageError, WorkerError
-from wdstools.executors.base import Executor, open_executor
 from wdstools.executors.local import Processes, Serial, Threads
+from wdstools.executors.open import open_executor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from wdstools.executors.base import Executor
 
 KINDS = ("serial", "threads", "forked", "spawned")
 PROCESSES = ("forked", "spawned")

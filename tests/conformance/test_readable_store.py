@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.support.laws import SHORT_LAW
 from tests.support.stores import make_remote
 from wdstools.errors import NotFoundError, StoreError
-from wdstools.stores.base import ObjectInfo, get_whole, read_blocks
+from wdstools.stores.base import ObjectInfo
+from wdstools.stores.reading import get_whole, read_blocks
 from wdstools.stores.remote import RemoteStore, open_remote
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Shelf:
 
 @pytest.fixture(params=["memory", "local", "nginx", "swift"])
 def shelf(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    monkeypatch.setattr("wdstools.stores.layers.Patience.wait", lambda *_: 0.001)
+    monkeypatch.setattr("wdstools.stores.retry.Patience.wait", lambda *_: 0.001)
     if request.param != "nginx":
         store = make_remote(request.param, tmp_path / "store", request, monkeypatch)
         return Shelf(request.param, store, store.put)

@@ -168,4 +168,4 @@ def test_a_store_pickles_as_where_it_is(store: RemoteStore, kind: str) -> None:
 
 def without_waiting(store: RemoteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr("wdstools.stores.layers.Patience.wait", lambda *_: 0.0)
+    monkeypatch.setattr("wdstools.stores.retry.Patience.wait", lambda *_: 0.0)

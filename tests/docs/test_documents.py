@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from wdstools.executors.base import open_executor
+from wdstools.executors.open import open_executor
 from wdstools.formats.manifest import dumps, loads
 from wdstools.formats.sample import make_key, order_hash, shard_of, split_hash
 from wdstools.formats.tar import render_header
-from wdstools.ops.demo_source import make_source
+from wdstools.ops.demo.source import make_source
 from wdstools.progress import Silent
 
 ROOT = Path(__file__).parents[2]

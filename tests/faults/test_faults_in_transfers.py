@@ -16,20 +16,20 @@ from wdstools.errors import StoreError, WdsError
 from wdstools.executors.local import Serial
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, loads
-from wdstools.ops.mirror import plan_mirror
+from wdstools.ops.mirror.plan import plan_mirror
 from wdstools.ops.pull import PullResult, plan_pull
 from wdstools.progress import Silent
 from wdstools.reader.select import Selection, Where
 from wdstools.stores.cloud import Waits
-from wdstools.stores.layers import Patience
-from wdstools.stores.schemes import open_cloud
+from wdstools.stores.open import open_cloud
+from wdstools.stores.retry import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.servers.s3 import S3Server
-    from wdstools.stores.layers import Retrying
+    from wdstools.stores.retry import Retrying
 
 SHARD = "train/train-000001.tar"
 OSLO = Selection(where=Where("label == 'oslo'"))

@@ -12,9 +12,9 @@ from tests.servers.proxy import Fault, FaultProxy, fault_proxy
 from tests.support.stores import all_bodies_are_large
 from wdstools.errors import NotFoundError, StoreError, TransientError
 from wdstools.stores.cloud import Waits
-from wdstools.stores.layers import Patience
+from wdstools.stores.open import open_cloud
 from wdstools.stores.remote import ABSENT
-from wdstools.stores.schemes import open_cloud
+from wdstools.stores.retry import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.servers.nginx import WebServer
     from tests.servers.s3 import S3Server
-    from wdstools.stores.layers import Retrying
+    from wdstools.stores.retry import Retrying
 
 DATA = bytes(range(256)) * 400
 IMPATIENT = Patience(attempts=3, first_wait=0.01, longest_wait=0.05)

@@ -17,7 +17,7 @@ from tests.support.command import COMMAND, HANG_SECONDS, environment, run_comman
 from tests.support.damaged_dataset import make_dataset
 from wdstools.dataset import open_dataset
 from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.ops.mirror import plan_mirror
+from wdstools.ops.mirror.plan import plan_mirror
 from wdstools.stores.remote import open_remote
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from wdstools.executors.base import open_executor
-from wdstools.ops.demo import pack_demo
-from wdstools.ops.demo_source import make_source
+from wdstools.executors.open import open_executor
+from wdstools.ops.demo.run import pack_demo
+from wdstools.ops.demo.source import make_source
 from wdstools.progress import Silent
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"

@@ -13,7 +13,7 @@ from tests.support.make_golden import OPTIONS
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sample import make_key
 from wdstools.formats.sums import SUMS_PATH, parse_sums
-from wdstools.ops.verify import LEVELS
+from wdstools.ops.verify.run import LEVELS
 
 GOLDEN = Path(__file__).parent / "v1"
 ROOT = "52288668ae31ec57ab368fe37b0503760684034ae1927aa7809b8f8b0623f311"

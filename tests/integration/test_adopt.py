@@ -13,7 +13,7 @@ from tests.support.command import assert_clean_failure, run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from tests.support.outcome import snapshot
 from tests.support.rawtar import END, base256, header, member, pax
-from wdstools.executors.base import open_executor
+from wdstools.executors.open import open_executor
 from wdstools.foreign.hazards import HAZARD_KINDS
 from wdstools.ops.adopt import AdoptOptions, run_adopt
 

@@ -29,7 +29,7 @@ from tests.servers.proxy import Link
 from tests.support.command import REPOSITORY
 from tests.support.outcome import contents
 from wdstools import pack
-from wdstools.ops.bench_clock import Tally
+from wdstools.ops.bench.clock import Tally
 from wdstools.stores.remote import open_remote
 
 if TYPE_CHECKING:

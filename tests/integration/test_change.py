@@ -14,14 +14,14 @@ import wdstools as wt
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from wdstools.errors import FormatError, IntegrityError, StoreError, UsageError
+from wdstools.landing.staging import commit
 from wdstools.ops.diff import diff
-from wdstools.ops.extract import extract
-from wdstools.ops.plan import apply
-from wdstools.ops.remove import plan_remove
-from wdstools.ops.repair import plan_repair
-from wdstools.ops.scrub import ScrubOptions, parse_duration
-from wdstools.ops.staging import commit
-from wdstools.ops.verify import verify_path
+from wdstools.ops.extract.write import extract
+from wdstools.ops.remove.plan import plan_remove
+from wdstools.ops.repair.plan import plan_repair
+from wdstools.ops.verify.run import verify_path
+from wdstools.ops.verify.scrub import ScrubOptions, parse_duration
+from wdstools.plan import apply
 from wdstools.reader.select import Selection, parse_where
 from wdstools.results import RemoveResult
 
@@ -139,10 +139,10 @@ def test_a_change_cut_short_is_absent_and_then_finished_by_repair(
 
     def stop_half_way(root: str, moved: list[str], deleted: list[str]) -> None:
         with monkeypatch.context() as inside:
-            inside.setattr("wdstools.ops.staging.sync_folder", _die)
+            inside.setattr("wdstools.landing.staging.sync_folder", _die)
             commit(root, moved, deleted)
 
-    monkeypatch.setattr("wdstools.ops.remove.commit", stop_half_way)
+    monkeypatch.setattr("wdstools.ops.remove.plan.commit", stop_half_way)
     with pytest.raises(KeyboardInterrupt):
         apply(plan)
     with pytest.raises(StoreError) as caught:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.command import Ran, assert_clean_failure, run_command
 from tests.support.tools import need_module
-from wdstools.executors.base import open_executor
-from wdstools.ops.demo_source import make_source
+from wdstools.executors.open import open_executor
+from wdstools.ops.demo.source import make_source
 from wdstools.progress import Silent
 
 if TYPE_CHECKING:

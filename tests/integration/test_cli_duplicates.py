@@ -11,7 +11,7 @@ import pytest
 import wdstools as wt
 from tests.support.alike_pairs import PLANTED, SINGLES, SURPLUS, write_alike_pairs
 from tests.support.command import assert_clean_failure, run_command
-from wdstools.executors.base import open_executor
+from wdstools.executors.open import open_executor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,7 @@ def test_hashes_are_kept_and_made_anew_only_where_they_do_not_hold(dataset: Path
 def test_hashes_of_other_library_versions_do_not_hold(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = wt.open_dataset(str(dataset))
     wt.find_duplicates(opened)
-    monkeypatch.setattr("wdstools.ops.duplicates.library_versions", lambda: {"pillow": "0"})
+    monkeypatch.setattr("wdstools.ops.duplicates.find.library_versions", lambda: {"pillow": "0"})
     assert wt.find_duplicates(opened).computed == TOTAL
 
 

@@ -15,11 +15,11 @@ from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
 from tests.support.consumers import ENVIRONMENTS, need_consumer
 from tests.support.foreign_tars import pairs, tar_bytes, write
-from wdstools.executors.base import open_executor
+from wdstools.executors.open import open_executor
 from wdstools.ops.adopt import AdoptOptions, run_adopt
 from wdstools.ops.doctor import PATIENTS, examine
 from wdstools.ops.emit import plan_emit
-from wdstools.ops.plan import apply
+from wdstools.plan import apply
 
 pytestmark = pytest.mark.slow
 _MINUTES = 20

@@ -10,7 +10,7 @@ import wdstools as wt
 from tests.support.alike_pairs import write_alike_pairs
 from tests.support.command import run_command
 from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts, Thumbnail
-from wdstools.ops.contact_sheet import thumbnails
+from wdstools.ops.duplicates.contact_sheet import thumbnails
 from wdstools.report.duplicates import MOST_GROUPS, render_duplicates
 
 if TYPE_CHECKING:

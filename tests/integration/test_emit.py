@@ -21,7 +21,7 @@ from tests.support.tools import need, need_module
 from wdstools.interop.frontmatter import join_card, split_card
 from wdstools.ops.doctor import examine
 from wdstools.ops.emit import CONSUMERS, plan_emit, plan_emit_removal
-from wdstools.ops.plan import apply
+from wdstools.plan import apply
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,13 +18,13 @@ from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError
 from wdstools.executors.local import Serial
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.pack import run_pack
-from wdstools.ops.pack_options import make_options
 from wdstools.ops.pull import PullResult, plan_pull, pull
-from wdstools.ops.verify import verify
+from wdstools.ops.verify.run import verify
+from wdstools.planning.options import make_options
 from wdstools.progress import Silent
 from wdstools.reader.select import Selection, Where
 from wdstools.sources.folder import FolderSource
-from wdstools.stores.part import PART_SUFFIX
+from wdstools.stores.partial_file import PART_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

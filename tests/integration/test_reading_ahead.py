@@ -17,7 +17,7 @@ from tests.support.damaged_dataset import flipped, make_dataset, shard_regions
 from tests.support.laws import SHORT_LAW
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError
 from wdstools.formats.manifest import index_path
-from wdstools.reader.fetched import FetchedRanges, spans_of
+from wdstools.reader.prefetched import FetchedRanges, spans_of
 from wdstools.reader.rows import RowTable
 from wdstools.stores.memory import MemoryStore
 
@@ -241,7 +241,7 @@ def test_a_place_that_does_not_answer_is_asked_last(folder: pathlib.Path, monkey
         return data
 
     store.hook = hook
-    monkeypatch.setattr("wdstools.reader.fetched._FLYING_BYTES", 1)  # one after the other
+    monkeypatch.setattr("wdstools.reader.prefetched._FLYING_BYTES", 1)  # one after the other
     assert samples(dataset) == samples(wt.open_dataset(str(folder)))
     assert store.requests(".tar") == 1
     assert mirror.requests(".tar") == len(dataset.manifest.splits["train"])
@@ -292,7 +292,7 @@ def test_an_index_that_comes_damaged_is_fetched_again_and_then_from_a_mirror(fol
 def test_leaving_early_ends_the_threads_and_asks_for_nothing_more(
     folder: pathlib.Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wdstools.reader.fetched._FLYING_BYTES", 1)  # one after the other: most still wait
+    monkeypatch.setattr("wdstools.reader.prefetched._FLYING_BYTES", 1)  # one after the other: most still wait
     before = set(fetching())
     dataset, store = far(folder)
 

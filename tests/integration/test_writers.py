@@ -11,7 +11,7 @@ import wdstools as wt
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.foreign_tars import Members, pairs, tar_bytes, write
 from tests.support.tools import need, need_module
-from wdstools.executors.base import open_executor
+from wdstools.executors.open import open_executor
 from wdstools.ops.adopt import AdoptOptions, run_adopt
 
 if TYPE_CHECKING:

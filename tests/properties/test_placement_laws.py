@@ -16,12 +16,14 @@ from tests.support.refusal import or_refused
 from wdstools.errors import UsageError
 from wdstools.executors.local import Serial
 from wdstools.formats.sample import order_hash, shard_of, split_hash
-from wdstools.ops.pack import PackOptions, make_plan
+from wdstools.planning import place as plan
+from wdstools.planning.options import PackOptions
+from wdstools.planning.place import ShardLayout
+from wdstools.planning.plan import make_plan
+from wdstools.planning.samples import with_keys
+from wdstools.planning.splits import SplitRule, assign_splits, parse_ratios
 from wdstools.progress import Silent
-from wdstools.sources.base import Listing, SamplesBuilder
-from wdstools.writer import plan
-from wdstools.writer.plan import ShardLayout, image_paths, with_keys
-from wdstools.writer.splits import SplitRule, assign_splits, parse_ratios
+from wdstools.sources.base import Listing, SamplesBuilder, image_paths
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,7 +12,7 @@ from tests.support.bucket import InBucket
 from tests.support.command import environment, run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from wdstools.ops.emit import plan_emit
-from wdstools.ops.plan import apply
+from wdstools.plan import apply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @pytest.fixture(name="theirs")
 def _theirs(swift: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InBucket]:
     """Two plain shards, one with pax records, and a compressed one."""
-    monkeypatch.setattr("wdstools.stores.layers.Patience.wait", lambda *_: 0.01)
+    monkeypatch.setattr("wdstools.stores.retry.Patience.wait", lambda *_: 0.01)
     folder = write(
         tmp_path / "theirs",
         {

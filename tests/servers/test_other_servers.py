@@ -50,7 +50,7 @@ def test_what_amazon_does_is_seen_by_the_probe(localstack: S3Server, monkeypatch
 
 def test_a_server_that_lies_is_found_out(rclone: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """It accepts wrong checksums and ignores conditions: nothing it says of a checksum is believed."""
-    monkeypatch.setattr("wdstools.stores.layers.Patience.wait", lambda *_: 0.01)
+    monkeypatch.setattr("wdstools.stores.retry.Patience.wait", lambda *_: 0.01)
     for name, value in rclone.env.items():
         monkeypatch.setenv(name, value)
     found = probe(open_remote(f"s3://{rclone.new_bucket()}/p"))

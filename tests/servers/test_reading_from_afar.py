@@ -21,10 +21,10 @@ from tests.support.laws import SHORT_LAW
 from wdstools.dataset import open_dataset
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.reader.stream import stream
-from wdstools.stores.base import open_store
 from wdstools.stores.cache import Caching
-from wdstools.stores.link import measure_link
+from wdstools.stores.latency import measure_link
 from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ SHARD = "train/train-000000.tar"
 
 @pytest.fixture
 def copy(swift: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InBucket]:
-    monkeypatch.setattr("wdstools.stores.layers.Patience.wait", lambda *_: 0.01)
+    monkeypatch.setattr("wdstools.stores.retry.Patience.wait", lambda *_: 0.01)
     yield from in_bucket(make_dataset(tmp_path), swift, monkeypatch)
 
 

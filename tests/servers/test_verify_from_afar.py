@@ -11,7 +11,7 @@ from tests.support.bucket import InBucket, in_bucket
 from tests.support.command import Ran, run_command
 from tests.support.damaged_dataset import flipped, make_dataset, shard_regions, shards_of
 from wdstools.dataset import open_dataset
-from wdstools.ops.verify import verify
+from wdstools.ops.verify.run import verify
 from wdstools.stores.probe import probe
 from wdstools.stores.remote import open_remote
 
@@ -26,7 +26,7 @@ SHARD = "train/train-000000.tar"
 
 @pytest.fixture
 def copy(swift: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InBucket]:
-    monkeypatch.setattr("wdstools.stores.layers.Patience.wait", lambda *_: 0.01)
+    monkeypatch.setattr("wdstools.stores.retry.Patience.wait", lambda *_: 0.01)
     yield from in_bucket(make_dataset(tmp_path), swift, monkeypatch)
 
 

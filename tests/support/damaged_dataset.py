@@ -13,7 +13,7 @@ from wdstools.formats.card import CARD_PATH
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.ops.pack import run_pack
-from wdstools.ops.pack_options import make_options
+from wdstools.planning.options import make_options
 from wdstools.sources.folder import FolderSource
 
 if TYPE_CHECKING:

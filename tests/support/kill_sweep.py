@@ -23,7 +23,7 @@ from wdstools.errors import WdsError
 from wdstools.executors.local import Serial
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.pack import run_pack
-from wdstools.ops.pack_options import make_options
+from wdstools.planning.options import make_options
 from wdstools.sources.folder import FolderSource
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from wdstools.ops.verify import verify_path
+from wdstools.ops.verify.run import verify_path
 from wdstools.stores.local import TEMP_SUFFIX
 
 if TYPE_CHECKING:

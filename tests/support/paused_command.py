@@ -9,17 +9,16 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.support.command import PAUSED
 from tests.support.write_points import WritePoints
 from wdstools.cli.app import main
-from wdstools.ops.pack_site import PackSite
+from wdstools.landing.site import PackSite
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from wdstools.writer.shard import ShardResult
 
 #: Filled by an interrupt, so that a thread that is held at the place is let go when the command gives up. No Event: a
 #: handler that sets it while its own thread begins to wait for it would wait for ever for the Event's lock.
@@ -44,9 +43,9 @@ def pause_after(records: int) -> None:
     real = PackSite.record
     noted = 0
 
-    def record(site: PackSite, result: ShardResult) -> None:
+    def record(site: PackSite, line: dict[str, Any]) -> None:
         nonlocal noted
-        real(site, result)
+        real(site, line)
         noted += 1
         if noted == records:
             pause()

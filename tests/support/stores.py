@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wdstools.stores.base import open_store
 from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import open_store
 from wdstools.stores.remote import open_remote, remote
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.laws import LAW
-from wdstools.ops.bench_clock import Tally, in_turn, private_bytes, quantile, rate_of, ratio_of, run_for
+from wdstools.ops.bench.clock import Tally, in_turn, private_bytes, quantile, rate_of, ratio_of, run_for
 
 
 def test_work_stops_when_its_time_is_up_and_has_one_lap_a_step() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 import wdstools as wt
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from wdstools.dataset import Dataset
-from wdstools.ops.bench_limits import decode_images, decoder_for, hash_payloads, read_cold, read_warm
+from wdstools.ops.bench.limits import decode_images, decoder_for, hash_payloads, read_cold, read_warm
 from wdstools.stores.cold import cold_blocks
 from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore

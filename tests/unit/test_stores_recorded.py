@@ -12,16 +12,17 @@ import pytest
 
 from tests.servers.recorded import Player, Recorded, recorded_server
 from wdstools.errors import FormatError, NotFoundError, StoreError, TransientError, UsageError
-from wdstools.stores.answers import answer_error, wish
 from wdstools.stores.cloud import Waits
+from wdstools.stores.gcs_azure import header_digests
 from wdstools.stores.hf import open_hf
 from wdstools.stores.http import HttpStore, Web
-from wdstools.stores.layers import Patience, ReadOnly, Retrying
+from wdstools.stores.http_status import answer_error, wish
 from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import open_cloud
+from wdstools.stores.read_only import ReadOnly
 from wdstools.stores.remote import remote
+from wdstools.stores.retry import Patience, Retrying
 from wdstools.stores.s3 import whole_digests
-from wdstools.stores.schemes import open_cloud
-from wdstools.stores.signed import header_digests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

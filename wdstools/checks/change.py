@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, loads
 from wdstools.results import Finding, Report
-from wdstools.stores.base import get_whole
+from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset

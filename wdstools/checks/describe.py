@@ -9,7 +9,7 @@ from wdstools.checks.rebuild import rebuild_index
 from wdstools.formats.digest import ShardDigester
 from wdstools.formats.index import rows_digest
 from wdstools.formats.manifest import ShardEntry
-from wdstools.stores.base import read_blocks
+from wdstools.stores.reading import read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.results import Finding
-from wdstools.stores.base import get_whole
 from wdstools.stores.local import LocalStore
+from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from wdstools.formats.index import ROW_COLUMNS, SCHEMA, read_index, rows_digest
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
 from wdstools.results import Finding
-from wdstools.stores.base import get_whole, read_blocks
+from wdstools.stores.reading import get_whole, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wdstools.checks.shard import ShardCheck, check_size, missing_shard
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.results import Finding
-from wdstools.stores.base import get_whole
+from wdstools.stores.reading import get_whole
 from wdstools.stores.remote import remote
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128, xxh3_128_digest
 from wdstools.formats.tar import BLOCK, padding, render_header
-from wdstools.stores.base import read_blocks
+from wdstools.stores.reading import read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,9 +15,9 @@ from wdstools.checks.stream import check_stream
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.index import rows_digest
 from wdstools.results import Finding
-from wdstools.stores.base import near_copy, read_blocks
 from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
+from wdstools.stores.reading import near_copy, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

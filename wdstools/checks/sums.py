@@ -10,7 +10,7 @@ import xxhash
 
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.results import Finding
-from wdstools.stores.base import read_blocks
+from wdstools.stores.reading import read_blocks
 
 if TYPE_CHECKING:
     from wdstools.executors.base import Tick

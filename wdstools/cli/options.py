@@ -13,10 +13,12 @@ import typer
 from wdstools.cli.app import EPILOG, Interrupted, app
 from wdstools.cli.output import Output
 from wdstools.errors import UsageError
-from wdstools.executors.base import Executor, open_executor
+from wdstools.executors.open import open_executor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from wdstools.executors.base import Executor
 
 _SHARED = "Output and workers"
 _JOBS_AFAR = 8

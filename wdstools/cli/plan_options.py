@@ -12,7 +12,7 @@ from wdstools.errors import UsageError
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
-    from wdstools.ops.plan import Plan
+    from wdstools.plan import Plan
 
 _PANEL = "Before anything changes"
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from wdstools.errors import UsageError
-
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 #: A worker calls this with the number of units it has finished since the last call.
@@ -70,22 +68,3 @@ def run_all(executor: Executor, work: Work, items: Iterable[Any], tick: Tick | N
     if errors:
         raise errors[0]
     return [values[index] for index in sorted(values)]
-
-
-def open_executor(kind: str = "processes", jobs: int = 1, preload: tuple[str, ...] = ()) -> Executor:
-    """An executor of ``kind`` serial, threads or processes.
-
-    ``preload`` names modules that worker processes will need. Each imports them at its start, while the caller goes on;
-    what the caller has imported already, a forked worker has too.
-    """
-    from wdstools.executors import local
-
-    if jobs < 1:
-        raise UsageError("at least one job is needed", code="usage", where="--jobs", got=str(jobs))
-    if kind == "serial" or (jobs == 1 and kind in ("threads", "processes")):
-        return local.Serial()
-    if kind == "threads":
-        return local.Threads(jobs)
-    if kind == "processes":
-        return local.Processes(jobs, preload)
-    raise UsageError("no such executor", where="--executor", expected="serial, threads or processes", got=kind)

@@ -11,7 +11,7 @@ from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.foreign.hazards import HazardCounts
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import is_plain_path, is_split_name
-from wdstools.stores.base import get_whole
+from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

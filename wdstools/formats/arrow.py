@@ -170,3 +170,17 @@ def one_chunk(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     if array.num_chunks == 1:
         return array.chunk(0)
     return array.combine_chunks() if array.num_chunks else pa.nulls(0, array.type)
+
+
+def to_ipc(table: pa.Table) -> bytes:
+    """A table as Arrow IPC bytes: of a slice, only its own rows."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def from_ipc(data: bytes) -> pa.Table:
+    """A table from Arrow IPC bytes."""
+    with pa.ipc.open_stream(data) as stream:
+        return stream.read_all()

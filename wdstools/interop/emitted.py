@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError, NotFoundError
 from wdstools.formats.manifest import is_plain_path
-from wdstools.stores.base import get_whole
+from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from wdstools.stores.base import Store

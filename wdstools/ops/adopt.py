@@ -9,22 +9,25 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools import __version__
 from wdstools.dataset import LOCATION_PATH, Dataset, open_dataset
 from wdstools.errors import NotFoundError, StoreError, UsageError
-from wdstools.executors.base import Executor, open_executor
+from wdstools.executors.open import open_executor
 from wdstools.foreign.dots import dotted_heads
 from wdstools.foreign.layout import Layout, note_counts, read_layout
 from wdstools.foreign.shard import DIGEST_LEVELS, ForeignShard, ForeignShardTask, index_shard
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps
 from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.landing.small_files import render_provenance
 from wdstools.progress import Progress, Silent
 from wdstools.results import AdoptResult, to_dict
-from wdstools.stores.base import Store, open_store
+from wdstools.stores.open import open_store
+from wdstools.version import __version__
 
 if TYPE_CHECKING:
+    from wdstools.executors.base import Executor
     from wdstools.foreign.hazards import HazardCounts
+    from wdstools.stores.base import Store
 
 #: More extensions than these are not members that a dataset has in common.
 _MAX_MEMBERS = 32
@@ -216,4 +219,4 @@ def _provenance(options: AdoptOptions, hazards: HazardCounts) -> bytes:
         "hazards": to_dict(hazards.hazards()),
         "versions": {"wdstools": __version__},
     }
-    return (json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()
+    return render_provenance(document)

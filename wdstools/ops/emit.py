@@ -14,9 +14,9 @@ from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.interop.huggingface import emitted_card, new_title, plain_card, written_keys
 from wdstools.interop.sizes import open_clip_files, timm_files
 from wdstools.interop.tarindexes import dali_index, dali_path, energon_database, energon_files, energon_offsets
-from wdstools.ops.plan import Plan, Step
-from wdstools.stores.base import get_whole
+from wdstools.plan import Plan, Step
 from wdstools.stores.local import LocalStore
+from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,23 +8,24 @@ from dataclasses import dataclass, field
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from wdstools import __version__
 from wdstools.dataset import Dataset, as_dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError
 from wdstools.formats.card import CARD_PATH, card_differences, render_card
 from wdstools.formats.digest import parse_root, sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry, dumps
-from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry
+from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.landing.site import PackSite
+from wdstools.landing.small_files import assemble, render_provenance
 from wdstools.ops.canonical import require_canonical
-from wdstools.ops.pack_site import PackSite
-from wdstools.ops.plan import Plan, Step
+from wdstools.plan import Plan, Step
 from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection
-from wdstools.stores.base import get_whole
+from wdstools.stores.reading import get_whole
 from wdstools.transfer.choose import ChooseTask, Chosen, choose
 from wdstools.transfer.download import PulledShard, PullTask, asked_again, fetch_file, pull_shard
 from wdstools.transfer.ranges import GAP_BYTES
 from wdstools.transfer.seeds import Seeds
+from wdstools.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +103,7 @@ def plan_pull(
     For a choice of samples the indexes are read, which tell it; for whole shards the manifest does. ``root`` refuses any
     other dataset. Raises UsageError when nothing is chosen, IntegrityError (``root-differs``).
     """
-    from wdstools.executors.base import open_executor
+    from wdstools.executors.open import open_executor
 
     wanted = parse_root(root) if root is not None else None
     opened = as_dataset(source)
@@ -187,7 +188,7 @@ class _Pull:
         return self._result(root, pulled)
 
     def _already_there(self) -> PullResult:
-        from wdstools.ops.verify import verify
+        from wdstools.ops.verify.run import verify
 
         report = verify(open_dataset(self.plan.target), executor=self.executor, progress=self.progress)
         if report.findings:
@@ -252,24 +253,25 @@ class _Pull:
     def _files(self, pulled: list[PulledShard], listed: Mapping[str, str]) -> tuple[dict[str, bytes], str]:
         """Everything beside the shards and indexes, and the root digest."""
         metadata = self.source.metadata
+        card = None
         if self.whole:
             manifest = self.manifest
-            files = {MANIFEST_PATH: get_whole(metadata, self.source.manifest_key)}
-            for path in (PROVENANCE_PATH, SKIPPED_PATH):
-                if path in listed:
-                    files[path] = fetch_file(metadata, path, listed[path])
+            history = {
+                path: fetch_file(metadata, path, listed[path])
+                for path in (PROVENANCE_PATH, SKIPPED_PATH)
+                if path in listed
+            }
             card = self._card()
+            now = sha256_hex(get_whole(metadata, self.source.manifest_key))
+            if now != self.source.root:
+                raise IntegrityError("the manifest was replaced", expected=self.source.root, got=now)
         else:
             manifest = _manifest_of(self.manifest, pulled)
-            files = {MANIFEST_PATH: dumps(manifest), PROVENANCE_PATH: self._provenance(listed)}
-            card = render_card(manifest).encode()
-        sums = {path: sha256_hex(data) for path, data in files.items()}
+            history = {PROVENANCE_PATH: self._provenance(listed)}
+        sums: dict[str, str] = {}
         for shard in pulled:
             sums |= {shard.entry.path: shard.entry.sha256, shard.entry.index_path: shard.index_sha256}
-        root = sums[MANIFEST_PATH]
-        if self.whole and root != self.source.root:
-            raise IntegrityError("the manifest was replaced", expected=self.source.root, got=root)
-        return {**files, SUMS_PATH: render_sums(sums), CARD_PATH: card}, root
+        return assemble(manifest, history, sums, card), manifest.root
 
     def _card(self) -> bytes:
         """The source's card, or a new one if that is not there or not whole."""
@@ -295,7 +297,7 @@ class _Pull:
             "source": made,
             "versions": {"wdstools": __version__},
         }
-        return (json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()
+        return render_provenance(document)
 
     def _refuse_replaced(self, error: Exception) -> None:
         """If the manifest there is another one by now, that is what went wrong."""
@@ -377,7 +379,7 @@ def pull(
     Everything is checked before it has its final name; interrupted at any moment, ``dest`` does not exist, and the same
     call goes on with the samples that are there.
     """
-    from wdstools.executors.base import open_executor
+    from wdstools.executors.open import open_executor
 
     executor = open_executor("threads", jobs)
     try:

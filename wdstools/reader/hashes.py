@@ -15,8 +15,8 @@ from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
 from wdstools.images.luma import check_kernels, luma_images
 from wdstools.reader.shard import ShardReader
-from wdstools.stores.base import Store, get_whole
 from wdstools.stores.local import LocalStore
+from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Tick
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import Store
 
 _BATCH = 256
 _WORDS = ["phash", "phash16", "mirrored", "mirrored16"]

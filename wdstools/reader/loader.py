@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.reader.course import Course, CourseOptions
-from wdstools.reader.maker import Chunk, Decoding, Maker, assemble
+from wdstools.reader.batch_maker import Chunk, Decoding, Maker, assemble
+from wdstools.reader.cursor import Course, CourseOptions
 from wdstools.reader.order import Sharing
 from wdstools.reader.payloads import Payloads, prepared
 from wdstools.reader.ranges import open_ranges

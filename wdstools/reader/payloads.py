@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from wdstools.errors import StoreError
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
-from wdstools.reader.fetched import FetchedRanges
-from wdstools.reader.horizon import Horizon
+from wdstools.reader.prefetched import FetchedRanges
 from wdstools.reader.sample import Sample, member_by_member
+from wdstools.reader.window import Horizon
 from wdstools.results import Finding
 
 if TYPE_CHECKING:

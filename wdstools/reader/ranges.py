@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
-from wdstools.reader.fetched import FetchedRanges
+from wdstools.reader.prefetched import FetchedRanges
 from wdstools.stores.local import LocalStore, storage_error
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from wdstools.errors import IntegrityError, StoreError
 from wdstools.foreign.window import CompressedReader
 from wdstools.formats.arrow import fixed_bytes, one_chunk, to_list, to_numpy
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
-from wdstools.reader.places import Places
+from wdstools.reader.replicas import Places
 from wdstools.reader.sample import Sample, member_by_member
 from wdstools.stores.local import LocalStore
 

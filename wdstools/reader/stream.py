@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError
-from wdstools.reader.course import Course, CourseOptions
+from wdstools.reader.cursor import Course, CourseOptions
 from wdstools.reader.order import Sharing
 from wdstools.reader.payloads import DamagedSampleError, Payloads, prepared
 from wdstools.reader.ranges import open_ranges

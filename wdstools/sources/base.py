@@ -176,3 +176,9 @@ def shown(name: str) -> str:
 def join_path(folder: str | None, name: str) -> str:
     """``folder/name``, or ``name`` where there is no folder."""
     return f"{folder}/{name}" if folder else name
+
+
+def image_paths(samples: pa.Table) -> list[str]:
+    """Path of each sample's image below the source's root."""
+    columns = text_columns(samples, ("image_dir", "stem", "image_suffix"))
+    return [join_path(folder, stem + suffix) for folder, stem, suffix in zip(*columns, strict=True)]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from wdstools.errors import SourceChangedError, StoreError, TransientError, UsageError
 from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
-from wdstools.stores.answers import answer_error, unreachable
 from wdstools.stores.base import ObjectInfo
+from wdstools.stores.http_status import answer_error, unreachable
 from wdstools.stores.local import storage_error
 from wdstools.stores.remote import (
     ABSENT,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from wdstools.errors import StoreError, TransientError, UsageError
-from wdstools.stores.answers import answer_error, unreachable, wish
 from wdstools.stores.base import ObjectInfo
+from wdstools.stores.http_status import answer_error, unreachable, wish
 from wdstools.stores.remote import ANYTHING, STREAM_BLOCK, Body, RemoteBase, cannot, changed, exactly
 
 if TYPE_CHECKING:

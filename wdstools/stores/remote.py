@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from wdstools.errors import StoreError, TransientError
-from wdstools.stores.base import Store, open_store
+from wdstools.stores.base import Store
+from wdstools.stores.open import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

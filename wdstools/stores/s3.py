@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from wdstools.errors import StoreError, UsageError
-from wdstools.stores.answers import answer_error, unreachable
 from wdstools.stores.cloud import CloudStore, Waits, parts_of
 from wdstools.stores.http import HttpStore, Web, host_of
+from wdstools.stores.http_status import answer_error, unreachable
 from wdstools.stores.remote import ABSENT, Upload, etag_md5
 
 if TYPE_CHECKING:

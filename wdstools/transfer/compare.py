@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from wdstools.errors import NotFoundError, StoreError
-from wdstools.stores.base import read_blocks
+from wdstools.stores.reading import read_blocks
 from wdstools.stores.remote import etag_md5
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from wdstools.errors import FormatError, IntegrityError
 from wdstools.formats.digest import ShardDigests, sha256_hex
 from wdstools.formats.index import rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry, index_path
-from wdstools.stores.base import get_whole
 from wdstools.stores.local import LocalStore
-from wdstools.stores.part import PartFile
+from wdstools.stores.partial_file import PartFile
+from wdstools.stores.reading import get_whole
 from wdstools.stores.remote import remote
 from wdstools.transfer.assemble import Assembler, Moved, Origin
 from wdstools.transfer.shape import keep_rows, shape_of

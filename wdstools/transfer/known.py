@@ -10,8 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import StoreError
-from wdstools.stores.base import get_whole
 from wdstools.stores.local import LocalStore
+from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

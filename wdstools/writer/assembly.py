@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from wdstools.errors import SkippedError, SourceChangedError, UsageError
+from wdstools.formats.arrow import from_ipc
 from wdstools.formats.digest import xxh3_128_hexdigest
 from wdstools.formats.index import build_index
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageChecker, ImageInfo, sniff
 from wdstools.results import Skip
-from wdstools.sources.base import DamagedEntryError, NeedSpaceError, join_path, text_columns
+from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, join_path, text_columns
 from wdstools.writer.buffer import TarBuffer
-from wdstools.writer.plan import from_ipc, image_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.arrow import one_chunk, to_numpy
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import read_index, rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry, index_path, shard_path
+from wdstools.results import Skip, to_dict
 from wdstools.stores.local import BlockFile, LocalStore
 from wdstools.writer.assembly import Assembly, ShardSettings, rows_of, sources_digest, stats_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from wdstools.executors.base import Tick
-    from wdstools.results import Skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +127,28 @@ def _sources_now(task: ShardTask) -> str:
     finally:
         reader.close()
     return sources_digest(stats)
+
+
+def to_line(result: ShardResult) -> dict[str, Any]:
+    """A finished shard as JSON values, for the journal."""
+    return {
+        "split": result.split,
+        "entry": asdict(result.entry),
+        "index_sha256": result.index_sha256,
+        "skips": [to_dict(skip) for skip in result.skips],
+        "sources": result.sources,
+        "other_sizes": result.other_sizes,
+    }
+
+
+def from_line(line: dict[str, Any]) -> ShardResult:
+    """A finished shard of an earlier run; the digests of its images come when it is looked at again."""
+    return ShardResult(
+        split=line["split"],
+        entry=ShardEntry(**line["entry"]),
+        index_sha256=line["index_sha256"],
+        image_digests=np.zeros(0, np.uint64),
+        skips=tuple(Skip(**skip) for skip in line["skips"]),
+        sources=line["sources"],
+        other_sizes=line["other_sizes"],
+    )

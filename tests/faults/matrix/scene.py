@@ -14,7 +14,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
 from wdstools.ops.pack import run_pack
-from wdstools.ops.pack_options import make_options
+from wdstools.planning.options import make_options
 from wdstools.sources.folder import FolderSource
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ def bench(
 
     Example: wdstools bench shards --html bench.html
     """
-    from wdstools.ops.bench import BenchOptions, run_bench
+    from wdstools.ops.bench.run import BenchOptions, run_bench
 
     options["compare"] = tuple(filter(None, options["compare"].split(",")))
     made = BenchOptions(**options)

@@ -24,7 +24,7 @@ def repair(
 
     Example: wdstools repair shards --from /backup/shards
     """
-    from wdstools.ops.repair import plan_repair
+    from wdstools.ops.repair.plan import plan_repair
 
     with session.workers("processes") as executor:
         progress = session.output.progress()
@@ -45,7 +45,7 @@ def remove(
 
     Example: wdstools remove shards --keys takedown.txt --in-place
     """
-    from wdstools.ops.remove import RemovePlan, choose_place, plan_remove
+    from wdstools.ops.remove.plan import RemovePlan, choose_place, plan_remove
 
     choose_place(output, in_place=in_place, dry_run=plan["dry_run"])
     made = plan_remove(dataset, selection(**select), output=output)
@@ -86,7 +86,7 @@ def extract(
     Example: wdstools extract shards files --split val
     """
     from wdstools.dataset import open_dataset
-    from wdstools.ops.extract import extract as write
+    from wdstools.ops.extract.write import extract as write
 
     with session.workers("processes") as executor:
         opened = open_dataset(dataset, **reading(afar))

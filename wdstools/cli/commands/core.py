@@ -35,7 +35,8 @@ def scan(session: Session, src: Source, layout: dict[str, Any]) -> None:
 
     Example: wdstools scan InstaCities1M
     """
-    from wdstools.ops.scan import inventory, open_source
+    from wdstools.ops.scan import inventory
+    from wdstools.sources.open import open_source
 
     show.inventory(session.output, inventory(open_source(src, **layout).list(), src))
 
@@ -50,9 +51,10 @@ def pack(
 
     Example: wdstools pack InstaCities1M shards --split train=80,val=5,test=15
     """
+    from wdstools.landing.inside import refuse_inside
     from wdstools.ops.pack import run_pack, scratch_of
-    from wdstools.ops.pack_options import make_options
-    from wdstools.ops.scan import open_source, refuse_inside
+    from wdstools.planning.options import make_options
+    from wdstools.sources.open import open_source
 
     refuse_inside(src, dest)
     with session.workers("processes", WORKER_MODULES) as executor:
@@ -68,7 +70,7 @@ def verify(session: Session, path: Checkable, options: dict[str, Any], scrub: di
 
     Example: wdstools verify shards
     """
-    from wdstools.ops.verify import verify_path, verify_stream
+    from wdstools.ops.verify.run import verify_path, verify_stream
 
     if path == "-":
         report = verify_stream(sys.stdin.buffer, "standard input")
@@ -155,7 +157,7 @@ def demo(
 
     Example: wdstools demo
     """
-    from wdstools.ops.demo import run_demo
+    from wdstools.ops.demo.run import run_demo
 
     with session.workers("processes", WORKER_MODULES) as executor:
         result = run_demo(

@@ -31,7 +31,7 @@ def duplicates(
     Example: wdstools duplicates shards --html duplicates.html
     """
     from wdstools.dataset import open_dataset
-    from wdstools.ops.duplicates import find_duplicates
+    from wdstools.ops.duplicates.find import find_duplicates
 
     with session.workers("processes", show.WORKER_MODULES) as executor:
         opened = open_dataset(dataset, at=at)

@@ -69,7 +69,7 @@ def emit(
     """
     from wdstools.dataset import open_dataset
     from wdstools.ops.emit import plan_emit, plan_emit_removal
-    from wdstools.ops.plan import apply
+    from wdstools.plan import apply
 
     if not consumers:
         if not remove:

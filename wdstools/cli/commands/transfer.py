@@ -26,7 +26,7 @@ def mirror(
     Example: wdstools mirror shards s3://bucket/shards -y
     """
     from wdstools.dataset import open_dataset
-    from wdstools.ops.mirror import plan_mirror
+    from wdstools.ops.mirror.plan import plan_mirror
 
     output = session.output
     with session.workers("threads", afar=True) as executor:

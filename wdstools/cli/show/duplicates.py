@@ -133,7 +133,7 @@ def _summary(found: DuplicateGroups, shown: int) -> Mapping[str, object]:
 
 def page(dataset: Dataset, found: DuplicateGroups, path: str) -> None:
     """Write the page."""
-    from wdstools.ops.contact_sheet import thumbnails
+    from wdstools.ops.duplicates.contact_sheet import thumbnails
     from wdstools.report.duplicates import render_duplicates
     from wdstools.stores.local import LocalStore
 

@@ -9,7 +9,7 @@ from wdstools.results import counted
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
-    from wdstools.ops.plan import Plan
+    from wdstools.plan import Plan
 
 
 def show_plan(output: Output, plan: Plan, *, last: bool) -> int:

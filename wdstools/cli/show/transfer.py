@@ -11,8 +11,8 @@ from wdstools.results import counted
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
-    from wdstools.ops.mirror import MirrorPlan
-    from wdstools.ops.mirror_run import MirrorResult
+    from wdstools.ops.mirror.plan import MirrorPlan
+    from wdstools.ops.mirror.run import MirrorResult
     from wdstools.ops.pull import PullPlan, PullResult
 
 

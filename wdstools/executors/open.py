@@ -1,0 +1,29 @@
+"""Which executor a name means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.errors import UsageError
+
+if TYPE_CHECKING:
+    from wdstools.executors.base import Executor
+
+
+def open_executor(kind: str = "processes", jobs: int = 1, preload: tuple[str, ...] = ()) -> Executor:
+    """An executor of ``kind`` serial, threads or processes.
+
+    ``preload`` names modules that worker processes will need. Each imports them at its start, while the caller goes on;
+    what the caller has imported already, a forked worker has too.
+    """
+    from wdstools.executors import local
+
+    if jobs < 1:
+        raise UsageError("at least one job is needed", code="usage", where="--jobs", got=str(jobs))
+    if kind == "serial" or (jobs == 1 and kind in ("threads", "processes")):
+        return local.Serial()
+    if kind == "threads":
+        return local.Threads(jobs)
+    if kind == "processes":
+        return local.Processes(jobs, preload)
+    raise UsageError("no such executor", where="--executor", expected="serial, threads or processes", got=kind)

@@ -1,0 +1,68 @@
+"""The small files beside the shards: manifest, provenance, list of skips, checksum list and card, made in one place."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import FormatError, StoreError
+from wdstools.formats.card import CARD_PATH, render_card
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps
+from wdstools.formats.sums import SUMS_PATH, render_sums
+from wdstools.results import to_dict
+from wdstools.stores.reading import get_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from wdstools.results import Skip
+    from wdstools.stores.base import Store
+
+
+def assemble(
+    manifest: Manifest, history: Mapping[str, bytes], sums: Mapping[str, str], card: bytes | None = None
+) -> dict[str, bytes]:
+    """Every small file of a dataset, by path.
+
+    Args:
+        manifest: what the dataset is.
+        history: provenance and, if anything was skipped, the list of skips, by path.
+        sums: SHA-256 of shards and index files, by path, in hexadecimal.
+        card: the card as it is; a new one where there is none.
+    """
+    files = {MANIFEST_PATH: dumps(manifest), **history}
+    files[SUMS_PATH] = checksum_list(files, sums)
+    files[CARD_PATH] = card if card is not None else render_card(manifest).encode()
+    return files
+
+
+def checksum_list(files: Mapping[str, bytes], sums: Mapping[str, str]) -> bytes:
+    """The checksum list over some files at hand and the known digests of others."""
+    return render_sums({**sums, **{path: sha256_hex(data) for path, data in files.items()}})
+
+
+def render_provenance(document: Mapping[str, Any]) -> bytes:
+    """How a dataset was made, as its file holds it."""
+    return (json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()
+
+
+def render_skips(skips: Iterable[Skip]) -> bytes:
+    """What was not packed, one JSON object a line."""
+    return "".join(json.dumps(to_dict(skip), ensure_ascii=False, sort_keys=True) + "\n" for skip in skips).encode()
+
+
+def read_provenance(store: Store, copies: Iterable[bytes | None] = ()) -> dict[str, Any]:
+    """How the dataset was made, from its own provenance or a copy's; empty if none can be read."""
+    try:
+        own = get_whole(store, PROVENANCE_PATH)
+    except (StoreError, FormatError):
+        own = None
+    for data in (own, *copies):
+        try:
+            document = json.loads(data or b"")
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(document, dict):
+            return document
+    return {}

@@ -1,0 +1,116 @@
+"""Replacing files of a dataset together: staged whole, then moved in; cut short, the next command moves on.
+
+While they are moved there is no manifest, so that a reader finds the old dataset, none, or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.dataset import STAGED_MARK, open_dataset
+from wdstools.errors import FormatError
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.landing.inside import require_inside
+from wdstools.plan import Plan, Step
+from wdstools.results import FinishResult
+from wdstools.stores.folders import make_folders, remove_tree
+from wdstools.stores.local import LocalStore, storage_error, sync_folder
+from wdstools.stores.locks import locked_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.executors.base import Executor
+    from wdstools.progress import Progress
+
+_STAGE, _COMMIT = os.path.split(STAGED_MARK)
+
+
+def stage_folder(root: str) -> str:
+    """An empty folder to stage in; what an earlier, never committed one held is thrown away."""
+    folder = os.path.join(root, _STAGE)
+    try:
+        remove_tree(folder, ignore_errors=True)
+        make_folders(os.path.dirname(folder))
+        os.mkdir(folder)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    return folder
+
+
+def commit(root: str, moved: Sequence[str], deleted: Sequence[str]) -> None:
+    """Everything in ``moved`` lies in the stage, durable: from here on the change will be made, then make it."""
+    document = {"moved": sorted(moved), "deleted": sorted(deleted)}
+    LocalStore(os.path.join(root, _STAGE)).put(_COMMIT, json.dumps(document).encode())
+    finish(root)
+
+
+def finish(root: str) -> None:
+    """Move a committed change in, manifest last; may be cut short and called again."""
+    stage = os.path.join(root, _STAGE)
+    try:
+        document = _read_mark(stage)
+        require_inside(root, [*document["deleted"], *document["moved"], MANIFEST_PATH])
+        if os.path.exists(os.path.join(stage, MANIFEST_PATH)):
+            _unlink(os.path.join(root, MANIFEST_PATH))
+            sync_folder(os.path.join(root, ".wdstools"))
+        for path in document["deleted"]:
+            _unlink(os.path.join(root, path))
+        for path in sorted(document["moved"], key=lambda path: (path == MANIFEST_PATH, path)):
+            target = os.path.join(root, path)
+            if os.path.exists(os.path.join(stage, path)):
+                make_folders(os.path.dirname(target))
+                os.rename(os.path.join(stage, path), target)
+                sync_folder(os.path.dirname(target))
+        os.unlink(os.path.join(stage, _COMMIT))
+        remove_tree(stage)
+    except OSError as error:
+        raise storage_error(error, stage) from error
+
+
+def _read_mark(stage: str) -> dict[str, list[str]]:
+    """What to move and delete; the mark may come with a dataset from anywhere, so nothing in it may lead outside."""
+    path = os.path.join(stage, _COMMIT)
+    try:
+        document = json.loads(LocalStore(stage).get(_COMMIT))
+        found = {name: [str(item) for item in document[name]] for name in ("moved", "deleted")}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormatError("a staged change cannot be read", code="stage-damaged", where=path) from error
+    for item in (*found["moved"], *found["deleted"]):
+        if os.path.isabs(item) or "\0" in item or ".." in item.split("/"):
+            raise FormatError(
+                "a staged change leads outside the dataset",
+                code="stage-damaged",
+                where=path,
+                got=repr(item[:200]),
+                hint=f"this is no work of wdstools: look at {stage}, and delete it",
+            )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class FinishPlan(Plan):
+    """Moves in a change that was cut short after everything was staged: it can only go forward."""
+
+    def carry_out(self, executor: Executor, progress: Progress) -> FinishResult:
+        """Finish the change."""
+        del executor, progress
+        with locked_folder(os.path.join(self.target, ".wdstools"), self.target):
+            finish(self.target)
+        dataset = open_dataset(self.target)
+        return FinishResult(self.target, dataset.root, dataset.manifest.version)
+
+
+def plan_finish(root: str) -> FinishPlan | None:
+    """The plan to finish a change of this dataset that was cut short; None if there is none."""
+    if not os.path.exists(os.path.join(root, STAGED_MARK)):
+        return None
+    return FinishPlan("finish", root, (Step("finish", STAGED_MARK, detail="a change that was interrupted"),))
+
+
+def _unlink(path: str) -> None:
+    if os.path.lexists(path):
+        os.unlink(path)

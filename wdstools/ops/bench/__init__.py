@@ -1,0 +1,1 @@
+"""bench: how fast a dataset streams here, and what bounds it."""

@@ -1,0 +1,82 @@
+"""Other loaders over the same shards, each round in a process of its own, so that bench can take them in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import UsageError
+from wdstools.ops.bench.clock import Tally
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wdstools.ops.bench.stages import Task
+
+#: Peers that read our shards as they are.
+PEERS = ("webdataset", "datasets", "dali")
+_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "peers")
+RUNNER = os.path.join(_FOLDER, "runner.py")
+
+
+def peer_path(name: str) -> str:
+    """The file of a peer that wdstools brings."""
+    return os.path.join(_FOLDER, f"peer_{name}.py")
+
+
+def check_peers(names: Sequence[str], task: Task) -> None:
+    """Raise UsageError for a peer that is not known, or for shards that peers cannot read."""
+    for name in names:
+        if name not in PEERS:
+            raise UsageError("no such peer", where="--compare", expected=", ".join(PEERS), got=name)
+    if names and (
+        not isinstance(task.dataset.shards, LocalStore) or not {"jpg", "txt"} <= set(task.dataset.manifest.members)
+    ):
+        raise UsageError("peers are compared on local shards of jpg and txt", where="--compare")
+
+
+def peer_work(name: str, task: Task, scratch: str) -> Callable[[float], Tally]:
+    """Batches of a peer for some seconds, in this interpreter; raises UsageError where it does not run."""
+    assert isinstance(task.dataset.shards, LocalStore)
+    store = task.dataset.shards
+    options = {
+        "work": "batches",
+        "variant": "default",
+        "shards": [os.path.abspath(store.locate(entry.path)) for entry in task.dataset.manifest.splits[task.split]],
+        "batch_size": task.batch_size,
+        "threads": task.threads,
+        "shuffle": task.shuffle is not None,
+        "scratch": scratch,
+    }
+
+    def work(seconds: float) -> Tally:
+        found = run_peer(sys.executable, peer_path(name), {**options, "seconds": seconds})
+        return Tally(found["count"], found["seconds"])
+
+    return work
+
+
+def run_peer(python: str, path: str, task: dict[str, Any]) -> dict[str, Any]:
+    """What one run of a peer says; raises UsageError (``peer-failed``) with the peer's last words."""
+    with tempfile.TemporaryFile("w+") as noise:  # a pipe nobody reads would stop a peer that talks
+        done = subprocess.run(
+            [python, RUNNER, path, json.dumps(task)], stdout=subprocess.PIPE, stderr=noise, text=True, check=False
+        )
+        noise.seek(0)
+        words = noise.read().strip().splitlines()
+    if done.returncode:
+        name = os.path.basename(path).removeprefix("peer_").removesuffix(".py")
+        raise UsageError(
+            "a peer does not run here",
+            code="peer-failed",
+            where=name,
+            got=words[-1] if words else f"exit code {done.returncode}",
+            hint=f"is it installed? pip install {name}",
+        )
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer

@@ -1,0 +1,1 @@
+"""demo: a small dataset made and packed, to try everything on."""

@@ -1,0 +1,1 @@
+"""duplicates: images and captions that a dataset holds more than once."""

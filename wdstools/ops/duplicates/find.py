@@ -1,0 +1,268 @@
+"""duplicates: how many images of a dataset are different ones, which are the same, and do its splits leak?"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wdstools.dataset import Dataset, as_dataset
+from wdstools.dedup.groups import Fingerprints, Grouping, distances, group
+from wdstools.dedup.levels import EXACT, LEVELS, check_level, expected_false_pairs, levels_up_to
+from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
+from wdstools.errors import UsageError
+from wdstools.executors.open import open_executor
+from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
+from wdstools.ops.duplicates.captions import count_captions
+from wdstools.progress import Progress, Silent
+from wdstools.reader.hashes import HashPlace, PrintTask, ShardPrints, library_versions, luma_of, print_shard
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Executor
+
+
+METHODS = ("phash", "size")
+DEFAULT_LEVEL = "re-encode"
+#: What worker processes need.
+WORKER_MODULES = ("wdstools.reader.hashes", "simplejpeg")
+_MOST_SPLITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Every sample of a dataset in order of its key: columns of one value a row."""
+
+    keys: pa.Array
+    labels: pa.Array
+    split: NDArray[np.int64]
+    shard: NDArray[np.int64]
+    row: NDArray[np.int64]
+    shape: NDArray[np.int32]
+    captions: NDArray[np.uint64]
+    over_long: NDArray[np.bool_]
+
+
+def find_duplicates(
+    dataset: Dataset | str,
+    *,
+    level: str | None = None,
+    method: str = "phash",
+    captions: bool = False,
+    cache: str | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> DuplicateGroups:
+    """Group the images of a dataset that are the same at ``level``: ``exact``, ``re-encode`` (the default) or ``edited``.
+
+    ``exact`` reads the indexes alone. The others hash every image once; hashes are kept in ``.wdstools/hashes``, or
+    in the folder ``cache``, and are made anew only for shards that changed, or for other versions of the libraries.
+    ``method="size"``, which knows no levels, compares width, height and file size instead, for comparison with others.
+    The result does not depend on workers or on the order of shards. Raises UsageError, NotFoundError, FormatError,
+    IntegrityError, StoreError.
+    """
+    if method not in METHODS:
+        raise UsageError("no such method", where="--method", expected=", ".join(METHODS), got=method)
+    if method == "size" and level is not None:
+        raise UsageError(
+            "a file size is the same or it is not: it has no levels",
+            code="size-has-no-level",
+            where="--method size",
+            got=f"--level {level}",
+            hint="leave --level out, or leave --method size out",
+        )
+    level = DEFAULT_LEVEL if level is None else level
+    check_level(level)
+    dataset = as_dataset(dataset)
+    if len(dataset.manifest.splits) > _MOST_SPLITS:
+        raise UsageError("too many splits", expected=f"at most {_MOST_SPLITS}", got=str(len(dataset.manifest.splits)))
+    finder = _Finder(dataset, level if method == "phash" else EXACT, cache)
+    return finder.run(executor or open_executor("serial"), progress or Silent(), method, captions=captions)
+
+
+class _Finder:
+    def __init__(self, dataset: Dataset, level: str, cache: str | None) -> None:
+        self.dataset = dataset
+        self.level = level
+        self.levels = levels_up_to(level)
+        self.shards = dataset.manifest.shards
+        self.splits = list(dataset.manifest.splits)
+        self.place = HashPlace.of(dataset, cache) if self.levels else None
+        self.versions = library_versions() if self.levels else {}
+
+    def run(self, executor: Executor, progress: Progress, method: str, *, captions: bool) -> DuplicateGroups:
+        """The answer."""
+        parts = self._prints(executor, progress)
+        samples, order = self._samples(parts)
+        prints = self._fingerprints(parts, samples, order)
+        computed = sum(part.computed for part in parts)
+        unreadable = tuple(sorted(entry for part in parts for entry in part.unreadable))
+        found = group(prints, self.levels, samples.split)
+        by_size = _equal_rows(np.concatenate((samples.shape.astype(np.uint64), prints.exact[:, 1:]), axis=1))
+        last = found[-1]
+        if method == "size":
+            last = Grouping("size", by_size, by_size, found[0].near, np.zeros(len(by_size), bool))
+        groups = self._groups(samples, prints, found[0], last)
+        return DuplicateGroups(
+            level=self.level,
+            method=method,
+            samples=len(samples.row),
+            groups=groups,
+            levels=tuple(self._counts(grouping, samples) for grouping in found),
+            same_size_unique=len(np.unique(by_size)),
+            low_information=int(np.count_nonzero(prints.low_information)),
+            other_labels=sum(len(one.labels) > 1 for one in groups),
+            other_captions=sum(one.captions > 1 for one in groups),
+            flipped=int(np.count_nonzero(last.flipped)),
+            computed=computed,
+            unreadable=unreadable,
+            captions=count_captions(self.dataset, samples.keys, samples.captions, samples.over_long)
+            if captions
+            else None,
+            versions=self.versions,
+        )
+
+    def _prints(self, executor: Executor, progress: Progress) -> list[ShardPrints]:
+        tasks = (PrintTask(self.dataset, entry, self.place, self.versions) for _, entry in self.shards)
+        parts: dict[int, ShardPrints] = {}
+        progress.start("hash images" if self.levels else "read indexes", self._count(), "images")
+        try:
+            for outcome in executor.map(print_shard, tasks, progress.advance):
+                parts[outcome.index] = outcome.result()
+        finally:
+            progress.finish()
+        return [parts[index] for index in range(len(parts))]
+
+    def _count(self) -> int:
+        return sum(entry.samples for _, entry in self.shards)
+
+    def _samples(self, parts: Sequence[ShardPrints]) -> tuple[_Samples, NDArray[np.int64]]:
+        """All samples by key, and the order that sorts them: whatever order shards have, the result is one."""
+        keys = pa.chunked_array([part.keys for part in parts], pa.string())
+        order = to_numpy(pc.sort_indices(keys)).astype(np.int64)
+        counts = [entry.samples for _, entry in self.shards]
+        shard = np.repeat(np.arange(len(counts)), counts)
+        split = np.array([self.splits.index(name) for name, _ in self.shards], np.int64)
+        row = np.concatenate([np.zeros(0, np.int64), *(np.arange(count) for count in counts)])
+        labels = pa.chunked_array([part.labels for part in parts], pa.string())
+        made = _Samples(
+            keys=one_chunk(keys.take(to_array(order, pa.int64()))),
+            labels=one_chunk(labels.take(to_array(order, pa.int64()))),
+            split=split[shard][order],
+            shard=shard[order],
+            row=row[order],
+            shape=_joined([part.shape for part in parts], order),
+            captions=_joined([part.captions for part in parts], order),
+            over_long=_joined([part.over_long for part in parts], order),
+        )
+        return made, order
+
+    def _fingerprints(self, parts: Sequence[ShardPrints], samples: _Samples, order: NDArray[np.int64]) -> Fingerprints:
+        def luma(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+            pixels = np.empty((len(rows), 32, 32), np.uint8)
+            assert self.place is not None
+            for number in np.unique(samples.shard[rows]).tolist():
+                mine = np.flatnonzero(samples.shard[rows] == number)
+                entry = self.shards[number][1]
+                pixels[mine] = luma_of(self.place, entry, samples.row[rows[mine]], self.versions)
+            return pixels
+
+        exact = _joined([part.exact for part in parts], order)
+        if not self.levels:
+            nothing = np.zeros((0, 5), np.uint64)
+            return Fingerprints(exact, nothing, nothing, np.zeros(0, np.float32), luma)
+        return Fingerprints(
+            exact,
+            _joined([part.words for part in parts], order),
+            _joined([part.mirrored for part in parts], order),
+            _joined([part.deviation for part in parts], order),
+            luma,
+        )
+
+    def _counts(self, grouping: Grouping, samples: _Samples) -> LevelCounts:
+        sizes = np.bincount(grouping.leader, minlength=len(grouping.leader))
+        leaks = {
+            split: {
+                other: int(np.count_nonzero((samples.split == a) & (grouping.near >> np.uint64(b) & np.uint64(1) > 0)))
+                for b, other in enumerate(self.splits)
+                if a != b
+            }
+            for a, split in enumerate(self.splits)
+        }
+        rule = next((level for level in LEVELS if level.name == grouping.level), None)
+        estimate, bound = expected_false_pairs(rule, len(sizes)) if rule else (0.0, len(sizes) ** 2 / 2**65)
+        return LevelCounts(
+            level=grouping.level,
+            unique=int(np.count_nonzero(sizes)),
+            groups=int(np.count_nonzero(sizes > 1)),
+            largest=int(sizes.max(initial=0)),
+            leaks=leaks,
+            false_pairs=estimate,
+            false_pairs_bound=bound,
+        )
+
+    def _groups(
+        self, samples: _Samples, prints: Fingerprints, exact: Grouping, grouping: Grouping
+    ) -> tuple[DuplicateGroup, ...]:
+        """The groups of more than one, the largest first, then by key."""
+        sizes = np.bincount(grouping.leader, minlength=len(grouping.leader))
+        rows = np.flatnonzero(sizes[grouping.leader] > 1)
+        rows = rows[np.lexsort((rows, grouping.leader[rows], -sizes[grouping.leader[rows]]))]
+        members = self._members(samples, prints, exact, (rows, grouping))
+        low = prints.low_information
+        groups = []
+        starts = np.flatnonzero(np.diff(grouping.leader[rows], prepend=-1, append=-1)).tolist()
+        for start, stop in itertools.pairwise(starts):
+            mine = rows[start:stop]
+            groups.append(
+                DuplicateGroup(
+                    representative=members[start].key,
+                    members=tuple(members[start:stop]),
+                    captions=len(np.unique(samples.captions[mine, 0])),
+                    low_information=bool(len(low)) and bool(low[mine[0]]),
+                )
+            )
+        return tuple(groups)
+
+    def _members(
+        self, samples: _Samples, prints: Fingerprints, exact: Grouping, chosen: tuple[NDArray[np.int64], Grouping]
+    ) -> list[DuplicateMember]:
+        rows, grouping = chosen
+        leaders = grouping.leader[rows]
+        identical = exact.leader[rows] == exact.leader[leaders]
+        far = np.zeros((2, len(rows)), np.int64)
+        if len(prints.words):
+            far[:] = distances(prints, rows, leaders, grouping.flipped[rows])
+            far[:, identical] = 0
+        taken = to_array(rows, pa.int64())
+        columns = (
+            to_list(samples.keys.take(taken)),
+            to_list(samples.labels.take(taken)),
+            samples.split[rows].tolist(),
+            samples.shard[rows].tolist(),
+            samples.row[rows].tolist(),
+            *far.tolist(),
+            identical.tolist(),
+            grouping.flipped[rows].tolist(),
+        )
+        return [
+            DuplicateMember(key, self.splits[split], self.shards[shard][1].path, row, label, *rest)
+            for key, label, split, shard, row, *rest in zip(*columns, strict=True)
+        ]
+
+
+def _joined(parts: Sequence[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[Any]:
+    return np.concatenate(parts)[order]
+
+
+def _equal_rows(table: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """For each row the first that is equal."""
+    _, first, number = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    return first[number.reshape(-1)].astype(np.int64)

@@ -1,0 +1,1 @@
+"""extract: samples back to files."""

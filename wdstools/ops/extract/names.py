@@ -1,0 +1,190 @@
+"""The files that a dataset is extracted to: their names, and which of them cannot lie in one folder together."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import FormatError, UsageError
+from wdstools.landing.small_files import read_provenance
+from wdstools.sources.base import is_text
+from wdstools.stores.local import TEMP_SUFFIX, storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import ShardEntry
+
+
+#: What every file system takes, and deeper than any dataset's folders.
+_MAX_NAME_BYTES, _MAX_PARTS = 255, 64
+#: Letters of a name from outside that an error shows.
+_SHOWN = 200
+
+
+class Names:
+    """The file names of a sample's members."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._image_extension = dataset.manifest.image_extension if dataset.manifest.members else ""
+        made = read_provenance(dataset.metadata)
+        self._from_files = made.get("recipe") != "shards"
+        template = made.get("template")
+        known = template if isinstance(template, dict) else {}
+        base = str(known.get("base") or "")
+        self._image = _below(base, str(known.get("image") or ""))
+        self._caption = _below(base, str(known.get("caption") or ""))
+        self._labelled = "{label}" in self._image
+
+    def of_sample(
+        self,
+        split: str,
+        entry: ShardEntry,
+        key: str,
+        label: str | None,
+        source: str | None,
+        members: list[dict[str, Any]],
+    ) -> tuple[str | None, ...]:
+        """The path of each member, in tar order; None for a label that the image's path says already."""
+        extensions = [member["ext"] for member in members]
+        image = self._image_path(split, key, label, source)
+        paths: list[str | None]
+        if image is None:
+            paths = [f"{split}/{key}.{extension}" for extension in extensions]
+        else:
+            stem = image.rpartition(".")[0]
+            paths = [self._member(extension, image, stem, (split, label)) for extension in extensions]
+        for path in paths:
+            if path is not None:
+                _refuse_odd(path, f"{entry.index_path}, sample {key[:_SHOWN]}")
+        return tuple(paths)
+
+    def _image_path(self, split: str, key: str, label: str | None, source: str | None) -> str | None:
+        if not self._from_files:
+            return None  # what it was packed from were other shards
+        if source is not None:
+            return source
+        if "{id}" not in self._image or "*" in self._image:
+            return None
+        identity = key.removeprefix(f"{label}/") if label is not None and self._labelled else key
+        return _filled(self._image, split, label, identity)
+
+    def _member(self, extension: str, image: str, stem: str, place: tuple[str, str | None]) -> str | None:
+        if extension == self._image_extension:
+            return image if image.lower().endswith((f".{extension}", ".jpeg")) else f"{stem}.{extension}"
+        if extension == "txt" and "{id}" in self._caption:
+            identity = _identity(self._image, image, *place)
+            if identity is not None:
+                return _filled(self._caption, *place, identity)
+        if extension == "cls" and self._labelled:
+            return None
+        return f"{stem}.{extension}"
+
+
+def _below(base: str, template: str) -> str:
+    return f"{base}/{template}" if base and template else template
+
+
+def _filled(template: str, split: str, label: str | None, identity: str) -> str:
+    return template.replace("{split}", split).replace("{label}", label or "").replace("{id}", identity)
+
+
+def _identity(template: str, image: str, split: str, label: str | None) -> str | None:
+    """What ``{id}`` stands for in an image's path; None if the path is not of the template."""
+    before, _, after = template.partition("{id}")
+    before, after = _filled(before, split, label, ""), _filled(after, split, label, "")
+    if not image.startswith(before) or len(image) < len(before) + len(after):
+        return None
+    after = after if image.endswith(after) else "." + image.rpartition(".")[2]
+    return image[len(before) : len(image) - len(after)]
+
+
+def _refuse_odd(path: str, where: str) -> None:
+    """Refuse a path that leads outside, that is none, or that no file system takes; raises FormatError."""
+    parts = path.split("/")
+    if os.path.isabs(path) or not is_text(path) or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise FormatError(
+            "a name in an index is no path inside the folder",
+            code="path-unsafe",
+            where=where,
+            got=repr(path[:_SHOWN]),
+            hint="get the dataset again from where it came from",
+        )
+    if len(parts) > _MAX_PARTS or max(len(os.fsencode(part)) for part in parts) > _MAX_NAME_BYTES:
+        raise FormatError(
+            "a name in an index is too long for a file",
+            code="name-too-long",
+            where=where,
+            expected=f"at most {_MAX_NAME_BYTES} bytes, in at most {_MAX_PARTS - 1} folders",
+            got=repr(path[:_SHOWN]),
+            hint="leave this sample out: --where or --keys",
+        )
+
+
+def name_folding(folder: str) -> Callable[[str], str] | None:
+    """What a folder's file system makes of names: two with the same answer are one name there. None: it keeps them apart.
+
+    Tried out with a file of its own: macOS ignores case and how letters are composed, other file systems only case.
+    """
+    probe = os.path.join(folder, f"\u00e9{TEMP_SUFFIX}")
+    try:
+        with open(probe, "xb"):
+            pass
+        ignores_case = os.path.lexists(os.path.join(folder, f"\u00e9{TEMP_SUFFIX.upper()}"))
+        composes = os.path.lexists(os.path.join(folder, f"e\u0301{TEMP_SUFFIX}"))
+        os.unlink(probe)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    if not ignores_case and not composes:
+        return None
+    return lambda name: fold(name, case=ignores_case, composition=composes)
+
+
+def fold(name: str, *, case: bool = True, composition: bool = True) -> str:
+    """A name without its case (Unicode's caseless matching), without the way its letters are composed, or both."""
+    if name.isascii():
+        return name.lower() if case else name
+    name = unicodedata.normalize("NFD", name) if composition else name
+    name = name.casefold() if case else name
+    return unicodedata.normalize("NFD", name) if composition else name
+
+
+def refuse_clashes(paths: Iterable[str], folding: Callable[[str], str] | None) -> None:
+    """Refuse files that would overwrite each other, or whose folders would become one; raises UsageError.
+
+    ``folding`` gives what the file system makes of a name, None where it keeps all apart. Folders count: one may be a label.
+    """
+    fold_name = folding or str
+    files: dict[str, str] = {}
+    parents: set[str] = set()
+    for path in paths:
+        name = fold_name(path)
+        if name in files:
+            raise _clash(files[name], path)
+        files[name] = path
+        parents.add(os.path.dirname(path))
+    folders: dict[str, str] = {}
+    for folder in sorted({above for parent in parents for above in _lineage(parent)}):
+        name = fold_name(folder)
+        if name in folders or name in files:
+            raise _clash(folders.get(name) or files[name], f"{folder}/")
+        folders[name] = folder
+
+
+def _lineage(folder: str) -> Iterator[str]:
+    """A folder and all above it."""
+    while folder:
+        yield folder
+        folder = os.path.dirname(folder)
+
+
+def _clash(first: str, second: str) -> UsageError:
+    if first == second:
+        message = "two samples have the same file name"
+        hint = "extract one split at a time with --split, or some samples with --keys"
+    else:
+        message = "two names are one on this file system"
+        hint = "extract to a file system that keeps them apart, or some samples at a time with --keys"
+    return UsageError(message, code="names-collide", where=ascii(first), got=ascii(second), hint=hint)

@@ -1,0 +1,124 @@
+"""extract: a dataset back to files, under the names that they had."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.executors.base import Executor, run_all
+from wdstools.executors.open import open_executor
+from wdstools.landing.new_folder import new_folder
+from wdstools.ops.extract.names import Names, name_folding, refuse_clashes
+from wdstools.progress import Progress, Silent
+from wdstools.reader.select import Selection
+from wdstools.reader.shard import ShardReader
+from wdstools.results import ExtractResult
+from wdstools.stores.folders import make_folders
+from wdstools.stores.local import storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
+
+_TICK_SAMPLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractTask:
+    """The chosen rows of one shard, and the path below ``folder`` of each member of each (None: not written)."""
+
+    dataset: Dataset
+    entry: ShardEntry
+    rows: tuple[int, ...]
+    paths: tuple[tuple[str | None, ...], ...]
+    folder: str
+
+
+def extract(
+    dataset: Dataset,
+    folder: str,
+    *,
+    selection: Selection | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> ExtractResult:
+    """Write samples back as files into ``folder``, which must not exist, every member checked as it is read.
+
+    Images and captions get the names that they were packed from where index and provenance know them (a label that
+    is in the path is then not written again); else ``{split}/{key}.{ext}``. Killed at any moment, ``folder`` does not
+    exist, and the same call begins again. Raises UsageError (``names-collide``), StoreError, BusyError, IntegrityError,
+    FormatError (``path-unsafe``).
+    """
+    selection = selection or Selection()
+    selection.check(dataset)
+    with new_folder(folder) as work:
+        tasks = list(_tasks(dataset, selection, work))
+        paths = (path for task in tasks for sample in task.paths for path in sample if path is not None)
+        refuse_clashes(paths, name_folding(work))
+        done = _write(tasks, executor or open_executor("serial"), progress or Silent())
+        os.sync()
+    samples = sum(len(task.rows) for task in tasks)
+    return ExtractResult(folder, samples, sum(count for count, _ in done), sum(size for _, size in done))
+
+
+def _write(tasks: Sequence[ExtractTask], executor: Executor, progress: Progress) -> list[tuple[int, int]]:
+    progress.start("extract", sum(len(task.rows) for task in tasks), "samples")
+    try:
+        return run_all(executor, extract_shard, tasks, progress.advance)
+    finally:
+        progress.finish()
+
+
+def extract_shard(task: ExtractTask, tick: Tick) -> tuple[int, int]:
+    """Write the files of one shard; gives how many, and their bytes."""
+    reader = ShardReader(task.dataset, task.entry)
+    files = size = done = 0
+    made: set[str] = set()
+    for row, paths in zip(task.rows, task.paths, strict=True):
+        sample = reader.sample(row)
+        for extension, path in zip(sample, paths, strict=True):
+            if path is None:
+                continue
+            target = os.path.join(task.folder, path)
+            view = sample.view(extension)
+            _write_file(target, view, made)
+            files += 1
+            size += len(view)
+        done += 1
+        if done == _TICK_SAMPLES:
+            tick(done)
+            done = 0
+    tick(done)
+    return files, size
+
+
+def _write_file(target: str, payload: memoryview, made: set[str]) -> None:
+    folder = os.path.dirname(target)
+    try:
+        if folder not in made:
+            make_folders(folder)
+            made.add(folder)
+        with open(target, "xb", buffering=0) as file:
+            while payload:
+                payload = payload[file.write(payload) :]
+    except OSError as error:
+        raise storage_error(error, target) from error
+
+
+def _tasks(dataset: Dataset, selection: Selection, work: str) -> Iterator[ExtractTask]:
+    names = Names(dataset)
+    for split, entry in dataset.manifest.shards:
+        if selection.splits is not None and split not in selection.splits:
+            continue
+        table = dataset.index(entry)
+        rows = tuple(selection.mask(split, table).nonzero()[0].tolist())
+        if not rows:
+            continue
+        columns = (table.column(name).to_pylist() for name in ("key", "label", "source", "members"))
+        samples = list(zip(*columns, strict=True))
+        paths = tuple(names.of_sample(split, entry, *samples[row]) for row in rows)
+        yield ExtractTask(dataset, entry, rows, paths, work)

@@ -1,0 +1,1 @@
+"""mirror: a dataset to another place, sent and proved file by file."""

@@ -1,0 +1,313 @@
+"""mirror: make another place hold this dataset, prove it there without a download, one root a prefix, manifest last."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from wdstools.dataset import CLAIM_PATH, Dataset, as_dataset
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError, UsageError
+from wdstools.formats.card import CARD_PATH
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, loads
+from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.interop.emitted import EMITTED_PATH, read_emitted
+from wdstools.ops.canonical import require_canonical
+from wdstools.ops.mirror.run import MirrorResult, MirrorRun
+from wdstools.plan import Plan, Step
+from wdstools.progress import Progress, Silent
+from wdstools.stores.open import open_store
+from wdstools.stores.reading import get_whole
+from wdstools.stores.remote import remote
+from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, listing, shard_file
+from wdstools.transfer.known import KnownDigests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from wdstools.executors.base import Executor
+    from wdstools.formats.manifest import Manifest
+    from wdstools.stores.base import ObjectInfo, Store
+    from wdstools.stores.remote import RemoteStore
+
+_PROBE_PATH = ".wdstools/probe"
+_PROBE_ATTEMPTS = 4
+#: Files of a dataset that a mirror does not hold, or holds for itself.
+_OWN = (CLAIM_PATH, _PROBE_PATH, ".wdstools/hashes/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorPlan(Plan):
+    """What making ``target`` a mirror takes. ``counts`` and ``sizes`` go by state (see ``compare.STATES``).
+
+    ``replaced`` is the root of another dataset whose manifest has to go first; ``published`` whether the manifest is
+    there already; ``extra`` are files there that are not of this dataset.
+    """
+
+    source: Dataset = field(repr=False)
+    store: RemoteStore = field(repr=False)
+    files: tuple[ObjectState, ...] = field(repr=False)
+    counts: Mapping[str, int]
+    sizes: Mapping[str, int]
+    extra: tuple[ObjectInfo, ...] = field(repr=False)
+    replaced: str | None
+    published: bool
+    claimed: bool
+    take_over: bool
+    delete: bool
+    believed: bool
+
+    def carry_out(self, executor: Executor, progress: Progress) -> MirrorResult:
+        """Shards, indexes, provenance, lists, card, and the manifest last: until then there is no dataset there.
+
+        Killed at any moment, the same call goes on; what was stored is recognised by the store's own digests.
+        """
+        return MirrorRun(self, executor, progress).run()
+
+
+def plan_mirror(
+    dataset: Dataset,
+    target: str | Store,
+    *,
+    replace: bool = False,
+    delete: bool = False,
+    allow_older: bool = False,
+    emitted: bool = False,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> MirrorPlan:
+    """Compare a dataset with what lies at ``target``; nothing is downloaded but the manifest there.
+
+    ``replace`` lets another dataset there go; ``delete`` also removes its files; ``allow_older`` lets a newer version be
+    replaced; ``emitted`` takes along what was emitted for other readers. Raises StoreError (``another-dataset``,
+    ``newer-version``), UsageError (``not-emitted``).
+    """
+    from wdstools.executors.open import open_executor
+
+    if dataset.manifest_key != MANIFEST_PATH:
+        raise UsageError(
+            "a mirror is made from a whole dataset, not from a manifest alone",
+            where=dataset.metadata.url,
+            expected=f"a folder or URL with {MANIFEST_PATH}",
+        )
+    require_canonical(
+        dataset.manifest,
+        dataset.metadata.url,
+        "these tars were not written by wdstools; copy them, and check the copy with verify --at",
+    )
+    store = remote(open_store(target) if isinstance(target, str) else target)
+    replaced, theirs = _other(dataset, store, replace=replace, allow_older=allow_older)
+    wanted = _wanted(dataset, _emitted_files(dataset) if emitted else [])
+    found = listing(store)
+    believed = _refuses_wrong_checksums(store)
+    states = _compare(
+        dataset, store, wanted, found, believed, (executor or open_executor("serial"), progress or Silent())
+    )
+    folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
+    extra = _extra(found or {}, {w.path for w in wanted}, folders)
+    published = states[-1].state == "same"
+    counts, sizes = Counter(s.state for s in states), Counter({"extra": sum(i.bytes for i in extra)})
+    for state in states:
+        sizes[state.state] += state.wanted.bytes
+    claimed = CLAIM_PATH in (found or {})
+    return MirrorPlan(
+        verb="mirror",
+        target=store.url,
+        steps=tuple(_steps(states, extra if delete else (), replaced, claimed=claimed)),
+        source=dataset,
+        store=store,
+        files=tuple(states),
+        counts=dict(counts) | {"extra": len(extra)},
+        sizes=dict(sizes),
+        extra=extra,
+        replaced=replaced,
+        published=published,
+        claimed=claimed,
+        take_over=replace,
+        delete=delete,
+        believed=believed,
+    )
+
+
+def _other(
+    dataset: Dataset, store: RemoteStore, *, replace: bool, allow_older: bool
+) -> tuple[str | None, Manifest | None]:
+    """Root and manifest of another dataset at the target, if it may be replaced; (None, None) if there is none."""
+    try:
+        data = get_whole(store, MANIFEST_PATH)
+    except NotFoundError as error:
+        if error.code == "bucket-missing":
+            raise
+        return None, None
+    root = sha256_hex(data)
+    if root == dataset.root:
+        return None, None
+    try:
+        theirs = loads(data, where=f"{store.url}/{MANIFEST_PATH}")
+    except FormatError:
+        theirs = None
+    version = theirs.version if theirs else -1
+    if not replace:
+        raise StoreError(
+            "another dataset, or another version of this one, lies there: one root a prefix",
+            code="another-dataset",
+            where=store.url,
+            expected=f"root {dataset.root}, version {dataset.manifest.version}",
+            got=f"root {root}, version {version if theirs else 'not readable'}",
+            hint="add --replace (it is absent until the new one is whole), or mirror to another prefix",
+        )
+    if version > dataset.manifest.version and not allow_older:
+        raise StoreError(
+            "what lies there is newer than this",
+            code="newer-version",
+            where=store.url,
+            expected=f"version {dataset.manifest.version} or older",
+            got=f"version {version}",
+            hint="add --allow-older to go back",
+        )
+    return root, theirs
+
+
+def _emitted_files(dataset: Dataset) -> list[Wanted]:
+    """What was emitted for other readers, and the list of it."""
+    listed = read_emitted(dataset.metadata)
+    if listed.root != dataset.root:
+        raise UsageError(
+            "what was emitted for other readers is of another version" if listed.root else "nothing was emitted",
+            code="not-emitted",
+            where=dataset.metadata.url,
+            hint=f"wdstools emit {quote(dataset.metadata.url)} --for all",
+        )
+    data = get_whole(dataset.metadata, EMITTED_PATH)
+    files = [Wanted(path, _size_of(dataset, path), {"sha256": digest}) for path, (_, digest) in listed.files.items()]
+    return [*files, Wanted(EMITTED_PATH, len(data), {"sha256": sha256_hex(data)})]
+
+
+def _wanted(dataset: Dataset, emitted: list[Wanted]) -> list[Wanted]:
+    """Every file of a mirror in the order in which they are stored: the manifest last."""
+    data = {path: get_whole(dataset.metadata, path) for path in (SUMS_PATH, CARD_PATH, MANIFEST_PATH)}
+    listed = {line.path: line.digest for line in parse_sums(data[SUMS_PATH])}
+    shards = [shard_file(entry) for _, entry in dataset.manifest.shards]
+    files = [(entry.index_path, listed.get(entry.index_path)) for _, entry in dataset.manifest.shards]
+    files += [(path, listed[path]) for path in (PROVENANCE_PATH, SKIPPED_PATH) if path in listed]
+    others = []
+    for path, digest in files:
+        if digest is None:
+            raise _damaged_here(dataset, f"no line for {path}")
+        others.append(Wanted(path, _size_of(dataset, path), {"sha256": digest}))
+    if listed.get(MANIFEST_PATH) != sha256_hex(data[MANIFEST_PATH]):
+        raise _damaged_here(dataset, f"the line for {MANIFEST_PATH} is not its SHA-256")
+    last = [Wanted(path, len(data[path]), {"sha256": sha256_hex(data[path])}) for path in data]
+    return [*shards, *others, *emitted, *last]
+
+
+def _size_of(dataset: Dataset, path: str) -> int:
+    from wdstools.transfer.compare import holder
+
+    return holder(dataset, path).head(path).bytes
+
+
+def _damaged_here(dataset: Dataset, message: str) -> IntegrityError:
+    return IntegrityError(
+        f"the checksum list is damaged: {message}",
+        code="source-damaged",
+        where=f"{dataset.metadata.url}/{SUMS_PATH}",
+        hint=f"{dataset.verify_command}    then repair it from another copy",
+    )
+
+
+def _refuses_wrong_checksums(store: RemoteStore) -> bool:
+    """Whether the store compares checksums; if it takes the wrong bytes, they are removed again."""
+    for attempt in range(_PROBE_ATTEMPTS):
+        try:
+            refused = store.put_wrong(_PROBE_PATH)
+            break
+        except TransientError:
+            if attempt == _PROBE_ATTEMPTS - 1:
+                raise
+        except StoreError as error:
+            if error.code in ("store-cannot", "denied", "read-only"):
+                return False
+            raise
+    if not refused:
+        with contextlib.suppress(NotFoundError):
+            store.delete(_PROBE_PATH)
+    return refused
+
+
+def _compare(
+    dataset: Dataset,
+    store: RemoteStore,
+    wanted: list[Wanted],
+    found: Mapping[str, ObjectInfo] | None,
+    believed: bool,
+    workers: tuple[Executor, Progress],
+) -> list[ObjectState]:
+    known = KnownDigests(dataset)
+    tasks = []
+    for file in wanted:
+        md5 = known.md5(file.digests["sha256"])
+        noted = Wanted(file.path, file.bytes, {**file.digests, "md5": md5}) if md5 else file
+        there = found.get(file.path) if found is not None else None
+        tasks.append(
+            CompareTask(dataset, store, noted, there, found is not None, believed, known.etag(store.url, file))
+        )
+    states: dict[int, ObjectState] = {}
+    executor, progress = workers
+    progress.start("compare", len(tasks), "files")
+    try:
+        for outcome in executor.map(compare_object, tasks, progress.advance):
+            state: ObjectState = outcome.result()
+            states[outcome.index] = state
+            if state.state == "same":
+                known.note(store.url, state.wanted, "", state.computed)
+    finally:
+        progress.finish()
+        known.save()
+    return [states[index] for index in range(len(states))]
+
+
+def _extra(found: Mapping[str, ObjectInfo], wanted: set[str], folders: set[str]) -> tuple[ObjectInfo, ...]:
+    """Files at the target that readers would take for parts of the dataset; what else lies there is not ours to judge."""
+    return tuple(
+        info
+        for path, info in found.items()
+        if path not in wanted
+        and not path.startswith(_OWN)
+        and (path.startswith(".wdstools/") or path.partition("/")[0] in folders)
+    )
+
+
+def _steps(
+    states: Iterable[ObjectState], extra: Iterable[ObjectInfo], replaced: str | None, *, claimed: bool
+) -> Iterator[Step]:
+    if replaced is not None:
+        yield Step("delete", MANIFEST_PATH, detail=f"of root {replaced[:16]}; from now on there is no dataset there")
+    for state in states:
+        if state.state != "same" and not (replaced is not None and state.wanted.path == MANIFEST_PATH):
+            detail = ": ".join(part for part in (state.state, state.detail) if part)
+            yield Step("upload", state.wanted.path, state.wanted.bytes, None, detail)
+        elif state.state != "same":
+            yield Step("upload", MANIFEST_PATH, state.wanted.bytes, None, "last")
+    for info in extra:
+        yield Step("delete", info.key, detail="extra")
+    if claimed:
+        yield Step("delete", CLAIM_PATH, detail="left by a mirror that was stopped")
+
+
+def mirror(
+    dataset: Dataset | str, target: str | Store, *, jobs: int = 4, progress: Progress | None = None, **options: bool
+) -> MirrorResult:
+    """Make ``target`` hold a dataset; ``options`` are those of ``plan_mirror``. Running it again moves nothing."""
+    from wdstools.executors.open import open_executor
+
+    opened = as_dataset(dataset)
+    executor = open_executor("threads", jobs)
+    try:
+        plan = plan_mirror(opened, target, executor=executor, progress=progress, **options)
+        return plan.carry_out(executor, progress or Silent())
+    finally:
+        executor.close()

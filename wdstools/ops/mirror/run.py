@@ -1,0 +1,185 @@
+"""Carrying a mirror out: everything in the order in which a reader may see it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.dataset import CLAIM_PATH
+from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError
+from wdstools.executors.open import open_executor
+from wdstools.formats.card import CARD_PATH
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
+from wdstools.formats.sums import SUMS_PATH
+from wdstools.stores.reading import get_whole
+from wdstools.stores.remote import ABSENT, etag_md5
+from wdstools.transfer.compare import listing
+from wdstools.transfer.known import KnownDigests
+from wdstools.transfer.upload import Uploaded, UploadTask, damaged, prove, upload
+
+if TYPE_CHECKING:
+    from wdstools.executors.base import Executor
+    from wdstools.ops.mirror.plan import MirrorPlan
+    from wdstools.progress import Progress
+    from wdstools.transfer.compare import Wanted
+
+#: Files that are being sent at once are held in memory, up to this much (or one).
+_MEMORY_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorResult:
+    """What a mirror did. ``unproved`` names files that the store gives no digest of that could be compared."""
+
+    target: str
+    root: str
+    uploaded: int
+    bytes: int
+    same: int
+    deleted: int
+    unproved: tuple[str, ...]
+
+
+class MirrorRun:
+    """One mirror being made."""
+
+    def __init__(self, plan: MirrorPlan, executor: Executor, progress: Progress) -> None:
+        self.plan = plan
+        self.store = plan.store
+        self.source = plan.source
+        self.executor = executor
+        self.progress = progress
+        self.known = KnownDigests(plan.source)
+        self.unproved: list[str] = []
+        self.answered: list[Uploaded] = []
+
+    def run(self) -> MirrorResult:
+        """Everything, in the order in which a reader may see it."""
+        plan = self.plan
+        todo = [state.wanted for state in plan.files if state.state != "same"]
+        deleted = plan.extra if plan.delete else ()
+        if todo or deleted or plan.claimed:
+            self._claim()
+            if plan.replaced is not None:
+                self.store.delete(MANIFEST_PATH)
+            self._upload([file for file in todo if file.path != MANIFEST_PATH])
+            self._look_again()
+            if not plan.published:
+                self._publish(plan.files[-1].wanted)
+            for info in deleted:
+                self._remove(info.key)
+            self._remove(CLAIM_PATH)
+        return MirrorResult(
+            target=plan.target,
+            root=self.source.root,
+            uploaded=len(todo),
+            bytes=sum(file.bytes for file in todo),
+            same=plan.counts.get("same", 0),
+            deleted=len(deleted),
+            unproved=tuple(self.unproved),
+        )
+
+    def _claim(self) -> None:
+        """Say that this prefix is being written to, so that two datasets are never mixed in it."""
+        data = (json.dumps({"root": self.source.root, "version": self.source.manifest.version}) + "\n").encode()
+        try:
+            self.store.put_data(CLAIM_PATH, data, only_if=ABSENT)
+        except StoreError as error:
+            if error.code == "store-cannot":
+                self.store.put_data(CLAIM_PATH, data)
+                return
+            if error.code != "object-exists":
+                raise
+            if self._claimed_root() != self.source.root:
+                if not self.plan.take_over:
+                    raise self._busy("another dataset is being mirrored to this place", "") from error
+                self.store.put_data(CLAIM_PATH, data)
+
+    def _claimed_root(self) -> str | None:
+        try:
+            root = json.loads(get_whole(self.store, CLAIM_PATH)).get("root")
+        except (NotFoundError, ValueError, AttributeError):
+            return None
+        return root if isinstance(root, str) else None
+
+    def _busy(self, message: str, got: str) -> BusyError:
+        return BusyError(
+            message,
+            where=self.store.url,
+            expected=f"root {self.source.root}",
+            got=got or f"root {self._claimed_root()}",
+            hint="wait for it, or, if it was given up, run this again with --replace",
+        )
+
+    def _upload(self, files: list[Wanted]) -> None:
+        """Shards first, their indexes behind them; then, when all of these are there, what tells of the whole."""
+        whole = (PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
+        self.progress.start("mirror", sum(file.bytes for file in files), "bytes")
+        try:
+            self._all([file for file in files if file.path not in whole])
+            self._all([file for file in files if file.path in whole])
+        finally:
+            self.progress.finish()
+            self.known.save()
+
+    def _all(self, files: list[Wanted]) -> None:
+        """Store files in this order, as many at once as fit into memory."""
+        executor = self.executor
+        fitting = max(1, _MEMORY_BYTES // max((file.bytes for file in files), default=1))
+        if fitting < executor.jobs:
+            executor = open_executor("threads", fitting)
+        tasks = (UploadTask(self.source, self.store, file, self.plan.believed) for file in files)
+        for outcome in executor.map(upload, tasks, self.progress.advance):
+            self._note(outcome.result())
+
+    def _note(self, done: Uploaded) -> None:
+        self.known.note(self.store.url, done.wanted, "" if done.proved else done.etag, done.computed)
+        if done.answered:
+            self.answered.append(done)
+        if not done.proved:
+            self.unproved.append(done.wanted.path)
+            self.known.save()  # nothing but the ETag will tell that it is there
+
+    def _look_again(self) -> None:
+        """Hold what the store answered against what it lists now: an answer may be a gateway's that stored nothing.
+
+        One request for a thousand files; what a listing does not show as it should is asked for alone.
+        """
+        if not self.answered:
+            return
+        there = listing(self.store) or {}
+        for done in self.answered:
+            info = there.get(done.wanted.path)
+            if info is not None and info.bytes == done.wanted.bytes and etag_md5(info.etag) == done.computed["md5"]:
+                continue
+            task = UploadTask(self.source, self.store, done.wanted, self.plan.believed)
+            if prove(task, done.etag).proved:
+                continue
+            if info is not None:  # nothing outweighs what it lists
+                raise damaged(task, f"md5 {done.computed['md5']}", f"{info.bytes} bytes, ETag {info.etag}")
+            self.unproved.append(done.wanted.path)
+
+    def _publish(self, wanted: Wanted) -> None:
+        """Store the manifest where there is none: from now on there is a dataset."""
+        if (root := self._claimed_root()) != self.source.root:
+            raise self._busy("another mirror has taken this place over", f"root {root}")
+        data = get_whole(self.source.metadata, MANIFEST_PATH)
+        if sha256_hex(data) != wanted.digests["sha256"]:
+            raise IntegrityError("the manifest changed while it was mirrored", code="source-damaged")
+        try:
+            self.store.put_data(MANIFEST_PATH, data, only_if=ABSENT)
+        except StoreError as error:
+            if error.code == "store-cannot":
+                self.store.put_data(MANIFEST_PATH, data)
+            elif error.code != "object-exists":
+                raise
+        if sha256_hex(get_whole(self.store, MANIFEST_PATH)) != self.source.root:
+            raise self._busy("another writer has published a dataset here", "another manifest")
+
+    def _remove(self, path: str) -> None:
+        try:
+            self.store.delete(path)
+        except NotFoundError:
+            return

@@ -1,0 +1,1 @@
+"""remove: samples out of a dataset."""

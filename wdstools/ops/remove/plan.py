@@ -1,0 +1,256 @@
+"""remove: take samples out of a dataset. Only the shards that hold them are written anew; the version goes up by one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wdstools.dataset import Dataset, open_dataset
+from wdstools.errors import NotFoundError, StoreError, UsageError
+from wdstools.executors.base import run_all
+from wdstools.formats.card import CARD_PATH, mend_card, render_card
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, manifest_identity
+from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.landing.inside import require_inside
+from wdstools.landing.new_folder import new_folder
+from wdstools.landing.small_files import assemble, read_provenance, render_provenance
+from wdstools.landing.staging import FinishPlan, commit, plan_finish, stage_folder
+from wdstools.ops.canonical import require_canonical
+from wdstools.ops.remove.shard import ThinShard, ThinTask, thin_shard
+from wdstools.plan import Plan, Step
+from wdstools.results import RemoveResult
+from wdstools.stores.folders import remove_tree
+from wdstools.stores.local import DurableFile, LocalStore
+from wdstools.stores.locks import locked_folder
+from wdstools.stores.reading import get_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Executor
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.progress import Progress
+    from wdstools.reader.select import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePlan(Plan):
+    """Which samples go, by shard: ``kept`` masks the rows that stay. ``output`` is the new dataset, None for in place.
+
+    ``absent`` are keys that were named and are not in the dataset.
+    """
+
+    dataset: Dataset | None = None
+    kept: tuple[tuple[str, ShardEntry, NDArray[np.bool_]], ...] = ()
+    receipt: tuple[dict[str, str], ...] = ()
+    absent: tuple[str, ...] = ()
+    output: str | None = None
+
+    def carry_out(self, executor: Executor, progress: Progress) -> RemoveResult:
+        """Write the shards concerned without those samples and everything that follows, as one change.
+
+        In place the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not.
+        """
+        assert self.dataset is not None
+        if not self.kept:
+            return RemoveResult(self.output or self.target, self.dataset.root, 0, (), self.dataset.manifest.version)
+        if self.output is not None:
+            return self._make_new(self.output, executor, progress)
+        touched = [path for _, entry, _ in self.kept for path in (entry.path, entry.index_path)]
+        require_inside(self.target, [*touched, MANIFEST_PATH])
+        with locked_folder(os.path.join(self.target, ".wdstools"), self.target):
+            _refuse_changed(self.dataset)
+            work = stage_folder(self.target)
+            try:
+                made = self._write(work, executor, progress)
+            except BaseException:
+                remove_tree(work, ignore_errors=True)
+                raise
+            stale = [f".wdstools/hashes/{os.path.basename(entry.index_path)}" for _, entry, _ in self.kept]
+            commit(self.target, made.files, stale)
+        return made.result(self.target)
+
+    def _make_new(self, output: str, executor: Executor, progress: Progress) -> RemoveResult:
+        assert self.dataset is not None
+        changed = {entry.path for _, entry, _ in self.kept}
+        with new_folder(output) as work:
+            made = self._write(work, executor, progress)
+            for _, entry in self.dataset.manifest.shards:
+                if entry.path not in changed:
+                    _copy(self.dataset, entry, work)
+            with contextlib.suppress(NotFoundError):
+                LocalStore(work).put(SKIPPED_PATH, get_whole(self.dataset.metadata, SKIPPED_PATH))
+        return made.result(output)
+
+    def _write(self, work: str, executor: Executor, progress: Progress) -> _Made:
+        """Everything of the new version that is not as it was, below ``work``."""
+        assert self.dataset is not None
+        dataset = self.dataset
+        tasks = [ThinTask(dataset, entry, kept, work) for _, entry, kept in self.kept]
+        progress.start("remove", sum(entry.bytes for _, entry, _ in self.kept), "bytes")
+        try:
+            thinned: list[ThinShard] = run_all(executor, thin_shard, tasks, progress.advance)
+        finally:
+            progress.finish()
+        manifest = _next_version(dataset.manifest, thinned)
+        files = _metadata(dataset, manifest, thinned, self.receipt)
+        store = LocalStore(work)
+        for path, data in files.items():
+            store.put(path, data)
+        shards = [path for thin in thinned for path in (thin.entry.path, thin.entry.index_path)]
+        return _Made((*files, *shards), manifest, len(self.receipt), tuple(sorted(t.entry.path for t in thinned)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    files: tuple[str, ...]
+    manifest: Manifest
+    removed: int
+    shards: tuple[str, ...]
+
+    def result(self, path: str) -> RemoveResult:
+        """What to tell."""
+        return RemoveResult(path, self.manifest.root, self.removed, self.shards, self.manifest.version)
+
+
+def plan_remove(dataset: Dataset | str, selection: Selection, *, output: str | None = None) -> RemovePlan | FinishPlan:
+    """Plan to take the selected samples out, in place or into a new dataset at ``output``; nothing is changed.
+
+    A change of the dataset that was cut short is only finished: no manifest says yet which samples are in it.
+    Raises UsageError for a selection of everything, and for a dataset that is not canonical or not in a folder.
+    """
+    path = dataset if isinstance(dataset, str) else dataset.metadata.url
+    unfinished = plan_finish(path) if output is None else None
+    if unfinished is not None:
+        return unfinished
+    opened = open_dataset(path)
+    _refuse(opened, selection)
+    concerned: list[tuple[str, ShardEntry, NDArray[np.bool_]]] = []
+    steps: list[Step] = []
+    receipt: list[dict[str, str]] = []
+    found: set[str] = set()
+    for split, entry in opened.manifest.shards:
+        table = opened.index(entry)
+        gone = selection.mask(split, table)
+        if not gone.any():
+            continue
+        lengths = np.array(table.column("length").to_pylist(), np.int64)
+        kept_bytes = int(lengths[~gone].sum())
+        concerned.append((split, entry, ~gone))
+        detail = f"{int(gone.sum()):,} of {len(gone):,} samples go"
+        steps.append(Step("rewrite", entry.path, kept_bytes, None, detail))
+        keys, digests = (table.column(name).to_pylist() for name in ("key", "xxh3_128"))
+        for row in np.flatnonzero(gone).tolist():
+            found.add(keys[row])
+            receipt.append(
+                {"shard": entry.path, "key_sha256": sha256_hex(keys[row].encode()), "xxh3_128": digests[row].hex()}
+            )
+    absent = tuple(sorted((selection.keys or frozenset()) - found))
+    return RemovePlan("remove", path, tuple(steps), (), opened, tuple(concerned), tuple(receipt), absent, output)
+
+
+def choose_place(output: str | None, *, in_place: bool, dry_run: bool) -> None:
+    """Refuse a removal that does not say where the result goes; raises UsageError."""
+    if (output is not None) + in_place != 1 and not (dry_run and not (output and in_place)):
+        raise UsageError(
+            "where the result goes must be said",
+            where="remove",
+            expected="-o NEW to make a new dataset, or --in-place to change this one",
+        )
+
+
+def _refuse(dataset: Dataset, selection: Selection) -> None:
+    if not isinstance(dataset.metadata, LocalStore):
+        raise UsageError(
+            "samples are removed from a dataset in a folder",
+            where=dataset.metadata.url,
+            hint="remove them from the original, then wdstools mirror it again",
+        )
+    require_canonical(
+        dataset.manifest, dataset.metadata.url, "these shards were not written by wdstools, and are not changed"
+    )
+    if selection.keys is None and selection.where is None:
+        raise UsageError("nothing says which samples to remove", where="remove", expected="--keys FILE or --where EXPR")
+    selection.check(dataset)
+
+
+def _refuse_changed(dataset: Dataset) -> None:
+    now = sha256_hex(get_whole(dataset.metadata, MANIFEST_PATH))
+    if now != dataset.root:
+        raise StoreError(
+            "the dataset has changed since the plan was made",
+            code="dataset-replaced",
+            where=dataset.metadata.url,
+            expected=dataset.root,
+            got=now,
+            hint="run the same command again",
+        )
+
+
+def _next_version(manifest: Manifest, thinned: Sequence[ThinShard]) -> Manifest:
+    new = {thin.entry.path: thin.entry for thin in thinned}
+    splits = {
+        split: tuple(new.get(entry.path, entry) for entry in entries) for split, entries in manifest.splits.items()
+    }
+    return replace(manifest, version=manifest.version + 1, splits=splits)
+
+
+def _metadata(
+    dataset: Dataset, manifest: Manifest, thinned: Sequence[ThinShard], receipt: Sequence[dict[str, str]]
+) -> dict[str, bytes]:
+    """Manifest, provenance, checksum list and card of the new version."""
+    provenance: dict[str, Any] = {**read_provenance(dataset.metadata), "dataset": manifest_identity(manifest)}
+    change = {
+        "action": "remove",
+        "previous_root": dataset.root,
+        "previous_version": dataset.manifest.version,
+        "samples": len(receipt),
+        "receipt": list(receipt),
+    }
+    provenance["history"] = [*provenance.get("history", []), change]
+    sums = {path: digest for path, digest in _listed(dataset).items() if path not in (MANIFEST_PATH, PROVENANCE_PATH)}
+    for thin in thinned:
+        sums |= {thin.entry.path: thin.entry.sha256, thin.entry.index_path: thin.index_sha256}
+    return assemble(manifest, {PROVENANCE_PATH: render_provenance(provenance)}, sums, _card(dataset, manifest))
+
+
+def _listed(dataset: Dataset) -> dict[str, str]:
+    """The checksum list as it is, made again where it is not there: the shards that stay are in the manifest."""
+    known = {path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)}
+    known |= {SKIPPED_PATH}
+    try:
+        listed = {line.path: line.digest for line in parse_sums(get_whole(dataset.metadata, SUMS_PATH))}
+    except (StoreError, ValueError):
+        listed = {}
+    sums = {path: digest for path, digest in listed.items() if path in known}
+    for _, entry in dataset.manifest.shards:
+        sums[entry.path] = entry.sha256
+        if entry.index_path not in sums:
+            sums[entry.index_path] = sha256_hex(dataset.index_bytes(entry))
+    return sums
+
+
+def _card(dataset: Dataset, manifest: Manifest) -> bytes:
+    try:
+        return mend_card(get_whole(dataset.metadata, CARD_PATH).decode("utf-8", "replace"), manifest).encode()
+    except StoreError:
+        return render_card(manifest).encode()
+
+
+def _copy(dataset: Dataset, entry: ShardEntry, work: str) -> None:
+    """A shard that stays as it is, with its index, to the new dataset."""
+    store = LocalStore(work)
+    fd = os.open(os.path.join(dataset.shards.url, entry.path), os.O_RDONLY)
+    try:
+        with DurableFile(store.locate(entry.path)) as out:
+            out.copy_from(fd, 0, entry.bytes)
+    finally:
+        os.close(fd)
+    store.put(entry.index_path, dataset.index_bytes(entry))

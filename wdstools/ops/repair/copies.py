@@ -1,0 +1,192 @@
+"""Where the bytes for a repair come from: another copy, or the original source. None of them is believed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wdstools.errors import FormatError, NotFoundError, StoreError
+from wdstools.formats.index import read_index
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.stores.local import TEMP_SUFFIX, LocalStore, translated
+from wdstools.stores.open import open_store
+from wdstools.stores.reading import get_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import Store
+
+#: Neighbouring samples are fetched together when no more than this lies between them.
+GAP_BYTES = 64 << 10
+_FETCH_BYTES = 8 << 20
+#: Ends the second name of a local shard whose content another one needs, while both are overwritten.
+SEED_SUFFIX = f".seed{TEMP_SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Record groups of one shard that are missed: ``rows`` are dictionaries as ``salvage.rows_of`` gives them."""
+
+    split: str
+    entry: ShardEntry
+    rows: Sequence[dict[str, Any]]
+
+
+class Copy(Protocol):
+    """Somewhere the same samples may lie."""
+
+    @property
+    def name(self) -> str:
+        """Where it is, for people."""
+
+    def groups(self, wanted: Wanted) -> Iterator[tuple[int, bytes, int]]:
+        """Groups that may be those wanted: position in ``wanted.rows``, bytes, and how many bytes were moved for it.
+
+        What cannot be had is left out; what is given is checked by the caller.
+        """
+
+    def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
+        """A shard's index, made without the shard; to be proved by the caller."""
+
+    def file(self, path: str) -> bytes | None:
+        """A small file of the dataset, if this copy has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCopy:
+    """A copy of the dataset, whole or in part, at its usual paths or all in one folder; or, with ``only``, one tar."""
+
+    store: Store
+    only: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Where it is."""
+        return f"{self.store.url}/{self.only}" if self.only else self.store.url
+
+    def groups(self, wanted: Wanted) -> Iterator[tuple[int, bytes, int]]:
+        """Groups by ranges of the shard of the same name, neighbours together."""
+        path = self.locate(wanted.entry)
+        if path is None:
+            return
+        moved = self._places(wanted)
+        places = [moved.get(row["xxh3_128"], row["offset"]) for row in wanted.rows]
+        order = sorted(range(len(places)), key=places.__getitem__)
+        run: list[int] = []
+        for number in order:
+            if run and not self._joins(wanted, places, run, number):
+                yield from self._fetch(path, wanted, places, run)
+                run = []
+            run.append(number)
+        if run:
+            yield from self._fetch(path, wanted, places, run)
+
+    @staticmethod
+    def _joins(wanted: Wanted, places: list[int], run: list[int], number: int) -> bool:
+        end = places[run[-1]] + wanted.rows[run[-1]]["length"]
+        length: int = places[number] + wanted.rows[number]["length"] - places[run[0]]
+        return bool(places[number] - end <= GAP_BYTES) and length <= _FETCH_BYTES
+
+    def _fetch(self, path: str, wanted: Wanted, places: list[int], run: list[int]) -> Iterator[tuple[int, bytes, int]]:
+        first = places[run[0]]
+        length = places[run[-1]] + wanted.rows[run[-1]]["length"] - first
+        try:
+            data = self.store.get(path, first, length)
+        except StoreError:
+            if len(run) > 1:  # one bad place must not hide its neighbours
+                for number in run:
+                    yield from self._fetch(path, wanted, places, [number])
+            return
+        end = first
+        for number in run:
+            start, size = places[number], wanted.rows[number]["length"]
+            yield number, data[start - first : start - first + size], start + size - end
+            end = start + size
+
+    def locate(self, entry: ShardEntry) -> str | None:
+        """Where this copy has a shard; None if it has not."""
+        names = (entry.path, entry.path.rpartition("/")[2])
+        for path in names if self.only is None else (self.only + SEED_SUFFIX, self.only):
+            try:
+                self.store.head(path)
+            except StoreError:
+                continue
+            return path
+        return None
+
+    def _places(self, wanted: Wanted) -> dict[bytes, int]:
+        """Where groups lie in this copy by its own index, in case it is of another version of the dataset."""
+        table = self._own_index(wanted.entry)
+        if table is None or table.column("offset").null_count:
+            return {}
+        columns = (table.column(name).to_pylist() for name in ("xxh3_128", "offset"))
+        return dict(zip(*columns, strict=True))
+
+    def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
+        """None: what can be known without reading shards lies in ``file``."""
+        del split, entry
+        return None
+
+    def _own_index(self, entry: ShardEntry) -> pa.Table | None:
+        data = self.file(entry.index_path)
+        if data is None:
+            return None
+        try:
+            return read_index(data, where=entry.index_path)
+        except FormatError:
+            return None
+
+    def file(self, path: str) -> bytes | None:
+        """A small file of the dataset, if this copy has one."""
+        return None if self.only is not None else read_or_none(self.store, path)
+
+
+def read_or_none(store: Store, path: str, limit: int = 1 << 28) -> bytes | None:
+    """A small file of at most ``limit`` bytes; None where it cannot be had."""
+    try:
+        return get_whole(store, path, limit)
+    except (StoreError, FormatError):
+        return None
+
+
+def open_copy(where: str) -> StoreCopy | None:
+    """The copy at a path or URL: a dataset, a folder of shards, or a single shard; None for anything else.
+
+    Raises NotFoundError if nothing is there.
+    """
+    if "://" in where:
+        return StoreCopy(open_store(where))
+    with translated(where):
+        mode = os.stat(where).st_mode
+        if stat.S_ISDIR(mode):
+            return StoreCopy(LocalStore(where)) if _is_copy(where) else None
+        if not stat.S_ISREG(mode):
+            raise NotFoundError("there is no copy here: neither a file nor a folder", where=where)
+        with open(where, "rb") as file:
+            head = file.read(512)
+    if head[257:262] == b"ustar" and head[265:270] == b"xxh3:":
+        folder, name = os.path.split(where)
+        return StoreCopy(LocalStore(folder or "."), name)
+    return None
+
+
+def _is_copy(folder: str) -> bool:
+    return os.path.exists(os.path.join(folder, MANIFEST_PATH)) or _has_tars(folder)
+
+
+def _has_tars(folder: str) -> bool:
+    """Whether shards lie in a folder or just below it."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            # os.path takes a link that leads to itself for nothing; the entry would raise
+            if entry.name.endswith(".tar") and os.path.isfile(entry.path):
+                return True
+            if os.path.isdir(entry.path) and any(name.endswith(".tar") for name in os.listdir(entry.path)):
+                return True
+    return False

@@ -1,0 +1,114 @@
+"""The small files of a dataset, as they should be: provenance, list of skips, checksum list, card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.checks.metadata import few_bits_apart, read_list, undo_flipped_bit
+from wdstools.errors import FormatError
+from wdstools.formats.card import CARD_PATH, card_differences, mend_card, render_card
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
+from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.landing.small_files import checksum_list
+from wdstools.ops.repair.copies import read_or_none
+from wdstools.results import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from wdstools.ops.repair.copies import Copy
+    from wdstools.ops.repair.truth import Truth
+    from wdstools.stores.local import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class SmallFile:
+    """A small file that is to be written: what it shall hold, and where that comes from."""
+
+    path: str
+    data: bytes
+    origin: str
+
+
+def mend_history(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tuple[list[SmallFile], list[Finding]]:
+    """Provenance and list of skips, where they are not what a checksum list of this dataset says."""
+    listed = _trusted_lists(store, copies, truth)
+    files: list[SmallFile] = []
+    unsolved: list[Finding] = []
+    for path in (PROVENANCE_PATH, SKIPPED_PATH):
+        wanted = [digests[path] for digests in listed if path in digests]
+        own = read_or_none(store, path)
+        if own is None and not wanted and path == SKIPPED_PATH:
+            continue  # nothing was skipped
+        if own is not None and (not wanted or sha256_hex(own) in wanted):
+            continue
+        found = next(_attempts(path, own, wanted, copies), None)
+        if found is not None:
+            files.append(found)
+        elif own is None or not any(few_bits_apart(sha256_hex(own), digest) for digest in wanted):
+            kind = "missing" if own is None else "provenance" if path == PROVENANCE_PATH else "skipped"
+            unsolved.append(Finding(kind, path, "no copy has it", expected=next(iter(wanted), None)))
+    return files, unsolved
+
+
+def _trusted_lists(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> list[dict[str, str]]:
+    """Checksum lists that are of this dataset: of copies with the same manifest, and the own unless it is of another."""
+    lists = []
+    for copy in copies:
+        data = copy.file(SUMS_PATH)
+        try:
+            listed = {line.path: line.digest for line in parse_sums(data)} if data else {}
+        except FormatError:
+            continue
+        if listed.get(MANIFEST_PATH) == truth.manifest.root:
+            lists.append(listed)
+    own = read_list(store)[0]
+    named = own.get(MANIFEST_PATH, truth.manifest.root)
+    if not lists or few_bits_apart(named, truth.manifest.root):
+        lists.insert(0, own)
+    return lists
+
+
+def _attempts(path: str, own: bytes | None, wanted: list[str], copies: Sequence[Copy]) -> Iterator[SmallFile]:
+    for copy in copies:
+        data = copy.file(path)
+        if data is not None and (sha256_hex(data) in wanted or not wanted):
+            yield SmallFile(path, data, copy.name)
+    for digest in wanted if own is not None else ():
+        mended = undo_flipped_bit(own or b"", digest)
+        if mended is not None:
+            yield SmallFile(path, mended, "undoing one bit")
+
+
+def mend_card_file(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> SmallFile | None:
+    """The card with its own parts in order; None if they are."""
+    manifest, own = truth.manifest, read_or_none(store, CARD_PATH)
+    if own is None:
+        for copy in copies:
+            data = copy.file(CARD_PATH)
+            if data is not None and not card_differences(data.decode("utf-8", "replace"), manifest):
+                return SmallFile(CARD_PATH, data, copy.name)
+        return SmallFile(CARD_PATH, render_card(manifest).encode(), "the manifest")
+    text = own.decode("utf-8", "replace")
+    if own == text.encode() and not card_differences(text, manifest):
+        return None
+    for copy in copies:  # a damaged card whose every line but few is that of a copy
+        data = copy.file(CARD_PATH)
+        if (
+            data is not None
+            and len(data) == len(own)
+            and not card_differences(data.decode("utf-8", "replace"), manifest)
+        ):
+            return SmallFile(CARD_PATH, data, copy.name)
+    return SmallFile(CARD_PATH, mend_card(text, manifest).encode(), "the manifest")
+
+
+def render_list(store: LocalStore, truth: Truth, index_digests: Mapping[str, str]) -> SmallFile | None:
+    """The checksum list of a dataset whose other files are in order; None if that is what is there."""
+    sums = {entry.path: entry.sha256 for _, entry in truth.manifest.shards} | dict(index_digests)
+    held = {path: read_or_none(store, path) for path in (PROVENANCE_PATH, SKIPPED_PATH)}
+    files = {MANIFEST_PATH: truth.data, **{path: data for path, data in held.items() if data is not None}}
+    data = checksum_list(files, sums)
+    return None if data == read_or_none(store, SUMS_PATH) else SmallFile(SUMS_PATH, data, "the files")

@@ -1,0 +1,133 @@
+"""Indexes in a repair: one to mend a shard by, and those that are not as they should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.checks.metadata import few_bits_apart, read_list, undo_flipped_bit
+from wdstools.checks.rebuild import rebuild_index
+from wdstools.errors import FormatError, StoreError
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.index import check_bounds, read_index, rows_digest, write_index
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.repair.copies import StoreCopy, read_or_none
+from wdstools.stores.reading import read_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+
+    from wdstools.formats.manifest import Manifest, ShardEntry
+    from wdstools.ops.repair.copies import Copy
+    from wdstools.ops.repair.truth import Truth
+    from wdstools.stores.base import Store
+    from wdstools.stores.local import LocalStore
+
+_MAX_INDEX_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRepair:
+    """An index that is to be written: ``data``, or, where that is None, made again from its shard."""
+
+    split: str
+    entry: ShardEntry
+    data: bytes | None
+    origin: str
+
+
+def usable_index(
+    store: LocalStore, entry: ShardEntry, split: str, manifest: Manifest, copies: Sequence[Copy]
+) -> pa.Table | None:
+    """An index that the manifest's ``rows`` proves: the own one, a copy's, or one made from a shard that is whole."""
+    own = read_or_none(store, entry.index_path, _MAX_INDEX_BYTES)
+    for data in (own, *(copy.file(entry.index_path) for copy in copies)):
+        table = _proved(data, entry)
+        if table is not None:
+            return table
+    for place, path in _shards(store, entry, copies):
+        table = _rebuilt((place, path), split, entry, manifest)
+        if table is not None and rows_digest(table) == entry.rows:
+            return table
+    for copy in copies:
+        table = copy.index(split, entry)
+        if table is not None and rows_digest(table) == entry.rows:
+            return table
+    return None
+
+
+def _shards(store: LocalStore, entry: ShardEntry, copies: Sequence[Copy]) -> Iterator[tuple[Store, str]]:
+    yield store, entry.path
+    for copy in copies:
+        if isinstance(copy, StoreCopy) and (path := copy.locate(entry)) is not None:
+            yield copy.store, path
+
+
+def _rebuilt(place: tuple[Store, str], split: str, entry: ShardEntry, manifest: Manifest) -> pa.Table | None:
+    store, path = place
+    try:
+        return rebuild_index(
+            read_blocks(store, path),
+            path=entry.path,
+            split=split,
+            labels=manifest.labels,
+            authenticated=manifest.authenticated_ranges,
+        ).table
+    except StoreError:
+        return None
+
+
+def _proved(data: bytes | None, entry: ShardEntry) -> pa.Table | None:
+    """An index from its bytes, if it is that of the manifest."""
+    if data is None:
+        return None
+    try:
+        table = read_index(data, where=entry.index_path)
+        check_bounds(table, entry.samples, entry.bytes, where=entry.index_path)
+    except FormatError:
+        return None
+    return table if rows_digest(table) == entry.rows else None
+
+
+def listed_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
+    """What the dataset's checksum list says, path -> SHA-256; empty if it is the list of another manifest."""
+    listed = read_list(store)[0]
+    return listed if listed.get(MANIFEST_PATH) == truth.manifest.root else {}
+
+
+def choose_index(
+    store: LocalStore, copies: Sequence[StoreCopy], shard: tuple[str, ShardEntry], digest: str | None
+) -> IndexRepair | None:
+    """What an index should be replaced by; None if it is whole.
+
+    Its rows must be the manifest's and its bytes those that the checksum list knows by ``digest``, if it does.
+    """
+    split, entry = shard
+    path = entry.index_path
+    own = read_or_none(store, path, _MAX_INDEX_BYTES)
+    if own is not None and _proved(own, entry) is not None and digest in (None, sha256_hex(own)):
+        return None
+    for copy in copies:
+        data = copy.file(path)
+        if data is not None and _proved(data, entry) is not None and digest in (None, sha256_hex(data)):
+            return IndexRepair(split, entry, data, copy.name)
+    mended = undo_flipped_bit(own, digest) if own is not None and digest is not None else None
+    if mended is not None:
+        return IndexRepair(split, entry, mended, "undoing one bit")
+    if own is not None and digest is not None and few_bits_apart(sha256_hex(own), digest) and _proved(own, entry):
+        return None  # it is the list's line that is damaged
+    return IndexRepair(split, entry, None, "its shard")
+
+
+def make_index(store: LocalStore, repair: IndexRepair, manifest: Manifest) -> bytes:
+    """The bytes of an index that is to be written; raises FormatError if its shard does not give the manifest's rows."""
+    if repair.data is not None:
+        return repair.data
+    table = _rebuilt((store, repair.entry.path), repair.split, repair.entry, manifest)
+    if table is None or rows_digest(table) != repair.entry.rows:
+        raise FormatError(
+            "an index made again is not that of the manifest", code="index-damaged", where=repair.entry.index_path
+        )
+    return write_index(table)

@@ -1,0 +1,344 @@
+"""repair: make a dataset whole again, moving only the damaged bytes. A plan first; nothing is believed unproved."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
+from wdstools.errors import NotFoundError
+from wdstools.executors.base import Executor, run_all
+from wdstools.executors.open import open_executor
+from wdstools.formats.card import CARD_PATH
+from wdstools.formats.digest import parse_root, sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
+from wdstools.formats.sums import SUMS_PATH
+from wdstools.landing.inside import require_inside
+from wdstools.landing.small_files import read_provenance
+from wdstools.landing.staging import FinishPlan, plan_finish
+from wdstools.ops.canonical import require_canonical
+from wdstools.ops.repair.copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
+from wdstools.ops.repair.files import SmallFile, mend_card_file, mend_history, render_list
+from wdstools.ops.repair.index import IndexRepair, choose_index, listed_digests, make_index, usable_index
+from wdstools.ops.repair.remote import AfarPlan, plan_repair_afar
+from wdstools.ops.repair.shard import HERE, MENDED, NOWHERE, MendTask, Recipe, find_recipe, mend_shard
+from wdstools.ops.repair.source import SourceCopy
+from wdstools.ops.repair.truth import OWN, Truth, find_truth
+from wdstools.plan import Plan, Step
+from wdstools.progress import Progress, Silent
+from wdstools.results import Finding, RepairResult, counted
+from wdstools.stores.folders import make_folders, walk
+from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
+from wdstools.stores.locks import locked_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import ShardEntry
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPlan(Plan):
+    """What makes a dataset whole: shards by recipe, indexes, small files, and files that are not of it to delete."""
+
+    truth: Truth | None = None
+    recipes: tuple[Recipe, ...] = ()
+    indexes: tuple[IndexRepair, ...] = ()
+    files: tuple[SmallFile, ...] = ()
+    seeds: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+    def carry_out(self, executor: Executor, progress: Progress) -> RepairResult:
+        """Write what the plan says, each file atomically; then see that the dataset is what its manifest says."""
+        assert self.truth is not None
+        store = LocalStore(self.target)
+        require_inside(self.target, self._paths())
+        with locked_folder(_metadata_folder(self.target), self.target), _kept(self.target, self.seeds):
+            progress.start("repair", sum(recipe.task.entry.bytes for recipe in self.recipes), "bytes")
+            try:
+                done: list[str] = run_all(executor, mend_shard, self.recipes, progress.advance)
+            finally:
+                progress.finish()
+            for repair in self.indexes:
+                store.put(repair.entry.index_path, make_index(store, repair, self.truth.manifest))
+            for file in self.files:
+                store.put(file.path, file.data)
+            for path in self.extra:
+                with contextlib.suppress(NotFoundError):  # the writer was at work when the plan was made
+                    store.delete(path)
+            sums = render_list(store, self.truth, _index_digests(store, self.truth))
+            if sums is not None:
+                store.put(sums.path, sums.data)
+        return RepairResult(
+            path=self.target,
+            root=self.truth.manifest.root,
+            shards=tuple(sorted(done)),
+            indexes=len(self.indexes),
+            files=tuple(file.path for file in self.files),
+            bytes=self.bytes,
+            unsolved=self.unsolved,
+        )
+
+    def _paths(self) -> list[str]:
+        """Everything that is written or deleted."""
+        shards = [recipe.task.entry.path for recipe in self.recipes]
+        indexes = [repair.entry.index_path for repair in self.indexes]
+        return [*shards, *indexes, *(file.path for file in self.files), *self.extra, MANIFEST_PATH]
+
+
+def plan_repair(
+    dataset: Dataset | str,
+    *,
+    spares: Sequence[str] = (),
+    root: str | None = None,
+    delete: bool = False,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> RepairPlan | FinishPlan | AfarPlan:
+    """Look at every byte of a dataset and plan what makes it whole again; nothing is changed.
+
+    ``spares`` are paths or URLs of copies: datasets, folders of shards, single shards, or the source it was packed
+    from; without any, one flipped bit in a sample is still undone, and everything that follows from index or manifest
+    is made again. ``root`` is the digest that the dataset must have. ``delete`` also removes tars that are not of it.
+    A change that was cut short is only finished. At a URL, whole files are replaced (see ``repair_afar``).
+    Raises IntegrityError (``manifest-lost``), NotFoundError, UsageError, StoreError.
+    """
+    path = dataset if isinstance(dataset, str) else dataset.metadata.url
+    root = parse_root(root) if root is not None else None
+    if "://" in path:
+        return plan_repair_afar(path, spares, root, executor or open_executor("serial"), progress or Silent())
+    unfinished = plan_finish(path)
+    if unfinished is not None:
+        return unfinished
+    return _Planner(path, executor or open_executor("serial"), progress or Silent()).plan(spares, root, delete=delete)
+
+
+class _Planner:
+    def __init__(self, path: str, executor: Executor, progress: Progress) -> None:
+        if not os.path.isdir(path):
+            raise NotFoundError("there is no dataset folder here", code="dataset-missing", where=path)
+        self.path = path
+        self.store = LocalStore(path)
+        self.executor = executor
+        self.progress = progress
+        self.steps: list[Step] = []
+        self.unsolved: list[Finding] = []
+
+    def plan(self, spares: Sequence[str], root: str | None, *, delete: bool) -> RepairPlan:
+        opened = [(where, open_copy(where)) for where in spares]
+        stores = [copy for _, copy in opened if copy is not None]
+        truth = find_truth(self.store, stores, root, self.executor, self.progress)
+        manifest = truth.manifest
+        require_canonical(manifest, self.path, "these shards were not written by wdstools, and are not repaired")
+        made = read_provenance(self.store, (copy.file(PROVENANCE_PATH) for copy in stores))
+        copies: list[Copy] = [copy or SourceCopy(where, manifest, made) for where, copy in opened]
+        history, unsolved = mend_history(self.store, stores, truth)
+        surveys = self._survey(truth)
+        recipes, seeds = self._recipes(truth, surveys, copies)
+        mended = {recipe.task.entry.path for recipe in recipes if recipe.is_complete}
+        broken = {entry.path for _, entry in _wrong(truth, surveys)} - mended
+        indexes = list(self._indexes(truth, stores, broken))
+        files = [*history]
+        if truth.origin != OWN:
+            files.append(SmallFile(MANIFEST_PATH, truth.data, truth.origin))
+        card = mend_card_file(self.store, stores, truth)
+        files += [card] if card else []
+        self.steps += [Step("write", file.path, len(file.data), file.origin) for file in files]
+        self.unsolved += unsolved
+        extra = [*self._extra(truth, delete=delete), *self._torn(truth)]
+        sums = render_list(self.store, truth, _index_digests(self.store, truth))
+        if sums is not None and not indexes and not files:
+            self.steps.append(Step("write", sums.path, len(sums.data), sums.origin))
+        return RepairPlan(
+            "repair", self.path, tuple(self.steps), tuple(self.unsolved),
+            truth, tuple(recipes), tuple(indexes), tuple(files), tuple(seeds), tuple(extra),
+        )  # fmt: skip
+
+    def _survey(self, truth: Truth) -> dict[str, Survey]:
+        entries = [entry for _, entry in truth.manifest.shards]
+        self.progress.start("look", sum(entry.bytes for entry in entries), "bytes")
+        try:
+            tasks = (SurveyTask(self.store, entry) for entry in entries)
+            found = [outcome.result() for outcome in self.executor.map(survey_shard, tasks, self.progress.advance)]
+        finally:
+            self.progress.finish()
+        return {survey.path: survey for survey in found}
+
+    def _recipes(self, truth: Truth, surveys: dict[str, Survey], copies: list[Copy]) -> tuple[list[Recipe], list[str]]:
+        wrong = _wrong(truth, surveys)
+        seeds = self._seeds(wrong, surveys)
+        tasks = []
+        for split, entry in wrong:
+            twins = [StoreCopy(self.store, seed) for seed in seeds.get(entry.xxh3_128, ())]
+            index = usable_index(self.store, entry, split, truth.manifest, (*twins, *copies))
+            if index is None:
+                self.unsolved.append(_lost(entry, "neither its index nor a whole copy of it is left"))
+                continue
+            tasks.append(MendTask(self.path, split, entry, index, (*twins, *copies)))
+        found: list[Recipe] = run_all(self.executor, find_recipe, tasks)
+        recipes = [recipe for recipe in found if self._explain(recipe, surveys)]
+        used = {
+            copy.only for recipe in recipes for copy in recipe.task.copies if isinstance(copy, StoreCopy) and copy.only
+        }
+        return recipes, sorted(used & {seed for found in seeds.values() for seed in found})
+
+    def _seeds(self, wrong: list[tuple[str, ShardEntry]], surveys: dict[str, Survey]) -> dict[str, list[str]]:
+        """Local files that hold the whole content of a shard that is wrong, by xxh3_128: swapped or left over."""
+        wanted = {entry.xxh3_128 for _, entry in wrong}
+        seeds: dict[str, list[str]] = {}
+        for path, survey in surveys.items():
+            if survey.xxh3_128 in wanted:
+                seeds.setdefault(survey.xxh3_128 or "", []).append(path)
+        for path in _leftovers(self.path) if wrong else ():
+            for _, entry in wrong:
+                seeds.setdefault(entry.xxh3_128, []).append(path)
+        return seeds
+
+    def _explain(self, recipe: Recipe, surveys: dict[str, Survey]) -> bool:
+        """Add a recipe's steps to the plan; False if it cannot be carried out even in part."""
+        task, origin = recipe.task, recipe.origin.tolist()
+        keys = task.index.column("key").to_pylist()
+        lost = [key for key, kind in zip(keys, origin, strict=True) if kind == NOWHERE]
+        self.unsolved += [Finding("payload", task.entry.path, "no copy has this sample whole", key=key) for key in lost]
+        partly = lost and surveys[task.entry.path].bytes != task.entry.bytes
+        if partly or (all(kind in (HERE, NOWHERE) for kind in origin) and lost):
+            return False
+        kinds = Counter(origin)
+        here = sum(length for length, kind in zip(_lengths(recipe), origin, strict=True) if kind == HERE)
+        detail = f"{kinds[HERE]:,} of {len(origin):,} samples ({here:,} bytes) are whole here"
+        self.steps.append(Step("rewrite", task.entry.path, 0, "itself", detail))
+        if kinds[MENDED]:
+            self.steps.append(Step("mend", task.entry.path, 0, "its digests", _where(recipe, MENDED)))
+        for number, copy in enumerate(task.copies):
+            if kinds[number]:
+                self.steps.append(
+                    Step("copy", task.entry.path, recipe.moved[number], copy.name, _where(recipe, number))
+                )
+        return True
+
+    def _indexes(self, truth: Truth, stores: list[StoreCopy], broken: set[str]) -> Iterator[IndexRepair]:
+        listed = listed_digests(self.store, truth)
+        for split, entry in truth.manifest.shards:
+            repair = choose_index(self.store, stores, (split, entry), listed.get(entry.index_path))
+            if repair is None:
+                continue
+            if repair.data is None and entry.path in broken:
+                self.unsolved.append(Finding("index", entry.index_path, "its shard is not whole, and no copy has it"))
+                continue
+            self.steps.append(Step("write", entry.index_path, len(repair.data or b""), repair.origin))
+            yield repair
+
+    def _extra(self, truth: Truth, *, delete: bool) -> list[str]:
+        """Tars that readers would take for shards of this dataset."""
+        known = {entry.path for _, entry in truth.manifest.shards}
+        folders = {path.rpartition("/")[0] + "/" for path in known}
+        found = [
+            file
+            for file in self.store.list()
+            if file.key not in known and any(file.key.startswith(folder) for folder in folders)
+        ]
+        if delete:
+            self.steps += [Step("delete", file.key, 0, None, "not of this dataset") for file in found]
+            return [file.key for file in found]
+        self.unsolved += [
+            Finding("extra", file.key, "not of this dataset; --delete removes it", got=f"{file.bytes} bytes")
+            for file in found
+        ]
+        return []
+
+    def _torn(self, truth: Truth) -> list[str]:
+        """Halves of files that a killed run left: whoever writes these files holds the lock."""
+        paths = [path for _, entry in truth.manifest.shards for path in (entry.path, entry.index_path)]
+        name = _torn_name((*paths, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH))
+        found = sorted(path for path in _temporary(self.path) if name.fullmatch(path))
+        self.steps += [Step("delete", path, detail="left by a run that was killed") for path in found]
+        return found
+
+
+def _torn_name(paths: Iterable[str]) -> re.Pattern[str]:
+    """What the temporary files of these files are called, with the number of the process that was writing."""
+    return re.compile(rf"({'|'.join(map(re.escape, paths))})\.[0-9]+{re.escape(TEMP_SUFFIX)}")
+
+
+def _wrong(truth: Truth, surveys: dict[str, Survey]) -> list[tuple[str, ShardEntry]]:
+    """The shards that are not what the manifest says, each with its split."""
+    return [(split, entry) for split, entry in truth.manifest.shards if not surveys[entry.path].is_whole(entry)]
+
+
+def _index_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
+    """The SHA-256 of every index that lies here."""
+    return {
+        entry.index_path: sha256_hex(store.get(entry.index_path))
+        for _, entry in truth.manifest.shards
+        if os.path.isfile(store.locate(entry.index_path))
+    }
+
+
+def _lost(entry: ShardEntry, message: str) -> Finding:
+    return Finding("missing", entry.path, message, expected=f"{entry.bytes} bytes")
+
+
+def _lengths(recipe: Recipe) -> list[int]:
+    lengths: list[int] = recipe.task.index.column("length").to_pylist()
+    return lengths
+
+
+def _where(recipe: Recipe, kind: int) -> str:
+    """The byte ranges of a shard that come from one place, for people: the first few, and how many samples."""
+    offsets: list[int] = recipe.task.index.column("offset").to_pylist()
+    ranges: list[list[int]] = []
+    count = 0
+    for offset, length, origin in zip(offsets, _lengths(recipe), recipe.origin.tolist(), strict=True):
+        if origin != kind:
+            continue
+        count += 1
+        if ranges and ranges[-1][1] == offset:
+            ranges[-1][1] = offset + length
+        else:
+            ranges.append([offset, offset + length])
+    shown = ", ".join(f"{start}..{end}" for start, end in ranges[:4])
+    more = f" and {len(ranges) - 4:,} more ranges" if len(ranges) > 4 else ""
+    return f"{counted(count, 'sample')}, bytes {shown}{more}"
+
+
+def _metadata_folder(path: str) -> str:
+    folder = os.path.join(path, ".wdstools")
+    try:
+        make_folders(folder)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    return folder
+
+
+def _leftovers(root: str) -> list[str]:
+    """Seeds that an interrupted repair has kept, as keys."""
+    return sorted(path for path in _temporary(root) if path.endswith(SEED_SUFFIX))
+
+
+def _temporary(root: str) -> Iterator[str]:
+    """Every temporary file in a folder, as a key."""
+    for folder, _, names in walk(root):
+        for name in names:
+            if name.endswith(TEMP_SUFFIX):
+                yield os.path.relpath(os.path.join(folder, name), root)
+
+
+@contextlib.contextmanager
+def _kept(root: str, seeds: Sequence[str]) -> Iterator[None]:
+    """While shards that hold another one's content are overwritten, a second name keeps what they held."""
+    try:
+        for seed in seeds:
+            if not seed.endswith(SEED_SUFFIX):
+                with contextlib.suppress(FileExistsError):
+                    os.link(os.path.join(root, seed), os.path.join(root, seed + SEED_SUFFIX))
+    except OSError as error:
+        raise storage_error(error, root) from error
+    yield
+    for path in _leftovers(root):
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(root, path))

@@ -1,0 +1,84 @@
+"""repair at a URL: a mirror is made whole from a copy, one PUT for each file that its store shows to be damaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from wdstools.dataset import Dataset, open_dataset
+from wdstools.errors import FormatError, NotFoundError, UsageError
+from wdstools.ops.mirror.plan import MirrorPlan, plan_mirror
+from wdstools.plan import Plan
+from wdstools.results import Finding, RepairResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.executors.base import Executor
+    from wdstools.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfarPlan(Plan):
+    """A mirror's plan, told as a repair: what is missing, different, or cannot be proved there is sent again."""
+
+    mirror: MirrorPlan = field(repr=False)
+
+    def carry_out(self, executor: Executor, progress: Progress) -> RepairResult:
+        """Send the files; readers see each as it was or whole."""
+        made = self.mirror.carry_out(executor, progress)
+        manifest = self.mirror.source.manifest
+        sent = {state.wanted.path for state in self.mirror.files if state.state != "same"}
+        shards = tuple(entry.path for _, entry in manifest.shards if entry.path in sent)
+        indexes = [entry.index_path for _, entry in manifest.shards if entry.index_path in sent]
+        unproved = tuple(
+            Finding("unreadable", path, "the store does not prove what it holds") for path in made.unproved
+        )
+        return RepairResult(
+            path=self.target,
+            root=made.root,
+            shards=shards,
+            indexes=len(indexes),
+            files=tuple(sorted(sent - set(shards) - set(indexes))),
+            bytes=made.bytes,
+            unsolved=unproved,
+        )
+
+
+def plan_repair_afar(
+    url: str, spares: Sequence[str], root: str | None, executor: Executor, progress: Progress
+) -> AfarPlan:
+    """Compare a mirror with the first copy that is of the same dataset; nothing of the shards is downloaded.
+
+    The dataset is that of ``root``, else of the manifest there; where that is lost or damaged, ``root`` has to say it.
+    Raises UsageError (``copy-of-another``) when no copy is of it.
+    """
+    wanted = root or _root_there(url)
+    copy = next((copy for copy in map(_opened, spares) if copy and copy.root == wanted), None)
+    if copy is None:
+        raise UsageError(
+            "no copy is of the dataset at this place",
+            code="copy-of-another",
+            where=url,
+            expected=f"root {wanted}" if wanted else "a copy, and --root: the manifest there cannot be read",
+            got=", ".join(spares) or "no copy",
+            hint=f"wdstools repair {quote(url)} --from COPY --root DIGEST",
+        )
+    plan = plan_mirror(copy, url, replace=wanted != _root_there(url), executor=executor, progress=progress)
+    return AfarPlan(verb="repair", target=url, steps=plan.steps, mirror=plan)
+
+
+def _root_there(url: str) -> str | None:
+    try:
+        return open_dataset(url).root
+    except (NotFoundError, FormatError):
+        return None
+
+
+def _opened(where: str) -> Dataset | None:
+    """A copy, if it is a whole dataset; a source or a lone shard cannot mend a mirror."""
+    try:
+        return open_dataset(where)
+    except (NotFoundError, FormatError):
+        return None

@@ -1,0 +1,215 @@
+"""Mending one shard: what each sample's bytes will be made from, and writing them. Both run in workers."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.checks.salvage import find_groups, mend_group, rows_of
+from wdstools.errors import StoreError
+from wdstools.formats.arrow import to_array
+from wdstools.formats.digest import xxh3_128_digest
+from wdstools.formats.tar import trailer_bytes
+from wdstools.ops.repair.copies import Copy, Wanted
+from wdstools.stores.local import DurableFile, LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
+
+#: Where a sample's bytes come from: the damaged shard itself, its index row, nowhere; from 0 on, that copy.
+HERE, MENDED, NOWHERE = -1, -2, -3
+#: Mended bytes are kept between plan and apply up to this much a shard, so that they are fetched once.
+_HELD_BYTES = 32 << 20
+_BATCH_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MendTask:
+    """A shard that is not what the manifest says, with its index and the copies that may help."""
+
+    root: str
+    split: str
+    entry: ShardEntry
+    index: pa.Table
+    copies: tuple[Copy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a shard is made whole.
+
+    For each row of its index: where the bytes come from (``origin``), and, for those that are here, where they lie
+    (``starts``, bytes). ``moved`` counts the bytes fetched from each copy; ``held`` are mended groups, by row.
+    """
+
+    task: MendTask
+    origin: NDArray[np.int16]
+    starts: NDArray[np.int64]
+    moved: dict[int, int] = field(default_factory=dict)
+    held: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every sample can be made whole."""
+        return not bool(np.any(self.origin == NOWHERE))
+
+
+def find_recipe(task: MendTask, tick: Tick) -> Recipe:
+    """Decide where every sample's bytes come from; each source is tried, and proved, in turn."""
+    store, path = LocalStore(task.root), task.entry.path
+    rows = rows_of(task.index)
+    starts = find_groups(store, path, rows)
+    origin = np.where(starts >= 0, np.int16(HERE), np.int16(NOWHERE)).astype(np.int16)
+    recipe = Recipe(task, origin, starts)
+    _mend(recipe, rows, search=False)
+    room = _HELD_BYTES
+    for position, copy in enumerate(task.copies):
+        missed = np.flatnonzero(origin == NOWHERE).tolist()
+        for batch in _batches(missed, [row["length"] for row in rows]):
+            wanted = Wanted(task.split, task.entry, [rows[number] for number in batch])
+            for at, data, moved in copy.groups(wanted):
+                recipe.moved[position] = recipe.moved.get(position, 0) + moved
+                number = batch[at]
+                if xxh3_128_digest(data) == rows[number]["xxh3_128"]:
+                    origin[number] = position
+                    if len(data) <= room:
+                        recipe.held[number] = data
+                        room -= len(data)
+    _mend(recipe, rows, search=True)
+    tick(task.entry.bytes)
+    return recipe
+
+
+def _mend(recipe: Recipe, rows: list[dict[str, Any]], *, search: bool) -> None:
+    """What can be made whole from the damaged bytes and the index; looking for a flipped bit comes last, it is slow."""
+    store, path = LocalStore(recipe.task.root), recipe.task.entry.path
+    for number in np.flatnonzero(recipe.origin == NOWHERE).tolist():
+        row = rows[number]
+        mended = mend_group(row, _what_is_left(store, path, row["offset"], row["length"]), search=search)
+        if mended is not None:
+            recipe.origin[number] = MENDED
+            recipe.held[number] = mended
+
+
+def _what_is_left(store: LocalStore, path: str, start: int, length: int) -> bytes:
+    try:
+        return store.get(path, start, length)
+    except StoreError:
+        return b""
+
+
+def _batches(numbers: list[int], lengths: list[int]) -> Iterator[list[int]]:
+    """Rows in runs of a bounded number of bytes."""
+    batch: list[int] = []
+    size = 0
+    for number in numbers:
+        if batch and size + lengths[number] > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(number)
+        size += lengths[number]
+    if batch:
+        yield batch
+
+
+def mend_shard(recipe: Recipe, tick: Tick) -> str:
+    """Write a shard anew beside the old one, prove it, and put it in the old one's place; gives its path.
+
+    Raises StoreError (``repair-not-proved``), the old shard untouched, if the result is not what the manifest says.
+    """
+    entry = recipe.task.entry
+    path = LocalStore(recipe.task.root).locate(entry.path)
+    if os.path.isdir(path):
+        with contextlib.suppress(
+            OSError
+        ):  # one that holds something is somebody's: refused when the shard gets its name
+            os.rmdir(path)
+    with DurableFile(path) as out:
+        old = os.open(path, os.O_RDONLY) if os.path.isfile(path) else -1
+        try:
+            size = _write_groups(recipe, out, old)
+        finally:
+            if old >= 0:
+                os.close(old)
+        out.write(memoryview(bytes(trailer_bytes(size))))
+        if recipe.is_complete:
+            _prove(out, entry)
+    tick(entry.bytes)
+    return entry.path
+
+
+def _write_groups(recipe: Recipe, out: DurableFile, old: int) -> int:
+    lengths: list[int] = recipe.task.index.column("length").to_pylist()
+    # an unsolved sample keeps the bytes that lie in its place
+    at_home = recipe.task.index.column("offset").to_pylist()
+    starts = np.where(recipe.origin == NOWHERE, at_home, recipe.starts).tolist()
+    kinds = [HERE if kind in (HERE, NOWHERE) else kind for kind in recipe.origin.tolist()]
+    for kind, numbers in itertools.groupby(range(len(lengths)), kinds.__getitem__):
+        run = list(numbers)
+        if kind == HERE:
+            for start, length in _stretches([(starts[number], lengths[number]) for number in run]):
+                out.copy_from(old, start, length)
+        else:
+            for batch in _batches(run, lengths):
+                for data in _fetch(recipe, kind, batch):
+                    out.write(memoryview(data))
+    return sum(lengths)
+
+
+def _stretches(pieces: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Pieces that lie one behind the other, joined."""
+    start, length = pieces[0]
+    for following, size in pieces[1:]:
+        if following == start + length:
+            length += size
+        else:
+            yield start, length
+            start, length = following, size
+    yield start, length
+
+
+def _fetch(recipe: Recipe, kind: int, batch: list[int]) -> Iterator[bytes]:
+    rows = rows_of(recipe.task.index.take(to_array(np.array(batch), pa.int64())))
+    groups = {at: recipe.held[number] for at, number in enumerate(batch) if number in recipe.held}
+    missing = [at for at in range(len(batch)) if at not in groups]
+    if missing:
+        task = recipe.task
+        wanted = Wanted(task.split, task.entry, [rows[at] for at in missing])
+        groups |= {missing[at]: data for at, data, _ in task.copies[kind].groups(wanted)}
+    for at, row in enumerate(rows):
+        data = groups.get(at, b"")
+        if xxh3_128_digest(data) != row["xxh3_128"]:
+            raise StoreError(
+                "a copy has changed since the plan was made",
+                code="repair-not-proved",
+                where=f"{recipe.task.copies[kind].name}: {recipe.task.entry.path}, sample {row['key']}",
+                hint="run the same command again",
+            )
+        yield data
+
+
+def _prove(out: DurableFile, entry: ShardEntry) -> None:
+    digest = hashlib.sha256()
+    for block in out.reread():
+        digest.update(block)
+    if digest.hexdigest() != entry.sha256:
+        raise StoreError(
+            "the repaired shard is not what the manifest says; the old one was kept",
+            code="repair-not-proved",
+            where=entry.path,
+            expected=entry.sha256,
+            got=digest.hexdigest(),
+            hint="check the disk; if the manifest is from elsewhere, name its root digest with --root",
+        )

@@ -1,0 +1,182 @@
+"""The original source as a copy: samples are packed again, and are the same bytes because packing is deterministic."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from wdstools.errors import StoreError, WdsError
+from wdstools.executors.open import open_executor
+from wdstools.formats.arrow import to_array, to_ipc, to_list
+from wdstools.formats.manifest import shard_path
+from wdstools.images.resize import Encoding
+from wdstools.planning.options import PackOptions
+from wdstools.planning.place import ShardLayout
+from wdstools.planning.plan import make_plan
+from wdstools.planning.samples import drop_repeated, keep_type, with_keys
+from wdstools.planning.splits import SplitRule, parse_ratios
+from wdstools.progress import Silent
+from wdstools.sources.open import open_source
+from wdstools.sources.recipe import recipe_names
+from wdstools.writer.assembly import Assembly, ShardSettings, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from wdstools.formats.manifest import Manifest, ShardEntry
+    from wdstools.ops.repair.copies import Wanted
+    from wdstools.sources.base import Listing, Source
+    from wdstools.writer.buffer import BlockSink
+
+#: Samples that are packed again at once: their tar is held in memory.
+_BATCH_SAMPLES = 256
+
+
+class _Memory:
+    """Keeps the blocks of a tar."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, block: memoryview) -> None:
+        """Append a block."""
+        self.data += block
+
+
+class _Nowhere:
+    """Forgets the blocks of a tar."""
+
+    def write(self, block: memoryview) -> None:
+        """Forget a block."""
+
+
+@dataclass(slots=True)
+class SourceCopy:
+    """Images and captions from which the dataset was packed; ``made`` is the dataset's provenance, as far as known."""
+
+    path: str
+    manifest: Manifest
+    made: Mapping[str, Any]
+    #: Kept as long as its listing is read from: what it has unpacked goes with it.
+    _source: Source | None = field(default=None, repr=False, compare=False)
+    _listed: tuple[Listing, pa.Table] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Where it is."""
+        return self.path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without the listing."""
+        return SourceCopy, (self.path, self.manifest, self.made)
+
+    def file(self, path: str) -> bytes | None:
+        """A source has no files of the dataset."""
+        del path
+        return None
+
+    def groups(self, wanted: Wanted) -> Iterator[tuple[int, bytes, int]]:
+        """Groups packed anew from the images and captions with the same keys."""
+        number_of = {row["key"].encode(): number for number, row in enumerate(wanted.rows)}
+        try:
+            listing, samples = self._list()
+        except WdsError:
+            return
+        mask = [key in number_of for key in to_list(samples.column("key"))]
+        found = samples.filter(to_array(mask, pa.bool_()))
+        for start in range(0, found.num_rows, _BATCH_SAMPLES):
+            try:
+                made = self._pack(listing, found.slice(start, _BATCH_SAMPLES), wanted.split)
+            except StoreError:
+                continue
+            for key, group in made:
+                yield number_of[key], group, len(group)
+
+    def _list(self) -> tuple[Listing, pa.Table]:
+        if self._listed is None:
+            listing = self._list_source()
+            samples, _ = with_keys(listing, self.manifest.seed)
+            only = self._options().get("only")
+            if only is not None and len(listing.image_types) > 1:
+                samples, _ = keep_type(samples, only)
+            samples, _ = drop_repeated(samples)
+            self._listed = listing, samples
+        return self._listed
+
+    def _list_source(self) -> Listing:
+        if self._source is None:
+            self._source = open_source(self.path, **self._layout())
+        return self._source.list()
+
+    def _options(self) -> Mapping[str, Any]:
+        options = self.made.get("options")
+        return options if isinstance(options, dict) else {}
+
+    def _layout(self) -> dict[str, str | None]:
+        recipe, template = self.made.get("recipe"), self.made.get("template")
+        if recipe in recipe_names():
+            return {"recipe": recipe}
+        if recipe == "templates" and isinstance(template, dict):
+            return {"image": template.get("image"), "caption": template.get("caption") or None}
+        return {}
+
+    def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
+        """A shard's index by packing the whole shard again, as the dataset was packed."""
+        try:
+            listing = self._list_source()
+            options = PackOptions(
+                layout=ShardLayout(like=self.manifest, seed=self.manifest.seed),
+                splits=_split_rule(self._options()),
+                encoding=self._encoding(),
+                only=self._options().get("only"),
+            )
+            plan, _ = make_plan(listing, options, open_executor("serial"), Silent())
+        except WdsError:
+            return None
+        for name, number, start, stop in plan.bounds:
+            if name == split and shard_path(name, number) == entry.path:
+                return self._assemble(listing, plan.rows(start, stop), split, _Nowhere()).table()
+        return None
+
+    def _encoding(self) -> Encoding | None:
+        encoding = self._options().get("encoding")
+        return Encoding(**encoding) if isinstance(encoding, dict) else None
+
+    def _pack(self, listing: Listing, samples: pa.Table, split: str) -> list[tuple[bytes, bytes]]:
+        memory = _Memory()
+        table = self._assemble(listing, samples, split, memory).table()
+        places = zip(*(table.column(name).to_pylist() for name in ("key", "offset", "length")), strict=True)
+        return [(key.encode(), bytes(memory.data[offset : offset + length])) for key, offset, length in places]
+
+    def _assemble(self, listing: Listing, samples: pa.Table, split: str, sink: BlockSink) -> Assembly:
+        settings = ShardSettings(
+            root="",
+            opener=listing.opener,
+            members=self.manifest.members,
+            labels=self.manifest.labels,
+            image_template="",
+            check="header",
+            max_pixels=self._options().get("max_pixels", 1 << 31),
+            encoding=self._encoding(),
+            fail=False,
+            started_ns=time.time_ns(),
+            authenticated=self.manifest.authenticated_ranges,
+        )
+        reader = listing.opener.open()
+        try:
+            assembly = Assembly(settings, split, reader, sink)
+            assembly.run(rows_of(to_ipc(samples), split, ""), lambda _: None)
+            assembly.buffer.finish()
+        finally:
+            reader.close()
+        return assembly
+
+
+def _split_rule(options: Mapping[str, Any]) -> SplitRule:
+    """The rule by which the dataset was divided, as far as provenance tells; lists of keys it does not keep."""
+    rule = options.get("splits", {})
+    ratios = ",".join(f"{name}={value}" for name, value in rule.get("ratios", {}).items())
+    return SplitRule(one=rule.get("one"), ratios=parse_ratios(ratios) if ratios else None)

@@ -1,0 +1,177 @@
+"""Which manifest is the right one, when the dataset's own may be damaged, stale or lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wdstools.checks.describe import DescribeTask, Description, describe_shard
+from wdstools.checks.metadata import read_list, undo_flipped_bit
+from wdstools.checks.salvage import SurveyTask, survey_shard
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError
+from wdstools.formats.card import CARD_PATH
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps, loads
+from wdstools.formats.sample import MEMBER_ORDER
+from wdstools.stores.reading import get_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from wdstools.executors.base import Executor
+    from wdstools.ops.repair.copies import Copy
+    from wdstools.progress import Progress
+    from wdstools.stores.local import LocalStore
+
+_SHARD_RE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_-]*)/\1-(\d{6})\.tar")
+_ROOT_RE = re.compile(r"^Root digest .*`([0-9a-f]{64})`$", re.MULTILINE)
+OWN = "its own"
+ONE_BIT = "its own, with one bit undone"
+REBUILT = "the shards"
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The manifest to repair to: its bytes, and where they come from (``OWN``, ``ONE_BIT``, ``REBUILT``, or a copy's name)."""
+
+    manifest: Manifest
+    data: bytes
+    origin: str
+
+
+def find_truth(
+    store: LocalStore, copies: Sequence[Copy], root: str | None, executor: Executor, progress: Progress
+) -> Truth:
+    """The manifest with the digest ``root``, or without it the one that the rest of the dataset vouches for.
+
+    In order: the dataset's own manifest if its checksum list agrees or has nothing to say; a copy's, or the own with
+    one bit flipped back, with the digest that the checksum list or the card gives; one made again from the shards;
+    a copy's, if a shard here is of it. Raises IntegrityError (``manifest-lost``) when there is none.
+    """
+    vouched = {root} if root is not None else _vouched(store)
+    candidates = list(_candidates(store, copies, vouched))
+    own = next((truth for truth in candidates if truth.origin == OWN), None)
+    for truth in candidates:
+        if sha256_hex(truth.data) in vouched:
+            return truth
+    if own is not None and root is None and not _is_stale(store, own):
+        return own
+    rebuilt = _rebuild(store, executor, progress)
+    if rebuilt is not None and (rebuilt.manifest.root in vouched or not (vouched or candidates)):
+        return rebuilt
+    if root is None:
+        for truth in candidates:
+            if _shares_a_shard(store, truth.manifest):
+                return truth
+    raise IntegrityError(
+        "no manifest of this dataset is left, and none can be made again",
+        code="manifest-lost",
+        where=f"{store.url}/{MANIFEST_PATH}",
+        expected=f"root digest {' or '.join(sorted(vouched))}" if vouched else "",
+        got=f"root digest {rebuilt.manifest.root} from the shards" if rebuilt is not None else "",
+        hint="give a whole copy of the dataset with --from",
+    )
+
+
+def _vouched(store: LocalStore) -> set[str]:
+    """Root digests that the dataset's other files name."""
+    listed, _ = read_list(store)
+    found = {listed[MANIFEST_PATH]} if MANIFEST_PATH in listed else set()
+    if not found:
+        found = set(_ROOT_RE.findall(_text(store, CARD_PATH)))
+    return found
+
+
+def _is_stale(store: LocalStore, own: Truth) -> bool:
+    """Whether the checksum list and the card agree on another root than that of the dataset's own manifest."""
+    listed, _ = read_list(store)
+    named = set(_ROOT_RE.findall(_text(store, CARD_PATH)))
+    return MANIFEST_PATH in listed and listed[MANIFEST_PATH] in named and own.manifest.root not in named
+
+
+def _candidates(store: LocalStore, copies: Sequence[Copy], vouched: set[str]) -> Iterator[Truth]:
+    try:
+        data = get_whole(store, MANIFEST_PATH)
+    except (StoreError, FormatError):
+        data = b""
+    yield from _loaded(data, OWN)
+    for digest in vouched:
+        mended = undo_flipped_bit(data, digest) if sha256_hex(data) != digest else None
+        if mended is not None:
+            yield from _loaded(mended, ONE_BIT)
+    for copy in copies:
+        found = copy.file(MANIFEST_PATH)
+        if found is not None:
+            yield from _loaded(found, copy.name)
+
+
+def _loaded(data: bytes, origin: str) -> Iterator[Truth]:
+    try:
+        yield Truth(loads(data), data, origin)
+    except FormatError:
+        return
+
+
+def _shares_a_shard(store: LocalStore, manifest: Manifest) -> bool:
+    """Whether at least one shard that lies here, whole, is of this manifest."""
+    tasks = (SurveyTask(store, entry) for _, entry in manifest.shards)
+    return any(survey_shard(task, lambda _: None).is_whole(task.entry) for task in tasks)
+
+
+def _text(store: LocalStore, path: str) -> str:
+    try:
+        return get_whole(store, path).decode("utf-8", "replace")
+    except (StoreError, FormatError):
+        return ""
+
+
+def _rebuild(store: LocalStore, executor: Executor, progress: Progress) -> Truth | None:
+    """A manifest made from the shards; None if a shard is damaged or missing, so that it would be another."""
+    identity = _identity(store)
+    found = {path.key: match for path in store.list() if (match := _SHARD_RE.fullmatch(path.key))}
+    if not found:
+        return None
+    labels = tuple(identity.get("labels", ()))
+    authenticated = bool(identity.get("authenticated_ranges", False))
+    tasks = [DescribeTask(store, match[1], path, labels, authenticated) for path, match in sorted(found.items())]
+    progress.start("read the shards", sum(store.head(path).bytes for path in found), "bytes")
+    try:
+        outcomes = sorted(executor.map(describe_shard, tasks, progress.advance), key=lambda outcome: outcome.index)
+        described: list[Description] = [outcome.result() for outcome in outcomes]
+    except (NotFoundError, StoreError):
+        return None
+    finally:
+        progress.finish()
+    if any(shard.findings for shard in described):
+        return None
+    extensions = {ext for shard in described for ext in _extensions(shard)}
+    splits: dict[str, list[Any]] = {}
+    for shard in described:
+        splits.setdefault(shard.split, []).append(shard.entry)
+    manifest = Manifest(
+        name=str(identity.get("name", "")),
+        version=int(identity.get("version", 1)),
+        labels=labels,
+        members=tuple(m for m in MEMBER_ORDER if m in extensions),
+        seed=int(identity.get("seed", 0)),
+        authenticated_ranges=authenticated,
+        splits={split: tuple(entries) for split, entries in splits.items()},
+    )
+    data = dumps(manifest)
+    return next(_loaded(data, REBUILT), None)
+
+
+def _extensions(shard: Description) -> set[str]:
+    return set(shard.index.column("members").combine_chunks().flatten().field("ext").to_pylist())
+
+
+def _identity(store: LocalStore) -> dict[str, Any]:
+    """What a manifest says beyond its shards, as provenance keeps it."""
+    try:
+        document = json.loads(_text(store, PROVENANCE_PATH))
+    except ValueError:
+        return {}
+    identity = document.get("dataset") if isinstance(document, dict) else None
+    return identity if isinstance(identity, dict) else {}

@@ -1,0 +1,1 @@
+"""verify: what is damaged, and where."""

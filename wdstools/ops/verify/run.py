@@ -1,0 +1,372 @@
+"""verify: is everything as it was packed? It reads, compares and reports; it never changes anything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from wdstools.checks.change import explain_change
+from wdstools.checks.emitted import check_emitted, known_emitted
+from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
+from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
+from wdstools.checks.shard import ShardCheckTask, check_shard
+from wdstools.checks.stream import check_stream
+from wdstools.checks.sums import SumCheckTask, check_sum
+from wdstools.dataset import Dataset, as_dataset, open_dataset
+from wdstools.errors import FormatError, NotFoundError, StoreError, UnsupportedVersionError, UsageError, WdsError
+from wdstools.executors.open import open_executor
+from wdstools.foreign.window import encoding_of
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.sums import SumLine, parse_sums
+from wdstools.progress import Progress, Silent
+from wdstools.results import Finding, Report
+from wdstools.stores.compressed import GZIP, ZSTD, plain_blocks
+from wdstools.stores.local import LocalStore, storage_error
+from wdstools.stores.open import open_store
+from wdstools.stores.probe import probe as find_out
+from wdstools.stores.reading import get_whole
+from wdstools.stores.remote import remote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wdstools.executors.base import Executor, Work
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.ops.verify.scrub import Scrub, ScrubOptions
+    from wdstools.stores.base import ObjectInfo, Store
+
+LEVELS = ("size", "remote", "digest", "samples", "decode")
+DIGESTS = ("xxh3_128", "sha256")
+
+
+def verify(
+    dataset: Dataset | str,
+    *,
+    level: str = "digest",
+    digest: str = "xxh3_128",
+    part: tuple[int, int] = (1, 1),
+    probe: bool = False,
+    scrub: Scrub | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Check a dataset.
+
+    ``size`` looks at names and sizes; ``remote`` compares the digests that the shards' provider gives, without reading
+    a byte of them (what it gives no digest of is in ``unproved``; with ``probe`` it must first show, on a small object
+    of its own, that it refuses a wrong checksum); ``digest`` reads every byte once and finds any that changed; ``samples`` also
+    reads every header, payload and caption, and makes each index again; ``decode`` also decodes every image.
+    ``part=(i, n)`` checks the i-th of n parts: all n together check everything. ``scrub`` chooses among the shards by
+    what earlier runs have seen.
+    """
+    check_options(level, digest, part)
+    executor = executor or open_executor("serial")
+    dataset = as_dataset(dataset)
+    return _DatasetCheck(_What(dataset, level, digest, part, probe, scrub), executor, progress or Silent()).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _What:
+    """What is to be checked, and how."""
+
+    dataset: Dataset
+    level: str
+    digest: str
+    part: tuple[int, int]
+    probe: bool
+    scrub: Scrub | None
+
+
+def check_options(level: str, digest: str, part: tuple[int, int]) -> None:
+    """Raise UsageError for a level, digest or part that there is not."""
+    if level not in LEVELS:
+        raise UsageError("no such level", where="--level", expected=", ".join(LEVELS), got=level)
+    if digest not in DIGESTS:
+        raise UsageError("no such digest", where="--digest", expected=", ".join(DIGESTS), got=digest)
+    if not 1 <= part[0] <= part[1]:
+        raise UsageError("no such part", where="--part", expected="i/n with 1 <= i <= n", got=f"{part[0]}/{part[1]}")
+
+
+class _DatasetCheck:
+    def __init__(self, what: _What, executor: Executor, progress: Progress) -> None:
+        self.dataset = what.dataset
+        self.level = what.level
+        self.digest = what.digest
+        self.believed = find_out(remote(what.dataset.shards)).believed if what.probe else None
+        self.md5 = noted_md5(what.dataset) if what.level == "remote" else {}
+        self.scrub = what.scrub
+        self.first_part = what.part[0] == 1
+        self.shards = what.dataset.manifest.shards[what.part[0] - 1 :: what.part[1]]
+        self.executor = executor
+        self.progress = progress
+        self.checked = {"shards": 0, "samples": 0, "bytes": 0}
+        self.unproved: dict[int, tuple[str, ...]] = {}
+
+    def run(self) -> Report:
+        """The report."""
+        findings = list(self._shards())
+        if self.level != "size":
+            findings += self._metadata()
+        if self.first_part:
+            emitted, wrong = known_emitted(self.dataset)
+            findings += wrong
+            findings += _extra_shards(self.dataset, set(emitted.files))
+            findings += check_emitted(self.dataset, emitted) if self.level in ("digest", "samples", "decode") else ()
+        if self.scrub is not None:
+            self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
+        unproved = tuple(what for index in sorted(self.unproved) for what in self.unproved[index])
+        return Report(self.level, self.checked, tuple(_without_echoes(findings)), unproved, root=self.dataset.root)
+
+    def _shards(self) -> Iterator[Finding]:
+        begun: list[ShardEntry] = []
+        found: dict[int, tuple[Finding, ...]] = {}
+        self.progress.start(f"verify ({self.level})", sum(entry.bytes for _, entry in self.shards), "bytes")
+        try:
+            work: Work = check_remote if self.level == "remote" else check_shard
+            for outcome in self.executor.map(work, self._tasks(begun), self.progress.advance):
+                check = outcome.result()
+                if self.scrub is not None:
+                    self.scrub.note(begun[outcome.index], whole=not check.findings and not check.unproved)
+                self.checked["shards"] += 1
+                self.checked["samples"] += check.samples
+                self.checked["bytes"] += check.bytes
+                found[outcome.index] = check.findings
+                self.unproved[outcome.index] = check.unproved
+        finally:
+            self.progress.finish()
+        for index in sorted(found):
+            yield from found[index]
+
+    def _tasks(self, begun: list[ShardEntry]) -> Iterator[ShardCheckTask | RemoteCheckTask]:
+        for split, entry in self.shards:
+            if self.scrub is None or self.scrub.wants(entry):
+                begun.append(entry)
+                if self.level == "remote":
+                    yield RemoteCheckTask(self.dataset, entry, self.md5.get(entry.sha256), self.believed)
+                else:
+                    yield ShardCheckTask(self.dataset, split, entry, self.level, self.digest)
+            else:
+                self.progress.advance(entry.bytes)
+
+    def _metadata(self) -> list[Finding]:
+        findings: list[Finding] = []
+        listed: dict[str, str] = {}
+        # a foreign dataset keeps to its own files: no list, no card
+        if self.dataset.manifest_key == MANIFEST_PATH and self.dataset.manifest.profile == "canonical":
+            listed, wrong = read_list(self.dataset.metadata)
+            if self.first_part:
+                findings += wrong
+                findings += check_metadata(self.dataset, listed) if listed else []
+        tasks = (
+            IndexCheckTask(self.dataset, split, entry, listed.get(entry.index_path)) for split, entry in self.shards
+        )
+        results = sorted(self.executor.map(check_index, tasks), key=lambda outcome: outcome.index)
+        return findings + [finding for outcome in results for finding in outcome.result()]
+
+
+def _extra_shards(dataset: Dataset, emitted: set[str]) -> Iterator[Finding]:
+    """Tars that readers would take for shards of this dataset."""
+    known = {entry.path for _, entry in dataset.manifest.shards}
+    folders = {path.rpartition("/")[0] for path in known}
+    foreign = dataset.manifest.profile == "foreign"
+    for found in _listing(dataset.shards):
+        inside = found.key.rpartition("/")[0] in folders if foreign else found.key.split("/")[0] in folders
+        if (
+            found.key not in known
+            and found.key not in emitted
+            and inside
+            and (encoding_of(found.key) if foreign else True)
+        ):
+            yield Finding(
+                "extra",
+                found.key,
+                "a file that is not of this dataset lies among its shards",
+                got=f"{found.bytes} bytes",
+            )
+
+
+def _listing(store: Store) -> Iterator[ObjectInfo]:
+    """What a store lists; nothing where it lists nothing (web servers): its readers find no strangers either."""
+    try:
+        yield from store.list()
+    except StoreError as error:
+        if error.code != "store-cannot":
+            raise
+
+
+def _without_echoes(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """One damage, one finding: a wrong digest in the manifest is seen from the shard and from the list as well."""
+    findings = list(findings)
+    manifests = [f for f in findings if f.kind == "manifest" and f.path == MANIFEST_PATH]
+    unlisted = any(not f.message.startswith("field ") for f in manifests)
+    sums = {f.got for f in findings if f.kind == "sums" and "manifest's sha256" in f.message}
+    seen = set()
+    for finding in findings:
+        echo = unlisted and (
+            (finding.kind == "manifest" and finding.message.startswith("field "))
+            or (finding.kind == "sums" and "manifest's sha256" in finding.message)
+            or (finding.kind == "index" and "those of the manifest" in finding.message)
+            or (finding.kind == "swapped" and finding.got in sums)
+        )
+        if not echo and finding not in seen:
+            seen.add(finding)
+            yield finding
+
+
+def verify_path(
+    path: str,
+    *,
+    at: str | None = None,
+    level: str = "digest",
+    digest: str = "xxh3_128",
+    part: str = "1/1",
+    probe: bool = False,
+    scrubbing: ScrubOptions | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Check whatever lies at a path: a dataset, a manifest (with ``at``), a lone shard, or a checksum list.
+
+    ``scrubbing`` checks a dataset a little at a time, by the state file that it names.
+    """
+    check_options(level, digest, parse_part(part))
+    executor = executor or open_executor("serial")
+    progress = progress or Silent()
+    if os.path.isfile(path):
+        kind = _kind_of_file(path)
+        if kind == "tar":
+            return verify_shard_file(path)
+        if kind == "sums":
+            return verify_sums(path, at=at, executor=executor, progress=progress)
+    try:
+        dataset = open_dataset(path, at=at)
+    except (FormatError, NotFoundError) as error:
+        if at is not None or os.path.isfile(path) or not _is_damaged(path, error):
+            raise
+        return _verify_by_list(path, error, executor, progress)
+    scrub = scrubbing.open(dataset, f"{level} {digest}") if scrubbing else None
+    part_of = parse_part(part)
+    options: dict[str, Any] = {"level": level, "digest": digest, "part": part_of, "probe": probe, "scrub": scrub}
+    report = verify(dataset, executor=executor, progress=progress, **options)
+    return explain_change(dataset, report)
+
+
+def _is_damaged(path: str, error: WdsError) -> bool:
+    """Whether a manifest that cannot be read is a damaged or lost one, rather than of a newer version or never there."""
+    if isinstance(error, NotFoundError):
+        return MANIFEST_PATH in read_list(LocalStore(path))[0]
+    if not isinstance(error, UnsupportedVersionError):
+        return True
+    store = open_store(path)
+    listed, _ = read_list(store)
+    return listed.get(MANIFEST_PATH) not in (None, sha256_hex(get_whole(store, MANIFEST_PATH)))
+
+
+def _kind_of_file(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    if head[:1] == b"{":
+        return "manifest"
+    if (
+        head[257:262] == b"ustar"
+        or head[:2] == GZIP
+        or head[:4] == ZSTD
+        or path.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst"))
+    ):
+        return "tar"
+    return "sums"
+
+
+def _verify_by_list(path: str, error: WdsError, executor: Executor, progress: Progress) -> Report:
+    """A dataset whose manifest cannot be read: name its damage, and check the rest by the checksum list."""
+    store = open_store(path)
+    listed, wrong = read_list(store)
+    finding = _manifest_finding(store, listed, error)
+    lines = [SumLine(name, "sha256", value) for name, value in listed.items() if name != MANIFEST_PATH]
+    report = _check_lines(store, lines, executor, progress)
+    return Report("digest", report.checked, (finding, *wrong, *report.findings))
+
+
+def _manifest_finding(store: Store, listed: dict[str, str], error: WdsError) -> Finding:
+    if isinstance(error, NotFoundError):
+        return Finding("missing", MANIFEST_PATH, "the manifest is missing", expected=listed[MANIFEST_PATH])
+    data = get_whole(store, MANIFEST_PATH)
+    if MANIFEST_PATH in listed and listed[MANIFEST_PATH] != sha256_hex(data):
+        return damaged_text("manifest", MANIFEST_PATH, data, listed[MANIFEST_PATH])
+    return Finding("manifest", MANIFEST_PATH, error.message, expected=error.expected or None, got=error.got or None)
+
+
+def verify_sums(path: str, *, at: str | None = None, executor: Executor, progress: Progress) -> Report:
+    """Check the files of a checksum list, relative to the list's folder or ``at``. Raises FormatError if it is no list."""
+    folder, name = os.path.split(path)
+    beside = LocalStore(folder or ".")
+    lines = parse_sums(get_whole(beside, name), where=path)
+    store = open_store(at) if at else beside
+    if not lines:
+        raise FormatError(
+            "nothing to check: not a manifest, a tar or a checksum list", code="not-understood", where=path
+        )
+    return _check_lines(store, lines, executor, progress)
+
+
+def _check_lines(store: Store, lines: list[SumLine], executor: Executor, progress: Progress) -> Report:
+    tasks = (SumCheckTask(store, line) for line in lines)
+    findings: dict[int, Finding] = {}
+    size = 0
+    progress.start("verify", _total_bytes(store, lines), "bytes")
+    try:
+        for outcome in executor.map(check_sum, tasks, progress.advance):
+            check = outcome.result()
+            size += check.bytes
+            if check.finding:
+                findings[outcome.index] = check.finding
+    finally:
+        progress.finish()
+    return Report("digest", {"files": len(lines), "bytes": size}, tuple(findings[index] for index in sorted(findings)))
+
+
+def _total_bytes(store: Store, lines: list[SumLine]) -> int:
+    total = 0
+    for line in lines:
+        with contextlib.suppress(StoreError):
+            total += store.head(line.path).bytes
+    return total
+
+
+def verify_shard_file(path: str) -> Report:
+    """Check one tar by the checksums in its own headers."""
+    try:
+        with open(path, "rb") as file:
+            return verify_stream(file, path)
+    except NotFoundError:
+        raise
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def verify_stream(file: BinaryIO, name: str) -> Report:
+    """Check one tar from a stream, plain, gzip or zstandard, by the checksums in its own headers.
+
+    Members without them are in ``unproved``: nobody can tell whether they are what was packed.
+    """
+    result = check_stream(plain_blocks(file, name), name)
+    unproved: tuple[str, ...] = ()
+    if result.sealed < result.members and not result.findings:
+        unproved = (f"{name}: {result.members - result.sealed} of {result.members} members carry no checksum",)
+    checked = {"shards": 1, "samples": result.samples, "bytes": result.bytes}
+    return Report("digest", checked, tuple(result.findings), unproved)
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """``3/7`` as (3, 7); raises UsageError."""
+    found = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", text)
+    if found is None:
+        raise UsageError("not a part", where="--part", expected="i/n, as 3/7", got=text)
+    return int(found[1]), int(found[2])

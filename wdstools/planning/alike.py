@@ -1,0 +1,189 @@
+"""Images of a source that are the same at a level: hashed before the pack, so that splits can be made around them.
+
+Kernels are imported where they are used: half a second that a pack which compares nothing must not pay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wdstools.dedup.levels import levels_up_to
+from wdstools.formats.arrow import from_ipc, to_array, to_ipc, to_list
+from wdstools.formats.digest import xxh3_128_digest
+from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageChecker, sniff
+from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, text_columns
+from wdstools.writer.assembly import MAX_FILE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from wdstools.dedup.groups import Grouping
+    from wdstools.executors.base import Executor, Tick, Work
+    from wdstools.formats.hashes import ImageHashes
+    from wdstools.images.resize import Encoding
+    from wdstools.progress import Progress
+    from wdstools.sources.base import SourceOpener
+
+_ROWS_A_TASK = 2_000
+_FIRST_BUFFER = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """How a source's images are got, as they will be packed."""
+
+    opener: SourceOpener
+    encoding: Encoding | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeTask:
+    """Some images to fingerprint; ``samples`` are rows as Arrow IPC bytes."""
+
+    pictures: Pictures
+    samples: bytes
+
+
+def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArray[np.float32]]:
+    """XXH3-128 of each image (zeros where it cannot be packed), its hashes, and the deviation of its luma.
+
+    The luma itself is not handed over: of most images nobody asks for it.
+    """
+    from wdstools.dedup.phash import deviation
+    from wdstools.reader.hashes import hash_images
+
+    digests: list[bytes] = []
+
+    def images() -> Iterator[bytes]:
+        for data in _read(task):
+            digests.append(xxh3_128_digest(data) if data else bytes(16))
+            yield data
+
+    samples = from_ipc(task.samples)
+    hashes = hash_images(images(), samples.num_rows, tick)
+    readable = np.array([reason is None for reason in hashes.unreadable], bool)
+    spread = np.where(readable, deviation(hashes.luma), np.float32(np.nan))
+    return b"".join(digests), replace(hashes, luma=np.zeros((0, 32, 32), np.uint8)), spread
+
+
+def lumas(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
+    """The [n, 32, 32] luma of images that ``fingerprint`` could read."""
+    from wdstools.images.luma import luma_images
+
+    made = [luma_images(data, (32,), task.pictures.max_pixels)[0] for data in _read(task)]
+    tick(len(made))
+    return np.array(made, np.uint8).reshape(-1, 32, 32)
+
+
+def _read(task: AlikeTask) -> Iterator[bytes]:
+    """The bytes of each image as they would be packed; none where it would be skipped."""
+    samples = from_ipc(task.samples)
+    reader = task.pictures.opener.open()
+    checker = ImageChecker("header", task.pictures.max_pixels)
+    buffer = bytearray(_FIRST_BUFFER)
+    try:
+        for path, entry in zip(image_paths(samples), text_columns(samples, ("image_entry",))[0], strict=True):
+            data = b""
+            try:
+                size, _ = reader.read_into(path, entry, memoryview(buffer))
+                data = _as_packed(bytes(memoryview(buffer)[:size]), task.pictures.encoding, checker)
+            except NeedSpaceError as need:
+                if need.size <= MAX_FILE_BYTES:
+                    buffer = bytearray(need.size + 1)
+                    size, _ = reader.read_into(path, entry, memoryview(buffer))
+                    data = _as_packed(bytes(memoryview(buffer)[:size]), task.pictures.encoding, checker)
+            except DamagedEntryError:
+                pass
+            yield data
+    finally:
+        reader.close()
+
+
+def _as_packed(data: bytes, encoding: Encoding | None, checker: ImageChecker) -> bytes:
+    try:
+        if encoding is not None and not (encoding.only_others and sniff(data[:16]) == encoding.image_type):
+            from wdstools.images.resize import reencode
+
+            return reencode(data, encoding)[0]
+        checker.check(data, 0, len(data), sniff(data[:16]))
+    except DamagedImageError:
+        return b""
+    return data
+
+
+def group_alike(
+    samples: pa.Table, order: NDArray[np.int64], pictures: Pictures, level: str, executor: Executor, progress: Progress
+) -> Grouping:
+    """Which samples have the same image at a level; of a group, the one that is first in ``order`` leads.
+
+    The arrays of the result, and the rows that they name, are rows of ``samples``. An image that cannot be packed is like no other.
+    """
+    from wdstools.dedup.groups import Fingerprints, group
+
+    def tasks(rows: pa.Table) -> Iterator[AlikeTask]:
+        for start in range(0, rows.num_rows, _ROWS_A_TASK):
+            yield AlikeTask(pictures, to_ipc(rows.slice(start, _ROWS_A_TASK)))
+
+    ordered = _take(samples, order)
+    parts = _run(fingerprint, tasks(ordered), executor, progress, ordered.num_rows)
+    exact = np.frombuffer(b"".join(digests for digests, _, _ in parts), np.uint64).reshape(-1, 2).copy()
+    unknown = np.flatnonzero(~exact.any(axis=1))
+    exact[unknown, 1] = unknown + 1
+
+    def luma(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        found = _run(lumas, tasks(_take(ordered, rows)), executor, progress, len(rows))
+        return np.concatenate([np.zeros((0, 32, 32), np.uint8), *found])
+
+    words, mirrored = (
+        np.concatenate([np.concatenate((getattr(h, a), getattr(h, b)), axis=1) for _, h, _ in parts]).view(np.uint64)
+        for a, b in (("phash", "phash16"), ("mirrored", "mirrored16"))
+    )
+    spreads = np.concatenate([spread for _, _, spread in parts])
+    found = group(Fingerprints(exact, words, mirrored, spreads, luma), levels_up_to(level))[-1]
+    return _rows_of(found, order)
+
+
+def _rows_of(found: Grouping, order: NDArray[np.int64]) -> Grouping:
+    back = np.argsort(order)
+    return replace(
+        found,
+        leader=order[found.leader][back],
+        component=order[found.component][back],
+        near=found.near[back],
+        flipped=found.flipped[back],
+    )
+
+
+def _take(samples: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    import pyarrow as pa
+
+    return samples.take(to_array(rows, pa.int64()))
+
+
+def _run(work: Work, tasks: Iterator[AlikeTask], executor: Executor, progress: Progress, total: int) -> list[Any]:
+    parts: dict[int, Any] = {}
+    progress.start("compare images", total, "images")
+    try:
+        for outcome in executor.map(work, tasks, progress.advance):
+            parts[outcome.index] = outcome.result()
+    finally:
+        progress.finish()
+    return [parts[index] for index in range(len(parts))]
+
+
+def by_preference(samples: pa.Table) -> NDArray[np.int64]:
+    """Rows in the order in which one of a group is kept: test before val before others before train, then by key."""
+    splits = to_list(samples.column("split"))
+    rank = np.array([_PREFERENCE.get(split or "", 2) for split in splits], np.int64)
+    keys = to_list(samples.column("key"))
+    return np.array(sorted(range(len(keys)), key=lambda row: (rank[row], keys[row])), np.int64)
+
+
+_PREFERENCE = {"test": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "train": 3}

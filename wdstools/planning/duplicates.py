@@ -1,0 +1,152 @@
+"""What a pack does about images that are the same: keep them, keep them in one split, or keep one of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.dedup.levels import EXACT, check_level
+from wdstools.errors import UsageError
+from wdstools.formats.arrow import to_array, to_list
+from wdstools.planning.alike import Pictures, by_preference, group_alike
+from wdstools.planning.identical import group_identical
+from wdstools.planning.splits import SplitRule, assign_splits, with_split
+from wdstools.results import Skip
+from wdstools.sources.base import image_paths
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Executor
+    from wdstools.progress import Progress
+
+ACTIONS = ("keep", "group", "drop")
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateRule:
+    """``action``: keep; group (no group of same images in two splits); drop (one of each group stays).
+
+    ``level`` says what is the same. ``resplit`` allows ``group`` to move samples out of splits that the source gives.
+    """
+
+    action: str = "keep"
+    level: str = EXACT
+    resplit: bool = False
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        if self.action not in ACTIONS:
+            raise UsageError("no such choice", where="--duplicates", expected=", ".join(ACTIONS), got=self.action)
+        if self.resplit and self.action != "group":
+            raise UsageError("--resplit goes with --duplicates group", where="--resplit")
+
+    @property
+    def compares(self) -> bool:
+        """Whether there is more to do than to count byte-identical images."""
+        return self != DuplicateRule()
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """Samples with their splits. ``leaks``: groups of same images that lie in both of two splits; None: not counted."""
+
+    samples: pa.Table
+    skips: list[Skip]
+    notes: list[str]
+    leaks: dict[str, int] | None = None
+
+
+def divide(
+    samples: pa.Table,
+    pictures: Pictures,
+    rules: tuple[SplitRule, DuplicateRule],
+    seed: int,
+    executor: Executor,
+    progress: Progress,
+) -> Divided:
+    """Give each sample its split, minding images that are the same."""
+    splits, rule = rules
+    if not rule.compares:
+        identical = group_identical(samples, pictures.opener, executor, progress) if splits.ratios else None
+        return Divided(*assign_splits(samples, splits, seed=seed, identical=identical))
+    skips: list[Skip] = []
+    notes: list[str] = []
+    if splits.ratios is None:
+        samples, skips, notes = assign_splits(samples, splits, seed=seed)
+        _refuse_given(samples, rule)
+    found = group_alike(samples, by_preference(samples), pictures, rule.level, executor, progress)
+    component = found.component
+    if rule.action == "drop":
+        samples, more = _drop(samples, found.leader, rule.level)
+        component = np.arange(samples.num_rows)  # no two of those that stay are the same
+        skips += more
+        notes.append(f"left out {len(more):,} images that are the same as another, level {rule.level}")
+    if splits.ratios is not None:
+        numbers = np.unique(component, return_inverse=True)[1].astype(np.int64)
+        samples, more, added = assign_splits(samples, splits, seed=seed, identical=numbers)
+        skips += more
+        notes += added
+    elif rule.resplit:
+        samples, moved = _gather(samples, component)
+        notes.append(f"moved {moved:,} images to another split, so that no group of same images lies in two")
+    return Divided(samples, skips, notes, _leaks(samples, component))
+
+
+def _refuse_given(samples: pa.Table, rule: DuplicateRule) -> None:
+    names = {name for name in to_list(samples.column("split")) if name is not None}
+    if rule.action == "group" and not rule.resplit and len(names) > 1:
+        raise UsageError(
+            "the source gives the splits, and grouping would change them",
+            code="splits-given",
+            where="--duplicates group",
+            got=", ".join(sorted(names)),
+            hint="add --resplit to move what leaks, or --split train=80,val=5,test=15 to divide anew, or use --duplicates drop",
+        )
+
+
+def _drop(samples: pa.Table, leader: NDArray[np.int64], level: str) -> tuple[pa.Table, list[Skip]]:
+    keep = leader == np.arange(len(leader))
+    rows = np.flatnonzero(~keep)
+    chosen = samples.take(to_array(rows, pa.int64()))
+    theirs = to_list(samples.take(to_array(leader[rows], pa.int64())).column("key"))
+    columns = (image_paths(chosen), to_list(chosen.column("split")), to_list(chosen.column("key")), theirs)
+    skips = [
+        Skip("image-duplicate", path, split, key.decode(), f"{level}: the same image as {kept.decode()}")
+        for path, split, key, kept in zip(*columns, strict=True)
+    ]
+    return samples.filter(to_array(keep, pa.bool_())), skips
+
+
+def _gather(samples: pa.Table, component: NDArray[np.int64]) -> tuple[pa.Table, int]:
+    """Bring each group to the split that holds most of it; of several, to the largest split."""
+    names = to_list(samples.column("split"))
+    totals = Counter(names)
+    held: dict[int, Counter[str]] = {}
+    for number, name in zip(component.tolist(), names, strict=True):
+        held.setdefault(number, Counter())[name] += 1
+    home = {
+        number: max(counts, key=lambda name: (counts[name], totals[name], name))
+        for number, counts in held.items()
+        if len(counts) > 1
+    }
+    placed = [home.get(number, name) for number, name in zip(component.tolist(), names, strict=True)]
+    moved = sum(a != b for a, b in zip(names, placed, strict=True))
+    return with_split(samples, placed), moved
+
+
+def _leaks(samples: pa.Table, component: NDArray[np.int64]) -> dict[str, int]:
+    splits = to_list(samples.column("split"))
+    names = sorted(set(splits))
+    codes = np.array([names.index(split) for split in splits], np.int64)
+    held = [np.unique(component[codes == code]) for code in range(len(names))]
+    return {
+        f"{a}/{b}": len(np.intersect1d(held[i], held[j], assume_unique=True))
+        for i, a in enumerate(names)
+        for j, b in enumerate(names)
+        if i < j
+    }

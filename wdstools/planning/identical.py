@@ -1,0 +1,81 @@
+"""Byte-identical images: one hashing pass over a source, so that copies of an image never lie in two splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wdstools.formats.arrow import from_ipc, to_ipc
+from wdstools.formats.digest import xxh3_128_digest
+from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, text_columns
+from wdstools.writer.assembly import MAX_FILE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Executor, Tick
+    from wdstools.progress import Progress
+    from wdstools.sources.base import SourceOpener
+
+_ROWS_A_TASK = 5_000
+_FIRST_BUFFER = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HashTask:
+    """Some images to hash; ``samples`` are rows as Arrow IPC bytes."""
+
+    opener: SourceOpener
+    samples: bytes
+
+
+def hash_images(task: HashTask, tick: Tick) -> bytes:
+    """XXH3-128 of each image, 16 bytes each, one after the other; zeros for one that its archive cannot give."""
+    reader = task.opener.open()
+    buffer = bytearray(_FIRST_BUFFER)
+    digests = []
+    samples = from_ipc(task.samples)
+    try:
+        for path, entry in zip(image_paths(samples), text_columns(samples, ("image_entry",))[0], strict=True):
+            while True:
+                try:
+                    size, _ = reader.read_into(path, entry, memoryview(buffer))
+                    digests.append(xxh3_128_digest(memoryview(buffer)[:size]))
+                except NeedSpaceError as need:
+                    if need.size <= MAX_FILE_BYTES:
+                        buffer = bytearray(need.size + 1)
+                        continue
+                    digests.append(bytes(16))
+                except DamagedEntryError:
+                    digests.append(bytes(16))
+                break
+    finally:
+        reader.close()
+    tick(len(digests))
+    return b"".join(digests)
+
+
+def group_identical(
+    samples: pa.Table, opener: SourceOpener, executor: Executor, progress: Progress
+) -> NDArray[np.int64]:
+    """Number the samples so that byte-identical images have the same number."""
+
+    def tasks() -> Iterator[HashTask]:
+        for start in range(0, samples.num_rows, _ROWS_A_TASK):
+            yield HashTask(opener, to_ipc(samples.slice(start, _ROWS_A_TASK)))
+
+    parts: dict[int, bytes] = {}
+    progress.start("compare images", samples.num_rows, "images")
+    try:
+        for outcome in executor.map(hash_images, tasks(), progress.advance):
+            parts[outcome.index] = outcome.result()
+    finally:
+        progress.finish()
+    digests = np.frombuffer(b"".join(parts[index] for index in range(len(parts))), np.dtype("V16"))
+    _, numbers = np.unique(digests, return_inverse=True)
+    return numbers.astype(np.int64)

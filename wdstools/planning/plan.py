@@ -1,0 +1,128 @@
+"""What a pack will write: image type, members, splits, shards and order, decided before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from wdstools.errors import UsageError
+from wdstools.formats.arrow import to_array, to_ipc
+from wdstools.images.check import STORABLE_TYPES
+from wdstools.planning.alike import Pictures
+from wdstools.planning.duplicates import divide
+from wdstools.planning.place import place
+from wdstools.planning.samples import drop_repeated, keep_labelled, keep_type, with_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Executor
+    from wdstools.planning.options import PackOptions
+    from wdstools.progress import Progress
+    from wdstools.results import Skip
+    from wdstools.sources.base import Listing
+
+
+@dataclass(frozen=True, slots=True)
+class PackPlan:
+    """Every sample in its place. ``order`` lists the rows of ``samples`` by split, shard, order hash and key.
+
+    ``bounds`` lists, for each shard in manifest order, its split, number and half-open range of ``order``. The table is
+    not sorted: that would be a second copy of it. ``leaks`` counts groups of same images in both of two splits, where
+    images were compared.
+    """
+
+    samples: pa.Table
+    order: NDArray[np.int64]
+    bounds: tuple[tuple[str, int, int, int], ...]
+    skips: tuple[Skip, ...]
+    image_extension: str
+    members: tuple[str, ...]
+    leaks: Mapping[str, int] | None = None
+
+    def rows(self, start: int, stop: int) -> pa.Table:
+        """The samples of a range of the order."""
+        samples = self.samples.drop_columns(["order_hash"])
+        return samples.take(to_array(self.order[start:stop], pa.int64()))
+
+
+def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
+    """The one image extension of a dataset; raises UsageError when the choice is the user's."""
+    if convert or only:
+        return convert or only or ""
+    if len(types) == 1 and (found := next(iter(types))) in STORABLE_TYPES:
+        return found
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(types.items()))
+    most = max((t for t in types if t in STORABLE_TYPES), key=lambda t: types[t], default="jpg")
+    raise UsageError(
+        "the images are of more than one type" if len(types) > 1 else "images of this type do not go into shards",
+        code="image-types",
+        got=counted,
+        expected="one of jpg, png, webp",
+        hint=f"add --convert {most} to re-encode the others"
+        + (f", or --only {most} to leave them out" if most in types else ""),
+    )
+
+
+def make_plan(
+    listing: Listing, options: PackOptions, executor: Executor, progress: Progress
+) -> tuple[PackPlan, list[str]]:
+    """Decide image type, splits, shards and order; the only reading is that of images when splits are made by ratio."""
+    like = options.layout.like
+    convert = options.encoding.image_type if options.encoding else None
+    extension = image_extension(listing.image_types, only=options.only if convert is None else None, convert=convert)
+    samples, skips = with_keys(listing, options.layout.seed)
+    skips = [*listing.skips, *skips]
+    if options.only is not None and len(listing.image_types) > 1:
+        samples, more = keep_type(samples, options.only)
+        skips += more
+    members = _members(listing, extension)
+    if "cls" in members:
+        samples, more = keep_labelled(samples)
+        skips += more
+    if not samples.num_rows:
+        raise nothing_left(skip.reason for skip in skips)
+    samples, more = drop_repeated(samples)
+    skips += more
+    pictures = Pictures(listing.opener, options.encoding, options.max_pixels)
+    rules = (options.splits, options.duplicates)
+    divided = divide(samples, pictures, rules, options.layout.seed, executor, progress)
+    skips += divided.skips
+    if like is not None and (
+        like.members != members or like.labels != listing.labels or like.seed != options.layout.seed
+    ):
+        raise UsageError(
+            "the manifest given with --like is of another kind",
+            where="--like",
+            expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
+            got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
+        )
+    order, bounds = place(divided.samples, options.layout)
+    plan = PackPlan(divided.samples, order, bounds, tuple(skips), extension, members, divided.leaks)
+    return plan, divided.notes
+
+
+def _members(listing: Listing, extension: str) -> tuple[str, ...]:
+    if listing.members:
+        return (extension, *listing.members)
+    members = [extension]
+    members += ["txt"] if listing.captions != "none" else []
+    members += ["cls"] if listing.labels else []
+    members += ["json"] if "json" in listing.samples.column_names else []
+    return tuple(members)
+
+
+def nothing_left(reasons: Iterable[str]) -> UsageError:
+    """The error for a source of which no sample can be packed."""
+    return UsageError("no samples are left to pack", code="source-empty", got=", ".join(sorted(set(reasons))))
+
+
+def slices(plan: PackPlan) -> Iterator[tuple[str, int, bytes]]:
+    """Each shard's split, number and samples, the latter as Arrow IPC bytes that travel to a worker."""
+    for split, number, start, stop in plan.bounds:
+        yield split, number, to_ipc(plan.rows(start, stop))

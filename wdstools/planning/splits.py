@@ -1,0 +1,209 @@
+"""Which split a sample belongs to: as its folder says, as lists say, or by exact ratio."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.errors import FormatError, UsageError
+from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
+from wdstools.formats.sample import make_key, split_hash
+from wdstools.planning.place import hash_keys
+from wdstools.results import Skip
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+DEFAULT_SPLIT = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRule:
+    """How splits are decided; exactly one of the fields is set, or none: splits are then given by the source.
+
+    ``one``: every sample is of this split. ``ratios``: split -> weight, in the order given. ``lists``: split -> the
+    lines of a list file, each ``label/id`` or ``label/id,...``.
+    """
+
+    one: str | None = None
+    ratios: Mapping[str, Fraction] | None = None
+    lists: Mapping[str, Sequence[str]] | None = None
+
+
+def parse_ratios(text: str) -> dict[str, Fraction] | None:
+    """``train=80,val=5,test=15`` as weights; None if it is not of that form."""
+    ratios: dict[str, Fraction] = {}
+    for part in text.split(","):
+        name, equals, number = part.partition("=")
+        try:
+            weight = Fraction(number)
+        except (ValueError, ZeroDivisionError):
+            return None
+        if not equals or not name or name in ratios or weight < 0:
+            return None
+        ratios[name] = weight
+    return ratios if sum(ratios.values()) > 0 else None
+
+
+def _odd_sum(ratios: Mapping[str, Fraction]) -> list[str]:
+    """A note on ratios that were surely meant as percentages, or as parts of one, and are not: a slip of the hand."""
+    total = sum(ratios.values(), Fraction())
+    for whole in (1, 100):
+        if total != whole and 10 * abs(total - whole) <= whole:
+            shares = ", ".join(f"{split} {float(100 * weight / total):.2f} %" for split, weight in ratios.items())
+            return [f"the ratios sum to {float(total):g}, not {whole}, and were taken in proportion: {shares}"]
+    return []
+
+
+def assign_splits(
+    samples: pa.Table, rule: SplitRule, *, seed: int, identical: NDArray[np.int64] | None = None
+) -> tuple[pa.Table, list[Skip], list[str]]:
+    """Set the ``split`` column; gives the table, the samples and list entries left out, and notes for people.
+
+    ``identical`` (for ratios) numbers the samples so that byte-identical images have the same number.
+    """
+    if rule.ratios is not None:
+        names, notes = _by_ratio(samples, rule.ratios, seed, identical)
+        return with_split(samples, names), [], [*_odd_sum(rule.ratios), *notes]
+    if rule.lists is not None:
+        return _by_lists(samples, rule.lists)
+    if rule.one is not None:
+        return with_split(samples, [rule.one] * samples.num_rows), [], []
+    if samples.column("split").null_count:
+        names = [name or DEFAULT_SPLIT for name in to_list(samples.column("split"))]
+        return with_split(samples, names), [], []
+    return samples, [], []
+
+
+def with_split(samples: pa.Table, names: Sequence[str | None]) -> pa.Table:
+    """The samples with these splits."""
+    column = to_array(names, pa.dictionary(pa.int32(), pa.string()))
+    return samples.set_column(samples.schema.get_field_index("split"), "split", column)
+
+
+def _by_lists(samples: pa.Table, lists: Mapping[str, Sequence[str]]) -> tuple[pa.Table, list[Skip], list[str]]:
+    wanted: dict[bytes, str] = {}
+    skips = []
+    for split, lines in lists.items():
+        for line in lines:
+            entry = line.split(",", 1)[0].strip()
+            if not entry:
+                continue
+            try:
+                key = make_key(None, entry.removesuffix(".jpg").encode())
+            except FormatError:
+                skips.append(Skip("list-invalid", entry, split))
+                continue
+            if wanted.setdefault(key, split) != split:
+                raise UsageError(
+                    "a sample is in two split lists", code="split-lists", where=entry, got=f"{wanted[key]} and {split}"
+                )
+    keys = to_list(samples.column("key"))
+    names = [wanted.pop(key, None) for key in keys]
+    if not any(names):
+        raise UsageError(
+            "no line of the split lists names a sample",
+            code="split-lists",
+            expected=f"ids like {keys[0].decode() if keys else '-'}",
+            got=next(iter(wanted), b"no lines").decode(),
+        )
+    skips += [
+        Skip(
+            "sample-missing",
+            key.decode(),
+            split,
+            key.decode(),
+            "in a split list, but no sample with this id can be packed",
+        )
+        for key, split in wanted.items()
+    ]
+    skips += [
+        Skip("split-not-listed", key.decode(), None, key.decode())
+        for key, name in zip(keys, names, strict=True)
+        if name is None
+    ]
+    kept = samples.filter(to_array([name is not None for name in names], pa.bool_()))
+    return with_split(kept, [name for name in names if name is not None]), skips, []
+
+
+def _by_ratio(
+    samples: pa.Table, ratios: Mapping[str, Fraction], seed: int, identical: NDArray[np.int64] | None
+) -> tuple[list[str], list[str]]:
+    """Exact counts a label, in hash order; samples with byte-identical images stay together.
+
+    Groups of identical images are placed first, each by where its smallest hash lies between 0 and 2**64, as long as
+    every label it holds has room; single samples, in hash order, then fill each label's counts exactly.
+    """
+    splits = list(ratios)
+    labels = one_chunk(samples.column("label"))
+    label_of = to_numpy(labels.indices, null=-1)
+    names = {-1: "", **dict(enumerate(to_list(labels.dictionary)))}
+    hashes = hash_keys(samples, lambda key: split_hash(key, seed))
+    order = np.argsort(hashes, kind="stable")
+    room = {
+        label: _quotas(int(count), ratios)
+        for label, count in zip(*np.unique(label_of, return_counts=True), strict=True)
+    }
+    chosen = np.full(samples.num_rows, -1, np.int16)
+    for rows in _groups(order, identical):
+        split = _split_for_group(label_of[rows].tolist(), int(hashes[rows[0]]), room, ratios)
+        chosen[rows] = splits.index(split)
+        for label in label_of[rows].tolist():
+            room[label][split] -= 1
+    for label, left in room.items():
+        singles = order[(chosen[order] < 0) & (label_of[order] == label)]
+        counts = [max(left[split], 0) for split in splits]
+        filled = np.repeat(np.arange(len(splits), dtype=np.int16), counts)[: len(singles)]
+        chosen[singles] = np.pad(filled, (0, len(singles) - len(filled)), constant_values=len(splits) - 1)
+        for number, split in enumerate(splits):
+            left[split] -= int(np.count_nonzero(chosen[singles] == number))
+    off = [
+        f"{names[label] or 'all'}/{split} by {-n:+d}" for label, left in room.items() for split, n in left.items() if n
+    ]
+    notes = [f"identical images kept together: counts differ from the exact ratio in {', '.join(off)}"] if off else []
+    return [splits[number] for number in chosen.tolist()], notes
+
+
+def _groups(order: NDArray[np.int64], identical: NDArray[np.int64] | None) -> list[NDArray[np.int64]]:
+    """Rows of each image that stands in more than one sample, in hash order; groups in order of their first."""
+    if identical is None or not len(order):
+        return []
+    numbers = identical[order]
+    repeated = order[np.bincount(numbers)[numbers] > 1]
+    groups: dict[int, list[int]] = {}
+    for row in repeated.tolist():
+        groups.setdefault(int(identical[row]), []).append(row)
+    return [np.array(rows, np.int64) for rows in groups.values()]
+
+
+def _split_for_group(
+    labels: list[int], first_hash: int, room: Mapping[int, Mapping[str, int]], ratios: Mapping[str, Fraction]
+) -> str:
+    total, reached, wanted = sum(ratios.values()), Fraction(0), list(ratios)[-1]
+    for split, weight in ratios.items():
+        reached += weight
+        if first_hash * total < reached * 2**64:
+            wanted = split
+            break
+    order = [wanted, *sorted(ratios, key=lambda split: -ratios[split])]
+    needed = Counter(labels)
+    fitting = (split for split in order if all(room[label][split] >= count for label, count in needed.items()))
+    return next(fitting, wanted)
+
+
+def _quotas(total: int, ratios: Mapping[str, Fraction]) -> dict[str, int]:
+    """Whole counts in proportion, by largest remainder; ties go to the split named first."""
+    weight = sum(ratios.values())
+    exact = {split: total * share / weight for split, share in ratios.items()}
+    counts = {split: int(value) for split, value in exact.items()}
+    by_remainder = sorted(ratios, key=lambda split: counts[split] - exact[split])
+    for split in by_remainder[: total - sum(counts.values())]:
+        counts[split] += 1
+    return counts

@@ -1,0 +1,60 @@
+"""Reading objects whole, in blocks, or through a copy near by, from any store."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from typing import TYPE_CHECKING
+
+from wdstools.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.stores.base import Store
+    from wdstools.stores.local import LocalStore
+
+_BLOCK_BYTES = 1 << 20
+
+
+def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
+    """A small object, whole; raises FormatError (``file-too-large``) for one that is larger than any should be."""
+    body = store.open_body(key) if hasattr(store, "open_body") else None
+    size = body.end if body is not None else store.head(key).bytes
+    if size > limit:
+        raise FormatError(
+            "a file is too large to be what its name says",
+            code="file-too-large",
+            where=f"{store.url}/{key}",
+            expected=f"at most {limit:,} bytes",
+            got=f"{size:,} bytes",
+        )
+    return b"".join(body.blocks) if body is not None else store.get(key)
+
+
+def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
+    """An object's bytes in blocks of 1 MB; each is valid until the next is asked for."""
+    from wdstools.stores.local import LocalStore  # local imports this module
+
+    if isinstance(store, LocalStore):
+        yield from store.blocks(key)
+        return
+    if hasattr(store, "stream"):
+        yield from store.stream(key)
+        return
+    size = store.head(key).bytes
+    for start in range(0, size, _BLOCK_BYTES):
+        yield memoryview(store.get(key, start, _BLOCK_BYTES))
+
+
+@contextlib.contextmanager
+def near_copy(store: Store, key: str) -> Iterator[LocalStore]:
+    """A local store that holds a copy of one object, under the same key, while the block lasts."""
+    from wdstools.stores.local import DurableFile, LocalStore
+
+    with tempfile.TemporaryDirectory(prefix="wdstools-") as folder:
+        near = LocalStore(folder)
+        with DurableFile(near.locate(key)) as file:
+            for block in read_blocks(store, key):
+                file.write(block)
+        yield near

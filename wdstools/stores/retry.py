@@ -1,0 +1,189 @@
+"""Stores around stores: trying again, and refusing to write."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable  # noqa: TC003  # a field of a dataclass
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import xxhash
+
+from wdstools.errors import StoreError, TransientError
+from wdstools.formats.digest import sha256_hex
+from wdstools.stores.open import open_store
+from wdstools.stores.remote import ANYTHING, Body, RemoteBase, RemoteStore, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from wdstools.stores.base import ObjectInfo
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often to try, and how long to wait between: doubled each time, half of it drawn at random, bounded.
+
+    A server's own wish (Retry-After) is granted up to ``longest_wait``. ``sleep`` and ``draw`` are for tests.
+    """
+
+    attempts: int = 6
+    first_wait: float = 0.2
+    longest_wait: float = 30
+    sleep: Callable[[float], None] = field(default=time.sleep, compare=False)
+    draw: Callable[[], float] = field(default=random.random, compare=False)
+
+    def wait(self, attempt: int, error: TransientError) -> float:
+        """Seconds to wait after an attempt (from 0) that failed."""
+        backoff: float = min(self.first_wait * 2**attempt, self.longest_wait) * (0.5 + 0.5 * self.draw())
+        return max(backoff, min(error.retry_after or 0.0, self.longest_wait))
+
+    def rest(self, attempt: int, error: TransientError) -> int:
+        """Wait after an attempt (from 0) that failed, and give the number of the next; raises the error after the last."""
+        if attempt + 1 >= self.attempts:
+            raise error
+        self.sleep(self.wait(attempt, error))
+        return attempt + 1
+
+
+class Retrying(RemoteBase):
+    """A store that tries again what failed for the moment; everything it does can safely be done twice.
+
+    A put of which nobody knows whether it arrived may find its own object on the second attempt: with ``only_if`` that
+    is looked at, and is a success if the object there is the one that was sent. ``reopen`` is the URL to pickle it by.
+    """
+
+    def __init__(self, store: RemoteStore, patience: Patience | None = None, reopen: str = "") -> None:
+        self._store = store
+        self._patience = patience or Patience()
+        self._reopen = reopen
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its URL: another process finds the credentials itself."""
+        if self._reopen:
+            return open_store, (self._reopen,)
+        return Retrying, (self._store, self._patience)
+
+    @property
+    def url(self) -> str:
+        """That of the store within."""
+        return self._store.url
+
+    @property
+    def within(self) -> RemoteStore:
+        """The store within."""
+        return self._store
+
+    def _again(self, work: Callable[[], Answer]) -> Answer:
+        attempt = 0
+        while True:
+            try:
+                return work()
+            except TransientError as error:
+                attempt = self._patience.rest(attempt, error)
+
+    def head(self, key: str) -> ObjectInfo:
+        """Size and ETag of one object."""
+        return self._again(lambda: self._store.head(key))
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Bytes of an object from ``start``."""
+        return self._again(lambda: self._store.get(key, start, length))
+
+    def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
+        """Exactly ``length`` bytes of one version."""
+        return self._again(lambda: self._store.fetch(key, start, length, etag=etag))
+
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Bytes of one version as they come; a body that breaks off is asked for again from there on."""
+        body = self._again(lambda: self._store.open_body(key, start, length, etag=etag))
+        return replace(body, blocks=self._resumed(key, body))
+
+    def _resumed(self, key: str, body: Body) -> Iterator[memoryview]:
+        at, attempt, blocks = body.start, 0, body.blocks
+        while True:
+            try:
+                for block in blocks:
+                    at, attempt = at + len(block), 0
+                    yield block
+            except TransientError as error:
+                attempt = self._patience.rest(attempt, error)
+                blocks = self._rest(key, at, body)
+            else:
+                return
+
+    def _rest(self, key: str, at: int, body: Body) -> Iterator[memoryview]:
+        """What a body still lacks, asked for when the first block is wanted."""
+        if at < body.end:
+            yield from self._store.open_body(key, at, body.end - at, etag=body.etag).blocks
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Objects under a prefix; a listing that fails is started again, and goes on after what it has given."""
+        last, attempt = "", 0
+        while True:
+            try:
+                for found in self._store.list(prefix):
+                    if found.key > last:
+                        last, attempt = found.key, 0
+                        yield found
+            except TransientError as error:
+                attempt = self._patience.rest(attempt, error)
+            else:
+                return
+
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+        self._again(lambda: self._store.delete(key))
+
+    def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
+        """Store bytes by one PUT."""
+        return self._put(key, {"sha256": sha256_hex(data)}, lambda: self._store.put_data(key, data, only_if=only_if))
+
+    def put_file(self, key: str, path: str, digests: Mapping[str, str], *, only_if: str = ANYTHING) -> ObjectInfo:
+        """Store a local file by one PUT."""
+        return self._put(key, digests, lambda: self._store.put_file(key, path, digests, only_if=only_if))
+
+    def _put(self, key: str, digests: Mapping[str, str], put: Callable[[], ObjectInfo]) -> ObjectInfo:
+        failed = False
+
+        def attempt() -> ObjectInfo:
+            nonlocal failed
+            try:
+                return put()
+            except TransientError:
+                failed = True
+                raise
+            except StoreError as error:
+                if failed and error.code in ("object-exists", "object-changed") and self._holds(key, digests):
+                    return self._store.head(key)
+                raise
+
+        return self._again(attempt)
+
+    def _holds(self, key: str, digests: Mapping[str, str]) -> bool:
+        """Whether the object is the one that was sent, by reading it: this is rare."""
+        name = "sha256" if "sha256" in digests else "xxh3_128"
+        seen: Any = hashlib.sha256() if name == "sha256" else xxhash.xxh3_128()
+        for block in self.stream(key):
+            seen.update(block)
+        return bool(seen.hexdigest() == digests[name])
+
+    def remote_digests(self, key: str) -> Mapping[str, str]:
+        """As the store within gives them."""
+        return self._again(lambda: self._store.remote_digests(key))
+
+    def unfinished(self, prefix: str = "") -> tuple[Upload, ...]:
+        """Multipart uploads that were not finished."""
+        return self._again(lambda: self._store.unfinished(prefix))
+
+    def abort(self, upload: Upload) -> None:
+        """Give one up."""
+        self._again(lambda: self._store.abort(upload))
+
+    def put_wrong(self, key: str) -> bool:
+        """Not tried again: the answer is the first one."""
+        return self._store.put_wrong(key)

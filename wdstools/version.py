@@ -1,0 +1,3 @@
+"""The version of wdstools, for those below ``wdstools`` itself."""
+
+__version__ = "0.1.0"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.make_photos import find_photos, make_photos
 from benchmarks.measure import WDSTOOLS
 from wdstools import Dataset, open_dataset
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import open_executor, processors
 from wdstools.ops.demo.source import make_source
 from wdstools.progress import Silent
 
@@ -115,7 +115,7 @@ def prepare(scratch: str, photos: str | None, samples: int, *, rounds: int, tiny
         if photos:
             make_photos(making, samples, photos)
         else:
-            executor = open_executor("processes", os.cpu_count() or 1)
+            executor = open_executor("processes", processors())
             make_source(making, samples, executor=executor, progress=Silent())
             executor.close()
         os.rename(making, source)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.executors.open import open_executor
 from wdstools.progress import Progress, Silent
-from wdstools.results import counted
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.executors.base import Executor

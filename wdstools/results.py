@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import IntegrityError
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,11 +44,6 @@ def to_dict(value: object) -> Any:
     if isinstance(value, tuple | list):
         return [to_dict(item) for item in value]
     return value
-
-
-def counted(count: int, noun: str, nouns: str = "") -> str:
-    """A number of things in words: ``1 shard``, ``2,000 shards``; ``nouns`` where the plural is not noun + s."""
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
 @dataclass(frozen=True, slots=True)

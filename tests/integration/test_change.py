@@ -20,10 +20,11 @@ from wdstools.ops.extract.write import extract
 from wdstools.ops.remove.plan import plan_remove
 from wdstools.ops.repair.plan import plan_repair
 from wdstools.ops.verify.run import verify_path
-from wdstools.ops.verify.scrub import ScrubOptions, parse_duration
+from wdstools.ops.verify.scrub import ScrubOptions
 from wdstools.plan import apply
 from wdstools.reader.select import Selection, parse_where
 from wdstools.results import RemoveResult
+from wdstools.units import parse_duration
 
 if TYPE_CHECKING:
     from pathlib import Path

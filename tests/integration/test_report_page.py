@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from jinja2 import UndefinedError
 
-from wdstools.report.page import count, render_page, size
+from wdstools.report.page import render_page
+from wdstools.units import count, size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,15 @@ def test_numbers_are_short(number: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "0 B"), (999, "999 B"), (999.6, "1 kB"), (17_800, "17.8 kB"), (17.5e9, "17.5 GB"), (3e15, "3,000 TB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (999.6, "1.0 kB"),
+        (17_800, "17.8 kB"),
+        (999_960, "1.0 MB"),
+        (17.5e9, "17.5 GB"),
+        (3e15, "3,000.0 TB"),
+    ],
 )
 def test_sizes_are_short(number: float, text: str) -> None:
     assert size(number) == text

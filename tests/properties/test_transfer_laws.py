@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tests.support.damaged_dataset import make_dataset
 from wdstools.checks.rebuild import first_difference, rebuild_index
-from wdstools.cli.sizes import parse_size
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError
 from wdstools.formats.tar import trailer_bytes
 from wdstools.transfer.ranges import coalesce, runs
 from wdstools.transfer.shape import keep_rows, shape_of
+from wdstools.units import parse_size
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from wdstools.checks.stream import span_of_nonzero
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
 from wdstools.formats.tar import BLOCK, padding, render_header, trailer_bytes
-from wdstools.results import Finding, counted
+from wdstools.results import Finding
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,7 @@ import typer
 from wdstools.cli.app import EPILOG, Interrupted, app
 from wdstools.cli.output import Output
 from wdstools.errors import UsageError
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import open_executor, processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,9 +73,7 @@ class Session:
     def __init__(self, output: Output, jobs: int, executor: str) -> None:
         self.output = output
         self._chosen_jobs = jobs > 0
-        self._jobs = (
-            jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
-        )
+        self._jobs = jobs or processors()
         self._executor = executor
 
     @contextmanager

@@ -13,6 +13,7 @@ from wdstools.cli.standard import say
 from wdstools.errors import StoreError, UsageError
 from wdstools.progress import Progress, Silent
 from wdstools.results import to_dict
+from wdstools.units import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _PLAIN_SECONDS = 30.0
 _SIGPIPE = 128 + 13
 _FEW = 20
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 #: Version of the JSON lines: fields may be added under one number, never renamed or removed.
 JSON_SCHEMA = 1
 
@@ -215,16 +215,6 @@ class _Bar:
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
-
-
-def size(count: int) -> str:
-    """Bytes for people, in powers of 1000."""
-    value = float(count)
-    for unit in _UNITS:
-        if value < 1000 or unit == _UNITS[-1]:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError
 
 
 def printable(text: str) -> str:

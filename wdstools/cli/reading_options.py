@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from wdstools.cli.options import At
-from wdstools.cli.sizes import parse_size
+from wdstools.units import parse_size
 
 _AFAR = "Reading from afar"
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from wdstools.cli.select_options import selection
-from wdstools.cli.sizes import parse_size
+from wdstools.units import parse_size
 
 MIRROR_OPTIONS = (
     ("replace", Annotated[bool, typer.Option("--replace", help="Let another dataset there go: it is absent until this one is whole.")], False),

@@ -33,7 +33,8 @@ def scrub_options(*, resume: bool, max_age: str | None, time_limit: str | None, 
         return None
     import time
 
-    from wdstools.ops.verify.scrub import ScrubOptions, parse_duration
+    from wdstools.ops.verify.scrub import ScrubOptions
+    from wdstools.units import parse_duration
 
     return ScrubOptions(
         folder=state or os.path.join(cache_folder(), "scrub"),

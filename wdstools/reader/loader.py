@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from wdstools.errors import UsageError
+from wdstools.executors.open import processors
 from wdstools.reader.batch_maker import Chunk, Decoding, Maker, assemble
 from wdstools.reader.cursor import Course, CourseOptions
 from wdstools.reader.order import Sharing
@@ -252,4 +253,4 @@ def loader(
             hint='a smaller batch_size, or remainder="pad"',
         )
     decoding.members(course.dataset.manifest.members)
-    return Loader(course, sharing, decoding, threads or len(os.sched_getaffinity(0)), on_damage)
+    return Loader(course, sharing, decoding, threads or processors(), on_damage)

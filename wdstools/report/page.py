@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from wdstools.units import count, size
+
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def render_page(template: str, **values: object) -> str:
@@ -19,22 +19,6 @@ def render_page(template: str, **values: object) -> str:
     same values give the same bytes.
     """
     return _environment().get_template(template).render(values)
-
-
-def count(number: float) -> str:
-    """A number for people, about three digits where it is small: ``12,346``, ``215``, ``6.1``, ``0.04``."""
-    if abs(number) >= 99.95 or number == int(number):
-        return f"{number:,.0f}"
-    return f"{number:.1f}" if abs(number) >= 9.95 else f"{number:.2g}"
-
-
-def size(number: float) -> str:
-    """Bytes for people, in powers of 1000."""
-    for unit in _UNITS[:-1]:
-        if abs(number) < 999.5:
-            return f"{count(number)} {unit}"
-        number /= 1000
-    return f"{count(number)} {_UNITS[-1]}"
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wdstools.cli.output import size
+from wdstools.units import size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output

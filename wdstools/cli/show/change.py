@@ -5,8 +5,8 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools.cli.output import size
-from wdstools.results import FinishResult, counted
+from wdstools.results import FinishResult
+from wdstools.units import counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

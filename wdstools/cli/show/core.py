@@ -5,8 +5,8 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools.cli.output import one_line, printable, size
-from wdstools.results import counted
+from wdstools.cli.output import one_line, printable
+from wdstools.units import counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wdstools.cli.output import one_line, size
-from wdstools.results import counted
+from wdstools.cli.output import one_line
+from wdstools.units import counted, size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wdstools.cli.output import size
-from wdstools.results import counted
+from wdstools.units import counted, size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output

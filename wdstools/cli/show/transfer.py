@@ -5,9 +5,8 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools.cli.output import size
 from wdstools.cli.show.plan import show_plan
-from wdstools.results import counted
+from wdstools.units import counted, size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output

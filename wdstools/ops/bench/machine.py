@@ -7,6 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from wdstools.executors.open import processors
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,7 +21,7 @@ def machine_facts(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
     """Processor, memory, system, versions and load, each as people write it; "" where the system does not tell."""
     return {
         "cpu": _line_of("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
-        "cores": str(core_count()),
+        "cores": str(processors()),
         "memory": f"{memory_bytes() / 1e9:.1f} GB",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -37,11 +39,6 @@ def versions_of(packages: Sequence[str]) -> str:
         except PackageNotFoundError:
             continue
     return ", ".join(found)
-
-
-def core_count() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> int:

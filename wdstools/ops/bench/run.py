@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError
+from wdstools.executors.open import processors
 from wdstools.ops.bench import stages
 from wdstools.ops.bench.advice import Figures, advise, find_bottleneck
 from wdstools.ops.bench.clock import Tally, in_turn, quantile, rate_of, ratio_of
 from wdstools.ops.bench.limits import copy_memory, decode_images, hash_payloads, read_cold, read_warm
-from wdstools.ops.bench.machine import Others, core_count, machine_facts, memory_bytes
+from wdstools.ops.bench.machine import Others, machine_facts, memory_bytes
 from wdstools.ops.bench.peers import check_peers, peer_work
 from wdstools.progress import Silent
 from wdstools.reader.order import Order, mixing_score
@@ -109,7 +110,7 @@ def _task_of(dataset: Dataset, options: BenchOptions) -> Task:
     if options.seconds <= 0 or (options.threads is not None and options.threads < 1):
         raise UsageError("must be more than nothing", where="--seconds, --threads")
     shuffle = None if options.shuffle == "none" else options.shuffle
-    return stages.Task(dataset, split, shuffle, batch_size, options.threads or core_count())
+    return stages.Task(dataset, split, shuffle, batch_size, options.threads or processors())
 
 
 def _storage_limits(task: Task, seconds: float) -> dict[str, Tally]:
@@ -176,7 +177,7 @@ def _result(task: Task, options: BenchOptions, measured: _Measured) -> BenchResu
         speeds[-1].samples_per_s,
         speeds[-1].share or 0.0,
         measured.scaling,
-        core_count(),
+        processors(),
         len(shards),
         size,
         samples,
@@ -197,7 +198,7 @@ def _result(task: Task, options: BenchOptions, measured: _Measured) -> BenchResu
         shuffle=options.shuffle,
         batch_size=task.batch_size,
         threads=task.threads,
-        cores=core_count(),
+        cores=processors(),
         machine={**machine_facts(), "others": f"other programs kept {measured.others:.2f} cores busy"},
         limits=limits,
         speeds=speeds,

@@ -30,10 +30,11 @@ from wdstools.ops.repair.source import SourceCopy
 from wdstools.ops.repair.truth import OWN, Truth, find_truth
 from wdstools.plan import Plan, Step
 from wdstools.progress import Progress, Silent
-from wdstools.results import Finding, RepairResult, counted
+from wdstools.results import Finding, RepairResult
 from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

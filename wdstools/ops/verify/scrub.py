@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import FormatError, NotFoundError, UsageError
+from wdstools.errors import FormatError, NotFoundError
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
 
@@ -17,17 +16,7 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION_RE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])")
 _VERSION = 1
-
-
-def parse_duration(text: str, where: str) -> float:
-    """``90s``, ``30m``, ``6h``, ``7d`` or ``2w`` in seconds; raises UsageError."""
-    match = _DURATION_RE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError("not a length of time", where=where, expected="90s, 30m, 6h, 7d or 2w", got=text[:40])
-    return float(match[1]) * _UNITS[match[2]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,58 @@ FINDING_KINDS = (
     "emitted",
 )
 
+#: Every cause of a finding that is not the code of an error, with what it says of the finding's path; append-only.
+FINDING_CAUSES = {
+    "archive-end-damaged": "the end of the archive is not zero",
+    "archive-end-missing": "the archive ends before its end",
+    "bytes-differ": "the bytes are not those that were packed",
+    "bytes-follow": "bytes follow the end of the archive",
+    "card-missing": "there is no dataset card",
+    "card-not-text": "the card is not UTF-8",
+    "card-part-differs": "a part of the card is not what the manifest gives",
+    "column-differs": "a column of the index is not what the shard gives",
+    "emitted-differs": "an emitted file is not what was written",
+    "emitted-missing": "an emitted file is missing",
+    "emitted-of-another": "what was emitted is of another version",
+    "field-wrong": "a field of the manifest does not fit a shard that is whole",
+    "file-missing": "a small file is missing",
+    "image-damaged": "an image cannot be decoded",
+    "group-differs": "headers or padding of a sample are not what they were",
+    "header-bit": "one bit of a header is wrong",
+    "header-differs": "a header is not what was packed",
+    "header-form": "a header is not in canonical form",
+    "header-missing": "there is no header where one must be",
+    "image-missing": "a sample has no image",
+    "index-missing": "an index is missing",
+    "line-differs": "a line of the checksum list is not the manifest's digest",
+    "line-digest-damaged": "the digest on a line of the checksum list is damaged",
+    "line-missing": "the checksum list has no line for a file",
+    "line-unknown": "the checksum list has a line for a file that is not of the dataset",
+    "list-form": "the checksum list is not as it was written",
+    "list-missing": "the checksum list is missing",
+    "manifest-missing": "the manifest is missing",
+    "member-not-text": "a caption is not UTF-8, or a label no number",
+    "no-copy": "what is damaged is whole in no copy",
+    "of-another": "a whole shard of something else",
+    "one-bit": "one bit is wrong",
+    "outside-differs": "bytes outside all samples are not what they were",
+    "padding-not-zero": "padding is not zero",
+    "payload-cut": "the file ends inside a sample",
+    "payload-differs": "a payload is not what was packed",
+    "replaced": "a later version lies here",
+    "rows-differ": "the rows of an index are not those of the manifest",
+    "sample-moved": "all that follows has moved",
+    "samples-lost": "the shard ends, and samples with it",
+    "shard-changed": "a shard is not what was adopted",
+    "shard-longer": "a shard is longer than it was packed",
+    "shard-missing": "a shard is missing",
+    "shard-shorter": "a shard is shorter than it was packed",
+    "store-differs": "the store holds other bytes",
+    "store-proves-nothing": "the store does not prove what it holds",
+    "stranger": "a file that is not of this dataset lies among its shards",
+    "swapped": "a shard has the content of another one",
+}
+
 
 def to_dict(value: object) -> Any:
     """A result as plain JSON values; fields that are None are left out."""
@@ -51,7 +103,10 @@ class Finding:
     """One thing that is not as it should be, and where.
 
     ``kind`` is one of FINDING_KINDS. ``start`` and ``length`` bound the damage in bytes of ``path``; the damage lies
-    inside these bounds, which are as tight as the checksums allow (a payload's are the payload's).
+    inside these bounds, which are as tight as the checksums allow (a payload's are the payload's). ``cause`` is a
+    stable code that says what was wrong, one of FINDING_CAUSES or the code of the error that was met; ``field`` is the
+    part of ``path`` that it concerns: a field, a column, or the path on a line of a list. Programs decide by these;
+    ``message`` is for people.
     """
 
     kind: str
@@ -63,6 +118,8 @@ class Finding:
     length: int | None = None
     expected: str | None = None
     got: str | None = None
+    cause: str = ""
+    field: str | None = None
 
     def __str__(self) -> str:
         where = self.path

@@ -247,3 +247,18 @@ def test_a_stream_whose_reader_was_moved_does_not_go_on(dataset: Dataset) -> Non
         with pytest.raises(UsageError, match="no longer"):
             next(samples)
         assert stream.state_dict() == state
+
+
+def test_a_damaged_sample_that_pads_another_rank_is_told_once(tmp_path: pathlib.Path) -> None:
+    dataset = packed(tmp_path, train=31)
+    key = flip(dataset, "train", 16)
+    told, mended = [], 0
+    for rank in range(2):
+        loader = wt.loader(dataset, batch_size=8, shuffle=None, rank=rank, world_size=2, on_damage="skip")
+        batches = list(loader)
+        assert [len(batch) for batch in batches] == [8, 8]
+        told += [found for batch in batches for found in batch.damaged]
+        told += [finding.key for finding in loader.report().findings] + loader.state_dict()["damaged"]
+        mended += sum(int(batch.mask.sum()) for batch in batches)
+    assert told == [key, key, key]
+    assert mended == 30

@@ -13,6 +13,8 @@ from tests.support.accounting import Packed, pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.pictures import EOI, encoded
 from wdstools import SkippedError, UsageError, WdsError, pack, scan
+from wdstools.errors import SourceChangedError
+from wdstools.sources.readers import FolderReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -218,3 +220,30 @@ def test_packed_and_skipped_add_up_to_the_source(
     stems = {(folder, stem) for folder, stem, _ in images}
     orphans = {f"{folder}{stem}.txt" for folder, stem in captions if (folder, stem) not in stems}
     assert {path for path, reason in found.reasons.items() if reason == "image-missing"} == orphans
+
+
+def test_a_file_that_changes_behind_one_modification_time_is_not_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file newer than the pack is read again: its bytes are compared too, for a coarse clock hides a second write."""
+    write_files(tmp_path / "src", GOOD)
+    caption = tmp_path / "src/good.txt"
+    later = 1 << 62
+    os.utime(caption, ns=(later, later))
+    read = FolderReader.read_into
+    seen = []
+
+    def read_and_write(self: FolderReader, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
+        found = read(self, path, entry, view)
+        if path == "good.txt":
+            seen.append(bytes(view[: found[0]]))
+            caption.write_bytes(b"another 1"[: found[0]].ljust(found[0], b"!"))
+            os.utime(caption, ns=(later, later))
+        return found
+
+    monkeypatch.setattr(FolderReader, "read_into", read_and_write)
+    with pytest.raises(SourceChangedError):
+        pack(str(tmp_path / "src"), str(tmp_path / "out"), jobs=1)
+    assert len(seen) == 2
+    assert seen[0] != seen[1]
+    assert not (tmp_path / "out").exists()

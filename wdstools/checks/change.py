@@ -53,4 +53,5 @@ def _replaced(dataset: Dataset, later: Manifest, since: list[dict[str, Any]]) ->
         f"from which {removed:,} samples were removed ({lost:,} fewer in all)",
         expected=dataset.root,
         got=later.root,
+        cause="replaced",
     )

@@ -24,13 +24,18 @@ def known_emitted(dataset: Dataset) -> tuple[Emitted, list[Finding]]:
     try:
         emitted = read_emitted(dataset.metadata)
     except FormatError as error:
-        return Emitted(), [Finding("emitted", EMITTED_PATH, error.message)]
+        return Emitted(), [Finding("emitted", EMITTED_PATH, error.message, cause=error.code)]
     except StoreError as error:
         local = isinstance(dataset.metadata, LocalStore)
-        return Emitted(), [Finding("unreadable", EMITTED_PATH, error.message, got=error.code)] if local else []
+        found = Finding("unreadable", EMITTED_PATH, error.message, got=error.code, cause=error.code)
+        return Emitted(), [found] if local else []
     if emitted.files and emitted.root != dataset.root:
         message = "other readers' files were emitted for another version: wdstools emit DATASET --for all"
-        return emitted, [Finding("emitted", EMITTED_PATH, message, expected=dataset.root, got=emitted.root)]
+        return emitted, [
+            Finding(
+                "emitted", EMITTED_PATH, message, expected=dataset.root, got=emitted.root, cause="emitted-of-another"
+            )
+        ]
     return emitted, []
 
 
@@ -40,10 +45,23 @@ def check_emitted(dataset: Dataset, emitted: Emitted) -> Iterator[Finding]:
         try:
             found = sha256_hex(get_whole(dataset.metadata, path, _MAX_FILE_BYTES))
         except NotFoundError:
-            yield Finding("missing", path, "an emitted file is missing; emit writes it again", expected=digest)
+            yield Finding(
+                "missing",
+                path,
+                "an emitted file is missing; emit writes it again",
+                expected=digest,
+                cause="emitted-missing",
+            )
             continue
         except StoreError as error:
-            yield Finding("unreadable", path, error.message, got=error.code)
+            yield Finding("unreadable", path, error.message, got=error.code, cause=error.code)
             continue
         if found != digest:
-            yield Finding("emitted", path, "an emitted file is not what was written", expected=digest, got=found)
+            yield Finding(
+                "emitted",
+                path,
+                "an emitted file is not what was written",
+                expected=digest,
+                got=found,
+                cause="emitted-differs",
+            )

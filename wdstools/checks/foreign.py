@@ -51,17 +51,19 @@ def localise_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterat
                 if size < member["size"]:
                     return
     except FormatError as error:
-        yield Finding("unreadable", entry.path, error.message, got=error.code)
+        yield Finding("unreadable", entry.path, error.message, got=error.code, cause=error.code)
         return
     if not found and entry.encoding == "tar":
         for row in table.select(["key", "offset", "length", "xxh3_128"]).to_pylist():
             data = store.get(entry.path, row["offset"], row["length"]) if row["offset"] is not None else None
             if data is not None and xxh3_128_digest(data) != row["xxh3_128"]:
                 message = "headers or padding of a sample are not what they were; its payloads are"
-                groups.append(Finding("header", entry.path, message, row["key"], None, row["offset"], row["length"]))
+                span = (row["offset"], row["length"])
+                groups.append(Finding("header", entry.path, message, row["key"], None, *span, cause="group-differs"))
     yield from groups
     if not found and not groups:
-        yield Finding("trailer", entry.path, "bytes outside all samples are not what they were; the samples are whole")
+        message = "bytes outside all samples are not what they were; the samples are whole"
+        yield Finding("trailer", entry.path, message, cause="outside-differs")
 
 
 def _in_order(table: pa.Table) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -90,6 +92,7 @@ def _finding(path: str, key: str, member: dict[str, Any], payload: int, size: in
         member["size"] - (size if cut else 0),
         f"xxh3:{member['xxh3_64']:016x}",
         None if cut else f"xxh3:{payload:016x}",
+        cause="payload-cut" if cut else "payload-differs",
     )
 
 
@@ -98,12 +101,13 @@ def check_foreign_rows(store: Store, entry: ShardEntry, split: str, stored: pa.T
     try:
         rebuilt, _ = index_table(store, entry, split)
     except FormatError as error:
-        return [Finding("unreadable", entry.path, error.message, got=error.code)]
+        return [Finding("unreadable", entry.path, error.message, got=error.code, cause=error.code)]
     difference = first_difference(rebuilt, stored)
     if difference is None:
         return []
     column, key = difference
-    return [Finding("index", entry.index_path, f"column {column} is not what the shard gives", key)]
+    message = f"column {column} is not what the shard gives"
+    return [Finding("index", entry.index_path, message, key, cause="column-differs", field=column)]
 
 
 def decode_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterator[Finding]:
@@ -121,4 +125,5 @@ def decode_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterator
                 checker.check(payload, 0, len(payload), kind)
             except DamagedImageError as error:
                 detail = f"{error.code}: {error.detail}"
-                yield Finding("image", entry.path, detail, row["key"], member["ext"], member["offset"], member["size"])
+                span = (member["offset"], member["size"])
+                yield Finding("image", entry.path, detail, row["key"], member["ext"], *span, cause=error.code)

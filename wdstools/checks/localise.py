@@ -62,6 +62,7 @@ class Localiser:
             return False
         self._find(
             "payload",
+            "sample-moved",
             "a sample lies where it does not belong; all that follows has moved",
             (row["key"], None),
             (start, row["length"]),
@@ -76,6 +77,7 @@ class Localiser:
             return
         self._find(
             "truncated",
+            "samples-lost",
             f"the shard ends here, and {counted(lost, 'sample')} with it, from this one on",
             (row["key"], None),
             (self._size, row["offset"] - self._size + row["length"]),
@@ -88,6 +90,7 @@ class Localiser:
             lost = len(self._rows) - number
             self._find(
                 "truncated",
+                "payload-cut",
                 f"the shard ends inside a sample; damaged or lost from this one on: {counted(lost, 'sample')}",
                 (row["key"], None),
                 (self._size, row["length"] - len(data)),
@@ -103,6 +106,7 @@ class Localiser:
                 first, length = _span_of_difference(stored, header)
                 self._find(
                     "header",
+                    "header-differs",
                     f"a header differs in {_field_at(first)}",
                     (row["key"], member["ext"]),
                     (start + at - BLOCK + first, length),
@@ -112,6 +116,7 @@ class Localiser:
             if digest != member["xxh3_64"]:
                 self._find(
                     "payload",
+                    "payload-differs",
                     "a payload is not what was packed",
                     (row["key"], member["ext"]),
                     (start + at, member["size"]),
@@ -122,6 +127,7 @@ class Localiser:
                 first, length = span_of_nonzero(pad)
                 self._find(
                     "padding",
+                    "padding-not-zero",
                     "padding is not zero",
                     (row["key"], member["ext"]),
                     (start + at + member["size"] + first, length),
@@ -144,6 +150,7 @@ class Localiser:
         member = self._first_bad(row, data)
         self._find(
             "payload",
+            "sample-moved",
             f"{what} in this sample; all that follows has moved",
             (row["key"], member),
             (end - row["length"], row["length"] + moved),
@@ -175,29 +182,42 @@ class Localiser:
         data = self._store.get(self._path, end, expected)
         if data.strip(b"\0"):
             first, length = span_of_nonzero(data)
-            self._find("trailer", "the end of the archive is not zero", (None, None), (end + first, length))
+            self._find(
+                "trailer",
+                "archive-end-damaged",
+                "the end of the archive is not zero",
+                (None, None),
+                (end + first, length),
+            )
         if self._size > end + expected:
             self._find(
                 "trailer",
+                "bytes-follow",
                 "bytes follow the end of the archive",
                 (None, None),
                 (end + expected, self._size - end - expected),
             )
         elif len(data) < expected:
             self._find(
-                "truncated", "the end of the archive is cut", (None, None), (end + len(data), expected - len(data))
+                "truncated",
+                "archive-end-missing",
+                "the end of the archive is cut",
+                (None, None),
+                (end + len(data), expected - len(data)),
             )
 
     def _find(
         self,
         kind: str,
+        cause: str,
         message: str,
         sample: tuple[str | None, str | None],
         span: tuple[int, int],
         digests: tuple[str, str] | None = None,
     ) -> None:
         """Note a finding: ``sample`` is key and member, ``span`` start and length, ``digests`` expected and got."""
-        self.findings.append(Finding(kind, self._path, message, *sample, *span, *(digests or ())))
+        expected, got = digests or (None, None)
+        self.findings.append(Finding(kind, self._path, message, *sample, *span, expected, got, cause=cause))
 
 
 def _span_of_difference(a: bytes, b: bytes) -> tuple[int, int]:

@@ -51,29 +51,26 @@ def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
     try:
         data = task.dataset.index_bytes(entry)
     except NotFoundError:
-        return (Finding("missing", entry.index_path, "an index is missing; it can be made again from its shard"),)
+        message = "an index is missing; it can be made again from its shard"
+        return (Finding("missing", entry.index_path, message, cause="index-missing"),)
     except (StoreError, FormatError) as error:
-        return (Finding("unreadable", entry.index_path, error.message, got=error.code),)
+        return (Finding("unreadable", entry.index_path, error.message, got=error.code, cause=error.code),)
     digest = sha256_hex(data)
     # bytes that are the ones in the list need not be unpacked: only the manifest's word on the rows is left to check
     columns = ROW_COLUMNS if digest == task.listed else SCHEMA.names
     try:
         table = read_index(data, where=entry.index_path, columns=columns)
     except FormatError as error:
-        return (Finding("index", entry.index_path, error.message, expected=task.listed, got=digest),)
+        found = Finding("index", entry.index_path, error.message, expected=task.listed, got=digest, cause=error.code)
+        return (found,)
     rows = rows_digest(table)
     if task.listed in (None, digest):
         if rows == entry.rows:
             return _check_samples(task, table.num_rows)
-        return (
-            Finding("index", entry.index_path, "the rows are not those of the manifest", expected=entry.rows, got=rows),
-        )
+        message = "the rows are not those of the manifest"
+        return (Finding("index", entry.index_path, message, expected=entry.rows, got=rows, cause="rows-differ"),)
     if few_bits_apart(digest, task.listed or "") and rows == entry.rows:
-        return (
-            Finding(
-                "sums", SUMS_PATH, f"the digest of {entry.index_path} is damaged", expected=digest, got=task.listed
-            ),
-        )
+        return (_damaged_line(entry.index_path, digest, task.listed),)
     return (_explain_index(task, table, digest),)
 
 
@@ -83,12 +80,22 @@ def _check_samples(task: IndexCheckTask, rows: int) -> tuple[Finding, ...]:
     if rows == entry.samples:
         return ()
     message = f"field samples of {entry.path} is not that of its index"
-    return (Finding("manifest", task.dataset.manifest_key, message, expected=str(rows), got=str(entry.samples)),)
+    return (
+        Finding(
+            "manifest",
+            task.dataset.manifest_key,
+            message,
+            expected=str(rows),
+            got=str(entry.samples),
+            cause="field-wrong",
+            field="samples",
+        ),
+    )
 
 
 def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
     entry, dataset = task.entry, task.dataset
-    message, key = "the bytes are not those that were packed", None
+    message, key, column = "the bytes are not those that were packed", None, None
     try:
         blocks = read_blocks(dataset.shards, entry.path)
         ours = rebuild_index(
@@ -100,10 +107,11 @@ def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
         )
         difference = first_difference(ours.table, table)
         message = f"column {difference[0]} is damaged" if difference else f"{message}; the rows still are"
-        key = difference[1] if difference else None
+        column, key = difference or (None, None)
     except StoreError:
         pass  # without its shard an index cannot be explained further
-    return Finding("index", entry.index_path, message, key, expected=task.listed, got=digest)
+    cause = "bytes-differ" if column is None else "column-differs"
+    return Finding("index", entry.index_path, message, key, expected=task.listed, got=digest, cause=cause, field=column)
 
 
 def read_list(store: Store) -> tuple[dict[str, str], list[Finding]]:
@@ -112,17 +120,18 @@ def read_list(store: Store) -> tuple[dict[str, str], list[Finding]]:
         data = get_whole(store, SUMS_PATH)
         lines = parse_sums(data)
     except NotFoundError:
-        return {}, [Finding("missing", SUMS_PATH, "the checksum list is missing")]
+        return {}, [Finding("missing", SUMS_PATH, "the checksum list is missing", cause="list-missing")]
     except FormatError as error:
         message = f"{error.message} ({error.where})"
-        return {}, [Finding("sums", SUMS_PATH, message, expected=error.expected or None, got=error.got or None)]
+        expected, got = error.expected or None, error.got or None
+        return {}, [Finding("sums", SUMS_PATH, message, expected=expected, got=got, cause=error.code)]
     except StoreError as error:
-        return {}, [Finding("unreadable", SUMS_PATH, error.message, got=error.code)]
+        return {}, [Finding("unreadable", SUMS_PATH, error.message, got=error.code, cause=error.code)]
     times = Counter(line.path for line in lines)
     listed = {line.path: line.digest for line in lines if times[line.path] == 1}  # of two, which is right?
     if render_sums(listed) == data:
         return listed, []
-    return listed, [Finding("sums", SUMS_PATH, "the checksum list is not as it was written")]
+    return listed, [Finding("sums", SUMS_PATH, "the checksum list is not as it was written", cause="list-form")]
 
 
 def check_metadata(dataset: Dataset, listed: dict[str, str]) -> Iterator[Finding]:
@@ -131,7 +140,7 @@ def check_metadata(dataset: Dataset, listed: dict[str, str]) -> Iterator[Finding
     manifest_whole = True
     for path in (MANIFEST_PATH, *_others(dataset.metadata, listed)):
         if path not in listed:
-            yield Finding("sums", SUMS_PATH, f"no line for {path}")
+            yield _no_line(path)
             continue
         for finding in _check_file(dataset.metadata, path, listed[path]):
             manifest_whole = manifest_whole and finding.kind != "manifest"
@@ -140,9 +149,10 @@ def check_metadata(dataset: Dataset, listed: dict[str, str]) -> Iterator[Finding
     for _, entry in manifest.shards:
         yield from _check_line(entry, listed)
         if entry.index_path not in listed:
-            yield Finding("sums", SUMS_PATH, f"no line for {entry.index_path}")
+            yield _no_line(entry.index_path)
     for path in sorted(set(listed) - expected - {MANIFEST_PATH, *_KINDS}):
-        yield Finding("sums", SUMS_PATH, f"a line for {path}, which is no file of this dataset")
+        message = f"a line for {path}, which is no file of this dataset"
+        yield Finding("sums", SUMS_PATH, message, cause="line-unknown", field=path)
     if manifest_whole:
         yield from _check_card(dataset)
 
@@ -160,7 +170,7 @@ def _others(store: Store, listed: dict[str, str]) -> list[str]:
 def _check_line(entry: ShardEntry, listed: dict[str, str]) -> Iterator[Finding]:
     digest = listed.get(entry.path)
     if digest is None:
-        yield Finding("sums", SUMS_PATH, f"no line for {entry.path}")
+        yield _no_line(entry.path)
     elif digest != entry.sha256:
         where = "one of the two is damaged" if few_bits_apart(digest, entry.sha256) else "they are of different shards"
         yield Finding(
@@ -169,6 +179,8 @@ def _check_line(entry: ShardEntry, listed: dict[str, str]) -> Iterator[Finding]:
             f"the line for {entry.path} is not the manifest's sha256; {where}",
             expected=entry.sha256,
             got=digest,
+            cause="line-differs",
+            field=entry.path,
         )
 
 
@@ -177,16 +189,16 @@ def _check_file(store: Store, path: str, listed: str) -> Iterator[Finding]:
     try:
         data = get_whole(store, path)
     except NotFoundError:
-        yield Finding("missing", path, "a file is missing", expected=listed)
+        yield Finding("missing", path, "a file is missing", expected=listed, cause="file-missing")
         return
     except (StoreError, FormatError) as error:
-        yield Finding("unreadable", path, error.message, got=error.code)
+        yield Finding("unreadable", path, error.message, got=error.code, cause=error.code)
         return
     digest = sha256_hex(data)
     if digest == listed:
         return
     if few_bits_apart(digest, listed):
-        yield Finding("sums", SUMS_PATH, f"the digest of {path} is damaged", expected=digest, got=listed)
+        yield _damaged_line(path, digest, listed)
         return
     yield damaged_text(kind, path, data, listed)
 
@@ -197,9 +209,19 @@ def damaged_text(kind: str, path: str, data: bytes, listed: str) -> Finding:
     message = "the bytes are not those that were packed"
     if at is not None:
         message = f"one bit is wrong, near {_field_near(data, at)}"
-    return Finding(
-        kind, path, message, start=at, length=1 if at is not None else None, expected=listed, got=sha256_hex(data)
-    )
+    length, cause = (None, "bytes-differ") if at is None else (1, "one-bit")
+    got = sha256_hex(data)
+    return Finding(kind, path, message, start=at, length=length, expected=listed, got=got, cause=cause)
+
+
+def _no_line(path: str) -> Finding:
+    return Finding("sums", SUMS_PATH, f"no line for {path}", cause="line-missing", field=path)
+
+
+def _damaged_line(path: str, digest: str, listed: str | None) -> Finding:
+    """A line whose file is right and whose digest differs from the file's in a few bits."""
+    message = f"the digest of {path} is damaged"
+    return Finding("sums", SUMS_PATH, message, expected=digest, got=listed, cause="line-digest-damaged", field=path)
 
 
 def undo_flipped_bit(data: bytes, sha256: str) -> bytes | None:
@@ -246,13 +268,14 @@ def _check_card(dataset: Dataset) -> Iterator[Finding]:
     try:
         text = get_whole(dataset.metadata, CARD_PATH).decode("utf-8")
     except NotFoundError:
-        yield Finding("missing", CARD_PATH, "the dataset card is missing")
+        yield Finding("missing", CARD_PATH, "the dataset card is missing", cause="card-missing")
         return
     except UnicodeDecodeError as error:
-        yield Finding("card", CARD_PATH, "the card is not UTF-8", start=error.start, length=1)
+        yield Finding("card", CARD_PATH, "the card is not UTF-8", start=error.start, length=1, cause="card-not-text")
         return
     except (StoreError, FormatError) as error:
-        yield Finding("unreadable", CARD_PATH, error.message, got=error.code)
+        yield Finding("unreadable", CARD_PATH, error.message, got=error.code, cause=error.code)
         return
     for part in card_differences(text, dataset.manifest):
-        yield Finding("card", CARD_PATH, f"the {part} is not what the manifest gives")
+        message = f"the {part} is not what the manifest gives"
+        yield Finding("card", CARD_PATH, message, cause="card-part-differs", field=part)

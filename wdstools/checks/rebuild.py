@@ -125,8 +125,9 @@ class _Rows:
         try:
             return self._checker.check(payload, 0, len(payload), extension)
         except DamagedImageError as error:
+            detail = f"{error.code}: {error.detail}"
             self.findings.append(
-                Finding("image", self._path, f"{error.code}: {error.detail}", key, extension, offset, len(payload))
+                Finding("image", self._path, detail, key, extension, offset, len(payload), cause=error.code)
             )
             return None
 

@@ -65,7 +65,17 @@ def _compare(entry: ShardEntry, given: Mapping[str, str], md5: str | None, where
     if wrong is None:
         return ShardCheck(entry.path, (), samples=entry.samples)
     message = f"the store holds other bytes, says its {wrong}"
-    finding = Finding("payload", entry.path, message, start=0, length=entry.bytes, expected=known[wrong], got=given[wrong])  # fmt: skip
+    finding = Finding(
+        "payload",
+        entry.path,
+        message,
+        start=0,
+        length=entry.bytes,
+        expected=known[wrong],
+        got=given[wrong],
+        cause="store-differs",
+        field=wrong,
+    )
     return ShardCheck(entry.path, (finding,), samples=entry.samples)
 
 

@@ -65,7 +65,7 @@ def check_shard(task: ShardCheckTask, tick: Tick) -> ShardCheck:
         if not isinstance(store, LocalStore):
             tick(entry.bytes)
             return ShardCheck(entry.path, (), unproved=(f"{store.url}/{entry.path}: {error.message} ({error.code})",))
-        findings = [Finding("unreadable", entry.path, error.message, got=error.code)]
+        findings = [Finding("unreadable", entry.path, error.message, got=error.code, cause=error.code)]
     tick(entry.bytes)
     unproved = unproved_by(entry, task.digest) if task.level != "size" and not findings else ()
     return ShardCheck(entry.path, tuple(findings), size if task.level != "size" else 0, entry.samples, unproved)
@@ -75,7 +75,8 @@ def missing_shard(entry: ShardEntry, tick: Tick) -> ShardCheck:
     """The check of a shard that is not there."""
     tick(entry.bytes)
     return ShardCheck(
-        entry.path, (Finding("missing", entry.path, "a shard is missing", expected=f"{entry.bytes} bytes"),)
+        entry.path,
+        (Finding("missing", entry.path, "a shard is missing", expected=f"{entry.bytes} bytes", cause="shard-missing"),),
     )
 
 
@@ -93,6 +94,7 @@ def check_size(entry: ShardEntry, size: int) -> list[Finding]:
                 length=entry.bytes - size,
                 expected=f"{entry.bytes} bytes",
                 got=f"{size} bytes",
+                cause="shard-shorter",
             )
         ]
     return [
@@ -104,6 +106,7 @@ def check_size(entry: ShardEntry, size: int) -> list[Finding]:
             length=size - entry.bytes,
             expected=f"{entry.bytes} bytes",
             got=f"{size} bytes",
+            cause="shard-longer",
         )
     ]
 
@@ -184,6 +187,8 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
                 f"field rows of {entry.path} is not that of the shard",
                 expected=computed,
                 got=entry.rows,
+                cause="field-wrong",
+                field="rows",
             )
         )
     if rebuilt.table.num_rows != entry.samples:
@@ -194,6 +199,8 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
                 f"field samples of {entry.path} is not that of the shard",
                 expected=str(rebuilt.table.num_rows),
                 got=str(entry.samples),
+                cause="field-wrong",
+                field="samples",
             )
         )
     try:
@@ -202,7 +209,8 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
         return findings  # reported with the metadata
     if difference:
         column, key = difference
-        findings.append(Finding("index", entry.index_path, f"column {column} is not what the shard gives", key))
+        message = f"column {column} is not what the shard gives"
+        findings.append(Finding("index", entry.index_path, message, key, cause="column-differs", field=column))
     return findings
 
 
@@ -232,6 +240,7 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
                 length=size,
                 expected=getattr(entry, task.digest),
                 got=computed,
+                cause="swapped",
             )
         ]
     try:
@@ -259,7 +268,8 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
 def _unknown(task: ShardCheckTask, computed: str) -> Finding:
     """A foreign shard that changed, without digests of its members to tell where."""
     expected = getattr(task.entry, task.digest)
-    return Finding("file", task.entry.path, "a shard is not what was adopted", expected=expected, got=computed)
+    message = "a shard is not what was adopted"
+    return Finding("file", task.entry.path, message, expected=expected, got=computed, cause="shard-changed")
 
 
 def _unexplained(task: ShardCheckTask, computed: str, *, known: bool) -> Finding:
@@ -278,6 +288,7 @@ def _unexplained(task: ShardCheckTask, computed: str, *, known: bool) -> Finding
         "a whole shard, but not the one of this dataset; it may be of another version",
         expected=task.entry.sha256,
         got=got if other == "sha256" else computed,
+        cause="of-another",
     )
 
 
@@ -289,4 +300,6 @@ def _wrong_field(task: ShardCheckTask, name: str, right: str) -> Finding:
         f"field {name} of {entry.path} does not fit a shard that is whole",
         expected=right,
         got=str(getattr(entry, name)),
+        cause="field-wrong",
+        field=name,
     )

@@ -134,7 +134,7 @@ class _StreamCheck:
         fixed, offset = mended
         name = fixed.name.decode("utf-8", "replace")
         key, extension = split_member_name(name) or (name, None)
-        self._find("header", "one bit of a header is wrong", (key, extension), (at + offset, 1))
+        self._find("header", "header-bit", "one bit of a header is wrong", (key, extension), (at + offset, 1))
         return fixed
 
     def _mend(self, block: bytes) -> tuple[Header, int] | None:
@@ -151,7 +151,11 @@ class _StreamCheck:
             offset = next(i for i, (a, b) in enumerate(zip(block, expected, strict=True)) if a != b)
             name = header.name.decode("utf-8", "replace")
             self._find(
-                "header", "a header is not in canonical form", split_member_name(name) or (name, None), (at + offset, 1)
+                "header",
+                "header-form",
+                "a header is not in canonical form",
+                split_member_name(name) or (name, None),
+                (at + offset, 1),
             )
 
     def _lose(self, at: int) -> None:
@@ -165,6 +169,7 @@ class _StreamCheck:
             after = f" (after sample {self._key})" if self._key else ""
             self._find(
                 "header",
+                "header-missing",
                 f"no header where one must be{after}",
                 (None, None),
                 (start, self.source.position - BLOCK - start),
@@ -189,12 +194,17 @@ class _StreamCheck:
         start = at + BLOCK
         if size < header.size:
             self._find(
-                "truncated", "the file ends inside a payload", (key, extension), (start + size, header.size - size)
+                "truncated",
+                "payload-cut",
+                "the file ends inside a payload",
+                (key, extension),
+                (start + size, header.size - size),
             )
             return False
         if header.payload_xxh3 is not None and digest.intdigest() != header.payload_xxh3:
             self._find(
                 "payload",
+                "payload-differs",
                 "a payload is not what was packed",
                 (key, extension),
                 (start, size),
@@ -204,6 +214,7 @@ class _StreamCheck:
         if len(pad) < padding(size):
             self._find(
                 "truncated",
+                "payload-cut",
                 "the file ends inside padding",
                 (key, extension),
                 (start + size + len(pad), padding(size) - len(pad)),
@@ -211,7 +222,9 @@ class _StreamCheck:
             return False
         if pad.strip(b"\0"):
             first, length = span_of_nonzero(pad)
-            self._find("padding", "padding is not zero", (key, extension), (start + size + first, length))
+            self._find(
+                "padding", "padding-not-zero", "padding is not zero", (key, extension), (start + size + first, length)
+            )
         if keep and self._on_member is not None:
             self._on_member(key, extension or "", start, b"".join(kept))
         return True
@@ -228,14 +241,28 @@ class _StreamCheck:
                 if self._header_again(block, at, size):
                     return False
                 first, length = span_of_nonzero(block)
-                self._find("trailer", "the end of the archive is not zero", (None, None), (at + size + first, length))
+                self._find(
+                    "trailer",
+                    "archive-end-damaged",
+                    "the end of the archive is not zero",
+                    (None, None),
+                    (at + size + first, length),
+                )
             size += len(block)
         extra = sum(len(piece) for piece in self.source.pieces(1 << 62))
         self._found_end(at)
         if size < expected:
-            self._find("truncated", "the end of the archive is cut", (None, None), (at + size, expected - size))
+            self._find(
+                "truncated",
+                "archive-end-missing",
+                "the end of the archive is cut",
+                (None, None),
+                (at + size, expected - size),
+            )
         elif extra:
-            self._find("trailer", "bytes follow the end of the archive", (None, None), (at + size, extra))
+            self._find(
+                "trailer", "bytes-follow", "bytes follow the end of the archive", (None, None), (at + size, extra)
+            )
         return True
 
     def _header_again(self, block: bytes, at: int, size: int) -> bool:
@@ -255,25 +282,34 @@ class _StreamCheck:
         if self._lost_from is not None:
             start, self._lost_from = self._lost_from, None
             after = f" (after sample {self._key})" if self._key else ""
-            self._find("header", f"no header where one must be{after}", (None, None), (start, at - start))
+            self._find(
+                "header", "header-missing", f"no header where one must be{after}", (None, None), (start, at - start)
+            )
 
     def _end_early(self, at: int, rest: int) -> None:
         self._found_end(at + rest)
         what = "the file is empty" if at + rest == 0 else "the file ends without an end of archive"
         self._find(
-            "truncated", what, (None, None), (at + rest, None), (f"a multiple of {RECORD} bytes", f"{at + rest} bytes")
+            "truncated",
+            "archive-end-missing",
+            what,
+            (None, None),
+            (at + rest, None),
+            (f"a multiple of {RECORD} bytes", f"{at + rest} bytes"),
         )
 
     def _find(
         self,
         kind: str,
+        cause: str,
         message: str,
         sample: tuple[str | None, str | None],
         span: tuple[int, int | None],
         digests: tuple[str, str] | None = None,
     ) -> None:
         """Note a finding: ``sample`` is key and member, ``span`` start and length, ``digests`` expected and got."""
-        self.result.findings.append(Finding(kind, self.path, message, *sample, *span, *(digests or ())))
+        expected, got = digests or (None, None)
+        self.result.findings.append(Finding(kind, self.path, message, *sample, *span, expected, got, cause=cause))
 
 
 def span_of_nonzero(data: bytes) -> tuple[int, int]:

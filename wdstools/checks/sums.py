@@ -54,10 +54,17 @@ def check_sum(task: SumCheckTask, tick: Tick) -> SumCheck:
             tick(len(block))
     except NotFoundError:
         return SumCheck(
-            size, Finding("missing", line.path, "a listed file is missing", expected=f"{line.algorithm}:{line.digest}")
+            size,
+            Finding(
+                "missing",
+                line.path,
+                "a listed file is missing",
+                expected=f"{line.algorithm}:{line.digest}",
+                cause="file-missing",
+            ),
         )
     except StoreError as error:
-        return SumCheck(size, Finding("unreadable", line.path, error.message, got=error.code))
+        return SumCheck(size, Finding("unreadable", line.path, error.message, got=error.code, cause=error.code))
     computed = digest.hexdigest()
     if computed == line.digest:
         return SumCheck(size)
@@ -69,5 +76,6 @@ def check_sum(task: SumCheckTask, tick: Tick) -> SumCheck:
             "a file is not what the list says",
             expected=f"{line.algorithm}:{line.digest}",
             got=f"{line.algorithm}:{computed}",
+            cause="bytes-differ",
         ),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
@@ -260,13 +260,16 @@ class Maker:
             if extension in members:
                 return _Parts(members[extension], text, number)
         path = self._table.entries[extents.shard[row]].path
-        raise DamagedSampleError(Finding("missing", path, "a sample has no image", key=extents.keys[row]))
+        raise DamagedSampleError(
+            Finding("missing", path, "a sample has no image", key=extents.keys[row], cause="image-missing")
+        )
 
     def _no_text(
         self, payloads: Payloads, extents: Extents, row: int, member: str, expected: str, error: ValueError
     ) -> DamagedSampleError:
         message = f"a member is not {expected}"
-        return DamagedSampleError(payloads.finding(extents, row, member, "payload", message, (expected, str(error))))
+        finding = payloads.finding(extents, row, member, "payload", message, (expected, str(error)))
+        return DamagedSampleError(replace(finding, cause="member-not-text"))
 
     def _not_decoded(self, payloads: Payloads, extents: Extents, row: int, damage: DamagedImageError) -> Finding:
         member = next(image for image in self._images if extents.members[image][1][row] >= 0)

@@ -254,7 +254,7 @@ def extra_shards(dataset: Dataset, split: str, entries: tuple[ShardEntry, ...]) 
         return []
     known = {entry.path for entry in entries}
     return [
-        Finding("extra", info.key, "a file that the manifest does not list; not read")
+        Finding("extra", info.key, "a file that the manifest does not list; not read", cause="stranger")
         for info in dataset.shards.list(f"{split}/")
         if info.key not in known
     ]

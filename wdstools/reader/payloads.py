@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wdstools.reader.rows import Extents, RowTable
 
 Item = TypeVar("Item")
+_CAUSES = {"truncated": "payload-cut", "payload": "payload-differs", "image": "image-damaged"}
 
 
 class DamagedSampleError(Exception):
@@ -144,6 +145,7 @@ class Payloads:
             length=sizes[row],
             expected=values[0],
             got=values[1],
+            cause=_CAUSES[kind],
         )
 
 

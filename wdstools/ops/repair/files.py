@@ -49,7 +49,7 @@ def mend_history(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tup
             files.append(found)
         elif own is None or not any(few_bits_apart(sha256_hex(own), digest) for digest in wanted):
             kind = "missing" if own is None else "provenance" if path == PROVENANCE_PATH else "skipped"
-            unsolved.append(Finding(kind, path, "no copy has it", expected=next(iter(wanted), None)))
+            unsolved.append(Finding(kind, path, "no copy has it", expected=next(iter(wanted), None), cause="no-copy"))
     return files, unsolved
 
 

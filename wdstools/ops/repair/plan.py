@@ -205,7 +205,10 @@ class _Planner:
         task, origin = recipe.task, recipe.origin.tolist()
         keys = task.index.column("key").to_pylist()
         lost = [key for key, kind in zip(keys, origin, strict=True) if kind == NOWHERE]
-        self.unsolved += [Finding("payload", task.entry.path, "no copy has this sample whole", key=key) for key in lost]
+        self.unsolved += [
+            Finding("payload", task.entry.path, "no copy has this sample whole", key=key, cause="no-copy")
+            for key in lost
+        ]
         partly = lost and surveys[task.entry.path].bytes != task.entry.bytes
         if partly or (all(kind in (HERE, NOWHERE) for kind in origin) and lost):
             return False
@@ -229,7 +232,9 @@ class _Planner:
             if repair is None:
                 continue
             if repair.data is None and entry.path in broken:
-                self.unsolved.append(Finding("index", entry.index_path, "its shard is not whole, and no copy has it"))
+                self.unsolved.append(
+                    Finding("index", entry.index_path, "its shard is not whole, and no copy has it", cause="no-copy")
+                )
                 continue
             self.steps.append(Step("write", entry.index_path, len(repair.data or b""), repair.origin))
             yield repair
@@ -247,7 +252,13 @@ class _Planner:
             self.steps += [Step("delete", file.key, 0, None, "not of this dataset") for file in found]
             return [file.key for file in found]
         self.unsolved += [
-            Finding("extra", file.key, "not of this dataset; --delete removes it", got=f"{file.bytes} bytes")
+            Finding(
+                "extra",
+                file.key,
+                "not of this dataset; --delete removes it",
+                got=f"{file.bytes} bytes",
+                cause="stranger",
+            )
             for file in found
         ]
         return []
@@ -281,7 +292,7 @@ def _index_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
 
 
 def _lost(entry: ShardEntry, message: str) -> Finding:
-    return Finding("missing", entry.path, message, expected=f"{entry.bytes} bytes")
+    return Finding("missing", entry.path, message, expected=f"{entry.bytes} bytes", cause="no-copy")
 
 
 def _lengths(recipe: Recipe) -> list[int]:

@@ -33,7 +33,8 @@ class AfarPlan(Plan):
         shards = tuple(entry.path for _, entry in manifest.shards if entry.path in sent)
         indexes = [entry.index_path for _, entry in manifest.shards if entry.index_path in sent]
         unproved = tuple(
-            Finding("unreadable", path, "the store does not prove what it holds") for path in made.unproved
+            Finding("unreadable", path, "the store does not prove what it holds", cause="store-proves-nothing")
+            for path in made.unproved
         )
         return RepairResult(
             path=self.target,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wdstools.checks.change import explain_change
@@ -186,6 +186,7 @@ def _extra_shards(dataset: Dataset, emitted: set[str]) -> Iterator[Finding]:
                 found.key,
                 "a file that is not of this dataset lies among its shards",
                 got=f"{found.bytes} bytes",
+                cause="stranger",
             )
 
 
@@ -202,18 +203,17 @@ def _without_echoes(findings: Iterable[Finding]) -> Iterator[Finding]:
     """One damage, one finding: a wrong digest in the manifest is seen from the shard and from the list as well."""
     findings = list(findings)
     manifests = [f for f in findings if f.kind == "manifest" and f.path == MANIFEST_PATH]
-    unlisted = any(not f.message.startswith("field ") for f in manifests)
-    sums = {f.got for f in findings if f.kind == "sums" and "manifest's sha256" in f.message}
+    unlisted = any(f.cause != "field-wrong" for f in manifests)
+    sums = {f.got for f in findings if f.cause == "line-differs"}
     seen = set()
     for finding in findings:
         echo = unlisted and (
-            (finding.kind == "manifest" and finding.message.startswith("field "))
-            or (finding.kind == "sums" and "manifest's sha256" in finding.message)
-            or (finding.kind == "index" and "those of the manifest" in finding.message)
+            finding.cause in ("field-wrong", "line-differs", "rows-differ")
             or (finding.kind == "swapped" and finding.got in sums)
         )
-        if not echo and finding not in seen:
-            seen.add(finding)
+        what = replace(finding, message="")
+        if not echo and what not in seen:
+            seen.add(what)
             yield finding
 
 
@@ -296,11 +296,13 @@ def _verify_by_list(path: str, error: WdsError, executor: Executor, progress: Pr
 
 def _manifest_finding(store: Store, listed: dict[str, str], error: WdsError) -> Finding:
     if isinstance(error, NotFoundError):
-        return Finding("missing", MANIFEST_PATH, "the manifest is missing", expected=listed[MANIFEST_PATH])
+        message = "the manifest is missing"
+        return Finding("missing", MANIFEST_PATH, message, expected=listed[MANIFEST_PATH], cause="manifest-missing")
     data = get_whole(store, MANIFEST_PATH)
     if MANIFEST_PATH in listed and listed[MANIFEST_PATH] != sha256_hex(data):
         return damaged_text("manifest", MANIFEST_PATH, data, listed[MANIFEST_PATH])
-    return Finding("manifest", MANIFEST_PATH, error.message, expected=error.expected or None, got=error.got or None)
+    expected, got = error.expected or None, error.got or None
+    return Finding("manifest", MANIFEST_PATH, error.message, expected=expected, got=got, cause=error.code)
 
 
 def verify_sums(path: str, *, at: str | None = None, executor: Executor, progress: Progress) -> Report:

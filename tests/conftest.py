@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.azurite import azurite_server
 from tests.servers.localstack import localstack_server
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from tests.servers.azurite import AzureServer
     from tests.servers.nginx import WebServer
     from tests.servers.s3 import S3Server
+
+# A busy machine is not a bug: no law fails because its examples took long.
+settings.register_profile("wdstools", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wdstools")
 
 
 @pytest.fixture(scope="session")

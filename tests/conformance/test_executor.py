@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import work
+from tests.support.command import HANG_SECONDS
 from wdstools.errors import FormatError, IntegrityError, UsageError, WorkerError
 from wdstools.executors.local import Processes, Serial, Threads
 from wdstools.executors.open import open_executor
@@ -171,7 +172,7 @@ def test_an_error_of_the_items_reaches_the_caller(executor: Executor) -> None:
         caller = threading.Thread(target=run, daemon=True)
         with _quiet_threads():
             caller.start()
-            caller.join(timeout=30)  # reached only by a hang
+            caller.join(timeout=HANG_SECONDS)  # reached only by a hang
     assert ended == ["the items end badly"]
 
 

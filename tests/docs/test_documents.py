@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.command import HANG_SECONDS
 from wdstools.executors.open import open_executor
 from wdstools.formats.manifest import dumps, loads
 from wdstools.formats.sample import make_key, order_hash, shard_of, split_hash
@@ -36,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(place: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [*WDSTOOLS, *arguments], cwd=place, capture_output=True, input=stdin, check=False, timeout=120
+        [*WDSTOOLS, *arguments], cwd=place, capture_output=True, input=stdin, check=False, timeout=HANG_SECONDS
     )
 
 
@@ -85,7 +86,7 @@ def test_the_python_of_readme_works(place: Path) -> None:
     )
     reader = blocks[1].replace("{000000..000079}", "000000")
     done = subprocess.run(
-        [sys.executable, "-c", code + reader], cwd=place, capture_output=True, check=False, timeout=120
+        [sys.executable, "-c", code + reader], cwd=place, capture_output=True, check=False, timeout=HANG_SECONDS
     )
     assert done.returncode == 0, done.stderr.decode()
 

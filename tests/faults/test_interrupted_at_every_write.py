@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.city_pairs import write_city_pairs
-from tests.support.command import REPOSITORY, environment
+from tests.support.command import HANG_SECONDS, REPOSITORY, environment
 from tests.support.kill_sweep import pack_pairs, resume
 from tests.support.memory_disk import folder_in_memory
 from tests.support.outcome import assert_absent_or_complete, assert_complete
@@ -121,7 +121,7 @@ def _sweep(work: Path, step: int, kind: str) -> list[dict[str, object]]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=2 * HANG_SECONDS,
         env=environment(),
     )
     assert done.returncode == 0, done.stderr

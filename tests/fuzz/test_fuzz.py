@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.targets import TARGETS, summed
-from tests.support.command import environment
+from tests.support.command import HANG_SECONDS, environment
 from tests.support.tools import need_module
 from tests.support.valid_files import a_shard
 from wdstools.formats.tar import parse_header
@@ -18,7 +18,7 @@ CORPUS = Path(__file__).parent / "corpus"
 KEPT = sorted(path.relative_to(CORPUS) for path in CORPUS.glob("*/*"))
 
 #: A loop without end fails its own test, and leaves the others alone.
-pytestmark = pytest.mark.timeout(60, method="signal")
+pytestmark = pytest.mark.timeout(HANG_SECONDS, method="signal")
 
 
 @pytest.mark.parametrize("target", TARGETS)

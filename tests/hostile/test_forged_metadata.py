@@ -15,6 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.support.city_pairs import write_city_pairs
+from tests.support.command import HANG_SECONDS
 from tests.support.limited import assert_announced, run_limited
 from wdstools import WdsError, WorkerError, open_dataset, pack
 from wdstools.checks.sums import SumCheckTask, check_sum
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from wdstools.results import Report
 
-pytestmark = pytest.mark.timeout(120, method="signal")
+pytestmark = pytest.mark.timeout(HANG_SECONDS, method="signal")
 SHARD, INDEX = "train/train-000000.tar", ".wdstools/index/train-000000.parquet"
 
 

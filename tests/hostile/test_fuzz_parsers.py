@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.city_pairs import tiny_jpeg
+from tests.support.command import HANG_SECONDS
 from tests.support.pictures import encoded
 from tests.support.valid_files import a_gnu_tar, a_manifest, a_pax_tar, a_shard, a_zip, an_index
 from wdstools import WdsError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 FUZZ = settings(max_examples=150, deadline=None)
 #: A loop without end fails its own test, and leaves the others alone.
-pytestmark = pytest.mark.timeout(120, method="signal")
+pytestmark = pytest.mark.timeout(HANG_SECONDS, method="signal")
 
 
 @st.composite
@@ -84,7 +85,7 @@ def test_scan_tar(data: bytes) -> None:
     in_file(data, lambda path: list(scan_tar(path)))
 
 
-@pytest.mark.timeout(60, method="signal")
+@pytest.mark.timeout(HANG_SECONDS, method="signal")
 @FUZZ
 @given(TARS)
 def test_check_stream(data: bytes) -> None:

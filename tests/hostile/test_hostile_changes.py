@@ -12,6 +12,7 @@ import pytest
 
 from tests.hostile.test_forged_metadata import FORGED, INDEX, forge_index, resign, set_column
 from tests.support.city_pairs import write_city_pairs
+from tests.support.command import HANG_SECONDS
 from tests.support.limited import assert_announced, run_limited
 from tests.support.outcome import snapshot
 from wdstools import open_dataset, pack
@@ -28,7 +29,7 @@ def first(values: Iterable[Any], quick: int) -> list[Any]:
     return [value if n < quick else pytest.param(value, marks=pytest.mark.slow) for n, value in enumerate(values)]
 
 
-pytestmark = pytest.mark.timeout(120, method="signal")
+pytestmark = pytest.mark.timeout(HANG_SECONDS, method="signal")
 SHARD = "train/train-000000.tar"
 EVIL = "evil"
 VICTIMS = [SHARD, MANIFEST_PATH, INDEX, PROVENANCE_PATH, "SHA256SUMS", "README.md"]

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
+from tests.support.command import HANG_SECONDS
 from tests.support.limited import assert_announced, run_limited
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: A read that waits for ever fails its own test, and leaves the others alone.
-pytestmark = pytest.mark.timeout(40, method="signal")
+pytestmark = pytest.mark.timeout(HANG_SECONDS, method="signal")
 
 
 def bind(path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import wdstools as wt
+from tests.support.came import came
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
 from tests.support.consumers import ENVIRONMENTS, need_consumer
@@ -116,7 +117,7 @@ def _samples_of(folder: str) -> list[tuple[object, ...]]:
 
 def test_dalis_own_index_says_the_same(emitted: wt.Dataset, tmp_path: Path) -> None:
     python = need_consumer("dali")
-    for _, entry in emitted.manifest.shards:
+    for _, entry in came(emitted.manifest.shards):
         shard = f"{emitted.shards.url}/{entry.path}"
         subprocess.run([python.replace("bin/python", "bin/wds2idx"), shard, str(tmp_path / "x.idx")], check=True)
         name = entry.path.rpartition("/")[2].replace(".tar", ".idx")

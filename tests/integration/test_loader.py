@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import wdstools as wt
+from tests.support.came import came
 from tests.support.streams import SIDE, batch_keys, flip, in_memory, packed
 from wdstools.errors import IntegrityError, UsageError
 
@@ -33,7 +34,7 @@ def fresh(tmp_path: pathlib.Path) -> Dataset:
 
 
 def test_a_batch_holds_what_was_packed(dataset: Dataset) -> None:
-    for batch in wt.loader(dataset, "val", batch_size=4):
+    for batch in came(wt.loader(dataset, "val", batch_size=4)):
         assert isinstance(batch.images, np.ndarray)
         assert batch.images.shape == (len(batch), SIDE, SIDE, 3)
         assert batch.images.dtype == np.uint8
@@ -165,7 +166,7 @@ def test_a_batch_that_is_kept_is_not_overwritten(dataset: Dataset) -> None:
     for batch in wt.loader(dataset, batch_size=4):
         kept.append(np.asarray(batch.images)[1:3])  # a view is enough to keep it
         copies.append(kept[-1].copy())
-    assert all(np.array_equal(a, b) for a, b in zip(kept, copies, strict=True))
+    assert all(np.array_equal(a, b) for a, b in came(zip(kept, copies, strict=True)))
 
 
 @pytest.mark.parametrize("shuffle", ["full", "block", None])

@@ -342,10 +342,14 @@ def test_the_command_plans_pulls_and_counts(origin: Path, tmp_path: Path) -> Non
 
 
 def test_the_manifest_appears_last(store: BadStore, tmp_path: Path) -> None:
+    looked = []
+
     def look(key: str) -> None:
         if key.endswith(".tar"):
+            looked.append(key)
             assert not (tmp_path / "copy").exists()
             assert not (tmp_path / "copy.partial" / MANIFEST_PATH).exists()
 
     store.before = look
     fetch(store, tmp_path / "copy")
+    assert looked

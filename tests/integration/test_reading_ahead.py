@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wdstools as wt
+from tests.support.came import came
+from tests.support.command import HANG_SECONDS
 from tests.support.damaged_dataset import flipped, make_dataset, shard_regions
 from tests.support.laws import SHORT_LAW
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError
@@ -98,7 +100,7 @@ def test_indexes_of_many_shards_are_fetched_at_once(folder: pathlib.Path) -> Non
 
     def hook(key: str, data: bytes) -> bytes:
         if key.endswith(".parquet"):
-            together.wait(20)
+            together.wait(HANG_SECONDS)
         return data
 
     store.hook = hook
@@ -146,7 +148,7 @@ def test_a_row_far_behind_the_budget_is_not_waited_for_in_vain(folder: pathlib.P
         rows = np.arange(table.count)
         ranges.ahead(rows)
         shard, start, stop = (part.tolist() for part in table.locate(rows))
-        for row in reversed(range(table.count)):
+        for row in came(reversed(range(table.count))):
             data = bytes(ranges.read(shard[row], start[row], stop[row] - start[row]))
             assert data == (folder / table.entries[shard[row]].path).read_bytes()[start[row] : stop[row]]
     finally:

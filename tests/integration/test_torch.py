@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import wdstools as wt
+from tests.support.came import came
 from tests.support.command import environment
 from tests.support.streams import SIDE, packed
 
@@ -34,7 +35,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_tensors_are_the_arrays_in_channels_last_without_a_copy(dataset: Dataset) -> None:
     arrays = list(wt.loader(dataset, batch_size=8))
     tensors = list(wt.torch.loader(dataset, batch_size=8))
-    for ours, theirs in zip(arrays, tensors, strict=True):
+    for ours, theirs in came(zip(arrays, tensors, strict=True)):
         assert isinstance(theirs.images, torch.Tensor)
         assert tuple(theirs.images.shape) == (len(ours), 3, SIDE, SIDE)
         assert theirs.images.is_contiguous(memory_format=torch.channels_last)
@@ -50,7 +51,7 @@ def test_a_tensor_that_is_kept_is_not_overwritten(dataset: Dataset) -> None:
         assert isinstance(batch.images, torch.Tensor)
         kept.append(batch.images[1])
         copies.append(batch.images[1].clone())
-    assert all(torch.equal(a, b) for a, b in zip(kept, copies, strict=True))
+    assert all(torch.equal(a, b) for a, b in came(zip(kept, copies, strict=True)))
 
 
 def test_a_torch_loader_resumes(dataset: Dataset) -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.support.came import came
 from tests.support.index_rows import reference_rows_digest, rows_strategy, table_of
 from tests.support.laws import LAW, SHORT_LAW
 from tests.support.refusal import or_refused
@@ -144,7 +145,7 @@ def test_bytes_that_are_no_index_are_refused(data: bytes) -> None:
 
 def test_an_index_without_a_column_is_refused() -> None:
     table = table_of([])
-    for name in SCHEMA.names:
+    for name in came(SCHEMA.names):
         with pytest.raises(FormatError) as caught:
             read_index(rewritten(table.drop_columns([name])))
         assert caught.value.code == "index-damaged"

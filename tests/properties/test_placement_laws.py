@@ -11,12 +11,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.came import came
 from tests.support.laws import LAW
 from tests.support.refusal import or_refused
 from wdstools.errors import UsageError
 from wdstools.executors.local import Serial
 from wdstools.formats.sample import order_hash, shard_of, split_hash
-from wdstools.planning import place as plan
+from wdstools.planning import samples as keyed
 from wdstools.planning.options import PackOptions
 from wdstools.planning.place import ShardLayout
 from wdstools.planning.plan import make_plan
@@ -144,7 +145,7 @@ def test_samples_whose_hashes_collide_are_in_order_of_their_keys(
         return len(key) % values << 62
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "order_hash", poor_hash)
+        patch.setattr(keyed, "order_hash", poor_hash)
         placed, _, skips = arranged(shuffled, ShardLayout(shards=1))
     keys = [key for _, _, _, key in contents(placed)]
     assert skips == ()
@@ -201,7 +202,7 @@ def rule_of(weights: list[int]) -> SplitRule:
 @example([(None, "oslo", str(number)) for number in range(40)], [80, 5, 15], 0)
 def test_ratios_are_met_exactly_for_each_label(samples: list[Sample], weights: list[int], seed: int) -> None:
     splits = split_of(samples, rule_of(weights), seed, None)
-    for label in {label for _, label, _ in samples}:
+    for label in came({label for _, label, _ in samples}):
         keys = [row[3] for row in contents(table_of(samples)) if row[1] == label]
         exact = [Fraction(len(keys) * weight, sum(weights)) for weight in weights]
         counts = [sum(splits[key] == f"part{n}" for key in keys) for n in range(len(weights))]

@@ -159,7 +159,11 @@ def test_a_run_ends_before_a_header_with_a_flipped_bit(bit: int) -> None:
 
 @LAW
 @given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 700), st.integers(0, 255), st.integers(0, 700)), max_size=8)
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 700), st.integers(0, 255), st.integers(0, 700)),
+        min_size=1,
+        max_size=8,
+    )
 )
 @example([(0, 3, 0, 0), (1, 3, 0, 529)])  # the second is cut inside what follows the bytes that both share
 def test_dimensions_are_the_same_whatever_was_read_before(changes: list[tuple[int, int, int, int]]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.came import came
 from tests.support.damaged_dataset import make_dataset
 from wdstools.checks.rebuild import first_difference, rebuild_index
 from wdstools.dataset import open_dataset
@@ -70,7 +71,7 @@ def _dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_a_shard_made_of_some_groups_of_another_has_the_index_that_was_foretold(
     dataset: Dataset, chosen: list[bool]
 ) -> None:
-    for split, entry in dataset.manifest.shards:
+    for split, entry in came(dataset.manifest.shards):
         table = dataset.index(entry)
         rows = np.array(chosen[: table.num_rows], bool)
         shape, index = shape_of(table, rows), keep_rows(table, rows)

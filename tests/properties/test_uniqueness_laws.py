@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from tests.support.came import came
 from tests.support.lookalikes import components, fingerprints, gray, jpeg, scene
 from tests.support.pictures import noise, saved
 from wdstools.dedup import hamming
@@ -219,7 +220,7 @@ def test_which_images_belong_together_does_not_depend_on_their_order(seed: int) 
     order = np.random.default_rng(seed).permutation(len(images))
     straight = group(fingerprints(images), LEVELS)
     shuffled = group(fingerprints([images[at] for at in order]), LEVELS)
-    for a, b in zip(straight, shuffled, strict=True):
+    for a, b in came(zip(straight, shuffled, strict=True)):
         sets = {frozenset(np.flatnonzero(a.component == c).tolist()) for c in a.component}
         assert sets == {frozenset(order[np.flatnonzero(b.component == c)].tolist()) for c in b.component}
 
@@ -238,7 +239,7 @@ def test_equal_bytes_are_one_image_even_where_they_cannot_be_decoded() -> None:
     prints = fingerprints(images, exact=[7, 3, 7, 5, 3])
     prints.deviation[:] = np.nan
     found = group(prints, LEVELS, np.array([0, 1, 2, 0, 0]))
-    for grouping in found:
+    for grouping in came(found):
         assert grouping.leader.tolist() == [0, 1, 0, 3, 1]
         assert grouping.near.tolist() == [0b101, 0b011, 0b101, 0b001, 0b011]
 

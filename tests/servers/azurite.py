@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.servers.daemon import free_port, running
 from tests.servers.install import installed
+from tests.support.command import HANG_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ class AzureServer:
         request.add_header("x-ms-version", "2021-08-06")
         request.add_header("Content-Length", "0")
         request.add_header("Authorization", f"SharedKey {_ACCOUNT}:{signature}")
-        urlopen(request, timeout=30).close()  # noqa: S310
+        urlopen(request, timeout=HANG_SECONDS).close()  # noqa: S310
         return name
 
 

@@ -25,6 +25,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tests.support.command import HANG_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -256,7 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self, body: bytes, fault: Fault | None, seen: Seen) -> None:
         name = fault.name if fault else ""
         place = urlsplit(self.state.upstream)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=HANG_SECONDS)
         headers = {key: value for key, value in self.headers.items() if key.lower() not in (*_OWN_HEADERS, "expect")}
         if name == "short-upload":
             headers = {key: value for key, value in headers.items() if key.lower() != "content-length"}

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+#: Its parts wait for one another by the clock, from half a second on. A part that is late counts as broken, and an
+#: object whose container was late is missing from listings: on a busy machine both happen.
+_PATIENCE = "120"
+_PATIENT = {"conn_timeout": _PATIENCE, "node_timeout": _PATIENCE, "client_timeout": _PATIENCE}
 _PROXY_PIPELINE = "catch_errors gatekeeper healthcheck listing_formats s3api tempauth copy slo dlo proxy-server"
 
 
@@ -79,7 +83,8 @@ def _common(folder: Path, port: int) -> dict[str, str]:
 
 
 def _storage(folder: Path, name: str, port: int) -> dict[str, dict[str, str]]:
-    own = {"devices": str(folder / "data"), "mount_check": "false", "disable_fallocate": "true"}
+    own = {"devices": str(folder / "data"), "mount_check": "false", "disable_fallocate": "true", **_PATIENT}
+    own["container_update_timeout"] = _PATIENCE
     return {
         "DEFAULT": _common(folder, port) | own | {"fallocate_reserve": "0", "db_preallocation": "off"},
         "pipeline:main": {"pipeline": f"{name}-server"},
@@ -99,6 +104,8 @@ def _proxy(folder: Path, port: int) -> dict[str, dict[str, str]]:
             "use": "egg:swift#proxy",
             "allow_account_management": "true",
             "account_autocreate": "true",
+            "recoverable_node_timeout": _PATIENCE,
+            **_PATIENT,
         },
         **{f"filter:{name}": {"use": f"egg:swift#{name}", **options} for name, options in filters.items()},
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.bucket import in_bucket
+from tests.support.came import came
 from tests.support.command import run_command
 from tests.support.damaged_dataset import flipped, make_dataset, shards_of
 from wdstools.stores.probe import probe
@@ -25,7 +26,7 @@ def test_amazons_checksums_prove_a_copy_without_a_download(
     localstack: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that an upload asked for, and those of parts, which prove nothing."""
-    for copy in in_bucket(make_dataset(tmp_path), localstack, monkeypatch):
+    for copy in came(in_bucket(make_dataset(tmp_path), localstack, monkeypatch)):
         for shard in shards_of(copy.folder):
             copy.put(shard, (copy.folder / shard).read_bytes(), ChecksumAlgorithm="CRC64NVME")
         copy.proxy.clear()

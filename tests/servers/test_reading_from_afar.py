@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.servers.proxy import Fault
 from tests.support.bucket import InBucket, in_bucket
+from tests.support.command import HANG_SECONDS
 from tests.support.damaged_dataset import flipped, make_dataset, shard_regions
 from tests.support.laws import SHORT_LAW
 from wdstools.dataset import open_dataset
@@ -206,7 +207,9 @@ class Counting(MemoryStore):
 @SHORT_LAW
 @given(
     size=st.integers(0, 3_500_000),
-    ranges=st.lists(st.tuples(st.integers(0, 3_600_000), st.none() | st.integers(0, 2_000_000)), max_size=6),
+    ranges=st.lists(
+        st.tuples(st.integers(0, 3_600_000), st.none() | st.integers(0, 2_000_000)), min_size=1, max_size=6
+    ),
 )
 def test_a_range_through_the_cache_is_what_a_slice_is(
     size: int, ranges: list[tuple[int, int | None]], tmp_path_factory: pytest.TempPathFactory
@@ -229,7 +232,7 @@ class Waiting(Counting):
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         if not self.inside.is_set():
             self.inside.set()
-            self.go_on.wait(60)
+            self.go_on.wait(HANG_SECONDS)
         return super().get(key, start, length)
 
 
@@ -241,7 +244,7 @@ def test_a_block_that_two_ranges_share_is_fetched_once(tmp_path: Path, fails: bo
     middle = (2 << 20) - 5000
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(cache.get, "x", 0, middle + 9000)
-        assert store.inside.wait(60)
+        assert store.inside.wait(HANG_SECONDS)
         second = pool.submit(cache.get, "x", middle, 1 << 20)
         if fails:
             store.delete("x")

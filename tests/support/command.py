@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COMMAND = (sys.executable, "-m", "wdstools")
 #: Long enough for a loaded machine; reached only by a hang.
-HANG_SECONDS = 120
+HANG_SECONDS = 300
 REPOSITORY = Path(__file__).parents[2]
 #: What a command says that is held at a place: see paused_command.
 PAUSED = b"paused\n"

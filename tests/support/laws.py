@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-#: No deadline: a busy machine is not a bug. Fixtures that are only read may be shared by the examples.
+#: Fixtures that are only read may be shared by the examples. (That there is no deadline is said in conftest.)
 LAW = settings(
     deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

@@ -16,7 +16,7 @@ import pytest
 import wdstools as wt
 from tests.support.accounting import pack_all
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
-from tests.support.command import COMMAND, environment, run_command
+from tests.support.command import COMMAND, HANG_SECONDS, environment, run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def test_an_interrupted_pack_takes_away_what_it_has_unpacked(tmp_path: Path) -> 
         while process.poll() is None and not (tmp_path / "a/out.unpacked/x.tar").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 130
     assert not (tmp_path / "a/out.unpacked").exists()
 

@@ -181,7 +181,7 @@ def test_an_entry_that_readers_pass_over_does_not_part_a_sample(digests: str, tm
 def test_every_code_is_provoked_by_a_test() -> None:
     elsewhere = {
         "key-duplicate-across", "shard-numbers", "stats-missing", "count-differs", "file-beside-shards",
-        "shard-compressed", "shard-zstandard", "split-renamed",
+        "shard-compressed", "shard-zstandard", "split-renamed", "splits-joined",
     }  # fmt: skip
     assert set(HAZARD_KINDS) == set(HAZARDS) | elsewhere
 

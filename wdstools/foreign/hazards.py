@@ -78,6 +78,9 @@ HAZARD_KINDS = {
         "files beside the shards break Hugging Face's detection", ("huggingface",), "wdstools emit DATASET --for huggingface    writes the card that names the shards"
     ),
     "split-renamed": HazardKind("a split's name cannot be kept (timm reads one with 'tar' in it as a pattern)", ()),
+    "splits-joined": HazardKind(
+        "names of splits that differ lead to one split", (), "wdstools adopt SHARDS --split NAME    for each of them apart, if they are not one"
+    ),
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.foreign.hazards import HazardCounts
+from wdstools.foreign.splits import allowed_name, gaps, splits_of_paths
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import is_plain_path, is_split_name
 from wdstools.stores.reading import get_whole
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 SPLIT_SOURCES = ("auto", "path", "timm", "energon", "huggingface", "one")
 _BRACES_RE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-#: What comes before a shard's number, the number, and of how many it is, where the name tells.
-_NUMBERED_RE = re.compile(r"(.*?)[-_.]*(\d+)(?:-of-(\d+))?")
 _MAX_SHARDS = 10_000_000
 _BREAKS_DETECTION_RE = re.compile(r"\.tar\..+$|\.(json|jsonl|parquet|csv)$")
 _MAX_SIDE_BYTES = 1 << 26
@@ -61,11 +60,19 @@ def read_layout(store: Store, pattern: str, split_from: str, one: str | None) ->
     if odd is not None:
         raise UsageError("a shard's name that cannot be kept: rename it", where=repr(odd))
     layout = Layout({}, {key: size for key, size in listed.items() if encoding_of(key) is None})
-    given = _given_splits(store, listed, tars, split_from) if one is None else {}
+    given = _given_splits(store, listed, tars, split_from) if one is None else dict.fromkeys(tars, one)
+    by_path = splits_of_paths(tar for tar in tars if not given.get(tar))
     for tar in tars:
-        split = one or given.get(tar) or split_of(tar)
-        layout.splits[tar] = _kept_name(split, tar, layout.hazards)
-    _note_gaps(tars, layout.hazards)
+        split = by_path.of.get(tar) or given[tar]
+        layout.splits[tar] = split if is_split_name(split) else allowed_name(split)
+        renamed = layout.splits[tar] != split
+        layout.hazards.add("split-renamed", f"{tar}: {split} is called {layout.splits[tar]}", renamed)
+    for split, name in by_path.renamed.items():
+        layout.hazards.add("split-renamed", f"{split} is called {name}")
+    for split, words in by_path.joined.items():
+        layout.hazards.add("splits-joined", f"{' and '.join(words)} are both {split}", len(words))
+    for gap in gaps(tars):
+        layout.hazards.add("shard-numbers", str(gap), gap.wanted - gap.found)
     _note_files(layout)
     return layout
 
@@ -83,23 +90,6 @@ def _expand(pattern: str) -> set[str]:
         raise UsageError("not a range of shards", where=pattern)
     head, tail = pattern[: match.start()], pattern[match.end() :]
     return {name for number in range(first, last + 1) for name in _expand(f"{head}{number:0{width}d}{tail}")}
-
-
-def split_of(tar: str) -> str:
-    """``train/x.tar``, ``train-000000.tar`` and the Hub's ``data/train-00000-of-00010.tar`` are of split train; bare numbers are."""
-    folder, _, name = tar.removeprefix("data/").rpartition("/")
-    if folder:
-        return folder.split("/", 1)[0]
-    match = _NUMBERED_RE.fullmatch(name.partition(".")[0])
-    return (match[1] if match else name.partition(".")[0]) or "train"
-
-
-def _kept_name(split: str, tar: str, hazards: HazardCounts) -> str:
-    if is_split_name(split):
-        return split
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", split).replace("tar", "ta_r").lstrip("-")[:64] or "train"
-    hazards.add("split-renamed", f"{tar}: {split} is called {name}")
-    return name
 
 
 def _given_splits(store: Store, listed: Mapping[str, int], tars: list[str], split_from: str) -> dict[str, str]:
@@ -162,20 +152,6 @@ def _card_splits(store: Store, listed: Mapping[str, int], tars: list[str]) -> di
         paths = entry["path"] if isinstance(entry["path"], list) else [entry["path"]]
         found |= {tar: str(entry["split"]) for tar in tars if any(fnmatch.fnmatchcase(tar, path) for path in paths)}
     return found
-
-
-def _note_gaps(tars: list[str], hazards: HazardCounts) -> None:
-    series: dict[tuple[str, str | None], set[int]] = {}
-    for tar in tars:
-        folder, _, name = tar.rpartition("/")
-        match = _NUMBERED_RE.fullmatch(name.partition(".")[0])
-        if match:
-            series.setdefault((f"{folder}/{match[1]}".lstrip("/"), match[3]), set()).add(int(match[2]))
-    for (name, of), numbers in series.items():
-        wanted = int(of) if of else max(numbers) - min(numbers) + 1
-        missing = wanted - len(numbers)
-        if missing > 0 and (of or missing < len(numbers)):  # else they are no numbering
-            hazards.add("shard-numbers", f"{name or 'shards'}: {len(numbers):,} of {wanted:,}", missing)
 
 
 def _note_files(layout: Layout) -> None:

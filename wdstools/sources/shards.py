@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from wdstools.errors import NotFoundError, UsageError
 from wdstools.foreign.dots import dotted_heads, with_head
+from wdstools.foreign.splits import gaps, splits_of_paths
 from wdstools.foreign.window import encoding_of
-from wdstools.formats.manifest import MANIFEST_PATH, is_split_name, loads
+from wdstools.formats.manifest import MANIFEST_PATH, loads
 from wdstools.formats.sample import is_key, make_key, split_member_name
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
@@ -22,12 +22,11 @@ from wdstools.stores.folders import walk
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from wdstools.formats.manifest import Manifest
 
 _TEXT_EXTENSIONS = ("txt", "caption", "text")
-_NUMBERED_RE = re.compile(r"(.*?)[-_.]*\d+\.tar")
 _MAX_CLS_DIGITS = 9  # what an int32 column holds
 _MAX_OPEN = 256  # well below the usual limit of open files
 
@@ -51,7 +50,8 @@ class ShardsSource:
         tars = list(find_tars(root)) if root == self.path else [os.path.basename(self.path)]
         if not tars:
             raise NotFoundError("no tars here", code="source-empty", where=self.path)
-        scan = _ShardScan(root, manifest)
+        splits = splits_of_paths(tars)
+        scan = _ShardScan(root, manifest, splits.of)
         for tar in tars:
             scan.add(tar)
         if not scan.types:
@@ -70,6 +70,7 @@ class ShardsSource:
             image_types=dict(sorted(scan.types.items())),
             skips=tuple(scan.skips),
             unmatched=dict(sorted(scan.unmatched.items())),
+            differences=(*splits.told(), *(f"numbers are missing between the shards: {gap}" for gap in gaps(tars))),
         )
 
 
@@ -128,19 +129,10 @@ def _manifest(root: str) -> Manifest | None:
         return None
 
 
-def _split_by_path(tar: str) -> str | None:
-    """``train/x.tar`` and ``train-000000.tar`` are of split train; bare numbers are of none."""
-    folder = tar.split("/", 1)[0] if "/" in tar else ""
-    if folder and is_split_name(folder):
-        return folder
-    match = _NUMBERED_RE.fullmatch(tar.rsplit("/", 1)[-1])
-    return match[1] if match and match[1] and is_split_name(match[1]) else None
-
-
 class _ShardScan:
     """Groups the members of tars into samples."""
 
-    def __init__(self, root: str, manifest: Manifest | None) -> None:
+    def __init__(self, root: str, manifest: Manifest | None, splits: Mapping[str, str]) -> None:
         self.root = root
         self.builder = SamplesBuilder()
         self.skips: list[Skip] = []
@@ -148,10 +140,8 @@ class _ShardScan:
         self.seen: Counter[str] = Counter()
         self.unmatched: Counter[str] = Counter()
         self._labels = manifest.labels if manifest else ()
-        foreign = manifest is not None and manifest.profile == "foreign"
-        self._splits = (
-            {plain_name(entry.path): split for split, entry in manifest.shards} if manifest and foreign else {}
-        )
+        listed = {plain_name(entry.path): split for split, entry in manifest.shards} if manifest else {}
+        self._splits = {**splits, **listed}
         self._heads: frozenset[str] = frozenset()
 
     @property
@@ -183,7 +173,7 @@ class _ShardScan:
             )
 
     def _split_of(self, tar: str) -> str | None:
-        return self._splits.get(tar) or _split_by_path(tar)
+        return self._splits.get(tar)
 
     def _member(self, tar: str, member: TarMember, groups: dict[str, dict[str, TarMember]]) -> None:
         """Put a member to its sample, or say why not."""

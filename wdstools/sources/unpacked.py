@@ -72,11 +72,12 @@ def plain_name(path: str) -> str:
 
 
 def find_tars(root: str) -> Iterator[str]:
-    """The tars below a folder, compressed or not, in order; hidden folders are passed over."""
+    """The tars below a folder, compressed or not, in order; what is hidden (and so ``._x.tar``) is passed over."""
     for folder, folders, names in walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(folder, root)
-        yield from (name if below == "." else f"{below}/{name}" for name in sorted(names) if encoding_of(name))
+        tars = sorted(name for name in names if encoding_of(name) and not name.startswith("."))
+        yield from (name if below == "." else f"{below}/{name}" for name in tars)
 
 
 def _unpack_one(path: str, target: str) -> None:

@@ -1,0 +1,190 @@
+"""The one rule of splits: which word names which split, and which split a tar at a path is of. Pure, over names.
+
+Laws: the split of a canonical path (``SPLIT/SPLIT-NNNNNN.tar``) is its own; the order of the paths does not matter; where
+one path names a split by a known word, a name without such a word is a split of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wdstools.formats.manifest import is_split_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: The split of samples of which nothing says another.
+DEFAULT_SPLIT = "train"
+#: Words that name a split, and the split's name. Those of evaluation stay apart: a dataset may have several of them.
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "trn": "train",
+    "test": "test",
+    "testing": "test",
+    "tst": "test",
+    "val": "val",
+    "valid": "valid",
+    "validation": "validation",
+    "dev": "dev",
+    "eval": "eval",
+    "evaluation": "evaluation",
+    "holdout": "holdout",
+    "heldout": "heldout",
+    "trainval": "trainval",
+    "minitrain": "minitrain",
+    "minival": "minival",
+}
+#: Words for what every dataset has: they name no split.
+_GENERIC = frozenset((
+    "all", "archive", "archives", "batch", "batches", "chunk", "chunks", "data", "dataset", "datasets", "default",
+    "download", "downloads", "file", "files", "image", "images", "img", "imgs", "output", "outputs", "out", "part",
+    "parts", "raw", "root", "sample", "samples", "set", "shard", "shards", "tar", "tars", "wds", "webdataset",
+))  # fmt: skip
+_WORD_RE = re.compile(rf"({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?:set|data|split)?(?:(?:19|20)\d\d)?")
+_TOKENS_RE = re.compile(r"[^A-Za-z0-9]+")
+_CANONICAL_RE = re.compile(r"(?P<split>[^/]+)/(?P=split)-[0-9]{6,}")
+#: What comes before a shard's number, the number, and of how many it is, where the name tells.
+_NUMBERED_RE = re.compile(r"(.*?)([-_.]*)(\d+)(?:-of-(\d+))?")
+#: A number of so many digits is one of a series, also where nothing stands before it.
+_NUMBERING_DIGITS = 3
+_VERSION_RE = re.compile(r"v?\d*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class PathSplits:
+    """The split of each tar. ``renamed`` maps names that no split may have to those that they got.
+
+    ``joined`` has the splits that different words lead to (``train2014`` and ``train2017``), and these words.
+    """
+
+    of: Mapping[str, str]
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    joined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def told(self) -> list[str]:
+        """What a person should know of them."""
+        return [
+            *(f"split {name} is called {given}: its own name cannot be kept" for name, given in self.renamed.items()),
+            *(f"{' and '.join(words)} are both split {split}" for split, words in self.joined.items()),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Shards that are numbered, of which some are missing: what stands before the number, how many there are and should be."""
+
+    name: str
+    found: int
+    wanted: int
+
+    def __str__(self) -> str:
+        return f"{self.name or 'shards'}: {self.found:,} of {self.wanted:,}"
+
+
+def split_of_word(word: str) -> str | None:
+    """The split that a whole word names: ``Train``, ``training``, ``train2017``, ``trainset``; None for any other word."""
+    match = _WORD_RE.fullmatch(word.lower())
+    return SPLIT_WORDS[match[1]] if match else None
+
+
+def split_in_name(name: str) -> tuple[str, str] | None:
+    """The split that a part of a name names (``seg_train``, ``cc3m-val``), and that part; None where several disagree.
+
+    ``name`` is that of a folder, or of a file without extension and number.
+    """
+    found = {split: token for token in _TOKENS_RE.split(name) if (split := split_of_word(token)) is not None}
+    return next(iter(found.items())) if len(found) == 1 else None
+
+
+def splits_of_paths(paths: Iterable[str]) -> PathSplits:
+    """The split of each tar, by its path below the root that all are listed from.
+
+    The nearest whole word decides (the file's name without its number, then its folder, and so on outwards), else the
+    nearest name that has such a word in it. Paths without one: all are of DEFAULT_SPLIT if their names say nothing, else
+    of the split that is called as their folder or the part of their name before the number.
+    """
+    known, unknown = {}, []
+    words: dict[str, set[str]] = {}
+    for path in paths:
+        found = _known(path)
+        if found is None:
+            unknown.append(path)
+        else:
+            known[path] = found[0]
+            words.setdefault(found[0], set()).add(found[1])
+    of, renamed = dict(known), {}
+    for path in unknown:
+        name = _own_name(path, apart=bool(known)) or DEFAULT_SPLIT
+        of[path] = name if is_split_name(name) else allowed_name(name)
+        if of[path] != name:
+            renamed[name] = of[path]
+    joined = {split: tuple(sorted(found)) for split, found in sorted(words.items()) if len(found) > 1}
+    return PathSplits(of, renamed, joined)
+
+
+def gaps(paths: Iterable[str]) -> list[Gap]:
+    """Numbered sets (``-of-000NN``, or numbers one behind the other) in which numbers are missing."""
+    series: dict[tuple[str, str | None], set[int]] = {}
+    for path in paths:
+        match = _NUMBERED_RE.fullmatch(_stem_of(path))
+        if match:
+            folder = path.rpartition("/")[0]
+            series.setdefault((f"{folder}/{match[1]}".lstrip("/"), match[4]), set()).add(int(match[3]))
+    found = []
+    for (name, of), numbers in series.items():
+        wanted = int(of) if of else max(numbers) - min(numbers) + 1
+        if wanted > len(numbers) and (of or wanted < 2 * len(numbers)):  # else they are no numbering
+            found.append(Gap(name, len(numbers), wanted))
+    return found
+
+
+def _stem_of(path: str) -> str:
+    """A tar's file name up to its first dot that does not stand before a number: ``my_split.003.tar`` -> ``my_split.003``."""
+    name = path.rpartition("/")[2]
+    return re.sub(r"\.(tar|tgz|tbz2?|txz)(\.[A-Za-z0-9]+)?$", "", name)
+
+
+def _known(path: str) -> tuple[str, str] | None:
+    """The split that a known word of a path names, and the word."""
+    folder, _, _ = path.rpartition("/")
+    stem = _stem_of(path)
+    if _CANONICAL_RE.fullmatch(f"{folder}/{stem}") and is_split_name(folder):
+        return folder, folder
+    match = _NUMBERED_RE.fullmatch(stem)
+    places = [stem, *([match[1]] if match else []), *reversed(folder.split("/"))]
+    for place in places:
+        split = split_of_word(place)
+        if split is not None:
+            return split, place.lower()
+    for place in places:
+        found = split_in_name(place)
+        if found is not None:
+            return found[0], found[1].lower()
+    return None
+
+
+def _own_name(path: str, *, apart: bool) -> str | None:
+    """What a path without a known word calls its split; ``apart`` where other paths have such words, so that a bare name is one."""
+    folder, _, _ = path.rpartition("/")
+    named = [part for part in folder.split("/") if not _says_nothing(part)]
+    if named:
+        return named[0]
+    stem = _stem_of(path)
+    match = _NUMBERED_RE.fullmatch(stem)
+    if match is None:
+        return stem if apart and not _says_nothing(stem) else None
+    name = match[1] if match[2] or apart or len(match[3]) >= _NUMBERING_DIGITS else ""
+    return None if _says_nothing(name) else name
+
+
+def _says_nothing(name: str) -> bool:
+    return name.lower() in _GENERIC or _VERSION_RE.fullmatch(name) is not None
+
+
+def allowed_name(name: str) -> str:
+    """The nearest name that a split may have."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name).replace("tar", "ta_r").lstrip("-")[:64]
+    return plain if is_split_name(plain) else DEFAULT_SPLIT

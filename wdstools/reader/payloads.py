@@ -59,6 +59,8 @@ class Payloads:
         data = self._read(extents, row)
         unchecked = not self.table.entries[extents.shard[row]].xxh3_128  # adopted without digests
         group = extents.groups[16 * row : 16 * row + 16]
+        if unchecked and len(data) < extents.length[row]:
+            raise DamagedSampleError(self._cut_short(extents, row, data))
         if unchecked or (any(group) and xxh3_128_digest(data) == group):
             return data
         members = (
@@ -117,6 +119,20 @@ class Payloads:
             if xxh3_64_intdigest(data) == digests[row]:
                 return data
         raise DamagedSampleError(self._damage(extents, row, extension, view))
+
+    def _cut_short(self, extents: Extents, row: int, data: memoryview) -> Finding:
+        """A shard that ends before the sample does."""
+        path, length = self.table.entries[extents.shard[row]].path, extents.length[row]
+        return Finding(
+            "truncated",
+            path,
+            "a shard ends in the middle of a sample",
+            key=extents.keys[row],
+            start=extents.start[row],
+            length=length,
+            expected=f"{length} bytes",
+            got=f"{len(data)} bytes",
+        )
 
     def _damage(self, extents: Extents, row: int, extension: str, view: memoryview) -> Finding:
         _, sizes, digests = extents.members[extension]

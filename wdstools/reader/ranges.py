@@ -1,4 +1,4 @@
-"""Bytes of shards for readers that know ahead what they will read: here local files, from afar in ``fetched``.
+"""Bytes of shards: here local files, from afar in ``prefetched``.
 
 Local shards are read with ``pread``, not mapped: a disk error or a file cut meanwhile is an error instead of a signal
 that ends the process, and what has been read does not count as the process's memory.
@@ -56,46 +56,33 @@ def open_ranges(table: RowTable) -> Ranges:
     )
 
 
-class LocalRanges:
-    """Ranges of local files; at most 128 are open at a time."""
+class OpenFiles:
+    """Local files that are read again and again; at most 128 are open at a time. Safe to use from many threads."""
 
-    def __init__(self, store: LocalStore, paths: Sequence[str]) -> None:
-        self._files = [store.locate(path) for path in paths]
-        self._open: OrderedDict[int, _File] = OrderedDict()
+    def __init__(self) -> None:
+        self._open: OrderedDict[str, _File] = OrderedDict()
         self._lock = threading.Lock()
 
-    block_bytes = _BLOCK_BYTES
-    at_once = 16
-
-    def read(self, shard: int, start: int, length: int) -> bytes:
-        """The bytes of a range."""
-        file = self._open.get(shard) or self._file(shard)
+    def read(self, path: str, start: int, length: int) -> bytes:
+        """The bytes of a range, fewer if the file ends before it. Raises StoreError."""
         try:
-            data = os.pread(file.fd, length, start)
-            while len(data) < length and (more := os.pread(file.fd, length - len(data), start + len(data))):
+            fd = self.get(path).fd
+            data = os.pread(fd, length, start)
+            while len(data) < length and (more := os.pread(fd, length - len(data), start + len(data))):
                 data += more
         except OSError as error:
-            raise storage_error(error, self._files[shard]) from error
+            raise storage_error(error, path) from error
         return data
 
-    def read_each(
-        self, shards: Sequence[int], starts: Sequence[int], lengths: Sequence[int]
-    ) -> list[bytes | memoryview]:
-        """Several ranges, by one call of the system each; what that call leaves out is left out."""
-        found: list[bytes | memoryview] = []
-        for shard, start, length in zip(shards, starts, lengths, strict=True):
-            try:
-                file = self._open.get(shard) or self._file(shard)
-                found.append(os.pread(file.fd, length, start))
-            except OSError:
-                found.append(b"")
-        return found
-
-    def _file(self, shard: int) -> _File:
+    def get(self, path: str) -> _File:
+        """An open file."""
+        file = self._open.get(path)
+        if file is not None:
+            return file
         with self._lock:
-            file = self._open.get(shard)
+            file = self._open.get(path)
             if file is None:
-                file = self._open[shard] = _File(self._files[shard])
+                file = self._open[path] = _File(path)
                 if len(self._open) > _OPEN_FILES:
                     self._open.popitem(last=False)
             return file
@@ -104,6 +91,38 @@ class LocalRanges:
         """Close the files, each when its last reader is done."""
         with self._lock:
             self._open.clear()
+
+
+class LocalRanges:
+    """Ranges of local files."""
+
+    def __init__(self, store: LocalStore, paths: Sequence[str]) -> None:
+        self._paths = [store.locate(path) for path in paths]
+        self._files = OpenFiles()
+
+    block_bytes = _BLOCK_BYTES
+    at_once = 16
+
+    def read(self, shard: int, start: int, length: int) -> bytes:
+        """The bytes of a range."""
+        return self._files.read(self._paths[shard], start, length)
+
+    def read_each(
+        self, shards: Sequence[int], starts: Sequence[int], lengths: Sequence[int]
+    ) -> list[bytes | memoryview]:
+        """Several ranges, by one call of the system each; what that call leaves out is left out."""
+        found: list[bytes | memoryview] = []
+        get, paths, pread = self._files.get, self._paths, os.pread
+        for shard, start, length in zip(shards, starts, lengths, strict=True):
+            try:
+                found.append(pread(get(paths[shard]).fd, length, start))
+            except OSError:
+                found.append(b"")
+        return found
+
+    def close(self) -> None:
+        """Close the files, each when its last reader is done."""
+        self._files.close()
 
 
 class _File:

@@ -25,7 +25,7 @@ class Sample(Mapping[str, bytes]):
     """A sample: extension -> payload, in tar order; ``key`` is its key. Everything in it has been checked.
 
     ``sample["jpg"]`` is a copy, made when it is asked for; ``sample.view("jpg")`` is the payload where it lies: in the
-    mapped shard, or in a block of up to 256 KiB of neighbours, which stays in memory as long as one of them is held.
+    bytes of its sample, or of a block of up to 256 KiB of neighbours, which stay in memory as long as one of them is held.
     """
 
     __slots__ = ("_data", "_places", "_row", "key")

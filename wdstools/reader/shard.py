@@ -11,6 +11,7 @@ from wdstools.errors import IntegrityError, StoreError
 from wdstools.foreign.window import CompressedReader
 from wdstools.formats.arrow import fixed_bytes, one_chunk, to_list, to_numpy
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
+from wdstools.reader.ranges import OpenFiles
 from wdstools.reader.replicas import Places
 from wdstools.reader.sample import Sample, member_by_member
 from wdstools.stores.local import LocalStore
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class ShardReader:
-    """Samples of one shard. Local shards are memory-mapped; of others, one range is fetched a sample.
+    """Samples of one shard, one range read a sample.
 
     What is damaged or cannot be read is asked for again and then looked for in the dataset's mirrors
     (``Dataset.read_again``). Opening compares the shard's size with
@@ -60,7 +61,8 @@ class ShardReader:
         self._rows: dict[str, int] | None = None
         home = self._store
         plain = entry.encoding == "tar" and entry.bytes > 0
-        self._bytes = memoryview(home.map(entry.path)) if isinstance(home, LocalStore) and plain else None
+        self._path = home.locate(entry.path) if isinstance(home, LocalStore) and plain else None
+        self._files = files_of(dataset)
         self._stream: CompressedReader | None = None
 
     def __len__(self) -> int:
@@ -81,12 +83,19 @@ class ShardReader:
     def sample(self, row: int) -> Sample:
         """One sample, each member checked; raises IntegrityError (``sample-damaged``) naming the damaged member."""
         start, stop = self._start[row], self._stop[row]
-        data = self._fetch(start, stop - start) if self._bytes is None else self._bytes[start:stop]
+        if self._path is None:
+            data = self._fetch(start, stop - start)
+        else:
+            data = memoryview(self._files.read(self._path, start, stop - start))
         return Sample(self._keys[row], self._checked(row, data), self, row)
 
     def _checked(self, row: int, data: memoryview) -> memoryview:
         """A sample's bytes if they, or at least its members, are what was packed; else what was, from elsewhere."""
-        if not self._check or xxh3_128_digest(data) == self._groups[16 * row : 16 * row + 16]:
+        if not self._check:
+            if len(data) < self._stop[row] - self._start[row]:
+                raise self._cut(row, data)
+            return data
+        if xxh3_128_digest(data) == self._groups[16 * row : 16 * row + 16]:
             return data
         members = (
             (member, self._offset[member] - self._start[row], self._size[member], self._digest[member])
@@ -130,6 +139,17 @@ class ShardReader:
         for row in range(len(self._keys)):
             yield self.sample(row)
 
+    def _cut(self, row: int, data: memoryview) -> IntegrityError:
+        start, stop = self._start[row], self._stop[row]
+        return IntegrityError(
+            "a shard ends in the middle of a sample",
+            code="sample-damaged",
+            where=f"{self._url}, sample {self._keys[row]}",
+            expected=f"{stop - start} bytes from {start}",
+            got=f"{len(data)} bytes",
+            hint=self._hint,
+        )
+
     def _damaged(self, row: int, member: int, data: memoryview) -> IntegrityError:
         start = self._offset[member]
         return IntegrityError(
@@ -141,6 +161,13 @@ class ShardReader:
             got=f"xxh3:{xxh3_64_intdigest(data):016x}",
             hint=self._hint,
         )
+
+
+def files_of(dataset: Dataset) -> OpenFiles:
+    """The open files of a dataset, shared by the readers of its shards."""
+    files = dataset.readers.setdefault("", OpenFiles())
+    assert isinstance(files, OpenFiles)
+    return files
 
 
 def _spans(

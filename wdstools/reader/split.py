@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Split(Sequence[Sample]):
     """The samples of one split, in shard order: ``split[123_456]``, ``len(split)``, ``for sample in split``.
 
-    Shards are opened when they are first needed and stay mapped. Every member is checked; damage raises
+    Indexes are read when they are first needed. Every member is checked; damage raises
     IntegrityError.
     """
 

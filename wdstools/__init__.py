@@ -27,7 +27,7 @@ _HOMES = {
     "Inventory": "results",
     "Manifest": "formats.manifest",
     "NotFoundError": "errors",
-    "PackResult": "results",
+    "PackResult": "ops.pack",
     "Plan": "plan",
     "Report": "results",
     "Sample": "reader.sample",
@@ -138,7 +138,7 @@ if TYPE_CHECKING:
     from wdstools.ops.duplicates.find import find_duplicates
     from wdstools.ops.extract.write import extract
     from wdstools.ops.mirror.plan import plan_mirror
-    from wdstools.ops.pack import pack
+    from wdstools.ops.pack import PackResult, pack
     from wdstools.ops.pull import plan_pull
     from wdstools.ops.remove.plan import plan_remove
     from wdstools.ops.repair.plan import plan_repair
@@ -153,7 +153,7 @@ if TYPE_CHECKING:
     from wdstools.reader.split import Split
     from wdstools.reader.stream import stream
     from wdstools.reader.webdataset import webdataset
-    from wdstools.results import Finding, Inventory, PackResult, Report
+    from wdstools.results import Finding, Inventory, Report
     from wdstools.sources.folder import FolderSource
     from wdstools.sources.open import open_source
     from wdstools.sources.shards import ShardsSource

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NewType, overload
 
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.digest import sha256_hex
@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from wdstools.reader.sample import Sample
+    from wdstools.reader.split import Split
     from wdstools.stores.base import Store
 
+#: The name of a split, which a dataset knows from a key.
+SplitName = NewType("SplitName", str)
+#: Names that splits have nearly everywhere: a type checker knows ``dataset["train"]`` to be a split.
+UsualSplit = Literal["train", "val", "valid", "validation", "dev", "test"]
 
 #: Lies in a dataset while a staged change is being moved in.
 STAGED_MARK = ".wdstools/staged/commit.json"
@@ -151,18 +157,37 @@ class Dataset:
         folder, name = os.path.split(path)
         LocalStore(folder or ".").put(name, self.metadata.get(self.manifest_key))
 
-    def __getitem__(self, which: str) -> Any:
-        """A split (a sequence of samples) by name, or a sample by key."""
+    @overload
+    def __getitem__(self, which: SplitName | UsualSplit) -> Split: ...  # type: ignore[overload-overlap]
+    @overload
+    def __getitem__(self, which: str) -> Sample: ...
+    def __getitem__(self, which: str) -> Split | Sample:
+        """A split (a sequence of samples) by name, or a sample by key.
+
+        Where a type checker cannot tell which, ``split`` gives the one and ``sample`` the other.
+        """
         from wdstools.reader.split import get_split_or_sample
 
         if not isinstance(which, str):
             raise TypeError(f"a dataset is asked for splits and keys, as {self.splits[0]!r}; its splits for numbers")
         return get_split_or_sample(self, which)
 
+    def split(self, name: str) -> Split:
+        """The samples of a split, in shard order; raises KeyError if there is none of this name."""
+        from wdstools.reader.split import Split
+
+        return Split(self, name)
+
+    def sample(self, key: str) -> Sample:
+        """The sample with this key; raises KeyError if there is none."""
+        from wdstools.reader.split import find_sample
+
+        return find_sample(self, key)
+
     def __contains__(self, which: object) -> bool:
         """Whether there is such a split or key."""
         try:
-            self[which]  # type: ignore[index]
+            self[which]  # type: ignore[call-overload]
         except (KeyError, TypeError):
             return False
         return True
@@ -178,14 +203,14 @@ class Dataset:
         return f"wdstools verify {quote(self.metadata.url)}"
 
     @property
-    def splits(self) -> list[str]:
+    def splits(self) -> list[SplitName]:
         """Names of the splits."""
-        return list(self.manifest.splits)
+        return [SplitName(name) for name in self.manifest.splits]
 
 
-def as_dataset(dataset: Dataset | str) -> Dataset:
+def as_dataset(dataset: Dataset | str | os.PathLike[str]) -> Dataset:
     """A dataset, opened if it is given by its folder or URL; raises what ``open_dataset`` raises."""
-    return open_dataset(dataset) if isinstance(dataset, str) else dataset
+    return dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
 
 
 def _refuse_unfinished(metadata: Store) -> None:
@@ -215,7 +240,7 @@ def _lies_at(store: Store, key: str) -> bool:
 
 
 def open_dataset(
-    where: str,
+    where: str | os.PathLike[str],
     *,
     at: str | None = None,
     mirrors: Sequence[str] = (),
@@ -227,6 +252,7 @@ def open_dataset(
     ``mirrors`` are folders or URLs with the same shards: read where a sample is damaged or cannot be had. ``cache`` is a
     folder that keeps what was read of shards from afar, up to ``cache_bytes``. Only the manifest is read. Raises NotFoundError when there is none, FormatError when it is not whole.
     """
+    where = os.fspath(where)
     if os.path.isfile(where):
         folder, key = os.path.split(where)
         metadata: Store = LocalStore(folder or ".")

@@ -16,11 +16,42 @@
 An error has four parts: what (``code`` and message), where, expected and got, and what to do now (``hint``).
 ``code`` is stable and append-only: scripts may match on it, never on the message. All of them pickle, so a
 worker process can raise them.
+
+A text names an option with ``option("resize", 300)``. It reads ``resize=300`` in Python, and the command line, which
+knows its own flags, shows ``--resize 300``.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wdstools.results import Report
+
+#: Around an option in a text: characters that no text has, because Unicode reserves them for such use.
+_OPEN, _EQUALS, _CLOSE = "\ufdd0", "\ufdd1", "\ufdd2"
+_QUOTES = ("'", '"')
+_OPTION_RE = re.compile(f"{_OPEN}(\\w+)(?:{_EQUALS}([^{_CLOSE}]*))?{_CLOSE}")
+
+
+def option(name: str, value: object = None) -> str:
+    """An option, and its value if there is one, as a part of an error's text: the error shows it as its reader types it."""
+    return f"{_OPEN}{name}{_CLOSE}" if value is None else f"{_OPEN}{name}{_EQUALS}{value!r}{_CLOSE}"
+
+
+def _in_python(found: re.Match[str]) -> str:
+    return found[1] if found[2] is None else f"{found[1]}={found[2]}"
+
+
+def _as_flag(found: re.Match[str], flags: Mapping[str, str]) -> str:
+    flag = flags.get(found[1]) or "--" + found[1].replace("_", "-")
+    value = found[2]
+    if value is None or value == "True":
+        return flag
+    return f"{flag} {value[1:-1] if value.startswith(_QUOTES) else value}"
 
 
 class WdsError(Exception):
@@ -38,15 +69,22 @@ class WdsError(Exception):
         got: str = "",
         hint: str = "",
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        given = {"message": message, "where": where, "expected": expected, "got": got, "hint": hint}
+        self._with_options = {name: text for name, text in given.items() if _OPEN in text}
+        super().__init__(_OPTION_RE.sub(_in_python, message))
+        self.message = _OPTION_RE.sub(_in_python, message)
         self.code = code or type(self).code
-        self.where = where
-        self.expected = expected
-        self.got = got
-        self.hint = hint
-        if hint:
-            self.add_note(f"  hint: {hint}")  # tracebacks show it; the command line prints it itself
+        self.where = _OPTION_RE.sub(_in_python, where)
+        self.expected = _OPTION_RE.sub(_in_python, expected)
+        self.got = _OPTION_RE.sub(_in_python, got)
+        self.hint = _OPTION_RE.sub(_in_python, hint)
+        if self.hint:
+            self.add_note(f"  hint: {self.hint}")  # tracebacks show it; the command line prints it itself
+
+    def name_flags(self, flags: Mapping[str, str]) -> None:
+        """Name options as the command line does: ``flags`` maps their names to flags, ``--name`` for those not in it."""
+        for name, text in self._with_options.items():
+            setattr(self, name, _OPTION_RE.sub(lambda found: _as_flag(found, flags), text))
 
     def __str__(self) -> str:
         lines = [self.message + (f": {self.where}" if self.where else "")]
@@ -134,7 +172,7 @@ class IntegrityError(WdsError):
 
     code = "damaged"
 
-    def __init__(self, message: str, *, report: object = None, **parts: str) -> None:
+    def __init__(self, message: str, *, report: Report | None = None, **parts: str) -> None:
         super().__init__(message, **parts)
         self.report = report
 

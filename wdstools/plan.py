@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from wdstools.executors.open import open_executor
 from wdstools.progress import Progress, Silent
@@ -12,6 +12,10 @@ from wdstools.units import counted
 if TYPE_CHECKING:
     from wdstools.executors.base import Executor
     from wdstools.results import Finding
+
+Result = TypeVar("Result")
+#: A plan for a narrower result is a plan for a wider one.
+Result_co = TypeVar("Result_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,10 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Generic[Result_co]):
     """A change that has not been made: what would be done to ``target``, in order. Nothing happens until ``apply``.
+
+    ``apply`` gives the result that the plan is for: a ``Plan[RepairResult]`` gives a ``RepairResult``.
 
     ``unsolved`` are the findings that the plan cannot mend. Each operation has a plan of its own kind, which adds
     what is needed to carry it out and overrides ``carry_out``.
@@ -57,15 +63,25 @@ class Plan:
         lines += [f"  cannot be mended: {finding}" for finding in self.unsolved]
         return "\n".join(lines)
 
-    def carry_out(self, executor: Executor, progress: Progress) -> object:
+    def carry_out(self, executor: Executor, progress: Progress) -> Result_co:
         """Make the change; gives the operation's result. Atomic for each step, and safe to interrupt and run again."""
         raise NotImplementedError
 
 
-def apply(plan: Plan, *, executor: Executor | None = None, progress: Progress | None = None) -> object:
-    """Carry out a plan and give the operation's result.
+def apply(plan: Plan[Result], *, executor: Executor | None = None, progress: Progress | None = None) -> Result:
+    """Carry out a plan.
 
-    Each step is atomic; an interrupted plan is finished by making it again and applying that. Serial without an
-    ``executor``.
+    Each step is atomic. A plan that was interrupted is finished by making it again and applying the new one.
+
+    Args:
+        plan: What a ``plan_...`` function gave.
+        executor: Who does the work; without one it is done here, one item after the other.
+        progress: Receives how far it is.
+
+    Returns:
+        The result of the plan's operation.
+
+    Raises:
+        WdsError: What the operation raises; each plan says which.
     """
     return plan.carry_out(executor or open_executor("serial"), progress or Silent())

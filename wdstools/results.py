@@ -201,27 +201,6 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True)
-class PackResult:
-    """What a pack made. ``leaks`` maps each pair of splits to the number of images that lie in both, at ``level``.
-
-    ``duplicates`` counts the samples beyond the first of each byte-identical image; ``kept_shards`` those that an
-    interrupted run had already finished.
-    """
-
-    path: str
-    root: str
-    samples: Mapping[str, int]
-    shards: int
-    bytes: int
-    skipped: Mapping[str, int]
-    leaks: Mapping[str, int]
-    duplicates: int
-    kept_shards: int
-    notes: tuple[str, ...] = ()
-    level: str = "exact"
-
-
-@dataclass(frozen=True, slots=True)
 class RepairResult:
     """What a repair has written. ``bytes`` came from copies; ``unsolved`` could not be mended and was kept as it is."""
 

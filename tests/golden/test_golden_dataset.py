@@ -77,7 +77,7 @@ def test_the_golden_source_is_packed_to_the_same_bytes(golden: Path, source: Pat
     for _, shard in dataset.manifest.shards:
         assert (again / shard.path).read_bytes() == (golden / shard.path).read_bytes()
         # not the bytes of the Parquet: these are its library's
-        assert made.index(shard).equals(dataset.index(shard))
+        assert made.dataset.index(shard).equals(dataset.index(shard))
     for name in (MANIFEST_PATH, ".wdstools/skipped.jsonl"):
         assert (again / name).read_bytes() == (golden / name).read_bytes()
 

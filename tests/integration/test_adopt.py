@@ -68,9 +68,9 @@ def test_the_tars_are_not_touched_and_the_same_tars_give_the_same_root(tmp_path:
 def test_compressed_shards_are_adopted_verified_and_read(encoding: str, tmp_path: Path) -> None:
     data = compressed(tar_bytes(pairs(0, 300)), encoding)
     dataset = _adopted(tmp_path, {f"x-000.{encoding}": data})
-    assert [sample.key for sample in dataset["x"]] == [f"{n:06d}" for n in range(300)]
-    assert dataset["x"][200]["txt"] == b"caption 200"
-    assert dataset["x"][7]["txt"] == b"caption 7"
+    assert [sample.key for sample in dataset.split("x")] == [f"{n:06d}" for n in range(300)]
+    assert dataset.split("x")[200]["txt"] == b"caption 200"
+    assert dataset.split("x")[7]["txt"] == b"caption 7"
     assert wt.verify(dataset, level="decode").ok
     (tmp_path / f"x-000.{encoding}").write_bytes(data[:-200])
     assert not wt.verify(dataset).ok

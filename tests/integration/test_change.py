@@ -356,5 +356,5 @@ def test_a_dataset_is_asked_for_names_only(made: tuple[Path, Path]) -> None:
     assert "oslo/0" in dataset
     assert "oslo" not in dataset
     with pytest.raises(TypeError, match="numbers"):
-        dataset[5]  # type: ignore[index]
+        dataset[5]  # type: ignore[call-overload]
     assert len(repr(dataset)) < 500

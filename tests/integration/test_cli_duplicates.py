@@ -16,6 +16,8 @@ from wdstools.executors.open import open_executor
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wdstools.options.pack import DuplicateLevel
+
 TOTAL = SINGLES + len(PLANTED)
 
 
@@ -74,7 +76,7 @@ def test_the_answer_is_the_same_for_any_workers_shards_and_order_of_listing(sour
     answers = []
     for number, (samples, jobs) in enumerate(((5, 1), (7, 3), (100, 2))):
         again = write_alike_pairs(tmp_path / f"source{number}", shuffled=number)
-        opened = wt.pack(str(again), str(tmp_path / f"set{number}"), shard_samples=samples)
+        opened = wt.pack(str(again), str(tmp_path / f"set{number}"), shard_samples=samples).dataset
         executor = open_executor("processes", jobs)
         try:
             found = wt.find_duplicates(opened, level="edited", executor=executor)
@@ -185,8 +187,10 @@ def test_a_dataset_without_copies_is_clean(source: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("level", list(EXPECTED))
 @pytest.mark.parametrize("options", [{"splits": "train=70,val=10,test=20"}, {"resplit": True}], ids=["ratio", "given"])
-def test_grouped_packs_leak_nothing(source: Path, tmp_path: Path, level: str, options: dict[str, Any]) -> None:
-    packed = wt.pack(str(source), str(tmp_path / "set"), duplicates="group", level=level, **options)
+def test_grouped_packs_leak_nothing(
+    source: Path, tmp_path: Path, level: DuplicateLevel, options: dict[str, Any]
+) -> None:
+    packed = wt.pack(str(source), str(tmp_path / "set"), duplicates="group", level=level, **options).dataset
     found = wt.find_duplicates(packed, level=level)
     assert found.samples == TOTAL
     assert _groups(found) == EXPECTED[level]
@@ -202,11 +206,13 @@ def test_grouping_is_refused_where_the_source_gives_the_splits(source: Path, tmp
     with pytest.raises(wt.UsageError, match="resplit"):
         wt.pack(str(source), str(tmp_path / "set"), resplit=True)
     with pytest.raises(wt.UsageError, match="no such choice"):
-        wt.pack(str(source), str(tmp_path / "set"), duplicates="some")
+        wt.pack(str(source), str(tmp_path / "set"), duplicates="some")  # type: ignore[arg-type]  # a type checker says the same
 
 
 @pytest.mark.parametrize("level", list(EXPECTED))
-def test_dropping_keeps_one_of_each_and_prefers_test_to_val_to_train(source: Path, tmp_path: Path, level: str) -> None:
+def test_dropping_keeps_one_of_each_and_prefers_test_to_val_to_train(
+    source: Path, tmp_path: Path, level: DuplicateLevel
+) -> None:
     dest = tmp_path / "set"
     wt.pack(str(source), str(dest), duplicates="drop", level=level)
     skipped = [json.loads(line) for line in (dest / ".wdstools/skipped.jsonl").read_text().splitlines()]
@@ -220,8 +226,8 @@ def test_dropping_keeps_one_of_each_and_prefers_test_to_val_to_train(source: Pat
 def test_dropping_gives_the_same_bytes_for_any_workers_and_order(source: Path, tmp_path: Path) -> None:
     again = write_alike_pairs(tmp_path / "again", shuffled=5)
     options: dict[str, Any] = {"duplicates": "drop", "level": "edited", "splits": "train=80,test=20"}
-    one = wt.pack(str(source), str(tmp_path / "a"), jobs=1, **options)
-    two = wt.pack(str(again), str(tmp_path / "b"), jobs=2, **options)
+    one = wt.pack(str(source), str(tmp_path / "a"), jobs=1, **options).dataset
+    two = wt.pack(str(again), str(tmp_path / "b"), jobs=2, **options).dataset
     assert one.root == two.root
 
 
@@ -233,9 +239,9 @@ def test_a_leak_at_a_level_fails_a_pack_that_asks_for_it(source: Path, tmp_path:
 
 def test_images_are_compared_as_they_will_be_packed(source: Path, tmp_path: Path) -> None:
     """Resizing makes other images alike than were: what counts is what comes out."""
-    kept = wt.find_duplicates(wt.pack(str(source), str(tmp_path / "kept"), resize=16), level="re-encode")
+    kept = wt.find_duplicates(wt.pack(str(source), str(tmp_path / "kept"), resize=16).dataset, level="re-encode")
     assert _groups(kept) != EXPECTED["re-encode"]
-    dropped = wt.pack(str(source), str(tmp_path / "dropped"), resize=16, duplicates="drop", level="re-encode")
+    dropped = wt.pack(str(source), str(tmp_path / "dropped"), resize=16, duplicates="drop", level="re-encode").dataset
     assert dropped.manifest.totals["samples"] == kept.unique
     assert _groups(wt.find_duplicates(dropped, level="re-encode")) == set()
 

@@ -32,7 +32,7 @@ def emitted(tmp_path_factory: pytest.TempPathFactory) -> wt.Dataset:
     """A dataset emitted for all at once: several shards, labels, captions."""
     folder = tmp_path_factory.mktemp("consumers")
     write_city_pairs(folder / "in", train=120, val=20)
-    dataset = wt.pack(str(folder / "in"), str(folder / "out"), shard_samples=16, name="for-all")
+    dataset = wt.pack(str(folder / "in"), str(folder / "out"), shard_samples=16, name="for-all").dataset
     apply(plan_emit(dataset, ("all",)))
     return dataset
 
@@ -154,7 +154,7 @@ def test_what_img2dataset_writes_is_adopted_and_a_shard_without_its_statistics_i
     assert wt.verify(dataset, level="decode").ok
     assert [sample["jpg"] for sample in dataset["train"]] == [tiny_jpeg(n) for n in range(12)]
     assert json.loads(dataset["000010005"]["json"])["caption"] == "caption 11"
-    packed = wt.pack(str(tmp_path / "out"), str(tmp_path / "packed"))
+    packed = wt.pack(str(tmp_path / "out"), str(tmp_path / "packed")).dataset
     assert len(packed["train"]) == 12
 
 

@@ -117,7 +117,7 @@ def test_where_not_all_can_be_shown_the_least_certain_groups_are_shown_too(brows
 
 
 def test_pictures_go_to_the_largest_and_to_the_least_certain_groups(tmp_path: Path) -> None:
-    packed = wt.pack(str(write_alike_pairs(tmp_path / "source")), str(tmp_path / "set"))
+    packed = wt.pack(str(write_alike_pairs(tmp_path / "source")), str(tmp_path / "set")).dataset
     found = wt.find_duplicates(packed, level="edited")
     least_certain = max(found, key=lambda one: max(member.phash16 for member in one.members))
     assert least_certain is not found.groups[0]

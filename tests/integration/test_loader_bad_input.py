@@ -189,7 +189,7 @@ def undecodable(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, str]
     source = write_city_pairs(folder / "source", train=20)
     image = tiny_jpeg(12)
     (source / "img/train/oslo/12.jpg").write_bytes(image[: len(image) * 2 // 3] + EOI)
-    dataset = wt.pack(str(source), str(folder / "shards"), check="header", jobs=1)
+    dataset = wt.pack(str(source), str(folder / "shards"), check="header", jobs=1).dataset
     assert wt.verify(dataset).ok
     return dataset, "oslo/12"
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def test_one_more_sample_changes_one_shard(tmp_path: Path) -> None:
     source = tmp_path / "source"
     write_city_pairs(source)
-    first = pack(str(source), str(tmp_path / "first"), shards=3)
+    first = pack(str(source), str(tmp_path / "first"), shards=3).dataset
     image = next((source / "img" / "train").rglob("*.jpg"))
     caption = source / "captions" / image.relative_to(source / "img").with_suffix(".txt")
     image.with_name("99999.jpg").write_bytes(image.read_bytes())
     caption.with_name("99999.txt").write_bytes(b"one more")
-    second = pack(str(source), str(tmp_path / "second"), like=str(tmp_path / "first"))
+    second = pack(str(source), str(tmp_path / "second"), like=tmp_path / "first").dataset
     before = {shard.path: shard.sha256 for _, shard in first.manifest.shards}
     after = {shard.path: shard.sha256 for _, shard in second.manifest.shards}
     assert before.keys() == after.keys()

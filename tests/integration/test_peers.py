@@ -55,7 +55,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
         str(home / "shards"),
         splits="train=60,val=20,test=20",
         shard_samples=6,
-    )
+    ).dataset
     samples = {}
     for name, (image, caption) in written.items():
         label, stem = name.split("/")

@@ -49,7 +49,7 @@ def _bsdtar(folder: Path) -> set[str]:
 
 def _wdstools(folder: Path) -> set[str]:
     write(folder / "in", dict(MEMBERS))
-    dataset = wt.pack(str(folder / "in"), str(folder / "out"), shards=3)
+    dataset = wt.pack(str(folder / "in"), str(folder / "out"), shards=3).dataset
     for path in (folder / "out" / dataset.splits[0]).iterdir():
         path.rename(folder / path.name)
     (folder / "out").rename(folder / ".out")
@@ -85,7 +85,7 @@ def test_shards_with_every_flaw_are_packed_again_clean(tmp_path: Path) -> None:
     members = [(f"{key}.jpg", data) for key, data in image.items()]
     members += [(f"{key}.txt", f"words {key}".encode()) for key in image]  # dots in keys, and members apart
     write(tmp_path / "in", {"train-000.tar": tar_bytes(members)})
-    dataset = wt.pack(str(tmp_path / "in"), str(tmp_path / "out"))
+    dataset = wt.pack(str(tmp_path / "in"), str(tmp_path / "out")).dataset
     found = {sample.key: (sample["jpg"], sample["txt"]) for sample in dataset["train"]}
     assert found == {key.replace(".", "%2E"): (data, f"words {key}".encode()) for key, data in image.items()}
     theirs = run_adopt(str(tmp_path / "out"), str(tmp_path / "meta"), AdoptOptions(), executor=open_executor("serial"))
@@ -96,6 +96,6 @@ def test_shards_with_every_flaw_are_packed_again_clean(tmp_path: Path) -> None:
 def test_an_adopted_dataset_is_packed_from_where_its_shards_are(tmp_path: Path) -> None:
     write(tmp_path / "in", {f"train/{n:03d}.tar": tar_bytes(pairs(n * 3, 3)) for n in range(2)})
     wt.adopt(str(tmp_path / "in"), str(tmp_path / "meta"))
-    dataset = wt.pack(str(tmp_path / "meta"), str(tmp_path / "out"))
+    dataset = wt.pack(str(tmp_path / "meta"), str(tmp_path / "out")).dataset
     assert len(dataset["train"]) == 6
     assert dataset["000004"]["txt"] == b"caption 4"

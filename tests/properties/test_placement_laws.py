@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pytest
@@ -17,9 +17,8 @@ from tests.support.refusal import or_refused
 from wdstools.errors import UsageError
 from wdstools.executors.local import Serial
 from wdstools.formats.sample import order_hash, shard_of, split_hash
-from wdstools.planning import samples as keyed
-from wdstools.planning.options import PackOptions
-from wdstools.planning.place import ShardLayout
+from wdstools.planning import samples as planned
+from wdstools.planning.options import make_options
 from wdstools.planning.plan import make_plan
 from wdstools.planning.samples import with_keys
 from wdstools.planning.splits import SplitRule, assign_splits, parse_ratios
@@ -29,6 +28,7 @@ from wdstools.sources.base import Listing, SamplesBuilder, image_paths
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from wdstools.options.pack import PackChoices
     from wdstools.results import Skip
 
 Sample = tuple[str | None, str, str]
@@ -66,9 +66,9 @@ class _NoOpener:
 Bounds = tuple[tuple[str, int, int, int], ...]
 
 
-def arranged(samples: list[Sample], layout: ShardLayout) -> tuple[pa.Table, Bounds, tuple[Skip, ...]]:
+def arranged(samples: list[Sample], **choices: Unpack[PackChoices]) -> tuple[pa.Table, Bounds, tuple[Skip, ...]]:
     """The samples in their places, as a pack puts them there."""
-    made, notes = make_plan(listing_of(samples), PackOptions(layout=layout), Serial(), Silent())
+    made, notes = make_plan(listing_of(samples), make_options(**choices), Serial(), Silent())
     assert notes == []
     return made.samples.take(made.order), made.bounds, made.skips
 
@@ -83,11 +83,11 @@ def contents(table: pa.Table) -> list[tuple[Any, ...]]:
 def test_placement_does_not_depend_on_the_order_of_the_listing(
     samples: list[Sample], seed: int, shuffler: Any, data: st.DataObject
 ) -> None:
-    layout = ShardLayout(shard_samples=data.draw(st.integers(len(samples), 50)), seed=seed)
-    placed, bounds, skips = arranged(samples, layout)
+    shard_samples = data.draw(st.integers(len(samples), 50))
+    placed, bounds, skips = arranged(samples, shard_samples=shard_samples, seed=seed)
     shuffled = list(samples)
     shuffler.shuffle(shuffled)
-    again, bounds_again, skips_again = arranged(shuffled, layout)
+    again, bounds_again, skips_again = arranged(shuffled, shard_samples=shard_samples, seed=seed)
     assert (contents(again), bounds_again, skips_again) == (contents(placed), bounds, skips)
     assert sorted(contents(placed)) == sorted(contents(table_of(samples)))
 
@@ -99,10 +99,10 @@ def test_each_sample_lies_in_the_shard_of_its_hash_in_order_of_hash_and_key(
 ) -> None:
     if _some_shard_is_empty(samples, seed, shards):
         with pytest.raises(UsageError) as caught:
-            arranged(samples, ShardLayout(shards=shards, seed=seed))
+            arranged(samples, shards=shards, seed=seed)
         assert caught.value.code == "shards-too-many"
         return
-    placed, bounds, skips = arranged(samples, ShardLayout(shards=shards, seed=seed))
+    placed, bounds, skips = arranged(samples, shards=shards, seed=seed)
     assert skips == ()
     splits = sorted({split for split, _, _ in samples if split})
     assert [(split, number) for split, number, _, _ in bounds] == [(s, n) for s in splits for n in range(shards)]
@@ -128,7 +128,7 @@ def _some_shard_is_empty(samples: list[Sample], seed: int, shards: int) -> bool:
 def test_the_number_of_shards_is_the_samples_over_the_shard_size_rounded_up(samples: list[Sample], size: int) -> None:
     shards = math.ceil(len(samples) / size)
     with or_refused("shards-too-many"):
-        _, bounds, _ = arranged(samples, ShardLayout(shard_samples=size))
+        _, bounds, _ = arranged(samples, shard_samples=size)
         assert len(bounds) == shards
         assert not _some_shard_is_empty(samples, 0, shards)
 
@@ -145,8 +145,8 @@ def test_samples_whose_hashes_collide_are_in_order_of_their_keys(
         return len(key) % values << 62
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keyed, "order_hash", poor_hash)
-        placed, _, skips = arranged(shuffled, ShardLayout(shards=1))
+        patch.setattr(planned, "order_hash", poor_hash)
+        placed, _, skips = arranged(shuffled, shards=1)
     keys = [key for _, _, _, key in contents(placed)]
     assert skips == ()
     assert keys == sorted((row[3] for row in contents(table_of(samples))), key=lambda key: (poor_hash(key, 0), key))
@@ -160,7 +160,7 @@ def test_of_samples_with_one_key_the_one_with_the_smallest_path_stays(
     copies = [(f"x{split}", label, stem) for split, label, stem in samples if data.draw(st.booleans())]
     everything = [*samples, *copies]
     shuffler.shuffle(everything)
-    placed, _, skips = arranged(everything, ShardLayout())
+    placed, _, skips = arranged(everything)
     kept = {row[3]: path for row, path in zip(contents(placed), image_paths(placed), strict=True)}
     assert len(kept) == placed.num_rows == len(samples)
     assert {skip.reason for skip in skips} <= {"key-duplicate"}
@@ -172,7 +172,7 @@ def test_of_samples_with_one_key_the_one_with_the_smallest_path_stays(
 
 def test_a_split_whose_every_key_is_taken_by_another_leaves_the_others_as_they_are() -> None:
     samples: list[Sample] = [("a", "oslo", "1"), ("a", "oslo", "2"), ("b", "oslo", "2")]
-    placed, bounds, skips = arranged(samples, ShardLayout(shards=1))
+    placed, bounds, skips = arranged(samples, shards=1)
     assert placed.num_rows == 2
     assert bounds == (("a", 0, 0, 2),)
     assert [skip.reason for skip in skips] == ["key-duplicate"]

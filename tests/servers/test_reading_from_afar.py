@@ -46,7 +46,7 @@ def copy(swift: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def everything(where: object, split: str = "train", **options: object) -> list[tuple[str, dict[str, bytes]]]:
     dataset = open_dataset(str(where), **options)  # type: ignore[arg-type]  # options of open_dataset
-    return [(sample.key, dict(sample)) for sample in dataset[split]]
+    return [(sample.key, dict(sample)) for sample in dataset.split(split)]
 
 
 def test_what_is_read_from_a_bucket_is_what_is_read_from_the_disk(copy: InBucket) -> None:

@@ -27,7 +27,7 @@ class Packed:
     def samples(self, split: str | None = None) -> dict[str, Sample]:
         """Every sample by key."""
         splits = self.dataset.splits if split is None else [split]
-        return {sample.key: sample for name in splits for sample in self.dataset[name]}
+        return {sample.key: sample for name in splits for sample in self.dataset.split(name)}
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -46,7 +46,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 def pack_all(source: Path | str, dest: Path, *, layout: Mapping[str, Any] | None = None, **options: Any) -> Packed:
     """Pack in this process; the result is verified down to every sample."""
-    dataset = pack(open_source(str(source), **(layout or {})), str(dest), **options)
+    dataset = pack(open_source(str(source), **(layout or {})), dest, **options).dataset
     verify(dataset, level="samples").raise_for_findings()
     listed = dest / ".wdstools" / "skipped.jsonl"
     lines = listed.read_text("utf-8").splitlines() if listed.exists() else []

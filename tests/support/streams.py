@@ -23,7 +23,7 @@ def packed(
 ) -> Dataset:
     """A packed dataset; ``side`` brings its images to one size."""
     source = write_city_pairs(folder / "source", train=train, val=val)
-    return wt.pack(str(source), str(folder / "shards"), shard_samples=shard_samples, resize=side, jobs=1)
+    return wt.pack(str(source), str(folder / "shards"), shard_samples=shard_samples, resize=side, jobs=1).dataset
 
 
 def in_memory(dataset: Dataset) -> Dataset:

@@ -42,7 +42,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("limits")
-    return wt.pack(str(write_city_pairs(folder / "source")), str(folder / "shards"), shard_samples=10)
+    return wt.pack(str(write_city_pairs(folder / "source")), str(folder / "shards"), shard_samples=10).dataset
 
 
 def test_a_cold_read_goes_through_every_shard_once_here_and_far_away(dataset: Dataset) -> None:

@@ -64,7 +64,7 @@ def _packed(folder: Path) -> tuple[dict[str, bytes], wt.Dataset]:
     files = {
         f"{stem}.{ext}": data for n, stem in enumerate(stems) for ext, data in (("jpg", tiny_jpeg(n)), ("txt", b"x"))
     }
-    return files, wt.pack(str(write_files(folder / "source", files)), str(folder / "packed"), name="n")
+    return files, wt.pack(str(write_files(folder / "source", files)), str(folder / "packed"), name="n").dataset
 
 
 def test_where_names_are_kept_apart_they_come_back_and_pack_to_the_same_root(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_where_they_are_not_nothing_is_written(tmp_path: Path, monkeypatch: pyte
 def test_names_that_no_file_system_takes_are_refused_before_anything_is_written(folder: str, tmp_path: Path) -> None:
     write_files(tmp_path / "source", {"train/1.jpg": tiny_jpeg(1), "train/1.txt": b"x"})
     source = wt.FolderSource(str(tmp_path / "source"), image="{split}/{id}.jpg", caption="{split}/{id}.txt")
-    dataset = wt.pack(source, str(tmp_path / "packed"))
+    dataset = wt.pack(source, str(tmp_path / "packed")).dataset
     provenance = tmp_path / "packed" / PROVENANCE_PATH
     document = json.loads(provenance.read_text("utf-8"))
     document["template"]["image"] = folder + document["template"]["image"]

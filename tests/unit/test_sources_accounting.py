@@ -162,8 +162,8 @@ def test_mixed_types_are_refused_with_the_offer(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         pack(str(tmp_path / "src"), str(tmp_path / "out"))
     assert caught.value.code == "image-types"
-    assert "--convert jpg" in caught.value.hint
-    assert "--only jpg" in caught.value.hint
+    assert "convert='jpg'" in caught.value.hint
+    assert "only='jpg'" in caught.value.hint
     assert not (tmp_path / "out").exists()
     assert scan(str(tmp_path / "src")).image_types == {"gif": 1, "jpg": 2, "png": 1, "tiff": 1}
 
@@ -189,7 +189,7 @@ def test_only_a_type_that_cannot_be_stored_is_refused_with_the_offer(tmp_path: P
     write_files(tmp_path / "src", {"1.gif": encoded("GIF")})
     with pytest.raises(UsageError) as caught:
         pack(str(tmp_path / "src"), str(tmp_path / "out"))
-    assert "--convert" in caught.value.hint
+    assert "convert='jpg'" in caught.value.hint
     assert pack_all(tmp_path / "src", tmp_path / "out", convert="png").samples()["1"]["png"][:4] == b"\x89PNG"
 
 

@@ -58,17 +58,17 @@ def test_compressed_shards_among_plain_ones_are_packed_again(suffix: str, encodi
     packed = compressed(shards["train/001"], encoding)
     write(tmp_path / "in", {"train/000.tar": shards["train/000"], f"train/001{suffix}": packed})
     write(tmp_path / "in", {"train/002.tar": shards["train/002"]})
-    expected = wt.pack(str(tmp_path / "plain"), str(tmp_path / "expected"))
+    expected = wt.pack(str(tmp_path / "plain"), str(tmp_path / "expected")).dataset
     assert wt.pack(str(tmp_path / "in"), str(tmp_path / "out")).root == expected.root
     assert not (tmp_path / "out.unpacked").exists()
-    one = wt.pack(str(tmp_path / f"in/train/001{suffix}"), str(tmp_path / "one"))
+    one = wt.pack(str(tmp_path / f"in/train/001{suffix}"), str(tmp_path / "one")).dataset
     assert sorted(sample["txt"] for sample in one["train"]) == [b"caption 3", b"caption 4", b"caption 5"]
 
 
 def test_compressed_shards_that_were_adopted_are_packed_with_their_splits(tmp_path: Path) -> None:
     write(tmp_path / "in", {"a-0.tar.gz": compressed(tar_bytes(pairs(0, 3)), "tar.gz")})
     wt.adopt(str(tmp_path / "in"), str(tmp_path / "meta"), split="val")
-    packed = wt.pack(str(tmp_path / "meta"), str(tmp_path / "out"))
+    packed = wt.pack(str(tmp_path / "meta"), str(tmp_path / "out")).dataset
     assert (packed.splits, len(packed["val"])) == (["val"], 3)
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional, get_args, get_origin
 
 import typer
 
 from wdstools.cli.app import EPILOG, Interrupted, app
 from wdstools.cli.output import Output
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, WdsError
 from wdstools.executors.open import open_executor, processors
+from wdstools.options.declare import Declared, declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,13 +98,15 @@ def cache_folder() -> str:
     return os.path.join(home, "wdstools")
 
 
-Group = tuple[tuple[str, Any, Any], ...]
+Entry = tuple[str, Any, Any]
+Group = type | tuple[Entry, ...]
 
 
 def command(name: str, **groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command. Its function takes a Session first; the shared options are added to its own.
 
-    ``groups`` name sets of options, each a tuple of (name, type, default), that the function gets as a dictionary.
+    ``groups`` name sets of options that the function gets as a dictionary: a ``TypedDict`` of declared options, or
+    entries of (name, type, default).
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -110,24 +114,35 @@ def command(name: str, **groups: Group) -> Callable[[Callable[..., None]], Calla
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own if parameter.name not in groups
         ]
+        entries = {group: _entries(options) for group, options in groups.items()}
         added = [
             inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-            for option, kind, default in (*(entry for group in groups.values() for entry in group), *_SHARED_PARAMETERS)
+            for option, kind, default in (
+                *(entry for group in entries.values() for entry in group),
+                *_SHARED_PARAMETERS,
+            )
         ]
+        flags = _flags((*own, *added))
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
             chosen = {option: given.pop(option) for option, _, _ in _SHARED_PARAMETERS}
             jobs, executor = chosen.pop("jobs"), chosen.pop("executor")
-            for group, entries in groups.items():
-                given[group] = {option: given.pop(option) for option, _, _ in entries}
-            session = Session(Output(**chosen), jobs, executor)
+            session = None
             try:
+                session = Session(Output(**chosen), jobs, executor)
+                for group, options in groups.items():
+                    texts = {option: given.pop(option) for option, _, _ in entries[group]}
+                    given[group] = texts if isinstance(options, tuple) else _values(options, texts)
                 function(session, **given)
+            except WdsError as error:
+                error.name_flags(flags)
+                raise
             except KeyboardInterrupt as interrupt:
                 raise Interrupted from interrupt
             finally:
-                session.output.flush()
+                if session is not None:
+                    session.output.flush()
 
         run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # typer reads it
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
@@ -136,3 +151,51 @@ def command(name: str, **groups: Group) -> Callable[[Callable[..., None]], Calla
         return function
 
     return register
+
+
+def _entries(options: Group) -> tuple[Entry, ...]:
+    """A set of options as typer wants them."""
+    return options if isinstance(options, tuple) else tuple(_entry(one) for one in declared(options))
+
+
+def _entry(one: Declared) -> Entry:
+    option, kind = one.option, _kind_of_flag(one)
+    flags = one.flags if option.default is not True else (f"{one.flags[0]}/--no-{one.flags[0][2:]}", *one.flags[1:])
+    default = option.shown if option.read else option.default
+    details = typer.Option(
+        *flags, help=option.help, metavar=option.metavar or None, rich_help_panel=option.panel or None
+    )
+    return one.name, Annotated[kind if default is not None else Optional[kind], details], default
+
+
+def _kind_of_flag(one: Declared) -> Any:
+    """What typer is to make of a value: text where ``read`` or a check comes after it."""
+    kinds = [get_origin(kind) or kind for kind in get_args(one.kind) or (one.kind,)]
+    if one.option.read or one.choices:
+        return str
+    if Sequence in kinds:
+        return list[str]
+    return next((kind for kind in (bool, int, float) if kind in kinds), str)
+
+
+def _values(options: type, texts: dict[str, Any]) -> dict[str, Any]:
+    """What was typed as the values of options."""
+    read = {one.name: one.option.read for one in declared(options)}
+    flags = {one.name: one.flags[0] for one in declared(options)}
+    values = {}
+    for name, text in texts.items():
+        reader = read[name]
+        values[name] = reader(text, flags[name]) if reader is not None and isinstance(text, str) else text
+    return values
+
+
+def _flags(parameters: Sequence[inspect.Parameter]) -> dict[str, str]:
+    """The flag of each option, by the name that the library gives it."""
+    flags: dict[str, str] = {}
+    for parameter in parameters:
+        for detail in getattr(parameter.annotation, "__metadata__", ()):
+            # typer takes the first name for a default, and puts that right only later
+            given = (getattr(detail, "default", ""), *(getattr(detail, "param_decls", None) or ()))
+            names = [name.partition("/")[0] for name in given if isinstance(name, str) and name.startswith("--")]
+            flags |= dict.fromkeys([parameter.name], names[0]) if names else {}
+    return flags

@@ -22,7 +22,7 @@ PLAN_OPTIONS = (
 )  # fmt: skip
 
 
-def approved(output: Output, plan: Plan, *, dry_run: bool, yes: bool) -> bool:
+def approved(output: Output, plan: Plan[object], *, dry_run: bool, yes: bool) -> bool:
     """Show a plan, and tell whether to carry it out: with ``-y``, or when a person at the terminal says so.
 
     With ``-n`` the plan is the answer, and the command ends with 1 where it leaves something damaged; with ``-q -y`` nobody

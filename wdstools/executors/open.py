@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from wdstools.executors.base import Executor
 
 
@@ -27,11 +30,24 @@ def open_executor(kind: str = "processes", jobs: int = 1, preload: tuple[str, ..
     from wdstools.executors import local
 
     if jobs < 1:
-        raise UsageError("at least one job is needed", code="usage", where="--jobs", got=str(jobs))
+        raise UsageError("at least one job is needed", code="usage", where=option("jobs"), got=str(jobs))
     if kind == "serial" or (jobs == 1 and kind in ("threads", "processes")):
         return local.Serial()
     if kind == "threads":
         return local.Threads(jobs)
     if kind == "processes":
         return local.Processes(jobs, preload)
-    raise UsageError("no such executor", where="--executor", expected="serial, threads or processes", got=kind)
+    raise UsageError("no such executor", where=option("executor"), expected="serial, threads or processes", got=kind)
+
+
+@contextmanager
+def workers(executor: Executor | None, kind: str, jobs: int, preload: tuple[str, ...] = ()) -> Iterator[Executor]:
+    """The caller's executor, which the caller ends; without one, workers of ``kind`` that end with the block."""
+    if executor is not None:
+        yield executor
+        return
+    made = open_executor(kind, jobs, preload)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -92,7 +92,7 @@ def _read_mark(stage: str) -> dict[str, list[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class FinishPlan(Plan):
+class FinishPlan(Plan[FinishResult]):
     """Moves in a change that was cut short after everything was staged: it can only go forward."""
 
     def carry_out(self, executor: Executor, progress: Progress) -> FinishResult:

@@ -123,7 +123,7 @@ def _references(dataset: Dataset, present: Sequence[int], split: str, wrong: lis
     places = {round(i * (count - 1) / max(1, _REFERENCES - 1)) for i in range(_REFERENCES)} if count else set()
     for place in sorted(places):
         try:
-            yield place, dataset[split][present[place]]
+            yield place, dataset.split(split)[present[place]]
         except WdsError as error:
             wrong.append(str(error).splitlines()[0])
 

@@ -29,7 +29,7 @@ CONSUMERS = ("huggingface", "open_clip", "timm", "energon", "dali", "croissant")
 
 
 @dataclass(frozen=True, slots=True)
-class EmitPlan(Plan):
+class EmitPlan(Plan[Emitted | None]):
     """What would be written and deleted, beside the manifest.
 
     ``files`` are the contents, ``links`` lead to shards that lie elsewhere, ``emitted`` is the new list (None: none is left).

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+import warnings
 from collections import Counter
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 import pyarrow as pa
 
 from wdstools.dataset import open_dataset
-from wdstools.errors import SkippedError
-from wdstools.executors.open import open_executor
+from wdstools.errors import SkippedError, UsageError, option
+from wdstools.executors.open import workers
 from wdstools.formats.arrow import release_memory
 from wdstools.formats.digest import xxh3_128
 from wdstools.formats.manifest import PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry, index_path, manifest_identity
 from wdstools.landing.inside import refuse_inside
 from wdstools.landing.site import PackSite
 from wdstools.landing.small_files import assemble, render_provenance, render_skips
+from wdstools.options.declare import part, settle
+from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.planning.options import make_options
 from wdstools.planning.plan import PackPlan, make_plan, nothing_left, slices
 from wdstools.progress import Progress, Silent
-from wdstools.results import PackResult
 from wdstools.sources.open import open_source
 from wdstools.version import __version__
 from wdstools.writer import WORKER_MODULES
@@ -31,12 +34,67 @@ from wdstools.writer.assembly import ShardSettings
 from wdstools.writer.shard import ShardResult, ShardTask, from_line, to_line, write_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from wdstools.dataset import Dataset
+    from wdstools.dataset import Dataset, SplitName, UsualSplit
     from wdstools.executors.base import Executor
+    from wdstools.options.declare import StrPath
     from wdstools.planning.options import PackOptions
+    from wdstools.reader.sample import Sample
+    from wdstools.reader.split import Split
     from wdstools.sources.base import Listing, Source
+
+
+@dataclass(frozen=True, slots=True)
+class PackResult:
+    """What a pack made; ``dataset`` opens it.
+
+    ``samples`` counts them by split, ``skipped`` what was left out by reason. ``leaks`` maps each pair of splits to the
+    number of images that lie in both, at ``level``. ``duplicates`` counts the samples beyond the first of each
+    byte-identical image; ``kept_shards`` those that an interrupted run had already finished. ``notes`` are sentences
+    for people.
+    """
+
+    path: str
+    root: str
+    samples: Mapping[str, int]
+    shards: int
+    bytes: int
+    skipped: Mapping[str, int]
+    leaks: Mapping[str, int]
+    duplicates: int
+    kept_shards: int
+    notes: tuple[str, ...] = ()
+    level: str = "exact"
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset, opened."""
+        return open_dataset(self.path)
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    @overload
+    def __getitem__(self, which: SplitName | UsualSplit) -> Split: ...  # type: ignore[overload-overlap]
+    @overload
+    def __getitem__(self, which: str) -> Sample: ...
+    def __getitem__(self, which: str) -> Split | Sample:
+        """Read a split or a sample, as when ``pack`` gave the dataset itself: use ``result.dataset[...]``."""
+        warnings.warn("pack returns a PackResult: use result.dataset[...]", DeprecationWarning, stacklevel=2)
+        return self.dataset[which]
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest, as when ``pack`` gave the dataset itself: use ``result.dataset.manifest``."""
+        warnings.warn("pack returns a PackResult: use result.dataset.manifest", DeprecationWarning, stacklevel=2)
+        return self.dataset.manifest
+
+    @property
+    def splits(self) -> list[SplitName]:
+        """Names of the splits, as when ``pack`` gave the dataset itself: use ``result.dataset.splits``."""
+        warnings.warn("pack returns a PackResult: use result.dataset.splits", DeprecationWarning, stacklevel=2)
+        return self.dataset.splits
 
 
 def run_pack(
@@ -68,7 +126,7 @@ def run_pack(
                 code=first.reason,
                 where=first.path,
                 got=first.detail or "",
-                hint="mend or remove it, or pack with --on-error skip",
+                hint=f"mend or remove it, or pack with {option('on_error', 'skip')}",
             )
         settings = _settings(site.work, listing, plan, options, started_ns)
         finished = _finished(site.begin(_plan_digest(plan, listing, options), restart=restart))
@@ -235,39 +293,46 @@ def _provenance(listing: Listing, options: PackOptions, skipped: dict[str, int],
     return render_provenance(document)
 
 
-def default_executor(jobs: int, kind: str = "processes") -> Executor:
-    """An executor whose workers are ready for packing."""
-    return open_executor(kind, jobs, WORKER_MODULES)
-
-
 def pack(
-    source: Source | str,
-    dest: str,
+    source: Source | StrPath,
+    dest: StrPath,
     *,
+    executor: Executor | None = None,
     jobs: int = 1,
-    restart: bool = False,
     progress: Progress | None = None,
-    **options: Any,
-) -> Dataset:
-    """Pack a source (or a path, whose layout is recognised) into ``dest``; options are those of ``make_options``.
+    **choices: Unpack[PackChoices],
+) -> PackResult:
+    """Pack images and captions into checksummed shards, a set for each split.
 
-    The same source and options give the same bytes for any number of ``jobs``. Interrupted at any moment, ``dest`` does
-    not exist, and the same call goes on where it was. Samples that cannot be packed are listed in
-    ``.wdstools/skipped.jsonl``. Raises UsageError, StoreError, BusyError, FormatError, SkippedError.
+    The same source and choices give the same bytes with any executor. Until the pack is whole, ``dest`` does not exist:
+    an interrupted pack leaves ``dest.partial``, and the same call continues it. Samples that cannot be packed are
+    left out, counted in the result, and listed in ``.wdstools/skipped.jsonl``.
+
+    Args:
+        source: A folder, zip or tar of images and captions, a table, existing shards, or an opened source.
+        dest: The dataset's folder; it must not exist.
+        executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
+        jobs: How many processes to start.
+        progress: Receives how many samples are done.
+        **choices: Everything that can be chosen; see ``PackChoices``.
+
+    Returns:
+        What was packed and what was not; its ``dataset`` opens the dataset.
+
+    Raises:
+        UsageError: A choice cannot be, or nothing is left to pack.
+        StoreError: Storage could not be read or written.
+        BusyError: Another process packs to the same place.
+        FormatError: The source, or the manifest to divide like, cannot be understood.
+        SkippedError: A sample cannot be packed, and ``on_error`` is ``"fail"``.
     """
-    made = make_options(**options)
-    if isinstance(source, str):
-        refuse_inside(source, dest)
-    executor = default_executor(jobs)
-    try:
-        result = run_pack(
-            open_source(source, scratch=scratch_of(dest)) if isinstance(source, str) else source,
-            dest,
-            made,
-            executor=executor,
-            restart=restart,
-            progress=progress,
-        )
-    finally:
-        executor.close()
-    return open_dataset(result.path)
+    options = make_options(**choices)
+    chosen = settle(PackChoices, choices)
+    dest = os.fspath(dest)
+    if isinstance(source, str | os.PathLike):
+        refuse_inside(os.fspath(source), dest)
+        source = open_source(source, scratch=scratch_of(dest), **part(LayoutChoices, chosen))
+    elif any(part(LayoutChoices, chosen).values()):
+        raise UsageError("the layout of an opened source is known already", expected="no layout, or the source's path")
+    with workers(executor, "processes", jobs, WORKER_MODULES) as at_work:
+        return run_pack(source, dest, options, executor=at_work, restart=chosen["restart"], progress=progress)

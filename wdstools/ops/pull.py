@@ -61,7 +61,7 @@ class PullResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PullPlan(Plan):
+class PullPlan(Plan[PullResult]):
     """What a pull would fetch; ``requests`` are range requests for shards, ``total_bytes`` the shards' bytes there."""
 
     source: Dataset = field(repr=False)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from wdstools.dedup.levels import EXACT, check_level
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.planning.alike import Pictures, by_preference, group_alike
 from wdstools.planning.identical import group_identical
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Executor
     from wdstools.progress import Progress
-
-ACTIONS = ("keep", "group", "drop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +38,8 @@ class DuplicateRule:
 
     def __post_init__(self) -> None:
         check_level(self.level)
-        if self.action not in ACTIONS:
-            raise UsageError("no such choice", where="--duplicates", expected=", ".join(ACTIONS), got=self.action)
         if self.resplit and self.action != "group":
-            raise UsageError("--resplit goes with --duplicates group", where="--resplit")
+            raise UsageError(f"{option('resplit')} needs {option('duplicates', 'group')}")
 
     @property
     def compares(self) -> bool:
@@ -103,9 +99,10 @@ def _refuse_given(samples: pa.Table, rule: DuplicateRule) -> None:
         raise UsageError(
             "the source gives the splits, and grouping would change them",
             code="splits-given",
-            where="--duplicates group",
+            where=option("duplicates", "group"),
             got=", ".join(sorted(names)),
-            hint="add --resplit to move what leaks, or --split train=80,val=5,test=15 to divide anew, or use --duplicates drop",
+            hint=f"add {option('resplit', True)} to move what leaks, or {option('splits', 'train=80,val=5,test=15')} "
+            f"to divide anew, or use {option('duplicates', 'drop')}",
         )
 
 

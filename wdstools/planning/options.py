@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Unpack
 
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, loads
-from wdstools.images.check import DEFAULT_MAX_PIXELS, STORABLE_TYPES
 from wdstools.images.resize import Encoding
+from wdstools.options.declare import settle
+from wdstools.options.pack import PackChoices
 from wdstools.planning.duplicates import DuplicateRule
-from wdstools.planning.place import DEFAULT_SHARD_SAMPLES, ShardLayout
+from wdstools.planning.place import ShardLayout
 from wdstools.planning.splits import SplitRule, parse_ratios
 from wdstools.stores.local import storage_error
 
@@ -22,39 +23,24 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import Manifest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackOptions:
-    """Everything that decides the bytes of a pack, beside the source.
+    """Everything that decides the bytes of a pack, beside the source; ``make_options`` makes them.
 
-    ``check`` is ``header`` or ``decode``; ``encoding`` re-encodes images; ``only`` leaves out images of other types;
-    ``on_error`` is ``skip`` (count and go on) or ``fail`` (stop at the first).
+    The fields mean what the choices of the same name mean in ``PackChoices``; ``encoding`` re-encodes images.
     """
 
-    layout: ShardLayout = field(default_factory=ShardLayout)
-    splits: SplitRule = field(default_factory=SplitRule)
-    check: str = "decode"
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    encoding: Encoding | None = None
-    only: str | None = None
-    on_error: str = "skip"
-    name: str | None = None
-    version: int | None = None
-    authenticated_ranges: bool = False
-    duplicates: DuplicateRule = field(default_factory=DuplicateRule)
-
-    def __post_init__(self) -> None:
-        if self.check not in ("header", "decode"):
-            raise UsageError("no such check", where="--check", expected="header or decode", got=self.check)
-        if self.on_error not in ("skip", "fail"):
-            raise UsageError("no such choice", where="--on-error", expected="skip or fail", got=self.on_error)
-        if self.only is not None and self.only not in STORABLE_TYPES:
-            raise UsageError("no such image type", where="--only", expected=", ".join(STORABLE_TYPES), got=self.only)
-        if self.only is not None and self.encoding is not None and self.encoding.only_others:
-            raise UsageError("--only and --convert exclude each other")
-        if self.version is not None and not 0 <= self.version < 2**53:
-            raise UsageError(
-                "version out of range", where="--version", expected="0 to 2**53 - 1", got=str(self.version)
-            )
+    layout: ShardLayout
+    splits: SplitRule
+    check: str
+    max_pixels: int
+    encoding: Encoding | None
+    only: str | None
+    on_error: str
+    name: str | None
+    version: int | None
+    authenticated_ranges: bool
+    duplicates: DuplicateRule
 
     def document(self) -> dict[str, Any]:
         """The options as JSON values, for provenance and for the digest of a plan."""
@@ -70,56 +56,41 @@ class PackOptions:
         return document
 
 
-def make_options(
-    *,
-    splits: Sequence[str] | str | None = None,
-    resize: int | None = None,
-    mode: str = "stretch",
-    quality: int = 75,
-    convert: str | None = None,
-    only: str | None = None,
-    check: str = "decode",
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    shard_samples: int = DEFAULT_SHARD_SAMPLES,
-    shards: int | None = None,
-    like: str | None = None,
-    seed: int = 0,
-    on_error: str = "skip",
-    name: str | None = None,
-    version: int | None = None,
-    authenticated_ranges: bool = False,
-    duplicates: str = "keep",
-    level: str = "exact",
-    resplit: bool = False,
-) -> PackOptions:
-    """Options of a pack; list files and the ``like`` manifest are read here. Raises UsageError for what cannot be."""
-    if max_pixels < 1:
-        raise UsageError("the limit of pixels must be positive", where="--max-pixels", got=str(max_pixels))
-    if resize is not None and only is not None and convert is not None:
-        raise UsageError("--only and --convert exclude each other")
+def make_options(**choices: Unpack[PackChoices]) -> PackOptions:
+    """What people chose, as the value that decides a pack; list files and the ``like`` manifest are read here.
+
+    The choices that concern the source's layout and this run are not in it. Raises UsageError for what cannot be.
+    """
+    chosen = settle(PackChoices, choices)
+    resize, convert, only, like = chosen["resize"], chosen["convert"], chosen["only"], chosen["like"]
+    if convert is not None and only is not None:
+        raise UsageError(f"{option('only')} and {option('convert')} exclude each other")
     encoding = None
     if resize is not None or convert is not None:
         encoding = Encoding(
             image_type=convert or "jpg",
             side=resize,
-            mode=mode,
-            quality=quality,
-            max_pixels=max_pixels,
+            mode=chosen["mode"],
+            quality=chosen["quality"],
+            max_pixels=chosen["max_pixels"],
             only_others=resize is None,
         )
-    manifest = _load_manifest(like) if like else None
+    manifest = _load_manifest(os.fspath(like)) if like else None
+    splits = chosen["splits"]
     return PackOptions(
-        layout=ShardLayout(shard_samples, shards, manifest, manifest.seed if manifest else seed),
+        layout=ShardLayout(
+            chosen["shard_samples"], chosen["shards"], manifest, manifest.seed if manifest else chosen["seed"]
+        ),
         splits=split_rule([splits] if isinstance(splits, str) else splits or []),
-        check=check,
-        max_pixels=max_pixels,
+        check=chosen["check"],
+        max_pixels=chosen["max_pixels"],
         encoding=encoding,
         only=only,
-        on_error=on_error,
-        name=name,
-        version=version,
-        authenticated_ranges=authenticated_ranges,
-        duplicates=DuplicateRule(duplicates, level, resplit),
+        on_error=chosen["on_error"],
+        name=chosen["name"],
+        version=chosen["version"],
+        authenticated_ranges=chosen["authenticated_ranges"],
+        duplicates=DuplicateRule(chosen["duplicates"], chosen["level"], chosen["resplit"]),
     )
 
 
@@ -137,11 +108,11 @@ def split_rule(given: Sequence[str]) -> SplitRule:
         name, equals, path = entry.partition("=")
         if not equals or not name:
             raise UsageError(
-                "not a split", where=f"--split {entry}", expected="NAME, NAME=FILE, or train=80,val=5,test=15"
+                "not a split", where=option("splits", entry), expected="NAME, NAME=FILE, or train=80,val=5,test=15"
             )
         if "," in path and "=" in path and not os.path.exists(path):
             raise UsageError(
-                "not ratios", where=f"--split {entry}", expected="numbers, as train=80,val=5,test=15", got=entry
+                "not ratios", where=option("splits", entry), expected="numbers, as train=80,val=5,test=15", got=entry
             )
         lists[name] = _lines(path)
     return SplitRule(lists=lists)

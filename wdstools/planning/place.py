@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.manifest import is_split_name
 from wdstools.sources.base import image_paths
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from wdstools.formats.manifest import Manifest
 
-DEFAULT_SHARD_SAMPLES = 10_000
 _PART_ROWS = 1 << 16
 
 
@@ -32,27 +31,17 @@ _PART_ROWS = 1 << 16
 class ShardLayout:
     """How a split is divided: by samples a shard, into a given number, or as another manifest is."""
 
-    shard_samples: int = DEFAULT_SHARD_SAMPLES
-    shards: int | None = None
-    like: Manifest | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.shard_samples < 1:
-            raise UsageError("a shard holds at least one sample", where="--shard-samples", got=str(self.shard_samples))
-        if self.shards is not None and not 1 <= self.shards < 10**6:
-            raise UsageError(
-                "number of shards out of range", where="--shards", expected="1 to 999999", got=str(self.shards)
-            )
-        if not 0 <= self.seed < 2**53:
-            raise UsageError("seed out of range", where="--seed", expected="0 to 2**53 - 1", got=str(self.seed))
+    shard_samples: int
+    shards: int | None
+    like: Manifest | None
+    seed: int
 
     def count(self, split: str, samples: int) -> int:
         """Number of shards of a split with this many scanned samples."""
         if self.like is not None:
             if split not in self.like.splits:
                 raise UsageError(
-                    "the manifest given with --like has no such split",
+                    f"the manifest given with {option('like')} has no such split",
                     where=split,
                     expected=", ".join(self.like.splits),
                 )
@@ -113,7 +102,7 @@ def _refuse_names(names: list[str]) -> None:
                 code="split-name",
                 got=name,
                 expected="letters, digits, _ and -, without 'tar' in it",
-                hint="rename the folder, or name the split with --split",
+                hint=f"rename the folder, or name the split with {option('splits')}",
             )
 
 
@@ -125,7 +114,7 @@ def _refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> 
             code="shards-too-many",
             where=f"split {split}",
             expected=f"fewer than {len(edges) - 1} shards for {int(edges[-1]):,} samples",
-            hint=f"use --shards {max(1, int(edges[-1]) // 20)} or fewer, or --shard-samples 20 or more",
+            hint=f"use {option('shards', max(1, int(edges[-1]) // 20))} or fewer, or {option('shard_samples', 20)} or more",
         )
 
 

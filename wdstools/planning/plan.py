@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 from wdstools.formats.arrow import to_array, to_ipc
 from wdstools.images.check import STORABLE_TYPES
 from wdstools.planning.alike import Pictures
@@ -64,8 +64,8 @@ def image_extension(types: Mapping[str, int], *, only: str | None, convert: str 
         code="image-types",
         got=counted,
         expected="one of jpg, png, webp",
-        hint=f"add --convert {most} to re-encode the others"
-        + (f", or --only {most} to leave them out" if most in types else ""),
+        hint=f"add {option('convert', most)} to re-encode the others"
+        + (f", or {option('only', most)} to leave them out" if most in types else ""),
     )
 
 
@@ -97,8 +97,8 @@ def make_plan(
         like.members != members or like.labels != listing.labels or like.seed != options.layout.seed
     ):
         raise UsageError(
-            "the manifest given with --like is of another kind",
-            where="--like",
+            f"the manifest given with {option('like')} is of another kind",
+            where=option("like"),
             expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
             got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
         )

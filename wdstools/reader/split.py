@@ -86,13 +86,18 @@ def get_split_or_sample(dataset: Dataset, which: str) -> Split | Sample:
     """A split by its name, or a sample by its key; raises KeyError when it is neither."""
     if which in dataset.manifest.splits:
         return Split(dataset, which)
-    for entry in _shards_for(dataset, which):
+    return find_sample(dataset, which)
+
+
+def find_sample(dataset: Dataset, key: str) -> Sample:
+    """The sample with a key; raises KeyError if there is none."""
+    for entry in _shards_for(dataset, key):
         reader = reader_of(dataset, entry)
         try:
-            return reader.sample(reader.row_of(which))
+            return reader.sample(reader.row_of(key))
         except KeyError:
             continue
-    raise KeyError(which)
+    raise KeyError(key)
 
 
 def _shards_for(dataset: Dataset, key: str) -> Iterator[ShardEntry]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 try:
     import torch
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.reader.batch import Batch
-    from wdstools.reader.sample import Sample
     from wdstools.reader.stream import Stream
 
 
@@ -193,11 +192,11 @@ class MapDataset(TorchDataset[dict[str, Any]]):
     """A split by number, for ``DataLoader`` with a sampler: dictionaries of ``__key__`` and members' bytes."""
 
     def __init__(self, dataset: Dataset, split: str = "train") -> None:
-        self._samples = dataset[split]
+        self._samples = dataset.split(split)
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        sample = cast("Sample", self._samples[number])
+        sample = self._samples[number]
         return {"__key__": sample.key, **sample}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from wdstools.dataset import open_dataset
 from wdstools.errors import NotFoundError
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.options.declare import settle
+from wdstools.options.pack import LayoutChoices
 from wdstools.sources.folder import FolderSource
 from wdstools.sources.shards import ShardsSource, is_shards
 from wdstools.sources.table import TABLE_EXTENSIONS, TableSource
@@ -16,26 +18,22 @@ from wdstools.sources.unpacked import UnpackedSource, find_tars, is_compressed
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
+    from wdstools.options.declare import StrPath
     from wdstools.sources.base import Source
 
 
-def open_source(
-    path: str,
-    *,
-    recipe: str | None = None,
-    image: str | None = None,
-    caption: str | None = None,
-    captions: str | None = None,
-    scratch: str | None = None,
-) -> Source:
+def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[LayoutChoices]) -> Source:
     """The source at a path: existing shards, a table, or a folder (or zip or tar of one) read through a layout.
 
-    Compressed tars are unpacked into ``scratch``, else into a temporary folder, when they are listed.
+    Compressed tars are unpacked into ``scratch``, otherwise into a temporary folder, when they are listed.
     """
+    path, chosen = os.fspath(path), settle(LayoutChoices, layout)
+    image, caption, captions = chosen["image"], chosen["caption"], chosen["captions"]
+    recipe = None if chosen["recipe"] is None else os.fspath(chosen["recipe"])
     if not os.path.exists(path):
         raise NotFoundError("no such file or folder", where=path)
     if os.path.isfile(path) and is_compressed(path):
-        plain = partial(open_source, recipe=recipe, image=image, caption=caption, captions=captions)
+        plain = partial(open_source, **chosen)
         return UnpackedSource(path, plain, scratch)
     if recipe is None and image is None:
         if path.lower().endswith(TABLE_EXTENSIONS):

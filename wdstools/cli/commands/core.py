@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from wdstools.cli.options import At, DatasetPath, Session, command
-from wdstools.cli.pack_options import LAYOUT_OPTIONS, PACK_OPTIONS
 from wdstools.cli.reading_options import READING_OPTIONS, reading
 from wdstools.cli.show import core as show
 from wdstools.cli.verify_options import SCRUB_OPTIONS, VERIFY_OPTIONS, scrub_options
+from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.writer import WORKER_MODULES
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ Checkable = Annotated[
 ]
 
 
-@command("scan", layout=LAYOUT_OPTIONS)
-def scan(session: Session, src: Source, layout: dict[str, Any]) -> None:
+@command("scan", layout=LayoutChoices)
+def scan(session: Session, src: Source, layout: LayoutChoices) -> None:
     """Tell what is there, and what would be skipped and why. Writes nothing.
 
     Example: wdstools scan InstaCities1M
@@ -41,26 +41,22 @@ def scan(session: Session, src: Source, layout: dict[str, Any]) -> None:
     show.inventory(session.output, inventory(open_source(src, **layout).list(), src))
 
 
-@command("pack", layout=LAYOUT_OPTIONS, options=PACK_OPTIONS)
+@command("pack", choices=PackChoices)
 def pack(
-    session: Session, src: Source, dest: Destination, layout: dict[str, Any], options: dict[str, Any],
+    session: Session,
+    src: Source,
+    dest: Destination,
+    choices: PackChoices,
     fail_on_leak: Annotated[bool, typer.Option("--fail-on-leak", help="Exit 1 if an image is in two splits.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Throw away an unfinished pack.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Pack images and captions into checksummed shards, a set for each split.
 
     Example: wdstools pack InstaCities1M shards --split train=80,val=5,test=15
     """
-    from wdstools.landing.inside import refuse_inside
-    from wdstools.ops.pack import run_pack, scratch_of
-    from wdstools.planning.options import make_options
-    from wdstools.sources.open import open_source
-
-    refuse_inside(src, dest)
     with session.workers("processes", WORKER_MODULES) as executor:
-        made = make_options(**options)
-        source = open_source(src, **layout, scratch=scratch_of(dest))
-        result = run_pack(source, dest, made, executor=executor, restart=restart, progress=session.output.progress())
+        from wdstools.ops.pack import pack as run
+
+        result = run(src, dest, executor=executor, progress=session.output.progress(), **choices)
     raise typer.Exit(show.packed(session.output, result, fail_on_leak=fail_on_leak))
 
 

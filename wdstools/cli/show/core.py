@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
-    from wdstools.results import Inventory, PackResult, Report, ShardInfo
+    from wdstools.ops.pack import PackResult
+    from wdstools.results import Inventory, Report, ShardInfo
 
 _SKIP_HINTS = {"caption-missing": "--captions optional packs images without a caption file too"}
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wdstools.plan import Plan
 
 
-def show_plan(output: Output, plan: Plan, *, last: bool) -> int:
+def show_plan(output: Output, plan: Plan[object], *, last: bool) -> int:
     """The steps of a plan; ``last`` when nothing follows, so that this is the answer. The exit code that it has then."""
     code = 1 if plan.unsolved else 0
     for step in plan.steps if output.json else ():

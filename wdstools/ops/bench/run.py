@@ -143,7 +143,7 @@ def _measure(task: Task, options: BenchOptions) -> dict[str, list[Tally]]:
 
 def _payloads(task: Task) -> list[bytes]:
     """Some images, spread over the split, in memory."""
-    split = task.dataset[task.split]
+    split = task.dataset.split(task.split)
     found: list[bytes] = []
     room = _PAYLOAD_BYTES
     for number in range(0, len(split), max(1, len(split) // _PAYLOADS)):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.ops.demo.source import make_source
-from wdstools.ops.pack import run_pack
+from wdstools.ops.pack import PackResult, run_pack
 from wdstools.ops.verify.run import verify
 from wdstools.planning.options import make_options
-from wdstools.results import DemoResult, PackResult
+from wdstools.results import DemoResult
 from wdstools.sources.open import open_source
 from wdstools.stores.local import storage_error
 

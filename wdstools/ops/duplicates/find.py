@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.executors.base import Executor
+    from wdstools.options.declare import StrPath
 
 
 METHODS = ("phash", "size")
@@ -51,7 +52,7 @@ class _Samples:
 
 
 def find_duplicates(
-    dataset: Dataset | str,
+    dataset: Dataset | StrPath,
     *,
     level: str | None = None,
     method: str = "phash",

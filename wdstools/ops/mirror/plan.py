@@ -40,7 +40,7 @@ _OWN = (CLAIM_PATH, _PROBE_PATH, ".wdstools/hashes/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorPlan(Plan):
+class MirrorPlan(Plan[MirrorResult]):
     """What making ``target`` a mirror takes. ``counts`` and ``sizes`` go by state (see ``compare.STATES``).
 
     ``replaced`` is the root of another dataset whose manifest has to go first; ``published`` whether the manifest is

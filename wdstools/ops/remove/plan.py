@@ -19,11 +19,11 @@ from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.inside import require_inside
 from wdstools.landing.new_folder import new_folder
 from wdstools.landing.small_files import assemble, read_provenance, render_provenance
-from wdstools.landing.staging import FinishPlan, commit, plan_finish, stage_folder
+from wdstools.landing.staging import commit, plan_finish, stage_folder
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.remove.shard import ThinShard, ThinTask, thin_shard
 from wdstools.plan import Plan, Step
-from wdstools.results import RemoveResult
+from wdstools.results import FinishResult, RemoveResult
 from wdstools.stores.folders import remove_tree
 from wdstools.stores.local import DurableFile, LocalStore
 from wdstools.stores.locks import locked_folder
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class RemovePlan(Plan):
+class RemovePlan(Plan[RemoveResult]):
     """Which samples go, by shard: ``kept`` masks the rows that stay. ``output`` is the new dataset, None for in place.
 
     ``absent`` are keys that were named and are not in the dataset.
@@ -120,7 +120,9 @@ class _Made:
         return RemoveResult(path, self.manifest.root, self.removed, self.shards, self.manifest.version)
 
 
-def plan_remove(dataset: Dataset | str, selection: Selection, *, output: str | None = None) -> RemovePlan | FinishPlan:
+def plan_remove(
+    dataset: Dataset | str, selection: Selection, *, output: str | None = None
+) -> Plan[RemoveResult | FinishResult]:
     """Plan to take the selected samples out, in place or into a new dataset at ``output``; nothing is changed.
 
     A change of the dataset that was cut short is only finished: no manifest says yet which samples are in it.

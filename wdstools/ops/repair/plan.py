@@ -19,18 +19,18 @@ from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PA
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.landing.inside import require_inside
 from wdstools.landing.small_files import read_provenance
-from wdstools.landing.staging import FinishPlan, plan_finish
+from wdstools.landing.staging import plan_finish
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.repair.copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
 from wdstools.ops.repair.files import SmallFile, mend_card_file, mend_history, render_list
 from wdstools.ops.repair.index import IndexRepair, choose_index, listed_digests, make_index, usable_index
-from wdstools.ops.repair.remote import AfarPlan, plan_repair_afar
+from wdstools.ops.repair.remote import plan_repair_afar
 from wdstools.ops.repair.shard import HERE, MENDED, NOWHERE, MendTask, Recipe, find_recipe, mend_shard
 from wdstools.ops.repair.source import SourceCopy
 from wdstools.ops.repair.truth import OWN, Truth, find_truth
 from wdstools.plan import Plan, Step
 from wdstools.progress import Progress, Silent
-from wdstools.results import Finding, RepairResult
+from wdstools.results import Finding, FinishResult, RepairResult
 from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class RepairPlan(Plan):
+class RepairPlan(Plan[RepairResult]):
     """What makes a dataset whole: shards by recipe, indexes, small files, and files that are not of it to delete."""
 
     truth: Truth | None = None
@@ -100,7 +100,7 @@ def plan_repair(
     delete: bool = False,
     executor: Executor | None = None,
     progress: Progress | None = None,
-) -> RepairPlan | FinishPlan | AfarPlan:
+) -> Plan[RepairResult | FinishResult]:
     """Look at every byte of a dataset and plan what makes it whole again; nothing is changed.
 
     ``spares`` are paths or URLs of copies: datasets, folders of shards, single shards, or the source it was packed

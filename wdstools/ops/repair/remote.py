@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AfarPlan(Plan):
+class AfarPlan(Plan[RepairResult]):
     """A mirror's plan, told as a repair: what is missing, different, or cannot be proved there is sent again."""
 
     mirror: MirrorPlan = field(repr=False)

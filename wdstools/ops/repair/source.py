@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,8 +13,7 @@ from wdstools.executors.open import open_executor
 from wdstools.formats.arrow import to_array, to_ipc, to_list
 from wdstools.formats.manifest import shard_path
 from wdstools.images.resize import Encoding
-from wdstools.planning.options import PackOptions
-from wdstools.planning.place import ShardLayout
+from wdstools.planning.options import make_options
 from wdstools.planning.plan import make_plan
 from wdstools.planning.samples import drop_repeated, keep_type, with_keys
 from wdstools.planning.splits import SplitRule, parse_ratios
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.ops.repair.copies import Wanted
+    from wdstools.options.pack import LayoutChoices
     from wdstools.sources.base import Listing, Source
     from wdstools.writer.buffer import BlockSink
 
@@ -115,7 +115,7 @@ class SourceCopy:
         options = self.made.get("options")
         return options if isinstance(options, dict) else {}
 
-    def _layout(self) -> dict[str, str | None]:
+    def _layout(self) -> LayoutChoices:
         recipe, template = self.made.get("recipe"), self.made.get("template")
         if recipe in recipe_names():
             return {"recipe": recipe}
@@ -127,8 +127,10 @@ class SourceCopy:
         """A shard's index by packing the whole shard again, as the dataset was packed."""
         try:
             listing = self._list_source()
-            options = PackOptions(
-                layout=ShardLayout(like=self.manifest, seed=self.manifest.seed),
+            usual = make_options()
+            options = replace(
+                usual,
+                layout=replace(usual.layout, like=self.manifest, seed=self.manifest.seed),
                 splits=_split_rule(self._options()),
                 encoding=self._encoding(),
                 only=self._options().get("only"),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor, Work
     from wdstools.formats.manifest import ShardEntry
     from wdstools.ops.verify.scrub import Scrub, ScrubOptions
+    from wdstools.options.declare import StrPath
     from wdstools.stores.base import ObjectInfo, Store
 
 LEVELS = ("size", "remote", "digest", "samples", "decode")
@@ -44,7 +45,7 @@ DIGESTS = ("xxh3_128", "sha256")
 
 
 def verify(
-    dataset: Dataset | str,
+    dataset: Dataset | StrPath,
     *,
     level: str = "digest",
     digest: str = "xxh3_128",

@@ -1,0 +1,149 @@
+"""How options are declared, and how what was given is checked against it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from wdstools.errors import UsageError, option
+
+Choices = TypeVar("Choices")
+#: A file or folder on this machine.
+StrPath = str | os.PathLike[str]
+_NOUNS: Mapping[object, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    types.NoneType: "None",
+    os.PathLike: "a path",
+    Sequence: "a list",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What an option is beside its name and type: its default, and its meaning in one sentence.
+
+    ``least`` and ``most`` bound a number, both included. ``panel`` is the heading under which help lists it. On the
+    command line the option is ``--its-name``, or ``flag`` (several names with spaces between); ``metavar`` names its
+    value there, and ``read`` turns the text of a value into one, given the flag for its errors; ``shown`` is then the
+    default as text.
+    """
+
+    default: object
+    help: str
+    panel: str = ""
+    least: float | None = None
+    most: float | None = None
+    flag: str = ""
+    metavar: str = ""
+    read: Callable[[str, str], object] | None = None
+    shown: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """An option with its name and type."""
+
+    name: str
+    kind: Any
+    option: Option
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What the command line calls it, the full name first."""
+        return tuple(self.option.flag.split()) or ("--" + self.name.replace("_", "-"),)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that it may be; none where it is not one of a few."""
+        return tuple(word for part in _parts(self.kind) if get_origin(part) is Literal for word in get_args(part))
+
+    def check(self, value: object) -> object:
+        """The value, if it is one of this option; raises UsageError."""
+        if not any(_fits(part, value) for part in _parts(self.kind)):
+            raise UsageError(
+                "no such choice" if self.choices else "not a value of this option",
+                where=option(self.name),
+                expected=self._expected(),
+                got=value if isinstance(value, str) and value else repr(value),
+            )
+        least, most = self.option.least, self.option.most
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        if number is not None and ((least is not None and number < least) or (most is not None and number > most)):
+            raise UsageError("out of range", where=option(self.name), expected=self._range(), got=str(number))
+        return value
+
+    def _range(self) -> str:
+        least, most = self.option.least, self.option.most
+        if least is None or most is None:
+            return f"at least {least:,}" if least is not None else f"at most {most:,}"
+        return f"{least:,} to {most:,}"
+
+    def _expected(self) -> str:
+        parts = [part for part in _parts(self.kind) if part is not types.NoneType]
+        words = [*self.choices]
+        words += [_NOUNS.get(get_origin(part) or part, str(part)) for part in parts if get_origin(part) is not Literal]
+        return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _parts(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _fits(kind: Any, value: object) -> bool:
+    origin = get_origin(kind) or kind
+    if origin is Literal:
+        return isinstance(value, str) and value in get_args(kind)
+    if origin is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if origin is Sequence:
+        return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return isinstance(value, origin)
+
+
+def declared(kind: Any) -> tuple[Declared, ...]:
+    """The options of a ``TypedDict``, in the order in which they are written."""
+    return _declared(kind)
+
+
+@functools.cache
+def _declared(kind: Any) -> tuple[Declared, ...]:
+    found = []
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if get_origin(hint) is not Annotated:
+            raise TypeError(f"{kind.__name__}.{name} is not declared: Annotated[type, Option(...)]")
+        base, made = get_args(hint)
+        found.append(Declared(name, base, made))
+    return tuple(found)
+
+
+def settle(kind: type[Choices], given: Choices) -> Choices:
+    """All options of ``kind``: those given, checked, and the defaults of the others; raises UsageError."""
+    known = {entry.name: entry for entry in declared(kind)}
+    values = cast("dict[str, object]", given)
+    for name in values:
+        if name not in known:
+            raise _no_such(name, known)
+    settled = {name: entry.check(values.get(name, entry.option.default)) for name, entry in known.items()}
+    return cast("Choices", settled)
+
+
+def _no_such(name: str, known: Mapping[str, object]) -> UsageError:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1)
+    message = f"no option {name}" + (f"; did you mean {near[0]}?" if near else "")
+    return UsageError(message, code="no-such-option", expected="" if near else ", ".join(known))
+
+
+def part(kind: type[Choices], settled: Mapping[str, object]) -> Choices:
+    """Those of some settled options that are of ``kind``."""
+    return cast("Choices", {entry.name: settled[entry.name] for entry in declared(kind)})

@@ -1,0 +1,81 @@
+"""The options of ``scan`` and ``pack``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypedDict
+
+from wdstools.options.declare import Option, StrPath
+
+_SOURCE = "What the source is"
+_SPLITS = "Splits and shards"
+_IMAGES = "Images"
+_SAME = "Images that are the same"
+_RUN = "This run"
+
+ImageType = Literal["jpg", "png", "webp"]
+DuplicateLevel = Literal["exact", "re-encode", "edited"]
+
+
+class LayoutChoices(TypedDict, total=False):
+    """How the files of a source make samples. Without any of these the layout is recognised."""
+
+    recipe: Annotated[StrPath | None, Option(None, "A layout by its name, or a TOML file that describes one.", _SOURCE)]
+    image: Annotated[str | None, Option(None, "Image paths, as 'img/{split}/{label}/{id}.jpg'.", _SOURCE)]
+    caption: Annotated[str | None, Option(None, "Caption paths, as 'txt/{label}/{id}.txt'.", _SOURCE)]
+    captions: Annotated[
+        Literal["required", "optional", "none"] | None,
+        Option(None, "required, optional or none; without it, what the recipe says.", _SOURCE),
+    ]
+
+
+class PackChoices(LayoutChoices, total=False):
+    """What decides a pack, beside the source. The same source and choices give the same bytes."""
+
+    splits: Annotated[
+        Sequence[str] | str | None,
+        Option(
+            None,
+            "One split's name, ratios (train=80,val=5,test=15), or a list file (train=FILE, repeated).",
+            _SPLITS,
+            flag="--split",
+        ),
+    ]
+    shard_samples: Annotated[int, Option(10_000, "Samples in a shard, on average.", _SPLITS, least=1)]
+    shards: Annotated[int | None, Option(None, "Number of shards of each split.", _SPLITS, least=1, most=999_999)]
+    like: Annotated[StrPath | None, Option(None, "Divide as the dataset with this manifest is divided.", _SPLITS)]
+    seed: Annotated[int, Option(0, "Seed of the order.", _SPLITS, least=0, most=2**53 - 1)]
+    name: Annotated[str | None, Option(None, "The dataset's name.", _SPLITS)]
+    version: Annotated[
+        int | None, Option(None, "The dataset's version, a whole number.", _SPLITS, least=0, most=2**53 - 1)
+    ]
+    authenticated_ranges: Annotated[
+        bool, Option(False, "Keep a SHA-256 of each sample in the index, so that parts can be authenticated.", _SPLITS)
+    ]
+    duplicates: Annotated[
+        Literal["keep", "group", "drop"],
+        Option(
+            "keep",
+            "keep; group: no group of the same images is in two splits; drop: keep one of each group "
+            "(from test before val before train, the one with the smallest key).",
+            _SAME,
+        ),
+    ]
+    level: Annotated[DuplicateLevel, Option("exact", "What counts as the same: exact, re-encode or edited.", _SAME)]
+    resplit: Annotated[bool, Option(False, "Let group move images out of the splits that the source gives.", _SAME)]
+    check: Annotated[Literal["header", "decode"], Option("decode", "How to check images: header or decode.", _IMAGES)]
+    max_pixels: Annotated[int, Option(50_000_000, "Skip images with more pixels than this.", _IMAGES, least=1)]
+    resize: Annotated[int | None, Option(None, "Resize images to this side, in pixels.", _IMAGES, least=1, most=65_500)]
+    mode: Annotated[
+        Literal["stretch", "crop", "pad", "keep"],
+        Option(
+            "stretch", "How to resize: stretch, crop, pad, or keep the aspect (resize is the shorter side).", _IMAGES
+        ),
+    ]
+    quality: Annotated[int, Option(75, "JPEG or WebP quality of re-encoded images.", _IMAGES, least=1, most=100)]
+    convert: Annotated[ImageType | None, Option(None, "Re-encode images of other types to jpg, png or webp.", _IMAGES)]
+    only: Annotated[ImageType | None, Option(None, "Leave out images that are not jpg, png or webp.", _IMAGES)]
+    on_error: Annotated[
+        Literal["skip", "fail"], Option("skip", "skip samples that cannot be packed, or fail at the first.", _RUN)
+    ]
+    restart: Annotated[bool, Option(False, "Throw away an unfinished pack.", _RUN)]

@@ -14,10 +14,9 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
 from wdstools.stores.cache import Caching
 from wdstools.stores.local import LocalStore
-from wdstools.stores.open import open_store
+from wdstools.stores.open import open_remote, open_store, remote
 from wdstools.stores.read_only import ReadOnly
 from wdstools.stores.reading import get_whole
-from wdstools.stores.remote import open_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -282,7 +281,7 @@ def open_dataset(
     root = sha256_hex(data)
     shards = open_store(at) if at else metadata
     if cache is not None and not isinstance(shards, LocalStore):
-        shards = Caching(shards, cache, root, limit_bytes=cache_bytes)
+        shards = Caching(remote(shards), cache, root, limit_bytes=cache_bytes)
     return Dataset(manifest, root, metadata, shards, key, tuple(ReadOnly(open_remote(mirror)) for mirror in mirrors))
 
 

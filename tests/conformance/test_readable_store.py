@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tests.support.laws import SHORT_LAW
 from tests.support.stores import make_remote
 from wdstools.errors import NotFoundError, StoreError
-from wdstools.stores.base import ObjectInfo
+from wdstools.stores.base import ObjectInfo, RemoteStore
+from wdstools.stores.open import open_remote
 from wdstools.stores.reading import get_whole, read_blocks
-from wdstools.stores.remote import RemoteStore, open_remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable

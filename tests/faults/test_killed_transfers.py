@@ -18,7 +18,7 @@ from tests.support.damaged_dataset import make_dataset
 from wdstools.dataset import open_dataset
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.mirror.plan import plan_mirror
-from wdstools.stores.remote import open_remote
+from wdstools.stores.open import open_remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

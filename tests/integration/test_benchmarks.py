@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from benchmarks import bodies, far
+from benchmarks import far
 from benchmarks.inputs import Setup, prepare
 from benchmarks.make_photos import make_photos
 from benchmarks.measure import Race, Row, race
@@ -30,12 +30,10 @@ from tests.support.command import REPOSITORY
 from tests.support.outcome import contents
 from wdstools import pack
 from wdstools.ops.bench.clock import Tally
-from wdstools.stores.remote import open_remote
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.servers.s3 import S3Server
 
 SAMPLES = 100
 
@@ -64,16 +62,6 @@ def test_reading_through_a_link_is_held_against_the_link(setup: Setup) -> None:
         assert row.ratio is not None
         assert 0 < row.ratio <= 1.1  # nothing is faster than the link
         assert row.what.endswith("(nginx)")
-
-
-def test_both_ways_of_reading_bodies_are_measured(swift: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in swift.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(bodies, "_BYTES", 100_000)
-    monkeypatch.setattr("wdstools.stores.cloud.LARGE_BYTES", 0)  # put back afterwards
-    store = open_remote(f"s3://{swift.new_bucket()}/bodies")
-    store.put("x", bytes(20_000))
-    assert all(bodies.cost(store, 20_000, large=large) > 0 for large in (False, True))
 
 
 def test_the_command_prints_the_machine_and_a_table_and_writes_json(tmp_path: Path, setup: Setup) -> None:

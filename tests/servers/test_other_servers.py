@@ -10,8 +10,8 @@ from tests.support.bucket import in_bucket
 from tests.support.came import came
 from tests.support.command import run_command
 from tests.support.damaged_dataset import flipped, make_dataset, shards_of
+from wdstools.stores.open import open_remote
 from wdstools.stores.probe import probe
-from wdstools.stores.remote import open_remote
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,7 +25,7 @@ from wdstools.reader.stream import stream
 from wdstools.stores.cache import Caching
 from wdstools.stores.latency import measure_link
 from wdstools.stores.memory import MemoryStore
-from wdstools.stores.open import open_store
+from wdstools.stores.open import open_store, remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,7 +217,7 @@ def test_a_range_through_the_cache_is_what_a_slice_is(
     data = os.urandom(size)
     store = MemoryStore()
     store.put("x", data)
-    cache = Caching(store, str(tmp_path_factory.mktemp("cache")), "v", limit_bytes=1 << 30)
+    cache = Caching(remote(store), str(tmp_path_factory.mktemp("cache")), "v", limit_bytes=1 << 30)
     for start, length in ranges * 2:
         assert cache.get("x", start, length) == data[start : None if length is None else start + length]
 
@@ -240,7 +240,7 @@ class Waiting(Counting):
 def test_a_block_that_two_ranges_share_is_fetched_once(tmp_path: Path, fails: bool) -> None:
     data, store = os.urandom(4 << 20), Waiting()
     store.put("x", data)
-    cache = Caching(store, str(tmp_path), "v", limit_bytes=1 << 30)
+    cache = Caching(remote(store), str(tmp_path), "v", limit_bytes=1 << 30)
     middle = (2 << 20) - 5000
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(cache.get, "x", 0, middle + 9000)
@@ -264,7 +264,7 @@ def test_a_block_that_two_ranges_share_is_fetched_once(tmp_path: Path, fails: bo
 def _read_through(folder: str, copy: str, seed: int) -> None:
     """Random ranges of a file, right ones, through a cache that is too small for them."""
     draw, data = random.Random(seed), open_store(copy).get("x")
-    cache = Caching(open_store(copy), folder, "v", limit_bytes=3 << 20)
+    cache = Caching(remote(open_store(copy)), folder, "v", limit_bytes=3 << 20)
     for _ in range(60):
         start = draw.randrange(len(data))
         length = draw.randrange(1, 2 << 20)
@@ -287,7 +287,7 @@ def test_the_cache_keeps_within_its_limit_and_what_was_used_last(tmp_path: Path)
     store = Counting()
     for number in range(40):
         store.put(f"{number}", os.urandom(1 << 20))
-    cache = Caching(store, str(tmp_path), "v", limit_bytes=10 << 20)
+    cache = Caching(remote(store), str(tmp_path), "v", limit_bytes=10 << 20)
     for number in range(40):
         cache.get(f"{number}")
         for path in tmp_path.rglob("*"):  # as if this had taken a minute
@@ -308,15 +308,15 @@ def test_a_cache_that_cannot_be_written_is_no_cache_and_no_error(tmp_path: Path)
     store = MemoryStore()
     store.put("x", b"123")
     (tmp_path / "file").write_bytes(b"")
-    assert Caching(store, str(tmp_path / "file/cache"), "v", limit_bytes=100).get("x", 1, 1) == b"2"
+    assert Caching(remote(store), str(tmp_path / "file/cache"), "v", limit_bytes=100).get("x", 1, 1) == b"2"
 
 
 def test_another_version_of_a_dataset_has_other_blocks(tmp_path: Path) -> None:
     store = MemoryStore()
     store.put("x", b"old")
-    assert Caching(store, str(tmp_path), "root 1", limit_bytes=1 << 20).get("x") == b"old"
+    assert Caching(remote(store), str(tmp_path), "root 1", limit_bytes=1 << 20).get("x") == b"old"
     store.put("x", b"new")
-    assert Caching(store, str(tmp_path), "root 2", limit_bytes=1 << 20).get("x") == b"new"
+    assert Caching(remote(store), str(tmp_path), "root 2", limit_bytes=1 << 20).get("x") == b"new"
 
 
 class Far(MemoryStore):

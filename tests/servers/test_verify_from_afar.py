@@ -12,8 +12,8 @@ from tests.support.command import Ran, run_command
 from tests.support.damaged_dataset import flipped, make_dataset, shard_regions, shards_of
 from wdstools.dataset import open_dataset
 from wdstools.ops.verify.run import verify
+from wdstools.stores.open import open_remote
 from wdstools.stores.probe import probe
-from wdstools.stores.remote import open_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

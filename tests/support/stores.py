@@ -8,20 +8,17 @@ import pytest
 
 from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
-from wdstools.stores.open import open_store
-from wdstools.stores.remote import open_remote, remote
+from wdstools.stores.open import open_remote, open_store, remote
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wdstools.stores.base import Store
-    from wdstools.stores.remote import RemoteStore
+    from wdstools.stores.base import RemoteStore, Store
 
 NEAR_KINDS = ("memory", "local", "local-url")
 _SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("localstack", "azurite")]
 #: rclone is no store to rely on (it ignores ranges): it has tests of its own.
-#: Through "swift large", bodies of any size come in the way that is for large ones.
-ALL_KINDS = (*NEAR_KINDS, "swift", "swift large", *_SLOW)
+ALL_KINDS = (*NEAR_KINDS, "swift", *_SLOW)
 
 
 def make_store(kind: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
@@ -39,17 +36,9 @@ def make_remote(
     """The same as a RemoteStore."""
     if kind in NEAR_KINDS:
         return remote(make_store(kind, folder, request, monkeypatch))
-    name, _, large = kind.partition(" ")
-    if large:
-        all_bodies_are_large(monkeypatch)
-    server: Any = request.getfixturevalue(name)
+    server: Any = request.getfixturevalue(kind)
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
     if kind == "azurite":
         return open_remote(f"az://{server.new_container()}/some/prefix")
     return open_remote(f"s3://{server.new_bucket()}/some/prefix")
-
-
-def all_bodies_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on stores in the cloud read every range in the way that is for large ones, if they have one."""
-    monkeypatch.setattr("wdstools.stores.cloud.LARGE_BYTES", 1)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.servers.recorded import Player, Recorded, recorded_server
+from wdstools.address import display
 from wdstools.errors import FormatError, NotFoundError, StoreError, TransientError, UsageError
-from wdstools.stores.cloud import Waits
 from wdstools.stores.gcs_azure import header_digests
 from wdstools.stores.hf import open_hf
-from wdstools.stores.http import HttpStore, Web
+from wdstools.stores.http import HttpStore
 from wdstools.stores.http_status import answer_error, wish
 from wdstools.stores.memory import MemoryStore
-from wdstools.stores.open import open_cloud
+from wdstools.stores.open import open_cloud, remote
 from wdstools.stores.read_only import ReadOnly
-from wdstools.stores.remote import remote
 from wdstools.stores.retry import Patience, Retrying
 from wdstools.stores.s3 import whole_digests
+from wdstools.stores.web import Waits, Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,25 +143,35 @@ def test_digests_of_google_and_azure_are_read_from_headers() -> None:
         (
             {
                 "ETag": '"0123456789abcdef0123456789abcdef-3"',
-                "ChecksumCRC32": "aaaaaa==-3",
-                "ChecksumType": "COMPOSITE",
+                "x-amz-checksum-crc32": "aaaaaa==-3",
+                "x-amz-checksum-type": "COMPOSITE",
             },
             set(),
         ),
-        ({"ETag": '"0123456789abcdef0123456789abcdef"', "ServerSideEncryption": "aws:kms"}, set()),
-        ({"ETag": '"0123456789abcdef0123456789abcdef"', "ServerSideEncryption": "aws:kms:dsse"}, set()),
-        ({"ETag": '"0123456789abcdef0123456789abcdef"', "SSECustomerAlgorithm": "AES256"}, set()),
-        ({"ETag": '"0123456789abcdef0123456789abcdef"', "ServerSideEncryption": "AES256"}, {"md5"}),
-        ({"ETag": '"x-2"', "ChecksumCRC64NVME": "AAAAAAAAAAA=", "ChecksumType": "FULL_OBJECT"}, {"crc64nvme"}),
+        ({"ETag": '"0123456789abcdef0123456789abcdef"', "x-amz-server-side-encryption": "aws:kms"}, set()),
+        ({"ETag": '"0123456789abcdef0123456789abcdef"', "x-amz-server-side-encryption": "aws:kms:dsse"}, set()),
         (
-            {"ETag": '"x"', "ChecksumSHA256": base64.b64encode(bytes(32)).decode(), "ChecksumType": "FULL_OBJECT"},
+            {"ETag": '"0123456789abcdef0123456789abcdef"', "x-amz-server-side-encryption-customer-algorithm": "AES256"},
+            set(),
+        ),
+        ({"ETag": '"0123456789abcdef0123456789abcdef"', "x-amz-server-side-encryption": "AES256"}, {"md5"}),
+        (
+            {"ETag": '"x-2"', "x-amz-checksum-crc64nvme": "AAAAAAAAAAA=", "x-amz-checksum-type": "FULL_OBJECT"},
+            {"crc64nvme"},
+        ),
+        (
+            {
+                "ETag": '"x"',
+                "x-amz-checksum-sha256": base64.b64encode(bytes(32)).decode(),
+                "x-amz-checksum-type": "FULL_OBJECT",
+            },
             {"sha256"},
         ),
-        ({"ETag": '"x"', "ChecksumSHA256": base64.b64encode(bytes(32)).decode() + "-2"}, set()),
+        ({"ETag": '"x"', "x-amz-checksum-sha256": base64.b64encode(bytes(32)).decode() + "-2"}, set()),
     ],
 )
 def test_only_digests_of_the_whole_object_count(answer: dict[str, str], names: set[str]) -> None:
-    """The forms of HeadObject's answer as Amazon documents them."""
+    """The headers of HeadObject's answer as Amazon documents them."""
     assert set(whole_digests(answer)) == names
 
 
@@ -204,7 +214,7 @@ def test_a_redirect_to_another_server_takes_no_secret_along(monkeypatch: pytest.
     with recorded_server({("GET", "/x"): Recorded(200, {}, SHARD)}) as other:
         elsewhere = other.endpoint.replace("127.0.0.1", "localhost") + "/x"
         with recorded_server({("GET", "/x"): Recorded(307, {"Location": elsewhere})}) as player:
-            store = HttpStore(player.endpoint, Waits(), web=Web(Waits(), lambda _method, _url: secrets))
+            store = HttpStore(player.endpoint, Waits(), web=Web(Waits(), lambda _request: secrets))
             assert store.get("x") == SHARD
             assert secrets.keys() <= player.requests[-1][2].keys()
         assert not secrets.keys() & other.requests[-1][2].keys()
@@ -222,7 +232,8 @@ def test_an_endpoint_that_is_no_address_is_refused(address: str, monkeypatch: py
     monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     with pytest.raises(UsageError, match="no address") as caught:
         open_cloud("s3://bucket/prefix")
-    assert caught.value.got == address
+    assert caught.value.got == display(address)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from wdstools.checks.shard import ShardCheck, check_size, missing_shard
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.results import Finding
+from wdstools.stores.open import remote
 from wdstools.stores.reading import get_whole
-from wdstools.stores.remote import remote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A local cache of what is read from afar: blocks of objects in files, bounded, shared by processes, believed only when checked.
+"""A local cache of what is read from remote stores: blocks of objects in files, bounded, shared by processes, believed only when checked.
 
 It never holds the only copy of anything: every block can be fetched again, and any file of it may be removed at any time.
 """
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from wdstools.stores.base import Body, RemoteStore
 from wdstools.stores.folders import make_folders
+from wdstools.stores.remote import short_body
+from wdstools.stores.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from wdstools.stores.base import ObjectInfo, Store
 
 _BLOCK_BYTES = 1 << 20
 _DIGEST_BYTES = 16
@@ -28,7 +29,7 @@ _SHARE = 16
 _KEPT = 0.9
 
 
-class Caching:
+class Caching(Wrapper):
     """A store whose ranges are kept in ``folder``, in blocks of 1 MB, up to about ``limit_bytes`` over all that use it.
 
     ``version`` names what the store holds (a dataset's root digest): another version has other blocks. Each block
@@ -36,8 +37,8 @@ class Caching:
     ago go first. A disk that cannot be written makes it no cache, and nothing worse.
     """
 
-    def __init__(self, store: Store, folder: str, version: str, *, limit_bytes: int) -> None:
-        self._store = store
+    def __init__(self, store: RemoteStore, folder: str, version: str, *, limit_bytes: int) -> None:
+        super().__init__(store)
         self._folder = folder
         self._version = version
         self._limit = limit_bytes
@@ -47,27 +48,6 @@ class Caching:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._store, self._folder, self._version, self._limit)
-
-    @property
-    def url(self) -> str:
-        """That of the store within."""
-        return self._store.url
-
-    def head(self, key: str) -> ObjectInfo:
-        """Size of one object, asked of the store within."""
-        return self._store.head(key)
-
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """As the store within lists."""
-        return self._store.list(prefix)
-
-    def put(self, key: str, data: bytes) -> None:
-        """Store in the store within."""
-        self._store.put(key, data)
-
-    def delete(self, key: str) -> None:
-        """Remove from the store within."""
-        self._store.delete(key)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Bytes of an object, from the blocks that are here, and from the store for those that are not."""
@@ -92,6 +72,25 @@ class Caching:
         whole = blocks[first] if first == last else b"".join(blocks[number] for number in numbers)
         skip = start - first * _BLOCK_BYTES
         return whole[skip : skip + length]
+
+    def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
+        """Exactly ``length`` bytes; those of a named version are asked of the store within."""
+        if etag:
+            return self._store.fetch(key, start, length, etag=etag)
+        data = self.get(key, start, length)
+        if len(data) != length:
+            raise short_body(f"{self.url}/{key}, bytes {start}..{start + length}", length, len(data))
+        return data
+
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Bytes, block by block; those of a named version are asked of the store within."""
+        if etag:
+            return self._store.open_body(key, start, length, etag=etag)
+        size = self._store.head(key).bytes
+        end = max(start, size if length is None else min(start + length, size))
+        starts = range(start, end, _BLOCK_BYTES)
+        blocks = (memoryview(self.get(key, at, min(_BLOCK_BYTES, end - at))) for at in starts)
+        return Body("", start, end, blocks)
 
     def _fetch(self, key: str, numbers: Sequence[int], blocks: dict[int, bytes]) -> None:
         """Blocks from the store within, into ``blocks`` and the folder."""
@@ -191,7 +190,7 @@ class Caching:
                 total -= size
 
 
-def _reopened(store: Store, folder: str, version: str, limit_bytes: int) -> Caching:
+def _reopened(store: RemoteStore, folder: str, version: str, limit_bytes: int) -> Caching:
     return Caching(store, folder, version, limit_bytes=limit_bytes)
 
 

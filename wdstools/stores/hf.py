@@ -10,36 +10,38 @@ import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
-from wdstools.errors import FormatError, NotFoundError, UsageError
+from wdstools.address import display
+from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.stores.base import ObjectInfo
-from wdstools.stores.http import HttpStore, Web
+from wdstools.stores.http import HttpStore
+from wdstools.stores.web import Limits, Request, Web, origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wdstools.stores.cloud import Waits
-    from wdstools.stores.remote import Body
+    from wdstools.stores.base import Body
+    from wdstools.stores.web import Waits
 
 _URL_RE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w./-]+?))?(?:/(.*))?")
 _NEXT_RE = re.compile(r'<([^>]+)>;\s*rel="next"')
 
 
-def open_hf(url: str, waits: Waits, *, hub: str = "") -> HubStore:
+def open_hf(url: str, waits: Waits, *, hub: str = "", limits: Limits | None = None) -> HubStore:
     """The store at ``hf://datasets/OWNER/NAME[@REVISION][/FOLDER]``.
 
     Address, token and revision are those of ``huggingface_hub`` where it is installed (a login, HF_TOKEN, HF_ENDPOINT).
     """
     found = _URL_RE.fullmatch(url)
     if not found:
-        raise UsageError("not a dataset on the Hub", where=url, expected="hf://datasets/OWNER/NAME[@REVISION]")
+        raise UsageError("not a dataset on the Hub", where=display(url), expected="hf://datasets/OWNER/NAME[@REVISION]")
     token = None
     if importlib.util.find_spec("huggingface_hub") is not None:
         from huggingface_hub import constants, get_token
 
         hub, token = hub or constants.ENDPOINT, get_token()
-    web = Web(waits, lambda _method, _url: {"Authorization": f"Bearer {token}"} if token else {})
+    web = Web(waits, lambda _request: {"Authorization": f"Bearer {token}"} if token else {}, limits)
     repository, revision, folder = found.groups()
     return HubStore(
         url, hub or "https://huggingface.co", f"{repository}@{revision or 'main'}", folder or "", web, waits
@@ -60,7 +62,7 @@ class HubStore(HttpStore):
     @property
     def url(self) -> str:
         """As it was given."""
-        return self._name
+        return display(self._name)
 
     def locate(self, key: str) -> str:
         """Where a file is served; large ones are redirected to a content network."""
@@ -82,11 +84,14 @@ class HubStore(HttpStore):
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Files under a prefix, sorted by key."""
+        sizes = {}
         try:
-            entries = list(self._entries(self._tree + "?recursive=true", prefix))
+            for entry in self._entries(self._tree + "?recursive=true", prefix):
+                path = str(entry["path"])
+                if entry.get("type") == "file" and path.startswith(self._folder):
+                    sizes[path.removeprefix(self._folder)] = int(entry["size"])
         except NotFoundError:
-            entries = []
-        sizes = {str(entry["path"]).removeprefix(self._folder): int(entry["size"]) for entry in entries if entry.get("type") == "file" and str(entry["path"]).startswith(self._folder)}  # fmt: skip
+            return
         for key in sorted(sizes):
             if key.startswith(prefix):
                 yield ObjectInfo(key, sizes[key])
@@ -102,16 +107,32 @@ class HubStore(HttpStore):
         raise NotFoundError("nothing is stored here", where=f"{self.url}/{key}")
 
     def _entries(self, url: str, what: str) -> Iterator[dict[str, Any]]:
-        """Every entry of a tree, page by page."""
-        where = f"{self.url}/{what}"
-        following: str | None = url
-        while following:
-            answer = self._web.ask("GET", following, where=where)
-            answer.check(where)
-            try:
-                page = json.loads(answer.body)
-                yield from (entry for entry in page if isinstance(entry, dict) and "size" in entry)
-            except (ValueError, TypeError) as error:
-                raise FormatError("the Hub's answer is not understood", where=where, got=str(error)[:200]) from error
+        """Every entry of a tree, page by page; a page that was there before, or lies elsewhere, is refused."""
+        where, limits = f"{self.url}/{what}", self._web.limits
+        seen: set[str] = set()
+        count = 0
+        while url:
+            if url in seen or len(seen) >= limits.pages or count > limits.entries:
+                raise StoreError("a listing that does not end", code="list-endless", where=where, got=f"page {len(seen) + 1}")  # fmt: skip
+            seen.add(url)
+            answer = self._web.succeed(Request("GET", url, where))
+            answer.read(limits.page)
+            page = _entries_of(answer.body, where)
+            count += len(page)
+            yield from page
             found = _NEXT_RE.search(answer.headers.get("Link", ""))
-            following = found.group(1) if found else None
+            following = urljoin(url, found.group(1)) if found else ""
+            if following and origin(following) != origin(url):
+                raise StoreError("the next page of a listing is on another server", code="redirect-refused", where=where)  # fmt: skip
+            url = following
+
+
+def _entries_of(body: bytes, where: str) -> list[dict[str, Any]]:
+    try:
+        page = json.loads(body)
+        found = [entry for entry in page if isinstance(entry, dict) and "size" in entry]
+        for entry in found:
+            int(entry["size"]), str(entry["path"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise FormatError("the Hub's answer is not understood", where=where, got=str(error)[:200]) from error
+    return found

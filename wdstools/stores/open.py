@@ -1,56 +1,63 @@
-"""Which store a URL means."""
+"""Opening stores: which one a URL means, and what has to be installed for it."""
 
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wdstools.errors import UsageError
+from wdstools.stores.base import RemoteStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wdstools.stores.base import Store
-    from wdstools.stores.cloud import Waits
-    from wdstools.stores.remote import RemoteStore
     from wdstools.stores.retry import Patience, Retrying
+    from wdstools.stores.web import Waits
 
 SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
+#: What the stores of the ``cloud`` extra need; web servers and the Hub need nothing but urllib3.
+_NEEDS = {"s3": ("botocore",), "gs": ("obstore",), "az": ("obstore",)}
 
 
 def open_cloud(url: str, *, waits: Waits | None = None, patience: Patience | None = None) -> Retrying:
     """The store at a URL of one of SCHEMES, trying again with ``patience`` what fails for the moment."""
-    if importlib.util.find_spec("obstore") is None or importlib.util.find_spec("botocore") is None:
-        raise UsageError("storage behind a network needs the cloud extra", code="extra-missing", where=url, hint="pip install 'wdstools[cloud]'")  # fmt: skip
-    from wdstools.stores.cloud import Waits
     from wdstools.stores.retry import Retrying
+    from wdstools.stores.web import Waits
 
-    return Retrying(_open(url, waits or Waits()), patience, url)
-
-
-def _open(url: str, waits: Waits) -> RemoteStore:
     scheme = url.partition("://")[0]
+    if any(importlib.util.find_spec(name) is None for name in _NEEDS.get(scheme, ())):
+        raise UsageError(
+            f"{scheme}:// needs the cloud extra", code="extra-missing", where=url, hint="pip install 'wdstools[cloud]'"
+        )
+    return Retrying(_opener(scheme)(url, waits or Waits()), patience, partial(open_store, url))
+
+
+def _opener(scheme: str) -> Callable[[str, Waits], RemoteStore]:
     if scheme == "s3":
         from wdstools.stores.s3 import open_s3
 
-        return open_s3(url, waits)
+        return open_s3
     if scheme in ("gs", "az"):
         from wdstools.stores.gcs_azure import open_signed
 
-        return open_signed(url, waits)
+        return open_signed
     if scheme == "hf":
         from wdstools.stores.hf import open_hf
 
-        return open_hf(url, waits)
+        return open_hf
     from wdstools.stores.http import HttpStore
 
-    return HttpStore(url, waits)
+    return HttpStore
 
 
 def open_store(url: str) -> Store:
     """The store at a URL or a local path.
 
     Knows ``s3://``, ``gs://``, ``az://``, ``http://``, ``https://``, ``hf://datasets/OWNER/NAME`` and ``file://``; all but
-    the last try again what fails for the moment (``layers.Retrying``), and need the ``cloud`` extra. Raises UsageError
-    for another scheme (``store-unknown``) and without the extra (``extra-missing``).
+    the last try again what fails for the moment (``retry.Retrying``). The first three need the ``cloud`` extra. Raises
+    UsageError for another scheme (``store-unknown``) and without the extra (``extra-missing``).
     """
     from wdstools.stores.local import LocalStore
 
@@ -67,3 +74,15 @@ def open_store(url: str) -> Store:
         where=url,
         expected="a local path, " + ", ".join(f"{known}://" for known in SCHEMES),
     )
+
+
+def remote(store: Store) -> RemoteStore:
+    """A store as a RemoteStore: itself if it is one, otherwise (local, memory) with what it lacks done here."""
+    from wdstools.stores.plain import PlainRemote
+
+    return store if isinstance(store, RemoteStore) else PlainRemote(store)
+
+
+def open_remote(url: str) -> RemoteStore:
+    """The RemoteStore at a URL or local path; those behind a network try again (``retry.Retrying``)."""
+    return remote(open_store(url))

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from wdstools.errors import NotFoundError, SourceChangedError, StoreError
-from wdstools.stores.base import ObjectInfo, Store
-from wdstools.stores.cloud import check_source
+from wdstools.stores.base import ABSENT, ANYTHING, Body, ObjectInfo, Store
 from wdstools.stores.local import DurableFile, LocalStore, storage_error
 from wdstools.stores.reading import read_blocks
-from wdstools.stores.remote import ABSENT, ANYTHING, STREAM_BLOCK, Body, RemoteBase, cannot, changed, short_body
+from wdstools.stores.remote import STREAM_BLOCK, RemoteBase, cannot, changed, check_source, short_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from wdstools.errors import StoreError
-from wdstools.stores.remote import ABSENT
+from wdstools.stores.base import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wdstools.stores.remote import RemoteStore
+    from wdstools.stores.base import RemoteStore
 
 _ALL = ("sha256", "sha1", "md5", "xxh3_128", "crc32c", "crc32", "crc64nvme")
 _CONTENT = bytes(range(256)) * 16

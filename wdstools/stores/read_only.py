@@ -5,48 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wdstools.errors import StoreError
-from wdstools.stores.remote import ANYTHING, Body, RemoteBase, RemoteStore
+from wdstools.stores.base import ANYTHING
+from wdstools.stores.wrapper import Wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from wdstools.stores.base import ObjectInfo
+    from wdstools.stores.base import ObjectInfo, Upload
 
 
-class ReadOnly(RemoteBase):
+class ReadOnly(Wrapper):
     """A store that refuses to be changed."""
-
-    def __init__(self, store: RemoteStore) -> None:
-        self._store = store
-
-    @property
-    def url(self) -> str:
-        """That of the store within."""
-        return self._store.url
-
-    def head(self, key: str) -> ObjectInfo:
-        """Size and ETag of one object."""
-        return self._store.head(key)
-
-    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Bytes of an object from ``start``."""
-        return self._store.get(key, start, length)
-
-    def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
-        """Exactly ``length`` bytes of one version."""
-        return self._store.fetch(key, start, length, etag=etag)
-
-    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
-        """Bytes of one version as they come."""
-        return self._store.open_body(key, start, length, etag=etag)
-
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Objects under a prefix."""
-        return self._store.list(prefix)
-
-    def remote_digests(self, key: str) -> Mapping[str, str]:
-        """As the store within gives them."""
-        return self._store.remote_digests(key)
 
     def delete(self, key: str) -> None:
         """Refused."""
@@ -61,6 +30,10 @@ class ReadOnly(RemoteBase):
         """Refused."""
         del path, digests, only_if
         raise self._refusal(key)
+
+    def abort(self, upload: Upload) -> None:
+        """Refused."""
+        raise self._refusal(upload.key)
 
     def put_wrong(self, key: str) -> bool:
         """Refused."""

@@ -7,6 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError
+from wdstools.stores.base import OpensBodies, ReadsInBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ _BLOCK_BYTES = 1 << 20
 
 def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
     """A small object, whole; raises FormatError (``file-too-large``) for one that is larger than any should be."""
-    body = store.open_body(key) if hasattr(store, "open_body") else None
+    body = store.open_body(key) if isinstance(store, OpensBodies) else None
     size = body.end if body is not None else store.head(key).bytes
     if size > limit:
         raise FormatError(
@@ -34,13 +35,11 @@ def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
 
 def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
     """An object's bytes in blocks of 1 MB; each is valid until the next is asked for."""
-    from wdstools.stores.local import LocalStore  # local imports this module
-
-    if isinstance(store, LocalStore):
+    if isinstance(store, ReadsInBlocks):
         yield from store.blocks(key)
         return
-    if hasattr(store, "stream"):
-        yield from store.stream(key)
+    if isinstance(store, OpensBodies):
+        yield from store.open_body(key).blocks
         return
     size = store.head(key).bytes
     for start in range(0, size, _BLOCK_BYTES):

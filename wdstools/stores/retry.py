@@ -1,4 +1,4 @@
-"""Stores around stores: trying again, and refusing to write."""
+"""A store that tries again what fails for the moment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import xxhash
 
 from wdstools.errors import StoreError, TransientError
 from wdstools.formats.digest import sha256_hex
-from wdstools.stores.open import open_store
-from wdstools.stores.remote import ANYTHING, Body, RemoteBase, RemoteStore, Upload
+from wdstools.stores.base import ANYTHING, Body, RemoteStore, Upload
+from wdstools.stores.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wdstools.stores.base import ObjectInfo
+    from wdstools.stores.base import ObjectInfo, Store
 
 Answer = TypeVar("Answer")
 
@@ -50,33 +50,26 @@ class Patience:
         return attempt + 1
 
 
-class Retrying(RemoteBase):
+class Retrying(Wrapper):
     """A store that tries again what failed for the moment; everything it does can safely be done twice.
 
     A put of which nobody knows whether it arrived may find its own object on the second attempt: with ``only_if`` that
-    is looked at, and is a success if the object there is the one that was sent. ``reopen`` is the URL to pickle it by.
+    is looked at, and is a success if the object there is the one that was sent. ``reopen`` opens
+    it again in another process.
     """
 
-    def __init__(self, store: RemoteStore, patience: Patience | None = None, reopen: str = "") -> None:
-        self._store = store
+    def __init__(
+        self, store: RemoteStore, patience: Patience | None = None, reopen: Callable[[], Store] | None = None
+    ) -> None:
+        super().__init__(store)
         self._patience = patience or Patience()
         self._reopen = reopen
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as its URL: another process finds the credentials itself."""
-        if self._reopen:
-            return open_store, (self._reopen,)
+        """Pickled as the way to open it: another process finds the credentials itself."""
+        if self._reopen is not None:
+            return _call, (self._reopen,)
         return Retrying, (self._store, self._patience)
-
-    @property
-    def url(self) -> str:
-        """That of the store within."""
-        return self._store.url
-
-    @property
-    def within(self) -> RemoteStore:
-        """The store within."""
-        return self._store
 
     def _again(self, work: Callable[[], Answer]) -> Answer:
         attempt = 0
@@ -184,6 +177,6 @@ class Retrying(RemoteBase):
         """Give one up."""
         self._again(lambda: self._store.abort(upload))
 
-    def put_wrong(self, key: str) -> bool:
-        """Not tried again: the answer is the first one."""
-        return self._store.put_wrong(key)
+
+def _call(reopen: Callable[[], Store]) -> Store:
+    return reopen()

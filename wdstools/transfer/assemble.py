@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wdstools.executors.base import Tick
+    from wdstools.stores.base import RemoteStore
     from wdstools.stores.partial_file import PartFile
-    from wdstools.stores.remote import RemoteStore
     from wdstools.transfer.seeds import Seeds
     from wdstools.transfer.shape import Shape
 

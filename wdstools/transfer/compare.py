@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Tick
     from wdstools.formats.manifest import ShardEntry
-    from wdstools.stores.base import ObjectInfo, Store
-    from wdstools.stores.remote import RemoteStore
+    from wdstools.stores.base import ObjectInfo, RemoteStore, Store
 
 #: Everything that an object can be, compared with what it should be.
 STATES = ("missing", "different", "same", "unverifiable", "extra")

@@ -11,9 +11,9 @@ from wdstools.formats.digest import ShardDigests, sha256_hex
 from wdstools.formats.index import rows_digest, write_index
 from wdstools.formats.manifest import ShardEntry, index_path
 from wdstools.stores.local import LocalStore
+from wdstools.stores.open import remote
 from wdstools.stores.partial_file import PartFile
 from wdstools.stores.reading import get_whole
-from wdstools.stores.remote import remote
 from wdstools.transfer.assemble import Assembler, Moved, Origin
 from wdstools.transfer.shape import keep_rows, shape_of
 

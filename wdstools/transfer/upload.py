@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.errors import IntegrityError, NotFoundError, SourceChangedError, StoreError
-from wdstools.stores.cloud import check_source
 from wdstools.stores.local import LocalStore
+from wdstools.stores.remote import check_source
 from wdstools.transfer.compare import Wanted, disagreements, evidence, holder, known_digests
 
 if TYPE_CHECKING:
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Tick
-    from wdstools.stores.base import ObjectInfo
-    from wdstools.stores.remote import RemoteStore
+    from wdstools.stores.base import ObjectInfo, RemoteStore
 
 
 @dataclass(frozen=True, slots=True)

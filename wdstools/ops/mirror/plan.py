@@ -19,9 +19,8 @@ from wdstools.ops.canonical import require_canonical
 from wdstools.ops.mirror.run import MirrorResult, MirrorRun
 from wdstools.plan import Plan, Step
 from wdstools.progress import Progress, Silent
-from wdstools.stores.open import open_store
+from wdstools.stores.open import open_store, remote
 from wdstools.stores.reading import get_whole
-from wdstools.stores.remote import remote
 from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, listing, shard_file
 from wdstools.transfer.known import KnownDigests
 
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Executor
     from wdstools.formats.manifest import Manifest
-    from wdstools.stores.base import ObjectInfo, Store
-    from wdstools.stores.remote import RemoteStore
+    from wdstools.stores.base import ObjectInfo, RemoteStore, Store
 
 _PROBE_PATH = ".wdstools/probe"
 _PROBE_ATTEMPTS = 4

@@ -13,8 +13,9 @@ from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
+from wdstools.stores.base import ABSENT
 from wdstools.stores.reading import get_whole
-from wdstools.stores.remote import ABSENT, etag_md5
+from wdstools.stores.remote import etag_md5
 from wdstools.transfer.compare import listing
 from wdstools.transfer.known import KnownDigests
 from wdstools.transfer.upload import Uploaded, UploadTask, damaged, prove, upload

@@ -26,10 +26,9 @@ from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Report
 from wdstools.stores.compressed import GZIP, ZSTD, plain_blocks
 from wdstools.stores.local import LocalStore, storage_error
-from wdstools.stores.open import open_store
+from wdstools.stores.open import open_store, remote
 from wdstools.stores.probe import probe as find_out
 from wdstools.stores.reading import get_whole
-from wdstools.stores.remote import remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

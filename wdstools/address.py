@@ -1,0 +1,57 @@
+"""Addresses, and the one way to print one: without passwords, signatures and tokens.
+
+A URL may hold a secret in three places: before the host (``user:password@``), in its query (``?X-Amz-Signature=``, ``?sig=``,
+``?token=``) and behind ``#``. ``display`` leaves all three out. It is a function of the text alone: what it has made, it
+leaves as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+
+_MARK = "..."
+_SCHEME_RE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+#: An address in a text, as people and libraries write it there.
+_URL_RE = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,15}://)([^\s'\"<>`]*)")
+#: A host with or without a port; what else stands there is a password with a slash in it.
+_HOST_RE = re.compile(r"[^:]*(:[0-9]*)?|\[[0-9A-Fa-f:.%]*\](:[0-9]*)?")
+_BEHIND_RE = re.compile(r"([?#]).+", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An address that may hold a secret: as text it shows none. ``secret`` is the whole of it, for opening it."""
+
+    secret: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return display(self.secret)
+
+    def __repr__(self) -> str:
+        return f"Url({display(self.secret)!r})"
+
+
+def display(address: str | os.PathLike[str] | Url) -> str:
+    """An address as it may be shown: a path as it is, a URL without what is secret in it."""
+    text = address.secret if isinstance(address, Url) else os.fspath(address)
+    scheme, separator, rest = text.partition("://")
+    if separator and _SCHEME_RE.fullmatch(scheme):
+        return scheme + separator + _open_part(rest)
+    return text
+
+
+def without_secrets(text: str) -> str:
+    """A text, as of another library's error, with every URL in it as ``display`` shows it."""
+    return _URL_RE.sub(lambda found: found.group(1) + _open_part(found.group(2)), text) if "://" in text else text
+
+
+def _open_part(rest: str) -> str:
+    """What of a URL behind its scheme is not secret."""
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" in host:
+        rest = rest[host.rindex("@") + 1 :]
+    elif "@" in rest and not _HOST_RE.fullmatch(host):
+        rest = rest[rest.rindex("@") + 1 :]
+    return _BEHIND_RE.sub(rf"\1{_MARK}", rest)

@@ -1,0 +1,498 @@
+"""The one way to servers: every answer is bounded in bytes and in time before it is read, and no secret goes astray.
+
+A server may mean harm, or only be slow. So each request has a ``_Meter`` at the socket, below everything that parses:
+it counts the bytes of status lines, headers, interim answers, framing and body, and the seconds spent waiting for them.
+``Waits`` and ``Limits`` say how much is allowed. Redirects are followed by hand: credentials stay with the server that they
+are for, and https never goes on as http.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import os
+import re
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import urllib3
+import urllib3.connection
+import urllib3.connectionpool
+
+from wdstools.errors import StoreError, TransientError, UsageError
+from wdstools.stores.base import Body
+from wdstools.stores.http_status import answer_error, unreachable, wish
+from wdstools.stores.remote import STREAM_BLOCK, changed, exactly
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import IO
+
+    from _typeshed import WriteableBuffer
+    from urllib3.response import BaseHTTPResponse
+
+_RANGE_RE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_UNSATISFIED_RE = re.compile(r"bytes \*/([0-9]{1,18})")
+#: What urllib3 puts before a reason: the name and address of an object in memory.
+_OBJECT_RE = re.compile(r"^(<[^>]*>: |\w+\([^)]*\): )+")
+_REDIRECTS = (301, 302, 303, 307, 308)
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long to wait for a server, in seconds, counting only the time spent waiting.
+
+    ``connect``: for a connection. ``stall``: for the next bytes. ``window``: in each of it, ``rate`` bytes a second must
+    come on average. ``whole``: for a whole request, beside a second for every ``rate`` bytes of its answer.
+    """
+
+    connect: float = 10
+    stall: float = 30
+    window: float = 30
+    rate: float = 2048
+    whole: float = 60
+
+    def deadline(self, size: int) -> float:
+        """Seconds that an answer of this size may take."""
+        return self.whole + size / self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many bytes a server may send beside what was asked for, and how often it may lead on.
+
+    ``headers``: status line, headers and interim answers of one request. ``error``: the body of an error. ``unsized``: an
+    answer that does not say how long it is. ``page``: one page of a listing. ``pages`` and ``entries``: a whole listing.
+    """
+
+    headers: int = 64 << 10
+    error: int = 64 << 10
+    unsized: int = 16 << 20
+    page: int = 8 << 20
+    pages: int = 100_000
+    entries: int = 20_000_000
+    redirects: int = 5
+
+
+class _TooLongError(OSError):
+    """A server sends more than was asked for."""
+
+
+class _TooSlowError(OSError):
+    """A server sends less in a while than it must."""
+
+
+class _Meter:
+    """Counts what one request takes, in bytes and in seconds of waiting."""
+
+    def __init__(self, waits: Waits, limits: Limits) -> None:
+        self._waits = waits
+        self._left = limits.headers
+        self._deadline = waits.whole
+        self._waited = self._window_waited = 0.0
+        self._window_bytes = 0
+
+    def expect(self, size: int) -> None:
+        """Allow for a body of ``size`` bytes, and as much again for the framing of a body in pieces."""
+        self._left += 2 * size + (64 << 10)
+        self._deadline += size / self._waits.rate
+
+    def room(self) -> int:
+        """Bytes that may still come; raises when there are none."""
+        if self._left <= 0:
+            raise _TooLongError("more bytes than were asked for")
+        return self._left
+
+    def patience(self) -> float:
+        """Seconds to wait for the next bytes; raises when the time is up."""
+        left = self._deadline - self._waited
+        if left <= 0:
+            raise _TooSlowError("no whole answer in time")
+        return min(self._waits.stall, left)
+
+    def took(self, count: int, seconds: float) -> None:
+        """Note bytes that have come and how long they were waited for; raises when that is too slow."""
+        self._left -= count
+        self._waited += seconds
+        self._window_waited += seconds
+        self._window_bytes += count
+        if self._window_waited >= self._waits.window:
+            if self._window_bytes < self._waits.rate * self._window_waited:
+                raise _TooSlowError(f"{self._window_bytes} bytes in {self._window_waited:.0f} seconds")
+            self._window_waited, self._window_bytes = 0.0, 0
+
+
+#: The meter of the request that this thread is sending.
+_METER: ContextVar[_Meter | None] = ContextVar("meter", default=None)
+
+
+class _Metered(io.RawIOBase):
+    """The bytes of a socket, counted as they come."""
+
+    def __init__(self, raw: Any, sock: socket.socket, meter: _Meter) -> None:
+        super().__init__()
+        self._raw = raw
+        self._sock = sock
+        self._meter = meter
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """The next bytes, at most those that may come, for at most as long as they may take."""
+        view = memoryview(buffer).cast("B")[: self._meter.room()]
+        patience = self._meter.patience()
+        if self._sock.gettimeout() != patience:
+            self._sock.settimeout(patience)
+        before = time.monotonic()
+        count = self._raw.readinto(view) or 0
+        self._meter.took(count, time.monotonic() - before)
+        return count
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose every byte is counted."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        meter = _METER.get()
+        if meter is not None:
+            raw: Any = self.fp.detach()
+            self.fp = io.BufferedReader(_Metered(raw, sock, meter))
+
+
+class _PlainConnection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+
+class _PlainPool(urllib3.connectionpool.HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _SecurePool(urllib3.connectionpool.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOLS = {"http": _PlainPool, "https": _SecurePool}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked: ``url`` may hold a secret, so messages name ``where``.
+
+    ``limit`` bounds an answer that says no length of its own; ``body`` is sent, and its length is among the headers.
+    """
+
+    method: str
+    url: str = field(repr=False)
+    where: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: IO[bytes] | None = None
+
+
+def unsigned(request: Request) -> Mapping[str, str]:
+    """No credentials."""
+    del request
+    return {}
+
+
+class Web:
+    """Connections to servers, shared by threads.
+
+    They go through the proxies that the environment names (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
+    ``sign`` gives the headers that let a request be done. They go to the server that was asked, and to no other.
+    """
+
+    def __init__(
+        self, waits: Waits, sign: Callable[[Request], Mapping[str, str]] = unsigned, limits: Limits | None = None
+    ) -> None:
+        self.limits = limits or Limits()
+        self._waits = waits
+        self._sign = sign
+        self._pools: dict[tuple[int, str], urllib3.PoolManager] = {}
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        """Connections by the way that leads to a server: one of the proxies, or none."""
+        parts = urlsplit(url)
+        server = f"{parts.scheme}://{parts.netloc}"
+        place = os.getpid(), server  # a forked process has no part in its parent's connections
+        return self._pools.get(place) or self._pools.setdefault(place, self._open_pool(proxy_for(server)))
+
+    def _open_pool(self, proxy: str) -> urllib3.PoolManager:
+        timeout = urllib3.Timeout(connect=self._waits.connect, read=self._waits.stall)
+        options: dict[str, Any] = {"maxsize": 64, "timeout": timeout, "retries": False}
+        try:
+            user = urlsplit(proxy).netloc.rpartition("@")[0]
+            login = urllib3.make_headers(proxy_basic_auth=unquote(user)) if user else None
+            pool = (
+                urllib3.ProxyManager(proxy, proxy_headers=login, **options) if proxy else urllib3.PoolManager(**options)
+            )
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise UsageError("this proxy cannot be used", code="store-settings", where="the environment", expected="http://HOST:PORT", got=proxy.rpartition("@")[2]) from error  # fmt: skip
+        pool.pool_classes_by_scheme = _POOLS
+        return pool
+
+    def ask(self, request: Request, limit: int = 0) -> Answer:
+        """Send a request and read the whole answer, of at most ``limit`` bytes (by default those of an error)."""
+        answer = self.open(request)
+        answer.read(limit or self.limits.error)
+        return answer
+
+    def open(self, request: Request) -> Answer:
+        """Send a request; its answer's body is still to come.
+
+        Raises TransientError where there is no connection, and StoreError (``redirect-refused``) where it leads astray.
+        """
+        url, first = request.url, origin(request.url)
+        for _ in range(self.limits.redirects + 1):
+            step = Request(request.method, url, request.where, request.headers, request.body)
+            answer = self._send(step, self._sign(step) if origin(url) == first else {})
+            target = answer.headers.get("Location", "")
+            if answer.status not in _REDIRECTS or not target:
+                break
+            answer.close()
+            url = _followed(request, url, target)
+        else:
+            raise _astray(request.where, f"more than {self.limits.redirects} redirects")
+        if request.headers.get("Range") and answer.status == 200:  # the whole object: not worth reading
+            answer.close()
+        return answer
+
+    def _send(self, request: Request, signature: Mapping[str, str]) -> Answer:
+        sent = {"Accept-Encoding": "identity", **request.headers, **signature}
+        meter = _Meter(self._waits, self.limits)
+        token = _METER.set(meter)
+        try:
+            response = self._pool(request.url).urlopen(
+                request.method,
+                request.url,
+                body=request.body,
+                headers=sent,
+                preload_content=False,
+                redirect=False,
+                retries=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise broken(error, request) from error
+        finally:
+            _METER.reset(token)
+        return Answer(response, request, meter)
+
+    def succeed(self, request: Request) -> Answer:
+        """An answer that is a success, or says that a range begins where the object ends."""
+        answer = self.open(request)
+        if answer.status == 416 and _UNSATISFIED_RE.fullmatch(answer.headers.get("Content-Range", "bytes */0")):
+            answer.close()
+            return answer
+        if request.method == "HEAD" or answer.status not in (200, 201, 204, 206):
+            answer.read_start(self.limits.error)
+        try:
+            answer.check()
+        except StoreError:
+            answer.close()
+            raise
+        return answer
+
+    def body(self, request: Request, start: int, length: int | None, etag: str) -> Body:
+        """Bytes of one version as they come, as ``RemoteStore.open_body`` gives them."""
+        if length == 0:
+            return Body(etag, start, start, iter(()))
+        headers = {**request.headers, **({"If-Match": etag} if etag else {})}
+        if start or length is not None:
+            headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        answer = self.succeed(Request("GET", request.url, request.where, headers))
+        try:
+            return answer.body_of(start, length, etag, self.limits.unsized)
+        except BaseException:
+            answer.close()
+            raise
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a URL: what credentials are bound to."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+
+
+def _followed(request: Request, url: str, target: str) -> str:
+    """Where a redirect leads, if it may be followed."""
+    following = urljoin(url, target)
+    if not host_of(following) or urlsplit(following).scheme not in _PORTS or "@" in urlsplit(following).netloc:
+        raise _astray(request.where, "a redirect to no web address")
+    if urlsplit(url).scheme == "https" and urlsplit(following).scheme != "https":
+        raise _astray(request.where, "a redirect from https to http")
+    if request.method not in ("GET", "HEAD"):
+        raise _astray(request.where, f"a redirect of {request.method}")
+    return following
+
+
+def _astray(where: str, what: str) -> StoreError:
+    return StoreError("the server leads elsewhere", code="redirect-refused", where=where, got=what, hint="look at the address; if the data has moved, give its new one")  # fmt: skip
+
+
+def too_long(where: str, limit: int) -> StoreError:
+    """The error for an answer that has no end, or one far behind what was asked for."""
+    return StoreError("the server sends more than was asked for", code="answer-too-long", where=where, expected=f"at most {limit:,} bytes")  # fmt: skip
+
+
+def host_of(url: str) -> str:
+    """The host in a URL; empty where there is none, or where it or its port cannot be."""
+    try:
+        host, port = urlsplit(url).hostname, urlsplit(url).port
+    except ValueError:
+        return ""
+    return host if host and port != 0 else ""
+
+
+def proxy_for(url: str) -> str:
+    """The proxy that the environment names for a URL, as curl and Python's own library read it; empty for none."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all", "")
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def broken(error: urllib3.exceptions.HTTPError, request: Request) -> StoreError:
+    """The error for a connection that failed, by the reason within all that urllib3 says; the URL may hold a secret."""
+    reason: object = error
+    if isinstance(reason, urllib3.exceptions.MaxRetryError) and reason.reason:
+        reason = reason.reason
+    if isinstance(reason, urllib3.exceptions.ProtocolError) and len(reason.args) > 1:
+        reason = reason.args[1]
+    if isinstance(reason, _TooLongError):
+        return StoreError("the server sends more than was asked for", code="answer-too-long", where=request.where)
+    if isinstance(reason, _TooSlowError):
+        return TransientError("the server answers too slowly", code="too-slow", where=request.where, got=str(reason))
+    text = _OBJECT_RE.sub("", str(reason)).replace(request.url, request.where)
+    return unreachable(text or type(reason).__name__, request.where)
+
+
+class Answer:
+    """A status and headers; ``blocks`` is the body as it comes, once, and ``body`` what ``read`` has read of it."""
+
+    def __init__(self, response: BaseHTTPResponse, request: Request, meter: _Meter) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = b""
+        self._response = response
+        self._request = request
+        self._meter = meter
+
+    def blocks(self, limit: int) -> Iterator[bytes]:
+        """The body, of at most ``limit`` bytes; raises TransientError where it breaks off, StoreError where it is longer.
+
+        A connection is used again if all of it was read.
+        """
+        if (self.size or 0) > limit:
+            self.close()
+            raise too_long(self._request.where, limit)
+        self._meter.expect(limit)
+        count = 0
+        try:
+            for block in self._response.stream(STREAM_BLOCK, decode_content=False):
+                count += len(block)
+                if count > limit:
+                    raise too_long(self._request.where, limit)
+                yield block
+            self._response.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            raise broken(error, self._request) from error
+        finally:
+            self._response.close()
+
+    def read(self, limit: int) -> None:
+        """Read the body."""
+        self.body = b"".join(self.blocks(limit))
+
+    def read_start(self, limit: int) -> None:
+        """Read the body as far as ``limit``: what an error says at its beginning is enough."""
+        self._meter.expect(limit)
+        said = b""
+        with contextlib.suppress(urllib3.exceptions.HTTPError):  # the status says more than what is missing
+            while len(said) < limit and (
+                block := self._response.read(min(limit - len(said), 4096), decode_content=False)
+            ):
+                said += block
+            if len(said) < limit:
+                self._response.release_conn()
+        self._response.close()
+        self.body = said
+
+    def close(self) -> None:
+        """Do without the body."""
+        self._response.close()
+
+    def body_of(self, start: int, length: int | None, etag: str, unsized: int) -> Body:
+        """The body, held against the range and the version that were asked for."""
+        where = self._request.where
+        if etag and self.etag != etag and self.status != 416:
+            raise changed(where, etag, self.etag)
+        if start or length is not None:
+            end = self._end(start, length, where)
+        elif (size := self.size) is not None:
+            end = size
+        else:  # sent in pieces, without saying how much it is
+            self.read(unsized)
+            return Body(self.etag, 0, len(self.body), iter((memoryview(self.body),)))
+        if end == start:
+            self.close()
+            return Body(self.etag, start, end, iter(()))
+        return Body(self.etag, start, end, exactly(self.blocks(end - start), end - start, where))
+
+    def _end(self, start: int, length: int | None, where: str) -> int:
+        """Where the bytes of an answer to a range end, if it is an answer to this range."""
+        where = f"{where}, bytes {start}..{'' if length is None else start + length}"
+        if self.status == 416:
+            return start
+        found = _RANGE_RE.fullmatch(self.headers.get("Content-Range", ""))
+        if self.status != 206 or found is None:
+            raise TransientError("a range was answered with something else", code="not-partial", where=where, got=f"status {self.status}")  # fmt: skip
+        first, last, size = map(int, found.groups())
+        end = size if length is None else min(size, start + length)
+        if (first, last + 1) != (start, end):
+            raise TransientError("another range than asked for", code="not-partial", where=where, expected=f"{start}-{end - 1}", got=f"{first}-{last}")  # fmt: skip
+        return end
+
+    @property
+    def size(self) -> int | None:
+        """What the answer says of its length; None if that is nothing, or no number of bytes."""
+        said = self.headers.get("Content-Length", "")
+        return int(said) if re.fullmatch("[0-9]{1,18}", said) else None
+
+    @property
+    def etag(self) -> str:
+        """The strong ETag, or none: a weak one does not promise the same bytes."""
+        value = self.headers.get("ETag", "")
+        return "" if value.startswith("W/") else value
+
+    def check(self) -> None:
+        """Raise for any status but a success, and for an encoded body."""
+        where = self._request.where
+        if self.status == 412:
+            raise changed(where, "the ETag of the first answer", self.etag)
+        if self.status not in (200, 201, 204, 206):
+            asked = wish(self.headers.get("Retry-After"), datetime.now(UTC))
+            raise answer_error(self.status, self.body[:2000].decode("utf-8", "replace"), where, retry_after=asked)
+        encoding = self.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            raise StoreError("the body is encoded on its way", code="re-encoded", where=where, got=encoding[:40])

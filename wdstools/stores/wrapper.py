@@ -1,0 +1,78 @@
+"""A store around a store: every method is handed on, and what is done otherwise is all that a wrapper holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.stores.base import ANYTHING, Body, RemoteStore, Upload
+from wdstools.stores.remote import RemoteBase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from wdstools.stores.base import ObjectInfo
+
+
+class Wrapper(RemoteBase):
+    """Hands everything on to the store within."""
+
+    def __init__(self, store: RemoteStore) -> None:
+        self._store = store
+
+    @property
+    def within(self) -> RemoteStore:
+        """The store within."""
+        return self._store
+
+    @property
+    def url(self) -> str:
+        """That of the store within."""
+        return self._store.url
+
+    def head(self, key: str) -> ObjectInfo:
+        """Size and ETag of one object."""
+        return self._store.head(key)
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Bytes of an object from ``start``."""
+        return self._store.get(key, start, length)
+
+    def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
+        """Exactly ``length`` bytes of one version."""
+        return self._store.fetch(key, start, length, etag=etag)
+
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """Bytes of one version as they come."""
+        return self._store.open_body(key, start, length, etag=etag)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Objects under a prefix."""
+        return self._store.list(prefix)
+
+    def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
+        """Store bytes by one PUT."""
+        return self._store.put_data(key, data, only_if=only_if)
+
+    def put_file(self, key: str, path: str, digests: Mapping[str, str], *, only_if: str = ANYTHING) -> ObjectInfo:
+        """Store a local file by one PUT."""
+        return self._store.put_file(key, path, digests, only_if=only_if)
+
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+        self._store.delete(key)
+
+    def remote_digests(self, key: str) -> Mapping[str, str]:
+        """As the store within gives them."""
+        return self._store.remote_digests(key)
+
+    def unfinished(self, prefix: str = "") -> tuple[Upload, ...]:
+        """Multipart uploads that were not finished."""
+        return self._store.unfinished(prefix)
+
+    def abort(self, upload: Upload) -> None:
+        """Give one up."""
+        self._store.abort(upload)
+
+    def put_wrong(self, key: str) -> bool:
+        """Try to store bytes under a wrong checksum; tells whether that was refused."""
+        return self._store.put_wrong(key)

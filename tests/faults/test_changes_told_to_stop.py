@@ -31,14 +31,14 @@ PLACES = [
     ("repair", REPAIR, "os.write"),
     ("repair", REPAIR, "os.rename place/train/train-000000.tar"),
     ("repair", REPAIR, "os.rename place/README.md"),
-    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/train/"),
+    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/new/train/"),
     ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/commit.json"),
     ("remove-in-place", IN_PLACE, "os.unlink place/.wdstools/manifest.json"),
-    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/.wdstools/manifest.json\n"),
-    ("remove-to-new", TO_NEW, f"os.rename made{TEMP_SUFFIX}/train"),
-    ("remove-to-new", TO_NEW, f"os.rename made{TEMP_SUFFIX}/SHA256SUMS"),
+    ("remove-in-place", IN_PLACE, "os.rename place/.wdstools/staged/new/.wdstools/manifest.json\n"),
+    ("remove-to-new", TO_NEW, f"os.rename made{TEMP_SUFFIX}/new/train"),
+    ("remove-to-new", TO_NEW, f"os.rename made{TEMP_SUFFIX}/new/SHA256SUMS"),
     ("extract", EXTRACT, "builtins.open"),
-    ("extract", EXTRACT, f"os.rename made{TEMP_SUFFIX}"),
+    ("extract", EXTRACT, f"os.rename made{TEMP_SUFFIX}/new"),
 ]
 CODES = {signal.SIGINT: {130}, signal.SIGTERM: {-signal.SIGTERM}}
 
@@ -107,6 +107,6 @@ def test_a_new_folder_that_another_process_is_making_is_refused_and_left_alone(
         assert snapshot(work) == before
         os.kill(process, signal.SIGKILL)
 
-    code, _ = stop_at(f"os.rename made{TEMP_SUFFIX}", (*EXTRACT, *WRITES), work, look_and_stop)
+    code, _ = stop_at(f"os.rename made{TEMP_SUFFIX}/new", (*EXTRACT, *WRITES), work, look_and_stop)
     assert code == -signal.SIGKILL
     assert run_command(*command, *WRITES, cwd=work).code == 0

@@ -20,7 +20,7 @@ from wdstools.ops.pack import run_pack
 from wdstools.ops.verify.run import verify_path
 from wdstools.planning.options import make_options
 from wdstools.sources.folder import FolderSource
-from wdstools.stores.locks import locked
+from wdstools.stores.locks import locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,8 +138,8 @@ def test_somebody_elses_folder_under_the_name_of_our_work_is_untouched(
 
 def test_a_second_packer_is_refused_while_the_first_is_at_work(source: Path, root: str, tmp_path: Path) -> None:
     dest, partial = tmp_path / "out", tmp_path / "out.partial"
-    (partial / ".wdstools").mkdir(parents=True)
-    with locked(str(partial / ".wdstools/lock"), str(dest)):
+    partial.mkdir()
+    with locked_folder(str(partial), str(dest)):
         ran = run_command("pack", source, dest, "--shards", "4", "--json")
     assert_clean_failure(ran, 6)
     assert ran.error["code"] == "busy"
@@ -258,7 +258,7 @@ def test_a_caption_mended_between_two_runs_is_packed(source: Path, tmp_path: Pat
     options = make_options(shards=4, name="pairs")
     with WritePoints(60, _interrupt), pytest.raises(KeyboardInterrupt):
         run_pack(FolderSource(str(copy)), str(tmp_path / "out"), options, executor=Serial())
-    journal = (tmp_path / "out.partial/.wdstools/journal.jsonl").read_text()
+    journal = (tmp_path / "out.partial/journal.jsonl").read_text()
     assert "caption-not-utf8" in journal
     caption.write_bytes("café".encode())
     roots = {

@@ -92,7 +92,7 @@ def test_what_does_not_pass_ends_a_pull_with_nothing_half_right(there: InBucket,
         fetch(there, tmp_path / "copy")
     assert SHARD in caught.value.where
     assert not (tmp_path / "copy").exists()
-    assert not (tmp_path / "copy.partial" / SHARD).exists()
+    assert not (tmp_path / "copy.partial/new" / SHARD).exists()
     there.proxy.clear()
     result = fetch(there, tmp_path / "copy")
     assert result.kept > 0

@@ -111,6 +111,7 @@ def test_interruption_after_interruption_still_ends_in_the_same_root(source: Pat
         if assert_absent_or_complete(dest):
             break
     assert interruptions > 5
+    assert resume(str(source), dest) == root
     assert_complete(dest)
 
 

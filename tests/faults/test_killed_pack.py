@@ -53,7 +53,7 @@ def _start(source: Path, dest: Path) -> subprocess.Popen[bytes]:
 
 def _wait_for_journal(process: subprocess.Popen[bytes], dest: Path, lines: int) -> None:
     """Until so many shards are finished, or the pack has ended."""
-    journal = dest.with_name(dest.name + ".partial") / ".wdstools/journal.jsonl"
+    journal = dest.with_name(dest.name + ".partial") / "journal.jsonl"
     while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > lines):
         time.sleep(0.002)
 

@@ -180,7 +180,7 @@ def test_a_sample_that_is_damaged_there_is_named_and_nothing_is_left_under_a_fin
     assert SHARD in caught.value.where
     assert "sample" in caught.value.where
     assert not (tmp_path / "copy").exists()
-    assert not (tmp_path / "copy.partial" / SHARD).exists()
+    assert not (tmp_path / "copy.partial/new" / SHARD).exists()
 
 
 def test_after_the_source_is_mended_only_what_was_missing_is_fetched(
@@ -202,7 +202,7 @@ def test_what_lies_in_a_part_is_believed_only_if_it_is_right(store: BadStore, tm
     store.flip("val/val-000000.tar", 5_000)
     with pytest.raises(IntegrityError):
         fetch(store, tmp_path / "copy")
-    part = tmp_path / "copy.partial" / "val" / f"val-000000.tar{PART_SUFFIX}"
+    part = tmp_path / "copy.partial/new" / "val" / f"val-000000.tar{PART_SUFFIX}"
     part.write_bytes(b"rubbish" * 9_000)
     store.flip("val/val-000000.tar", 5_000)
     fetch(store, tmp_path / "copy")
@@ -213,7 +213,7 @@ def test_a_finished_shard_that_changed_meanwhile_is_fetched_again(store: BadStor
     store.flip("val/val-000000.tar", 5_000)
     with pytest.raises(IntegrityError):
         fetch(store, tmp_path / "copy")
-    finished = tmp_path / "copy.partial" / SHARD
+    finished = tmp_path / "copy.partial/new" / SHARD
     data = finished.read_bytes()
     finished.write_bytes(data[:2_000] + b"?" + data[2_001:])
     store.flip("val/val-000000.tar", 5_000)
@@ -348,7 +348,7 @@ def test_the_manifest_appears_last(store: BadStore, tmp_path: Path) -> None:
         if key.endswith(".tar"):
             looked.append(key)
             assert not (tmp_path / "copy").exists()
-            assert not (tmp_path / "copy.partial" / MANIFEST_PATH).exists()
+            assert not (tmp_path / "copy.partial/new" / MANIFEST_PATH).exists()
 
     store.before = look
     fetch(store, tmp_path / "copy")

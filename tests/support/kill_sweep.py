@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from tests.support.outcome import assert_absent_or_complete, assert_complete
 from tests.support.write_points import WritePoints
 from wdstools.dataset import open_dataset
-from wdstools.errors import WdsError
+from wdstools.errors import StoreError, WdsError
 from wdstools.executors.local import Serial
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.pack import run_pack
@@ -50,9 +50,12 @@ def pack_pairs(source: str, dest: Path) -> str:
 
 def resume(source: str, dest: Path) -> str:
     """Pack where a killed pack may lie; a dataset that is whole already is the answer too."""
-    if not dest.exists() or not (dest / MANIFEST_PATH).exists():
+    try:
         return pack_pairs(source, dest)
-    return open_dataset(str(dest)).root
+    except StoreError as error:
+        if error.code != "destination-not-empty":
+            raise
+        return open_dataset(str(dest)).root
 
 
 def in_child(work: Callable[[], None]) -> int:

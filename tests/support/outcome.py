@@ -6,6 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
+from wdstools.landing.scratch import MARK
 from wdstools.ops.verify.run import verify_path
 from wdstools.stores.local import TEMP_SUFFIX
 
@@ -22,18 +23,26 @@ def assert_absent_or_complete(dest: Path) -> bool:
     """DEST is absent, or a dataset in which nothing is found; tells whether it is there."""
     if not dest.exists():
         return False
-    assert_complete(dest)
+    _assert_whole(dest)
     return True
 
 
 def assert_complete(dest: Path) -> None:
-    """DEST is a whole dataset with nothing of the work left in it or beside it."""
+    """DEST is a whole dataset with nothing of the work left in it or beside it.
+
+    A run that is killed between its last two calls leaves a folder with nothing in it, and nobody can say whose it is.
+    """
+    _assert_whole(dest)
+    places = [dest.with_name(dest.name + suffix) for suffix in (".partial", TEMP_SUFFIX)]
+    assert [path for place in places for path in place.rglob("*")] == []
+
+
+def _assert_whole(dest: Path) -> None:
     report = verify_path(str(dest), level="samples")
     assert report.findings == ()
     assert report.ok
-    left = [path for path in dest.rglob("*") if path.name.endswith("-tmp") or path.name in ("journal.jsonl", "lock")]
-    assert left == []
-    assert not any(dest.with_name(dest.name + suffix).exists() for suffix in (".partial", TEMP_SUFFIX))
+    ours = ("journal.jsonl", "lock", "names", MARK)
+    assert [path for path in dest.rglob("*") if path.name.endswith("-tmp") or path.name in ours] == []
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import os
 import signal
 import subprocess
 import tarfile
@@ -18,6 +19,7 @@ from tests.support.accounting import pack_all
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import COMMAND, HANG_SECONDS, environment, run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
+from wdstools.landing.scratch import Scratch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +91,10 @@ def test_a_damaged_one_is_refused_and_leaves_nothing(cut: int, folder: Path, tmp
 
 
 def test_what_a_killed_pack_has_unpacked_goes_with_the_next(folder: Path, tmp_path: Path) -> None:
-    write(tmp_path / "a", {"x.tar.gz": compressed(tar_of(folder), "tar.gz"), "out.unpacked/old.tar": b"half"})
+    write(tmp_path / "a", {"x.tar.gz": compressed(tar_of(folder), "tar.gz")})
+    with Scratch(str(tmp_path / "a/out.partial"), "out") as scratch:
+        os.mkdir(scratch.locate("unpacked"))
+        write(tmp_path / "a", {"out.partial/unpacked/old.tar": b"half"})
     assert run_command("pack", tmp_path / "a/x.tar.gz", tmp_path / "a/out").code == 3
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["out", "x.tar.gz"]
 
@@ -102,12 +107,12 @@ def test_an_interrupted_pack_takes_away_what_it_has_unpacked(tmp_path: Path) -> 
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) as process:
         signal.signal(signal.SIGINT, heard)
-        while process.poll() is None and not (tmp_path / "a/out.unpacked/x.tar").exists():
+        while process.poll() is None and not (tmp_path / "a/out.partial/unpacked/x.tar").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 130
-    assert not (tmp_path / "a/out.unpacked").exists()
+    assert not (tmp_path / "a/out.partial").exists()
 
 
 def test_other_compression_is_refused_with_the_command_to_run(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a pack is built: ``DEST.partial`` with a journal, renamed to DEST once, when everything is there."""
+"""Where a dataset is built: a scratch place beside DEST with a journal; DEST appears once, when everything is there."""
 
 from __future__ import annotations
 
@@ -9,85 +9,76 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Self
 
 from wdstools.errors import BusyError, StoreError
-from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.stores.folders import make_folders, remove_tree, walk
+from wdstools.formats.card import CARD_PATH
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, index_path
+from wdstools.formats.sums import SUMS_PATH
+from wdstools.landing.scratch import MARK, Scratch, files_below, is_marked, remove_empty
+from wdstools.stores.folders import make_folders
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error, sync_folder
-from wdstools.stores.locks import locked
 from wdstools.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Mapping
 
-
-_JOURNAL = ".wdstools/journal.jsonl"
-_LOCK = ".wdstools/lock"
-_MOUNT_LEFTOVERS = {"lost+found"}
+_JOURNAL = "journal.jsonl"
+_SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
+#: What a file system itself keeps at its root.
+_MOUNT_LEFTOVERS = {"lost+found", "System Volume Information", ".Trashes", ".fseventsd", ".Spotlight-V100"}
+_SHOWN = 3
 
 
 class PackSite:
     """Entered, it owns the place: another packer is refused, and so is a destination that is not ours.
 
-    DEST may be absent or an empty folder. Where it is a mount point it cannot be renamed into place: the work is
-    then done in ``DEST/.wdstools/partial``, and the manifest is moved last.
+    DEST may be absent or an empty folder; the work is done in ``DEST.partial``. Where DEST is a mount point it cannot be
+    renamed into place: the work is then done in ``DEST/.wdstools/partial``, and its files are moved, the manifest last.
+    ``work`` is where the dataset lies until it is published.
     """
 
     def __init__(self, dest: str) -> None:
         self.dest = dest.rstrip("/") or "/"
         self._mounted = os.path.ismount(self.dest)
-        self.work = f"{self.dest}/.wdstools/partial" if self._mounted else f"{self.dest}.partial"
+        self._scratch = Scratch(work_place(self.dest), self.dest, (_JOURNAL,))
+        self.work = self._scratch.new
+        self._journal = _Journal(self._scratch.locate(_JOURNAL))
+        self._kept = False
         self._stack = contextlib.ExitStack()
-        self._resumable = False
 
     def __enter__(self) -> Self:
+        self._refuse_foreign_destination()
+        made = self._mounted and not os.path.isdir(f"{self.dest}/.wdstools")
+        self._stack.enter_context(self._scratch)
         try:
-            self._claim()
+            self._refuse_foreign_destination()  # the other packer may have finished while we came to the lock
+            self._scratch.clear_unpacked()
+            self._kept = bool(self._journal.lines())
         except OSError as error:
             self._stack.close()
-            raise storage_error(error, self.work) from error
+            raise storage_error(error, self._scratch.path) from error
         except BaseException:
             self._stack.close()
             raise
+        if made:
+            self._stack.callback(self._unmake)
         return self
 
+    def _unmake(self) -> None:
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{self.dest}/.wdstools")
+
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if (
-            not self._resumable
-            and error is not None
-            and os.path.isdir(self.work)
-            and not os.path.exists(self._path(_JOURNAL))
-        ):
-            remove_tree(self.work, ignore_errors=True)  # nothing was begun: leave no trace
-        self._stack.close()
+        try:
+            if not self._kept:  # nothing was begun, or it is finished: leave no trace
+                self._scratch.remove()
+        except OSError as failure:
+            raise storage_error(failure, self._scratch.path) from failure
+        finally:
+            self._stack.close()
 
     def discard(self) -> None:
-        """What was made is not worth keeping: leaving with an error removes it."""
-        os.unlink(self._path(_JOURNAL))
-        self._resumable = False
-
-    def _claim(self) -> None:
-        self._refuse_foreign_destination()
-        if os.path.isdir(self.work) and not self._ours():
-            raise StoreError(
-                "this folder is in the way and was not made by wdstools",
-                code="destination-not-empty",
-                where=self.work,
-                hint=f"move {self.work} away, or choose another destination",
-            )
-        self._resumable = os.path.exists(self._path(_JOURNAL))
-        make_folders(self._path(".wdstools"))
-        self._stack.enter_context(locked(self._path(_LOCK), self.dest))
-        self._refuse_foreign_destination()  # the other packer may have finished while we came to the lock
-
-    def _begun(self) -> bool:
-        """Whether a pack lies here: its journal, or, in the last moments of one, its manifest."""
-        return os.path.exists(self._path(_JOURNAL)) or os.path.exists(self._path(MANIFEST_PATH))
-
-    def _ours(self) -> bool:
-        """Whether the work folder was made by a pack, however early that one was stopped."""
-        if os.path.exists(self._path(_LOCK)) or self._begun() or not os.listdir(self.work):
-            return True
-        inner = self._path(".wdstools")
-        return os.listdir(self.work) == [".wdstools"] and os.path.isdir(inner) and not os.listdir(inner)
+        """What was made is not worth keeping: leaving removes it."""
+        self._kept = False
 
     def _refuse_foreign_destination(self) -> None:
         if not os.path.lexists(self.dest):
@@ -99,56 +90,83 @@ class PackSite:
                 where=self.dest,
                 hint="choose another destination",
             )
-        held = set(os.listdir(self.dest)) - _MOUNT_LEFTOVERS
-        if (
-            self._mounted
-            and not os.path.exists(f"{self.dest}/{MANIFEST_PATH}")
-            and (held <= {".wdstools"} or self._begun())
-        ):
-            return
-        if held:
-            is_dataset = os.path.exists(f"{self.dest}/{MANIFEST_PATH}")
-            raise StoreError(
-                "the destination holds a dataset already" if is_dataset else "the destination is not empty",
-                code="destination-not-empty",
-                where=self.dest,
-                hint=f"wdstools verify {quote(self.dest)}"
-                if is_dataset
-                else "choose a new folder; nothing was changed",
-            )
+        held = self._held()
+        ours = is_marked(self._scratch.path)
+        if held and not (ours and self._journal.landing() is not None):
+            if ours and os.listdir(self._scratch.path) == [MARK]:  # stopped while it took its marks away
+                with self._scratch:
+                    self._scratch.remove()
+            self._refuse(held)
 
-    def begin(self, plan: str, *, restart: bool) -> list[dict[str, Any]]:
-        """Begin, or go on: what an interrupted run of the same plan has noted; what it left in the folder is kept."""
+    def _held(self) -> list[str]:
+        """What lies at DEST, but for what a file system itself keeps there and our own work."""
+        if not os.path.isdir(self.dest):
+            return []
+        held = sorted(set(os.listdir(self.dest)) - (_MOUNT_LEFTOVERS if self._mounted else set()))
+        inner = f"{self.dest}/.wdstools"
+        if self._mounted and ".wdstools" in held and set(os.listdir(inner)) <= {"partial"}:
+            held.remove(".wdstools")
+        return held
+
+    def _refuse(self, held: Iterable[str]) -> None:
+        names = list(held)
+        is_dataset = os.path.exists(f"{self.dest}/{MANIFEST_PATH}")
+        raise StoreError(
+            "the destination holds a dataset already" if is_dataset else "the destination is not empty",
+            code="destination-not-empty",
+            where=self.dest,
+            got=", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""),
+            hint=f"wdstools verify {quote(self.dest)}" if is_dataset else "choose a new folder; nothing was changed",
+        )
+
+    def begin(self, plan: str, names: Iterable[str], *, restart: bool) -> list[dict[str, Any]]:
+        """Begin, or go on: what an interrupted run of the same plan has noted; what it left is kept.
+
+        ``names`` are the paths that will be written, beside the small files. A run that was stopped after its dataset had
+        appeared goes on too: what it published is taken back, if all of it is as it was then.
+        """
         try:
-            lines = self._read_journal()
-            if lines and lines[0].get("plan") != plan:
+            lines = self._journal.lines()
+            same = bool(lines) and lines[0].get("plan") == plan
+            landing = self._journal.landing()
+            if landing is not None and self._landed() and not (same and self._take_back(landing)):
+                self._kept = self._mounted  # elsewhere the dataset is there, and what is left of the work only says so
+                self._refuse(self._held())
+            if self._held() and not self._mounted:
+                self._refuse(self._held())
+            if lines and not same:
                 if not restart:
                     raise BusyError(
                         "unfinished work on another source or with other options lies here",
                         code="partial-of-other-plan",
-                        where=self.work,
+                        where=self._scratch.path,
                         hint="add --restart to begin anew, or finish the other one first",
                     )
                 lines = []
-            if self._mounted:
-                self._take_back()
             if not lines or restart:
                 lines = []
-                self._clear()
-                self._append({"plan": plan, "wdstools": __version__})
+                self._scratch.clear()
+                self._journal.remove()
+            self._scratch.note((*names, *_SMALL_FILES))
+            strangers = self._scratch.strangers(self.work)
+            if strangers:
+                self._scratch.clear()  # says which
+            make_folders(self.work)
+            if not lines:
+                self._journal.append({"plan": plan, "wdstools": __version__})
         except OSError as error:
-            raise storage_error(error, self.work) from error
-        self._resumable = True
-        return lines[1:]
+            raise storage_error(error, self._scratch.path) from error
+        self._kept = True
+        return [line for line in lines[1:] if "landing" not in line]
 
     def record(self, line: dict[str, Any]) -> None:
         """Note in the journal that something is finished and durable."""
         try:
-            self._append(line)
+            self._journal.append(line)
         except OSError as error:
-            raise storage_error(error, self._path(_JOURNAL)) from error
+            raise storage_error(error, self._scratch.locate(_JOURNAL)) from error
 
-    def publish(self, files: dict[str, bytes], shards: dict[str, int]) -> None:
+    def publish(self, files: Mapping[str, bytes], shards: Mapping[str, int]) -> None:
         """Write the last files, look at what is there, and let DEST appear."""
         store = LocalStore(self.work)
         for path, size in shards.items():
@@ -162,93 +180,169 @@ class PackSite:
         for path, data in files.items():
             store.put(path, data)
         try:
-            self._remove_strays()
+            self._remove_temporary()
+            self._journal.append(
+                {"landing": {path: sha256_hex(data) for path, data in files.items()}, "shards": dict(shards)}
+            )
             if self._mounted:
                 self._move_out()
-                return
-            # stopped from here on, the next run knows the folder by its manifest, and makes it anew
-            self._unlink_marks()
-            sync_folder(self._path(".wdstools"))
-            os.rename(self.work, self.dest)
-            sync_folder(os.path.dirname(os.path.abspath(self.dest)))
+            else:
+                os.rename(self.work, self.dest)
+                sync_folder(os.path.dirname(os.path.abspath(self.dest)))
         except OSError as error:
             raise storage_error(error, self.dest) from error
+        self._kept = False
 
-    def _path(self, name: str) -> str:
-        return f"{self.work}/{name}"
+    def _remove_temporary(self) -> None:
+        """Remove what killed writers left; anything else that is not ours stops the publication."""
+        if self._scratch.strangers(self.work):
+            self._scratch.clear()  # says which
+        for path in files_below(self.work):
+            if path.endswith(TEMP_SUFFIX):
+                os.unlink(os.path.join(self.work, path))
 
-    def _read_journal(self) -> list[dict[str, Any]]:
-        try:
-            with open(self._path(_JOURNAL), encoding="utf-8") as file:
-                text = file.read()
-        except FileNotFoundError:
-            return []
-        lines = []
-        for line in text.splitlines(keepends=True):
-            if not line.endswith("\n"):
-                break  # torn by a crash: that shard is made again
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break
-        return lines
+    def _landed(self) -> bool:
+        """Whether a run that had finished has begun to move its dataset to DEST."""
+        return bool(self._held()) if self._mounted else not os.path.isdir(self.work) and os.path.isdir(self.dest)
 
-    def _append(self, line: dict[str, Any]) -> None:
-        with open(self._path(_JOURNAL), "ab", buffering=0) as file:
-            end = file.tell()
-            if end:  # cut off what a crash left of the last line
-                with open(self._path(_JOURNAL), "rb") as old:
-                    whole = old.read().rfind(b"\n") + 1
-                file.truncate(whole)
-            file.write((json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode())
-            os.fsync(file.fileno())
-
-    def _clear(self) -> None:
-        for name in os.listdir(self.work):
-            path = self._path(name)
-            if name != ".wdstools":
-                remove_tree(path) if os.path.isdir(path) else os.unlink(path)
-        for name in os.listdir(self._path(".wdstools")):
-            path = self._path(f".wdstools/{name}")
-            if path != self._path(_LOCK):
-                remove_tree(path) if os.path.isdir(path) else os.unlink(path)
-
-    def _remove_strays(self) -> None:
-        for folder, _, names in walk(self.work):
-            for name in names:
-                if name.endswith(TEMP_SUFFIX):
-                    os.unlink(os.path.join(folder, name))
-
-    def _pieces(self) -> Iterator[tuple[str, str]]:
-        """What moves from the work folder to a mount point, the manifest last: (from, to)."""
-        for name in sorted(os.listdir(self.work)):
-            if name != ".wdstools":
-                yield self._path(name), f"{self.dest}/{name}"
-        kept = {os.path.basename(_JOURNAL), os.path.basename(_LOCK)}
-        names = set(os.listdir(self._path(".wdstools"))) - kept
-        inner = sorted(names, key=lambda name: (name == "manifest.json", name))
-        for name in inner:
-            yield self._path(f".wdstools/{name}"), f"{self.dest}/.wdstools/{name}"
+    def _take_back(self, landing: Mapping[str, Any]) -> bool:
+        """Undo a publication whose end nobody has seen; False, and nothing moved, if what lies there is not all ours."""
+        if self._mounted:
+            noted = self._scratch.noted() | _published(landing)
+            beside = [path for path in files_below(self.dest) if not _is_kept_by_file_system(path)]
+            if any(path not in noted for path in beside if not path.startswith(".wdstools/partial/")):
+                return False
+            for path in sorted(noted, key=lambda path: path != MANIFEST_PATH):
+                if os.path.lexists(f"{self.dest}/{path}"):
+                    _move(f"{self.dest}/{path}", f"{self.work}/{path}")
+            return True
+        if not _is_as_published(self.dest, landing):
+            return False
+        os.rename(self.dest, self.work)
+        return True
 
     def _move_out(self) -> None:
-        for source, target in list(self._pieces()):
-            if target.endswith(MANIFEST_PATH):
-                self._unlink_marks()
-                sync_folder(f"{self.dest}/.wdstools")
-            os.rename(source, target)
-        sync_folder(self.dest)
-        sync_folder(f"{self.dest}/.wdstools")
-        remove_tree(self.work)
+        paths = files_below(self.work)
+        taken = [
+            path
+            for path in paths
+            if os.path.lexists(f"{self.dest}/{path}") and not _is_same(f"{self.work}/{path}", f"{self.dest}/{path}")
+        ]
+        if taken:
+            self._refuse(taken)
+        for path in sorted(paths, key=lambda path: path == MANIFEST_PATH):
+            _move(f"{self.work}/{path}", f"{self.dest}/{path}")
+        for folder in {os.path.dirname(path) for path in paths} | {""}:
+            sync_folder(os.path.join(self.dest, folder))
+        remove_empty(self.work)
 
-    def _unlink_marks(self) -> None:
-        os.unlink(self._path(_JOURNAL))
-        os.unlink(self._path(_LOCK))
 
-    def _take_back(self) -> None:
-        """Undo a half-done move to a mount point."""
-        for name in os.listdir(self.dest):
-            if name not in {".wdstools", *_MOUNT_LEFTOVERS}:
-                os.rename(f"{self.dest}/{name}", self._path(name))
-        for name in os.listdir(f"{self.dest}/.wdstools"):
-            if name != "partial":
-                os.rename(f"{self.dest}/.wdstools/{name}", self._path(f".wdstools/{name}"))
+def work_place(dest: str) -> str:
+    """The scratch place in which a dataset at ``dest`` is built."""
+    dest = dest.rstrip("/") or "/"
+    return f"{dest}/.wdstools/partial" if os.path.ismount(dest) else f"{dest}.partial"
+
+
+def forget_landed(dest: str) -> None:
+    """Remove the scratch place of a run that was stopped after its dataset at ``dest`` had appeared."""
+    place = work_place(dest)
+    if not os.path.ismount(dest) and is_marked(place) and _Journal(os.path.join(place, _JOURNAL)).landing() is not None:
+        with Scratch(place, dest, (_JOURNAL,)) as scratch:
+            scratch.remove()
+
+
+class _Journal:
+    """JSON lines, each durable before the next is begun; a torn last line is cut off."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._end: int | None = None
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What was noted."""
+        return self._read()[0]
+
+    def landing(self) -> dict[str, Any] | None:
+        """The line that says that everything was finished and about to appear."""
+        return next((line for line in reversed(self.lines()) if "landing" in line), None)
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Note a line."""
+        if self._end is None:
+            self._end = self._read()[1]
+        data = (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode()
+        with open(self._path, "ab", buffering=0) as file:
+            if file.tell() != self._end:
+                file.truncate(self._end)
+            file.write(data)
+            os.fsync(file.fileno())
+        self._end += len(data)
+
+    def remove(self) -> None:
+        """Begin anew."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        self._end = None
+
+    def _read(self) -> tuple[list[dict[str, Any]], int]:
+        """The whole lines, and where they end."""
+        lines: list[dict[str, Any]] = []
+        end = 0
+        try:
+            with open(self._path, "rb") as file:
+                for raw in file:
+                    if not raw.endswith(b"\n"):
+                        break  # torn by a crash: that shard is made again
+                    found = json.loads(raw)
+                    if not isinstance(found, dict):
+                        break
+                    lines.append(found)
+                    end += len(raw)
+        except FileNotFoundError:
+            return [], 0
+        except ValueError:
+            pass
+        return lines, end
+
+
+def _published(landing: Mapping[str, Any]) -> set[str]:
+    """Every file of a dataset that was published."""
+    shards = list(landing["shards"])
+    return {*shards, *map(index_path, shards), *landing["landing"]}
+
+
+def _is_as_published(dest: str, landing: Mapping[str, Any]) -> bool:
+    """Whether a published dataset has all of its files, as they were, and no others."""
+    store = LocalStore(dest)
+    if set(files_below(dest)) != _published(landing):
+        return False
+    try:
+        return all(store.head(path).bytes == size for path, size in landing["shards"].items()) and all(
+            sha256_hex(store.get(path)) == digest for path, digest in landing["landing"].items()
+        )
+    except StoreError:
+        return False
+
+
+def _is_kept_by_file_system(path: str) -> bool:
+    return path.split("/", maxsplit=1)[0] in _MOUNT_LEFTOVERS
+
+
+def _move(source: str, target: str) -> None:
+    """Give a file its place, where nothing is; raises FileExistsError where something is."""
+    make_folders(os.path.dirname(target))
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        if not _is_same(source, target):  # else an earlier run was killed between the two names
+            raise
+    except OSError:  # no hard links here
+        if os.path.lexists(target):
+            raise FileExistsError(None, "file exists", target) from None
+        os.rename(source, target)
+        return
+    os.unlink(source)
+
+
+def _is_same(one: str, other: str) -> bool:
+    return os.path.samestat(os.lstat(one), os.lstat(other))

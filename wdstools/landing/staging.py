@@ -5,6 +5,7 @@ While they are moved there is no manifest, so that a reader finds the old datase
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -14,14 +15,15 @@ from wdstools.dataset import STAGED_MARK, open_dataset
 from wdstools.errors import FormatError
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.inside import require_inside
+from wdstools.landing.scratch import Scratch, is_marked, remove_empty
 from wdstools.plan import Plan, Step
 from wdstools.results import FinishResult
-from wdstools.stores.folders import make_folders, remove_tree
+from wdstools.stores.folders import make_folders
 from wdstools.stores.local import LocalStore, storage_error, sync_folder
 from wdstools.stores.locks import locked_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from wdstools.executors.base import Executor
     from wdstools.progress import Progress
@@ -29,44 +31,62 @@ if TYPE_CHECKING:
 _STAGE, _COMMIT = os.path.split(STAGED_MARK)
 
 
-def stage_folder(root: str) -> str:
-    """An empty folder to stage in; what an earlier, never committed one held is thrown away."""
-    folder = os.path.join(root, _STAGE)
-    try:
-        remove_tree(folder, ignore_errors=True)
-        make_folders(os.path.dirname(folder))
-        os.mkdir(folder)
-    except OSError as error:
-        raise storage_error(error, folder) from error
-    return folder
+@contextlib.contextmanager
+def staged(root: str, names: Iterable[str]) -> Iterator[str]:
+    """A folder to stage files of these names in; what an earlier, never committed change left there goes first.
+
+    Raises StoreError for a stage that is not ours or holds what we have not written. An exception in the block removes it.
+    """
+    with Scratch(_stage(root), root, (_COMMIT,)) as scratch:
+        try:
+            scratch.clear()
+            scratch.note(names)
+            os.mkdir(scratch.new)
+        except OSError as error:
+            raise storage_error(error, scratch.path) from error
+        try:
+            yield scratch.new
+        except BaseException:
+            scratch.remove()
+            raise
+
+
+def _stage(root: str) -> str:
+    return os.path.join(root, _STAGE)
 
 
 def commit(root: str, moved: Sequence[str], deleted: Sequence[str]) -> None:
     """Everything in ``moved`` lies in the stage, durable: from here on the change will be made, then make it."""
     document = {"moved": sorted(moved), "deleted": sorted(deleted)}
-    LocalStore(os.path.join(root, _STAGE)).put(_COMMIT, json.dumps(document).encode())
+    LocalStore(_stage(root)).put(_COMMIT, json.dumps(document).encode())
     finish(root)
 
 
 def finish(root: str) -> None:
     """Move a committed change in, manifest last; may be cut short and called again."""
-    stage = os.path.join(root, _STAGE)
+    stage = _stage(root)
     try:
         document = _read_mark(stage)
+        ours = is_marked(stage)
+        made = os.path.join(stage, "new") if ours else stage  # version 0.1 staged without a mark
         require_inside(root, [*document["deleted"], *document["moved"], MANIFEST_PATH])
-        if os.path.exists(os.path.join(stage, MANIFEST_PATH)):
+        if os.path.exists(os.path.join(made, MANIFEST_PATH)):
             _unlink(os.path.join(root, MANIFEST_PATH))
             sync_folder(os.path.join(root, ".wdstools"))
         for path in document["deleted"]:
             _unlink(os.path.join(root, path))
         for path in sorted(document["moved"], key=lambda path: (path == MANIFEST_PATH, path)):
             target = os.path.join(root, path)
-            if os.path.exists(os.path.join(stage, path)):
+            if os.path.exists(os.path.join(made, path)):
                 make_folders(os.path.dirname(target))
-                os.rename(os.path.join(stage, path), target)
+                os.rename(os.path.join(made, path), target)
                 sync_folder(os.path.dirname(target))
         os.unlink(os.path.join(stage, _COMMIT))
-        remove_tree(stage)
+        if ours:
+            with Scratch(stage, root, (_COMMIT,)) as scratch:
+                scratch.remove()
+        else:
+            remove_empty(stage)
     except OSError as error:
         raise storage_error(error, stage) from error
 

@@ -18,9 +18,18 @@ from wdstools.errors import SkippedError, UsageError, option
 from wdstools.executors.open import workers
 from wdstools.formats.arrow import release_memory
 from wdstools.formats.digest import xxh3_128
-from wdstools.formats.manifest import PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry, index_path, manifest_identity
+from wdstools.formats.manifest import (
+    PROVENANCE_PATH,
+    SKIPPED_PATH,
+    Manifest,
+    ShardEntry,
+    index_path,
+    manifest_identity,
+    shard_path,
+)
 from wdstools.landing.inside import refuse_inside
-from wdstools.landing.site import PackSite
+from wdstools.landing.scratch import unpacked_folder
+from wdstools.landing.site import PackSite, work_place
 from wdstools.landing.small_files import assemble, render_provenance, render_skips
 from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
@@ -34,7 +43,7 @@ from wdstools.writer.assembly import ShardSettings
 from wdstools.writer.shard import ShardResult, ShardTask, from_line, to_line, write_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from wdstools.dataset import Dataset, SplitName, UsualSplit
     from wdstools.executors.base import Executor
@@ -129,7 +138,7 @@ def run_pack(
                 hint=f"mend or remove it, or pack with {option('on_error', 'skip')}",
             )
         settings = _settings(site.work, listing, plan, options, started_ns)
-        finished = _finished(site.begin(_plan_digest(plan, listing, options), restart=restart))
+        finished = _finished(site.begin(_plan_digest(plan, listing, options), _paths(plan), restart=restart))
         results = _write_shards(plan, settings, finished, site, executor, progress)
         if not any(result.entry.samples for result in results):
             site.discard()
@@ -142,7 +151,15 @@ def run_pack(
 
 def scratch_of(dest: str) -> str:
     """Where compressed sources are unpacked while they are packed."""
-    return f"{dest.rstrip('/')}.unpacked"
+    return unpacked_folder(work_place(dest))
+
+
+def _paths(plan: PackPlan) -> Iterator[str]:
+    """Every shard that will be written, and its index."""
+    for split, number, _, _ in plan.bounds:
+        path = shard_path(split, number)
+        yield path
+        yield index_path(path)
 
 
 def _settings(root: str, listing: Listing, plan: PackPlan, options: PackOptions, started_ns: int) -> ShardSettings:

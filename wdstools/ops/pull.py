@@ -14,7 +14,7 @@ from wdstools.formats.card import CARD_PATH, card_differences, render_card
 from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry
 from wdstools.formats.sums import SUMS_PATH, parse_sums
-from wdstools.landing.site import PackSite
+from wdstools.landing.site import PackSite, forget_landed
 from wdstools.landing.small_files import assemble, render_provenance
 from wdstools.ops.canonical import require_canonical
 from wdstools.plan import Plan, Step
@@ -174,11 +174,12 @@ class _Pull:
     def run(self) -> PullResult:
         """The pull; DEST is absent until everything in it is whole."""
         if self.whole and _root_at(self.plan.target) == self.source.root:
+            forget_landed(self.plan.target)
             return self._already_there()
         try:
             listed = self._listed()  # before anything is begun: a manifest that was damaged on its way names no dataset
             with PackSite(self.plan.target) as site:
-                site.begin(self._digest(), restart=self.plan.restart)
+                site.begin(self._digest(), self._paths(), restart=self.plan.restart)
                 pulled = self._shards(site.work, listed)
                 files, root = self._files(pulled, listed)
                 site.publish(files, {shard.entry.path: shard.entry.bytes for shard in pulled})
@@ -186,6 +187,10 @@ class _Pull:
             self._refuse_replaced(error)
             raise
         return self._result(root, pulled)
+
+    def _paths(self) -> list[str]:
+        """Every shard that will be written, and its index."""
+        return [path for one in self.plan.chosen for path in (one.entry.path, one.entry.index_path)]
 
     def _already_there(self) -> PullResult:
         from wdstools.ops.verify.run import verify

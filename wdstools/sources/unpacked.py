@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 class UnpackedSource:
     """A ``.tar.gz``, ``.tgz`` or ``.tar.zst``, or a folder of shards among which there are such.
 
-    Listing it unpacks into ``scratch`` (whatever was there goes), else into a temporary folder; ``plain`` gives the source
-    of what is there then. The folder goes with this object, or when Python ends; one that a killed pack has left, with
-    the next pack to the same place.
+    Listing it unpacks into ``scratch``, a folder that must not exist, or else into a temporary folder; ``plain`` gives the
+    source of what is there then. The folder goes with this object, or when Python ends.
     """
 
     def __init__(self, path: str, plain: Callable[[str], Source], scratch: str | None = None) -> None:
@@ -46,7 +45,6 @@ class UnpackedSource:
             if scratch is None:
                 scratch = tempfile.mkdtemp(prefix="wdstools-")
             else:
-                remove_tree(scratch, ignore_errors=True)
                 os.mkdir(scratch)
         weakref.finalize(self, _remove, scratch, os.getpid())
         if tars is not None:

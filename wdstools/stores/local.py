@@ -7,6 +7,7 @@ import errno
 import fcntl
 import mmap
 import os
+import secrets
 import stat
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
@@ -34,6 +35,11 @@ _HINTS = {
     errno.EIO: "the disk reports an error: check it, and restore from another copy",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
+
+
+def temporary_name(path: str) -> str:
+    """A name for what will be ``path``, that no other writer on any host draws."""
+    return f"{path}.{secrets.token_hex(8)}{TEMP_SUFFIX}"
 
 
 def storage_error(error: OSError, where: str) -> StoreError:
@@ -158,7 +164,7 @@ class LocalStore:
         """Make ``key`` a symbolic link to a file elsewhere; a link that is there is replaced."""
         with translated(self.locate(key)) as path:
             make_folders(os.path.dirname(path))
-            made = f"{path}.{os.getpid()}{TEMP_SUFFIX}"
+            made = temporary_name(path)
             os.symlink(os.path.abspath(target), made)
             os.replace(made, path)
 
@@ -192,7 +198,8 @@ def read_file(path: str, limit: int = 1 << 28) -> bytes:
 class DurableFile:
     """A file that appears under its name whole and on the disk, or not at all. Its folder is made if need be.
 
-    Written under a temporary name of this process's own, so that two writers never share a file; ``close`` does
+    Written under a temporary name drawn at random, so that two writers, on two hosts or in two containers, never share a
+    file; ``close`` does
     fsync, rename and fsync of the folder. Leaving a ``with`` block by an exception removes the temporary file.
     Without ``replace`` a file that is already there stays, and ``close`` raises StoreError (``object-exists``).
     """
@@ -200,10 +207,10 @@ class DurableFile:
     def __init__(self, path: str, *, replace: bool = True) -> None:
         self.path = path
         self._replace = replace
-        self._temporary = f"{path}.{os.getpid()}{TEMP_SUFFIX}"
+        self._temporary = temporary_name(path)
         with translated(path):
             make_folders(os.path.dirname(path) or ".")
-            self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
 
     def write(self, data: memoryview) -> None:
         """Append bytes."""

@@ -55,10 +55,12 @@ def extract(
     """
     selection = selection or Selection()
     selection.check(dataset)
-    with new_folder(folder) as work:
+    with new_folder(folder) as scratch:
+        work = scratch.new
         tasks = list(_tasks(dataset, selection, work))
-        paths = (path for task in tasks for sample in task.paths for path in sample if path is not None)
+        paths = [path for task in tasks for sample in task.paths for path in sample if path is not None]
         refuse_clashes(paths, name_folding(work))
+        scratch.note(paths)
         done = _write(tasks, executor or open_executor("serial"), progress or Silent())
         os.sync()
     samples = sum(len(task.rows) for task in tasks)

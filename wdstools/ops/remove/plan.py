@@ -19,12 +19,11 @@ from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.inside import require_inside
 from wdstools.landing.new_folder import new_folder
 from wdstools.landing.small_files import assemble, read_provenance, render_provenance
-from wdstools.landing.staging import commit, plan_finish, stage_folder
+from wdstools.landing.staging import commit, plan_finish, staged
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.remove.shard import ThinShard, ThinTask, thin_shard
 from wdstools.plan import Plan, Step
 from wdstools.results import FinishResult, RemoveResult
-from wdstools.stores.folders import remove_tree
 from wdstools.stores.local import DurableFile, LocalStore
 from wdstools.stores.locks import locked_folder
 from wdstools.stores.reading import get_whole
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.progress import Progress
     from wdstools.reader.select import Selection
+
+_SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,8 @@ class RemovePlan(Plan[RemoveResult]):
         require_inside(self.target, [*touched, MANIFEST_PATH])
         with locked_folder(os.path.join(self.target, ".wdstools"), self.target):
             _refuse_changed(self.dataset)
-            work = stage_folder(self.target)
-            try:
+            with staged(self.target, (*touched, *_SMALL_FILES)) as work:
                 made = self._write(work, executor, progress)
-            except BaseException:
-                remove_tree(work, ignore_errors=True)
-                raise
             stale = [f".wdstools/hashes/{os.path.basename(entry.index_path)}" for _, entry, _ in self.kept]
             commit(self.target, made.files, stale)
         return made.result(self.target)
@@ -80,7 +77,10 @@ class RemovePlan(Plan[RemoveResult]):
     def _make_new(self, output: str, executor: Executor, progress: Progress) -> RemoveResult:
         assert self.dataset is not None
         changed = {entry.path for _, entry, _ in self.kept}
-        with new_folder(output) as work:
+        with new_folder(output) as scratch:
+            work = scratch.new
+            shards = [path for _, entry in self.dataset.manifest.shards for path in (entry.path, entry.index_path)]
+            scratch.note((*shards, *_SMALL_FILES))
             made = self._write(work, executor, progress)
             for _, entry in self.dataset.manifest.shards:
                 if entry.path not in changed:

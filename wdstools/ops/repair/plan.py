@@ -59,7 +59,8 @@ class RepairPlan(Plan[RepairResult]):
         assert self.truth is not None
         store = LocalStore(self.target)
         require_inside(self.target, self._paths())
-        with locked_folder(_metadata_folder(self.target), self.target), _kept(self.target, self.seeds):
+        shards = [entry.path for _, entry in self.truth.manifest.shards]
+        with locked_folder(_metadata_folder(self.target), self.target), _kept(store, self.seeds, shards):
             progress.start("repair", sum(recipe.task.entry.bytes for recipe in self.recipes), "bytes")
             try:
                 done: list[str] = run_all(executor, mend_shard, self.recipes, progress.advance)
@@ -195,7 +196,7 @@ class _Planner:
         for path, survey in surveys.items():
             if survey.xxh3_128 in wanted:
                 seeds.setdefault(survey.xxh3_128 or "", []).append(path)
-        for path in _leftovers(self.path) if wrong else ():
+        for path in _leftovers(self.store, surveys) if wrong else ():
             for _, entry in wrong:
                 seeds.setdefault(entry.xxh3_128, []).append(path)
         return seeds
@@ -273,8 +274,8 @@ class _Planner:
 
 
 def _torn_name(paths: Iterable[str]) -> re.Pattern[str]:
-    """What the temporary files of these files are called, with the number of the process that was writing."""
-    return re.compile(rf"({'|'.join(map(re.escape, paths))})\.[0-9]+{re.escape(TEMP_SUFFIX)}")
+    """What the temporary files of these files are called, with the number that makes each unique."""
+    return re.compile(rf"({'|'.join(map(re.escape, paths))})\.[0-9a-f]+{re.escape(TEMP_SUFFIX)}")
 
 
 def _wrong(truth: Truth, surveys: dict[str, Survey]) -> list[tuple[str, ShardEntry]]:
@@ -327,9 +328,10 @@ def _metadata_folder(path: str) -> str:
     return folder
 
 
-def _leftovers(root: str) -> list[str]:
-    """Seeds that an interrupted repair has kept, as keys."""
-    return sorted(path for path in _temporary(root) if path.endswith(SEED_SUFFIX))
+def _leftovers(store: LocalStore, shards: Iterable[str]) -> list[str]:
+    """What an interrupted repair has kept of these shards, as keys."""
+    seeds = (path + SEED_SUFFIX for path in shards)
+    return sorted(seed for seed in seeds if os.path.isfile(store.locate(seed)))
 
 
 def _temporary(root: str) -> Iterator[str]:
@@ -341,16 +343,16 @@ def _temporary(root: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _kept(root: str, seeds: Sequence[str]) -> Iterator[None]:
+def _kept(store: LocalStore, seeds: Sequence[str], shards: Sequence[str]) -> Iterator[None]:
     """While shards that hold another one's content are overwritten, a second name keeps what they held."""
     try:
         for seed in seeds:
             if not seed.endswith(SEED_SUFFIX):
                 with contextlib.suppress(FileExistsError):
-                    os.link(os.path.join(root, seed), os.path.join(root, seed + SEED_SUFFIX))
+                    os.link(store.locate(seed), store.locate(seed + SEED_SUFFIX))
     except OSError as error:
-        raise storage_error(error, root) from error
+        raise storage_error(error, store.path) from error
     yield
-    for path in _leftovers(root):
+    for path in _leftovers(store, shards):
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(root, path))
+            os.unlink(store.locate(path))

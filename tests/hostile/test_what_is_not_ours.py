@@ -1,0 +1,279 @@
+"""Whatever lies around, under whatever name: no command removes or changes a file that wdstools has not written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.city_pairs import write_city_pairs
+from tests.support.damaged_dataset import make_dataset
+from tests.support.outcome import contents
+from tests.support.write_points import WritePoints
+from wdstools.dataset import open_dataset
+from wdstools.errors import StoreError, WdsError
+from wdstools.executors.local import Serial
+from wdstools.ops.adopt import adopt
+from wdstools.ops.duplicates.find import find_duplicates
+from wdstools.ops.emit import plan_emit
+from wdstools.ops.extract.write import extract
+from wdstools.ops.pack import run_pack, scratch_of
+from wdstools.ops.pull import plan_pull
+from wdstools.ops.remove.plan import plan_remove
+from wdstools.ops.repair.plan import plan_repair
+from wdstools.plan import apply
+from wdstools.planning.options import make_options
+from wdstools.reader.select import Selection
+from wdstools.sources.open import open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: Where files of a stranger lie, beside a new result and inside a dataset: names that wdstools itself uses among them.
+BESIDE = [
+    "out.partial/thesis.txt",
+    "out.partial/.wdstools/manifest.json",
+    "out.partial/.wdstools/journal.jsonl",
+    "out.partial/.wdstools/lock",
+    "out.partial/journal.jsonl",
+    "out.partial/names",
+    "out.partial/new/train/train-000000.tar",
+    "out.partial/new/lost+found/x",
+    "out.partial/unpacked/mine.tar",
+    "out.partial",
+    "out.unpacked/thesis.txt",
+    "out.wdstools-tmp/new/README.md",
+    "out.wdstools-tmp",
+    "out/lost+found/x",
+    "out/README.md",
+    "out/.wdstools/partial/new/README.md",
+    "out/.wdstools/notes.txt",
+    "out/train/mine.txt",
+]
+INSIDE = [
+    "d/train/annotations.csv",
+    "d/train/eval/scores.json",
+    "d/train/train-000000.tar.seed",
+    "d/train/mine.seed.wdstools-tmp",
+    "d/.wdstools/staged/notes.txt",
+    "d/.wdstools/staged/new/README.md",
+    "d/.wdstools/staged",
+    "d/.wdstools/hashes/notes.txt",
+    "d/.wdstools/cache/x",
+    "d/notes/lost+found/x",
+    "d/SHA256SUMS.old",
+    "d/LICENSE",
+]
+
+
+def _pack_folder(work: Path) -> None:
+    run_pack(open_source(f"{work}/source"), f"{work}/out", make_options(), executor=Serial())
+
+
+def _pack_archive(work: Path) -> None:
+    source = open_source(f"{work}/source.tar.gz", scratch=scratch_of(f"{work}/out"))
+    run_pack(source, f"{work}/out", make_options(), executor=Serial(), restart=True)
+
+
+def _keys(work: Path) -> Selection:
+    return Selection(keys=frozenset([next(iter(open_dataset(f"{work}/d")["train"].keys()))]))
+
+
+def _repair(work: Path, *, delete: bool) -> None:
+    (work / "d/train/train-000000.tar").unlink()
+    apply(plan_repair(f"{work}/d", spares=[f"{work}/whole"], delete=delete))
+
+
+COMMANDS: dict[str, Callable[[Path], object]] = {
+    "pack a folder": _pack_folder,
+    "pack an archive": _pack_archive,
+    "pull": lambda work: apply(plan_pull(f"{work}/d", f"{work}/out")),
+    "extract": lambda work: extract(open_dataset(f"{work}/d"), f"{work}/out"),
+    "remove to new": lambda work: apply(plan_remove(f"{work}/d", _keys(work), output=f"{work}/out")),
+    "remove in place": lambda work: apply(plan_remove(f"{work}/d", _keys(work))),
+    "repair": lambda work: _repair(work, delete=False),
+    "emit": lambda work: apply(plan_emit(open_dataset(f"{work}/d"), ["timm"])),
+    "adopt": lambda work: adopt(f"{work}/d", f"{work}/out"),
+    "duplicates": lambda work: find_duplicates(open_dataset(f"{work}/d")),
+}
+
+
+@pytest.fixture(scope="module", name="given_work")
+def _given_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("strangers")
+    make_dataset(work, train=6, val=2, shard_samples=3)
+    (work / "dataset").rename(work / "whole")
+    with tarfile.open(work / "source.tar.gz", "w:gz") as tar:
+        tar.add(work / "source", ".")
+    return work
+
+
+def _copy(given_work: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for name in ("source", "whole"):
+            (work / name).symlink_to(given_work / name)
+        (work / "source.tar.gz").symlink_to(given_work / "source.tar.gz")
+        shutil.copytree(given_work / "whole", work / "d")
+        yield work
+
+
+def _seed(work: Path, paths: list[str]) -> dict[str, bytes]:
+    """A stranger's files; of two names of which one would have to lie in the other, the first."""
+    for number, path in enumerate(paths):
+        target = work / path
+        if target.exists() or any(parent.is_file() for parent in target.parents if parent != work):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"years of work %d" % number)
+    return {path: (work / path).read_bytes() for path in paths if (work / path).is_file()}
+
+
+def _drive(command: str, work: Path, paths: list[str], *, mounted: bool = False) -> None:
+    theirs = _seed(work, paths)
+    real = os.path.ismount
+    if mounted:
+        (work / "out").mkdir(exist_ok=True)
+        os.path.ismount = lambda path: str(path) == str(work / "out") or real(path)
+    try:
+        COMMANDS[command](work)
+    except WdsError:
+        pass  # a refusal is as good
+    finally:
+        os.path.ismount = real
+    left = {path: (work / path).read_bytes() if (work / path).is_file() else None for path in theirs}
+    assert left == theirs
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_touches_a_strangers_file(command: str, given_work: Path) -> None:
+    for places in ([path] for path in [*BESIDE, *INSIDE] if command != "emit" or path in INSIDE):
+        for work in _copy(given_work):
+            _drive(command, work, places)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    command=st.sampled_from(sorted(COMMANDS)),
+    paths=st.lists(st.sampled_from([*BESIDE, *INSIDE]), min_size=2, max_size=6, unique=True),
+    mounted=st.booleans(),
+)
+def test_nor_several_of_them_on_a_disk_of_its_own(
+    command: str, paths: list[str], mounted: bool, given_work: Path
+) -> None:
+    for work in _copy(given_work):
+        _drive(command, work, paths, mounted=mounted)
+
+
+def _stop() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("stranger", ["thesis.txt", "new/notes.txt", "new/train/mine.tar", "new/.wdstools/index/mine"])
+def test_a_file_put_into_unfinished_work_stops_the_next_run_and_stays(
+    stranger: str, restart: bool, mounted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, dest = write_city_pairs(tmp_path / "source", train=9, val=2), tmp_path / "out"
+    place = tmp_path / "out.partial"
+    if mounted:
+        dest.mkdir()
+        place = dest / ".wdstools/partial"
+        real = os.path.ismount
+        monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(dest) or real(path))
+
+    def pack() -> None:
+        options = make_options(shard_samples=3)
+        run_pack(open_source(str(source)), str(dest), options, executor=Serial(), restart=restart)
+
+    with WritePoints(60, _stop), pytest.raises(KeyboardInterrupt):
+        pack()
+    (place / stranger).parent.mkdir(parents=True, exist_ok=True)
+    (place / stranger).write_text("years of work")
+    if "/" in stranger:
+        with pytest.raises(StoreError) as caught:
+            pack()
+        assert caught.value.code == "scratch-not-ours"
+        assert Path(stranger).name in caught.value.got
+        (place / stranger).rename(tmp_path / "mine")
+        pack()
+    else:  # nothing is removed at this level before the end, and then the dataset is there
+        with pytest.raises(StoreError, match="not written"):
+            pack()
+        (place / stranger).rename(tmp_path / "mine")
+    assert (tmp_path / "mine").read_text() == "years of work"
+    assert open_dataset(str(dest)).manifest.totals["samples"] == 11
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_files_put_on_a_disk_beside_unfinished_work_stay_whatever_is_tried(
+    mounted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, dest = write_city_pairs(tmp_path / "source", train=9, val=2), tmp_path / "out"
+    dest.mkdir()
+    real = os.path.ismount
+    monkeypatch.setattr(os.path, "ismount", lambda path: (mounted and str(path) == str(dest)) or real(path))
+    for point in (25, 40, 55):
+        with WritePoints(point, _stop), pytest.raises(KeyboardInterrupt):
+            run_pack(open_source(str(source)), str(dest), make_options(shard_samples=3), executor=Serial())
+        (dest / "photos").mkdir(exist_ok=True)
+        (dest / "photos/holiday.jpg").write_bytes(b"mine")
+        for restart in (False, True):
+            with pytest.raises(StoreError) as caught:
+                run_pack(
+                    open_source(str(source)), str(dest), make_options(seed=point), executor=Serial(), restart=restart
+                )
+            assert caught.value.code == "destination-not-empty"
+        assert (dest / "photos/holiday.jpg").read_bytes() == b"mine"
+        shutil.rmtree(dest / "photos")
+    result = run_pack(open_source(str(source)), str(dest), make_options(shard_samples=3), executor=Serial())
+    assert open_dataset(str(dest)).root == result.root
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_stopped_after_everything_was_there_the_same_command_says_that_it_is_done(
+    mounted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, dest = write_city_pairs(tmp_path / "source", train=9, val=2), tmp_path / "out"
+    if mounted:
+        dest.mkdir()
+        real = os.path.ismount
+        monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(dest) or real(path))
+
+    def pack() -> str:
+        return run_pack(open_source(str(source)), str(dest), make_options(shard_samples=3), executor=Serial()).root
+
+    place = dest / ".wdstools/partial" if mounted else tmp_path / "out.partial"
+    with WritePoints(1, _stop, about=f"os.unlink {place}/names"), pytest.raises(KeyboardInterrupt):
+        pack()
+    assert open_dataset(str(dest)).manifest.totals["samples"] == 11
+    before = contents(dest)
+    root = pack()
+    assert open_dataset(str(dest)).root == root
+    after = contents(dest)
+    assert {path: before[path] for path in after} == after
+    assert not place.exists()
+    with pytest.raises(StoreError) as caught:
+        pack()
+    assert caught.value.code == "destination-not-empty"
+
+
+def test_a_finished_dataset_that_was_changed_meanwhile_is_not_taken_back(tmp_path: Path) -> None:
+    source, dest = write_city_pairs(tmp_path / "source", train=9, val=2), tmp_path / "out"
+    with WritePoints(1, _stop, about=f"os.unlink {tmp_path}/out.partial/names"), pytest.raises(KeyboardInterrupt):
+        run_pack(open_source(str(source)), str(dest), make_options(), executor=Serial())
+    (dest / "README.md").write_text("my card")
+    before = contents(dest)
+    with pytest.raises(StoreError) as caught:
+        run_pack(open_source(str(source)), str(dest), make_options(), executor=Serial())
+    assert caught.value.code == "destination-not-empty"
+    assert contents(dest) == before
+    assert not (tmp_path / "out.partial").exists()

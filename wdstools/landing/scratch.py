@@ -1,0 +1,222 @@
+"""Scratch places: the folders in which wdstools makes something before it appears under its own name.
+
+A place is ours by the mark in it, and by nothing else: not by its name, nor by what lies in it. What we are going to
+write in it is noted first, so that a file which is not on that note is somebody else's, and stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import stat
+from shlex import quote
+from typing import TYPE_CHECKING, Self
+
+from wdstools.errors import StoreError
+from wdstools.stores.folders import make_folders, walk
+from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
+from wdstools.stores.locks import locked_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+#: Names the owner of a scratch place; made with O_EXCL.
+MARK = ".wdstools-scratch.json"
+#: What a place holds beside the mark: the names that are to be written, and what is being made.
+_NAMES, _NEW = "names", "new"
+#: Compressed sources are unpacked here, one plain tar for each; nothing else is written in it.
+_UNPACKED = "unpacked"
+_MARK_BYTES = 4096
+_SHOWN = 3
+
+
+class Scratch:
+    """A marked folder at ``path``, held by a lock as long as its ``with`` block lasts.
+
+    Entering makes it, or takes over one that carries our mark. ``new`` in it is what will be renamed in the end.
+    Raises StoreError (``destination-not-empty``) for a folder without a mark that is not empty, and BusyError where
+    another process holds it. ``what`` names the result, for messages; ``own_files`` are further files that its owner
+    keeps at the top of it.
+    """
+
+    def __init__(self, path: str, what: str, own_files: tuple[str, ...] = ()) -> None:
+        self.path = path
+        self._what = what
+        self._own_files = own_files
+        self._stack = contextlib.ExitStack()
+
+    @property
+    def new(self) -> str:
+        """Where the result is made."""
+        return self.locate(_NEW)
+
+    def locate(self, name: str) -> str:
+        """The path of something in this place."""
+        return os.path.join(self.path, name)
+
+    def __enter__(self) -> Self:
+        if os.path.islink(self.path) or (os.path.lexists(self.path) and not os.path.isdir(self.path)):
+            raise self._not_ours()
+        try:
+            make_folders(self.path)
+            self._stack.enter_context(locked_folder(self.path, self._what))
+            self._mark()
+        except OSError as error:
+            self._stack.close()
+            raise storage_error(error, self.path) from error
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _mark(self) -> None:
+        if is_marked(self.path):
+            return
+        mark = self.locate(MARK)
+        held = os.listdir(self.path)
+        if held == [MARK] and os.path.getsize(mark) == 0 and not os.path.islink(mark):
+            os.unlink(mark)  # killed before it was written
+        elif held:
+            raise self._not_ours()
+        fd = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            os.write(fd, json.dumps({"id": secrets.token_hex(16), "owner": "wdstools"}).encode())
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _not_ours(self) -> StoreError:
+        old = any(os.path.exists(self.locate(f".wdstools/{name}")) for name in ("journal.jsonl", "lock"))
+        hint = (
+            f"if this is what wdstools 0.1 left unfinished, finish it with that version, or delete it: rm -r {quote(self.path)}"
+            if old
+            else f"move {quote(self.path)} away, or choose another destination; nothing was changed"
+        )
+        return StoreError(
+            "this folder is in the way, and carries no mark of wdstools",
+            code="destination-not-empty",
+            where=self.path,
+            hint=hint,
+        )
+
+    def note(self, names: Iterable[str]) -> None:
+        """Note what is going to be written below ``new``: paths, before any of them is."""
+        LocalStore(self.path).put(_NAMES, "".join(f"{name!a}\n" for name in sorted(set(names))).encode())
+
+    def noted(self) -> set[str]:
+        """What was noted, by this run or by the one whose place was taken over."""
+        try:
+            with open(self.locate(_NAMES), encoding="ascii") as file:
+                return {_unquoted(line) for line in file}
+        except FileNotFoundError:
+            return set()
+
+    def clear(self) -> None:
+        """Remove what we have written below ``new``; raises StoreError (``scratch-not-ours``) if there is more."""
+        _remove_files(self.new, self._ours_below(self.new), self._strange)
+
+    def clear_unpacked(self) -> None:
+        """Remove what an interrupted run has unpacked."""
+        folder = self.locate(_UNPACKED)
+        tars = [path for path in files_below(folder) if path.endswith(".tar")]
+        _remove_files(folder, tars, self._strange)
+
+    def remove(self) -> None:
+        """Remove the place with all that is ours in it."""
+        self.clear_unpacked()
+        self.clear()
+        files = {MARK, _NAMES, *self._own_files}
+        held = os.listdir(self.path)
+        others = [name for name in held if _without_temporary(name) not in files]
+        if others:
+            raise self._strange(self.path, sorted(others))
+        for name in sorted(held, key=lambda name: (name == MARK, name in self._own_files)):
+            os.unlink(self.locate(name))
+        os.rmdir(self.path)
+
+    def strangers(self, folder: str) -> list[str]:
+        """Files below a folder that were not noted, as paths below it."""
+        ours = set(self._ours_below(folder))
+        return [path for path in files_below(folder) if path not in ours]
+
+    def _ours_below(self, folder: str) -> list[str]:
+        noted = self.noted()
+        return [path for path in files_below(folder) if path in noted or _without_temporary(path) in noted]
+
+    def _strange(self, folder: str, names: list[str]) -> StoreError:
+        more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+        return StoreError(
+            "files that wdstools has not written lie in its work folder",
+            code="scratch-not-ours",
+            where=folder,
+            got=", ".join(names[:_SHOWN]) + more,
+            hint="move them away, then run the same command again; nothing was removed",
+        )
+
+
+def is_marked(path: str) -> bool:
+    """Whether a folder carries our mark."""
+    mark = os.path.join(path, MARK)
+    try:
+        fd = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return False
+        document = json.loads(os.read(fd, _MARK_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return False
+    finally:
+        os.close(fd)
+    return isinstance(document, dict) and document.get("owner") == "wdstools"
+
+
+def unpacked_folder(place: str) -> str:
+    """Where compressed sources are unpacked in a scratch place."""
+    return os.path.join(place, _UNPACKED)
+
+
+def files_below(folder: str) -> list[str]:
+    """Everything below a folder that is no folder, links among it, as paths with ``/`` between."""
+    found = []
+    for place, folders, names in walk(folder):
+        below = os.path.relpath(place, folder).replace(os.sep, "/")
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        found += [name if below == "." else f"{below}/{name}" for name in (*names, *links)]
+    return sorted(found)
+
+
+def remove_empty(folder: str) -> None:
+    """Remove a folder and those in it, as far as nothing lies in them."""
+    for place, _, _ in reversed(list(walk(folder))):
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
+
+
+def _remove_files(folder: str, ours: list[str], strange: Callable[[str, list[str]], StoreError]) -> None:
+    """Remove files below a folder, and the folder, if there are no others; nothing if there are."""
+    others = sorted(set(files_below(folder)) - set(ours))
+    if others:
+        raise strange(folder, others)
+    for path in ours:
+        os.unlink(os.path.join(folder, path))
+    remove_empty(folder)
+
+
+def _without_temporary(path: str) -> str:
+    """The path that a temporary file will have: ``PATH.<something>.wdstools-tmp`` is ``PATH``."""
+    if not path.endswith(TEMP_SUFFIX):
+        return path
+    return path.removesuffix(TEMP_SUFFIX).rpartition(".")[0]
+
+
+def _unquoted(line: str) -> str:
+    import ast
+
+    return str(ast.literal_eval(line.strip()))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal, NewType, overload
 
-from wdstools.errors import FormatError, NotFoundError, StoreError
-from wdstools.formats.digest import sha256_hex
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError
+from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
 from wdstools.stores.cache import Caching
 from wdstools.stores.local import LocalStore
@@ -60,10 +60,26 @@ class Dataset:
     mirrors: tuple[Store, ...] = ()
     #: Shards that the reader has opened, by path: a cache, not part of the value.
     readers: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
+    #: Whether the root digest came from elsewhere than the bytes: then SHA-256 proves what is read, and nothing less.
+    anchored: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without the open shards: they are opened again where they are needed."""
-        return Dataset, (self.manifest, self.root, self.metadata, self.shards, self.manifest_key, self.mirrors)
+        parts = (self.manifest, self.root, self.metadata, self.shards, self.manifest_key, self.mirrors)
+        return Dataset, (*parts, {}, self.anchored)
+
+    def anchor(self, root: str | None) -> Dataset:
+        """The dataset, if it is the one with this root digest, as proved by it; itself for None.
+
+        Raises IntegrityError (``root-differs``), and UsageError for what is no root digest.
+        """
+        if root is None:
+            return self
+        if (wanted := parse_root(root)) != self.root:
+            raise IntegrityError(
+                "this is another dataset", code="root-differs", where=self.metadata.url, expected=wanted, got=self.root
+            )
+        return replace(self, anchored=True, readers={})
 
     @property
     def name(self) -> str:
@@ -75,7 +91,7 @@ class Dataset:
         return replace(self, shards=open_store(url), readers={})
 
     def index(self, shard: ShardEntry, columns: Sequence[str] | None = None) -> pa.Table:
-        """A shard's index, checked against the manifest's ``rows``; ``columns`` must hold those that are checked.
+        """A shard's index, checked against the manifest's ``rows`` and ``values``; ``columns`` must hold those that are checked.
 
         Looked for beside the manifest, then beside the shards; what comes damaged from afar is fetched again, and then
         taken from a mirror. Raises NotFoundError (``index-missing``), StoreError or FormatError (``index-damaged``).
@@ -91,7 +107,7 @@ class Dataset:
 
     def checked_index(self, shard: ShardEntry, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
         """The bytes of a shard's index as a table; raises FormatError (``index-damaged``) like ``index``."""
-        from wdstools.formats.index import SCHEMA, check_bounds, check_foreign_bounds, read_index, rows_digest
+        from wdstools.formats.index import SCHEMA, check_bounds, check_foreign_bounds, read_index, unlike
 
         table = read_index(data, where=shard.index_path, columns=columns or SCHEMA.names)
         if self.manifest.profile == "canonical":
@@ -99,13 +115,14 @@ class Dataset:
         else:
             limit = shard.bytes if shard.encoding == "tar" else 0
             check_foreign_bounds(table, shard.samples, limit, where=shard.index_path)
-        if rows_digest(table) != shard.rows:
+        if wrong := unlike(table, shard):
+            name, expected, got = wrong
             raise FormatError(
                 "an index does not agree with the manifest",
                 code="index-damaged",
                 where=shard.index_path,
-                expected=f"rows {shard.rows}",
-                got=rows_digest(table),
+                expected=f"{name} {expected}",
+                got=got,
                 hint=self.verify_command,
             )
         return table

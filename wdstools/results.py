@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import IntegrityError
@@ -82,15 +83,44 @@ FINDING_CAUSES = {
     "store-differs": "the store holds other bytes",
     "store-proves-nothing": "the store does not prove what it holds",
     "stranger": "a file that is not of this dataset lies among its shards",
+    "values-differ": "the labels, captions or sizes in an index are not those of the manifest",
     "swapped": "a shard has the content of another one",
 }
+
+
+class Proved(StrEnum):
+    """Against what an answer has proved the bytes and values that it is about: of each answer, never of a dataset.
+
+    ``FORGER``: SHA-256 leads from a root digest that came from elsewhere to each of them. ``ACCIDENT``: every one agrees with
+    a digest, but nobody gave a root digest, or a fast digest (XXH3) is all that there is: a forger can make other bytes
+    with the same one. ``NOTHING``: they were not compared, or did not agree.
+    """
+
+    NOTHING = "nothing"
+    ACCIDENT = "accident"
+    FORGER = "forger"
+
+
+_PROOFS = {
+    Proved.NOTHING: "not proved",
+    Proved.ACCIDENT: "proved against accidents, not against forgers: that takes a root digest from a place you trust, "
+    "and a SHA-256 of each sample or whole shards",
+    Proved.FORGER: "proved against forgers: SHA-256 leads from the root digest that was given to every byte",
+}
+
+
+def proof(proved: Proved) -> dict[str, Any]:
+    """What an answer proves, for programs (``proved``, ``authenticated``) and for people (``proof``): said nowhere else."""
+    return {"proved": str(proved), "authenticated": proved is Proved.FORGER, "proof": _PROOFS[proved]}
 
 
 def to_dict(value: object) -> Any:
     """A result as plain JSON values; fields that are None are left out."""
     if is_dataclass(value) and not isinstance(value, type):
         pairs = ((f.name, getattr(value, f.name)) for f in fields(value))
-        return {name: to_dict(item) for name, item in pairs if item is not None}
+        document = {name: to_dict(item) for name, item in pairs if item is not None}
+        proved = getattr(value, "proved", None)
+        return document | (proof(proved) if isinstance(proved, Proved) else {})
     if isinstance(value, dict):
         return {str(key): to_dict(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

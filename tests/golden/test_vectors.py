@@ -13,13 +13,14 @@ import xxhash
 
 from tests.support.index_rows import table_of
 from wdstools.formats.digest import ShardDigester
-from wdstools.formats.index import rows_digest
+from wdstools.formats.index import rows_digest, values_digest
 from wdstools.formats.manifest import loads
 from wdstools.formats.sample import make_key, order_hash, shard_of, split_hash
 from wdstools.formats.tar import parse_header, render_header, trailer_bytes
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "v1/vectors.json").read_text(encoding="utf-8"))
+VALUES = json.loads((HERE / "v2/vectors.json").read_text(encoding="utf-8"))["values"]
 FORMAT = (HERE.parents[1] / "FORMAT.md").read_text(encoding="utf-8")
 HELLO = (b"london/1413.txt", b"hello")
 _UNSET: dict[str, Any] = dict.fromkeys(("label", "cls", "width", "height", "format", "caption", "source"))
@@ -55,6 +56,18 @@ def test_rows_digests_are_what_they_were(vector: dict[str, Any]) -> None:
         digests = {name: row[name] and bytes.fromhex(row[name]) for name in ("xxh3_128", "sha256")}
         rows.append({**_UNSET, "split": "train", **row, **digests})
     assert rows_digest(table_of(rows)) == vector["digest"]
+
+
+@pytest.mark.parametrize("vector", VALUES, ids=lambda vector: vector["digest"][:8])
+def test_values_digests_are_what_they_were(vector: dict[str, Any]) -> None:
+    rest: dict[str, Any] = {**dict.fromkeys(("offset", "length", "xxh3_128", "sha256", "source")), "members": []}
+    rows = [{**rest, "key": str(number), "split": "train", **row} for number, row in enumerate(vector["rows"])]
+    assert values_digest(table_of(rows)) == vector["digest"]
+
+
+def test_the_format_document_quotes_vectors_of_values() -> None:
+    quoted = set(re.findall(r"`([0-9a-f]{64})`", FORMAT.split("## 7.")[1]))
+    assert len(quoted & {vector["digest"] for vector in VALUES}) >= 3
 
 
 def test_the_example_in_the_format_document_holds_to_the_last_digest() -> None:

@@ -198,14 +198,14 @@ def test_the_datasets_own_list_is_checked_alone_and_by_sha256sum(dataset: Path, 
 def test_a_manifest_of_a_newer_version_is_not_understood(dataset: Path, tmp_path: Path) -> None:
     newer = shutil.copytree(dataset, tmp_path / "newer")
     data = (newer / MANIFEST_PATH).read_bytes()
-    later = data.replace(b'"format":1', b'"format":2')
+    later = data.replace(b'"format":1', b'"format":3')
     (newer / MANIFEST_PATH).write_bytes(later)
     old, new = (hashlib.sha256(text).hexdigest() for text in (data, later))
     (newer / SUMS_PATH).write_text((newer / SUMS_PATH).read_text().replace(old, new))
     for command in (("verify", newer), ("info", newer), ("ls", newer), ("cat", newer, "oslo/0.jpg")):
         ran = run_command(*command, "--json")
         assert_clean_failure(ran, 5)
-        assert (ran.error["code"], ran.error["got"]) == ("format-version", "2")
+        assert (ran.error["code"], ran.error["got"]) == ("format-version", "3")
         assert ran.error["hint"]
 
 

@@ -67,7 +67,7 @@ def test_a_dataset_is_mirrored_checked_where_it_lies_mended_read_and_pulled_in_p
 
     pulled = run("pull", url, "oslo", "--where", "label == 'oslo'", "--root", root)
     assert pulled.code == 0, pulled.err
-    assert (pulled.summary["samples"], pulled.summary["authenticated"]) == (25, False)
+    assert (pulled.summary["samples"], pulled.summary["authenticated"]) == (25, True)
     assert_complete(tmp_path / "oslo")
 
     # and the other way round: a local copy is mended from the bucket by the bytes that are damaged

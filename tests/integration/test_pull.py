@@ -64,7 +64,7 @@ def test_a_whole_dataset_arrives_byte_for_byte(origin: Path, store: BadStore, tm
     assert_same_files(origin, tmp_path / "copy")
     assert_complete(tmp_path / "copy")
     assert result.root == result.source_root == open_dataset(str(origin)).root
-    assert result.authenticated
+    assert result.proved == "accident"
     assert result.fetched <= result.bytes
 
 
@@ -85,7 +85,7 @@ def test_a_copy_that_is_there_but_damaged_is_named_and_left_alone(store: BadStor
 
 
 def test_a_split_is_whole_shards_and_authenticated(origin: Path, store: BadStore, tmp_path: Path) -> None:
-    result = fetch(store, tmp_path / "val", Selection(splits=("val",)))
+    result = fetch(store, tmp_path / "val", Selection(splits=("val",)), root=store.dataset.root)
     assert_complete(tmp_path / "val")
     assert result.authenticated
     made = open_dataset(str(tmp_path / "val"))
@@ -133,7 +133,18 @@ def test_chosen_samples_of_a_dataset_with_authenticated_ranges_are_authenticated
     options = make_options(shard_samples=5, name="pairs", authenticated_ranges=True)
     run_pack(FolderSource(str(source)), str(tmp_path / "dataset"), options, executor=Serial())
     store = BadStore(tmp_path / "dataset")
-    assert fetch(store, tmp_path / "oslo", OSLO).authenticated
+    root = store.dataset.root
+    assert fetch(store, tmp_path / "oslo", OSLO, root=root).authenticated
+    assert not fetch(store, tmp_path / "again", OSLO).authenticated
+
+
+def test_chosen_samples_without_a_sha256_each_are_not_proved_against_forgers(tmp_path: Path) -> None:
+    write_city_pairs(tmp_path / "source", train=12, val=4)
+    options = make_options(shard_samples=5, name="pairs", authenticated_ranges=False)
+    run_pack(FolderSource(str(tmp_path / "source")), str(tmp_path / "dataset"), options, executor=Serial())
+    store = BadStore(tmp_path / "dataset")
+    result = fetch(store, tmp_path / "oslo", OSLO, root=store.dataset.root)
+    assert result.proved == "accident"
     assert_complete(tmp_path / "oslo")
 
 
@@ -333,7 +344,7 @@ def test_the_command_plans_pulls_and_counts(origin: Path, tmp_path: Path) -> Non
     assert done.summary["authenticated"] is False
     said = run_command("pull", origin, tmp_path / "again", "--where", "label == 'rome'")
     assert said.code == 0
-    assert "not authenticated" in said.out
+    assert "not against forgers" in said.out
     assert run_command("pull", origin, tmp_path / "x", "--root", "ab" * 32).code == 1
     assert run_command("pull", origin, tmp_path / "x", "--gap", "wide").code == 2
     assert run_command("pull", tmp_path / "keys.txt", tmp_path / "x").code == 5

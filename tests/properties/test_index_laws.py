@@ -14,12 +14,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.support.came import came
-from tests.support.index_rows import reference_rows_digest, rows_strategy, table_of
+from tests.support.index_rows import reference_rows_digest, reference_values_digest, rows_strategy, table_of
 from tests.support.laws import LAW, SHORT_LAW
 from tests.support.refusal import or_refused
 from tests.support.tools import need_module
 from wdstools.errors import FormatError
-from wdstools.formats.index import SCHEMA, read_index, rows_digest, write_index
+from wdstools.formats.index import SCHEMA, VALUE_COLUMNS, read_index, rows_digest, values_digest, write_index
 
 rows_of_any_kind = rows_strategy() | rows_strategy(authenticated=True)
 parquet_settings = st.fixed_dictionaries(
@@ -59,6 +59,37 @@ def test_the_rows_digest_is_the_one_of_the_format(rows: list[dict[str, Any]]) ->
 
 
 @LAW
+@given(rows_of_any_kind)
+def test_the_values_digest_is_the_one_of_the_format(rows: list[dict[str, Any]]) -> None:
+    assert values_digest(table_of(rows)) == reference_values_digest(rows)
+
+
+@LAW
+@given(rows_of_any_kind.filter(len), st.data())
+def test_the_values_digest_of_a_slice_is_that_of_its_rows(rows: list[dict[str, Any]], data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(rows)))
+    stop = data.draw(st.integers(start, len(rows)))
+    assert values_digest(table_of(rows).slice(start, stop - start)) == reference_values_digest(rows[start:stop])
+
+
+@LAW
+@given(rows_of_any_kind, rows_of_any_kind)
+def test_different_values_have_different_digests(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
+    one, two = ([[row[name] for name in VALUE_COLUMNS] for row in rows] for rows in (first, second))
+    assert (values_digest(table_of(first)) == values_digest(table_of(second))) == (one == two)
+
+
+def test_bytes_that_lie_behind_a_null_are_no_value() -> None:
+    row: dict[str, Any] = {**dict.fromkeys(SCHEMA.names), "key": "k", "split": "s", "members": [], "caption": None}
+    table = table_of([{name: value for name, value in row.items() if name != "row"}])
+    behind = pa.Array.from_buffers(
+        pa.string(), 1, [pa.py_buffer(b"\0"), pa.py_buffer(b"\0\0\0\0\3\0\0\0"), pa.py_buffer(b"abc")]
+    )
+    hidden = table.set_column(table.schema.get_field_index("caption"), SCHEMA.field("caption"), behind)
+    assert values_digest(hidden) == values_digest(table)
+
+
+@LAW
 @given(rows_of_any_kind, parquet_settings)
 def test_the_rows_digest_does_not_depend_on_how_the_parquet_was_written(
     rows: list[dict[str, Any]], settings: dict[str, Any]
@@ -66,6 +97,7 @@ def test_the_rows_digest_does_not_depend_on_how_the_parquet_was_written(
     table = table_of(rows)
     again = read_index(rewritten(table, **settings))
     assert rows_digest(again) == rows_digest(table)
+    assert values_digest(again) == values_digest(table)
     assert again.equals(table)
 
 
@@ -94,6 +126,7 @@ def test_an_index_that_duckdb_wrote_has_the_same_rows_digest(rows: list[dict[str
         ours.write_bytes(write_index(table))
         connection.from_parquet(str(ours)).order("row").write_parquet(str(theirs))
         assert rows_digest(read_index(theirs.read_bytes())) == rows_digest(table)
+        assert values_digest(read_index(theirs.read_bytes())) == values_digest(table)
 
 
 @LAW

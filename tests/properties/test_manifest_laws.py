@@ -74,6 +74,7 @@ def _shard(path: str) -> st.SearchStrategy[ShardEntry]:
         crc64nvme=_hex(16),
         rows=_hex(64),
         encoding=st.just("tar"),
+        values=st.just("") | _hex(64),
         extra=_EXTRA,
     )
 
@@ -243,13 +244,54 @@ def test_a_lone_surrogate_is_refused() -> None:
     refused(dumps(SMALL).replace(b'"name":"n"', b'"name":"\\ud800"'))
 
 
-@pytest.mark.parametrize("version", [2, 3, 2**53 - 1])
+@pytest.mark.parametrize("version", [0, 3, 4, 2**53 - 1])
 def test_a_newer_format_is_named_as_such(version: int) -> None:
     parsed = {**document(), "format": version, "something": {"new": [1]}}
     with pytest.raises(UnsupportedVersionError) as caught:
         loads(canonical(parsed))
     assert caught.value.code == "format-version"
     assert str(version) in caught.value.got
+
+
+@pytest.mark.parametrize(
+    "members",
+    [["jpg", "txt", "cls", "json", "a", "mask.png", "npy"], ["txt"], ["npy"], ["webp", "a_1.b_2"], ["x" * 32]],
+)
+def test_format_2_has_members_of_any_extension(members: list[str]) -> None:
+    data = canonical({**document(), "format": 2, "members": members})
+    assert loads(data).members == tuple(members)
+    assert dumps(loads(data)) == data
+    if set(members) - set(MEMBER_ORDER):
+        assert "members" in refused(canonical({**document(), "members": members})).message
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        ["jpg", "png"],
+        ["npy", "jpg"],
+        ["jpg", "b", "a"],
+        ["__x"],
+        ["x" * 33],
+        ["a..b"],
+        [".a"],
+        ["a."],
+        ["A"],
+        ["é"],
+        [],
+    ],
+)
+def test_members_that_format_2_does_not_have_are_refused(members: list[str]) -> None:
+    assert "members" in refused(canonical({**document(), "format": 2, "members": members})).message
+
+
+def test_the_digest_of_values_may_be_absent_but_not_empty() -> None:
+    parsed = document()
+    assert "values" not in parsed["splits"]["train"][0]
+    parsed["splits"]["train"][0]["values"] = ""
+    assert "values" in refused(canonical(parsed)).message
+    parsed["splits"]["train"][0]["values"] = "a" * 64
+    assert loads(canonical(parsed)).splits["train"][0].values == "a" * 64
 
 
 UNSAFE = ["/etc/passwd", "../x.tar", "train/../../x.tar", "train//x.tar", ".hidden/x.tar", "train/.x.tar", "a\\b.tar"]

@@ -80,7 +80,8 @@ def test_a_shard_made_of_some_groups_of_another_has_the_index_that_was_foretold(
         assert shape.end == len(made)
         made += bytes(trailer_bytes(len(made)))
         assert shape.size == len(made)
-        rebuilt = rebuild_index([made], path=entry.path, split=split, labels=dataset.manifest.labels)
+        labels = dataset.manifest.labels
+        rebuilt = rebuild_index([made], path=entry.path, split=split, labels=labels, authenticated=True)
         assert rebuilt.stream.findings == []
         assert first_difference(rebuilt.table, index) is None
         assert shape_of(index).target == shape.target

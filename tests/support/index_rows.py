@@ -1,4 +1,4 @@
-"""Index rows for tests: a strategy for them, the table, and FORMAT.md's rows digest written once more, plainly."""
+"""Index rows for tests: a strategy for them, the table, and FORMAT.md's digests of them written once more, plainly."""
 
 from __future__ import annotations
 
@@ -75,6 +75,19 @@ def reference_rows_digest(rows: list[dict[str, Any]]) -> str:
         parts.append(b"".join(row["sha256"] for row in rows))
     parts += [_u32(*(len(row["members"]) for row in rows)), _strings([member["ext"] for member in flat])]
     parts += [_u64(*(member[name] for member in flat)) for name in ("offset", "size", "xxh3_64")]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def reference_values_digest(rows: list[dict[str, Any]]) -> str:
+    """FORMAT.md, "Values digest", step by step."""
+    parts = [b"wdsvals1", _u64(len(rows))]
+    for name in ("label", "cls", "width", "height", "format", "caption"):
+        values = [row[name] for row in rows]
+        parts.append(bytes(value is not None for value in values))
+        if name in ("cls", "width", "height"):
+            parts.append(struct.pack(f"<{len(rows)}q", *(value or 0 for value in values)))
+        else:
+            parts.append(_strings([value or "" for value in values]))
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 

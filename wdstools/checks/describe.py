@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.checks.rebuild import rebuild_index
 from wdstools.formats.digest import ShardDigester
-from wdstools.formats.index import rows_digest
-from wdstools.formats.manifest import ShardEntry
+from wdstools.formats.index import shard_entry
 from wdstools.stores.reading import read_blocks
 
 if TYPE_CHECKING:
@@ -17,19 +16,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
     from wdstools.results import Finding
     from wdstools.stores.base import Store
 
 
 @dataclass(frozen=True, slots=True)
 class DescribeTask:
-    """One shard to describe; ``labels`` and ``authenticated`` are as in the manifest."""
+    """One shard to describe; ``labels``, ``authenticated`` and ``values`` are as in the manifest."""
 
     store: Store
     split: str
     path: str
     labels: tuple[str, ...] = ()
     authenticated: bool = False
+    values: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,5 @@ def describe_shard(task: DescribeTask, tick: Tick) -> Description:
     for _ in blocks:  # what follows the end of the archive
         pass
     digests = digester.digests()
-    entry = ShardEntry(
-        path=task.path,
-        bytes=digests.bytes,
-        samples=rebuilt.table.num_rows,
-        sha256=digests.sha256,
-        xxh3_128=digests.xxh3_128,
-        crc32c=digests.crc32c,
-        crc64nvme=digests.crc64nvme,
-        rows=rows_digest(rebuilt.table),
-    )
+    entry = shard_entry(task.path, digests, rebuilt.table, values=task.values)
     return Description(task.split, entry, rebuilt.table, tuple(rebuilt.stream.findings))

@@ -13,7 +13,7 @@ from wdstools.checks.rebuild import first_difference, rebuild_index
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.card import CARD_PATH, card_differences
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.index import ROW_COLUMNS, SCHEMA, read_index, rows_digest
+from wdstools.formats.index import ROW_COLUMNS, SCHEMA, VALUE_COLUMNS, read_index, unlike
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
 from wdstools.results import Finding
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
 _KINDS = {PROVENANCE_PATH: "provenance", SKIPPED_PATH: "skipped", MANIFEST_PATH: "manifest"}
+_DIFFER = {"rows": "rows-differ", "values": "values-differ"}
 #: Two SHA-256 of different data differ in about 128 bits; so few mean that the written digest itself was damaged.
 _FEW_BITS = 16
 #: Up to this size a flipped bit is looked for by trying all of them.
@@ -45,7 +46,7 @@ class IndexCheckTask:
 
 
 def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
-    """Check one index: its bytes against the checksum list, its rows against the manifest."""
+    """Check one index: its bytes against the checksum list, its rows and values against the manifest."""
     del tick
     entry = task.entry
     try:
@@ -56,20 +57,22 @@ def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
     except (StoreError, FormatError) as error:
         return (Finding("unreadable", entry.index_path, error.message, got=error.code, cause=error.code),)
     digest = sha256_hex(data)
-    # bytes that are the ones in the list need not be unpacked: only the manifest's word on the rows is left to check
-    columns = ROW_COLUMNS if digest == task.listed else SCHEMA.names
+    # bytes that are the ones in the list need not be unpacked: only the manifest's word on rows and values is left
+    proved = (*ROW_COLUMNS, *VALUE_COLUMNS) if entry.values else ROW_COLUMNS
+    columns = proved if digest == task.listed else SCHEMA.names
     try:
         table = read_index(data, where=entry.index_path, columns=columns)
     except FormatError as error:
         found = Finding("index", entry.index_path, error.message, expected=task.listed, got=digest, cause=error.code)
         return (found,)
-    rows = rows_digest(table)
+    wrong = unlike(table, entry)
     if task.listed in (None, digest):
-        if rows == entry.rows:
+        if wrong is None:
             return _check_samples(task, table.num_rows)
-        message = "the rows are not those of the manifest"
-        return (Finding("index", entry.index_path, message, expected=entry.rows, got=rows, cause="rows-differ"),)
-    if few_bits_apart(digest, task.listed or "") and rows == entry.rows:
+        name, expected, got = wrong
+        message, cause = f"the {name} are not those of the manifest", _DIFFER[name]
+        return (Finding("index", entry.index_path, message, expected=expected, got=got, cause=cause),)
+    if few_bits_apart(digest, task.listed or "") and wrong is None:
         return (_damaged_line(entry.index_path, digest, task.listed),)
     return (_explain_index(task, table, digest),)
 

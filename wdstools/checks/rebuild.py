@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MAX_CLS_DIGITS = 10
+_ANY_PIXELS = 2**31 - 1
 #: Columns that a shard gives back; ``source`` it cannot.
 REBUILT_COLUMNS = (
     "row", "split", "key", "label", "cls", "offset", "length", "xxh3_128", "sha256", "members", "width", "height", "format", "caption",
@@ -51,7 +52,9 @@ def rebuild_index(
     All columns but ``source`` (null) are those that packing wrote. Damage is in ``stream.findings``, images that are
     not whole in ``findings``.
     """
-    rows = _Rows(path, split, labels, ImageChecker(level, max_pixels), authenticated=authenticated)
+    # a header is read whatever it says; only what is decoded needs a bound
+    checker = ImageChecker(level, max_pixels if level == "decode" else _ANY_PIXELS)
+    rows = _Rows(path, split, labels, checker, authenticated=authenticated)
     stream = check_stream(blocks, path, rows.add)
     return Rebuilt(rows.table(), stream, rows.findings)
 

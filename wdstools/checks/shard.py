@@ -13,7 +13,7 @@ from wdstools.checks.localise import Localiser
 from wdstools.checks.rebuild import Rebuilt, first_difference, rebuild_index
 from wdstools.checks.stream import check_stream
 from wdstools.errors import FormatError, NotFoundError, StoreError
-from wdstools.formats.index import rows_digest
+from wdstools.formats.index import unlike
 from wdstools.results import Finding
 from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
@@ -178,17 +178,17 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
     """A shard whose digest holds: its images, its manifest row and its index must agree with it too."""
     entry = task.entry
     findings = [*rebuilt.stream.findings, *rebuilt.findings]
-    computed = rows_digest(rebuilt.table)
-    if computed != entry.rows:
+    if wrong := unlike(rebuilt.table, entry):
+        name, given, computed = wrong
         findings.append(
             Finding(
                 "manifest",
                 task.dataset.manifest_key,
-                f"field rows of {entry.path} is not that of the shard",
+                f"field {name} of {entry.path} is not that of the shard",
                 expected=computed,
-                got=entry.rows,
+                got=given,
                 cause="field-wrong",
-                field="rows",
+                field=name,
             )
         )
     if rebuilt.table.num_rows != entry.samples:

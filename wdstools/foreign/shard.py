@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wdstools.foreign.rows import ForeignRows
 from wdstools.foreign.window import RangeWindow, StreamWindow, decompressed, raw_bytes
 from wdstools.formats.digest import ShardDigester, xxh3_128
-from wdstools.formats.index import rows_digest, write_index
+from wdstools.formats.index import rows_digest, values_digest, write_index
 from wdstools.formats.manifest import ShardEntry
 from wdstools.formats.tarhop import HopNotes, hop
 from wdstools.formats.tarrun import read_run
@@ -116,7 +116,8 @@ def index_shard(task: ForeignShardTask, tick: Tick) -> ForeignShard:
     """Index one tar and store the index; raises StoreError, and FormatError where a compressed one is damaged."""
     rows, notes, found = read_foreign(task.shards, task.path, task.split, task.encoding, task.digests)
     table = rows.columns.table(task.split)
-    entry = ShardEntry(path=task.path, samples=table.num_rows, rows=rows_digest(table), encoding=task.encoding, **found)
+    found |= {"rows": rows_digest(table), "values": values_digest(table)}
+    entry = ShardEntry(path=task.path, samples=table.num_rows, encoding=task.encoding, **found)
     task.metadata.put(entry.index_path, write_index(table))
     _note_tar(rows, notes, task, table.num_rows)
     tick(entry.bytes)

@@ -2,7 +2,8 @@
 
 A shard's index can be recomputed from the shard (all columns but ``source``). ``rows_digest`` covers the columns
 that the tar alone gives, in the canonical binary encoding of FORMAT.md, "Rows digest": so the manifest proves an
-index whatever wrote its Parquet. Law: ``read_index(write_index(table))`` equals ``table``.
+index whatever wrote its Parquet. ``values_digest`` covers the columns that payloads give. Law: ``read_index(write_index(table))``
+equals ``table``.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wdstools.errors import FormatError
-from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, text_bytes, to_array, to_numpy
+from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, text_bytes, to_array, to_list, to_numpy, valid
+from wdstools.formats.manifest import ShardEntry
 from wdstools.formats.tar import BLOCK, NAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from wdstools.formats.digest import ShardDigests
 
 _MEMBER = pa.struct(
     [
@@ -59,7 +63,10 @@ digest of those bytes, ``sha256`` another that withstands forgers (null unless t
 
 #: The columns that a tar alone gives: the manifest's ``rows`` is the digest of these.
 ROW_COLUMNS = ("key", "offset", "length", "xxh3_128", "sha256", "members")
+#: The columns that payloads and the shard's labels give: the manifest's ``values`` is the digest of these.
+VALUE_COLUMNS = ("label", "cls", "width", "height", "format", "caption")
 _ROWS_MAGIC = b"wdsrows1"
+_VALUES_MAGIC = b"wdsvals1"
 _MAX_UNPACKED_BYTES = 2 << 30
 _MAX_ROWS_PER_BYTE = 32
 _DICTIONARY = ["split", "label", "cls", "format", "members.list.element.ext"]
@@ -222,6 +229,62 @@ def rows_digest(table: pa.Table) -> str:
     for name in ("offset", "size", "xxh3_64"):
         digest.update(to_numpy(values.field(name)).astype("<u8", copy=False).tobytes())
     return digest.hexdigest()
+
+
+def values_digest(table: pa.Table) -> str:
+    """SHA-256 of an index's VALUE_COLUMNS in the canonical encoding, independent of Parquet.
+
+    Encoding, all integers little-endian: ``wdsvals1``; u64 number of rows n; then for each column n bytes, 1 where there
+    is a value and 0 where it is null, and the values: integers as i64, null as 0; texts as u32 lengths, then UTF-8, null
+    as an empty one.
+    """
+    digest = hashlib.sha256(_VALUES_MAGIC)
+    digest.update(np.array([table.num_rows], "<u8").tobytes())
+    for name in VALUE_COLUMNS:
+        column = one_chunk(table.column(name))
+        there = valid(column)
+        digest.update(there.astype(np.uint8).tobytes())
+        if pa.types.is_integer(column.type):
+            digest.update(to_numpy(column).astype("<i8").tobytes())
+            continue
+        lengths, _ = text_bytes(column)
+        if lengths[~there].any():  # bytes behind a null are no value
+            column = to_array(to_list(column), column.type)
+        _update_strings(digest, column)
+    return digest.hexdigest()
+
+
+def unlike(table: pa.Table, entry: ShardEntry) -> tuple[str, str, str] | None:
+    """What an index does not agree in with its line in the manifest: ``rows`` or ``values``, expected, got; None if in nothing.
+
+    Without ``values`` in the manifest nothing proves VALUE_COLUMNS; without all of them in the table they are not used.
+    """
+    rows = rows_digest(table)
+    if rows != entry.rows:
+        return "rows", entry.rows, rows
+    if entry.values and set(VALUE_COLUMNS) <= set(table.column_names):
+        values = values_digest(table)
+        if values != entry.values:
+            return "values", entry.values, values
+    return None
+
+
+def shard_entry(
+    path: str, digests: ShardDigests, table: pa.Table, *, values: bool = True, extra: Mapping[str, Any] | None = None
+) -> ShardEntry:
+    """The line of a canonical shard in the manifest, from its bytes' digests and its index; ``values``: with that digest."""
+    return ShardEntry(
+        path=path,
+        bytes=digests.bytes,
+        samples=table.num_rows,
+        sha256=digests.sha256,
+        xxh3_128=digests.xxh3_128,
+        crc32c=digests.crc32c,
+        crc64nvme=digests.crc64nvme,
+        rows=rows_digest(table),
+        values=values_digest(table) if values else "",
+        extra=dict(extra or {}),
+    )
 
 
 def _update_strings(digest: Any, strings: pa.Array) -> None:

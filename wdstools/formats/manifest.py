@@ -10,13 +10,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, UnsupportedVersionError
 from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
-from wdstools.formats.sample import MEMBER_ORDER
+from wdstools.formats.sample import IMAGE_EXTENSIONS, MEMBER_ORDER
 
-FORMAT_VERSION = 1
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+#: The newest format that is read. A manifest has the lowest number whose rules it needs.
+FORMAT_VERSION = 2
 #: Where the manifest lies in a dataset.
 MANIFEST_PATH = ".wdstools/manifest.json"
 #: Beside it: how it was made, and what was not packed and why.
@@ -27,12 +31,16 @@ _MAX_MANIFEST_BYTES = 1 << 30
 _PATH_PART_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.%~-]*")
 _CANONICAL_RE = re.compile(r"(?P<split>[^/]+)/((?P=split)-[0-9]{6,})\.tar")
 _FOREIGN_PART_RE = re.compile(r"[^\x00-\x1f\x7f/\\:\ud800-\udfff.~-][^\x00-\x1f\x7f/\\:\ud800-\udfff]*")
+_EXTENSION_RE = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+_MAX_EXTENSION = 32
 _SPLIT_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
     """One shard as the manifest lists it. Digests are lower-case hexadecimal; ``rows`` is ``index.rows_digest``.
+
+    ``values`` is ``index.values_digest``, "" in a manifest that an older writer made: then nothing proves these columns.
 
     In a foreign dataset a digest that was not computed is "" (without ``xxh3_128`` the index's digests are 0), and
     ``encoding`` may be ``tar.gz`` or ``tar.zst``: offsets are then those in what it unpacks to.
@@ -47,6 +55,7 @@ class ShardEntry:
     crc64nvme: str
     rows: str
     encoding: str = "tar"
+    values: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -61,7 +70,7 @@ class Manifest:
 
     The number of shards of a split is also the S of the order rule (``sample.shard_of``). ``members`` are the
     extensions of every sample in tar order; ``labels`` are in ``cls`` order; ``seed`` is that of the order hash. ``authenticated_ranges``
-    tells that the index holds a SHA-256 of each sample.
+    tells that the index holds a SHA-256 of each sample. ``format`` is the version of the format whose rules hold.
     """
 
     name: str
@@ -73,6 +82,12 @@ class Manifest:
     profile: str = "canonical"
     authenticated_ranges: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
+    format: int = 1
+
+    @property
+    def has_values(self) -> bool:
+        """Whether every shard says what the index's labels, captions and sizes hash to."""
+        return all(shard.values for _, shard in self.shards)
 
     @property
     def shards(self) -> list[tuple[str, ShardEntry]]:
@@ -104,9 +119,11 @@ def manifest_identity(manifest: Manifest) -> dict[str, Any]:
     """What a manifest says beyond its shards; kept in provenance, it makes a lost manifest out of the shards again."""
     return {
         "authenticated_ranges": manifest.authenticated_ranges,
+        "format": manifest.format,
         "labels": list(manifest.labels),
         "name": manifest.name,
         "seed": manifest.seed,
+        "values": manifest.has_values,
         "version": manifest.version,
     }
 
@@ -128,7 +145,7 @@ def dumps(manifest: Manifest) -> bytes:
     document |= {
         "authenticated_ranges": manifest.authenticated_ranges,
         "dataset": {"name": manifest.name, "version": manifest.version},
-        "format": FORMAT_VERSION,
+        "format": manifest.format,
         "labels": list(manifest.labels),
         "members": list(manifest.members),
         "profile": manifest.profile,
@@ -151,11 +168,11 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
     reader = _Reader(where)
     document = reader.parse(data)
     version = reader.integer(document, "format")
-    if version != FORMAT_VERSION:
+    if not 1 <= version <= FORMAT_VERSION:
         raise UnsupportedVersionError(
             "this manifest is of another format version",
             where=where,
-            expected=str(FORMAT_VERSION),
+            expected=f"1 to {FORMAT_VERSION}",
             got=str(version),
             hint="pip install -U wdstools",
         )
@@ -177,6 +194,7 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
         profile=reader.text(document, "profile"),
         authenticated_ranges=reader.value(document, "authenticated_ranges", bool),
         extra={k: v for k, v in document.items() if k not in _KNOWN},
+        format=version,
     )
     reader.check_consistency(manifest, document)
     try:
@@ -193,7 +211,10 @@ _SHARD_FIELDS = [f.name for f in fields(ShardEntry) if f.name != "extra"]
 
 
 def _shard_document(shard: ShardEntry) -> dict[str, Any]:
-    return {**shard.extra, **{name: getattr(shard, name) for name in _SHARD_FIELDS}}
+    given = {name: getattr(shard, name) for name in _SHARD_FIELDS}
+    if not shard.values:
+        del given["values"]
+    return {**shard.extra, **given}
 
 
 def _json(value: object) -> str:
@@ -301,9 +322,10 @@ class _Reader:
         prefix += "."
         known: dict[str, Any] = {name: self.text(entry, name, prefix) for name in ("path", "rows", "encoding")}
         known |= {name: self.integer(entry, name, prefix) for name in ("bytes", "samples")}
-        for name, digits in {**DIGEST_HEX_DIGITS, "rows": 64}.items():
+        proved = {"rows": 64} | ({"values": 64} if "values" in entry else {})
+        for name, digits in {**DIGEST_HEX_DIGITS, **proved}.items():
             known[name] = self.text(entry, name, prefix)
-            if foreign and name != "rows" and not known[name]:
+            if foreign and name not in proved and not known[name]:
                 continue  # not computed
             if len(known[name]) != digits or known[name].strip("0123456789abcdef"):
                 raise self.error("not a digest", prefix + name, expected=f"{digits} hex digits", got=known[name][:80])
@@ -325,9 +347,14 @@ class _Reader:
         if manifest.profile not in ("canonical", "foreign"):
             raise self.error("an unknown profile", "profile", expected="canonical or foreign", got=manifest.profile)
         if manifest.profile == "canonical":
-            order = [m for m in MEMBER_ORDER if m in manifest.members]
-            if list(manifest.members) != order or not order:
+            if not manifest.members or list(manifest.members) != member_order(manifest.members):
                 raise self.error("members not in the fixed order", "members", got=",".join(manifest.members)[:200])
+            if not (_are_members_of_1 if manifest.format == 1 else _are_members_of_2)(manifest.members):
+                raise self.error(
+                    f"members that format {manifest.format} does not have",
+                    "members",
+                    got=",".join(manifest.members)[:200],
+                )
             for split, shards in manifest.splits.items():
                 for number, shard in enumerate(shards):
                     if shard.path != shard_path(split, number):
@@ -337,6 +364,21 @@ class _Reader:
                             expected=shard_path(split, number),
                             got=shard.path[:200],
                         )
+
+
+def member_order(extensions: Iterable[str]) -> list[str]:
+    """Extensions in the order in which a canonical sample has them: image, txt, cls, json, then the others by their bytes."""
+    given = set(extensions)
+    return [*(m for m in MEMBER_ORDER if m in given), *sorted(given.difference(MEMBER_ORDER), key=str.encode)]
+
+
+def _are_members_of_1(members: Sequence[str]) -> bool:
+    return set(members) <= set(MEMBER_ORDER)
+
+
+def _are_members_of_2(members: Sequence[str]) -> bool:
+    plain = all(_EXTENSION_RE.fullmatch(m) and len(m) <= _MAX_EXTENSION and not m.startswith("__") for m in members)
+    return plain and len(set(members) & set(IMAGE_EXTENSIONS)) <= 1
 
 
 def is_safe_path(path: str) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from wdstools.dataset import Dataset, as_dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError
 from wdstools.formats.card import CARD_PATH, card_differences, render_card
-from wdstools.formats.digest import parse_root, sha256_hex
+from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.site import PackSite, forget_landed
@@ -20,6 +20,7 @@ from wdstools.ops.canonical import require_canonical
 from wdstools.plan import Plan, Step
 from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection
+from wdstools.results import Proved
 from wdstools.stores.reading import get_whole
 from wdstools.transfer.choose import ChooseTask, Chosen, choose
 from wdstools.transfer.download import PulledShard, PullTask, asked_again, fetch_file, pull_shard
@@ -41,8 +42,7 @@ class PullResult:
 
     ``fetched`` are the bytes that came over the wire, ``kept`` those that an interrupted run had left, ``seeded`` those
     that old local shards gave; ``again`` counts samples that first arrived damaged.
-    ``authenticated`` tells whether SHA-256 leads from the source's root digest to every byte; otherwise the bytes are
-    proved against accidents, not against forgers. ``missing_keys`` were asked for and are not there.
+    ``missing_keys`` were asked for and are not there.
     """
 
     path: str
@@ -56,8 +56,13 @@ class PullResult:
     kept: int
     seeded: int
     again: int
-    authenticated: bool
+    proved: Proved
     missing_keys: tuple[str, ...] = ()
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether all of it is proved against forgers."""
+        return self.proved is Proved.FORGER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +81,13 @@ class PullPlan(Plan[PullResult]):
     missing_keys: tuple[str, ...] = ()
 
     @property
-    def authenticated(self) -> bool:
-        """Whether SHA-256 leads from the root digest to every byte: whole shards, or a digest for each sample."""
-        by_shard = self.selection.keys is None and self.selection.where is None
-        return by_shard or self.source.manifest.authenticated_ranges
+    def proved(self) -> Proved:
+        """Against whom SHA-256 proves what is brought: whole shards, or samples that have one each, chosen by proved values."""
+        chosen = self.selection.keys is not None or self.selection.where is not None
+        manifest = self.source.manifest
+        by_values = self.selection.where is None or manifest.has_values
+        by_sha256 = not chosen or (manifest.authenticated_ranges and by_values)
+        return Proved.FORGER if self.source.anchored and by_sha256 else Proved.ACCIDENT
 
     def carry_out(self, executor: Executor, progress: Progress) -> PullResult:
         """Bring everything. Until the last step it lies in ``DEST.partial``; killed at any moment, the same call goes on."""
@@ -105,16 +113,7 @@ def plan_pull(
     """
     from wdstools.executors.open import open_executor
 
-    wanted = parse_root(root) if root is not None else None
-    opened = as_dataset(source)
-    if wanted not in (None, opened.root):
-        raise IntegrityError(
-            "this is another dataset",
-            code="root-differs",
-            where=opened.metadata.url,
-            expected=wanted or "",
-            got=opened.root,
-        )
+    opened = as_dataset(source).anchor(root)
     require_canonical(
         opened.manifest, opened.metadata.url, "these tars were not written by wdstools; copy them, and adopt the copy"
     )
@@ -195,7 +194,9 @@ class _Pull:
     def _already_there(self) -> PullResult:
         from wdstools.ops.verify.run import verify
 
-        report = verify(open_dataset(self.plan.target), executor=self.executor, progress=self.progress)
+        there = open_dataset(self.plan.target).anchor(self.source.root if self.source.anchored else None)
+        digest = "sha256" if there.anchored else "xxh3_128"
+        report = verify(there, digest=digest, executor=self.executor, progress=self.progress)
         if report.findings:
             raise IntegrityError(
                 "the dataset is here already, and damaged",
@@ -297,7 +298,6 @@ class _Pull:
                 "name": self.manifest.name,
                 "version": self.manifest.version,
                 "selection": _selection_document(self.plan.selection),
-                "authenticated": self.plan.authenticated,
             },
             "source": made,
             "versions": {"wdstools": __version__},
@@ -329,7 +329,7 @@ class _Pull:
             samples=self.plan.samples,
             shards=len(self.plan.chosen),
             bytes=sum(shard.entry.bytes for shard in pulled) if pulled else self.manifest.totals["bytes"],
-            authenticated=self.plan.authenticated,
+            proved=self.plan.proved,
             missing_keys=self.plan.missing_keys,
             **totals,
         )
@@ -353,17 +353,7 @@ def _manifest_of(source: Manifest, pulled: list[PulledShard]) -> Manifest:
     splits: dict[str, list[ShardEntry]] = {}
     for shard in pulled:
         splits.setdefault(shard.split, []).append(shard.entry)
-    return Manifest(
-        name=source.name,
-        version=source.version,
-        labels=source.labels,
-        members=source.members,
-        seed=source.seed,
-        splits={split: tuple(entries) for split, entries in splits.items()},
-        profile=source.profile,
-        authenticated_ranges=source.authenticated_ranges,
-        extra=source.extra,
-    )
+    return replace(source, splits={split: tuple(entries) for split, entries in splits.items()})
 
 
 def _selection_document(selection: Selection) -> dict[str, Any]:

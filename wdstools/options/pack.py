@@ -50,7 +50,10 @@ class PackChoices(LayoutChoices, total=False):
         int | None, Option(None, "The dataset's version, a whole number.", _SPLITS, least=0, most=2**53 - 1)
     ]
     authenticated_ranges: Annotated[
-        bool, Option(False, "Keep a SHA-256 of each sample in the index, so that parts can be authenticated.", _SPLITS)
+        bool,
+        Option(
+            True, "Keep a SHA-256 of each sample in the index, so that parts can be proved against forgers.", _SPLITS
+        ),
     ]
     duplicates: Annotated[
         Literal["keep", "group", "drop"],

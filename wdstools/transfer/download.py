@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from wdstools.errors import FormatError, IntegrityError
 from wdstools.formats.digest import ShardDigests, sha256_hex
-from wdstools.formats.index import rows_digest, write_index
-from wdstools.formats.manifest import ShardEntry, index_path
+from wdstools.formats.index import shard_entry, write_index
+from wdstools.formats.manifest import index_path
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
 from wdstools.stores.partial_file import PartFile
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
     from wdstools.stores.base import Store
     from wdstools.transfer.seeds import Seeds
 
@@ -78,7 +79,7 @@ def pull_shard(task: PullTask, tick: Tick) -> PulledShard:
         if task.rows is not None:
             table = keep_rows(table, task.rows)
             data = write_index(table)
-            entry = _entry(task.entry.path, digests, table)
+            entry = shard_entry(entry.path, digests, table, values=bool(entry.values))
         elif wrong := _difference(task.entry, digests):
             raise _damaged(task.dataset.shards, task.entry.path, "a shard is not what the manifest says", *wrong)
         file.finish(digests.bytes)
@@ -98,19 +99,6 @@ def _assemble(task: PullTask, table: pa.Table, file: PartFile, tick: Tick, moved
         )
     origin = Origin(remote(task.dataset.shards), task.entry.path, gap=task.gap, seeds=task.seeds)
     return Assembler(shape, origin, file, tick, moved).run()
-
-
-def _entry(path: str, digests: ShardDigests, table: pa.Table) -> ShardEntry:
-    return ShardEntry(
-        path=path,
-        bytes=digests.bytes,
-        samples=table.num_rows,
-        sha256=digests.sha256,
-        xxh3_128=digests.xxh3_128,
-        crc32c=digests.crc32c,
-        crc64nvme=digests.crc64nvme,
-        rows=rows_digest(table),
-    )
 
 
 def _difference(entry: ShardEntry, digests: ShardDigests) -> tuple[str, str] | None:

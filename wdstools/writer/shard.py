@@ -15,7 +15,7 @@ import numpy as np
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.arrow import one_chunk, to_numpy
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.index import read_index, rows_digest, write_index
+from wdstools.formats.index import read_index, shard_entry, write_index
 from wdstools.formats.manifest import ShardEntry, index_path, shard_path
 from wdstools.results import Skip, to_dict
 from wdstools.stores.local import BlockFile, LocalStore
@@ -78,16 +78,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
     table = assembly.table()
     index = write_index(table)
     store.put(index_path(path), index)
-    entry = ShardEntry(
-        path=path,
-        bytes=digests.bytes,
-        samples=table.num_rows,
-        sha256=digests.sha256,
-        xxh3_128=digests.xxh3_128,
-        crc32c=digests.crc32c,
-        crc64nvme=digests.crc64nvme,
-        rows=rows_digest(table),
-    )
+    entry = shard_entry(path, digests, table)
     return ShardResult(
         task.split,
         entry,
@@ -101,6 +92,8 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
 
 def _keep(task: ShardTask, finished: ShardResult, store: LocalStore) -> ShardResult | None:
     """The finished shard, if its bytes and its index are what was journalled and its sources have not changed."""
+    if not finished.entry.values:
+        return None  # by an older writer
     try:
         digest = hashlib.sha256()
         for block in store.blocks(finished.entry.path):

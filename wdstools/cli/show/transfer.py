@@ -6,6 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.cli.show.plan import show_plan
+from wdstools.results import proof
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def wanted(output: Output, plan: PullPlan, *, last: bool) -> None:
         "requests": plan.requests,
         "share": round(share, 4),
         "root": plan.source.root,
-        "authenticated": plan.authenticated,
         "missing_keys": len(plan.missing_keys),
+        **proof(plan.proved),
     }
     output.record("transfer", document)
     output.note(
@@ -84,11 +85,7 @@ def pulled(output: Output, result: PullResult) -> int:
     output.line(
         f"  root digest {result.root}" + ("" if result.root == result.source_root else f", of {result.source_root}")
     )
-    if not result.authenticated:
-        output.line(
-            "  not authenticated: each sample is proved against accidents (xxh3_128), not against forgers; "
-            "that takes whole shards, or a dataset packed with --authenticated-ranges"
-        )
+    output.line(f"  {proof(result.proved)['proof']}")
     for key in result.missing_keys[:20]:
         output.line(f"  no such key: {key}")
     if result.missing_keys:

@@ -11,8 +11,7 @@ import pyarrow as pa
 from wdstools.errors import IntegrityError
 from wdstools.formats.arrow import to_array
 from wdstools.formats.digest import ShardDigester, sha256_hex, xxh3_128_digest
-from wdstools.formats.index import rows_digest, write_index
-from wdstools.formats.manifest import ShardEntry
+from wdstools.formats.index import shard_entry, write_index
 from wdstools.formats.tar import trailer_bytes
 from wdstools.stores.local import DurableFile, LocalStore
 from wdstools.transfer.shape import keep_rows
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +74,6 @@ def thin_shard(task: ThinTask, tick: Tick) -> ThinShard:
         out.write(memoryview(trailer))
     index = write_index(kept)
     store.put(task.entry.index_path, index)
-    found = digester.digests()
-    entry = ShardEntry(
-        path=task.entry.path,
-        bytes=found.bytes,
-        samples=kept.num_rows,
-        sha256=found.sha256,
-        xxh3_128=found.xxh3_128,
-        crc32c=found.crc32c,
-        crc64nvme=found.crc64nvme,
-        rows=rows_digest(kept),
-        extra=task.entry.extra,
-    )
+    old = task.entry
+    entry = shard_entry(old.path, digester.digests(), kept, values=bool(old.values), extra=old.extra)
     return ThinShard(entry, sha256_hex(index))

@@ -9,7 +9,7 @@ from wdstools.checks.metadata import few_bits_apart, read_list, undo_flipped_bit
 from wdstools.checks.rebuild import rebuild_index
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.index import check_bounds, read_index, rows_digest, write_index
+from wdstools.formats.index import check_bounds, read_index, unlike, write_index
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.repair.copies import StoreCopy, read_or_none
 from wdstools.stores.reading import read_blocks
@@ -41,7 +41,7 @@ class IndexRepair:
 def usable_index(
     store: LocalStore, entry: ShardEntry, split: str, manifest: Manifest, copies: Sequence[Copy]
 ) -> pa.Table | None:
-    """An index that the manifest's ``rows`` proves: the own one, a copy's, or one made from a shard that is whole."""
+    """An index that the manifest's ``rows`` and ``values`` prove: the own one, a copy's, or one made from a shard that is whole."""
     own = read_or_none(store, entry.index_path, _MAX_INDEX_BYTES)
     for data in (own, *(copy.file(entry.index_path) for copy in copies)):
         table = _proved(data, entry)
@@ -49,11 +49,11 @@ def usable_index(
             return table
     for place, path in _shards(store, entry, copies):
         table = _rebuilt((place, path), split, entry, manifest)
-        if table is not None and rows_digest(table) == entry.rows:
+        if table is not None and unlike(table, entry) is None:
             return table
     for copy in copies:
         table = copy.index(split, entry)
-        if table is not None and rows_digest(table) == entry.rows:
+        if table is not None and unlike(table, entry) is None:
             return table
     return None
 
@@ -88,7 +88,7 @@ def _proved(data: bytes | None, entry: ShardEntry) -> pa.Table | None:
         check_bounds(table, entry.samples, entry.bytes, where=entry.index_path)
     except FormatError:
         return None
-    return table if rows_digest(table) == entry.rows else None
+    return table if unlike(table, entry) is None else None
 
 
 def listed_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
@@ -122,11 +122,11 @@ def choose_index(
 
 
 def make_index(store: LocalStore, repair: IndexRepair, manifest: Manifest) -> bytes:
-    """The bytes of an index that is to be written; raises FormatError if its shard does not give the manifest's rows."""
+    """The bytes of an index that is to be written; raises FormatError if its shard does not give the manifest's rows and values."""
     if repair.data is not None:
         return repair.data
     table = _rebuilt((store, repair.entry.path), repair.split, repair.entry, manifest)
-    if table is None or rows_digest(table) != repair.entry.rows:
+    if table is None or unlike(table, repair.entry) is not None:
         raise FormatError(
             "an index made again is not that of the manifest", code="index-damaged", where=repair.entry.index_path
         )

@@ -13,8 +13,7 @@ from wdstools.checks.salvage import SurveyTask, survey_shard
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps, loads
-from wdstools.formats.sample import MEMBER_ORDER
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps, loads, member_order
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
@@ -135,7 +134,10 @@ def _rebuild(store: LocalStore, executor: Executor, progress: Progress) -> Truth
         return None
     labels = tuple(identity.get("labels", ()))
     authenticated = bool(identity.get("authenticated_ranges", False))
-    tasks = [DescribeTask(store, match[1], path, labels, authenticated) for path, match in sorted(found.items())]
+    values = bool(identity.get("values", False))
+    tasks = [
+        DescribeTask(store, match[1], path, labels, authenticated, values) for path, match in sorted(found.items())
+    ]
     progress.start("read the shards", sum(store.head(path).bytes for path in found), "bytes")
     try:
         outcomes = sorted(executor.map(describe_shard, tasks, progress.advance), key=lambda outcome: outcome.index)
@@ -154,10 +156,11 @@ def _rebuild(store: LocalStore, executor: Executor, progress: Progress) -> Truth
         name=str(identity.get("name", "")),
         version=int(identity.get("version", 1)),
         labels=labels,
-        members=tuple(m for m in MEMBER_ORDER if m in extensions),
+        members=tuple(member_order(extensions)),
         seed=int(identity.get("seed", 0)),
         authenticated_ranges=authenticated,
         splits={split: tuple(entries) for split, entries in splits.items()},
+        format=int(identity.get("format", 1)),
     )
     data = dumps(manifest)
     return next(_loaded(data, REBUILT), None)

@@ -208,7 +208,7 @@ def _without_echoes(findings: Iterable[Finding]) -> Iterator[Finding]:
     seen = set()
     for finding in findings:
         echo = unlisted and (
-            finding.cause in ("field-wrong", "line-differs", "rows-differ")
+            finding.cause in ("field-wrong", "line-differs", "rows-differ", "values-differ")
             or (finding.kind == "swapped" and finding.got in sums)
         )
         what = replace(finding, message="")

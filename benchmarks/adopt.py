@@ -10,14 +10,16 @@ from benchmarks.inputs import read_files
 from benchmarks.measure import Row, clocked, clocked_command, race
 from wdstools.executors.open import open_executor
 from wdstools.foreign.shard import read_foreign
-from wdstools.ops.adopt import AdoptOptions, run_adopt
+from wdstools.ops.adopt import adopt
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.inputs import Setup
+    from wdstools.options.move import Digests
     from wdstools.stores.base import Store
+
 
 _NONE, _XXH3, _ALL = (f"adopt --digests {level}, 2 processes" for level in ("none", "xxh3", "all"))
 _CAT, _ENERGON = "cat > /dev/null", "energon prepare, 2 processes"
@@ -30,11 +32,11 @@ def measure(setup: Setup) -> list[Row]:
     paths = _written_by_webdataset(setup)
     url = os.path.dirname(paths[0])
 
-    def ours(level: str) -> float:
+    def ours(level: Digests) -> float:
         place = f"{setup.scratch}/adopted"
         shutil.rmtree(place, ignore_errors=True)
         executor = open_executor("processes", 2, ("wdstools.foreign.shard",))
-        seconds = clocked(lambda: run_adopt(url, place, AdoptOptions(digests=level), executor=executor))
+        seconds = clocked(lambda: adopt(url, place, digests=level, executor=executor))
         executor.close()
         return seconds
 

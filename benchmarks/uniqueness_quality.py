@@ -20,7 +20,7 @@ import math
 import random
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from wdstools.options.pack import DuplicateLevel
+
 
 SIDE = 300
 _LANCZOS = Image.Resampling.LANCZOS
@@ -232,7 +235,7 @@ def compare(dataset: str, truth: str) -> None:
         wanted = planted(truth, kinds)
         found = {
             pair
-            for group in find_duplicates(open_dataset(dataset), level=level)
+            for group in find_duplicates(open_dataset(dataset), level=cast("DuplicateLevel", level))
             for pair in itertools.combinations(sorted(member.key for member in group.members), 2)
         }
         others = sorted(found - wanted)

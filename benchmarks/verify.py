@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from benchmarks.inputs import Setup
+    from wdstools.options.check import VerifyLevel
+
 
 _ONE, _TWO = "verify --level digest, 1 thread", "verify --level digest, 2 threads"
 _CAT, _SHA256 = "cat > /dev/null", "hashlib sha256, 1 core"
@@ -48,7 +50,7 @@ def measure(setup: Setup) -> list[Row]:
     return rows + _two_cores(setup, "digest", size) + _two_cores(setup, "samples", size)
 
 
-def _two_cores(setup: Setup, level: str, size: float) -> list[Row]:
+def _two_cores(setup: Setup, level: VerifyLevel, size: float) -> list[Row]:
     """What a second core brings to a level: to the library, to the whole command, and to what can be no faster."""
     url, paths = setup.dataset.shards.url, setup.shard_paths()
     contenders: dict[str, Callable[[int], float]] = {
@@ -73,7 +75,7 @@ def _against_one(found: Race, name: str, size: float, goal: float | None) -> Row
     return found.row((f"{name}, 2", f"{name}, 1"), of=("verify", size, "GB/s"), at_least=goal)
 
 
-def _ours(url: str, jobs: int, level: str = "digest") -> float:
+def _ours(url: str, jobs: int, level: VerifyLevel = "digest") -> float:
     executor = open_executor("threads", jobs)
     return clocked(lambda: verify(open_dataset(url), level=level, executor=executor).raise_for_findings())
 

@@ -16,27 +16,44 @@ from typing import TYPE_CHECKING
 from wdstools.version import __version__
 
 _HOMES = {
+    "AdoptResult": "ops.adopt",
     "Batch": "reader.batch",
+    "BenchResult": "ops.bench.result",
     "BusyError": "errors",
     "Dataset": "dataset",
+    "Diagnosis": "ops.doctor",
+    "DiffResult": "ops.diff",
+    "Difference": "ops.diff",
     "DuplicateGroups": "dedup.results",
+    "EmitResult": "ops.emit",
+    "Executor": "executors.base",
+    "ExtractResult": "ops.extract.write",
     "Finding": "results",
+    "FinishResult": "landing.staging",
     "FolderSource": "sources.folder",
     "FormatError": "errors",
+    "Hazard": "results",
     "IntegrityError": "errors",
-    "Inventory": "results",
+    "Inventory": "ops.scan",
     "Manifest": "formats.manifest",
+    "MirrorResult": "ops.mirror.run",
     "NotFoundError": "errors",
     "PackResult": "ops.pack",
     "Plan": "plan",
+    "Progress": "progress",
+    "PullResult": "ops.pull",
+    "RemoveResult": "ops.remove.plan",
+    "RepairResult": "ops.repair.result",
     "Report": "results",
     "Sample": "reader.sample",
     "Selection": "reader.select",
     "ShardEntry": "formats.manifest",
     "ShardsSource": "sources.shards",
+    "Skip": "results",
     "SkippedError": "errors",
     "SourceChangedError": "errors",
     "Split": "reader.split",
+    "Step": "plan",
     "StoreError": "errors",
     "TableSource": "sources.table",
     "UnsupportedVersionError": "errors",
@@ -45,20 +62,31 @@ _HOMES = {
     "WorkerError": "errors",
     "adopt": "ops.adopt",
     "apply": "plan",
+    "bench": "ops.bench.run",
     "diff": "ops.diff",
+    "doctor": "ops.doctor",
+    "emit": "ops.emit",
     "extract": "ops.extract.write",
     "find_duplicates": "ops.duplicates.find",
     "loader": "reader.loader",
+    "mirror": "ops.mirror.plan",
     "open_dataset": "dataset",
+    "open_executor": "executors.open",
     "open_source": "sources.open",
     "open_store": "stores.open",
     "pack": "ops.pack",
     "parse_where": "reader.select",
+    "plan_emit": "ops.emit",
+    "plan_emit_removal": "ops.emit",
     "plan_mirror": "ops.mirror.plan",
     "plan_pull": "ops.pull",
     "plan_remove": "ops.remove.plan",
     "plan_repair": "ops.repair.plan",
+    "pull": "ops.pull",
+    "remove": "ops.remove.plan",
+    "repair": "ops.repair.plan",
     "scan": "ops.scan",
+    "select": "reader.select",
     "stream": "reader.stream",
     "torch": "reader.torch",
     "verify": "ops.verify.run",
@@ -66,27 +94,44 @@ _HOMES = {
 }
 
 __all__ = [
+    "AdoptResult",
     "Batch",
+    "BenchResult",
     "BusyError",
     "Dataset",
+    "Diagnosis",
+    "DiffResult",
+    "Difference",
     "DuplicateGroups",
+    "EmitResult",
+    "Executor",
+    "ExtractResult",
     "Finding",
+    "FinishResult",
     "FolderSource",
     "FormatError",
+    "Hazard",
     "IntegrityError",
     "Inventory",
     "Manifest",
+    "MirrorResult",
     "NotFoundError",
     "PackResult",
     "Plan",
+    "Progress",
+    "PullResult",
+    "RemoveResult",
+    "RepairResult",
     "Report",
     "Sample",
     "Selection",
     "ShardEntry",
     "ShardsSource",
+    "Skip",
     "SkippedError",
     "SourceChangedError",
     "Split",
+    "Step",
     "StoreError",
     "TableSource",
     "UnsupportedVersionError",
@@ -96,20 +141,31 @@ __all__ = [
     "__version__",
     "adopt",
     "apply",
+    "bench",
     "diff",
+    "doctor",
+    "emit",
     "extract",
     "find_duplicates",
     "loader",
+    "mirror",
     "open_dataset",
+    "open_executor",
     "open_source",
     "open_store",
     "pack",
     "parse_where",
+    "plan_emit",
+    "plan_emit_removal",
     "plan_mirror",
     "plan_pull",
     "plan_remove",
     "plan_repair",
+    "pull",
+    "remove",
+    "repair",
     "scan",
+    "select",
     "stream",
     "torch",
     "verify",
@@ -132,28 +188,38 @@ if TYPE_CHECKING:
         WdsError,
         WorkerError,
     )
+    from wdstools.executors.base import Executor
+    from wdstools.executors.open import open_executor
     from wdstools.formats.manifest import Manifest, ShardEntry
-    from wdstools.ops.adopt import adopt
-    from wdstools.ops.diff import diff
+    from wdstools.landing.staging import FinishResult
+    from wdstools.ops.adopt import AdoptResult, adopt
+    from wdstools.ops.bench.result import BenchResult
+    from wdstools.ops.bench.run import bench
+    from wdstools.ops.diff import Difference, DiffResult, diff
+    from wdstools.ops.doctor import Diagnosis, doctor
     from wdstools.ops.duplicates.find import find_duplicates
-    from wdstools.ops.extract.write import extract
-    from wdstools.ops.mirror.plan import plan_mirror
+    from wdstools.ops.emit import EmitResult, emit, plan_emit, plan_emit_removal
+    from wdstools.ops.extract.write import ExtractResult, extract
+    from wdstools.ops.mirror.plan import mirror, plan_mirror
+    from wdstools.ops.mirror.run import MirrorResult
     from wdstools.ops.pack import PackResult, pack
-    from wdstools.ops.pull import plan_pull
-    from wdstools.ops.remove.plan import plan_remove
-    from wdstools.ops.repair.plan import plan_repair
-    from wdstools.ops.scan import scan
+    from wdstools.ops.pull import PullResult, plan_pull, pull
+    from wdstools.ops.remove.plan import RemoveResult, plan_remove, remove
+    from wdstools.ops.repair.plan import plan_repair, repair
+    from wdstools.ops.repair.result import RepairResult
+    from wdstools.ops.scan import Inventory, scan
     from wdstools.ops.verify.run import verify
-    from wdstools.plan import Plan, apply
+    from wdstools.plan import Plan, Step, apply
+    from wdstools.progress import Progress
     from wdstools.reader import torch
     from wdstools.reader.batch import Batch
     from wdstools.reader.loader import loader
     from wdstools.reader.sample import Sample
-    from wdstools.reader.select import Selection, parse_where
+    from wdstools.reader.select import Selection, parse_where, select
     from wdstools.reader.split import Split
     from wdstools.reader.stream import stream
     from wdstools.reader.webdataset import webdataset
-    from wdstools.results import Finding, Inventory, Report
+    from wdstools.results import Finding, Hazard, Report, Skip
     from wdstools.sources.folder import FolderSource
     from wdstools.sources.open import open_source
     from wdstools.sources.shards import ShardsSource

@@ -7,11 +7,13 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Literal, NewType, overload
+from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError
 from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
+from wdstools.options.declare import settle
+from wdstools.options.read import OpenChoices
 from wdstools.stores.cache import Caching
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import open_remote, open_store, remote
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from wdstools.options.declare import StrPath
     from wdstools.reader.sample import Sample
     from wdstools.reader.split import Split
     from wdstools.stores.base import Store
@@ -37,7 +40,6 @@ STAGED_MARK = ".wdstools/staged/commit.json"
 #: Lies at a place while a dataset is mirrored to it, and says for which root.
 CLAIM_PATH = ".wdstools/mirroring.json"
 _MAX_INDEX_BYTES = 1 << 30
-_CACHE_BYTES = 20 << 30
 _MAX_LOCATION_BYTES = 1 << 16
 #: In the metadata of tars that lie elsewhere: where.
 LOCATION_PATH = ".wdstools/location.json"
@@ -224,7 +226,7 @@ class Dataset:
         return [SplitName(name) for name in self.manifest.splits]
 
 
-def as_dataset(dataset: Dataset | str | os.PathLike[str]) -> Dataset:
+def as_dataset(dataset: Dataset | StrPath) -> Dataset:
     """A dataset, opened if it is given by its folder or URL; raises what ``open_dataset`` raises."""
     return dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
 
@@ -255,19 +257,22 @@ def _lies_at(store: Store, key: str) -> bool:
     return True
 
 
-def open_dataset(
-    where: str | os.PathLike[str],
-    *,
-    at: str | None = None,
-    mirrors: Sequence[str] = (),
-    cache: str | None = None,
-    cache_bytes: int = _CACHE_BYTES,
-) -> Dataset:
-    """Open a dataset: a folder or URL that holds ``.wdstools/manifest.json``, or a manifest file with ``at``.
+def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
+    """Open a dataset. Only the manifest is read.
 
-    ``mirrors`` are folders or URLs with the same shards: read where a sample is damaged or cannot be had. ``cache`` is a
-    folder that keeps what was read of shards from afar, up to ``cache_bytes``. Only the manifest is read. Raises NotFoundError when there is none, FormatError when it is not whole.
+    Args:
+        where: A folder or URL that holds ``.wdstools/manifest.json``, or a manifest file with ``at``.
+        **choices: Where the shards are, and how remote ones are read; see ``OpenChoices``.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        NotFoundError: There is none (``dataset-missing``).
+        FormatError: The manifest is damaged, or of a newer version.
+        StoreError: Storage could not be read, or a change of the dataset was interrupted (``change-unfinished``).
     """
+    chosen = settle(OpenChoices, choices)
     where = os.fspath(where)
     if os.path.isfile(where):
         folder, key = os.path.split(where)
@@ -294,12 +299,15 @@ def open_dataset(
             else "",
         ) from error
     manifest = loads(data, where=f"{metadata.url}/{key}")
-    at = at or (adopted_from(metadata) if manifest.profile == "foreign" else None)
+    at = (
+        os.fspath(chosen["at"]) if chosen["at"] else (adopted_from(metadata) if manifest.profile == "foreign" else None)
+    )
     root = sha256_hex(data)
     shards = open_store(at) if at else metadata
-    if cache is not None and not isinstance(shards, LocalStore):
-        shards = Caching(remote(shards), cache, root, limit_bytes=cache_bytes)
-    return Dataset(manifest, root, metadata, shards, key, tuple(ReadOnly(open_remote(mirror)) for mirror in mirrors))
+    if chosen["cache"] is not None and not isinstance(shards, LocalStore):
+        shards = Caching(remote(shards), os.fspath(chosen["cache"]), root, limit_bytes=chosen["cache_bytes"])
+    mirrors = tuple(ReadOnly(open_remote(os.fspath(mirror))) for mirror in chosen["mirrors"])
+    return Dataset(manifest, root, metadata, shards, key, mirrors)
 
 
 def adopted_from(metadata: Store) -> str | None:

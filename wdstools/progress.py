@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 class Progress(Protocol):
@@ -29,3 +33,13 @@ class Silent:
 
     def finish(self) -> None:
         """Do nothing."""
+
+
+@contextmanager
+def under_way(progress: Progress, task: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A task from its start to its end, however it ends; gives what is called with the number of units just done."""
+    progress.start(task, total, unit)
+    try:
+        yield progress.advance
+    finally:
+        progress.finish()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.damaged_dataset import Region
+    from wdstools.options.check import VerifyLevel
     from wdstools.results import Report
 
 
@@ -115,7 +116,7 @@ def test_a_lone_shard_names_two_thousand_flipped_bits_by_its_own_headers(dataset
 
 
 @pytest.mark.parametrize("level", ["digest", "samples", "decode"])
-def test_verifying_damage_changes_nothing(dataset: Path, level: str) -> None:
+def test_verifying_damage_changes_nothing(dataset: Path, level: VerifyLevel) -> None:
     for region in came(shard_regions(dataset, shards_of(dataset)[0])[:9]):
         data = (dataset / region.path).read_bytes()
         with Damage(dataset, {region.path: flipped(data, region.start, 1)}):

@@ -17,6 +17,9 @@ from tests.support.streams import packed
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wdstools.options.move import Digests
+
+
 _READ = """
 import os, sys
 import wdstools as wt
@@ -50,8 +53,8 @@ def test_it_is_an_error_that_can_be_caught(tmp_path: Path, profile: str) -> None
         shard = str(tmp_path / "tars" / "train-000000.tar")
         with open(shard, "wb") as file:
             file.write(tar_bytes(pairs(0, 12)))
-        digests = "none" if profile == "unchecked" else "xxh3"
-        dataset = wt.adopt(str(tmp_path / "tars"), str(tmp_path / "adopted"), digests=digests)
+        digests: Digests = "none" if profile == "unchecked" else "xxh3"
+        dataset = wt.adopt(str(tmp_path / "tars"), str(tmp_path / "adopted"), digests=digests).dataset
     command = [sys.executable, "-c", _READ, dataset.metadata.url, shard]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert (done.returncode, done.stdout) == (0, "number sample-damaged\nkey sample-damaged\norder sample-damaged\n"), (

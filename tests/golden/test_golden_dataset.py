@@ -9,6 +9,7 @@ import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +19,9 @@ from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sample import make_key
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.ops.verify.run import LEVELS
+
+if TYPE_CHECKING:
+    from wdstools.options.check import VerifyLevel
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "v1/source.zip"
@@ -59,7 +63,7 @@ def test_the_golden_dataset_has_its_root_digest(golden: Path, version: str) -> N
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_golden_dataset_is_whole_at_every_level(golden: Path, level: str) -> None:
+def test_the_golden_dataset_is_whole_at_every_level(golden: Path, level: VerifyLevel) -> None:
     report = wdstools.verify(wdstools.open_dataset(str(golden)), level=level, digest="sha256")
     assert report.findings == ()
     assert report.ok

@@ -158,7 +158,7 @@ def test_adopting_and_extracting_it_makes_plain_files_inside_or_is_refused(attac
     write_files(tmp_path, {"user/thesis": b"years of work", "user/in/x.tar": GOOD + ATTACKS[attack] + END})
     outside = snapshot(tmp_path)
     with contextlib.suppress(UsageError, StoreError, FormatError):
-        dataset = adopt(str(tmp_path / "user/in"), str(tmp_path / "user/adopted"))
+        dataset = adopt(str(tmp_path / "user/in"), str(tmp_path / "user/adopted")).dataset
         extract(dataset, str(tmp_path / "user/out/files"))
     shutil.rmtree(tmp_path / "user/adopted", ignore_errors=True)
     made = tmp_path / "user/out"

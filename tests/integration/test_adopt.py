@@ -13,30 +13,31 @@ from tests.support.command import assert_clean_failure, run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from tests.support.outcome import snapshot
 from tests.support.rawtar import END, base256, header, member, pax
-from wdstools.executors.open import open_executor
 from wdstools.foreign.hazards import HAZARD_KINDS
-from wdstools.ops.adopt import AdoptOptions, run_adopt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from wdstools.options.move import Digests
+
 
 PAX, GNU, USTAR = tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT
 IMAGE = pairs(0, 1)[0][1]
 
 
 def _codes(folder: Path) -> set[str]:
-    result = run_adopt(str(folder), None, AdoptOptions(), executor=open_executor("serial"))
+    result = wt.adopt(folder)
     return {hazard.code for hazard in result.hazards}
 
 
-def _adopted(folder: Path, files: dict[str, bytes], digests: str = "xxh3") -> wt.Dataset:
-    return wt.adopt(str(write(folder, files)), digests=digests)
+def _adopted(folder: Path, files: dict[str, bytes], digests: Digests = "xxh3") -> wt.Dataset:
+    return wt.adopt(write(folder, files), digests=digests).dataset
 
 
 @pytest.mark.parametrize("digests", ["none", "xxh3", "all"])
 @pytest.mark.parametrize("form", [USTAR, GNU, PAX])
-def test_every_sample_comes_back_byte_for_byte(form: int, digests: str, tmp_path: Path) -> None:
+def test_every_sample_comes_back_byte_for_byte(form: int, digests: Digests, tmp_path: Path) -> None:
     data = tar_bytes(pairs(0, 5), form, mtime=1.5 if form == PAX else 1)
     dataset = _adopted(
         tmp_path, {"train/00000.tar": data, "val/00000.tar": tar_bytes(pairs(5, 2), form)}, digests=digests
@@ -163,7 +164,7 @@ def test_a_key_in_two_shards_is_noted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("digests", ["none", "xxh3"])
-def test_an_entry_that_readers_pass_over_does_not_part_a_sample(digests: str, tmp_path: Path) -> None:
+def test_an_entry_that_readers_pass_over_does_not_part_a_sample(digests: Digests, tmp_path: Path) -> None:
     data = (
         member(b"a.jpg", IMAGE)
         + member(b"a/", b"", b"5")
@@ -246,7 +247,7 @@ def test_splits_are_not_guessed_where_a_tool_was_named_that_says_none(source: st
 def test_shards_that_the_hub_counts_are_missed_wherever_they_are(tmp_path: Path) -> None:
     names = [f"data/train-{n:05d}-of-00004.tar" for n in (0, 1)]
     write(tmp_path, {name: tar_bytes(pairs(n * 2, 2)) for n, name in enumerate(names)})
-    (hazard,) = run_adopt(str(tmp_path), None, AdoptOptions(), executor=open_executor("serial")).hazards
+    (hazard,) = wt.adopt(tmp_path).hazards
     assert (hazard.code, hazard.count, hazard.example) == ("shard-numbers", 2, "data/train: 2 of 4")
 
 

@@ -50,7 +50,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("level", list(EXPECTED))
-def test_every_planted_copy_is_found_at_its_level_and_nothing_else(dataset: Path, level: str) -> None:
+def test_every_planted_copy_is_found_at_its_level_and_nothing_else(dataset: Path, level: DuplicateLevel) -> None:
     found = wt.find_duplicates(wt.open_dataset(str(dataset)), level=level)
     assert _groups(found) == EXPECTED[level]
     assert {counts.level: TOTAL - counts.unique for counts in found.levels}[level] == SURPLUS[level]
@@ -168,7 +168,7 @@ def test_wrong_options_are_refused(dataset: Path) -> None:
     assert "has no levels" in refused.err
     assert_clean_failure(run_command("duplicates", dataset, "--level", "soft"), 2)
     with pytest.raises(wt.UsageError, match="method"):
-        wt.find_duplicates(wt.open_dataset(str(dataset)), method="guess")
+        wt.find_duplicates(wt.open_dataset(str(dataset)), method="guess")  # type: ignore[arg-type]  # a type checker says the same
 
 
 def test_a_dataset_without_copies_is_clean(source: Path, tmp_path: Path) -> None:

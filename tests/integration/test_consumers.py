@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,11 +17,12 @@ from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
 from tests.support.consumers import ENVIRONMENTS, need_consumer
 from tests.support.foreign_tars import pairs, tar_bytes, write
-from wdstools.executors.open import open_executor
-from wdstools.ops.adopt import AdoptOptions, run_adopt
-from wdstools.ops.doctor import PATIENTS, examine
+from wdstools.ops.doctor import PATIENTS, doctor
 from wdstools.ops.emit import plan_emit
 from wdstools.plan import apply
+
+if TYPE_CHECKING:
+    from wdstools.options.move import Reader
 
 pytestmark = pytest.mark.slow
 _MINUTES = 20
@@ -38,10 +40,10 @@ def emitted(tmp_path_factory: pytest.TempPathFactory) -> wt.Dataset:
 
 
 @pytest.mark.parametrize("consumer", PATIENTS)
-def test_it_opens_what_was_emitted_for_all_at_once(consumer: str, emitted: wt.Dataset) -> None:
+def test_it_opens_what_was_emitted_for_all_at_once(consumer: Reader, emitted: wt.Dataset) -> None:
     if consumer in IN_ENVIRONMENTS:
         need_consumer(consumer)
-    (found,) = examine(emitted, (consumer,), envs=str(ENVIRONMENTS))
+    (found,) = doctor(emitted, (consumer,), envs=str(ENVIRONMENTS))
     assert (found.status, found.detail) == ("works", "")
     assert (found.samples, found.equal) == (140, 16)
 
@@ -64,7 +66,7 @@ def test_the_table_of_the_command_is_green(emitted: wt.Dataset) -> None:
 
 
 @pytest.mark.parametrize("consumer", ["webdataset", "huggingface", "energon", "dali"])
-def test_other_bytes_make_a_reader_fail(consumer: str, emitted: wt.Dataset, tmp_path: Path) -> None:
+def test_other_bytes_make_a_reader_fail(consumer: Reader, emitted: wt.Dataset, tmp_path: Path) -> None:
     """The doctor's own eyes: the shard that a reader opens is changed after the references were taken."""
     need_consumer(consumer)
     folder = tmp_path / "ds"
@@ -77,7 +79,7 @@ def test_other_bytes_make_a_reader_fail(consumer: str, emitted: wt.Dataset, tmp_
     data[row["members"][1]["offset"]] ^= 1
     (folder / "changed.tar").write_bytes(data)
     (folder / "changed.tar").rename(folder / entry.path)
-    (found,) = examine(dataset, (consumer,), envs=str(ENVIRONMENTS))
+    (found,) = doctor(dataset, (consumer,), envs=str(ENVIRONMENTS))
     assert found.status == "fails"
     assert "15 of 16" in found.detail
 
@@ -95,7 +97,7 @@ def test_energons_own_preparation_says_the_same(emitted: wt.Dataset, tmp_path: P
     for _, entry in emitted.manifest.shards:
         assert Path(ours, f"{entry.path}.idx").read_bytes() == (theirs / f"{entry.path}.idx").read_bytes()
     assert _samples_of(f"{ours}/.nv-meta") == _samples_of(str(theirs / ".nv-meta"))
-    result = run_adopt(str(theirs), str(tmp_path / "meta"), AdoptOptions(), executor=open_executor("serial"))
+    result = wt.adopt(theirs, tmp_path / "meta")
     assert {hazard.code for hazard in result.hazards} == {"file-beside-shards"}
     assert result.samples == {split: len(emitted[split]) for split in emitted.splits}
     assert wt.verify(wt.open_dataset(str(tmp_path / "meta"))).ok
@@ -148,7 +150,7 @@ def test_what_img2dataset_writes_is_adopted_and_a_shard_without_its_statistics_i
     subprocess.run([python, "-W", "ignore", "-c", IMG2DATASET, tmp_path / "out", tmp_path / "images"], check=True)
     (tmp_path / "out/00000_stats.json").write_text(json.dumps({"successes": 6, "count": 7}))
     meta = str(tmp_path / "meta")
-    result = run_adopt(str(tmp_path / "out"), meta, AdoptOptions(), executor=open_executor("serial"))
+    result = wt.adopt(tmp_path / "out", meta)
     assert {hazard.code for hazard in result.hazards} == {"stats-missing", "file-beside-shards"}
     dataset = wt.open_dataset(meta)
     assert wt.verify(dataset, level="decode").ok
@@ -160,8 +162,8 @@ def test_what_img2dataset_writes_is_adopted_and_a_shard_without_its_statistics_i
 
 def test_what_was_adopted_is_opened_by_all_that_can(tmp_path: Path) -> None:
     write(tmp_path, {f"train-{n:03d}.tar": tar_bytes(pairs(n * 6, 6)) for n in range(3)})
-    dataset = wt.adopt(str(tmp_path), digests="all")
+    dataset = wt.adopt(str(tmp_path), digests="all").dataset
     apply(plan_emit(dataset, ("all",)))
-    found = {d.consumer: (d.status, d.detail) for d in examine(dataset, envs=str(ENVIRONMENTS))}
+    found = {d.consumer: (d.status, d.detail) for d in doctor(dataset, envs=str(ENVIRONMENTS))}
     assert found.pop("timm")[0] == "cannot"  # no classes
     assert found == dict.fromkeys(found, ("works", ""))

@@ -19,14 +19,17 @@ from tests.support.foreign_tars import pairs, tar_bytes, write
 from tests.support.outcome import contents
 from tests.support.tools import need, need_module
 from wdstools.interop.frontmatter import join_card, split_card
-from wdstools.ops.doctor import examine
+from wdstools.ops.doctor import doctor
 from wdstools.ops.emit import CONSUMERS, plan_emit, plan_emit_removal
 from wdstools.plan import apply
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BESIDE = ("webdataset", "huggingface", "tar", "bsdtar", "duckdb")
+    from wdstools.options.move import Consumer, Reader
+
+
+BESIDE: tuple[Reader, ...] = ("webdataset", "huggingface", "tar", "bsdtar", "duckdb")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def copy(packed: Path, tmp_path: Path) -> Path:
     return tmp_path / "ds"
 
 
-def _emit(path: Path, *consumers: str) -> wt.Dataset:
+def _emit(path: Path, *consumers: Consumer) -> wt.Dataset:
     dataset = wt.open_dataset(str(path))
     apply(plan_emit(dataset, consumers or ("all",)))
     return dataset
@@ -68,7 +71,7 @@ def test_every_reader_here_still_opens_it_with_everything_emitted(copy: Path) ->
     for module in ("webdataset", "datasets", "duckdb"):
         need_module(module)
     dataset = _emit(copy)
-    found = examine(dataset, BESIDE)
+    found = doctor(dataset, BESIDE)
     assert {d.consumer: (d.status, d.detail) for d in found} == dict.fromkeys(BESIDE, ("works", ""))
     assert {d.samples for d in found} == {dataset.manifest.totals["samples"]}
     assert min(d.equal for d in found) >= len(dataset.splits)
@@ -190,10 +193,10 @@ def test_a_list_of_emitted_files_that_names_others_deletes_nothing(copy: Path) -
 def test_shards_of_others_are_emitted_for_too(tmp_path: Path) -> None:
     write(tmp_path, {f"x-{n:03d}.tar": tar_bytes(pairs(n * 4, 4)) for n in range(2)})
     before = contents(tmp_path)
-    dataset = wt.adopt(str(tmp_path), digests="all")
+    dataset = wt.adopt(str(tmp_path), digests="all").dataset
     _emit(tmp_path)
     assert wt.verify(dataset, level="samples").ok
-    found = examine(dataset, ("webdataset", "huggingface"))
+    found = doctor(dataset, ("webdataset", "huggingface"))
     assert [(d.status, d.samples, d.detail) for d in found] == [("works", 8, "")] * 2
     apply(plan_emit_removal(dataset, ("all",)))
     assert {path for path in contents(tmp_path) if not path.startswith(".wdstools")} == set(before)
@@ -210,7 +213,7 @@ def test_nothing_is_written_beside_tars_that_are_not_ours(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["meta", "theirs"]
     dataset = wt.open_dataset(str(meta))
     assert wt.verify(dataset, level="samples").ok
-    found = examine(dataset, ("webdataset", "huggingface", "tar", "duckdb"))
+    found = doctor(dataset, ("webdataset", "huggingface", "tar", "duckdb"))
     assert [(d.status, d.samples, d.detail) for d in found] == [("works", 8, "")] * 4
     assert plan_emit(dataset, ("all",)).steps == ()
     (meta / "_info.json").write_text("{}")
@@ -223,7 +226,7 @@ def test_nothing_is_written_beside_tars_that_are_not_ours(tmp_path: Path) -> Non
 
 def test_a_file_under_the_name_of_a_link_is_not_touched(tmp_path: Path) -> None:
     write(tmp_path / "theirs", {"x-000.tar": tar_bytes(pairs(0, 2))})
-    dataset = wt.adopt(str(tmp_path / "theirs"), str(tmp_path / "meta"))
+    dataset = wt.adopt(str(tmp_path / "theirs"), str(tmp_path / "meta")).dataset
     write(tmp_path / "meta", {"x-000.tar": b"somebody's"})
     with pytest.raises(wt.WdsError, match="in the way"):
         plan_emit(dataset, ("timm",))
@@ -277,7 +280,7 @@ def test_the_doctor_names_damage_and_compares_what_can_be_read(copy: Path) -> No
     data[member["offset"] + 5] ^= 1
     (copy / entry.path).chmod(0o644)
     (copy / entry.path).write_bytes(data)
-    shards, reader = examine(dataset, ("webdataset",))
+    shards, reader = doctor(dataset, ("webdataset",))
     assert (shards.consumer, shards.status) == ("shards", "fails")
     assert entry.path in shards.detail
     assert (reader.status, reader.equal) == ("works", 15)
@@ -286,17 +289,17 @@ def test_the_doctor_names_damage_and_compares_what_can_be_read(copy: Path) -> No
 def test_without_any_shard_nobody_is_asked(copy: Path) -> None:
     for path in copy.rglob("*.tar"):
         path.unlink()
-    (found,) = examine(wt.open_dataset(str(copy)))
+    (found,) = doctor(wt.open_dataset(str(copy)))
     assert (found.consumer, found.status) == ("shards", "fails")
 
 
 def test_energon_is_refused_where_members_lie_apart(tmp_path: Path) -> None:
     members = pairs(0, 2)
     write(tmp_path, {"x-000.tar": tar_bytes([members[0], members[2], members[1], members[3]])})
-    dataset = wt.adopt(str(tmp_path))
+    dataset = wt.adopt(str(tmp_path)).dataset
     with pytest.raises(wt.UsageError, match="energon"):
         plan_emit(dataset, ("energon",))
-    (diagnosis,) = examine(dataset, ("energon",))
+    (diagnosis,) = doctor(dataset, ("energon",))
     assert diagnosis.status == "fails"
 
 
@@ -317,15 +320,15 @@ def test_the_doctor_finds_environments_below_the_folder_where_it_was_called(
     write(tmp_path, {"envs/webdataset/bin/python": f'#!/bin/sh\nexec {sys.executable} "$@"\n'.encode()})
     (tmp_path / "envs/webdataset/bin/python").chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    (diagnosis,) = examine(wt.open_dataset(str(copy)), ("webdataset",), envs="envs")
+    (diagnosis,) = doctor(wt.open_dataset(str(copy)), ("webdataset",), envs="envs")
     assert (diagnosis.status, diagnosis.detail) == ("works", "")
 
 
 def test_the_doctor_compares_bytes_and_not_only_numbers(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wdstools.ops import doctor
+    from wdstools.ops import doctor as module
 
-    monkeypatch.setattr(doctor, "_ask", lambda *_: {"version": "1", "samples": {"train": 0}, "compared": 4, "equal": 3})
-    (diagnosis,) = examine(wt.open_dataset(str(copy)), ("webdataset",))
+    monkeypatch.setattr(module, "_ask", lambda *_: {"version": "1", "samples": {"train": 0}, "compared": 4, "equal": 3})
+    (diagnosis,) = doctor(wt.open_dataset(str(copy)), ("webdataset",))
     assert diagnosis.status == "fails"
     assert "3 of 4" in diagnosis.detail
 

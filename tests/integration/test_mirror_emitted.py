@@ -15,7 +15,7 @@ from wdstools.errors import IntegrityError, UsageError
 from wdstools.executors.local import Serial
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
-from wdstools.ops.doctor import examine
+from wdstools.ops.doctor import doctor
 from wdstools.ops.emit import plan_emit
 from wdstools.ops.mirror.plan import plan_mirror
 from wdstools.ops.verify.run import verify
@@ -42,7 +42,7 @@ def test_a_mirror_with_what_was_emitted_opens_in_other_readers(folder: Path, tmp
     assert there == here - {".wdstools/remote-digests.json"}
     dataset = open_dataset(str(target))
     assert verify(dataset).ok
-    assert {d.status for d in examine(dataset, ("webdataset", "huggingface"))} == {"works"}
+    assert {d.status for d in doctor(dataset, ("webdataset", "huggingface"))} == {"works"}
     again = run_command("mirror", folder, target, "--emitted", "-y", "--json")
     assert (again.code, again.summary["uploaded"]) == (0, 0)
 

@@ -16,6 +16,9 @@ from tests.support.command import REPOSITORY
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wdstools.options.pack import DuplicateLevel
+
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 SAMPLES = 100_000
@@ -46,7 +49,9 @@ def _planted(source: Path, kinds: set[str]) -> set[frozenset[str]]:
 
 
 @pytest.mark.parametrize(("level", "kinds"), [("exact", {"bytes"}), ("re-encode", {"bytes", "re-encoded"})])
-def test_every_planted_copy_is_found_and_nothing_else(source: Path, dataset: Path, level: str, kinds: set[str]) -> None:
+def test_every_planted_copy_is_found_and_nothing_else(
+    source: Path, dataset: Path, level: DuplicateLevel, kinds: set[str]
+) -> None:
     found = wt.find_duplicates(wt.open_dataset(str(dataset)), level=level)
     assert {frozenset(member.key for member in group.members) for group in found} == _planted(source, kinds)
 

@@ -11,8 +11,6 @@ import wdstools as wt
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.foreign_tars import Members, pairs, tar_bytes, write
 from tests.support.tools import need, need_module
-from wdstools.executors.open import open_executor
-from wdstools.ops.adopt import AdoptOptions, run_adopt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,8 +70,7 @@ def _samples(dataset: wt.Dataset) -> Members:
 @pytest.mark.parametrize("writer", WRITERS)
 def test_what_it_wrote_is_adopted_verified_and_read(writer: str, tmp_path: Path) -> None:
     expected = WRITERS[writer](tmp_path)
-    options = AdoptOptions(digests="all")
-    result = run_adopt(str(tmp_path), str(tmp_path / "meta"), options, executor=open_executor("serial"))
+    result = wt.adopt(tmp_path, tmp_path / "meta", digests="all")
     assert {hazard.code for hazard in result.hazards} == expected
     dataset = wt.open_dataset(str(tmp_path / "meta"))
     assert _samples(dataset) == MEMBERS
@@ -88,7 +85,7 @@ def test_shards_with_every_flaw_are_packed_again_clean(tmp_path: Path) -> None:
     dataset = wt.pack(str(tmp_path / "in"), str(tmp_path / "out")).dataset
     found = {sample.key: (sample["jpg"], sample["txt"]) for sample in dataset["train"]}
     assert found == {key.replace(".", "%2E"): (data, f"words {key}".encode()) for key, data in image.items()}
-    theirs = run_adopt(str(tmp_path / "out"), str(tmp_path / "meta"), AdoptOptions(), executor=open_executor("serial"))
+    theirs = wt.adopt(tmp_path / "out", tmp_path / "meta")
     assert theirs.hazards == ()
     assert wt.verify(dataset).ok
 

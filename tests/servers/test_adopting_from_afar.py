@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.s3 import S3Server
+    from wdstools.options.move import Digests
 
 
 @pytest.fixture(name="theirs")
@@ -50,7 +51,7 @@ def keys(theirs: InBucket) -> set[str]:
 
 
 @pytest.mark.parametrize("digests", ["none", "xxh3", "all"])
-def test_a_bucket_is_adopted_as_its_folder_is(digests: str, theirs: InBucket, tmp_path: Path) -> None:
+def test_a_bucket_is_adopted_as_its_folder_is(digests: Digests, theirs: InBucket, tmp_path: Path) -> None:
     before = keys(theirs)
     command = ("adopt", theirs.url, "-o", tmp_path / "far", "--digests", digests, "--name", "x", "--json")
     ran = run_command(*command, env=environment(**theirs.env))
@@ -70,14 +71,14 @@ def test_a_bucket_is_adopted_as_its_folder_is(digests: str, theirs: InBucket, tm
 @pytest.mark.parametrize("fault", ["short", "reset", "busy", "range-ignored", "wrong-range"])
 def test_a_fault_on_the_way_changes_nothing(fault: str, theirs: InBucket, tmp_path: Path) -> None:
     theirs.proxy.add(Fault(fault, path="x-001.tar", times=1))
-    far = wt.adopt(theirs.url, str(tmp_path / "far"))
+    far = wt.adopt(theirs.url, str(tmp_path / "far")).dataset
     assert theirs.proxy.faults[0].times == 0
     assert far.root == wt.adopt(str(theirs.folder), str(tmp_path / "near")).root
 
 
 def test_what_other_readers_want_is_written_here_and_not_there(theirs: InBucket, tmp_path: Path) -> None:
     before = keys(theirs)
-    far = wt.adopt(theirs.url, str(tmp_path / "far"))
+    far = wt.adopt(theirs.url, str(tmp_path / "far")).dataset
     apply(plan_emit(far, ("open_clip", "timm", "huggingface")))
     assert keys(theirs) == before
     assert (tmp_path / "far/train/sizes.json").exists()
@@ -85,7 +86,7 @@ def test_what_other_readers_want_is_written_here_and_not_there(theirs: InBucket,
 
 
 def test_a_bucket_of_ones_own_holds_manifest_and_files_beside_the_shards(theirs: InBucket) -> None:
-    dataset = wt.adopt(theirs.url)
+    dataset = wt.adopt(theirs.url).dataset
     apply(plan_emit(dataset, ("timm",)))
     assert {"data/.wdstools/manifest.json", "data/_info.json", "data/README.md"} <= keys(theirs)
     assert wt.verify(wt.open_dataset(theirs.url)).ok

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.s3 import S3Server
+    from wdstools.options.check import VerifyLevel
+
 
 SHARD = "train/train-000000.tar"
 
@@ -122,7 +124,7 @@ def test_what_only_the_network_did_is_no_damage(copy: InBucket, fault: str) -> N
 @pytest.mark.parametrize(("fault", "code"), [("busy", "unavailable"), ("forbidden", "denied"), ("gzip", "re-encoded")])
 @pytest.mark.parametrize("level", ["remote", "digest"])
 def test_what_cannot_be_read_is_unproved_and_the_rest_is_checked(
-    copy: InBucket, fault: str, code: str, level: str
+    copy: InBucket, fault: str, code: str, level: VerifyLevel
 ) -> None:
     copy.note_md5()
     method = "HEAD" if level == "remote" else "GET"

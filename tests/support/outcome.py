@@ -13,6 +13,7 @@ from wdstools.stores.local import TEMP_SUFFIX
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wdstools.options.check import VerifyLevel
     from wdstools.results import Report
 
 
@@ -61,7 +62,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, int, str]]:
     return found
 
 
-def verify_unchanged(folder: Path, level: str = "digest") -> Report:
+def verify_unchanged(folder: Path, level: VerifyLevel = "digest") -> Report:
     """Verify, and make sure that verifying changed nothing."""
     before = snapshot(folder)
     report = verify_path(str(folder), level=level)

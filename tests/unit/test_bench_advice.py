@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from wdstools.ops.bench.advice import Figures, advise, find_bottleneck, threads_for
-from wdstools.results import Limit
+from wdstools.ops.bench.result import Limit
 
 SAMPLE_BYTES = 20_000
 

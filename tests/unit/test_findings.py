@@ -19,6 +19,9 @@ from wdstools.results import FINDING_CAUSES, FINDING_KINDS, Finding
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wdstools.options.check import VerifyLevel
+
+
 PACKAGE = Path(wdstools.__file__).parent
 INDEX = ".wdstools/index/train-000000.parquet"
 CARD, PROVENANCE, SKIPPED = "README.md", ".wdstools/provenance.json", ".wdstools/skipped.jsonl"
@@ -86,7 +89,7 @@ CHANGES: dict[str, Callable[[Path], dict[str, bytes]]] = {
 @pytest.mark.parametrize("what", CHANGES)
 @pytest.mark.parametrize("level", ["digest", "samples"])
 def test_messages_rewritten_change_no_decision(
-    dataset: Path, what: str, level: str, monkeypatch: pytest.MonkeyPatch
+    dataset: Path, what: str, level: VerifyLevel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Damage(dataset, CHANGES[what](dataset)):
         plain = verify_path(str(dataset), level=level)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from wdstools.ops.bench.result import BenchResult, Limit, Speed
 from wdstools.report.bench import bench_page, plot_batches
-from wdstools.results import BenchResult, Limit, Speed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor
 
 _SHARED = "Output and workers"
-_JOBS_AFAR = 8
+_REMOTE_JOBS = 8
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout.", rich_help_panel=_SHARED)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.", rich_help_panel=_SHARED)]
@@ -79,12 +79,12 @@ class Session:
         self._executor = executor
 
     @contextmanager
-    def workers(self, kind: str, preload: tuple[str, ...] = (), *, afar: bool = False) -> Iterator[Executor]:
+    def workers(self, kind: str, preload: tuple[str, ...] = (), *, remote: bool = False) -> Iterator[Executor]:
         """Workers of ``kind``, unless the user chose another; ended with the block.
 
-        Those that work ``afar`` wait for a network most of their time: without ``-j`` there are more than cores.
+        Workers that read ``remote`` storage wait for the network most of their time: without ``-j`` there are more than cores.
         """
-        jobs = max(self._jobs, _JOBS_AFAR) if afar and not self._chosen_jobs else self._jobs
+        jobs = max(self._jobs, _REMOTE_JOBS) if remote and not self._chosen_jobs else self._jobs
         executor = open_executor(self._executor or kind, jobs, preload)
         try:
             yield executor
@@ -99,14 +99,12 @@ def cache_folder() -> str:
 
 
 Entry = tuple[str, Any, Any]
-Group = type | tuple[Entry, ...]
 
 
-def command(name: str, **groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(name: str, **groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command. Its function takes a Session first; the shared options are added to its own.
 
-    ``groups`` name sets of options that the function gets as a dictionary: a ``TypedDict`` of declared options, or
-    entries of (name, type, default).
+    ``groups`` name sets of options, each a ``TypedDict`` of declared options, that the function gets as a dictionary.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -114,7 +112,7 @@ def command(name: str, **groups: Group) -> Callable[[Callable[..., None]], Calla
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own if parameter.name not in groups
         ]
-        entries = {group: _entries(options) for group, options in groups.items()}
+        entries = {group: [_entry(one) for one in declared(options)] for group, options in groups.items()}
         added = [
             inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
             for option, kind, default in (
@@ -133,7 +131,7 @@ def command(name: str, **groups: Group) -> Callable[[Callable[..., None]], Calla
                 session = Session(Output(**chosen), jobs, executor)
                 for group, options in groups.items():
                     texts = {option: given.pop(option) for option, _, _ in entries[group]}
-                    given[group] = texts if isinstance(options, tuple) else _values(options, texts)
+                    given[group] = _values(options, texts)
                 function(session, **given)
             except WdsError as error:
                 error.name_flags(flags)
@@ -153,15 +151,11 @@ def command(name: str, **groups: Group) -> Callable[[Callable[..., None]], Calla
     return register
 
 
-def _entries(options: Group) -> tuple[Entry, ...]:
-    """A set of options as typer wants them."""
-    return options if isinstance(options, tuple) else tuple(_entry(one) for one in declared(options))
-
-
 def _entry(one: Declared) -> Entry:
+    """An option as typer wants it."""
     option, kind = one.option, _kind_of_flag(one)
     flags = one.flags if option.default is not True else (f"{one.flags[0]}/--no-{one.flags[0][2:]}", *one.flags[1:])
-    default = option.shown if option.read else option.default
+    default = option.shown if option.read else None if option.default == () else option.default
     details = typer.Option(
         *flags, help=option.help, metavar=option.metavar or None, rich_help_panel=option.panel or None
     )
@@ -171,7 +165,7 @@ def _entry(one: Declared) -> Entry:
 def _kind_of_flag(one: Declared) -> Any:
     """What typer is to make of a value: text where ``read`` or a check comes after it."""
     kinds = [get_origin(kind) or kind for kind in get_args(one.kind) or (one.kind,)]
-    if one.option.read or one.choices:
+    if one.option.read:
         return str
     if Sequence in kinds:
         return list[str]
@@ -180,12 +174,11 @@ def _kind_of_flag(one: Declared) -> Any:
 
 def _values(options: type, texts: dict[str, Any]) -> dict[str, Any]:
     """What was typed as the values of options."""
-    read = {one.name: one.option.read for one in declared(options)}
-    flags = {one.name: one.flags[0] for one in declared(options)}
     values = {}
-    for name, text in texts.items():
-        reader = read[name]
-        values[name] = reader(text, flags[name]) if reader is not None and isinstance(text, str) else text
+    for one in declared(options):
+        text, read = texts[one.name], one.option.read
+        value = read(text, one.flags[0]) if read is not None and isinstance(text, str) else text
+        values[one.name] = one.option.default if value is None else value
     return values
 
 

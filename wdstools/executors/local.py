@@ -14,10 +14,10 @@ import threading
 import time
 import traceback
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic
 
-from wdstools.errors import StoreError, WdsError, WorkerError
-from wdstools.executors.base import COLLECT_AFTER, Outcome, Tick, Work
+from wdstools.errors import StoreError, WdsError, WorkerError, option
+from wdstools.executors.base import COLLECT_AFTER, Item, Outcome, Tick, Value, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ _TICK_SECONDS = 0.2
 _PARENT_GONE = 1
 
 
-def _attempt(work: Work, index: int, item: object, tick: Tick) -> Outcome:
+def _attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outcome[Value]:
     try:
         return Outcome(index, work(item, tick))
     except WdsError as error:
@@ -47,7 +47,7 @@ class Serial:
 
     jobs = 1
 
-    def map(self, work: Work, items: Iterable[Any], tick: Tick | None = None) -> Iterator[Outcome]:
+    def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
         """Run ``work`` on each item in turn."""
         for index, item in enumerate(items):
             yield _attempt(work, index, item, tick or _ignore)
@@ -62,7 +62,7 @@ class Threads:
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
 
-    def map(self, work: Work, items: Iterable[Any], tick: Tick | None = None) -> Iterator[Outcome]:
+    def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
         """Run ``work`` in threads; ``tick`` is called in the caller's thread."""
         crew = _Crew(work, items)
         threads = [threading.Thread(target=crew.serve, daemon=True) for _ in range(self.jobs)]
@@ -89,11 +89,11 @@ class Threads:
         """Nothing to end: the threads of a map end with it."""
 
 
-class _Crew:
+class _Crew(Generic[Item, Value]):
     """What the threads of one map share."""
 
-    def __init__(self, work: Work, items: Iterable[Any]) -> None:
-        self.results: queue.SimpleQueue[Outcome | int | BaseException | None] = queue.SimpleQueue()
+    def __init__(self, work: Work[Item, Value], items: Iterable[Item]) -> None:
+        self.results: queue.SimpleQueue[Outcome[Value] | int | BaseException | None] = queue.SimpleQueue()
         self.stopping = False
         self._work = work
         self._feed = enumerate(items)
@@ -139,7 +139,7 @@ class Processes:
                 "a worker process cannot be started",
                 code="no-worker",
                 got=error.strerror or "",
-                hint="raise the limits of open files and processes (ulimit -n, ulimit -u), or give --jobs 1",
+                hint=f"raise the limits of open files and processes (ulimit -n, ulimit -u), or give {option('jobs', 1)}",
             ) from error
 
     def _begin(self) -> Connection:
@@ -154,7 +154,7 @@ class Processes:
         self._workers[ours] = process
         return ours
 
-    def map(self, work: Work, items: Iterable[Any], tick: Tick | None = None) -> Iterator[Outcome]:
+    def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
         """Run ``work`` in the workers; a worker that dies is reported for the item that it had, and replaced."""
         feed = enumerate(items)
         busy: dict[Connection, int] = {}
@@ -180,7 +180,9 @@ class Processes:
             for pipe in busy:  # the map was left: what these still answer must not be taken for the next map's
                 self._end(pipe, seconds=0)
 
-    def _feed(self, pipe: Connection, work: Work, feed: Iterator[tuple[int, Any]], busy: dict[Connection, int]) -> None:
+    def _feed(
+        self, pipe: Connection, work: Work[Item, Value], feed: Iterator[tuple[int, Item]], busy: dict[Connection, int]
+    ) -> None:
         entry = next(feed, None)
         if entry is None:
             return
@@ -196,7 +198,7 @@ class Processes:
             "a worker process died",
             where=f"process {process.pid}",
             got=f"exit code {process.exitcode}",
-            hint="exit code -9 often means that memory ran out: use fewer --jobs",
+            hint=f"exit code -9 often means that memory ran out: use fewer {option('jobs')}",
         )
 
     def _end(self, pipe: Connection, seconds: float) -> None:

@@ -17,7 +17,6 @@ from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.inside import require_inside
 from wdstools.landing.scratch import Scratch, is_marked, remove_empty
 from wdstools.plan import Plan, Step
-from wdstools.results import FinishResult
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import LocalStore, storage_error, sync_folder
 from wdstools.stores.locks import locked_folder
@@ -109,6 +108,15 @@ def _read_mark(stage: str) -> dict[str, list[str]]:
                 hint=f"this is no work of wdstools: look at {stage}, and delete it",
             )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class FinishResult:
+    """A change that had been cut short was finished: the dataset's root and version now."""
+
+    path: str
+    root: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

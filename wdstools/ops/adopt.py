@@ -7,70 +7,107 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
-from wdstools.dataset import LOCATION_PATH, Dataset, open_dataset
-from wdstools.errors import NotFoundError, StoreError, UsageError
-from wdstools.executors.open import open_executor
+from wdstools.dataset import LOCATION_PATH, open_dataset
+from wdstools.errors import NotFoundError, StoreError, option
+from wdstools.executors.base import run_all
+from wdstools.executors.open import workers
 from wdstools.foreign.dots import dotted_heads
 from wdstools.foreign.layout import Layout, note_counts, read_layout
-from wdstools.foreign.shard import DIGEST_LEVELS, ForeignShard, ForeignShardTask, index_shard
+from wdstools.foreign.shard import ForeignShard, ForeignShardTask, index_shard
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.landing.small_files import render_provenance
-from wdstools.progress import Progress, Silent
-from wdstools.results import AdoptResult, to_dict
+from wdstools.ops.made import FormerlyDataset
+from wdstools.options.declare import settle
+from wdstools.options.move import AdoptChoices
+from wdstools.progress import Progress, Silent, under_way
+from wdstools.results import to_dict
 from wdstools.stores.open import open_store
 from wdstools.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wdstools.executors.base import Executor
     from wdstools.foreign.hazards import HazardCounts
+    from wdstools.options.declare import StrPath
+    from wdstools.results import Hazard
     from wdstools.stores.base import Store
 
+#: What worker processes need.
+WORKER_MODULES = ("wdstools.foreign.shard",)
 #: More extensions than these are not members that a dataset has in common.
 _MAX_MEMBERS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class AdoptOptions:
-    """What adopting may be told. ``split`` names the split of everything; see ``read_layout`` and DIGEST_LEVELS."""
+class AdoptResult(FormerlyDataset):
+    """What was adopted: where its manifest lies, what it holds, and what will go wrong with it."""
 
-    name: str = ""
-    version: int = 1
-    split: str | None = None
-    split_from: str = "auto"
-    digests: str = "xxh3"
-    replace: bool = False
+    path: str
+    shards_at: str
+    root: str
+    samples: Mapping[str, int]
+    shards: int
+    bytes: int
+    digests: str
+    members: tuple[str, ...]
+    hazards: tuple[Hazard, ...] = ()
+    notes: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        if self.digests not in DIGEST_LEVELS:
-            raise UsageError("no such digests", where="--digests", expected=", ".join(DIGEST_LEVELS), got=self.digests)
-        if not 0 <= self.version < 2**53:
-            raise UsageError(
-                "version out of range", where="--version", expected="0 to 2**53 - 1", got=str(self.version)
-            )
+    @property
+    def incomplete(self) -> bool:
+        """Whether some of the bytes could not be taken."""
+        return any(hazard.code in ("shard-cut", "shard-damaged") for hazard in self.hazards)
 
 
-def run_adopt(
-    shards: str, dest: str | None, options: AdoptOptions, *, executor: Executor, progress: Progress | None = None
+def adopt(
+    shards: StrPath,
+    dest: StrPath | None = None,
+    *,
+    executor: Executor | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    **choices: Unpack[AdoptChoices],
 ) -> AdoptResult:
-    """Adopt the tars at a folder, URL, file or brace pattern; ``dest`` is where the metadata goes, else beside them.
+    """Make a manifest and indexes for tars that something else made, and tell what will go wrong with them, for whom.
 
-    The tars are only read. The same tars give the same manifest. Until the manifest is there, which is written last,
-    nothing is adopted. Raises UsageError, StoreError, FormatError.
+    The tars are only read. The same tars give the same manifest, which is written last: until it is there, nothing is
+    adopted.
+
+    Args:
+        shards: A folder or URL of tars, one tar, or a pattern as ``x-{000..123}.tar``.
+        dest: Where manifest and indexes go; without it, beside the tars.
+        executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
+        jobs: How many processes to start.
+        progress: Receives how many bytes are read.
+        **choices: What the manifest says, and how thoroughly the tars are read; see ``AdoptChoices``.
+
+    Returns:
+        What was adopted, with the hazards that were found; its ``dataset`` opens the dataset.
+
+    Raises:
+        UsageError: A choice cannot be.
+        NotFoundError: There are no tars.
+        StoreError: Storage could not be read or written, or a dataset is there already (``dataset-exists``).
+        FormatError: What tells of the splits cannot be understood.
     """
+    chosen = settle(AdoptChoices, choices)
+    shards, dest = os.fspath(shards), None if dest is None else os.fspath(dest)
     place, pattern = _split_pattern(shards)
     store, metadata = open_store(place), open_store(dest or place)
-    _refuse_replacing(metadata, options)
-    layout = read_layout(store, pattern, options.split_from, options.split)
-    results = _index_all(store, metadata, layout, options, executor, progress or Silent())
+    _refuse_replacing(metadata, replace=chosen["replace"])
+    layout = read_layout(store, pattern, chosen["split_from"], chosen["split"])
+    with workers(executor, "processes", jobs, WORKER_MODULES) as at_work:
+        results = _index_all(store, metadata, layout, chosen["digests"], at_work, progress or Silent())
     note_counts(store, layout, {result.entry.path: result.entry.samples for result in results})
     hazards = layout.hazards
     _note_dataset(results, hazards)
-    manifest = _manifest(results, options)
-    documents = {PROVENANCE_PATH: _provenance(options, hazards)}
+    manifest = _manifest(results, chosen)
+    documents = {PROVENANCE_PATH: _provenance(chosen, hazards)}
     if dest is not None and os.path.abspath(dest) != os.path.abspath(place):
         where = place if "://" in place else os.path.abspath(place)
         documents[LOCATION_PATH] = (json.dumps({"shards": where}) + "\n").encode()
@@ -83,31 +120,10 @@ def run_adopt(
         samples={split: sum(entry.samples for entry in entries) for split, entries in manifest.splits.items()},
         shards=manifest.totals["shards"],
         bytes=manifest.totals["bytes"],
-        digests=options.digests,
+        digests=chosen["digests"],
         members=manifest.members,
         hazards=hazards.hazards(),
     )
-
-
-def adopt(
-    shards: str,
-    dest: str | None = None,
-    *,
-    jobs: int = 1,
-    name: str = "",
-    split: str | None = None,
-    split_from: str = "auto",
-    digests: str = "xxh3",
-    replace: bool = False,
-) -> Dataset:
-    """Adopt tars that something else made, and open them: see ``run_adopt``. They are only read."""
-    executor = open_executor("processes", jobs)
-    try:
-        options = AdoptOptions(name=name, split=split, split_from=split_from, digests=digests, replace=replace)
-        result = run_adopt(shards, dest, options, executor=executor)
-    finally:
-        executor.close()
-    return open_dataset(result.path)
 
 
 def _split_pattern(shards: str) -> tuple[str, str]:
@@ -120,12 +136,12 @@ def _split_pattern(shards: str) -> tuple[str, str]:
     return shards.rstrip("/") or "/", ""
 
 
-def _refuse_replacing(metadata: Store, options: AdoptOptions) -> None:
+def _refuse_replacing(metadata: Store, *, replace: bool) -> None:
     try:
         there = open_dataset(metadata.url)
     except (NotFoundError, StoreError):
         return
-    if there.manifest.profile == "canonical" or not options.replace:
+    if there.manifest.profile == "canonical" or not replace:
         raise StoreError(
             "a dataset is here already",
             code="dataset-exists",
@@ -134,26 +150,21 @@ def _refuse_replacing(metadata: Store, options: AdoptOptions) -> None:
             + (
                 ""
                 if there.manifest.profile == "canonical"
-                else "    checks it; --replace adopts the tars as they are now"
+                else f"    checks it; {option('replace', True)} adopts the tars as they are now"
             ),
         )
 
 
 def _index_all(
-    store: Store, metadata: Store, layout: Layout, options: AdoptOptions, executor: Executor, progress: Progress
+    store: Store, metadata: Store, layout: Layout, digests: str, executor: Executor, progress: Progress
 ) -> list[ForeignShard]:
     tasks = [
-        ForeignShardTask(store, metadata, path, split, encoding_of(path) or "tar", options.digests)
+        ForeignShardTask(store, metadata, path, split, encoding_of(path) or "tar", digests)
         for path, split in layout.splits.items()
     ]
-    results: dict[int, ForeignShard] = {}
-    progress.start("adopt", sum(store.head(task.path).bytes for task in tasks), "bytes")
-    try:
-        for outcome in executor.map(index_shard, tasks, progress.advance):
-            results[outcome.index] = outcome.result()
-    finally:
-        progress.finish()
-    return [results[index] for index in sorted(results)]
+    total = sum(store.head(task.path).bytes for task in tasks)
+    with under_way(progress, "adopt", total, "bytes") as tick:
+        return run_all(executor, index_shard, tasks, tick)
 
 
 def _note_dataset(results: list[ForeignShard], hazards: HazardCounts) -> None:
@@ -189,7 +200,7 @@ def _note_repeated(results: list[ForeignShard], hazards: HazardCounts) -> None:
         hazards.add("key-duplicate-across", f"{first.entry.path}, sample number {row}", len(repeated))
 
 
-def _manifest(results: list[ForeignShard], options: AdoptOptions) -> Manifest:
+def _manifest(results: list[ForeignShard], chosen: AdoptChoices) -> Manifest:
     splits: dict[str, list[ForeignShard]] = {}
     for result in results:
         splits.setdefault(result.split, []).append(result)
@@ -197,8 +208,8 @@ def _manifest(results: list[ForeignShard], options: AdoptOptions) -> Manifest:
     for result in results:
         extensions.update(result.extensions)
     return Manifest(
-        name=options.name,
-        version=options.version,
+        name=chosen["name"],
+        version=chosen["version"],
         labels=(),
         members=_members(extensions),
         seed=0,
@@ -213,9 +224,9 @@ def _members(extensions: Counter[str]) -> tuple[str, ...]:
     return tuple(order[:_MAX_MEMBERS])
 
 
-def _provenance(options: AdoptOptions, hazards: HazardCounts) -> bytes:
+def _provenance(chosen: AdoptChoices, hazards: HazardCounts) -> bytes:
     document = {
-        "adopted": {"digests": options.digests, "split_from": options.split_from},
+        "adopted": {"digests": chosen["digests"], "split_from": chosen["split_from"]},
         "hazards": to_dict(hazards.hazards()),
         "versions": {"wdstools": __version__},
     }

@@ -2,25 +2,83 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wdstools.results import Difference, DiffResult
+from wdstools.dataset import Dataset, as_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from wdstools.dataset import Dataset
     from wdstools.formats.manifest import Manifest, ShardEntry
+    from wdstools.options.declare import StrPath
 
 _FIELDS = ("name", "version", "labels", "members", "seed", "profile", "authenticated_ranges")
 
 
-def diff(before: Dataset, after: Dataset) -> DiffResult:
-    """Compare two datasets sample by sample. Only the indexes of shards that differ are read.
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One sample that is not the same in two datasets: ``change`` is added, removed, changed or moved.
 
-    A sample is ``moved`` when the same bytes lie in another shard, ``changed`` when a member has other bytes.
-    Raises what ``Dataset.index`` raises.
+    ``before`` and ``after`` are the shards that hold it; ``members`` are the extensions whose bytes differ.
     """
+
+    change: str
+    key: str
+    before: str | None = None
+    after: str | None = None
+    members: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        place = " -> ".join(path for path in (self.before, self.after) if path)
+        return f"{self.change} {self.key}: {place}" + (f" ({', '.join(self.members)})" if self.members else "")
+
+
+@dataclass(frozen=True, slots=True)
+class DiffResult:
+    """What is different between two datasets. ``fields`` are those of the manifest, with both values.
+
+    ``shards`` counts shards that are the same, changed, added and removed; ``counts`` the samples by change.
+    """
+
+    roots: tuple[str, str]
+    fields: Mapping[str, tuple[str, str]]
+    shards: Mapping[str, int]
+    differences: tuple[Difference, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether both are one dataset."""
+        return self.roots[0] == self.roots[1]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples by change."""
+        found: dict[str, int] = {}
+        for difference in self.differences:
+            found[difference.change] = found.get(difference.change, 0) + 1
+        return found
+
+
+def diff(before: Dataset | StrPath, after: Dataset | StrPath) -> DiffResult:
+    """Compare two datasets sample by sample, from manifests and indexes: no shard is opened.
+
+    Only the indexes of shards that differ are read. A sample is ``moved`` when the same bytes are in another shard,
+    ``changed`` when a member has other bytes.
+
+    Args:
+        before: A dataset, its folder or URL, or a manifest file.
+        after: Another.
+
+    Returns:
+        What differs; ``same`` says whether anything does.
+
+    Raises:
+        NotFoundError: A dataset, or an index that is needed, is not there.
+        FormatError: A manifest or an index is damaged.
+        StoreError: Storage could not be read.
+    """
+    before, after = as_dataset(before), as_dataset(after)
     a, b = _shards(before.manifest), _shards(after.manifest)
     same = {path for path in a.keys() & b.keys() if a[path].sha256 == b[path].sha256}
     old = _samples(before, [entry for path, entry in a.items() if path not in same])

@@ -12,26 +12,44 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import StoreError, UsageError, WdsError
+from wdstools.dataset import Dataset, as_dataset
+from wdstools.errors import StoreError, UsageError, WdsError, option
 from wdstools.formats.card import hugging_face_names
 from wdstools.interop import probe
 from wdstools.interop.tarindexes import dali_path
 from wdstools.ops.emit import CONSUMERS, plan_emit
 from wdstools.progress import Progress, Silent
-from wdstools.results import Diagnosis
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from wdstools.dataset import Dataset
     from wdstools.formats.manifest import Manifest
+    from wdstools.options.declare import StrPath
+    from wdstools.options.move import Reader
     from wdstools.reader.sample import Sample
     from wdstools.stores.base import Store
+
 
 _REFERENCES = 8
 _HANG_SECONDS = 3600
 _LAST_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Whether a consumer opens a dataset.
+
+    ``status`` is works, fails, cannot (it needs what the dataset has not) or not installed; ``how`` is what to type; ``samples`` were given and ``equal`` of them compared and found the same.
+    """
+
+    consumer: str
+    status: str
+    how: str
+    version: str = ""
+    samples: int = 0
+    equal: int = 0
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +76,33 @@ PATIENTS = {
 }  # fmt: skip
 
 
-def examine(
-    dataset: Dataset, consumers: Iterable[str] = ("all",), *, envs: str | None = None, progress: Progress | None = None
+def doctor(
+    dataset: Dataset | StrPath,
+    consumers: Iterable[Reader] = ("all",),
+    *,
+    envs: StrPath | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Diagnosis, ...]:
-    """Ask each consumer to open the dataset, in a process of its own, as its documentation says.
+    """Ask each reader to open the dataset, in a process of its own, as its documentation says.
 
-    It must give every sample, and a sample of samples byte for byte (pixel for pixel where it decodes). ``envs`` is a folder
-    of environments, ``ENVS/CONSUMER/bin/python``; without one for a consumer, this Python is asked. Shards that are missing
-    or damaged are a diagnosis of their own (``shards``), and the consumers are asked about the others. Raises UsageError.
+    It must give every sample, and some samples byte for byte (pixel for pixel where it decodes). Shards that are missing
+    or damaged are a diagnosis of their own (``shards``); the readers are asked about the others.
+
+    Args:
+        dataset: A dataset in a folder, or its path.
+        consumers: Whom to ask, of ``PATIENTS``, or ``all``.
+        envs: A folder of environments, ``ENVS/CONSUMER/bin/python``; for a reader without one, this Python is asked.
+        progress: Receives how many readers have answered.
+
+    Returns:
+        A diagnosis for each.
+
+    Raises:
+        UsageError: There is no such reader, or the dataset is not in a folder.
+        WdsError: The dataset could not be opened.
     """
+    dataset = as_dataset(dataset)
+    envs = None if envs is None else os.fspath(envs)
     if not isinstance(dataset.shards, LocalStore):
         raise UsageError(
             "other readers are asked about local datasets", where=dataset.shards.url, hint="wdstools pull URL DIR"
@@ -74,7 +110,9 @@ def examine(
     names = [part for name in consumers for part in name.split(",") if part]
     unknown = next((name for name in names if name not in PATIENTS and name != "all"), None)
     if unknown is not None:
-        raise UsageError("no such consumer", where="--for", expected=", ".join((*PATIENTS, "all")), got=unknown)
+        raise UsageError(
+            "no such consumer", where=option("consumers"), expected=", ".join((*PATIENTS, "all")), got=unknown
+        )
     chosen = [name for name in PATIENTS if name in names or "all" in names]
     progress = progress or Silent()
     found: list[Diagnosis] = []
@@ -216,7 +254,7 @@ def _wrong_files(dataset: Dataset, name: str) -> str:
     if name not in CONSUMERS or (name == "huggingface" and dataset.manifest.profile == "canonical"):
         return ""
     try:
-        steps = [step for step in plan_emit(dataset, (name,)).steps if step.detail == name]
+        steps = [step for step in plan_emit(dataset, [c for c in CONSUMERS if c == name]).steps if step.detail == name]
     except WdsError as error:
         return error.message
     return f"{steps[0].path} is missing or not current: wdstools emit DATASET --for {name}" if steps else ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack, get_args
 
-from wdstools.errors import NotFoundError, StoreError, UsageError
+from wdstools.dataset import Dataset, as_dataset
+from wdstools.errors import NotFoundError, StoreError, UsageError, option
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
@@ -14,22 +15,35 @@ from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.interop.huggingface import emitted_card, new_title, plain_card, written_keys
 from wdstools.interop.sizes import open_clip_files, timm_files
 from wdstools.interop.tarindexes import dali_index, dali_path, energon_database, energon_files, energon_offsets
-from wdstools.plan import Plan, Step
+from wdstools.options.declare import settle
+from wdstools.options.move import Consumer, EmitChoices
+from wdstools.plan import Plan, Step, apply
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor
+    from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
 
-CONSUMERS = ("huggingface", "open_clip", "timm", "energon", "dali", "croissant")
+CONSUMERS: tuple[Consumer, ...] = tuple(name for name in get_args(Consumer) if name != "all")
 
 
 @dataclass(frozen=True, slots=True)
-class EmitPlan(Plan[Emitted | None]):
+class EmitResult:
+    """What emitting did: how many files were written, linked and deleted, and for whom files are there now."""
+
+    target: str
+    written: int
+    linked: int
+    deleted: int
+    consumers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmitPlan(Plan[EmitResult]):
     """What would be written and deleted, beside the manifest.
 
     ``files`` are the contents, ``links`` lead to shards that lie elsewhere, ``emitted`` is the new list (None: none is left).
@@ -41,7 +55,7 @@ class EmitPlan(Plan[Emitted | None]):
     deleted: tuple[str, ...] = ()
     emitted: Emitted | None = None
 
-    def carry_out(self, executor: Executor, progress: Progress) -> Emitted | None:
+    def carry_out(self, executor: Executor, progress: Progress) -> EmitResult:
         """Write the list first: whatever is written after it is known to be ours."""
         del executor
         assert self.dataset is not None
@@ -65,16 +79,36 @@ class EmitPlan(Plan[Emitted | None]):
         if self.emitted is None and self.steps:
             store.delete(EMITTED_PATH)
         progress.finish()
-        return self.emitted
+        return EmitResult(
+            target=self.target,
+            written=sum(step.action == "write" for step in self.steps),
+            linked=len(self.links),
+            deleted=sum(step.action == "delete" for step in self.steps),
+            consumers=tuple(sorted(self.emitted.consumers)) if self.emitted else (),
+        )
 
 
-def plan_emit(dataset: Dataset, consumers: Iterable[str], *, license_name: str | None = None) -> EmitPlan:
-    """What emitting for ``consumers`` (of CONSUMERS, or ``all``) would write, beside what is there already.
+def plan_emit(dataset: Dataset | StrPath, consumers: Iterable[Consumer], **choices: Unpack[EmitChoices]) -> EmitPlan:
+    """Plan the files that other readers want, beside what is there already; the root digest stays.
 
-    The card is always written, for it protects Hugging Face from the others' files. Nothing is written beside tars that lie
-    elsewhere than their manifest: links to them make its folder one that every consumer opens. Raises UsageError for a
-    consumer that there is not or that cannot read this dataset, StoreError where a file is in the way.
+    The card is always written, because it protects Hugging Face from the others' files. Nothing is written beside tars
+    that are elsewhere than their manifest: links to them make its folder one that every reader opens.
+
+    Args:
+        dataset: A dataset, its folder or URL.
+        consumers: For whom, of ``CONSUMERS``, or ``all``.
+        **choices: What the files say; see ``EmitChoices``.
+
+    Returns:
+        The plan, with the contents of the files.
+
+    Raises:
+        UsageError: There is no such reader, or it cannot read this dataset.
+        StoreError: A file that wdstools did not write is in the way (``file-in-the-way``).
+        WdsError: The dataset could not be opened.
     """
+    license_name = settle(EmitChoices, choices)["license_name"]
+    dataset = as_dataset(dataset)
     wanted = _consumers(consumers)
     if dataset.manifest_key != MANIFEST_PATH:
         raise UsageError(
@@ -121,8 +155,51 @@ def plan_emit(dataset: Dataset, consumers: Iterable[str], *, license_name: str |
     )
 
 
-def plan_emit_removal(dataset: Dataset, consumers: Iterable[str]) -> EmitPlan:
-    """What taking away what was emitted for ``consumers`` would delete. Files that were changed since stay: StoreError."""
+def emit(
+    dataset: Dataset | StrPath,
+    consumers: Iterable[Consumer],
+    *,
+    remove: bool = False,
+    progress: Progress | None = None,
+    **choices: Unpack[EmitChoices],
+) -> EmitResult:
+    """Write the files that other readers want, or take them away: ``plan_emit`` or ``plan_emit_removal``, carried out.
+
+    Args:
+        dataset: A dataset, its folder or URL.
+        consumers: For whom, of ``CONSUMERS``, or ``all``.
+        remove: Take away what was emitted for them.
+        progress: Receives how many files are written.
+        **choices: As of ``plan_emit``.
+
+    Returns:
+        How many files were written, linked and deleted.
+
+    Raises:
+        UsageError: As ``plan_emit``.
+        StoreError: As ``plan_emit``, or a file to delete was changed since (``emitted-changed``).
+        WdsError: The dataset could not be opened.
+    """
+    made = plan_emit_removal(dataset, consumers) if remove else plan_emit(dataset, consumers, **choices)
+    return apply(made, progress=progress)
+
+
+def plan_emit_removal(dataset: Dataset | StrPath, consumers: Iterable[Consumer]) -> EmitPlan:
+    """Plan to delete what was emitted for some readers.
+
+    Args:
+        dataset: A dataset, its folder or URL.
+        consumers: For whom, of ``CONSUMERS``, or ``all``.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UsageError: There is no such reader.
+        StoreError: A file was changed since it was emitted (``emitted-changed``): it stays.
+        WdsError: The dataset could not be opened.
+    """
+    dataset = as_dataset(dataset)
     gone = _consumers(consumers)
     old = read_emitted(dataset.metadata)
     paths = sorted(path for path, (consumer, _) in old.files.items() if consumer in gone)
@@ -164,7 +241,9 @@ def _consumers(names: Iterable[str]) -> tuple[str, ...]:
     wanted = [part.strip() for name in names for part in name.split(",") if part.strip()]
     unknown = next((name for name in wanted if name not in (*CONSUMERS, "all")), None)
     if unknown is not None or not wanted:
-        raise UsageError("no such consumer", where="--for", expected=", ".join((*CONSUMERS, "all")), got=unknown or "")
+        raise UsageError(
+            "no such consumer", where=option("consumers"), expected=", ".join((*CONSUMERS, "all")), got=unknown or ""
+        )
     return tuple(name for name in CONSUMERS if name in wanted or "all" in wanted)
 
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.errors import NotFoundError, UsageError
 from wdstools.formats.sample import split_member_name
 from wdstools.reader.split import Split, get_split_or_sample, reader_of
-from wdstools.results import ShardInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wdstools.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInfo:
+    """One shard as ``ls`` lists it."""
+
+    split: str
+    path: str
+    samples: int
+    bytes: int
+    sha256: str
+    xxh3_128: str
 
 
 def list_shards(dataset: Dataset) -> Iterator[ShardInfo]:

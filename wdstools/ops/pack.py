@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
-import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pyarrow as pa
 
-from wdstools.dataset import open_dataset
 from wdstools.errors import SkippedError, UsageError, option
 from wdstools.executors.open import workers
 from wdstools.formats.arrow import release_memory
@@ -31,6 +29,7 @@ from wdstools.landing.inside import refuse_inside
 from wdstools.landing.scratch import unpacked_folder
 from wdstools.landing.site import PackSite, work_place
 from wdstools.landing.small_files import assemble, render_provenance, render_skips
+from wdstools.ops.made import FormerlyDataset
 from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.planning.options import make_options
@@ -45,17 +44,14 @@ from wdstools.writer.shard import ShardResult, ShardTask, from_line, to_line, wr
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from wdstools.dataset import Dataset, SplitName, UsualSplit
     from wdstools.executors.base import Executor
     from wdstools.options.declare import StrPath
     from wdstools.planning.options import PackOptions
-    from wdstools.reader.sample import Sample
-    from wdstools.reader.split import Split
     from wdstools.sources.base import Listing, Source
 
 
 @dataclass(frozen=True, slots=True)
-class PackResult:
+class PackResult(FormerlyDataset):
     """What a pack made; ``dataset`` opens it.
 
     ``samples`` counts them by split, ``skipped`` what was left out by reason. ``leaks`` maps each pair of splits to the
@@ -75,35 +71,6 @@ class PackResult:
     kept_shards: int
     notes: tuple[str, ...] = ()
     level: str = "exact"
-
-    @property
-    def dataset(self) -> Dataset:
-        """The dataset, opened."""
-        return open_dataset(self.path)
-
-    def __fspath__(self) -> str:
-        return self.path
-
-    @overload
-    def __getitem__(self, which: SplitName | UsualSplit) -> Split: ...  # type: ignore[overload-overlap]
-    @overload
-    def __getitem__(self, which: str) -> Sample: ...
-    def __getitem__(self, which: str) -> Split | Sample:
-        """Read a split or a sample, as when ``pack`` gave the dataset itself: use ``result.dataset[...]``."""
-        warnings.warn("pack returns a PackResult: use result.dataset[...]", DeprecationWarning, stacklevel=2)
-        return self.dataset[which]
-
-    @property
-    def manifest(self) -> Manifest:
-        """The manifest, as when ``pack`` gave the dataset itself: use ``result.dataset.manifest``."""
-        warnings.warn("pack returns a PackResult: use result.dataset.manifest", DeprecationWarning, stacklevel=2)
-        return self.dataset.manifest
-
-    @property
-    def splits(self) -> list[SplitName]:
-        """Names of the splits, as when ``pack`` gave the dataset itself: use ``result.dataset.splits``."""
-        warnings.warn("pack returns a PackResult: use result.dataset.splits", DeprecationWarning, stacklevel=2)
-        return self.dataset.splits
 
 
 def run_pack(

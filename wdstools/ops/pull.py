@@ -6,10 +6,12 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from wdstools.dataset import Dataset, as_dataset, open_dataset
-from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
+from wdstools.executors.base import run_all
+from wdstools.executors.open import open_executor, workers
 from wdstools.formats.card import CARD_PATH, card_differences, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry
@@ -17,27 +19,31 @@ from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.site import PackSite, forget_landed
 from wdstools.landing.small_files import assemble, render_provenance
 from wdstools.ops.canonical import require_canonical
-from wdstools.plan import Plan, Step
-from wdstools.progress import Progress, Silent
+from wdstools.ops.made import Made
+from wdstools.options.declare import settle
+from wdstools.options.move import PullChoices
+from wdstools.plan import Plan, Step, apply
+from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.select import Selection
 from wdstools.results import Proved
 from wdstools.stores.reading import get_whole
 from wdstools.transfer.choose import ChooseTask, Chosen, choose
 from wdstools.transfer.download import PulledShard, PullTask, asked_again, fetch_file, pull_shard
-from wdstools.transfer.ranges import GAP_BYTES
 from wdstools.transfer.seeds import Seeds
 from wdstools.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from wdstools.executors.base import Executor
+    from wdstools.options.check import DigestKind
+    from wdstools.options.declare import StrPath
 
 _CARD_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class PullResult:
+class PullResult(Made):
     """What a pull brought.
 
     ``fetched`` are the bytes that came over the wire, ``kept`` those that an interrupted run had left, ``seeded`` those
@@ -95,47 +101,60 @@ class PullPlan(Plan[PullResult]):
 
 
 def plan_pull(
-    source: Dataset | str,
-    dest: str,
+    source: Dataset | StrPath,
+    dest: StrPath,
     *,
-    root: str | None = None,
     selection: Selection | None = None,
-    gap: int = GAP_BYTES,
-    seeds: Sequence[str] = (),
-    restart: bool = False,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    **choices: Unpack[PullChoices],
 ) -> PullPlan:
-    """Find out what has to be fetched.
+    """Find out what has to be fetched; nothing is written until the plan is applied.
 
-    For a choice of samples the indexes are read, which tell it; for whole shards the manifest does. ``root`` refuses any
-    other dataset. Raises UsageError when nothing is chosen, IntegrityError (``root-differs``).
+    For a choice of samples the indexes are read, which tell it; for whole shards the manifest does.
+
+    Args:
+        source: A dataset, its folder or URL.
+        dest: Where it goes; it must not exist.
+        selection: Which samples; without it, the whole dataset.
+        executor: Who reads the indexes; without one it is done here.
+        progress: Receives how many indexes are read.
+        **choices: Which dataset it must be, and what is here already; see ``PullChoices``.
+
+    Returns:
+        The plan, with the samples, requests and bytes that it takes.
+
+    Raises:
+        UsageError: Nothing is chosen (``nothing-chosen``), or the tars were not written by wdstools.
+        IntegrityError: It is another dataset than ``root`` (``root-differs``).
+        NotFoundError: There is no dataset.
+        FormatError: A manifest or an index is damaged.
+        StoreError: Storage could not be read.
     """
-    from wdstools.executors.open import open_executor
-
-    opened = as_dataset(source).anchor(root)
+    chosen = settle(PullChoices, choices)
+    opened = as_dataset(source).anchor(chosen["root"])
     require_canonical(
         opened.manifest, opened.metadata.url, "these tars were not written by wdstools; copy them, and adopt the copy"
     )
     selection = selection or Selection()
     selection.check(opened)
     executor, progress = executor or open_executor("serial"), progress or Silent()
-    chosen = _choose(opened, selection, gap, executor, progress)
-    found = {key for one in chosen for key in one.keys}
-    samples = sum(one.samples for one in chosen)
+    shards = _choose(opened, selection, chosen["gap"], executor, progress)
+    found = {key for one in shards for key in one.keys}
+    samples = sum(one.samples for one in shards)
     if not samples:
         raise UsageError("no sample is chosen", code="nothing-chosen", where=opened.metadata.url)
     return PullPlan(
         verb="pull",
-        target=dest,
-        steps=tuple(Step("fetch", one.entry.path, one.moving, None, one.detail) for one in chosen if one.samples),
+        target=os.fspath(dest),
+        steps=tuple(Step("fetch", one.entry.path, one.moving, None, one.detail) for one in shards if one.samples),
         source=opened,
         selection=selection,
-        chosen=chosen,
-        gap=gap,
-        seeds=tuple(seeds),
-        restart=restart,
-        requests=sum(one.requests for one in chosen),
+        chosen=shards,
+        gap=chosen["gap"],
+        seeds=tuple(os.fspath(seed) for seed in chosen["seeds"]),
+        restart=chosen["restart"],
+        requests=sum(one.requests for one in shards),
         samples=samples,
         total_bytes=sum(entry.bytes for _, entry in opened.manifest.shards),
         missing_keys=tuple(sorted((selection.keys or frozenset()) - found)) if selection.where is None else (),
@@ -149,14 +168,8 @@ def _choose(
     if selection.keys is None and selection.where is None:
         return tuple(Chosen(split, entry, entry.samples, entry.bytes, 1) for split, entry in wanted)
     tasks = (ChooseTask(dataset, split, entry, selection, gap) for split, entry in wanted)
-    found: dict[int, Chosen] = {}
-    progress.start("read indexes", len(wanted), "shards")
-    try:
-        for outcome in executor.map(choose, tasks, progress.advance):
-            found[outcome.index] = outcome.result()
-    finally:
-        progress.finish()
-    return tuple(found[index] for index in sorted(found))
+    with under_way(progress, "read indexes", len(wanted), "shards") as tick:
+        return tuple(run_all(executor, choose, tasks, tick))
 
 
 class _Pull:
@@ -195,7 +208,7 @@ class _Pull:
         from wdstools.ops.verify.run import verify
 
         there = open_dataset(self.plan.target).anchor(self.source.root if self.source.anchored else None)
-        digest = "sha256" if there.anchored else "xxh3_128"
+        digest: DigestKind = "sha256" if there.anchored else "xxh3_128"
         report = verify(there, digest=digest, executor=self.executor, progress=self.progress)
         if report.findings:
             raise IntegrityError(
@@ -247,14 +260,8 @@ class _Pull:
             )
             for one in plan.chosen
         )
-        pulled: dict[int, PulledShard] = {}
-        self.progress.start("pull", sum(one.kept_bytes for one in plan.chosen), "bytes")
-        try:
-            for outcome in self.executor.map(pull_shard, tasks, self.progress.advance):
-                pulled[outcome.index] = outcome.result()
-        finally:
-            self.progress.finish()
-        return [pulled[index] for index in sorted(pulled)]
+        with under_way(self.progress, "pull", sum(one.kept_bytes for one in plan.chosen), "bytes") as tick:
+            return run_all(self.executor, pull_shard, tasks, tick)
 
     def _files(self, pulled: list[PulledShard], listed: Mapping[str, str]) -> tuple[dict[str, bytes], str]:
         """Everything beside the shards and indexes, and the root digest."""
@@ -317,7 +324,7 @@ class _Pull:
                 where=self.source.metadata.url,
                 expected=self.source.root,
                 got=now,
-                hint="run the same command again with --restart",
+                hint=f"run the same command again with {option('restart', True)}",
             ) from error
 
     def _result(self, root: str, pulled: list[PulledShard]) -> PullResult:
@@ -367,20 +374,40 @@ def _selection_document(selection: Selection) -> dict[str, Any]:
 
 
 def pull(
-    source: Dataset | str, dest: str, *, progress: Progress | None = None, jobs: int = 4, **options: Any
-) -> Dataset:
-    """Bring a dataset, or some of its samples, to a local folder; ``options`` are those of ``plan_pull``.
+    source: Dataset | StrPath,
+    dest: StrPath,
+    *,
+    selection: Selection | None = None,
+    executor: Executor | None = None,
+    jobs: int = 4,
+    progress: Progress | None = None,
+    **choices: Unpack[PullChoices],
+) -> PullResult:
+    """Bring a dataset, or some of its samples, to a local folder: ``plan_pull``, carried out.
 
-    Everything is checked before it has its final name; interrupted at any moment, ``dest`` does not exist, and the same
-    call goes on with the samples that are there.
+    Everything is checked before it has its final name. Until the pull is whole, ``dest`` does not exist; the same call
+    continues an interrupted one with the samples that are there.
+
+    Args:
+        source: A dataset, its folder or URL.
+        dest: Where it goes; it must not exist.
+        selection: Which samples; without it, the whole dataset.
+        executor: Who does the work; without one, ``jobs`` threads that end with the call.
+        jobs: How many threads to start.
+        progress: Receives how many bytes have arrived.
+        **choices: As of ``plan_pull``.
+
+    Returns:
+        What was brought, and whether every byte of it is authenticated; its ``dataset`` opens it.
+
+    Raises:
+        UsageError: As ``plan_pull``.
+        IntegrityError: As ``plan_pull``, or what arrives is damaged each time it is asked for.
+        BusyError: Another process pulls to the same place.
+        NotFoundError: There is no dataset.
+        FormatError: A manifest, an index or the checksum list is damaged.
+        StoreError: Storage could not be read or written.
     """
-    from wdstools.executors.open import open_executor
-
-    executor = open_executor("threads", jobs)
-    try:
-        plan_pull(source, dest, executor=executor, progress=progress, **options).carry_out(
-            executor, progress or Silent()
-        )
-    finally:
-        executor.close()
-    return open_dataset(dest)
+    with workers(executor, "threads", jobs) as at_work:
+        plan = plan_pull(source, dest, selection=selection, executor=at_work, progress=progress, **choices)
+        return apply(plan, executor=at_work, progress=progress)

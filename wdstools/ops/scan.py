@@ -2,20 +2,66 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Unpack
 
 from wdstools.formats.arrow import to_list
-from wdstools.results import Inventory
 from wdstools.sources.open import open_source
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wdstools.options.declare import StrPath
+    from wdstools.options.pack import LayoutChoices
+    from wdstools.results import Skip
     from wdstools.sources.base import Listing, Source
 
 
-def scan(source: Source | str) -> Inventory:
-    """List a source and count; nothing is written and no image is opened."""
-    return inventory(open_source(source).list() if isinstance(source, str) else source.list(), str(source))
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a scan found: names only, no file was opened.
+
+    ``samples`` counts them by split and label (label "" where there is none); ``skipped`` counts reasons;
+    ``differences`` says where the source differs from what its recipe expects; ``image_types`` counts extensions.
+    """
+
+    source: str
+    recipe: str
+    layout: str
+    samples: Mapping[str, Mapping[str, int]]
+    image_types: Mapping[str, int]
+    members: tuple[str, ...]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    skips: tuple[Skip, ...] = ()
+    unmatched: Mapping[str, int] = field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Samples in all."""
+        return sum(count for labels in self.samples.values() for count in labels.values())
+
+
+def scan(source: Source | StrPath, **layout: Unpack[LayoutChoices]) -> Inventory:
+    """Tell what a source holds and what a pack would skip, and why. No image is opened and nothing is written.
+
+    Args:
+        source: A folder, zip or tar of images and captions, a table, existing shards, or an opened source.
+        **layout: How the files of a path make samples; see ``LayoutChoices``.
+
+    Returns:
+        Samples by split and label, and everything that would be left out.
+
+    Raises:
+        UsageError: A choice cannot be, or no layout fits.
+        StoreError: The source could not be read.
+        FormatError: The source, or a recipe, cannot be understood.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return inventory(source.list(), str(source))
+    return inventory(open_source(source, **layout).list(), os.fspath(source))
 
 
 def inventory(listing: Listing, source: str) -> Inventory:

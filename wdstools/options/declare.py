@@ -22,6 +22,7 @@ _NOUNS: Mapping[object, str] = {
     types.NoneType: "None",
     os.PathLike: "a path",
     Sequence: "a list",
+    tuple: "a pair",
 }
 
 
@@ -62,7 +63,8 @@ class Declared:
     @property
     def choices(self) -> tuple[str, ...]:
         """The words that it may be; none where it is not one of a few."""
-        return tuple(word for part in _parts(self.kind) if get_origin(part) is Literal for word in get_args(part))
+        kinds = [get_args(kind)[0] if get_origin(kind) is Sequence else kind for kind in _parts(self.kind)]
+        return tuple(word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
 
     def check(self, value: object) -> object:
         """The value, if it is one of this option; raises UsageError."""
@@ -86,9 +88,9 @@ class Declared:
         return f"{least:,} to {most:,}"
 
     def _expected(self) -> str:
-        parts = [part for part in _parts(self.kind) if part is not types.NoneType]
-        words = [*self.choices]
-        words += [_NOUNS.get(get_origin(part) or part, str(part)) for part in parts if get_origin(part) is not Literal]
+        kinds = [get_origin(kind) or kind for kind in _parts(self.kind) if kind is not types.NoneType]
+        plain = [kind for kind in kinds if kind is not Literal and not (kind is Sequence and self.choices)]
+        words = [*self.choices, *(_NOUNS.get(kind, str(kind)) for kind in plain)]
         return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
@@ -105,7 +107,9 @@ def _fits(kind: Any, value: object) -> bool:
     if origin is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if origin is Sequence:
-        return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            return False
+        return all(any(_fits(inner, item) for inner in _parts(get_args(kind)[0])) for item in value)
     return isinstance(value, origin)
 
 

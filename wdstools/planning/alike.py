@@ -6,14 +6,16 @@ Kernels are imported where they are used: half a second that a pack which compar
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wdstools.dedup.levels import levels_up_to
+from wdstools.executors.base import run_all
 from wdstools.formats.arrow import from_ipc, to_array, to_ipc, to_list
 from wdstools.formats.digest import xxh3_128_digest
 from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageChecker, sniff
+from wdstools.progress import under_way
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, text_columns
 from wdstools.writer.assembly import MAX_FILE_BYTES
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.dedup.groups import Grouping
-    from wdstools.executors.base import Executor, Tick, Work
+    from wdstools.executors.base import Executor, Tick, Value, Work
     from wdstools.formats.hashes import ImageHashes
     from wdstools.images.resize import Encoding
     from wdstools.progress import Progress
@@ -167,15 +169,11 @@ def _take(samples: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
     return samples.take(to_array(rows, pa.int64()))
 
 
-def _run(work: Work, tasks: Iterator[AlikeTask], executor: Executor, progress: Progress, total: int) -> list[Any]:
-    parts: dict[int, Any] = {}
-    progress.start("compare images", total, "images")
-    try:
-        for outcome in executor.map(work, tasks, progress.advance):
-            parts[outcome.index] = outcome.result()
-    finally:
-        progress.finish()
-    return [parts[index] for index in range(len(parts))]
+def _run(
+    work: Work[AlikeTask, Value], tasks: Iterator[AlikeTask], executor: Executor, progress: Progress, total: int
+) -> list[Value]:
+    with under_way(progress, "compare images", total, "images") as tick:
+        return run_all(executor, work, tasks, tick)
 
 
 def by_preference(samples: pa.Table) -> NDArray[np.int64]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wdstools.executors.base import run_all
 from wdstools.formats.arrow import from_ipc, to_ipc
 from wdstools.formats.digest import xxh3_128_digest
+from wdstools.progress import under_way
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, text_columns
 from wdstools.writer.assembly import MAX_FILE_BYTES
 
@@ -69,13 +71,8 @@ def group_identical(
         for start in range(0, samples.num_rows, _ROWS_A_TASK):
             yield HashTask(opener, to_ipc(samples.slice(start, _ROWS_A_TASK)))
 
-    parts: dict[int, bytes] = {}
-    progress.start("compare images", samples.num_rows, "images")
-    try:
-        for outcome in executor.map(hash_images, tasks(), progress.advance):
-            parts[outcome.index] = outcome.result()
-    finally:
-        progress.finish()
-    digests = np.frombuffer(b"".join(parts[index] for index in range(len(parts))), np.dtype("V16"))
+    with under_way(progress, "compare images", samples.num_rows, "images") as tick:
+        parts = run_all(executor, hash_images, tasks(), tick)
+    digests = np.frombuffer(b"".join(parts), np.dtype("V16"))
     _, numbers = np.unique(digests, return_inverse=True)
     return numbers.astype(np.int64)

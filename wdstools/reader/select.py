@@ -11,13 +11,17 @@ A comparison with a value that is not there is false.
 from __future__ import annotations
 
 import ast
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
-from wdstools.errors import FormatError, UsageError
+from wdstools.errors import FormatError, UsageError, option
 from wdstools.formats.arrow import to_array, to_list
+from wdstools.options.declare import settle
+from wdstools.options.read import SelectChoices
+from wdstools.stores.local import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +108,30 @@ class Selection:
         if self.where is not None:
             chosen &= self.where.mask(table)
         return chosen
+
+
+def select(**choices: Unpack[SelectChoices]) -> Selection:
+    """Which samples, from what people write.
+
+    Args:
+        **choices: Splits, a file of keys, a condition; see ``SelectChoices``. Without any, all samples.
+
+    Returns:
+        The selection, for ``pull``, ``remove`` and ``extract``.
+
+    Raises:
+        UsageError: The condition cannot be understood (``where-not-understood``).
+        StoreError: The file of keys could not be read.
+        FormatError: The file of keys is not text.
+    """
+    chosen = settle(SelectChoices, choices)
+    splits = [chosen["splits"]] if isinstance(chosen["splits"], str) else chosen["splits"]
+    path = None if chosen["keys"] is None else os.fspath(chosen["keys"])
+    return Selection(
+        splits=tuple(splits) if splits else None,
+        keys=None if path is None else parse_keys(read_file(path), where=path),
+        where=None if chosen["where"] is None else parse_where(chosen["where"]),
+    )
 
 
 def parse_keys(data: bytes, *, where: str) -> frozenset[str]:
@@ -241,7 +269,7 @@ def _refused(got: str, reason: str, *, expected: str = "") -> UsageError:
     return UsageError(
         f"a condition is not understood: {reason}",
         code="where-not-understood",
-        where="--where",
+        where=option("where"),
         expected=expected or "column, comparison, value, as label == 'newyork' and width >= 300",
         got=got[:200],
     )

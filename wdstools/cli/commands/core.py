@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from wdstools.cli.options import At, DatasetPath, Session, command
-from wdstools.cli.reading_options import READING_OPTIONS, reading
+from wdstools.cli.options import At, DatasetPath, Session, cache_folder, command
 from wdstools.cli.show import core as show
-from wdstools.cli.verify_options import SCRUB_OPTIONS, VERIFY_OPTIONS, scrub_options
+from wdstools.options.check import VerifyChoices
 from wdstools.options.pack import LayoutChoices, PackChoices
+from wdstools.options.read import OpenChoices
 from wdstools.writer import WORKER_MODULES
 
 if TYPE_CHECKING:
@@ -35,10 +35,9 @@ def scan(session: Session, src: Source, layout: LayoutChoices) -> None:
 
     Example: wdstools scan InstaCities1M
     """
-    from wdstools.ops.scan import inventory
-    from wdstools.sources.open import open_source
+    from wdstools.ops.scan import scan as look
 
-    show.inventory(session.output, inventory(open_source(src, **layout).list(), src))
+    show.inventory(session.output, look(src, **layout))
 
 
 @command("pack", choices=PackChoices)
@@ -60,25 +59,25 @@ def pack(
     raise typer.Exit(show.packed(session.output, result, fail_on_leak=fail_on_leak))
 
 
-@command("verify", options=VERIFY_OPTIONS, scrub=SCRUB_OPTIONS)
-def verify(session: Session, path: Checkable, options: dict[str, Any], scrub: dict[str, Any]) -> None:
+@command("verify", choices=VerifyChoices)
+def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
     """Check that everything is as it was packed, and name what is not. Never changes anything.
 
     Example: wdstools verify shards
     """
-    from wdstools.ops.verify.run import verify_path, verify_stream
+    from wdstools.ops.verify.run import verify as check
+    from wdstools.ops.verify.run import verify_stream
 
+    at = None if choices["at"] is None else os.fspath(choices["at"])
+    choices["state"] = choices["state"] or os.path.join(cache_folder(), "scrub")
     if path == "-":
         report = verify_stream(sys.stdin.buffer, "standard input")
     else:
-        afar = any("://" in place for place in (path, options["at"] or ""))
-        threads = afar or options["level"] in ("size", "digest")
-        with session.workers("threads" if threads else "processes", afar=afar) as executor:
-            report = verify_path(
-                path, scrubbing=scrub_options(**scrub), executor=executor,
-                progress=session.output.progress(), **options,
-            )  # fmt: skip
-    raise typer.Exit(show.report(session.output, report, _repair(path, options["at"], report)))
+        remote = any("://" in place for place in (path, at or ""))
+        threads = remote or choices["level"] in ("size", "digest")
+        with session.workers("threads" if threads else "processes", remote=remote) as executor:
+            report = check(path, executor=executor, progress=session.output.progress(), **choices)
+    raise typer.Exit(show.report(session.output, report, _repair(path, at, report)))
 
 
 def _repair(path: str, at: str | None, report: Report) -> str | None:
@@ -126,12 +125,12 @@ def ls(
         show.keys(session.output, list_keys(opened, which))
 
 
-@command("cat", afar=READING_OPTIONS)
+@command("cat", opening=OpenChoices)
 def cat(
     session: Session,
     dataset: DatasetPath,
     member: Annotated[str, typer.Argument(metavar="KEY.EXT", help="A member's name, as london/123.jpg.")],
-    afar: dict[str, Any],
+    opening: OpenChoices,
 ) -> None:
     """Write one member to standard output, checked.
 
@@ -140,7 +139,7 @@ def cat(
     from wdstools.dataset import open_dataset
     from wdstools.ops.ls import read_member
 
-    session.output.payload(read_member(open_dataset(dataset, **reading(afar)), member))
+    session.output.payload(read_member(open_dataset(dataset, **opening), member))
 
 
 @command("demo")

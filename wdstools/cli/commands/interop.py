@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, cast
 
 import typer
 
+from wdstools.cli.approval import PlanChoices, approved
 from wdstools.cli.options import Session, command
-from wdstools.cli.plan_options import PLAN_OPTIONS, approved
 from wdstools.cli.show import interop as show
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
+from wdstools.options.move import AdoptChoices, EmitChoices
+
+if TYPE_CHECKING:
+    from wdstools.options.move import Consumer, Reader
 
 Shards = Annotated[
     str, typer.Argument(metavar="SHARDS", help="A folder or URL of tars, one tar, or a pattern as x-{000..123}.tar.")
@@ -18,18 +22,10 @@ Output = Annotated[
     Optional[str],
     typer.Option("-o", "--output", metavar="DIR", help="Where manifest and indexes go; without it, beside the tars."),
 ]
-ADOPT_OPTIONS = (
-    ("name", Annotated[str, typer.Option(help="The dataset's name.")], ""),
-    ("version", Annotated[int, typer.Option(help="The dataset's version.")], 1),
-    ("split", Annotated[Optional[str], typer.Option(help="One split for everything.")], None),
-    ("split_from", Annotated[str, typer.Option("--split-from", help="Where splits are written: auto, path, timm, energon, huggingface or one.")], "auto"),
-    ("digests", Annotated[str, typer.Option(help="none reads headers alone; xxh3 every byte; all adds sha256 and what clouds speak.")], "xxh3"),
-    ("replace", Annotated[bool, typer.Option("--replace", help="Adopt the tars as they are now, in place of an older adoption.")], False),
-)  # fmt: skip
 
 
-@command("adopt", options=ADOPT_OPTIONS)
-def adopt(session: Session, shards: Shards, options: dict[str, Any], output: Output = None) -> None:
+@command("adopt", choices=AdoptChoices)
+def adopt(session: Session, shards: Shards, choices: AdoptChoices, output: Output = None) -> None:
     """Make a manifest and indexes for tars that something else made, and tell what will go wrong with them, for whom.
 
     The tars are not touched.
@@ -37,10 +33,9 @@ def adopt(session: Session, shards: Shards, options: dict[str, Any], output: Out
     Example: wdstools adopt their-shards -o theirs
     """
     with session.workers("processes", ("wdstools.foreign.shard",)) as executor:
-        from wdstools.ops.adopt import AdoptOptions, run_adopt
+        from wdstools.ops.adopt import adopt as run
 
-        made = AdoptOptions(**options)
-        result = run_adopt(shards, output, made, executor=executor, progress=session.output.progress())
+        result = run(shards, output, executor=executor, progress=session.output.progress(), **choices)
     raise typer.Exit(show.adopted(session.output, result))
 
 
@@ -54,49 +49,47 @@ Consumers = Annotated[
 ]
 
 
-@command("emit", plan=PLAN_OPTIONS)
+@command("emit", choices=EmitChoices, plan=PlanChoices)
 def emit(
     session: Session,
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder.")],
-    plan: dict[str, bool],
+    choices: EmitChoices,
+    plan: PlanChoices,
     consumers: Consumers = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take away what was emitted.")] = False,
-    license_name: Annotated[Optional[str], typer.Option("--license", help="For the card, as cc-by-4.0.")] = None,
 ) -> None:
     """Write the files that other readers want, placed so that they do not break each other. The root digest stays.
 
     Example: wdstools emit shards --for all -y
     """
-    from wdstools.dataset import open_dataset
     from wdstools.ops.emit import plan_emit, plan_emit_removal
     from wdstools.plan import apply
 
-    if not consumers:
-        if not remove:
-            raise UsageError("nothing says for whom: emit", expected="--for all, or names")
-        consumers = ["all"]
-    opened = open_dataset(dataset)
-    made = plan_emit_removal(opened, consumers) if remove else plan_emit(opened, consumers, license_name=license_name)
-    if approved(session.output, made, **plan):
-        apply(made, progress=session.output.progress())
-        show.emitted(session.output, made)
+    names = cast("list[Consumer]", consumers or ["all"])  # checked where they are used
+    if not consumers and not remove:
+        raise UsageError("it is not said for whom", where="emit", expected=f"{option('consumers', 'all')}, or names")
+    made = plan_emit_removal(dataset, names) if remove else plan_emit(dataset, names, **choices)
+    if approved(session.output, made, plan):
+        show.emitted(session.output, apply(made, progress=session.output.progress()), removed=remove)
 
 
 @command("doctor")
 def doctor(
     session: Session,
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder.")],
-    consumers: Annotated[list[str], typer.Option("--for", metavar="NAME,...", help="Whom to ask; all without it.")] = ["all"],  # noqa: B006  typer copies it
+    consumers: Annotated[
+        Optional[list[str]], typer.Option("--for", metavar="NAME,...", help="Whom to ask; all without it.")
+    ] = None,
     envs: Annotated[
         Optional[str], typer.Option("--envs", metavar="DIR", help="Environments to ask, as DIR/timm/bin/python.")
     ] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Ask every reader that is installed to open the dataset, and tell which one does, with what to type.
 
     Example: wdstools doctor shards
     """
-    from wdstools.dataset import open_dataset
-    from wdstools.ops.doctor import examine
+    from wdstools.ops.doctor import doctor as ask
 
-    found = examine(open_dataset(dataset), consumers, envs=envs, progress=session.output.progress())
+    names = cast("list[Reader]", consumers or ["all"])  # checked where they are used
+    found = ask(dataset, names, envs=envs, progress=session.output.progress())
     raise typer.Exit(show.diagnoses(session.output, found))

@@ -8,7 +8,7 @@ from wdstools.units import size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
-    from wdstools.results import BenchResult, Speed
+    from wdstools.ops.bench.result import BenchResult, Speed
 
 
 def measured(output: Output, result: BenchResult, *, wanted: float | None) -> int:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools.results import FinishResult
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wdstools.cli.output import Output
-    from wdstools.results import DiffResult, ExtractResult, RemoveResult, RepairResult
+    from wdstools.landing.staging import FinishResult
+    from wdstools.ops.diff import DiffResult
+    from wdstools.ops.extract.write import ExtractResult
+    from wdstools.ops.remove.plan import RemoveResult
+    from wdstools.ops.repair.result import RepairResult
 
 _ABSENT_SHOWN = 5
 
@@ -27,6 +30,8 @@ def finished(output: Output, result: FinishResult) -> None:
 
 def repaired(output: Output, result: RepairResult | FinishResult) -> int:
     """What a repair has done; the exit code."""
+    from wdstools.landing.staging import FinishResult
+
     if isinstance(result, FinishResult):
         finished(output, result)
         return 0
@@ -59,6 +64,8 @@ def absent(output: Output, keys: Sequence[str]) -> None:
 
 def removed(output: Output, result: RemoveResult | FinishResult) -> None:
     """What a removal has made."""
+    from wdstools.landing.staging import FinishResult
+
     if isinstance(result, FinishResult):
         finished(output, result)
         return

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
+    from wdstools.ops.ls import ShardInfo
     from wdstools.ops.pack import PackResult
-    from wdstools.results import Inventory, Report, ShardInfo
+    from wdstools.ops.scan import Inventory
+    from wdstools.results import Report
 
 _SKIP_HINTS = {"caption-missing": "--captions optional packs images without a caption file too"}
 

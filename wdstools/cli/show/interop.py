@@ -9,8 +9,9 @@ from wdstools.units import counted, size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
-    from wdstools.ops.emit import EmitPlan
-    from wdstools.results import AdoptResult, Diagnosis
+    from wdstools.ops.adopt import AdoptResult
+    from wdstools.ops.doctor import Diagnosis
+    from wdstools.ops.emit import EmitResult
 
 
 def adopted(output: Output, result: AdoptResult) -> int:
@@ -34,23 +35,14 @@ def adopted(output: Output, result: AdoptResult) -> int:
     return code
 
 
-def emitted(output: Output, plan: EmitPlan) -> None:
+def emitted(output: Output, result: EmitResult, *, removed: bool) -> None:
     """What emitting did; the list of what is emitted is a file too."""
-    deleted = sum(step.action == "delete" for step in plan.steps)
-    written = sum(step.action == "write" for step in plan.steps)
-    linked = f", {counted(len(plan.links), 'shard')} linked" if plan.links else ""
-    output.line(f"{counted(written, 'file')} written{linked}" + (f", {deleted:,} deleted" if deleted else ""))
-    if plan.verb == "emit":
-        output.hint(f"prove it:  wdstools doctor {plan.target}")
-    consumers = sorted(plan.emitted.consumers) if plan.emitted else []
-    summary = {
-        "target": plan.target,
-        "written": written,
-        "linked": len(plan.links),
-        "deleted": deleted,
-        "consumers": consumers,
-    }
-    output.summary(summary, exit_code=0, ok=True)
+    linked = f", {counted(result.linked, 'shard')} linked" if result.linked else ""
+    deleted = f", {result.deleted:,} deleted" if result.deleted else ""
+    output.line(f"{counted(result.written, 'file')} written{linked}{deleted}")
+    if not removed:
+        output.hint(f"check:  wdstools doctor {result.target}")
+    output.summary(result, exit_code=0, ok=True)
 
 
 def diagnoses(output: Output, found: tuple[Diagnosis, ...]) -> int:

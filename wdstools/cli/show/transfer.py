@@ -11,8 +11,7 @@ from wdstools.units import counted, size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
-    from wdstools.ops.mirror.plan import MirrorPlan
-    from wdstools.ops.mirror.run import MirrorResult
+    from wdstools.ops.mirror.run import MirrorPlan, MirrorResult
     from wdstools.ops.pull import PullPlan, PullResult
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wdstools.results import Limit
+    from wdstools.ops.bench.result import Limit
 
 #: A loader that reaches this share of a limit is bound by it.
 BOUND = 0.75

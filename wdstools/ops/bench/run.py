@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from wdstools.dataset import open_dataset
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 from wdstools.executors.open import processors
 from wdstools.ops.bench import stages
 from wdstools.ops.bench.advice import Figures, advise, find_bottleneck
@@ -17,9 +18,12 @@ from wdstools.ops.bench.clock import Tally, in_turn, quantile, rate_of, ratio_of
 from wdstools.ops.bench.limits import copy_memory, decode_images, hash_payloads, read_cold, read_warm
 from wdstools.ops.bench.machine import Others, machine_facts, memory_bytes
 from wdstools.ops.bench.peers import check_peers, peer_work
+from wdstools.ops.bench.result import BenchResult, Limit, Speed
+from wdstools.options.check import BenchChoices
+from wdstools.options.declare import part, settle
+from wdstools.options.read import OpenChoices
 from wdstools.progress import Silent
 from wdstools.reader.order import Order, mixing_score
-from wdstools.results import BenchResult, Limit, Speed
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.ops.bench.stages import Start, Task
+    from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
 
 _ROUNDS = 3
@@ -41,44 +46,38 @@ COLD, WARM = "storage, cold", "storage, warm"
 _AGAINST = {"raw": WARM, "verified": "hash", "decoded": "decoder, 1 thread", "batches": "decoder"}
 
 
-@dataclass(frozen=True, slots=True)
-class BenchOptions:
-    """``split`` None is train, or the first; ``batch_size`` None 64, or the split if that is smaller; ``threads`` None one a core.
+def bench(where: StrPath, *, progress: Progress | None = None, **choices: Unpack[BenchChoices]) -> BenchResult:
+    """Measure how fast one split of a dataset reaches a training loop here, what bounds it, and what to change.
 
-    ``seconds`` are for each thing measured. ``wanted`` is a rate to reach, in images a second; ``compare`` names peers.
+    Everything runs in turn, in one process; nothing is written but a cache.
+
+    Args:
+        where: The dataset's folder or URL; it is opened as a training would.
+        progress: Receives how many of four parts are measured.
+        **choices: What is measured, for how long, and how the dataset is opened; see ``BenchChoices``.
+
+    Returns:
+        Rates in samples and bytes a second, times in milliseconds, and advice in sentences.
+
+    Raises:
+        UsageError: There is no such split or peer, or a choice cannot be.
+        WdsError: The dataset could not be read.
     """
-
-    split: str | None = None
-    batch_size: int | None = None
-    threads: int | None = None
-    seconds: float = 3.0
-    shuffle: str = "full"
-    wanted: float | None = None
-    compare: tuple[str, ...] = ()
-
-
-def run_bench(
-    where: str, *, options: BenchOptions | None = None, progress: Progress | None = None, **reading: Any
-) -> BenchResult:
-    """Measure reading one split of a dataset: everything in turn, in one process, nothing written but a cache.
-
-    ``reading`` is how it is opened: ``at``, ``mirrors``, ``cache`` and ``cache_bytes`` of ``open_dataset``. Raises UsageError
-    for a split, batch size or peer that cannot be, and what reading the dataset raises.
-    """
-    options, progress = options or BenchOptions(), progress or Silent()
-    opened = partial(open_dataset, where, **reading)
+    options = settle(BenchChoices, choices)
+    progress = progress or Silent()
+    opened = partial(open_dataset, os.fspath(where), **part(OpenChoices, options))
     task = _task_of(opened(), options)
-    check_peers(options.compare, task)
+    check_peers(options["compare"], task)
     others = Others()
     progress.start("measuring", 4, "parts")
     try:
-        start = stages.start_training(task, opened, options.seconds)
+        start = stages.start_training(task, opened, options["seconds"])
         progress.advance(1)
-        limits = _storage_limits(task, options.seconds)
+        limits = _storage_limits(task, options["seconds"])
         progress.advance(1)
         found = _measure(task, options)
         progress.advance(1)
-        scaling = _scaling(task, options.seconds / 2, rate_of(found["batches"]))
+        scaling = _scaling(task, options["seconds"] / 2, rate_of(found["batches"]))
         progress.advance(1)
     finally:
         progress.finish()
@@ -94,23 +93,22 @@ class _Measured:
     others: float
 
 
-def _task_of(dataset: Dataset, options: BenchOptions) -> Task:
+def _task_of(dataset: Dataset, options: BenchChoices) -> Task:
     splits = dataset.manifest.splits
-    split = options.split or ("train" if "train" in splits else next(iter(splits), ""))
+    split = options["split"] or ("train" if "train" in splits else next(iter(splits), ""))
     if split not in splits:
-        raise UsageError("no such split", where="--split", expected=", ".join(splits), got=split)
+        raise UsageError("no such split", where=option("split"), expected=", ".join(splits), got=split)
     samples = sum(entry.samples for entry in splits[split])
-    batch_size = min(_BATCH_SIZE, samples) if options.batch_size is None else options.batch_size
+    batch_size = min(_BATCH_SIZE, samples) if options["batch_size"] is None else options["batch_size"]
     if not 1 <= batch_size <= samples:
         raise UsageError(
-            "a batch must fit in the split", where="--batch-size", expected=f"1 to {samples:,}", got=f"{batch_size:,}"
+            "a batch must fit in the split",
+            where=option("batch_size"),
+            expected=f"1 to {samples:,}",
+            got=f"{batch_size:,}",
         )
-    if options.shuffle not in ("full", "block", "none"):
-        raise UsageError("no such order", where="--shuffle", expected="full, block or none", got=options.shuffle)
-    if options.seconds <= 0 or (options.threads is not None and options.threads < 1):
-        raise UsageError("must be more than nothing", where="--seconds, --threads")
-    shuffle = None if options.shuffle == "none" else options.shuffle
-    return stages.Task(dataset, split, shuffle, batch_size, options.threads or processors())
+    shuffle = None if options["shuffle"] == "none" else options["shuffle"]
+    return stages.Task(dataset, split, shuffle, batch_size, options["threads"] or processors())
 
 
 def _storage_limits(task: Task, seconds: float) -> dict[str, Tally]:
@@ -118,7 +116,7 @@ def _storage_limits(task: Task, seconds: float) -> dict[str, Tally]:
     return {COLD: read_cold(task.dataset, shards, seconds)}
 
 
-def _measure(task: Task, options: BenchOptions) -> dict[str, list[Tally]]:
+def _measure(task: Task, options: BenchChoices) -> dict[str, list[Tally]]:
     """Limits that can be measured again and again, ways of reading, and peers: all in turn."""
     payloads = _payloads(task)
     store, shards = task.dataset.shards, task.dataset.manifest.splits[task.split]
@@ -135,10 +133,10 @@ def _measure(task: Task, options: BenchOptions) -> dict[str, list[Tally]]:
         work[WARM] = partial(read_warm, store, shards)
     with ExitStack() as stack:
         work["batches"] = stack.enter_context(stages.batches(task))
-        if options.compare:
+        if options["compare"]:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="wdstools-bench-"))
-            work.update({name: peer_work(name, task, scratch) for name in options.compare})
-        return in_turn(work, options.seconds, _ROUNDS)
+            work.update({name: peer_work(name, task, scratch) for name in options["compare"]})
+        return in_turn(work, options["seconds"], _ROUNDS)
 
 
 def _payloads(task: Task) -> list[bytes]:
@@ -164,7 +162,7 @@ def _scaling(task: Task, seconds: float, known: float) -> dict[int, float]:
     return {**found, task.threads: known}
 
 
-def _result(task: Task, options: BenchOptions, measured: _Measured) -> BenchResult:
+def _result(task: Task, options: BenchChoices, measured: _Measured) -> BenchResult:
     shards = task.dataset.manifest.splits[task.split]
     samples, size = sum(entry.samples for entry in shards), sum(entry.bytes for entry in shards)
     limits = _limits(task, measured, size / samples)
@@ -183,7 +181,7 @@ def _result(task: Task, options: BenchOptions, measured: _Measured) -> BenchResu
         samples,
         mixing_score(order, task.batch_size),
         task.shuffle,
-        options.wanted,
+        options["wanted"],
         measured.others,
     )
     laps = [lap * 1000 for tally in measured.found["batches"] for lap in tally.laps]
@@ -195,7 +193,7 @@ def _result(task: Task, options: BenchOptions, measured: _Measured) -> BenchResu
         samples=samples,
         bytes=size,
         shards=len(shards),
-        shuffle=options.shuffle,
+        shuffle=options["shuffle"],
         batch_size=task.batch_size,
         threads=task.threads,
         cores=processors(),
@@ -211,7 +209,7 @@ def _result(task: Task, options: BenchOptions, measured: _Measured) -> BenchResu
         mixing=figures.mixing,
         bottleneck=find_bottleneck(figures),
         advice=advise(figures),
-        peers=tuple(_peer(name, measured.found, size / samples) for name in options.compare),
+        peers=tuple(_peer(name, measured.found, size / samples) for name in options["compare"]),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import Dataset, open_dataset
@@ -13,7 +14,6 @@ from wdstools.ops.demo.source import make_source
 from wdstools.ops.pack import PackResult, run_pack
 from wdstools.ops.verify.run import verify
 from wdstools.planning.options import make_options
-from wdstools.results import DemoResult
 from wdstools.sources.open import open_source
 from wdstools.stores.local import storage_error
 
@@ -26,6 +26,18 @@ DEMO_SHARD_SAMPLES = 500
 _FLIPPED_BIT = 0x10
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the tour made, and that each of its steps came out as it should."""
+
+    source: str
+    dataset: str
+    samples: int
+    skipped: int
+    root: str
+    damaged_key: str
 
 
 def run_demo(folder: str, samples: int, *, executor: Executor, say: Say, progress: Progress) -> DemoResult:

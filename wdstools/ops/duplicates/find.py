@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +13,16 @@ import pyarrow.compute as pc
 
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.dedup.groups import Fingerprints, Grouping, distances, group
-from wdstools.dedup.levels import EXACT, LEVELS, check_level, expected_false_pairs, levels_up_to
+from wdstools.dedup.levels import EXACT, LEVELS, expected_false_pairs, levels_up_to
 from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
+from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.ops.duplicates.captions import count_captions
-from wdstools.progress import Progress, Silent
+from wdstools.options.check import DuplicateChoices
+from wdstools.options.declare import settle
+from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.hashes import HashPlace, PrintTask, ShardPrints, library_versions, luma_of, print_shard
 
 if TYPE_CHECKING:
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
 
 
-METHODS = ("phash", "size")
 DEFAULT_LEVEL = "re-encode"
 #: What worker processes need.
 WORKER_MODULES = ("wdstools.reader.hashes", "simplejpeg")
@@ -54,38 +57,49 @@ class _Samples:
 def find_duplicates(
     dataset: Dataset | StrPath,
     *,
-    level: str | None = None,
-    method: str = "phash",
-    captions: bool = False,
-    cache: str | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    **choices: Unpack[DuplicateChoices],
 ) -> DuplicateGroups:
-    """Group the images of a dataset that are the same at ``level``: ``exact``, ``re-encode`` (the default) or ``edited``.
+    """Group the images of a dataset that are the same.
 
-    ``exact`` reads the indexes alone. The others hash every image once; hashes are kept in ``.wdstools/hashes``, or
-    in the folder ``cache``, and are made anew only for shards that changed, or for other versions of the libraries.
-    ``method="size"``, which knows no levels, compares width, height and file size instead, for comparison with others.
-    The result does not depend on workers or on the order of shards. Raises UsageError, NotFoundError, FormatError,
-    IntegrityError, StoreError.
+    Level ``exact`` reads the indexes alone. The others hash every image once; the hashes are kept in
+    ``.wdstools/hashes``, or in the folder ``cache``, and are made again only for shards that changed, or for other
+    versions of the libraries. ``method="size"``, which has no levels, compares width, height and file size, for
+    comparison with others. The result does not depend on workers or on the order of shards.
+
+    Args:
+        dataset: A dataset, its folder or URL.
+        executor: Who does the work; without one it is done here.
+        progress: Receives how many images are done.
+        **choices: What counts as the same; see ``DuplicateChoices``.
+
+    Returns:
+        The groups, with how many images are different ones and which splits leak.
+
+    Raises:
+        UsageError: A choice cannot be, or the dataset has too many splits.
+        NotFoundError: There is no dataset, or an index is missing.
+        FormatError: A manifest or an index is damaged.
+        IntegrityError: A shard is damaged.
+        StoreError: Storage could not be read, or hashes not be kept.
     """
-    if method not in METHODS:
-        raise UsageError("no such method", where="--method", expected=", ".join(METHODS), got=method)
+    chosen = settle(DuplicateChoices, choices)
+    method, level = chosen["method"], chosen["level"]
     if method == "size" and level is not None:
         raise UsageError(
             "a file size is the same or it is not: it has no levels",
             code="size-has-no-level",
-            where="--method size",
-            got=f"--level {level}",
-            hint="leave --level out, or leave --method size out",
+            where=option("method", "size"),
+            got=option("level", level),
+            hint=f"leave {option('level')} out, or leave {option('method', 'size')} out",
         )
-    level = DEFAULT_LEVEL if level is None else level
-    check_level(level)
     dataset = as_dataset(dataset)
     if len(dataset.manifest.splits) > _MOST_SPLITS:
         raise UsageError("too many splits", expected=f"at most {_MOST_SPLITS}", got=str(len(dataset.manifest.splits)))
-    finder = _Finder(dataset, level if method == "phash" else EXACT, cache)
-    return finder.run(executor or open_executor("serial"), progress or Silent(), method, captions=captions)
+    cache = None if chosen["cache"] is None else os.fspath(chosen["cache"])
+    finder = _Finder(dataset, (level or DEFAULT_LEVEL) if method == "phash" else EXACT, cache)
+    return finder.run(executor or open_executor("serial"), progress or Silent(), method, captions=chosen["captions"])
 
 
 class _Finder:
@@ -132,14 +146,9 @@ class _Finder:
 
     def _prints(self, executor: Executor, progress: Progress) -> list[ShardPrints]:
         tasks = (PrintTask(self.dataset, entry, self.place, self.versions) for _, entry in self.shards)
-        parts: dict[int, ShardPrints] = {}
-        progress.start("hash images" if self.levels else "read indexes", self._count(), "images")
-        try:
-            for outcome in executor.map(print_shard, tasks, progress.advance):
-                parts[outcome.index] = outcome.result()
-        finally:
-            progress.finish()
-        return [parts[index] for index in range(len(parts))]
+        task = "hash images" if self.levels else "read indexes"
+        with under_way(progress, task, self._count(), "images") as tick:
+            return run_all(executor, print_shard, tasks, tick)
 
     def _count(self) -> int:
         return sum(entry.samples for _, entry in self.shards)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wdstools.dataset import Dataset, as_dataset
 from wdstools.executors.base import Executor, run_all
 from wdstools.executors.open import open_executor
 from wdstools.landing.new_folder import new_folder
@@ -13,18 +14,27 @@ from wdstools.ops.extract.names import Names, name_folding, refuse_clashes
 from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection
 from wdstools.reader.shard import ShardReader
-from wdstools.results import ExtractResult
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from wdstools.dataset import Dataset
     from wdstools.executors.base import Tick
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.options.declare import StrPath
 
 _TICK_SAMPLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractResult:
+    """What was written back as files."""
+
+    path: str
+    samples: int
+    files: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +49,37 @@ class ExtractTask:
 
 
 def extract(
-    dataset: Dataset,
-    folder: str,
+    dataset: Dataset | StrPath,
+    folder: StrPath,
     *,
     selection: Selection | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> ExtractResult:
-    """Write samples back as files into ``folder``, which must not exist, every member checked as it is read.
+    """Write samples back as files, every member checked as it is read.
 
-    Images and captions get the names that they were packed from where index and provenance know them (a label that
-    is in the path is then not written again); else ``{split}/{key}.{ext}``. Killed at any moment, ``folder`` does not
-    exist, and the same call begins again. Raises UsageError (``names-collide``), StoreError, BusyError, IntegrityError,
-    FormatError (``path-unsafe``).
+    Images and captions get the names that they were packed from where index and provenance know them (a label that is
+    in the path is then not written again), otherwise ``{split}/{key}.{ext}``. Until everything is written, ``folder``
+    does not exist; an interrupted call begins again.
+
+    Args:
+        dataset: A dataset, or its folder or URL.
+        folder: Where the files go; it must not exist.
+        selection: Which samples; without it, all.
+        executor: Who does the work; without one it is done here.
+        progress: Receives how many samples are done.
+
+    Returns:
+        How many samples, files and bytes were written.
+
+    Raises:
+        UsageError: Two samples would have one name (``names-collide``), or the selection names a split that is not there.
+        StoreError: Storage could not be read or written.
+        BusyError: Another process writes to the same folder.
+        IntegrityError: A sample is damaged.
+        FormatError: A name leads out of the folder (``path-unsafe``), or an index is damaged.
     """
+    dataset, folder = as_dataset(dataset), os.fspath(folder)
     selection = selection or Selection()
     selection.check(dataset)
     with new_folder(folder) as scratch:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
-from dataclasses import dataclass, field
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from wdstools.dataset import CLAIM_PATH, Dataset, as_dataset
-from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError, UsageError
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError, UsageError, option
+from wdstools.executors.open import open_executor, workers
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, loads
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
 from wdstools.ops.canonical import require_canonical
-from wdstools.ops.mirror.run import MirrorResult, MirrorRun
-from wdstools.plan import Plan, Step
+from wdstools.ops.mirror.run import MirrorPlan, MirrorResult
+from wdstools.options.declare import settle
+from wdstools.options.move import MirrorChoices
+from wdstools.plan import Step, apply
 from wdstools.progress import Progress, Silent
 from wdstools.stores.open import open_store, remote
 from wdstools.stores.reading import get_whole
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Executor
     from wdstools.formats.manifest import Manifest
+    from wdstools.options.declare import StrPath
     from wdstools.stores.base import ObjectInfo, RemoteStore, Store
 
 _PROBE_PATH = ".wdstools/probe"
@@ -37,54 +41,34 @@ _PROBE_ATTEMPTS = 4
 _OWN = (CLAIM_PATH, _PROBE_PATH, ".wdstools/hashes/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorPlan(Plan[MirrorResult]):
-    """What making ``target`` a mirror takes. ``counts`` and ``sizes`` go by state (see ``compare.STATES``).
-
-    ``replaced`` is the root of another dataset whose manifest has to go first; ``published`` whether the manifest is
-    there already; ``extra`` are files there that are not of this dataset.
-    """
-
-    source: Dataset = field(repr=False)
-    store: RemoteStore = field(repr=False)
-    files: tuple[ObjectState, ...] = field(repr=False)
-    counts: Mapping[str, int]
-    sizes: Mapping[str, int]
-    extra: tuple[ObjectInfo, ...] = field(repr=False)
-    replaced: str | None
-    published: bool
-    claimed: bool
-    take_over: bool
-    delete: bool
-    believed: bool
-
-    def carry_out(self, executor: Executor, progress: Progress) -> MirrorResult:
-        """Shards, indexes, provenance, lists, card, and the manifest last: until then there is no dataset there.
-
-        Killed at any moment, the same call goes on; what was stored is recognised by the store's own digests.
-        """
-        return MirrorRun(self, executor, progress).run()
-
-
 def plan_mirror(
-    dataset: Dataset,
-    target: str | Store,
+    dataset: Dataset | StrPath,
+    target: StrPath | Store,
     *,
-    replace: bool = False,
-    delete: bool = False,
-    allow_older: bool = False,
-    emitted: bool = False,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    **choices: Unpack[MirrorChoices],
 ) -> MirrorPlan:
-    """Compare a dataset with what lies at ``target``; nothing is downloaded but the manifest there.
+    """Compare a dataset with what is at ``target``; nothing is downloaded but the manifest there.
 
-    ``replace`` lets another dataset there go; ``delete`` also removes its files; ``allow_older`` lets a newer version be
-    replaced; ``emitted`` takes along what was emitted for other readers. Raises StoreError (``another-dataset``,
-    ``newer-version``), UsageError (``not-emitted``).
+    Args:
+        dataset: A dataset, its folder or URL.
+        target: A folder, URL or store.
+        executor: Who compares; without one it is done here.
+        progress: Receives how many files are compared.
+        **choices: What may be replaced and deleted; see ``MirrorChoices``.
+
+    Returns:
+        The plan, with the state of each file.
+
+    Raises:
+        UsageError: The dataset is a manifest alone, or nothing was emitted that could be copied (``not-emitted``).
+        StoreError: Another dataset is there (``another-dataset``), or a newer version (``newer-version``), or storage
+            could not be read.
+        IntegrityError: The dataset's checksum list is damaged.
     """
-    from wdstools.executors.open import open_executor
-
+    chosen = settle(MirrorChoices, choices)
+    dataset = as_dataset(dataset)
     if dataset.manifest_key != MANIFEST_PATH:
         raise UsageError(
             "a mirror is made from a whole dataset, not from a manifest alone",
@@ -96,9 +80,9 @@ def plan_mirror(
         dataset.metadata.url,
         "these tars were not written by wdstools; copy them, and check the copy with verify --at",
     )
-    store = remote(open_store(target) if isinstance(target, str) else target)
-    replaced, theirs = _other(dataset, store, replace=replace, allow_older=allow_older)
-    wanted = _wanted(dataset, _emitted_files(dataset) if emitted else [])
+    store = remote(open_store(os.fspath(target)) if isinstance(target, str | os.PathLike) else target)
+    replaced, theirs = _other(dataset, store, replace=chosen["replace"], allow_older=chosen["allow_older"])
+    wanted = _wanted(dataset, _emitted_files(dataset) if chosen["emitted"] else [])
     found = listing(store)
     believed = _refuses_wrong_checksums(store)
     states = _compare(
@@ -114,7 +98,7 @@ def plan_mirror(
     return MirrorPlan(
         verb="mirror",
         target=store.url,
-        steps=tuple(_steps(states, extra if delete else (), replaced, claimed=claimed)),
+        steps=tuple(_steps(states, extra if chosen["delete"] else (), replaced, claimed=claimed)),
         source=dataset,
         store=store,
         files=tuple(states),
@@ -124,8 +108,8 @@ def plan_mirror(
         replaced=replaced,
         published=published,
         claimed=claimed,
-        take_over=replace,
-        delete=delete,
+        take_over=chosen["replace"],
+        delete=chosen["delete"],
         believed=believed,
     )
 
@@ -155,7 +139,7 @@ def _other(
             where=store.url,
             expected=f"root {dataset.root}, version {dataset.manifest.version}",
             got=f"root {root}, version {version if theirs else 'not readable'}",
-            hint="add --replace (it is absent until the new one is whole), or mirror to another prefix",
+            hint=f"add {option('replace', True)} (it is absent until the new one is whole), or mirror to another prefix",
         )
     if version > dataset.manifest.version and not allow_older:
         raise StoreError(
@@ -164,7 +148,7 @@ def _other(
             where=store.url,
             expected=f"version {dataset.manifest.version} or older",
             got=f"version {version}",
-            hint="add --allow-older to go back",
+            hint=f"add {option('allow_older', True)} to go back",
         )
     return root, theirs
 
@@ -297,15 +281,36 @@ def _steps(
 
 
 def mirror(
-    dataset: Dataset | str, target: str | Store, *, jobs: int = 4, progress: Progress | None = None, **options: bool
+    dataset: Dataset | StrPath,
+    target: StrPath | Store,
+    *,
+    executor: Executor | None = None,
+    jobs: int = 4,
+    progress: Progress | None = None,
+    **choices: Unpack[MirrorChoices],
 ) -> MirrorResult:
-    """Make ``target`` hold a dataset; ``options`` are those of ``plan_mirror``. Running it again moves nothing."""
-    from wdstools.executors.open import open_executor
+    """Make ``target`` hold a dataset: ``plan_mirror``, carried out. Calling it again moves nothing.
 
-    opened = as_dataset(dataset)
-    executor = open_executor("threads", jobs)
-    try:
-        plan = plan_mirror(opened, target, executor=executor, progress=progress, **options)
-        return plan.carry_out(executor, progress or Silent())
-    finally:
-        executor.close()
+    Shards come first and the manifest last: until then there is no dataset there. The store's own digests prove what it
+    holds; an interrupted mirror is continued by the same call.
+
+    Args:
+        dataset: A dataset, its folder or URL.
+        target: A folder, URL or store.
+        executor: Who does the work; without one, ``jobs`` threads that end with the call.
+        jobs: How many threads to start.
+        progress: Receives how many bytes are sent.
+        **choices: As of ``plan_mirror``.
+
+    Returns:
+        What was sent, and which files the store cannot prove.
+
+    Raises:
+        UsageError: As ``plan_mirror``.
+        BusyError: Another mirror writes to the same place.
+        IntegrityError: A file was damaged here, or on its way each time.
+        StoreError: As ``plan_mirror``, or storage could not be written.
+    """
+    with workers(executor, "threads", jobs) as at_work:
+        plan = plan_mirror(dataset, target, executor=at_work, progress=progress, **choices)
+        return apply(plan, executor=at_work, progress=progress)

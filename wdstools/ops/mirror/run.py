@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import CLAIM_PATH
-from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError
+from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError, option
 from wdstools.executors.open import open_executor
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
+from wdstools.plan import Plan
 from wdstools.stores.base import ABSENT
 from wdstools.stores.reading import get_whole
 from wdstools.stores.remote import etag_md5
@@ -21,10 +22,13 @@ from wdstools.transfer.known import KnownDigests
 from wdstools.transfer.upload import Uploaded, UploadTask, damaged, prove, upload
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor
-    from wdstools.ops.mirror.plan import MirrorPlan
     from wdstools.progress import Progress
-    from wdstools.transfer.compare import Wanted
+    from wdstools.stores.base import ObjectInfo, RemoteStore
+    from wdstools.transfer.compare import ObjectState, Wanted
 
 #: Files that are being sent at once are held in memory, up to this much (or one).
 _MEMORY_BYTES = 1 << 30
@@ -41,6 +45,35 @@ class MirrorResult:
     same: int
     deleted: int
     unproved: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorPlan(Plan[MirrorResult]):
+    """What making ``target`` a mirror takes. ``counts`` and ``sizes`` go by state (see ``compare.STATES``).
+
+    ``replaced`` is the root of another dataset whose manifest has to go first; ``published`` whether the manifest is
+    there already; ``extra`` are files there that are not of this dataset.
+    """
+
+    source: Dataset = field(repr=False)
+    store: RemoteStore = field(repr=False)
+    files: tuple[ObjectState, ...] = field(repr=False)
+    counts: Mapping[str, int]
+    sizes: Mapping[str, int]
+    extra: tuple[ObjectInfo, ...] = field(repr=False)
+    replaced: str | None
+    published: bool
+    claimed: bool
+    take_over: bool
+    delete: bool
+    believed: bool
+
+    def carry_out(self, executor: Executor, progress: Progress) -> MirrorResult:
+        """Shards, indexes, provenance, lists, card, and the manifest last: until then there is no dataset there.
+
+        Killed at any moment, the same call goes on; what was stored is recognised by the store's own digests.
+        """
+        return MirrorRun(self, executor, progress).run()
 
 
 class MirrorRun:
@@ -111,7 +144,7 @@ class MirrorRun:
             where=self.store.url,
             expected=f"root {self.source.root}",
             got=got or f"root {self._claimed_root()}",
-            hint="wait for it, or, if it was given up, run this again with --replace",
+            hint=f"wait for it; if it was given up, run this again with {option('replace', True)}",
         )
 
     def _upload(self, files: list[Wanted]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.dataset import Dataset, open_dataset
-from wdstools.errors import NotFoundError, StoreError, UsageError
+from wdstools.errors import NotFoundError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
 from wdstools.formats.card import CARD_PATH, mend_card, render_card
 from wdstools.formats.digest import sha256_hex
@@ -19,11 +19,11 @@ from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.inside import require_inside
 from wdstools.landing.new_folder import new_folder
 from wdstools.landing.small_files import assemble, read_provenance, render_provenance
-from wdstools.landing.staging import commit, plan_finish, staged
+from wdstools.landing.staging import FinishResult, commit, plan_finish, staged
 from wdstools.ops.canonical import require_canonical
+from wdstools.ops.made import Made
 from wdstools.ops.remove.shard import ThinShard, ThinTask, thin_shard
-from wdstools.plan import Plan, Step
-from wdstools.results import FinishResult, RemoveResult
+from wdstools.plan import Plan, Step, apply
 from wdstools.stores.local import DurableFile, LocalStore
 from wdstools.stores.locks import locked_folder
 from wdstools.stores.reading import get_whole
@@ -35,10 +35,22 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Executor
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
     from wdstools.reader.select import Selection
 
 _SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveResult(Made):
+    """What a removal has made: the dataset's new root and version, and the shards that were written anew."""
+
+    path: str
+    root: str
+    removed: int
+    shards: tuple[str, ...]
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +133,28 @@ class _Made:
 
 
 def plan_remove(
-    dataset: Dataset | str, selection: Selection, *, output: str | None = None
+    dataset: Dataset | StrPath, selection: Selection, *, output: StrPath | None = None
 ) -> Plan[RemoveResult | FinishResult]:
-    """Plan to take the selected samples out, in place or into a new dataset at ``output``; nothing is changed.
+    """Plan to take the selected samples out; nothing is changed until the plan is applied.
 
-    A change of the dataset that was cut short is only finished: no manifest says yet which samples are in it.
-    Raises UsageError for a selection of everything, and for a dataset that is not canonical or not in a folder.
+    A change of the dataset that was interrupted is only finished: no manifest says yet which samples are in it.
+
+    Args:
+        dataset: A dataset in a folder, or its path.
+        selection: Which samples to remove; it must name keys or a condition.
+        output: Where to make a new dataset; without it, the dataset itself is changed.
+
+    Returns:
+        The plan; applied, it gives a RemoveResult, or a FinishResult where it only finished an older change.
+
+    Raises:
+        UsageError: The selection is of everything, or the dataset is not canonical or not in a folder.
+        NotFoundError: There is no dataset.
+        FormatError: A manifest or an index is damaged.
+        StoreError: Storage could not be read.
     """
-    path = dataset if isinstance(dataset, str) else dataset.metadata.url
+    path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
+    output = None if output is None else os.fspath(output)
     unfinished = plan_finish(path) if output is None else None
     if unfinished is not None:
         return unfinished
@@ -158,13 +184,46 @@ def plan_remove(
     return RemovePlan("remove", path, tuple(steps), (), opened, tuple(concerned), tuple(receipt), absent, output)
 
 
+def remove(
+    dataset: Dataset | StrPath,
+    selection: Selection,
+    *,
+    output: StrPath | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> RemoveResult | FinishResult:
+    """Take samples out of a dataset: ``plan_remove``, carried out. Only the shards that hold them are written again.
+
+    In place, the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not at all.
+
+    Args:
+        dataset: A dataset in a folder, or its path.
+        selection: Which samples to remove; it must name keys or a condition.
+        output: Where to make a new dataset; without it, the dataset itself is changed.
+        executor: Who does the work; without one it is done here.
+        progress: Receives how many bytes are done.
+
+    Returns:
+        What was removed; a FinishResult where an older change was only finished: call it again.
+
+    Raises:
+        UsageError: As ``plan_remove``.
+        BusyError: Another process changes the dataset.
+        IntegrityError: A sample that stays is damaged: repair the dataset first.
+        StoreError: Storage could not be read or written.
+        FormatError: A manifest or an index is damaged.
+    """
+    plan = plan_remove(dataset, selection, output=output)
+    return apply(plan, executor=executor, progress=progress)
+
+
 def choose_place(output: str | None, *, in_place: bool, dry_run: bool) -> None:
     """Refuse a removal that does not say where the result goes; raises UsageError."""
     if (output is not None) + in_place != 1 and not (dry_run and not (output and in_place)):
         raise UsageError(
-            "where the result goes must be said",
+            "it is not said where the result goes",
             where="remove",
-            expected="-o NEW to make a new dataset, or --in-place to change this one",
+            expected=f"{option('output', 'NEW')} for a new dataset, or {option('in_place', True)} to change this one",
         )
 
 
@@ -179,7 +238,11 @@ def _refuse(dataset: Dataset, selection: Selection) -> None:
         dataset.manifest, dataset.metadata.url, "these shards were not written by wdstools, and are not changed"
     )
     if selection.keys is None and selection.where is None:
-        raise UsageError("nothing says which samples to remove", where="remove", expected="--keys FILE or --where EXPR")
+        raise UsageError(
+            "it is not said which samples to remove",
+            where="remove",
+            expected=f"{option('keys', 'FILE')} or {option('where', 'EXPR')}",
+        )
     selection.check(dataset)
 
 

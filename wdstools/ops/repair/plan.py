@@ -7,9 +7,10 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
+from wdstools.dataset import Dataset
 from wdstools.errors import NotFoundError
 from wdstools.executors.base import Executor, run_all
 from wdstools.executors.open import open_executor
@@ -19,18 +20,21 @@ from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PA
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.landing.inside import require_inside
 from wdstools.landing.small_files import read_provenance
-from wdstools.landing.staging import plan_finish
+from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.repair.copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
 from wdstools.ops.repair.files import SmallFile, mend_card_file, mend_history, render_list
 from wdstools.ops.repair.index import IndexRepair, choose_index, listed_digests, make_index, usable_index
 from wdstools.ops.repair.remote import plan_repair_afar
+from wdstools.ops.repair.result import RepairResult
 from wdstools.ops.repair.shard import HERE, MENDED, NOWHERE, MendTask, Recipe, find_recipe, mend_shard
 from wdstools.ops.repair.source import SourceCopy
 from wdstools.ops.repair.truth import OWN, Truth, find_truth
-from wdstools.plan import Plan, Step
+from wdstools.options.check import RepairChoices
+from wdstools.options.declare import settle
+from wdstools.plan import Plan, Step, apply
 from wdstools.progress import Progress, Silent
-from wdstools.results import Finding, FinishResult, RepairResult
+from wdstools.results import Finding
 from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
@@ -39,8 +43,8 @@ from wdstools.units import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.options.declare import StrPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,30 +98,72 @@ class RepairPlan(Plan[RepairResult]):
 
 
 def plan_repair(
-    dataset: Dataset | str,
+    dataset: Dataset | StrPath,
     *,
-    spares: Sequence[str] = (),
-    root: str | None = None,
-    delete: bool = False,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    **choices: Unpack[RepairChoices],
 ) -> Plan[RepairResult | FinishResult]:
-    """Look at every byte of a dataset and plan what makes it whole again; nothing is changed.
+    """Look at every byte of a dataset and plan what makes it whole again; nothing is changed until the plan is applied.
 
-    ``spares`` are paths or URLs of copies: datasets, folders of shards, single shards, or the source it was packed
-    from; without any, one flipped bit in a sample is still undone, and everything that follows from index or manifest
-    is made again. ``root`` is the digest that the dataset must have. ``delete`` also removes tars that are not of it.
-    A change that was cut short is only finished. At a URL, whole files are replaced (see ``repair_afar``).
-    Raises IntegrityError (``manifest-lost``), NotFoundError, UsageError, StoreError.
+    Without any copy, one flipped bit in a sample is still undone, and everything that follows from the index or the
+    manifest is made again. A change that was interrupted is only finished. At a URL, whole files are replaced.
+
+    Args:
+        dataset: A dataset, its folder or URL.
+        executor: Who does the reading; without one it is done here.
+        progress: Receives how many bytes were looked at.
+        **choices: The copies to take from, the root digest that the dataset must have, and what may be deleted; see
+            ``RepairChoices``.
+
+    Returns:
+        The plan; its ``unsolved`` are the findings that it cannot mend.
+
+    Raises:
+        IntegrityError: The manifest is lost, and no copy has it (``manifest-lost``).
+        NotFoundError: There is no dataset.
+        UsageError: A copy is of another dataset, or a choice cannot be.
+        StoreError: Storage could not be read.
     """
-    path = dataset if isinstance(dataset, str) else dataset.metadata.url
-    root = parse_root(root) if root is not None else None
+    chosen = settle(RepairChoices, choices)
+    path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
+    root = parse_root(chosen["root"]) if chosen["root"] is not None else None
+    spares = [os.fspath(spare) for spare in chosen["spares"]]
+    executor, progress = executor or open_executor("serial"), progress or Silent()
     if "://" in path:
-        return plan_repair_afar(path, spares, root, executor or open_executor("serial"), progress or Silent())
-    unfinished = plan_finish(path)
-    if unfinished is not None:
-        return unfinished
-    return _Planner(path, executor or open_executor("serial"), progress or Silent()).plan(spares, root, delete=delete)
+        return plan_repair_afar(path, spares, root, executor, progress)
+    return plan_finish(path) or _Planner(path, executor, progress).plan(spares, root, delete=chosen["delete"])
+
+
+def repair(
+    dataset: Dataset | StrPath,
+    *,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    **choices: Unpack[RepairChoices],
+) -> RepairResult | FinishResult:
+    """Make a damaged dataset whole again, moving only the damaged bytes: ``plan_repair``, carried out.
+
+    Each file is replaced whole or not at all, and nothing is believed unproved. What no copy has stays as it is.
+
+    Args:
+        dataset: A dataset, its folder or URL.
+        executor: Who does the work; without one it is done here.
+        progress: Receives how many bytes are done.
+        **choices: As of ``plan_repair``.
+
+    Returns:
+        What was written, and what is still damaged; a FinishResult where an older change was only finished.
+
+    Raises:
+        IntegrityError: As ``plan_repair``, or what was written is not what the manifest says.
+        NotFoundError: There is no dataset.
+        UsageError: As ``plan_repair``.
+        BusyError: Another process changes the dataset.
+        StoreError: Storage could not be read or written.
+    """
+    plan = plan_repair(dataset, executor=executor, progress=progress, **choices)
+    return apply(plan, executor=executor, progress=progress)
 
 
 class _Planner:

@@ -7,15 +7,17 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import Dataset, open_dataset
-from wdstools.errors import FormatError, NotFoundError, UsageError
-from wdstools.ops.mirror.plan import MirrorPlan, plan_mirror
+from wdstools.errors import FormatError, NotFoundError, UsageError, option
+from wdstools.ops.mirror.plan import plan_mirror
+from wdstools.ops.repair.result import RepairResult
 from wdstools.plan import Plan
-from wdstools.results import Finding, RepairResult
+from wdstools.results import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wdstools.executors.base import Executor
+    from wdstools.ops.mirror.run import MirrorPlan
     from wdstools.progress import Progress
 
 
@@ -62,7 +64,7 @@ def plan_repair_afar(
             "no copy is of the dataset at this place",
             code="copy-of-another",
             where=url,
-            expected=f"root {wanted}" if wanted else "a copy, and --root: the manifest there cannot be read",
+            expected=f"root {wanted}" if wanted else f"a copy, and {option('root')}: the manifest there cannot be read",
             got=", ".join(spares) or "no copy",
             hint=f"wdstools repair {quote(url)} --from COPY --root DIGEST",
         )

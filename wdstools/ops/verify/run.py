@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, get_args
 
 from wdstools.checks.change import explain_change
 from wdstools.checks.emitted import check_emitted, known_emitted
@@ -15,13 +14,24 @@ from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard
 from wdstools.checks.stream import check_stream
 from wdstools.checks.sums import SumCheckTask, check_sum
-from wdstools.dataset import Dataset, as_dataset, open_dataset
-from wdstools.errors import FormatError, NotFoundError, StoreError, UnsupportedVersionError, UsageError, WdsError
+from wdstools.dataset import Dataset, open_dataset
+from wdstools.errors import (
+    FormatError,
+    NotFoundError,
+    StoreError,
+    UnsupportedVersionError,
+    UsageError,
+    WdsError,
+    option,
+)
+from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sums import SumLine, parse_sums
+from wdstools.options.check import VerifyChoices, VerifyLevel
+from wdstools.options.declare import settle
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Report
 from wdstools.stores.compressed import GZIP, ZSTD, plain_blocks
@@ -39,34 +49,81 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
     from wdstools.stores.base import ObjectInfo, Store
 
-LEVELS = ("size", "remote", "digest", "samples", "decode")
-DIGESTS = ("xxh3_128", "sha256")
+LEVELS: tuple[VerifyLevel, ...] = get_args(VerifyLevel)
 
 
 def verify(
     dataset: Dataset | StrPath,
     *,
-    level: str = "digest",
-    digest: str = "xxh3_128",
-    part: tuple[int, int] = (1, 1),
-    probe: bool = False,
-    scrub: Scrub | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    **choices: Unpack[VerifyChoices],
 ) -> Report:
-    """Check a dataset.
+    """Check that everything is as it was packed, and name what is not. Nothing is changed.
 
-    ``size`` looks at names and sizes; ``remote`` compares the digests that the shards' provider gives, without reading
-    a byte of them (what it gives no digest of is in ``unproved``; with ``probe`` it must first show, on a small object
-    of its own, that it refuses a wrong checksum); ``digest`` reads every byte once and finds any that changed; ``samples`` also
-    reads every header, payload and caption, and makes each index again; ``decode`` also decodes every image.
-    ``part=(i, n)`` checks the i-th of n parts: all n together check everything. ``scrub`` chooses among the shards by
-    what earlier runs have seen.
+    Level ``size`` looks at names and sizes. ``remote`` compares the digests that the shards' store gives, without
+    reading a byte of them; what it gives no digest of is in ``unproved``. ``digest`` reads every byte once and finds any
+    that changed. ``samples`` also reads every header, payload and caption, and makes each index again. ``decode`` also
+    decodes every image. ``part=(i, n)`` checks the i-th of n parts: all n together check everything.
+
+    Args:
+        dataset: A dataset, its folder or URL, a manifest file, one shard, or a checksum list.
+        executor: Who does the work; without one it is done here.
+        progress: Receives how many bytes are checked.
+        **choices: What is checked, and how thoroughly; see ``VerifyChoices``.
+
+    Returns:
+        What was looked at and what was found; ``raise_for_findings`` makes an error of damage.
+
+    Raises:
+        UsageError: A choice cannot be.
+        NotFoundError: There is no dataset.
+        FormatError: What is there is not understood.
+        StoreError: Storage could not be read.
     """
-    check_options(level, digest, part)
-    executor = executor or open_executor("serial")
-    dataset = as_dataset(dataset)
-    return _DatasetCheck(_What(dataset, level, digest, part, probe, scrub), executor, progress or Silent()).run()
+    if not isinstance(dataset, Dataset):
+        return verify_path(os.fspath(dataset), executor=executor, progress=progress, **choices)
+    chosen = _settled(choices)
+    opened = dataset.at(os.fspath(chosen["at"])) if chosen["at"] else dataset
+    return _verify_dataset(opened, chosen, scrub_options(chosen), executor, progress)
+
+
+def _settled(choices: VerifyChoices) -> VerifyChoices:
+    chosen = settle(VerifyChoices, choices)
+    part = chosen["part"]
+    if not 1 <= part[0] <= part[1]:
+        raise UsageError(
+            "no such part", where=option("part"), expected="i/n with 1 <= i <= n", got=f"{part[0]}/{part[1]}"
+        )
+    return chosen
+
+
+def scrub_options(chosen: VerifyChoices) -> ScrubOptions | None:
+    """What is asked for of a check a little at a time; None if nothing is. Raises UsageError."""
+    if not chosen["resume"] and chosen["max_age"] is None and chosen["time_limit"] is None:
+        return None
+    if chosen["state"] is None:
+        raise UsageError(
+            "a check a little at a time needs a folder for what it has seen", where=option("state"), expected="a folder"
+        )
+    import time
+
+    from wdstools.ops.verify.scrub import ScrubOptions
+
+    return ScrubOptions(os.fspath(chosen["state"]), time.time, chosen["max_age"], chosen["time_limit"])
+
+
+def _verify_dataset(
+    dataset: Dataset,
+    chosen: VerifyChoices,
+    scrubbing: ScrubOptions | None,
+    executor: Executor | None,
+    progress: Progress | None,
+) -> Report:
+    level, digest = chosen["level"], chosen["digest"]
+    scrub = scrubbing.open(dataset, f"{level} {digest}") if scrubbing else None
+    what = _What(dataset, level, digest, chosen["part"], chosen["probe"], scrub)
+    return _DatasetCheck(what, executor or open_executor("serial"), progress or Silent()).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +136,6 @@ class _What:
     part: tuple[int, int]
     probe: bool
     scrub: Scrub | None
-
-
-def check_options(level: str, digest: str, part: tuple[int, int]) -> None:
-    """Raise UsageError for a level, digest or part that there is not."""
-    if level not in LEVELS:
-        raise UsageError("no such level", where="--level", expected=", ".join(LEVELS), got=level)
-    if digest not in DIGESTS:
-        raise UsageError("no such digest", where="--digest", expected=", ".join(DIGESTS), got=digest)
-    if not 1 <= part[0] <= part[1]:
-        raise UsageError("no such part", where="--part", expected="i/n with 1 <= i <= n", got=f"{part[0]}/{part[1]}")
 
 
 class _DatasetCheck:
@@ -126,7 +173,7 @@ class _DatasetCheck:
         found: dict[int, tuple[Finding, ...]] = {}
         self.progress.start(f"verify ({self.level})", sum(entry.bytes for _, entry in self.shards), "bytes")
         try:
-            work: Work = check_remote if self.level == "remote" else check_shard
+            work: Work[Any, Any] = check_remote if self.level == "remote" else check_shard
             for outcome in self.executor.map(work, self._tasks(begun), self.progress.advance):
                 check = outcome.result()
                 if self.scrub is not None:
@@ -164,8 +211,7 @@ class _DatasetCheck:
         tasks = (
             IndexCheckTask(self.dataset, split, entry, listed.get(entry.index_path)) for split, entry in self.shards
         )
-        results = sorted(self.executor.map(check_index, tasks), key=lambda outcome: outcome.index)
-        return findings + [finding for outcome in results for finding in outcome.result()]
+        return findings + [finding for found in run_all(self.executor, check_index, tasks) for finding in found]
 
 
 def _extra_shards(dataset: Dataset, emitted: set[str]) -> Iterator[Finding]:
@@ -220,20 +266,18 @@ def _without_echoes(findings: Iterable[Finding]) -> Iterator[Finding]:
 def verify_path(
     path: str,
     *,
-    at: str | None = None,
-    level: str = "digest",
-    digest: str = "xxh3_128",
-    part: str = "1/1",
-    probe: bool = False,
     scrubbing: ScrubOptions | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    **choices: Unpack[VerifyChoices],
 ) -> Report:
-    """Check whatever lies at a path: a dataset, a manifest (with ``at``), a lone shard, or a checksum list.
+    """Check whatever is at a path: a dataset, a manifest (with ``at``), a lone shard, or a checksum list.
 
-    ``scrubbing`` checks a dataset a little at a time, by the state file that it names.
+    ``scrubbing`` checks a dataset a little at a time, as the choices do, with a clock of its own.
     """
-    check_options(level, digest, parse_part(part))
+    chosen = _settled(choices)
+    at = None if chosen["at"] is None else os.fspath(chosen["at"])
+    scrubbing = scrubbing or scrub_options(chosen)
     executor = executor or open_executor("serial")
     progress = progress or Silent()
     if os.path.isfile(path):
@@ -248,11 +292,7 @@ def verify_path(
         if at is not None or os.path.isfile(path) or not _is_damaged(path, error):
             raise
         return _verify_by_list(path, error, executor, progress)
-    scrub = scrubbing.open(dataset, f"{level} {digest}") if scrubbing else None
-    part_of = parse_part(part)
-    options: dict[str, Any] = {"level": level, "digest": digest, "part": part_of, "probe": probe, "scrub": scrub}
-    report = verify(dataset, executor=executor, progress=progress, **options)
-    return explain_change(dataset, report)
+    return explain_change(dataset, _verify_dataset(dataset, chosen, scrubbing, executor, progress))
 
 
 def _is_damaged(path: str, error: WdsError) -> bool:
@@ -364,11 +404,3 @@ def verify_stream(file: BinaryIO, name: str) -> Report:
         unproved = (f"{name}: {result.members - result.sealed} of {result.members} members carry no checksum",)
     checked = {"shards": 1, "samples": result.samples, "bytes": result.bytes}
     return Report("digest", checked, tuple(result.findings), unproved)
-
-
-def parse_part(text: str) -> tuple[int, int]:
-    """``3/7`` as (3, 7); raises UsageError."""
-    found = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", text)
-    if found is None:
-        raise UsageError("not a part", where="--part", expected="i/n, as 3/7", got=text)
-    return int(found[1]), int(found[2])

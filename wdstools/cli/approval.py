@@ -1,14 +1,15 @@
-"""The options of commands that change something, and how they ask first."""
+"""How commands that change something ask first."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
 from wdstools.cli.show.plan import show_plan
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
+from wdstools.options.declare import Option
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
@@ -16,18 +17,21 @@ if TYPE_CHECKING:
 
 _PANEL = "Before anything changes"
 
-PLAN_OPTIONS = (
-    ("dry_run", Annotated[bool, typer.Option("--dry-run", "-n", help="Print the plan and change nothing.", rich_help_panel=_PANEL)], False),
-    ("yes", Annotated[bool, typer.Option("--yes", "-y", help="Carry the plan out without asking.", rich_help_panel=_PANEL)], False),
-)  # fmt: skip
+
+class PlanChoices(TypedDict, total=False):
+    """Whether a plan is only shown, or carried out without asking."""
+
+    dry_run: Annotated[bool, Option(False, "Print the plan and change nothing.", _PANEL, flag="--dry-run -n")]
+    yes: Annotated[bool, Option(False, "Carry the plan out without asking.", _PANEL, flag="--yes -y")]
 
 
-def approved(output: Output, plan: Plan[object], *, dry_run: bool, yes: bool) -> bool:
+def approved(output: Output, plan: Plan[object], choices: PlanChoices) -> bool:
     """Show a plan, and tell whether to carry it out: with ``-y``, or when a person at the terminal says so.
 
     With ``-n`` the plan is the answer, and the command ends with 1 where it leaves something damaged; with ``-q -y`` nobody
     wants to see it. Raises UsageError when there is nobody to ask.
     """
+    dry_run, yes = choices["dry_run"], choices["yes"]
     if output.quiet and yes and not (dry_run or output.json):
         return True
     code = show_plan(output, plan, last=dry_run)
@@ -40,6 +44,6 @@ def approved(output: Output, plan: Plan[object], *, dry_run: bool, yes: bool) ->
             "nothing was changed: there is nobody to ask",
             code="not-confirmed",
             where=plan.target,
-            hint="add -y to carry the plan out, or -n to see it only",
+            hint=f"add {option('yes', True)} to carry the plan out, or {option('dry_run', True)} to see it only",
         )
     return typer.confirm("carry this out?", err=True)

@@ -1,0 +1,67 @@
+"""The options of commands that read samples: how a dataset is opened, and which samples are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, TypedDict
+
+from wdstools.options.declare import Option, StrPath
+from wdstools.units import parse_size
+
+_REMOTE = "Reading remote shards"
+_WHICH = "Which samples"
+#: How much a cache may hold, in bytes and as people write it.
+_CACHE_BYTES, _CACHE_SIZE = 20 << 30, "20GiB"
+
+
+class OpenChoices(TypedDict, total=False):
+    """Where a dataset's shards are, and how remote ones are read."""
+
+    at: Annotated[StrPath | None, Option(None, "Where the shards are, if not beside the manifest.", metavar="WHERE")]
+    mirrors: Annotated[
+        Sequence[StrPath],
+        Option(
+            (),
+            "Another copy of the shards, read where a sample is damaged or cannot be read; may be repeated.",
+            _REMOTE,
+            flag="--mirror",
+            metavar="URL",
+        ),
+    ]
+    cache: Annotated[
+        StrPath | None, Option(None, "Keep what was read of remote shards in this folder.", _REMOTE, metavar="DIR")
+    ]
+    cache_bytes: Annotated[
+        int,
+        Option(
+            _CACHE_BYTES,
+            "How much the cache may hold.",
+            _REMOTE,
+            least=0,
+            flag="--cache-size",
+            metavar="SIZE",
+            read=parse_size,
+            shown=_CACHE_SIZE,
+        ),
+    ]
+
+
+class SelectChoices(TypedDict, total=False):
+    """Which samples: those for which everything holds that is given."""
+
+    splits: Annotated[
+        Sequence[str] | str | None,
+        Option(None, "Samples of this split; may be repeated.", _WHICH, flag="--split", metavar="NAME"),
+    ]
+    keys: Annotated[
+        StrPath | None,
+        Option(
+            None, "Samples whose keys are in this file, one on each line; - is standard input.", _WHICH, metavar="FILE"
+        ),
+    ]
+    where: Annotated[
+        str | None,
+        Option(
+            None, "Samples for which this is true, as \"label == 'london' and width >= 300\".", _WHICH, metavar="EXPR"
+        ),
+    ]

@@ -9,7 +9,8 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import UsageError
+from wdstools import peers
+from wdstools.errors import UsageError, option
 from wdstools.ops.bench.clock import Tally
 from wdstools.stores.local import LocalStore
 
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
     from wdstools.ops.bench.stages import Task
 
-#: Peers that read our shards as they are.
-PEERS = ("webdataset", "datasets", "dali")
-_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "peers")
+_FOLDER = os.path.dirname(os.path.abspath(peers.__file__))
 RUNNER = os.path.join(_FOLDER, "runner.py")
 
 
@@ -30,14 +29,11 @@ def peer_path(name: str) -> str:
 
 
 def check_peers(names: Sequence[str], task: Task) -> None:
-    """Raise UsageError for a peer that is not known, or for shards that peers cannot read."""
-    for name in names:
-        if name not in PEERS:
-            raise UsageError("no such peer", where="--compare", expected=", ".join(PEERS), got=name)
+    """Raise UsageError for shards that peers cannot read."""
     if names and (
         not isinstance(task.dataset.shards, LocalStore) or not {"jpg", "txt"} <= set(task.dataset.manifest.members)
     ):
-        raise UsageError("peers are compared on local shards of jpg and txt", where="--compare")
+        raise UsageError("peers are compared on local shards of jpg and txt", where=option("compare"))
 
 
 def peer_work(name: str, task: Task, scratch: str) -> Callable[[float], Tally]:

@@ -59,7 +59,7 @@ def measure(setup: Setup) -> list[Row]:
         ),
     }
     samples = {
-        _STREAM: lambda: clocked(lambda: _through(wt.stream(dataset))),
+        _STREAM: lambda: clocked(lambda: _through(wt.stream(dataset, shuffle=None))),
         _STREAM_FULL: lambda: clocked(lambda: _through(wt.stream(dataset, shuffle="full"))),
         _WDS: lambda: _quietly(webdataset.WebDataset(shards, shardshuffle=False)),
         _WDS_SHUFFLED: lambda: _quietly(webdataset.WebDataset(shards, shardshuffle=False).shuffle(1000)),

@@ -274,6 +274,7 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
     """
     chosen = settle(OpenChoices, choices)
     where = os.fspath(where)
+    where = os.fspath(where)
     if os.path.isfile(where):
         folder, key = os.path.split(where)
         metadata: Store = LocalStore(folder or ".")

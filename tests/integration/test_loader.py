@@ -175,10 +175,10 @@ def test_a_store_of_objects_gives_the_same_batches(dataset: Dataset, shuffle: st
 
 
 def test_a_stream_gives_verified_samples(dataset: Dataset, fresh: Dataset) -> None:
-    stream = wt.stream(dataset)
+    stream = wt.stream(dataset, shuffle=False)
     assert [sample.key for sample in stream] == list(dataset["train"].keys())
     assert len(stream) == 60
-    ranks = [wt.stream(dataset, shuffle="full", rank=rank, world_size=7) for rank in range(7)]
+    ranks = [wt.stream(dataset, remainder="keep", rank=rank, world_size=7) for rank in range(7)]
     assert sorted(sample.key for rank in ranks for sample in rank) == sorted(dataset["train"].keys())
     assert all(len(list(rank)) == len(rank) for rank in ranks)
     key = flip(fresh, "train", 4)
@@ -197,7 +197,7 @@ def test_a_stream_resumes_after_the_last_sample_handed_out(dataset: Dataset) -> 
         got.append(sample.key)
         if len(got) == 17:
             break
-    second = [wt.stream(dataset, shuffle="block", rank=rank, world_size=2) for rank in range(2)]
+    second = [wt.stream(dataset, shuffle="block", remainder="keep", rank=rank, world_size=2) for rank in range(2)]
     for stream in second:
         stream.load_state_dict(first.state_dict())
     rest = [[sample.key for sample in stream] for stream in second]

@@ -63,7 +63,7 @@ def far(folder: pathlib.Path, *mirrors: Far) -> tuple[Dataset, Far]:
 
 
 def samples(dataset: Dataset, **options: Any) -> list[tuple[str, dict[str, bytes]]]:
-    return [(sample.key, dict(sample)) for sample in wt.stream(dataset, **options)]
+    return [(sample.key, dict(sample)) for sample in wt.stream(dataset, **{"shuffle": None, **options})]
 
 
 def fetching() -> list[threading.Thread]:
@@ -203,7 +203,7 @@ def test_damage_everywhere_is_what_on_damage_says(folder: pathlib.Path) -> None:
     with pytest.raises(IntegrityError) as caught:
         samples(dataset)
     assert f"sample {region.key}, member txt" in caught.value.where
-    left = wt.stream(dataset, on_damage="skip")
+    left = wt.stream(dataset, shuffle=None, on_damage="skip")
     good = [key for key, _ in samples(wt.open_dataset(str(folder)))]
     assert [sample.key for sample in left] == [key for key in good if key != region.key]
     assert left.state_dict()["damaged"] == [region.key]
@@ -326,7 +326,7 @@ def test_a_store_that_fails_in_the_middle_gives_all_samples_before_it(folder: pa
         return data
 
     store.hook = hook
-    stream = wt.stream(dataset)
+    stream = wt.stream(dataset, shuffle=None)
     got: list[str] = []
     with pytest.raises(StoreError) as caught:
         got.extend(sample.key for sample in stream)
@@ -335,6 +335,7 @@ def test_a_store_that_fails_in_the_middle_gives_all_samples_before_it(folder: pa
     assert stream.state_dict()["position"] == len(got)
     assert not set(fetching()) - before
     store.hook = None
+    stream.load_state_dict(stream.state_dict())  # else the next loop is the next epoch
     got.extend(sample.key for sample in stream)
     assert got == [key for key, _ in samples(wt.open_dataset(str(folder)))]
 

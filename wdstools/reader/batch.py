@@ -1,33 +1,111 @@
-"""A batch of samples, as the loader hands it out."""
+"""A batch of samples, as the loader hands it out: by attribute or as a mapping."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+#: What the members that a batch has under a name of its own are called there.
+FIELD_OF_MEMBER = {"txt": "captions", "cls": "labels"}
 
-@dataclass(slots=True, weakref_slot=True)
-class Batch:
-    """``len(batch)`` samples; row i of every field belongs to one sample.
 
-    ``images``: uint8 [B, H, W, 3] (``decode="gray"``: [B, H, W, 1]; a transform's own shape and dtype), a list of
-    [H, W, C] arrays with ``fit="list"``, or a list of bytes with ``decode="bytes"``. ``captions``: "" where the
-    dataset has none. ``labels``: int64 [B], -1 where it has none. ``mask``: bool [B], False in a row that holds no
-    sample of its own: padding that makes ranks equal, or a damaged sample under ``on_damage="skip"``; such a row
-    repeats another sample. Evaluation counts ``mask``, training may ignore it. ``damaged``: keys of this batch's
-    damaged samples.
+class Keys(list[str]):
+    """The keys of a batch's samples. Called, it gives the names of the batch's fields, as a mapping's ``keys()`` does."""
+
+    def __init__(self, keys: list[str], fields: list[str]) -> None:
+        super().__init__(keys)
+        self._fields = fields
+
+    def __call__(self) -> list[str]:
+        """The names of the fields."""
+        return self._fields
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Keys, (list(self), self._fields)
+
+
+class Batch(Mapping[str, Any]):
+    """``len(batch)`` samples; row i of every field belongs to one sample. ``batch.images`` is ``batch["images"]``.
+
+    - ``images``: uint8 [B, H, W, 3] (``decode="gray"``: [B, H, W, 1]; a transform's own shape and dtype), a list of
+      [H, W, C] arrays with ``fit="list"``, or a list of bytes with ``decode="bytes"``.
+    - ``captions``: a list of texts, "" where a sample has none.
+    - ``labels``: int64 [B], -1 where a sample has none; a list of texts where labels are names and ``labels`` was not
+      given.
+    - other members that were asked for, under their extensions, as ``batch["npy"]``, and what a transform or a
+      tokenizer added: arrays are stacked where their shapes and dtypes agree, and otherwise are a list.
+    - ``keys``: the samples' keys.
+    - ``mask``: bool [B], False in a row that holds no sample of its own: padding that makes ranks equal, or a damaged
+      sample under ``on_damage="skip"``; such a row repeats another sample. Evaluation counts ``mask``.
+    - ``damaged``: keys of this batch's damaged samples.
+
+    A field whose member the dataset does not have is not there.
     """
 
-    images: NDArray[np.uint8] | list[NDArray[np.uint8]] | list[bytes]
-    captions: list[str]
-    labels: NDArray[np.int64]
-    keys: list[str]
-    mask: NDArray[np.bool_]
-    damaged: tuple[str, ...] = ()
+    __slots__ = ("__weakref__", "_fields")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = dict(fields)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self._fields["keys"])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self._fields[name]
+        except KeyError:
+            raise AttributeError(f"this batch has no {name}, but {', '.join(self._fields)}") from None
+
+    if TYPE_CHECKING:
+        captions: list[str]
+        labels: NDArray[np.int64]
+        mask: NDArray[np.bool_]
+        damaged: tuple[str, ...]
+
+        @property
+        def images(self) -> NDArray[np.uint8] | list[NDArray[np.uint8]] | list[bytes]:
+            """The images."""
+
+    @property
+    def keys(self) -> Keys:  # type: ignore[override]
+        """The samples' keys; called, the names of the fields."""
+        return Keys(self._fields["keys"], list(self._fields))
+
+    def items(self) -> Any:
+        """Names and values of the fields."""
+        return self._fields.items()
+
+    def values(self) -> Any:
+        """Values of the fields."""
+        return self._fields.values()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._fields,)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} samples: {', '.join(map(self._shown, self._fields))})"
+
+    def _shown(self, name: str) -> str:
+        value = self._fields[name]
+        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+        return name if shape is None else f"{name} {dtype} {list(shape)}"

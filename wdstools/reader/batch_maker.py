@@ -2,86 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
-from wdstools.memory import page_aligned
-from wdstools.reader.batch import Batch
+from wdstools.images.check import DamagedImageError
 from wdstools.reader.buffers import Buffers
-from wdstools.reader.decode import FITS, Decoder, sizes_differ
+from wdstools.reader.decode import Decoder, sizes_differ
+from wdstools.reader.members import UndecodedError, is_tensor
 from wdstools.reader.payloads import DamagedSampleError
-from wdstools.results import Finding
+from wdstools.reader.transforms import CAPTION, SAMPLE, Draws, Function, as_image, as_row
+from wdstools.reader.values import Row, Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from wdstools.reader.cursor import Course
+    from wdstools.reader.cursor import Cursor
     from wdstools.reader.payloads import Payloads
+    from wdstools.reader.recipe import Recipe
     from wdstools.reader.rows import Extents, RowTable
+    from wdstools.results import Finding
 
-_MAX_SIDE = 65_500
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """How images come: ``decode`` rgb, gray or bytes; ``image_size`` (height, width) or None for their common size."""
-
-    decode: str = "rgb"
-    image_size: tuple[int, int] | None = None
-    fit: str = "stretch"
-    transform: Callable[[NDArray[np.uint8], np.random.Generator], NDArray[Any]] | None = None
-    allocate: Callable[[int], Any] = page_aligned
-
-    def __post_init__(self) -> None:
-        if self.decode not in ("rgb", "gray", "bytes"):
-            raise UsageError("no such decoding", where="decode", expected="rgb, gray or bytes", got=str(self.decode))
-        if self.fit not in FITS:
-            raise UsageError("no such fit", where="fit", expected=", ".join(FITS), got=str(self.fit))
-        if self.image_size is not None and not all(1 <= side <= _MAX_SIDE for side in self.image_size):
-            raise UsageError("out of range", where="image_size", expected=f"1 to {_MAX_SIDE}", got=str(self.image_size))
-        if self.decode == "bytes" and (self.image_size is not None or self.transform is not None):
-            raise UsageError("bytes are not decoded", where="decode", expected="rgb or gray for images of a size")
-        if self.fit == "list" and self.image_size is not None:
-            raise UsageError("a list holds images of their own sizes", where="image_size", expected="none with a list")
-
-    @property
-    def is_list(self) -> bool:
-        """Whether images come as a list."""
-        return self.decode == "bytes" or self.fit == "list"
-
-    def members(self, members: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of a dataset's members that a batch is made of; raises UsageError if there is no image."""
-        images = tuple(member for member in members if member in TYPE_OF_EXTENSION)
-        if not images:
-            raise UsageError(
-                "this dataset has no images", code="no-images", got=", ".join(members), hint="wdstools.stream reads it"
-            )
-        return images + tuple(member for member in ("txt", "cls") if member in members)
+#: Fields of a sample, as a transform sees them, and of a batch.
+_PLURAL = {"image": "images", "caption": "captions", "label": "labels", "key": "keys"}
 
 
 @dataclass(slots=True)
 class Chunk:
-    """A few rows of a batch. ``images`` if they come as a list; ``findings`` are (row, damage)."""
+    """A few rows of a batch: the values of each field but for images that lie in the batch's array; ``findings`` are
+    (row, damage).
+    """  # noqa: D205
 
     keys: list[str]
-    captions: list[str] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    images: list[Any] = field(default_factory=list)
+    columns: dict[str, list[Any]] = field(default_factory=dict)
     findings: list[tuple[int, Finding]] = field(default_factory=list)
 
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    image: memoryview
-    caption: str
-    label: int
+    @property
+    def damaged(self) -> set[int]:
+        """The rows that are damaged."""
+        return {row for row, _ in self.findings}
 
 
 class _Named:
@@ -110,31 +75,52 @@ def _cut(data: Sequence[memoryview], places: tuple[list[int], list[int], list[in
 class Maker:
     """Makes chunks of batches in many threads. One instance serves one loader in one process."""
 
-    def __init__(self, decoding: Decoding, course: Course, table: RowTable) -> None:
-        self._decoding = decoding
-        self._course = course
+    def __init__(self, recipe: Recipe, cursor: Cursor, table: RowTable) -> None:
+        self._recipe = recipe
+        self._cursor = cursor
         self._table = table
-        self._images = tuple(member for member in table.members if member in TYPE_OF_EXTENSION)
-        fit = None if decoding.image_size is None else decoding.fit
-        self._decoder = None if decoding.decode == "bytes" else Decoder(decoding.decode, fit)
-        self._size = decoding.image_size
+        self._plan = recipe.plan(cursor.dataset.manifest.members)
+        fit = None if recipe.image_size is None else recipe.fit
+        own = bool(self._plan.images) and recipe.decode != "bytes" and self._plan.image_decoder is None
+        self._decoder = Decoder(recipe.decode, fit) if own else None
+        self._size = recipe.image_size
+        self._values = Values(recipe, self._plan, cursor.dataset.manifest.labels)
         self._checked: set[int] = set()
         self._buffers: Buffers | None = None
+        #: Whether a transform gives tensors, which are not torn out of their layout.
+        self.tensors = False
+        # read at a time, for all rows alike
+        self._simple = (
+            len(self._plan.images) == 1
+            and len(self._plan.captions) <= 1
+            and not (self._plan.extra or self._plan.several_captions or recipe.labels is not None or recipe.decoders)
+        )
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image that was decoded here; 0 where none is."""
+        return 0 if self._decoder is None else self._decoder.channels
 
     def place(self, payloads: Payloads, rows: NDArray[np.int64], batch_size: int) -> NDArray[Any] | None:
-        """Where the images of a batch go; None if they come as a list.
+        """Where the images of a batch go; None if they are put together afterwards, or come as a list.
 
         Raises UsageError (``image-sizes-differ``) if an index says that they do not have one size.
         """
-        if self._decoding.is_list:
+        if self._decoder is None or self._recipe.fit == "list":
             return None
         if self._size is None:
             self._size = self._first_size(payloads, rows)
-        if self._buffers is None:
-            shape, dtype = self._result_of(payloads, rows)
-            self._buffers = Buffers((batch_size, *shape), dtype, self._decoding.allocate)
-        if self._decoding.image_size is None:
+        if self._recipe.image_size is None:
             self._check_sizes()
+        if self._recipe.transform is not None:
+            return None
+        if self._buffers is None:
+            result = self._result_of(payloads, rows)
+            if result is None:
+                return None
+            self._buffers = Buffers((batch_size, *result[0]), result[1], self._recipe.allocate)
+        if len(rows) > self._buffers.shape[0]:  # a loader that was shared out anew
+            self._buffers = Buffers((batch_size, *self._buffers.shape[1:]), self._buffers.dtype, self._recipe.allocate)
         return self._buffers.lease()[: len(rows)]
 
     def _first_size(self, payloads: Payloads, rows: NDArray[np.int64]) -> tuple[int, int]:
@@ -153,7 +139,7 @@ class Maker:
         finding: Finding | None = None
         for row in range(len(rows)):
             try:
-                image = self._parts(payloads, extents, row).image
+                image = Row.taken(payloads, extents, row).image(self._plan.images)
                 with _Named(extents.keys[row]):
                     return decode(image)
             except DamagedSampleError as damage:
@@ -161,24 +147,23 @@ class Maker:
             except DamagedImageError as damage:
                 finding = self._not_decoded(payloads, extents, row, damage)
         assert finding is not None
-        raise self._course.damage(finding)
+        raise self._cursor.damage(finding)
 
-    def _result_of(self, payloads: Payloads, rows: NDArray[np.int64]) -> tuple[tuple[int, ...], Any]:
-        """Shape and dtype of one image of a batch: a transform decides them, by its first result."""
+    def _result_of(self, payloads: Payloads, rows: NDArray[np.int64]) -> tuple[tuple[int, ...], Any] | None:
+        """Shape and dtype of one image of a batch: a transform decides them, by its first result; None: not numpy's."""
         assert self._size is not None
-        assert self._decoder is not None
-        shape = (*self._size, self._decoder.channels)
-        if self._decoding.transform is None:
-            return shape, np.uint8
-        transform = self._decoding.transform
-        result = self._first_whole(
-            payloads, rows, lambda data: np.asarray(transform(self._decoded(data), self._random(0)))
-        )
-        return result.shape, result.dtype
+        transform = self._recipe.image_transform
+        if transform is None:
+            return (*self._size, self.channels), np.uint8
+        draws = Draws(self._cursor.seed, self._cursor.epoch)
+        result = self._first_whole(payloads, rows, lambda data: as_image(transform(self._decoded(data), draws.at(0))))
+        self.tensors = is_tensor(result)
+        array = _as_array(result)
+        return None if array is None else (array.shape, array.dtype)
 
     def _check_sizes(self) -> None:
         for shard, first, last in self._table.opened(self._checked):
-            sides = self._table.sides(self._course.chosen_between(first, last))
+            sides = self._table.sides(self._cursor.chosen_between(first, last))
             others = sides[(sides[:, ::-1] != self._size).any(axis=1) & (sides > 0).all(axis=1)]
             if len(others):
                 assert self._size is not None
@@ -186,161 +171,176 @@ class Maker:
             self._checked.add(shard)
 
     def make(
-        self, payloads: Payloads, rows: NDArray[np.int64], positions: NDArray[np.int64], place: NDArray[Any] | None
+        self,
+        payloads: Payloads,
+        rows: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        place: NDArray[Any] | None,
+        draws: Draws,
     ) -> Chunk:
-        """Take and decode some rows, into ``place`` if there is one."""
+        """Take and decode some rows, their images into ``place`` if there is one."""
         extents = self._table.extents(rows)
         chunk = Chunk(extents.keys)
-        images = self._take(payloads, extents, chunk)
+        images = self._take(payloads, extents, chunk, positions, draws)
+        damaged = chunk.damaged
+        decoded: list[Any] = []
         with _Named() as named:
             for row, (image, position) in enumerate(zip(images, positions.tolist(), strict=True)):
                 named.key = extents.keys[row]
-                decoded = None
-                if image is not None:
+                pixels = None
+                if image is not None and row not in damaged:
                     try:
-                        decoded = self._decode(image, position, None if place is None else place[row])
+                        pixels = self._decode(image, position, None if place is None else place[row], draws)
                     except DamagedImageError as damage:
                         chunk.findings.append((row, self._not_decoded(payloads, extents, row, damage)))
+                    except UndecodedError as error:
+                        chunk.findings.append((row, self._not_decoded(payloads, extents, row, error)))
                 if place is None:
-                    chunk.images.append(decoded)
+                    decoded.append(pixels)
+            if self._plan.images and place is None:
+                chunk.columns = {"images": decoded, **chunk.columns}
+            if self._recipe.transform is not None:
+                self._transform(self._recipe.transform, chunk, positions.tolist(), draws, named)
         chunk.findings.sort(key=itemgetter(0))
         return chunk
 
-    def _take(self, payloads: Payloads, extents: Extents, chunk: Chunk) -> Sequence[memoryview | None]:
+    def _transform(self, transform: Function, chunk: Chunk, positions: list[int], draws: Draws, named: _Named) -> None:
+        """Put what a transform makes of each whole sample in place of the chunk's fields."""
+        singular = {plural: name for name, plural in _PLURAL.items()}
+        damaged, made = chunk.damaged, {}
+        for row, position in enumerate(positions):
+            if row in damaged:
+                continue
+            named.key = chunk.keys[row]
+            sample = {singular.get(name, name): values[row] for name, values in chunk.columns.items()}
+            sample["key"] = chunk.keys[row]
+            fields = as_row(transform(sample, draws.at(position, SAMPLE)))
+            fields.pop("key", None)
+            made[row] = {_PLURAL.get(name, name): value for name, value in fields.items()}
+        names = list(next(iter(made.values()), chunk.columns))
+        for row, fields in made.items():
+            if set(fields) != set(names):
+                named.key = chunk.keys[row]
+                raise UsageError(
+                    "a transform's samples do not have the same fields",
+                    code="transform-result",
+                    where="transform",
+                    expected=", ".join(names),
+                    got=", ".join(fields),
+                )
+        chunk.columns = {name: [made.get(row, {}).get(name) for row in range(len(positions))] for name in names}
+
+    def _take(
+        self, payloads: Payloads, extents: Extents, chunk: Chunk, positions: NDArray[np.int64], draws: Draws
+    ) -> Sequence[memoryview | None]:
         """The images of some rows, None where a sample is damaged; the rest of them goes into the chunk."""
-        images = self._take_at_once(payloads, extents, chunk)
-        return images if images is not None else self._take_each(payloads, extents, chunk)
+        images = self._take_at_once(payloads, extents, chunk) if self._simple else None
+        return images if images is not None else self._take_each(payloads, extents, chunk, positions, draws)
 
     def _take_at_once(self, payloads: Payloads, extents: Extents, chunk: Chunk) -> list[memoryview] | None:
         """As ``_take`` where nothing is unusual, which costs a third; else None."""
         count, members = len(extents.keys), extents.members
         groups = payloads.whole(extents, 0, count, together=False)
-        if groups is None or len(self._images) > 1 or any(min(sizes) < 0 for _, sizes, _ in members.values()):
+        if groups is None or any(min(sizes) < 0 for _, sizes, _ in members.values()):
             return None
         data = [memoryview(group) for group in groups]
         try:
-            captions = [str(text, "utf-8") for text in _cut(data, members["txt"])] if "txt" in members else [""] * count
-            labels = list(map(int, map(bytes, _cut(data, members["cls"])))) if "cls" in members else [-1] * count
+            captions = [""] * count
+            for name in self._plan.captions:
+                captions = [str(text, "utf-8") for text in _cut(data, members[name])]
+            labels = list(map(int, map(bytes, _cut(data, members["cls"])))) if self._plan.labels else [-1] * count
         except ValueError:
             return None
-        chunk.captions, chunk.labels = captions, labels
-        return list(_cut(data, members[self._images[0]]))
+        chunk.columns = {"captions": captions, "labels": labels}
+        return list(_cut(data, members[self._plan.images[0]]))
 
-    def _take_each(self, payloads: Payloads, extents: Extents, chunk: Chunk) -> list[memoryview | None]:
+    def _take_each(
+        self, payloads: Payloads, extents: Extents, chunk: Chunk, positions: NDArray[np.int64], draws: Draws
+    ) -> list[memoryview | None]:
         """As ``_take``, row by row."""
         images: list[memoryview | None] = []
-        for row in range(len(extents.keys)):
-            image, caption, label = None, "", -1
-            try:
-                parts = self._parts(payloads, extents, row)
-                image, caption, label = parts.image, parts.caption, parts.label
-            except DamagedSampleError as damage:
-                chunk.findings.append((row, damage.finding))
-            images.append(image)
-            chunk.captions.append(caption)
-            chunk.labels.append(label)
+        columns: dict[str, list[Any]] = {name: [] for name in self._values.names}
+        with _Named() as named:
+            for number, position in enumerate(positions.tolist()):
+                named.key = extents.keys[number]
+                image, values = None, dict[str, Any]()
+                try:
+                    row = Row.taken(payloads, extents, number)
+                    values = self._values.of(row, partial(draws.at, position, CAPTION))
+                    if self._plan.images:
+                        image = row.image(self._plan.images)
+                except DamagedSampleError as damage:
+                    chunk.findings.append((number, damage.finding))
+                images.append(image)
+                for name, column in columns.items():
+                    column.append(values.get(name))
+        chunk.columns = columns
         return images
 
-    def _parts(self, payloads: Payloads, extents: Extents, row: int) -> _Parts:
-        """Image, caption and label of one row. Raises DamagedSampleError."""
-        members = payloads.take(extents, row)
-        caption, label = members.get("txt"), members.get("cls")
-        text, number = "", -1
-        if caption is not None:
-            try:
-                text = str(caption, "utf-8")
-            except UnicodeDecodeError as error:
-                raise self._no_text(payloads, extents, row, "txt", "UTF-8 text", error) from error
-        if label is not None:
-            try:
-                number = int(bytes(label))
-            except ValueError as error:
-                raise self._no_text(payloads, extents, row, "cls", "a number", error) from error
-        for extension in self._images:
-            if extension in members:
-                return _Parts(members[extension], text, number)
-        path = self._table.entries[extents.shard[row]].path
-        raise DamagedSampleError(
-            Finding("missing", path, "a sample has no image", key=extents.keys[row], cause="image-missing")
-        )
+    def _not_decoded(
+        self, payloads: Payloads, extents: Extents, row: int, damage: DamagedImageError | UndecodedError
+    ) -> Finding:
+        member = next(image for image in self._plan.images if extents.members[image][1][row] >= 0)
+        got = f"{damage.code}: {damage.detail}" if isinstance(damage, DamagedImageError) else damage.got
+        return payloads.finding(extents, row, member, "image", "an image cannot be decoded", (None, got))
 
-    def _no_text(
-        self, payloads: Payloads, extents: Extents, row: int, member: str, expected: str, error: ValueError
-    ) -> DamagedSampleError:
-        message = f"a member is not {expected}"
-        finding = payloads.finding(extents, row, member, "payload", message, (expected, str(error)))
-        return DamagedSampleError(replace(finding, cause="member-not-text"))
-
-    def _not_decoded(self, payloads: Payloads, extents: Extents, row: int, damage: DamagedImageError) -> Finding:
-        member = next(image for image in self._images if extents.members[image][1][row] >= 0)
-        return payloads.finding(
-            extents, row, member, "image", "an image cannot be decoded", (None, f"{damage.code}: {damage.detail}")
-        )
-
-    def _decode(self, data: memoryview, position: int, place: NDArray[Any] | None) -> Any:
-        decoder, transform = self._decoder, self._decoding.transform
-        if decoder is None:
-            return bytes(data)
+    def _decode(self, data: memoryview, position: int, place: NDArray[Any] | None, draws: Draws) -> Any:
+        decoder, transform = self._decoder, self._recipe.image_transform
         if place is not None and transform is None:
+            assert decoder is not None
             return decoder.into(data, place)
-        pixels = self._decoded(data)
+        if self._plan.image_decoder is not None:
+            pixels = self._plan.image_decoder(bytes(data))
+        elif decoder is None:
+            pixels = bytes(data)
+        else:
+            pixels = self._decoded(data)
         if transform is None:
             return pixels
-        result = transform(pixels, self._random(position))
+        result = as_image(transform(pixels, draws.at(position)))
         if place is None:
             return result
-        if np.shape(result) != place.shape:
-            raise UsageError(
-                "a transform's results are not all of one shape",
-                code="transform-shape",
-                expected=str(place.shape),
-                got=str(np.shape(result)),
-                hint='fit="list" takes results of any shape',
-            )
-        place[...] = result
+        check_alike(result, place)
+        place[...] = _as_array(result)
         return None
 
     def _decoded(self, data: memoryview) -> NDArray[np.uint8]:
         assert self._decoder is not None
-        if self._decoding.fit == "list":
+        if self._recipe.fit == "list":
             return self._decoder.alone(data)
         assert self._size is not None
         pixels = np.empty((*self._size, self._decoder.channels), np.uint8)
         self._decoder.into(data, pixels)
         return pixels
 
-    def _random(self, position: int) -> np.random.Generator:
-        """Random numbers of one sample: the same on any number of threads and ranks, and after a resume."""
-        key = np.array([self._course.seed, self._course.epoch], np.uint64)
-        return np.random.Generator(np.random.Philox(counter=np.array([0, 0, 0, position], np.uint64), key=key))
+
+def _as_array(result: Any) -> NDArray[Any] | None:
+    """An array or a tensor as an array; None for a dtype that numpy does not have."""
+    try:
+        return np.asarray(result)
+    except TypeError:
+        return None
 
 
-def assemble(chunks: Sequence[Chunk], place: NDArray[Any] | None, padding: int) -> tuple[Batch, list[Finding]]:
-    """A batch of its chunks, and what was damaged: such rows repeat the batch's first whole one, or are empty."""
-    keys = [key for chunk in chunks for key in chunk.keys]
-    captions = [caption for chunk in chunks for caption in chunk.captions]
-    labels = np.array([label for chunk in chunks for label in chunk.labels], np.int64)
-    listed = [image for chunk in chunks for image in chunk.images]
-    mask = np.ones(len(keys), np.bool_)
-    mask[len(keys) - padding :] = False
-    findings: dict[int, Finding] = {}
-    first = 0
-    for chunk in chunks:
-        findings |= {first + row: finding for row, finding in chunk.findings}
-        first += len(chunk.keys)
-    damaged = tuple(keys[row] for row in findings if mask[row])
-    whole = next((row for row in range(len(keys)) if row not in findings), None)
-    for row in findings:
-        mask[row] = False
-        if whole is None:
-            captions[row], labels[row] = "", -1
-            if place is not None:
-                place[row] = 0
-        else:
-            keys[row], captions[row], labels[row] = keys[whole], captions[whole], labels[whole]
-            if place is None:
-                listed[row] = listed[whole]
-            else:
-                place[row] = place[whole]
-    batch = Batch(listed if place is None else place, captions, labels, keys, mask, damaged)
-    return batch, [finding for row, finding in findings.items() if row < len(keys) - padding]
+def check_alike(result: Any, first: Any) -> None:
+    """Raise UsageError if a transform's result is not as the first one was: nothing is cast in silence."""
+    if tuple(result.shape) != tuple(first.shape):
+        raise UsageError(
+            "a transform's results are not all of one shape",
+            code="transform-shape",
+            expected=str(tuple(first.shape)),
+            got=str(tuple(result.shape)),
+            hint='fit="list" takes results of any shape',
+        )
+    if _dtype(result) != _dtype(first):
+        raise UsageError(
+            "a transform's results are not all of one dtype",
+            code="transform-dtype",
+            expected=_dtype(first),
+            got=_dtype(result),
+            hint='let it always give the same; fit="list" takes any',
+        )
+
+
+def _dtype(value: Any) -> str:
+    return str(value.dtype).removeprefix("torch.")

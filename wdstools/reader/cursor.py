@@ -1,4 +1,8 @@
-"""What a reader goes through, epoch after epoch, and where it is: the part that samples and batches have in common."""
+"""Where a reader is: the samples that were chosen, the order of each epoch, and the position in it.
+
+Nothing else knows or moves a position. A pass begins with ``begin``, moves with ``hand_out``, and the last piece that is
+handed out ends the epoch. So a loop that stops after the last batch, without asking for one more, has ended it too.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.reader.order import Sharing
 
 STATE_VERSION = 1
 _HEADS = 16
@@ -31,7 +36,7 @@ _SPAN = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class CourseOptions:
+class Choice:
     """Which samples in which order: what a saved state is bound to, but for seed and epoch, which it holds."""
 
     split: str
@@ -50,41 +55,43 @@ class CourseOptions:
         return xxh3_128_hexdigest(repr(parts).encode())
 
 
-class Course:
+class Cursor:
     """The samples that were chosen, the order of each epoch, and where in it a reader is.
 
-    ``position`` counts the global order's positions that have been handed out, to all ranks together; the last step of
-    an epoch may lead beyond ``count``. Opening compares
+    ``position`` counts the global order's positions that have been handed out, to all ranks together. Opening compares
     the list of shards and their sizes with the manifest: raises NotFoundError (``shard-missing``), FormatError
     (``shard-size``), UsageError for options that do not fit the dataset.
     """
 
-    def __init__(self, dataset: Dataset, options: CourseOptions, seed: int) -> None:
+    def __init__(self, dataset: Dataset, choice: Choice, seed: int) -> None:
         self.dataset = dataset
-        self.options = options
+        self.choice = choice
         self.seed = seed
         self.epoch = 0
         self.position = 0
         #: Whose turn it is to read: another object whenever this moves but by reading on.
         self.turn = object()
+        #: Whether the last of the epoch has been handed out, and no other pass has begun.
+        self.ended = False
+        self._restored = False
         #: Keys of damaged samples that were passed over, in the order in which they came.
         self.damaged: list[str] = []
         self.findings: list[Finding] = []
         self.samples_read = 0
-        if options.split not in dataset.manifest.splits:
+        if choice.split not in dataset.manifest.splits:
             raise UsageError(
-                "no such split", code="split-missing", where=options.split, expected=", ".join(dataset.splits)
+                "no such split", code="split-missing", where=choice.split, expected=", ".join(dataset.splits)
             )
-        self.entries = dataset.manifest.splits[options.split]
+        self.entries = dataset.manifest.splits[choice.split]
         check_shards(dataset, self.entries)
-        self._chosen = choose(dataset, options)
+        self._chosen = choose(dataset, choice)
         whole = sum(entry.samples for entry in self.entries)
         self.count = whole if self._chosen is None else len(self._chosen)
         if not self.count:
             raise UsageError(
                 "there is nothing to read",
                 code="split-empty",
-                where=f"{dataset.name}, split {options.split}",
+                where=f"{dataset.name}, split {choice.split}",
                 expected="at least one sample",
                 hint=f"wdstools info {quote(dataset.metadata.url)}" if not whole else "ask for other samples",
             )
@@ -93,8 +100,8 @@ class Course:
 
     def order(self, epoch: int) -> Order:
         """The order of an epoch."""
-        options = self.options
-        return Order(self.count, self.seed, epoch, options.shuffle, options.block_samples, options.window_blocks)
+        choice = self.choice
+        return Order(self.count, self.seed, epoch, choice.shuffle, choice.block_samples, choice.window_blocks)
 
     def ahead(self, start: int, stop: int) -> NDArray[np.int64]:
         """Row numbers in the split of the samples at some positions of this epoch; cheap when asked in order."""
@@ -112,26 +119,61 @@ class Course:
             return np.arange(first, last)
         return self._chosen[slice(*np.searchsorted(self._chosen, (first, last)))]
 
-    def begin(self) -> object:
-        """Begin to read from here: whoever reads already has lost its turn."""
-        self.position = min(self.position, self.count)
+    def __str__(self) -> str:
+        how = self.choice.shuffle or "no"
+        return f"{self.dataset.name!r}, split {self.choice.split}, {self.count} samples, {how} shuffle, seed {self.seed}, epoch {self.epoch}"
+
+    def begin(self, sharing: Sharing) -> object:
+        """Begin a pass: whoever reads already has lost its turn.
+
+        It begins where a state was restored, if there is something left; else at the beginning of an epoch: of the next
+        one, if of this one something was handed out.
+        """
+        if self._restored:
+            # a worker that is done waits for the others; one that reads alone goes on with the next epoch
+            begins_anew = sharing.workers == 1 and not sharing.batches(self.position)
+        else:
+            begins_anew = self.position > 0
+        if begins_anew:
+            self.epoch, self.position = self.epoch + 1, 0
+        self._restored = self.ended = False
         self.turn = object()
         return self.turn
+
+    def hand_out(self, after: int, sharing: Sharing) -> None:
+        """Note that all before ``after`` was handed out, which may end the epoch."""
+        self.position = after
+        if not sharing.batches(after):
+            self.end(sharing)
+
+    def end(self, sharing: Sharing) -> None:
+        """Note that this reader has all of the epoch: the next pass is the next epoch."""
+        self.ended = True
+        if sharing.workers == 1:
+            self.epoch, self.position = self.epoch + 1, 0
+        else:  # a worker's state says so until it begins anew, as the others may not be as far
+            self.position = self.count
 
     def go_to(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
         Order(1, epoch=epoch)  # refuses what is none
         self.epoch, self.position, self.turn = epoch, 0, object()
+        self._restored = self.ended = False
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether the next pass goes on where a state says."""
+        return self._restored
 
     def state(self) -> dict[str, Any]:
         """Where this reader is, in plain JSON values."""
         return {
             "version": STATE_VERSION,
             "root": self.dataset.root,
-            "options": self.options.digest(self.count),
+            "options": self.choice.digest(self.count),
             "seed": self.seed,
             "epoch": self.epoch,
-            "position": min(self.position, self.count),
+            "position": self.position,
             "damaged": list(self.damaged),
         }
 
@@ -158,7 +200,7 @@ class Course:
                 "this state is damaged", code="state-refused", where="position", expected=f"at most {self.count}"
             )
         self.seed, self.epoch, self.position, self.damaged = seed, epoch, position, list(damaged)
-        self.turn = object()
+        self._restored, self.ended, self.turn = True, False, object()
 
     def pass_over(self, findings: Iterable[Finding]) -> None:
         """Note damaged samples that were left out."""
@@ -168,7 +210,7 @@ class Course:
 
     def report(self) -> Report:
         """What was read since this reader was made, and what of it was damaged."""
-        extra = extra_shards(self.dataset, self.options.split, self.entries)
+        extra = extra_shards(self.dataset, self.choice.split, self.entries)
         return Report("stream", {"samples": self.samples_read}, (*self.findings, *extra), root=self.dataset.root)
 
     def damage(self, finding: Finding) -> IntegrityError:
@@ -203,34 +245,34 @@ def _is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < 1 << 64
 
 
-def choose(dataset: Dataset, options: CourseOptions) -> NDArray[np.int64] | None:
+def choose(dataset: Dataset, choice: Choice) -> NDArray[np.int64] | None:
     """Row numbers of the samples that are asked for, ascending; None is all. ``limit`` takes the first of them.
 
     Raises UsageError (``keys-missing``) if a key is not in the split.
     """
-    if options.limit is not None and options.limit < 0:
-        raise UsageError("out of range", where="limit", expected="0 or more", got=str(options.limit))
-    entries = dataset.manifest.splits[options.split]
-    if options.where is None and options.keys is None:
+    if choice.limit is not None and choice.limit < 0:
+        raise UsageError("out of range", where="limit", expected="0 or more", got=str(choice.limit))
+    entries = dataset.manifest.splits[choice.split]
+    if choice.where is None and choice.keys is None:
         whole = sum(entry.samples for entry in entries)
-        return None if options.limit is None or options.limit >= whole else np.arange(options.limit)
-    selection = Selection(keys=options.keys, where=None if options.where is None else parse_where(options.where))
-    found, first, missing = [], 0, set(options.keys or ())
+        return None if choice.limit is None or choice.limit >= whole else np.arange(choice.limit)
+    selection = Selection(keys=choice.keys, where=None if choice.where is None else parse_where(choice.where))
+    found, first, missing = [], 0, set(choice.keys or ())
     for entry in entries:
         table = dataset.index(entry)
         if missing:
             missing.difference_update(table.column("key").to_pylist())
-        found.append(first + np.flatnonzero(selection.mask(options.split, table)))
+        found.append(first + np.flatnonzero(selection.mask(choice.split, table)))
         first += entry.samples
     if missing:
         raise UsageError(
-            f"{len(missing)} of {len(options.keys or ())} keys are not in this split",
+            f"{len(missing)} of {len(choice.keys or ())} keys are not in this split",
             code="keys-missing",
-            where=f"split {options.split}",
+            where=f"split {choice.split}",
             got=", ".join(sorted(missing)[:3]),
         )
     chosen = np.concatenate(found) if found else np.zeros(0, np.int64)
-    return chosen[: options.limit]
+    return chosen[: choice.limit]
 
 
 def check_shards(dataset: Dataset, entries: tuple[ShardEntry, ...]) -> None:

@@ -207,6 +207,9 @@ class Sharing:
     global batch: ``drop`` leaves it out; ``pad`` shares it out evenly in one shorter batch, which some ranks fill up by
     repeating samples of it; ``keep`` shares it out without repeating, so that the last ranks may get a shorter batch
     or none. Over all ranks every position comes exactly once, padding not counted.
+
+    The ``workers`` of a rank take its batches in turn: worker w has every one whose number is w modulo ``workers``,
+    counted from where it begins to read.
     """
 
     count: int
@@ -214,6 +217,8 @@ class Sharing:
     rank: int = 0
     world_size: int = 1
     remainder: str = "pad"
+    worker: int = 0
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -227,26 +232,38 @@ class Sharing:
         if self.remainder not in ("drop", "pad", "keep"):
             raise UsageError("no such remainder", where="remainder", expected="drop, pad or keep", got=self.remainder)
 
+    @property
+    def global_batch(self) -> int:
+        """How many positions a global batch has."""
+        return self.batch_size * self.world_size
+
+    @property
+    def stride(self) -> int:
+        """How many positions lie between two batches of this reader."""
+        return self.global_batch * self.workers
+
     def batches(self, position: int = 0) -> int:
-        """How many batches this rank gets from a position to the end of the epoch."""
-        batches, left = divmod(max(0, self.count - position), self.batch_size * self.world_size)
-        if self.remainder == "drop" or not left:
-            return batches
-        return batches + (self.remainder == "pad" or self.rank * -(-left // self.world_size) < left)
+        """How many batches this reader gets from a position to the end of the epoch."""
+        batches, left = divmod(max(0, self.count - position), self.global_batch)
+        if self.remainder != "drop" and left:
+            batches += self.remainder == "pad" or self.rank * -(-left // self.world_size) < left
+        return max(0, -(-(batches - self.worker) // self.workers))
 
     def part(self, position: int) -> Part:
-        """What this rank takes of the global batch that begins at ``position``."""
-        left = self.count - position
-        if left >= self.batch_size * self.world_size:
-            start = position + self.rank * self.batch_size
-            return Part(start, start + self.batch_size, 0, (), position + self.batch_size * self.world_size)
+        """What this reader takes next, where its rank is at ``position``."""
+        begin = position + self.worker * self.global_batch
+        after = min(position + self.stride, self.count)
+        left = self.count - begin
+        if left >= self.global_batch:
+            start = begin + self.rank * self.batch_size
+            return Part(start, start + self.batch_size, 0, (), after)
         each = -(-left // self.world_size)
-        start = position + self.rank * each
+        start = begin + self.rank * each
         stop = min(start + each, self.count)
         start = min(start, stop)
         padding = each - (stop - start) if self.remainder == "pad" else 0
-        again = tuple(position + (self.rank * each + stop - start + number) % left for number in range(padding))
-        return Part(start, stop, padding, again, self.count)
+        again = tuple(begin + (self.rank * each + stop - start + number) % left for number in range(padding))
+        return Part(start, stop, padding, again, after)
 
 
 def mixing_score(order: Order, batch_size: int, batches: int = 64) -> float:

@@ -4,42 +4,49 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from wdstools.errors import UsageError
-from wdstools.reader.cursor import Course, CourseOptions
-from wdstools.reader.order import Sharing
+from wdstools.reader.cursor import Cursor
+from wdstools.reader.options import Share, StreamOptions, check_options, choice_of
 from wdstools.reader.payloads import DamagedSampleError, Payloads, prepared
 from wdstools.reader.ranges import open_ranges
 from wdstools.reader.rows import RowTable
 from wdstools.reader.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterator
+    from typing import Unpack
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
+    from wdstools.reader.order import Sharing
+    from wdstools.reader.role import Role
     from wdstools.reader.rows import Extents
     from wdstools.results import Report
 
 _PIECE = 256
 _HORIZON = 2048
+#: In place of the position behind a sample: it is the last.
+_LAST = -1
 
 
 class Stream:
-    """Samples of one split in an epoch's order: ``for sample in stream`` goes on to the end of the epoch.
+    """Samples of one split: ``for sample in stream`` is one epoch, and the next ``for`` the next one.
 
-    The next ``for`` is the next epoch; one that was left in the middle goes on there. ``state_dict()`` is where it is:
-    of constant size, good for another Stream of the same dataset and options, whatever its number of ranks.
+    Handing out the last sample ends the epoch; a ``for`` that was left in the middle has had its epoch. Only
+    ``load_state_dict`` goes on in the middle: ``state_dict()`` is where this is, of constant size, good for another
+    Stream of the same dataset and options, whatever its number of ranks.
     """
 
-    def __init__(self, course: Course, sharing: Sharing, on_damage: str) -> None:
-        self._course = course
-        self._sharing = sharing
-        self._skip = is_skip(on_damage)
+    def __init__(self, cursor: Cursor, share: Share, on_damage: str = "raise") -> None:
+        self._cursor = cursor
+        self._share = share
+        self._skip = on_damage == "skip"
+        self._inherited: Role | None = None
         self._kept: tuple[int, RowTable] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -48,33 +55,71 @@ class Stream:
     @property
     def epoch(self) -> int:
         """The epoch that is being read or comes next."""
-        return self._course.epoch
+        return self._cursor.epoch
+
+    @property
+    def role(self) -> Role:
+        """Which part of the samples this process reads."""
+        return self._share.role(self._inherited)
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether the next ``for`` goes on where a state says."""
+        return self._cursor.is_restored
+
+    def inherit(self, role: Role | None) -> None:
+        """Be a part of what this role reads, where the process itself knows of no rank: for worker processes."""
+        self._inherited = role
 
     def __len__(self) -> int:
-        """Samples of a whole epoch for this rank, damaged ones counted."""
-        return self._sharing.batches(0)
+        """Samples of a whole epoch for this reader, damaged ones counted."""
+        return self._samples_from(0)
+
+    @property
+    def remaining(self) -> int:
+        """Samples that are left of this epoch."""
+        return 0 if self._cursor.ended else self._samples_from(self._cursor.position)
+
+    def _samples_from(self, position: int) -> int:
+        sharing = self._share.now(self._inherited)
+        batches = sharing.batches(position)
+        if not batches:
+            return 0
+        part = sharing.part(position + (batches - 1) * sharing.stride)
+        return (batches - 1) * sharing.batch_size + part.stop - part.start + part.padding
 
     def __iter__(self) -> Iterator[Sample]:
-        course, world_size = self._course, self._sharing.world_size
-        turn, epoch, pid = course.begin(), course.epoch, os.getpid()
+        sharing = self._share.now(self._inherited)
+        return self._samples(sharing, self._cursor.begin(sharing), os.getpid())
+
+    def _samples(self, sharing: Sharing, turn: object, pid: int) -> Generator[Sample]:
+        cursor = self._cursor
         table = self._table()
         payloads = Payloads(table, open_ranges(table))
+        horizon = _HORIZON // (sharing.world_size * sharing.workers)
         try:
-            for rows in prepared(payloads, self._pieces(course.position), lambda rows: rows, _HORIZON // world_size):
-                if os.getpid() != pid:
+            for piece in prepared(payloads, self._pieces(sharing), lambda piece: piece[0], horizon):
+                if os.getpid() != pid or cursor.turn is not turn:
                     raise moved()
+                rows, behind = piece
+                places = iter(behind)
                 for samples in payloads.samples(table.extents(rows), partial(self._looked_into, payloads)):
                     # this loop is a good part of what a sample costs
-                    for sample, position in zip(samples, count(course.position + world_size, world_size), strict=False):
-                        course.position = position
+                    for sample, position in zip(samples, places, strict=False):
+                        if position == _LAST:
+                            cursor.end(sharing)
+                        else:
+                            cursor.position = position
                         if sample is not None:
-                            course.samples_read += 1
+                            cursor.samples_read += 1
                             yield sample
-                            if course.turn is not turn:
+                            if cursor.turn is not turn:
+                                if position == _LAST:
+                                    return
                                 raise moved()
         finally:
             payloads.ranges.close()
-        course.go_to(epoch + 1)
+        cursor.ended = False
 
     def _looked_into(self, payloads: Payloads, extents: Extents, row: int) -> Sample | None:
         """A sample that was not as it was packed at first sight; None if it is passed over."""
@@ -82,51 +127,60 @@ class Stream:
             return Sample(extents.keys[row], payloads.row(extents, row), extents, row)
         except DamagedSampleError as damage:
             if not self._skip:
-                raise self._course.damage(damage.finding) from None
-            self._course.check_not_replaced()
-            self._course.pass_over([damage.finding])
+                raise self._cursor.damage(damage.finding) from None
+            self._cursor.check_not_replaced()
+            self._cursor.pass_over([damage.finding])
             return None
 
     def _table(self) -> RowTable:
         """The indexes, kept from epoch to epoch; a forked process reads its own."""
         if self._kept is None or self._kept[0] != os.getpid():
-            dataset = self._course.dataset
-            self._kept = (os.getpid(), RowTable(dataset, self._course.options.split, dataset.manifest.members))
+            dataset = self._cursor.dataset
+            self._kept = (os.getpid(), RowTable(dataset, self._cursor.choice.split, dataset.manifest.members))
         return self._kept[1]
 
-    def _pieces(self, position: int) -> Iterator[NDArray[np.int64]]:
-        """Row numbers of this rank's samples from a position on."""
-        course, sharing = self._course, self._sharing
-        rank, world_size, piece = sharing.rank, sharing.world_size, _PIECE * sharing.world_size
-        tail = (course.count - position) % world_size
-        end = course.count - tail if sharing.remainder == "drop" else course.count
-        for first in range(position, end, piece):
-            yield course.ahead(first, min(first + piece, end))[rank::world_size]
-        if sharing.remainder == "pad" and tail and rank >= tail:
-            yield course.ahead(course.count - tail, course.count)[rank % tail : rank % tail + 1]
+    def _pieces(self, sharing: Sharing) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
+        """Row numbers of this reader's samples from here on, and the position behind each of them."""
+        cursor, position = self._cursor, self._cursor.position
+        batches, size, stride = sharing.batches(position), sharing.batch_size, sharing.stride
+        whole = max(0, batches - 1)
+        each = max(1, _PIECE // size)
+        offset = sharing.worker * sharing.global_batch + sharing.rank * size
+        for first in range(0, whole, each):
+            count = min(each, whole - first)
+            start = position + first * stride
+            rows = cursor.ahead(start, start + count * stride)
+            at = (np.arange(count) * stride)[:, np.newaxis] + offset + np.arange(size)
+            behind = start + stride * (np.arange(count) + 1)
+            # in the middle of a batch a state says where the batch begins
+            after = np.repeat(behind - stride, size).reshape(count, size)
+            after[:, -1] = behind
+            yield rows[at.reshape(-1)], after.reshape(-1).tolist()
+        if batches:
+            here = position + whole * stride
+            part = sharing.part(here)
+            positions = np.array([*range(part.start, part.stop), *part.again], np.int64)
+            rows = cursor.ahead(here, cursor.count)[positions - here]
+            yield rows, [here] * (len(rows) - 1) + [_LAST]
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
-        self._course.go_to(epoch)
+        self._cursor.go_to(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Where this stream is, in plain JSON values: what has been handed out, to all ranks together."""
-        return self._course.state()
+        return self._cursor.state()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go where a state says. Raises UsageError (``state-refused``) if it is of another dataset or other options."""
-        self._course.restore(state)
+        self._cursor.restore(state)
 
     def report(self) -> Report:
         """What was read so far, and what of it was damaged."""
-        return self._course.report()
+        return self._cursor.report()
 
-
-def is_skip(on_damage: str) -> bool:
-    """Whether damaged samples are passed over; raises UsageError for an unknown policy."""
-    if on_damage not in ("raise", "skip"):
-        raise UsageError("no such policy", where="on_damage", expected="raise or skip", got=str(on_damage))
-    return on_damage == "skip"
+    def __repr__(self) -> str:
+        return f"Stream({self._cursor}, {self.role})"
 
 
 def moved() -> UsageError:
@@ -138,34 +192,23 @@ def moved() -> UsageError:
     )
 
 
-def stream(
-    dataset: Dataset | str,
-    split: str = "train",
-    *,
-    shuffle: str | None = None,
-    seed: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-    where: str | None = None,
-    keys: Iterable[str] | None = None,
-    limit: int | None = None,
-    on_damage: str = "raise",
-    remainder: str = "keep",
-    block_samples: int = 64,
-    window_blocks: int = 32,
+def open_stream(
+    dataset: Dataset | str | os.PathLike[str], split: str, options: StreamOptions, *, batch_size: int = 1
 ) -> Stream:
-    """Verified samples (``Sample``: extension -> bytes) of a split, dealt out to ranks one by one.
-
-    ``shuffle``: "full" (a permutation), "block" (blocks of ``block_samples``, mixed within ``window_blocks`` of them)
-    or None. ``where``, ``keys``, ``limit`` choose samples, see ``wdstools.reader.select``. ``on_damage``: "raise"
-    IntegrityError at the first damaged sample, or "skip" it, which ``report()`` and the state tell. ``remainder``:
-    "keep" (ranks differ by one sample at most), "pad" (the last sample may come twice), "drop". Raises UsageError,
-    NotFoundError and FormatError before the first sample if options or shards are not as they should be.
-    """
+    """``stream``, its samples dealt out in batches of ``batch_size``."""
     from wdstools.dataset import as_dataset
 
-    options = CourseOptions(
-        split, shuffle, where, None if keys is None else frozenset(keys), limit, block_samples, window_blocks
-    )
-    course = Course(as_dataset(dataset), options, seed)
-    return Stream(course, Sharing(course.count, 1, rank, world_size, remainder), on_damage)
+    cursor = Cursor(as_dataset(dataset), choice_of(split, options), options.get("seed", 0))
+    share = Share.of(cursor.count, options, batch_size)
+    return Stream(cursor, share, options.get("on_damage", "raise"))
+
+
+def stream(dataset: Dataset | str | os.PathLike[str], split: str = "train", **options: Unpack[StreamOptions]) -> Stream:
+    """Verified samples (``Sample``: extension -> bytes) of a split, dealt out to ranks one by one.
+
+    ``options`` are those of ``wdstools.reader.options.StreamOptions``: shuffle, seed, rank and world_size, where, keys
+    and limit, on_damage, remainder. Raises UsageError, NotFoundError and FormatError before the first sample if options
+    or shards are not as they should be.
+    """
+    check_options(options, StreamOptions, "wt.stream")
+    return open_stream(dataset, split, options)

@@ -5,135 +5,159 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 try:
     import torch
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("wdstools.torch needs PyTorch: pip install 'wdstools[torch]'") from error
+import numpy as np
 from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, Sampler
 
 from wdstools.errors import UsageError
-from wdstools.reader.loader import Loader
-from wdstools.reader.loader import loader as numpy_loader
-from wdstools.reader.stream import stream
+from wdstools.reader.batch import Batch
+from wdstools.reader.cursor import Cursor
+from wdstools.reader.epochs import Epochs
+from wdstools.reader.loader import Loader, open_loader
+from wdstools.reader.options import LoaderOptions, Share, StreamOptions, check_options, choice_of
+from wdstools.reader.role import Role, find_role, worker_pass
+from wdstools.reader.stream import open_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import os
+    from collections.abc import Callable, Iterator
+    from typing import Unpack
 
     from wdstools.dataset import Dataset
-    from wdstools.reader.batch import Batch
+    from wdstools.reader.batch_maker import Maker
+    from wdstools.reader.sample import Sample
     from wdstools.reader.stream import Stream
 
 
-@dataclass(slots=True)
-class TorchBatch:
+class TorchBatch(Batch):
     """A Batch as tensors: ``images`` uint8 [B, C, H, W] in channels_last memory (no copy was made), ``labels`` int64,
-    ``mask`` bool; ``captions``, ``keys`` and ``damaged`` as in Batch.
+    ``mask`` bool, and other arrays as tensors; ``captions``, ``keys`` and ``damaged`` as in Batch.
     """  # noqa: D205
 
-    images: torch.Tensor | list[Any]
-    captions: list[str]
-    labels: torch.Tensor
-    keys: list[str]
-    mask: torch.Tensor
-    damaged: tuple[str, ...] = ()
+    __slots__ = ()
 
-    def __len__(self) -> int:
-        return len(self.keys)
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
+        return type(self)({name: _changed(value, change) for name, value in self.items()})
+
+    def to(self, *where: Any, **options: Any) -> Self:
+        """The batch with its tensors on a device, as ``Tensor.to`` takes it; a dtype is for floating point only."""
+        dtypes = [value for value in (*where, options.get("dtype")) if isinstance(value, torch.dtype)]
+
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            if dtypes and not tensor.is_floating_point():
+                device = options.get("device") or next((d for d in where if not isinstance(d, torch.dtype)), None)
+                return tensor if device is None else tensor.to(device, non_blocking=options.get("non_blocking", False))
+            return tensor.to(*where, **options)
+
+        return self._each(change)
+
+    def pin_memory(self, device: Any = None) -> Self:
+        """The batch with its tensors in pinned memory."""
+        return self._each(lambda tensor: tensor.pin_memory(device) if device is not None else tensor.pin_memory())
+
+    def cuda(self, device: Any = None) -> Self:
+        """The batch with its tensors on a CUDA device."""
+        return self.to("cuda" if device is None else device)
+
+    def cpu(self) -> Self:
+        """The batch with its tensors in the memory of the machine."""
+        return self.to("cpu")
 
 
-class TorchLoader:
+def _changed(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, list) and any(isinstance(one, torch.Tensor) for one in value):
+        return [change(one) if isinstance(one, torch.Tensor) else one for one in value]
+    return value
+
+
+class TorchLoader(Loader):
     """``wdstools.loader`` with tensors on a device; its methods are those of Loader."""
 
-    def __init__(self, numpy: Loader, device: torch.device) -> None:
-        self._numpy = numpy
-        self._device = device
+    device: torch.device = torch.device("cpu")
 
-    @property
-    def epoch(self) -> int:
-        """The epoch that is being read or comes next."""
-        return self._numpy.epoch
+    def handed_out(self, fields: dict[str, Any], maker: Maker) -> TorchBatch:
+        """A batch of its fields, as tensors."""
+        if "images" in fields:
+            fields["images"] = self._images(fields["images"], maker)
+        batch = TorchBatch({name: _tensor(value) for name, value in fields.items()})
+        if self.device.type == "cpu":
+            return batch
+        if self.device.type == "cuda":
+            return batch.pin_memory().to(self.device, non_blocking=True)
+        return batch.to(self.device)
 
-    def __len__(self) -> int:
-        return len(self._numpy)
-
-    def __iter__(self) -> Iterator[TorchBatch]:
-        for batch in self._numpy:
-            yield self._tensors(batch)
-
-    def _tensors(self, batch: Batch) -> TorchBatch:
-        images: torch.Tensor | list[Any]
-        if isinstance(batch.images, list):
-            images = batch.images if self._is_bytes(batch) else [torch.from_numpy(image) for image in batch.images]
-        else:
-            images = torch.from_numpy(batch.images)
-            if images.ndim == 4:
-                images = images.permute(0, 3, 1, 2)
-        labels, mask = torch.from_numpy(batch.labels), torch.from_numpy(batch.mask)
-        if self._device.type != "cpu":
-            images, labels, mask = self._moved(images), labels.to(self._device), mask.to(self._device)
-        return TorchBatch(images, batch.captions, labels, batch.keys, mask, batch.damaged)
+    def _images(self, images: Any, maker: Maker) -> Any:
+        """Images with channels first: arrays with channels last are turned as views; tensors have their layout."""
+        if maker.tensors or not maker.channels:
+            return images
+        transformed = self._recipe.image_transform is not None or self._recipe.transform is not None
+        if isinstance(images, list):
+            return [self._channels_first(image, maker.channels, transformed) for image in images]
+        return self._channels_first(images, maker.channels, transformed)
 
     @staticmethod
-    def _is_bytes(batch: Batch) -> bool:
-        return bool(len(batch)) and isinstance(batch.images[0], bytes)
+    def _channels_first(images: Any, channels: int, transformed: bool) -> Any:
+        if not isinstance(images, np.ndarray) or images.ndim < 3:
+            return images
+        first, last = images.shape[-3] == channels, images.shape[-1] == channels
+        if transformed and first and last:
+            raise UsageError(
+                "it cannot be told which side of a transform's image is its channels",
+                code="transform-layout",
+                where="image_transform",
+                got=f"shape {tuple(images.shape[-3:])}",
+                hint="let the transform give a tensor: a tensor has its channels first",
+            )
+        return np.moveaxis(images, -1, -3) if last or not transformed else images
 
-    def _moved(self, images: torch.Tensor | list[Any]) -> torch.Tensor | list[Any]:
-        if isinstance(images, list):
-            return [image.to(self._device) if isinstance(image, torch.Tensor) else image for image in images]
-        moved = images.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else images
-        return moved.to(self._device)
 
-    def state_dict(self) -> dict[str, Any]:
-        """See ``Loader.state_dict``."""
-        return self._numpy.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See ``Loader.load_state_dict``."""
-        self._numpy.load_state_dict(state)
-
-    def set_epoch(self, epoch: int) -> None:
-        """See ``Loader.set_epoch``."""
-        self._numpy.set_epoch(epoch)
-
-    def report(self) -> Any:
-        """See ``Loader.report``."""
-        return self._numpy.report()
-
-    def close(self) -> None:
-        """See ``Loader.close``."""
-        self._numpy.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+def _tensor(value: Any) -> Any:
+    """An array as a tensor without a copy, where torch can have it so; lists of arrays as lists of tensors."""
+    if isinstance(value, list) and any(isinstance(one, np.ndarray) for one in value):
+        return [_tensor(one) for one in value]
+    if not isinstance(value, np.ndarray):
+        return value
+    if any(stride < 0 for stride in value.strides) or not value.flags.writeable:
+        value = value.copy()
+    try:
+        return torch.from_numpy(value)
+    except TypeError:
+        return value  # text and the like
 
 
 def loader(
-    dataset: Dataset | str,
+    dataset: Dataset | str | os.PathLike[str],
     split: str = "train",
     *,
     device: torch.device | str = "cpu",
-    distributed: bool = False,
-    **options: Any,
+    distributed: bool | None = None,
+    **options: Unpack[LoaderOptions],
 ) -> TorchLoader:
     """``wdstools.loader`` (whose ``options`` these are) with tensors.
 
     ``images`` are uint8 [B, C, H, W] in channels_last memory; on a CUDA ``device`` they go there from pinned memory
-    without blocking. ``distributed`` takes rank and world size from ``torch.distributed``: no sampler is needed.
-    A transform's results that are not [H, W, C] come as they are.
+    without blocking. Rank and world size are those of ``torch.distributed`` where it is initialised: no sampler is
+    needed. ``distributed=True`` demands that it is, ``False`` reads everything on each rank. Arrays of a transform
+    that have channels last are turned; tensors, and arrays with channels first, come as they are.
     """
-    if distributed:
-        options = {**options, **_ranks()}
-    return TorchLoader(numpy_loader(dataset, split, **options), torch.device(device))
+    check_options(options, LoaderOptions, "wt.torch.loader")
+    if distributed is not None:
+        role = _role_of_torch() if distributed else Role()
+        options = {**options, "rank": role.rank, "world_size": role.world_size}
+    opened = cast("TorchLoader", open_loader(TorchLoader, dataset, split, options))
+    opened.device = torch.device(device)
+    return opened
 
 
-def _ranks() -> dict[str, int]:
+def _role_of_torch() -> Role:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         raise UsageError(
             "torch.distributed is not initialised",
@@ -141,62 +165,192 @@ def _ranks() -> dict[str, int]:
             where="distributed",
             hint="call torch.distributed.init_process_group first, or give rank and world_size",
         )
-    return {"rank": torch.distributed.get_rank(), "world_size": torch.distributed.get_world_size()}
+    return find_role()
 
 
 class StreamDataset(IterableDataset[dict[str, Any]]):
     """``wdstools.stream`` for ``DataLoader`` and ``StatefulDataLoader``: dictionaries of ``__key__`` and members' bytes.
 
-    ``DataLoader``'s workers share the samples out among them as further ranks do. ``state_dict`` is that of the process
-    it is called in; a StatefulDataLoader calls it in each worker.
+    ``DataLoader``'s workers share their rank's samples among them; each pass is the next epoch, also where each has new
+    worker processes. Given DataLoader's ``batch_size``, its batches are the same with any number of workers, and
+    ``len(DataLoader)`` of them. ``transform`` is a function of the dictionary. ``state_dict`` is that of the process it
+    is called in; a StatefulDataLoader calls it in each worker.
     """
 
-    def __init__(self, dataset: Dataset | str, split: str = "train", **options: Any) -> None:
-        self._dataset = dataset
-        self._split = split
-        self._options = options
-        self._stream: Stream | None = None
+    def __init__(
+        self,
+        dataset: Dataset | str | os.PathLike[str],
+        split: str = "train",
+        *,
+        batch_size: int = 1,
+        transform: Callable[[dict[str, Any]], Any] | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        check_options(options, StreamOptions, "wt.torch.StreamDataset")
+        self._transform = transform
+        self._epochs = Epochs()
+        self._seen: tuple[int, int] | None = None
+        self._restored = False  # in this worker; what was restored in the parent is for its next pass
+        self._inherited: Role | None = None
+        # opened here, so that options and shards are checked before workers start
+        self._stream: Stream = open_stream(dataset, split, options, batch_size=batch_size)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_stream": None}
+        """For a worker process: it has the rank of the process that starts it, which it cannot find out by itself."""
+        return {**self.__dict__, "_inherited": self._stream.role if self._inherited is None else self._inherited}
 
-    def _opened(self) -> Stream:
-        if self._stream is None:
-            worker = get_worker_info()
-            options = dict(self._options)
-            if worker is not None:
-                rank, world_size = options.get("rank", 0), options.get("world_size", 1)
-                options["rank"] = rank * worker.num_workers + worker.id
-                options["world_size"] = world_size * worker.num_workers
-            self._stream = stream(self._dataset, self._split, **options)
-        return self._stream
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._stream.inherit(self._inherited)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for sample in self._opened():
-            yield {"__key__": sample.key, **sample}
+    @property
+    def epoch(self) -> int:
+        """The epoch that is being read or comes next in this process."""
+        return self._stream.epoch
+
+    def __len__(self) -> int:
+        """Samples of a whole epoch for this rank."""
+        return len(self._stream)
+
+    def __iter__(self) -> Iterator[Any]:
+        number = worker_pass()
+        if number is not None:
+            self._find_epoch(number)
+        samples = iter(self._stream)
+        return (self._given(sample) for sample in samples)
+
+    def _find_epoch(self, number: int) -> None:
+        """In a worker: go to the epoch of this pass, unless a state was restored."""
+        generation, stream = self._epochs.generation, self._stream
+        if self._restored or (stream.is_restored and self._epochs.is_first(number)):
+            self._epochs.note(number, stream.epoch)
+        elif self._seen is not None and self._seen[0] == generation:  # a worker that persists
+            stream.set_epoch(self._seen[1] + 1)
+            self._epochs.note(number, stream.epoch)
+        else:
+            stream.set_epoch(self._epochs.of(number))
+        self._restored = False
+        self._seen = (generation, stream.epoch)
+
+    def _given(self, sample: Sample) -> Any:
+        found = {"__key__": sample.key, **sample}
+        return found if self._transform is None else self._transform(found)
 
     def state_dict(self) -> dict[str, Any]:
         """See ``Stream.state_dict``."""
-        return self._opened().state_dict()
+        role = self._stream.role
+        return {**self._stream.state_dict(), "worker": role.worker, "workers": role.workers}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See ``Stream.load_state_dict``."""
-        self._opened().load_state_dict(state)
+    def load_state_dict(self, state: Any) -> None:
+        """See ``Stream.load_state_dict``; a worker's state is for the same worker of as many."""
+        role = self._stream.role
+        given = (state.get("worker", 0), state.get("workers", 1)) if isinstance(state, dict) else (0, 1)
+        if given != (role.worker, role.workers):
+            raise UsageError(
+                "this state is of another number of workers",
+                code="state-refused",
+                where="workers",
+                expected=f"worker {role.worker} of {role.workers}",
+                got=f"worker {given[0]} of {given[1]}",
+                hint="give DataLoader as many num_workers as it had; wt.torch.loader goes on with any",
+            )
+        self._stream.load_state_dict(state)
+        if worker_pass() is None:
+            self._epochs.set(self._stream.epoch)
+        else:
+            self._restored = True
 
     def set_epoch(self, epoch: int) -> None:
-        """See ``Stream.set_epoch``."""
-        self._opened().set_epoch(epoch)
+        """Let the next pass be this epoch, here and in workers however they are started."""
+        self._stream.set_epoch(epoch)
+        if worker_pass() is None:
+            self._epochs.set(epoch)
+        else:
+            self._seen = (self._epochs.generation, epoch - 1)
+
+    def __repr__(self) -> str:
+        return f"StreamDataset({self._stream!r})"
 
 
-class MapDataset(TorchDataset[dict[str, Any]]):
-    """A split by number, for ``DataLoader`` with a sampler: dictionaries of ``__key__`` and members' bytes."""
+class MapDataset(TorchDataset[Any]):
+    """A split by number, for ``DataLoader`` with a sampler: dictionaries of ``__key__`` and members' bytes.
 
-    def __init__(self, dataset: Dataset, split: str = "train") -> None:
-        self._samples = dataset.split(split)
+    ``transform`` is a function of this dictionary. With ``BatchSampler`` the order is that of ``wdstools.loader``.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset | str | os.PathLike[str],
+        split: str = "train",
+        *,
+        transform: Callable[[dict[str, Any]], Any] | None = None,
+    ) -> None:
+        from wdstools.dataset import as_dataset
+
+        opened = as_dataset(dataset)
+        if split not in opened.splits:
+            raise UsageError("no such split", code="split-missing", where=split, expected=", ".join(opened.splits))
+        self._samples: Any = opened[split]
+        self._transform = transform
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        sample = self._samples[number]
-        return {"__key__": sample.key, **sample}
+    def __getitem__(self, number: int) -> Any:
+        sample: Sample = self._samples[number]
+        found = {"__key__": sample.key, **sample}
+        return found if self._transform is None else self._transform(found)
+
+
+class BatchSampler(Sampler[list[int]]):
+    """Numbers of samples batch by batch in the order of ``wdstools.loader``, for ``DataLoader(MapDataset(...),
+    batch_sampler=...)``: each rank its part, each pass the next epoch, and where a state says.
+    """  # noqa: D205
+
+    def __init__(
+        self,
+        dataset: Dataset | str | os.PathLike[str],
+        split: str = "train",
+        *,
+        batch_size: int,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        from wdstools.dataset import as_dataset
+
+        check_options(options, StreamOptions, "wt.torch.BatchSampler")
+        self._cursor = Cursor(as_dataset(dataset), choice_of(split, options), options.get("seed", 0))
+        self._share = Share.of(self._cursor.count, options, batch_size)
+        self.batch_size = batch_size
+        self.drop_last = options.get("remainder", "pad") == "drop"
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch for this rank."""
+        return self._share.now().batches()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        sharing = self._share.now()
+        turn = self._cursor.begin(sharing)
+        cursor, position = self._cursor, self._cursor.position
+        for _ in range(sharing.batches(position)):
+            part = sharing.part(position)
+            rows = cursor.ahead(position, part.after)
+            numbers = rows[np.array([*range(part.start, part.stop), *part.again], np.int64) - position].tolist()
+            position = part.after
+            if cursor.turn is turn:
+                cursor.hand_out(position, sharing)
+            yield numbers
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch."""
+        self._cursor.go_to(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this sampler is: what it has handed to DataLoader, which fetches ahead."""
+        return self._cursor.state()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go where a state says. Raises UsageError (``state-refused``) if it is of something else."""
+        self._cursor.restore(state)
+
+    def __repr__(self) -> str:
+        return f"BatchSampler({self._cursor}, batches of {self.batch_size}, {self._share.role()})"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import webdataset as wds
-from webdataset.utils import pytorch_worker_info
 
 from wdstools.dataset import as_dataset
-from wdstools.reader.stream import stream
+from wdstools.errors import UsageError
+from wdstools.reader.options import StreamOptions, check_options
+from wdstools.reader.stream import open_stream
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
+    from typing import Unpack
 
     from wdstools.dataset import Dataset
 
@@ -20,37 +23,66 @@ class VerifiedSamples:
     """The source of a pipeline: samples as webdataset's own (``__key__``, ``__url__``, bytes by extension), checked.
 
     Worker processes and nodes share them out among them, as webdataset's splitters do with shards, but sample by
-    sample: nobody gets more than one more than another. Each pass is the next epoch of the order; a worker that is
-    started anew begins with ``epoch``.
+    sample: nobody gets more than one more than another. Each pass is the next epoch of the order, also in worker
+    processes that are started anew.
     """
 
-    def __init__(self, dataset: Dataset | str, split: str, options: dict[str, Any]) -> None:
-        self._dataset = as_dataset(dataset)
-        self._split = split
-        self._options = options
-        self._epoch = options.pop("epoch", 0)
+    def __init__(self, dataset: Dataset, split: str, options: StreamOptions, epoch: int) -> None:
+        self._url = f"{dataset.shards.url}/{split}"
+        self._samples = _samples_for_workers(dataset, split, options)
+        self._samples.set_epoch(epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be this epoch."""
+        self._samples.set_epoch(epoch)
 
     def __call__(self) -> Iterator[dict[str, Any]]:
         """One pass over this worker's samples."""
-        rank, world_size, worker, workers = pytorch_worker_info()
-        options = {"rank": rank * workers + worker, "world_size": world_size * workers, **self._options}
-        samples = stream(self._dataset, self._split, **options)
-        samples.set_epoch(self._epoch)
-        self._epoch += 1
-        url = f"{self._dataset.shards.url}/{self._split}"
-        for sample in samples:
-            yield {"__key__": sample.key, "__url__": url, **sample}
+        for sample in self._samples:
+            yield {"__key__": sample["__key__"], "__url__": self._url, **sample}
+
+
+def _samples_for_workers(dataset: Dataset, split: str, options: StreamOptions) -> Any:
+    """Samples as dictionaries; with torch they know of worker processes, and without it there are none."""
+    try:
+        from wdstools.reader.torch import StreamDataset
+    except ModuleNotFoundError:
+        return _Plain(dataset, split, options)
+    return StreamDataset(dataset, split, **options)
+
+
+class _Plain:
+    """StreamDataset where there is no torch, and so no worker."""
+
+    def __init__(self, dataset: Dataset, split: str, options: StreamOptions) -> None:
+        self._stream = open_stream(dataset, split, options)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._stream.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return ({"__key__": sample.key, **sample} for sample in self._stream)
 
 
 class VerifiedPipeline(wds.DataPipeline, wds.compat.FluidInterface):  # type: ignore[misc]
     """A pipeline that begins with verified samples; goes to worker processes however they are started."""
 
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be this epoch."""
+        self.pipeline[0].set_epoch(epoch)
 
-def webdataset(dataset: Dataset | str, split: str = "train", *, epoch: int = 0, **options: Any) -> Any:
+
+def webdataset(
+    dataset: Dataset | str | os.PathLike[str], split: str = "train", *, epoch: int = 0, **options: Unpack[StreamOptions]
+) -> Any:
     """A ``webdataset.DataPipeline`` over the verified samples of a split, with webdataset's fluent methods.
 
     ``wt.webdataset("shards").decode("pil").to_tuple("jpg", "txt")`` is ``webdataset.WebDataset(urls)...`` but that
-    damage is noticed, every sample comes once over all nodes and workers, and ``shuffle="full"`` or ``"block"`` (an
-    option of ``wdstools.stream``, as the others) shuffles the whole split. Needs no shard splitter.
+    damage is noticed, every sample comes once over all nodes and workers, and the whole split is shuffled. ``options``
+    are those of ``wdstools.stream``; ``epoch`` is the first pass's, and ``set_epoch`` sets another. Needs no shard
+    splitter.
     """
-    return VerifiedPipeline(VerifiedSamples(dataset, split, {**options, "epoch": epoch}))
+    check_options(options, StreamOptions, "wt.webdataset")
+    if isinstance(epoch, bool) or not isinstance(epoch, int):
+        raise UsageError("not a whole number", where="epoch", expected="a whole number", got=repr(epoch)[:100])
+    return VerifiedPipeline(VerifiedSamples(as_dataset(dataset), split, options, epoch))

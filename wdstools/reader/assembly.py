@@ -1,0 +1,106 @@
+"""Batches of their chunks: damaged rows repeat a whole one, fields are stacked, captions go through the tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wdstools.errors import UsageError
+from wdstools.reader.batch_maker import check_alike
+from wdstools.reader.members import is_tensor, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from wdstools.reader.batch_maker import Chunk
+    from wdstools.reader.recipe import Recipe
+    from wdstools.results import Finding
+
+#: Of a row in a batch of which nothing is whole.
+_EMPTY = {"captions": "", "labels": -1}
+
+
+def assemble(
+    chunks: Sequence[Chunk], place: NDArray[Any] | None, padding: int, recipe: Recipe
+) -> tuple[dict[str, Any], list[Finding]]:
+    """The fields of a batch, and what was damaged: such rows repeat the batch's first whole one, or are empty."""
+    keys = [key for chunk in chunks for key in chunk.keys]
+    names = dict.fromkeys(name for chunk in chunks for name in chunk.columns)
+    columns = {name: [value for chunk in chunks for value in _column(chunk, name)] for name in names}
+    mask = np.ones(len(keys), np.bool_)
+    mask[len(keys) - padding :] = False
+    findings: dict[int, Finding] = {}
+    first = 0
+    for chunk in chunks:
+        findings |= {first + row: finding for row, finding in chunk.findings}
+        first += len(chunk.keys)
+    damaged = tuple(keys[row] for row in findings if mask[row])
+    whole = next((row for row in range(len(keys)) if row not in findings), None)
+    for row in findings:
+        mask[row] = False
+        keys[row] = keys[row] if whole is None else keys[whole]
+        if place is not None:
+            place[row] = 0 if whole is None else place[whole]
+        for name, values in columns.items():
+            values[row] = _EMPTY.get(name) if whole is None else values[whole]
+    fields: dict[str, Any] = {} if place is None else {"images": place}
+    for name, values in columns.items():
+        fields[name] = _field(name, values, recipe)
+    fields |= {"keys": keys, "mask": mask, "damaged": damaged}
+    if recipe.tokenizer is not None and not (findings and whole is None):
+        fields = _tokenized(fields, recipe)
+    return fields, [finding for row, finding in findings.items() if row < len(keys) - padding]
+
+
+def _column(chunk: Chunk, name: str) -> list[Any]:
+    return chunk.columns.get(name) or [None] * len(chunk.keys)
+
+
+def _field(name: str, values: list[Any], recipe: Recipe) -> Any:
+    if name == "images":
+        return _images(values, recipe)
+    if name == "captions":
+        return values
+    if name == "labels" and any(type(value) is str for value in values):
+        return ["" if value == -1 else str(value) for value in values]
+    return joined(values)
+
+
+def _images(values: list[Any], recipe: Recipe) -> Any:
+    """Images that were not decoded in place: one array, or a list if that was asked for."""
+    if recipe.fit == "list" or recipe.decode == "bytes":
+        return values
+    first = next((value for value in values if value is not None), None)
+    if isinstance(first, np.ndarray) or is_tensor(first):
+        for value in values:
+            if isinstance(value, np.ndarray) or is_tensor(value):
+                check_alike(value, first)
+    return joined(values)
+
+
+def _tokenized(fields: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The fields, and what the tokenizer makes of the captions."""
+    assert recipe.tokenizer is not None
+    captions = fields.get("captions")
+    if not isinstance(captions, list):
+        raise UsageError("there are no captions to tokenize", where="tokenizer", expected="members with captions")
+    result = recipe.tokenizer(list(captions))
+    found = dict(result) if isinstance(result, Mapping) else {"tokens": result}
+    for name, value in found.items():
+        rows = len(value) if hasattr(value, "__len__") else -1
+        if rows != len(captions) or name in fields:
+            raise UsageError(
+                "a tokenizer gave no row for each caption" if rows != len(captions) else "a field is there already",
+                code="tokenizer-result",
+                where="tokenizer",
+                expected=f"{len(captions)} rows" if rows != len(captions) else "another name",
+                got=f"{rows} in {name}" if rows >= 0 else f"{type(value).__name__} in {name}",
+                hint="it is called with a list of texts; let it give an array, a tensor, a list or a dictionary of these",
+            )
+        found[name] = joined(value) if isinstance(value, list) else value
+    # tokens stand where captions do, before keys
+    return {**{k: v for k, v in fields.items() if k not in ("keys", "mask", "damaged")}, **found, **fields}

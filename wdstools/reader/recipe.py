@@ -1,0 +1,152 @@
+"""What a batch is made of: which members are read, and what becomes of each. The options of a loader, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import UsageError
+from wdstools.foreign.rows import CAPTION_EXTENSIONS
+from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.memory import page_aligned
+from wdstools.reader.decode import FITS
+from wdstools.reader.members import decoder_of
+from wdstools.reader.transforms import Function, is_of_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from wdstools.reader.members import Decode
+    from wdstools.reader.options import LoaderOptions
+
+_MAX_SIDE = 65_500
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How samples become rows of a batch; the fields are the options of ``LoaderOptions``."""
+
+    members: tuple[str, ...] | None = None
+    decode: str = "rgb"
+    image_size: tuple[int, int] | None = None
+    fit: str = "stretch"
+    decoders: Mapping[str, Decode] = field(default_factory=dict)
+    caption: str | Function = "first"
+    labels: tuple[str, ...] | None = None
+    image_transform: Function | None = None
+    transform: Function | None = None
+    tokenizer: Callable[[list[str]], Any] | None = None
+    allocate: Callable[[int], Any] = page_aligned
+
+    @classmethod
+    def of(cls, options: LoaderOptions) -> Recipe:
+        """The recipe that these options ask for; raises UsageError for what does not fit together."""
+        size = options.get("image_size")
+        members, labels = options.get("members"), options.get("labels")
+        transform, image_transform = options.get("transform"), options.get("image_transform")
+        if transform is not None and image_transform is None and is_of_images(transform):
+            transform, image_transform = None, transform
+        caption = options.get("caption", "first")
+        return cls(
+            None if members is None else tuple(members),
+            options.get("decode", "rgb"),
+            (size, size) if isinstance(size, int) else size,
+            options.get("fit", "stretch"),
+            options.get("decoders") or {},
+            Function(caption) if callable(caption) else caption,
+            None if labels is None else tuple(labels),
+            None if image_transform is None else Function(image_transform),
+            None if transform is None else Function(transform),
+            options.get("tokenizer"),
+        )
+
+    def __post_init__(self) -> None:
+        if self.decode not in ("rgb", "gray", "bytes"):
+            raise UsageError("no such decoding", where="decode", expected="rgb, gray or bytes", got=str(self.decode))
+        if self.fit not in FITS:
+            raise UsageError("no such fit", where="fit", expected=", ".join(FITS), got=str(self.fit))
+        if self.image_size is not None and not _is_size(self.image_size):
+            raise UsageError(
+                "out of range",
+                where="image_size",
+                expected=f"a side or (height, width), each 1 to {_MAX_SIDE}",
+                got=str(self.image_size),
+            )
+        if self.decode == "bytes" and (self.image_size is not None or self.image_transform is not None):
+            raise UsageError("bytes are not decoded", where="decode", expected="rgb or gray for images of a size")
+        if self.fit == "list" and self.image_size is not None:
+            raise UsageError("a list holds images of their own sizes", where="image_size", expected="none with a list")
+        if isinstance(self.caption, str) and self.caption not in ("first", "random"):
+            raise UsageError(
+                "no such caption", where="caption", expected="first, random or a function", got=str(self.caption)
+            )
+        if self.labels is not None and len(set(self.labels)) != len(self.labels):
+            raise UsageError("a label is given twice", where="labels", expected="each label once")
+        for extension, decode in self.decoders.items():
+            if not callable(decode):
+                raise UsageError("not a function", where=f"decoders[{extension!r}]", got=repr(decode)[:100])
+
+    def plan(self, there: Sequence[str]) -> MemberPlan:
+        """What is done with the members of a dataset that has ``there``; raises UsageError (``member-missing``)."""
+        chosen = self._chosen(there)
+        plain = [name for name in chosen if is_image(name)]
+        # what was asked for by name is found under its name, but for the first of its kind
+        images = plain if self.members is None else plain[:1]
+        captions = [name for name in chosen if name in CAPTION_EXTENSIONS]
+        captions = captions if self.members is None else captions[:1]
+        own = {*images, *captions, "cls"}
+        extra = {name: decoder_of(name, self.decoders) for name in chosen if name not in own}
+        several = self.caption != "first" and "json" in there
+        read = chosen if not several or "json" in chosen else (*chosen, "json")
+        given = next((self.decoders[k] for name in images for k in (name, _last(name)) if k in self.decoders), None)
+        return MemberPlan(read, tuple(images), tuple(captions), "cls" in chosen, extra, several, given)
+
+    def _chosen(self, there: Sequence[str]) -> tuple[str, ...]:
+        if self.members is not None:
+            missing = [name for name in self.members if name not in there]
+            if missing or not self.members:
+                raise UsageError(
+                    f"no member {missing[0]}" if missing else "no members",
+                    code="member-missing",
+                    where="members",
+                    expected=", ".join(there),
+                    got=", ".join(self.members),
+                )
+            return tuple(dict.fromkeys(self.members))
+        images = [name for name in there if is_image(name)]
+        if not images:
+            return tuple(there)
+        return (*images, *(name for name in there if name in CAPTION_EXTENSIONS or name == "cls"))
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPlan:
+    """What is done with a dataset's members: those that are ``read``, those of which a sample's image or caption is one
+    (the first that it has), whether labels are read, the decoders of others, whether captions are chosen from a list in
+    ``json``, and the decoder that was given for images.
+    """  # noqa: D205
+
+    read: tuple[str, ...]
+    images: tuple[str, ...]
+    captions: tuple[str, ...]
+    labels: bool
+    extra: Mapping[str, Decode]
+    several_captions: bool
+    image_decoder: Decode | None
+
+
+def is_image(extension: str) -> bool:
+    """Whether a member is what a sample shows, and not something about it: ``jpg``, but not ``mask.png``."""
+    return extension.lower() in TYPE_OF_EXTENSION
+
+
+def _last(extension: str) -> str:
+    return extension.rpartition(".")[2].lower()
+
+
+def _is_size(size: Any) -> bool:
+    return (
+        isinstance(size, tuple | list)
+        and len(size) == 2
+        and all(isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= _MAX_SIDE for side in size)
+    )

@@ -18,7 +18,8 @@ from wdstools.errors import WdsError
 from wdstools.formats.index import check_bounds, read_index, rows_digest
 from wdstools.formats.manifest import dumps, loads
 from wdstools.formats.sums import parse_sums, render_sums
-from wdstools.images.check import DamagedImageError, ImageChecker
+from wdstools.images.check import DamagedImageError
+from wdstools.images.whole import ImageChecker
 from wdstools.sources.tarscan import scan_tar
 
 if TYPE_CHECKING:

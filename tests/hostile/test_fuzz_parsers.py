@@ -23,8 +23,9 @@ from wdstools.formats.index import read_index, rows_digest
 from wdstools.formats.manifest import dumps, loads
 from wdstools.formats.sums import parse_sums, render_sums
 from wdstools.formats.tar import parse_header, render_header
-from wdstools.images.check import DamagedImageError, ImageChecker
+from wdstools.images.check import DamagedImageError
 from wdstools.images.resize import Encoding, reencode
+from wdstools.images.whole import ImageChecker
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.compressed import plain_blocks

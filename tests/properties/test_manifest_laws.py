@@ -59,6 +59,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         splits=splits,
         authenticated_ranges=draw(st.booleans()),
         extra=draw(_EXTRA),
+        format=draw(st.sampled_from([1, 2])),
     )
 
 

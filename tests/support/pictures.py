@@ -66,6 +66,29 @@ def repeating_scans(times: int) -> bytes:
     return jpeg[:-2] + jpeg[tables:start] + scan * times + EOI
 
 
+def flat_blocks(across: int, down: int, seed: int = 0) -> bytes:
+    """A whole baseline JPEG of 8x8 squares of one colour each, luma sampled across x down: written bit by bit."""
+    draw, bits, last = np.random.default_rng(seed), "", [0, 0, 0]
+    for _ in range(16):
+        for part, blocks in ((0, across * down), (1, 1), (2, 1)):
+            for _ in range(blocks):
+                value = int(draw.integers(-300, 300))
+                step, last[part] = value - last[part], value
+                # the class of a difference, in four bits, then its bits, then "no more"
+                size = abs(step).bit_length()
+                bits += (
+                    f"{size:04b}" + (f"{step if step > 0 else step + (1 << size) - 1:0{size}b}" if size else "") + "0"
+                )
+    bits += "1" * (-len(bits) % 8)
+    data = bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8)).replace(b"\xff", b"\xff\0")
+    sides = struct.pack(">HH", 32 * down, 32 * across)
+    frame = b"\x08" + sides + bytes([3, 1, across << 4 | down, 0, 2, 0x11, 0, 3, 0x11, 0])
+    tables = b"\0" + bytes([0, 0, 0, 12, *[0] * 12, *range(12)]) + b"\x10" + bytes([1, *[0] * 15, 0])
+    parts = [(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0"), (0xDB, b"\0" + b"\x02" * 64), (0xC0, frame), (0xC4, tables)]
+    head = b"".join(segment(*part) for part in parts)
+    return b"\xff\xd8" + head + segment(0xDA, bytes([3, 1, 0, 2, 0, 3, 0, 0, 63, 0])) + data + EOI
+
+
 def chunk(kind: bytes, payload: bytes) -> bytes:
     """A PNG chunk."""
     return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import resource
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 from tests.support.came import came
 from tests.support.pictures import EOI, after_start, claiming, encoded, png_claiming, repeating_scans, segment
 from wdstools.errors import UsageError
-from wdstools.images.check import MAX_JPEG_SCANS, DamagedImageError, ImageChecker, ImageInfo, bound_scans, sniff
+from wdstools.images.check import DamagedImageError, ImageInfo, sniff
+from wdstools.images.jpeg import MAX_JPEG_SCANS, bound_scans
+from wdstools.images.whole import ImageChecker
 
+TAILS = (b"\0", b"\n", bytes(512), EOI, b"<html>", encoded("JPEG"), encoded("JPEG", progressive=True) + b"more")
 LEVELS = pytest.mark.parametrize("level", ["header", "decode"])
 
 
@@ -77,9 +81,21 @@ def test_a_progressive_jpeg_cut_behind_an_end_marker_in_a_comment_is_refused() -
 
 
 @LEVELS
-@pytest.mark.parametrize("tail", [b"\0", b"\0\0", EOI, b"<html>", encoded("JPEG")])
-def test_bytes_after_the_end_are_refused(tail: bytes, level: str) -> None:
-    assert refusal(encoded("JPEG") + tail, level=level) == "image-trailing-bytes"
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("name", WHOLE)
+def test_bytes_behind_the_end_are_counted_and_are_no_damage(name: str, tail: bytes, level: str) -> None:
+    info = check(WHOLE[name] + tail, level=level)
+    assert (info.trailing, replace(info, trailing=0)) == (len(tail), check(WHOLE[name], level=level))
+
+
+@LEVELS
+@pytest.mark.parametrize("name", WHOLE)
+def test_an_image_that_was_cut_is_not_completed_by_what_follows(name: str, level: str) -> None:
+    data = WHOLE[name]
+    for tail in (encoded("JPEG"), WHOLE["thumbnail"], WHOLE["progressive"]):
+        for cut in (2, len(data) // 8):
+            with pytest.raises(DamagedImageError):
+                check(data[:-cut] + tail, level=level)
 
 
 @LEVELS
@@ -94,8 +110,12 @@ def test_every_truncation_of_the_other_types_is_refused(kind: str, level: str) -
 
 @LEVELS
 @pytest.mark.parametrize("kind", ["png", "webp"])
-def test_trailing_bytes_of_the_other_types_are_named(kind: str, level: str) -> None:
-    assert refusal(encoded(kind.upper()) + b"more", kind, level) == "image-trailing-bytes"
+@pytest.mark.parametrize("tail", TAILS)
+def test_bytes_behind_the_other_types_are_counted(kind: str, tail: bytes, level: str) -> None:
+    data = encoded(kind.upper())
+    assert check(data + tail, kind, level).trailing == len(tail)
+    assert check(data + data, kind, level).trailing == len(data)
+    assert check(data, kind, level).trailing == 0
 
 
 @pytest.mark.parametrize(
@@ -112,7 +132,10 @@ def test_trailing_bytes_of_the_other_types_are_named(kind: str, level: str) -> N
         (claiming(encoded("JPEG"), 5, 0), "jpg", "image-damaged"),
         (after_start(encoded("JPEG"), b"junk"), "jpg", "image-not-jpg"),
         (WHOLE["thumbnail"].replace(b"\xff\xdb", b"junk", 2), "jpg", "image-damaged"),
-        (encoded("JPEG").replace(b"\xff\xc0", b"\xff\xc3"), "jpg", "image-damaged"),
+        (encoded("JPEG").replace(b"\xff\xc0", b"\xff\xc3"), "jpg", "image-unsupported"),
+        (encoded("JPEG").replace(b"\xff\xc0", b"\xff\xc5"), "jpg", "image-unsupported"),
+        (encoded("JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "jpg", "image-unsupported"),
+        (encoded("JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x07"), "jpg", "image-damaged"),
         (encoded("PNG").replace(b"IDAT", b"IDAX"), "png", "image-damaged"),
         (encoded("WEBP")[:12] + b"\0" * 40, "webp", "image-damaged"),
     ],
@@ -142,7 +165,7 @@ def test_a_frame_header_that_is_too_short_is_refused(marker: int) -> None:
 def test_a_jpeg_claiming_too_many_pixels_is_refused_before_any_decoder_runs(
     side: tuple[int, int], *, progressive: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import wdstools.images.check as module
+    import wdstools.images.whole as module
 
     def decode(*_: object) -> None:
         pytest.fail("the decoder was called")
@@ -244,7 +267,17 @@ def test_only_known_levels_are_taken() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("GIF", "gif"), ("BMP", "bmp"), ("TIFF", "tiff")],
+    [
+        ("JPEG", "jpg"),
+        ("PNG", "png"),
+        ("WEBP", "webp"),
+        ("GIF", "gif"),
+        ("BMP", "bmp"),
+        ("TIFF", "tiff"),
+        ("AVIF", "avif"),
+        ("JPEG2000", "jp2"),
+        ("PPM", "ppm"),
+    ],
 )
 def test_types_are_told_by_their_first_bytes(kind: str, expected: str) -> None:
     assert sniff(encoded(kind)[:16]) == expected

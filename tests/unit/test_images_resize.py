@@ -291,3 +291,25 @@ def test_each_refusal_has_its_reason(data: bytes, reason: str) -> None:
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Encoding(**options)
+
+
+@pytest.mark.parametrize("size", [(60, 60), (61, 40), (90, 31), (40, 23), (300, 200)])
+@pytest.mark.parametrize("side", [16, 33, 64])
+def test_stretch_and_pad_are_those_of_pillow_but_for_what_the_documents_name(size: tuple[int, int], side: int) -> None:
+    pixels = noise(*size)
+    image = Image.fromarray(pixels)
+    assert np.array_equal(
+        fit(pixels, side, "stretch"), np.asarray(image.resize((side, side), Image.Resampling.LANCZOS))
+    )
+    made = fit(pixels, side, "pad")
+    inner = (2 * size[1] * side + size[0]) // (2 * size[0])
+    wanted = np.asarray(ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS))
+    if round(size[1] / size[0] * side) == inner and (side - inner) % 2 == 0:
+        assert np.array_equal(made, wanted)
+    else:  # the odd row is at the bottom
+        top = (side - inner) // 2
+        assert np.array_equal(
+            made[top : top + inner], np.asarray(image.resize((side, inner), Image.Resampling.LANCZOS))
+        )
+        assert not made[:top].any()
+        assert not made[top + inner :].any()

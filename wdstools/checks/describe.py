@@ -41,6 +41,7 @@ class Description:
     entry: ShardEntry
     index: pa.Table
     findings: tuple[Finding, ...]
+    trailing: bool = False
 
 
 def describe_shard(task: DescribeTask, tick: Tick) -> Description:
@@ -61,4 +62,4 @@ def describe_shard(task: DescribeTask, tick: Tick) -> Description:
         pass
     digests = digester.digests()
     entry = shard_entry(task.path, digests, rebuilt.table, values=task.values)
-    return Description(task.split, entry, rebuilt.table, tuple(rebuilt.stream.findings))
+    return Description(task.split, entry, rebuilt.table, tuple(rebuilt.stream.findings), bool(rebuilt.trailing))

@@ -12,7 +12,8 @@ from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128
 from wdstools.formats.index import build_index
 from wdstools.formats.sample import IMAGE_EXTENSIONS
 from wdstools.formats.tar import BLOCK, NAME_BYTES, padding, render_header
-from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageChecker, ImageInfo
+from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageInfo
+from wdstools.images.whole import ImageChecker, trailing_refusal
 from wdstools.results import Finding
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ REBUILT_COLUMNS = (
 
 @dataclass(slots=True)
 class Rebuilt:
-    """An index made from a shard, and what was wrong on the way."""
+    """An index made from a shard, and what was wrong on the way; ``trailing`` are images that bytes follow the end of."""
 
     table: pa.Table
     stream: StreamResult
     findings: list[Finding] = field(default_factory=list)
+    trailing: list[Finding] = field(default_factory=list)
 
 
 def rebuild_index(
@@ -50,13 +52,13 @@ def rebuild_index(
     """Read a canonical shard and make its index; ``level="decode"`` also decodes every image, strictly.
 
     All columns but ``source`` (null) are those that packing wrote. Damage is in ``stream.findings``, images that are
-    not whole in ``findings``.
+    not whole in ``findings``; those in ``trailing`` are damage only in a dataset of format 1.
     """
     # a header is read whatever it says; only what is decoded needs a bound
     checker = ImageChecker(level, max_pixels if level == "decode" else _ANY_PIXELS)
     rows = _Rows(path, split, labels, checker, authenticated=authenticated)
     stream = check_stream(blocks, path, rows.add)
-    return Rebuilt(rows.table(), stream, rows.findings)
+    return Rebuilt(rows.table(), stream, rows.findings, rows.trailing)
 
 
 class _Rows:
@@ -64,6 +66,7 @@ class _Rows:
         self, path: str, split: str, labels: tuple[str, ...], checker: ImageChecker, *, authenticated: bool
     ) -> None:
         self.findings: list[Finding] = []
+        self.trailing: list[Finding] = []
         self._path = path
         self._split = split
         self._labels = labels
@@ -125,14 +128,18 @@ class _Rows:
                 columns["width"][-1], columns["height"][-1], columns["format"][-1] = info.width, info.height, info.type
 
     def _image(self, key: str, extension: str, offset: int, payload: bytes) -> ImageInfo | None:
+        def finding(refusal: DamagedImageError) -> Finding:
+            detail = f"{refusal.code}: {refusal.detail}"
+            return Finding("image", self._path, detail, key, extension, offset, len(payload), cause=refusal.code)
+
         try:
-            return self._checker.check(payload, 0, len(payload), extension)
+            info = self._checker.check(payload, 0, len(payload), extension)
         except DamagedImageError as error:
-            detail = f"{error.code}: {error.detail}"
-            self.findings.append(
-                Finding("image", self._path, detail, key, extension, offset, len(payload), cause=error.code)
-            )
+            self.findings.append(finding(error))
             return None
+        if info.trailing:
+            self.trailing.append(finding(trailing_refusal(info)))
+        return info
 
     def table(self) -> pa.Table:
         """The index of everything added."""

@@ -14,6 +14,7 @@ from wdstools.checks.rebuild import Rebuilt, first_difference, rebuild_index
 from wdstools.checks.stream import check_stream
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.index import unlike
+from wdstools.formats.manifest import TRAILING_BYTES_FORMAT
 from wdstools.results import Finding
 from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
@@ -178,6 +179,8 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
     """A shard whose digest holds: its images, its manifest row and its index must agree with it too."""
     entry = task.entry
     findings = [*rebuilt.stream.findings, *rebuilt.findings]
+    if task.dataset.manifest.format < TRAILING_BYTES_FORMAT:
+        findings += rebuilt.trailing
     if wrong := unlike(rebuilt.table, entry):
         name, given, computed = wrong
         findings.append(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The newest format that is read. A manifest has the lowest number whose rules it needs.
 FORMAT_VERSION = 2
+#: From this format on, bytes may follow the end of a sample's image.
+TRAILING_BYTES_FORMAT = 2
 #: Where the manifest lies in a dataset.
 MANIFEST_PATH = ".wdstools/manifest.json"
 #: Beside it: how it was made, and what was not packed and why.

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.images.check import (
-    DEFAULT_MAX_PIXELS,
-    bound_pixels,
-    bound_scans,
-    damaged_jpeg,
-    load_pixels,
-    open_image,
-    sniff,
-)
+from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, load_pixels, open_image, sniff
+from wdstools.images.jpeg import bound_scans, raise_if_damaged
 from wdstools.images.lanczos import resize_turned
 from wdstools.kernels import jit
 
@@ -60,7 +53,7 @@ def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8]
 
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
+    except (ValueError, KeyError):
         return None
     if colours not in _SIMPLE_COLOURS:
         return None
@@ -69,7 +62,8 @@ def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8]
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="GRAY" if colours == "Gray" else "RGB")
     except ValueError as error:
-        raise damaged_jpeg(error) from error
+        raise_if_damaged(data, error)
+        return None
     return np.ascontiguousarray(pixels[:, :, 0].T) if colours == "Gray" else _gray_turned(pixels)
 
 

@@ -19,14 +19,12 @@ from wdstools.images.check import (
     DamagedImageError,
     ImageInfo,
     bound_pixels,
-    bound_scans,
-    damaged_jpeg,
-    decode_strictly,
     load_pixels,
     open_image,
     quiet,
     sniff,
 )
+from wdstools.images.jpeg import bound_scans, check_entropy_coded, decode_jpeg, walk_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,29 +85,21 @@ def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:
 
 def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode to [H, W, 3] uint8 sRGB: EXIF orientation applied, ICC profile converted, alpha laid on white."""
+    jpeg = sniff(data[:16]) == "jpg"
+    if jpeg:
+        walk_header(data, 0, len(data))  # names what no decoder here reads
     with open_image(data) as image:
         bound_pixels(image.width, image.height, max_pixels)
         orientation = _orientation(image)
         profile = image.info.get("icc_profile")
-        if sniff(data[:16]) == "jpg":
-            bound_scans(data)
+        if jpeg:
             if image.mode in ("RGB", "L") and not profile:
-                return _upright(_decode_jpeg(data), orientation)
+                return _upright(decode_jpeg(data, "RGB", max_pixels), orientation)
+            bound_scans(data)
             # Pillow alone would take a damaged JPEG
-            decode_strictly(data, ImageInfo("jpg", image.width, image.height, len(image.getbands())))
+            check_entropy_coded(data, len(image.getbands()))
         load_pixels(image)
         return _upright(np.asarray(_to_rgb(image, profile)), orientation)
-
-
-def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """Simplejpeg in strict mode: the pixels of Pillow, faster, and every warning an error."""
-    import simplejpeg
-
-    try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB")
-    except ValueError as error:
-        raise damaged_jpeg(error) from error
-    return pixels
 
 
 def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -19,6 +19,7 @@ from wdstools.formats.digest import xxh3_128
 from wdstools.formats.manifest import (
     PROVENANCE_PATH,
     SKIPPED_PATH,
+    TRAILING_BYTES_FORMAT,
     Manifest,
     ShardEntry,
     index_path,
@@ -56,8 +57,8 @@ class PackResult(FormerlyDataset):
 
     ``samples`` counts them by split, ``skipped`` what was left out by reason. ``leaks`` maps each pair of splits to the
     number of images that lie in both, at ``level``. ``duplicates`` counts the samples beyond the first of each
-    byte-identical image; ``kept_shards`` those that an interrupted run had already finished. ``notes`` are sentences
-    for people.
+    byte-identical image; ``kept_shards`` those that an interrupted run had already finished. ``remarks`` counts, by
+    code, what is worth knowing of samples that were packed; ``notes`` are sentences for people.
     """
 
     path: str
@@ -71,6 +72,7 @@ class PackResult(FormerlyDataset):
     kept_shards: int
     notes: tuple[str, ...] = ()
     level: str = "exact"
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_pack(
@@ -144,6 +146,7 @@ def _settings(root: str, listing: Listing, plan: PackPlan, options: PackOptions,
         started_ns=started_ns,
         authenticated=options.authenticated_ranges,
         side=0 if options.encoding and options.encoding.side else listing.side,
+        trailing=options.trailing,
     )
 
 
@@ -202,6 +205,8 @@ def _publish(
     splits: dict[str, list[ShardEntry]] = {}
     for result in results:
         splits.setdefault(result.split, []).append(result.entry)
+    trailing = sum(result.trailing for result in results)
+    remarks = {"image-trailing-bytes": trailing} if trailing else {}
     manifest = Manifest(
         name=options.name if options.name is not None else listing.name,
         version=options.version if options.version is not None else listing.version,
@@ -210,12 +215,13 @@ def _publish(
         seed=options.layout.seed,
         authenticated_ranges=options.authenticated_ranges,
         splits={split: tuple(entries) for split, entries in splits.items()},
+        format=TRAILING_BYTES_FORMAT if remarks else 1,
     )
     skips = sorted(
         (*plan.skips, *(skip for result in results for skip in result.skips)), key=lambda s: (s.path, s.reason)
     )
     skipped = dict(sorted(Counter(skip.reason for skip in skips).items()))
-    history = {PROVENANCE_PATH: _provenance(listing, options, skipped, manifest)}
+    history = {PROVENANCE_PATH: _provenance(listing, options, skipped, remarks, manifest)}
     if skips:
         history[SKIPPED_PATH] = render_skips(skips)
     sums: dict[str, str] = {}
@@ -241,6 +247,7 @@ def _publish(
         level=options.duplicates.level,
         kept_shards=sum(result.kept for result in results),
         notes=tuple(notes),
+        remarks=remarks,
     )
 
 
@@ -260,7 +267,9 @@ def count_identical(digests: dict[str, list[Any]]) -> tuple[dict[str, int], int]
     return leaks, len(everything) - len(np.unique(everything))
 
 
-def _provenance(listing: Listing, options: PackOptions, skipped: dict[str, int], manifest: Manifest) -> bytes:
+def _provenance(
+    listing: Listing, options: PackOptions, skipped: dict[str, int], remarks: dict[str, int], manifest: Manifest
+) -> bytes:
     from importlib.metadata import version
 
     from wdstools.images.check import codec_versions
@@ -274,7 +283,7 @@ def _provenance(listing: Listing, options: PackOptions, skipped: dict[str, int],
         "template": dict(listing.template),
         "versions": {"wdstools": __version__, **{name: version(name) for name in ("numpy", "pyarrow", "xxhash")}},
     }
-    return render_provenance(document)
+    return render_provenance(document | ({"remarks": remarks} if remarks else {}))
 
 
 def pack(

@@ -78,6 +78,15 @@ class PackChoices(LayoutChoices, total=False):
     quality: Annotated[int, Option(75, "JPEG or WebP quality of re-encoded images.", _IMAGES, least=1, most=100)]
     convert: Annotated[ImageType | None, Option(None, "Re-encode images of other types to jpg, png or webp.", _IMAGES)]
     only: Annotated[ImageType | None, Option(None, "Leave out images that are not jpg, png or webp.", _IMAGES)]
+    trailing: Annotated[
+        Literal["keep", "cut", "skip"],
+        Option(
+            "keep",
+            "What to do with bytes behind the end of an image, as phones write them: keep them, cut them off "
+            "(the image stays as it is), or skip the sample.",
+            _IMAGES,
+        ),
+    ]
     on_error: Annotated[
         Literal["skip", "fail"], Option("skip", "skip samples that cannot be packed, or fail at the first.", _RUN)
     ]

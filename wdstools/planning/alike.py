@@ -14,7 +14,8 @@ from wdstools.dedup.levels import levels_up_to
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import from_ipc, to_array, to_ipc, to_list
 from wdstools.formats.digest import xxh3_128_digest
-from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageChecker, sniff
+from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, sniff
+from wdstools.images.whole import CUT, KEEP, ImageChecker
 from wdstools.progress import under_way
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, text_columns
 from wdstools.writer.assembly import MAX_FILE_BYTES
@@ -43,6 +44,7 @@ class Pictures:
     opener: SourceOpener
     encoding: Encoding | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
+    trailing: str = KEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArra
     digests: list[bytes] = []
 
     def images() -> Iterator[bytes]:
-        for data in _read(task):
+        for data in images_as_packed(task):
             digests.append(xxh3_128_digest(data) if data else bytes(16))
             yield data
 
@@ -79,12 +81,12 @@ def lumas(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
     """The [n, 32, 32] luma of images that ``fingerprint`` could read."""
     from wdstools.images.luma import luma_images
 
-    made = [luma_images(data, (32,), task.pictures.max_pixels)[0] for data in _read(task)]
+    made = [luma_images(data, (32,), task.pictures.max_pixels)[0] for data in images_as_packed(task)]
     tick(len(made))
     return np.array(made, np.uint8).reshape(-1, 32, 32)
 
 
-def _read(task: AlikeTask) -> Iterator[bytes]:
+def images_as_packed(task: AlikeTask) -> Iterator[bytes]:
     """The bytes of each image as they would be packed; none where it would be skipped."""
     samples = from_ipc(task.samples)
     reader = task.pictures.opener.open()
@@ -95,12 +97,12 @@ def _read(task: AlikeTask) -> Iterator[bytes]:
             data = b""
             try:
                 size, _ = reader.read_into(path, entry, memoryview(buffer))
-                data = _as_packed(bytes(memoryview(buffer)[:size]), task.pictures.encoding, checker)
+                data = _as_packed(bytes(memoryview(buffer)[:size]), task.pictures, checker)
             except NeedSpaceError as need:
                 if need.size <= MAX_FILE_BYTES:
                     buffer = bytearray(need.size + 1)
                     size, _ = reader.read_into(path, entry, memoryview(buffer))
-                    data = _as_packed(bytes(memoryview(buffer)[:size]), task.pictures.encoding, checker)
+                    data = _as_packed(bytes(memoryview(buffer)[:size]), task.pictures, checker)
             except DamagedEntryError:
                 pass
             yield data
@@ -108,16 +110,19 @@ def _read(task: AlikeTask) -> Iterator[bytes]:
         reader.close()
 
 
-def _as_packed(data: bytes, encoding: Encoding | None, checker: ImageChecker) -> bytes:
+def _as_packed(data: bytes, pictures: Pictures, checker: ImageChecker) -> bytes:
+    encoding = pictures.encoding
     try:
         if encoding is not None and not (encoding.only_others and sniff(data[:16]) == encoding.image_type):
             from wdstools.images.resize import reencode
 
             return reencode(data, encoding)[0]
-        checker.check(data, 0, len(data), sniff(data[:16]))
+        info = checker.check(data, 0, len(data), sniff(data[:16]))
     except DamagedImageError:
         return b""
-    return data
+    if not info.trailing or pictures.trailing == KEEP:
+        return data
+    return data[: -info.trailing] if pictures.trailing == CUT else b""
 
 
 def group_alike(

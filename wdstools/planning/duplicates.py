@@ -68,7 +68,7 @@ def divide(
     """Give each sample its split, minding images that are the same."""
     splits, rule = rules
     if not rule.compares:
-        identical = group_identical(samples, pictures.opener, executor, progress) if splits.ratios else None
+        identical = group_identical(samples, pictures, executor, progress) if splits.ratios else None
         return Divided(*assign_splits(samples, splits, seed=seed, identical=identical))
     skips: list[Skip] = []
     notes: list[str] = []

@@ -10,6 +10,8 @@ import numpy as np
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import from_ipc, to_ipc
 from wdstools.formats.digest import xxh3_128_digest
+from wdstools.images.whole import CUT
+from wdstools.planning.alike import AlikeTask, images_as_packed
 from wdstools.progress import under_way
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, text_columns
 from wdstools.writer.assembly import MAX_FILE_BYTES
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.executors.base import Executor, Tick
+    from wdstools.planning.alike import Pictures
     from wdstools.progress import Progress
-    from wdstools.sources.base import SourceOpener
 
 _ROWS_A_TASK = 5_000
 _FIRST_BUFFER = 4 << 20
@@ -32,13 +34,17 @@ _FIRST_BUFFER = 4 << 20
 class HashTask:
     """Some images to hash; ``samples`` are rows as Arrow IPC bytes."""
 
-    opener: SourceOpener
+    pictures: Pictures
     samples: bytes
 
 
 def hash_images(task: HashTask, tick: Tick) -> bytes:
     """XXH3-128 of each image, 16 bytes each, one after the other; zeros for one that its archive cannot give."""
-    reader = task.opener.open()
+    if task.pictures.trailing == CUT:  # what is cut off makes no difference
+        packed = list(images_as_packed(AlikeTask(task.pictures, task.samples)))
+        tick(len(packed))
+        return b"".join(xxh3_128_digest(data) if data else bytes(16) for data in packed)
+    reader = task.pictures.opener.open()
     buffer = bytearray(_FIRST_BUFFER)
     digests = []
     samples = from_ipc(task.samples)
@@ -62,14 +68,12 @@ def hash_images(task: HashTask, tick: Tick) -> bytes:
     return b"".join(digests)
 
 
-def group_identical(
-    samples: pa.Table, opener: SourceOpener, executor: Executor, progress: Progress
-) -> NDArray[np.int64]:
+def group_identical(samples: pa.Table, pictures: Pictures, executor: Executor, progress: Progress) -> NDArray[np.int64]:
     """Number the samples so that byte-identical images have the same number."""
 
     def tasks() -> Iterator[HashTask]:
         for start in range(0, samples.num_rows, _ROWS_A_TASK):
-            yield HashTask(opener, to_ipc(samples.slice(start, _ROWS_A_TASK)))
+            yield HashTask(pictures, to_ipc(samples.slice(start, _ROWS_A_TASK)))
 
     with under_way(progress, "compare images", samples.num_rows, "images") as tick:
         parts = run_all(executor, hash_images, tasks(), tick)

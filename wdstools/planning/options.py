@@ -10,6 +10,7 @@ from wdstools.errors import UsageError, option
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, loads
 from wdstools.images.resize import Encoding
+from wdstools.images.whole import KEEP
 from wdstools.options.declare import settle
 from wdstools.options.pack import PackChoices
 from wdstools.planning.duplicates import DuplicateRule
@@ -41,12 +42,15 @@ class PackOptions:
     version: int | None
     authenticated_ranges: bool
     duplicates: DuplicateRule
+    trailing: str
 
     def document(self) -> dict[str, Any]:
         """The options as JSON values, for provenance and for the digest of a plan."""
         document = asdict(replace(self, splits=SplitRule(), layout=replace(self.layout, like=None)))
         if not self.duplicates.compares:
             del document["duplicates"]
+        if self.trailing == KEEP:
+            del document["trailing"]
         document["layout"]["like"] = self.layout.like.root if self.layout.like else None
         document["splits"] = {
             "one": self.splits.one,
@@ -91,6 +95,7 @@ def make_options(**choices: Unpack[PackChoices]) -> PackOptions:
         version=chosen["version"],
         authenticated_ranges=chosen["authenticated_ranges"],
         duplicates=DuplicateRule(chosen["duplicates"], chosen["level"], chosen["resplit"]),
+        trailing=chosen["trailing"],
     )
 
 

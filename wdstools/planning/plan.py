@@ -13,7 +13,7 @@ from wdstools.images.check import STORABLE_TYPES
 from wdstools.planning.alike import Pictures
 from wdstools.planning.duplicates import divide
 from wdstools.planning.place import place
-from wdstools.planning.samples import drop_repeated, keep_labelled, keep_type, with_keys
+from wdstools.planning.samples import drop_repeated, keep_labelled, keep_storable, keep_type, with_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -55,12 +55,13 @@ def image_extension(types: Mapping[str, int], *, only: str | None, convert: str 
     """The one image extension of a dataset; raises UsageError when the choice is the user's."""
     if convert or only:
         return convert or only or ""
-    if len(types) == 1 and (found := next(iter(types))) in STORABLE_TYPES:
-        return found
+    storable = [kind for kind in types if kind in STORABLE_TYPES]
+    if len(storable) == 1:
+        return storable[0]
     counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(types.items()))
-    most = max((t for t in types if t in STORABLE_TYPES), key=lambda t: types[t], default="jpg")
+    most = max(storable, key=lambda t: types[t], default="jpg")
     raise UsageError(
-        "the images are of more than one type" if len(types) > 1 else "images of this type do not go into shards",
+        "the images are of more than one type" if storable else "images of this type do not go into shards as they are",
         code="image-types",
         got=counted,
         expected="one of jpg, png, webp",
@@ -81,6 +82,9 @@ def make_plan(
     if options.only is not None and len(listing.image_types) > 1:
         samples, more = keep_type(samples, options.only)
         skips += more
+    elif options.encoding is None and set(listing.image_types) - {extension}:
+        samples, more = keep_storable(samples)
+        skips += more
     members = _members(listing, extension)
     if "cls" in members:
         samples, more = keep_labelled(samples)
@@ -89,7 +93,7 @@ def make_plan(
         raise nothing_left(skip.reason for skip in skips)
     samples, more = drop_repeated(samples)
     skips += more
-    pictures = Pictures(listing.opener, options.encoding, options.max_pixels)
+    pictures = Pictures(listing.opener, options.encoding, options.max_pixels, options.trailing)
     rules = (options.splits, options.duplicates)
     divided = divide(samples, pictures, rules, options.layout.seed, executor, progress)
     skips += divided.skips

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from wdstools.errors import FormatError
 from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy, valid
 from wdstools.formats.sample import make_key, order_hash, plain_keys
-from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.planning.place import break_ties, in_parts
 from wdstools.results import Skip
 from wdstools.sources.base import image_paths, join_path, text_columns
@@ -65,6 +65,15 @@ def keep_type(samples: pa.Table, wanted: str) -> tuple[pa.Table, list[Skip]]:
     return samples.filter(to_array(keep, pa.bool_())), _skip_rows(samples, np.flatnonzero(~keep), f"image-not-{wanted}")
 
 
+def keep_storable(samples: pa.Table) -> tuple[pa.Table, list[Skip]]:
+    """Only the samples whose file name says a type that may lie in a shard as it is."""
+    kinds = [TYPE_OF_EXTENSION[suffix[1:].lower()] for suffix in to_list(samples.column("image_suffix"))]
+    keep = np.array([kind in STORABLE_TYPES for kind in kinds], bool)
+    rows = np.flatnonzero(~keep)
+    details = [f"{kinds[row]} does not go into a shard as it is: add --convert" for row in rows.tolist()]
+    return samples.filter(to_array(keep, pa.bool_())), _skip_rows(samples, rows, "image-needs-convert", details)
+
+
 def keep_labelled(samples: pa.Table) -> tuple[pa.Table, list[Skip]]:
     """Only the samples with a label, for a dataset whose every sample has a ``cls``."""
     labelled = valid(one_chunk(samples.column("label")))
@@ -86,12 +95,16 @@ def drop_repeated(samples: pa.Table) -> tuple[pa.Table, list[Skip]]:
     return samples.take(to_array(order, pa.int64())), _skip_rows(samples, repeated, "key-duplicate")
 
 
-def _skip_rows(samples: pa.Table, rows: NDArray[Any], reason: str) -> list[Skip]:
+def _skip_rows(
+    samples: pa.Table, rows: NDArray[Any], reason: str, details: Sequence[str | None] | None = None
+) -> list[Skip]:
     if not len(rows):
         return []
     chosen = samples.take(to_array(rows, pa.int64()))
     splits, keys = text_columns(chosen, ("split", "key"))
     return [
-        Skip(reason, path, split, key.decode())
-        for path, split, key in zip(image_paths(chosen), splits, keys, strict=True)
+        Skip(reason, path, split, key.decode(), detail)
+        for path, split, key, detail in zip(
+            image_paths(chosen), splits, keys, details or [None] * len(rows), strict=True
+        )
     ]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, bound_scans, damaged_jpeg, sniff
+from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, sniff
+from wdstools.images.jpeg import decode_jpeg, walk_header
 from wdstools.images.resize import decode_rgb, fit_box
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ class Decoder:
         import simplejpeg
 
         self._decode = simplejpeg.decode_jpeg
-        self._header = simplejpeg.decode_jpeg_header
         self._colorspace = COLORSPACES[mode]
         self.channels = 3 if mode == "rgb" else 1
         self._fit = fit
@@ -57,16 +57,8 @@ class Decoder:
     def alone(self, data: memoryview) -> NDArray[np.uint8]:
         """Decode at the image's own size."""
         if bytes(data[:2]) == b"\xff\xd8":
-            try:
-                height, width, colorspace, _ = self._header(data)
-                if height * width > DEFAULT_MAX_PIXELS:
-                    raise DamagedImageError("image-too-large", f"{width}x{height} pixels")
-                bound_scans(data)
-                if colorspace != "CMYK":
-                    pixels: NDArray[np.uint8] = self._decode(data, self._colorspace)
-                    return pixels
-            except ValueError as error:
-                raise damaged_jpeg(error) from error
+            if walk_header(data, 0, len(data))[0].channels != 4:
+                return decode_jpeg(data, self._colorspace, DEFAULT_MAX_PIXELS)
         elif not sniff(bytes(data[:16])):
             raise DamagedImageError("image-unknown", "the bytes are no known image")
         rgb = decode_rgb(bytes(data))

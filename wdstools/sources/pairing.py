@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.base import SamplesBuilder, is_text, join_path, shown
 from wdstools.sources.bulk import read_rows, read_split_lists
@@ -152,7 +152,7 @@ class Pairing:
         if len(images) == len(found) and is_text(folder + "".join(images)):
             return images
         images = {}
-        for stem, ext in found:
+        for stem, ext in sorted(found, key=lambda image: TYPE_OF_EXTENSION[image[1][1:].lower()] not in STORABLE_TYPES):
             if not is_text(folder + stem):
                 self.skips.append(Skip("name-not-utf8", shown(join_path(folder, stem + ext))))
             elif stem in images:

@@ -12,7 +12,8 @@ from wdstools.errors import SkippedError, SourceChangedError, UsageError
 from wdstools.formats.arrow import from_ipc
 from wdstools.formats.digest import xxh3_128_hexdigest
 from wdstools.formats.index import build_index
-from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageChecker, ImageInfo, sniff
+from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageInfo, sniff
+from wdstools.images.whole import CUT, KEEP, SKIP, ImageChecker, trailing_refusal
 from wdstools.results import Skip
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, join_path, text_columns
 from wdstools.writer.buffer import TarBuffer
@@ -39,7 +40,7 @@ class ShardSettings:
     """What is the same for all shards of a pack. ``started_ns`` is when the pack began, by the system's clock.
 
     ``authenticated`` adds the SHA-256 of each sample to the index. ``side`` is that which the recipe expects of an
-    image, in pixels; 0 if it expects none.
+    image, in pixels; 0 if it expects none. ``trailing`` says what becomes of bytes that follow the end of an image.
     """
 
     root: str
@@ -54,6 +55,7 @@ class ShardSettings:
     started_ns: int
     authenticated: bool = False
     side: int = 0
+    trailing: str = KEEP
 
 
 class _RefusedError(Exception):
@@ -91,6 +93,7 @@ class Assembly:
         self.reader = reader
         self.buffer = TarBuffer(sink, authenticated=settings.authenticated)
         self.skips: list[Skip] = []
+        self.trailing = 0  # images with bytes behind their end, kept as they are
         self._stats: list[int] = []  # size and time of each file of the sample that is being made
         self._all_stats = array("q")
         self._checker = ImageChecker(self.settings.check, self.settings.max_pixels)
@@ -153,6 +156,7 @@ class Assembly:
             else:
                 self._add_json(row)
         source = None if row.derived else row.image
+        self.trailing += bool(info.trailing) and self.settings.trailing == KEEP
         self._records.append((
             self.split, row.key.decode(), row.label, cls, info.width, info.height, info.type, caption, source,
         ))  # fmt: skip
@@ -163,9 +167,10 @@ class Assembly:
         memory = self.buffer.memory
         if encoding is None or (encoding.only_others and sniff(bytes(memory[start : start + 16])) == self._extension):
             claimed = TYPE_OF_EXTENSION[row.image_suffix[1:].lower()]
-            if claimed != self._extension and end > start:
+            if encoding is None and claimed != self._extension and end > start:
                 raise _RefusedError(f"image-not-{self._extension}", f"the name says {claimed}")
             info = self._checker.check(memory, start, end, self._extension)
+            end -= self._cut(info)
         else:
             from wdstools.images.resize import reencode
 
@@ -173,6 +178,12 @@ class Assembly:
             end = self.buffer.put(data)
         self._seal(row, self._extension, end)
         return info
+
+    def _cut(self, info: ImageInfo) -> int:
+        """How many bytes to leave out behind the end of an image."""
+        if info.trailing and self.settings.trailing == SKIP:
+            raise trailing_refusal(info)
+        return info.trailing if self.settings.trailing == CUT else 0
 
     def _add_caption(self, row: Row) -> str:
         if row.caption_path is None:

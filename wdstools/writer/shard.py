@@ -46,7 +46,8 @@ class ShardResult:
     """A shard that lies on the disk with its index.
 
     ``image_digests`` are the XXH3-64 of the images, in row order; ``sources`` is a digest of the sizes and
-    modification times of the files that were read. ``other_sizes`` counts images that are not of the expected side.
+    modification times of the files that were read. ``other_sizes`` counts images that are not of the expected side,
+    ``trailing`` those that were kept with the bytes that follow their end.
     """
 
     split: str
@@ -56,6 +57,7 @@ class ShardResult:
     skips: tuple[Skip, ...]
     sources: str
     other_sizes: int = 0
+    trailing: int = 0
     kept: bool = False
 
 
@@ -87,6 +89,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
         tuple(assembly.skips),
         assembly.sources(),
         assembly.other_sizes(),
+        assembly.trailing,
     )
 
 
@@ -131,6 +134,7 @@ def to_line(result: ShardResult) -> dict[str, Any]:
         "skips": [to_dict(skip) for skip in result.skips],
         "sources": result.sources,
         "other_sizes": result.other_sizes,
+        "trailing": result.trailing,
     }
 
 
@@ -144,4 +148,5 @@ def from_line(line: dict[str, Any]) -> ShardResult:
         skips=tuple(Skip(**skip) for skip in line["skips"]),
         sources=line["sources"],
         other_sizes=line["other_sizes"],
+        trailing=line["trailing"],
     )

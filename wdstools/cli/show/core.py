@@ -6,6 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line, printable
+from wdstools.images.check import STORABLE_TYPES
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     from wdstools.ops.scan import Inventory
     from wdstools.results import Report
 
-_SKIP_HINTS = {"caption-missing": "--captions optional packs images without a caption file too"}
+_SKIP_HINTS = {
+    "caption-missing": "--captions optional packs images without a caption file too",
+    "image-needs-convert": "--convert jpg re-encodes images of the types that do not go into shards as they are",
+}
+#: What to say of samples that were packed, by code.
+_REMARKS = {
+    "image-trailing-bytes": "have bytes behind their end, as phones write them; kept (--trailing cut takes them off)"
+}
 
 
 def inventory(output: Output, found: Inventory) -> None:
@@ -48,8 +56,9 @@ def inventory(output: Output, found: Inventory) -> None:
         output.record("skip", skip)
     for reason in sorted(set(found.skipped) & set(_SKIP_HINTS)):
         output.hint(f"hint: {_SKIP_HINTS[reason]}")
-    if len(found.image_types) > 1:
-        most = max(found.image_types, key=lambda kind: found.image_types[kind])
+    types = [kind for kind in found.image_types if kind in STORABLE_TYPES]
+    if len(types) > 1:
+        most = max(types, key=lambda kind: found.image_types[kind])
         output.hint(
             f"hint: images are of several types: pack with --convert {most} (re-encodes the others) or --only {most} (leaves them out)"
         )
@@ -81,9 +90,13 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
         output.line(f"  {counted(result.kept_shards, 'finished shard')} of an interrupted run checked and kept")
     for note in result.notes:
         output.line(f"  {note}")
+    for remark, count in result.remarks.items():
+        output.line(f"  {remark}: {counted(count, 'image')} {_REMARKS[remark]}")
     output.line(f"  root digest {result.root}")
     if result.skipped:
         output.line(f"  skipped: {_counts(result.skipped)}; each is listed in {result.path}/.wdstools/skipped.jsonl")
+        for reason in sorted(set(result.skipped) & set(_SKIP_HINTS)):
+            output.hint(f"hint: {_SKIP_HINTS[reason]}")
     if result.leaks:
         matrix = ", ".join(f"{pair.replace('/', ' and ')} {count:,}" for pair, count in result.leaks.items())
         same = "identical images" if result.level == "exact" else f"images that are the same, level {result.level},"

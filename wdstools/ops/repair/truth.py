@@ -13,7 +13,15 @@ from wdstools.checks.salvage import SurveyTask, survey_shard
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps, loads, member_order
+from wdstools.formats.manifest import (
+    MANIFEST_PATH,
+    PROVENANCE_PATH,
+    TRAILING_BYTES_FORMAT,
+    Manifest,
+    dumps,
+    loads,
+    member_order,
+)
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
@@ -160,7 +168,7 @@ def _rebuild(store: LocalStore, executor: Executor, progress: Progress) -> Truth
         seed=int(identity.get("seed", 0)),
         authenticated_ranges=authenticated,
         splits={split: tuple(entries) for split, entries in splits.items()},
-        format=int(identity.get("format", 1)),
+        format=max(int(identity.get("format", 1)), TRAILING_BYTES_FORMAT if any(s.trailing for s in described) else 1),
     )
     data = dumps(manifest)
     return next(_loaded(data, REBUILT), None)

@@ -251,7 +251,8 @@ class Maker:
             labels = list(map(int, map(bytes, _cut(data, members["cls"])))) if self._plan.labels else [-1] * count
         except ValueError:
             return None
-        chunk.columns = {"captions": captions, "labels": labels}
+        columns: dict[str, list[Any]] = {"captions": captions, "labels": labels}
+        chunk.columns = {name: columns[name] for name in self._values.names}
         return list(_cut(data, members[self._plan.images[0]]))
 
     def _take_each(

@@ -69,11 +69,14 @@ class Values:
 
     @property
     def names(self) -> list[str]:
-        """The fields that a row has. With images there are always captions and labels, empty where none was packed."""
+        """The fields that a row has. Unless members were named, there are captions and labels beside images always:
+        empty where none was packed.
+        """  # noqa: D205
         plan = self._plan
+        always = self._recipe.members is None and bool(plan.images)
         return [
-            *(["captions"] if plan.captions or plan.several_captions or plan.images else []),
-            *(["labels"] if plan.labels or plan.images else []),
+            *(["captions"] if plan.captions or plan.several_captions or always else []),
+            *(["labels"] if plan.labels or always else []),
             *plan.extra,
         ]
 

@@ -24,6 +24,7 @@ from wdstools.ops.adopt import adopt
 from wdstools.ops.duplicates.find import find_duplicates
 from wdstools.ops.emit import plan_emit
 from wdstools.ops.extract.write import extract
+from wdstools.ops.mirror.plan import plan_mirror
 from wdstools.ops.pack import run_pack, scratch_of
 from wdstools.ops.pull import plan_pull
 from wdstools.ops.remove.plan import plan_remove
@@ -95,6 +96,7 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
     "pack a folder": _pack_folder,
     "pack an archive": _pack_archive,
     "pull": lambda work: apply(plan_pull(f"{work}/d", f"{work}/out")),
+    "mirror": lambda work: apply(plan_mirror(open_dataset(f"{work}/d"), f"{work}/out")),
     "extract": lambda work: extract(open_dataset(f"{work}/d"), f"{work}/out"),
     "remove to new": lambda work: apply(plan_remove(f"{work}/d", _keys(work), output=f"{work}/out")),
     "remove in place": lambda work: apply(plan_remove(f"{work}/d", _keys(work))),

@@ -55,6 +55,8 @@ def page_file(path: Optional[str]) -> Optional[str]:
     """Callback of ``--html``: what is no file is refused before the work, not after it. Raises UsageError."""
     if path is not None and (not path or os.path.isdir(path)):
         raise UsageError("a page is one file", where="--html", expected="a file's path", got=path or "nothing")
+    if path is not None and not os.path.isdir(os.path.dirname(path) or "."):
+        raise UsageError("there is no such folder for the page", where="--html", got=os.path.dirname(path))
     return path
 
 

@@ -27,8 +27,8 @@ _DIRECT_BYTES = 4096
 #: Ends the names of files that are being written; readers and listings pass over them.
 TEMP_SUFFIX = ".wdstools-tmp"
 _HINTS = {
-    errno.ENOSPC: "free some space and run the same command again; finished work is kept",
-    errno.EDQUOT: "free some space and run the same command again; finished work is kept",
+    errno.ENOSPC: "free some space, then run the same command again",
+    errno.EDQUOT: "free some space, then run the same command again",
     errno.EROFS: "choose a place that can be written",
     errno.EACCES: "check the permissions of this path",
     errno.EPERM: "check the permissions of this path",

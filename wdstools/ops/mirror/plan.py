@@ -28,7 +28,7 @@ from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_
 from wdstools.transfer.known import KnownDigests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from wdstools.executors.base import Executor
     from wdstools.formats.manifest import Manifest
@@ -91,10 +91,12 @@ def plan_mirror(
     folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
     extra = _extra(found or {}, {w.path for w in wanted}, folders)
     published = states[-1].state == "same"
+    claimed = CLAIM_PATH in (found or {})
+    if not (replace or claimed):
+        _refuse_taken(store, states)
     counts, sizes = Counter(s.state for s in states), Counter({"extra": sum(i.bytes for i in extra)})
     for state in states:
         sizes[state.state] += state.wanted.bytes
-    claimed = CLAIM_PATH in (found or {})
     return MirrorPlan(
         verb="mirror",
         target=store.url,
@@ -112,6 +114,19 @@ def plan_mirror(
         delete=chosen["delete"],
         believed=believed,
     )
+
+
+def _refuse_taken(store: RemoteStore, states: Sequence[ObjectState]) -> None:
+    """Refuse a place without a dataset and without our claim in which files of our names are not ours."""
+    taken = [state.wanted.path for state in states if state.state in ("different", "unverifiable")]
+    if taken and states[-1].state == "missing":
+        raise StoreError(
+            "other files lie under the names of this dataset's files",
+            code="object-exists",
+            where=store.url,
+            got=", ".join(taken[:3]) + (f" and {len(taken) - 3:,} more" if len(taken) > 3 else ""),
+            hint=f"mirror to another prefix, or add {option('replace', True)} to write over them; nothing was changed",
+        )
 
 
 def _other(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Generic
 
 from wdstools.errors import StoreError, WdsError, WorkerError, option
 from wdstools.executors.base import COLLECT_AFTER, Item, Outcome, Tick, Value, Work
+from wdstools.executors.shared import Received, SharedValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -124,6 +125,7 @@ class Processes:
         self.jobs = jobs
         self._preload = preload
         self._workers: dict[Connection, BaseProcess] = {}
+        self._shared = SharedValues()
         self._lifeline_end, self._lifeline = multiprocessing.Pipe(duplex=False)
         self._fill()
 
@@ -187,11 +189,15 @@ class Processes:
         if entry is None:
             return
         busy[pipe] = entry[0]
+        task, needed = self._shared.dumps((work, *entry))
         with contextlib.suppress(BrokenPipeError):  # a dead worker: its end of the pipe is seen in map()
-            pipe.send((work, *entry))
+            for value in self._shared.unsent(pipe, needed):
+                pipe.send_bytes(value)
+            pipe.send_bytes(task)
 
     def _bury(self, pipe: Connection) -> WorkerError:
         process = self._workers.pop(pipe)
+        self._shared.forget(pipe)
         process.join()
         pipe.close()
         return WorkerError(
@@ -205,6 +211,7 @@ class Processes:
         process = self._workers.pop(pipe, None)
         if process is None:
             return
+        self._shared.forget(pipe)
         with contextlib.suppress(OSError):
             pipe.send(None)
         pipe.close()
@@ -244,6 +251,8 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
     gc.set_threshold(COLLECT_AFTER, 20, 20)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (message := pipe.recv()) is not None:
+            if isinstance(message, Received):
+                continue  # it is kept where the items that follow will look for it
             work, index, item = message
             ticker = _Ticker(pipe)
             outcome = _attempt(work, index, item, ticker)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from wdstools.errors import FormatError, UnsupportedVersionError
 from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
@@ -74,6 +74,9 @@ class Manifest:
     extensions of every sample in tar order; ``labels`` are in ``cls`` order; ``seed`` is that of the order hash. ``authenticated_ranges``
     tells that the index holds a SHA-256 of each sample. ``format`` is the version of the format whose rules hold.
     """
+
+    #: Every item of work holds the manifest: see ``executors.shared``.
+    travels_once: ClassVar[bool] = True
 
     name: str
     version: int

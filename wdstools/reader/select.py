@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
 
 import numpy as np
 
@@ -79,6 +79,9 @@ def parse_where(text: str) -> Where:
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Some samples of a dataset: those of ``splits``, with a key in ``keys``, for which ``where`` holds; None is all."""
+
+    #: A takedown list may be long, and goes to every shard: see ``executors.shared``.
+    travels_once: ClassVar[bool] = True
 
     splits: tuple[str, ...] | None = None
     keys: frozenset[str] | None = None

@@ -92,7 +92,7 @@ def plan_mirror(
     extra = _extra(found or {}, {w.path for w in wanted}, folders)
     published = states[-1].state == "same"
     claimed = CLAIM_PATH in (found or {})
-    if not (replace or claimed):
+    if not (chosen["replace"] or claimed):
         _refuse_taken(store, states)
     counts, sizes = Counter(s.state for s in states), Counter({"extra": sum(i.bytes for i in extra)})
     for state in states:

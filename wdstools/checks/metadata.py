@@ -100,7 +100,7 @@ def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
     entry, dataset = task.entry, task.dataset
     message, key, column = "the bytes are not those that were packed", None, None
     try:
-        blocks = read_blocks(dataset.shards, entry.path)
+        blocks = read_blocks(dataset.shards, entry.path, entry.bytes)
         ours = rebuild_index(
             blocks,
             path=entry.path,

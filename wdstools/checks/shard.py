@@ -116,7 +116,7 @@ def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
     entry = task.entry
     if task.dataset.manifest.profile == "foreign":
         return _check_foreign(task, size)
-    blocks = read_blocks(task.dataset.shards, entry.path)
+    blocks = read_blocks(task.dataset.shards, entry.path, entry.bytes)
     if task.level == "digest":
         computed = _Hashing(blocks, task.digest).hexdigest()
         if size == entry.bytes and computed == getattr(entry, task.digest):
@@ -143,7 +143,7 @@ def _check_foreign(task: ShardCheckTask, size: int) -> list[Finding]:
     entry, store = task.entry, task.dataset.shards
     expected = getattr(entry, task.digest)
     if expected or size != entry.bytes:
-        computed = _Hashing(read_blocks(store, entry.path), task.digest).hexdigest() if expected else ""
+        computed = _Hashing(read_blocks(store, entry.path, entry.bytes), task.digest).hexdigest() if expected else ""
         if size != entry.bytes or computed != expected:
             return _explain(task, size, computed)
     if task.level == "digest" and expected:
@@ -224,7 +224,7 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
     and what is damaged there is looked at closely without a request a sample.
     """
     if not isinstance(task.dataset.shards, LocalStore | MemoryStore):
-        with near_copy(task.dataset.shards, task.entry.path) as near:
+        with near_copy(task.dataset.shards, task.entry.path, task.entry.bytes) as near:
             dataset = replace(task.dataset, shards=near, readers={})
             return _check_bytes(replace(task, dataset=dataset), near.head(task.entry.path).bytes)
     entry, manifest = task.entry, task.dataset.manifest

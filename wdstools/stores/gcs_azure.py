@@ -32,7 +32,7 @@ _SIGNED_FOR = timedelta(minutes=15)
 _PART_BYTES = 64 << 20
 _ATTEMPTS = 5
 #: Requests for up to so many bytes go by one client, with the time that so many may take.
-_CLASSES = (4 << 20, 64 << 20, 1 << 30, 16 << 30, 1 << 43)
+_CLASSES = (64 << 10, 1 << 20, 8 << 20, 64 << 20, 1 << 30, 16 << 30, 1 << 43)
 
 
 def open_signed(url: str, waits: Waits, limits: Limits | None = None) -> SignedStore:

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from typing import TYPE_CHECKING
 
-from wdstools.errors import FormatError
+from wdstools.errors import FormatError, StoreError
 from wdstools.stores.base import OpensBodies, ReadsInBlocks
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from wdstools.stores.local import LocalStore
 
 _BLOCK_BYTES = 1 << 20
+#: What an object may have more than it should and still be read, to say what is wrong with it.
+_SURPLUS_BYTES = 64 << 20
 
 
 def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
@@ -33,13 +35,26 @@ def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
     return b"".join(body.blocks) if body is not None else store.get(key)
 
 
-def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
-    """An object's bytes in blocks of 1 MB; each is valid until the next is asked for."""
+def read_blocks(store: Store, key: str, expected: int | None = None) -> Iterator[memoryview]:
+    """An object's bytes in blocks of 1 MB; each is valid until the next is asked for.
+
+    What comes over a network and says that it is much longer than ``expected`` is not read: raises StoreError
+    (``answer-too-long``).
+    """
     if isinstance(store, ReadsInBlocks):
         yield from store.blocks(key)
         return
     if isinstance(store, OpensBodies):
-        yield from store.open_body(key).blocks
+        body = store.open_body(key)
+        if expected is not None and body.end > expected + _SURPLUS_BYTES:
+            raise StoreError(
+                "the object is much longer than it should be",
+                code="answer-too-long",
+                where=f"{store.url}/{key}",
+                expected=f"{expected:,} bytes",
+                got=f"{body.end:,} bytes",
+            )
+        yield from body.blocks
         return
     size = store.head(key).bytes
     for start in range(0, size, _BLOCK_BYTES):
@@ -47,13 +62,13 @@ def read_blocks(store: Store, key: str) -> Iterator[memoryview]:
 
 
 @contextlib.contextmanager
-def near_copy(store: Store, key: str) -> Iterator[LocalStore]:
-    """A local store that holds a copy of one object, under the same key, while the block lasts."""
+def near_copy(store: Store, key: str, expected: int | None = None) -> Iterator[LocalStore]:
+    """A local store that holds a copy of one object, under the same key, while the block lasts; ``expected`` as above."""
     from wdstools.stores.local import DurableFile, LocalStore
 
     with tempfile.TemporaryDirectory(prefix="wdstools-") as folder:
         near = LocalStore(folder)
         with DurableFile(near.locate(key)) as file:
-            for block in read_blocks(store, key):
+            for block in read_blocks(store, key, expected):
                 file.write(block)
         yield near

@@ -10,8 +10,13 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 _MARK = "..."
+#: A shorter piece of a URL is a word like any other, and hides nothing.
+_LEAST_SECRET = 6
+#: A value in a query from this length on is no word.
+_LONG_VALUE = 20
 _SCHEME_RE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 #: An address in a text, as people and libraries write it there.
 _URL_RE = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,15}://)([^\s'\"<>`]*)")
@@ -47,11 +52,32 @@ def without_secrets(text: str) -> str:
     return _URL_RE.sub(lambda found: found.group(1) + _open_part(found.group(2)), text) if "://" in text else text
 
 
-def _open_part(rest: str) -> str:
-    """What of a URL behind its scheme is not secret."""
+def secrets_of(text: str) -> tuple[str, ...]:
+    """What ``display`` leaves out of the URLs in a text, the longest first: for whatever must not show them."""
+    found = set()
+    for match in _URL_RE.finditer(text):
+        rest = match.group(2)
+        login = _login_of(rest)
+        query = _BEHIND_RE.search(rest[len(login) :])
+        pieces = [login, login.partition(":")[2]]
+        if query:
+            values = re.split("[?#&=;]", query.group(0))
+            pieces += [query.group(0)[1:], *(value for value in values if len(value) >= _LONG_VALUE)]
+        found |= {form for piece in pieces for form in (piece, unquote(piece)) if len(form) >= _LEAST_SECRET}
+    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+
+
+def _login_of(rest: str) -> str:
+    """User and password before a host, without the @."""
     host = re.split("[/?#]", rest, maxsplit=1)[0]
     if "@" in host:
-        rest = rest[host.rindex("@") + 1 :]
-    elif "@" in rest and not _HOST_RE.fullmatch(host):
-        rest = rest[rest.rindex("@") + 1 :]
-    return _BEHIND_RE.sub(rf"\1{_MARK}", rest)
+        return host.rpartition("@")[0]
+    if "@" in rest and not _HOST_RE.fullmatch(host):
+        return rest.rpartition("@")[0]
+    return ""
+
+
+def _open_part(rest: str) -> str:
+    """What of a URL behind its scheme is not secret."""
+    login = _login_of(rest)
+    return _BEHIND_RE.sub(rf"\1{_MARK}", rest[len(login) + 1 :] if login or rest.startswith("@") else rest)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
-from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError
+from wdstools.address import display
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
 from wdstools.options.declare import settle
@@ -290,19 +291,20 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
             raise
         _refuse_unfinished(metadata)
         there = "://" in where or os.path.exists(where)
+        shown = display(where)
         raise NotFoundError(
             "no dataset here" if there else "no such file or folder",
             code="dataset-missing",
-            where=where,
+            where=shown,
             expected=f"a folder with {MANIFEST_PATH}",
-            hint=f"wdstools scan {quote(where)}    tells what is there; a lone shard can be given to wdstools verify"
+            hint=f"wdstools scan {quote(shown)}    tells what is there; a lone shard can be given to wdstools verify"
             if there
             else "",
         ) from error
     manifest = loads(data, where=f"{metadata.url}/{key}")
-    at = (
-        os.fspath(chosen["at"]) if chosen["at"] else (adopted_from(metadata) if manifest.profile == "foreign" else None)
-    )
+    at = os.fspath(chosen["at"]) if chosen["at"] else None
+    if at is None and manifest.profile == "foreign":
+        at = adopted_from(metadata, where)
     root = sha256_hex(data)
     shards = open_store(at) if at else metadata
     if chosen["cache"] is not None and not isinstance(shards, LocalStore):
@@ -311,11 +313,27 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
     return Dataset(manifest, root, metadata, shards, key, mirrors)
 
 
-def adopted_from(metadata: Store) -> str | None:
-    """Where the tars of a foreign dataset are, if not beside its manifest. No digest covers it: they are checked anyway."""
+def adopted_from(metadata: Store, where: str) -> str | None:
+    """Where the tars of a foreign dataset are, if not beside its manifest. No digest covers it: they are checked anyway.
+
+    Whoever made the dataset has written it, and that may be a stranger: a folder of this machine is read where the
+    dataset itself is one, and nothing is asked of a server that the user has not named. Raises UsageError
+    (``location-unconfirmed``).
+    """
     try:
         found = json.loads(get_whole(metadata, LOCATION_PATH, _MAX_LOCATION_BYTES))
-    except (NotFoundError, ValueError):
+    except (NotFoundError, ValueError, RecursionError):
         return None
     at = found.get("shards") if isinstance(found, dict) else None
-    return at if isinstance(at, str) else None
+    if not isinstance(at, str) or at == metadata.url:
+        return None
+    if "://" in at or not isinstance(metadata, LocalStore):
+        shown = display(at)
+        raise UsageError(
+            "this dataset names another place for its tars, and nothing is asked there before you confirm it",
+            code="location-unconfirmed",
+            where=display(where),
+            got=shown,
+            hint=f"{option('at', shown)}    reads them there, if you know that place",
+        )
+    return at

@@ -14,7 +14,8 @@
     `-- WorkerError                            a bug inside a worker, with its traceback          exit 70
 
 An error has four parts: what (``code`` and message), where, expected and got, and what to do now (``hint``).
-``code`` is stable and append-only: scripts may match on it, never on the message. All of them pickle, so a
+No part shows
+what is secret in a URL, whatever it was made of. ``code`` is stable and append-only: scripts may match on it, never on the message. All of them pickle, so a
 worker process can raise them.
 
 A text names an option with ``option("resize", 300)``. It reads ``resize=300`` in Python, and the command line, which
@@ -25,6 +26,8 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+
+from wdstools.address import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +73,8 @@ class WdsError(Exception):
         hint: str = "",
     ) -> None:
         given = {"message": message, "where": where, "expected": expected, "got": got, "hint": hint}
+        given = {name: without_secrets(text) for name, text in given.items()}
+        message, where, expected, got, hint = given.values()
         self._with_options = {name: text for name, text in given.items() if _OPEN in text}
         super().__init__(_OPTION_RE.sub(_in_python, message))
         self.message = _OPTION_RE.sub(_in_python, message)
@@ -184,4 +189,4 @@ class WorkerError(WdsError):
 
     def __init__(self, message: str, *, traceback: str = "", **parts: str) -> None:
         super().__init__(message, **parts)
-        self.traceback = traceback
+        self.traceback = without_secrets(traceback)

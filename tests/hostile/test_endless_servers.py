@@ -54,8 +54,7 @@ NOT_SURVIVED = ("az", "error by length")
 
 
 @pytest.mark.parametrize(
-    ("kind", "way"),
-    [(kind, way) for kind in ("http", "s3", "hf", "az") for way in WAYS if (kind, way) != NOT_SURVIVED],
+    ("kind", "way"), [(kind, way) for kind in ("http", "s3", "hf", "az") for way in WAYS if (kind, way) != NOT_SURVIVED]
 )
 def test_a_range_of_an_object_ends_with_an_error(
     kind: str, way: str, server: Hostile, monkeypatch: pytest.MonkeyPatch

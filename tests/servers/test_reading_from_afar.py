@@ -289,18 +289,18 @@ def test_the_cache_keeps_within_its_limit_and_what_was_used_last(tmp_path: Path)
         store.put(f"{number}", os.urandom(1 << 20))
     cache = Caching(remote(store), str(tmp_path), "v", limit_bytes=10 << 20)
     for number in range(40):
-        cache.get(f"{number}")
+        cache.get(f"{number}", 0, 1 << 20)
         for path in tmp_path.rglob("*"):  # as if this had taken a minute
             if path.is_file():
                 os.utime(path, (path.stat().st_atime - 60, path.stat().st_mtime - 60))
-        cache.get("0")  # used all the time
+        cache.get("0", 0, 1 << 20)  # used all the time
     kept = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert kept <= (10 << 20) * 1.1
     store.read = 0
-    cache.get("39")
-    cache.get("0")
+    cache.get("39", 0, 1 << 20)
+    cache.get("0", 0, 1 << 20)
     assert store.read == 0
-    cache.get("5")
+    cache.get("5", 0, 1 << 20)
     assert store.read == 1 << 20
 
 

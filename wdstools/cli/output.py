@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from wdstools.cli.standard import say
+from wdstools.cli.standard import hide, say
 from wdstools.errors import StoreError, UsageError
 from wdstools.progress import Progress, Silent
 from wdstools.results import to_dict
@@ -82,7 +82,7 @@ class Output:
 
     def _write(self, text: str) -> None:
         with _stdout():
-            sys.stdout.write(text)
+            sys.stdout.write(hide(text))
 
     def record(self, kind: str, value: object) -> None:
         """A JSON line of the answer, for scripts."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
+
+from wdstools.address import secrets_of
 
 
 def open_missing() -> None:
@@ -22,10 +25,25 @@ def open_missing() -> None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
+def hide(text: str) -> str:
+    """A text without the passwords, signatures and tokens of the URLs that this command was given.
+
+    What makes a text shows addresses by ``address.display``; this is for what it forgot.
+    """
+    for secret in _given_secrets():
+        text = text.replace(secret, "...")
+    return text
+
+
+@cache
+def _given_secrets() -> tuple[str, ...]:
+    return secrets_of("\n".join((*sys.argv, *os.environ.values())))
+
+
 def say(text: str) -> None:
     """Write to standard error, if that can be written: a message that is lost changes no result."""
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(hide(text))
         sys.stderr.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # what is still buffered goes nowhere

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, Unpack
 
+from wdstools.address import display
 from wdstools.dataset import LOCATION_PATH, open_dataset
 from wdstools.errors import NotFoundError, StoreError, option
 from wdstools.executors.base import run_all
@@ -99,7 +100,7 @@ def adopt(
     shards, dest = os.fspath(shards), None if dest is None else os.fspath(dest)
     place, pattern = _split_pattern(shards)
     store, metadata = open_store(place), open_store(dest or place)
-    _refuse_replacing(metadata, replace=chosen["replace"])
+    _refuse_replacing(metadata, place, replace=chosen["replace"])
     layout = read_layout(store, pattern, chosen["split_from"], chosen["split"])
     with workers(executor, "processes", jobs, WORKER_MODULES) as at_work:
         results = _index_all(store, metadata, layout, chosen["digests"], at_work, progress or Silent())
@@ -109,13 +110,13 @@ def adopt(
     manifest = _manifest(results, chosen)
     documents = {PROVENANCE_PATH: _provenance(chosen, hazards)}
     if dest is not None and os.path.abspath(dest) != os.path.abspath(place):
-        where = place if "://" in place else os.path.abspath(place)
+        where = display(place) if "://" in place else os.path.abspath(place)
         documents[LOCATION_PATH] = (json.dumps({"shards": where}) + "\n").encode()
     for path, data in (*documents.items(), (MANIFEST_PATH, dumps(manifest))):
         metadata.put(path, data)
     return AdoptResult(
-        path=dest or place,
-        shards_at=place,
+        path=display(dest or place),
+        shards_at=display(place),
         root=manifest.root,
         samples={split: sum(entry.samples for entry in entries) for split, entries in manifest.splits.items()},
         shards=manifest.totals["shards"],
@@ -136,9 +137,9 @@ def _split_pattern(shards: str) -> tuple[str, str]:
     return shards.rstrip("/") or "/", ""
 
 
-def _refuse_replacing(metadata: Store, *, replace: bool) -> None:
+def _refuse_replacing(metadata: Store, place: str, *, replace: bool) -> None:
     try:
-        there = open_dataset(metadata.url)
+        there = open_dataset(metadata.url, at=place)
     except (NotFoundError, StoreError):
         return
     if there.manifest.profile == "canonical" or not replace:

@@ -314,7 +314,7 @@ class _Pull:
     def _refuse_replaced(self, error: Exception) -> None:
         """If the manifest there is another one by now, that is what went wrong."""
         try:
-            now = open_dataset(self.source.metadata.url).root
+            now = sha256_hex(get_whole(self.source.metadata, self.source.manifest_key))
         except (StoreError, FormatError, UsageError):
             return
         if now != self.source.root:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from wdstools.address import Url
 from wdstools.errors import UsageError
 from wdstools.stores.base import RemoteStore
 
@@ -31,7 +34,7 @@ def open_cloud(url: str, *, waits: Waits | None = None, patience: Patience | Non
         raise UsageError(
             f"{scheme}:// needs the cloud extra", code="extra-missing", where=url, hint="pip install 'wdstools[cloud]'"
         )
-    return Retrying(_opener(scheme)(url, waits or Waits()), patience, partial(open_store, url))
+    return Retrying(_opener(scheme)(url, waits or Waits()), patience, partial(open_store, Url(url)))
 
 
 def _opener(scheme: str) -> Callable[[str, Waits], RemoteStore]:
@@ -52,7 +55,7 @@ def _opener(scheme: str) -> Callable[[str, Waits], RemoteStore]:
     return HttpStore
 
 
-def open_store(url: str) -> Store:
+def open_store(address: str | os.PathLike[str] | Url) -> Store:
     """The store at a URL or a local path.
 
     Knows ``s3://``, ``gs://``, ``az://``, ``http://``, ``https://``, ``hf://datasets/OWNER/NAME`` and ``file://``; all but
@@ -61,11 +64,12 @@ def open_store(url: str) -> Store:
     """
     from wdstools.stores.local import LocalStore
 
-    scheme, separator, rest = url.partition("://")
+    url = address.secret if isinstance(address, Url) else os.fspath(address)
+    scheme, separator, _ = url.partition("://")
     if not separator:
         return LocalStore(url)
     if scheme == "file":
-        return LocalStore(rest)
+        return LocalStore(path_of(url))
     if scheme in SCHEMES:
         return open_cloud(url)
     raise UsageError(
@@ -76,6 +80,17 @@ def open_store(url: str) -> Store:
     )
 
 
+def path_of(url: str) -> str:
+    """The path that a ``file://`` URL names, its ``%20`` and the like read (RFC 8089); raises UsageError."""
+    path = url.removeprefix("file://")
+    if path.startswith("localhost/"):
+        path = path.removeprefix("localhost")
+    named = unquote(path)
+    if not named.startswith("/") or "\0" in named:
+        raise UsageError("not the address of a folder here", where=url, expected="file:///FOLDER")
+    return named
+
+
 def remote(store: Store) -> RemoteStore:
     """A store as a RemoteStore: itself if it is one, otherwise (local, memory) with what it lacks done here."""
     from wdstools.stores.plain import PlainRemote
@@ -83,6 +98,6 @@ def remote(store: Store) -> RemoteStore:
     return store if isinstance(store, RemoteStore) else PlainRemote(store)
 
 
-def open_remote(url: str) -> RemoteStore:
+def open_remote(url: str | os.PathLike[str] | Url) -> RemoteStore:
     """The RemoteStore at a URL or local path; those behind a network try again (``retry.Retrying``)."""
     return remote(open_store(url))

@@ -293,7 +293,7 @@ class Web:
             raise broken(error, request) from error
         finally:
             _METER.reset(token)
-        return Answer(response, request, meter)
+        return Answer(response, request, meter, _hidden(request, signature))
 
     def succeed(self, request: Request) -> Answer:
         """An answer that is a success, or says that a range begins where the object ends."""
@@ -323,6 +323,14 @@ class Web:
         except BaseException:
             answer.close()
             raise
+
+
+def _hidden(request: Request, signature: Mapping[str, str]) -> tuple[str, ...]:
+    """What of a request no message may show, the longest first: its query, and its credentials."""
+    words = {word for value in signature.values() for word in (value, *re.split(r"[ ,]|Signature=", value))}
+    query = urlsplit(request.url).query
+    pieces = {query, unquote(query), *(part for pair in query.split("&") for part in (pair, unquote(pair)))}
+    return tuple(sorted((text for text in words | pieces if len(text) >= 6), key=len, reverse=True))
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -390,13 +398,22 @@ def broken(error: urllib3.exceptions.HTTPError, request: Request) -> StoreError:
 class Answer:
     """A status and headers; ``blocks`` is the body as it comes, once, and ``body`` what ``read`` has read of it."""
 
-    def __init__(self, response: BaseHTTPResponse, request: Request, meter: _Meter) -> None:
+    def __init__(
+        self, response: BaseHTTPResponse, request: Request, meter: _Meter, hidden: tuple[str, ...] = ()
+    ) -> None:
         self.status = response.status
         self.headers = response.headers
         self.body = b""
         self._response = response
         self._request = request
         self._meter = meter
+        self._hidden = hidden
+
+    def _said(self, text: str) -> str:
+        """What a server says, without what it was told: it may repeat a signature."""
+        for secret in self._hidden:
+            text = text.replace(secret, "...")
+        return text
 
     def blocks(self, limit: int) -> Iterator[bytes]:
         """The body, of at most ``limit`` bytes; raises TransientError where it breaks off, StoreError where it is longer.
@@ -492,7 +509,10 @@ class Answer:
             raise changed(where, "the ETag of the first answer", self.etag)
         if self.status not in (200, 201, 204, 206):
             asked = wish(self.headers.get("Retry-After"), datetime.now(UTC))
-            raise answer_error(self.status, self.body[:2000].decode("utf-8", "replace"), where, retry_after=asked)
+            said = self._said(self.body.decode("utf-8", "replace"))
+            raise answer_error(self.status, said[:2000], where, retry_after=asked)
         encoding = self.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
-            raise StoreError("the body is encoded on its way", code="re-encoded", where=where, got=encoding[:40])
+            raise StoreError(
+                "the body is encoded on its way", code="re-encoded", where=where, got=self._said(encoding)[:40]
+            )

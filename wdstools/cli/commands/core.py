@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from wdstools.address import display
 from wdstools.cli.options import At, DatasetPath, Session, cache_folder, command
 from wdstools.cli.show import core as show
 from wdstools.options.check import VerifyChoices
@@ -87,8 +88,8 @@ def _repair(path: str, at: str | None, report: Report) -> str | None:
     if not writable or (at and any(finding.kind == "manifest" for finding in report.findings)):
         return None
     if at and os.path.isdir(path):
-        return f"wdstools repair {quote(place)} --from {quote(path)}"
-    return f"wdstools repair {quote(place)} --from COPY    with another copy, or the source it was packed from"
+        return f"wdstools repair {quote(display(place))} --from {quote(display(path))}"
+    return f"wdstools repair {quote(display(place))} --from COPY    with another copy, or the source it was packed from"
 
 
 @command("info")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from wdstools.address import display
 from wdstools.cli.show.plan import show_plan
 from wdstools.results import proof
 from wdstools.units import counted, size
@@ -42,7 +43,7 @@ def mirrored(output: Output, result: MirrorResult, dataset: str) -> int:
             f"not proved: the store gives no digest of {counted(len(result.unproved), 'file')} that could be compared"
         )
         output.hint(
-            f"hint: wdstools verify {quote(dataset)} --at {quote(result.target)} --level digest    reads them back"
+            f"hint: wdstools verify {quote(display(dataset))} --at {quote(result.target)} --level digest    reads them back"
         )
     output.summary(result, exit_code=code, ok=code == 0)
     return code

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from wdstools.address import display
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, UsageError, option
 from wdstools.ops.mirror.plan import plan_mirror
@@ -63,13 +64,13 @@ def plan_repair_afar(
         raise UsageError(
             "no copy is of the dataset at this place",
             code="copy-of-another",
-            where=url,
+            where=display(url),
             expected=f"root {wanted}" if wanted else f"a copy, and {option('root')}: the manifest there cannot be read",
-            got=", ".join(spares) or "no copy",
-            hint=f"wdstools repair {quote(url)} --from COPY --root DIGEST",
+            got=", ".join(map(display, spares)) or "no copy",
+            hint=f"wdstools repair {quote(display(url))} --from COPY --root DIGEST",
         )
     plan = plan_mirror(copy, url, replace=wanted != _root_there(url), executor=executor, progress=progress)
-    return AfarPlan(verb="repair", target=url, steps=plan.steps, mirror=plan)
+    return AfarPlan(verb="repair", target=display(url), steps=plan.steps, mirror=plan)
 
 
 def _root_there(url: str) -> str | None:

@@ -1,0 +1,338 @@
+"""Passwords, signatures and tokens: in no output and in no file, whatever happens; and never at another server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.servers.hostile import Asked, hostile_server
+from tests.servers.recorded import Player, Recorded, recorded_server
+from tests.servers.s3 import S3Server
+from tests.support.command import run_command
+from tests.support.damaged_dataset import make_dataset
+from wdstools.address import Url, display, secrets_of, without_secrets
+from wdstools.dataset import open_dataset
+from wdstools.errors import StoreError, UsageError, WdsError
+from wdstools.stores.hf import open_hf
+from wdstools.stores.http import HttpStore
+from wdstools.stores.open import open_cloud, open_store
+from wdstools.stores.s3 import open_s3
+from wdstools.stores.web import Request, Waits, Web, origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CANARY = "CANARY7f3a90"
+LOGIN = base64.b64encode(f"user:{CANARY}".encode()).decode()
+#: Every form in which a secret could come out.
+FORMS = (CANARY, LOGIN, base64.b64encode(CANARY.encode()).decode())
+
+
+@contextmanager
+def telling_server(folder: Path) -> Iterator[str]:
+    """Files for those who have the secret; to others, and at /tell and /bucket, it repeats all that it was told."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response_only(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def _serve(self) -> None:
+            name, _, query = self.path.partition("?")
+            told = f"{self.path} {self.headers}".encode()
+            known = f"X-Amz-Signature={CANARY}" in query or self.headers.get("Authorization") == f"Basic {LOGIN}"
+            path = folder / name.removeprefix("/d/")
+            if name.startswith("/d/") and known:
+                self._answer(200, path.read_bytes()) if path.is_file() else self._answer(404, told)
+            else:
+                self._answer(403 if name.startswith("/d/") else 400, b"<Code>No</Code>" + told)
+
+        do_GET = do_HEAD = do_PUT = do_DELETE = _serve  # noqa: N815  # the names http.server looks for
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("packed"))
+
+
+def leaks(folder: Path, outputs: dict[str, str]) -> list[str]:
+    """Where a secret stands: commands by name, and files below a folder."""
+    found = [name for name, text in outputs.items() if any(form in text for form in FORMS)]
+    for path in folder.rglob("*"):
+        if path.is_file() and any(form.encode() in path.read_bytes() for form in FORMS):
+            found.append(str(path))
+        if any(form in path.name for form in FORMS):
+            found.append(path.name)
+    return found
+
+
+def outputs_of(commands: list[tuple[str, ...]], folder: Path, env: dict[str, str]) -> dict[str, str]:
+    """What each command says, by its words without addresses."""
+    home = {"HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "home/cache"), "NO_PROXY": "127.0.0.1"}
+
+    def run(command: tuple[str, ...]) -> tuple[str, str]:
+        ran = run_command(*command, cwd=folder, env={**home, **env}, hang_seconds=120)
+        assert "Traceback" not in ran.err, ran.err
+        return f"{' '.join(display(word) for word in command)}: {ran.code}", ran.out + ran.err
+
+    with ThreadPoolExecutor(3) as pool:
+        return dict(pool.map(run, commands))
+
+
+def test_a_secret_in_an_address_is_in_no_output_and_no_file(packed: Path, tmp_path: Path) -> None:
+    with telling_server(packed) as host:
+        signed, login = f"http://{host}/d?X-Amz-Signature={CANARY}", f"http://user:{CANARY}@{host}/d"
+        telling, dead = f"http://{host}/tell?sig={CANARY}", f"http://user:{CANARY}@127.0.0.1:1/d"
+        commands = [
+            ("info", signed),
+            ("info", login, "--json"),
+            ("info", telling),
+            ("info", telling, "--json"),
+            ("verify", signed),
+            ("verify", str(packed), "--at", login, "--level", "remote"),
+            ("verify", str(packed), "--at", telling, "--json"),
+            ("pull", signed, "copy"),
+            ("pull", login, "other", "-n"),
+            ("pull", telling, "third", "--json"),
+            ("repair", "copy", "--from", signed, "-n"),
+            ("repair", signed, "--from", login, "-n"),
+            ("mirror", login, "mirrored", "-y"),
+            ("mirror", str(packed), telling, "-y"),
+            ("adopt", f"{signed}", "adopted"),
+            ("scan", signed),
+            ("pack", signed, "repacked"),
+            ("diff", signed, login),
+            ("stream-no-such-command", signed),
+            ("ls", signed, "--at", telling),
+            ("duplicates", login),
+            ("bench", telling),
+            ("info", f"http://user:{CANARY}/x@{host}/d"),
+            ("info", f"nonsense://user:{CANARY}@{host}/d?{CANARY}"),
+            ("info", f"s3://user:{CANARY}@{host}/d?{CANARY}"),
+        ]
+        outputs = outputs_of(commands, tmp_path, {})
+        assert outputs_of([("info", dead)], tmp_path, {"WDSTOOLS_NOTHING": "1"})
+    assert any(name.endswith(": 0") and name.startswith("pull") for name in outputs), outputs
+    assert any(name.endswith(": 0") and name.startswith("info") for name in outputs), outputs
+    assert leaks(tmp_path, outputs) == []
+
+
+def test_a_secret_in_the_environment_is_in_no_output_and_no_file(packed: Path, tmp_path: Path) -> None:
+    with telling_server(packed) as host:
+        key = base64.b64encode(CANARY.encode()).decode()
+        environments = {
+            "s3": S3Server(f"http://{host}", CANARY, CANARY).env | {"AWS_SESSION_TOKEN": CANARY},
+            "s3 endpoint": S3Server(f"http://user:{CANARY}@{host}", "key", "secret").env,
+            "s3 query": S3Server(f"http://{host}?sig={CANARY}", "key", "secret").env,
+            "hf": {"HF_TOKEN": CANARY, "HF_ENDPOINT": f"http://{host}"},
+            "az": {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_ACCOUNT_KEY": key, "AZURE_STORAGE_ENDPOINT": f"http://{host}/a"},
+            "az sas": {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_SAS_KEY": f"sig={CANARY}", "AZURE_STORAGE_ENDPOINT": f"http://{host}/a"},
+            "gs": {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps({"private_key": CANARY, "client_email": "x", "private_key_id": CANARY, "gcs_base_url": f"http://{host}"})},
+            "proxy": {"http_proxy": f"http://user:{CANARY}@127.0.0.1:1"},
+            "bad proxy": {"http_proxy": f"socks9://user:{CANARY}@127.0.0.1:1"},
+        }  # fmt: skip
+        addresses = {"hf": "hf://datasets/o/n", "az": "az://bucket/p", "gs": "gs://bucket/p", "s3": "s3://bucket/p"}
+        outputs: dict[str, str] = {}
+        for name, env in environments.items():
+            url = addresses.get(name.partition(" ")[0], "http://far.invalid/d")
+            commands: list[tuple[str, ...]] = [("info", url), ("mirror", str(packed), url, "-y", "--json")]
+            outputs |= {f"{name} {ran}": text for ran, text in outputs_of(commands, tmp_path, env).items()}
+    assert len(outputs) == 2 * len(environments)
+    assert not any(name.endswith(": 0") for name in outputs)
+    assert leaks(tmp_path, outputs) == []
+
+
+SECRETS = [
+    ("http://h/d?X-Amz-Signature=S3CRET", "http://h/d?..."),
+    ("https://user:S3CRET@h:1/d", "https://h:1/d"),
+    ("https://user:S3C/RET@h:1/d", "https://h:1/d"),
+    ("https://user:S3C?RET@h:1/d", "https://h:1/d"),
+    ("https://user:S3C#RET@h:1/d", "https://h:1/d"),
+    ("https://S3CRET@h/d", "https://h/d"),
+    ("https://a@S3CRET@h/d", "https://h/d"),
+    ("https://h/d#S3CRET", "https://h/d#..."),
+    ("s3://key:S3CRET@bucket/p", "s3://bucket/p"),
+    ("az://c/p?sv=1&sig=S3CRET", "az://c/p?..."),
+    ("https://[::1]:80/d?S3CRET", "https://[::1]:80/d?..."),
+]
+
+
+@pytest.mark.parametrize(("address", "shown"), SECRETS)
+def test_an_address_is_shown_without_its_secret(address: str, shown: str) -> None:
+    assert display(address) == shown
+    assert display(shown) == shown
+    assert without_secrets(f"cannot read {address} now") == f"cannot read {shown} now"
+    assert shown in str(Url(address))
+    assert "S3C" not in f"{Url(address)} {Url(address)!r} {[Url(address)]}"
+    assert Url(address).secret == address
+    text = f"{address}7f3a90"
+    for secret in secrets_of(text):
+        text = text.replace(secret, "...")
+    assert "S3C" not in text
+
+
+@pytest.mark.parametrize("plain", ["/a/b?c", "a@b", "hf://datasets/o/n@v1/x", "s3://bucket/key", "http://h:1/a@b/c"])
+def test_an_address_without_a_secret_is_shown_as_it_is(plain: str) -> None:
+    assert display(plain) == plain
+    assert without_secrets(plain) == plain
+
+
+@pytest.mark.parametrize(("address", "shown"), SECRETS)
+def test_no_error_holds_a_secret(address: str, shown: str) -> None:
+    error = WdsError(f"cannot open {address}", where=address, expected=address, got=address, hint=f"try {address}")
+    assert "S3C" not in f"{error} {error.to_dict()} {error.__dict__} {error.args} {error.__notes__}"
+    assert error.where == shown
+
+
+def test_a_login_in_an_address_is_used_for_basic_authentication(monkeypatch: pytest.MonkeyPatch, packed: Path) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with telling_server(packed) as host:
+        assert open_dataset(f"http://user:{CANARY}@{host}/d").root == open_dataset(str(packed)).root
+        with pytest.raises(StoreError) as caught:
+            open_store(f"http://user:wrong@{host}/d").head("SHA256SUMS")
+    assert caught.value.code == "denied"
+
+
+def _elsewhere(player: Player) -> str:
+    return player.endpoint.replace("127.0.0.1", "localhost")
+
+
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[Player]:
+    """Another server, under another name."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    answers = {("GET", "/x"): Recorded(200, {}, b"data"), ("GET", "/tree"): Recorded(200, {}, b"[]")}
+    with recorded_server(answers) as player:
+        yield player
+
+
+def sent_to(player: Player) -> str:
+    return " ".join(f"{path} {headers}" for _, path, headers in player.requests)
+
+
+def test_no_credential_follows_a_redirect(other: Player, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = Recorded(307, {"Location": f"{_elsewhere(other)}/x"})
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: CANARY)
+    with recorded_server(
+        {("GET", "/x"): away, ("GET", "/datasets/o/n/resolve/main/x"): away, ("GET", "/bucket/x"): away}
+    ) as front:
+        for name, value in (S3Server(front.endpoint, "key", CANARY).env | {"AWS_SESSION_TOKEN": CANARY}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        login = front.endpoint.replace("://", f"://user:{CANARY}@")
+        for store in (
+            HttpStore(login, Waits()),
+            open_hf("hf://datasets/o/n", Waits(), hub=front.endpoint),
+            open_s3("s3://bucket", Waits()),
+        ):
+            assert store.get("x") == b"data"
+        assert sent_to(front).count(CANARY) + sent_to(front).count(LOGIN) >= 3  # there they were sent
+    assert len(other.requests) == 3
+    assert not any(form in sent_to(other) for form in FORMS)
+    assert "uthorization" not in sent_to(other)
+
+
+def test_an_upload_is_not_redirected(other: Player, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_: Asked) -> Iterator[bytes]:
+        yield f"HTTP/1.1 307 Away\r\nLocation: {_elsewhere(other)}/x\r\nContent-Length: 0\r\n\r\n".encode()
+
+    with hostile_server({"": away}) as front:
+        for name, value in S3Server(front.endpoint, "key", CANARY).env.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(StoreError) as caught:
+            open_s3("s3://bucket", Waits()).put_data("x", b"1")
+    assert caught.value.code == "redirect-refused"
+    assert other.requests == []
+
+
+def test_the_next_page_of_the_hub_on_another_server_is_not_asked_for(
+    other: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: CANARY)
+    tree = Recorded(200, {"Link": f'<{_elsewhere(other)}/tree>; rel="next"'}, b"[]")
+    with recorded_server({("GET", "/api/datasets/o/n/tree/main"): tree}) as front, pytest.raises(StoreError) as caught:
+        list(open_hf("hf://datasets/o/n", Waits(), hub=front.endpoint).list())
+    assert caught.value.code == "redirect-refused"
+    assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    ("before", "location"),
+    [
+        ("https://a.example/x", "http://a.example/x"),
+        ("https://a.example/x", "//user:password@b.example/x"),
+        ("http://a.example/x", "ftp://a.example/x"),
+        ("http://a.example/x", "file:///etc/passwd"),
+        ("http://a.example/x", "http://h:99999/"),
+    ],
+)
+def test_a_redirect_that_leads_astray_is_refused(before: str, location: str) -> None:
+    from wdstools.stores import web
+
+    with pytest.raises(StoreError) as caught:
+        web._followed(Request("GET", before, "where"), before, location)
+    assert caught.value.code == "redirect-refused"
+
+
+def test_one_origin_is_one_scheme_host_and_port() -> None:
+    assert origin("http://H.example/a") == origin("http://h.example:80/b")
+    assert len({origin(url) for url in ("http://h/", "https://h/", "http://h:81/", "http://g/")}) == 4
+
+
+def test_a_server_that_repeats_what_it_was_told_is_not_quoted(monkeypatch: pytest.MonkeyPatch, packed: Path) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with telling_server(packed) as host:
+        web = Web(Waits(), lambda _request: {"Authorization": f"Bearer {CANARY}"})
+        for store in (HttpStore(f"http://{host}/tell", Waits(), web=web), open_cloud(f"http://{host}/tell?a={CANARY}")):
+            with pytest.raises(StoreError) as caught:
+                store.get("x")
+            assert caught.value.code == "refused"
+            assert "Host" in caught.value.got or "GET" in caught.value.got or "/tell" in caught.value.got
+            assert CANARY not in str(caught.value)
+
+
+def test_a_strangers_dataset_sends_no_request_anywhere(other: Player, tmp_path: Path, packed: Path) -> None:
+    from wdstools.ops.adopt import adopt
+
+    split = next(path.name for path in packed.iterdir() if path.is_dir() and not path.name.startswith("."))
+    adopt(str(packed / split), str(tmp_path / "theirs"))
+    for place in (f"{other.endpoint}/x", "s3://bucket/x", "hf://datasets/o/n", f"file://{packed}"):
+        location = tmp_path / "theirs/.wdstools/location.json"
+        location.write_text(json.dumps({"shards": f"{place}?sig={CANARY}"}))
+        with pytest.raises(UsageError) as caught:
+            open_dataset(str(tmp_path / "theirs"))
+        assert caught.value.code == "location-unconfirmed"
+        assert place in caught.value.got
+        assert CANARY not in str(caught.value)
+        ran = run_command("verify", tmp_path / "theirs")
+        assert ran.code == 2
+        assert "--at" in ran.err
+    assert other.requests == []
+    confirmed = open_dataset(str(tmp_path / "theirs"), at=str(packed / split))
+    assert confirmed.shards.url == str(packed / split)
+    assert os.path.isdir(confirmed.shards.url)

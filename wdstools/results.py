@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from wdstools.address import Url
 from wdstools.errors import IntegrityError
 from wdstools.units import counted
 
@@ -115,10 +116,10 @@ def proof(proved: Proved) -> dict[str, Any]:
 
 
 def to_dict(value: object) -> Any:
-    """A result as plain JSON values; fields that are None are left out."""
+    """A result as plain JSON values; fields that are None, and addresses that may hold a secret, are left out."""
     if is_dataclass(value) and not isinstance(value, type):
         pairs = ((f.name, getattr(value, f.name)) for f in fields(value))
-        document = {name: to_dict(item) for name, item in pairs if item is not None}
+        document = {name: to_dict(item) for name, item in pairs if item is not None and not isinstance(item, Url)}
         proved = getattr(value, "proved", None)
         return document | (proof(proved) if isinstance(proved, Proved) else {})
     if isinstance(value, dict):

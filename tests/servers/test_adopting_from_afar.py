@@ -57,7 +57,8 @@ def test_a_bucket_is_adopted_as_its_folder_is(digests: Digests, theirs: InBucket
     ran = run_command(*command, env=environment(**theirs.env))
     assert ran.code == 0, ran.err
     near = wt.adopt(str(theirs.folder), str(tmp_path / "near"), digests=digests, name="x")
-    far = wt.open_dataset(str(tmp_path / "far"))
+    assert "--at" in ran.err or "--at" in run_command("verify", tmp_path / "far").err
+    far = wt.open_dataset(str(tmp_path / "far"), at=theirs.url)
     assert far.root == near.root == ran.summary["root"]
     assert keys(theirs) == before
     assert not [seen for seen in theirs.proxy.seen if seen.method not in ("GET", "HEAD")]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from shlex import quote
 from typing import TYPE_CHECKING, Unpack
 
-from wdstools.address import display
-from wdstools.dataset import LOCATION_PATH, open_dataset
+from wdstools.address import Url, display
+from wdstools.dataset import LOCATION_PATH, Dataset, open_dataset
 from wdstools.errors import NotFoundError, StoreError, option
 from wdstools.executors.base import run_all
 from wdstools.executors.open import workers
@@ -58,6 +58,14 @@ class AdoptResult(FormerlyDataset):
     members: tuple[str, ...]
     hazards: tuple[Hazard, ...] = ()
     notes: tuple[str, ...] = ()
+    #: Where the manifest and the tars are, to open them; ``path`` and ``shards_at`` show it without what is secret in it.
+    opens: Url = field(default=Url(""), repr=False, compare=False)
+    reads: Url = field(default=Url(""), repr=False, compare=False)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The adopted dataset, opened where its tars are."""
+        return open_dataset(self.opens.secret, at=self.reads.secret)
 
     @property
     def incomplete(self) -> bool:
@@ -124,6 +132,8 @@ def adopt(
         digests=chosen["digests"],
         members=manifest.members,
         hazards=hazards.hazards(),
+        opens=Url(dest or place),
+        reads=Url(place),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional, cast
 import typer
 
 from wdstools.cli.approval import PlanChoices, approved
-from wdstools.cli.options import Session, command
+from wdstools.cli.options import At, Session, command
 from wdstools.cli.show import interop as show
 from wdstools.errors import UsageError, option
 from wdstools.options.move import AdoptChoices, EmitChoices
@@ -57,18 +57,21 @@ def emit(
     plan: PlanChoices,
     consumers: Consumers = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take away what was emitted.")] = False,
+    at: At = None,
 ) -> None:
     """Write the files that other readers want, placed so that they do not break each other. The root digest stays.
 
     Example: wdstools emit shards --for all -y
     """
+    from wdstools.dataset import open_dataset
     from wdstools.ops.emit import plan_emit, plan_emit_removal
     from wdstools.plan import apply
 
     names = cast("list[Consumer]", consumers or ["all"])  # checked where they are used
     if not consumers and not remove:
         raise UsageError("it is not said for whom", where="emit", expected=f"{option('consumers', 'all')}, or names")
-    made = plan_emit_removal(dataset, names) if remove else plan_emit(dataset, names, **choices)
+    opened = open_dataset(dataset, at=at)
+    made = plan_emit_removal(opened, names) if remove else plan_emit(opened, names, **choices)
     if approved(session.output, made, plan):
         show.emitted(session.output, apply(made, progress=session.output.progress()), removed=remove)
 

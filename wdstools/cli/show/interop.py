@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
+from wdstools.address import display
 from wdstools.cli.output import one_line
 from wdstools.units import counted, size
 
@@ -30,6 +32,9 @@ def adopted(output: Output, result: AdoptResult) -> int:
         output.line(one_line(f"  first: {hazard.example}"))
     for hint in dict.fromkeys(hazard.hint for hazard in result.hazards):
         output.hint(f"hint: {hint}")
+    if "://" in result.shards_at and result.path != result.shards_at:
+        named = f"{quote(result.path)} --at {quote(display(result.shards_at))}"
+        output.hint(f"check:  wdstools verify {named}    the tars are asked for there only where you name the place")
     code = 3 if result.incomplete else 0
     output.summary(result, exit_code=code, ok=code == 0)
     return code

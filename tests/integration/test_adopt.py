@@ -129,6 +129,19 @@ HAZARDS = {
     "shard-damaged": member(b"a.jpg", IMAGE) + b"junk" * 128 + END,
     "archive-end-missing": member(b"a.jpg", IMAGE),
     "shard-empty": bytes(10240),
+    "member-sparse": pax(
+        {
+            b"GNU.sparse.major": b"1",
+            b"GNU.sparse.minor": b"0",
+            b"GNU.sparse.name": b"a.npy",
+            b"GNU.sparse.realsize": b"9",
+        }
+    )
+    + member(b"./GNUSparseFile.1/a.npy", b"1\n0\n9\n" + bytes(506) + b"123456789")
+    + member(b"a.jpg", IMAGE)
+    + END,
+    "archive-resumed": member(b"a.jpg", IMAGE) + END + member(b"b.jpg", IMAGE) + END,
+    "archive-trailing": member(b"a.jpg", IMAGE) + END + b"junk" * 300,
 }
 
 

@@ -8,12 +8,15 @@ checkout: odd names, one image under two keys, one without a caption, one that i
 from __future__ import annotations
 
 import sys
+import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import wdstools
+from tests.support.foreign_tars import tar_bytes
+from tests.support.pictures import encoded
 
 #: The options of the golden pack; its source's recipe is "labels".
 OPTIONS: dict[str, Any] = {"splits": "train=60,val=40", "shard_samples": 5, "seed": 7, "name": "golden", "version": 3}
@@ -23,10 +26,33 @@ def make_golden(home: Path) -> str:
     """Write ``dataset/`` of the source that lies beside the first version; gives the root digest."""
     with tempfile.TemporaryDirectory() as scratch:
         with zipfile.ZipFile(home.parent / "v1/source.zip") as archive:
-            archive.extractall(scratch)
+            archive.extractall(scratch)  # noqa: S202  our own
         made = wdstools.pack(wdstools.FolderSource(scratch, recipe="labels"), str(home / "dataset"), **OPTIONS)
     return made.root
 
 
+#: The options of the golden pack of further members.
+MEMBERS_OPTIONS: dict[str, Any] = {"shard_samples": 3, "seed": 7, "name": "members", "version": 1}
+
+
+def make_golden_members(home: Path) -> str:
+    """Write ``source/val-000.tar`` and ``dataset/``, of format 2; gives the root digest."""
+    members: list[tuple[str, bytes]] = []
+    for number, key in enumerate(["a/1", "a/2", "b/1", "b/2", "long/" + "x" * 100, "é"]):
+        image, mask = (encoded(kind, seed=number * 2 + at) for at, kind in enumerate(("JPEG", "PNG")))
+        parts = {
+            "jpg": image,
+            "txt": b"caption %d" % number,
+            "json": b"{}",
+            "mask.png": mask,
+            "npy": bytes([number] * 9),
+        }
+        members += [(f"{key}.{extension}", data) for extension, data in parts.items()]
+    (home / "source").mkdir(parents=True)
+    (home / "source/val-000.tar").write_bytes(tar_bytes(members, tarfile.PAX_FORMAT))
+    return wdstools.pack(str(home / "source"), str(home / "dataset"), **MEMBERS_OPTIONS).root
+
+
 if __name__ == "__main__":
-    sys.stdout.write(make_golden(Path(sys.argv[1])) + "\n")
+    make = make_golden_members if sys.argv[1].endswith("members") else make_golden
+    sys.stdout.write(make(Path(sys.argv[1])) + "\n")

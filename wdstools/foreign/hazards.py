@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _REPACK = "wdstools pack SHARDS DEST makes clean shards of them, without re-encoding"
+_REPACK_APART = (
+    "wdstools pack SHARDS DEST --prefix-keys shard makes clean shards of them, with every sample, without re-encoding"
+)
+#: Where keys are there twice, a plain pack would leave samples out.
+_REPEATED = ("key-duplicate", "key-duplicate-across")
 _EVERYBODY = ("webdataset", "huggingface", "energon", "dali", "open_clip", "timm")
 
 
@@ -29,8 +34,8 @@ HAZARD_KINDS = {
         "dots in keys: the first one ends the key, so that samples are merged silently", _EVERYBODY
     ),
     "members-apart": HazardKind("members of a sample lie apart: readers give each part as a sample", _EVERYBODY),
-    "key-duplicate": HazardKind("a key is there twice in a shard", _EVERYBODY),
-    "key-duplicate-across": HazardKind("a key is there in two shards", ("energon",)),
+    "key-duplicate": HazardKind("a key is there twice in a shard", _EVERYBODY, _REPACK_APART),
+    "key-duplicate-across": HazardKind("a key is there in two shards", ("energon",), _REPACK_APART),
     "member-duplicate": HazardKind("a member is there twice in a sample", ("webdataset", "huggingface", "open_clip", "timm")),
     "member-missing": HazardKind(
         "some samples lack a member that others have: readers drop them, or give nothing", ("huggingface", "open_clip", "timm", "dali")
@@ -49,6 +54,11 @@ HAZARD_KINDS = {
     "name-spaces": HazardKind("spaces in names: DALI's index is separated by spaces", ("dali",)),
     "name-not-utf8": HazardKind("names that are not UTF-8", ("webdataset", "huggingface", "energon", "dali")),
     "not-a-file": HazardKind("links or devices, which no reader follows", _EVERYBODY),
+    "member-sparse": HazardKind(
+        "sparse members, which tar stores in parts: readers get the parts, so they were left out",
+        _EVERYBODY,
+        "unpack the shard with tar -xf, and make it again without --sparse (-S)",
+    ),
     "caption-empty": HazardKind("empty captions: open_clip trains on them as they are", ("open_clip",)),
     "caption-not-utf8": HazardKind("captions that are not UTF-8: decoding them ends the epoch", ("webdataset", "huggingface", "open_clip", "energon")),
     "shard-compressed": HazardKind(
@@ -60,6 +70,13 @@ HAZARD_KINDS = {
     ),
     "shard-damaged": HazardKind(
         "no tar header where one must be: what lies before was taken", _EVERYBODY, "get the shard again, then adopt it again"
+    ),
+    "archive-resumed": HazardKind(
+        "samples follow the end of an archive (several tars in one file, or a hole of zeros): readers stop there",
+        _EVERYBODY,
+    ),
+    "archive-trailing": HazardKind(
+        "bytes that are no tar follow the end of an archive: readers never see them", (), "compare the shard with where it came from"
     ),
     "archive-end-missing": HazardKind(
         "no end of archive: every reader takes it, and nobody sees whether something is missing",
@@ -103,9 +120,17 @@ class HazardCounts:
             self.add(other.code, other.example, other.count)
 
     def hazards(self) -> tuple[Hazard, ...]:
-        """What was counted, in the order of HAZARD_KINDS."""
+        """What was counted, in the order of HAZARD_KINDS. No hint leads to fewer samples than there are."""
+        repack = _REPACK_APART if any(code in self._counts for code in _REPEATED) else _REPACK
         return tuple(
-            Hazard(code, count, kind.message, kind.hits, self._examples[code], kind.hint)
+            Hazard(
+                code,
+                count,
+                kind.message,
+                kind.hits,
+                self._examples[code],
+                repack if kind.hint in (_REPACK, _REPACK_APART) else kind.hint,
+            )
             for code, kind in HAZARD_KINDS.items()
             if (count := self._counts.get(code))
         )

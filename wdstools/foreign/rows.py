@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, NamedTuple
 from wdstools.foreign.columns import ForeignColumns
 from wdstools.foreign.groups import RunMembers, groups_of
 from wdstools.foreign.hazards import HazardCounts
+from wdstools.foreign.meaning import class_of, kind_of
 from wdstools.foreign.window import LARGEST_VIEW
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
 from wdstools.formats.tar import BLOCK
+from wdstools.formats.tarextension import SPARSE
 from wdstools.formats.tarhop import FILES, is_file
-from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.images.header import DimensionReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wdstools.foreign.window import StreamWindow
     from wdstools.formats.tarhop import TarEntry
     from wdstools.formats.tarrun import Run
 
-#: Extensions of captions, in the order in which a sample's one is looked for.
-CAPTION_EXTENSIONS = ("txt", "caption", "text")
-_MAX_CLS_DIGITS = 9  # what an int32 column holds
 _MAX_CAPTION_BYTES = 1 << 20
+_MAX_CLASS_BYTES = 64
 _MAX_TEXTS = 1 << 16
 #: webdataset's rule for members that are about the shard and not of a sample.
 _META_RE = re.compile(rb"(?:^|/)__[^/]*__(?:/|$)")
@@ -44,10 +45,16 @@ class ForeignRows:
     Members of one key that lie apart are joined to one row, without ``offset``, ``length`` and group digest, unless one
     of them is there already: then they are another row of the same key. With ``window`` payloads are read: each member
     and group gets its digest, and captions, classes and image sizes are taken; else they are null, and digests 0.
+    ``left`` is told of every entry that is of no sample, with the code of why.
     """
 
-    def __init__(self, path: str, split: str, window: StreamWindow | None) -> None:
+    def __init__(
+        self, path: str, split: str, window: StreamWindow | None, left: Callable[[str, TarEntry], None] | None = None
+    ) -> None:
         self.hazards = HazardCounts()
+        self._left = left
+        #: Rows whose keys are not UTF-8.
+        self.not_utf8: set[int] = set()
         self._path = path
         self._split = split
         self._window = window
@@ -151,11 +158,17 @@ class ForeignRows:
 
     def _leave_out(self, entry: TarEntry, dot: int) -> bool:
         name, kind, start, offset, size, _ = entry
+        code = None
         if is_file(entry):
             code = "name-without-extension" if dot < 0 and b"__" not in name else "name-hidden"
-            self.hazards.add(code, self._example(name))
+        elif kind == SPARSE:
+            code = "member-sparse"
         elif kind != _FOLDER and not name.endswith(b"/"):
-            self.hazards.add("not-a-file", self._example(name))
+            code = "not-a-file"
+        if code is not None:
+            self.hazards.add(code, self._example(name))
+            if self._left is not None:
+                self._left(code, entry)
         if self._window is None or not size:
             return True
         return self._hold(offset, size, start) is not None if size <= LARGEST_VIEW else self._large(offset, size)[1]
@@ -222,8 +235,7 @@ class ForeignRows:
                 if found is not None:
                     columns["format"][row], columns["width"][row], columns["height"][row] = found
         elif kind == "cls":
-            digits = bytes(payload[: _MAX_CLS_DIGITS + 1]).strip()
-            columns["cls"][row] = int(digits) if digits.isdigit() and len(digits) <= _MAX_CLS_DIGITS else None
+            columns["cls"][row] = class_of(bytes(payload[:_MAX_CLASS_BYTES]))
         elif columns["caption"][row] is None and len(payload) <= _MAX_CAPTION_BYTES:
             data = bytes(payload)
             try:
@@ -236,9 +248,8 @@ class ForeignRows:
     def _text(self, extension: bytes) -> tuple[str, str]:
         """An extension as text, and what it stands for: image, caption, cls or nothing known."""
         text = extension.decode("utf-8", "backslashreplace")
-        last = text.rpartition(".")[2].lower()
-        kind = "image" if last in TYPE_OF_EXTENSION else "caption" if text in CAPTION_EXTENSIONS else ""
-        kind = "cls" if text == "cls" else kind
+        kind = kind_of(text)
+        kind = "" if kind == "json" else kind  # nothing of it is described
         if text != text.lower():
             self.hazards.add("extension-case", f"{self._path}/.{text}")
         if len(self._texts) < _MAX_TEXTS:
@@ -250,6 +261,7 @@ class ForeignRows:
             name = key.decode()
         except UnicodeDecodeError:
             self.hazards.add("name-not-utf8", self._example(key))
+            self.not_utf8.add(len(self.columns))
             return key.decode("utf-8", "backslashreplace")
         if " " in name:
             self.hazards.add("name-spaces", self._example(key))

@@ -16,6 +16,7 @@ from wdstools.memory import page_aligned
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable
 
     import numpy as np
     import pyarrow as pa
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Tick
     from wdstools.foreign.window import ReadInto, Window
+    from wdstools.formats.tarhop import TarEntry
     from wdstools.results import Hazard
     from wdstools.stores.base import Store
 
@@ -127,13 +129,18 @@ def index_shard(task: ForeignShardTask, tick: Tick) -> ForeignShard:
 
 
 def read_foreign(
-    store: Store, path: str, split: str, encoding: str, digests: str
+    store: Store,
+    path: str,
+    split: str,
+    encoding: str,
+    digests: str,
+    left: Callable[[str, TarEntry], None] | None = None,
 ) -> tuple[ForeignRows, HopNotes, dict[str, Any]]:
-    """Rows of a tar, how its headers ended, and the size and digests of its stored bytes."""
+    """Rows of a tar, how its headers ended, and the size and digests of its stored bytes; for ``left`` see ForeignRows."""
     notes = HopNotes()
     if digests == "none" and encoding == "tar":
         window = RangeWindow(store, path)
-        rows = ForeignRows(path, split, None)
+        rows = ForeignRows(path, split, None, left)
         for entry in hop(window.read, notes, window.bytes, _Runs(rows, notes, window, window.bytes)):
             rows.add(entry)
         rows.finish()
@@ -143,7 +150,7 @@ def read_foreign(
         hashed = _Digests(readinto, digests)
         plain = hashed.readinto if encoding == "tar" else decompressed(hashed.readinto, path)
         stream = StreamWindow(plain)
-        rows = ForeignRows(path, split, stream)
+        rows = ForeignRows(path, split, stream, left)
         for entry in hop(stream.read, notes, None, _Runs(rows, notes, stream, None)):
             if not rows.add(entry):
                 notes.end, notes.end_at = "cut", entry[2]
@@ -167,6 +174,8 @@ def _note_tar(rows: ForeignRows, notes: HopNotes, task: ForeignShardTask, table_
     hazards.add("shard-compressed", path, task.encoding == "tar.gz")
     hazards.add("shard-zstandard", path, task.encoding == "tar.zst")
     hazards.add("shard-empty", path, not table_rows)
+    hazards.add("archive-resumed", f"{path}, byte {notes.resumed_at}", notes.resumed)
+    hazards.add("archive-trailing", f"{path}, {notes.trailing:,} bytes", notes.trailing > 0)
     code = {"cut": "shard-cut", "damaged": "shard-damaged", "missing": "archive-end-missing"}.get(notes.end)
     if code is not None:
         hazards.add(code, f"{path}, byte {notes.end_at}" + (f" ({notes.why})" if notes.why else ""))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from wdstools.errors import FormatError, UnsupportedVersionError
 from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
-from wdstools.formats.sample import IMAGE_EXTENSIONS, MEMBER_ORDER
+from wdstools.formats.sample import IMAGE_EXTENSIONS, MEMBER_ORDER, is_further_member, member_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,8 +33,6 @@ _MAX_MANIFEST_BYTES = 1 << 30
 _PATH_PART_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.%~-]*")
 _CANONICAL_RE = re.compile(r"(?P<split>[^/]+)/((?P=split)-[0-9]{6,})\.tar")
 _FOREIGN_PART_RE = re.compile(r"[^\x00-\x1f\x7f/\\:\ud800-\udfff.~-][^\x00-\x1f\x7f/\\:\ud800-\udfff]*")
-_EXTENSION_RE = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
-_MAX_EXTENSION = 32
 _SPLIT_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
@@ -352,9 +350,9 @@ class _Reader:
         if manifest.profile not in ("canonical", "foreign"):
             raise self.error("an unknown profile", "profile", expected="canonical or foreign", got=manifest.profile)
         if manifest.profile == "canonical":
-            if not manifest.members or list(manifest.members) != member_order(manifest.members):
+            if not manifest.members or manifest.members != member_order(manifest.members):
                 raise self.error("members not in the fixed order", "members", got=",".join(manifest.members)[:200])
-            if not (_are_members_of_1 if manifest.format == 1 else _are_members_of_2)(manifest.members):
+            if not _are_members(manifest.members, manifest.format):
                 raise self.error(
                     f"members that format {manifest.format} does not have",
                     "members",
@@ -371,19 +369,16 @@ class _Reader:
                         )
 
 
-def member_order(extensions: Iterable[str]) -> list[str]:
-    """Extensions in the order in which a canonical sample has them: image, txt, cls, json, then the others by their bytes."""
-    given = set(extensions)
-    return [*(m for m in MEMBER_ORDER if m in given), *sorted(given.difference(MEMBER_ORDER), key=str.encode)]
+def needed_format(members: Iterable[str]) -> int:
+    """The lowest format that has these members."""
+    return 1 if set(members) <= set(MEMBER_ORDER) else 2
 
 
-def _are_members_of_1(members: Sequence[str]) -> bool:
-    return set(members) <= set(MEMBER_ORDER)
-
-
-def _are_members_of_2(members: Sequence[str]) -> bool:
-    plain = all(_EXTENSION_RE.fullmatch(m) and len(m) <= _MAX_EXTENSION and not m.startswith("__") for m in members)
-    return plain and len(set(members) & set(IMAGE_EXTENSIONS)) <= 1
+def _are_members(members: Sequence[str], version: int) -> bool:
+    further = set(members).difference(MEMBER_ORDER)
+    if version == 1:
+        return not further
+    return all(map(is_further_member, further)) and len(set(members).intersection(IMAGE_EXTENSIONS)) <= 1
 
 
 def is_safe_path(path: str) -> bool:

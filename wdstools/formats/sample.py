@@ -17,14 +17,16 @@ from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_hexdigest
 from wdstools.formats.tar import NAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 #: Image extensions a shard may hold, in the order in which a dataset's one is looked for.
 IMAGE_EXTENSIONS = ("jpg", "png", "webp")
 #: Members of a sample, in tar order; a dataset has one of the images and any of the others.
 MEMBER_ORDER = (*IMAGE_EXTENSIONS, "txt", "cls", "json")
-#: Longest key: a member name is the key, a dot and at most four letters.
+#: Longest key where no extension has more than four letters: a member name is the key, a dot and the extension.
 KEY_BYTES = NAME_BYTES - len(".json")
+#: Longest extension of a further member.
+EXTENSION_BYTES = 32
 
 _SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/-"
 _DIGEST_MARK = b"~"
@@ -33,24 +35,51 @@ _ESCAPE = {byte: b"%%%02X" % byte for byte in range(256) if byte not in _SAFE}
 _UNSAFE_RE = re.compile(rb"[^A-Za-z0-9_/-]")
 _ESCAPED_RE = re.compile(rb"%([0-9A-F]{2})")
 _KEY_RE = re.compile(rb"(?:[A-Za-z0-9_-]|%[0-9A-F]{2})+(?:/(?:[A-Za-z0-9_-]|%[0-9A-F]{2})+)*(?:~[0-9a-f]{32})?")
+_EXTENSION_RE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*")
 _MEMBER_NAME_RE = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
 
 
-def make_key(label: str | None, sample_id: bytes) -> bytes:
+def is_further_member(extension: str) -> bool:
+    """Whether a member beside those of MEMBER_ORDER may be called so (format 2): further images have dotted extensions."""
+    return (
+        extension not in MEMBER_ORDER
+        and len(extension) <= EXTENSION_BYTES
+        and not extension.startswith("__")
+        and _EXTENSION_RE.fullmatch(extension) is not None
+    )
+
+
+def member_order(members: Iterable[str]) -> tuple[str, ...]:
+    """Members in tar order: image, ``txt``, ``cls``, ``json``, then the others by their bytes."""
+    given = set(members)
+    return (*(m for m in MEMBER_ORDER if m in given), *sorted(given.difference(MEMBER_ORDER), key=str.encode))
+
+
+def key_bytes(members: Iterable[str]) -> int:
+    """Longest key in a dataset with these members: the longest member name then fits the name field."""
+    return NAME_BYTES - 1 - max((4, *map(len, members)))
+
+
+def fit_key(key: bytes, limit: int) -> bytes:
+    """A key, shortened if it is longer than ``limit`` bytes."""
+    return _shorten(key, limit) if len(key) > limit else key
+
+
+def make_key(label: str | None, sample_id: bytes, limit: int = KEY_BYTES) -> bytes:
     """The key of a sample: ``label/id``, or ``id`` without a label, escaped and bounded.
 
     Bytes outside ``[A-Za-z0-9_/-]`` become ``%XX``: the first dot of a base name ends the key for every reader.
-    A key of more than KEY_BYTES keeps its head; the tail becomes ``~`` and the 32 hex digits of its XXH3-128.
+    A key of more than ``limit`` bytes keeps its head; the tail becomes ``~`` and the 32 hex digits of its XXH3-128.
     Raises FormatError (``key-invalid``) for an empty id or an empty path component.
     """
     plain = sample_id if label is None else label.encode("utf-8") + b"/" + sample_id
     key = plain if not plain.translate(None, _SAFE) else _UNSAFE_RE.sub(lambda m: _ESCAPE[m[0][0]], plain)
     if not key or key[0] == 0x2F or key[-1] == 0x2F or b"//" in key:
         raise FormatError("an id has an empty path component", code="key-invalid", got=repr(plain))
-    return _shorten(key) if len(key) > KEY_BYTES else key
+    return fit_key(key, limit)
 
 
-def plain_keys(labels: Sequence[str | None], ids: Sequence[str]) -> list[bytes] | None:
+def plain_keys(labels: Sequence[str | None], ids: Sequence[str], limit: int = KEY_BYTES) -> list[bytes] | None:
     """What ``make_key`` gives for each of many ids, at once, if none of them needs an escape or a cut; else None."""
     lines = "\n".join(
         sample_id if label is None else f"{label}/{sample_id}" for label, sample_id in zip(labels, ids, strict=True)
@@ -59,11 +88,11 @@ def plain_keys(labels: Sequence[str | None], ids: Sequence[str]) -> list[bytes] 
     framed = b"\n%b\n" % lines
     plain = len(keys) == len(ids) and not lines.translate(None, _SAFE + b"\n")
     whole = not any(empty in framed for empty in (b"\n\n", b"\n/", b"/\n", b"//"))
-    return keys if plain and whole and max(map(len, keys)) <= KEY_BYTES else None
+    return keys if plain and whole and max(map(len, keys)) <= limit else None
 
 
-def _shorten(key: bytes) -> bytes:
-    cut = KEY_BYTES - len(_DIGEST_MARK) - _DIGEST_DIGITS
+def _shorten(key: bytes, limit: int) -> bytes:
+    cut = limit - len(_DIGEST_MARK) - _DIGEST_DIGITS
     while b"%" in key[cut - 2 : cut] or key[cut - 1 : cut] == b"/":  # never inside an escape, never an empty tail name
         cut -= 1
     return key[:cut] + _DIGEST_MARK + xxh3_128_hexdigest(key[cut:]).encode()

@@ -11,6 +11,7 @@ Layout: POSIX.1-1988 ustar, 512-byte blocks; see FORMAT.md, "Shard".
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from zlib import adler32
 
@@ -35,6 +36,7 @@ GNAME_END = 329
 PAYLOAD_MARK = b"xxh3:"
 HEADER_MARK = b"wds1:"
 
+_OCTAL_RE = re.compile(rb"\0?[ ]*([0-7]*)(?:[\0 ]|\Z)")
 _ZEROS = [bytes(n) for n in range(NAME_BYTES + 1)]
 _MODE_IDS = b"0000444\0" + b"0000000\0" * 2
 _MTIME_CHKSUM_TYPE_LINK_MAGIC = b"\0" + b"00000000000\0" + b" " * 8 + b"0" + bytes(100) + b"ustar\x0000"
@@ -98,7 +100,7 @@ def parse_header(block: bytes) -> Header:
     if block[MAGIC_AT : MAGIC_AT + 5] != b"ustar":
         raise FormatError("no ustar magic", code="tar-header", expected="ustar", got=repr(block[MAGIC_AT:UNAME_AT]))
     stored, computed = header_sums(block)
-    if stored != computed:
+    if stored != computed and stored != computed - _sign_surplus(block):
         raise FormatError("wrong header sum", code="tar-header", expected=f"{computed:06o}", got=f"{stored:06o}")
     uname, gname = _text(block[UNAME_AT:GNAME_AT]), _text(block[GNAME_AT:GNAME_END])
     payload = _mark(uname, PAYLOAD_MARK)
@@ -117,6 +119,11 @@ def parse_header(block: bytes) -> Header:
 def header_sums(block: bytes) -> tuple[int, int]:
     """The sum that a header's ``chksum`` field states, and that of its bytes; raises FormatError for no octal number."""
     return _octal(block[CHKSUM_AT:TYPE_AT]), sum(block) - sum(block[CHKSUM_AT:TYPE_AT]) + 8 * 0x20
+
+
+def _sign_surplus(block: bytes) -> int:
+    """By how much the sum of bytes is more than that of signed ones, which old tars of Sun have."""
+    return 256 * sum(byte > 127 for at, byte in enumerate(block) if not CHKSUM_AT <= at < TYPE_AT)
 
 
 def _parse_canonical(block: bytes) -> Header | None:
@@ -160,10 +167,11 @@ def _mark(field: bytes, mark: bytes) -> int | None:
 
 
 def _octal(field: bytes) -> int:
-    digits = field.strip(b"\0 ")
-    if digits.strip(b"01234567"):
+    """A number as GNU tar reads it: one NUL may come first, then spaces, then digits up to a NUL, a space or the field's end."""
+    match = _OCTAL_RE.match(field)
+    if match is None:
         raise FormatError("a numeric header field is not octal", code="tar-header", got=repr(field))
-    return int(digits or b"0", 8)
+    return int(match[1] or b"0", 8)
 
 
 def _size(block: bytes) -> int:

@@ -1,71 +1,32 @@
 """Hopping over the headers of any tar: ustar, pax, GNU, the old one; payloads are passed over.
 
-Pure: bytes come from a ``read`` function. Laws: the members are those that Python's ``tarfile`` lists, with the same
-names, sizes and payload offsets; whatever the bytes are, the hop ends, and says how.
+Pure: bytes come from a ``read`` function. Laws: the members are those that Python's ``tarfile`` lists (with
+``ignore_zeros``), with the same names, sizes and payload offsets; whatever the bytes are, the hop ends, and says how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from zlib import adler32
 
 from wdstools.errors import FormatError
-from wdstools.formats.tar import BLOCK, parse_header
+from wdstools.formats.tar import BLOCK, MAGIC_AT, parse_header
+from wdstools.formats.tarextension import EXTENSIONS, SPARSE, Extension, HopNotes, Read, TarEntry, behind_map
 
-#: Gives the bytes at (position, count): fewer only where the tar ends.
-Read = Callable[[int, int], bytes]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["FILES", "HopNotes", "Read", "TarEntry", "hop", "is_file"]
 
 _MAX_EXTENSION_BYTES = 1 << 20
-_MAX_DIGITS = 20
 _ZERO_BLOCK = bytes(BLOCK)
 _BLANK_CHKSUM = 8 * 0x20
 #: Type flags of regular files.
 FILES = b"0\x007"
 _COMMON = b"0\x007x"
 _WITHOUT_PAYLOAD = b"123456"
-_EXTENSIONS = b"xgLK"
-
-
-#: One entry: name, type flag, where its first header (that of an extension record, if it has one) begins, where its
-#: payload does, the payload's size, and what a link names. A plain tuple: a named one takes as long as the rest.
-TarEntry = tuple[bytes, int, int, int, int, bytes]
-
-
-@dataclass(slots=True)
-class HopNotes:
-    """What was met on the way.
-
-    ``end`` is ``archive`` (two blocks of zeros, or one), ``missing`` (the bytes end where a header could be), ``cut``
-    (they end inside an entry) or ``damaged`` (no header where one must be, ``why``); ``end_at`` is where.
-    """
-
-    headers: int = 0
-    pax_names: int = 0
-    pax_sizes: int = 0
-    gnu_names: int = 0
-    binary_sizes: int = 0
-    end: str = "missing"
-    end_at: int = 0
-    why: str = ""
-
-
-@dataclass(slots=True)
-class _Extension:
-    """What pax and GNU records say about the next entry, and where the first of them lies."""
-
-    start: int
-    name: bytes | None = None
-    target: bytes | None = None
-    size: int | None = None
-
-    def applied(self, entry: TarEntry) -> TarEntry:
-        """The entry with what was said about it."""
-        name, kind, _, offset, size, target = entry
-        name = name if self.name is None else self.name
-        target = target if self.target is None else self.target
-        size = size if self.size is None or kind in _WITHOUT_PAYLOAD else self.size
-        return name, kind, self.start, offset, size, target
+#: How much is looked at together where zeros or what is no header are passed over.
+_LOOK_BYTES = 1 << 16
 
 
 def hop(
@@ -75,9 +36,10 @@ def hop(
 
     ``total`` is the tar's length where it is known; an entry whose payload would pass it is not given. ``runs`` is asked
     before each entry: it may take entries from a position on, and gives where the next one lies; these are not given.
+    Entries behind the end of an archive (several written one behind the other, or a hole of zeros) are given too.
     """
     at = 0
-    said: _Extension | None = None
+    said: Extension | None = None
     while True:
         if runs is not None and said is None:
             at = runs(at)
@@ -85,28 +47,41 @@ def hop(
         if len(block) < BLOCK:
             notes.end, notes.end_at = "cut" if block or said else "missing", at
             return
-        entry = _plain_entry(block, at) or _other_entry(block, at, notes)
+        if block == _ZERO_BLOCK:
+            following = _behind_zeros(read, at, notes)
+            if following is None:
+                return
+            at, said = following, None
+            continue
+        entry = _plain_entry(block, at) or _other_entry(read, block, at, notes)
         if entry is None:
             return
         notes.headers += 1
-        if entry[1] in _EXTENSIONS:
-            data = read(entry[3], min(entry[4], _MAX_EXTENSION_BYTES + 1))
-            if len(data) != entry[4]:
-                notes.end = "cut" if entry[4] <= _MAX_EXTENSION_BYTES else "damaged"
-                notes.end_at, notes.why = at, "an extension record that is too long"
+        if entry[1] in EXTENSIONS:
+            said = _extended(said or Extension(at), read, entry, notes)
+            if said is None:
                 return
-            said = said or _Extension(at)
-            _read_extension(entry[1], data, said, notes)
             at = entry[3] + entry[4]
         else:
-            if said is not None:
-                entry, said = said.applied(entry), None
+            entry, said = said.applied(entry) if said else entry, None
             at = entry[3] + entry[4]
             if total is not None and at > total:
                 notes.end, notes.end_at = "cut", entry[2]
                 return
             yield entry
         at += -at % BLOCK
+
+
+def _extended(said: Extension, read: Read, entry: TarEntry, notes: HopNotes) -> Extension | None:
+    """What records say so far, with one more; None where it is not whole, as ``notes`` then says."""
+    _, kind, start, offset, size, _ = entry
+    data = read(offset, min(size, _MAX_EXTENSION_BYTES + 1))
+    if len(data) != size:
+        notes.end = "cut" if size <= _MAX_EXTENSION_BYTES else "damaged"
+        notes.end_at, notes.why = start, "an extension record that is too long"
+        return None
+    said.read(kind, data, notes)
+    return said
 
 
 def is_file(entry: TarEntry) -> bool:
@@ -129,16 +104,66 @@ def _plain_entry(block: bytes, at: int) -> TarEntry | None:
     return block[: block.find(0, 0, 100)] if block[99] == 0 else block[:100], kind, at, at + BLOCK, size, b""
 
 
-def _other_entry(block: bytes, at: int, notes: HopNotes) -> TarEntry | None:
-    """The entry of any header; None at the end of the archive and at what is no header, as ``notes`` then says."""
-    if block == _ZERO_BLOCK:
+def _behind_zeros(read: Read, at: int, notes: HopNotes) -> int | None:
+    """Where entries go on behind zeros; None where nothing does, or where what was there is lost, as ``notes`` then says.
+
+    Bytes that no header follows are what tapes and careless tools leave behind an archive; where headers come later,
+    the zeros stand where something was.
+    """
+    place, zeros = at, True
+    while zeros and (data := read(place, _LOOK_BYTES)):
+        lead = len(data) - len(data.lstrip(b"\0"))
+        zeros = lead == len(data)
+        place += lead - (lead % BLOCK if not zeros else 0)
+    if zeros:
         notes.end, notes.end_at = "archive", at
         return None
+    block = read(place, BLOCK)
+    if len(block) == BLOCK and _is_header(block):
+        notes.resumed += 1
+        notes.resumed_at = notes.resumed_at or at
+        return place
+    notes.end_at = at
+    while data := read(place, _LOOK_BYTES):
+        if _header_in(data) < len(data):
+            notes.end, notes.why = "damaged", "a hole of zeros"
+            return None
+        notes.trailing += len(data)
+        place += len(data)
+    notes.end = "archive"
+    return None
+
+
+def _header_in(data: bytes) -> int:
+    """Where the first header of ustar lies among blocks; the length of these if there is none."""
+    magic = data.find(b"ustar")
+    while magic >= 0:
+        at = magic - MAGIC_AT
+        if at >= 0 and at % BLOCK == 0 and _is_header(data[at : at + BLOCK]):
+            return at
+        magic = data.find(b"ustar", magic + 1)
+    return len(data)
+
+
+def _is_header(block: bytes) -> bool:
     try:
-        return _any_entry(block, at, notes)
+        _any_entry(block, 0, HopNotes())
+    except FormatError:
+        return False
+    return True
+
+
+def _other_entry(read: Read, block: bytes, at: int, notes: HopNotes) -> TarEntry | None:
+    """The entry of any header; None at what is no header, as ``notes`` then says."""
+    try:
+        entry = _any_entry(block, at, notes)
     except FormatError as error:
         notes.end, notes.end_at, notes.why = "damaged", at, error.message
         return None
+    if entry[1] != SPARSE:
+        return entry
+    notes.end, notes.end_at = "cut", at  # unless the map ends
+    return behind_map(read, block, entry)
 
 
 def _any_entry(block: bytes, at: int, notes: HopNotes) -> TarEntry:
@@ -161,34 +186,3 @@ def _octal_or_zero(field: bytes) -> int:
 
 def _with_sum(block: bytes, total: int) -> bytes:
     return block[:148] + b"%06o\0 " % total + block[156:]
-
-
-def _read_extension(kind: int, data: bytes, said: _Extension, notes: HopNotes) -> None:
-    if kind == ord("L"):
-        said.name = data.rstrip(b"\0")
-        notes.gnu_names += 1
-    elif kind == ord("K"):
-        said.target = data.rstrip(b"\0")
-    elif kind == ord("x"):
-        _read_pax(data, said, notes)
-
-
-def _read_pax(data: bytes, said: _Extension, notes: HopNotes) -> None:
-    """Name, link target and size from pax records (POSIX.1-2001: a length, a space, ``KEY=VALUE``, a newline)."""
-    if b"path=" not in data and b"size=" not in data:
-        return  # times and owners: nothing that says where anything lies
-    at = 0
-    while at < len(data):
-        length, _, _ = data[at : at + _MAX_DIGITS].partition(b" ")
-        if not length.isdigit() or int(length) <= len(length):
-            break
-        key, _, value = data[at + len(length) + 1 : at + int(length) - 1].partition(b"=")
-        if key == b"path":
-            said.name = value
-            notes.pax_names += 1
-        elif key == b"linkpath":
-            said.target = value
-        elif key == b"size" and value.isdigit() and len(value) < _MAX_DIGITS:
-            said.size = int(value)
-            notes.pax_sizes += 1
-        at += int(length)

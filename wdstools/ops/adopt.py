@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 #: What worker processes need.
 WORKER_MODULES = ("wdstools.foreign.shard",)
+#: Hazards of shards of which not everything was taken as it is.
+_INCOMPLETE = ("shard-cut", "shard-damaged", "shard-unreadable", "member-sparse", "archive-resumed")
 #: More extensions than these are not members that a dataset has in common.
 _MAX_MEMBERS = 32
 
@@ -69,8 +71,8 @@ class AdoptResult(FormerlyDataset):
 
     @property
     def incomplete(self) -> bool:
-        """Whether some of the bytes could not be taken."""
-        return any(hazard.code in ("shard-cut", "shard-damaged") for hazard in self.hazards)
+        """Whether some of the bytes could not be taken, or are nothing that other readers see."""
+        return any(hazard.code in _INCOMPLETE for hazard in self.hazards)
 
 
 def adopt(

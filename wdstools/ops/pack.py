@@ -24,6 +24,7 @@ from wdstools.formats.manifest import (
     ShardEntry,
     index_path,
     manifest_identity,
+    needed_format,
     shard_path,
 )
 from wdstools.landing.inside import refuse_inside
@@ -215,7 +216,7 @@ def _publish(
         seed=options.layout.seed,
         authenticated_ranges=options.authenticated_ranges,
         splits={split: tuple(entries) for split, entries in splits.items()},
-        format=TRAILING_BYTES_FORMAT if remarks else 1,
+        format=TRAILING_BYTES_FORMAT if remarks else needed_format(plan.members),
     )
     skips = sorted(
         (*plan.skips, *(skip for result in results for skip in result.skips)), key=lambda s: (s.path, s.reason)

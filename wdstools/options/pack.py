@@ -27,6 +27,26 @@ class LayoutChoices(TypedDict, total=False):
         Literal["required", "optional", "none"] | None,
         Option(None, "required, optional or none; without it, what the recipe says.", _SOURCE),
     ]
+    members: Annotated[
+        Sequence[str] | str | None,
+        Option(
+            None, "Only these members beside the image (txt,json,npy,mask.png); NAME=EXTENSION renames one.", _SOURCE
+        ),
+    ]
+    drop_members: Annotated[Sequence[str] | str | None, Option(None, "Leave these members out.", _SOURCE)]
+    members_missing: Annotated[
+        Literal["skip", "empty", "drop"] | None,
+        Option(
+            None,
+            "Where samples lack a member that others have: skip these samples, pack it empty, or drop the member. "
+            "Without it: skip.",
+            _SOURCE,
+        ),
+    ]
+    prefix_keys: Annotated[
+        Literal["shard"] | None,
+        Option(None, "shard: put the tar's name before every key, where keys restart in each shard.", _SOURCE),
+    ]
 
 
 class PackChoices(LayoutChoices, total=False):

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from wdstools.errors import UsageError, option
 from wdstools.formats.arrow import to_array, to_ipc
+from wdstools.formats.sample import key_bytes
 from wdstools.images.check import STORABLE_TYPES
 from wdstools.planning.alike import Pictures
 from wdstools.planning.duplicates import divide
@@ -77,7 +78,8 @@ def make_plan(
     like = options.layout.like
     convert = options.encoding.image_type if options.encoding else None
     extension = image_extension(listing.image_types, only=options.only if convert is None else None, convert=convert)
-    samples, skips = with_keys(listing, options.layout.seed)
+    members = _members(listing, extension)
+    samples, skips = with_keys(listing, options.layout.seed, key_bytes(members))
     skips = [*listing.skips, *skips]
     if options.only is not None and len(listing.image_types) > 1:
         samples, more = keep_type(samples, options.only)
@@ -85,7 +87,6 @@ def make_plan(
     elif options.encoding is None and set(listing.image_types) - {extension}:
         samples, more = keep_storable(samples)
         skips += more
-    members = _members(listing, extension)
     if "cls" in members:
         samples, more = keep_labelled(samples)
         skips += more

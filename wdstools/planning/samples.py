@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from wdstools.errors import FormatError
 from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy, valid
-from wdstools.formats.sample import make_key, order_hash, plain_keys
+from wdstools.formats.sample import KEY_BYTES, fit_key, make_key, order_hash, plain_keys
 from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.planning.place import break_ties, in_parts
 from wdstools.results import Skip
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from wdstools.sources.base import Listing
 
 
-def with_keys(listing: Listing, seed: int) -> tuple[pa.Table, list[Skip]]:
-    """The samples with a ``key`` and its ``order_hash`` for each; ids that cannot have one are skipped."""
+def with_keys(listing: Listing, seed: int, limit: int = KEY_BYTES) -> tuple[pa.Table, list[Skip]]:
+    """The samples with a ``key`` of at most ``limit`` bytes and its ``order_hash``; ids that cannot have one are skipped."""
     skips: list[Skip] = []
     keys: list[pa.Array] = []
     hashes: list[pa.Array] = []
     for part in in_parts(listing.samples):
-        made = _keys(part, listing.label_in_key, skips)
+        made = _keys(part, listing.label_in_key, limit, skips)
         keys.append(to_array(made, pa.large_binary()))
         hashes.append(to_array(np.fromiter((order_hash(key or b"", seed) for key in made), np.uint64), pa.uint64()))
     samples = listing.samples.drop_columns(["key"]) if "key" in listing.samples.column_names else listing.samples
@@ -39,20 +39,20 @@ def with_keys(listing: Listing, seed: int) -> tuple[pa.Table, list[Skip]]:
     return (samples.filter(pc.is_valid(samples.column("key"))) if skips else samples), skips
 
 
-def _keys(samples: pa.Table, label_in_key: bool, skips: list[Skip]) -> Sequence[bytes | None]:
+def _keys(samples: pa.Table, label_in_key: bool, limit: int, skips: list[Skip]) -> Sequence[bytes | None]:
     labels, folders, stems, given = text_columns(samples, ("label", "id_dir", "stem", "key"))
     if any(given):
-        return [key.encode() for key in given]
+        return [fit_key(key.encode(), limit) for key in given]
     ids = [join_path(folder, stem) for folder, stem in zip(folders, stems, strict=True)]
     if not label_in_key:
         labels = [None] * len(ids)
-    keys = plain_keys(labels, ids)
-    return keys if keys is not None else [_key(*named, skips) for named in zip(labels, ids, strict=True)]
+    keys = plain_keys(labels, ids, limit)
+    return keys if keys is not None else [_key(*named, limit, skips) for named in zip(labels, ids, strict=True)]
 
 
-def _key(label: str | None, sample_id: str, skips: list[Skip]) -> bytes | None:
+def _key(label: str | None, sample_id: str, limit: int, skips: list[Skip]) -> bytes | None:
     try:
-        return make_key(label, sample_id.encode())
+        return make_key(label, sample_id.encode(), limit)
     except FormatError as error:
         skips.append(Skip(error.code, sample_id, detail=error.got))
         return None

@@ -34,6 +34,23 @@ _OWN_PARTS = {
     "caption_entry": pa.large_binary(),
     "json_entry": pa.large_binary(),
 }
+#: What an archive says about a further member (``mask.png``), and where a folder has one: a column for each extension.
+_MORE_PARTS = {"entry:": pa.large_binary(), "path:": pa.large_string()}
+
+
+def entry_part(member: str) -> str:
+    """The column with the places of a further member in an archive."""
+    return f"entry:{member}"
+
+
+def path_part(member: str) -> str:
+    """The column with the paths of a further member; null where it lies in the image's archive, or nowhere."""
+    return f"path:{member}"
+
+
+def _kind_of_part(part: str) -> pa.DataType:
+    kind = _OWN_PARTS.get(part)
+    return _MORE_PARTS[part[: part.index(":") + 1]] if kind is None else kind
 
 
 class NeedSpaceError(Exception):
@@ -90,7 +107,7 @@ class Listing:
 
     ``samples`` has the columns of ``SamplesBuilder``. ``label_in_key`` tells whether the label is part of the key.
     ``template`` holds the image and caption path templates, from which original names can be given back. ``side`` is what the
-    recipe expects of each image, in pixels; 0 if nothing.
+    recipe expects of each image, in pixels; 0 if nothing. ``members`` are those beside the image, in tar order.
     """
 
     opener: SourceOpener
@@ -124,6 +141,9 @@ class SamplesBuilder:
         self._own: dict[str, list[pa.Array]] = {"stem": [], "image_suffix": []}
         self._count = 0
 
+    def __bool__(self) -> bool:
+        return self._count > 0
+
     def add(self, shared: Mapping[str, str | None], own: Mapping[str, Sequence[Any]]) -> None:
         """Add samples that share their folder parts. ``own`` maps parts to one value a sample."""
         count = len(own["stem"])
@@ -131,7 +151,7 @@ class SamplesBuilder:
             return
         self._runs.append((count, tuple(shared.get(part) for part in _RUN_PARTS)))
         for part in {*self._own, *own}:
-            kind = _OWN_PARTS[part]
+            kind = _kind_of_part(part)
             columns = self._own.setdefault(part, [pa.nulls(self._count, kind)] if self._count else [])
             columns.append(to_array(own[part], kind) if part in own else pa.nulls(count, kind))
         self._count += count
@@ -148,7 +168,7 @@ class SamplesBuilder:
             codes = np.array([number[value] for value in values], np.int32)
             columns[part] = coded(np.repeat(codes, counts), names)
         for part in list(self._own):
-            chunks = pa.chunked_array(self._own.pop(part), _OWN_PARTS[part])
+            chunks = pa.chunked_array(self._own.pop(part), _kind_of_part(part))
             columns[part] = one_chunk(chunks.unify_dictionaries())
         return pa.table(columns)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError
 from wdstools.foreign.window import StreamWindow, decompressed
+from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.formats.tarhop import HopNotes, TarEntry, hop, is_file
 from wdstools.stores.local import storage_error
 
@@ -51,18 +52,28 @@ def scan_tar(path: str) -> Iterator[TarMember]:
                 yield _member(entry)
     except OSError as error:
         raise storage_error(error, path) from error
-    if notes.end != "archive":
-        what = {
-            "damaged": f"no tar header where one must be ({notes.why})",
-            "cut": "the file ends inside a member",
-            "missing": "the file ends without an end of archive: was the download cut?",
-        }[notes.end]
-        raise FormatError(
-            f"the tar is damaged: {what}",
-            code="tar-damaged",
-            where=f"{path}, byte {notes.end_at}",
-            hint="get it again, or take what is whole with `tar --ignore-zeros -x`",
-        )
+    refuse_damage(notes, path)
+
+
+def refuse_damage(notes: HopNotes, path: str) -> None:
+    """Raise FormatError (``tar-damaged``, or ``not-a-tar`` with what it is) unless a tar ended as it should."""
+    if notes.end == "archive":
+        return
+    with open(path, "rb", buffering=0) as file:
+        sniffed = what_is(file.read(SNIFF_BYTES), os.fstat(file.fileno()).st_size)
+    if sniffed is not None and sniffed.code != "tar" and not notes.headers:
+        raise FormatError(f"not a tar but {sniffed}", code="not-a-tar", where=path, hint=sniffed.hint)
+    what = {
+        "damaged": f"no tar header where one must be ({notes.why})",
+        "cut": "the file ends inside a member",
+        "missing": "the file ends without an end of archive: was the download cut?",
+    }[notes.end]
+    raise FormatError(
+        f"the tar is damaged: {what}",
+        code="tar-damaged",
+        where=f"{path}, byte {notes.end_at}",
+        hint="get it again, or take what is whole with `tar --ignore-zeros -x`",
+    )
 
 
 def scan_compressed(path: str) -> Iterator[TarMember]:

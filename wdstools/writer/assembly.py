@@ -12,10 +12,19 @@ from wdstools.errors import SkippedError, SourceChangedError, UsageError
 from wdstools.formats.arrow import from_ipc
 from wdstools.formats.digest import xxh3_128_hexdigest
 from wdstools.formats.index import build_index
+from wdstools.formats.sample import MEMBER_ORDER
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageInfo, sniff
 from wdstools.images.whole import CUT, KEEP, SKIP, ImageChecker, trailing_refusal
 from wdstools.results import Skip
-from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, join_path, text_columns
+from wdstools.sources.base import (
+    DamagedEntryError,
+    NeedSpaceError,
+    entry_part,
+    image_paths,
+    join_path,
+    path_part,
+    text_columns,
+)
 from wdstools.writer.buffer import TarBuffer
 
 if TYPE_CHECKING:
@@ -82,6 +91,8 @@ class Row(NamedTuple):
     json: str | None
     json_entry: bytes | None
     derived: bool
+    #: Where each further member is: a path (None: the image's archive), and what an archive says.
+    further: tuple[tuple[str | None, bytes | None], ...] = ()
 
 
 class Assembly:
@@ -100,6 +111,7 @@ class Assembly:
         self._extension = self.settings.members[0]
         self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
         self._names = {extension: b"." + extension.encode() for extension in self.settings.members}
+        self._further = further_members(self.settings.members)
         self._records: list[tuple[Any, ...]] = []  # _INDEX_COLUMNS of each sample
 
     def run(self, rows: Iterable[Row], tick: Tick) -> None:
@@ -153,8 +165,10 @@ class Assembly:
             elif extension == "cls":
                 cls = row.cls if row.cls is not None else self._cls_of[row.label or ""]
                 self._seal(row, "cls", self.buffer.put(b"%d" % cls))
-            else:
+            elif extension == "json":
                 self._add_json(row)
+        for extension, place in zip(self._further, row.further, strict=True):
+            self._add_further(row, extension, place)
         source = None if row.derived else row.image
         self.trailing += bool(info.trailing) and self.settings.trailing == KEEP
         self._records.append((
@@ -206,6 +220,15 @@ class Assembly:
             return
         _, end = self._read(row.image, row.json_entry)
         self._seal(row, "json", end)
+
+    def _add_further(self, row: Row, extension: str, place: tuple[str | None, bytes | None]) -> None:
+        """A member that is packed as it is; empty where the sample has none."""
+        path, entry = place
+        if path is None and entry is None:
+            self._seal(row, extension, self.buffer.put(b""))
+            return
+        _, end = self._read(path or row.image, entry)
+        self._seal(row, extension, end)
 
     def _read(
         self, path: str, entry: bytes | None, limit: int = MAX_FILE_BYTES, code: str = "file-too-large"
@@ -272,7 +295,12 @@ _INDEX_COLUMNS = ("split", "key", "label", "cls", "width", "height", "format", "
 _WIDTH = _INDEX_COLUMNS.index("width")
 
 
-def rows_of(samples: bytes, split: str, template: str) -> Iterator[Row]:
+def further_members(members: tuple[str, ...]) -> tuple[str, ...]:
+    """Those members that are packed as they are."""
+    return tuple(member for member in members if member not in MEMBER_ORDER)
+
+
+def rows_of(samples: bytes, split: str, template: str, members: tuple[str, ...]) -> Iterator[Row]:
     """The samples of a shard, from Arrow IPC bytes."""
     table = from_ipc(samples)
     keys, labels, ids, stems, suffixes = text_columns(table, ("key", "label", "id_dir", "stem", "image_suffix"))
@@ -284,9 +312,20 @@ def rows_of(samples: bytes, split: str, template: str) -> Iterator[Row]:
             keys, labels, images, suffixes, *text_columns(table, ("image_entry",)),
             _caption_paths(table, stems, images), *inline,
             _derived(template.replace("{split}", split), (keys, labels, ids, stems, suffixes), images),
+            _further(table, further_members(members)),
             strict=True,
         ),
     )  # fmt: skip
+
+
+def _further(table: Any, members: tuple[str, ...]) -> list[tuple[tuple[str | None, bytes | None], ...]]:
+    """Where the further members of each sample are."""
+    if not members:
+        return [()] * table.num_rows
+    places = [
+        list(zip(*text_columns(table, (path_part(member), entry_part(member))), strict=True)) for member in members
+    ]
+    return list(zip(*places, strict=True))
 
 
 def _caption_paths(table: Any, stems: list[str], images: list[str]) -> list[str | None]:
@@ -322,4 +361,7 @@ def stats_of(reader: SourceReader, row: Row, members: tuple[str, ...]) -> list[i
         stats += reader.stat(row.caption_path, row.caption_entry)
     if row.json_entry is not None and "json" in members:
         stats += reader.stat(row.image, row.json_entry)
+    for path, entry in row.further:
+        if path is not None or entry is not None:
+            stats += reader.stat(path or row.image, entry)
     return stats

@@ -73,7 +73,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
     try:
         with BlockFile(store.locate(path)) as file:
             assembly = Assembly(settings, task.split, reader, file)
-            assembly.run(rows_of(task.samples, task.split, settings.image_template), tick)
+            assembly.run(rows_of(task.samples, task.split, settings.image_template, settings.members), tick)
             digests = assembly.buffer.finish()
     finally:
         reader.close()
@@ -118,7 +118,7 @@ def _sources_now(task: ShardTask) -> str:
     stats = array("q")
     reader = task.settings.opener.open()
     try:
-        for row in rows_of(task.samples, task.split, task.settings.image_template):
+        for row in rows_of(task.samples, task.split, task.settings.image_template, task.settings.members):
             stats.extend(stats_of(reader, row, task.settings.members))
     finally:
         reader.close()

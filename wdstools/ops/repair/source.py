@@ -12,6 +12,7 @@ from wdstools.errors import StoreError, WdsError
 from wdstools.executors.open import open_executor
 from wdstools.formats.arrow import to_array, to_ipc, to_list
 from wdstools.formats.manifest import shard_path
+from wdstools.formats.sample import key_bytes
 from wdstools.images.resize import Encoding
 from wdstools.planning.options import make_options
 from wdstools.planning.plan import make_plan
@@ -20,6 +21,7 @@ from wdstools.planning.splits import SplitRule, parse_ratios
 from wdstools.progress import Silent
 from wdstools.sources.open import open_source
 from wdstools.sources.recipe import recipe_names
+from wdstools.sources.shards import layout_of
 from wdstools.writer.assembly import Assembly, ShardSettings, rows_of
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class SourceCopy:
     def _list(self) -> tuple[Listing, pa.Table]:
         if self._listed is None:
             listing = self._list_source()
-            samples, _ = with_keys(listing, self.manifest.seed)
+            samples, _ = with_keys(listing, self.manifest.seed, key_bytes(self.manifest.members))
             only = self._options().get("only")
             if only is not None and len(listing.image_types) > 1:
                 samples, _ = keep_type(samples, only)
@@ -121,6 +123,8 @@ class SourceCopy:
             return {"recipe": recipe}
         if recipe == "templates" and isinstance(template, dict):
             return {"image": template.get("image"), "caption": template.get("caption") or None}
+        if recipe == "shards" and isinstance(template, dict):
+            return layout_of(template, self.manifest.members[1:])
         return {}
 
     def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
@@ -170,7 +174,7 @@ class SourceCopy:
         reader = listing.opener.open()
         try:
             assembly = Assembly(settings, split, reader, sink)
-            assembly.run(rows_of(to_ipc(samples), split, ""), lambda _: None)
+            assembly.run(rows_of(to_ipc(samples), split, "", self.manifest.members), lambda _: None)
             assembly.buffer.finish()
         finally:
             reader.close()

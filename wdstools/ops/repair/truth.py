@@ -13,15 +13,8 @@ from wdstools.checks.salvage import SurveyTask, survey_shard
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import (
-    MANIFEST_PATH,
-    PROVENANCE_PATH,
-    TRAILING_BYTES_FORMAT,
-    Manifest,
-    dumps,
-    loads,
-    member_order,
-)
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, TRAILING_BYTES_FORMAT, Manifest, dumps, loads
+from wdstools.formats.sample import member_order
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
@@ -164,7 +157,7 @@ def _rebuild(store: LocalStore, executor: Executor, progress: Progress) -> Truth
         name=str(identity.get("name", "")),
         version=int(identity.get("version", 1)),
         labels=labels,
-        members=tuple(member_order(extensions)),
+        members=member_order(extensions),
         seed=int(identity.get("seed", 0)),
         authenticated_ranges=authenticated,
         splits={split: tuple(entries) for split, entries in splits.items()},

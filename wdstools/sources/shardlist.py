@@ -1,0 +1,278 @@
+"""The samples of many tars as one table: which member is the image, the caption, the class, and which are further ones."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.errors import UsageError, option
+from wdstools.foreign.meaning import CAPTION_EXTENSIONS, class_of, kind_of, label_of
+from wdstools.foreign.samples import TarSample, read_samples
+from wdstools.formats.arrow import one_chunk, to_array, to_list, valid
+from wdstools.formats.sample import is_key, make_key
+from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.results import Skip
+from wdstools.sources.base import SamplesBuilder, entry_part, image_paths, text_columns
+from wdstools.sources.members import choose_members
+from wdstools.sources.readers import reading, tar_entry
+from wdstools.sources.tarscan import refuse_damage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wdstools.foreign.samples import TarContents
+    from wdstools.formats.manifest import Manifest
+    from wdstools.sources.members import MemberChoice
+    from wdstools.stores.local import LocalStore
+
+_MAX_CLASS_BYTES = 160
+_ANY_LENGTH = 1 << 30
+#: Another image without a dot in its extension: a dataset has one image called by its type.
+_SECOND = "second."
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Which extensions of a tar's samples are the image and the caption, where none is called so plainly."""
+
+    image: str | None = None
+    caption: str | None = None
+
+    @classmethod
+    def of(cls, extensions: Counter[str], choice: MemberChoice) -> Roles:
+        """The only dotted one, if there is none without a dot, or what was asked for. Raises UsageError where there are several."""
+        image = next((found for kind in ("jpg", "png", "webp") if (found := choice.source_of(kind))), None)
+        if image is None and not any(extension in TYPE_OF_EXTENSION for extension in extensions):
+            dotted = sorted(extension for extension in extensions if kind_of(extension) == "image")
+            if len(dotted) > 1:
+                raise UsageError(
+                    "samples with several images, of which none is called as the sample's own",
+                    code="image-ambiguous",
+                    expected="one extension without a dot, as jpg",
+                    got=", ".join(dotted),
+                    hint=f"say which it is: {option('members', f'jpg={dotted[0]},' + ','.join(dotted[1:]))}",
+                )
+            image = dotted[0] if dotted else None
+        caption = choice.source_of("txt")
+        if caption is None and not any(extension in CAPTION_EXTENSIONS for extension in extensions):
+            texts = [extension for extension in extensions if extension.rpartition(".")[2] in CAPTION_EXTENSIONS]
+            caption = texts[0] if len(texts) == 1 else None
+        return cls(image, caption)
+
+    def image_of(self, members: Mapping[str, object]) -> str | None:
+        """A sample's own image: the one that was said, else that without a dot, jpg before others."""
+        if self.image is not None:
+            return self.image if self.image in members else None
+        own = [extension for extension in members if extension in TYPE_OF_EXTENSION]
+        return min(own, key=lambda extension: (_rank(extension), extension), default=None)
+
+    def caption_of(self, members: Mapping[str, object]) -> str | None:
+        """A sample's caption."""
+        if self.caption is not None:
+            return self.caption if self.caption in members else None
+        return next((extension for extension in CAPTION_EXTENSIONS if extension in members), None)
+
+
+def _rank(extension: str) -> int:
+    return ("jpg", "png", "webp", "gif", "bmp", "tiff").index(TYPE_OF_EXTENSION[extension])
+
+
+@dataclass(slots=True)
+class ShardList:
+    """Lists tars one by one. ``splits`` has the split of each; ``prefixed`` puts the tar's name before every key."""
+
+    store: LocalStore
+    splits: Mapping[str, str]
+    manifest: Manifest | None
+    choice: MemberChoice
+    captions: str | None
+    prefixed: bool
+    builder: SamplesBuilder = field(default_factory=SamplesBuilder)
+    skips: list[Skip] = field(default_factory=list)
+    types: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
+    unmatched: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    further: Counter[str] = field(default_factory=Counter)
+    without_caption: list[Skip] = field(default_factory=list)
+
+    def add(self, tar: str) -> None:
+        """List one tar. Raises FormatError, StoreError, UsageError."""
+        path = self.store.locate(tar)
+        with reading(path):
+            contents = read_samples(self.store, tar, repeated="apart" if self.prefixed else "join")
+        refuse_damage(contents.notes, path)
+        self._note(tar, contents)
+        roles = Roles.of(Counter(e for sample in contents.samples for e in sample.members), self.choice)
+        self._tell_roles(roles)
+        runs: dict[str | None, list[dict[str, object]]] = {}
+        keys: set[str] = set()
+        with reading(path), open(path, "rb", buffering=0) as file:
+            for sample in contents.samples:
+                found = self._sample(tar, sample, roles, file.fileno())
+                if found is not None:
+                    label, values = found
+                    values["key"] = self._key(tar, sample.key, keys)
+                    runs.setdefault(label, []).append(values)
+        for label, values_of in runs.items():
+            parts = sorted({part for values in values_of for part, value in values.items() if value is not None})
+            shared = {"split": self.splits.get(tar), "label": label, "id_dir": "", "image_dir": tar}
+            self.builder.add(shared, {part: [values.get(part) for values in values_of] for part in parts})
+
+    def _note(self, tar: str, contents: TarContents) -> None:
+        """What is of no sample, and what is odd about the tar."""
+        split = self.splits.get(tar)
+        for code, name, detail in contents.left:
+            if code == "name-without-extension":
+                self.unmatched[""] += 1
+            elif code != "name-hidden":
+                self.skips.append(Skip(code, f"{tar}/{name}", split, detail=_DETAILS.get(code, detail) or None))
+        for name in contents.replaced:
+            detail = "the last member of this name was taken, as tar does"
+            self.skips.append(Skip("member-duplicate", f"{tar}/{name}", split, detail=detail))
+        if contents.notes.resumed:
+            self.told[
+                f"{tar}: samples behind the end of an archive, byte {contents.notes.resumed_at:,}, were taken too"
+            ] += 1
+        if contents.notes.trailing:
+            self.told[f"{tar}: {contents.notes.trailing:,} bytes behind the end of the archive are no tar"] += 1
+
+    def _tell_roles(self, roles: Roles) -> None:
+        for extension, member in ((roles.image, "image"), (roles.caption, "caption")):
+            if extension is not None:
+                self.told[f"members called {extension} are packed as the samples' {member}"] += 1
+
+    def _sample(
+        self, tar: str, sample: TarSample, roles: Roles, fd: int
+    ) -> tuple[str | None, dict[str, object]] | None:
+        """The label and the columns of a sample; None where it cannot be packed."""
+        members, split, path = sample.members, self.splits.get(tar), f"{tar}/{sample.key}"
+        image, text = roles.image_of(members), roles.caption_of(members)
+        if image is None:
+            self.skips.append(Skip("image-missing", path, split))
+            return None
+        head, _, kind = image.rpartition(".")
+        values: dict[str, object] = {
+            "stem": f"{sample.key}.{head}" if head else sample.key,
+            "image_suffix": f".{kind}",
+            "image_entry": tar_entry(*members[image]),
+        }
+        label = None
+        if "cls" in members and self.choice.takes("cls"):
+            offset, size = members["cls"]
+            payload = os.pread(fd, min(size, _MAX_CLASS_BYTES), offset)
+            values["cls"], label = self._class(payload)
+            if values["cls"] is None and label is None:
+                self.skips.append(Skip("cls-not-integer", f"{path}.cls", split, detail=repr(payload[:40])))
+                return None
+            self.seen["cls"] += 1
+        self._add_texts(values, sample, text, Skip("caption-missing", f"{path}.{image}", split))
+        used = {image, text, "cls", "json"}
+        for extension in members.keys() - used:
+            name = self._further_name(extension)
+            values[entry_part(name)] = tar_entry(*members[extension])
+            self.further[name] += 1
+        return label, values
+
+    def _class(self, payload: bytes) -> tuple[int | None, str | None]:
+        """The number of a class, and its label."""
+        number = class_of(payload)
+        labels = self.manifest.labels if self.manifest else ()
+        if number is not None:
+            return number, labels[number] if number < len(labels) else None
+        return None, label_of(payload)
+
+    def _add_texts(self, values: dict[str, object], sample: TarSample, text: str | None, missing: Skip) -> None:
+        members = sample.members
+        if text is not None and self.captions != "none" and self.choice.takes("txt"):
+            values["caption_entry"] = tar_entry(*members[text])
+            self.seen["txt"] += 1
+        elif text is None:
+            self.without_caption.append(missing)
+        if "json" in members and self.choice.takes("json"):
+            values["json_entry"] = tar_entry(*members["json"])
+            self.seen["json"] += 1
+
+    def _further_name(self, extension: str) -> str:
+        """What a member that is neither image, caption, class nor json is called."""
+        given = next((name for name, source in (self.choice.wanted or {}).items() if source == extension), None)
+        if given is not None:
+            return given
+        if TYPE_OF_EXTENSION.get(extension) in ("jpg", "png", "webp"):
+            self.told[
+                f"members called {extension}, beside the samples' images, are packed as {_SECOND}{extension}"
+            ] += 1
+            return _SECOND + extension
+        return extension
+
+    def _key(self, tar: str, name: str, keys: set[str]) -> str:
+        """A clean key stays as it is; any other is made one, of any length: it is shortened when the members are known."""
+        if self.prefixed:
+            name = f"{tar.rpartition('.tar')[0]}/{name}"
+        raw, number = name.encode(), 1
+        key = name if is_key(raw) else make_key(None, raw, _ANY_LENGTH).decode()
+        while self.prefixed and key in keys:
+            number += 1
+            key = make_key(None, b"%b_%d" % (raw, number), _ANY_LENGTH).decode()
+        keys.add(key)
+        return key
+
+    def finish(self) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
+        """Everything listed: the table, its labels, and the members beside the image, in tar order."""
+        samples = self.builder.table()
+        samples, labels = self._labels(samples)
+        if self.captions == "required" or (self.captions is None and self.seen["txt"]):
+            samples = self._only_with(samples, "caption_entry", self.without_caption)
+        chosen = choose_members(self.further, samples.num_rows, self.choice)
+        for name, (count, why) in chosen.left.items():
+            self.skips.append(Skip("member-left-out", f"*.{name}", detail=f"in {count:,} samples: {why}"))
+        samples = samples.drop_columns([entry_part(name) for name in self.further if name not in chosen.kept])
+        for name in chosen.kept if self.choice.missing == "skip" else ():
+            samples = self._only_with(samples, entry_part(name), None)
+        suffixes = Counter(to_list(samples.column("image_suffix")))
+        for suffix, count in sorted(suffixes.items()):
+            self.types[TYPE_OF_EXTENSION[suffix[1:]]] += count
+        members = tuple(m for m in ("txt", "cls", "json") if self.seen[m])
+        return samples, labels, (*members, *chosen.kept)
+
+    def _only_with(self, samples: pa.Table, part: str, known: list[Skip] | None) -> pa.Table:
+        """Only the samples that have a member; the others are skipped."""
+        there = part in samples.column_names
+        keep = valid(one_chunk(samples.column(part))) if there else np.zeros(samples.num_rows, bool)
+        if keep.all():
+            return samples
+        lost = samples.filter(to_array(~keep, pa.bool_()))
+        if known is not None:
+            self.skips += known
+        else:
+            name = part.partition(":")[2]
+            splits = text_columns(lost, ("split",))[0]
+            self.skips += [
+                Skip("member-missing", path, split, detail=f"no {name}: --members-missing empty keeps it")
+                for path, split in zip(image_paths(lost), splits, strict=True)
+            ]
+        return samples.filter(to_array(keep, pa.bool_()))
+
+    def _labels(self, samples: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+        """Labels of classes that are words; where others are numbers, such a sample is skipped."""
+        if self.manifest is not None and self.manifest.labels:
+            return samples, self.manifest.labels
+        named = valid(one_chunk(samples.column("label")))
+        if not named.any():
+            return samples, ()
+        numbers = "cls" in samples.column_names and valid(one_chunk(samples.column("cls"))).any()
+        if not numbers:
+            return samples, tuple(sorted({label for label in to_list(samples.column("label")) if label is not None}))
+        odd = samples.filter(to_array(named, pa.bool_()))
+        for path, split, label in zip(image_paths(odd), *text_columns(odd, ("split", "label")), strict=True):
+            self.skips.append(Skip("cls-not-integer", path, split, detail=repr(label.encode())))
+        return samples.filter(to_array(~named, pa.bool_())), ()
+
+
+#: What a person should do about an entry.
+_DETAILS = {"member-sparse": "a sparse member: unpack the tar with tar -xf, and make it again without --sparse"}

@@ -1,0 +1,338 @@
+"""Commands from a process that has loaded the libraries already: it forks one whenever it is asked to.
+
+A command of a few images spends most of its time on reading numpy, pyarrow, typer and others from disk. Only what others
+wrote is loaded here: every command imports wdstools anew, in a process of its own, with its own arguments, folder,
+environment, pipes and signals. ``tests.support.command`` starts what needs more than
+that (another locale, limits, preloaded libraries) cold.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import gc
+import io
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Self, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REPOSITORY = Path(__file__).parents[2]
+#: Read by libraries when they are loaded, or by Python when it starts: who sets one of these needs a cold process.
+READ_AT_START = (
+    "PYTHON",
+    "LD_",
+    "DYLD_",
+    "LC_",
+    "LANG",
+    "TZ",
+    "OMP_",
+    "OPENBLAS_",
+    "MKL_",
+    "NUMBA_",
+    "ARROW_",
+    "MALLOC_",
+)
+#: What commands load of others, sooner or later. What is missing here is only slower.
+LIBRARIES = (
+    *("typer", "typer.main", "typer.rich_utils", "rich.console", "rich.progress", "rich.table", "rich.panel"),
+    *("rich.markdown", "rich.traceback", "rich.columns", "click.shell_completion", "shellingham"),
+    *("numpy", "pyarrow", "pyarrow.parquet", "pyarrow.compute", "pyarrow.csv", "pandas", "xxhash", "awscrt.checksums"),
+    *("zstandard", "simplejpeg", "PIL.Image", "PIL.ImageOps", "PIL.JpegImagePlugin", "PIL.PngImagePlugin"),
+    *("PIL.WebPImagePlugin", "PIL.ImageCms", "numba", "numba.core.dispatcher", "numba.core.caching", "numba.np.ufunc"),
+    *("jinja2", "yaml", "obstore", "botocore.session", "botocore.auth", "botocore.awsrequest", "urllib3"),
+    *(
+        "multiprocessing.connection",
+        "multiprocessing.popen_fork",
+        "multiprocessing.shared_memory",
+        "sqlite3",
+        "tarfile",
+    ),
+    *(
+        "http.client",
+        "urllib.request",
+        "zipfile",
+        "tempfile",
+        "concurrent.futures",
+        "email.utils",
+        "ssl",
+        "mmap",
+        "csv",
+    ),
+)
+
+
+class Command:
+    """A command at work, with as much of ``subprocess.Popen`` as the tests use."""
+
+    def __init__(
+        self, pid: int, ends: IO[bytes], pipes: tuple[IO[bytes] | None, IO[bytes] | None, IO[bytes] | None]
+    ) -> None:
+        self.pid = pid
+        self.stdin, self.stdout, self.stderr = pipes
+        self.returncode: int | None = None
+        self._ends = ends
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self.wait()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, negative for a signal; raises TimeoutExpired."""
+        if self.returncode is None:
+            with selectors.DefaultSelector() as ready:
+                ready.register(self._ends, selectors.EVENT_READ)
+                if not ready.select(timeout):
+                    raise subprocess.TimeoutExpired("a command", timeout or 0)
+            said = self._ends.read()
+            self._ends.close()
+            assert said, "the process that starts commands has ended"
+            self.returncode = int(said)
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it is at work."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def communicate(self, given: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """Everything it says, until it and whatever it has started have closed their ends."""
+        said: dict[str, bytes] = {}
+        work = [threading.Thread(target=self._give, args=(given or b"",), daemon=True)]
+        pipes = [(name, pipe) for name in ("stdout", "stderr") if (pipe := getattr(self, name)) is not None]
+        work += [threading.Thread(target=lambda n=n, p=p: said.update({n: p.read()}), daemon=True) for n, p in pipes]
+        for thread in work:
+            thread.start()
+        for thread in work:
+            thread.join(timeout)
+            if thread.is_alive():
+                raise subprocess.TimeoutExpired("a command", timeout or 0)
+        self.wait(timeout)
+        return said.get("stdout", b""), said.get("stderr", b"")
+
+    def _give(self, given: bytes) -> None:
+        if self.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.write(given)
+                self.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.close()
+
+    def send_signal(self, number: int) -> None:
+        """To the command, if it is still there."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """The command and what it has started, which are one process group."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
+def is_possible(env: dict[str, str]) -> bool:
+    """Whether a command with this environment may come from a warm process."""
+    if sys.platform != "linux":
+        return False
+    names = {name for name in {*env, *os.environ} if name.startswith(READ_AT_START)}
+    return all(env.get(name) == os.environ.get(name) for name in names)
+
+
+def start(module: str, arguments: Sequence[str], env: dict[str, str], cwd: Path | None) -> Command:
+    """``python -m MODULE ARGUMENTS``, in a process group of its own."""
+    return _starter().start(module, [*arguments], env, str(cwd or os.getcwd()))
+
+
+@cache
+def _starter() -> _Starter:
+    return _Starter()
+
+
+class _Starter:
+    """The warm process, seen from the tests: it ends when they do."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._line, theirs = socket.socketpair()
+        with theirs:
+            env = {
+                **os.environ,
+                "OPENBLAS_NUM_THREADS": "1",
+                "PYTHONPATH": f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}",
+            }
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.support.warm", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                env=env,
+            )
+
+    def start(self, module: str, arguments: list[str], env: dict[str, str], cwd: str) -> Command:
+        """Ask for a command and hear its process id."""
+        ends = [os.pipe() for _ in range(4)]
+        ours = [ends[0][1], ends[1][0], ends[2][0], ends[3][0]]
+        theirs = [ends[0][0], ends[1][1], ends[2][1], ends[3][1]]
+        told = json.dumps([module, arguments, env, cwd]).encode()
+        try:
+            with self._lock:
+                socket.send_fds(self._line, [len(told).to_bytes(8, "big")], theirs)
+                self._line.sendall(told)
+        finally:
+            for end in theirs:
+                os.close(end)
+        stdin, stdout, stderr, status = (os.fdopen(end, "wb" if at == 0 else "rb") for at, end in enumerate(ours))
+        pid = status.read(8)
+        assert len(pid) == 8, "the process that starts commands has ended"
+        return Command(int(pid), cast("IO[bytes]", status), cast("Any", (stdin, stdout, stderr)))
+
+
+def _serve(line: socket.socket) -> tuple[list[int], list[Any]] | None:
+    """Fork a command for every request, and say how each ended. Returns a request in the command's process."""
+    woken, wake = os.pipe()
+    for end in (woken, wake):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    running: dict[int, int] = {}
+    with selectors.DefaultSelector() as ready:
+        ready.register(line, selectors.EVENT_READ)
+        ready.register(woken, selectors.EVENT_READ)
+        while True:
+            for key, _ in ready.select():
+                if key.fileobj is line:
+                    request = _receive(line)
+                    if request is None:
+                        return None
+                    pid = os.fork()
+                    if pid == 0:
+                        signal.set_wakeup_fd(-1)
+                        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                        for end in (woken, wake, *running.values()):
+                            os.close(end)
+                        line.close()
+                        return request
+                    ends = request[0]
+                    os.write(ends[3], b"%08d" % pid)
+                    running[pid] = ends.pop()
+                    for end in ends:
+                        os.close(end)
+                else:
+                    os.read(woken, 4096)
+                    _reap(running)
+
+
+def _reap(running: dict[int, int]) -> None:
+    for pid, status in list(running.items()):
+        ended, how = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(status, b"%d" % os.waitstatus_to_exitcode(how))
+            os.close(status)
+            del running[pid]
+
+
+def _receive(line: socket.socket) -> tuple[list[int], list[Any]] | None:
+    """The ends of four pipes, and what to run; None when nobody is there any more."""
+    size, ends, _, _ = socket.recv_fds(line, 8, 4)
+    if not size:
+        return None
+    told = bytearray()
+    while len(told) < int.from_bytes(size, "big"):
+        told += line.recv(1 << 20)
+    return list(array.array("i", ends)), json.loads(told)
+
+
+def _become(ends: list[int], request: list[Any]) -> None:
+    """Be the process that was asked for, up to the end of it."""
+    module, arguments, env, cwd = request
+    os.setsid()
+    os.chdir(cwd)
+    for number, end in enumerate(ends[:3]):
+        os.dup2(end, number)
+    for end in ends:
+        if end > 2:
+            os.close(end)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        old, raw = getattr(sys, name), io.FileIO(number, "wb" if number else "rb", closefd=False)
+        buffer = io.BufferedWriter(raw) if number else io.BufferedReader(raw)
+        new = io.TextIOWrapper(buffer, encoding=old.encoding, errors=old.errors, line_buffering=number == 2)
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
+    for name in [name for name in os.environ if name not in env]:
+        del os.environ[name]
+    os.environ.update(env)
+    sys.path[0] = cwd
+    sys.argv[1:] = arguments
+    code = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = _code_of(end)
+    except BaseException:  # noqa: BLE001  as Python does at the end of a program
+        traceback.print_exc()
+        code = 1
+    _end(code)
+
+
+def _code_of(end: SystemExit) -> int:
+    """What Python makes of an exit code."""
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    print(end.code, file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def _end(code: int) -> NoReturn:
+    """End as Python does, but take no module apart: with all the libraries that costs more than most commands."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = 120
+    os._exit(code)
+
+
+def _main() -> None:
+    line = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(line.fileno(), False)
+    for library in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            __import__(library)
+    ours = [name for name in sys.modules if name.partition(".")[0] == "wdstools"]
+    assert ours == [], f"commands must import wdstools themselves: {ours}"
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    # jemalloc's, which pyarrow starts, is made for forks: wdstools' own workers are forked beside it
+    assert len([name for name in names if name != "jemalloc_bg_thd"]) == 1, f"threads do not survive a fork: {names}"
+    gc.collect()
+    gc.freeze()
+    request = _serve(line)
+    if request is not None:
+        _become(*request)
+
+
+if __name__ == "__main__":
+    _main()

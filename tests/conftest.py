@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from tests.servers.localstack import localstack_server
 from tests.servers.nginx import nginx_server
 from tests.servers.rclone import rclone_server
 from tests.servers.swift import swift_server
+from tests.support import warm
 from tests.support.browser import Browser, started_browser
 
 if TYPE_CHECKING:
@@ -24,6 +27,15 @@ if TYPE_CHECKING:
 # A busy machine is not a bug: no law fails because its examples took long.
 settings.register_profile("wdstools", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("wdstools")
+
+_MEMORY, _MEMORY_BYTES = "/dev/shm", 4 << 30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Quick tests write to memory where there is enough: most of what they wait for is fsync."""
+    quick = config.option.markexpr == "not slow" and not os.environ.get("PYTEST_DEBUG_TEMPROOT")
+    if quick and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = _MEMORY
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +71,11 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server that ignores ranges and conditions and echoes wrong checksums."""
     with rclone_server(tmp_path_factory.mktemp("rclone")) as server:
         yield server
+
+
+def pytest_sessionfinish() -> None:
+    """The process that commands come from has no more to do."""
+    warm.end()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

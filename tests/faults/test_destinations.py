@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
-from tests.support.command import COMMAND, HANG_SECONDS, assert_clean_failure, environment, run_command
+from tests.support.command import HANG_SECONDS, assert_clean_failure, run_command, start_command
 from tests.support.outcome import assert_complete, snapshot
 from tests.support.small_disk import grow, set_read_only, small_disk
 from tests.support.write_points import WritePoints
@@ -152,13 +151,9 @@ def test_of_two_packers_at_once_at_least_one_finishes_and_none_spoils_the_other(
     source: Path, root: str, tmp_path: Path
 ) -> None:
     dest = tmp_path / "out"
-    command = [*COMMAND, "pack", str(source), str(dest), "--shards", "4", "-j", "1"]
-    both = [
-        subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        for _ in range(2)
-    ]
+    both = [start_command("pack", source, dest, "--shards", "4", "-j", "1") for _ in range(2)]
     errors = [process.communicate(timeout=HANG_SECONDS)[1] for process in both]
-    codes = sorted(process.returncode for process in both)
+    codes = sorted(process.wait() for process in both)
     # the second one comes while the first packs (6), or after it has finished (4)
     assert codes in ([0, 6], [0, 4]), errors
     assert not any(b"Traceback" in error for error in errors)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.city_pairs import write_city_pairs
-from tests.support.command import COMMAND, HANG_SECONDS, REPOSITORY, environment, run_command, stop_at
+from tests.support.command import HANG_SECONDS, REPOSITORY, Process, run_command, start_command, stop_at
 from tests.support.outcome import assert_absent_or_complete, assert_complete
 from wdstools.dataset import open_dataset
 
@@ -41,17 +41,11 @@ def _undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return str(ran.summary["root"]), time.monotonic() - began
 
 
-def _start(source: Path, dest: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*COMMAND, "pack", str(source), str(dest), *OPTIONS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=environment(),
-    )
+def _start(source: Path, dest: Path) -> Process:
+    return start_command("pack", source, dest, *OPTIONS)
 
 
-def _wait_for_journal(process: subprocess.Popen[bytes], dest: Path, lines: int) -> None:
+def _wait_for_journal(process: Process, dest: Path, lines: int) -> None:
     """Until so many shards are finished, or the pack has ended."""
     journal = dest.with_name(dest.name + ".partial") / "journal.jsonl"
     while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > lines):

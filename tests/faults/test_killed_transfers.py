@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.integration.test_pull import assert_same_files
 from tests.support.bucket import InBucket, in_bucket
-from tests.support.command import COMMAND, HANG_SECONDS, environment, run_command
+from tests.support.command import HANG_SECONDS, run_command, start_command
 from tests.support.damaged_dataset import make_dataset
 from wdstools.dataset import open_dataset
 from wdstools.formats.manifest import MANIFEST_PATH
@@ -40,20 +39,14 @@ def _there(swift: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def kill_when(there: InBucket, moment: Callable[[], bool], *arguments: str | Path) -> bool:
     """Start a command and kill it, workers and all, when the moment has come; tells whether it was still running."""
-    with subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=environment(**there.env),
-    ) as process:
+    with start_command(*arguments, env=there.env) as process:
         deadline = time.monotonic() + HANG_SECONDS
         while process.poll() is None and not moment() and time.monotonic() < deadline:
             time.sleep(0.001)
         running = process.poll() is None
         if running:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(HANG_SECONDS)
+        process.communicate(timeout=HANG_SECONDS)
     return running
 
 

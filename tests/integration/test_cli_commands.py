@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.city_pairs import write_city_pairs
-from tests.support.command import COMMAND, environment, run_command
+from tests.support.command import COMMAND, environment, run_command, start_command
 from tests.support.outcome import assert_complete, snapshot
 from wdstools import __version__
 from wdstools.cli.app import EXIT_CODES
@@ -179,9 +179,7 @@ def test_the_demo_prints_commands_that_work(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [("ls",), ("ls", "train"), ("info",), ("verify",)])
 def test_a_reader_that_leaves_early_is_no_error(dataset: Path, command: tuple[str, ...]) -> None:
     name, *rest = command
-    with subprocess.Popen(
-        [*COMMAND, name, str(dataset), *rest], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    ) as process:
+    with start_command(name, dataset, *rest) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

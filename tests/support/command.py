@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support import warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+environment, REPOSITORY = warm.environment, warm.REPOSITORY
 COMMAND = (sys.executable, "-m", "wdstools")
 #: Long enough for a loaded machine; reached only by a hang.
 HANG_SECONDS = 300
-REPOSITORY = Path(__file__).parents[2]
+#: A command at work; what both have in common.
+Process = warm.Command | subprocess.Popen[bytes]
 #: What a command says that is held at a place: see paused_command.
 PAUSED = b"paused\n"
 
@@ -51,12 +53,6 @@ class Ran:
         return found
 
 
-def environment(**extra: str) -> dict[str, str]:
-    """The environment without what the user of the tests has set for the tool or for colours."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WDSTOOLS_", "FORCE_COLOR"))}
-    return {**kept, "NO_COLOR": "1", "COLUMNS": "200", **extra}
-
-
 def run_command(
     *arguments: str | Path,
     cwd: Path | None = None,
@@ -84,7 +80,7 @@ def start_command(
     env: dict[str, str] | None = None,
     module: str = "wdstools",
     cold: bool = False,
-) -> warm.Command | subprocess.Popen[bytes]:
+) -> Process:
     """Start ``wdstools ARGUMENTS``, in a session of its own, with pipes at all three ends."""
     command, wanted = [*map(str, arguments)], environment(**(env or {}))
     if not cold and warm.is_possible(wanted):
@@ -96,7 +92,7 @@ def start_command(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env=wanted,
+        env={**wanted, "PYTHONPATH": f"{REPOSITORY}:{wanted.get('PYTHONPATH', '')}"},
     )
 
 
@@ -109,14 +105,7 @@ def assert_clean_failure(ran: Ran, *codes: int) -> None:
 
 def stop_at(place: str, command: tuple[str, ...], cwd: Path, stop: Callable[[int], None]) -> tuple[int, bytes]:
     """Run a command until it is held at a place (see paused_command), and stop it there; its exit code and its stderr."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.paused_command", place, *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=environment(PYTHONPATH=f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}"),
-        cwd=cwd,
-    ) as process:
+    with start_command(place, *command, cwd=cwd, module="tests.support.paused_command") as process:
         assert process.stderr is not None
         first = process.stderr.readline()
         try:
@@ -127,4 +116,4 @@ def stop_at(place: str, command: tuple[str, ...], cwd: Path, stop: Callable[[int
             raise
         # the pipes end when the last process that holds them does: so the workers have gone with their parent
         _, err = process.communicate(timeout=HANG_SECONDS)
-    return process.returncode, err
+    return process.wait(), err

@@ -1,9 +1,9 @@
-"""Commands from a process that has loaded the libraries already: it forks one whenever it is asked to.
+"""Commands from a process that has loaded everything already: it forks one whenever it is asked to.
 
-A command of a few images spends most of its time on reading numpy, pyarrow, typer and others from disk. Only what others
-wrote is loaded here: every command imports wdstools anew, in a process of its own, with its own arguments, folder,
-environment, pipes and signals. ``tests.support.command`` starts what needs more than
-that (another locale, limits, preloaded libraries) cold.
+A command of a few images spends most of its time on reading numpy, pyarrow, typer and wdstools from disk. Here that is
+done once; every command is a process of its own all the same, with its own arguments, folder, environment, pipes, signals
+and end. That modules load by themselves, in whatever order commands ask for them, is what test_cold_start is for;
+``tests.support.command`` starts cold what needs more than a fork (another locale, limits, preloaded libraries).
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import array
 import atexit
 import contextlib
 import gc
+import importlib
 import io
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -31,20 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REPOSITORY = Path(__file__).parents[2]
-#: Read by libraries when they are loaded, or by Python when it starts: who sets one of these needs a cold process.
+#: Read when a module is loaded, or by Python when it starts: a command for which one of these differs is started cold.
 READ_AT_START = (
-    "PYTHON",
-    "LD_",
-    "DYLD_",
-    "LC_",
-    "LANG",
-    "TZ",
-    "OMP_",
-    "OPENBLAS_",
-    "MKL_",
-    "NUMBA_",
-    "ARROW_",
-    "MALLOC_",
+    *("PYTHON", "LD_", "DYLD_", "LC_", "LANG", "TZ", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "ARROW_", "MALLOC_"),
+    *("TYPER_", "_TYPER", "TERMINAL_WIDTH", "FORCE_", "PY_COLORS", "GITHUB_ACTIONS", "NO_COLOR"),
 )
 #: What commands load of others, sooner or later. What is missing here is only slower.
 LIBRARIES = (
@@ -120,7 +112,7 @@ class Command:
         said: dict[str, bytes] = {}
         work = [threading.Thread(target=self._give, args=(given or b"",), daemon=True)]
         pipes = [(name, pipe) for name in ("stdout", "stderr") if (pipe := getattr(self, name)) is not None]
-        work += [threading.Thread(target=lambda n=n, p=p: said.update({n: p.read()}), daemon=True) for n, p in pipes]
+        work += [threading.Thread(target=_take, args=(*named, said), daemon=True) for named in pipes]
         for thread in work:
             thread.start()
         for thread in work:
@@ -150,17 +142,36 @@ class Command:
                 os.killpg(self.pid, signal.SIGKILL)
 
 
+def _take(name: str, pipe: IO[bytes], said: dict[str, bytes]) -> None:
+    with pipe:
+        said[name] = pipe.read()
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment without what the user of the tests has set for the tool or for colours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WDSTOOLS_", "FORCE_COLOR"))}
+    return {**kept, "NO_COLOR": "1", "COLUMNS": "200", **extra}
+
+
 def is_possible(env: dict[str, str]) -> bool:
     """Whether a command with this environment may come from a warm process."""
     if sys.platform != "linux":
         return False
-    names = {name for name in {*env, *os.environ} if name.startswith(READ_AT_START)}
-    return all(env.get(name) == os.environ.get(name) for name in names)
+    plain = environment()
+    names = {name for name in {*env, *plain} if name.startswith(READ_AT_START)}
+    return all(env.get(name) == plain.get(name) for name in names)
 
 
 def start(module: str, arguments: Sequence[str], env: dict[str, str], cwd: Path | None) -> Command:
     """``python -m MODULE ARGUMENTS``, in a process group of its own."""
     return _starter().start(module, [*arguments], env, str(cwd or os.getcwd()))
+
+
+def end() -> None:
+    """End the warm process, if there is one."""
+    if _starter.cache_info().currsize:
+        _starter().end()
+        _starter.cache_clear()
 
 
 @cache
@@ -180,7 +191,7 @@ class _Starter:
                 "OPENBLAS_NUM_THREADS": "1",
                 "PYTHONPATH": f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}",
             }
-            subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.warm", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -188,6 +199,11 @@ class _Starter:
                 start_new_session=True,
                 env=env,
             )
+
+    def end(self) -> None:
+        """Let it go."""
+        self._line.close()
+        self._process.wait()
 
     def start(self, module: str, arguments: list[str], env: dict[str, str], cwd: str) -> Command:
         """Ask for a command and hear its process id."""
@@ -233,6 +249,8 @@ def _serve(line: socket.socket) -> tuple[list[int], list[Any]] | None:
                             os.close(end)
                         line.close()
                         return request
+                    with contextlib.suppress(OSError):  # it does so too: whoever hears of it may signal its group
+                        os.setpgid(pid, pid)
                     ends = request[0]
                     os.write(ends[3], b"%08d" % pid)
                     running[pid] = ends.pop()
@@ -267,7 +285,7 @@ def _receive(line: socket.socket) -> tuple[list[int], list[Any]] | None:
 def _become(ends: list[int], request: list[Any]) -> None:
     """Be the process that was asked for, up to the end of it."""
     module, arguments, env, cwd = request
-    os.setsid()
+    os.setpgid(0, 0)
     os.chdir(cwd)
     for number, end in enumerate(ends[:3]):
         os.dup2(end, number)
@@ -290,6 +308,10 @@ def _become(ends: list[int], request: list[Any]) -> None:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = _code_of(end)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     except BaseException:  # noqa: BLE001  as Python does at the end of a program
         traceback.print_exc()
         code = 1
@@ -321,17 +343,20 @@ def _main() -> None:
     os.set_inheritable(line.fileno(), False)
     for library in LIBRARIES:
         with contextlib.suppress(ImportError):
-            __import__(library)
-    ours = [name for name in sys.modules if name.partition(".")[0] == "wdstools"]
-    assert ours == [], f"commands must import wdstools themselves: {ours}"
+            importlib.import_module(library)
+    for module in pkgutil.walk_packages([str(REPOSITORY / "wdstools")], "wdstools."):
+        if not module.name.startswith(("wdstools.peers", "wdstools.__main__")):
+            with contextlib.suppress(ImportError):  # of an extra that is not installed
+                importlib.import_module(module.name)
     names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     # jemalloc's, which pyarrow starts, is made for forks: wdstools' own workers are forked beside it
     assert len([name for name in names if name != "jemalloc_bg_thd"]) == 1, f"threads do not survive a fork: {names}"
     gc.collect()
     gc.freeze()
     request = _serve(line)
-    if request is not None:
-        _become(*request)
+    if request is None:
+        os._exit(0)
+    _become(*request)
 
 
 if __name__ == "__main__":

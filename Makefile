@@ -19,9 +19,10 @@ test: tools
 test-slow: tools consumers
 	$(BIN)/python -m pytest -q -m slow --timeout 3600
 
-# torch is large (750 MB, one minute): its tests are skipped where it is not, and have a target of their own.
+# torch is large (750 MB, one minute): its tests are skipped where it is not, and have a target of their own. Its files have
+# no hashes: which of its builds is wanted depends on the machine.
 test-torch: $(VENV)/.ready-dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch]' torchdata==0.11.0
+	$(PIP) -r constraints-torch.txt
 	$(BIN)/python -m pytest -q tests/integration/test_torch.py
 
 check: $(VENV)/.ready-dev
@@ -66,14 +67,26 @@ consumers:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+# Only files that are known by their hash are installed; the project itself is built by the locked hatchling.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/.ready: pyproject.toml constraints-demo.txt | $(VENV)/bin/python
 	@echo "setting up $(VENV): a minute or two"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(PIP) --require-hashes -r constraints-demo.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+$(VENV)/.ready-dev: $(VENV)/.ready constraints.txt
+	$(PIP) --require-hashes -r constraints.txt
 	@touch $@
+
+# After a change of pyproject.toml's requirements. `make lock UPGRADE=--upgrade` takes the newest of everything.
+UPGRADE ?=
+.PHONY: lock
+lock:
+	@[ -x .venv-lock/bin/uv ] || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet \
+	    --disable-pip-version-check --require-hashes -r tests/lock/uv.txt; }
+	PATH="$(CURDIR)/.venv-lock/bin:$$PATH" PYTHONPATH=. .venv-lock/bin/python -m tests.lock $(UPGRADE)
 
 clean:
-	rm -rf $(VENV) .servers .venv-consumers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-lock .servers .venv-consumers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,6 +13,7 @@ import sys
 import venv
 from pathlib import Path
 
+from tests.lock.made_of import pins
 from tests.support.tools import missing
 
 ROOT = Path(os.environ.get("WDSTOOLS_SERVERS") or Path(__file__).resolve().parents[2] / ".servers")
@@ -42,7 +43,7 @@ def install(name: str) -> Path:
 def _install_python(name: str) -> Path:
     folder, wanted = ROOT / name, (_REQUIREMENTS / f"{name}.txt").read_text()
     stamp = folder / "installed.txt"
-    if not stamp.exists() or stamp.read_text() != wanted:
+    if not stamp.exists() or pins(stamp.read_text()) != pins(wanted):
         shutil.rmtree(folder, ignore_errors=True)
         venv.create(folder, with_pip=True)
         pip: list[str | Path] = [
@@ -54,6 +55,8 @@ def _install_python(name: str) -> Path:
             "--disable-pip-version-check",
             "-r",
         ]
+        if "--hash=" in wanted:
+            pip.insert(-1, "--require-hashes")
         subprocess.run([*pip, _REQUIREMENTS / f"{name}.txt"], check=True, stderr=subprocess.PIPE, text=True)
         stamp.write_text(wanted)
     return folder / "bin"

@@ -6,8 +6,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
-
+from tests.support.tools import missing
 from wdstools.executors.open import open_executor
 from wdstools.ops.demo.run import pack_demo
 from wdstools.ops.demo.source import make_source
@@ -19,7 +18,7 @@ MANIFESTS = Path(__file__).parents[2] / "manifests"
 def test_todays_pack_reproduces_the_golden_manifest(tmp_path: Path) -> None:
     codecs = json.loads((MANIFESTS / "wdstools-demo.provenance.json").read_text())["codecs"]
     if version("pillow") != codecs["pillow"]:
-        pytest.skip(f"the golden JPEGs hold for Pillow {codecs['pillow']}, here is {version('pillow')}")
+        missing(f"the golden JPEGs hold for Pillow {codecs['pillow']}, here is {version('pillow')}")
     executor = open_executor("processes", 2)
     try:
         make_source(str(tmp_path / "source"), 2_000, executor=executor, progress=Silent())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
+from tests.support.tools import missing
 
 ENVIRONMENTS = Path(os.environ.get("WDSTOOLS_CONSUMERS", Path(__file__).parents[2] / ".venv-consumers"))
 
@@ -13,9 +13,6 @@ ENVIRONMENTS = Path(os.environ.get("WDSTOOLS_CONSUMERS", Path(__file__).parents[
 def need_consumer(name: str) -> str:
     """The Python that has a consumer; without it the test skips, and fails where the environment variable CI is set."""
     path = ENVIRONMENTS / name / "bin" / "python"
-    if path.exists():
-        return str(path)
-    reason = f"{name} is not installed: sh tests/install-consumers.sh {ENVIRONMENTS} {name}"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if not path.exists():
+        missing(f"{name} is not installed: sh tests/install-consumers.sh {ENVIRONMENTS} {name}")
+    return str(path)

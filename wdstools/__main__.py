@@ -1,6 +1,6 @@
 """``python -m wdstools``."""
 
-from wdstools.cli.app import main
+from wdstools.cli.entry import main
 
 if __name__ == "__main__":
     main()

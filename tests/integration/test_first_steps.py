@@ -13,7 +13,7 @@ import pytest
 
 import wdstools
 from tests.support.city_pairs import write_city_pairs
-from tests.support.command import HANG_SECONDS, environment, run_command
+from tests.support.command import COMMAND, HANG_SECONDS, environment, run_command
 from tests.support.outcome import snapshot
 
 if TYPE_CHECKING:
@@ -138,3 +138,34 @@ def test_commands_start_no_threads_for_linear_algebra() -> None:
     plain = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=plain)
     assert done.stdout.split()[-1] == "1"
+
+
+def test_too_little_memory_is_said_and_is_no_bug(tmp_path: Path) -> None:
+    source = write_city_pairs(tmp_path / "source", train=4, val=0)
+    codes = set()
+    for kilobytes in (150_000, 250_000):
+        limited = ["sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", *COMMAND, "pack", str(source), "out", "-j1"]
+        ran = subprocess.run(limited, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+        assert "Traceback" not in ran.stderr
+        assert "bug in wdstools" not in ran.stderr
+        codes.add(ran.returncode)
+    assert 4 in codes
+
+
+@pytest.mark.parametrize("module", ["typer", "wdstools.cli.commands", "wdstools.sources.open"])
+def test_an_interrupt_while_libraries_are_read_ends_without_a_traceback(module: str, source: Path) -> None:
+    code = (
+        "import builtins, sys\n"
+        "real = builtins.__import__\n"
+        "def read(name, *rest):\n"
+        f"    if name == {module!r}: raise KeyboardInterrupt\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = read\n"
+        f"sys.argv = ['wdstools', 'scan', {str(source)!r}]\n"
+        "from wdstools.cli.entry import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
+    assert ran.returncode == 130
+    assert ran.stderr.startswith("interrupted")
+    assert "Traceback" not in ran.stderr

@@ -100,9 +100,9 @@ def main() -> None:
     """Run the command line; ends the process with a code of EXIT_CODES."""
     _start_lightly()
     open_missing()
-    from wdstools.cli import commands  # noqa: F401  registers the commands
-
     try:
+        from wdstools.cli import commands  # noqa: F401  registers the commands
+
         _run()
     except WdsError as error:
         code = next(number for kind, number in _CODE_OF_ERROR if isinstance(error, kind))
@@ -113,6 +113,14 @@ def main() -> None:
     except (KeyboardInterrupt, Interrupted):
         say("interrupted: nothing half-written lies under a final name; the same command goes on\n")
         sys.exit(130)
+    except MemoryError:
+        say("error: there is not enough memory\n  hint: use fewer jobs, or raise the limit (ulimit -v)\n")
+        sys.exit(4)
+    except ImportError as error:
+        say(
+            f"error: a library cannot be loaded: {error}\n  hint: is there enough memory (ulimit -v)? else install anew\n"
+        )
+        sys.exit(4)
     except Exception:  # noqa: BLE001  the last resort: say that it is a bug
         say(traceback.format_exc())
         say("this is a bug in wdstools: please report it with the lines above\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import multiprocessing
@@ -35,6 +36,11 @@ def _attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Out
     except WdsError as error:
         return Outcome(index, error=error)
     except Exception as error:  # noqa: BLE001  the boundary: a bug in one item must not end the others
+        if isinstance(error, MemoryError | ImportError) or getattr(error, "errno", None) == errno.ENOMEM:
+            hint = f"is there enough memory? Use fewer {option('jobs')}, or raise the limit (ulimit -v)"
+            return Outcome(
+                index, error=StoreError("a worker cannot go on", code="no-memory", got=str(error), hint=hint)
+            )
         bug = WorkerError(f"{type(error).__name__}: {error}", where=f"item {index}", traceback=traceback.format_exc())
         return Outcome(index, error=bug)
 

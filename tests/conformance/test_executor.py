@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import itertools
 import multiprocessing
@@ -15,6 +16,7 @@ import pytest
 from tests.support import work
 from tests.support.command import HANG_SECONDS
 from wdstools.errors import FormatError, IntegrityError, UsageError, WorkerError
+from wdstools.executors.futures import FuturesExecutor
 from wdstools.executors.local import Processes, Serial, Threads
 from wdstools.executors.open import open_executor
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Executor
 
-KINDS = ("serial", "threads", "forked", "spawned")
+KINDS = ("serial", "threads", "forked", "spawned", "futures")
 PROCESSES = ("forked", "spawned")
 #: Forking beside pytest's own threads is safe as long as these only wait, which they do.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*may lead to deadlocks:DeprecationWarning")
@@ -35,6 +37,8 @@ def make_executor(kind: str, jobs: int, monkeypatch: pytest.MonkeyPatch) -> Exec
         return Serial()
     if kind == "threads":
         return Threads(jobs)
+    if kind == "futures":
+        return FuturesExecutor(concurrent.futures.ThreadPoolExecutor(jobs))
     if kind == "forked" and sys.platform != "linux":
         pytest.skip("workers are forked on Linux only")
     with monkeypatch.context() as patch:
@@ -268,3 +272,21 @@ def test_one_job_needs_no_workers(kind: str, jobs: int, made: type) -> None:
 def test_an_executor_that_cannot_be_is_a_usage_error(kind: str, jobs: int) -> None:
     with pytest.raises(UsageError):
         open_executor(kind, jobs)
+
+
+def test_a_pool_of_processes_that_breaks_is_told_for_each_item_and_ends_the_map() -> None:
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+        executor = FuturesExecutor(pool)
+        assert values(executor, work.square, range(6)) == [work.Square(n, n * n) for n in range(6)]
+        outcomes = {outcome.index: outcome for outcome in executor.map(work.die_on_odd, [0, 2, 1, 4])}
+    assert sorted(outcomes) == [0, 1, 2, 3]
+    assert isinstance(outcomes[2].error, WorkerError)
+    assert "item 2" in outcomes[2].error.where
+
+
+def test_the_number_of_jobs_is_the_pools_own_unless_it_is_given() -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        assert (FuturesExecutor(pool).jobs, FuturesExecutor(pool, jobs=1).jobs) == (2, 1)
+        with pytest.raises(UsageError):
+            FuturesExecutor(pool, jobs=0)

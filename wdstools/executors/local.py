@@ -30,7 +30,8 @@ _TICK_SECONDS = 0.2
 _PARENT_GONE = 1
 
 
-def _attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outcome[Value]:
+def attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outcome[Value]:
+    """One item worked on, whatever comes of it: a value, an error of ours, or a bug, told with its traceback."""
     try:
         return Outcome(index, work(item, tick))
     except WdsError as error:
@@ -45,7 +46,7 @@ def _attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Out
         return Outcome(index, error=bug)
 
 
-def _ignore(count: int) -> None:
+def ignore(count: int) -> None:
     """Take a tick and do nothing."""
 
 
@@ -57,7 +58,7 @@ class Serial:
     def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
         """Run ``work`` on each item in turn."""
         for index, item in enumerate(items):
-            yield _attempt(work, index, item, tick or _ignore)
+            yield attempt(work, index, item, tick or ignore)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -82,7 +83,7 @@ class Threads:
                     case None:
                         running -= 1
                     case int() as count:
-                        (tick or _ignore)(count)
+                        (tick or ignore)(count)
                     case BaseException() as error:
                         raise error
                     case outcome:
@@ -114,7 +115,7 @@ class _Crew(Generic[Item, Value]):
                     entry = next(self._feed, None)
                 if entry is None:
                     break
-                self.results.put(_attempt(self._work, *entry, self.results.put))
+                self.results.put(attempt(self._work, *entry, self.results.put))
         except BaseException as error:  # noqa: BLE001  the items ended badly: the caller's error, in the caller's thread
             self.results.put(error)
         finally:
@@ -179,7 +180,7 @@ class Processes:
                         message = Outcome(busy[pipe], error=self._bury(pipe))
                         free = self._start()
                     if isinstance(message, int):
-                        (tick or _ignore)(message)
+                        (tick or ignore)(message)
                         continue
                     del busy[pipe]
                     self._feed(free, work, feed, busy)
@@ -261,7 +262,7 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
                 continue  # it is kept where the items that follow will look for it
             work, index, item = message
             ticker = _Ticker(pipe)
-            outcome = _attempt(work, index, item, ticker)
+            outcome = attempt(work, index, item, ticker)
             ticker.flush()
             pipe.send(outcome)
 

@@ -246,7 +246,7 @@ def test_extraction_stops_at_damage_and_leaves_nothing(copy: Path, tmp_path: Pat
 def test_names_that_point_outside_are_never_written(made: tuple[Path, Path], tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     templates = {"image": "img/{split}/{label}/{id}.jpg", "caption": "captions/{split}/{label}/{id}.txt"}
-    wt.pack(wt.FolderSource(str(made[0]), **templates), str(copy))
+    wt.pack(wt.FolderSource(str(made[0]), image=templates["image"], caption=templates["caption"]), str(copy))
     extract(wt.open_dataset(str(copy)), str(tmp_path / "right"))
     assert contents(tmp_path / "right") == contents(made[0])
     provenance = copy / ".wdstools/provenance.json"

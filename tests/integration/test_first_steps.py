@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -31,7 +32,7 @@ def test_a_caption_template_that_fits_nothing_is_not_called_a_lack_of_images(sou
     assert ran.code == 4
     assert ran.error["message"] == "no image has a caption"
     assert ran.error["expected"] == "nope/{split}/{label}/{id}.txt"
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["out.skipped.jsonl"]
 
 
 def test_a_destination_inside_the_source_is_refused(source: Path) -> None:
@@ -44,14 +45,19 @@ def test_a_destination_inside_the_source_is_refused(source: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [("--only", "png"), ()], ids=["by name", "by content"])
-def test_a_pack_of_nothing_is_refused_and_leaves_nothing(options: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_pack_of_nothing_is_refused_and_leaves_only_the_list_of_why(options: tuple[str, ...], tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{name}.jpg").write_bytes(b"no image")
     ran = run_command("pack", tmp_path / "in", tmp_path / "out", *options, "--json")
     assert (ran.code, ran.error["code"]) == (2, "source-empty")
-    assert ran.error["got"].startswith("image-not-")
-    assert os.listdir(tmp_path) == ["in"]
+    assert "a.jpg: image-not-" in ran.error["got"]
+    assert str(tmp_path / "out.skipped.jsonl") in ran.error["hint"]
+    assert sorted(os.listdir(tmp_path)) == ["in", "out.skipped.jsonl"]
+    listed = [json.loads(line) for line in (tmp_path / "out.skipped.jsonl").read_text().splitlines()]
+    assert [skip["path"] for skip in listed] == ["a.jpg", "b.jpg"]
+    assert run_command("pack", tmp_path / "in", tmp_path / "out", *options).code == 2
+    assert sorted(os.listdir(tmp_path)) == ["in", "out.skipped.jsonl"], "the same list is kept once"
 
 
 def test_a_ratio_that_is_no_number_is_not_taken_for_a_file(source: Path, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_hidden_files_and_folders_are_not_packed(tmp_path: Path) -> None:
     assert set(found.samples()) == {"good"}
 
 
-def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
+def test_links_inside_are_followed_those_that_lead_out_when_asked_and_loops_end(tmp_path: Path) -> None:
     write_files(
         tmp_path, {"src/a/1.jpg": tiny_jpeg(1), "src/a/1.txt": b"1", "far/2.jpg": tiny_jpeg(2), "far/2.txt": b"2"}
     )
@@ -116,8 +116,13 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "far/back").symlink_to(tmp_path / "far")
     (tmp_path / "src/3.jpg").symlink_to(tmp_path / "far/2.jpg")
     (tmp_path / "src/3.txt").symlink_to(tmp_path / "far/2.txt")
-    found = pack_all(tmp_path / "src", tmp_path / "out")
-    assert set(found.samples()) == {"a/1", "far/2", "3"}
+    (tmp_path / "src/4.jpg").symlink_to("a/1.jpg")
+    (tmp_path / "src/4.txt").symlink_to("a/1.txt")
+    found = pack_all(tmp_path / "src", tmp_path / "all", layout={"follow_links": True})
+    assert set(found.samples()) == {"a/1", "far/2", "3", "4"}
+    kept = pack_all(tmp_path / "src", tmp_path / "kept")
+    assert set(kept.samples()) == {"a/1", "4"}
+    assert kept.reasons == dict.fromkeys(("far", "3.jpg", "3.txt"), "link-outside")
 
 
 def test_a_dangling_link_is_named(tmp_path: Path) -> None:

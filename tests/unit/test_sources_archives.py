@@ -57,7 +57,9 @@ def test_an_archive_gives_the_root_of_its_folder(method: int, style: str, tmp_pa
 @pytest.mark.parametrize("style", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_long_and_odd_names_in_a_tar_come_back(style: int, tmp_path: Path) -> None:
     name = "é" * 60 + "/" + "x" * 150
-    write_files(tmp_path / "src", {f"{name}.jpg": tiny_jpeg(1), f"{name}.txt": b"long"})
+    write_files(
+        tmp_path / "src", {f"{name}.jpg": tiny_jpeg(1), f"{name}.txt": b"long", "z.jpg": tiny_jpeg(2), "z.txt": b"z"}
+    )
     root = pack_all(tmp_path / "src", tmp_path / "a").dataset.root
     assert pack_all(make_tar(tmp_path / "a.tar", tmp_path / "src", style), tmp_path / "b").dataset.root == root
 
@@ -164,11 +166,33 @@ def test_a_deflated_member_that_is_damaged_is_named(tmp_path: Path) -> None:
     assert pack_all(tmp_path / "a.zip", tmp_path / "out").reasons == {"d/2.jpg": "source-damaged"}
 
 
-def test_another_compression_is_named(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        for name, data in SMALL.items():
-            archive.writestr(name, data, zipfile.ZIP_BZIP2 if name.startswith("d/") else None)
-    assert pack_all(tmp_path / "a.zip", tmp_path / "out").reasons == {"d/2.jpg": "source-method"}
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_bzip2_and_lzma_are_read(method: int, tmp_path: Path) -> None:
+    assert pack_all(make_zip(tmp_path / "a.zip", SMALL, method), tmp_path / "out").samples() == EXPECTED
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_data_of_any_compression_that_is_damaged_is_named(method: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(make_zip(tmp_path / "a.zip", SMALL, method)) as archive:
+        place = archive.getinfo("d/2.jpg").header_offset + 30 + len("d/2.jpg")
+    whole = (tmp_path / "a.zip").read_bytes()
+    for at in (0, 4, 30):
+        hit = bytes(b ^ 0x55 for b in whole[place + at : place + at + 9])
+        (tmp_path / f"{at}.zip").write_bytes(whole[: place + at] + hit + whole[place + at + 9 :])
+        assert pack_all(tmp_path / f"{at}.zip", tmp_path / f"out{at}").reasons == {"d/2.jpg": "source-damaged"}
+
+
+@pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (98, "PPMd"), (77, "method 77")])
+def test_another_compression_is_named_with_what_to_do(method: int, name: str, tmp_path: Path) -> None:
+    data = bytearray(make_zip(tmp_path / "a.zip", SMALL, zipfile.ZIP_DEFLATED).read_bytes())
+    for mark, at in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+        place = data.rindex(mark, 0, data.index(b"d/2.jpg", data.index(mark)))
+        data[place + at] = method
+    (tmp_path / "a.zip").write_bytes(data)
+    found = pack_all(tmp_path / "a.zip", tmp_path / "out")
+    assert found.reasons == {"d/2.jpg": "source-method"}
+    assert name in found.skips[0]["detail"]
+    assert "7z" in found.skips[0]["detail"]
 
 
 def test_names_in_an_old_code_page_are_read(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_cities_that_the_recipe_does_not_know_are_another_dataset(tmp_path: Path
     write_files(tmp_path / "src", pairs(*SPLIT, labels=("oslo", "rome"), splits=("train", "val")))
     packed = pack_all(tmp_path / "src", tmp_path / "out")
     assert packed.dataset.manifest.labels == ("oslo", "rome")
-    assert scan(str(tmp_path / "src")).recipe == "split-folders"
+    assert scan(str(tmp_path / "src")).recipe == "folders"
 
 
 @pytest.mark.parametrize("folder", ["", "a/", "a/b/c/"])

@@ -141,7 +141,7 @@ def test_splits_come_from_names(name: str, split: str, tmp_path: Path) -> None:
 
 
 def test_a_lone_shard_is_a_source(tmp_path: Path) -> None:
-    path = with_tarfile(tmp_path / "src/x.tar", members(SAMPLES))
+    path = with_tarfile(tmp_path / "src/x-000.tar", members(SAMPLES))
     assert pack_all(path, tmp_path / "out").samples() == dict(SAMPLES)
 
 

@@ -47,7 +47,7 @@ def test_imagefolder_takes_captions_from_its_metadata(extension: str, tmp_path: 
         {"1.jpg": tiny_jpeg(1), "2.jpg": tiny_jpeg(2), f"metadata.{extension}": rendered(ROWS, extension)},
     )
     packed = pack_all(tmp_path / "src", tmp_path / "out")
-    assert scan(str(tmp_path / "src")).recipe == "imagefolder"
+    assert scan(str(tmp_path / "src")).recipe == "folders"
     assert {key: sample["txt"].decode() for key, sample in packed.samples().items()} == {
         str(n + 1): row["caption"] for n, row in enumerate(ROWS)
     }
@@ -130,7 +130,8 @@ def test_every_row_of_a_table_is_packed_or_named(tmp_path: Path) -> None:
     write_files(tmp_path, {f"{n}.jpg": tiny_jpeg(n) for n in (1, 2, 3, 5)})
     write_files(tmp_path, {"t.jsonl": rendered(rows, "jsonl")})
     packed = pack_all(tmp_path / "t.jsonl", tmp_path / "out")
-    assert len(packed.samples()) + len(packed.skips) == len(rows)
+    assert json.loads(packed.samples()["a"]["json"]) == {"captions": ["one", "again"]}, "two rows of one sample"
+    assert len(packed.samples()) + 1 + len(packed.skips) == len(rows)
 
 
 @pytest.mark.parametrize("path", ["../outside/1.jpg", "{tmp}/outside/1.jpg"])
@@ -147,7 +148,7 @@ def test_a_row_that_leads_outside_is_packed_or_named(path: str, tmp_path: Path) 
     [
         b"",
         b"\n",
-        b"name,caption\n1.jpg,x\n",
+        b"who,caption\n1.jpg,x\n",
         b"path,caption,caption\n1.jpg,x,y\n",
         b"path,path\n1.jpg,1.jpg\n",
         b"path,caption\n1.jpg\n",

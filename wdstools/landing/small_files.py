@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps
 from wdstools.formats.sums import SUMS_PATH, render_sums
 from wdstools.results import to_dict
+from wdstools.stores.local import storage_error
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
@@ -50,6 +52,28 @@ def render_provenance(document: Mapping[str, Any]) -> bytes:
 def render_skips(skips: Iterable[Skip]) -> bytes:
     """What was not packed, one JSON object a line."""
     return "".join(json.dumps(to_dict(skip), ensure_ascii=False, sort_keys=True) + "\n" for skip in skips).encode()
+
+
+def keep_skips(dest: str, skips: Iterable[Skip]) -> str:
+    """Keep a list of what was skipped beside a dataset that does not come to be; nothing that is there is touched."""
+    data = render_skips(sorted(skips, key=lambda s: (s.path, s.reason, s.split or "", s.key or "", s.detail or "")))
+    for number in range(1, _MOST_LISTS):
+        path = f"{dest}.skipped{f'-{number}' if number > 1 else ''}.jsonl"
+        try:
+            with open(path, "xb") as file:
+                file.write(data)
+        except FileExistsError:
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                if file.read(len(data) + 1) == data:
+                    return path
+            continue
+        except OSError as error:
+            raise storage_error(error, path) from error
+        return path
+    return path
+
+
+_MOST_LISTS = 1000
 
 
 def read_provenance(store: Store, copies: Iterable[bytes | None] = ()) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -30,13 +30,15 @@ from wdstools.formats.manifest import (
 from wdstools.landing.inside import refuse_inside
 from wdstools.landing.scratch import unpacked_folder
 from wdstools.landing.site import PackSite, work_place
-from wdstools.landing.small_files import assemble, render_provenance, render_skips
+from wdstools.landing.small_files import assemble, keep_skips, render_provenance, render_skips
 from wdstools.ops.made import FormerlyDataset
 from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.planning.options import make_options
-from wdstools.planning.plan import PackPlan, make_plan, nothing_left, slices
+from wdstools.planning.plan import NothingLeftError, PackPlan, make_plan, slices
 from wdstools.progress import Progress, Silent
+from wdstools.sources.account import account_of_pack, counts_to_tell, files_of, grouped, is_loss
+from wdstools.sources.base import EmptySourceError
 from wdstools.sources.open import open_source
 from wdstools.version import __version__
 from wdstools.writer import WORKER_MODULES
@@ -59,7 +61,9 @@ class PackResult(FormerlyDataset):
     ``samples`` counts them by split, ``skipped`` what was left out by reason. ``leaks`` maps each pair of splits to the
     number of images that lie in both, at ``level``. ``duplicates`` counts the samples beyond the first of each
     byte-identical image; ``kept_shards`` those that an interrupted run had already finished. ``remarks`` counts, by
-    code, what is worth knowing of samples that were packed; ``notes`` are sentences for people.
+    code, what is worth knowing of samples that were packed; ``notes`` are sentences for people. ``account`` counts the
+    source's files by what became of them; ``outside`` lists what is no part of the layout: folder, extension, how many,
+    and the first names.
     """
 
     path: str
@@ -74,6 +78,8 @@ class PackResult(FormerlyDataset):
     notes: tuple[str, ...] = ()
     level: str = "exact"
     remarks: Mapping[str, int] = field(default_factory=dict)
+    account: Mapping[str, int] = field(default_factory=dict)
+    outside: tuple[tuple[str, str, int, tuple[str, ...]], ...] = ()
 
 
 def run_pack(
@@ -93,13 +99,16 @@ def run_pack(
     """
     progress = progress or Silent()
     started_ns = time.time_ns()
-    with PackSite(dest) as site:
+    with PackSite(dest) as site, keeping_skips(site.dest):
         listing = source.list()
+        listed = listing.account
         plan, notes = make_plan(listing, options, executor, progress)
+        notes = [*listing.notes, *listing.differences, *notes]
         listing = replace(listing, samples=plan.samples)  # the others are free now
         release_memory()
-        if options.on_error == "fail" and plan.skips:
-            first = plan.skips[0]
+        losses = [skip for skip in plan.skips if is_loss(skip)]
+        if options.on_error == "fail" and losses:
+            first = losses[0]
             raise SkippedError(
                 "a sample cannot be packed",
                 code=first.reason,
@@ -112,11 +121,27 @@ def run_pack(
         results = _write_shards(plan, settings, finished, site, executor, progress)
         if not any(result.entry.samples for result in results):
             site.discard()
-            raise nothing_left(skip.reason for skip in (*plan.skips, *(s for r in results for s in r.skips)))
+            raise NothingLeftError((*(skip for result in results for skip in result.skips), *plan.skips))
+        dropped = [skip.key for result in results for skip in result.skips if skip.key is not None]
+        listing = replace(listing, account=account_of_pack(listed, files_of(plan.samples, dropped)))
         none = pa.table({})  # of a million samples the table takes 200 MB, and comparing images needs memory too
         listing, plan = replace(listing, samples=none), replace(plan, samples=none)
         release_memory()
         return _publish(site, listing, plan, options, results, notes)
+
+
+@contextmanager
+def keeping_skips(dest: str) -> Iterator[None]:
+    """What was skipped is kept beside ``dest`` where nothing is left to pack, and the error says so."""
+    try:
+        yield
+    except (EmptySourceError, NothingLeftError) as error:
+        if error.skips:
+            path = keep_skips(dest, error.skips)
+            error.hint = f"each of the {len(error.skips):,} is listed in {path}" + (
+                f"; {error.hint}" if error.hint else ""
+            )
+        raise
 
 
 def scratch_of(dest: str) -> str:
@@ -146,6 +171,7 @@ def _settings(root: str, listing: Listing, plan: PackPlan, options: PackOptions,
         fail=options.on_error == "fail",
         started_ns=started_ns,
         authenticated=options.authenticated_ranges,
+        captions=listing.captions,
         side=0 if options.encoding and options.encoding.side else listing.side,
         trailing=options.trailing,
     )
@@ -219,9 +245,10 @@ def _publish(
         format=TRAILING_BYTES_FORMAT if remarks else needed_format(plan.members),
     )
     skips = sorted(
-        (*plan.skips, *(skip for result in results for skip in result.skips)), key=lambda s: (s.path, s.reason)
+        (*plan.skips, *(skip for result in results for skip in result.skips)),
+        key=lambda s: (s.path, s.reason, s.split or "", s.key or "", s.detail or ""),
     )
-    skipped = dict(sorted(Counter(skip.reason for skip in skips).items()))
+    skipped = counts_to_tell(skips)
     history = {PROVENANCE_PATH: _provenance(listing, options, skipped, remarks, manifest)}
     if skips:
         history[SKIPPED_PATH] = render_skips(skips)
@@ -249,6 +276,8 @@ def _publish(
         kept_shards=sum(result.kept for result in results),
         notes=tuple(notes),
         remarks=remarks,
+        account=listing.account,
+        outside=tuple(grouped(skips)),
     )
 
 
@@ -326,7 +355,7 @@ def pack(
     if isinstance(source, str | os.PathLike):
         refuse_inside(os.fspath(source), dest)
         source = open_source(source, scratch=scratch_of(dest), **part(LayoutChoices, chosen))
-    elif any(part(LayoutChoices, chosen).values()):
+    elif part(LayoutChoices, chosen) != settle(LayoutChoices, {}):
         raise UsageError("the layout of an opened source is known already", expected="no layout, or the source's path")
     with workers(executor, "processes", jobs, WORKER_MODULES) as at_work:
         return run_pack(source, dest, options, executor=at_work, restart=chosen["restart"], progress=progress)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Unpack
 
 from wdstools.formats.arrow import to_list
+from wdstools.sources.account import counts_to_tell, grouped
+from wdstools.sources.base import other_members
 from wdstools.sources.open import open_source
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ class Inventory:
 
     ``samples`` counts them by split and label (label "" where there is none); ``skipped`` counts reasons;
     ``differences`` says where the source differs from what its recipe expects; ``image_types`` counts extensions.
+    ``account`` counts the source's files by what becomes of them; ``outside`` lists what is no part of the layout: folder,
+    extension, how many, and the first names.
     """
 
     source: str
@@ -37,6 +41,9 @@ class Inventory:
     skips: tuple[Skip, ...] = ()
     unmatched: Mapping[str, int] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
+    account: Mapping[str, int] = field(default_factory=dict)
+    outside: tuple[tuple[str, str, int, tuple[str, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -71,20 +78,18 @@ def inventory(listing: Listing, source: str) -> Inventory:
     samples: dict[str, dict[str, int]] = {}
     for (split, label), count in sorted(counts.items(), key=lambda item: tuple(name or "" for name in item[0])):
         samples.setdefault(split or "", {})[label or ""] = count
-    members = [*sorted(listing.image_types), *listing.members]
-    if not listing.members:
-        members += ["txt"] if listing.captions != "none" else []
-        members += ["cls"] if listing.labels else []
-        members += ["json"] if "json" in listing.samples.column_names else []
     return Inventory(
         source=source,
         recipe=listing.recipe,
         layout=listing.template.get("image", ""),
         samples=samples,
         image_types=listing.image_types,
-        members=tuple(members),
-        skipped=dict(sorted(Counter(skip.reason for skip in listing.skips).items())),
+        members=(*sorted(listing.image_types), *other_members(listing)),
+        skipped=counts_to_tell(listing.skips),
         skips=listing.skips,
         unmatched=listing.unmatched,
         differences=listing.differences,
+        account=listing.account,
+        outside=tuple(grouped(listing.skips)),
+        notes=listing.notes,
     )

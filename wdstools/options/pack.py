@@ -25,7 +25,30 @@ class LayoutChoices(TypedDict, total=False):
     caption: Annotated[str | None, Option(None, "Caption paths, as 'txt/{label}/{id}.txt'.", _SOURCE)]
     captions: Annotated[
         Literal["required", "optional", "none"] | None,
-        Option(None, "required, optional or none; without it, what the recipe says.", _SOURCE),
+        Option(None, "required, optional or none; without it, required where there are any.", _SOURCE),
+    ]
+    several_captions: Annotated[
+        Literal["all", "first", "join"],
+        Option(
+            "all",
+            "Of several captions of an image: all (the first in txt, all in json), first, or join (a line each).",
+            _SOURCE,
+        ),
+    ]
+    path_column: Annotated[str | None, Option(None, "The column of a table that names the image.", _SOURCE)]
+    caption_column: Annotated[str | None, Option(None, "The column of captions.", _SOURCE)]
+    label_column: Annotated[str | None, Option(None, "The column of labels.", _SOURCE)]
+    split_column: Annotated[str | None, Option(None, "The column of splits.", _SOURCE)]
+    key_column: Annotated[str | None, Option(None, "The column of ids.", _SOURCE)]
+    ignore: Annotated[
+        Sequence[str] | None,
+        Option(
+            None, "Files or folders that are no part of the dataset: a pattern, repeated.", _SOURCE, metavar="PATTERN"
+        ),
+    ]
+    follow_links: Annotated[bool, Option(False, "Follow links out of the source too.", _SOURCE)]
+    name_encoding: Annotated[
+        str | None, Option(None, "Encoding of names in a zip that are not UTF-8, as shift_jis or gbk.", _SOURCE)
     ]
     members: Annotated[
         Sequence[str] | str | None,

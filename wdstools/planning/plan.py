@@ -15,9 +15,10 @@ from wdstools.planning.alike import Pictures
 from wdstools.planning.duplicates import divide
 from wdstools.planning.place import place
 from wdstools.planning.samples import drop_repeated, keep_labelled, keep_storable, keep_type, with_keys
+from wdstools.sources.base import first_skips
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -78,7 +79,7 @@ def make_plan(
     like = options.layout.like
     convert = options.encoding.image_type if options.encoding else None
     extension = image_extension(listing.image_types, only=options.only if convert is None else None, convert=convert)
-    members = _members(listing, extension)
+    members = (extension, *other_members(listing))
     samples, skips = with_keys(listing, options.layout.seed, key_bytes(members))
     skips = [*listing.skips, *skips]
     if options.only is not None and len(listing.image_types) > 1:
@@ -91,7 +92,7 @@ def make_plan(
         samples, more = keep_labelled(samples)
         skips += more
     if not samples.num_rows:
-        raise nothing_left(skip.reason for skip in skips)
+        raise NothingLeftError(skips)
     samples, more = drop_repeated(samples)
     skips += more
     pictures = Pictures(listing.opener, options.encoding, options.max_pixels, options.trailing)
@@ -112,19 +113,17 @@ def make_plan(
     return plan, divided.notes
 
 
-def _members(listing: Listing, extension: str) -> tuple[str, ...]:
-    if listing.members:
-        return (extension, *listing.members)
-    members = [extension]
-    members += ["txt"] if listing.captions != "none" else []
-    members += ["cls"] if listing.labels else []
-    members += ["json"] if "json" in listing.samples.column_names else []
-    return tuple(members)
+class NothingLeftError(UsageError):
+    """A source of which no sample can be packed; ``skips`` says why, sample by sample."""
 
-
-def nothing_left(reasons: Iterable[str]) -> UsageError:
-    """The error for a source of which no sample can be packed."""
-    return UsageError("no samples are left to pack", code="source-empty", got=", ".join(sorted(set(reasons))))
+    def __init__(self, skips: Sequence[Skip]) -> None:
+        super().__init__(
+            "no samples are left to pack",
+            code="source-empty",
+            where=f"{len(skips):,} skipped: {', '.join(sorted({skip.reason for skip in skips}))}",
+            got=first_skips(skips),
+        )
+        self.skips = tuple(skips)
 
 
 def slices(plan: PackPlan) -> Iterator[tuple[str, int, bytes]]:

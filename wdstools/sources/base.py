@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from wdstools.errors import NotFoundError
 from wdstools.formats.arrow import coded, one_chunk, to_array, to_list
 
 if TYPE_CHECKING:
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
 CAPTION_POLICIES = ("required", "optional", "none")
 
 #: Parts that are the same for a whole folder of samples; null where a source has none.
-_RUN_PARTS = ("split", "label", "id_dir", "image_dir", "caption_dir", "caption_suffix")
+_RUN_PARTS = (
+    "split", "label", "id_dir", "image_dir", "caption_dir", "caption_suffix", "json_dir", "json_suffix",
+)  # fmt: skip
 #: Parts that each sample has of its own, with their types. All but ``stem`` and ``image_suffix`` may be absent.
 _OWN_PARTS = {
     "stem": pa.large_string(),
     "key": pa.large_string(),
     "image_suffix": pa.dictionary(pa.int32(), pa.string()),
     "caption": pa.large_string(),
+    "caption_stem": pa.large_string(),
+    "json_stem": pa.large_string(),
     "cls": pa.int32(),
     "json": pa.large_string(),
     "image_entry": pa.large_binary(),
@@ -59,6 +64,26 @@ class NeedSpaceError(Exception):
     def __init__(self, size: int) -> None:
         super().__init__(size)
         self.size = size
+
+
+class EmptySourceError(NotFoundError):
+    """A source of which no sample can be packed; ``skips`` says what was found in it."""
+
+    def __init__(self, message: str, *, skips: tuple[Skip, ...] = (), **parts: str) -> None:
+        super().__init__(message, **parts)
+        self.skips = skips
+
+
+def first_skips(skips: Sequence[Skip]) -> str:
+    """The first few skips in one line, each with file, reason and detail."""
+    shown_first = [
+        f"{skip.path}: {skip.reason}" + (f" ({skip.detail})" if skip.detail else "") for skip in skips[:_FIRST_SKIPS]
+    ]
+    more = [f"and {len(skips) - _FIRST_SKIPS:,} more"] if len(skips) > _FIRST_SKIPS else []
+    return "; ".join([*shown_first, *more])
+
+
+_FIRST_SKIPS = 3
 
 
 class DamagedEntryError(Exception):
@@ -107,7 +132,8 @@ class Listing:
 
     ``samples`` has the columns of ``SamplesBuilder``. ``label_in_key`` tells whether the label is part of the key.
     ``template`` holds the image and caption path templates, from which original names can be given back. ``side`` is what the
-    recipe expects of each image, in pixels; 0 if nothing. ``members`` are those beside the image, in tar order.
+    recipe expects of each image, in pixels; 0 if nothing. ``members`` are those beside the image, in tar order. ``account`` counts
+    the source's files by class; ``notes`` are for people.
     """
 
     opener: SourceOpener
@@ -125,15 +151,27 @@ class Listing:
     unmatched: Mapping[str, int] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
     side: int = 0
+    account: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def other_members(listing: Listing) -> list[str]:
+    """The members that the samples of a listing have beside their image, in order."""
+    if listing.members:
+        return list(listing.members)
+    samples = listing.samples
+    has_json = "json" in samples.column_names or samples.column("json_suffix").null_count < samples.num_rows
+    found = ["txt"] if listing.captions != "none" else []
+    return found + (["cls"] if listing.labels else []) + (["json"] if has_json else [])
 
 
 class SamplesBuilder:
     """Collects samples folder by folder into one table.
 
-    Columns: ``split``, ``label``, ``id_dir``, ``image_dir``, ``caption_dir``, ``caption_suffix``, ``image_suffix``
-    (dictionaries of strings), ``stem``, and, where a source has them, ``caption``, ``cls``, ``json`` (given inline),
+    Columns: ``split``, ``label``, ``id_dir``, ``image_dir``, ``caption_dir``, ``caption_suffix``, ``json_dir``, ``json_suffix``,
+    ``image_suffix`` (dictionaries of strings), ``stem``, ``caption_stem``, ``json_stem`` (null where they are ``stem``), and, where a source has them, ``caption``, ``cls``, ``json`` (given inline),
     ``image_entry``, ``caption_entry``, ``json_entry`` (where an archive holds the file) and ``key``, which
-    is otherwise made of the label and the id, ``id_dir/stem``. The image is ``image_dir/stem + image_suffix``, the caption ``caption_dir/stem + caption_suffix``.
+    is otherwise made of the label and the id, ``id_dir/stem``. The image is ``image_dir/stem + image_suffix``, the caption ``caption_dir/caption_stem + caption_suffix``.
     """
 
     def __init__(self) -> None:
@@ -196,6 +234,15 @@ def shown(name: str) -> str:
 def join_path(folder: str | None, name: str) -> str:
     """``folder/name``, or ``name`` where there is no folder."""
     return f"{folder}/{name}" if folder else name
+
+
+def side_paths(samples: pa.Table, part: str) -> list[str | None]:
+    """Path of each sample's ``caption`` or ``json`` file below the source's root; None where it has none of its own."""
+    names = (f"{part}_dir", "stem", f"{part}_stem", f"{part}_suffix")
+    return [
+        None if suffix is None else join_path(folder, (other or stem) + suffix)
+        for folder, stem, other, suffix in zip(*text_columns(samples, names), strict=True)
+    ]
 
 
 def image_paths(samples: pa.Table) -> list[str]:

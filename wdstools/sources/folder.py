@@ -1,34 +1,45 @@
-"""Folders of images and captions, and zips and tars of them, read through path templates."""
+"""Folders of images and captions, and zips and tars of them, by what lies there or through path templates."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from wdstools.errors import NotFoundError, UsageError
+from wdstools.errors import NotFoundError, UsageError, option
 from wdstools.formats.arrow import release_memory
-from wdstools.sources.base import CAPTION_POLICIES, Listing, join_path
-from wdstools.sources.bulk import has_lists
-from wdstools.sources.pairing import Pairing, leaves, walk
-from wdstools.sources.recipe import Layout, Recipe, load_recipe, parse_template, recipe_names
-from wdstools.sources.table import METADATA_NAMES
+from wdstools.sources.account import OUTSIDE
+from wdstools.sources.base import CAPTION_POLICIES, EmptySourceError, Listing, first_skips, join_path
+from wdstools.sources.beside import Tables
+from wdstools.sources.bulk import read_captions, read_split_lists, split_lists
+from wdstools.sources.columns import TableRules
+from wdstools.sources.gather import Gathered, gather
+from wdstools.sources.layouts import bases, caption_folders, differences, fits, places_of
+from wdstools.sources.pairing import Pairing, Rules
+from wdstools.sources.recipe import DATASET_RECIPES, Layout, Recipe, load_recipe, parse_template, recipe_names
+from wdstools.sources.survey import survey, walk_all
 from wdstools.sources.tree import open_tree
+from wdstools.sources.words import extension_of
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Mapping, Sequence
 
+    from wdstools.results import Skip
     from wdstools.sources.tree import Tree
 
-_MAX_NESTING = 2
+#: The name of what is read without a recipe.
+BY_NAMES = "folders"
+#: Recipes that lie at the root itself, or anywhere.
 _GENERIC = ("pairs", "images", "labels")
 
 
 class FolderSource:
     """A folder (or a .zip or .tar of one) of images with captions.
 
-    ``recipe`` names a recipe or a TOML file; without it the layout is recognised. ``image`` and ``caption`` are path
+    ``recipe`` names a recipe or a TOML file; without it what lies there is recognised. ``image`` and ``caption`` are path
     templates that replace those of the recipe (``img/{split}/{label}/{id}.jpg``); ``captions`` is ``required``
-    (a sample without one is skipped), ``optional`` (its caption is empty) or ``none``.
+    (a sample without one is skipped), ``optional`` (its caption is empty) or ``none``. ``tables`` says how tables are read,
+    ``ignore`` which files one knows to be no part of it (patterns); ``follow_links`` takes what links lead to, wherever;
+    ``name_encoding`` is that of a zip's names.
     """
 
     def __init__(
@@ -39,150 +50,179 @@ class FolderSource:
         image: str | None = None,
         caption: str | None = None,
         captions: str | None = None,
+        tables: TableRules | None = None,
+        ignore: Sequence[str] = (),
+        follow_links: bool = False,
+        name_encoding: str | None = None,
     ) -> None:
         if captions is not None and captions not in CAPTION_POLICIES:
             raise UsageError(
-                "no such caption policy", where="--captions", expected=", ".join(CAPTION_POLICIES), got=captions
+                "no such caption policy", where=option("captions"), expected=", ".join(CAPTION_POLICIES), got=captions
             )
         if caption is not None and image is None:
-            raise UsageError("a caption template needs an image template", where="--caption", hint="give --image too")
+            raise UsageError(
+                "a caption template needs an image template",
+                where=option("caption"),
+                hint=f"give {option('image')} too",
+            )
         self.path = path.rstrip("/") or "/"
-        self._recipe = recipe
+        self._recipe = None if recipe == BY_NAMES else recipe
         self._templates = (image, caption)
         self._captions = captions
+        self._tables = tables or TableRules()
+        self._ignore = tuple(ignore)
+        self._follow_links = follow_links
+        self._name_encoding = name_encoding
 
     def list(self) -> Listing:
-        """List the samples by name; no file but metadata tables is opened."""
-        tree = open_tree(self.path)
-        recipe, layout, base = self._choose(tree)
-        captions = self._captions or recipe.captions
-        scan = Pairing(tree, base, layout, captions, recipe.metadata)
-        scan.run()
-        if not scan.image_types and any(skip.reason == "caption-missing" for skip in scan.skips):
-            raise NotFoundError(
-                "no image has a caption",
-                code="source-empty",
-                where=join_path(self.path, base),
-                expected=layout.caption.text if layout.caption else "",
-                hint="mend the --caption template, or pack without captions: --captions optional",
-            )
-        if not scan.image_types:
-            raise NotFoundError(
-                "no images",
-                code="source-empty",
-                where=join_path(self.path, base),
-                expected=layout.image.text,
-                hint="name the layout with --recipe, or with --image and --caption templates",
-            )
-        labels = recipe.labels + tuple(sorted(scan.labels - set(recipe.labels)))
+        """List the samples by name; no file but tables, and the first of metadata, is opened."""
+        tree = open_tree(self.path, follow_links=self._follow_links, name_encoding=self._name_encoding)
+        chosen = self._choose(tree)
+        if chosen is None:
+            found, recipe, layout = gather(tree, self._tables, self._captions), Recipe(BY_NAMES, ()), None
+        else:
+            recipe, layout, base = chosen
+            found = self._by_recipe(tree, recipe, layout, base)
+        pairing = found.pairing
+        ignore = (*self._ignore, *recipe.ignore, *(_TEXTS if self._captions == "none" else ()))
+        outside = pairing.account.close(walk_all(tree), ignore)
+        if not pairing.image_types:
+            raise self._nothing(found, (*tree.skips, *found.skips, *pairing.skips, *outside), layout)
+        labels = recipe.labels + tuple(sorted(pairing.labels - set(recipe.labels)))
         tree.close()
         release_memory()  # the table needs room beside its parts
-        samples = scan.builder.table()
+        skips = (*tree.skips, *found.skips, *pairing.skips, *outside)
         return Listing(
             opener=tree.opener,
-            samples=samples,
-            labels=labels if scan.labels else (),
-            captions=scan.captions,
-            label_in_key=layout.image.has_label,
+            samples=pairing.builder.table(),
+            labels=labels if pairing.labels else (),
+            captions=pairing.rules.captions,
+            label_in_key=layout.image.has_label if layout else "{label}" in found.template,
             recipe=recipe.name,
-            template={
-                "base": base,
-                "image": layout.image.text,
-                "caption": layout.caption.text if layout.caption else "",
-                **({"table": layout.table.path} if layout.table else {}),
-            },
+            template=self._template(found, layout),
             name=recipe.dataset,
             version=recipe.version,
-            image_types=dict(sorted(scan.image_types.items())),
-            skips=(*tree.skips, *scan.skips),
-            unmatched=dict(sorted(scan.unmatched.items())),
+            image_types=dict(sorted(pairing.image_types.items())),
+            skips=skips,
+            unmatched=dict(sorted(Counter(extension_of(skip.path) for skip in outside).items())),
             side=int(recipe.expect.get("side", 0)),
-            differences=tuple(_differences(recipe, scan.counts, scan.labels)),
+            differences=tuple(differences(recipe, pairing.counts, pairing.labels)),
+            account=_account(pairing.account.counts, len(tree.skips)),
+            notes=(*tree.notes, *found.notes),
         )
 
-    def _choose(self, tree: Tree) -> tuple[Recipe, Layout, str]:
+    def _template(self, found: Gathered, layout: Layout | None) -> dict[str, str]:
+        """How the samples lie, and the options that it took to read them, for whoever reads them again."""
+        said = {"base": found.base, "image": found.template, "caption": ""}
+        if layout is not None:
+            said["caption"] = layout.caption.text if layout.caption else ""
+            said |= {"table": layout.table.path} if layout.table else {}
+        given = {**self._tables.given, "captions": self._captions, "name_encoding": self._name_encoding}
+        options = {name: value for name, value in given.items() if value is not None}
+        return said | {f"--{name}": value for name, value in sorted(options.items())}
+
+    def _choose(self, tree: Tree) -> tuple[Recipe, Layout, str] | None:
+        """The recipe that was asked for, or that of a dataset that is recognised, and where it lies; None where neither is."""
         image, caption = self._templates
         if image is not None:
             policy = self._captions or ("required" if caption else "none")
             layout = Layout(parse_template(image), parse_template(caption) if caption else None)
             return Recipe("templates", (layout,), captions=policy), layout, ""
-        names = (self._recipe,) if self._recipe else recipe_names()
-        for name in names:
+        for name in (self._recipe,) if self._recipe else DATASET_RECIPES:
             recipe = load_recipe(name)
-            for base in _bases(tree) if name not in _GENERIC else ("",):
+            for base in bases(tree) if name not in _GENERIC else ("",):
                 for layout in recipe.layouts:
-                    if _recognised(tree, base, recipe, layout):
+                    if fits(tree, base, recipe, layout):
                         return recipe, layout, base
-        root = tree.list("")
-        if root is not None and not root.files and not root.folders:
-            raise NotFoundError("there is nothing in it", code="source-empty", where=self.path)
+        if self._recipe is None:
+            return None
         raise NotFoundError(
-            "no layout of images is recognised here" if self._recipe is None else "the recipe does not fit",
+            "the recipe does not fit",
             code="source-empty",
             where=self.path,
-            expected="; ".join(dict.fromkeys(layout.image.text for n in names for layout in load_recipe(n).layouts)),
-            hint="describe the layout with --image 'img/{label}/{id}.jpg' --caption 'txt/{label}/{id}.txt'",
+            expected="; ".join(layout.image.text for layout in load_recipe(self._recipe).layouts),
+            hint=f"describe the layout with {option('image', 'img/{label}/{id}.jpg')}, or leave {option('recipe')} out, or name another: {', '.join(recipe_names())}",
+        )
+
+    def _by_recipe(self, tree: Tree, recipe: Recipe, layout: Layout, base: str) -> Gathered:
+        """Read a tree through a layout."""
+        captions = self._captions or recipe.captions
+        found, table_name, read, row_name = (
+            Gathered(Pairing(tree, Rules(captions, layout.image.stems)), base, layout.image.text),
+            "",
+            [],
+            None,
+        )
+        rows = None
+        if recipe.metadata:
+            tables = Tables(tree, survey(tree), self._tables)
+            tables.run()
+            rows, table_name = tables.rows or None, tables.names
+            read = [join_path(folder, name) for folder, names in tables.read.items() for name in names]
+            found.skips += tables.skips
+            words = [bool(said.captions) for said in tables.rows.values()]
+            captions = self._captions or (
+                "required" if words and all(words) else "optional" if any(words) else captions
+            )
+        if layout.table is not None:
+            table_name = layout.table.path
+            read = [join_path(base, table_name)]
+            rows = read_captions(tree, read[0], layout.table.caption)
+            row_name = _sample_id
+        lists = None
+        if layout.lists is not None:
+            read += split_lists(tree, base, layout.lists).values()
+            lists = read_split_lists(tree, base, layout.lists)
+        rules = Rules(captions, layout.image.stems, self._tables.several_captions, sidecars=layout.caption is not None)
+        found.pairing = Pairing(tree, rules, rows, row_name, table_name, lists)
+        for path in read:
+            folder, _, name = path.rpartition("/")
+            held = tree.list(folder)
+            if held is not None:
+                found.pairing.account.take(folder, held, [name], "read")
+        found.pairing.run(places_of(tree, base, layout, captions), caption_folders(tree, base, layout))
+        return found
+
+    def _nothing(self, found: Gathered, skips: Sequence[Skip], layout: Layout | None) -> EmptySourceError:
+        """The error for a source of which nothing can be packed."""
+        where = join_path(self.path, found.base)
+        if layout is not None and any(skip.reason == "caption-missing" for skip in skips):
+            return EmptySourceError(
+                "no image has a caption",
+                code="source-empty",
+                where=where,
+                expected=layout.caption.text if layout.caption else "",
+                got=first_skips(skips),
+                hint=f"mend the template of {option('caption')}, or pack without captions: {option('captions', 'optional')}",
+                skips=tuple(skips),
+            )
+        if not skips:
+            return EmptySourceError("there is nothing in it", code="source-empty", where=self.path)
+        kinds = Counter(skip.detail for skip in skips if skip.reason == OUTSIDE)
+        archives = kinds["archives"] and not kinds["images"]
+        return EmptySourceError(
+            "no images",
+            code="source-empty",
+            where=where,
+            expected=layout.image.text if layout else "images, in folders of any kind",
+            got=first_skips(skips),
+            hint="it holds archives: unpack them first, or pack each of them"
+            if archives
+            else f"name the layout with {option('recipe')}, or with the templates {option('image')} and {option('caption')}",
+            skips=tuple(skips),
         )
 
 
-def _bases(tree: Tree) -> Iterator[str]:
-    """The root and the folders a little below it: archives often hold one folder, sometimes nested twice."""
-    level = [""]
-    for _ in range(_MAX_NESTING + 1):
-        yield from level
-        folders = ((base, tree.list(base)) for base in level)
-        level = [join_path(base, name) for base, folder in folders if folder for name in folder.folders][:64]
+_TEXTS = ("*.txt", "*.TXT", "*.caption", "*.text", "*.json", "*.csv")
 
 
-def _recognised(tree: Tree, base: str, recipe: Recipe, layout: Layout) -> bool:
-    places = list(leaves(tree, base, layout))
-    labels = {fields["label"] for fields, _ in places if "label" in fields}
-    if not places or (recipe.labels and labels - set(recipe.labels)):
-        return False
-    if layout.table is not None and not _holds(tree, base, layout.table.path):
-        return False
-    if layout.lists is not None and not has_lists(tree, base, layout.lists):
-        return False
-    if recipe.metadata and not layout.splits and not _has_metadata(tree, base):
-        return False
-    for fields, folder in places:
-        for below, held in walk(tree, base, folder):
-            stems = layout.image.stems(held.files)
-            if not stems:
-                continue
-            if layout.caption is None or recipe.captions != "required":
-                return True
-            place = tree.list(join_path(base, layout.caption.locate({**fields, "id": below})))
-            captions = {stem for stem, _ in layout.caption.stems(place.files)} if place else set()
-            if any(stem in captions for stem, _ in stems):
-                return True
-    return False
+def _account(counts: Mapping[str, int], unreadable: int) -> dict[str, int]:
+    """The classes of the source's files; what cannot be had is skipped."""
+    names = ("samples", "read", "skipped", "outside", "ignored", "hidden")
+    account = {name: counts.get(name, 0) + (unreadable if name == "skipped" else 0) for name in names}
+    return {"files": counts.get("files", 0) + counts.get("hidden", 0) + unreadable, **account}
 
 
-def _holds(tree: Tree, base: str, path: str) -> bool:
-    folder, _, name = join_path(base, path).rpartition("/")
-    held = tree.list(folder)
-    return held is not None and name in held.files
-
-
-def _has_metadata(tree: Tree, base: str) -> bool:
-    folder = tree.list(base)
-    return folder is not None and any(name in METADATA_NAMES for name in folder.files)
-
-
-def _differences(recipe: Recipe, counts: Counter[tuple[str, str]], labels: set[str]) -> Iterator[str]:
-    """Where the source is not what its recipe expects."""
-    for label in sorted(labels - set(recipe.labels)) if recipe.labels else ():
-        yield f"label {label} is not one of the recipe's"
-    expected = recipe.expect.get("samples_per_label")
-    by_split = recipe.expect.get("splits_per_label", {})
-    given = {split for split, _ in counts}
-    wanted = {"": expected} if given <= {""} else by_split
-    for split, count in wanted.items() if recipe.labels else ():
-        found = [counts[split, label] for label in recipe.labels]
-        off = sum(number != count for number in found)
-        if count is not None and off:
-            where = f"split {split}: " if split else ""
-            labels_off = f"{off} of {len(found)} labels have" if len(found) > 1 else "the label has"
-            spread = f"{min(found):,} to {max(found):,}" if min(found) != max(found) else f"{min(found):,}"
-            yield f"{where}{labels_off} other than {count:,} samples ({spread})"
+def _sample_id(path: str, sample_id: str) -> str:
+    del path
+    return sample_id

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Unpack
 
 from wdstools.dataset import open_dataset
-from wdstools.errors import NotFoundError
+from wdstools.errors import NotFoundError, UsageError, option
+from wdstools.foreign.splits import split_in_name, split_of_word
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.options.declare import settle
 from wdstools.options.pack import LayoutChoices
+from wdstools.sources.columns import TABLE_CHOICES, TableRules
 from wdstools.sources.folder import FolderSource
 from wdstools.sources.members import member_choice
+from wdstools.sources.readers import reading
 from wdstools.sources.shards import ShardsSource, is_shards
 from wdstools.sources.table import TABLE_EXTENSIONS, TableSource
+from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.unpacked import UnpackedSource, find_tars, is_compressed
+from wdstools.sources.words import IMAGE_FOLDERS, TEXT_SUFFIXES, is_image, kind_of
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[LayoutChoices]) -> Source:
-    """The source at a path: existing shards, a table, or a folder (or zip or tar of one) read through a layout.
+    """The source at a path: existing shards, a table, or a folder (or zip or tar of one) read by its names or through a layout.
 
     Compressed tars are unpacked into ``scratch``, otherwise into a temporary folder, when they are listed.
     """
@@ -35,17 +41,79 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
     recipe = None if chosen["recipe"] is None else os.fspath(chosen["recipe"])
     if not os.path.exists(path):
         raise NotFoundError("no such file or folder", where=path)
+    rules = TableRules(**{name: chosen[name] for name in TABLE_CHOICES})  # type: ignore[literal-required]
+    folder = partial(
+        FolderSource,
+        recipe=recipe,
+        image=image,
+        caption=caption,
+        captions=captions,
+        tables=rules,
+        ignore=tuple(chosen["ignore"] or ()),
+    )
+    choice = member_choice(chosen["members"], chosen["drop_members"], chosen["members_missing"])
+    shards = partial(ShardsSource, captions=captions, members=choice, prefix_keys=chosen["prefix_keys"])
     if os.path.isfile(path) and is_compressed(path):
-        plain = partial(open_source, **chosen)
-        return UnpackedSource(path, plain, scratch)
+        return UnpackedSource(
+            path, lambda plain: folder(plain) if recipe or image else _plain(plain, folder, shards), scratch
+        )
+    if chosen["name_encoding"] is not None and not _is_zip(path):
+        raise UsageError("only names in a zip have an encoding", where=option("name_encoding"), got=path)
     if recipe is None and image is None:
         if path.lower().endswith(TABLE_EXTENSIONS):
-            return TableSource(path, captions=captions)
-        if is_shards(path):
-            choice = member_choice(chosen["members"], chosen["drop_members"], chosen["members_missing"])
-            prefix = chosen["prefix_keys"]
-            return _shards(path, scratch, partial(ShardsSource, captions=captions, members=choice, prefix_keys=prefix))
-    return FolderSource(path, recipe=recipe, image=image, caption=caption, captions=captions)
+            return TableSource(path, captions=captions, tables=rules, follow_links=chosen["follow_links"])
+        if is_shards(path) and not (os.path.isfile(path) and is_folder_tar(path)):
+            return _shards(path, scratch, shards)
+    return folder(path, follow_links=chosen["follow_links"], name_encoding=chosen["name_encoding"])
+
+
+def _is_zip(path: str) -> bool:
+    if os.path.isdir(path):
+        return False
+    with reading(path), open(path, "rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _plain(path: str, folder: Callable[[str], Source], shards: Callable[[str], Source]) -> Source:
+    """A tar that was compressed: of samples, or of a folder."""
+    return shards(path) if is_shards(path) and not is_folder_tar(path) else folder(path)
+
+
+def is_folder_tar(path: str) -> bool:
+    """Whether a tar is one of a folder, though files of one stem lie side by side as in a shard.
+
+    It has splits in it, or one folder at its top; and it was not written by wdstools, is not called as a shard, and holds no
+    class as a file of its own.
+    """
+    with reading(path), open(path, "rb") as file:
+        if b"wds1:" in file.read(512):
+            return False
+    names = [member.name for member in islice(scan_tar(path), _PROBED_MEMBERS) if member.is_file]
+    if any(
+        kind_of(name) not in ("images", "texts", "metadata", "tables", "") or name.endswith(".cls") for name in names
+    ):
+        return False
+    if any(is_image(name.rpartition(".")[0]) and name.lower().endswith(TEXT_SUFFIXES) for name in names):
+        return True  # x.jpg.txt
+    parts = [name.removeprefix("./").split("/") for name in names]
+    wrapped = False
+    while parts and all(len(part) > 1 and part[0] == parts[0][0] for part in parts) and not _is_word(parts[0][0]):
+        parts, wrapped = [part[1:] for part in parts], True
+    tops = {
+        part[1] if len(part) > 2 and part[0].lower() in IMAGE_FOLDERS else part[0] for part in parts if len(part) > 1
+    }
+    if any(split_of_word(top) for top in tops) or len({split_in_name(top) for top in tops} - {None}) > 1:
+        return True
+    stem = os.path.basename(path).partition(".")[0]
+    return wrapped and not stem[-_SHARD_DIGITS:].isdigit() and split_in_name(stem) is None
+
+
+def _is_word(name: str) -> bool:
+    return name.lower() in IMAGE_FOLDERS or split_of_word(name) is not None
+
+
+_PROBED_MEMBERS = 4096
+_SHARD_DIGITS = 3
 
 
 def _shards(path: str, scratch: str | None, shards: Callable[..., ShardsSource]) -> Source:

@@ -1,276 +1,351 @@
-"""One pass over a tree: images with their captions, folder by folder."""
+"""One pass over the places of a layout: images with their captions and metadata, folder by folder."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.results import Skip
+from wdstools.sources.account import Account
 from wdstools.sources.base import SamplesBuilder, is_text, join_path, shown
-from wdstools.sources.bulk import read_rows, read_split_lists
-from wdstools.sources.recipe import Layout
-from wdstools.sources.table import METADATA_NAMES, Row, load_metadata
-from wdstools.sources.tree import Folder, Tree
+from wdstools.sources.columns import Said, settle
+from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Mapping
+
+    from wdstools.sources.survey import Place
+    from wdstools.sources.tree import Folder, Tree
+
+#: ``post_1.jpg`` and ``post_2.jpg`` share the caption of their post, ``post.txt``.
+_NUMBERED_RE = re.compile(r"(.+)_\d{1,3}")
+#: Folders of captions that are kept at hand: the names of a million files take room.
+_MOST_SIDES = 4
+_INNER = frozenset((*TYPE_OF_EXTENSION, "json"))
 
 
-def leaves(tree: Tree, base: str, layout: Layout) -> Iterator[tuple[dict[str, str], str]]:
-    """The folders that the image template's folder part names, with their fields; files are not looked at."""
-    folders = [""]
-    for part in layout.image.parts():
-        folders = [
-            below
-            for folder in folders
-            for below in (_folders_below(tree, base, folder) if "{" in part else [join_path(folder, part)])
-            if layout.image.fits_so_far(below)
-        ]
-    for folder in folders:
-        fields = layout.image.match(folder)
-        if fields is not None and (not layout.splits or fields.get("split") in layout.splits):
-            yield fields, folder
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a layout is read.
+
+    ``captions`` is ``required``, ``optional`` or ``none``; ``stems`` gives stem and suffix of a folder's images; ``several``
+    says what becomes of several captions. ``sidecars`` tells that captions lie in files of their own, ``json`` that metadata
+    does, and ``json_captions`` that it holds captions; ``shared`` that images ``x_1`` and ``x_2`` may share the files of ``x``.
+    """
+
+    captions: str
+    stems: Callable[[list[str]], list[tuple[str, str]]]
+    several: str = "all"
+    sidecars: bool = True
+    json: bool = False
+    json_captions: bool = False
+    shared: bool = False
 
 
-def _folders_below(tree: Tree, base: str, folder: str) -> list[str]:
-    found = tree.list(join_path(base, folder))
-    return [join_path(folder, name) for name in found.folders] if found else []
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A file beside an image: where it is, and the stem by which it was found there."""
+
+    files: _SideFolder
+    name: str
+    stem: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its folder and its suffix."""
+        return self.files.folder, self.name[len(self.stem) :]
 
 
-def walk(tree: Tree, base: str, folder: str) -> Iterator[tuple[str, Folder]]:
-    """A folder and all below it: (path below ``folder``, what it holds)."""
-    stack = [""]
-    while stack:
-        below = stack.pop()
-        held = tree.list(join_path(base, join_path(folder, below)) if below else join_path(base, folder))
-        if held is None:
-            continue
-        yield below, held
-        stack += [join_path(below, name) for name in reversed(held.folders)]
+class _SideFolder:
+    """The files of a folder by name, with extensions in lower case and, where need be, in one Unicode form."""
+
+    def __init__(self, folder: str, held: Folder) -> None:
+        self.folder = folder
+        self.held = held
+        self._by_name = {_lower_end(name): name for name in reversed(held.files) if not is_image(name)}
+        self._by_form: dict[str, str] | None = None
+        self._entry_of: dict[str, bytes] | None = None
+
+    def find(self, stem: str, suffixes: Iterable[str]) -> _Side | None:
+        """The first of the files stem + suffix."""
+        for suffix in suffixes:
+            name = self._by_name.get(stem + suffix) or self._by_name.get(stem + suffix.lower())
+            if name is not None:
+                return _Side(self, name, name[: len(stem)])
+        if stem.isascii():
+            return None
+        if self._by_form is None:
+            self._by_form = {_form(name): real for name, real in self._by_name.items()}
+        for suffix in suffixes:
+            name = self._by_form.get(_form(stem + suffix.lower()))
+            if name is not None:
+                return _Side(self, name, name[: -len(suffix)])
+        return None
+
+    def entry(self, name: str) -> bytes | None:
+        """Where an archive holds a file."""
+        if self.held.entries is None:
+            return None
+        if self._entry_of is None:
+            self._entry_of = dict(zip(self.held.files, self.held.entries, strict=True))
+        return self._entry_of[name]
+
+
+def _form(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _lower_end(name: str) -> str:
+    """A name with its extension in lower case, and the one before where that is an image's (``x.JPG.TXT``)."""
+    stem, dot, extension = name.rpartition(".")
+    inner, inner_dot, inner_extension = stem.rpartition(".")
+    if inner_dot and inner_extension.lower() in _INNER:
+        stem = inner + inner_dot + inner_extension.lower()
+    return stem + dot + extension.lower() if dot else name
+
+
+@dataclass(slots=True)
+class _Found:
+    """What lies beside an image, and what tables say of it."""
+
+    text: _Side | None = None
+    meta: _Side | None = None
+    said: Said | None = None
+
+    @property
+    def sides(self) -> list[_Side]:
+        """The files."""
+        return [side for side in (self.text, self.meta) if side is not None]
+
+    @property
+    def dirs(self) -> tuple[str | None, ...]:
+        """Folder and suffix of each file."""
+        text, meta = (side.place if side else (None, None) for side in (self.text, self.meta))
+        return *text, *meta
 
 
 @dataclass(slots=True)
 class Pairing:
-    """One pass over a tree: pairs images with captions, folder by folder."""
+    """One pass over a tree: pairs images with captions, place by place.
+
+    ``rows`` is what tables say, by the path of the image, or by what ``row_name`` makes of its path and id; ``split_of`` the
+    splits that lists give, by id. Both are None where there are none.
+    """
 
     tree: Tree
-    base: str
-    layout: Layout
-    captions: str
-    metadata: bool
+    rules: Rules
+    rows: dict[str, Said] | None = None
+    row_name: Callable[[str, str], str] | None = None
+    table_name: str = "the table"
+    split_of: dict[str, str] | None = None
+    account: Account = field(default_factory=Account)
     builder: SamplesBuilder = field(default_factory=SamplesBuilder)
     skips: list[Skip] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
     image_types: Counter[str] = field(default_factory=Counter)
-    unmatched: Counter[str] = field(default_factory=Counter)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    #: What tables say, by path of the image; by id where the layout names one table for all.
-    rows: dict[str, Row] = field(default_factory=dict)
-    has_rows: bool = False
-    #: Splits that lists give, by id; None where there are no lists.
-    split_of: dict[str, str] | None = None
-    caption_folders: set[str] = field(default_factory=set)
+    other_forms: int = 0
+    _at_hand: dict[str, _SideFolder] = field(default_factory=dict)
+    _side_folders: dict[str, tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
+    _lists: bool = False
 
-    def run(self) -> None:
-        """List everything that the layout names."""
-        if self.metadata:
-            self._read_metadata()
-        if self.layout.table is not None:
-            self.rows = read_rows(self.tree, join_path(self.base, self.layout.table.path), self.layout.table.caption)
-            self.has_rows = True
-        if self.layout.lists is not None:
-            self.split_of = read_split_lists(self.tree, self.base, self.layout.lists)
-        for fields, folder in leaves(self.tree, self.base, self.layout):
-            for below, held in walk(self.tree, self.base, folder):
-                self._folder({**fields, "id": below}, join_path(folder, below) if below else folder, held)
-        if self.captions != "none" and self.layout.caption is not None:
-            self._orphan_folders()
-        if self.rows:
-            self.skips += [
-                Skip("image-missing", path, detail=f"named in {self._table_name}") for path in sorted(self.rows)
-            ]
+    def run(
+        self, places: Iterable[Place], more: Mapping[str, tuple[str | None, tuple[str, ...]]] | None = None
+    ) -> None:
+        """List everything in some places.
+
+        ``more`` are folders of captions to which no image may lead, with their split and suffixes (none: the usual ones).
+        """
+        self._lists = any(len(said.captions) > 1 for said in (self.rows or {}).values())
+        for place in places:
+            held = self.tree.list(place.folder)
+            if held is not None:
+                self._place(place, held)
+        self._at_hand.clear()
+        if self.rules.sidecars and self.rules.captions != "none":
+            for folder, (split, suffixes) in {**(more or {}), **self._side_folders}.items():
+                self._orphans(folder, split, suffixes)
+        for name, said in sorted((self.rows or {}).items()):
+            self.skips.append(Skip("image-missing", shown(name), detail=f"named in {said.where or self.table_name}"))
         self.skips += [
             Skip("sample-missing", name, split, detail="in a split list, but no sample with this id can be packed")
             for name, split in sorted((self.split_of or {}).items())
         ]
 
-    @property
-    def _table_name(self) -> str:
-        return self.layout.table.path if self.layout.table else "the metadata table"
+    def _place(self, place: Place, held: Folder) -> None:
+        images = self._images(place, held)
+        sides = [(self._side(folder, held if folder == place.folder else None), given) for folder, given in place.sides]
+        for folder, given in place.sides:
+            self._side_folders.setdefault(folder, (place.split, given))
+        entry_of = dict(zip(held.files, held.entries, strict=True)) if held.entries else None
+        runs: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
+        taken: dict[tuple[str, str], list[str]] = {(place.folder, "samples"): []}
+        for stem, ext in images.items():
+            found = self._beside(stem, ext, images, sides)
+            own = self._sample(place, stem, ext, found)
+            kind = "skipped" if own is None else "samples"
+            for side in found.sides:
+                taken.setdefault((side.files.folder, kind), []).append(side.name)
+            taken.setdefault((place.folder, kind), []).append(stem + ext)
+            if own is None:
+                continue
+            if entry_of is not None:
+                own["image_entry"] = entry_of[stem + ext]
+            key = (own.pop("split"), own.pop("label"), found.dirs, tuple(own))
+            run = runs.setdefault(key, {name: [] for name in own})
+            for name, value in own.items():
+                run[name].append(value)
+        for (split, label, dirs, _), run in runs.items():
+            self._add(place, (split, label), dirs, run)
+        folders = {place.folder: held, **{side.folder: side.held for side, _ in sides if side}}
+        for (folder, kind), names in sorted(taken.items()):
+            self.account.take(folder, folders[folder], names, kind)
 
-    def _read_metadata(self) -> None:
-        places = [""] + [join_path("", name) for name in (self.tree.list(self.base) or Folder()).folders]
-        for place in places:
-            rows = load_metadata(self.tree, join_path(self.base, place) if place else self.base)
-            self.rows |= {join_path(place, name): row for name, row in rows.items()}
-        self.has_rows = bool(self.rows)
-        if any(row.caption is not None for row in self.rows.values()):
-            self.captions = "required" if all(row.caption is not None for row in self.rows.values()) else "optional"
+    def _beside(
+        self, stem: str, ext: str, images: Mapping[str, str], sides: list[tuple[_SideFolder | None, tuple[str, ...]]]
+    ) -> _Found:
+        """Caption and metadata of an image, each from the first folder that has one."""
+        found = _Found()
+        match = _NUMBERED_RE.fullmatch(stem) if self.rules.shared else None
+        posts = [match[1]] if match and match[1] not in images else []
+        for side, given in sides:
+            for text, name in (
+                (True, stem),
+                (False, stem),
+                *((text, post) for post in posts for text in (True, False)),
+            ):
+                if side is None or not (self.rules.sidecars if text else self.rules.json):
+                    continue
+                usual = TEXT_SUFFIXES if text else JSON_SUFFIXES
+                suffixes = given or (*usual, *(ext.lower() + suffix for suffix in usual))
+                if text and found.text is None:
+                    found.text = side.find(name, suffixes)
+                elif not text and found.meta is None:
+                    found.meta = side.find(name, suffixes)
+        return found
 
-    def _folder(self, fields: dict[str, str], folder: str, held: Folder) -> None:
-        images = self._images(held, folder)
-        if self.captions == "none" or self.layout.caption is None:
-            own = self._inline(images, held, folder, fields) if self.has_rows else self._image_parts(images, held)
-            self._add(fields, folder, None, own)
-            return
-        caption_folder = self.layout.caption.locate(fields)
-        place = held if caption_folder == folder else self.tree.list(join_path(self.base, caption_folder)) or Folder()
-        self.caption_folders.add(caption_folder)
-        suffix = self.layout.caption.suffix
-        captions = {name[: -len(suffix)] for name in place.files if name.endswith(suffix)}
-        paired = {stem: ext for stem, ext in images.items() if stem in captions}
-        own = self._image_parts(paired, held)
-        if place.entries:
-            entry_of = dict(zip(place.files, place.entries, strict=True))
-            own["caption_entry"] = [entry_of[stem + suffix] for stem in paired]
-        self._add(fields, folder, caption_folder, own)
-        alone = {stem: ext for stem, ext in images.items() if stem not in captions}
-        if self.captions == "optional":
-            self._add(fields, folder, None, self._image_parts(alone, held))
-        else:
-            self.skips += [
-                Skip(
-                    "caption-missing",
-                    join_path(folder, stem + ext),
-                    fields.get("split"),
-                    detail=f"no {join_path(caption_folder, stem + suffix)}",
-                )
-                for stem, ext in alone.items()
-            ]
-        if len(paired) != len(captions):
-            captions.difference_update(stem for stem, _ in self.layout.image.stems(held.files))
-            self._orphans(caption_folder, sorted(captions), fields.get("split"))
+    def _side(self, folder: str, held: Folder | None) -> _SideFolder | None:
+        if not (self.rules.sidecars or self.rules.json):
+            return None
+        if folder not in self._at_hand:
+            held = held or self.tree.list(folder)
+            if held is None:
+                return None
+            if len(self._at_hand) >= _MOST_SIDES:
+                self._at_hand.clear()
+            self._at_hand[folder] = _SideFolder(folder, held)
+        return self._at_hand[folder]
 
-    def _images(self, held: Folder, folder: str) -> dict[str, str]:
+    def _sample(self, place: Place, stem: str, ext: str, found: _Found) -> dict[str, Any] | None:
+        """What a sample has of its own; None if it is skipped, which is noted."""
+        path, sample_id = join_path(place.folder, stem + ext), join_path(place.id_dir, stem)
+        if self.rows is not None:
+            found.said = self.rows.pop(path if self.row_name is None else self.row_name(path, sample_id), None)
+        said = found.said or Said()
+        split = place.split or said.split
+        if self.split_of is not None:
+            split = self.split_of.pop(sample_id, None)
+        if place.label is not None and said.label is not None:
+            said.more.setdefault("label", said.label)
+        caption, more = settle(said, self.rules.several, lists=self._lists)
+        if self.rules.json_captions and found.text is None and caption is None:
+            found.text = found.meta
+        refused = self._refuse(found, (place, stem), split, caption)
+        if refused is not None:
+            self.skips.append(Skip(refused[0], path, split, detail=refused[1]))
+            return None
+        own: dict[str, Any] = {"split": split, "label": said.label, "stem": stem, "image_suffix": ext}
+        if caption is not None and found.text is None and self.rules.captions != "none":
+            own["caption"] = caption
+        if more is not None and found.meta is None:
+            own["json"] = more
+        for part, side in (("caption", found.text), ("json", found.meta)):
+            if side is not None:
+                self._note_side(own, part, side)
+        return own
+
+    def _refuse(
+        self, found: _Found, place: tuple[Place, str], split: str | None, caption: str | None
+    ) -> tuple[str, str | None] | None:
+        """Why a sample is not packed, with the detail; None if it is."""
+        if split is None and self.split_of is not None:
+            return "split-not-listed", None
+        if caption is not None and not is_text(caption):
+            return "caption-not-utf8", "half of a character: a lone surrogate"
+        if found.text is None and caption is None and self.rules.captions == "required":
+            return "caption-missing", self._looked_for(*place)
+        return None
+
+    def _note_side(self, own: dict[str, Any], part: str, side: _Side) -> None:
+        entry = side.files.entry(side.name)
+        if entry is not None:
+            own[f"{part}_entry"] = entry
+        if side.stem != own["stem"]:
+            own[f"{part}_stem"] = side.stem
+            self.other_forms += _form(side.stem) == _form(own["stem"])
+
+    def _looked_for(self, place: Place, stem: str) -> str:
+        if self.rows is not None and not self.rules.sidecars:
+            return f"not in {self.table_name}"
+        folder, suffixes = place.sides[-1] if place.sides else (place.folder, ())
+        return f"no {join_path(folder, stem + (suffixes or TEXT_SUFFIXES)[0])}"
+
+    def _images(self, place: Place, held: Folder) -> dict[str, str]:
         """Stem -> suffix of the images of a folder, sorted by name."""
-        found = self.layout.image.stems(held.files)
-        if len(found) != len(held.files):
-            self._count_unmatched(held, {stem + suffix for stem, suffix in found})
+        found = self.rules.stems(held.files)
         images = dict(found)
-        if len(images) == len(found) and is_text(folder + "".join(images)):
+        if len(images) == len(found) and is_text(place.folder + "".join(images)):
             return images
         images = {}
         for stem, ext in sorted(found, key=lambda image: TYPE_OF_EXTENSION[image[1][1:].lower()] not in STORABLE_TYPES):
-            if not is_text(folder + stem):
-                self.skips.append(Skip("name-not-utf8", shown(join_path(folder, stem + ext))))
+            path = join_path(place.folder, stem + ext)
+            if not is_text(place.folder + stem):
+                self.skips.append(Skip("name-not-utf8", shown(path)))
             elif stem in images:
-                detail = f"same id as {stem + images[stem]}"
-                self.skips.append(Skip("key-duplicate", join_path(folder, stem + ext), detail=detail))
+                self.skips.append(Skip("key-duplicate", path, detail=f"same id as {stem + images[stem]}"))
             else:
                 images[stem] = ext
+                continue
+            self.account.take(place.folder, held, [stem + ext], "skipped")
         return images
 
-    @staticmethod
-    def _image_parts(images: dict[str, str], held: Folder) -> dict[str, list[Any]]:
-        own: dict[str, list[Any]] = {"stem": list(images), "image_suffix": list(images.values())}
-        if held.entries:
-            entry_of = dict(zip(held.files, held.entries, strict=True))
-            own["image_entry"] = [entry_of[stem + ext] for stem, ext in images.items()]
-        return own
-
-    def _count_unmatched(self, held: Folder, images: set[str]) -> None:
-        """Count, by extension, the files that are no part of the layout."""
-        suffix = self.layout.caption.suffix if self.layout.caption else None
-        self.unmatched.update(
-            name.rpartition(".")[2].lower() if "." in name else ""
-            for name in held.files
-            if name not in images
-            and not (suffix and name.endswith(suffix))
-            and not (self.metadata and name in METADATA_NAMES)
-        )
-
-    def _inline(
-        self, images: dict[str, str], held: Folder, folder: str, fields: dict[str, str]
-    ) -> dict[str, list[Any]]:
-        """Captions and metadata from a table beside the images."""
-        rows: dict[str, Row] = {}
-        for stem, ext in images.items():
-            path = join_path(folder, stem + ext)
-            row = self.rows.pop(join_path(fields["id"], stem) if self.layout.table else path, Row())
-            if row.caption is None and self.captions == "required":
-                detail = f"not in {self._table_name}"
-                self.skips.append(Skip("caption-missing", path, self._split(fields, stem), detail=detail))
-            elif row.caption is not None and not is_text(row.caption):
-                detail = "half of a character: a lone surrogate"
-                self.skips.append(Skip("caption-not-utf8", path, self._split(fields, stem), detail=detail))
-            else:
-                rows[stem] = row
-        own = self._image_parts({stem: images[stem] for stem in rows}, held)
-        captions, jsons = [row.caption for row in rows.values()], [row.json for row in rows.values()]
-        own |= {
-            part: values
-            for part, values in (("caption", captions), ("json", jsons))
-            if any(v is not None for v in values)
-        }
-        return own
-
-    def _split(self, fields: dict[str, str], stem: str) -> str | None:
-        """The split of a sample, whose line of a list counts as used."""
-        if self.split_of is None:
-            return fields.get("split")
-        return self.split_of.pop(join_path(fields["id"], stem), None)
-
-    def _add(self, fields: dict[str, str], folder: str, caption_folder: str | None, own: dict[str, list[Any]]) -> None:
-        """Add samples of a folder; where lists give the splits, those of each split apart."""
-        if self.split_of is None:
-            self._add_run(fields, folder, caption_folder, own)
-            return
-        places: dict[str, list[int]] = {}
-        for place, stem in enumerate(own["stem"]):
-            split = self._split(fields, stem)
-            if split is None:
-                path = join_path(folder, stem + own["image_suffix"][place])
-                self.skips.append(Skip("split-not-listed", path))
-            else:
-                places.setdefault(split, []).append(place)
-        for split, chosen in places.items():
-            part = {name: [values[place] for place in chosen] for name, values in own.items()}
-            self._add_run({**fields, "split": split}, folder, caption_folder, part)
-
-    def _add_run(
-        self, fields: dict[str, str], folder: str, caption_folder: str | None, own: dict[str, list[Any]]
+    def _add(
+        self,
+        place: Place,
+        words: tuple[str | None, str | None],
+        dirs: tuple[str | None, ...],
+        own: dict[str, list[Any]],
     ) -> None:
-        if not own["stem"]:
-            return
-        shared = {
-            "split": fields.get("split"),
-            "label": fields.get("label"),
-            "id_dir": fields["id"],
-            "image_dir": join_path(self.base, folder) if folder else self.base,
-            "caption_dir": None
-            if caption_folder is None
-            else join_path(self.base, caption_folder)
-            if caption_folder
-            else self.base,
-            "caption_suffix": self.layout.caption.suffix
-            if caption_folder is not None and self.layout.caption
-            else None,
-        }
+        """Add samples of a place that share all but what they have of their own."""
+        split, label = words
+        label = place.label if place.label is not None else label
+        shared = {"split": split, "label": label, "id_dir": place.id_dir, "image_dir": place.folder}
+        shared |= dict(zip(("caption_dir", "caption_suffix", "json_dir", "json_suffix"), dirs, strict=True))
         self.builder.add(shared, own)
-        self.counts[fields.get("split", ""), fields.get("label", "")] += len(own["stem"])
+        self.counts[split or "", label or ""] += len(own["stem"])
         for suffix, count in Counter(own["image_suffix"]).items():
             self.image_types[TYPE_OF_EXTENSION[str(suffix)[1:].lower()]] += count
-        if "label" in fields:
-            self.labels.add(fields["label"])
+        if label is not None:
+            self.labels.add(label)
 
-    def _orphan_folders(self) -> None:
-        """Caption folders that no image folder led to."""
-        assert self.layout.caption is not None
-        if self.layout.caption.folder == self.layout.image.folder:
+    def _orphans(self, folder: str, split: str | None, suffixes: tuple[str, ...]) -> None:
+        """Captions that no image took: of an image that was skipped, or of none."""
+        held = self.tree.list(folder)
+        if held is None:
             return
-        for fields, folder in leaves(self.tree, self.base, Layout(self.layout.caption, splits=self.layout.splits)):
-            if folder in self.caption_folders:
-                continue
-            for below, held in walk(self.tree, self.base, folder):
-                stems = [stem for stem, _ in self.layout.caption.stems(held.files)]
-                self._orphans(join_path(folder, below) if below else folder, stems, fields.get("split"))
-
-    def _orphans(self, folder: str, stems: list[str], split: str | None) -> None:
-        assert self.layout.caption is not None
-        paths = (join_path(folder, stem + self.layout.caption.suffix) for stem in stems)
-        self.skips += [
-            Skip("image-missing", path, split) if is_text(path) else Skip("name-not-utf8", shown(path))
-            for path in paths
-        ]
+        usual = (*TEXT_SUFFIXES, *(JSON_SUFFIXES if self.rules.json else ()))
+        ends = tuple(end.lower() for end in suffixes or usual)
+        left = [name for name in held.files if name.lower().endswith(ends) and self.account.is_left(folder, name)]
+        if not left:
+            return
+        known = {stem for stem, _ in self.rules.stems(held.files)}
+        for name in left:
+            path, end = join_path(folder, name), next(end for end in ends if name.lower().endswith(end))
+            if name[: -len(end)] not in known:
+                missing = Skip("image-missing", path, split)
+                self.skips.append(missing if is_text(path) else Skip("name-not-utf8", shown(path)))
+        self.account.take(folder, held, left, "skipped")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import os
 import stat
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import NotFoundError, SourceChangedError, StoreError
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError
 from wdstools.stores.local import storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # not blocking: a pipe under the name of an image must not hold up the pack
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -139,7 +145,7 @@ class ArchiveReader:
             if method == _ZIP_STORED:
                 self._pread(view[:size], offset, path)
             else:
-                if stored > size + (size >> 8) + _MAX_DEFLATE_OVERHEAD:
+                if stored > size + (size >> 6) + _MAX_DEFLATE_OVERHEAD:
                     raise DamagedEntryError("source-damaged", "the zip stores more bytes than the file has")
                 view[:size] = _inflate(os.pread(self._fd, stored, offset), size, method)
         if zlib.crc32(view[:size]) != crc:
@@ -166,16 +172,61 @@ class ArchiveReader:
 
 
 def _inflate(data: bytes, size: int, method: int) -> bytes:
-    if method != _ZIP_DEFLATED:
-        raise DamagedEntryError("source-method", f"zip compression method {method} is not supported")
-    inflater = zlib.decompressobj(-15)
+    """What a zip has compressed; no more than one byte above ``size`` is made of it."""
+    if method not in _DECOMPRESSORS:
+        name = _OTHER_METHODS.get(method, f"method {method}")
+        raise DamagedEntryError(
+            "source-method",
+            f"the zip compresses it by {name}, which is not read here: extract it (`7z x`), and pack the folder",
+        )
     try:
-        plain = inflater.decompress(data, size + 1)
-    except zlib.error as error:
+        stream = _lzma(data, size) if method == _ZIP_LZMA else _DECOMPRESSORS[method]()
+        plain: bytes = stream.decompress(data[_LZMA_HEAD_BYTES:] if method == _ZIP_LZMA else data, size + 1)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, struct.error) as error:
         raise DamagedEntryError("source-damaged", f"the zip's data cannot be inflated: {error}") from error
     if len(plain) != size:
         raise DamagedEntryError("source-damaged", f"the zip says {size} bytes and gives another number")
     return plain
+
+
+def _lzma(data: bytes, size: int) -> lzma.LZMADecompressor:
+    """APPNOTE 5.8.8: a version, the length of the properties (five bytes), and these: lc, lp, pb and the dictionary's size.
+
+    No more dictionary is made than the file has bytes: a zip may claim four gigabytes.
+    """
+    length, packed, dictionary = struct.unpack_from("<HBL", data, 2)
+    if length != _LZMA_PROPERTIES:
+        raise ValueError("its LZMA properties are of another length")
+    filters = {
+        "id": lzma.FILTER_LZMA1,
+        "dict_size": min(dictionary, max(size, _SMALLEST_DICTIONARY)),
+        "lc": packed % 9,
+        "lp": packed // 9 % 5,
+        "pb": packed // 45,
+    }
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[filters])
+
+
+_ZIP_LZMA = 14
+_LZMA_PROPERTIES = 5
+_LZMA_HEAD_BYTES = 4 + _LZMA_PROPERTIES
+_SMALLEST_DICTIONARY = 4096
+_MAX_XZ_MEMORY = 1 << 28
+_DECOMPRESSORS: dict[int, Callable[[], Any]] = {
+    _ZIP_DEFLATED: lambda: zlib.decompressobj(-15),
+    12: bz2.BZ2Decompressor,
+    _ZIP_LZMA: lzma.LZMADecompressor,
+    95: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY),
+}
+_OTHER_METHODS = {
+    1: "Shrink",
+    6: "Implode",
+    9: "Deflate64",
+    93: "Zstandard",
+    97: "WavPack",
+    98: "PPMd",
+    99: "AES encryption",
+}
 
 
 class reading:  # noqa: N801

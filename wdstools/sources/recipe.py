@@ -21,19 +21,10 @@ if TYPE_CHECKING:
 
 _FIELD_RE = re.compile(r"\{(\w+)\}")
 _FIELDS = ("split", "label", "id")
-#: Tried in this order: the more a layout says, the earlier.
-_RECIPE_ORDER = (
-    "instacities1m",
-    "instany100k",
-    "mmhs150k",
-    "instabarcelona",
-    "split-folders",
-    "split-pairs",
-    "imagefolder",
-    "pairs",
-    "images",
-    "labels",
-)
+#: Recipes of datasets, recognised; tried in this order.
+DATASET_RECIPES = ("instacities1m", "instany100k", "mmhs150k", "instabarcelona")
+#: What is recognised without a recipe is read by what lies there; these are for whoever asks for one.
+_RECIPE_ORDER = (*DATASET_RECIPES, "split-folders", "split-pairs", "imagefolder", "pairs", "images", "labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +128,17 @@ class Layout:
     table: CaptionTable | None = None
     #: Where lists of ids lie, one a split: ``splits/{split}_ids.txt``.
     lists: str | None = None
+    #: The folders are called as in no other dataset: it is this one, whatever labels it has.
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A named way to read a folder. ``expect`` holds what the dataset should have; ``scan`` prints what differs."""
+    """A named way to read a folder.
+
+    ``expect`` holds what the dataset should have; ``scan`` prints what differs. ``ignore`` are patterns of files that come with
+    the dataset and are no part of it.
+    """
 
     name: str
     layouts: tuple[Layout, ...]
@@ -151,6 +148,7 @@ class Recipe:
     version: int = 1
     metadata: bool = False
     expect: Mapping[str, Any] = field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
 
 
 def parse_recipe(text: str, *, where: str) -> Recipe:
@@ -159,7 +157,17 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the recipe is not TOML: {error}", code="recipe-invalid", where=where) from error
-    unknown = set(document) - {"name", "dataset", "version", "captions", "labels", "layouts", "metadata", "expect"}
+    unknown = set(document) - {
+        "name",
+        "dataset",
+        "version",
+        "captions",
+        "labels",
+        "layouts",
+        "metadata",
+        "expect",
+        "ignore",
+    }
     captions = document.get("captions", "required")
     entries = document.get("layouts")
     if unknown or captions not in CAPTION_POLICIES or not isinstance(entries, list) or not entries:
@@ -191,13 +199,14 @@ def _recipe(document: dict[str, Any], entries: list[Any], captions: str, where: 
         version=int(document.get("version", 1)),
         metadata=bool(document.get("metadata", False)),
         expect=_expectation(document.get("expect", {})),
+        ignore=_names(document.get("ignore", ())),
     )
 
 
 def _layout(entry: Any, where: str) -> Layout:
     if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
         raise UsageError("a layout has no image template", code="recipe-invalid", where=where)
-    unknown = set(entry) - {"image", "caption", "splits", "table", "lists"}
+    unknown = set(entry) - {"image", "caption", "splits", "table", "lists", "known"}
     caption, lists = entry.get("caption"), entry.get("lists")
     table = CaptionTable(**entry["table"]) if "table" in entry else None
     outside = any(".." in path.split("/") or path[:1] == "/" for path in (table.path if table else "", lists or ""))
@@ -215,6 +224,7 @@ def _layout(entry: Any, where: str) -> Layout:
         _names(entry.get("splits", ())),
         table,
         lists,
+        bool(entry.get("known", False)),
     )
 
 
@@ -231,7 +241,7 @@ def _expectation(given: Any) -> dict[str, Any]:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """The recipes that come with wdstools, in the order in which they are tried."""
+    """The recipes that come with wdstools."""
     return _RECIPE_ORDER
 
 

@@ -1,76 +1,81 @@
-"""Tables of samples: CSV, JSON lines or Parquet, one row an image."""
+"""A table of samples as a source: one row an image, or several for an image of several captions."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import FormatError, NotFoundError, UsageError
-from wdstools.formats.arrow import reader_over
+from wdstools.errors import FormatError, UsageError, option
+from wdstools.foreign.splits import split_of_word
 from wdstools.formats.sample import make_key
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
-from wdstools.sources.base import CAPTION_POLICIES, Listing, SamplesBuilder, SourceReader, is_text
+from wdstools.sources.base import (
+    CAPTION_POLICIES,
+    EmptySourceError,
+    Listing,
+    SamplesBuilder,
+    first_skips,
+    is_text,
+    shown,
+)
+from wdstools.sources.beside import leads_outside, load_columns, plain_path
+from wdstools.sources.columns import Columns, Said, TableRules, read_row, settle
 from wdstools.sources.readers import FolderOpener
+from wdstools.sources.rows import BadRow, damaged, read_rows
+from wdstools.sources.words import TABLE_EXTENSIONS
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
-    import pyarrow as pa
-
-    from wdstools.sources.tree import Tree
+    from wdstools.sources.rows import NumberedRow
 
 #: Names that Hugging Face gives to a table of metadata beside images.
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-PATH_COLUMNS = ("file_name", "path", "image", "filepath", "file")
-CAPTION_COLUMNS = ("caption", "text", "txt")
-_LABEL_COLUMNS = ("label", "class", "category")
-ID_COLUMNS = ("id", "key")
-_MAX_TABLE_BYTES = 4 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What a table says of one image; ``json`` holds the columns that have no meaning here."""
-
-    caption: str | None = None
-    json: str | None = None
+__all__ = ["METADATA_NAMES", "TABLE_EXTENSIONS", "TableSource"]
 
 
 class TableSource:
     """A table whose rows name images, with paths relative to the table's folder.
 
     Columns: a path (``path``, ``file_name``, ``image``), and optionally ``caption`` or ``text``, ``label``, ``split``,
-    ``id``. Other columns become the sample's ``json``.
+    ``id``; ``tables`` names others. Other columns become the sample's ``json``. Rows of one image are one sample with several captions.
     """
 
-    def __init__(self, path: str, *, captions: str | None = None) -> None:
+    def __init__(
+        self, path: str, *, captions: str | None = None, tables: TableRules | None = None, follow_links: bool = False
+    ) -> None:
         if captions is not None and captions not in CAPTION_POLICIES:
             raise UsageError(
-                "no such caption policy", where="--captions", expected=", ".join(CAPTION_POLICIES), got=captions
+                "no such caption policy", where=option("captions"), expected=", ".join(CAPTION_POLICIES), got=captions
             )
         self.path = path
         self._captions = captions
+        self._tables = tables or TableRules()
+        self._follow_links = follow_links
 
     def list(self) -> Listing:
         """List the rows; images are not opened, but their existence is looked up folder by folder."""
+        rows = _Rows(self.path, self._tables, follow_links=self._follow_links)
         try:
             with open(self.path, "rb") as file:
-                table = read_table(file.read(_MAX_TABLE_BYTES), self.path)
+                rows.read(read_rows(file, self.path))
         except OSError as error:
             raise storage_error(error, self.path) from error
-        columns = _meaning(table, self.path)
-        has_captions = columns["caption"] is not None
-        captions = self._captions or ("required" if has_captions else "none")
-        rows = _Rows(os.path.dirname(self.path) or ".", captions)
-        rows.add(table, columns)
+        if not rows.said and not rows.skips:
+            raise damaged(self.path, "it has no rows")
+        captions = self._captions or ("required" if rows.columns.caption is not None else "none")
+        rows.add(captions)
         if not rows.types:
-            raise NotFoundError("the table names no image that exists", code="source-empty", where=self.path)
+            raise EmptySourceError(
+                "the table names no image that exists",
+                code="source-empty",
+                where=self.path,
+                got=first_skips(rows.skips) or "no rows",
+                skips=tuple(rows.skips),
+            )
         return Listing(
             opener=FolderOpener(rows.folder),
             samples=rows.builder.table(),
@@ -78,70 +83,136 @@ class TableSource:
             captions=captions,
             label_in_key=False,
             recipe="table",
-            template={},
+            template={f"--{name}": value for name, value in sorted(self._tables.given.items())},
             image_types=dict(sorted(rows.types.items())),
             skips=tuple(rows.skips),
+            account=rows.account(),
         )
 
 
 class _Rows:
-    """Sorts rows into runs that share split, label and folder."""
+    """What the rows say of each image, and then runs of samples that share split, label and folder."""
 
-    def __init__(self, folder: str, captions: str) -> None:
-        self.folder = folder
-        self.captions = captions
+    def __init__(self, table: str, rules: TableRules, *, follow_links: bool) -> None:
+        self.table = table
+        self.folder = os.path.dirname(table) or "."
+        self.rules = rules
+        self.columns = Columns()
         self.builder = SamplesBuilder()
         self.skips: list[Skip] = []
         self.labels: set[str] = set()
         self.types: Counter[str] = Counter()
+        #: What is said of each image, by path and key.
+        self.said: dict[tuple[str, str | None], Said] = {}
+        #: Images that are there and that a row keeps from being packed.
+        self.refused: set[str] = set()
+        self._follow = follow_links
+        self._root = os.path.realpath(self.folder)
         self._names: dict[str, set[str]] = {}
 
-    def add(self, table: pa.Table, columns: Mapping[str, str | None]) -> None:
-        """Add every row of a table."""
-        given = {name: table.column(column).to_pylist() if column else None for name, column in columns.items()}
-        others = [name for name in table.column_names if name not in columns.values()]
-        extra = [table.column(name).to_pylist() for name in others]
-        runs: dict[tuple[str | None, ...], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-        for number, path in enumerate(given["path"] or ()):
-            row = {name: values[number] if values else None for name, values in given.items()}
-            reason = self._refuse(path, row["caption"]) or _refuse_id(row["id"])
-            if reason:
-                self.skips.append(Skip(reason, str(path), _text(row["split"]), detail=f"row {number + 1} of the table"))
+    def read(self, rows: Iterable[NumberedRow]) -> None:
+        """Read every row, and bring those of one image together."""
+        known: set[str] | None = None
+        for number, row in rows:
+            where = f"row {number} of the table"
+            if isinstance(row, BadRow):
+                name = os.path.basename(self.table)
+                self.skips.append(Skip(row.reason, shown(name), detail=f"row {number}: {row.detail}"))
                 continue
-            folder, _, name = path.removeprefix("./").rpartition("/")
+            if known is None or not row.keys() <= known:
+                known = {*(known or ()), *row}
+                self.columns = load_columns(known if len(known) > len(row) else row, self.rules, self.table)
+            given = row.get(self.columns.path or self.columns.key or "")
+            said = read_row(row, self.columns)
+            path, reason = self._place(given)
+            sample_id = row.get(self.columns.key) if self.columns.key and self.columns.path else None
+            reason = reason or _refuse_id(sample_id) or ("caption-not-text" if said is None else None)
+            if reason is not None or said is None:
+                if path and reason in ("caption-not-text", "key-invalid"):
+                    self.refused.add(path)
+                split = said.split if said else None
+                self.skips.append(Skip(reason or "", shown(str(given)), split, detail=where))
+                continue
+            said.where = where
+            place = (path, None if sample_id is None else str(sample_id))
+            if place in self.said:
+                self.said[place].add(said)
+            else:
+                self.said[place] = said
+
+    def account(self) -> dict[str, int]:
+        """The table and the images that it names and that are there, by class."""
+        packed = sum(self.types.values())
+        named = {path for path, _ in self.said} | self.refused
+        return {"files": 1 + len(named), "samples": packed, "read": 1, "skipped": len(named) - packed}
+
+    def add(self, captions: str) -> None:
+        """Make samples of what was read."""
+        lists = any(len(said.captions) > 1 for said in self.said.values())
+        more = any(said.more for said in self.said.values()) or (lists and self.rules.several_captions == "all")
+        runs: dict[tuple[str | None, ...], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        for (path, sample_id), said in self.said.items():
+            caption, meta = settle(said, self.rules.several_captions, lists=lists)
+            reason = "caption-missing" if caption is None and captions == "required" else None
+            if caption is not None and not is_text(caption):
+                reason = "caption-not-utf8"
+            if reason is not None:
+                self.skips.append(Skip(reason, path, said.split, detail=said.where))
+                continue
+            folder, _, name = path.rpartition("/")
             stem, dot, extension = name.rpartition(".")
-            label = _text(row["label"])
-            run = runs[_text(row["split"]), label, folder]
+            split = (split_of_word(said.split) or said.split) if said.split else None
+            run = runs[split, said.label, folder]
             run["stem"].append(stem)
             run["image_suffix"].append(dot + extension)
-            if given["id"] is not None:
-                run["key"].append(_key(row["id"]))
-            if self.captions != "none":
-                run["caption"].append("" if row["caption"] is None else str(row["caption"]))
-            if others:
-                run["json"].append(as_json({key: values[number] for key, values in zip(others, extra, strict=True)}))
+            if self.columns.key is not None and self.columns.path is not None:
+                run["key"].append(_key(sample_id))
+            if captions != "none":
+                run["caption"].append(caption or "")
+            if more:
+                run["json"].append(meta)
             self.types[TYPE_OF_EXTENSION[extension.lower()]] += 1
-            self.labels |= {label} if label is not None else set()
-        for (split, label, folder), own in runs.items():
-            self.builder.add({"split": split, "label": label, "id_dir": folder, "image_dir": folder}, own)
+            self.labels |= {said.label} if said.label is not None else set()
+        for (split, label, place), own in runs.items():
+            self.builder.add({"split": split, "label": label, "id_dir": place, "image_dir": place}, own)
 
-    def _refuse(self, path: object, caption: object) -> str | None:
-        if not isinstance(path, str) or not path:
-            return "path-missing"
-        if "\0" in path or not is_text(path):
-            return "path-invalid"
-        extension = path.rpartition(".")[2].lower()
-        if extension not in TYPE_OF_EXTENSION:
-            return "image-unknown"
-        if caption is None and self.captions == "required":
-            return "caption-missing"
-        folder, _, name = path.removeprefix("./").rpartition("/")
+    def _place(self, given: object) -> tuple[str, str | None]:
+        """The image's path below the table's folder, and why it cannot be taken, if it cannot."""
+        if given is None or given == "" or isinstance(given, dict | list | bytes | float):
+            return "", "path-missing"
+        name = str(given)
+        if "\0" in name or not is_text(name):
+            return name, "path-invalid"
+        path = self._plain(name)
+        if path.rpartition(".")[2].lower() not in TYPE_OF_EXTENSION:
+            return path, "image-unknown"
+        if leads_outside(path) and not self._follow:
+            return path, "path-outside"
+        folder, _, base = path.rpartition("/")
         if folder not in self._names:
             try:
                 self._names[folder] = set(os.listdir(os.path.join(self.folder, folder)))
-            except OSError:
+            except (OSError, ValueError):
                 self._names[folder] = set()
-        return None if name in self._names[folder] else "image-missing"
+        if base not in self._names[folder]:
+            return path, "image-missing"
+        return path, None if self._follow or self._inside(path) else "link-outside"
+
+    def _plain(self, name: str) -> str:
+        """A path of the table below its folder; one that leads there by way of the root, too."""
+        if os.path.exists(os.path.join(self.folder, name)) and "\\" in name:
+            return name
+        path = plain_path(name)
+        if path.startswith("/"):
+            for root in (os.path.abspath(self.folder), self._root):
+                if path.startswith(root.rstrip("/") + "/"):
+                    return path[len(root.rstrip("/")) + 1 :]
+        return path
+
+    def _inside(self, path: str) -> bool:
+        full = os.path.join(self.folder, path)
+        target = os.path.realpath(full)
+        return target.startswith(self._root.rstrip("/") + "/")
 
 
 def _key(sample_id: object) -> str | None:
@@ -154,111 +225,3 @@ def _refuse_id(sample_id: object) -> str | None:
     except FormatError as error:
         return error.code
     return None
-
-
-def load_metadata(tree: Tree, folder: str) -> dict[str, Row]:
-    """The rows of a metadata table in this folder of a tree, by file name; empty if there is none."""
-    held = tree.list(folder)
-    names = [name for name in METADATA_NAMES if held and name in held.files]
-    if not held or not names:
-        return {}
-    place = held.files.index(names[0])
-    path = f"{folder}/{names[0]}" if folder else names[0]
-    reader = tree.opener.open()
-    try:
-        data = read_whole(reader, path, held.entries[place] if held.entries else None)
-    finally:
-        reader.close()
-    table = read_table(data, path)
-    columns = _meaning(table, path)
-    others = [name for name in table.column_names if name not in (columns["path"], columns["caption"])]
-    captions = table.column(columns["caption"]).to_pylist() if columns["caption"] else [None] * table.num_rows
-    extra = table.select(others).to_pylist() if others else [{}] * table.num_rows
-    paths = table.column(columns["path"]).to_pylist()
-    return {
-        str(name): Row(None if caption is None else str(caption), as_json(more) if more else None)
-        for name, caption, more in zip(paths, captions, extra, strict=True)
-    }
-
-
-def read_whole(reader: SourceReader, path: str, entry: bytes | None, first_guess: int = 1 << 20) -> bytes:
-    """A file's bytes through a source reader, whatever its size."""
-    from wdstools.sources.base import NeedSpaceError
-
-    buffer = bytearray(first_guess)
-    while True:
-        try:
-            count, _ = reader.read_into(path, entry, memoryview(buffer))
-        except NeedSpaceError as error:
-            buffer = bytearray(error.size + 1)
-            continue
-        return bytes(buffer[:count])
-
-
-def read_table(data: bytes, where: str) -> pa.Table:
-    """Parse CSV, TSV, JSON lines or Parquet by the name's extension; raises FormatError (``table-damaged``)."""
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-    from pyarrow import json as arrow_json
-
-    extension = os.path.splitext(where)[1].lower()
-    try:
-        if extension == ".parquet":
-            return parquet.ParquetFile(reader_over(data)).read()
-        if extension in (".jsonl", ".ndjson"):
-            return arrow_json.read_json(
-                reader_over(data), arrow_json.ReadOptions(block_size=max(1 << 20, min(len(data), 1 << 30)))
-            )
-        delimiter = "\t" if extension == ".tsv" else ","
-        header = data.split(b"\n", 1)[0].decode("utf-8-sig").strip("\r").split(delimiter)
-        # every column as text: an id like 007 must stay as it is
-        types = {name.strip('"'): pa.string() for name in header}
-        options = csv.ConvertOptions(
-            column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""]
-        )
-        return csv.read_csv(
-            reader_over(data),
-            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=options,
-        )
-    except (pa.ArrowException, UnicodeDecodeError, OSError, ValueError) as error:
-        raise FormatError(
-            f"the table cannot be read: {str(error).splitlines()[0]}",
-            code="table-damaged",
-            where=where,
-            expected="a header line and rows, in UTF-8",
-        ) from error
-
-
-def _meaning(table: pa.Table, where: str) -> dict[str, str | None]:
-    names = table.column_names
-    if len(set(names)) != len(names):
-        raise UsageError("a column is given twice", code="table-columns", where=where, got=", ".join(names)[:200])
-    found = {
-        meaning: next((name for name in candidates if name in names), None)
-        for meaning, candidates in (
-            ("path", PATH_COLUMNS),
-            ("caption", CAPTION_COLUMNS),
-            ("label", _LABEL_COLUMNS),
-            ("split", ("split",)),
-            ("id", ID_COLUMNS),
-        )
-    }
-    if found["path"] is None:
-        raise UsageError(
-            "the table has no column of paths",
-            code="table-no-path",
-            where=where,
-            expected=" or ".join(PATH_COLUMNS),
-            got=", ".join(names)[:200],
-        )
-    return found
-
-
-def _text(value: object) -> str | None:
-    return None if value is None or value == "" else str(value)
-
-
-def as_json(values: Mapping[str, Any]) -> str:
-    """A sample's ``json`` member: names in order, so that the same values give the same bytes."""
-    return json.dumps(dict(values), ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)

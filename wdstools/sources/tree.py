@@ -6,6 +6,7 @@ lies travels as an opaque ``entry``.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,21 +16,33 @@ from wdstools.results import Skip
 from wdstools.sources.base import SourceOpener, join_path, shown
 from wdstools.sources.readers import ENTRY_BYTES, ArchiveOpener, FolderOpener, reading, tar_entry, zip_entry
 from wdstools.sources.tarscan import scan_tar
+from wdstools.sources.words import cloud_name, is_volume
 from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.local import storage_error
 
 _MAX_NAME = 4096
+#: The longest path that Linux opens at once, its end included.
+_MAX_PATH_BYTES = 4096
+_MAX_PART_BYTES = 255
 _MAX_DEPTH = 64
 _OTHER_COMPRESSION = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 @dataclass(slots=True)
 class Folder:
-    """One folder of a tree: names of its subfolders and files, sorted; ``entries`` beside the files in archives."""
+    """One folder of a tree: names of its subfolders and files, sorted; ``entries`` beside the files in archives.
+
+    ``hidden`` counts what begins with a dot and is passed over.
+    """
 
     folders: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     entries: list[bytes] | None = None
+    hidden: int = 0
+
+    def entry(self, name: str) -> bytes | None:
+        """Where an archive holds a file of this folder."""
+        return self.entries[self.files.index(name)] if self.entries else None
 
 
 class Tree(Protocol):
@@ -37,6 +50,8 @@ class Tree(Protocol):
 
     #: Files that are there but cannot be had, found so far.
     skips: list[Skip]
+    #: What a person should know of how names were read.
+    notes: list[str]
 
     @property
     def opener(self) -> SourceOpener:
@@ -49,18 +64,29 @@ class Tree(Protocol):
         """Let go of what is known of the files: of two million in an archive that is a hundred megabytes."""
 
 
-def open_tree(path: str) -> Tree:
-    """The tree at a path: a folder, a .zip or a .tar."""
+def open_tree(path: str, *, follow_links: bool = False, name_encoding: str | None = None) -> Tree:
+    """The tree at a path: a folder, a .zip or a .tar.
+
+    ``follow_links`` takes what links lead to also where that lies outside of the folder; ``name_encoding`` is that of names
+    of a zip that are not UTF-8.
+    """
     if os.path.isdir(path):
-        return FolderTree(path)
+        return FolderTree(path, follow_links=follow_links)
     if not os.path.exists(path):
         raise NotFoundError("no such file or folder", where=path)
     with reading(path), open(path, "rb") as file:
         head = file.read(262)
     if head[:2] == b"PK":
-        return ZipTree(path)
+        return ZipTree(path, name_encoding)
     if head[257:262] == b"ustar":
         return TarTree(path)
+    if is_volume(os.path.basename(path)):
+        raise UsageError(
+            "one volume of an archive that was cut up",
+            code="source-volume",
+            where=path,
+            hint="put the volumes together (`cat x.zip.* > x.zip`, or `7z x x.zip.001`), and give what that makes",
+        )
     tool = next((tool for magic, tool in _OTHER_COMPRESSION.items() if head.startswith(magic)), None)
     if tool is not None:
         hint = f"{tool} -dk {path}    then give what it makes; .tar.gz and .tar.zst are read as they are"
@@ -74,12 +100,20 @@ def open_tree(path: str) -> Tree:
 
 
 class FolderTree:
-    """A folder on disk. Links are followed; a folder that contains itself is listed once."""
+    """A folder on disk. Links inside it are followed; a folder that contains itself is listed once.
 
-    def __init__(self, path: str) -> None:
+    A link that leads out of the folder is followed only with ``follow_links``: whoever made the folder could name any file
+    of this machine.
+    """
+
+    def __init__(self, path: str, *, follow_links: bool = False) -> None:
         self.path = path
         self.skips: list[Skip] = []
+        self.notes: list[str] = []
+        self._follow = follow_links
+        self._root = os.path.realpath(path)
         self._seen: dict[tuple[int, int], str] = {}
+        self._told: set[str] = set()
 
     @property
     def opener(self) -> SourceOpener:
@@ -95,15 +129,20 @@ class FolderTree:
                 for entry in entries:
                     name = entry.name
                     if name[0] == ".":
-                        continue
-                    if entry.is_file(follow_symlinks=False):  # nearly all of them: keep their way short
+                        self._hidden(name, folder, found)
+                    elif entry.is_file(follow_symlinks=False):  # nearly all of them: keep their way short
                         found.files.append(name)
                     else:
                         self._add_other(entry, folder, found)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                self._skip(folder, "path-too-long", f"a path may have {_MAX_PATH_BYTES - 1:,} bytes")
+                return None
             raise storage_error(error, path) from error
+        if len(os.fsencode(folder)) >= _MAX_PATH_BYTES - _MAX_PART_BYTES - 2:
+            self._leave_out_long(folder, found)
         found.files.sort()
         found.folders.sort()
         return found
@@ -111,20 +150,42 @@ class FolderTree:
     def close(self) -> None:
         """Nothing is kept."""
 
+    def _hidden(self, name: str, folder: str, found: Folder) -> None:
+        stands_for = cloud_name(name)
+        if stands_for is None:
+            found.hidden += 1
+        else:
+            detail = "only a placeholder: the file is in the cloud; have the drive download it"
+            self._skip(join_path(folder, stands_for), "cloud-placeholder", detail)
+
+    def _leave_out_long(self, folder: str, found: Folder) -> None:
+        """A reader opens files by their path below the root, and the system takes only so many bytes."""
+        for name in [n for n in found.files if len(os.fsencode(join_path(folder, n))) >= _MAX_PATH_BYTES]:
+            found.files.remove(name)
+            self._skip(join_path(folder, name), "path-too-long", f"a path may have {_MAX_PATH_BYTES - 1:,} bytes")
+
     def _add_other(self, entry: os.DirEntry[str], folder: str, found: Folder) -> None:
         """A folder, a link, or something odd."""
         is_link = entry.is_symlink()
+        path = join_path(folder, entry.name)
         if is_link and not os.path.exists(entry.path):
-            self._skip_link(join_path(folder, entry.name))
+            self._skip(path, *_broken(entry.path))
+        elif is_link and not self._follow and not self._inside(entry.path):
+            detail = "a link that leads out of the source; --follow-links takes what it leads to"
+            self._skip(path, "link-outside", detail)
         elif not entry.is_dir():
             found.files.append(entry.name)
         elif not is_link or self._first_visit(entry, folder):
             found.folders.append(entry.name)
 
-    def _skip_link(self, path: str) -> None:
-        skip = Skip("link-broken", shown(path), detail="a symbolic link that leads nowhere")
-        if skip not in self.skips:  # a folder may be listed more than once
-            self.skips.append(skip)
+    def _inside(self, path: str) -> bool:
+        target = os.path.realpath(path)
+        return target == self._root or target.startswith(self._root.rstrip("/") + "/")
+
+    def _skip(self, path: str, reason: str, detail: str) -> None:
+        if path not in self._told:  # a folder may be listed more than once
+            self._told.add(path)
+            self.skips.append(Skip(reason, shown(path), detail=detail))
 
     def _first_visit(self, entry: os.DirEntry[str], folder: str) -> bool:
         target = os.path.realpath(entry.path)
@@ -133,6 +194,13 @@ class FolderTree:
             return False  # a link to a folder above: a loop
         status = entry.stat()
         return self._seen.setdefault((status.st_dev, status.st_ino), entry.path) == entry.path
+
+
+def _broken(path: str) -> tuple[str, str]:
+    """Reason and detail of a link that leads nowhere."""
+    if "/annex/objects/" in os.readlink(path):
+        return "file-not-fetched", "git-annex has not fetched it: `git annex get` the folder first"
+    return "link-broken", "a symbolic link that leads nowhere"
 
 
 class _ArchiveTree:
@@ -144,6 +212,7 @@ class _ArchiveTree:
     def __init__(self, path: str) -> None:
         self.path = path
         self.skips: list[Skip] = []
+        self.notes: list[str] = []
         self._folders: dict[str, _PackedFolder] = {"": _PackedFolder()}
 
     @property
@@ -161,6 +230,8 @@ class _ArchiveTree:
         self._folders.clear()
 
     def _add(self, name: str, entry: bytes) -> None:
+        if "\\" in name and "/" not in name.removeprefix("./"):
+            name = name.replace("\\", "/")  # as tools on Windows write folders
         parts = name.removeprefix("./").split("/")
         if len(name) > _MAX_NAME or len(parts) > _MAX_DEPTH or any(part in ("", ".", "..") for part in parts):
             self.skips.append(
@@ -168,6 +239,7 @@ class _ArchiveTree:
             )
             return
         if any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX":
+            self._folders[""].hidden += 1
             return
         self._folder("/".join(parts[:-1])).add(parts[-1], entry)
 
@@ -185,6 +257,7 @@ class _PackedFolder:
 
     def __init__(self) -> None:
         self.folders: list[str] = []
+        self.hidden = 0
         self._names = bytearray()
         self._entries = bytearray()
 
@@ -200,7 +273,7 @@ class _PackedFolder:
         last = {name: at * size for at, name in enumerate(names)}
         files = sorted(last)
         entries = [bytes(self._entries[last[name] : last[name] + size]) for name in files]
-        return Folder(sorted(self.folders), files, entries)
+        return Folder(sorted(self.folders), files, entries, self.hidden)
 
 
 class TarTree(_ArchiveTree):
@@ -228,11 +301,18 @@ class TarTree(_ArchiveTree):
 
 
 class ZipTree(_ArchiveTree):
-    """A zip of a folder, read where it lies."""
+    """A zip of a folder, read where it lies. ``name_encoding`` is that of names that are not said to be UTF-8, and are not."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, name_encoding: str | None = None) -> None:
         super().__init__(path)
+        guessed = 0
         with reading(path):
-            for member in scan_zip(path):
-                entry = zip_entry(member.offset, member.stored, member.size, member.method, member.crc)
-                self._add(member.name, entry)
+            for member in scan_zip(path, name_encoding):
+                if not member.name.endswith(("\\", "/")):
+                    entry = zip_entry(member.offset, member.stored, member.size, member.method, member.crc)
+                    self._add(member.name, entry)
+                    guessed += member.guessed
+        if guessed:
+            read_as = f"were read as {name_encoding}" if name_encoding else "were taken for code page 437"
+            hint = "" if name_encoding else "; say what they are with --name-encoding, as shift_jis or gbk"
+            self.notes.append(f"{guessed:,} names in the zip are not UTF-8 and {read_as}{hint}")

@@ -6,11 +6,12 @@ PKWARE APPNOTE 6.3.10, sections 4.3.12 to 4.3.16; zip64 is understood, encryptio
 
 from __future__ import annotations
 
+import codecs
 import os
 import struct
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from wdstools.errors import FormatError, UsageError
+from wdstools.errors import FormatError, UsageError, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,10 @@ _ENCRYPTED, _UTF8 = 1, 0x800
 
 
 class ZipMember(NamedTuple):
-    """A file in a zip: ``offset`` of its local header, ``stored`` and ``size`` in bytes."""
+    """A file in a zip: ``offset`` of its local header, ``stored`` and ``size`` in bytes.
+
+    ``guessed`` tells that the name is not UTF-8, and was read as something else.
+    """
 
     name: str
     offset: int
@@ -36,18 +40,32 @@ class ZipMember(NamedTuple):
     size: int
     method: int
     crc: int
+    guessed: bool = False
 
 
-def scan_zip(path: str) -> Iterator[ZipMember]:
-    """The files of a zip, folders left out. Raises FormatError (``source-damaged``), UsageError if encrypted."""
+def scan_zip(path: str, name_encoding: str | None = None) -> Iterator[ZipMember]:
+    """The files of a zip, folders left out. Raises FormatError (``source-damaged``), UsageError if encrypted.
+
+    ``name_encoding`` is that of names that are not UTF-8, else code page 437.
+    """
+    try:
+        codecs.lookup(name_encoding or "cp437")
+    except LookupError as error:
+        raise UsageError(
+            "no such encoding",
+            where=option("name_encoding"),
+            expected="as shift_jis, gbk or cp437",
+            got=name_encoding or "",
+        ) from error
     with open(path, "rb") as file:
         start, size, count = _directory(file, path)
         file.seek(start)
-        yield from _entries(file, size, count, path)
+        yield from _entries(file, size, count, (path, name_encoding or "cp437"))
 
 
-def _entries(file: BinaryIO, size: int, count: int, path: str) -> Iterator[ZipMember]:
+def _entries(file: BinaryIO, size: int, count: int, names: tuple[str, str]) -> Iterator[ZipMember]:
     """The entries of the directory, which is read in pieces: that of two million members takes 200 MB."""
+    path, encoding = names
     left, directory, at = size, b"", 0
     for _ in range(count):
         if len(directory) - at < _LARGEST_ENTRY and left:
@@ -69,18 +87,20 @@ def _entries(file: BinaryIO, size: int, count: int, path: str) -> Iterator[ZipMe
         if raw.endswith(b"/"):
             continue
         if flags & _ENCRYPTED:
-            raise UsageError("the zip is encrypted", where=path, hint="extract it, and pack the folder")
-        yield ZipMember(_name(raw, flags), offset, stored, plain, method, crc)
+            raise UsageError(
+                "the zip is encrypted", code="source-encrypted", where=path, hint="extract it, and pack the folder"
+            )
+        yield ZipMember(*_placed(raw, flags, encoding, (offset, stored, plain, method, crc)))
 
 
-def _name(raw: bytes, flags: int) -> str:
-    """Names are UTF-8 where the flag says so, and in practice where they can be; else code page 437."""
+def _placed(raw: bytes, flags: int, encoding: str, place: tuple[int, ...]) -> tuple[Any, ...]:
+    """Names are UTF-8 where the flag says so, and in practice where they can be; else in another encoding."""
     if flags & _UTF8:
-        return raw.decode("utf-8", "surrogateescape")
+        return raw.decode("utf-8", "surrogateescape"), *place, False
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8"), *place, False
     except UnicodeDecodeError:
-        return raw.decode("cp437")
+        return raw.decode(encoding, "replace"), *place, True
 
 
 def _directory(file: BinaryIO, path: str) -> tuple[int, int, int]:

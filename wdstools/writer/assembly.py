@@ -23,8 +23,10 @@ from wdstools.sources.base import (
     image_paths,
     join_path,
     path_part,
+    side_paths,
     text_columns,
 )
+from wdstools.sources.sidecar import caption_in_json, is_json, plain_json
 from wdstools.writer.buffer import TarBuffer
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ class ShardSettings:
     """What is the same for all shards of a pack. ``started_ns`` is when the pack began, by the system's clock.
 
     ``authenticated`` adds the SHA-256 of each sample to the index. ``side`` is that which the recipe expects of an
-    image, in pixels; 0 if it expects none. ``trailing`` says what becomes of bytes that follow the end of an image.
+    image, in pixels; 0 if it expects none. ``trailing`` says what becomes of bytes that follow the end of an image;
+    ``captions`` whether a sample whose metadata holds no caption is ``required`` to.
     """
 
     root: str
@@ -65,6 +68,7 @@ class ShardSettings:
     authenticated: bool = False
     side: int = 0
     trailing: str = KEEP
+    captions: str = "optional"
 
 
 class _RefusedError(Exception):
@@ -89,6 +93,7 @@ class Row(NamedTuple):
     caption: str | None
     cls: int | None
     json: str | None
+    json_path: str | None
     json_entry: bytes | None
     derived: bool
     #: Where each further member is: a path (None: the image's archive), and what an archive says.
@@ -204,6 +209,8 @@ class Assembly:
             text = row.caption or ""
             self._seal(row, "txt", self.buffer.put(text.encode()))
             return text
+        if is_json(row.caption_path):
+            return self._add_caption_of_json(row, row.caption_path)
         start, end = self._read(row.caption_path, row.caption_entry, MAX_CAPTION_BYTES, "caption-too-large")
         try:
             text = str(self.buffer.memory[start:end], "utf-8")
@@ -214,11 +221,31 @@ class Assembly:
         self._seal(row, "txt", end)
         return text
 
+    def _add_caption_of_json(self, row: Row, path: str) -> str:
+        """The caption in a file of metadata."""
+        start, end = self._read(path, row.caption_entry)
+        try:
+            text = caption_in_json(bytes(self.buffer.memory[start:end]), path)
+            data = (text or "").encode()
+        except ValueError as error:  # that it is no JSON, or that its text is no UTF-8
+            raise _RefusedError("json-invalid", f"{path}: {error}") from error
+        if text is None and self.settings.captions == "required":
+            raise _RefusedError("caption-missing", f"none in {path}")
+        self._seal(row, "txt", self.buffer.put(data))
+        return text or ""
+
     def _add_json(self, row: Row) -> None:
-        if row.json_entry is None:
+        if row.json_path is None and row.json_entry is None:
             self._seal(row, "json", self.buffer.put((row.json or "{}").encode()))
             return
-        _, end = self._read(row.image, row.json_entry)
+        start, end = self._read(row.json_path or row.image, row.json_entry)
+        if row.json_path is not None:
+            data = bytes(self.buffer.memory[start:end])
+            try:
+                plain = plain_json(data, row.json_path)
+            except ValueError as error:
+                raise _RefusedError("json-invalid", f"{row.json_path}: {error}") from error
+            end = end if plain == data else self.buffer.put(plain)
         self._seal(row, "json", end)
 
     def _add_further(self, row: Row, extension: str, place: tuple[str | None, bytes | None]) -> None:
@@ -305,12 +332,12 @@ def rows_of(samples: bytes, split: str, template: str, members: tuple[str, ...])
     table = from_ipc(samples)
     keys, labels, ids, stems, suffixes = text_columns(table, ("key", "label", "id_dir", "stem", "image_suffix"))
     images = image_paths(table)
-    inline = text_columns(table, ("caption_entry", "caption", "cls", "json", "json_entry"))
+    inline = text_columns(table, ("caption_entry", "caption", "cls", "json"))
     return map(
         Row._make,
         zip(
             keys, labels, images, suffixes, *text_columns(table, ("image_entry",)),
-            _caption_paths(table, stems, images), *inline,
+            _caption_paths(table, images), *inline, side_paths(table, "json"), *text_columns(table, ("json_entry",)),
             _derived(template.replace("{split}", split), (keys, labels, ids, stems, suffixes), images),
             _further(table, further_members(members)),
             strict=True,
@@ -328,12 +355,12 @@ def _further(table: Any, members: tuple[str, ...]) -> list[tuple[tuple[str | Non
     return list(zip(*places, strict=True))
 
 
-def _caption_paths(table: Any, stems: list[str], images: list[str]) -> list[str | None]:
+def _caption_paths(table: Any, images: list[str]) -> list[str | None]:
     """Where each caption is read from; None where it is given inline, the image's path where only an entry says."""
-    folders, suffixes, entries = text_columns(table, ("caption_dir", "caption_suffix", "caption_entry"))
+    entries = text_columns(table, ("caption_entry",))[0]
     return [
-        join_path(folder, stem + suffix) if suffix is not None else image if entry is not None else None
-        for folder, stem, suffix, entry, image in zip(folders, stems, suffixes, entries, images, strict=True)
+        path if path is not None else image if entry is not None else None
+        for path, entry, image in zip(side_paths(table, "caption"), entries, images, strict=True)
     ]
 
 
@@ -359,8 +386,8 @@ def stats_of(reader: SourceReader, row: Row, members: tuple[str, ...]) -> list[i
     stats = [*reader.stat(row.image, row.image_entry)]
     if row.caption_path is not None and "txt" in members:
         stats += reader.stat(row.caption_path, row.caption_entry)
-    if row.json_entry is not None and "json" in members:
-        stats += reader.stat(row.image, row.json_entry)
+    if (row.json_path is not None or row.json_entry is not None) and "json" in members:
+        stats += reader.stat(row.json_path or row.image, row.json_entry)
     for path, entry in row.further:
         if path is not None or entry is not None:
             stats += reader.stat(path or row.image, entry)

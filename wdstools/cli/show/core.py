@@ -10,7 +10,7 @@ from wdstools.images.check import STORABLE_TYPES
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SKIP_HINTS = {
     "caption-missing": "--captions optional packs images without a caption file too",
     "image-needs-convert": "--convert jpg re-encodes images of the types that do not go into shards as they are",
+    "link-outside": "--follow-links takes what links lead to",
+    "outside-layout": "--ignore PATTERN says that you know of files outside the layout; --image and --caption describe another layout",
 }
 #: What to say of samples that were packed, by code.
 _REMARKS = {
@@ -40,16 +42,16 @@ def inventory(output: Output, found: Inventory) -> None:
         named = ", ".join(f"{label} {n:,}" for label, n in labels.items() if label)
         output.line(f"  {split or '(no split)'}: {count:,}" + (f"  ({named})" if named else ""))
     output.line(f"  images: {_counts(found.image_types)}; members: {', '.join(found.members)}")
-    if found.unmatched:
-        output.line(
-            f"  not part of the layout: {_counts({f'.{k}' if k else 'no extension': v for k, v in found.unmatched.items()})}"
-        )
+    for note in found.notes:
+        output.line(printable(f"  {note}"))
+    _account(output, found.account, found.outside)
     output.few(f"  differs: {text}" for text in found.differences)
     if found.skipped:
         output.line(f"  would be skipped: {_counts(found.skipped)}")
         output.few(
             printable(f"    {skip.reason}: {skip.path}" + (f" ({skip.detail})" if skip.detail else ""))
             for skip in found.skips
+            if skip.reason != "outside-layout"
         )
     output.hint("names only were looked at: pack checks the content of each image and caption too")
     for skip in found.skips if output.json else ():
@@ -73,6 +75,8 @@ def inventory(output: Output, found: Inventory) -> None:
         "skipped": found.skipped,
         "unmatched": found.unmatched,
         "differences": found.differences,
+        "account": found.account,
+        "notes": found.notes,
     }
     output.summary(summary, exit_code=0, ok=True)
 
@@ -89,7 +93,7 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
     if result.kept_shards:
         output.line(f"  {counted(result.kept_shards, 'finished shard')} of an interrupted run checked and kept")
     for note in result.notes:
-        output.line(f"  {note}")
+        output.line(printable(f"  {note}"))
     for remark, count in result.remarks.items():
         output.line(f"  {remark}: {counted(count, 'image')} {_REMARKS[remark]}")
     output.line(f"  root digest {result.root}")
@@ -97,6 +101,7 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
         output.line(f"  skipped: {_counts(result.skipped)}; each is listed in {result.path}/.wdstools/skipped.jsonl")
         for reason in sorted(set(result.skipped) & set(_SKIP_HINTS)):
             output.hint(f"hint: {_SKIP_HINTS[reason]}")
+    _account(output, result.account, result.outside)
     if result.leaks:
         matrix = ", ".join(f"{pair.replace('/', ' and ')} {count:,}" for pair, count in result.leaks.items())
         same = "identical images" if result.level == "exact" else f"images that are the same, level {result.level},"
@@ -111,6 +116,33 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
     )
     output.summary(result, exit_code=code, ok=code == 0)
     return code
+
+
+_CLASSES = {
+    "packed": "packed",
+    "samples": "of samples",
+    "read": "tables and lists that were read",
+    "skipped": "skipped",
+    "outside": "outside the layout",
+    "ignored": "ignored",
+    "hidden": "hidden",
+}
+
+
+def _account(
+    output: Output, account: Mapping[str, int], outside: Sequence[tuple[str, str, int, tuple[str, ...]]]
+) -> None:
+    """What becomes of the source's files, and which are no part of the layout."""
+    if account:
+        classes = ", ".join(f"{account[name]:,} {what}" for name, what in _CLASSES.items() if account.get(name))
+        output.line(f"  files in the source: {account['files']:,}: {classes}")
+    output.few(
+        printable(
+            f"  outside the layout: {count:,} {f'.{extension}' if extension else 'without extension'} in {folder or 'the top folder'}"
+            f" ({', '.join(names)}{', ...' if count > len(names) else ''})"
+        )
+        for folder, extension, count, names in outside
+    )
 
 
 def report(output: Output, checked: Report, repair: str | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from wdstools.sources.base import Listing, Source
     from wdstools.writer.buffer import BlockSink
 
+#: Options of reading a source that provenance keeps.
+_KEPT = (
+    "captions", "several_captions", "path_column", "caption_column", "label_column", "split_column", "key_column",
+    "name_encoding", "follow_links",
+)  # fmt: skip
 #: Samples that are packed again at once: their tar is held in memory.
 _BATCH_SAMPLES = 256
 
@@ -118,14 +123,17 @@ class SourceCopy:
         return options if isinstance(options, dict) else {}
 
     def _layout(self) -> LayoutChoices:
+        """How the source was read: the recipe or the templates, and the options that provenance keeps."""
         recipe, template = self.made.get("recipe"), self.made.get("template")
+        kept = template if isinstance(template, dict) else {}
+        layout = {name[2:]: value for name, value in kept.items() if name[:2] == "--" and name[2:] in _KEPT}
         if recipe in recipe_names():
-            return {"recipe": recipe}
-        if recipe == "templates" and isinstance(template, dict):
-            return {"image": template.get("image"), "caption": template.get("caption") or None}
-        if recipe == "shards" and isinstance(template, dict):
-            return layout_of(template, self.manifest.members[1:])
-        return {}
+            layout["recipe"] = recipe
+        elif recipe == "templates":
+            layout |= {"image": kept.get("image"), "caption": kept.get("caption") or None}
+        elif recipe == "shards":
+            return layout_of(kept, self.manifest.members[1:])
+        return cast("LayoutChoices", layout)
 
     def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
         """A shard's index by packing the whole shard again, as the dataset was packed."""

@@ -1,0 +1,146 @@
+"""The account of a source: every file that was listed is in exactly one class.
+
+``samples``: a member of a sample; ``read``: a table or a list whose content is packed; ``skipped``: named with a reason;
+``outside``: no part of the layout; ``hidden``: its name begins with a dot, or it is a leftover of an archiver.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from wdstools.results import Skip
+from wdstools.sources.base import join_path, shown, side_paths
+from wdstools.sources.words import extension_of, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from wdstools.sources.tree import Folder
+
+#: Why a file is on the list of skips though nothing is wrong with it.
+OUTSIDE = "outside-layout"
+
+
+class Account:
+    """Notes, folder by folder, which files of a tree were used, and for what."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._left: dict[str, set[str]] = {}
+
+    def take(self, folder: str, held: Folder, names: Iterable[str], kind: str) -> None:
+        """Files of a folder are of a class; those that were taken before stay what they are."""
+        left = self._left.get(folder)
+        if left is None:
+            left = self._left[folder] = set(held.files)
+        before = len(left)
+        left.difference_update(names)
+        self.counts[kind] += before - len(left)
+
+    def is_left(self, folder: str, name: str) -> bool:
+        """Whether nothing has taken a file of this folder, which must have been looked at."""
+        left = self._left.get(folder)
+        return left is None or name in left
+
+    def close(self, folders: Iterable[tuple[str, Folder]], ignore: Collection[str] = ()) -> list[Skip]:
+        """What nothing has taken, once everything was looked at; ``ignore`` are patterns of what one knows to be there."""
+        outside: list[Skip] = []
+        for folder, held in folders:
+            self.counts["files"] += len(held.files)
+            self.counts["hidden"] += held.hidden
+            left = self._left.pop(folder, None)
+            for name in held.files if left is None else sorted(left):
+                path = join_path(folder, name)
+                if is_ignored(path, ignore):
+                    self.counts["ignored"] += 1
+                    continue
+                self.counts["outside"] += 1
+                outside.append(Skip(OUTSIDE, shown(path), detail=kind_of(name) or None))
+        return outside
+
+
+def is_ignored(path: str, patterns: Collection[str]) -> bool:
+    """Whether one of some patterns is a file's path, its name, or one of the folders that it lies in."""
+    if not patterns:
+        return False
+    parts = path.split("/")
+    places = [path, parts[-1], *("/".join(parts[:end]) for end in range(1, len(parts)))]
+    return any(fnmatchcase(place, pattern.strip("/")) for pattern in patterns for place in places)
+
+
+def counts_to_tell(skips: Sequence[Skip]) -> dict[str, int]:
+    """Skips by reason, without what lies outside the layout and is neither image, text, table nor anything like it."""
+    return dict(sorted(Counter(skip.reason for skip in skips if is_loss(skip)).items()))
+
+
+def is_loss(skip: Skip) -> bool:
+    """Whether a skip may be something that was meant to be packed."""
+    return skip.reason != OUTSIDE or skip.detail is not None
+
+
+def grouped(skips: Iterable[Skip]) -> list[tuple[str, str, int, tuple[str, ...]]]:
+    """What lies outside a layout: folder, extension, how many, and the first names; the most first."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    totals: Counter[tuple[str, str]] = Counter()
+    for skip in skips:
+        if skip.reason != OUTSIDE:
+            continue
+        folder, _, name = skip.path.rpartition("/")
+        place = (folder, extension_of(name))
+        totals[place] += 1
+        names = groups.setdefault(place, [])
+        if len(names) < _FIRST_NAMES:
+            names.append(name)
+    return [(*place, count, tuple(groups[place])) for place, count in sorted(totals.items(), key=_most_first)]
+
+
+_FIRST_NAMES = 3
+
+
+def _most_first(entry: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str]]:
+    return -entry[1], entry[0]
+
+
+def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
+    """How many files some samples are made of, ``without`` those of some keys; one that several samples share counts once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if without:
+        keys = pa.array([key.encode() for key in without], samples.schema.field("key").type)
+        samples = samples.filter(pc.invert(pc.is_in(samples.column("key"), value_set=keys)))
+    own, shared = samples.num_rows, set()
+    apart = {}
+    for part in ("caption", "json"):
+        with_file = pc.is_valid(samples.column(f"{part}_suffix"))
+        if f"{part}_stem" in samples.column_names:
+            elsewhere = pc.is_valid(samples.column(f"{part}_stem"))
+            shared |= set(side_paths(samples.filter(elsewhere), part))
+            with_file = pc.and_(with_file, pc.invert(elsewhere))
+        apart[part] = with_file
+        own += pc.sum(with_file).as_py() or 0
+    both = pc.and_(apart["caption"], apart["json"])
+    rows = samples.filter(both)
+    folders = (
+        rows.column(name).cast("string") for name in ("caption_dir", "json_dir", "caption_suffix", "json_suffix")
+    )
+    captions, metas, caption_ends, meta_ends = folders
+    one = pc.and_(pc.equal(captions, metas), pc.equal(caption_ends, meta_ends))
+    return int(own - (pc.sum(one).as_py() or 0) + len(shared))
+
+
+def account_of_pack(listed: Mapping[str, int], packed: int) -> dict[str, int]:
+    """The account of a source once it is packed, of ``packed`` of its files; empty where the source gave none."""
+    if not listed:
+        return {}
+    rest = {name: count for name, count in listed.items() if name not in ("files", "samples", "skipped")}
+    return {
+        "files": listed["files"],
+        "packed": packed,
+        **rest,
+        "skipped": listed["files"] - packed - sum(rest.values()),
+    }

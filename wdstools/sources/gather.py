@@ -1,0 +1,169 @@
+"""Reading a tree by what lies there: splits, labels, captions and tables are recognised by their names, in one way for all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from wdstools.errors import WdsError
+from wdstools.foreign.splits import split_of_word
+from wdstools.formats.manifest import is_split_name
+from wdstools.sources.base import DamagedEntryError, join_path
+from wdstools.sources.beside import Tables, read_whole
+from wdstools.sources.pairing import Pairing, Rules
+from wdstools.sources.sidecar import caption_in_json
+from wdstools.sources.survey import Place, survey
+from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image
+
+if TYPE_CHECKING:
+    from wdstools.results import Skip
+    from wdstools.sources.columns import Said, TableRules
+    from wdstools.sources.survey import Survey
+    from wdstools.sources.tree import Tree
+
+_PROBED_FILES = 8
+
+
+@dataclass(slots=True)
+class Gathered:
+    """A tree that was read: its samples in ``pairing``, how they lie in ``template``, and what there is to tell."""
+
+    pairing: Pairing
+    base: str
+    template: str
+    skips: list[Skip] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def stems(names: list[str]) -> list[tuple[str, str]]:
+    """Stem and suffix of each image among some files."""
+    return [(stem, dot + extension) for stem, dot, extension in (n.rpartition(".") for n in names if is_image(n))]
+
+
+def gather(tree: Tree, rules: TableRules, captions: str | None) -> Gathered:
+    """List a tree; ``captions`` is the policy, None: required where there are any."""
+    found = survey(tree)
+    places, notes = _one_way_of_labels(found.places)
+    tables = Tables(tree, found, rules)
+    tables.run()
+    texts, metas = (_matches(tree, found, places, suffixes) for suffixes in (TEXT_SUFFIXES, JSON_SUFFIXES))
+    in_json = bool(metas) and not texts and _hold_captions(tree, metas)
+    policy = captions or _policy(tables, beside=bool(texts) or in_json)
+    pairing = Pairing(
+        tree,
+        Rules(
+            policy,
+            stems,
+            rules.several_captions,
+            sidecars=policy != "none" and bool(texts),
+            json=bool(metas),
+            json_captions=in_json and policy != "none",
+            shared=bool(texts or metas),
+        ),
+        rows=_rows(tables, found) if tables.read else None,
+        table_name=tables.names,
+    )
+    for folder, names in tables.read.items():
+        held = tree.list(folder)
+        if held is not None:
+            pairing.account.take(folder, held, names, "read")
+    for skip in tables.skips:
+        _take_skipped(tree, pairing, skip)
+    inside = [
+        path for path in found.folders if not found.base or path == found.base or path.startswith(found.base + "/")
+    ]
+    pairing.run(places, {} if found.has_splits else {path: (None, ()) for path in inside if found.folders[path].sides})
+    if pairing.other_forms:
+        notes.append(
+            f"{pairing.other_forms:,} captions have the names of their images in another Unicode form (NFC, NFD)"
+        )
+    patterns = Counter(place.template for place in places)
+    template = patterns.most_common(1)[0][0] if patterns else "{id}.*"
+    return Gathered(pairing, found.base, template, [*found.skips, *tables.skips], [*found.notes, *notes])
+
+
+def _one_way_of_labels(places: list[Place]) -> tuple[list[Place], list[str]]:
+    """Every sample of a dataset has a class or none has: where a split is without classes, they stay in the keys alone."""
+    with_label = {place.split for place in places if place.label is not None}
+    without = {place.split for place in places if place.label is None}
+    if not with_label or not without:
+        return places, []
+    note = (
+        f"no cls: split {', '.join(sorted(filter(None, without)))} has no folders of classes; those of"
+        f" {', '.join(sorted(filter(None, with_label)))} are in the keys"
+    )
+    plain = [
+        place
+        if place.label is None
+        else replace(place, label=None, id_dir=join_path(place.label, place.id_dir).rstrip("/"))
+        for place in places
+    ]
+    return plain, [note]
+
+
+def _matches(
+    tree: Tree, found: Survey, places: list[Place], suffixes: tuple[str, ...]
+) -> list[tuple[str, bytes | None]]:
+    """The first files beside images that have one of some suffixes: path and entry."""
+    matches: list[tuple[str, bytes | None]] = []
+    for place in places:
+        held = tree.list(place.folder) if any(found.folders[side].sides for side, _ in place.sides) else None
+        if held is None:
+            continue
+        known = {stem for stem, _ in stems(held.files)}
+        known |= {name for name in held.files if is_image(name)} | {
+            stem.rpartition("_")[0] for stem in known if "_" in stem
+        }
+        folded = {name.lower() for name in known}
+        for side, _ in place.sides:
+            files = held if side == place.folder else tree.list(side)
+            for name in files.files if files else ():
+                end = next((end for end in suffixes if name.lower().endswith(end)), None)
+                if end is None or (name[: -len(end)] not in known and name[: -len(end)].lower() not in folded):
+                    continue
+                matches.append((join_path(side, name), files.entry(name) if files else None))
+                if len(matches) >= _PROBED_FILES:
+                    return matches
+    return matches
+
+
+def _hold_captions(tree: Tree, files: list[tuple[str, bytes | None]]) -> bool:
+    """Whether JSON files beside images hold captions, as the first of them tell."""
+    reader = tree.opener.open()
+    try:
+        for path, entry in files:
+            try:
+                if caption_in_json(read_whole(reader, path, entry), path) is not None:
+                    return True
+            except (WdsError, DamagedEntryError, ValueError):
+                continue
+    finally:
+        reader.close()
+    return False
+
+
+def _policy(tables: Tables, *, beside: bool) -> str:
+    captions = [bool(said.captions) for said in tables.rows.values()]
+    if beside or (captions and all(captions)):
+        return "required"
+    return "optional" if any(captions) else "none"
+
+
+def _rows(tables: Tables, found: Survey) -> dict[str, Said]:
+    """What tables say of the images in the layout, with splits by the one rule."""
+    outside = set(found.outside)
+    for path in [path for path in tables.rows if path.rpartition("/")[0] in outside]:
+        del tables.rows[path]
+    for said in tables.rows.values():
+        if said.split is not None:
+            split = split_of_word(said.split) or said.split
+            said.split = split if is_split_name(split) else None
+    return tables.rows
+
+
+def _take_skipped(tree: Tree, pairing: Pairing, skip: Skip) -> None:
+    folder, _, name = skip.path.rpartition("/")
+    held = tree.list(folder) if skip.reason == "table-damaged" else None
+    if held is not None:
+        pairing.account.take(folder, held, [name], "skipped")

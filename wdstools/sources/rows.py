@@ -1,0 +1,251 @@
+"""Rows of a table, one after the other, whatever its form and size: CSV, TSV, JSON lines, JSON, Parquet, Flickr's tokens.
+
+A row that cannot be read is given as a BadRow with its line; the others are read all the same. Only a table of which nothing
+can be read is an error (``table-damaged``).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from wdstools.errors import FormatError, UsageError
+from wdstools.sources.base import is_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+_DELIMITERS = (",", ";", "\t", "|")
+_TOKEN_RE = re.compile(r"([^\t]+)#(\d+)\t(.*)")
+_HEAD_BYTES = 1 << 16
+_BATCH_ROWS = 4096
+_SCALARS = (str, int, bool, type(None))
+#: Lists of rows in a JSON document are called so.
+_LISTS = ("annotations", "images", "data", "rows", "samples", "items", "records", "dataset")
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be read: a stable reason and, for people, why."""
+
+    reason: str
+    detail: str
+
+
+#: The number of a row (its line where the table is text, else counted from 1), and what it says.
+NumberedRow = tuple[int, "dict[str, Any] | BadRow"]
+
+
+def read_rows(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
+    """The rows of a table, by the extension of its name. Raises FormatError (``table-damaged``) where it is none.
+
+    In CSV the first line is the header; every value is text. ``where`` names the table in errors.
+    """
+    extension = where.rpartition(".")[2].lower()
+    if extension == "parquet":
+        return _parquet(file, where)
+    if extension in ("jsonl", "ndjson"):
+        return _json_lines(file, where)
+    if extension == "json":
+        return _json(file, where)
+    return _text_rows(file, where)
+
+
+def damaged(where: str, why: str) -> FormatError:
+    """The error of a table that cannot be read."""
+    return FormatError(
+        f"the table cannot be read: {why}",
+        code="table-damaged",
+        where=where,
+        expected="a header line and rows, in UTF-8; or JSON: captions or objects by id, or a list of objects",
+    )
+
+
+def _text_rows(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    if head[:2] in _UTF16_MARKS:  # as spreadsheets call "Unicode text"
+        lines: Iterable[str] = io.StringIO(file.read().decode("utf-16", "replace"), newline="")
+        first = head.decode("utf-16", "replace")
+    elif b"\0" in head:
+        raise damaged(where, "it holds NUL bytes")
+    else:
+        lines = (line.removeprefix(_UTF8_MARK).decode("utf-8", "surrogateescape") for line in file)
+        first = head.removeprefix(_UTF8_MARK).decode("utf-8", "replace")
+    header = first.split("\n", 1)[0].rstrip("\r")
+    if _TOKEN_RE.fullmatch(header):
+        return _tokens(lines)
+    return _delimited(lines, _delimiter(header, where), where)
+
+
+def _delimiter(header: str, where: str) -> str:
+    """Which of the usual delimiters parts a header into the most columns; a file called .tsv is parted by tabs."""
+    if where.lower().endswith(".tsv"):
+        return "\t"
+    return max(_DELIMITERS, key=lambda mark: (header.count(mark), mark == ","))
+
+
+def _tokens(lines: Iterable[str]) -> Iterator[NumberedRow]:
+    """Flickr8k and Flickr30k: ``1000092795.jpg#0``, a tab, the caption."""
+    for number, line in enumerate(lines, 1):
+        match = _TOKEN_RE.fullmatch(line.rstrip("\r\n"))
+        if match is None:
+            if line.strip():
+                yield number, BadRow("row-damaged", "not NAME#NUMBER, a tab and a caption")
+        elif not is_text(line):
+            yield number, BadRow("row-not-utf8", "not UTF-8")
+        else:
+            yield number, {"file_name": match[1], "caption": match[3]}
+
+
+def _delimited(lines: Iterable[str], delimiter: str, where: str) -> Iterator[NumberedRow]:
+    rows = csv.reader(lines, delimiter=delimiter)
+    try:
+        header = [name.strip().lstrip("\ufeff") for name in next(rows, [])]
+    except csv.Error as error:
+        raise damaged(where, str(error)) from error
+    if not any(header):
+        raise damaged(where, "it has no header")
+    if len(set(header)) != len(header):
+        raise UsageError("a column is given twice", code="table-columns", where=where, got=", ".join(header)[:200])
+    while True:
+        number = rows.line_num + 1
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield number, BadRow("row-damaged", str(error))
+            continue
+        if not row or row == [""]:
+            continue
+        if len(row) != len(header):
+            yield number, BadRow("row-damaged", f"{len(row)} columns, the header has {len(header)}")
+        elif not is_text("".join(row)):
+            yield number, BadRow("row-not-utf8", "not UTF-8")
+        else:
+            yield number, {name: value or None for name, value in zip(header, row, strict=True)}
+
+
+def _json_lines(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
+    read = 0
+    first: BadRow | None = None
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        row = _object(line.removeprefix(_UTF8_MARK))
+        first = first or (row if isinstance(row, BadRow) else None)
+        read += not isinstance(row, BadRow)
+        yield number, row
+    if not read:
+        raise damaged(where, first.detail if first else "it is empty")
+
+
+def _object(line: bytes) -> dict[str, Any] | BadRow:
+    try:
+        row = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        return BadRow("row-damaged", str(error))
+    return row if isinstance(row, dict) else BadRow("row-damaged", f"not an object but a {type(row).__name__}")
+
+
+def _parquet(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(file)
+        number = 0
+        for batch in table.iter_batches(_BATCH_ROWS):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise damaged(where, str(error).splitlines()[0]) from error
+
+
+def _json(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
+    try:
+        document = json.loads(file.read().removeprefix(_UTF8_MARK), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise damaged(where, str(error)) from error
+    yield from enumerate(_rows_of(document, where), 1)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of two values under one name JSON readers keep either, so there may be only one."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
+    return found
+
+
+def _rows_of(document: Any, where: str) -> Iterator[dict[str, Any] | BadRow]:
+    """Rows of a JSON document: COCO's and Karpathy's captions, a list of objects, or what is said by id or path."""
+    if isinstance(document, dict) and _is_coco(document):
+        yield from _coco(document)
+        return
+    if isinstance(document, dict):
+        named = next((name for name in _LISTS if _is_table(document.get(name))), None)
+        document = document[named] if named else document
+    if isinstance(document, list):
+        for row in document:
+            yield row if isinstance(row, dict) else BadRow("row-damaged", f"not an object but a {type(row).__name__}")
+    elif isinstance(document, dict):
+        for name, said in document.items():
+            yield {**said, "id": name} if isinstance(said, dict) else {"id": name, "caption": said}
+    else:
+        raise damaged(where, f"it holds a {type(document).__name__}")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _is_coco(document: Mapping[str, Any]) -> bool:
+    return all(isinstance(document.get(name), list) for name in ("images", "annotations")) and any(
+        isinstance(note, dict) and "image_id" in note and "caption" in note for note in document["annotations"][:100]
+    )
+
+
+def _coco(document: Mapping[str, Any]) -> Iterator[dict[str, Any] | BadRow]:
+    """One row an image, with its captions in the order of the file."""
+    captions: dict[Any, list[str]] = defaultdict(list)
+    for note in document["annotations"]:
+        if isinstance(note, dict) and isinstance(note.get("caption"), str):
+            captions[note.get("image_id")].append(note["caption"].strip("\n"))
+    for picture in document["images"]:
+        if isinstance(picture, dict) and isinstance(picture.get("file_name"), str):
+            yield {"file_name": picture["file_name"], "captions": captions.get(picture.get("id"), [])}
+        else:
+            yield BadRow("row-damaged", "an image without file_name")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: what is not a number becomes null, dates and decimals their text; bytes are left out."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, _SCALARS):
+        return value
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items() if not isinstance(item, bytes)}
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value if not isinstance(item, bytes)]
+    return None if isinstance(value, bytes) else value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def as_json(values: Mapping[str, Any]) -> str:
+    """A sample's ``json`` member: names in order, so that the same values give the same bytes."""
+    text = json.dumps(plain(dict(values)), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    if is_text(text):
+        return text
+    # half of a character that was cut: written as JSON escapes
+    return json.dumps(plain(dict(values)), sort_keys=True, separators=(",", ":"))

@@ -15,7 +15,7 @@ from wdstools.planning.alike import Pictures
 from wdstools.planning.duplicates import divide
 from wdstools.planning.place import place
 from wdstools.planning.samples import drop_repeated, keep_labelled, keep_storable, keep_type, with_keys
-from wdstools.sources.base import first_skips
+from wdstools.sources.base import first_skips, other_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

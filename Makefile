@@ -29,6 +29,7 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/.ready-dev
@@ -36,6 +37,7 @@ bench: $(VENV)/.ready-dev
 
 docs: $(VENV)/.ready-dev
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_api.py
 
 # docs/faults.md: every kind of damage, what verify and repair make of it, and what other readers do.
 faults: $(VENV)/.ready-dev

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wdstools.executors.base import Executor
+    from wdstools.executors.open import ExecutorKind
 
 KINDS = ("serial", "threads", "forked", "spawned", "futures")
 PROCESSES = ("forked", "spawned")
@@ -262,14 +263,14 @@ def test_closing_twice_is_no_error(executor: Executor) -> None:
     ("kind", "jobs", "made"),
     [("serial", 4, Serial), ("threads", 1, Serial), ("processes", 1, Serial), ("threads", 2, Threads)],
 )
-def test_one_job_needs_no_workers(kind: str, jobs: int, made: type) -> None:
+def test_one_job_needs_no_workers(kind: ExecutorKind, jobs: int, made: type) -> None:
     executor = open_executor(kind, jobs)
     assert type(executor) is made
     assert executor.jobs == (1 if made is Serial else jobs)
 
 
 @pytest.mark.parametrize(("kind", "jobs"), [("serial", 0), ("threads", -1), ("cluster", 2), ("", 1)])
-def test_an_executor_that_cannot_be_is_a_usage_error(kind: str, jobs: int) -> None:
+def test_an_executor_that_cannot_be_is_a_usage_error(kind: ExecutorKind, jobs: int) -> None:
     with pytest.raises(UsageError):
         open_executor(kind, jobs)
 

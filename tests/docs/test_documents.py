@@ -41,13 +41,28 @@ def _run(place: Path, *arguments: str, stdin: bytes = b"") -> subprocess.Complet
     )
 
 
-def test_the_command_reference_is_what_the_commands_say() -> None:
-    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+def _maker(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "cli.md").read_text() == module.render(), "run: python docs/make_cli.py"
+    return module
+
+
+def test_the_command_reference_is_what_the_commands_say() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text() == _maker("make_cli").render(), "run: make docs"
+
+
+def test_the_python_reference_is_what_the_functions_say() -> None:
+    assert (ROOT / "docs" / "api.md").read_text() == _maker("make_api").page(), "run: make docs"
+
+
+def test_the_public_surface_is_the_one_that_was_agreed() -> None:
+    now = _maker("make_api").listing()
+    assert (ROOT / "tests" / "golden" / "api.txt").read_text() == now, (
+        "names or signatures have changed: run `make docs`, and look at the difference of tests/golden/api.txt"
+    )
 
 
 def test_every_command_of_readme_works(place: Path) -> None:

@@ -139,7 +139,7 @@ def test_another_dataset_is_not_replaced_unasked(
     with pytest.raises(StoreError) as caught:
         go(make_version(tmp_path, version=2), target)
     assert caught.value.code == "another-dataset"
-    assert "--replace" in caught.value.hint
+    assert "replace=True" in caught.value.hint
     assert target.puts == target.deletes[:-1] == []
     assert_mirrors(target.objects, folder)
 

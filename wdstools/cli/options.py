@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Optional, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Optional, cast, get_origin
 
 import typer
 
@@ -15,12 +15,13 @@ from wdstools.cli.app import EPILOG, Interrupted, app
 from wdstools.cli.output import Output
 from wdstools.errors import UsageError, WdsError
 from wdstools.executors.open import open_executor, processors
-from wdstools.options.declare import Declared, declared
+from wdstools.options.declare import Declared, declared, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from wdstools.executors.base import Executor
+    from wdstools.executors.open import ExecutorKind
 
 _SHARED = "Output and workers"
 _REMOTE_JOBS = 8
@@ -36,7 +37,7 @@ Jobs = Annotated[
     int,
     typer.Option("--jobs", "-j", help="Workers; 0 means one a core.", envvar="WDSTOOLS_JOBS", rich_help_panel=_SHARED),
 ]
-ExecutorKind = Annotated[
+Workers = Annotated[
     str,
     typer.Option(
         "--executor", help="serial, threads or processes.", envvar="WDSTOOLS_EXECUTOR", rich_help_panel=_SHARED
@@ -67,7 +68,7 @@ _SHARED_PARAMETERS: tuple[tuple[str, Any, Any], ...] = (
     ("no_progress", NoProgress, False),
     ("color", Color, "auto"),
     ("jobs", Jobs, 0),
-    ("executor", ExecutorKind, ""),
+    ("executor", Workers, ""),
 )
 
 
@@ -81,13 +82,13 @@ class Session:
         self._executor = executor
 
     @contextmanager
-    def workers(self, kind: str, preload: tuple[str, ...] = (), *, remote: bool = False) -> Iterator[Executor]:
+    def workers(self, kind: ExecutorKind, preload: tuple[str, ...] = (), *, remote: bool = False) -> Iterator[Executor]:
         """Workers of ``kind``, unless the user chose another; ended with the block.
 
         Workers that read ``remote`` storage wait for the network most of their time: without ``-j`` there are more than cores.
         """
         jobs = max(self._jobs, _REMOTE_JOBS) if remote and not self._chosen_jobs else self._jobs
-        executor = open_executor(self._executor or kind, jobs, preload)
+        executor = open_executor(cast("ExecutorKind", self._executor or kind), jobs, preload)
         try:
             yield executor
         finally:
@@ -166,7 +167,7 @@ def _entry(one: Declared) -> Entry:
 
 def _kind_of_flag(one: Declared) -> Any:
     """What typer is to make of a value: text where ``read`` or a check comes after it."""
-    kinds = [get_origin(kind) or kind for kind in get_args(one.kind) or (one.kind,)]
+    kinds = [get_origin(kind) or kind for kind in parts(one.kind)]
     if one.option.read:
         return str
     if Sequence in kinds:

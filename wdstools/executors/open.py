@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from wdstools.errors import UsageError, option
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wdstools.executors.base import Executor
+
+ExecutorKind = Literal["serial", "threads", "processes"]
 
 
 def processors() -> int:
@@ -21,16 +23,26 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def open_executor(kind: str = "processes", jobs: int = 1, preload: tuple[str, ...] = ()) -> Executor:
-    """An executor of ``kind`` serial, threads or processes.
+def open_executor(kind: ExecutorKind = "processes", jobs: int = 1, preload: tuple[str, ...] = ()) -> Executor:
+    """Workers on this machine; whoever opens them ends them with ``close``.
 
-    ``preload`` names modules that worker processes will need. Each imports them at its start, while the caller goes on;
-    what the caller has imported already, a forked worker has too.
+    Args:
+        kind: ``serial`` works in the caller's thread, one item after the other. ``threads`` serve work that waits for
+            storage or network, ``processes`` work that computes.
+        jobs: How many workers; with one there is no need for any, and the work is serial.
+        preload: Modules that worker processes will need: each imports them at its start, while the caller goes on.
+
+    Returns:
+        The executor, for any number of calls.
+
+    Raises:
+        UsageError: There is no such kind, or ``jobs`` is less than 1.
+        StoreError: A worker process cannot be started (``no-worker``).
     """
     from wdstools.executors import local
 
     if jobs < 1:
-        raise UsageError("at least one job is needed", code="usage", where=option("jobs"), got=str(jobs))
+        raise UsageError("out of range", where=option("jobs"), expected="at least 1", got=str(jobs))
     if kind == "serial" or (jobs == 1 and kind in ("threads", "processes")):
         return local.Serial()
     if kind == "threads":
@@ -41,7 +53,9 @@ def open_executor(kind: str = "processes", jobs: int = 1, preload: tuple[str, ..
 
 
 @contextmanager
-def workers(executor: Executor | None, kind: str, jobs: int, preload: tuple[str, ...] = ()) -> Iterator[Executor]:
+def workers(
+    executor: Executor | None, kind: ExecutorKind, jobs: int, preload: tuple[str, ...] = ()
+) -> Iterator[Executor]:
     """The caller's executor, which the caller ends; without one, workers of ``kind`` that end with the block."""
     if executor is not None:
         yield executor

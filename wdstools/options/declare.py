@@ -63,12 +63,12 @@ class Declared:
     @property
     def choices(self) -> tuple[str, ...]:
         """The words that it may be; none where it is not one of a few."""
-        kinds = [get_args(kind)[0] if get_origin(kind) is Sequence else kind for kind in _parts(self.kind)]
+        kinds = [get_args(kind)[0] if get_origin(kind) is Sequence else kind for kind in parts(self.kind)]
         return tuple(word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
 
     def check(self, value: object) -> object:
         """The value, if it is one of this option; raises UsageError."""
-        if not any(_fits(part, value) for part in _parts(self.kind)):
+        if not any(_fits(part, value) for part in parts(self.kind)):
             raise UsageError(
                 "no such choice" if self.choices else "not a value of this option",
                 where=option(self.name),
@@ -88,13 +88,14 @@ class Declared:
         return f"{least:,} to {most:,}"
 
     def _expected(self) -> str:
-        kinds = [get_origin(kind) or kind for kind in _parts(self.kind) if kind is not types.NoneType]
+        kinds = [get_origin(kind) or kind for kind in parts(self.kind) if kind is not types.NoneType]
         plain = [kind for kind in kinds if kind is not Literal and not (kind is Sequence and self.choices)]
         words = [*self.choices, *(_NOUNS.get(kind, str(kind)) for kind in plain)]
         return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def _parts(kind: Any) -> tuple[Any, ...]:
+def parts(kind: Any) -> tuple[Any, ...]:
+    """The types of a union; a type that is none, alone."""
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
@@ -109,7 +110,7 @@ def _fits(kind: Any, value: object) -> bool:
     if origin is Sequence:
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             return False
-        return all(any(_fits(inner, item) for inner in _parts(get_args(kind)[0])) for item in value)
+        return all(any(_fits(inner, item) for inner in parts(get_args(kind)[0])) for item in value)
     return isinstance(value, origin)
 
 

@@ -72,7 +72,17 @@ class Where:
 
 
 def parse_where(text: str) -> Where:
-    """A condition from its text; raises UsageError (``where-not-understood``) that says what is wrong."""
+    """A condition on the columns of the index.
+
+    Args:
+        text: As ``label == 'london' and width >= 300``.
+
+    Returns:
+        The condition, for a ``Selection``.
+
+    Raises:
+        UsageError: It cannot be understood (``where-not-understood``); the error says what is wrong.
+    """
     return Where(text)
 
 

@@ -34,7 +34,19 @@ if TYPE_CHECKING:
 def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[LayoutChoices]) -> Source:
     """The source at a path: existing shards, a table, or a folder (or zip or tar of one) read by its names or through a layout.
 
-    Compressed tars are unpacked into ``scratch``, otherwise into a temporary folder, when they are listed.
+    Args:
+        path: A folder, zip or tar, a table, or a folder of shards.
+        scratch: Where compressed tars are unpacked when they are listed; without it, a temporary folder.
+        **layout: How the files of a folder make samples; see ``LayoutChoices``. Without it the layout is recognised.
+
+    Returns:
+        The source, for ``scan`` and ``pack``; its files are listed when it is asked.
+
+    Raises:
+        NotFoundError: There is nothing at the path.
+        UsageError: A choice cannot be, or no layout fits.
+        FormatError: A recipe cannot be understood.
+        StoreError: The source could not be read.
     """
     path, chosen = os.fspath(path), settle(LayoutChoices, layout)
     image, caption, captions = chosen["image"], chosen["caption"], chosen["captions"]

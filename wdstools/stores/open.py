@@ -15,6 +15,7 @@ from wdstools.stores.base import RemoteStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wdstools.options.declare import StrPath
     from wdstools.stores.base import Store
     from wdstools.stores.retry import Patience, Retrying
     from wdstools.stores.web import Waits
@@ -55,12 +56,21 @@ def _opener(scheme: str) -> Callable[[str, Waits], RemoteStore]:
     return HttpStore
 
 
-def open_store(address: str | os.PathLike[str] | Url) -> Store:
+def open_store(address: StrPath | Url) -> Store:
     """The store at a URL or a local path.
 
-    Knows ``s3://``, ``gs://``, ``az://``, ``http://``, ``https://``, ``hf://datasets/OWNER/NAME`` and ``file://``; all but
-    the last try again what fails for the moment (``retry.Retrying``). The first three need the ``cloud`` extra. Raises
-    UsageError for another scheme (``store-unknown``) and without the extra (``extra-missing``).
+    Remote stores try again what fails for the moment.
+
+    Args:
+        address: A path, or a URL that begins with ``s3://``, ``gs://``, ``az://`` (which need the ``cloud`` extra),
+            ``http://``, ``https://``, ``hf://datasets/OWNER/NAME`` or ``file://``.
+
+    Returns:
+        The store; nothing is read yet.
+
+    Raises:
+        UsageError: There is no store for the scheme (``store-unknown``), or the extra is not installed
+            (``extra-missing``).
     """
     from wdstools.stores.local import LocalStore
 

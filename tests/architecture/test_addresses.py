@@ -95,9 +95,9 @@ def test_requests_are_sent_by_one_module() -> None:
             }:
                 users.setdefault(top, set()).add(name)
     assert users == {
-        "urllib3": {"stores/web.py"},
-        "http": {"stores/web.py"},
-        "socket": {"stores/web.py"},
+        "urllib3": {"stores/meter.py", "stores/web.py"},
+        "http": {"stores/meter.py"},
+        "socket": {"stores/meter.py"},
         "obstore": {"stores/gcs_azure.py"},
         "botocore": {"stores/s3_account.py"},
     }

@@ -20,9 +20,9 @@ from wdstools.ops.mirror.plan import plan_mirror
 from wdstools.ops.pull import PullResult, plan_pull
 from wdstools.progress import Silent
 from wdstools.reader.select import Selection, Where
+from wdstools.stores.meter import Waits
 from wdstools.stores.open import open_cloud
 from wdstools.stores.retry import Patience
-from wdstools.stores.web import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

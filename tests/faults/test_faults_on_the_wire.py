@@ -11,9 +11,9 @@ import pytest
 from tests.servers.proxy import Fault, FaultProxy, fault_proxy
 from wdstools.errors import NotFoundError, StoreError, TransientError
 from wdstools.stores.base import ABSENT
+from wdstools.stores.meter import Waits
 from wdstools.stores.open import open_cloud
 from wdstools.stores.retry import Patience
-from wdstools.stores.web import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

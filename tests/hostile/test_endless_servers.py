@@ -13,8 +13,9 @@ from wdstools.errors import StoreError, TransientError, WdsError
 from wdstools.stores.gcs_azure import open_signed
 from wdstools.stores.hf import open_hf
 from wdstools.stores.http import HttpStore
+from wdstools.stores.meter import Limits, Waits
 from wdstools.stores.s3 import open_s3
-from wdstools.stores.web import Limits, Waits, Web
+from wdstools.stores.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

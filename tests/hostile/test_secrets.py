@@ -23,9 +23,10 @@ from wdstools.dataset import open_dataset
 from wdstools.errors import StoreError, UsageError, WdsError
 from wdstools.stores.hf import open_hf
 from wdstools.stores.http import HttpStore
+from wdstools.stores.meter import Waits
 from wdstools.stores.open import open_cloud, open_store
 from wdstools.stores.s3 import open_s3
-from wdstools.stores.web import Request, Waits, Web, origin
+from wdstools.stores.web import Request, Web, origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,11 +18,12 @@ from wdstools.stores.hf import open_hf
 from wdstools.stores.http import HttpStore
 from wdstools.stores.http_status import answer_error, wish
 from wdstools.stores.memory import MemoryStore
+from wdstools.stores.meter import Waits
 from wdstools.stores.open import open_cloud, remote
 from wdstools.stores.read_only import ReadOnly
 from wdstools.stores.retry import Patience, Retrying
 from wdstools.stores.s3 import whole_digests
-from wdstools.stores.web import Waits, Web
+from wdstools.stores.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

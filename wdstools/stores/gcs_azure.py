@@ -19,14 +19,14 @@ from wdstools.errors import NotFoundError, StoreError, TransientError, UsageErro
 from wdstools.stores.base import ABSENT, ANYTHING, Body, ObjectInfo
 from wdstools.stores.buckets import held_in_memory, parts_of
 from wdstools.stores.remote import STREAM_BLOCK, RemoteBase, cannot, changed, etag_md5, exactly, short_body
-from wdstools.stores.web import Limits, Request, Web
+from wdstools.stores.web import Request, Web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from obstore import GetResult
 
-    from wdstools.stores.web import Waits
+    from wdstools.stores.meter import Limits, Waits
 
 _SIGNED_FOR = timedelta(minutes=15)
 _PART_BYTES = 64 << 20

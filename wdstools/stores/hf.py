@@ -16,13 +16,13 @@ from wdstools.address import display
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.stores.base import ObjectInfo
 from wdstools.stores.http import HttpStore
-from wdstools.stores.web import Limits, Request, Web, origin
+from wdstools.stores.web import Request, Web, origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from wdstools.stores.base import Body
-    from wdstools.stores.web import Waits
+    from wdstools.stores.meter import Limits, Waits
 
 _URL_RE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w./-]+?))?(?:/(.*))?")
 _NEXT_RE = re.compile(r'<([^>]+)>;\s*rel="next"')

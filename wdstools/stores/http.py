@@ -17,7 +17,7 @@ from wdstools.stores.web import Answer, Request, Web, host_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wdstools.stores.web import Waits
+    from wdstools.stores.meter import Waits
 
 _DIGEST_RE = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):")
 

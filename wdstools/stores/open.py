@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from wdstools.options.declare import StrPath
     from wdstools.stores.base import Store
+    from wdstools.stores.meter import Waits
     from wdstools.stores.retry import Patience, Retrying
-    from wdstools.stores.web import Waits
 
 SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
 #: What the stores of the ``cloud`` extra need; web servers and the Hub need nothing but urllib3.
@@ -27,8 +27,8 @@ _NEEDS = {"s3": ("botocore",), "gs": ("obstore",), "az": ("obstore",)}
 
 def open_cloud(url: str, *, waits: Waits | None = None, patience: Patience | None = None) -> Retrying:
     """The store at a URL of one of SCHEMES, trying again with ``patience`` what fails for the moment."""
+    from wdstools.stores.meter import Waits
     from wdstools.stores.retry import Retrying
-    from wdstools.stores.web import Waits
 
     scheme = url.partition("://")[0]
     if any(importlib.util.find_spec(name) is None for name in _NEEDS.get(scheme, ())):

@@ -21,14 +21,14 @@ from wdstools.stores.buckets import held_in_memory, parts_of
 from wdstools.stores.local import translated
 from wdstools.stores.remote import RemoteBase, etag_md5
 from wdstools.stores.s3_account import PAYLOAD_HEADER, Account
-from wdstools.stores.web import Answer, Limits, Request, Web
+from wdstools.stores.web import Answer, Request, Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import IO
     from xml.etree.ElementTree import Element
 
-    from wdstools.stores.web import Waits
+    from wdstools.stores.meter import Limits, Waits
 
 _UNSIGNED_HINT = "no credentials were found, so requests are not signed: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 #: The checksums of HeadObject that may be of the whole object, and the names they have here.

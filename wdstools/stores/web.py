@@ -1,40 +1,32 @@
 """The one way to servers: every answer is bounded in bytes and in time before it is read, and no secret goes astray.
 
-A server may mean harm, or only be slow. So each request has a ``_Meter`` at the socket, below everything that parses:
-it counts the bytes of status lines, headers, interim answers, framing and body, and the seconds spent waiting for them.
-``Waits`` and ``Limits`` say how much is allowed. Redirects are followed by hand: credentials stay with the server that they
+A server may mean harm, or only be slow. So each request has a meter at the socket (``meter.Meter``): it counts the bytes of
+status lines, headers, interim answers, framing and body, and the seconds spent waiting for them. Redirects are followed by hand: credentials stay with the server that they
 are for, and https never goes on as http.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import io
 import os
 import re
-import time
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
-import urllib3.connection
-import urllib3.connectionpool
 
 from wdstools.errors import StoreError, TransientError, UsageError
 from wdstools.stores.base import Body
 from wdstools.stores.http_status import answer_error, unreachable, wish
+from wdstools.stores.meter import METER, POOLS, Limits, Meter, TooLongError, TooSlowError, Waits
 from wdstools.stores.remote import STREAM_BLOCK, changed, exactly
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator, Mapping
     from typing import IO
 
-    from _typeshed import WriteableBuffer
     from urllib3.response import BaseHTTPResponse
 
 _RANGE_RE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
@@ -43,154 +35,6 @@ _UNSATISFIED_RE = re.compile(r"bytes \*/([0-9]{1,18})")
 _OBJECT_RE = re.compile(r"^(<[^>]*>: |\w+\([^)]*\): )+")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """How long to wait for a server, in seconds, counting only the time spent waiting.
-
-    ``connect``: for a connection. ``stall``: for the next bytes. ``window``: in each of it, ``rate`` bytes a second must
-    come on average. ``whole``: for a whole request, beside a second for every ``rate`` bytes of its answer.
-    """
-
-    connect: float = 10
-    stall: float = 30
-    window: float = 30
-    rate: float = 2048
-    whole: float = 60
-
-    def deadline(self, size: int) -> float:
-        """Seconds that an answer of this size may take."""
-        return self.whole + size / self.rate
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many bytes a server may send beside what was asked for, and how often it may lead on.
-
-    ``headers``: status line, headers and interim answers of one request. ``error``: the body of an error. ``unsized``: an
-    answer that does not say how long it is. ``page``: one page of a listing. ``pages`` and ``entries``: a whole listing.
-    """
-
-    headers: int = 64 << 10
-    error: int = 64 << 10
-    unsized: int = 16 << 20
-    page: int = 8 << 20
-    pages: int = 100_000
-    entries: int = 20_000_000
-    redirects: int = 5
-
-
-class _TooLongError(OSError):
-    """A server sends more than was asked for."""
-
-
-class _TooSlowError(OSError):
-    """A server sends less in a while than it must."""
-
-
-class _Meter:
-    """Counts what one request takes, in bytes and in seconds of waiting."""
-
-    def __init__(self, waits: Waits, limits: Limits) -> None:
-        self._waits = waits
-        self._left = limits.headers
-        self._deadline = waits.whole
-        self._waited = self._window_waited = 0.0
-        self._window_bytes = 0
-
-    def expect(self, size: int) -> None:
-        """Allow for a body of ``size`` bytes, and as much again for the framing of a body in pieces."""
-        self._left += 2 * size + (64 << 10)
-        self._deadline += size / self._waits.rate
-
-    def room(self) -> int:
-        """Bytes that may still come; raises when there are none."""
-        if self._left <= 0:
-            raise _TooLongError("more bytes than were asked for")
-        return self._left
-
-    def patience(self) -> float:
-        """Seconds to wait for the next bytes; raises when the time is up."""
-        left = self._deadline - self._waited
-        if left <= 0:
-            raise _TooSlowError("no whole answer in time")
-        return min(self._waits.stall, left)
-
-    def took(self, count: int, seconds: float) -> None:
-        """Note bytes that have come and how long they were waited for; raises when that is too slow."""
-        self._left -= count
-        self._waited += seconds
-        self._window_waited += seconds
-        self._window_bytes += count
-        if self._window_waited >= self._waits.window:
-            if self._window_bytes < self._waits.rate * self._window_waited:
-                raise _TooSlowError(f"{self._window_bytes} bytes in {self._window_waited:.0f} seconds")
-            self._window_waited, self._window_bytes = 0.0, 0
-
-
-#: The meter of the request that this thread is sending.
-_METER: ContextVar[_Meter | None] = ContextVar("meter", default=None)
-
-
-class _Metered(io.RawIOBase):
-    """The bytes of a socket, counted as they come."""
-
-    def __init__(self, raw: Any, sock: socket.socket, meter: _Meter) -> None:
-        super().__init__()
-        self._raw = raw
-        self._sock = sock
-        self._meter = meter
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """The next bytes, at most those that may come, for at most as long as they may take."""
-        view = memoryview(buffer).cast("B")[: self._meter.room()]
-        patience = self._meter.patience()
-        if self._sock.gettimeout() != patience:
-            self._sock.settimeout(patience)
-        before = time.monotonic()
-        count = self._raw.readinto(view) or 0
-        self._meter.took(count, time.monotonic() - before)
-        return count
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._raw.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    """An answer whose every byte is counted."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        meter = _METER.get()
-        if meter is not None:
-            raw: Any = self.fp.detach()
-            self.fp = io.BufferedReader(_Metered(raw, sock, meter))
-
-
-class _PlainConnection(urllib3.connection.HTTPConnection):
-    response_class = _Response
-
-
-class _SecureConnection(urllib3.connection.HTTPSConnection):
-    response_class = _Response
-
-
-class _PlainPool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
-
-
-class _SecurePool(urllib3.connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-_POOLS = {"http": _PlainPool, "https": _SecurePool}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +90,7 @@ class Web:
             )
         except (urllib3.exceptions.HTTPError, ValueError) as error:
             raise UsageError("this proxy cannot be used", code="store-settings", where="the environment", expected="http://HOST:PORT", got=proxy.rpartition("@")[2]) from error  # fmt: skip
-        pool.pool_classes_by_scheme = _POOLS
+        pool.pool_classes_by_scheme = POOLS
         return pool
 
     def ask(self, request: Request, limit: int = 0) -> Answer:
@@ -277,8 +121,8 @@ class Web:
 
     def _send(self, request: Request, signature: Mapping[str, str]) -> Answer:
         sent = {"Accept-Encoding": "identity", **request.headers, **signature}
-        meter = _Meter(self._waits, self.limits)
-        token = _METER.set(meter)
+        meter = Meter(self._waits, self.limits)
+        token = METER.set(meter)
         try:
             response = self._pool(request.url).urlopen(
                 request.method,
@@ -292,7 +136,7 @@ class Web:
         except urllib3.exceptions.HTTPError as error:
             raise broken(error, request) from error
         finally:
-            _METER.reset(token)
+            METER.reset(token)
         return Answer(response, request, meter, _hidden(request, signature))
 
     def succeed(self, request: Request) -> Answer:
@@ -387,9 +231,9 @@ def broken(error: urllib3.exceptions.HTTPError, request: Request) -> StoreError:
         reason = reason.reason
     if isinstance(reason, urllib3.exceptions.ProtocolError) and len(reason.args) > 1:
         reason = reason.args[1]
-    if isinstance(reason, _TooLongError):
+    if isinstance(reason, TooLongError):
         return StoreError("the server sends more than was asked for", code="answer-too-long", where=request.where)
-    if isinstance(reason, _TooSlowError):
+    if isinstance(reason, TooSlowError):
         return TransientError("the server answers too slowly", code="too-slow", where=request.where, got=str(reason))
     text = _OBJECT_RE.sub("", str(reason)).replace(request.url, request.where)
     return unreachable(text or type(reason).__name__, request.where)
@@ -399,7 +243,7 @@ class Answer:
     """A status and headers; ``blocks`` is the body as it comes, once, and ``body`` what ``read`` has read of it."""
 
     def __init__(
-        self, response: BaseHTTPResponse, request: Request, meter: _Meter, hidden: tuple[str, ...] = ()
+        self, response: BaseHTTPResponse, request: Request, meter: Meter, hidden: tuple[str, ...] = ()
     ) -> None:
         self.status = response.status
         self.headers = response.headers

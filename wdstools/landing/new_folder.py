@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import StoreError
 from wdstools.landing.scratch import Scratch
-from wdstools.stores.local import TEMP_SUFFIX, storage_error, sync_folder
+from wdstools.stores.abilities import sync_folder
+from wdstools.stores.local import TEMP_SUFFIX, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,6 +15,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Self
 
 from wdstools.errors import StoreError
+from wdstools.stores.abilities import sync_file
 from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
@@ -86,7 +87,7 @@ class Scratch:
         fd = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             os.write(fd, json.dumps({"id": secrets.token_hex(16), "owner": "wdstools"}).encode())
-            os.fsync(fd)
+            sync_file(fd)
         finally:
             os.close(fd)
 

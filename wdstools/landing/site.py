@@ -14,8 +14,9 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, index_path
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.landing.scratch import MARK, Scratch, files_below, is_marked, remove_empty
+from wdstools.stores.abilities import sync_file, sync_folder
 from wdstools.stores.folders import make_folders
-from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error, sync_folder
+from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
 from wdstools.version import __version__
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ class _Journal:
             if file.tell() != self._end:
                 file.truncate(self._end)
             file.write(data)
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
         self._end += len(data)
 
     def remove(self) -> None:

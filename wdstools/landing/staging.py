@@ -17,8 +17,9 @@ from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.inside import require_inside
 from wdstools.landing.scratch import Scratch, is_marked, remove_empty
 from wdstools.plan import Plan, Step
+from wdstools.stores.abilities import replace, sync_folder
 from wdstools.stores.folders import make_folders
-from wdstools.stores.local import LocalStore, storage_error, sync_folder
+from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def finish(root: str) -> None:
             target = os.path.join(root, path)
             if os.path.exists(os.path.join(made, path)):
                 make_folders(os.path.dirname(target))
-                os.rename(os.path.join(made, path), target)
+                replace(os.path.join(made, path), target)
                 sync_folder(os.path.dirname(target))
         os.unlink(os.path.join(stage, _COMMIT))
         if ours:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.memory import page_aligned
+from wdstools.stores.abilities import name_new, replace, sync_file, sync_folder
 from wdstools.stores.base import ObjectInfo
 from wdstools.stores.folders import make_folders, walk
 
@@ -34,7 +35,12 @@ _HINTS = {
     errno.EPERM: "check the permissions of this path",
     errno.EIO: "the disk reports an error: check it, and restore from another copy",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EFBIG: "this file system holds no file of this size (FAT32: 4 GB): give more --shards, or choose another disk",
+    errno.EOPNOTSUPP: "this file system cannot do that: choose another disk or folder",
+    errno.ENOSYS: "this file system cannot do that: choose another disk or folder",
 }
+#: Characters that file systems of Windows take in no name.
+_ODD_CHARACTERS = set('<>:"|?*\\')
 
 
 def temporary_name(path: str) -> str:
@@ -56,9 +62,13 @@ def storage_error(error: OSError, where: str) -> StoreError:
         errno.EPERM: "denied",
         errno.EROFS: "read-only",
         errno.EEXIST: "object-exists",
+        errno.EFBIG: "file-too-large",
     }.get(error.errno or 0)
     reason = error.strerror or str(error)
-    return kind(reason[:1].lower() + reason[1:], code=code, where=where, hint=_HINTS.get(error.errno or 0, ""))
+    hint = _HINTS.get(error.errno or 0, "")
+    if error.errno in (errno.EINVAL, errno.ENOENT) and (odd := sorted(_ODD_CHARACTERS & set(os.path.basename(where)))):
+        hint = f"some file systems (exFAT, NTFS, SMB) take no name with {' '.join(odd)} in it: choose a folder on another one"
+    return kind(reason[:1].lower() + reason[1:], code=code, where=where, hint=hint)
 
 
 def _require_plain(status: os.stat_result, path: str) -> None:
@@ -166,7 +176,7 @@ class LocalStore:
             make_folders(os.path.dirname(path))
             made = temporary_name(path)
             os.symlink(os.path.abspath(target), made)
-            os.replace(made, path)
+            replace(made, path)
 
     def is_link(self, key: str) -> bool:
         """Whether a symbolic link is there, whatever it leads to."""
@@ -237,14 +247,13 @@ class DurableFile:
         """Make the file durable and give it its name."""
         with translated(self.path):
             try:
-                os.fsync(self._fd)
+                sync_file(self._fd)
             finally:
                 os.close(self._fd)
             if self._replace:
-                os.rename(self._temporary, self.path)
+                replace(self._temporary, self.path)
             else:
-                os.link(self._temporary, self.path)  # fails where something is, which rename does not
-                os.unlink(self._temporary)
+                name_new(self._temporary, self.path)
             sync_folder(os.path.dirname(self.path))
 
     def discard(self) -> None:
@@ -348,15 +357,6 @@ def _set_direct(fd: int, *, direct: bool) -> bool:
     except OSError:
         return False
     return direct
-
-
-def sync_folder(path: str) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(path or ".", os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.errors import BusyError
+from wdstools.stores.abilities import LOCK_SUFFIX, exclusive
 from wdstools.stores.local import translated
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ def locked(path: str, what: str) -> Iterator[None]:
     with translated(path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _lock(fd, path, what)
-        yield
+        with _held(fd, path, what):
+            yield
     finally:
         os.close(fd)
 
@@ -38,23 +39,28 @@ def locked_folder(path: str, what: str) -> Iterator[None]:
     with translated(path):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _lock(fd, path, what)
-        if not _is_at(fd, path):
-            raise _busy(path, what)
-        yield
+        with _held(fd, path, what):
+            if not _is_at(fd, path):
+                raise _busy(path, what)
+            yield
     finally:
         os.close(fd)
 
 
-def _lock(fd: int, path: str, what: str) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise _busy(path, what) from error
+@contextlib.contextmanager
+def _held(fd: int, path: str, what: str) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        with translated(path):
+            held = stack.enter_context(exclusive(fd, path))
+        if not held:
+            raise _busy(path, what)
+        yield
 
 
 def _busy(path: str, what: str) -> BusyError:
     hint = "wait for it to finish, then run this again"
+    if os.path.exists(left := path.rstrip("/") + LOCK_SUFFIX):
+        hint += f"; if it ran on another machine and is gone: rm {quote(left)}"
     return BusyError(f"another process is writing {what}", where=path, hint=hint)
 
 

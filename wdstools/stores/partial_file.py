@@ -6,8 +6,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Self
 
+from wdstools.stores.abilities import replace, sync_file, sync_folder
 from wdstools.stores.folders import make_folders
-from wdstools.stores.local import TEMP_SUFFIX, storage_error, sync_folder
+from wdstools.stores.local import TEMP_SUFFIX, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,8 +68,8 @@ class PartFile:
         """Cut to ``size``, make durable, and give the file its name."""
         with self._translated():
             os.ftruncate(self._fd, size)
-            os.fsync(self._fd)
-            os.rename(self._part, self.path)
+            sync_file(self._fd)
+            replace(self._part, self.path)
             sync_folder(os.path.dirname(self.path))
 
     def __enter__(self) -> Self:

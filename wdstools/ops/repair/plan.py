@@ -35,6 +35,7 @@ from wdstools.options.declare import settle
 from wdstools.plan import Plan, Step, apply
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding
+from wdstools.stores.abilities import second_name
 from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
@@ -395,7 +396,7 @@ def _kept(store: LocalStore, seeds: Sequence[str], shards: Sequence[str]) -> Ite
         for seed in seeds:
             if not seed.endswith(SEED_SUFFIX):
                 with contextlib.suppress(FileExistsError):
-                    os.link(store.locate(seed), store.locate(seed + SEED_SUFFIX))
+                    second_name(store.locate(seed), store.locate(seed + SEED_SUFFIX))
     except OSError as error:
         raise storage_error(error, store.path) from error
     yield

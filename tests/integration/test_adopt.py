@@ -129,6 +129,7 @@ HAZARDS = {
     "shard-damaged": member(b"a.jpg", IMAGE) + b"junk" * 128 + END,
     "archive-end-missing": member(b"a.jpg", IMAGE),
     "shard-empty": bytes(10240),
+    "shard-unreadable": b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n",
     "member-sparse": pax(
         {
             b"GNU.sparse.major": b"1",

@@ -68,6 +68,9 @@ HAZARD_KINDS = {
     "shard-cut": HazardKind(
         "the file ends inside a member: what is whole was taken", _EVERYBODY, "get the shard again, then adopt it again"
     ),
+    "shard-unreadable": HazardKind(
+        "a file that is no tar, whatever its name: nothing of it was taken", _EVERYBODY, "get the shard again, then adopt it again"
+    ),
     "shard-damaged": HazardKind(
         "no tar header where one must be: what lies before was taken", _EVERYBODY, "get the shard again, then adopt it again"
     ),

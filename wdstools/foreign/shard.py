@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from wdstools.errors import FormatError
 from wdstools.foreign.rows import ForeignRows
 from wdstools.foreign.window import RangeWindow, StreamWindow, decompressed, raw_bytes
 from wdstools.formats.digest import ShardDigester, xxh3_128
 from wdstools.formats.index import rows_digest, values_digest, write_index
 from wdstools.formats.manifest import ShardEntry
+from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.formats.tarhop import HopNotes, hop
 from wdstools.formats.tarrun import read_run
 from wdstools.memory import page_aligned
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 #: ``none`` reads headers alone; ``xxh3`` every byte once; ``all`` adds what hubs and clouds speak.
 DIGEST_LEVELS = ("none", "xxh3", "all")
+_COMPRESSIONS = ("gzip", "zstd", "bzip2", "xz")
 _DRAINED_BYTES = 1 << 20
 _LONGEST_PAUSE = 256
 
@@ -88,6 +91,26 @@ class _Digests:
         return {name: getattr(found, name) for name in ("bytes", "sha256", "xxh3_128", "crc32c", "crc64nvme")}
 
 
+class _Unpacked:
+    """What a compressed tar unpacks to, as far as it can be had: what lies before damage is taken."""
+
+    def __init__(self, readinto: ReadInto, path: str, notes: HopNotes) -> None:
+        self._notes = notes
+        self._readinto = decompressed(readinto, path, self._trailing)
+        self.error: FormatError | None = None
+
+    def _trailing(self, count: int) -> None:
+        self._notes.trailing += count
+
+    def readinto(self, view: memoryview) -> int:
+        """The next bytes; none behind damage."""
+        try:
+            return self._readinto(view) if self.error is None else 0
+        except FormatError as error:
+            self.error = error
+            return 0
+
+
 class _Runs:
     """Takes plain entries together wherever they are many; ``total`` is the tar's length if payloads are not read."""
 
@@ -115,7 +138,7 @@ class _Runs:
 
 
 def index_shard(task: ForeignShardTask, tick: Tick) -> ForeignShard:
-    """Index one tar and store the index; raises StoreError, and FormatError where a compressed one is damaged."""
+    """Index one tar and store the index, as far as it can be read: its hazards say what cannot. Raises StoreError."""
     rows, notes, found = read_foreign(task.shards, task.path, task.split, task.encoding, task.digests)
     table = rows.columns.table(task.split)
     found |= {"rows": rows_digest(table), "values": values_digest(table)}
@@ -148,14 +171,16 @@ def read_foreign(
         return rows, notes, {"bytes": window.bytes, **empty}
     with raw_bytes(store, path) as readinto:
         hashed = _Digests(readinto, digests)
-        plain = hashed.readinto if encoding == "tar" else decompressed(hashed.readinto, path)
-        stream = StreamWindow(plain)
+        unpacked = _Unpacked(hashed.readinto, path, notes)
+        stream = StreamWindow(hashed.readinto if encoding == "tar" else unpacked.readinto)
         rows = ForeignRows(path, split, stream, left)
         for entry in hop(stream.read, notes, None, _Runs(rows, notes, stream, None)):
             if not rows.add(entry):
                 notes.end, notes.end_at = "cut", entry[2]
                 break
         rows.finish()
+        if unpacked.error is not None:
+            notes.end, notes.why = "damaged", unpacked.error.message
         return rows, notes, hashed.finish()
 
 
@@ -171,11 +196,21 @@ def _note_tar(rows: ForeignRows, notes: HopNotes, task: ForeignShardTask, table_
     hazards.add("pax-names", path, notes.pax_names)
     hazards.add("pax-sizes", path, notes.pax_sizes)
     hazards.add("size-binary", path, notes.binary_sizes)
-    hazards.add("shard-compressed", path, task.encoding == "tar.gz")
+    hazards.add("shard-compressed", path, task.encoding in ("tar.gz", "tar.bz2", "tar.xz"))
     hazards.add("shard-zstandard", path, task.encoding == "tar.zst")
     hazards.add("shard-empty", path, not table_rows)
     hazards.add("archive-resumed", f"{path}, byte {notes.resumed_at}", notes.resumed)
     hazards.add("archive-trailing", f"{path}, {notes.trailing:,} bytes", notes.trailing > 0)
+    sniffed = None if notes.headers else what_is(*_head(task.shards, path))
+    if sniffed is not None and sniffed.code not in ("tar", *(_COMPRESSIONS if task.encoding != "tar" else ())):
+        hazards.add("shard-unreadable", f"{path} is {sniffed}: {sniffed.hint}".removesuffix(": "))
+        return
     code = {"cut": "shard-cut", "damaged": "shard-damaged", "missing": "archive-end-missing"}.get(notes.end)
     if code is not None:
         hazards.add(code, f"{path}, byte {notes.end_at}" + (f" ({notes.why})" if notes.why else ""))
+
+
+def _head(store: Store, path: str) -> tuple[bytes, int]:
+    """The first bytes of a stored file, and its size."""
+    size = store.head(path).bytes
+    return (store.get(path, 0, min(SNIFF_BYTES, size)) if size else b""), size

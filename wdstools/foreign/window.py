@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 #: Fills a buffer with the next bytes and gives their number: 0 at the end.
 ReadInto = Callable[[memoryview], int]
 #: How a shard's name tells that it is compressed.
-ENCODINGS = {".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz", ".tar.zst": "tar.zst"}
+ENCODINGS = {
+    ".tar": "tar",
+    ".tar.gz": "tar.gz",
+    ".tgz": "tar.gz",
+    ".tar.zst": "tar.zst",
+    ".tar.bz2": "tar.bz2",
+    ".tbz2": "tar.bz2",
+    ".tbz": "tar.bz2",
+    ".tar.xz": "tar.xz",
+    ".txz": "tar.xz",
+}
 _BLOCK = 1 << 20
 _RANGE = 1 << 18
 #: Enough samples for arrays to be worth it, and few enough bytes to stay in a processor's cache.
@@ -171,9 +181,9 @@ def raw_bytes(store: Store, key: str) -> Iterator[ReadInto]:
     yield readinto
 
 
-def decompressed(readinto: ReadInto, key: str) -> ReadInto:
-    """What a gzip or zstandard stream unpacks to; raises FormatError where it is damaged."""
-    blocks = plain_blocks(_Raw(readinto), key)
+def decompressed(readinto: ReadInto, key: str, trailing: Callable[[int], None] | None = None) -> ReadInto:
+    """What a compressed stream unpacks to; raises FormatError where it is damaged. For ``trailing`` see ``plain_blocks``."""
+    blocks = plain_blocks(_Raw(readinto), key, trailing)
     left = memoryview(b"")
 
     def unpack(view: memoryview) -> int:

@@ -16,7 +16,7 @@ from wdstools.formats.tarextension import EXTENSIONS, SPARSE, Extension, HopNote
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["FILES", "HopNotes", "Read", "TarEntry", "hop", "is_file"]
+__all__ = ["FILES", "HopNotes", "Read", "TarEntry", "hop", "is_file", "is_header"]
 
 _MAX_EXTENSION_BYTES = 1 << 20
 _ZERO_BLOCK = bytes(BLOCK)
@@ -119,7 +119,7 @@ def _behind_zeros(read: Read, at: int, notes: HopNotes) -> int | None:
         notes.end, notes.end_at = "archive", at
         return None
     block = read(place, BLOCK)
-    if len(block) == BLOCK and _is_header(block):
+    if len(block) == BLOCK and is_header(block):
         notes.resumed += 1
         notes.resumed_at = notes.resumed_at or at
         return place
@@ -139,13 +139,14 @@ def _header_in(data: bytes) -> int:
     magic = data.find(b"ustar")
     while magic >= 0:
         at = magic - MAGIC_AT
-        if at >= 0 and at % BLOCK == 0 and _is_header(data[at : at + BLOCK]):
+        if at >= 0 and at % BLOCK == 0 and is_header(data[at : at + BLOCK]):
             return at
         magic = data.find(b"ustar", magic + 1)
     return len(data)
 
 
-def _is_header(block: bytes) -> bool:
+def is_header(block: bytes) -> bool:
+    """Whether a block is a header of any kind, with the sum that it states."""
     try:
         _any_entry(block, 0, HopNotes())
     except FormatError:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from wdstools.errors import UsageError
+from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.images.check import (
     DEFAULT_MAX_PIXELS,
     DamagedImageError,
@@ -65,7 +66,8 @@ class ImageChecker:
         if header is None:
             found = sniff(bytes(buffer[start : min(end, start + 16)]))
             if found != expected_type:
-                hint = f"the bytes are {found or 'no known image'}"
+                sniffed = None if found else what_is(bytes(buffer[start : min(end, start + SNIFF_BYTES)]))
+                hint = f"this is {sniffed}: {sniffed.hint}" if sniffed else f"the bytes are {found or 'no known image'}"
                 raise DamagedImageError(f"image-not-{expected_type}", hint)
             if found == "jpg":
                 header = self._learn_header(buffer, start, end)

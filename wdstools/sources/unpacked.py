@@ -7,7 +7,7 @@ import tempfile
 import weakref
 from typing import TYPE_CHECKING
 
-from wdstools.foreign.window import encoding_of
+from wdstools.foreign.window import ENCODINGS, encoding_of
 from wdstools.sources.readers import reading
 from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.folders import make_folders, remove_tree, walk
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class UnpackedSource:
-    """A ``.tar.gz``, ``.tgz`` or ``.tar.zst``, or a folder of shards among which there are such.
+    """A compressed tar (``.tar.gz``, ``.tar.zst``, ``.tar.bz2``, ``.tar.xz``), or a folder of shards among which there are such.
 
     Listing it unpacks into ``scratch``, a folder that must not exist, or else into a temporary folder; ``plain`` gives the
     source of what is there then. The folder goes with this object, or when Python ends.
@@ -63,10 +63,8 @@ def is_compressed(path: str) -> bool:
 
 def plain_name(path: str) -> str:
     """What a tar is called when it is unpacked."""
-    encoding = encoding_of(path)
-    if encoding in (None, "tar"):
-        return path
-    return f"{path.removesuffix('.tgz').removesuffix(f'.{encoding}')}.tar"
+    suffix = next((suffix for suffix in ENCODINGS if path.endswith(suffix)), None)
+    return path if suffix is None else f"{path.removesuffix(suffix)}.tar"
 
 
 def find_tars(root: str) -> Iterator[str]:

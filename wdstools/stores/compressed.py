@@ -1,16 +1,19 @@
-"""Streams of bytes, decompressed where they are gzip or zstandard."""
+"""Streams of bytes, decompressed where they are gzip, zstandard, bzip2 or xz."""
 
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wdstools.errors import FormatError
+from wdstools.errors import FormatError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP, ZSTD, BZIP2, XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0"
+_MAGIC_BYTES = 6
+_MAX_XZ_MEMORY = 1 << 28
 _READ_BYTES = 1 << 20
 
 
@@ -21,33 +24,115 @@ class Readable(Protocol):
         """Up to ``size`` bytes; none at the end."""
 
 
-def plain_blocks(file: Readable, name: str) -> Iterator[bytes]:
+def plain_blocks(file: Readable, name: str, trailing: Callable[[int], None] | None = None) -> Iterator[bytes]:
     """A stream's blocks, decompressed as its first bytes say; memory stays bounded whatever they unpack to.
 
+    Bytes behind the end of gzip data are passed over, as gzip does; ``trailing`` is told how many.
     Raises FormatError (``compression-damaged``) where the compressed bytes are damaged or cut.
     """
-    import gzip
+    import bz2
+    import lzma
     import zlib
 
     import zstandard
 
-    head = file.read(len(ZSTD))
+    head = file.read(_MAGIC_BYTES)
     whole = io.BufferedReader(_Rejoined(head, file), _READ_BYTES)
-    stream: Any = whole
+    errors = (zstandard.ZstdError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
     if head[: len(GZIP)] == GZIP:
-        stream = gzip.GzipFile(fileobj=whole, mode="rb")
-    elif head == ZSTD:
-        stream = zstandard.ZstdDecompressor().stream_reader(whole, read_across_frames=True)
+        blocks = _members(whole, _Gunzip, GZIP, trailing)
+    elif head[: len(ZSTD)] == ZSTD:
+        blocks = _read(zstandard.ZstdDecompressor().stream_reader(whole, read_across_frames=True))
+    elif head[: len(BZIP2)] == BZIP2:
+        blocks = _members(whole, bz2.BZ2Decompressor, BZIP2, trailing)
+    elif head[: len(XZ)] == XZ:
+        limited = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY)
+        blocks = _members(whole, limited, XZ, trailing)
+    else:
+        yield from _read(whole)
+        return
     try:
-        while block := stream.read(_READ_BYTES):
-            yield block
-    except (zstandard.ZstdError, zlib.error, EOFError, gzip.BadGzipFile) as error:
+        yield from blocks
+    except errors as error:
+        if isinstance(error, StoreError) or (isinstance(error, OSError) and error.errno is not None):
+            raise  # of the disk, and not of what lies there
         raise FormatError(
             f"the compressed stream is damaged: {error}",
             code="compression-damaged",
             where=name,
             hint="get it again: what is compressed cannot be checked further",
         ) from error
+
+
+def _read(stream: Any) -> Iterator[bytes]:
+    while block := stream.read(_READ_BYTES):
+        yield block
+
+
+class _Gunzip:
+    """One gzip member, with the methods of the other decompressors."""
+
+    def __init__(self) -> None:
+        import zlib
+
+        self._member = zlib.decompressobj(wbits=31)
+        self._full = False
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        """At most so many bytes of what it unpacks to."""
+        plain = self._member.decompress(self._member.unconsumed_tail + data, most)
+        self._full = len(plain) == most
+        return plain
+
+    @property
+    def eof(self) -> bool:
+        """Whether its end was reached."""
+        return self._member.eof
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether nothing more comes without more data."""
+        return not self._full and not self._member.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows its end."""
+        return self._member.unused_data
+
+
+def _members(
+    file: Any, member: Callable[[], Any], magic: bytes, trailing: Callable[[int], None] | None
+) -> Iterator[bytes]:
+    """What compressed members, one behind the other, unpack to; zeros between and behind them are padding."""
+    data: bytes = file.read(_READ_BYTES)
+    while data:
+        one = member()
+        while not one.eof:
+            plain = one.decompress(data, _READ_BYTES)
+            if plain:
+                yield plain
+            data = b""
+            if not one.eof and one.needs_input:
+                data = file.read(_READ_BYTES)
+                if not data:
+                    raise EOFError("it is cut")
+        data = _behind_zeros(one.unused_data, file)
+        if data and not (data + file.peek(len(magic))[: len(magic)]).startswith(magic):
+            count = len(data) + sum(map(len, _read(file)))
+            if trailing is not None:
+                trailing(count)
+            return
+
+
+def _behind_zeros(data: bytes, file: Any) -> bytes:
+    """What comes behind zeros; nothing at the end of the file."""
+    data = data.lstrip(b"\0")
+    while not data:
+        block = file.read(_READ_BYTES)
+        if not block:
+            break
+        data = block.lstrip(b"\0")
+    return data
 
 
 class _Rejoined(io.RawIOBase):

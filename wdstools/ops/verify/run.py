@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, get_args
 
 from wdstools.checks.change import explain_change
 from wdstools.checks.emitted import check_emitted, known_emitted
+from wdstools.checks.lone import check_lone
 from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
 from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard
-from wdstools.checks.stream import check_stream
 from wdstools.checks.sums import SumCheckTask, check_sum
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import (
@@ -29,12 +29,13 @@ from wdstools.executors.open import open_executor
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.sniff import what_is
 from wdstools.formats.sums import SumLine, parse_sums
 from wdstools.options.check import VerifyChoices, VerifyLevel
 from wdstools.options.declare import settle
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Report
-from wdstools.stores.compressed import GZIP, ZSTD, plain_blocks
+from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.open import open_store, remote
 from wdstools.stores.probe import probe as find_out
@@ -314,14 +315,9 @@ def _kind_of_file(path: str) -> str:
         raise storage_error(error, path) from error
     if head[:1] == b"{":
         return "manifest"
-    if (
-        head[257:262] == b"ustar"
-        or head[:2] == GZIP
-        or head[:4] == ZSTD
-        or path.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst"))
-    ):
-        return "tar"
-    return "sums"
+    sniffed = what_is(head)
+    packed = sniffed is not None and sniffed.code in ("tar", "gzip", "zstd", "bzip2", "xz")
+    return "tar" if packed or encoding_of(path) is not None else "sums"
 
 
 def _verify_by_list(path: str, error: WdsError, executor: Executor, progress: Progress) -> Report:
@@ -394,13 +390,12 @@ def verify_shard_file(path: str) -> Report:
 
 
 def verify_stream(file: BinaryIO, name: str) -> Report:
-    """Check one tar from a stream, plain, gzip or zstandard, by the checksums in its own headers.
+    """Check one tar from a stream, plain or compressed, by the checksums in its own headers.
 
     Members without them are in ``unproved``: nobody can tell whether they are what was packed.
     """
-    result = check_stream(plain_blocks(file, name), name)
-    unproved: tuple[str, ...] = ()
-    if result.sealed < result.members and not result.findings:
-        unproved = (f"{name}: {result.members - result.sealed} of {result.members} members carry no checksum",)
+    behind: list[int] = []
+    result, unproved = check_lone(plain_blocks(file, name, behind.append), name)
+    unproved += tuple(f"{name}: {count:,} bytes behind the compressed data are passed over" for count in behind)
     checked = {"shards": 1, "samples": result.samples, "bytes": result.bytes}
     return Report("digest", checked, tuple(result.findings), unproved)

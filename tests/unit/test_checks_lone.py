@@ -1,0 +1,151 @@
+"""Lone tars that something else wrote: whole ones are not proved, and damage is said only where it shows."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.accounting import pack_all
+from tests.support.command import run_command
+from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
+from tests.support.rawtar import END, header, member, pax
+from wdstools import FormatError, adopt, open_source
+from wdstools.formats.sniff import what_is
+from wdstools.ops.verify.run import verify_shard_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MEMBERS = pairs(0, 3)
+ONE = member(b"a.jpg", b"x" * 700) + member(b"a.txt", b"words")
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
+
+
+def v7(block: bytes) -> bytes:
+    """A header as tars before ustar have it."""
+    total = sum(block) - sum(block[148:156]) + 8 * 32 - sum(block[257:265])
+    return block[:148] + b"%06o\0 " % total + block[156:257] + bytes(8) + block[265:]
+
+
+def signed(block: bytes) -> bytes:
+    """A header with the sum of its bytes as signed numbers, as old tars of Sun have it."""
+    total = sum(byte - 256 * (byte > 127) for byte in block[:148] + block[156:]) + 8 * 32
+    return block[:148] + b"%06o\0 " % total + block[156:]
+
+
+WHOLE = {
+    "ustar": tar_bytes(MEMBERS),
+    "gnu": tar_bytes(MEMBERS, tarfile.GNU_FORMAT),
+    "pax": tar_bytes(MEMBERS, tarfile.PAX_FORMAT, mtime=1.5),
+    "two blocks of zeros, whatever the blocking": ONE + END,
+    "one block": ONE + bytes(512),
+    "more zeros": ONE + bytes(100 * 512),
+    "no end at all": ONE,
+    "v7": v7(header(b"a.jpg", 5)) + b"12345" + bytes(507) + END,
+    "a global record first": pax({b"comment": b"x"}, b"g") + ONE + END,
+    "two archives": ONE + END + ONE + END,
+    "junk behind the end": ONE + END + b"junk" * 300,
+    "empty": END,
+    "signed sums": signed(header("é".encode() + b".jpg")) + END,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_a_whole_tar_of_others_is_not_damaged_but_not_proved(kind: str, tmp_path: Path) -> None:
+    report = verify_shard_file(str(write(tmp_path, {"x.tar": WHOLE[kind]}) / "x.tar"))
+    assert report.findings == ()
+    assert report.unproved
+
+
+DAMAGED = {
+    "cut inside a payload": ONE[:900],
+    "cut inside a header": ONE + header(b"b.jpg", 9)[:300],
+    "no header": ONE + b"junk" * 128 + ONE + END,
+    "a hole of zeros": ONE + bytes(2048) + b"rest of a payload".ljust(512) + ONE + END,
+    "a flipped bit in a header": ONE[:1536] + bytes([ONE[1536] ^ 1]) + ONE[1537:] + END,
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damage_that_shows_is_found(kind: str, tmp_path: Path) -> None:
+    report = verify_shard_file(str(write(tmp_path, {"x.tar": DAMAGED[kind]}) / "x.tar"))
+    assert len(report.findings) == 1
+
+
+def test_the_command_answers_4_for_what_is_not_proved_and_1_for_damage(tmp_path: Path) -> None:
+    write(tmp_path, {"whole.tar": ONE + END, "cut.tar": ONE[:900], "lfs.tar": POINTER})
+    assert run_command("verify", tmp_path / "whole.tar").code == 4
+    assert run_command("verify", tmp_path / "cut.tar").code == 1
+    ran = run_command("verify", tmp_path / "lfs.tar")
+    assert (ran.code, "git lfs pull" in ran.out) == (1, True)
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"tar.gz": gzip.compress, "tar.zst": lambda data: compressed(data, "tar.zst"), "tar.bz2": bz2.compress, "tar.xz": lzma.compress}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
+def test_compressed_shards_are_read_by_every_verb(encoding: str, tmp_path: Path) -> None:
+    write(tmp_path / "s", {f"train-000.{encoding}": PACKERS[encoding](tar_bytes(pairs(0, 9)))})
+    dataset = adopt(str(tmp_path / "s"), str(tmp_path / "a")).dataset
+    assert [sample["txt"] for sample in dataset.split("train")] == [b"caption %d" % n for n in range(9)]
+    assert len(pack_all(tmp_path / "s", tmp_path / "p").samples()) == 9
+    assert verify_shard_file(str(tmp_path / f"s/train-000.{encoding}")).findings == ()
+
+
+@pytest.mark.parametrize("encoding", ["tar.gz", "tar.bz2", "tar.xz"])
+def test_several_members_padding_and_bytes_behind_them_are_read_as_their_tools_read_them(
+    encoding: str, tmp_path: Path
+) -> None:
+    data, pack = tar_bytes(pairs(0, 9)), PACKERS[encoding]
+    several = pack(data[:5000]) + pack(data[5000:])
+    for number, stored in enumerate((several, several + bytes(512), several + b"trailing junk")):
+        path = write(tmp_path / str(number), {f"x.{encoding}": stored}) / f"x.{encoding}"
+        report = verify_shard_file(str(path))
+        assert (report.findings, report.checked["samples"]) == ((), 9)
+        assert any("behind the compressed" in what for what in report.unproved) == (number == 2)
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
+def test_a_cut_compressed_shard_is_named_and_the_others_go_on(encoding: str, tmp_path: Path) -> None:
+    whole = PACKERS[encoding](tar_bytes(pairs(0, 300)))
+    write(
+        tmp_path / "s",
+        {
+            f"t-000.{encoding}": whole[: len(whole) // 2],
+            f"t-001.{encoding}": PACKERS[encoding](tar_bytes(pairs(300, 9))),
+        },
+    )
+    result = adopt(str(tmp_path / "s"), str(tmp_path / "a"))
+    assert result.incomplete
+    assert any(
+        f"t-000.{encoding}" in hazard.example
+        for hazard in result.hazards
+        if hazard.code in ("shard-damaged", "shard-cut")
+    )
+    assert result.samples["t"] >= 9
+    with pytest.raises(FormatError) as caught:
+        open_source(str(tmp_path / "s")).list()
+    assert "t-000.tar" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("head", "code"),
+    [
+        (POINTER, "git-lfs"), (b"", "empty"), (b"../.git/annex/objects/x", "git-annex"), (b"/annex/objects/SHA256E-s1", "git-annex"),
+        (b"<!DOCTYPE html><html>", "html"), (b"\n <HTML lang=en>", "html"), (b"\xef\xbb\xbf<html>", "html"),
+        (b"<?xml version='1.0'?><Error><Code>NoSuchKey", "xml"), (b"<?xml version='1.0'?><!DOCTYPE html><html>", "html"),
+        (b'{"message": "Not Found"}', "json"), (b"\x00\x05\x16\x07\x00\x02", "apple-double"), (b"PAR1\x15", "parquet"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "avif"), (b"\0\0\0\x18ftypmif1\0\0\0\0heicmif1", "heic"), (gzip.compress(b"x"), "gzip"),
+        (lzma.compress(b"x"), "xz"), (bz2.compress(b"x"), "bzip2"), (tar_bytes(MEMBERS)[:512], "tar"), (b"any other bytes", None),
+        (b"version https://example.com", None),
+    ],
+)  # fmt: skip
+def test_a_file_is_told_by_its_first_bytes(head: bytes, code: str | None) -> None:
+    found = what_is(head[:512], len(head))
+    assert (found.code if found else None) == code

@@ -1,0 +1,108 @@
+"""Checking a lone tar, from any stream: by its own checksums if wdstools wrote it, else only that it is a whole tar.
+
+What something else wrote carries no checksums: nobody can tell whether its payloads are what they were. So damage is said
+only where it shows: no header where one must be, or an end inside a member. How many zeros end it is up to its writer.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from wdstools.checks.stream import StreamResult, check_stream, may_be_mended
+from wdstools.foreign.window import StreamWindow
+from wdstools.formats.sample import split_member_name
+from wdstools.formats.sniff import SNIFF_BYTES, what_is
+from wdstools.formats.tar import BLOCK
+from wdstools.formats.tarhop import HopNotes, hop, is_header
+from wdstools.results import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+def check_lone(blocks: Iterable[bytes | memoryview], name: str) -> tuple[StreamResult, tuple[str, ...]]:
+    """What a stream holds and what of it is damaged, and what nobody can tell of it, in words."""
+    stream = iter(blocks)
+    head = b""
+    while len(head) < SNIFF_BYTES and (block := next(stream, None)) is not None:
+        head += bytes(block)
+    first = head[:BLOCK]
+    whole = chain((head,), stream)
+    if is_header(first) and not may_be_mended(first):
+        return _check_foreign(whole, name)
+    sniffed = what_is(head[:SNIFF_BYTES], None if len(head) >= SNIFF_BYTES else len(head))
+    if sniffed is not None and sniffed.code not in ("tar", "empty") and not is_header(first):
+        hint = f": {sniffed.hint}" if sniffed.hint else ""
+        finding = Finding(
+            "unreadable", name, f"this is {sniffed}, not a tar{hint}", cause="not-a-tar", got=sniffed.code
+        )
+        return StreamResult([finding], bytes=len(head) + sum(map(len, stream))), ()
+    result = check_stream(whole, name)
+    if (
+        not result.members
+        and result.bytes >= 2 * BLOCK
+        and all(f.cause == "archive-end-missing" for f in result.findings)
+    ):
+        return StreamResult(bytes=result.bytes), (f"{name}: an empty tar, which says nothing of what was in it",)
+    loose = result.members - result.sealed
+    told = loose and not result.findings
+    return result, (f"{name}: {loose} of {result.members} members carry no checksum",) if told else ()
+
+
+def _check_foreign(blocks: Iterable[bytes | memoryview], name: str) -> tuple[StreamResult, tuple[str, ...]]:
+    """The same of a tar that something else wrote."""
+    window, notes, result = StreamWindow(_Reading(blocks)), HopNotes(), StreamResult()
+    last: str | None = None
+    for entry in hop(window.read, notes):
+        _, _, start, offset, size, _ = entry
+        window.keep_from = offset
+        if size != sum(map(len, window.pieces(offset, size))):
+            notes.end, notes.end_at = "cut", start
+            break
+        window.keep_from = offset + size
+        text = entry[0].decode("utf-8", "replace")
+        key = (split_member_name(text) or (text, ""))[0]
+        result.members += 1
+        result.samples += key != last
+        last = key
+    result.bytes = window.finish()
+    result.findings += _damage(notes, name, result.bytes)
+    unproved = [f"{name}: {result.members} of {result.members} members carry no checksum"]
+    if notes.end == "missing":
+        unproved.append(f"{name}: it has no end of archive, so nobody sees whether something is missing")
+    if notes.resumed:
+        unproved.append(
+            f"{name}: members follow the end of an archive (byte {notes.resumed_at}): most readers stop there"
+        )
+    if notes.trailing:
+        unproved.append(f"{name}: {notes.trailing:,} bytes behind the end of the archive are no tar")
+    return result, tuple(unproved)
+
+
+def _damage(notes: HopNotes, name: str, size: int) -> Iterator[Finding]:
+    if notes.end == "damaged":
+        message = f"no header where one must be ({notes.why})"
+        yield Finding("header", name, message, start=notes.end_at, cause="header-missing")
+    elif notes.end == "cut":
+        message = "the file ends inside a member"
+        yield Finding("truncated", name, message, start=notes.end_at, length=size - notes.end_at, cause="payload-cut")
+
+
+class _Reading:
+    """Blocks of any size as a function that fills a buffer."""
+
+    def __init__(self, blocks: Iterable[bytes | memoryview]) -> None:
+        self._blocks = iter(blocks)
+        self._left = memoryview(b"")
+
+    def __call__(self, view: memoryview) -> int:
+        """Fill a buffer from its front; 0 at the end."""
+        while not self._left:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._left = memoryview(block)
+        count = min(len(self._left), len(view))
+        view[:count], self._left = self._left[:count], self._left[count:]
+        return count

@@ -26,17 +26,19 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from benchmarks.make_photos import BYTES, REENCODED, find_photos
+from benchmarks.picture_kinds import KINDS
 from wdstools import find_duplicates, open_dataset
-from wdstools.dedup.groups import Fingerprints, group
+from wdstools.dedup.groups import Fingerprints, Turned, group
 from wdstools.dedup.levels import EXACT, LEVELS
 from wdstools.dedup.phash import deviation
-from wdstools.reader.hashes import hash_images
+from wdstools.reader.hashes import hash_images, turned_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from wdstools.formats.hashes import ImageHashes
     from wdstools.options.pack import DuplicateLevel
 
 
@@ -46,6 +48,8 @@ _LEVELS = [level.name for level in LEVELS]
 #: What lists of planted copies call the ways in which they are made.
 _SAME_BYTES, _ENCODED_AGAIN = {BYTES, "exact"}, {REENCODED, "near"}
 _SHOWN = 20
+#: Kinds of pictures are made with so many of the photographs.
+_KIND_PHOTOS = 50
 
 
 def _crop(image: Image.Image, percent: float, *, one_side: bool = False) -> Image.Image:
@@ -91,6 +95,7 @@ def _warm(image: Image.Image) -> Image.Image:
     return Image.merge("RGB", (red.point(lambda v: min(255, v * 1.15 + 10)), green, blue.point(lambda v: v * 0.8 + 15)))
 
 
+TURNED = "rotated 90 degrees, EXIF turns it back"
 #: Edit -> how it is made, and the quality it is saved with.
 EDITS: dict[str, tuple[Callable[[Image.Image], Image.Image], int]] = {
     **{f"JPEG quality {quality}": (lambda image: image, quality) for quality in (30, 50, 70, 92)},
@@ -119,6 +124,7 @@ EDITS: dict[str, tuple[Callable[[Image.Image], Image.Image], int]] = {
     "rotated 2 degrees": (lambda image: image.rotate(2, Image.Resampling.BICUBIC), 85),
     "rotated 5 degrees": (lambda image: image.rotate(5, Image.Resampling.BICUBIC), 85),
     "rotated 90 degrees": (lambda image: image.transpose(Image.Transpose.ROTATE_90), 85),
+    TURNED: (lambda image: image.transpose(Image.Transpose.ROTATE_90), 85),
 }
 
 
@@ -131,16 +137,27 @@ def fingerprints(images: list[bytes]) -> Fingerprints:
         words=np.concatenate((hashes.phash, hashes.phash16), axis=1).view(np.uint64),
         mirrored=np.concatenate((hashes.mirrored, hashes.mirrored16), axis=1).view(np.uint64),
         deviation=deviation(hashes.luma),
-        luma=lambda rows: hashes.luma[rows],
+        looks=lambda rows: looks_of(hashes, rows),
+        turned=turned_of(hashes.turn, hashes.upright),
     )
+
+
+def looks_of(hashes: ImageHashes, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The small pictures of some images."""
+    parts = (hashes.luma, hashes.colour)
+    return np.concatenate([part.reshape(len(part), -1)[rows] for part in parts], axis=1)
 
 
 def select(prints: Fingerprints, rows: list[int]) -> Fingerprints:
     """Some of the images."""
     chosen = np.array(rows)
+    turned = prints.turned
+    held = [(rows.index(row), at) for at, row in enumerate(turned.rows.tolist()) if row in rows]
+    place, at = np.array(held, np.int64).reshape(-1, 2).T
     return Fingerprints(
         prints.exact[chosen], prints.words[chosen], prints.mirrored[chosen], prints.deviation[chosen],
-        lambda some: prints.luma(chosen[some]),
+        lambda some: prints.looks(chosen[some]),
+        Turned(place, turned.turns[at], turned.words[at], turned.mirrored[at]),
     )  # fmt: skip
 
 
@@ -149,9 +166,11 @@ def same(prints: Fingerprints, a: int, b: int) -> list[bool]:
     return [bool(found.leader[1] == 0) for found in group(select(prints, [a, b]), LEVELS)[1:]]
 
 
-def _jpeg(image: Image.Image, quality: int) -> bytes:
+def _jpeg(image: Image.Image, quality: int, *, turned: bool = False) -> bytes:
     sink = io.BytesIO()
-    image.convert("RGB").save(sink, "JPEG", quality=quality)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.convert("RGB").save(sink, "JPEG", quality=quality, **({"exif": exif} if turned else {}))
     return sink.getvalue()
 
 
@@ -159,9 +178,22 @@ def recall_of(photo: str) -> list[list[bool]]:
     """For each edit and level, whether the edit of this photograph is found."""
     with Image.open(photo) as opened:
         image = opened.convert("RGB").resize((SIDE, SIDE), _LANCZOS)
-    made = [_jpeg(image, 75), *(_jpeg(edit(image), quality) for edit, quality in EDITS.values())]
+    made = [_jpeg(image, 75)]
+    made += [_jpeg(edit(image), quality, turned=name == TURNED) for name, (edit, quality) in EDITS.items()]
     prints = fingerprints(made)
     return [same(prints, 0, number) for number in range(1, len(made))]
+
+
+def taken_for_one(photo: str) -> list[list[int]]:
+    """Of each kind of different pictures, made with this photograph, how many each level takes for another of them."""
+    with Image.open(photo) as opened:
+        image = opened.convert("RGB").resize((SIDE, SIDE), _LANCZOS)
+    counts = []
+    for make in KINDS.values():
+        made = make(image)
+        found = group(fingerprints(made), LEVELS)[1:]
+        counts.append([len(made), *(int((one.leader != np.arange(len(made))).sum()) for one in found)])
+    return counts
 
 
 def crops_of(task: tuple[str, int, int]) -> list[bytes]:
@@ -200,6 +232,7 @@ def run(photos: list[str], crops: int, jobs: int | None = None) -> dict[str, Any
     """Measure; the result is what is printed."""
     with ProcessPoolExecutor(jobs) as pool:
         verdicts = np.array(list(pool.map(recall_of, photos, chunksize=8)))
+        kinds = np.array(list(pool.map(taken_for_one, photos[:_KIND_PHOTOS], chunksize=4))).sum(axis=0)
         each = -(-crops // len(photos))
         made = list(pool.map(crops_of, [(photo, each, 1) for photo in photos], chunksize=4))
         parts = list(pool.map(_portable, made, chunksize=4))
@@ -210,6 +243,10 @@ def run(photos: list[str], crops: int, jobs: int | None = None) -> dict[str, Any
         "recall": {
             edit: dict(zip(_LEVELS, (100 * share).round(1).tolist(), strict=True))
             for edit, share in zip(EDITS, verdicts.mean(axis=0), strict=True)
+        },
+        "kinds": {
+            kind: dict(zip(("pictures", *_LEVELS), row, strict=True))
+            for kind, row in zip(KINDS, kinds.tolist(), strict=True)
         },
         "tested_pairs": tested,
         "false_pairs": dict(zip(_LEVELS, passed, strict=True)),
@@ -246,13 +283,13 @@ def compare(dataset: str, truth: str) -> None:
 
 def _portable(images: list[bytes]) -> tuple[Any, ...]:
     prints = fingerprints(images)
-    return prints.words, prints.mirrored, prints.deviation, prints.luma(np.arange(len(images)))
+    return prints.words, prints.mirrored, prints.deviation, prints.looks(np.arange(len(images)))
 
 
 def _joined(parts: list[tuple[Any, ...]]) -> Fingerprints:
-    words, mirrored, deviation, luma = (np.concatenate(some) for some in zip(*parts, strict=True))
+    words, mirrored, deviation, looks = (np.concatenate(some) for some in zip(*parts, strict=True))
     numbers = np.arange(len(words), dtype=np.uint64)
-    return Fingerprints(np.stack((numbers, numbers), axis=1), words, mirrored, deviation, lambda rows: luma[rows])
+    return Fingerprints(np.stack((numbers, numbers), axis=1), words, mirrored, deviation, lambda rows: looks[rows])
 
 
 def main() -> None:
@@ -279,6 +316,14 @@ def measure(arguments: argparse.Namespace) -> None:
     print("| edit | " + " | ".join(_LEVELS) + " |\n|---|" + "---:|" * len(_LEVELS))
     for edit, shares in found["recall"].items():
         print(f"| {edit} | " + " | ".join(f"{shares[name]:.0f}" for name in _LEVELS) + " |")
+    print(
+        "\n| kind | pictures | "
+        + " | ".join(f"left out at {name}" for name in _LEVELS)
+        + " |\n|---|"
+        + "---:|" * (1 + len(_LEVELS))
+    )
+    for kind, counts in found["kinds"].items():
+        print(f"| {kind} | " + " | ".join(f"{counts[name]:,}" for name in ("pictures", *_LEVELS)) + " |")
     print(f"\nfalse pairs of {found['tested_pairs']:,} pairs of crops of {found['photographs']} photographs:", end=" ")
     print(", ".join(f"{name} {count}" for name, count in found["false_pairs"].items()))
     for a, b in found["shown"]:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from tests.support.came import came
-from tests.support.lookalikes import components, fingerprints, gray, jpeg, scene
+from tests.support.lookalikes import colours, components, fingerprints, gray, jpeg, scene
 from tests.support.pictures import noise, saved
 from wdstools.dedup import hamming
 from wdstools.dedup.groups import group
 from wdstools.dedup.hamming import link
-from wdstools.dedup.levels import LEVELS
+from wdstools.dedup.levels import LEVELS, NEAR_CHROMA, NEAR_LOCAL
 from wdstools.dedup.phash import phash
 from wdstools.images.check import DamagedImageError
 from wdstools.images.luma import check_kernels, luma_images
@@ -175,13 +175,23 @@ def _slow(images: list[Image.Image], number: int) -> tuple[list[int], list[int]]
     prints = fingerprints(images)
     luma = np.array([gray(image, 32) for image in images]).reshape(count, -1).astype(np.float64)
     turned = luma.reshape(count, 32, 32)[:, :, ::-1].reshape(count, -1)
+    cells = colours(images).reshape(count, 16, 16, 4)[..., :3].astype(np.float64)
+
+    def differ_locally(a: int, b: int, pixels: Any, local: float, chroma: float) -> bool:
+        apart = (luma[a] - pixels[b]).reshape(32, 32)
+        blocks = apart[:-1, :-1] + apart[1:, :-1] + apart[:-1, 1:] + apart[1:, 1:]
+        colour = cells[a] - (cells[b] if pixels is luma else cells[b][:, ::-1])
+        far = np.abs(colour - colour.mean(axis=-1, keepdims=True)).max()
+        return bool(np.abs(blocks).max() / 4 > local or round(3 * far) > 3 * chroma)
 
     def same(a: int, b: int, words: Words, pixels: Any) -> bool:
         near = _relation(prints.words[a : a + 1], words[b : b + 1], (level.phash, level.phash16))[0, 0]
         low = prints.low_information[a] or prints.low_information[b]
         difference = np.abs(luma[a] - pixels[b]).mean()
         if low or not near:
-            return bool(near and difference <= 1)
+            return bool(near and difference <= 1 and not differ_locally(a, b, pixels, NEAR_LOCAL, NEAR_CHROMA))
+        if differ_locally(a, b, pixels, level.local, level.chroma):
+            return False
         flat = luma[a].std() * pixels[b].std() == 0
         correlation = 0 if flat else np.corrcoef(luma[a], pixels[b])[0, 1]
         return bool(difference <= level.difference and correlation > level.correlation)

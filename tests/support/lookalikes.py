@@ -40,6 +40,14 @@ def gray(image: Image.Image, side: int) -> Pixels:
     return np.asarray(image.convert("L").resize((side, side), Image.Resampling.LANCZOS))
 
 
+def colours(images: list[Image.Image]) -> Pixels:
+    """16x16 cells of red, green, blue and alpha of each, as rows of bytes."""
+    cells = np.full((len(images), 16, 16, 4), 255, np.uint8)
+    for number, image in enumerate(images):
+        cells[number, :, :, :3] = np.asarray(image.convert("RGB").resize((16, 16), Image.Resampling.BOX))
+    return cells.reshape(len(images), -1)
+
+
 def fingerprints(images: list[Image.Image], exact: list[int] | None = None) -> Fingerprints:
     """Fingerprints of pictures; ``exact`` says which are equal byte for byte (none without it)."""
     small = np.array([gray(image, 32) for image in images]).reshape(-1, 32, 32)
@@ -51,7 +59,7 @@ def fingerprints(images: list[Image.Image], exact: list[int] | None = None) -> F
         words=np.concatenate((p8, p16), axis=1).view(np.uint64),
         mirrored=np.concatenate((m8, m16), axis=1).view(np.uint64),
         deviation=small.reshape(len(images), -1).std(axis=1).astype(np.float32),
-        luma=lambda rows: small[rows],
+        looks=lambda rows: np.concatenate((small.reshape(len(small), -1), colours(images)), axis=1)[rows],
     )
 
 

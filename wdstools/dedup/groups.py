@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wdstools.dedup.hamming import find, link, popcount, rest_alike, unite
-from wdstools.dedup.levels import LOW_INFORMATION_STD, LUMA_SIDE, NEAR_PIXELS, Level
+from wdstools.dedup.hamming import find, flatten, link, popcount, rest_alike, unite
+from wdstools.dedup.levels import (
+    COLOUR_SIDE,
+    LOW_INFORMATION_STD,
+    LUMA_SIDE,
+    NEAR_ALPHA,
+    NEAR_CHROMA,
+    NEAR_LOCAL,
+    NEAR_PIXELS,
+    Level,
+)
 from wdstools.kernels import jit
 
 if TYPE_CHECKING:
@@ -17,7 +26,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PIXELS = LUMA_SIDE * LUMA_SIDE
+_CELLS = COLOUR_SIDE * COLOUR_SIDE
+#: Bytes of what is compared of an image beside its hashes: the luma, then the cells of the colour picture.
+LOOK_BYTES = _PIXELS + 4 * _CELLS
 _DIRECT, _FLIPPED = 1, 2
+
+
+class Turned(NamedTuple):
+    """Images that EXIF says are to be turned: rows, orientations, and the hashes of what is seen then, as those stored."""
+
+    rows: NDArray[np.int64]
+    turns: NDArray[np.uint8]
+    words: NDArray[np.uint64]
+    mirrored: NDArray[np.uint64]
+
+    @classmethod
+    def none(cls) -> Turned:
+        """No such images."""
+        nothing = np.zeros((0, 5), np.uint64)
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.uint8), nothing, nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +53,17 @@ class Fingerprints:
 
     ``exact`` [N, 2] uint64 is equal for byte-identical images alone. ``words`` and ``mirrored`` [N, 5] uint64 hold
     the 64-bit phash and the 256-bit one, of the image and of its mirror image; ``deviation`` [N] float32 is the
-    standard deviation of its luma, NaN where an image could not be decoded and so has no hash. ``luma`` gives the
-    [n, 32, 32] uint8 luma of some rows.
+    standard deviation of its luma, NaN where an image could not be decoded and so has no hash. ``looks`` gives the
+    [n, LOOK_BYTES] uint8 small pictures of some rows: 32x32 luma, then 16x16 cells of red, green, blue and alpha.
+    ``turned`` are those that may be seen another way round too.
     """
 
     exact: NDArray[np.uint64]
     words: NDArray[np.uint64]
     mirrored: NDArray[np.uint64]
     deviation: NDArray[np.float32]
-    luma: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+    looks: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+    turned: Turned = field(default_factory=Turned.none)
 
     @property
     def low_information(self) -> NDArray[np.bool_]:
@@ -65,7 +94,7 @@ def group(
     """Group the images: first the byte-identical ones (``exact``), then at each of ``levels``, the strictest first.
 
     ``category`` (0 to 63, for instance the split) is what ``near`` tells about. The result is a function of the rows
-    in their order alone. Memory: linear; the luma is asked for only where hashes are alike.
+    in their order alone. Memory: linear; small pictures are asked for only where hashes are alike.
     """
     count = len(prints.exact)
     first = _first_equal(prints.exact)
@@ -77,23 +106,73 @@ def group(
         return (exact,)
     rows = np.flatnonzero((first == np.arange(count)) & ~np.isnan(prints.deviation))
     widest = levels[-1]
-    mirrored = prints.mirrored[rows] if widest.flips else None
-    linked = link(prints.words[rows], (widest.phash, widest.phash16), mirrored)
+    linked = _link(prints, rows, widest)
     sizes = np.bincount(linked, minlength=len(linked))
     marked = np.flatnonzero(sizes[linked] > 1)
     marked = marked[np.argsort(linked[marked], kind="stable")]
     starts = np.flatnonzero(np.diff(linked[marked], prepend=-1, append=-1)).astype(np.int64)
     members = rows[marked]
     order = np.argsort(members, kind="stable")
-    luma = np.empty((len(members), _PIXELS), np.uint8)
-    luma[order] = prints.luma(members[order]).reshape(-1, _PIXELS)
-    data = (prints.words[members], prints.mirrored[members], luma, prints.low_information[members])
+    looks = np.empty((len(members), LOOK_BYTES), np.uint8)
+    looks[order] = prints.looks(members[order]).reshape(-1, LOOK_BYTES)
+    data = _with_turned(prints, members, looks)
     found = [exact]
     leader = np.arange(len(members))
     for level in levels:
         grouping, leader = _group_at(level, data, (members, starts, leader), first, own)
         found.append(grouping)
     return tuple(found)
+
+
+def _link(prints: Fingerprints, rows: NDArray[np.int64], widest: Level) -> NDArray[np.int32]:
+    """Components of what may be the same at a level; images that are to be turned take part both ways round."""
+    limits = (widest.phash, widest.phash16)
+    if not widest.flips:
+        return link(prints.words[rows], limits)
+    turned = prints.turned
+    at = np.searchsorted(rows, turned.rows)
+    at[at == len(rows)] = 0
+    there = np.flatnonzero(rows[at] == turned.rows) if len(rows) else np.zeros(0, np.int64)
+    words = np.concatenate((prints.words[rows], turned.words[there]))
+    parent = link(words, limits, np.concatenate((prints.mirrored[rows], turned.mirrored[there])))
+    for number, base in enumerate(at[there].tolist(), len(rows)):
+        unite(parent, number, base)
+    flatten(parent)
+    return parent[: len(rows)]
+
+
+def _with_turned(prints: Fingerprints, members: NDArray[np.int64], looks: NDArray[np.uint8]) -> tuple[Any, ...]:
+    """What is compared of the members, with the turned ones once more behind them, and where each one's is (-1: nowhere)."""
+    place = {row: at for at, row in enumerate(members.tolist())}
+    held = [number for number, row in enumerate(prints.turned.rows.tolist()) if row in place]
+    base = np.array([place[int(prints.turned.rows[number])] for number in held], np.int64)
+    second = np.full(len(members), -1, np.int64)
+    second[base] = np.arange(len(members), len(members) + len(held))
+    again = [turn_look(looks[at], int(prints.turned.turns[number])) for at, number in zip(base, held, strict=True)]
+    low = prints.low_information[members]
+    return (
+        np.concatenate((prints.words[members], prints.turned.words[held])),
+        np.concatenate((prints.mirrored[members], prints.turned.mirrored[held])),
+        np.concatenate((looks, np.array(again, np.uint8).reshape(-1, LOOK_BYTES))),
+        np.concatenate((low, low[base])),
+        second,
+    )
+
+
+def turn_look(look: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The small pictures of an image as they are once it is turned as EXIF says."""
+    luma = turn(look[:_PIXELS].reshape(LUMA_SIDE, LUMA_SIDE), orientation)
+    colour = turn(look[_PIXELS:].reshape(COLOUR_SIDE, COLOUR_SIDE, 4), orientation)
+    return np.concatenate((luma.reshape(-1), colour.reshape(-1)))
+
+
+def turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """A picture, [H, W] or [H, W, C], turned as an EXIF orientation (2 to 8) says."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
 def _group_at(
@@ -108,7 +187,15 @@ def _group_at(
     size = len(members)
     leader, near, how = before.copy(), own[members], np.zeros(size, np.uint8)
     parent = np.arange(size, dtype=np.int32)
-    limits = (level.phash, level.phash16, round(level.difference * _PIXELS), level.correlation, level.flips)
+    limits = (
+        level.phash,
+        level.phash16,
+        round(level.difference * _PIXELS),
+        level.correlation,
+        level.flips,
+        4 * level.local,
+        3 * level.chroma,
+    )
     if size:
         _cluster(starts, data, limits, (leader, parent, near, how), own[members])
     roots = np.fromiter((find(parent, row) for row in range(size)), np.int64, size)
@@ -129,11 +216,36 @@ def _first_equal(exact: NDArray[np.uint64]) -> NDArray[np.int64]:
     return first
 
 
-def distances(prints: Fingerprints, rows: NDArray[np.int64], leaders: NDArray[np.int64], flipped: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
-    """How far rows are from their leaders: differing bits of the 64-bit and of the 256-bit hash."""
+def distances(
+    prints: Fingerprints, rows: NDArray[np.int64], leaders: NDArray[np.int64], flipped: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """How far rows are from their leaders: differing bits of the 64-bit and of the 256-bit hash; and whether one is turned."""
     theirs = np.where(flipped[:, None], prints.mirrored[leaders], prints.words[leaders])
-    bits = np.bitwise_count(prints.words[rows] ^ theirs).astype(np.int64)
-    return bits[:, 0], bits[:, 1:].sum(axis=1)
+    small, large = _bits(prints.words[rows], theirs)
+    turned = np.zeros(len(rows), bool)
+    number = {row: at for at, row in enumerate(prints.turned.rows.tolist())}
+    for at, (row, leader) in enumerate(zip(rows.tolist(), leaders.tolist(), strict=True)):
+        if row == leader or not (row in number or leader in number):
+            continue
+        ways = (_ways(prints, row, number), _ways(prints, leader, number, mirrored=bool(flipped[at])))
+        for mine in ways[0]:
+            for other in ways[1]:
+                near, far = _bits(mine, other)
+                if far < large[at]:
+                    small[at], large[at], turned[at] = near, far, True
+    return small, large, turned
+
+
+def _ways(
+    prints: Fingerprints, row: int, number: dict[int, int], *, mirrored: bool = False
+) -> list[NDArray[np.uint64]]:
+    stored, turned = (prints.mirrored, prints.turned.mirrored) if mirrored else (prints.words, prints.turned.words)
+    return [stored[row], *([turned[number[row]]] if row in number else [])]
+
+
+def _bits(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[Any, Any]:
+    bits = np.bitwise_count(a ^ b).astype(np.int64)
+    return bits[..., 0], bits[..., 1:].sum(axis=-1)
 
 
 @jit
@@ -177,8 +289,25 @@ def _lead(start, stop, data, limits, result):  # type: ignore[no-untyped-def]
 
 @jit
 def _same(data, limits, a, b):  # type: ignore[no-untyped-def]
-    """Whether two images are the same: directly, or one mirrored; 0 if not."""
-    words, mirrored, luma, low = data
+    """Whether two images are the same: directly, or one mirrored, or one turned or both; 0 if not."""
+    how = _same_way(data, limits, a, b)
+    if how or not limits[4]:
+        return how
+    second = data[4]
+    other, another = second[a], second[b]
+    if other >= 0:
+        how = _same_way(data, limits, other, b)
+    if not how and another >= 0:
+        how = _same_way(data, limits, a, another)
+    if not how and other >= 0 and another >= 0:
+        how = _same_way(data, limits, other, another)
+    return how
+
+
+@jit
+def _same_way(data, limits, a, b):  # type: ignore[no-untyped-def]
+    """The same for two images, each one way round."""
+    words, mirrored, luma, low, _ = data
     if _hashes_alike(words[a], words[b], limits) and _pixels_alike(luma[a], luma[b], limits, low[a] or low[b], False):
         return _DIRECT
     if (
@@ -198,7 +327,7 @@ def _hashes_alike(a, b, limits):  # type: ignore[no-untyped-def]
 
 @jit
 def _pixels_alike(a, b, limits, low, mirrored):  # type: ignore[no-untyped-def]
-    """Mean absolute difference and normalised correlation of two lumas, from exact integer sums."""
+    """Mean absolute difference and normalised correlation of two lumas, from exact integer sums, and what is local."""
     difference = sum_a = sum_b = sum_aa = sum_bb = sum_ab = np.int64(0)
     for at in range(_PIXELS):
         x = np.int64(a[at])
@@ -211,8 +340,47 @@ def _pixels_alike(a, b, limits, low, mirrored):  # type: ignore[no-untyped-def]
         sum_ab += x * y
     if difference > (np.int64(NEAR_PIXELS * _PIXELS) if low else limits[2]):
         return False
+    local, chroma = (4 * NEAR_LOCAL, 3 * NEAR_CHROMA) if low else (limits[5], limits[6])
+    if _largest_local(a, b, mirrored) > local or not _colours_alike(a, b, chroma, mirrored):
+        return False
     if low or limits[3] <= -1.0:
         return True
     covariance = _PIXELS * sum_ab - sum_a * sum_b
     spread = float(_PIXELS * sum_aa - sum_a * sum_a) * float(_PIXELS * sum_bb - sum_b * sum_b)
     return covariance > limits[3] * np.sqrt(spread)
+
+
+@jit
+def _largest_local(a, b, mirrored):  # type: ignore[no-untyped-def]
+    """The largest difference of the sums of 2x2 neighbours of two lumas."""
+    largest = 0
+    above = np.zeros(LUMA_SIDE, np.int64)
+    for row in range(LUMA_SIDE):
+        before = np.int64(0)
+        for column in range(LUMA_SIDE):
+            at = row * LUMA_SIDE + column
+            here = np.int64(a[at]) - np.int64(b[at ^ (LUMA_SIDE - 1)] if mirrored else b[at])
+            if row and column:
+                largest = max(largest, abs(here + before + above[column] + above[column - 1]))
+            if column:
+                above[column - 1] = before
+            before = here
+        above[LUMA_SIDE - 1] = before
+    return largest
+
+
+@jit
+def _colours_alike(a, b, chroma, mirrored):  # type: ignore[no-untyped-def]
+    """Whether in no cell the alpha, or a colour's distance from gray (three times over), differs by more."""
+    for cell in range(_CELLS):
+        mine = _PIXELS + 4 * cell
+        theirs = _PIXELS + 4 * (cell ^ (COLOUR_SIDE - 1) if mirrored else cell)
+        if abs(np.int64(a[mine + 3]) - np.int64(b[theirs + 3])) > NEAR_ALPHA:
+            return False
+        total = np.int64(0)
+        for channel in range(3):
+            total += np.int64(a[mine + channel]) - np.int64(b[theirs + channel])
+        for channel in range(3):
+            if abs(3 * (np.int64(a[mine + channel]) - np.int64(b[theirs + channel])) - total) > chroma:
+                return False
+    return True

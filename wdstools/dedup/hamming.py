@@ -79,7 +79,7 @@ def link(
         if mirrored is not None:
             others = _sort(other_words[rows, 0], rows, band, parent)
             _join((mine, others), steps, False, (words, other_words), limits, parent)
-    _flatten(parent)
+    flatten(parent)
     return parent
 
 
@@ -214,7 +214,8 @@ def unite(parent, a, b):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _flatten(parent):  # type: ignore[no-untyped-def]
+def flatten(parent):  # type: ignore[no-untyped-def]
+    """Make each row point to its root."""
     for row in range(len(parent)):
         parent[row] = find(parent, row)
 

@@ -8,6 +8,8 @@ from wdstools.errors import UsageError
 
 #: Side in pixels of the gray thumbnail that decides the second check.
 LUMA_SIDE = 32
+#: Cells across and down of the small colour picture that goes with it: red, green, blue (laid on white) and alpha.
+COLOUR_SIDE = 16
 #: Images whose thumbnail has a smaller standard deviation have too little in them for a hash: blanks, skies, text.
 LOW_INFORMATION_STD = 10.0
 
@@ -18,7 +20,10 @@ class Level:
 
     ``phash`` and ``phash16`` are numbers of differing bits, of 64 and of 256; ``difference`` is the largest mean
     absolute difference of the 32x32 luma (0 to 255), ``correlation`` the smallest normalised correlation of the same.
-    ``flips``: also with one of the two mirrored. Images of low information must be within NEAR_PIXELS at any level.
+    ``local`` is the largest difference of the mean of 2x2 neighbours of that luma: words on a picture, a small thing that
+    moved; ``chroma`` the largest difference in a colour's distance from gray, over 16x16 cells.
+    ``flips``: also with one of the two mirrored, or turned as its EXIF orientation says. Images of low information must be
+    within NEAR_PIXELS, NEAR_LOCAL and NEAR_CHROMA at any level, and the alpha of any two within NEAR_ALPHA.
     ``false_pairs`` of ``tested_pairs`` pairs of crops of different photographs passed
     (``benchmarks/uniqueness_quality.py``).
     """
@@ -28,17 +33,26 @@ class Level:
     phash16: int
     difference: float
     correlation: float
+    local: float
+    chroma: float
     flips: bool
     false_pairs: int
     tested_pairs: int
 
 
 EXACT = "exact"
-NEAR_PIXELS = 1.0
+NEAR_PIXELS, NEAR_LOCAL, NEAR_CHROMA, NEAR_ALPHA = 1.0, 5.0, 16.0, 32
+_ANY = 255.0
 LEVELS = (
-    Level("re-encode", 2, 10, NEAR_PIXELS, -1.0, flips=False, false_pairs=0, tested_pairs=72_360_000),
-    Level("edited", 10, 60, 255.0, 0.8, flips=True, false_pairs=0, tested_pairs=72_360_000),
+    Level("re-encode", 2, 10, NEAR_PIXELS, -1.0, NEAR_LOCAL, NEAR_CHROMA, False, 0, 72_360_000),
+    Level("edited", 10, 60, _ANY, 0.8, _ANY, 3 * _ANY, True, 0, 72_360_000),
 )
+#: What a level cannot tell apart, in words.
+LIMITS = {
+    EXACT: "",
+    "re-encode": "pictures count as one that differ only in what is smaller than a thirtieth of their side, or fainter than 5 of 255",
+    "edited": "pictures count as one that differ only in words, in colours or in a small part: look at the page before you drop any",
+}
 LEVEL_NAMES = (EXACT, *(level.name for level in LEVELS))
 
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateMember:
-    """One image of a group. ``phash`` and ``phash16`` are its differing bits from the representative, of 64 and 256."""
+    """One image of a group. ``phash`` and ``phash16`` are its differing bits from the representative, of 64 and 256.
+
+    ``turned``: it is the representative once one of them, or both, are turned as EXIF says.
+    """
 
     key: str
     split: str
@@ -23,6 +26,7 @@ class DuplicateMember:
     phash16: int = 0
     identical: bool = False
     flipped: bool = False
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

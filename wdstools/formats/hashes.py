@@ -21,15 +21,26 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_LUMA_BYTES = 1024
-_WIDTHS = {"phash": 8, "phash16": 32, "mirrored": 8, "mirrored16": 32, "luma": _LUMA_BYTES}
+_WIDTHS = {
+    "phash": 8,
+    "phash16": 32,
+    "mirrored": 8,
+    "mirrored16": 32,
+    "luma": 1024,
+    "colour": 1024,
+    "turn": 1,
+    "upright": 80,
+}
+_PACKED = ("luma", "colour", "turn", "upright")
 SCHEMA = pa.schema(
     [*(pa.field(name, pa.binary(width)) for name, width in _WIDTHS.items()), pa.field("unreadable", pa.string())]
 )
 """Columns, one row an image in the shard's order; null where an image cannot be decoded: ``unreadable`` says why.
 
 ``phash`` and ``phash16`` are the hashes of 8x8 and 16x16 bits, whose hexadecimal digits are those of imagehash;
-``mirrored`` and ``mirrored16`` those of the mirror image; ``luma`` the image in gray, 32x32, a byte a pixel.
+``mirrored`` and ``mirrored16`` those of the mirror image; ``luma`` the image in gray, 32x32, a byte a pixel; ``colour``
+16x16 cells of red, green, blue (laid on white) and alpha. ``turn`` is the EXIF orientation; where it is above 1,
+``upright`` holds the four hashes, in that order, of the image turned so, else zeros.
 """
 _META_SHARD, _META_VERSIONS = b"wdstools.shard", b"wdstools.versions"
 
@@ -43,6 +54,9 @@ class ImageHashes:
     mirrored: NDArray[np.uint8]
     mirrored16: NDArray[np.uint8]
     luma: NDArray[np.uint8]
+    colour: NDArray[np.uint8]
+    turn: NDArray[np.uint8]
+    upright: NDArray[np.uint8]
     unreadable: tuple[str | None, ...]
 
 
@@ -59,7 +73,7 @@ def write_hashes(hashes: ImageHashes, shard: str, versions: Mapping[str, str]) -
     table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
     sink = pa.BufferOutputStream()
     pq.write_table(
-        table, sink, compression={**dict.fromkeys(_WIDTHS, "none"), "luma": "zstd", "unreadable": "zstd"},
+        table, sink, compression={**dict.fromkeys(_WIDTHS, "none"), **dict.fromkeys((*_PACKED, "unreadable"), "zstd")},
         use_dictionary=False, write_statistics=False, write_page_checksum=True,
     )  # fmt: skip
     return bytes(sink.getvalue())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from wdstools.errors import UsageError
 from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, load_pixels, open_image, sniff
 from wdstools.images.jpeg import bound_scans, raise_if_damaged
 from wdstools.images.lanczos import resize_turned
+from wdstools.images.resize import orientation_of
 from wdstools.kernels import jit
 
 if TYPE_CHECKING:
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+#: Cells across and down of the small colour picture.
+COLOUR_SIDE = 16
 #: What simplejpeg calls the colours of JPEGs that Pillow reads as RGB or gray.
 _SIMPLE_COLOURS = ("YCbCr", "RGB", "Gray")
+_WITH_ALPHA = ("LA", "PA", "RGBA", "La", "RGBa")
 
 
 def luma_images(
@@ -31,21 +35,46 @@ def luma_images(
     As imagehash sees an image: the first frame, orientation and colour profile not applied, alpha dropped. Raises
     DamagedImageError.
     """
-    turned = _decode_jpeg(data, max_pixels) if sniff(bytes(data[:16])) == "jpg" else None
-    if turned is None:
+    return look_at(data, sides, max_pixels).lumas
+
+
+class Look(NamedTuple):
+    """What is compared of an image: its lumas, [16, 16, 4] cells of colour laid on white and alpha, its EXIF orientation."""
+
+    lumas: list[NDArray[np.uint8]]
+    colour: NDArray[np.uint8]
+    turn: int
+
+
+def look_at(data: bytes | memoryview, sides: Sequence[int], max_pixels: int = DEFAULT_MAX_PIXELS) -> Look:
+    """The lumas of ``luma_images``, and the colours of the image; raises DamagedImageError."""
+    pixels = _decode_jpeg(data, max_pixels) if sniff(bytes(data[:16])) == "jpg" else None
+    if pixels is not None:
+        turned = np.ascontiguousarray(pixels[:, :, 0].T) if pixels.shape[2] == 1 else _gray_turned(pixels)
+    else:
         with open_image(data) as image:
             bound_pixels(*image.size, max_pixels)
             load_pixels(image)
             turned = np.ascontiguousarray(np.asarray(image.convert("L")).T)
+            pixels = _colours(image)
     width, height = turned.shape
-    if height > width:
-        # Pillow resizes portrait images along one axis or the other first, depending on its version: let it
-        return [_by_pillow(turned.T, side) for side in sides]
-    return resize_turned(turned, sides)
+    # Pillow resizes portrait images along one axis or the other first, depending on its version: let it
+    lumas = [_by_pillow(turned.T, side) for side in sides] if height > width else resize_turned(turned, sides)
+    return Look(lumas, _cells(np.ascontiguousarray(pixels), COLOUR_SIDE), orientation_of(data))
+
+
+def _colours(image: Image.Image) -> NDArray[np.uint8]:
+    """[H, W, 3] pixels, or 4 with alpha: the colours are then laid on white."""
+    if image.mode not in _WITH_ALPHA and "transparency" not in image.info:
+        return np.asarray(image.convert("RGB"))
+    pixels = np.asarray(image.convert("RGBA")).copy()
+    alpha = pixels[:, :, 3:].astype(np.uint16)
+    pixels[:, :, :3] = (pixels[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return pixels
 
 
 def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8] | None:
-    """The image in gray on its side; None: a JPEG for Pillow to judge.
+    """The image, [H, W, 1] or [H, W, 3]; None: a JPEG for Pillow to judge.
 
     Simplejpeg has the pixels of Pillow, faster; what it warns of is damage.
     """
@@ -64,7 +93,7 @@ def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8]
     except ValueError as error:
         raise_if_damaged(data, error)
         return None
-    return np.ascontiguousarray(pixels[:, :, 0].T) if colours == "Gray" else _gray_turned(pixels)
+    return pixels
 
 
 def _by_pillow(gray: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -113,6 +142,31 @@ def _gray_turned(pixels):  # type: ignore[no-untyped-def]
                 line[x] = np.int32(total) >> np.int32(16)
         _turn(blocks, turned, top // 8)
     return turned.view(np.uint8)[:width, :height].copy()
+
+
+@jit
+def _cells(pixels, side):  # type: ignore[no-untyped-def]
+    """The means of side x side cells of [H, W, C] pixels as [side, side, 4]: gray is three equal colours, alpha 255."""
+    height, width, channels = pixels.shape
+    made = np.full((side, side, 4), 255, np.uint8)
+    sums = np.zeros(4, np.int64)
+    for row in range(side):
+        top = min(row * height // side, height - 1)
+        bottom = max((row + 1) * height // side, top + 1)
+        for column in range(side):
+            left = min(column * width // side, width - 1)
+            right = max((column + 1) * width // side, left + 1)
+            sums[:] = 0
+            for y in range(top, bottom):
+                for x in range(left, right):
+                    for channel in range(channels):
+                        sums[channel] += pixels[y, x, channel]
+            count = (bottom - top) * (right - left)
+            for channel in range(channels):
+                made[row, column, channel] = (sums[channel] + count // 2) // count
+            if channels == 1:
+                made[row, column, 1:3] = made[row, column, 0]
+    return made
 
 
 @jit

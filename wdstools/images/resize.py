@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 RESIZE_MODES = ("stretch", "crop", "pad", "keep")
 _EXIF_ORIENTATION = 0x0112
+#: EXIF is looked for in so many bytes: in a JPEG it is a segment near the start.
+_METADATA_BYTES = 1 << 17
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _JPEG_MAX_SIDE = 65_500
 
@@ -136,6 +138,19 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return image
     return converted or image
+
+
+def orientation_of(data: bytes | memoryview) -> int:
+    """The EXIF orientation of an image, 1 where it has none."""
+    head = bytes(data[:_METADATA_BYTES])
+    if b"xif" not in head and b"XIF" not in head:
+        return 1
+    try:
+        with open_image(data) as image:
+            found = _orientation(image)
+    except DamagedImageError:
+        return 1
+    return found if 1 <= found <= 8 else 1
 
 
 def _orientation(image: Image.Image) -> int:

@@ -58,7 +58,7 @@ class AlikeTask:
 def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArray[np.float32]]:
     """XXH3-128 of each image (zeros where it cannot be packed), its hashes, and the deviation of its luma.
 
-    The luma itself is not handed over: of most images nobody asks for it.
+    Its small pictures are not handed over: of most images nobody asks for them.
     """
     from wdstools.dedup.phash import deviation
     from wdstools.reader.hashes import hash_images
@@ -74,16 +74,21 @@ def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArra
     hashes = hash_images(images(), samples.num_rows, tick)
     readable = np.array([reason is None for reason in hashes.unreadable], bool)
     spread = np.where(readable, deviation(hashes.luma), np.float32(np.nan))
-    return b"".join(digests), replace(hashes, luma=np.zeros((0, 32, 32), np.uint8)), spread
+    nothing = np.zeros(0, np.uint8)
+    return b"".join(digests), replace(hashes, luma=nothing, colour=nothing), spread
 
 
-def lumas(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
-    """The [n, 32, 32] luma of images that ``fingerprint`` could read."""
-    from wdstools.images.luma import luma_images
+def looks(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
+    """The small pictures of images that ``fingerprint`` could read."""
+    from wdstools.dedup.groups import LOOK_BYTES
+    from wdstools.images.luma import look_at
 
-    made = [luma_images(data, (32,), task.pictures.max_pixels)[0] for data in images_as_packed(task)]
+    made = []
+    for data in images_as_packed(task):
+        look = look_at(data, (32,), task.pictures.max_pixels)
+        made.append(np.concatenate((look.lumas[0].reshape(-1), look.colour.reshape(-1))))
     tick(len(made))
-    return np.array(made, np.uint8).reshape(-1, 32, 32)
+    return np.array(made, np.uint8).reshape(-1, LOOK_BYTES)
 
 
 def images_as_packed(task: AlikeTask) -> Iterator[bytes]:
@@ -132,7 +137,8 @@ def group_alike(
 
     The arrays of the result, and the rows that they name, are rows of ``samples``. An image that cannot be packed is like no other.
     """
-    from wdstools.dedup.groups import Fingerprints, group
+    from wdstools.dedup.groups import LOOK_BYTES, Fingerprints, group
+    from wdstools.reader.hashes import join_turned, turned_of
 
     def tasks(rows: pa.Table) -> Iterator[AlikeTask]:
         for start in range(0, rows.num_rows, _ROWS_A_TASK):
@@ -144,16 +150,19 @@ def group_alike(
     unknown = np.flatnonzero(~exact.any(axis=1))
     exact[unknown, 1] = unknown + 1
 
-    def luma(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        found = _run(lumas, tasks(_take(ordered, rows)), executor, progress, len(rows))
-        return np.concatenate([np.zeros((0, 32, 32), np.uint8), *found])
+    def looks_of(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        found = _run(looks, tasks(_take(ordered, rows)), executor, progress, len(rows))
+        return np.concatenate([np.zeros((0, LOOK_BYTES), np.uint8), *found])
 
     words, mirrored = (
         np.concatenate([np.concatenate((getattr(h, a), getattr(h, b)), axis=1) for _, h, _ in parts]).view(np.uint64)
         for a, b in (("phash", "phash16"), ("mirrored", "mirrored16"))
     )
     spreads = np.concatenate([spread for _, _, spread in parts])
-    found = group(Fingerprints(exact, words, mirrored, spreads, luma), levels_up_to(level))[-1]
+    turned = join_turned(
+        [turned_of(h.turn, h.upright) for _, h, _ in parts], [len(h.turn) for _, h, _ in parts], np.arange(len(spreads))
+    )
+    found = group(Fingerprints(exact, words, mirrored, spreads, looks_of, turned), levels_up_to(level))[-1]
     return _rows_of(found, order)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from wdstools.dedup.levels import EXACT, check_level
+from wdstools.dedup.levels import EXACT, LIMITS, check_level
 from wdstools.errors import UsageError, option
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.planning.alike import Pictures, by_preference, group_alike
@@ -82,6 +82,8 @@ def divide(
         component = np.arange(samples.num_rows)  # no two of those that stay are the same
         skips += more
         notes.append(f"left out {len(more):,} images that are the same as another, level {rule.level}")
+        if LIMITS[rule.level]:
+            notes.append(f"{rule.level}: {LIMITS[rule.level]}")
     if splits.ratios is not None:
         numbers = np.unique(component, return_inverse=True)[1].astype(np.int64)
         samples, more, added = assign_splits(samples, splits, seed=seed, identical=numbers)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wdstools.dedup.groups import Turned, turn
+from wdstools.dedup.levels import COLOUR_SIDE
 from wdstools.dedup.phash import SIDES, deviation, phash
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.captions import Caption
 from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes, write_hashes
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
-from wdstools.images.luma import check_kernels, luma_images
+from wdstools.images.luma import check_kernels, look_at
 from wdstools.reader.shard import ShardReader
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
@@ -32,13 +34,16 @@ if TYPE_CHECKING:
 _BATCH = 256
 _WORDS = ["phash", "phash16", "mirrored", "mirrored16"]
 _MAX_FILE_BYTES = 1 << 32
+#: Counts up when other columns are kept: 2 has colours and turns.
+_FORMAT = "2"
 
 
 def library_versions() -> dict[str, str]:
     """The versions of everything that decides a hash's bits."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("imagehash", "numpy", "pillow", "scipy", "simplejpeg")}
+    libraries = {name: version(name) for name in ("imagehash", "numpy", "pillow", "scipy", "simplejpeg")}
+    return {**libraries, "hashes": _FORMAT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class ShardPrints:
     ``keys`` and ``labels`` are Arrow text; ``exact`` [N, 2] uint64 holds XXH3-64 and size of the image's bytes,
     ``shape`` [N, 2] int32 its width and height, ``captions`` [N, 2] uint64 the digests of its
     normalised text and of its set of hashtags (0: none), ``over_long`` whether the text is longer than any real one.
-    ``words``, ``mirrored`` [N, 5] uint64 and ``deviation`` are as in ``Fingerprints``; empty without pixels.
+    ``words``, ``mirrored`` [N, 5] uint64, ``deviation`` and ``turned`` are as in ``Fingerprints``; empty without pixels.
     """
 
     keys: pa.Array
@@ -116,6 +121,7 @@ class ShardPrints:
     mirrored: NDArray[np.uint64]
     deviation: NDArray[np.float32]
     unreadable: tuple[tuple[str, str], ...]
+    turned: Turned = field(default_factory=Turned.none)
     computed: int = 0
 
 
@@ -159,6 +165,7 @@ def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
         words=_words(hashes, "phash", "phash16"),
         mirrored=_words(hashes, "mirrored", "mirrored16"),
         deviation=np.where(present(hashes), deviation(luma), np.float32(np.nan)),
+        turned=turned_of(column_of(hashes, "turn"), column_of(hashes, "upright")),
         unreadable=tuple((key, reason) for key, reason in zip(keys, reasons, strict=True) if reason is not None),
         computed=computed,
     )
@@ -171,7 +178,7 @@ def image_extension(dataset: Dataset) -> str:
 
 
 def _hashes_of(task: PrintTask, place: HashPlace, tick: Tick) -> tuple[pa.Table, int]:
-    columns = [*_WORDS, "luma", "unreadable"]
+    columns = [*_WORDS, "luma", "turn", "upright", "unreadable"]
     kept = place.read(task.entry, columns, task.versions)
     if kept is not None:
         tick(task.entry.samples)
@@ -193,12 +200,17 @@ def hash_images(images: Iterable[bytes | memoryview], count: int, tick: Tick) ->
         size: (np.zeros((count, size**2 // 8), np.uint8), np.zeros((count, size**2 // 8), np.uint8)) for size in SIDES
     }
     lumas = np.zeros((count, SIDES[8], SIDES[8]), np.uint8)
+    colours = np.zeros((count, COLOUR_SIDE, COLOUR_SIDE, 4), np.uint8)
+    turns = np.ones((count, 1), np.uint8)
+    upright = np.zeros((count, 80), np.uint8)
     large = np.zeros((_BATCH, SIDES[16], SIDES[16]), np.uint8)
     unreadable: list[str | None] = [None] * count
     start = 0
     for row, data in enumerate(images):
         try:
-            lumas[row], large[row - start] = luma_images(data, tuple(SIDES.values()))
+            (lumas[row], large[row - start]), colours[row], turns[row] = look_at(data, tuple(SIDES.values()))
+            if turns[row] > 1:
+                upright[row] = _upright_hashes(lumas[row], large[row - start], int(turns[row, 0]))
         except DamagedImageError as error:
             unreadable[row] = f"{error.code}: {error.detail}"
         if row + 1 - start == _BATCH or row + 1 == count:
@@ -207,7 +219,34 @@ def hash_images(images: Iterable[bytes | memoryview], count: int, tick: Tick) ->
                 found[size][0][start : row + 1], found[size][1][start : row + 1] = straight, mirrored
             tick(row + 1 - start)
             start = row + 1
-    return ImageHashes(found[8][0], found[16][0], found[8][1], found[16][1], lumas, tuple(unreadable))
+    hashes = (found[8][0], found[16][0], found[8][1], found[16][1])
+    return ImageHashes(*hashes, lumas, colours, turns, upright, tuple(unreadable))
+
+
+def _upright_hashes(small: NDArray[np.uint8], large: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The four hashes of an image turned as EXIF says, made of its small gray pictures turned so."""
+    pairs = [
+        phash(np.ascontiguousarray(turn(luma, orientation))[None], size) for luma, size in ((small, 8), (large, 16))
+    ]
+    return np.concatenate([pairs[0][0][0], pairs[1][0][0], pairs[0][1][0], pairs[1][1][0]])
+
+
+def turned_of(turns: NDArray[np.uint8], upright: NDArray[np.uint8]) -> Turned:
+    """Which images are to be turned, from the columns ``turn`` and ``upright``."""
+    turns = turns.reshape(-1)
+    rows = np.flatnonzero(turns > 1)
+    words = np.ascontiguousarray(upright[rows]).view(np.uint64)
+    return Turned(rows, turns[rows], words[:, :5], words[:, 5:])
+
+
+def join_turned(parts: Iterable[Turned], counts: Iterable[int], place: NDArray[np.int64]) -> Turned:
+    """Those of all parts, which have so many rows each; ``place`` says where each row of all of them has gone."""
+    parts = list(parts)
+    starts = np.concatenate(([0], np.cumsum(list(counts))))
+    rows = place[np.concatenate([part.rows + start for part, start in zip(parts, starts, strict=False)])]
+    order = np.argsort(rows, kind="stable")
+    columns = (np.concatenate(some)[order] for some in zip(*(part[1:] for part in parts), strict=True))
+    return Turned(rows[order], *columns)
 
 
 def _words(hashes: pa.Table, small: str, large: str) -> NDArray[np.uint64]:
@@ -215,11 +254,11 @@ def _words(hashes: pa.Table, small: str, large: str) -> NDArray[np.uint64]:
     return np.ascontiguousarray(joined).view(np.uint64)
 
 
-def luma_of(
+def looks_of(
     place: HashPlace, entry: ShardEntry, rows: NDArray[np.int64], versions: Mapping[str, str]
 ) -> NDArray[np.uint8]:
-    """The [n, 32, 32] luma of some rows of a shard whose hashes are kept."""
-    table = place.read(entry, ["luma"], versions)
+    """The small pictures, [n, LOOK_BYTES], of some rows of a shard whose hashes are kept."""
+    table = place.read(entry, ["luma", "colour"], versions)
     if table is None:
         raise StoreError(
             "hashes that were kept a moment ago are gone",
@@ -227,5 +266,4 @@ def luma_of(
             where=f"{place.store.url}/{place.key(entry)}",
             hint="let nothing else write there, then run this again",
         )
-    chosen: NDArray[np.uint8] = column_of(table, "luma")[rows].reshape(-1, 32, 32)
-    return chosen
+    return np.concatenate([column_of(table, name)[rows] for name in ("luma", "colour")], axis=1)

@@ -6,6 +6,7 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
+from wdstools.dedup.levels import LIMITS
 from wdstools.report.page import render_page
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def render_duplicates(name: str, root: str, found: DuplicateGroups, thumbnails: 
     groups = [_group(group, thumbnails) for group in found.groups if group.representative in listed]
     return render_page(
         "duplicates.html", name=name, root=root, found=found, splits=list(found.levels[-1].leaks),
-        groups=len(groups), data=_script_json(groups),
+        groups=len(groups), limit=LIMITS[found.level], data=_script_json(groups),
     )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def _group(group: DuplicateGroup, thumbnails: Mapping[str, Thumbnail]) -> dict[s
 def _member(member: DuplicateMember, thumbnail: Thumbnail | None) -> dict[str, Any]:
     return {
         "key": member.key, "split": member.split, "label": member.label, "d": member.phash, "d16": member.phash16,
-        "same": member.identical, "flip": member.flipped,
+        "same": member.identical, "flip": member.flipped, "turn": member.turned,
         "img": thumbnail.picture if thumbnail else "", "text": thumbnail.caption if thumbnail else "",
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line
+from wdstools.dedup.levels import EXACT, LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +54,8 @@ def _levels(output: Output, found: DuplicateGroups) -> None:
             f"  {level.level:<12}{level.unique:>12,}{_share(level.unique, found.samples):>9}{level.groups:>10,}"
             f"{level.largest:>9,}   {_chance(level)}"
         )
+    if LIMITS[found.level]:
+        output.line(f"  {found.level}: {LIMITS[found.level]}")
     output.line(
         f"  {'(file size)':<12}{found.same_size_unique:>12,}{_share(found.same_size_unique, found.samples):>9}"
         "   images of a width, height and file size of their own: no proof"
@@ -106,6 +109,8 @@ def _member(member: DuplicateMember) -> str:
     how = [member.split]
     if member.flipped:
         how.append("mirrored")
+    if member.turned:
+        how.append("turned by EXIF")
     if member.phash or member.phash16:
         how.append(f"{member.phash} and {member.phash16} bits")
     return f"{one_line(member.key)} ({', '.join(how)})"
@@ -116,9 +121,11 @@ def _share(count: int, samples: int) -> str:
 
 
 def _chance(level: LevelCounts) -> str:
-    if level.false_pairs_bound < 1e-3:
-        return "none"
-    return f"{level.false_pairs:.2g}, at most {level.false_pairs_bound:.2g}"
+    if level.level == EXACT:
+        return "none" if level.false_pairs_bound < 1e-3 else f"at most {level.false_pairs_bound:.2g}"
+    return (
+        f"{level.false_pairs:.2g}, at most {level.false_pairs_bound:.2g} among photographs; of other pictures unknown"
+    )
 
 
 def _cut(text: str) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wdstools.dataset import Dataset, as_dataset
-from wdstools.dedup.groups import Fingerprints, Grouping, distances, group
+from wdstools.dedup.groups import LOOK_BYTES, Fingerprints, Grouping, distances, group
 from wdstools.dedup.levels import EXACT, LEVELS, expected_false_pairs, levels_up_to
 from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
 from wdstools.errors import UsageError, option
@@ -23,7 +23,15 @@ from wdstools.ops.duplicates.captions import count_captions
 from wdstools.options.check import DuplicateChoices
 from wdstools.options.declare import settle
 from wdstools.progress import Progress, Silent, under_way
-from wdstools.reader.hashes import HashPlace, PrintTask, ShardPrints, library_versions, luma_of, print_shard
+from wdstools.reader.hashes import (
+    HashPlace,
+    PrintTask,
+    ShardPrints,
+    join_turned,
+    library_versions,
+    looks_of,
+    print_shard,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,25 +183,26 @@ class _Finder:
         return made, order
 
     def _fingerprints(self, parts: Sequence[ShardPrints], samples: _Samples, order: NDArray[np.int64]) -> Fingerprints:
-        def luma(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-            pixels = np.empty((len(rows), 32, 32), np.uint8)
+        def looks(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+            pixels = np.empty((len(rows), LOOK_BYTES), np.uint8)
             assert self.place is not None
             for number in np.unique(samples.shard[rows]).tolist():
                 mine = np.flatnonzero(samples.shard[rows] == number)
                 entry = self.shards[number][1]
-                pixels[mine] = luma_of(self.place, entry, samples.row[rows[mine]], self.versions)
+                pixels[mine] = looks_of(self.place, entry, samples.row[rows[mine]], self.versions)
             return pixels
 
         exact = _joined([part.exact for part in parts], order)
         if not self.levels:
             nothing = np.zeros((0, 5), np.uint64)
-            return Fingerprints(exact, nothing, nothing, np.zeros(0, np.float32), luma)
+            return Fingerprints(exact, nothing, nothing, np.zeros(0, np.float32), looks)
         return Fingerprints(
             exact,
             _joined([part.words for part in parts], order),
             _joined([part.mirrored for part in parts], order),
             _joined([part.deviation for part in parts], order),
-            luma,
+            looks,
+            join_turned([part.turned for part in parts], [len(part.keys) for part in parts], np.argsort(order)),
         )
 
     def _counts(self, grouping: Grouping, samples: _Samples) -> LevelCounts:
@@ -247,9 +256,9 @@ class _Finder:
         rows, grouping = chosen
         leaders = grouping.leader[rows]
         identical = exact.leader[rows] == exact.leader[leaders]
-        far = np.zeros((2, len(rows)), np.int64)
+        far, turned = np.zeros((2, len(rows)), np.int64), np.zeros(len(rows), bool)
         if len(prints.words):
-            far[:] = distances(prints, rows, leaders, grouping.flipped[rows])
+            *far[:], turned = distances(prints, rows, leaders, grouping.flipped[rows])
             far[:, identical] = 0
         taken = to_array(rows, pa.int64())
         columns = (
@@ -261,6 +270,7 @@ class _Finder:
             *far.tolist(),
             identical.tolist(),
             grouping.flipped[rows].tolist(),
+            (turned & ~identical).tolist(),
         )
         return [
             DuplicateMember(key, self.splits[split], self.shards[shard][1].path, row, label, *rest)

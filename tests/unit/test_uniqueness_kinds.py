@@ -1,0 +1,112 @@
+"""Kinds of pictures that have been taken for one another: each is told apart at the default level, or found."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.picture_kinds import KINDS
+from tests.support.lookalikes import jpeg, scene
+from wdstools.dedup.groups import Fingerprints, group
+from wdstools.dedup.levels import LEVELS
+from wdstools.dedup.phash import deviation
+from wdstools.reader.hashes import hash_images, turned_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WORDS = [
+    "sun",
+    "sea",
+    "love",
+    "city",
+    "night",
+    "light",
+    "happy",
+    "travel",
+    "food",
+    "friends",
+    "beach",
+    "coffee",
+    "morning",
+    "music",
+]
+
+
+PICTURE = scene(1, 300, 300)
+
+
+def leaders(images: Sequence[bytes]) -> list[list[int]]:
+    """Of each image the one that leads it, at each level beyond ``exact``."""
+    hashes = hash_images(images, len(images), lambda _: None)
+    assert hashes.unreadable == (None,) * len(images)
+    looks = np.concatenate([part.reshape(len(images), -1) for part in (hashes.luma, hashes.colour)], axis=1)
+    numbers = np.arange(len(images), dtype=np.uint64)
+    prints = Fingerprints(
+        exact=np.stack((numbers, numbers), axis=1),
+        words=np.concatenate((hashes.phash, hashes.phash16), axis=1).view(np.uint64),
+        mirrored=np.concatenate((hashes.mirrored, hashes.mirrored16), axis=1).view(np.uint64),
+        deviation=deviation(hashes.luma),
+        looks=lambda rows: looks[rows],
+        turned=turned_of(hashes.turn, hashes.upright),
+    )
+    return [found.leader.tolist() for found in group(prints, LEVELS)[1:]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_different_pictures_are_told_apart_at_the_default_level(kind: str) -> None:
+    made = KINDS[kind](PICTURE)
+    assert len(made) >= 4
+    assert leaders(made)[0] == list(range(len(made)))
+
+
+@pytest.mark.parametrize("kind", ["plain colours of one brightness", "logos on transparency"])
+def test_what_has_little_in_it_is_told_apart_at_every_level(kind: str) -> None:
+    made = KINDS[kind](PICTURE)
+    assert leaders(made)[1] == list(range(len(made)))
+
+
+@pytest.mark.parametrize("quality", [40, 60, 75, 92])
+def test_each_kind_encoded_again_still_is_the_same_picture(quality: int) -> None:
+    for kind in ("captioned pictures", "forms filled in differently", "a small thing that moves"):
+        first = KINDS[kind](PICTURE)[1]
+        again = jpeg(Image.open(io.BytesIO(first)).convert("RGB"), quality)
+        assert leaders([first, again])[0] == [0, 0]
+
+
+def lying(image: Image.Image, orientation: int) -> bytes:
+    """Saved so that EXIF's orientation makes it upright."""
+    undo: dict[int, Any] = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    sink = io.BytesIO()
+    image.transpose(undo[orientation]).save(sink, "JPEG", quality=88, exif=exif)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_photograph_upright_and_by_exif_is_one_at_the_edited_level(orientation: int) -> None:
+    picture = scene(7, 300, 200)
+    images = [
+        jpeg(picture),
+        lying(picture, orientation),
+        jpeg(scene(8, 300, 200)),
+        lying(scene(9, 300, 200), orientation),
+    ]
+    assert leaders(images)[1] == [0, 0, 2, 3]
+    # two that lie in different ways, and one of them without its EXIF
+    other = 6 if orientation != 6 else 8
+    stored = jpeg(Image.open(io.BytesIO(images[1])).convert("RGB"), 80)
+    assert leaders([images[1], lying(picture, other), stored])[1] == [0, 0, 0]

@@ -16,14 +16,14 @@ demo: $(VENV)/.ready
 test: tools
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
-test-slow: tools consumers
+test-slow: tools consumers frameworks
 	$(BIN)/python -m pytest -q -m slow --timeout 3600
 
 # torch is large (750 MB, one minute): its tests are skipped where it is not, and have a target of their own. Its files have
 # no hashes: which of its builds is wanted depends on the machine.
 test-torch: $(VENV)/.ready-dev
 	$(PIP) -r constraints-torch.txt
-	$(BIN)/python -m pytest -q tests/integration/test_torch.py
+	$(BIN)/python -m pytest -q tests/integration/test_torch.py tests/integration/test_torch_batches.py tests/integration/test_torch_workers.py
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
@@ -66,6 +66,12 @@ CONSUMERS := .venv-consumers
 consumers:
 	@PYTHON=$(PYTHON) sh tests/install-consumers.sh $(CONSUMERS)
 
+# What people train with, each in an environment of its own that shares one torch (3 GB).
+FRAMEWORKS := .venv-frameworks
+.PHONY: frameworks
+frameworks:
+	@PYTHON=$(PYTHON) sh tests/install-frameworks.sh $(FRAMEWORKS)
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -91,4 +97,4 @@ lock:
 	PATH="$(CURDIR)/.venv-lock/bin:$$PATH" PYTHONPATH=. .venv-lock/bin/python -m tests.lock $(UPGRADE)
 
 clean:
-	rm -rf $(VENV) .venv-lock .servers .venv-consumers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-lock .servers .venv-consumers .venv-frameworks .venv-frameworks $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

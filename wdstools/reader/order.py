@@ -3,7 +3,7 @@
 The order of an epoch is a permutation that can be asked for any position without being written down: a Feistel
 network over the next power of two, walked until it lands inside (Black and Rogaway, "Ciphers with Arbitrary Finite
 Domains", 2002), its round function the finaliser of SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom
-Number Generators", 2014). Nothing of it is numpy's to change. ``docs/streaming.md`` has test vectors; whatever changes
+Number Generators", 2014). Nothing of it is numpy's to change. ``docs/training/order.md`` has test vectors; whatever changes
 them is another ORDER_VERSION, which a saved state carries.
 
 Who takes what is a function of the position alone, too: global batch t is positions [t * G, (t + 1) * G) with

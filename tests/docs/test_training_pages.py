@@ -1,0 +1,52 @@
+"""What the pages about training show runs, and what they link to is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import HANG_SECONDS, environment
+from tests.support.streams import packed
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs" / "training").glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    packed(folder, train=40, val=6, side=100)
+    return folder
+
+
+@pytest.mark.parametrize("page", [page.stem for page in PAGES if "```python" in page.read_text()])
+def test_the_python_of_a_page_runs(place: Path, page: str) -> None:
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs/training" / f"{page}.md").read_text(), re.DOTALL))
+    if "import torch" in code and importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANG_SECONDS,
+        env=environment(PYTHONPATH=str(ROOT)),
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_link_of_a_page_leads_somewhere() -> None:
+    links = [
+        (page.name, link)
+        for page in [*PAGES, ROOT / "docs" / "streaming.md"]
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+        if not (page.parent / link).exists()
+    ]
+    assert links == []
+    assert len(PAGES) >= 10

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -141,6 +144,17 @@ def test_a_secret_in_an_address_is_in_no_output_and_no_file(packed: Path, tmp_pa
     assert any(name.endswith(": 0") and name.startswith("pull") for name in outputs), outputs
     assert any(name.endswith(": 0") and name.startswith("info") for name in outputs), outputs
     assert leaks(tmp_path, outputs) == []
+
+
+def test_a_pull_that_was_interrupted_leaves_no_secret(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "served")
+    next((tmp_path / "served").rglob("*.tar")).unlink()
+    (tmp_path / "here").mkdir()
+    with telling_server(tmp_path / "served") as host:
+        outputs = outputs_of([("pull", f"http://{host}/d?X-Amz-Signature={CANARY}", "half")], tmp_path / "here", {})
+    assert not any(name.endswith(": 0") for name in outputs)
+    assert list((tmp_path / "here").glob("half.partial*"))
+    assert leaks(tmp_path / "here", outputs) == []
 
 
 def test_a_secret_in_the_environment_is_in_no_output_and_no_file(packed: Path, tmp_path: Path) -> None:
@@ -337,3 +351,24 @@ def test_a_strangers_dataset_sends_no_request_anywhere(other: Player, tmp_path: 
     confirmed = open_dataset(str(tmp_path / "theirs"), at=str(packed / split))
     assert confirmed.shards.url == str(packed / split)
     assert os.path.isdir(confirmed.shards.url)
+
+
+def test_web_servers_and_the_hub_need_no_library_of_the_cloud(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['obstore'] = sys.modules['botocore'] = sys.modules['huggingface_hub'] = None\n"
+        "import wdstools as wt\n"
+        "from wdstools.stores.open import open_store\n"
+        "print(wt.open_dataset(sys.argv[1]).root)\n"
+        "open_store('hf://datasets/o/n')\n"
+        "for url in ('s3://b/p', 'gs://b/p', 'az://b/p'):\n"
+        "    try:\n"
+        "        open_store(url)\n"
+        "    except wt.UsageError as error:\n"
+        "        print(error.code)\n"
+    )
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with telling_server(packed) as host:
+        command = [sys.executable, "-c", code, f"http://user:{CANARY}@{host}/d"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [open_dataset(str(packed)).root, *["extra-missing"] * 3]

@@ -353,6 +353,20 @@ def test_retries_end_and_wait_as_long_as_patience_says() -> None:
     assert waits == [1, 2, 4]
 
 
+def test_what_was_too_slow_is_tried_once_more_only() -> None:
+    class Slow(MemoryStore):
+        tries = 0
+
+        def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+            self.tries += 1
+            raise TransientError("slow", code="too-slow", where=key)
+
+    slow = Slow()
+    with pytest.raises(TransientError):
+        Retrying(remote(slow), Patience(attempts=4, sleep=lambda _: None)).get("x")
+    assert slow.tries == 2
+
+
 def test_a_read_only_store_changes_nothing() -> None:
     inside = MemoryStore()
     inside.put("x", b"1")

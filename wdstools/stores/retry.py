@@ -28,10 +28,12 @@ Answer = TypeVar("Answer")
 class Patience:
     """How often to try, and how long to wait between: doubled each time, half of it drawn at random, bounded.
 
-    A server's own wish (Retry-After) is granted up to ``longest_wait``. ``sleep`` and ``draw`` are for tests.
+    What was too slow has taken long already, and is tried ``slow_attempts`` times. A server's own wish (Retry-After) is
+    granted up to ``longest_wait``. ``sleep`` and ``draw`` are for tests.
     """
 
     attempts: int = 6
+    slow_attempts: int = 2
     first_wait: float = 0.2
     longest_wait: float = 30
     sleep: Callable[[float], None] = field(default=time.sleep, compare=False)
@@ -44,7 +46,8 @@ class Patience:
 
     def rest(self, attempt: int, error: TransientError) -> int:
         """Wait after an attempt (from 0) that failed, and give the number of the next; raises the error after the last."""
-        if attempt + 1 >= self.attempts:
+        most = min(self.slow_attempts, self.attempts) if error.code == "too-slow" else self.attempts
+        if attempt + 1 >= most:
             raise error
         self.sleep(self.wait(attempt, error))
         return attempt + 1

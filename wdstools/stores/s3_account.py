@@ -45,15 +45,16 @@ class Account:
         except BotoCoreError as error:
             raise _unusable(error) from error
         named = "" if ignored else next((os.environ[name] for name in _ENDPOINT_VARIABLES if os.environ.get(name)), "")
-        if named and not _is_address(named):
+        endpoint = named or self._own_endpoint(session)
+        if not _is_address(endpoint):
             raise UsageError(
                 "no address of an S3 server",
                 code="store-settings",
-                where=" or ".join(_ENDPOINT_VARIABLES),
+                where=" or ".join(_ENDPOINT_VARIABLES) if named else "endpoint_url of the AWS profile",
                 expected="https://HOST[:PORT]",
-                got=display(named),
+                got=display(endpoint),
             )
-        self.endpoint = (named or self._own_endpoint(session)).rstrip("/")
+        self.endpoint = endpoint.rstrip("/")
 
     def _own_endpoint(self, session: Any) -> str:
         """The provider's own endpoint of this region, or that of a profile: a client knows it."""

@@ -1,8 +1,9 @@
-"""Google Cloud Storage and Azure, by obstore, with the provider's own credentials; digests by signed HEAD requests.
+"""Google Cloud Storage and Azure: obstore knows the provider's credentials and signs, and what is read comes by ``web``.
 
-obstore's own clients connect, so the bounds of ``web`` are set in its way: each request goes by a client whose whole time is
-limited by the size of what it asks for, listings are held against the same limits, and a body is taken no further than its
-announced end. obstore tries again what it knows to pass; what it then reports is final.
+A signed address is good for reading one object for a while. Where nothing can be signed (public access, a plain token), and for
+storing and listing, obstore's own clients connect. Then the bounds of ``web`` are set in its way: each request goes by a client
+whose whole time is limited by the size of what it asks for, listings are held against the same limits, and a body is taken no
+further than its announced end. obstore tries again what it knows to pass; what it then reports is final.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import base64
 import binascii
 import contextlib
 import hashlib
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +29,11 @@ if TYPE_CHECKING:
     from obstore import GetResult
 
     from wdstools.stores.meter import Limits, Waits
+    from wdstools.stores.web import Answer
 
 _SIGNED_FOR = timedelta(minutes=15)
+#: Seconds after which another one is signed.
+_USED_FOR = 600
 _PART_BYTES = 64 << 20
 _ATTEMPTS = 5
 #: Requests for up to so many bytes go by one client, with the time that so many may take.
@@ -91,6 +96,30 @@ class SignedStore(RemoteBase):
         self._clients = clients
         self._prefix = prefix + "/" if prefix else ""
         self._web = web
+        self._signs = True
+        self._addresses: dict[tuple[str, str], tuple[str, float]] = {}
+
+    def _signed(self, method: str, key: str) -> str:
+        """An address by which one object may be read for a while; empty where nothing can be signed."""
+        import obstore
+        from obstore.exceptions import BaseError
+
+        chosen: Any = "GET" if self._url.startswith("az") else method  # Azure signs for both at once
+        address, until = self._addresses.get((chosen, key), ("", 0.0))
+        if time.monotonic() < until:
+            return address
+        if self._signs:
+            try:
+                address = obstore.sign(self._clients.small, chosen, self._prefix + key, _SIGNED_FOR)
+            except BaseError:
+                self._signs = False
+        self._addresses[chosen, key] = address if self._signs else "", time.monotonic() + _USED_FOR
+        return self._addresses[chosen, key][0]
+
+    def _ask_head(self, key: str) -> Answer | None:
+        """The answer to a signed HEAD request; None where nothing can be signed."""
+        signed = self._signed("HEAD", key)
+        return self._web.succeed(Request("HEAD", signed, f"{self.url}/{key}")) if signed else None
 
     @property
     def url(self) -> str:
@@ -101,6 +130,8 @@ class SignedStore(RemoteBase):
         """Size and ETag of one object."""
         import obstore
 
+        if (answer := self._ask_head(key)) is not None and answer.size is not None:
+            return ObjectInfo(key, answer.size, answer.headers.get("ETag", ""))
         with self._named(key) as name:
             meta = obstore.head(self._clients.small, name)
         return ObjectInfo(key, meta["size"], meta["e_tag"] or "")
@@ -109,6 +140,8 @@ class SignedStore(RemoteBase):
         """Bytes of one version as they come; the answer is held against the request and against what it says itself."""
         if length == 0:
             return Body(etag, start, start, iter(()))
+        if signed := self._signed("GET", key):
+            return self._web.body(Request("GET", signed, f"{self.url}/{key}"), start, length, etag)
         if length is None:
             return self._open_rest(key, start, etag)
         size = length
@@ -228,12 +261,10 @@ class SignedStore(RemoteBase):
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
         """Digests of a whole object; none where nothing can be signed (public access, a plain token)."""
-        import obstore
-
-        method: Any = "GET" if self._url.startswith("az") else "HEAD"
-        with self._named(key) as name:
-            signed = obstore.sign(self._clients.small, method, name, _SIGNED_FOR)
-        answer = self._web.succeed(Request("HEAD", signed, f"{self.url}/{key}"))
+        answer = self._ask_head(key)
+        if answer is None:
+            self.head(key)
+            return {}
         return header_digests(answer.headers)
 
     def put_wrong(self, key: str) -> bool:

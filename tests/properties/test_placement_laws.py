@@ -22,6 +22,7 @@ from wdstools.planning.options import make_options
 from wdstools.planning.plan import make_plan
 from wdstools.planning.samples import with_keys
 from wdstools.planning.splits import SplitRule, assign_splits, parse_ratios
+from wdstools.planning.table import Samples
 from wdstools.progress import Silent
 from wdstools.sources.base import Listing, SamplesBuilder, image_paths
 
@@ -53,9 +54,9 @@ def listing_of(samples: list[Sample]) -> Listing:
 
 
 def table_of(samples: list[Sample]) -> pa.Table:
-    table, skips = with_keys(listing_of(samples), seed=0)
+    made, skips = with_keys(listing_of(samples), seed=0)
     assert skips == []
-    return table
+    return made.table
 
 
 class _NoOpener:
@@ -183,10 +184,10 @@ def assigned(
 ) -> tuple[pa.Table, list[str]]:
     """The samples with their splits, and notes; ``identical`` numbers equal images, in the order of ``samples``."""
     numbers = None if identical is None else np.array(identical, np.int64)
-    table, skips, notes = assign_splits(table_of(samples), rule, seed=seed, identical=numbers)
+    made, skips, notes = assign_splits(Samples(table_of(samples)), rule, seed=seed, identical=numbers)
     assert skips == []
-    assert table.num_rows == len(samples)
-    return table, notes
+    assert len(made) == len(samples)
+    return made.table, notes
 
 
 def split_of(samples: list[Sample], rule: SplitRule, seed: int, identical: list[int] | None) -> dict[bytes, str]:

@@ -7,22 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from wdstools.dedup.levels import EXACT, LIMITS, check_level
 from wdstools.errors import UsageError, option
-from wdstools.formats.arrow import to_array, to_list
 from wdstools.planning.alike import Pictures, by_preference, group_alike
 from wdstools.planning.identical import group_identical
-from wdstools.planning.splits import SplitRule, assign_splits, with_split
-from wdstools.results import Skip
-from wdstools.sources.base import image_paths
+from wdstools.planning.splits import SplitRule, assign_splits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.executors.base import Executor
+    from wdstools.planning.table import Samples
     from wdstools.progress import Progress
+    from wdstools.results import Skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +49,14 @@ class DuplicateRule:
 class Divided:
     """Samples with their splits. ``leaks``: groups of same images that lie in both of two splits; None: not counted."""
 
-    samples: pa.Table
+    samples: Samples
     skips: list[Skip]
     notes: list[str]
     leaks: dict[str, int] | None = None
 
 
 def divide(
-    samples: pa.Table,
+    samples: Samples,
     pictures: Pictures,
     rules: tuple[SplitRule, DuplicateRule],
     seed: int,
@@ -68,18 +66,18 @@ def divide(
     """Give each sample its split, minding images that are the same."""
     splits, rule = rules
     if not rule.compares:
-        identical = group_identical(samples, pictures, executor, progress) if splits.ratios else None
+        identical = group_identical(samples.table, pictures, executor, progress) if splits.ratios else None
         return Divided(*assign_splits(samples, splits, seed=seed, identical=identical))
     skips: list[Skip] = []
     notes: list[str] = []
     if splits.ratios is None:
         samples, skips, notes = assign_splits(samples, splits, seed=seed)
         _refuse_given(samples, rule)
-    found = group_alike(samples, by_preference(samples), pictures, rule.level, executor, progress)
+    found = group_alike(samples.table, by_preference(samples.table), pictures, rule.level, executor, progress)
     component = found.component
     if rule.action == "drop":
         samples, more = _drop(samples, found.leader, rule.level)
-        component = np.arange(samples.num_rows)  # no two of those that stay are the same
+        component = np.arange(len(samples))  # no two of those that stay are the same
         skips += more
         notes.append(f"left out {len(more):,} images that are the same as another, level {rule.level}")
         if LIMITS[rule.level]:
@@ -95,8 +93,8 @@ def divide(
     return Divided(samples, skips, notes, _leaks(samples, component))
 
 
-def _refuse_given(samples: pa.Table, rule: DuplicateRule) -> None:
-    names = {name for name in to_list(samples.column("split")) if name is not None}
+def _refuse_given(samples: Samples, rule: DuplicateRule) -> None:
+    names = {name for name in samples.texts("split") if name is not None}
     if rule.action == "group" and not rule.resplit and len(names) > 1:
         raise UsageError(
             "the source gives the splits, and grouping would change them",
@@ -108,22 +106,17 @@ def _refuse_given(samples: pa.Table, rule: DuplicateRule) -> None:
         )
 
 
-def _drop(samples: pa.Table, leader: NDArray[np.int64], level: str) -> tuple[pa.Table, list[Skip]]:
+def _drop(samples: Samples, leader: NDArray[np.int64], level: str) -> tuple[Samples, list[Skip]]:
     keep = leader == np.arange(len(leader))
     rows = np.flatnonzero(~keep)
-    chosen = samples.take(to_array(rows, pa.int64()))
-    theirs = to_list(samples.take(to_array(leader[rows], pa.int64())).column("key"))
-    columns = (image_paths(chosen), to_list(chosen.column("split")), to_list(chosen.column("key")), theirs)
-    skips = [
-        Skip("image-duplicate", path, split, key.decode(), f"{level}: the same image as {kept.decode()}")
-        for path, split, key, kept in zip(*columns, strict=True)
-    ]
-    return samples.filter(to_array(keep, pa.bool_())), skips
+    theirs = samples.take(leader[rows]).texts("key")
+    details = [f"{level}: the same image as {kept.decode()}" for kept in theirs]
+    return samples.keep(keep), samples.skips(rows, "image-duplicate", details)
 
 
-def _gather(samples: pa.Table, component: NDArray[np.int64]) -> tuple[pa.Table, int]:
+def _gather(samples: Samples, component: NDArray[np.int64]) -> tuple[Samples, int]:
     """Bring each group to the split that holds most of it; of several, to the largest split."""
-    names = to_list(samples.column("split"))
+    names = samples.texts("split")
     totals = Counter(names)
     held: dict[int, Counter[str]] = {}
     for number, name in zip(component.tolist(), names, strict=True):
@@ -135,11 +128,11 @@ def _gather(samples: pa.Table, component: NDArray[np.int64]) -> tuple[pa.Table, 
     }
     placed = [home.get(number, name) for number, name in zip(component.tolist(), names, strict=True)]
     moved = sum(a != b for a, b in zip(names, placed, strict=True))
-    return with_split(samples, placed), moved
+    return samples.with_splits(placed), moved
 
 
-def _leaks(samples: pa.Table, component: NDArray[np.int64]) -> dict[str, int]:
-    splits = to_list(samples.column("split"))
+def _leaks(samples: Samples, component: NDArray[np.int64]) -> dict[str, int]:
+    splits = samples.texts("split")
     names = sorted(set(splits))
     codes = np.array([names.index(split) for split in splits], np.int64)
     held = [np.unique(component[codes == code]) for code in range(len(names))]

@@ -10,21 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from wdstools.errors import UsageError, option
-from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.manifest import is_split_name
-from wdstools.sources.base import image_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from wdstools.formats.manifest import Manifest
-
-_PART_ROWS = 1 << 16
+    from wdstools.planning.table import Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +45,14 @@ class ShardLayout:
         return self.shards or -(-samples // self.shard_samples)
 
 
-def in_parts(samples: pa.Table) -> Iterator[pa.Table]:
-    """A table in slices, so that only a few of its values are Python objects at a time."""
-    for start in range(0, samples.num_rows, _PART_ROWS):
-        yield samples.slice(start, _PART_ROWS)
-
-
-def place(samples: pa.Table, layout: ShardLayout) -> tuple[NDArray[np.int64], tuple[tuple[str, int, int, int], ...]]:
+def place(samples: Samples, layout: ShardLayout) -> tuple[NDArray[np.int64], tuple[tuple[str, int, int, int], ...]]:
     """Sort samples with different keys and with splits into shards; gives their rows in order, and shards' bounds."""
-    hashes = to_numpy(samples.column("order_hash"))
-    order, _ = break_ties(np.argsort(hashes, kind="stable"), hashes, samples)
-    splits = one_chunk(samples.column("split"))
-    names = sorted({name for name in to_list(splits.dictionary) if name is not None})
+    hashes = samples.numbers("order_hash")
+    order, _ = in_order(samples)
+    given, known = samples.named("split")
+    names = sorted(set(known))
     _refuse_names(names)
-    codes = np.array([names.index(name) for name in to_list(splits.dictionary)], np.int64)[to_numpy(splits.indices)]
+    codes = np.array([names.index(name) for name in known], np.int64)[given]
     parts: list[NDArray[np.int64]] = []
     bounds: list[tuple[str, int, int, int]] = []
     start = 0
@@ -86,11 +76,9 @@ def _shards_of(hashes: NDArray[np.uint64], shards: int) -> NDArray[np.int64]:
     return ((high * np.uint64(shards) + (low * np.uint64(shards) >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
 
 
-def hash_keys(samples: pa.Table, hash_key: Callable[[bytes], int]) -> NDArray[np.uint64]:
+def hash_keys(samples: Samples, hash_key: Callable[[bytes], int]) -> NDArray[np.uint64]:
     """A 64-bit hash of each sample's key."""
-    parts = [
-        np.fromiter(map(hash_key, to_list(part.column("key"))), np.uint64, part.num_rows) for part in in_parts(samples)
-    ]
+    parts = [np.fromiter(map(hash_key, part.texts("key")), np.uint64, len(part)) for part in samples.parts()]
     return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
 
 
@@ -118,18 +106,18 @@ def _refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> 
         )
 
 
-def break_ties(
-    order: NDArray[np.int64], hashes: NDArray[np.uint64], samples: pa.Table
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Order samples of one hash by key, and drop all but one of each key: the one whose image path is smallest."""
+def in_order(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows by order hash, those of one hash by key, and of each key only that whose image path is smallest; the others."""
+    hashes = samples.numbers("order_hash")
+    order = np.argsort(hashes, kind="stable")
     tied = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
     if not len(tied):
         return order, np.zeros(0, np.int64)
     at = np.unique(np.concatenate((tied, tied + 1)))
     rows = order[at].tolist()
-    chosen = samples.take(to_array(rows, pa.int64()))
-    keys = dict(zip(rows, to_list(chosen.column("key")), strict=True))
-    paths = dict(zip(rows, image_paths(chosen), strict=True))
+    chosen = samples.take(rows)
+    keys = dict(zip(rows, chosen.texts("key"), strict=True))
+    paths = dict(zip(rows, chosen.paths(), strict=True))
     order[at] = sorted(rows, key=lambda row: (int(hashes[row]), keys[row], paths[row]))
     repeated = [b for a, b in zip(order[tied], order[tied + 1], strict=True) if keys[a] == keys[b]]
     return order[~np.isin(order, repeated)], np.array(repeated, np.int64)

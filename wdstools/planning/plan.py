@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from wdstools.errors import UsageError, option
-from wdstools.formats.arrow import to_array, to_ipc
+from wdstools.formats.arrow import to_ipc
 from wdstools.formats.sample import key_bytes
 from wdstools.images.check import STORABLE_TYPES
 from wdstools.planning.alike import Pictures
 from wdstools.planning.duplicates import divide
 from wdstools.planning.place import place
 from wdstools.planning.samples import drop_repeated, keep_labelled, keep_storable, keep_type, with_keys
+from wdstools.planning.table import Samples
 from wdstools.sources.base import first_skips, other_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from wdstools.executors.base import Executor
@@ -49,8 +49,7 @@ class PackPlan:
 
     def rows(self, start: int, stop: int) -> pa.Table:
         """The samples of a range of the order."""
-        samples = self.samples.drop_columns(["order_hash"])
-        return samples.take(to_array(self.order[start:stop], pa.int64()))
+        return Samples(self.samples.drop_columns(["order_hash"])).take(self.order[start:stop]).table
 
 
 def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
@@ -91,7 +90,7 @@ def make_plan(
     if "cls" in members:
         samples, more = keep_labelled(samples)
         skips += more
-    if not samples.num_rows:
+    if not len(samples):
         raise NothingLeftError(skips)
     samples, more = drop_repeated(samples)
     skips += more
@@ -109,7 +108,7 @@ def make_plan(
             got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
         )
     order, bounds = place(divided.samples, options.layout)
-    plan = PackPlan(divided.samples, order, bounds, tuple(skips), extension, members, divided.leaks)
+    plan = PackPlan(divided.samples.table, order, bounds, tuple(skips), extension, members, divided.leaks)
     return plan, divided.notes
 
 

@@ -8,10 +8,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from wdstools.errors import FormatError, UsageError
-from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.sample import make_key, split_hash
 from wdstools.planning.place import hash_keys
 from wdstools.results import Skip
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from wdstools.planning.table import Samples
 
 DEFAULT_SPLIT = "train"
 
@@ -63,32 +63,26 @@ def _odd_sum(ratios: Mapping[str, Fraction]) -> list[str]:
 
 
 def assign_splits(
-    samples: pa.Table, rule: SplitRule, *, seed: int, identical: NDArray[np.int64] | None = None
-) -> tuple[pa.Table, list[Skip], list[str]]:
+    samples: Samples, rule: SplitRule, *, seed: int, identical: NDArray[np.int64] | None = None
+) -> tuple[Samples, list[Skip], list[str]]:
     """Set the ``split`` column; gives the table, the samples and list entries left out, and notes for people.
 
     ``identical`` (for ratios) numbers the samples so that byte-identical images have the same number.
     """
     if rule.ratios is not None:
         names, notes = _by_ratio(samples, rule.ratios, seed, identical)
-        return with_split(samples, names), [], [*_odd_sum(rule.ratios), *notes]
+        return samples.with_splits(names), [], [*_odd_sum(rule.ratios), *notes]
     if rule.lists is not None:
         return _by_lists(samples, rule.lists)
     if rule.one is not None:
-        return with_split(samples, [rule.one] * samples.num_rows), [], []
-    if samples.column("split").null_count:
-        names = [name or DEFAULT_SPLIT for name in to_list(samples.column("split"))]
-        return with_split(samples, names), [], []
+        return samples.with_splits([rule.one] * len(samples)), [], []
+    if not samples.there("split").all():
+        names = [name or DEFAULT_SPLIT for name in samples.texts("split")]
+        return samples.with_splits(names), [], []
     return samples, [], []
 
 
-def with_split(samples: pa.Table, names: Sequence[str | None]) -> pa.Table:
-    """The samples with these splits."""
-    column = to_array(names, pa.dictionary(pa.int32(), pa.string()))
-    return samples.set_column(samples.schema.get_field_index("split"), "split", column)
-
-
-def _by_lists(samples: pa.Table, lists: Mapping[str, Sequence[str]]) -> tuple[pa.Table, list[Skip], list[str]]:
+def _by_lists(samples: Samples, lists: Mapping[str, Sequence[str]]) -> tuple[Samples, list[Skip], list[str]]:
     wanted: dict[bytes, str] = {}
     skips = []
     for split, lines in lists.items():
@@ -105,7 +99,7 @@ def _by_lists(samples: pa.Table, lists: Mapping[str, Sequence[str]]) -> tuple[pa
                 raise UsageError(
                     "a sample is in two split lists", code="split-lists", where=entry, got=f"{wanted[key]} and {split}"
                 )
-    keys = to_list(samples.column("key"))
+    keys = samples.texts("key")
     names = [wanted.pop(key, None) for key in keys]
     if not any(names):
         raise UsageError(
@@ -129,12 +123,12 @@ def _by_lists(samples: pa.Table, lists: Mapping[str, Sequence[str]]) -> tuple[pa
         for key, name in zip(keys, names, strict=True)
         if name is None
     ]
-    kept = samples.filter(to_array([name is not None for name in names], pa.bool_()))
-    return with_split(kept, [name for name in names if name is not None]), skips, []
+    kept = samples.keep([name is not None for name in names])
+    return kept.with_splits([name for name in names if name is not None]), skips, []
 
 
 def _by_ratio(
-    samples: pa.Table, ratios: Mapping[str, Fraction], seed: int, identical: NDArray[np.int64] | None
+    samples: Samples, ratios: Mapping[str, Fraction], seed: int, identical: NDArray[np.int64] | None
 ) -> tuple[list[str], list[str]]:
     """Exact counts a label, in hash order; samples with byte-identical images stay together.
 
@@ -142,16 +136,15 @@ def _by_ratio(
     every label it holds has room; single samples, in hash order, then fill each label's counts exactly.
     """
     splits = list(ratios)
-    labels = one_chunk(samples.column("label"))
-    label_of = to_numpy(labels.indices, null=-1)
-    names = {-1: "", **dict(enumerate(to_list(labels.dictionary)))}
+    label_of, labels = samples.named("label")
+    names = {-1: "", **dict(enumerate(labels))}
     hashes = hash_keys(samples, lambda key: split_hash(key, seed))
     order = np.argsort(hashes, kind="stable")
     room = {
         label: _quotas(int(count), ratios)
         for label, count in zip(*np.unique(label_of, return_counts=True), strict=True)
     }
-    chosen = np.full(samples.num_rows, -1, np.int16)
+    chosen = np.full(len(samples), -1, np.int16)
     for rows in _groups(order, identical):
         split = _split_for_group(label_of[rows].tolist(), int(hashes[rows[0]]), room, ratios)
         chosen[rows] = splits.index(split)

@@ -110,7 +110,7 @@ class SourceCopy:
             if only is not None and len(listing.image_types) > 1:
                 samples, _ = keep_type(samples, only)
             samples, _ = drop_repeated(samples)
-            self._listed = listing, samples
+            self._listed = listing, samples.table
         return self._listed
 
     def _list_source(self) -> Listing:

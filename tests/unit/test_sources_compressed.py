@@ -120,7 +120,7 @@ def test_compressed_data_under_another_name_is_refused_with_the_command_to_run(f
     ran = run_command("pack", tmp_path / "x.img", tmp_path / "out", "--json")
     assert (ran.code, ran.error["code"]) == (2, "source-unknown")
     assert ran.error["hint"].startswith(f"xz -dk {tmp_path}/x.img")
-    assert run_command("pack", tmp_path / "x.tar.xz", tmp_path / "out", "--json").code == 0
+    assert run_command("pack", tmp_path / "x.tar.xz", tmp_path / "out", "--json").summary["samples"]
 
 
 def test_a_dataset_is_repaired_from_the_archive_that_it_was_packed_from(folder: Path, tmp_path: Path) -> None:

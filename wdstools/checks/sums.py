@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from wdstools.errors import NotFoundError, StoreError
+from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.results import Finding
 from wdstools.stores.reading import read_blocks
 
@@ -23,6 +24,8 @@ _HASHES: dict[str, Any] = {
     "xxh3_64": xxhash.xxh3_64,
     "xxh3_128": xxhash.xxh3_128,
 }
+#: What stands in the place of a file, by ``what_is``.
+_STANDING_IN = ("git-lfs", "git-annex", "html", "xml", "empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,16 @@ class SumCheck:
 
 
 def check_sum(task: SumCheckTask, tick: Tick) -> SumCheck:
-    """Hash one file and compare."""
+    """Hash one file and compare; where its line does not name the algorithm, the others of that length are tried too."""
     line = task.line
-    make = _HASHES.get(line.algorithm)
-    digest = make() if make else hashlib.new(line.algorithm, usedforsecurity=False)
-    size = 0
+    size, got = 0, ""
     try:
-        for block in read_blocks(task.store, line.path):
-            digest.update(block)
-            size += len(block)
-            tick(len(block))
+        for algorithm in (line.algorithm, *line.others):
+            digest, size = _digest(task, algorithm, None if got else tick)
+            if digest == line.digest:
+                return SumCheck(size)
+            got = got or f"{algorithm}:{digest}"
+        sniffed = what_is(task.store.get(line.path, 0, min(size, SNIFF_BYTES)) if size else b"", size)
     except NotFoundError:
         return SumCheck(
             size,
@@ -65,17 +68,29 @@ def check_sum(task: SumCheckTask, tick: Tick) -> SumCheck:
         )
     except StoreError as error:
         return SumCheck(size, Finding("unreadable", line.path, error.message, got=error.code, cause=error.code))
-    computed = digest.hexdigest()
-    if computed == line.digest:
-        return SumCheck(size)
+    message = "a file is not what the list says"
+    if sniffed is not None and sniffed.code in _STANDING_IN:
+        message += f": this is {sniffed}: {sniffed.hint}"
     return SumCheck(
         size,
-        Finding(
-            "file",
-            line.path,
-            "a file is not what the list says",
-            expected=f"{line.algorithm}:{line.digest}",
-            got=f"{line.algorithm}:{computed}",
-            cause="bytes-differ",
-        ),
+        Finding("file", line.path, message, expected=f"{line.algorithm}:{line.digest}", got=got, cause="bytes-differ"),
     )
+
+
+def _digest(task: SumCheckTask, algorithm: str, tick: Tick | None) -> tuple[str, int]:
+    """The digest of a file, and its size."""
+    make = _HASHES.get(algorithm)
+    name, _, bits = algorithm.partition("-")
+    if make is not None:
+        digest = make()
+    elif bits:
+        digest = hashlib.blake2b(digest_size=int(bits) // 8, usedforsecurity=False)
+    else:
+        digest = hashlib.new(name, usedforsecurity=False)
+    size = 0
+    for block in read_blocks(task.store, task.line.path):
+        digest.update(block)
+        size += len(block)
+        if tick is not None:
+            tick(len(block))
+    return digest.hexdigest(), size

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
     from wdstools.sources.base import Source
 
+#: Choices about what is in shards.
+_SHARD_CHOICES = ("members", "drop_members", "members_missing", "prefix_keys")
+
 
 def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[LayoutChoices]) -> Source:
     """The source at a path: existing shards, a table, or a folder (or zip or tar of one) read by its names or through a layout.
@@ -73,10 +76,21 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
         raise UsageError("only names in a zip have an encoding", where=option("name_encoding"), got=path)
     if recipe is None and image is None:
         if path.lower().endswith(TABLE_EXTENSIONS):
+            _refuse_shard_choices(chosen, path)
             return TableSource(path, captions=captions, tables=rules, follow_links=chosen["follow_links"])
         if is_shards(path) and not (os.path.isfile(path) and is_folder_tar(path)):
             return _shards(path, scratch, shards)
+    _refuse_shard_choices(chosen, path)
     return folder(path, follow_links=chosen["follow_links"], name_encoding=chosen["name_encoding"])
+
+
+def _refuse_shard_choices(chosen: LayoutChoices, path: str) -> None:
+    """Choices that only shards know do nothing elsewhere."""
+    given = next((name for name in _SHARD_CHOICES if chosen.get(name) is not None), None)
+    if given is not None:
+        raise UsageError(
+            "only shards have further members and keys of their own", where=option(given), expected="shards", got=path
+        )
 
 
 def _is_zip(path: str) -> bool:

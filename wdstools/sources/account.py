@@ -123,6 +123,9 @@ def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
             with_file = pc.and_(with_file, pc.invert(elsewhere))
         apart[part] = with_file
         own += pc.sum(with_file).as_py() or 0
+    for name in samples.column_names:
+        if name.startswith(("path:", "entry:")):
+            own += samples.num_rows - samples.column(name).null_count
     both = pc.and_(apart["caption"], apart["json"])
     rows = samples.filter(both)
     folders = (

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wdstools.errors import NotFoundError, UsageError, option
 from wdstools.formats.arrow import release_memory
 from wdstools.sources.account import OUTSIDE
-from wdstools.sources.base import CAPTION_POLICIES, EmptySourceError, Listing, first_skips, join_path
+from wdstools.sources.base import CAPTION_POLICIES, EmptySourceError, Listing, first_skips, join_path, other_members
 from wdstools.sources.beside import Tables
 from wdstools.sources.bulk import read_captions, read_split_lists, split_lists
 from wdstools.sources.columns import TableRules
 from wdstools.sources.gather import Gathered, gather
 from wdstools.sources.layouts import bases, caption_folders, differences, fits, places_of
+from wdstools.sources.members import MemberChoice
 from wdstools.sources.pairing import Pairing, Rules
 from wdstools.sources.recipe import DATASET_RECIPES, Layout, Recipe, load_recipe, parse_template, recipe_names
 from wdstools.sources.survey import survey, walk_all
@@ -51,6 +53,7 @@ class FolderSource:
         caption: str | None = None,
         captions: str | None = None,
         tables: TableRules | None = None,
+        members: MemberChoice | None = None,
         ignore: Sequence[str] = (),
         follow_links: bool = False,
         name_encoding: str | None = None,
@@ -70,6 +73,7 @@ class FolderSource:
         self._templates = (image, caption)
         self._captions = captions
         self._tables = tables or TableRules()
+        self._members = members or MemberChoice()
         self._ignore = tuple(ignore)
         self._follow_links = follow_links
         self._name_encoding = name_encoding
@@ -79,22 +83,33 @@ class FolderSource:
         tree = open_tree(self.path, follow_links=self._follow_links, name_encoding=self._name_encoding)
         chosen = self._choose(tree)
         if chosen is None:
-            found, recipe, layout = gather(tree, self._tables, self._captions), Recipe(BY_NAMES, ()), None
+            found, recipe, layout = (
+                gather(tree, self._tables, self._captions, self._members),
+                Recipe(BY_NAMES, ()),
+                None,
+            )
         else:
             recipe, layout, base = chosen
             found = self._by_recipe(tree, recipe, layout, base)
         pairing = found.pairing
         ignore = (*self._ignore, *recipe.ignore, *(_TEXTS if self._captions == "none" else ()))
+        ignore += tuple(f"*.{member}" for member in sorted(self._members.dropped))
+        samples = pairing.builder.table() if pairing.image_types else None
+        kept: tuple[str, ...] = ()
+        lacking: Sequence[Skip] = ()
+        if samples is not None and pairing.further is not None:
+            samples, kept, lacking = pairing.further.finish(samples)
+            _take_members(tree, pairing, kept)
         outside = pairing.account.close(walk_all(tree), ignore)
-        if not pairing.image_types:
+        if samples is None:
             raise self._nothing(found, (*tree.skips, *found.skips, *pairing.skips, *outside), layout)
         labels = recipe.labels + tuple(sorted(pairing.labels - set(recipe.labels)))
         tree.close()
         release_memory()  # the table needs room beside its parts
-        skips = (*tree.skips, *found.skips, *pairing.skips, *outside)
-        return Listing(
+        skips = (*tree.skips, *found.skips, *pairing.skips, *lacking, *outside)
+        listing = Listing(
             opener=tree.opener,
-            samples=pairing.builder.table(),
+            samples=samples,
             labels=labels if pairing.labels else (),
             captions=pairing.rules.captions,
             label_in_key=layout.image.has_label if layout else "{label}" in found.template,
@@ -110,6 +125,8 @@ class FolderSource:
             account=_account(pairing.account.counts, len(tree.skips)),
             notes=(*tree.notes, *found.notes),
         )
+        others = [member for member in other_members(listing) if self._members.takes(member)]
+        return replace(listing, members=(*others, *kept)) if kept or others != other_members(listing) else listing
 
     def _template(self, found: Gathered, layout: Layout | None) -> dict[str, str]:
         """How the samples lie, and the options that it took to read them, for whoever reads them again."""
@@ -117,7 +134,11 @@ class FolderSource:
         if layout is not None:
             said["caption"] = layout.caption.text if layout.caption else ""
             said |= {"table": layout.table.path} if layout.table else {}
-        given = {**self._tables.given, "captions": self._captions, "name_encoding": self._name_encoding}
+        given: dict[str, str | None] = {
+            **self._tables.given,
+            "captions": self._captions,
+            "name_encoding": self._name_encoding,
+        }
         options = {name: value for name, value in given.items() if value is not None}
         return said | {f"--{name}": value for name, value in sorted(options.items())}
 
@@ -221,6 +242,16 @@ def _account(counts: Mapping[str, int], unreadable: int) -> dict[str, int]:
     names = ("samples", "read", "skipped", "outside", "ignored", "hidden")
     account = {name: counts.get(name, 0) + (unreadable if name == "skipped" else 0) for name in names}
     return {"files": counts.get("files", 0) + counts.get("hidden", 0) + unreadable, **account}
+
+
+def _take_members(tree: Tree, pairing: Pairing, kept: Sequence[str]) -> None:
+    """The files of the members that are packed; those of others are outside the layout."""
+    assert pairing.further is not None
+    for member in kept:
+        for folder, names in pairing.further.files[member].items():
+            held = tree.list(folder)
+            if held is not None:
+                pairing.account.take(folder, held, names, "samples")
 
 
 def _sample_id(path: str, sample_id: str) -> str:

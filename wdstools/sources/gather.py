@@ -11,6 +11,7 @@ from wdstools.foreign.splits import split_of_word
 from wdstools.formats.manifest import is_split_name
 from wdstools.sources.base import DamagedEntryError, join_path
 from wdstools.sources.beside import Tables, read_whole
+from wdstools.sources.further import Further
 from wdstools.sources.pairing import Pairing, Rules
 from wdstools.sources.sidecar import caption_in_json
 from wdstools.sources.survey import Place, survey
@@ -19,6 +20,7 @@ from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image
 if TYPE_CHECKING:
     from wdstools.results import Skip
     from wdstools.sources.columns import Said, TableRules
+    from wdstools.sources.members import MemberChoice
     from wdstools.sources.survey import Survey
     from wdstools.sources.tree import Tree
 
@@ -41,8 +43,10 @@ def stems(names: list[str]) -> list[tuple[str, str]]:
     return [(stem, dot + extension) for stem, dot, extension in (n.rpartition(".") for n in names if is_image(n))]
 
 
-def gather(tree: Tree, rules: TableRules, captions: str | None) -> Gathered:
+def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberChoice) -> Gathered:
     """List a tree; ``captions`` is the policy, None: required where there are any."""
+    if not members.takes("txt"):
+        captions = "none"
     found = survey(tree)
     places, notes = _one_way_of_labels(found.places)
     tables = Tables(tree, found, rules)
@@ -57,12 +61,13 @@ def gather(tree: Tree, rules: TableRules, captions: str | None) -> Gathered:
             stems,
             rules.several_captions,
             sidecars=policy != "none" and bool(texts),
-            json=bool(metas),
+            json=bool(metas) and members.takes("json"),
             json_captions=in_json and policy != "none",
             shared=bool(texts or metas),
         ),
         rows=_rows(tables, found) if tables.read else None,
         table_name=tables.names,
+        further=Further(members),
     )
     for folder, names in tables.read.items():
         held = tree.list(folder)

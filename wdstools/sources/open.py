@@ -56,6 +56,7 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
     recipe = None if chosen["recipe"] is None else os.fspath(chosen["recipe"])
     if not os.path.exists(path):
         raise NotFoundError("no such file or folder", where=path)
+    choice = member_choice(chosen["members"], chosen["drop_members"], chosen["members_missing"])
     rules = TableRules(**{name: chosen[name] for name in TABLE_CHOICES})  # type: ignore[literal-required]
     folder = partial(
         FolderSource,
@@ -64,9 +65,9 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
         caption=caption,
         captions=captions,
         tables=rules,
+        members=choice,
         ignore=tuple(chosen["ignore"] or ()),
     )
-    choice = member_choice(chosen["members"], chosen["drop_members"], chosen["members_missing"])
     shards = partial(ShardsSource, captions=captions, members=choice, prefix_keys=chosen["prefix_keys"])
     if os.path.isfile(path) and is_compressed(path):
         return UnpackedSource(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.account import Account
-from wdstools.sources.base import SamplesBuilder, is_text, join_path, shown
+from wdstools.sources.base import SamplesBuilder, entry_part, is_text, join_path, path_part, shown
 from wdstools.sources.columns import Said, settle
 from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from wdstools.sources.further import Further
     from wdstools.sources.survey import Place
     from wdstools.sources.tree import Folder, Tree
 
@@ -72,6 +74,8 @@ class _SideFolder:
 
     def find(self, stem: str, suffixes: Iterable[str]) -> _Side | None:
         """The first of the files stem + suffix."""
+        if not self._by_name:
+            return None
         for suffix in suffixes:
             name = self._by_name.get(stem + suffix) or self._by_name.get(stem + suffix.lower())
             if name is not None:
@@ -93,6 +97,12 @@ class _SideFolder:
         if self._entry_of is None:
             self._entry_of = dict(zip(self.held.files, self.held.entries, strict=True))
         return self._entry_of[name]
+
+
+@functools.cache
+def _usual(suffixes: tuple[str, ...], ext: str) -> tuple[str, ...]:
+    """What may follow the stem of an image: ``.txt``, ``.jpg.txt``."""
+    return (*suffixes, *(ext.lower() + suffix for suffix in suffixes))
 
 
 def _form(name: str) -> str:
@@ -128,6 +138,9 @@ class _Found:
         return *text, *meta
 
 
+_NOTHING_SAID = Said()
+
+
 @dataclass(slots=True)
 class Pairing:
     """One pass over a tree: pairs images with captions, place by place.
@@ -142,6 +155,7 @@ class Pairing:
     row_name: Callable[[str, str], str] | None = None
     table_name: str = "the table"
     split_of: dict[str, str] | None = None
+    further: Further | None = None
     account: Account = field(default_factory=Account)
     builder: SamplesBuilder = field(default_factory=SamplesBuilder)
     skips: list[Skip] = field(default_factory=list)
@@ -178,6 +192,7 @@ class Pairing:
 
     def _place(self, place: Place, held: Folder) -> None:
         images = self._images(place, held)
+        further = self._further(held, images)
         sides = [(self._side(folder, held if folder == place.folder else None), given) for folder, given in place.sides]
         for folder, given in place.sides:
             self._side_folders.setdefault(folder, (place.split, given))
@@ -195,6 +210,8 @@ class Pairing:
                 continue
             if entry_of is not None:
                 own["image_entry"] = entry_of[stem + ext]
+            for member, name in further.get(stem, {}).items():
+                self._note_further(own, member, place.folder, (name, entry_of[name] if entry_of else None))
             key = (own.pop("split"), own.pop("label"), found.dirs, tuple(own))
             run = runs.setdefault(key, {name: [] for name in own})
             for name, value in own.items():
@@ -205,27 +222,40 @@ class Pairing:
         for (folder, kind), names in sorted(taken.items()):
             self.account.take(folder, folders[folder], names, kind)
 
+    def _further(self, held: Folder, images: dict[str, str]) -> dict[str, dict[str, str]]:
+        """Further members of each image of a folder, by stem: files by member. Images that are some are no samples of their own."""
+        if self.further is None:
+            return {}
+        found = self.further.of_folder(held.files, images)
+        for stem, (base, member) in self.further.apart(images).items():
+            found.setdefault(base, {}).setdefault(self.further.called(member), stem + images.pop(stem))
+        return found
+
+    def _note_further(self, own: dict[str, Any], member: str, folder: str, file: tuple[str, bytes | None]) -> None:
+        assert self.further is not None
+        name, entry = file
+        self.further.files[member][folder].append(name)
+        own[path_part(member) if entry is None else entry_part(member)] = (
+            join_path(folder, name) if entry is None else entry
+        )
+
     def _beside(
         self, stem: str, ext: str, images: Mapping[str, str], sides: list[tuple[_SideFolder | None, tuple[str, ...]]]
     ) -> _Found:
         """Caption and metadata of an image, each from the first folder that has one."""
         found = _Found()
-        match = _NUMBERED_RE.fullmatch(stem) if self.rules.shared else None
-        posts = [match[1]] if match and match[1] not in images else []
+        match = _NUMBERED_RE.fullmatch(stem) if self.rules.shared and "_" in stem else None
+        names = (stem, match[1]) if match and match[1] not in images else (stem,)
         for side, given in sides:
-            for text, name in (
-                (True, stem),
-                (False, stem),
-                *((text, post) for post in posts for text in (True, False)),
-            ):
-                if side is None or not (self.rules.sidecars if text else self.rules.json):
-                    continue
-                usual = TEXT_SUFFIXES if text else JSON_SUFFIXES
-                suffixes = given or (*usual, *(ext.lower() + suffix for suffix in usual))
-                if text and found.text is None:
-                    found.text = side.find(name, suffixes)
-                elif not text and found.meta is None:
-                    found.meta = side.find(name, suffixes)
+            if side is None:
+                continue
+            for name in names:
+                if found.text is None and self.rules.sidecars:
+                    found.text = side.find(name, given or _usual(TEXT_SUFFIXES, ext))
+                if found.meta is None and self.rules.json:
+                    found.meta = side.find(name, _usual(JSON_SUFFIXES, ext))
+            if found.text is not None and not self.rules.json:
+                break
         return found
 
     def _side(self, folder: str, held: Folder | None) -> _SideFolder | None:
@@ -245,13 +275,13 @@ class Pairing:
         path, sample_id = join_path(place.folder, stem + ext), join_path(place.id_dir, stem)
         if self.rows is not None:
             found.said = self.rows.pop(path if self.row_name is None else self.row_name(path, sample_id), None)
-        said = found.said or Said()
+        said = found.said or _NOTHING_SAID
         split = place.split or said.split
         if self.split_of is not None:
             split = self.split_of.pop(sample_id, None)
         if place.label is not None and said.label is not None:
             said.more.setdefault("label", said.label)
-        caption, more = settle(said, self.rules.several, lists=self._lists)
+        caption, more = settle(said, self.rules.several, lists=self._lists) if self.rows is not None else (None, None)
         if self.rules.json_captions and found.text is None and caption is None:
             found.text = found.meta
         refused = self._refuse(found, (place, stem), split, caption)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
 from wdstools.options.declare import Option, StrPath
+from wdstools.units import parse_size
 
 _SOURCE = "What the source is"
 _SPLITS = "Splits and shards"
@@ -85,6 +86,10 @@ class PackChoices(LayoutChoices, total=False):
         ),
     ]
     shard_samples: Annotated[int, Option(10_000, "Samples in a shard, on average.", _SPLITS, least=1)]
+    shard_bytes: Annotated[
+        int | None,
+        Option(None, "Bytes in a shard, about: as 256MiB or 1GB.", _SPLITS, metavar="SIZE", read=parse_size, least=1),
+    ]
     shards: Annotated[int | None, Option(None, "Number of shards of each split.", _SPLITS, least=1, most=999_999)]
     like: Annotated[StrPath | None, Option(None, "Divide as the dataset with this manifest is divided.", _SPLITS)]
     seed: Annotated[int, Option(0, "Seed of the order.", _SPLITS, least=0, most=2**53 - 1)]

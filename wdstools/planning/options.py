@@ -52,6 +52,8 @@ class PackOptions:
         if self.trailing == KEEP:
             del document["trailing"]
         document["layout"]["like"] = self.layout.like.root if self.layout.like else None
+        if self.layout.shard_bytes is None:
+            del document["layout"]["shard_bytes"]
         document["splits"] = {
             "one": self.splits.one,
             "ratios": {name: str(value) for name, value in (self.splits.ratios or {}).items()},
@@ -69,6 +71,7 @@ def make_options(**choices: Unpack[PackChoices]) -> PackOptions:
     resize, convert, only, like = chosen["resize"], chosen["convert"], chosen["only"], chosen["like"]
     if convert is not None and only is not None:
         raise UsageError(f"{option('only')} and {option('convert')} exclude each other")
+    _refuse_idle(chosen)
     encoding = None
     if resize is not None or convert is not None:
         encoding = Encoding(
@@ -83,7 +86,11 @@ def make_options(**choices: Unpack[PackChoices]) -> PackOptions:
     splits = chosen["splits"]
     return PackOptions(
         layout=ShardLayout(
-            chosen["shard_samples"], chosen["shards"], manifest, manifest.seed if manifest else chosen["seed"]
+            chosen["shard_samples"],
+            chosen["shards"],
+            manifest,
+            manifest.seed if manifest else chosen["seed"],
+            chosen["shard_bytes"],
         ),
         splits=split_rule([splits] if isinstance(splits, str) else splits or []),
         check=chosen["check"],
@@ -97,6 +104,27 @@ def make_options(**choices: Unpack[PackChoices]) -> PackOptions:
         duplicates=DuplicateRule(chosen["duplicates"], chosen["level"], chosen["resplit"]),
         trailing=chosen["trailing"],
     )
+
+
+def _refuse_idle(chosen: PackChoices) -> None:
+    """Raise UsageError for a choice that would do nothing beside the others."""
+    usual = settle(PackChoices, {})
+    encodes = chosen["resize"] is not None or chosen["convert"] is not None
+    idle = {
+        "quality": (not encodes, f"{option('resize')} or {option('convert')}"),
+        "mode": (chosen["resize"] is None, option("resize")),
+        "level": (chosen["duplicates"] == "keep", option("duplicates")),
+    }
+    for name, (does_nothing, needs) in idle.items():
+        if does_nothing and chosen[name] != usual[name]:  # type: ignore[literal-required]
+            raise UsageError(f"{option(name)} does nothing without {needs}", code="option-idle", where=option(name))
+    if chosen["quality"] != usual["quality"] and chosen["convert"] == "png":
+        raise UsageError(f"{option('quality')} does nothing for png", code="option-idle", where=option("quality"))
+    if chosen["shard_bytes"] is not None and (chosen["shards"] is not None or chosen["like"] is not None):
+        other = option("shards") if chosen["shards"] is not None else option("like")
+        raise UsageError(
+            f"{option('shard_bytes')} does nothing beside {other}", code="option-idle", where=option("shard_bytes")
+        )
 
 
 def split_rule(given: Sequence[str]) -> SplitRule:

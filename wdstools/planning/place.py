@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ShardLayout:
-    """How a split is divided: by samples a shard, into a given number, or as another manifest is."""
+    """How a split is divided: by samples or about by bytes a shard, into a given number, or as another manifest is."""
 
     shard_samples: int
     shards: int | None
     like: Manifest | None
     seed: int
+    shard_bytes: int | None = None
 
     def count(self, split: str, samples: int) -> int:
         """Number of shards of a split with this many scanned samples."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wdstools.errors import UsageError, option
@@ -13,6 +13,7 @@ from wdstools.planning.alike import Pictures
 from wdstools.planning.duplicates import divide
 from wdstools.planning.place import place
 from wdstools.planning.samples import drop_repeated, keep_labelled, keep_storable, keep_type, with_keys
+from wdstools.planning.sizes import sample_bytes
 from wdstools.planning.table import Samples
 from wdstools.sources.base import first_skips, other_members
 
@@ -107,7 +108,11 @@ def make_plan(
             expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
             got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
         )
-    order, bounds = place(divided.samples, options.layout)
+    layout = options.layout
+    if layout.shard_bytes is not None:
+        size = sample_bytes(divided.samples.table, listing.opener, members)
+        layout = replace(layout, shard_samples=max(1, layout.shard_bytes // size))
+    order, bounds = place(divided.samples, layout)
     plan = PackPlan(divided.samples.table, order, bounds, tuple(skips), extension, members, divided.leaks)
     return plan, divided.notes
 

@@ -48,6 +48,9 @@ def pack(
     dest: Destination,
     choices: PackChoices,
     fail_on_leak: Annotated[bool, typer.Option("--fail-on-leak", help="Exit 1 if an image is in two splits.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Tell what would be written, and write nothing.")
+    ] = False,
 ) -> None:
     """Pack images and captions into checksummed shards, a set for each split.
 
@@ -55,7 +58,11 @@ def pack(
     """
     with session.workers("processes", WORKER_MODULES) as executor:
         from wdstools.ops.pack import pack as run
+        from wdstools.ops.pack_plan import plan_pack
 
+        if dry_run:
+            preview = plan_pack(src, executor=executor, progress=session.output.progress(), **choices)
+            raise typer.Exit(show.pack_plan(session.output, preview))
         result = run(src, dest, executor=executor, progress=session.output.progress(), **choices)
     raise typer.Exit(show.packed(session.output, result, fail_on_leak=fail_on_leak))
 

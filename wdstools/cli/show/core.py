@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.ops.ls import ShardInfo
     from wdstools.ops.pack import PackResult
+    from wdstools.ops.pack_plan import PackPreview
     from wdstools.ops.scan import Inventory
     from wdstools.results import Report
 
@@ -115,6 +117,33 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
         f"read:   wdstools.open_dataset({result.path!r})[{split!r}], or any WebDataset reader on {result.path}/{split}/*.tar"
     )
     output.summary(result, exit_code=code, ok=code == 0)
+    return code
+
+
+def pack_plan(output: Output, found: PackPreview) -> int:
+    """What a pack would write; the exit code that it would have as far as names tell."""
+    code = 3 if found.skipped else 0
+    total, shards = sum(found.samples.values()), sum(found.shards.values())
+    output.line(
+        f"would pack {counted(total, 'sample')} of {found.source} into {counted(shards, 'shard')}, about {size(found.bytes)};"
+        f" members: {', '.join(found.members)}"
+    )
+    for split, count in sorted(found.samples.items()):
+        output.line(f"  {split}: {counted(count, 'sample')} in {counted(found.shards[split], 'shard')}")
+    for note in found.notes:
+        output.line(printable(f"  {note}"))
+    _account(output, found.account, found.outside)
+    if found.skipped:
+        output.line(f"  would be skipped: {_counts(found.skipped)}")
+        output.few(
+            printable(f"    {skip.reason}: {skip.path}" + (f" ({skip.detail})" if skip.detail else ""))
+            for skip in found.skips
+            if skip.reason != "outside-layout"
+        )
+    output.hint("nothing was written; names only were looked at: pack checks the content of each image and caption too")
+    for skip in found.skips if output.json else ():
+        output.record("skip", skip)
+    output.summary(replace(found, skips=()), exit_code=code, ok=code == 0)
     return code
 
 

@@ -1,0 +1,184 @@
+"""What people really have in folders: other members, stand-ins for files, odd tables, names in other encodings and forms."""
+
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.accounting import pack_all, write_files
+from tests.support.city_pairs import tiny_jpeg
+from tests.support.pictures import encoded
+from wdstools import UsageError, WdsError, open_source, pack, scan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = {"1.jpg": tiny_jpeg(1), "1.txt": b"one"}
+
+
+def test_arrays_sound_and_masks_beside_images_are_members(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+    for n in range(3):
+        files |= {f"a/{n}.jpg": tiny_jpeg(n), f"a/{n}.npy": b"array %d" % n, f"a/{n}.mask.png": encoded("PNG")}
+    write_files(tmp_path / "src", {**files, "b/9.jpg": tiny_jpeg(9), "a/lost.npy": b"x"})
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert packed.dataset.manifest.members == ("jpg", "mask.png", "npy")
+    assert packed.samples()["a/1"] == {"jpg": tiny_jpeg(1), "mask.png": encoded("PNG"), "npy": b"array 1"}
+    assert packed.reasons == {"b/9.jpg": "member-missing", "a/lost.npy": "outside-layout"}
+    empty = pack_all(tmp_path / "src", tmp_path / "empty", layout={"members_missing": "empty"})
+    assert empty.samples()["b/9"] == {"jpg": tiny_jpeg(9), "mask.png": b"", "npy": b""}
+    fewer = pack_all(tmp_path / "src", tmp_path / "fewer", layout={"drop_members": "npy,mask.png"})
+    assert fewer.dataset.manifest.members == ("jpg",)
+    assert len(fewer.samples()) == 4
+    assert fewer.skips == ()
+
+
+def test_an_image_whose_name_has_a_dot_is_one_of_its_own(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {f"{name}.jpg": tiny_jpeg(n) for n, name in enumerate(("a", "a.edited", "b", "c"))})
+    assert set(pack_all(tmp_path / "src", tmp_path / "out").samples()) == {"a", "a%2Eedited", "b", "c"}
+
+
+def test_what_stands_for_a_file_is_named_as_what_it_is(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {**GOOD, ".2.jpg.icloud": b"bplist", "old.tar.00": b"x", "Thumbs.db": b"x"})
+    (tmp_path / "src/3.jpg").symlink_to(".git/annex/objects/xx/3.jpg")
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert packed.reasons == {
+        "2.jpg": "cloud-placeholder",
+        "3.jpg": "file-not-fetched",
+        "old.tar.00": "outside-layout",
+        "Thumbs.db": "outside-layout",
+    }
+
+
+@pytest.mark.parametrize("name", ["x.zip.001", "x.tar.00", "x.z01"])
+def test_one_volume_of_an_archive_is_refused_as_that(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"\0" * 999)
+    with pytest.raises(UsageError, match="volume"):
+        open_source(str(tmp_path / name)).list()
+
+
+def test_a_path_that_no_system_opens_is_skipped_and_the_others_are_packed(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", GOOD)
+    here = os.getcwd()
+    os.chdir(tmp_path / "src")
+    try:
+        for _ in range(21):
+            os.mkdir("d" * 200)
+            os.chdir("d" * 200)
+        for name, data in GOOD.items():
+            with open(name, "wb") as file:
+                file.write(data)
+    finally:
+        os.chdir(here)
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert set(packed.samples()) == {"1"}
+    assert set(packed.reasons.values()) == {"path-too-long"}
+
+
+def test_names_in_two_unicode_forms_are_one_and_told(tmp_path: Path) -> None:
+    stem = unicodedata.normalize("NFC", "éà")
+    write_files(
+        tmp_path / "src", {f"{stem}.jpg": tiny_jpeg(1), f"{unicodedata.normalize('NFD', stem)}.txt": b"words", **GOOD}
+    )
+    result = pack(str(tmp_path / "src"), str(tmp_path / "out"))
+    assert sorted(bytes(s["txt"]) for s in result.dataset["train"]) == [b"one", b"words"]
+    assert any("Unicode" in note for note in result.notes)
+
+
+def test_the_encoding_of_names_in_a_zip_can_be_said(tmp_path: Path) -> None:
+    name = "東京".encode("shift_jis")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("____.jpg", tiny_jpeg(1))
+        archive.writestr("x.jpg", tiny_jpeg(2))
+    (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes().replace(b"____", name))
+    told = scan(str(tmp_path / "a.zip"))
+    assert any("--name-encoding" in note for note in told.notes)
+    packed = pack_all(tmp_path / "a.zip", tmp_path / "out", layout={"name_encoding": "shift_jis"})
+    assert set(packed.samples()) == {"%E6%9D%B1%E4%BA%AC", "x"}
+    for where, encoding in (("a.zip", "klingon"), (".", "gbk")):
+        with pytest.raises(UsageError):
+            open_source(str(tmp_path / where), name_encoding=encoding).list()
+
+
+def test_one_odd_row_is_skipped_with_its_line_and_the_others_are_packed(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {f"{n}.jpg": tiny_jpeg(n) for n in range(4)})
+    (tmp_path / "src/captions.csv").write_bytes(
+        b"file_name;text\n0.jpg;zero\n1.jpg;one;more\n2.jpg;\xff\n3.jpg;three\n"
+    )
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert {key: bytes(sample["txt"]) for key, sample in packed.samples().items()} == {"0": b"zero", "3": b"three"}
+    details = [skip["detail"] for skip in packed.skips if skip["path"] == "captions.csv"]
+    assert [detail.partition(":")[0] for detail in details] == ["row 3", "row 4"]
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    write_files(tmp_path, {f"{n}.jpg": tiny_jpeg(n) for n in (1, 2)})
+    (tmp_path / "t.csv").write_text("Bild,Worte,Stadt,Teil,Nr\n1.jpg,eins,Bonn,Train,a\n2.jpg,zwei,Ulm,test,b\n")
+    layout = {
+        "path_column": "bild", "caption_column": "Worte", "label_column": "Stadt", "split_column": "Teil", "key_column": "Nr",
+    }  # fmt: skip
+    packed = pack_all(tmp_path / "t.csv", tmp_path / "out", layout=layout)
+    assert packed.samples("train") == {"a": {"jpg": tiny_jpeg(1), "txt": b"eins", "cls": b"0"}}
+    assert packed.samples("test") == {"b": {"jpg": tiny_jpeg(2), "txt": b"zwei", "cls": b"1"}}
+    with pytest.raises(WdsError, match="no such column"):
+        open_source(str(tmp_path / "t.csv"), caption_column="Text").list()
+
+
+@pytest.mark.parametrize("several", ["all", "first", "join"])
+def test_several_captions_are_kept_as_one_says(several: str, tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {"1.jpg": tiny_jpeg(1), "2.jpg": tiny_jpeg(2)})
+    (tmp_path / "src/captions.json").write_text(json.dumps({"1.jpg": ["a", "b"], "2.jpg": ["c"]}))
+    samples = pack_all(tmp_path / "src", tmp_path / "out", layout={"several_captions": several}).samples()
+    assert samples["1"]["txt"] == (b"a\nb" if several == "join" else b"a")
+    assert samples["2"]["txt"] == b"c"
+    kept = [json.loads(samples[key]["json"])["captions"] for key in "12"] if several == "all" else None
+    assert kept == ([["a", "b"], ["c"]] if several == "all" else None)
+
+
+def test_numbers_that_json_does_not_have_are_null(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {"1.jpg": tiny_jpeg(1)})
+    (tmp_path / "src/metadata.jsonl").write_text('{"file_name": "./1.jpg", "text": "one", "score": NaN}\n')
+    assert json.loads(pack_all(tmp_path / "src", tmp_path / "out").samples()["1"]["json"]) == {"score": None}
+
+
+def test_tables_in_several_folders_are_all_read(tmp_path: Path) -> None:
+    for place, n in (("a", 1), ("b/c", 2)):
+        write_files(
+            tmp_path / "src" / place,
+            {f"{n}.jpg": tiny_jpeg(n), "captions.csv": b"image,caption\n%d.jpg,of %d\n" % (n, n)},
+        )
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert {key: bytes(sample["txt"]) for key, sample in packed.samples().items()} == {"a/1": b"of 1", "b/c/2": b"of 2"}
+    assert packed.skips == ()
+
+
+def test_a_table_of_the_splits_of_images_divides_them(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {f"images/{n}.jpg": tiny_jpeg(n) for n in range(4)})
+    for name, numbers in (("train", (0, 1)), ("val", (2, 3))):
+        (tmp_path / f"src/{name}.csv").write_text("image,caption\n" + "".join(f"{n}.jpg,of {n}\n" for n in numbers))
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert {split: len(packed.samples(split)) for split in packed.dataset.splits} == {"train": 2, "val": 2}
+
+
+def test_folders_that_look_like_splits_and_are_none_are_told(tmp_path: Path) -> None:
+    write_files(
+        tmp_path / "src",
+        {
+            f"{label}/{split}/{label}{split}.jpg": tiny_jpeg(n)
+            for n, (label, split) in enumerate((a, b) for a in ("cat", "dog") for b in ("train", "test"))
+        },
+    )
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert set(packed.reasons.values()) == {"split-unread"}
+
+
+def test_files_that_one_knows_of_are_ignored(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {**GOOD, "more/notes.json": b"[]", "classes.csv": b"a,b\n"})
+    assert set(pack_all(tmp_path / "src", tmp_path / "out").reasons.values()) == {"outside-layout"}
+    ignoring = pack_all(tmp_path / "src", tmp_path / "known", layout={"ignore": ["more", "*.csv"]})
+    assert ignoring.skips == ()

@@ -1,0 +1,83 @@
+"""What a pack would write, decided as a pack decides it, and nothing written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Unpack
+
+from wdstools.executors.open import workers
+from wdstools.options.declare import part, settle
+from wdstools.options.pack import LayoutChoices, PackChoices
+from wdstools.planning.options import make_options
+from wdstools.planning.plan import make_plan
+from wdstools.planning.sizes import sample_bytes
+from wdstools.progress import Progress, Silent
+from wdstools.sources.account import counts_to_tell, grouped
+from wdstools.sources.open import open_source
+from wdstools.writer import WORKER_MODULES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wdstools.executors.base import Executor
+    from wdstools.options.declare import StrPath
+    from wdstools.results import Skip
+
+
+@dataclass(frozen=True, slots=True)
+class PackPreview:
+    """What a pack would make, as far as names and sizes tell: the content of no image was checked.
+
+    ``samples`` and ``shards`` count by split, ``bytes`` is about what the shards would take; ``skipped`` counts by reason what would
+    be left out, and ``skips`` names it. ``account`` counts the source's files by class; ``outside`` lists what is no part of the
+    layout: folder, extension, how many, and the first names.
+    """
+
+    source: str
+    samples: Mapping[str, int]
+    shards: Mapping[str, int]
+    bytes: int
+    members: tuple[str, ...]
+    skipped: Mapping[str, int]
+    skips: tuple[Skip, ...]
+    account: Mapping[str, int]
+    outside: tuple[tuple[str, str, int, tuple[str, ...]], ...]
+    notes: tuple[str, ...] = ()
+
+
+def plan_pack(
+    source: StrPath,
+    *,
+    executor: Executor | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    **choices: Unpack[PackChoices],
+) -> PackPreview:
+    """Tell what ``pack`` would write; images are read only where they are compared. Raises what ``pack`` raises."""
+    options, chosen = make_options(**choices), settle(PackChoices, choices)
+    with (
+        tempfile.TemporaryDirectory(prefix="wdstools-") as scratch,
+        workers(executor, "processes", jobs, WORKER_MODULES) as at_work,
+    ):
+        listing = open_source(source, scratch=os.path.join(scratch, "unpacked"), **part(LayoutChoices, chosen)).list()
+        plan, notes = make_plan(listing, options, at_work, progress or Silent())
+        size = sample_bytes(plan.samples, listing.opener, plan.members)
+    samples: dict[str, int] = {}
+    shards: dict[str, int] = {}
+    for split, _, start, stop in plan.bounds:
+        samples[split] = samples.get(split, 0) + stop - start
+        shards[split] = shards.get(split, 0) + 1
+    return PackPreview(
+        source=os.fspath(source),
+        samples=samples,
+        shards=shards,
+        bytes=size * plan.samples.num_rows,
+        members=plan.members,
+        skipped=counts_to_tell(plan.skips),
+        skips=plan.skips,
+        account=listing.account,
+        outside=tuple(grouped(plan.skips)),
+        notes=(*listing.notes, *listing.differences, *notes),
+    )

@@ -55,6 +55,36 @@ def test_what_stands_for_a_file_is_named_as_what_it_is(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("content", "reason", "words"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 9\n",
+            "file-not-fetched",
+            "LFS",
+        ),
+        (b"/annex/objects/SHA256E-s9--aa.jpg\n", "file-not-fetched", "annex"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "image-not-jpg", "web page"),
+    ],
+)
+def test_what_stands_in_the_place_of_an_image_is_named(content: bytes, reason: str, words: str, tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {**GOOD, "2.jpg": content, "2.txt": b"two"})
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert packed.reasons == {"2.jpg": reason}
+    assert words in packed.skips[0]["detail"]
+
+
+def test_byte_order_marks_and_nul_in_captions_are_kept_and_told(tmp_path: Path) -> None:
+    texts = {"1": b"\xef\xbb\xbfbom", "2": b"nul\0", "3": b"plain"}
+    write_files(
+        tmp_path / "src", {f"{n}.jpg": tiny_jpeg(int(n)) for n in texts} | {f"{n}.txt": t for n, t in texts.items()}
+    )
+    result = pack(str(tmp_path / "src"), str(tmp_path / "out"))
+    assert {s.key: bytes(s["txt"]) for s in result.dataset["train"]} == texts
+    assert result.remarks == {"caption-control": 2}
+    assert result.dataset.manifest.format == 1
+
+
 @pytest.mark.parametrize("name", ["x.zip.001", "x.tar.00", "x.z01"])
 def test_one_volume_of_an_archive_is_refused_as_that(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"\0" * 999)

@@ -233,7 +233,9 @@ def _publish(
     for result in results:
         splits.setdefault(result.split, []).append(result.entry)
     trailing = sum(result.trailing for result in results)
-    remarks = {"image-trailing-bytes": trailing} if trailing else {}
+    odd_captions = sum(result.odd_captions for result in results)
+    counts = {"caption-control": odd_captions, "image-trailing-bytes": trailing}
+    remarks = {code: count for code, count in counts.items() if count}
     manifest = Manifest(
         name=options.name if options.name is not None else listing.name,
         version=options.version if options.version is not None else listing.version,
@@ -242,7 +244,7 @@ def _publish(
         seed=options.layout.seed,
         authenticated_ranges=options.authenticated_ranges,
         splits={split: tuple(entries) for split, entries in splits.items()},
-        format=TRAILING_BYTES_FORMAT if remarks else needed_format(plan.members),
+        format=TRAILING_BYTES_FORMAT if trailing else needed_format(plan.members),
     )
     skips = sorted(
         (*plan.skips, *(skip for result in results for skip in result.skips)),

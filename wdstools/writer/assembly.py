@@ -13,6 +13,7 @@ from wdstools.formats.arrow import from_ipc
 from wdstools.formats.digest import xxh3_128_hexdigest
 from wdstools.formats.index import build_index
 from wdstools.formats.sample import MEMBER_ORDER
+from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageInfo, sniff
 from wdstools.images.whole import CUT, KEEP, SKIP, ImageChecker, trailing_refusal
 from wdstools.results import Skip
@@ -71,6 +72,13 @@ class ShardSettings:
     captions: str = "optional"
 
 
+#: What stands for a file elsewhere, and what a server gave in place of one.
+_POINTERS = ("git-lfs", "git-annex")
+_PAGES = ("html", "xml", "json")
+#: Bytes with which these begin; images begin with others.
+_TEXT_STARTS = tuple(bytes([byte]) for byte in b"v./<{ \t\r\n\xef")
+
+
 class _RefusedError(Exception):
     """A sample that is not packed."""
 
@@ -109,6 +117,7 @@ class Assembly:
         self.reader = reader
         self.buffer = TarBuffer(sink, authenticated=settings.authenticated)
         self.skips: list[Skip] = []
+        self.odd_captions = 0  # captions with a byte order mark or NUL in them, kept as they are
         self.trailing = 0  # images with bytes behind their end, kept as they are
         self._stats: list[int] = []  # size and time of each file of the sample that is being made
         self._all_stats = array("q")
@@ -182,6 +191,7 @@ class Assembly:
 
     def _add_image(self, row: Row) -> ImageInfo:
         start, end = self._read(row.image, row.image_entry)
+        self._refuse_pointer(start, end)
         encoding = self.settings.encoding
         memory = self.buffer.memory
         if encoding is None or (encoding.only_others and sniff(bytes(memory[start : start + 16])) == self._extension):
@@ -197,6 +207,17 @@ class Assembly:
             end = self.buffer.put(data)
         self._seal(row, self._extension, end)
         return info
+
+    def _refuse_pointer(self, start: int, end: int) -> None:
+        """What stands in the place of a file is named as what it is: a pointer, a web page, an answer of a server."""
+        head = bytes(self.buffer.memory[start : min(end, start + SNIFF_BYTES)])
+        if not head[:1] or head[:1] not in _TEXT_STARTS:
+            return
+        found = what_is(head)
+        if found is not None and found.code in _POINTERS:
+            raise _RefusedError("file-not-fetched", f"{found.what}: {found.hint}")
+        if found is not None and found.code in _PAGES:
+            raise _RefusedError(f"image-not-{self._extension}", f"{found.what}: {found.hint}")
 
     def _cut(self, info: ImageInfo) -> int:
         """How many bytes to leave out behind the end of an image."""
@@ -218,6 +239,9 @@ class Assembly:
             raise _RefusedError(
                 "caption-not-utf8", f"{row.caption_path}: {error.reason} at byte {error.start}"
             ) from error
+        if text.startswith("version https://git-lfs"):
+            self._refuse_pointer(start, end)
+        self.odd_captions += "\0" in text or text.startswith("\ufeff")
         self._seal(row, "txt", end)
         return text
 

@@ -47,7 +47,7 @@ class ShardResult:
 
     ``image_digests`` are the XXH3-64 of the images, in row order; ``sources`` is a digest of the sizes and
     modification times of the files that were read. ``other_sizes`` counts images that are not of the expected side,
-    ``trailing`` those that were kept with the bytes that follow their end.
+    ``trailing`` those that were kept with the bytes that follow their end; ``odd_captions`` captions with a byte order mark or NUL.
     """
 
     split: str
@@ -58,6 +58,7 @@ class ShardResult:
     sources: str
     other_sizes: int = 0
     trailing: int = 0
+    odd_captions: int = 0
     kept: bool = False
 
 
@@ -90,6 +91,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
         assembly.sources(),
         assembly.other_sizes(),
         assembly.trailing,
+        assembly.odd_captions,
     )
 
 
@@ -135,6 +137,7 @@ def to_line(result: ShardResult) -> dict[str, Any]:
         "sources": result.sources,
         "other_sizes": result.other_sizes,
         "trailing": result.trailing,
+        "odd_captions": result.odd_captions,
     }
 
 
@@ -149,4 +152,5 @@ def from_line(line: dict[str, Any]) -> ShardResult:
         sources=line["sources"],
         other_sizes=line["other_sizes"],
         trailing=line["trailing"],
+        odd_captions=line["odd_captions"],
     )

@@ -29,7 +29,8 @@ _SKIP_HINTS = {
 }
 #: What to say of samples that were packed, by code.
 _REMARKS = {
-    "image-trailing-bytes": "have bytes behind their end, as phones write them; kept (--trailing cut takes them off)"
+    "caption-control": "have a caption with a byte order mark or NUL in it; kept byte for byte",
+    "image-trailing-bytes": "have bytes behind their end, as phones write them; kept (--trailing cut takes them off)",
 }
 
 

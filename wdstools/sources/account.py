@@ -10,6 +10,7 @@ from collections import Counter
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from wdstools.formats.arrow import one_chunk, to_numpy
 from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown, side_paths
 from wdstools.sources.words import extension_of, kind_of
@@ -117,10 +118,9 @@ def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
     apart = {}
     for part in ("caption", "json"):
         with_file = pc.is_valid(samples.column(f"{part}_suffix"))
-        if f"{part}_stem" in samples.column_names:
-            elsewhere = pc.is_valid(samples.column(f"{part}_stem"))
-            shared |= set(side_paths(samples.filter(elsewhere), part))
-            with_file = pc.and_(with_file, pc.invert(elsewhere))
+        elsewhere = _of_several(samples, part)
+        shared |= set(side_paths(samples.filter(pc.and_(with_file, elsewhere)), part))
+        with_file = pc.and_(with_file, pc.invert(elsewhere))
         apart[part] = with_file
         own += pc.sum(with_file).as_py() or 0
     for name in samples.column_names:
@@ -134,6 +134,25 @@ def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
     captions, metas, caption_ends, meta_ends = folders
     one = pc.and_(pc.equal(captions, metas), pc.equal(caption_ends, meta_ends))
     return int(own - (pc.sum(one).as_py() or 0) + len(shared))
+
+
+def _of_several(samples: pa.Table, part: str) -> pa.Array:
+    """Whether a caption or metadata may be that of other samples too: under another stem, or in a folder of several folders' captions."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    folders, images = (one_chunk(samples.column(name)) for name in (f"{part}_dir", "image_dir"))
+    codes = to_numpy(folders.indices, null=-1).astype(np.int64)
+    pairs = np.unique(codes << _CODE_BITS | to_numpy(images.indices, null=0).astype(np.int64))
+    used, times = np.unique(pairs >> _CODE_BITS, return_counts=True)
+    several = pa.array(np.isin(codes, used[times > 1]))
+    if f"{part}_stem" in samples.column_names:
+        several = pc.or_(several, pc.is_valid(one_chunk(samples.column(f"{part}_stem"))))
+    return several
+
+
+_CODE_BITS = 32
 
 
 def account_of_pack(listed: Mapping[str, int], packed: int) -> dict[str, int]:

@@ -34,6 +34,7 @@ class Gathered:
     pairing: Pairing
     base: str
     template: str
+    caption: str = ""
     skips: list[Skip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -85,7 +86,30 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
         )
     patterns = Counter(place.template for place in places)
     template = patterns.most_common(1)[0][0] if patterns else "{id}.*"
-    return Gathered(pairing, found.base, template, [*found.skips, *tables.skips], [*found.notes, *notes])
+    return Gathered(
+        pairing,
+        found.base,
+        template,
+        _caption_template(pairing, found.base),
+        [*found.skips, *tables.skips],
+        [*found.notes, *notes],
+    )
+
+
+def _caption_template(pairing: Pairing, base: str) -> str:
+    """Where captions lie, as a template, as the first of them tells; "" where there are none in files of their own."""
+    if pairing.first_text is None:
+        return ""
+    place, folder, suffix = pairing.first_text
+    parts = [part for part in folder.removeprefix(base).split("/") if part]
+    inner = [part for part in place.id_dir.split("/") if part]
+    if inner and parts[-len(inner) :] == inner:
+        parts = parts[: -len(inner)]
+    if place.label is not None and parts[-1:] == [place.label]:
+        parts[-1] = "{label}"
+    if place.split is not None and place.split in parts:
+        parts[parts.index(place.split)] = "{split}"
+    return "/".join([*parts, "{id}" + suffix])
 
 
 def _one_way_of_labels(places: list[Place]) -> tuple[list[Place], list[str]]:

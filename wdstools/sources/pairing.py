@@ -163,6 +163,8 @@ class Pairing:
     image_types: Counter[str] = field(default_factory=Counter)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     other_forms: int = 0
+    #: The first caption in a file of its own: whose place it is, its folder, and what it has for a suffix.
+    first_text: tuple[Place, str, str] | None = None
     _at_hand: dict[str, _SideFolder] = field(default_factory=dict)
     _side_folders: dict[str, tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
     _lists: bool = False
@@ -293,9 +295,9 @@ class Pairing:
             own["caption"] = caption
         if more is not None and found.meta is None:
             own["json"] = more
-        for part, side in (("caption", found.text), ("json", found.meta)):
-            if side is not None:
-                self._note_side(own, part, side)
+        self._note_sides(own, found)
+        if found.text is not None and self.first_text is None and "caption_stem" not in own:
+            self.first_text = (place, *found.text.place)
         return own
 
     def _refuse(
@@ -309,6 +311,11 @@ class Pairing:
         if found.text is None and caption is None and self.rules.captions == "required":
             return "caption-missing", self._looked_for(*place)
         return None
+
+    def _note_sides(self, own: dict[str, Any], found: _Found) -> None:
+        for part, side in (("caption", found.text), ("json", found.meta)):
+            if side is not None:
+                self._note_side(own, part, side)
 
     def _note_side(self, own: dict[str, Any], part: str, side: _Side) -> None:
         entry = side.files.entry(side.name)

@@ -41,7 +41,7 @@ def test_damage_is_raised_with_its_place(fresh: Dataset, member: str) -> None:
 
 
 @pytest.mark.parametrize("decode", ["rgb", "bytes"])
-def test_skipped_damage_is_told_by_batch_state_and_report(fresh: Dataset, decode: str) -> None:
+def test_skipped_damage_is_told_by_batch_state_and_report(fresh: Dataset, decode: Any) -> None:
     damaged = {flip(fresh, "train", number) for number in (0, 5, 29)}
     loader = wt.loader(fresh, batch_size=8, on_damage="skip", decode=decode)
     batches = list(loader)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -23,6 +23,9 @@ _NOUNS: Mapping[object, str] = {
     os.PathLike: "a path",
     Sequence: "a list",
     tuple: "a pair",
+    Iterable: "a list",
+    Mapping: "a dictionary",
+    Callable: "a function",
 }
 
 

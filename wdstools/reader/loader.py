@@ -19,7 +19,7 @@ from wdstools.reader.batch import Batch
 from wdstools.reader.batch_maker import Maker
 from wdstools.reader.cursor import Cursor
 from wdstools.reader.members import is_tensor
-from wdstools.reader.options import LoaderOptions, Share, check_options, choice_of
+from wdstools.reader.options import LoaderOptions, Share, choice_of, settled
 from wdstools.reader.payloads import Payloads, prepared
 from wdstools.reader.ranges import open_ranges
 from wdstools.reader.recipe import Recipe
@@ -317,16 +317,13 @@ def _array(name: str, value: Any) -> Any:
 def open_loader(
     kind: type[Loader], dataset: Dataset | str | os.PathLike[str], split: str, options: LoaderOptions
 ) -> Loader:
-    """A loader of a kind; ``options`` were checked."""
+    """A loader of a kind, by options that are settled."""
     from wdstools.dataset import as_dataset
 
     recipe = Recipe.of(options)
-    threads = options.get("threads")
-    if threads is not None and threads < 1:
-        raise UsageError("out of range", where="threads", expected="1 or more", got=str(threads))
-    cursor = Cursor(as_dataset(dataset), choice_of(split, options), options.get("seed", 0))
+    cursor = Cursor(as_dataset(dataset), choice_of(split, options), options["seed"])
     recipe.plan(cursor.dataset.manifest.members)
-    share = Share.of(cursor.count, options, options.get("batch_size"), options.get("global_batch_size"))
+    share = Share.of(cursor.count, options, options["batch_size"], options["global_batch_size"])
     sharing = share.now()
     if not sharing.batches(0):
         raise UsageError(
@@ -335,7 +332,7 @@ def open_loader(
             where=f"{cursor.count} samples, batch_size {sharing.batch_size}, {share.role()}",
             hint='a smaller batch_size, or remainder="pad"',
         )
-    return kind(cursor, share, recipe, threads or processors(), options.get("on_damage", "raise"))
+    return kind(cursor, share, recipe, options["threads"] or processors(), options["on_damage"])
 
 
 def loader(dataset: Dataset | str | os.PathLike[str], split: str = "train", **options: Unpack[LoaderOptions]) -> Loader:
@@ -346,5 +343,4 @@ def loader(dataset: Dataset | str | os.PathLike[str], split: str = "train", **op
     decoders, caption, labels, image_transform, transform, tokenizer, threads, on_damage, remainder. Raises UsageError,
     NotFoundError and FormatError before the first batch if options or shards are not as they should be.
     """
-    check_options(options, LoaderOptions, "wt.loader")
-    return open_loader(Loader, dataset, split, options)
+    return open_loader(Loader, dataset, split, settled(LoaderOptions, options, "wt.loader"))

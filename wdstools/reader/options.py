@@ -2,80 +2,110 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict, TypeVar, cast
 
 from wdstools.errors import UsageError
+from wdstools.options.declare import Option, declared, settle
 from wdstools.reader.cursor import Choice
 from wdstools.reader.order import Sharing
 from wdstools.reader.role import Role, check_rank, find_role
 
+Options = TypeVar("Options")
+
 
 class StreamOptions(TypedDict, total=False):
-    """Which samples, in which order, for whom. Every reader takes these.
+    """Which samples, in which order, for whom. Every reader takes these."""
 
-    - ``shuffle``: ``True`` or "full" (a permutation), "block" (blocks of ``block_samples``, mixed within
-      ``window_blocks`` of them), ``False`` or ``None`` (the order of the shards). If it is not given: "full" for the
-      split ``train``, ``None`` for others.
-    - ``seed``: another seed is another order.
-    - ``rank``, ``world_size``: which part is read here. If they are not given, ``torch.distributed``, ``torchrun`` and
-      JAX are asked, see ``wdstools.reader.role``; worker processes of a ``DataLoader`` share a rank's part.
-    - ``where``, ``keys``, ``limit``: which samples, see ``wdstools.reader.select``.
-    - ``on_damage``: "raise" IntegrityError at the first damaged sample, or "skip" it, which ``report()`` and the state
-      tell.
-    - ``remainder``: what becomes of the last samples, which do not fill a batch on every rank: "pad" (some ranks repeat
-      a sample), "drop" or "keep" (ranks may differ by one).
-    """
-
-    shuffle: bool | str | None
-    seed: int
-    rank: int | None
-    world_size: int | None
-    where: str | None
-    keys: Iterable[str] | None
-    limit: int | None
-    on_damage: str
-    remainder: str
-    block_samples: int
-    window_blocks: int
+    shuffle: Annotated[
+        bool | str | None,
+        Option(
+            "auto",
+            "True or 'full': a permutation. 'block': blocks, mixed within windows. False or None: the order of the "
+            "shards. 'auto': full for train, None for other splits.",
+        ),
+    ]
+    seed: Annotated[int, Option(0, "Another seed is another order.", least=0, most=2**64 - 1)]
+    rank: Annotated[
+        int | None,
+        Option(
+            None,
+            "Which part is read here. Without it torch.distributed, torchrun and JAX are asked; worker processes of a "
+            "DataLoader share a rank's part.",
+            least=0,
+        ),
+    ]
+    world_size: Annotated[int | None, Option(None, "How many parts there are; goes with rank.", least=1)]
+    where: Annotated[str | None, Option(None, "A condition on the index, as width >= 300.")]
+    keys: Annotated[Iterable[str] | None, Option(None, "Keys of samples.")]
+    limit: Annotated[int | None, Option(None, "At most so many, the first in the order of the shards.", least=0)]
+    on_damage: Annotated[
+        Literal["raise", "skip"],
+        Option("raise", "An error at the first damaged sample, or pass over it: report() and the state tell which."),
+    ]
+    remainder: Annotated[
+        Literal["pad", "drop", "keep"],
+        Option(
+            "pad",
+            "The last samples, which do not fill a batch on every rank: some ranks repeat a sample, all leave them out, "
+            "or ranks differ.",
+        ),
+    ]
+    block_samples: Annotated[int, Option(64, "Neighbours in a block of shuffle='block'.", least=1)]
+    window_blocks: Annotated[int, Option(32, "Blocks that are mixed with each other.", least=1)]
 
 
 class LoaderOptions(StreamOptions, total=False):
-    """What a batch is made of, beside the options of StreamOptions. One of the first two is needed.
+    """What a batch is made of, beside the options of StreamOptions."""
 
-    - ``batch_size``: samples of a batch. ``global_batch_size``: of the batches of all ranks together.
-    - ``members``: the extensions to read, as ``("jpg", "txt", "npy", "mask.png")``. If it is not given: image, caption
-      and label, or everything in a dataset without images.
-    - ``decode``: "rgb", "gray" or "bytes". ``image_size``: a side or (height, width), to which ``fit`` brings other
-      sizes: "stretch", "crop" the middle, "pad" with black; without it all images must be of one size;
-      ``fit="list"``: each at its own.
-    - ``decoders``: for an extension, or the last part of one, a function of a member's bytes, in place of the usual
-      decoder.
-    - ``caption``: "first" (``txt``), "random" (one of the list ``captions`` in ``json``, drawn by seed, epoch and
-      position), or a function of that list and a random generator.
-    - ``labels``: names of labels; a label that is a name becomes its number in this list.
-    - ``image_transform``: a function of an image, or of an image and a random generator. ``transform``: the same of a
-      whole sample, a dictionary, which gives the dictionary that becomes a row of the batch.
-    - ``tokenizer``: a function of the list of a batch's captions; what it gives becomes ``tokens``, or the fields that
-      it names.
-    - ``threads``: None is one a core.
-    """
-
-    batch_size: int | None
-    global_batch_size: int | None
-    members: Sequence[str] | None
-    decode: str
-    image_size: int | tuple[int, int] | None
-    fit: str
-    decoders: Mapping[str, Callable[[bytes], Any]] | None
-    caption: str | Callable[..., str]
-    labels: Sequence[str] | None
-    image_transform: Callable[..., Any] | None
-    transform: Callable[..., Any] | None
-    tokenizer: Callable[[list[str]], Any] | None
-    threads: int | None
+    batch_size: Annotated[int | None, Option(None, "Samples of a batch; or give global_batch_size.", least=1)]
+    global_batch_size: Annotated[int | None, Option(None, "Samples of the batches of all ranks together.", least=1)]
+    members: Annotated[
+        Sequence[str] | None,
+        Option(
+            None,
+            "Extensions to read, as ('jpg', 'txt', 'npy', 'mask.png'). Without it image, caption and label; everything "
+            "in a dataset without images.",
+        ),
+    ]
+    decode: Annotated[Literal["rgb", "gray", "bytes"], Option("rgb", "What images become.")]
+    image_size: Annotated[
+        int | Sequence[int] | None,
+        Option(None, "A side, or height and width. Without it all images must be of one size."),
+    ]
+    fit: Annotated[
+        Literal["stretch", "crop", "pad", "list"],
+        Option("stretch", "How images of other sizes are brought to image_size; 'list': each at its own."),
+    ]
+    decoders: Annotated[
+        Mapping[str, Callable[[bytes], Any]] | None,
+        Option(None, "For an extension, or the last part of one, a function of a member's bytes."),
+    ]
+    caption: Annotated[
+        Literal["first", "random"] | Callable[..., str],
+        Option(
+            "first",
+            "'random': one of the list captions in json, by seed, epoch and position; or a function of that list, and "
+            "of a random generator if it takes two arguments.",
+        ),
+    ]
+    labels: Annotated[
+        Sequence[str] | None, Option(None, "Names of labels: a label that is a name becomes its number here.")
+    ]
+    image_transform: Annotated[
+        Callable[..., Any] | None, Option(None, "A function of an image, or of an image and a random generator.")
+    ]
+    transform: Annotated[
+        Callable[..., Any] | None,
+        Option(None, "The same of a whole sample, a dictionary; it gives the dictionary that becomes a row."),
+    ]
+    tokenizer: Annotated[
+        Callable[[list[str]], Any] | None,
+        Option(None, "A function of a batch's captions; what it gives becomes tokens, or the fields that it names."),
+    ]
+    threads: Annotated[int | None, Option(None, "Threads that decode; None is one a core.", least=1)]
 
 
 #: What other loaders call things: what to give here.
@@ -96,60 +126,42 @@ _ELSEWHERE = {
     "buffer_size": 'shuffle="full" or "block", with block_samples= and window_blocks=',
     "epoch": "set_epoch(n) of the reader",
 }
-_SIZES = ("batch_size", "global_batch_size", "limit", "threads", "block_samples", "window_blocks")
-_NUMBERS = (*_SIZES, "seed", "rank", "world_size")
-_LISTS = ("keys", "members", "labels")
-_CALLABLES = ("image_transform", "transform", "tokenizer")
 
 
-def check_options(options: Mapping[str, Any], known: Any, where: str) -> None:
-    """Raise UsageError for an option that is not one of the ``known`` ones, or whose value is of another kind."""
-    names: frozenset[str] = known.__optional_keys__
-    for name, value in options.items():
-        if name not in names:
-            raise _unknown(name, sorted(names), where)
-        if value is not None:
-            _check_kind(name, value)
-    check_rank(options.get("rank"), options.get("world_size"))
-    if options.get("on_damage", "raise") not in ("raise", "skip"):
-        raise UsageError("no such policy", where="on_damage", expected="raise or skip", got=str(options["on_damage"]))
-
-
-def _check_kind(name: str, value: Any) -> None:
-    got = repr(value)[:100]
-    if name in _NUMBERS and (isinstance(value, bool) or not hasattr(value, "__index__")):
-        raise UsageError("not a whole number", where=name, expected="a whole number", got=got)
-    if name in _CALLABLES and not callable(value):
-        raise UsageError("not a function", where=name, expected="something to call", got=got)
-    if name in _LISTS and isinstance(value, str | bytes):
-        raise UsageError("a list is needed", where=name, expected=f"[{got}]", got=got)
-    if name == "where" and not isinstance(value, str):
-        raise UsageError("not a condition", where=name, expected="text, as label == 'oslo'", got=got)
-
-
-def _unknown(name: str, names: Sequence[str], where: str) -> UsageError:
-    close = get_close_matches(name, names, 1)
-    if name in _ELSEWHERE:
-        message = f"no option {name}; here it is {_ELSEWHERE[name]}"
-    else:
-        message = f"no option {name}" + (f"; did you mean {close[0]}?" if close else "")
-    return UsageError(message, code="no-such-option", where=where, expected=", ".join(names), got=name)
+def settled(kind: type[Options], given: Options, where: str) -> Options:
+    """All options of ``kind``: those given, checked, and the defaults of the others; raises UsageError."""
+    names = {one.name for one in declared(kind)}
+    values: dict[str, Any] = {}
+    for name, value in cast("dict[str, Any]", given).items():
+        if name not in names and name in _ELSEWHERE:
+            message = f"no option {name}; here it is {_ELSEWHERE[name]}"
+            raise UsageError(message, code="no-such-option", where=where, got=name)
+        if name == "keys" and isinstance(value, str | bytes):
+            raise UsageError("a list is needed", where=name, expected=f"[{value!r}]", got=repr(value))
+        # numbers of numpy's are numbers
+        is_number = not isinstance(value, bool | int | float) and hasattr(value, "__index__")
+        values[name] = operator.index(value) if is_number else value
+    options = cast("dict[str, Any]", settle(kind, cast("Options", values)))
+    check_rank(options["rank"], options["world_size"])
+    return cast("Options", options)
 
 
 def choice_of(split: str, options: StreamOptions) -> Choice:
-    """Which samples in which order."""
-    shuffle = options.get("shuffle", "full" if split == "train" else None)
+    """Which samples in which order, by options that are settled."""
+    shuffle = options["shuffle"]
+    if shuffle == "auto":
+        shuffle = split == "train"
     if isinstance(shuffle, bool):
         shuffle = "full" if shuffle else None
-    keys = options.get("keys")
+    keys = options["keys"]
     return Choice(
         split,
         shuffle,
-        options.get("where"),
+        options["where"],
         None if keys is None else frozenset(keys),
-        options.get("limit"),
-        options.get("block_samples", 64),
-        options.get("window_blocks", 32),
+        options["limit"],
+        options["block_samples"],
+        options["window_blocks"],
     )
 
 
@@ -169,8 +181,8 @@ class Share:
         cls, count: int, options: StreamOptions, batch_size: int | None, global_batch_size: int | None = None
     ) -> Share:
         """The share that these options ask for."""
-        remainder = options.get("remainder", "pad")
-        return cls(count, batch_size, global_batch_size, options.get("rank"), options.get("world_size"), remainder)
+        part = (options["rank"], options["world_size"], options["remainder"])
+        return cls(count, batch_size, global_batch_size, *part)
 
     def __post_init__(self) -> None:
         if (self.batch_size is None) == (self.global_batch_size is None):

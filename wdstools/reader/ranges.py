@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from wdstools.reader.rows import RowTable
 
 _OPEN_FILES = 128
-_BLOCK_BYTES = 256 << 10
+#: Neighbours are read together up to this size.
+BLOCK_BYTES = 256 << 10
 
 
 class Ranges(Protocol):
@@ -100,7 +101,7 @@ class LocalRanges:
         self._paths = [store.locate(path) for path in paths]
         self._files = OpenFiles()
 
-    block_bytes = _BLOCK_BYTES
+    block_bytes = BLOCK_BYTES
     at_once = 16
 
     def read(self, shard: int, start: int, length: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from wdstools.errors import UsageError
 from wdstools.foreign.meaning import CAPTION_EXTENSIONS
@@ -41,23 +41,23 @@ class Recipe:
     @classmethod
     def of(cls, options: LoaderOptions) -> Recipe:
         """The recipe that these options ask for; raises UsageError for what does not fit together."""
-        size = options.get("image_size")
-        members, labels = options.get("members"), options.get("labels")
-        transform, image_transform = options.get("transform"), options.get("image_transform")
+        size = options["image_size"]
+        members, labels = options["members"], options["labels"]
+        transform, image_transform = options["transform"], options["image_transform"]
         if transform is not None and image_transform is None and is_of_images(transform):
             transform, image_transform = None, transform
-        caption = options.get("caption", "first")
+        caption = options["caption"]
         return cls(
             None if members is None else tuple(members),
-            options.get("decode", "rgb"),
-            (size, size) if isinstance(size, int) else size,
-            options.get("fit", "stretch"),
-            options.get("decoders") or {},
+            options["decode"],
+            None if size is None else (size, size) if isinstance(size, int) else cast("tuple[int, int]", tuple(size)),
+            options["fit"],
+            options["decoders"] or {},
             Function(caption) if callable(caption) else caption,
             None if labels is None else tuple(labels),
             None if image_transform is None else Function(image_transform),
             None if transform is None else Function(transform),
-            options.get("tokenizer"),
+            options["tokenizer"],
         )
 
     def __post_init__(self) -> None:

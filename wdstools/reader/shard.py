@@ -11,7 +11,7 @@ from wdstools.errors import IntegrityError, StoreError
 from wdstools.foreign.window import CompressedReader
 from wdstools.formats.arrow import fixed_bytes, one_chunk, to_list, to_numpy
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
-from wdstools.reader.ranges import OpenFiles
+from wdstools.reader.ranges import BLOCK_BYTES, OpenFiles
 from wdstools.reader.replicas import Places
 from wdstools.reader.sample import Sample, member_by_member
 from wdstools.stores.local import LocalStore
@@ -136,8 +136,31 @@ class ShardReader:
         raise self._damaged(row, member, view)
 
     def __iter__(self) -> Iterator[Sample]:
-        for row in range(len(self._keys)):
-            yield self.sample(row)
+        if self._path is None:
+            for row in range(len(self._keys)):
+                yield self.sample(row)
+            return
+        for first, last in self._blocks():
+            begin = self._start[first]
+            data = memoryview(self._files.read(self._path, begin, self._stop[last - 1] - begin))
+            for row in range(first, last):
+                yield Sample(
+                    self._keys[row],
+                    self._checked(row, data[self._start[row] - begin : self._stop[row] - begin]),
+                    self,
+                    row,
+                )
+
+    def _blocks(self) -> Iterator[tuple[int, int]]:
+        """Rows that lie one behind the other, as many as are read at once: first, and end."""
+        first = 0
+        for row in range(1, len(self._keys)):
+            start = self._start[row]
+            if start != self._stop[row - 1] or self._stop[row] - self._start[first] > BLOCK_BYTES:
+                yield first, row
+                first = row
+        if self._keys:
+            yield first, len(self._keys)
 
     def _cut(self, row: int, data: memoryview) -> IntegrityError:
         start, stop = self._start[row], self._stop[row]

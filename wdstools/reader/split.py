@@ -11,6 +11,7 @@ from wdstools.formats.sample import is_key, order_hash, shard_of
 from wdstools.reader.sample import Sample
 from wdstools.reader.shard import ShardReader
 from wdstools.reader.stream import stream
+from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
@@ -56,8 +57,9 @@ class Split(Sequence[Sample]):
         return reader
 
     def __iter__(self) -> Iterator[Sample]:
-        if self._count and all(entry.encoding == "tar" for entry in self._shards):
-            # all of them, whatever rank this process has; and read ahead
+        far = not isinstance(self._dataset.shards, LocalStore)
+        if self._count and far and all(entry.encoding == "tar" for entry in self._shards):
+            # all of them, whatever rank this process has; it reads ahead
             yield from stream(self._dataset, self.name, shuffle=None, rank=0, world_size=1)
             return
         for shard in range(len(self._shards)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from wdstools.errors import UsageError
 from wdstools.reader.cursor import Cursor
-from wdstools.reader.options import Share, StreamOptions, check_options, choice_of
+from wdstools.reader.options import Share, StreamOptions, choice_of, settled
 from wdstools.reader.payloads import DamagedSampleError, Payloads, prepared
 from wdstools.reader.ranges import open_ranges
 from wdstools.reader.rows import RowTable
@@ -195,12 +195,12 @@ def moved() -> UsageError:
 def open_stream(
     dataset: Dataset | str | os.PathLike[str], split: str, options: StreamOptions, *, batch_size: int = 1
 ) -> Stream:
-    """``stream``, its samples dealt out in batches of ``batch_size``."""
+    """``stream`` by options that are settled, its samples dealt out in batches of ``batch_size``."""
     from wdstools.dataset import as_dataset
 
-    cursor = Cursor(as_dataset(dataset), choice_of(split, options), options.get("seed", 0))
+    cursor = Cursor(as_dataset(dataset), choice_of(split, options), options["seed"])
     share = Share.of(cursor.count, options, batch_size)
-    return Stream(cursor, share, options.get("on_damage", "raise"))
+    return Stream(cursor, share, options["on_damage"])
 
 
 def stream(dataset: Dataset | str | os.PathLike[str], split: str = "train", **options: Unpack[StreamOptions]) -> Stream:
@@ -210,5 +210,4 @@ def stream(dataset: Dataset | str | os.PathLike[str], split: str = "train", **op
     and limit, on_damage, remainder. Raises UsageError, NotFoundError and FormatError before the first sample if options
     or shards are not as they should be.
     """
-    check_options(options, StreamOptions, "wt.stream")
-    return open_stream(dataset, split, options)
+    return open_stream(dataset, split, settled(StreamOptions, options, "wt.stream"))

@@ -20,7 +20,7 @@ from wdstools.reader.batch import Batch
 from wdstools.reader.cursor import Cursor
 from wdstools.reader.epochs import Epochs
 from wdstools.reader.loader import Loader, open_loader
-from wdstools.reader.options import LoaderOptions, Share, StreamOptions, check_options, choice_of
+from wdstools.reader.options import LoaderOptions, Share, StreamOptions, choice_of, settled
 from wdstools.reader.role import Role, find_role, worker_pass
 from wdstools.reader.stream import open_stream
 
@@ -148,11 +148,11 @@ def loader(
     needed. ``distributed=True`` demands that it is, ``False`` reads everything on each rank. Arrays of a transform
     that have channels last are turned; tensors, and arrays with channels first, come as they are.
     """
-    check_options(options, LoaderOptions, "wt.torch.loader")
+    chosen = settled(LoaderOptions, options, "wt.torch.loader")
     if distributed is not None:
         role = _role_of_torch() if distributed else Role()
-        options = {**options, "rank": role.rank, "world_size": role.world_size}
-    opened = cast("TorchLoader", open_loader(TorchLoader, dataset, split, options))
+        chosen = {**chosen, "rank": role.rank, "world_size": role.world_size}
+    opened = cast("TorchLoader", open_loader(TorchLoader, dataset, split, chosen))
     opened.device = torch.device(device)
     return opened
 
@@ -186,14 +186,14 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
         transform: Callable[[dict[str, Any]], Any] | None = None,
         **options: Unpack[StreamOptions],
     ) -> None:
-        check_options(options, StreamOptions, "wt.torch.StreamDataset")
+        chosen = settled(StreamOptions, options, "wt.torch.StreamDataset")
         self._transform = transform
         self._epochs = Epochs()
         self._seen: tuple[int, int] | None = None
         self._restored = False  # in this worker; what was restored in the parent is for its next pass
         self._inherited: Role | None = None
         # opened here, so that options and shards are checked before workers start
-        self._stream: Stream = open_stream(dataset, split, options, batch_size=batch_size)
+        self._stream: Stream = open_stream(dataset, split, chosen, batch_size=batch_size)
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker process: it has the rank of the process that starts it, which it cannot find out by itself."""
@@ -317,11 +317,11 @@ class BatchSampler(Sampler[list[int]]):
     ) -> None:
         from wdstools.dataset import as_dataset
 
-        check_options(options, StreamOptions, "wt.torch.BatchSampler")
-        self._cursor = Cursor(as_dataset(dataset), choice_of(split, options), options.get("seed", 0))
-        self._share = Share.of(self._cursor.count, options, batch_size)
+        chosen = settled(StreamOptions, options, "wt.torch.BatchSampler")
+        self._cursor = Cursor(as_dataset(dataset), choice_of(split, chosen), chosen["seed"])
+        self._share = Share.of(self._cursor.count, chosen, batch_size)
         self.batch_size = batch_size
-        self.drop_last = options.get("remainder", "pad") == "drop"
+        self.drop_last = chosen["remainder"] == "drop"
 
     def __len__(self) -> int:
         """Batches of a whole epoch for this rank."""

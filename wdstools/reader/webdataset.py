@@ -8,7 +8,7 @@ import webdataset as wds
 
 from wdstools.dataset import as_dataset
 from wdstools.errors import UsageError
-from wdstools.reader.options import StreamOptions, check_options
+from wdstools.reader.options import StreamOptions, settled
 from wdstools.reader.stream import open_stream
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def webdataset(
     are those of ``wdstools.stream``; ``epoch`` is the first pass's, and ``set_epoch`` sets another. Needs no shard
     splitter.
     """
-    check_options(options, StreamOptions, "wt.webdataset")
+    chosen = settled(StreamOptions, options, "wt.webdataset")
     if isinstance(epoch, bool) or not isinstance(epoch, int):
         raise UsageError("not a whole number", where="epoch", expected="a whole number", got=repr(epoch)[:100])
-    return VerifiedPipeline(VerifiedSamples(as_dataset(dataset), split, options, epoch))
+    return VerifiedPipeline(VerifiedSamples(as_dataset(dataset), split, chosen, epoch))

@@ -131,6 +131,32 @@ def test_ranks_together_get_every_position_once(given: tuple[int, int, int, str,
     assert all(0 < size <= batch_size for rank in sizes for size in rank)
 
 
+@settings(max_examples=200, deadline=None)
+@given(sharings(), st.integers(1, 5), st.integers(0, 4))
+def test_the_workers_of_a_rank_take_its_batches_in_turn(
+    given: tuple[int, int, int, str, int], workers: int, stop: int
+) -> None:
+    count, batch_size, world_size, remainder, start = given
+    rank = world_size - 1
+    alone = Sharing(count, batch_size, rank, world_size, remainder)
+    position, expected = start, []
+    for _ in range(alone.batches(start)):
+        part = alone.part(position)
+        expected.append((part.start, part.stop, part.again))
+        position = part.after
+    shares = [Sharing(count, batch_size, rank, world_size, remainder, worker, workers) for worker in range(workers)]
+    taken = []
+    for worker, sharing in enumerate(shares):
+        position = start
+        for number in range(sharing.batches(start)):
+            part = sharing.part(position)
+            taken.append((number * workers + worker, (part.start, part.stop, part.again)))
+            position = part.after
+            # where it stopped, it goes on with the rest
+            assert number < stop or sharing.batches(position) == sharing.batches(start) - number - 1
+    assert [part for _, part in sorted(taken)] == expected
+
+
 @settings(deadline=None)
 @given(st.integers(1, 300), st.sampled_from([(8, 1), (4, 2), (2, 4), (1, 8)]), st.integers(0, 20))
 def test_global_batches_do_not_depend_on_the_number_of_ranks(count: int, split: tuple[int, int], step: int) -> None:

@@ -211,3 +211,18 @@ def test_ranks_of_torch_distributed_are_found_by_all(dataset: Dataset, tmp_path:
     assert "rank 1 of 2 (torch.distributed)" in second["told"]
     for name in ("loader", "torch", "spawned", "forked", "webdataset"):
         assert sorted(first[name] + second[name]) == sorted(dataset["train"].keys()), name
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_a_webdataset_pipeline_has_epochs_with_new_workers_too(dataset: Dataset, how: str) -> None:
+    wds = pytest.importorskip("webdataset")
+    pipeline = wt.webdataset(dataset, epoch=3).to_tuple("__key__")
+    loader = wds.WebLoader(pipeline, batch_size=None, num_workers=2, multiprocessing_context=how)
+    orders = [[key for (key,) in loader] for _ in range(2)]
+    assert [sorted(order) for order in orders] == [sorted(dataset["train"].keys())] * 2
+    assert orders[0] != orders[1]
+    pipeline.set_epoch(3)
+    assert [key for (key,) in loader] == orders[0]
+    expected = wt.stream(dataset)
+    expected.set_epoch(3)
+    assert [key for (key,) in wt.webdataset(dataset, epoch=3).to_tuple("__key__")] == [s.key for s in expected]

@@ -19,6 +19,13 @@ test: tools
 test-slow: tools consumers frameworks
 	$(BIN)/python -m pytest -q -m slow --timeout 3600
 
+# Small changes of the code, one at a time, that some test has to notice: half an hour of them. SEED=2 makes others.
+SEED ?= 1
+SECONDS ?= 1800
+.PHONY: mutants
+mutants: tools
+	$(BIN)/python -m tests.mutants --seed $(SEED) --seconds $(SECONDS)
+
 # torch is large (750 MB, one minute): its tests are skipped where it is not, and have a target of their own. Its files have
 # no hashes: which of its builds is wanted depends on the machine.
 test-torch: $(VENV)/.ready-dev

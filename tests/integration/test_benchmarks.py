@@ -8,7 +8,6 @@ import io
 import json
 import math
 import os
-import subprocess
 import sys
 from functools import partial
 from importlib import import_module
@@ -26,7 +25,7 @@ from benchmarks.peers.__main__ import write_readme
 from benchmarks.peers.contest import LIMIT, figures
 from benchmarks.run import BENCHMARKS, table
 from tests.servers.proxy import Link
-from tests.support.command import REPOSITORY
+from tests.support.command import REPOSITORY, Ran, run_command
 from tests.support.outcome import contents
 from wdstools import pack
 from wdstools.ops.bench.clock import Tally
@@ -43,7 +42,13 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
     return prepare(str(tmp_path_factory.mktemp("bench")), None, SAMPLES, rounds=1, tiny=True)
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+#: Those that take a second; every push tries these, a release all.
+QUICK = ("read", "adopt", "repair", "demo_images")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in BENCHMARKS]
+)
 def test_every_benchmark_runs_and_gives_rows(name: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)  # peers are run as modules from here
     rows = import_module(f"benchmarks.{name}").measure(setup)
@@ -67,20 +72,19 @@ def test_reading_through_a_link_is_held_against_the_link(setup: Setup) -> None:
 def test_the_command_prints_the_machine_and_a_table_and_writes_json(tmp_path: Path, setup: Setup) -> None:
     path = tmp_path / "result.json"
     options = ["--only", "demo_images", "--photos", setup.source, "--scratch", str(tmp_path), "--json", str(path)]
-    command = [sys.executable, "-m", "benchmarks.run", "--tiny", *options]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = run_command("--tiny", *options, cwd=REPOSITORY, module="benchmarks.run")
+    assert done.code == 0, done.err
     document = json.loads(path.read_text())
     for fact in ("cpu", "cores", "kernel", "file system", "python", "versions", "load before"):
-        assert document["machine"][fact] in done.stdout
+        assert document["machine"][fact] in done.out
     assert document["input"].startswith("100 ")
-    assert [row["what"] in done.stdout for row in document["rows"]] == [True, True]
+    assert [row["what"] in done.out for row in document["rows"]] == [True, True]
 
 
 def test_an_unknown_benchmark_is_refused() -> None:
-    command = [sys.executable, "-m", "benchmarks.run", "--only", "pack,nothing"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "no such benchmark: nothing" in done.stderr
+    done = run_command("--only", "pack,nothing", cwd=REPOSITORY, module="benchmarks.run")
+    assert done.code == 2
+    assert "no such benchmark: nothing" in done.err
 
 
 def test_a_race_takes_contenders_in_turn_and_compares_within_a_round() -> None:
@@ -188,30 +192,29 @@ def test_ratios_of_loaders_are_taken_round_by_round() -> None:
     assert rows["b"]["times"] == 1
 
 
-def _uniqueness(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.uniqueness_speed", "--codes", *options]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+def _uniqueness(*options: str) -> Ran:
+    return run_command("--codes", *options, cwd=REPOSITORY, module="benchmarks.uniqueness_speed")
 
 
 def test_uniqueness_is_measured_on_a_dataset_and_on_photographs_in_one_run(setup: Setup, tmp_path: Path) -> None:
     pack(setup.source, str(tmp_path / "set"))
     done = _uniqueness("--dataset", str(tmp_path / "set"), "--photos", setup.source)
-    assert done.returncode == 0, done.stderr
-    assert f"2 processes, {SAMPLES} images" in done.stdout
-    assert f"equal bits in both hashes: {SAMPLES} of {SAMPLES}" in done.stdout
+    assert done.code == 0, done.err
+    assert f"2 processes, {SAMPLES} images" in done.out
+    assert f"equal bits in both hashes: {SAMPLES} of {SAMPLES}" in done.out
 
 
 def test_cleanvision_is_measured_on_the_same_images_or_not_at_all(setup: Setup, tmp_path: Path) -> None:
     refused = _uniqueness("--dataset", str(tmp_path), "--cleanvision", sys.executable)
-    assert refused.returncode == 2
-    assert "--photos" in refused.stderr
+    assert refused.code == 2
+    assert "--photos" in refused.err
     pack(setup.source, str(tmp_path / "set"))
     (tmp_path / "other").mkdir()
     (tmp_path / "other/one.jpg").write_bytes(b"")
     other = ("--photos", str(tmp_path / "other"), "--cleanvision", sys.executable)
     refused = _uniqueness("--dataset", str(tmp_path / "set"), *other)
-    assert refused.returncode == 1
-    assert "not the same work" in refused.stderr
+    assert refused.code == 1
+    assert "not the same work" in refused.err
 
 
 def test_planted_copies_are_compared_with_what_each_level_finds(tmp_path: Path) -> None:
@@ -219,15 +222,14 @@ def test_planted_copies_are_compared_with_what_each_level_finds(tmp_path: Path) 
     pack(str(tmp_path / "photos"), str(tmp_path / "set"))
     truth = tmp_path / "photos/truth.csv"
     options = ["--dataset", str(tmp_path / "set"), "--truth", str(truth)]
-    command = [sys.executable, "-m", "benchmarks.uniqueness_quality", *options]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[:2] == [
+    quality = partial(run_command, *options[:2], cwd=REPOSITORY, module="benchmarks.uniqueness_quality")
+    done = quality(*options[2:])
+    assert done.out.splitlines()[:2] == [
         "exact: 2 of 2 planted pairs, 0 others",
         "re-encode: 4 of 4 planted pairs, 0 others",
     ]
     truth.write_text("\n".join(truth.read_text().splitlines()[:2]))
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert "re-encode: 1 of 1 planted pairs, 3 others" in done.stdout
-    assert done.stdout.count("not planted: ") >= 3
-    refused = subprocess.run(command[:-2], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
+    done = quality(*options[2:])
+    assert "re-encode: 1 of 1 planted pairs, 3 others" in done.out
+    assert done.out.count("not planted: ") >= 3
+    assert quality().code == 2

@@ -59,11 +59,12 @@ def run_command(
     stdin: bytes = b"",
     env: dict[str, str] | None = None,
     hang_seconds: float = HANG_SECONDS,
+    module: str = "wdstools",
     cold: bool = False,
 ) -> Ran:
-    """Run ``wdstools ARGUMENTS`` to its end; ``cold`` from a new Python, which costs a third of a second more."""
+    """Run ``wdstools ARGUMENTS`` to its end, or another module; ``cold`` from a new Python, a third of a second more."""
     command = [*map(str, arguments)]
-    with start_command(*command, cwd=cwd, env=env, cold=cold) as process:
+    with start_command(*command, cwd=cwd, env=env, module=module, cold=cold) as process:
         try:
             raw, told = process.communicate(stdin, hang_seconds)
         except BaseException:

@@ -1,0 +1,119 @@
+"""The small changes that are made: at one place of a module's syntax tree, to something that a person might have written."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+_COUNTED: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.FloorDiv,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.FloorDiv,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a module; ``text`` says it as ``before -> after``, ``within`` names the function around it."""
+
+    place: int
+    line: int
+    within: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """What does not change when lines move."""
+        return f"{self.within}: {self.text}"
+
+    def made(self, source: str) -> str:
+        """The module with this change."""
+        tree = ast.parse(source)
+        target, _ = list(_places(tree, "module"))[self.place]
+        (after,) = _instead(target)
+        return ast.unparse(ast.fix_missing_locations(_Replace(target, after).visit(tree)))
+
+
+def changes(source: str) -> list[Change]:
+    """Every change of a module that may be made, in the order of its lines."""
+    return [
+        Change(place, getattr(node, "lineno", 0), within, f"{_said(node)} -> {_said(after)}")
+        for place, (node, within) in enumerate(_places(ast.parse(source), "module"))
+        for after in _instead(node)
+    ]
+
+
+def _said(node: ast.AST) -> str:
+    text = " ".join(ast.unparse(node).split())
+    return text if len(text) <= 90 else f"{text[:90]}..."
+
+
+class _Replace(ast.NodeTransformer):
+    def __init__(self, target: ast.AST, after: ast.AST) -> None:
+        self._target, self._after = target, after
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        return self._after if node is self._target else super().visit(node)
+
+
+def _places(node: ast.AST, within: str) -> Iterator[tuple[ast.AST, str]]:
+    """What is run, and where: no annotations, docstrings, imports, and nothing that only a type checker sees."""
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "type_comment", "decorator_list", "msg"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or isinstance(child, ast.Import | ast.ImportFrom):
+                continue
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+                continue
+            inner = child.name if isinstance(child, ast.FunctionDef | ast.ClassDef) else within
+            yield child, inner
+            yield from _places(child, inner)
+
+
+def _instead(node: ast.AST) -> list[ast.AST]:
+    """What could stand there in place of this."""
+    match node:
+        case ast.Compare(ops=[one]) if type(one) in _COMPARED:
+            after: ast.AST = ast.Compare(node.left, [_COMPARED[type(one)]()], node.comparators)
+        case ast.BinOp() if type(node.op) in _COUNTED:
+            after = ast.BinOp(node.left, _COUNTED[type(node.op)](), node.right)
+        case ast.BoolOp():
+            after = ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
+        case ast.UnaryOp(op=ast.Not()):
+            after = node.operand
+        case ast.Constant(value=int() as value):
+            after = ast.Constant(not value if isinstance(value, bool) else value + 1)
+        case ast.IfExp():
+            after = ast.IfExp(node.test, node.orelse, node.body)
+        case ast.If():
+            after = ast.If(ast.Constant(False), node.body, node.orelse)
+        case ast.Raise() | ast.Expr(value=ast.Call() | ast.Yield()):
+            after = ast.Pass()
+        case _:
+            return []
+    return [after]

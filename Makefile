@@ -12,9 +12,9 @@ demo: $(VENV)/.ready
 	rm -rf $(DEMO)
 	$(BIN)/wdstools demo $(DEMO) --samples $(SAMPLES)
 
-# Files of tests go to two processes, each with servers of its own.
+# Files of tests go to two processes, each with servers of its own; long ones first (see conftest), so that both end together.
 test: tools
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: tools consumers frameworks
 	$(BIN)/python -m pytest -q -m slow --timeout 3600

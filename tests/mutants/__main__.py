@@ -34,6 +34,7 @@ ROOMS = {
         *("tests/properties/test_uniqueness_laws.py", "tests/golden"),
     ),
     "wdstools/landing": (
+        "tests/hostile/test_hostile_changes.py",
         *(
             "tests/faults/test_destinations.py",
             "tests/faults/test_killed_pack.py",
@@ -77,27 +78,27 @@ def modules(only: list[str]) -> list[str]:
     return [name for name in found if not only or any(name.startswith(one) for one in only)]
 
 
-def tests_of(module: str) -> list[str]:
+def covering(module: str, tree: Path = ROOT) -> list[str]:
     """The quickest kinds of tests that import a module by its name first, then those of its room."""
     dotted = module.removesuffix(".py").replace("/", ".")
     package, _, name = dotted.rpartition(".")
     wanted = (f"{dotted} import", f"import {dotted}", f"from {package} import {name}")
     direct = [
-        path.relative_to(ROOT).as_posix()
+        path.relative_to(tree).as_posix()
         for kind in ("unit", "properties", "golden")
-        for path in sorted((ROOT / "tests" / kind).glob("test_*.py"))
+        for path in sorted((tree / "tests" / kind).glob("test_*.py"))
         if any(text in path.read_text() for text in wanted)
     ]
     room = next(tests for room, tests in ROOMS.items() if module.startswith(room))
     return [*direct, *(test for test in room if test not in direct)]
 
 
-def sample(seed: int, only: list[str]) -> list[tuple[str, Change]]:
+def sample(seed: int, only: list[str], tree: Path = ROOT) -> list[tuple[str, Change]]:
     """All changes in an order that the seed decides: one of each module, then the second of each."""
     draw = random.Random(seed)
     columns = []
     for module in modules(only):
-        column = [(module, change) for change in changes((ROOT / module).read_text())]
+        column = [(module, change) for change in changes((tree / module).read_text())]
         draw.shuffle(column)
         columns.append(column)
     draw.shuffle(columns)
@@ -142,22 +143,25 @@ def _copy(tree: Path) -> None:
 def main() -> int:
     """Run the sample; the exit code."""
     given = _arguments()
-    wanted, known = sample(given.seed, given.only), explained()
+    known = explained()
     if given.list:
-        sys.stdout.writelines(f"{module}:{change.line} {change.name}\n" for module, change in wanted)
+        sys.stdout.writelines(
+            f"{module}:{change.line} {change.name}\n" for module, change in sample(given.seed, given.only)
+        )
         return 0
     began, made, survivors = time.monotonic(), 0, []
     with tempfile.TemporaryDirectory(prefix="wdstools-mutants-") as folder:
         tree = Path(folder, "tree")
         _copy(tree)
-        for module, change in wanted:
+        for module, change in sample(given.seed, given.only, tree):
             if time.monotonic() - began > given.seconds:
                 break
             if f"{module} {change.name}" in known:
                 continue
-            (tree / module).write_text(change.made((ROOT / module).read_text()))
-            by = is_noticed(tree, tests_of(module), 600)
-            shutil.copy2(ROOT / module, tree / module)
+            whole = (tree / module).read_text()
+            (tree / module).write_text(change.made(whole))
+            by = is_noticed(tree, covering(module, tree), 600)
+            (tree / module).write_text(whole)
             made += 1
             sys.stdout.write(f"{'noticed' if by else 'SURVIVED'} {module}:{change.line} {change.name}  {by}\n")
             sys.stdout.flush()

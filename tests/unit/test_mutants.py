@@ -49,5 +49,5 @@ def test_the_same_seed_makes_the_same_changes_and_another_others() -> None:
 
 @pytest.mark.parametrize("module", mutants.modules([]))
 def test_every_module_that_is_changed_has_tests_that_are_there(module: str) -> None:
-    for test in came(mutants.tests_of(module)):
+    for test in came(mutants.covering(module)):
         assert (mutants.ROOT / test).exists()

@@ -29,7 +29,8 @@ _PIXELS = LUMA_SIDE * LUMA_SIDE
 _CELLS = COLOUR_SIDE * COLOUR_SIDE
 #: Bytes of what is compared of an image beside its hashes: the luma, then the cells of the colour picture.
 LOOK_BYTES = _PIXELS + 4 * _CELLS
-_DIRECT, _FLIPPED = 1, 2
+#: How two images are the same: as they are, or one mirrored.
+DIRECT, FLIPPED = 1, 2
 
 
 class Turned(NamedTuple):
@@ -97,7 +98,7 @@ def group(
     in their order alone. Memory: linear; small pictures are asked for only where hashes are alike.
     """
     count = len(prints.exact)
-    first = _first_equal(prints.exact)
+    first = first_equal(prints.exact)
     own = np.zeros(count, np.uint64)
     if category is not None:
         np.bitwise_or.at(own, first, np.uint64(1) << category.astype(np.uint64))
@@ -115,7 +116,7 @@ def group(
     order = np.argsort(members, kind="stable")
     looks = np.empty((len(members), LOOK_BYTES), np.uint8)
     looks[order] = prints.looks(members[order]).reshape(-1, LOOK_BYTES)
-    data = _with_turned(prints, members, looks)
+    data = with_turned(prints, members, looks)
     found = [exact]
     leader = np.arange(len(members))
     for level in levels:
@@ -141,7 +142,7 @@ def _link(prints: Fingerprints, rows: NDArray[np.int64], widest: Level) -> NDArr
     return parent[: len(rows)]
 
 
-def _with_turned(prints: Fingerprints, members: NDArray[np.int64], looks: NDArray[np.uint8]) -> tuple[Any, ...]:
+def with_turned(prints: Fingerprints, members: NDArray[np.int64], looks: NDArray[np.uint8]) -> tuple[Any, ...]:
     """What is compared of the members, with the turned ones once more behind them, and where each one's is (-1: nowhere)."""
     place = {row: at for at, row in enumerate(members.tolist())}
     held = [number for number, row in enumerate(prints.turned.rows.tolist()) if row in place]
@@ -187,26 +188,24 @@ def _group_at(
     size = len(members)
     leader, near, how = before.copy(), own[members], np.zeros(size, np.uint8)
     parent = np.arange(size, dtype=np.int32)
-    limits = (
-        level.phash,
-        level.phash16,
-        round(level.difference * _PIXELS),
-        level.correlation,
-        level.flips,
-        4 * level.local,
-        3 * level.chroma,
-    )
+    limits = limits_of(level)
     if size:
         _cluster(starts, data, limits, (leader, parent, near, how), own[members])
     roots = np.fromiter((find(parent, row) for row in range(size)), np.int64, size)
     everyone = np.arange(len(first))
     leaders, component, masks, flipped = everyone.copy(), everyone.copy(), own.copy(), np.zeros(len(first), bool)
     leaders[members], component[members], masks[members] = members[leader], members[roots], near
-    flipped[members] = how == _FLIPPED
+    flipped[members] = how == FLIPPED
     return Grouping(level.name, leaders[first], component[first], masks[first], flipped[first]), leader
 
 
-def _first_equal(exact: NDArray[np.uint64]) -> NDArray[np.int64]:
+def limits_of(level: Level) -> tuple[Any, ...]:
+    """A level's limits as the kernels take them."""
+    difference = round(level.difference * _PIXELS)
+    return (level.phash, level.phash16, difference, level.correlation, level.flips, 4 * level.local, 3 * level.chroma)
+
+
+def first_equal(exact: NDArray[np.uint64]) -> NDArray[np.int64]:
     """For each row the first row that is equal."""
     order = np.lexsort((np.arange(len(exact)), exact[:, 1], exact[:, 0]))
     new = np.ones(len(exact), bool)
@@ -236,6 +235,24 @@ def distances(
     return small, large, turned
 
 
+def distances_between(
+    mine: tuple[Fingerprints, NDArray[np.int64]],
+    theirs: tuple[Fingerprints, NDArray[np.int64]],
+    flipped: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The same of rows of two sets; of turned images the way round that is nearest."""
+    (ours, rows), (others, other_rows) = mine, theirs
+    if not (len(ours.words) and len(others.words)):
+        return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    numbers = [{row: at for at, row in enumerate(prints.turned.rows.tolist())} for prints in (ours, others)]
+    best = []
+    for row, other, mirrored in zip(rows.tolist(), other_rows.tolist(), flipped.tolist(), strict=True):
+        ways = _ways(ours, row, numbers[0]), _ways(others, other, numbers[1], mirrored=mirrored)
+        best.append(min((_bits(a, b) for a in ways[0] for b in ways[1]), key=lambda bits: int(bits[1])))
+    small, large = np.array(best, np.int64).reshape(-1, 2).T
+    return small, large
+
+
 def _ways(
     prints: Fingerprints, row: int, number: dict[int, int], *, mirrored: bool = False
 ) -> list[NDArray[np.uint64]]:
@@ -261,7 +278,7 @@ def _cluster(starts, data, limits, result, own):  # type: ignore[no-untyped-def]
                 known = (own[other] & ~near[row]) | (own[row] & ~near[other]) == np.uint64(0)
                 if known and find(parent, row) == find(parent, other):
                     continue
-                if _same(data, limits, row, other):
+                if same(data, limits, row, other):
                     near[row] |= own[other]
                     near[other] |= own[row]
                     unite(parent, row, other)
@@ -278,7 +295,7 @@ def _lead(start, stop, data, limits, result):  # type: ignore[no-untyped-def]
             leader[row] = leader[leader[row]]
             continue
         for at in range(count):
-            how[row] = _same(data, limits, row, leaders[at])
+            how[row] = same(data, limits, row, leaders[at])
             if how[row]:
                 leader[row] = leaders[at]
                 break
@@ -288,7 +305,7 @@ def _lead(start, stop, data, limits, result):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _same(data, limits, a, b):  # type: ignore[no-untyped-def]
+def same(data, limits, a, b):  # type: ignore[no-untyped-def]
     """Whether two images are the same: directly, or one mirrored, or one turned or both; 0 if not."""
     how = _same_way(data, limits, a, b)
     if how or not limits[4]:
@@ -309,14 +326,14 @@ def _same_way(data, limits, a, b):  # type: ignore[no-untyped-def]
     """The same for two images, each one way round."""
     words, mirrored, luma, low, _ = data
     if _hashes_alike(words[a], words[b], limits) and _pixels_alike(luma[a], luma[b], limits, low[a] or low[b], False):
-        return _DIRECT
+        return DIRECT
     if (
         limits[4]
         # a hash and that of the mirror image have medians of their own: the two ways round may differ by a bit
         and (_hashes_alike(words[a], mirrored[b], limits) or _hashes_alike(words[b], mirrored[a], limits))
         and _pixels_alike(luma[a], luma[b], limits, low[a] or low[b], True)
     ):
-        return _FLIPPED
+        return FLIPPED
     return 0
 
 

@@ -83,6 +83,42 @@ def link(
     return parent
 
 
+def link_across(
+    mine: tuple[Any, Any, Any], theirs: tuple[Any, Any, Any], limits: tuple[int, int], *, flips: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Components of codes of two sets, linked where one of each set are alike; codes of one set are not compared.
+
+    Of each set: codes and mirrored codes [N, W], and the image that each belongs to (several may belong to one). Gives
+    for each image the number of its component. Exact: no pair is missed.
+    """
+    counts = [int(owner.max(initial=-1)) + 1 for _, _, owner in (mine, theirs)]
+    first, second = len(mine[0]), len(theirs[0])
+    words = np.concatenate((mine[0], theirs[0]))
+    mirrored = np.concatenate((mine[1], theirs[1])) if flips else words
+    parent = np.arange(first + second, dtype=np.int32)
+    ours = np.arange(first, dtype=np.int32)
+    # of equal codes of the other set one takes part, else a full bucket would be compared over and over
+    equal = [_equal(np.ascontiguousarray(codes[first:])) for codes in ((words, mirrored) if flips else (words,))]
+    firsts = [np.flatnonzero(some == np.arange(second)).astype(np.int32) + np.int32(first) for some in equal]
+    for band in plan_bands(max(2, math.isqrt(first * second)), limits[0]):
+        steps = band.steps
+        # the smaller set asks: its codes are compared with whole buckets of the larger
+        asking, asked = _sort(words[firsts[0], 0], firsts[0], band, parent), _sort(words[ours, 0], ours, band, parent)
+        _join((asking, asked), steps, False, (words, words), limits, parent)
+        if flips:
+            turned = _sort(mirrored[firsts[1], 0], firsts[1], band, parent)
+            _join((turned, asked), steps, False, (mirrored, words), limits, parent)
+            asked = _sort(mirrored[ours, 0], ours, band, parent)
+            _join((asking, asked), steps, False, (words, mirrored), limits, parent)
+    for some in equal:
+        _unite_all(parent, some, first)
+    for owner, start in ((mine[2], 0), (theirs[2], first)):
+        for code in np.flatnonzero(owner != np.arange(len(owner))).tolist():
+            unite(parent, start + code, start + int(owner[code]))
+    flatten(parent)
+    return parent[: counts[0]], parent[first : first + counts[1]]
+
+
 def _equal(codes: NDArray[np.uint64]) -> NDArray[np.int32]:
     """For each row the first one that is equal."""
     codes = np.ascontiguousarray(codes)
@@ -211,6 +247,14 @@ def unite(parent, a, b):  # type: ignore[no-untyped-def]
         parent[b] = a
     else:
         parent[a] = b
+
+
+@jit
+def _unite_all(parent, firsts, start):  # type: ignore[no-untyped-def]
+    """Unite each row, counted from ``start``, with the one that it is equal to."""
+    for row in range(len(firsts)):
+        if firsts[row] != row:
+            unite(parent, start + row, start + firsts[row])
 
 
 @jit

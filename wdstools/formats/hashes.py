@@ -103,3 +103,46 @@ def column_of(table: pa.Table, name: str) -> NDArray[np.uint8]:
 def present(table: pa.Table) -> NDArray[np.bool_]:
     """Which images have hashes."""
     return valid(one_chunk(table.column("phash")))
+
+
+_META_HANDED_OUT = b"wdstools.handed-out"
+
+
+def write_handed_out(path: str, table: pa.Table, versions: Mapping[str, str]) -> None:
+    """Hashes of many shards, with ``key``, ``split``, ``xxh3_64`` and ``bytes``, as one file that stands for the images."""
+    metadata = {_META_HANDED_OUT: json.dumps(dict(versions), sort_keys=True)}
+    pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd", write_statistics=False)
+
+
+def is_handed_out(path: str) -> bool:
+    """Whether a file is what ``write_handed_out`` wrote, and not some other table."""
+    try:
+        return _META_HANDED_OUT in (pq.read_metadata(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def read_handed_out(path: str, version: str) -> pa.Table:
+    """The table; raises FormatError where it is damaged, or of another version of the hashes."""
+    try:
+        table = pq.read_table(path)
+        wanted = [*SCHEMA, *map(pa.field, *zip(*_HANDED_OUT, strict=True))]
+        known = json.loads((table.schema.metadata or {}).get(_META_HANDED_OUT, b"null"))
+        table = table.select([field.name for field in wanted]).cast(pa.schema(wanted))
+    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
+        raise FormatError("stored hashes that cannot be read", code="hashes-damaged", where=path) from error
+    if not isinstance(known, dict) or known.get("hashes") != version:
+        raise FormatError(
+            "stored hashes of another version",
+            code="hashes-version",
+            where=path,
+            expected=version,
+            got=str(known.get("hashes") if isinstance(known, dict) else known),
+            hint="ask for hashes that were made with this version of wdstools",
+        )
+    if any(table.column(name).null_count for name, _ in _HANDED_OUT):
+        raise FormatError("stored hashes without keys", code="hashes-damaged", where=path)
+    return table
+
+
+_HANDED_OUT = (("key", pa.string()), ("split", pa.string()), ("xxh3_64", pa.uint64()), ("bytes", pa.uint64()))

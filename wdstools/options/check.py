@@ -118,6 +118,15 @@ class DuplicateChoices(TypedDict, total=False):
     ]
 
 
+class AgainstChoices(TypedDict, total=False):
+    """Two sets of images against each other."""
+
+    level: Annotated[DuplicateLevel, Option("re-encode", "exact, re-encode or edited.", _COMPARE)]
+    cache: Annotated[
+        StrPath | None, Option(None, "Keep hashes in this folder, not in the datasets.", _COMPARE, metavar="DIR")
+    ]
+
+
 class BenchChoices(OpenChoices, total=False):
     """What is measured, and for how long."""
 

@@ -112,6 +112,15 @@ class PackChoices(LayoutChoices, total=False):
             _SAME,
         ),
     ]
+    exclude_duplicates_of: Annotated[
+        Sequence[str] | None,
+        Option(
+            None,
+            "Leave out images that are the same as one of this dataset, folder or file of hashes, at level; may be repeated.",
+            _SAME,
+            metavar="OTHER",
+        ),
+    ]
     level: Annotated[DuplicateLevel, Option("exact", "What counts as the same: exact, re-encode or edited.", _SAME)]
     resplit: Annotated[bool, Option(False, "Let group move images out of the splits that the source gives.", _SAME)]
     check: Annotated[Literal["header", "decode"], Option("decode", "How to check images: header or decode.", _IMAGES)]

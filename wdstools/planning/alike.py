@@ -5,6 +5,7 @@ Kernels are imported where they are used: half a second that a pack which compar
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy as np
 from wdstools.dedup.levels import levels_up_to
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import from_ipc, to_array, to_ipc, to_list
-from wdstools.formats.digest import xxh3_128_digest
+from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, sniff
 from wdstools.images.whole import CUT, KEEP, ImageChecker
 from wdstools.progress import under_way
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from wdstools.dedup.groups import Grouping
+    from wdstools.dedup.groups import Fingerprints, Grouping
     from wdstools.executors.base import Executor, Tick, Value, Work
     from wdstools.formats.hashes import ImageHashes
     from wdstools.images.resize import Encoding
@@ -56,7 +57,7 @@ class AlikeTask:
 
 
 def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArray[np.float32]]:
-    """XXH3-128 of each image (zeros where it cannot be packed), its hashes, and the deviation of its luma.
+    """XXH3-64 and size of each image (zeros where it cannot be packed), its hashes, and the deviation of its luma.
 
     Its small pictures are not handed over: of most images nobody asks for them.
     """
@@ -67,7 +68,7 @@ def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArra
 
     def images() -> Iterator[bytes]:
         for data in images_as_packed(task):
-            digests.append(xxh3_128_digest(data) if data else bytes(16))
+            digests.append(struct.pack("<QQ", xxh3_64_intdigest(data), len(data)) if data else bytes(16))
             yield data
 
     samples = from_ipc(task.samples)
@@ -137,7 +138,17 @@ def group_alike(
 
     The arrays of the result, and the rows that they name, are rows of ``samples``. An image that cannot be packed is like no other.
     """
-    from wdstools.dedup.groups import LOOK_BYTES, Fingerprints, group
+    from wdstools.dedup.groups import group
+
+    prints = fingerprints_of(samples, order, pictures, executor, progress)
+    return _rows_of(group(prints, levels_up_to(level))[-1], order)
+
+
+def fingerprints_of(
+    samples: pa.Table, order: NDArray[np.int64], pictures: Pictures, executor: Executor, progress: Progress
+) -> Fingerprints:
+    """The fingerprints of samples in an order. An image that cannot be packed is like no other."""
+    from wdstools.dedup.groups import LOOK_BYTES, Fingerprints
     from wdstools.reader.hashes import join_turned, turned_of
 
     def tasks(rows: pa.Table) -> Iterator[AlikeTask]:
@@ -162,8 +173,7 @@ def group_alike(
     turned = join_turned(
         [turned_of(h.turn, h.upright) for _, h, _ in parts], [len(h.turn) for _, h, _ in parts], np.arange(len(spreads))
     )
-    found = group(Fingerprints(exact, words, mirrored, spreads, looks_of, turned), levels_up_to(level))[-1]
-    return _rows_of(found, order)
+    return Fingerprints(exact, words, mirrored, spreads, looks_of, turned)
 
 
 def _rows_of(found: Grouping, order: NDArray[np.int64]) -> Grouping:

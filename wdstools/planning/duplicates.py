@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.dedup.levels import EXACT, LIMITS, check_level
+from wdstools.dedup.levels import EXACT, LIMITS, check_level, levels_up_to
 from wdstools.errors import UsageError, option
-from wdstools.planning.alike import Pictures, by_preference, group_alike
+from wdstools.planning.alike import Pictures, by_preference, fingerprints_of, group_alike
 from wdstools.planning.identical import group_identical
 from wdstools.planning.splits import SplitRule, assign_splits
 
@@ -33,6 +33,7 @@ class DuplicateRule:
     action: str = "keep"
     level: str = EXACT
     resplit: bool = False
+    excluded: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_level(self.level)
@@ -70,8 +71,16 @@ def divide(
         return Divided(*assign_splits(samples, splits, seed=seed, identical=identical))
     skips: list[Skip] = []
     notes: list[str] = []
+    for other in rule.excluded:
+        samples, more = exclude(samples, pictures, other, rule.level, executor, progress)
+        skips += more
+        notes.append(f"left out {len(more):,} images that are in {other}, level {rule.level}")
+        if not len(samples):
+            raise UsageError("no samples are left to pack", code="source-empty", got="image-excluded")
     if splits.ratios is None:
-        samples, skips, notes = assign_splits(samples, splits, seed=seed)
+        samples, more, added = assign_splits(samples, splits, seed=seed)
+        skips += more
+        notes += added
         _refuse_given(samples, rule)
     found = group_alike(samples.table, by_preference(samples.table), pictures, rule.level, executor, progress)
     component = found.component
@@ -91,6 +100,22 @@ def divide(
         samples, moved = _gather(samples, component)
         notes.append(f"moved {moved:,} images to another split, so that no group of same images lies in two")
     return Divided(samples, skips, notes, _leaks(samples, component))
+
+
+def exclude(
+    samples: Samples, pictures: Pictures, other: str, level: str, executor: Executor, progress: Progress
+) -> tuple[Samples, list[Skip]]:
+    """Leave out the samples whose image another set holds too."""
+    from wdstools.dedup.across import match
+    from wdstools.planning.prints import print_set
+
+    theirs = print_set(other, None, executor, progress, pixels=level != EXACT)
+    mine = fingerprints_of(samples.table, np.arange(len(samples)), pictures, executor, progress)
+    found, _ = match(mine, theirs.prints, levels_up_to(level))
+    keep = found.other < 0
+    rows = np.flatnonzero(~keep)
+    details = [f"{level}: the same image as {theirs.keys[at]} of {other}" for at in found.other[rows].tolist()]
+    return samples.keep(keep), samples.skips(rows, "image-excluded", details)
 
 
 def _refuse_given(samples: Samples, rule: DuplicateRule) -> None:

@@ -101,7 +101,9 @@ def make_options(**choices: Unpack[PackChoices]) -> PackOptions:
         name=chosen["name"],
         version=chosen["version"],
         authenticated_ranges=chosen["authenticated_ranges"],
-        duplicates=DuplicateRule(chosen["duplicates"], chosen["level"], chosen["resplit"]),
+        duplicates=DuplicateRule(
+            chosen["duplicates"], chosen["level"], chosen["resplit"], tuple(chosen["exclude_duplicates_of"] or ())
+        ),
         trailing=chosen["trailing"],
     )
 

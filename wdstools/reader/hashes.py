@@ -254,11 +254,21 @@ def _words(hashes: pa.Table, small: str, large: str) -> NDArray[np.uint64]:
     return np.ascontiguousarray(joined).view(np.uint64)
 
 
+def stored_hashes(place: HashPlace, entry: ShardEntry, versions: Mapping[str, str]) -> pa.Table:
+    """All columns of a shard's hashes that are kept; raises StoreError where they are not."""
+    return _kept(place, entry, [*_WORDS, "luma", "colour", "turn", "upright", "unreadable"], versions)
+
+
 def looks_of(
     place: HashPlace, entry: ShardEntry, rows: NDArray[np.int64], versions: Mapping[str, str]
 ) -> NDArray[np.uint8]:
     """The small pictures, [n, LOOK_BYTES], of some rows of a shard whose hashes are kept."""
-    table = place.read(entry, ["luma", "colour"], versions)
+    table = _kept(place, entry, ["luma", "colour"], versions)
+    return np.concatenate([column_of(table, name)[rows] for name in ("luma", "colour")], axis=1)
+
+
+def _kept(place: HashPlace, entry: ShardEntry, columns: list[str], versions: Mapping[str, str]) -> pa.Table:
+    table = place.read(entry, columns, versions)
     if table is None:
         raise StoreError(
             "hashes that were kept a moment ago are gone",
@@ -266,4 +276,4 @@ def looks_of(
             where=f"{place.store.url}/{place.key(entry)}",
             hint="let nothing else write there, then run this again",
         )
-    return np.concatenate([column_of(table, name)[rows] for name in ("luma", "colour")], axis=1)
+    return table

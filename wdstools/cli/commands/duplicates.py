@@ -11,6 +11,7 @@ from wdstools.cli.show import duplicates as show
 from wdstools.options.check import DuplicateChoices
 
 _ANSWER = "The answer"
+_AGAINST = "Two sets against each other"
 
 
 @command("duplicates", choices=DuplicateChoices)
@@ -28,11 +29,41 @@ def duplicates(
             "--html", metavar="FILE", callback=page_file, help="Write a page with pictures.", rich_help_panel=_ANSWER
         ),
     ] = None,
+    against: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--against",
+            metavar="OTHER",
+            help="Tell which images another set holds too: a dataset, a folder of images, or hashes; may be repeated.",
+            rich_help_panel=_AGAINST,
+        ),
+    ] = None,
+    keys_to: Annotated[
+        Optional[str],
+        typer.Option(
+            "--keys-to",
+            metavar="FILE",
+            help="Write the keys of those images, for remove --keys.",
+            rich_help_panel=_AGAINST,
+        ),
+    ] = None,
+    hashes_to: Annotated[
+        Optional[str],
+        typer.Option(
+            "--hashes-to",
+            metavar="FILE.parquet",
+            help="Write the hashes to one file, which others can give to --against without having the images.",
+            rich_help_panel=_AGAINST,
+        ),
+    ] = None,
 ) -> None:
-    """Tell how many images are different ones, which are the same, and whether splits leak.
+    """Tell how many images are different ones, which are the same, and whether splits leak; or what others hold too.
 
     Example: wdstools duplicates shards --html duplicates.html
+    Example: wdstools duplicates train --against coco-test --keys-to shared.txt
     """
+    if against:
+        raise typer.Exit(_against(session, (dataset, *against), choices, keys_to, html))
     from wdstools.dataset import open_dataset
     from wdstools.ops.duplicates.find import find_duplicates
 
@@ -41,4 +72,19 @@ def duplicates(
         found = find_duplicates(opened, executor=executor, progress=session.output.progress(), **choices)
     if html is not None:
         show.page(opened, found, html)
+    if hashes_to is not None:
+        show.hand_out(opened, hashes_to, choices)
     raise typer.Exit(show.duplicates(session.output, opened.name, found, across_splits=across_splits, html=html))
+
+
+def _against(
+    session: Session, sets: tuple[str, ...], choices: DuplicateChoices, keys_to: str | None, html: str | None
+) -> int:
+    from wdstools.cli.show import shared
+    from wdstools.ops.duplicates.against import find_shared
+
+    wanted = shared.choices_of(choices)
+    with session.workers("processes", show.WORKER_MODULES) as executor:
+        found = find_shared(sets[0], sets[1:], executor=executor, progress=session.output.progress(), **wanted)
+    shared.write_files(found, sets, keys_to=keys_to, html=html)
+    return shared.shared(session.output, found, keys_to=keys_to, html=html)

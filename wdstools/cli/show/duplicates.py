@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
     from wdstools.dedup.results import CaptionCounts, DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
+    from wdstools.options.check import DuplicateChoices
 
 #: What worker processes need.
 WORKER_MODULES = ("wdstools.reader.hashes", "simplejpeg")
@@ -147,3 +148,14 @@ def page(dataset: Dataset, found: DuplicateGroups, path: str) -> None:
     folder, name = os.path.split(path)
     text = render_duplicates(dataset.name, dataset.root, found, thumbnails(dataset, found))
     LocalStore(folder or ".").put(name, text.encode())
+
+
+def hand_out(dataset: Dataset, path: str, choices: DuplicateChoices) -> None:
+    """Write the hashes that were just made to one file."""
+    from wdstools.errors import UsageError, option
+    from wdstools.planning.prints import hand_out as write
+
+    if choices.get("level") == EXACT or choices.get("method") == "size":
+        raise UsageError(f"{option('hashes-to')} needs hashes, which {option('level', 'exact')} does not make")
+    cache = choices.get("cache")
+    write(dataset, path, None if cache is None else os.fspath(cache))

@@ -42,11 +42,11 @@ def thumbnails(dataset: Dataset, found: DuplicateGroups, most: int = MOST_THUMBN
                 raise NotFoundError("no such shard", where=member.shard)
             sample = reader_of(dataset, entry).sample(member.row)
             text = str(sample.view("txt"), "utf-8", "replace") if "txt" in sample else ""
-            made[member.key] = Thumbnail(_small(sample[extension]), text[:_CAPTION_CHARACTERS])
+            made[member.key] = Thumbnail(small_picture(sample[extension]), text[:_CAPTION_CHARACTERS])
     return made
 
 
-def _small(data: bytes) -> str:
+def small_picture(data: bytes) -> str:
     """The picture as a data URI of a JPEG; "" if it cannot be decoded."""
     try:
         with open_image(data) as image:

@@ -1,0 +1,165 @@
+"""Two sets of images against each other: exact, symmetric, from datasets, folders and hashes alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import wdstools as wt
+from tests.support.command import run_command
+from tests.support.lookalikes import fingerprints, jpeg, scene
+from wdstools.dedup.across import match
+from wdstools.dedup.groups import group
+from wdstools.dedup.levels import LEVELS, levels_up_to
+from wdstools.ops.duplicates.against import find_shared
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _write(folder: Path, images: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True)
+    for name, data in images.items():
+        (folder / f"{name}.jpg").write_bytes(data)
+        (folder / f"{name}.txt").write_text(f"about {name} <b>")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folders and a dataset of each: ``train`` of 30 images, ``test`` of 8, of which three are in ``train``."""
+    place = tmp_path_factory.mktemp("against")
+    pictures = {number: scene(900 + number, 120, 120) for number in range(30)}
+    train = {f"t{number}": jpeg(picture) for number, picture in pictures.items()}
+    test = {f"other{number}": jpeg(scene(2000 + number, 120, 120)) for number in range(5)}
+    flipped = pictures[20].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    test |= {"copy": train["t3"], "again": jpeg(pictures[10], 60), "mirrored": jpeg(flipped)}
+    for name, images in (("train", train), ("test", test)):
+        wt.pack(str(_write(place / f"{name}-images", images)), str(place / name))
+    return place
+
+
+def pairs(found: Any) -> dict[str, tuple[str, str]]:
+    return {image.other_key: (image.key, image.level) for image in found}
+
+
+WANTED = {"copy": ("t3", "exact"), "again": ("t10", "re-encode"), "mirrored": ("t20", "edited")}
+
+
+@pytest.mark.parametrize("mine", ["train", "train-images"])
+@pytest.mark.parametrize("theirs", ["test", "test-images"])
+def test_what_is_shared_is_found_in_datasets_and_folders(mine: str, theirs: str, place: Path) -> None:
+    found = find_shared(place / mine, [place / theirs], level="edited")
+    assert pairs(found) == WANTED
+    assert (found.samples, list(found.others.values()), list(found.held.values())) == (30, [8], [3])
+    assert found.keys == ("t10", "t20", "t3")
+
+
+@pytest.mark.parametrize(("level", "count"), [("exact", 1), ("re-encode", 2), ("edited", 3)])
+def test_each_level_finds_its_own_and_either_way_round(level: Any, count: int, place: Path) -> None:
+    there = find_shared(place / "train", [place / "test"], level=level)
+    back = find_shared(place / "test", [place / "train"], level=level)
+    assert len(there) == count
+    assert {(i.key, i.other_key, i.level) for i in there} == {(i.other_key, i.key, i.level) for i in back}
+
+
+def test_hashes_alone_do_as_well_as_the_pictures(place: Path, tmp_path: Path) -> None:
+    ran = run_command("duplicates", place / "test", "--hashes-to", tmp_path / "test.parquet")
+    assert ran.code == 0
+    found = find_shared(place / "train", [tmp_path / "test.parquet"], level="edited")
+    assert pairs(found) == WANTED
+    back = find_shared(tmp_path / "test.parquet", [place / "train"], level="edited")
+    assert {image.key for image in back} == set(WANTED)
+
+
+def test_the_command_exits_1_lists_keys_and_shows_the_pairs(place: Path, tmp_path: Path) -> None:
+    keys, page = tmp_path / "shared.txt", tmp_path / "shared.html"
+    arguments = ("--level", "edited", "--keys-to", keys, "--html", page)
+    ran = run_command("duplicates", place / "train", "--against", place / "test", *arguments)
+    assert ran.code == 1
+    assert "3 of 30 images" in ran.out
+    assert "none" not in ran.out
+    assert keys.read_text() == "t10\nt20\nt3\n"
+    text = page.read_text()
+    assert text.count('class="pair"') == 3
+    assert text.count("data:image/jpeg") == 6
+    assert "about copy &lt;b&gt;" in text
+    removed = run_command("remove", place / "train", "--keys", keys, "-o", tmp_path / "clean", "--yes")
+    assert removed.code == 0
+    clean = run_command("duplicates", tmp_path / "clean", "--against", place / "test", "--level", "edited", "--json")
+    assert clean.code == 0
+    assert (clean.summary["samples"], clean.summary["shared"]) == (27, 0)
+
+
+def test_json_names_every_pair(place: Path) -> None:
+    ran = run_command(
+        "duplicates", place / "train", "--against", place / "test", "--against", place / "test-images", "--json"
+    )
+    assert ran.code == 1
+    lines = [
+        line
+        for line in ran.lines
+        if line.get("type", line.get("record")) == "shared" or "other_key" in json.dumps(line)
+    ]
+    assert len(lines) == 4
+    assert len(ran.summary["others"]) == 2
+
+
+def test_a_pack_leaves_out_what_another_set_holds(place: Path, tmp_path: Path) -> None:
+    ran = run_command(
+        "pack", place / "train-images", tmp_path / "out", "--exclude-duplicates-of", place / "test", "--level", "edited"
+    )
+    assert ran.code == 3
+    skipped = [json.loads(line) for line in (tmp_path / "out/.wdstools/skipped.jsonl").read_text().splitlines()]
+    assert {line["key"]: line["reason"] for line in skipped} == dict.fromkeys(("t3", "t10", "t20"), "image-excluded")
+    assert all("test" in line["detail"] for line in skipped)
+    assert len(find_shared(tmp_path / "out", [place / "test"], level="edited")) == 0
+
+
+@pytest.mark.parametrize("options", [("--captions",), ("--method", "size")])
+def test_options_that_do_not_go_together_are_refused(options: tuple[str, ...], place: Path) -> None:
+    ran = run_command("duplicates", place / "train", "--against", place / "test", *options)
+    assert ran.code == 2
+    assert "--against" in ran.err
+
+
+def test_what_is_no_set_of_images_is_refused_by_name(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 no table")
+    shutil.copy(place / "test/.wdstools/index/train-000000.parquet", tmp_path / "index.parquet")
+    for other in (tmp_path / "absent", tmp_path / "x.parquet"):
+        ran = run_command("duplicates", place / "train", "--against", other)
+        assert ran.code in (2, 4, 5)
+        assert other.name in ran.err
+        assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_search_finds_what_comparing_each_pair_finds(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    pool = [scene(number) for number in range(4)]
+    pool += [p.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for p in pool] + [Image.new("RGB", (64, 64), (9, 9, 9))]
+    images = [pool[at] for at in draw.integers(0, len(pool), 24)]
+    mine = fingerprints(images[:12], exact=list(range(12)))
+    theirs = fingerprints(images[12:], exact=list(range(100, 112)))
+    for number, level in enumerate(LEVELS, 1):
+        there, back = match(mine, theirs, levels_up_to(level.name))
+        for side, found, other in ((0, there, 12), (1, back, 0)):
+            for row in range(12):
+                same = [at for at in range(12) if _same(images[12 * side + row], images[other + at], number)]
+                assert found.other[row] == (
+                    _strictest(images[12 * side + row], images[other : other + 12], number) if same else -1
+                )
+
+
+def _same(a: Image.Image, b: Image.Image, number: int) -> bool:
+    return any(int(found.leader[1]) == 0 for found in group(fingerprints([a, b]), LEVELS)[1 : number + 1])
+
+
+def _strictest(image: Image.Image, others: list[Image.Image], number: int) -> int:
+    """The first that is the same at the strictest level that any is."""
+    return next(at for level in range(1, number + 1) for at, other in enumerate(others) if _same(image, other, level))

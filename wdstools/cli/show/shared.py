@@ -1,0 +1,81 @@
+"""What ``duplicates --against`` found, as text, JSON lines, a list of keys and a page."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from wdstools.cli.output import one_line
+from wdstools.dedup.levels import EXACT, LIMITS
+from wdstools.errors import UsageError, option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.cli.output import Output
+    from wdstools.ops.duplicates.against import SharedImage, SharedImages
+    from wdstools.options.check import AgainstChoices, DuplicateChoices
+
+
+def choices_of(choices: DuplicateChoices) -> AgainstChoices:
+    """The choices that apply to two sets; raises UsageError for one that does not."""
+    for name, usual in (("method", "phash"), ("captions", False)):
+        if choices.get(name, usual) != usual:
+            raise UsageError(f"{option(name)} and {option('against')} exclude each other")
+    wanted: AgainstChoices = {"level": choices.get("level") or "re-encode", "cache": choices.get("cache")}
+    return wanted
+
+
+def shared(output: Output, found: SharedImages, *, keys_to: str | None, html: str | None) -> int:
+    """Counts and pairs; the exit code: 1 where the set holds an image of the others."""
+    code = 1 if found.shared else 0
+    for image in found.shared if output.json else ():
+        output.record("shared", image)
+    if not output.quiet:
+        output.few(_line(image) for image in found.shared)
+    output.line(
+        f"{one_line(found.name)}: {len(found.keys):,} of {found.samples:,} images are in the others, {found.level}"
+    )
+    for name, count in found.others.items():
+        output.line(f"  {one_line(name)}: {found.held[name]:,} of its {count:,} images are here")
+    if found.level != EXACT:
+        output.line(f"  {found.level}: {LIMITS[found.level]}")
+        bound = f"at most {found.false_pairs_bound:.2g} among photographs; of other pictures unknown"
+        output.line(f"  pairs expected by chance: {bound}")
+    output.few(f"  cannot be decoded: {one_line(key)}: {reason}" for key, reason in found.unreadable)
+    if keys_to is not None:
+        output.hint(f"keys:   {keys_to}")
+    if html is not None:
+        output.hint(f"page:   {html}")
+    if code and keys_to is not None:
+        output.hint(f"hint: wdstools remove DATASET --keys {keys_to} -o NEW    takes them out")
+    summary = {name: getattr(found, name) for name in ("name", "level", "samples", "others", "held", "unreadable")}
+    output.summary({**summary, "shared": len(found.keys)}, exit_code=code, ok=code == 0)
+    return code
+
+
+def _line(image: SharedImage) -> str:
+    how = image.level + ("" if image.level == EXACT else f", {image.phash} and {image.phash16} bits")
+    how += ", mirrored" if image.flipped else ""
+    return f"{one_line(image.key)} is {one_line(image.other_key)} of {one_line(image.other)} ({how})"
+
+
+def write_files(found: SharedImages, paths: Sequence[str], *, keys_to: str | None, html: str | None) -> None:
+    """The list of keys, and the page."""
+    from wdstools.ops.duplicates.pairs import pair_pictures
+    from wdstools.planning.prints import opened
+    from wdstools.report.shared import render_shared
+
+    if keys_to is not None:
+        _put(keys_to, "".join(f"{key}\n" for key in found.keys))
+    if html is not None:
+        mine, *others = map(opened, paths)
+        pairs = pair_pictures(found, mine, dict(zip(found.others, others, strict=True)))
+        _put(html, render_shared(found, pairs))
+
+
+def _put(path: str, text: str) -> None:
+    from wdstools.stores.local import LocalStore
+
+    folder, name = os.path.split(path)
+    LocalStore(folder or ".").put(name, text.encode())

@@ -1,0 +1,154 @@
+"""Two sets of images against each other: which of one are the same as any of the other. Exact and symmetric."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from wdstools.dedup.groups import FLIPPED, LOOK_BYTES, first_equal, limits_of, same, with_turned
+from wdstools.dedup.hamming import link_across
+from wdstools.kernels import jit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from wdstools.dedup.groups import Fingerprints
+    from wdstools.dedup.levels import Level
+
+
+class Matches(NamedTuple):
+    """For each row of one set: the first row of the other that it is the same as (-1: none), at which level, and how.
+
+    ``level`` counts from 0, byte-identical. ``flipped``: one of the two is mirrored.
+    """
+
+    other: NDArray[np.int64]
+    level: NDArray[np.uint8]
+    flipped: NDArray[np.bool_]
+
+
+def match(mine: Fingerprints, theirs: Fingerprints, levels: Sequence[Level]) -> tuple[Matches, Matches]:
+    """What each set holds of the other, at the strictest level that shows it; no pair within the limits is missed."""
+    count, other_count = len(mine.exact), len(theirs.exact)
+    ours = _empty(count), _empty(other_count)
+    _match_bytes(mine.exact, theirs.exact, ours)
+    if levels:
+        _match_pixels(mine, theirs, levels, ours)
+    return ours
+
+
+def _match_bytes(mine: NDArray[np.uint64], theirs: NDArray[np.uint64], found: tuple[Matches, Matches]) -> None:
+    """Byte-identical images: only what the smaller set may hold is compared in full."""
+    known = np.sort(theirs[:, 0])
+    if not len(known):
+        return
+    rows = np.flatnonzero(known[np.minimum(np.searchsorted(known, mine[:, 0]), len(known) - 1)] == mine[:, 0])
+    count = len(rows)
+    first = first_equal(np.concatenate((mine[rows], theirs)))
+    smallest = np.full(count + len(theirs), -1, np.int64)
+    smallest[first[count:][::-1]] = np.arange(len(theirs))[::-1]
+    found[0].other[rows] = smallest[first[:count]]
+    found[1].other[:] = np.where(first[count:] < count, np.append(rows, -1)[np.minimum(first[count:], count)], -1)
+
+
+def _empty(count: int) -> Matches:
+    return Matches(np.full(count, -1, np.int64), np.zeros(count, np.uint8), np.zeros(count, bool))
+
+
+def _match_pixels(
+    mine: Fingerprints, theirs: Fingerprints, levels: Sequence[Level], found: tuple[Matches, Matches]
+) -> None:
+    rows = [np.flatnonzero(~np.isnan(prints.deviation)) for prints in (mine, theirs)]
+    if not (len(rows[0]) and len(rows[1])):
+        return
+    codes = [_codes(prints, some, levels[-1]) for prints, some in zip((mine, theirs), rows, strict=True)]
+    widest = (levels[-1].phash, levels[-1].phash16)
+    linked = link_across(codes[0], codes[1], widest, flips=levels[-1].flips)
+    inside = [np.isin(linked[0], linked[1]), np.isin(linked[1], linked[0])]
+    chosen = [some[there] for some, there in zip(rows, inside, strict=True)]
+    trees = [tree[there] for tree, there in zip(linked, inside, strict=True)]
+    if not len(chosen[0]):
+        return
+    data = _joined(mine, theirs, chosen)
+    order = [np.argsort(tree, kind="stable") for tree in trees]
+    names = np.unique(trees[0])
+    bounds = [
+        np.searchsorted(tree[some], np.append(names, names[-1] + 1)) for tree, some in zip(trees, order, strict=True)
+    ]
+    places = (order[0], order[1] + len(chosen[0]))
+    for number, level in enumerate(levels, 1):
+        limits = limits_of(level)
+        for side in (0, 1):
+            other, how = np.full(len(chosen[side]), -1, np.int64), np.zeros(len(chosen[side]), np.uint8)
+            unknown = found[side].other[chosen[side]] < 0
+            sides = (places[side], places[1 - side], bounds[side], bounds[1 - side], (0, len(chosen[0]))[side])
+            _first_matches(data, limits, sides, unknown, other, how)
+            hits = np.flatnonzero(other >= 0)
+            at = chosen[side][hits]
+            found[side].other[at] = chosen[1 - side][other[hits] - (len(chosen[0]) if side == 0 else 0)]
+            found[side].level[at] = number
+            found[side].flipped[at] = how[hits] == FLIPPED
+
+
+def _codes(prints: Fingerprints, rows: NDArray[np.int64], widest: Level) -> tuple[Any, Any, Any]:
+    """Hashes of rows, mirrored ones, and the row (by its place) that each belongs to: turned images come twice."""
+    place = np.arange(len(rows))
+    if not widest.flips:
+        words = prints.words[rows] if len(rows) < len(prints.words) else prints.words
+        return words, words[:0], place
+    turned = prints.turned
+    at = np.searchsorted(rows, turned.rows)
+    at[at == len(rows)] = 0
+    there = np.flatnonzero(rows[at] == turned.rows)
+    return (
+        np.concatenate((prints.words[rows], turned.words[there])),
+        np.concatenate((prints.mirrored[rows], turned.mirrored[there])),
+        np.concatenate((place, at[there])),
+    )
+
+
+def _joined(mine: Fingerprints, theirs: Fingerprints, chosen: list[NDArray[np.int64]]) -> tuple[Any, ...]:
+    """What is compared of both, one set behind the other, and the turned ones behind those."""
+    parts = [
+        with_turned(prints, rows, prints.looks(rows).reshape(-1, LOOK_BYTES))
+        for prints, rows in zip((mine, theirs), chosen, strict=True)
+    ]
+    counts = [len(rows) for rows in chosen]
+    total = sum(counts)
+    columns = [
+        np.concatenate((a[: counts[0]], b[: counts[1]], a[counts[0] :], b[counts[1] :]))
+        for a, b in zip(parts[0][:4], parts[1][:4], strict=True)
+    ]
+    extra = len(parts[0][0]) - counts[0]
+    second = [
+        np.where(part[4] < 0, -1, part[4] - count + total + skip)
+        for part, count, skip in zip(parts, counts, (0, extra), strict=True)
+    ]
+    return (*columns, np.concatenate(second))
+
+
+@jit
+def _first_matches(data, limits, sides, unknown, other, how):  # type: ignore[no-untyped-def]
+    """For each row of one side the first of the other side, in its component, that it is the same as."""
+    mine, theirs, starts, their_starts, offset = sides
+    for component in range(len(starts) - 1):
+        for at in range(starts[component], starts[component + 1]):
+            row = mine[at]
+            if not unknown[row - offset]:
+                continue
+            for place in range(their_starts[component], their_starts[component + 1]):
+                found = same(data, limits, row, theirs[place])
+                if found:
+                    other[row - offset] = theirs[place]
+                    how[row - offset] = found
+                    break
+
+
+def expected_pairs(level: Level, count: int, other_count: int) -> float:
+    """An upper bound (95 %) of the pairs of different photographs that would pass among so many and so many."""
+    bound = level.false_pairs + 2 * math.sqrt(level.false_pairs) + 3
+    return count * other_count * bound / level.tested_pairs

@@ -1,0 +1,165 @@
+"""Fingerprints of a set of images, wherever they are: a dataset, a folder or archive, or hashes that were handed out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wdstools.dataset import open_dataset
+from wdstools.dedup.groups import LOOK_BYTES, Fingerprints
+from wdstools.dedup.phash import deviation
+from wdstools.errors import UsageError
+from wdstools.executors.base import run_all
+from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
+from wdstools.formats.hashes import column_of, is_handed_out, present, read_handed_out, write_handed_out
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.planning.alike import Pictures, fingerprints_of
+from wdstools.planning.samples import with_keys
+from wdstools.progress import under_way
+from wdstools.reader.hashes import (
+    HashPlace,
+    PrintTask,
+    join_turned,
+    library_versions,
+    looks_of,
+    print_shard,
+    stored_hashes,
+    turned_of,
+)
+from wdstools.sources.open import open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Executor
+    from wdstools.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedSet:
+    """Images of one set, sorted by key. ``dataset`` and its ``places`` (shard, row) are there where it is a dataset."""
+
+    name: str
+    keys: Sequence[str]
+    prints: Fingerprints
+    splits: Sequence[str]
+    unreadable: tuple[tuple[str, str], ...] = ()
+    dataset: Dataset | None = None
+    places: NDArray[np.int64] | None = None
+
+
+def print_set(
+    path: str | Dataset, cache: str | None, executor: Executor, progress: Progress, *, pixels: bool = True
+) -> PrintedSet:
+    """The fingerprints of what lies at a path; without ``pixels`` a dataset is compared by its indexes alone.
+
+    Raises UsageError, NotFoundError, FormatError, IntegrityError, StoreError.
+    """
+    if not isinstance(path, str):
+        return _of_dataset(path, cache, executor, progress, pixels=pixels)
+    if os.path.isfile(path) and path.endswith(".parquet") and is_handed_out(path):
+        return _of_file(path)
+    dataset = opened(path)
+    if dataset is not None:
+        return _of_dataset(dataset, cache, executor, progress, pixels=pixels)
+    return _of_source(path, executor, progress)
+
+
+def opened(path: str) -> Dataset | None:
+    """The dataset at a path; None where images or hashes are."""
+    there = "://" in path or os.path.exists(os.path.join(path, MANIFEST_PATH))
+    return open_dataset(path) if there else None
+
+
+def _of_dataset(
+    dataset: Dataset, cache: str | None, executor: Executor, progress: Progress, *, pixels: bool
+) -> PrintedSet:
+    place = HashPlace.of(dataset, cache) if pixels else None
+    versions = library_versions() if pixels else {}
+    shards = dataset.manifest.shards
+    counts = [entry.samples for _, entry in shards]
+    tasks = (PrintTask(dataset, entry, place, versions) for _, entry in shards)
+    with under_way(progress, "hash images" if pixels else "read indexes", sum(counts), "images") as tick:
+        parts = run_all(executor, print_shard, tasks, tick)
+    keys = pa.chunked_array([part.keys for part in parts], pa.string())
+    order = to_numpy(pc.sort_indices(keys)).astype(np.int64)
+    shard = np.repeat(np.arange(len(counts)), counts)[order]
+    row = np.concatenate([np.zeros(0, np.int64), *(np.arange(count) for count in counts)])[order]
+
+    def looks(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        made = np.empty((len(rows), LOOK_BYTES), np.uint8)
+        assert place is not None
+        for number in np.unique(shard[rows]).tolist():
+            mine = np.flatnonzero(shard[rows] == number)
+            made[mine] = looks_of(place, shards[number][1], row[rows[mine]], versions)
+        return made
+
+    def joined(name: str) -> Any:
+        return np.concatenate([getattr(part, name) for part in parts])[order if pixels or name == "exact" else []]
+
+    turned = join_turned([part.turned for part in parts], counts, np.argsort(order))
+    names = [shards[number][0] for number in shard.tolist()]
+    return PrintedSet(
+        name=dataset.name,
+        keys=to_list(one_chunk(keys.take(to_array(order, pa.int64())))),
+        prints=Fingerprints(
+            joined("exact"), joined("words"), joined("mirrored"), joined("deviation"), looks, turned
+        ),
+        splits=names,
+        unreadable=tuple(sorted(entry for part in parts for entry in part.unreadable)),
+        dataset=dataset,
+        places=np.stack((shard, row), axis=1),
+    )  # fmt: skip
+
+
+def _of_source(path: str, executor: Executor, progress: Progress) -> PrintedSet:
+    listing = open_source(path).list()
+    samples, _ = with_keys(listing, 0)
+    if not len(samples):
+        raise UsageError("no images are here", code="source-empty", where=path)
+    order = to_numpy(pc.sort_indices(samples.table, sort_keys=[("key", "ascending")])).astype(np.int64)
+    prints = fingerprints_of(samples.table, order, Pictures(listing.opener), executor, progress)
+    ordered = samples.take(order)
+    splits = [split or "" for split in ordered.texts("split")]
+    return PrintedSet(path, [key.decode() for key in ordered.texts("key")], prints, splits)
+
+
+def _of_file(path: str) -> PrintedSet:
+    table = read_handed_out(path, library_versions()["hashes"])
+    looks = np.concatenate([column_of(table, name) for name in ("luma", "colour")], axis=1)
+    words, mirrored = (
+        np.ascontiguousarray(np.concatenate([column_of(table, name) for name in pair], axis=1)).view(np.uint64)
+        for pair in (("phash", "phash16"), ("mirrored", "mirrored16"))
+    )
+    spread = np.where(present(table), deviation(column_of(table, "luma").reshape(-1, 32, 32)), np.float32(np.nan))
+    exact = np.stack([to_numpy(table.column(name)).astype(np.uint64) for name in ("xxh3_64", "bytes")], axis=1)
+    turned = turned_of(column_of(table, "turn"), column_of(table, "upright"))
+    prints = Fingerprints(exact, words, mirrored, spread, lambda rows: looks[rows], turned)
+    return PrintedSet(path, to_list(table.column("key")), prints, to_list(table.column("split")))
+
+
+def hand_out(dataset: Dataset, path: str, cache: str | None) -> int:
+    """Write the hashes of a dataset, which are kept already, to one file that needs no pictures; gives how many."""
+    place, versions = HashPlace.of(dataset, cache), library_versions()
+    tables = []
+    for split, entry in dataset.manifest.shards:
+        prints = print_shard(PrintTask(dataset, entry, None, {}), lambda _: None)
+        exact = [pa.array(column, pa.uint64()) for column in prints.exact.T]
+        columns = {
+            "key": prints.keys,
+            "split": pa.repeat(split, len(prints.keys)),
+            "xxh3_64": exact[0],
+            "bytes": exact[1],
+        }
+        hashes = stored_hashes(place, entry, versions)
+        tables.append(pa.table({**columns, **{name: hashes.column(name) for name in hashes.column_names}}))
+    write_handed_out(path, pa.concat_tables(tables).sort_by("key"), versions)
+    return sum(table.num_rows for table in tables)

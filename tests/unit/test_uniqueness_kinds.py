@@ -78,6 +78,12 @@ def test_each_kind_encoded_again_still_is_the_same_picture(quality: int) -> None
         assert leaders([first, again])[0] == [0, 0]
 
 
+def png(image: Image.Image) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, "PNG")
+    return sink.getvalue()
+
+
 def lying(image: Image.Image, orientation: int) -> bytes:
     """Saved so that EXIF's orientation makes it upright."""
     undo: dict[int, Any] = {
@@ -110,3 +116,11 @@ def test_a_photograph_upright_and_by_exif_is_one_at_the_edited_level(orientation
     other = 6 if orientation != 6 else 8
     stored = jpeg(Image.open(io.BytesIO(images[1])).convert("RGB"), 80)
     assert leaders([images[1], lying(picture, other), stored])[1] == [0, 0, 0]
+
+
+def test_a_symmetric_picture_whose_hash_is_noise_is_found_by_its_pixels_when_exif_turns_it() -> None:
+    picture = Image.effect_mandelbrot((300, 200), (-2, -1.5, 1, 1.5), 60).convert("RGB")
+    assert leaders([jpeg(picture, 90), lying(picture, 6), jpeg(scene(8, 300, 200))])[1] == [0, 0, 2]
+    blank = Image.new("RGB", (300, 200), (90, 90, 90))
+    lighter = Image.new("RGB", (300, 200), (110, 110, 110))
+    assert leaders([png(blank), lying(lighter, 6), lying(blank, 8)])[1] == [0, 1, 0]

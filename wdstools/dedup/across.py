@@ -121,14 +121,14 @@ def _joined(mine: Fingerprints, theirs: Fingerprints, chosen: list[NDArray[np.in
     total = sum(counts)
     columns = [
         np.concatenate((a[: counts[0]], b[: counts[1]], a[counts[0] :], b[counts[1] :]))
-        for a, b in zip(parts[0][:4], parts[1][:4], strict=True)
+        for a, b in zip(parts[0][:4] + parts[0][5:], parts[1][:4] + parts[1][5:], strict=True)
     ]
     extra = len(parts[0][0]) - counts[0]
     second = [
         np.where(part[4] < 0, -1, part[4] - count + total + skip)
         for part, count, skip in zip(parts, counts, (0, extra), strict=True)
     ]
-    return (*columns, np.concatenate(second))
+    return (*columns[:4], np.concatenate(second), columns[4])
 
 
 @jit

@@ -26,11 +26,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PIXELS = LUMA_SIDE * LUMA_SIDE
+_NEAR_DEVIATION, _LOOKS_AT_ONCE = 0.5, 4096
 _CELLS = COLOUR_SIDE * COLOUR_SIDE
 #: Bytes of what is compared of an image beside its hashes: the luma, then the cells of the colour picture.
 LOOK_BYTES = _PIXELS + 4 * _CELLS
 #: How two images are the same: as they are, or one mirrored.
 DIRECT, FLIPPED = 1, 2
+
+
+#: Added to the orientation of an image whose hashes noise decides: it is compared by its pixels alone when it is turned.
+UNDECIDED = 16
 
 
 class Turned(NamedTuple):
@@ -138,8 +143,28 @@ def _link(prints: Fingerprints, rows: NDArray[np.int64], widest: Level) -> NDArr
     parent = link(words, limits, np.concatenate((prints.mirrored[rows], turned.mirrored[there])))
     for number, base in enumerate(at[there].tolist(), len(rows)):
         unite(parent, number, base)
+    for number in there.tolist():
+        if turned.turns[number] & UNDECIDED:
+            for other in _near_turned(prints, rows, number).tolist():
+                unite(parent, int(at[number]), other)
     flatten(parent)
     return parent[: len(rows)]
+
+
+def _near_turned(prints: Fingerprints, rows: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+    """Which of the rows, by their place, have nearly the luma of a turned image whose hashes say nothing."""
+    row = int(prints.turned.rows[number])
+    places = np.flatnonzero(np.abs(prints.deviation[rows] - prints.deviation[row]) < _NEAR_DEVIATION)
+    found = [places[:0]]
+    own = turn_look(prints.looks(np.array([row])).reshape(-1), int(prints.turned.turns[number]))[:_PIXELS].astype(
+        np.int16
+    )
+    for start in range(0, len(places), _LOOKS_AT_ONCE):
+        some = places[start : start + _LOOKS_AT_ONCE]
+        order = np.argsort(rows[some], kind="stable")
+        lumas = prints.looks(rows[some][order]).reshape(len(some), -1)[:, :_PIXELS].astype(np.int16)
+        found.append(some[order][np.abs(lumas - own).mean(axis=1) <= NEAR_PIXELS])
+    return np.concatenate(found)
 
 
 def with_turned(prints: Fingerprints, members: NDArray[np.int64], looks: NDArray[np.uint8]) -> tuple[Any, ...]:
@@ -151,17 +176,21 @@ def with_turned(prints: Fingerprints, members: NDArray[np.int64], looks: NDArray
     second[base] = np.arange(len(members), len(members) + len(held))
     again = [turn_look(looks[at], int(prints.turned.turns[number])) for at, number in zip(base, held, strict=True)]
     low = prints.low_information[members]
+    # an undecided one is judged as one of low information: by its pixels, strictly
+    vague = np.array([bool(prints.turned.turns[number] & UNDECIDED) for number in held], bool)
     return (
         np.concatenate((prints.words[members], prints.turned.words[held])),
         np.concatenate((prints.mirrored[members], prints.turned.mirrored[held])),
         np.concatenate((looks, np.array(again, np.uint8).reshape(-1, LOOK_BYTES))),
-        np.concatenate((low, low[base])),
+        np.concatenate((low, low[base] | vague)),
         second,
+        np.concatenate((np.zeros(len(members), bool), vague)),
     )
 
 
 def turn_look(look: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """The small pictures of an image as they are once it is turned as EXIF says."""
+    orientation &= ~UNDECIDED
     luma = turn(look[:_PIXELS].reshape(LUMA_SIDE, LUMA_SIDE), orientation)
     colour = turn(look[_PIXELS:].reshape(COLOUR_SIDE, COLOUR_SIDE, 4), orientation)
     return np.concatenate((luma.reshape(-1), colour.reshape(-1)))
@@ -324,13 +353,16 @@ def same(data, limits, a, b):  # type: ignore[no-untyped-def]
 @jit
 def _same_way(data, limits, a, b):  # type: ignore[no-untyped-def]
     """The same for two images, each one way round."""
-    words, mirrored, luma, low, _ = data
-    if _hashes_alike(words[a], words[b], limits) and _pixels_alike(luma[a], luma[b], limits, low[a] or low[b], False):
+    words, mirrored, luma, low, _, vague = data
+    blind = vague[a] or vague[b]
+    if (blind or _hashes_alike(words[a], words[b], limits)) and _pixels_alike(
+        luma[a], luma[b], limits, low[a] or low[b], False
+    ):
         return DIRECT
     if (
         limits[4]
         # a hash and that of the mirror image have medians of their own: the two ways round may differ by a bit
-        and (_hashes_alike(words[a], mirrored[b], limits) or _hashes_alike(words[b], mirrored[a], limits))
+        and (blind or _hashes_alike(words[a], mirrored[b], limits) or _hashes_alike(words[b], mirrored[a], limits))
         and _pixels_alike(luma[a], luma[b], limits, low[a] or low[b], True)
     ):
         return FLIPPED

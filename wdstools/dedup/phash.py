@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SIDES = {8: 32, 16: 64}
 # A coefficient nearer to the median than this may fall on either side of it, by rounding: imagehash then decides.
 _TIE = 1e-6
+#: What encoding an image again changes a coefficient by, and how many that it may decide are many.
+_NOISE, _MANY = 12.0, 12
 
 
 def phash(luma: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -33,6 +35,13 @@ def phash(luma: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], NDArra
     # mirroring a signal changes the sign of every odd coefficient of its DCT-II
     mirror = low * np.where(np.arange(size) % 2, -1.0, 1.0)
     return _hash(low, luma, size), _hash(mirror, luma[:, :, ::-1], size)
+
+
+def is_undecided(luma: NDArray[np.uint8]) -> bool:
+    """Whether noise decides many bits of the 64-bit hash of a 32x32 gray image: that of one that is symmetric, or nearly blank."""
+    basis = _basis(8)
+    low = (basis @ luma.astype(np.float64) @ basis.T).reshape(-1)
+    return int(np.count_nonzero(np.abs(low - np.median(low)) < _NOISE)) >= _MANY
 
 
 def deviation(luma: NDArray[np.uint8]) -> NDArray[np.float32]:

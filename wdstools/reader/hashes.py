@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.dedup.groups import Turned, turn
+from wdstools.dedup.groups import UNDECIDED, Turned, turn
 from wdstools.dedup.levels import COLOUR_SIDE
-from wdstools.dedup.phash import SIDES, deviation, phash
+from wdstools.dedup.phash import SIDES, deviation, is_undecided, phash
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.captions import Caption
@@ -211,6 +211,7 @@ def hash_images(images: Iterable[bytes | memoryview], count: int, tick: Tick) ->
             (lumas[row], large[row - start]), colours[row], turns[row] = look_at(data, tuple(SIDES.values()))
             if turns[row] > 1:
                 upright[row] = _upright_hashes(lumas[row], large[row - start], int(turns[row, 0]))
+                turns[row] |= UNDECIDED if is_undecided(lumas[row]) else 0
         except DamagedImageError as error:
             unreadable[row] = f"{error.code}: {error.detail}"
         if row + 1 - start == _BATCH or row + 1 == count:

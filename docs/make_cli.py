@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from wdstools.cli import commands
-from wdstools.cli.app import EXIT_CODES, app
+from wdstools.cli.program import EXIT_CODES, app
 
 TARGET = Path(__file__).with_name("cli.md")
 _SHARED = "Output and workers"

@@ -14,7 +14,7 @@ from tests.support.city_pairs import write_city_pairs
 from tests.support.command import COMMAND, environment, run_command, start_command
 from tests.support.outcome import assert_complete, snapshot
 from wdstools import __version__
-from wdstools.cli.app import EXIT_CODES
+from wdstools.cli.program import EXIT_CODES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import pytest
+import typer
 
 import wdstools as wt
 import wdstools.options
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import assert_clean_failure, run_command
+from wdstools.cli import commands
+from wdstools.cli.program import app
 from wdstools.errors import UsageError, option
 from wdstools.options.declare import Option, StrPath, declared, settle
 
@@ -102,6 +105,26 @@ def test_the_library_names_parameters(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         wt.pack(tmp_path, tmp_path / "out", quality=101)
     assert (caught.value.where, caught.value.expected) == ("quality", "1 to 100")
+
+
+def test_an_option_of_several_values_may_be_given_several_times_on_the_command_line(tmp_path: Path) -> None:
+    copies = ("--from", tmp_path / "a", "--from", tmp_path / "b")
+    ran = run_command("repair", tmp_path, *copies, "-n", "--json")
+    assert_clean_failure(ran, 1, 4)
+    assert ran.error["code"] != "usage"
+
+
+def test_every_declared_option_is_a_flag_of_its_kind() -> None:
+    assert commands
+    known = {one.name: one for kind in _kinds() for one in declared(kind)}
+    program: Any = typer.main.get_command(app)
+    found = [(p, known[p.name]) for c in program.commands.values() for p in c.params if p.name in known]
+    assert len(found) > 60
+    for parameter, one in found:
+        if parameter.param_type_name != "option":
+            continue
+        several = one.option.read is None and "Sequence" in str(one.kind)
+        assert (parameter.multiple, parameter.is_flag) == (several, isinstance(one.option.default, bool)), one.name
 
 
 def _kinds() -> list[type]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, cast, get_origin
 
 import typer
 
-from wdstools.cli.app import EPILOG, Interrupted, app
 from wdstools.cli.output import Output
+from wdstools.cli.program import EPILOG, Interrupted, app
 from wdstools.errors import UsageError, WdsError
 from wdstools.executors.open import open_executor, processors
 from wdstools.options.declare import Declared, declared, parts

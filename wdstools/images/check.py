@@ -52,7 +52,7 @@ TYPE_OF_EXTENSION = {
 }
 #: Types that may lie in a shard as they are; ``--convert`` makes one of them of the others.
 STORABLE_TYPES = ("jpg", "png", "webp")
-DEFAULT_MAX_PIXELS = 50_000_000
+DEFAULT_MAX_PIXELS = MAX_PIXELS
 #: Bytes that can be sliced and searched where they lie.
 Buffer = bytes | bytearray | mmap.mmap
 

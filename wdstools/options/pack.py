@@ -14,6 +14,8 @@ _IMAGES = "Images"
 _SAME = "Images that are the same"
 _RUN = "This run"
 
+#: Images with more pixels are not decoded, wherever nothing else is asked for.
+MAX_PIXELS = 50_000_000
 ImageType = Literal["jpg", "png", "webp"]
 DuplicateLevel = Literal["exact", "re-encode", "edited"]
 
@@ -124,7 +126,7 @@ class PackChoices(LayoutChoices, total=False):
     level: Annotated[DuplicateLevel, Option("exact", "What counts as the same: exact, re-encode or edited.", _SAME)]
     resplit: Annotated[bool, Option(False, "Let group move images out of the splits that the source gives.", _SAME)]
     check: Annotated[Literal["header", "decode"], Option("decode", "How to check images: header or decode.", _IMAGES)]
-    max_pixels: Annotated[int, Option(50_000_000, "Skip images with more pixels than this.", _IMAGES, least=1)]
+    max_pixels: Annotated[int, Option(MAX_PIXELS, "Skip images with more pixels than this.", _IMAGES, least=1)]
     resize: Annotated[int | None, Option(None, "Resize images to this side, in pixels.", _IMAGES, least=1, most=65_500)]
     mode: Annotated[
         Literal["stretch", "crop", "pad", "keep"],

@@ -56,16 +56,20 @@ class Divided:
     leaks: dict[str, int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How samples get their splits."""
+
+    splits: SplitRule
+    duplicates: DuplicateRule
+    seed: int
+
+
 def divide(
-    samples: Samples,
-    pictures: Pictures,
-    rules: tuple[SplitRule, DuplicateRule],
-    seed: int,
-    executor: Executor,
-    progress: Progress,
+    samples: Samples, pictures: Pictures, division: Division, executor: Executor, progress: Progress
 ) -> Divided:
     """Give each sample its split, minding images that are the same."""
-    splits, rule = rules
+    splits, rule, seed = division.splits, division.duplicates, division.seed
     if not rule.compares:
         identical = group_identical(samples.table, pictures, executor, progress) if splits.ratios else None
         return Divided(*assign_splits(samples, splits, seed=seed, identical=identical))

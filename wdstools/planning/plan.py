@@ -10,7 +10,7 @@ from wdstools.formats.arrow import to_ipc
 from wdstools.formats.sample import key_bytes
 from wdstools.images.check import STORABLE_TYPES
 from wdstools.planning.alike import Pictures
-from wdstools.planning.duplicates import divide
+from wdstools.planning.duplicates import Division, divide
 from wdstools.planning.place import place
 from wdstools.planning.samples import drop_repeated, keep_labelled, keep_storable, keep_type, with_keys
 from wdstools.planning.sizes import sample_bytes
@@ -96,8 +96,8 @@ def make_plan(
     samples, more = drop_repeated(samples)
     skips += more
     pictures = Pictures(listing.opener, options.encoding, options.max_pixels, options.trailing)
-    rules = (options.splits, options.duplicates)
-    divided = divide(samples, pictures, rules, options.layout.seed, executor, progress)
+    division = Division(options.splits, options.duplicates, options.layout.seed)
+    divided = divide(samples, pictures, division, executor, progress)
     skips += divided.skips
     if like is not None and (
         like.members != members or like.labels != listing.labels or like.seed != options.layout.seed

@@ -21,7 +21,7 @@ from wdstools.ops.mirror.run import MirrorPlan, MirrorResult
 from wdstools.options.declare import settle
 from wdstools.options.move import MirrorChoices
 from wdstools.plan import Step, apply
-from wdstools.progress import Progress, Silent
+from wdstools.progress import Progress, Silent, under_way
 from wdstools.stores.open import open_store, remote
 from wdstools.stores.reading import get_whole
 from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, listing, shard_file
@@ -85,9 +85,9 @@ def plan_mirror(
     wanted = _wanted(dataset, _emitted_files(dataset) if chosen["emitted"] else [])
     found = listing(store)
     believed = _refuses_wrong_checksums(store)
-    states = _compare(
-        dataset, store, wanted, found, believed, (executor or open_executor("serial"), progress or Silent())
-    )
+    known = KnownDigests(dataset)
+    tasks = list(_tasks(dataset, store, wanted, found, believed, known))
+    states = _compare(tasks, store.url, known, executor or open_executor("serial"), progress or Silent())
     folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
     extra = _extra(found or {}, {w.path for w in wanted}, folders)
     published = states[-1].state == "same"
@@ -235,34 +235,33 @@ def _refuses_wrong_checksums(store: RemoteStore) -> bool:
     return refused
 
 
-def _compare(
+def _tasks(
     dataset: Dataset,
     store: RemoteStore,
     wanted: list[Wanted],
     found: Mapping[str, ObjectInfo] | None,
     believed: bool,
-    workers: tuple[Executor, Progress],
-) -> list[ObjectState]:
-    known = KnownDigests(dataset)
-    tasks = []
+    known: KnownDigests,
+) -> Iterator[CompareTask]:
     for file in wanted:
         md5 = known.md5(file.digests["sha256"])
         noted = Wanted(file.path, file.bytes, {**file.digests, "md5": md5}) if md5 else file
         there = found.get(file.path) if found is not None else None
-        tasks.append(
-            CompareTask(dataset, store, noted, there, found is not None, believed, known.etag(store.url, file))
-        )
+        yield CompareTask(dataset, store, noted, there, found is not None, believed, known.etag(store.url, file))
+
+
+def _compare(
+    tasks: list[CompareTask], where: str, known: KnownDigests, executor: Executor, progress: Progress
+) -> list[ObjectState]:
+    """The state of each file; what is the same is noted even if another one cannot be compared."""
     states: dict[int, ObjectState] = {}
-    executor, progress = workers
-    progress.start("compare", len(tasks), "files")
     try:
-        for outcome in executor.map(compare_object, tasks, progress.advance):
-            state: ObjectState = outcome.result()
-            states[outcome.index] = state
-            if state.state == "same":
-                known.note(store.url, state.wanted, "", state.computed)
+        with under_way(progress, "compare", len(tasks), "files") as tick:
+            for outcome in executor.map(compare_object, tasks, tick):
+                state = states[outcome.index] = outcome.result()
+                if state.state == "same":
+                    known.note(where, state.wanted, "", state.computed)
     finally:
-        progress.finish()
         known.save()
     return [states[index] for index in range(len(states))]
 

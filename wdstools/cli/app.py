@@ -69,14 +69,14 @@ def main() -> None:
             say(error.traceback)
         sys.exit(code)
     except (KeyboardInterrupt, Interrupted):
-        say("interrupted: nothing half-written lies under a final name; the same command goes on\n")
+        say("interrupted: no file was left half-written; run the same command again to continue\n")
         sys.exit(130)
     except MemoryError:
         say("error: there is not enough memory\n  hint: use fewer jobs, or raise the limit (ulimit -v)\n")
         sys.exit(4)
     except ImportError as error:
         say(
-            f"error: a library cannot be loaded: {error}\n  hint: is there enough memory (ulimit -v)? else install anew\n"
+            f"error: a library cannot be loaded: {error}\n  hint: check that there is enough memory (ulimit -v), or install it again\n"
         )
         sys.exit(4)
     except Exception:  # noqa: BLE001  the last resort: say that it is a bug

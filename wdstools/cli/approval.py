@@ -41,7 +41,7 @@ def approved(output: Output, plan: Plan[object], choices: PlanChoices) -> bool:
         return True
     if output.json or not sys.stdin.isatty():
         raise UsageError(
-            "nothing was changed: there is nobody to ask",
+            "nothing was changed: there is no terminal to ask at",
             code="not-confirmed",
             where=plan.target,
             hint=f"add {option('yes', True)} to carry the plan out, or {option('dry_run', True)} to see it only",

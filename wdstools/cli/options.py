@@ -35,7 +35,9 @@ Color = Annotated[
 ]
 Jobs = Annotated[
     int,
-    typer.Option("--jobs", "-j", help="Workers; 0 means one a core.", envvar="WDSTOOLS_JOBS", rich_help_panel=_SHARED),
+    typer.Option(
+        "--jobs", "-j", help="Workers; 0 means one for each core.", envvar="WDSTOOLS_JOBS", rich_help_panel=_SHARED
+    ),
 ]
 Workers = Annotated[
     str,
@@ -55,7 +57,7 @@ At = Annotated[
 def page_file(path: Optional[str]) -> Optional[str]:
     """Callback of ``--html``: what is no file is refused before the work, not after it. Raises UsageError."""
     if path is not None and (not path or os.path.isdir(path)):
-        raise UsageError("a page is one file", where="--html", expected="a file's path", got=path or "nothing")
+        raise UsageError("the page must be a file", where="--html", expected="a file's path", got=path or "nothing")
     if path is not None and not os.path.isdir(os.path.dirname(path) or "."):
         raise UsageError("there is no such folder for the page", where="--html", got=os.path.dirname(path))
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 
 #: Side in pixels of the gray thumbnail that decides the second check.
 LUMA_SIDE = 32
@@ -59,7 +59,7 @@ LEVEL_NAMES = (EXACT, *(level.name for level in LEVELS))
 def check_level(name: str) -> None:
     """Raise UsageError for a level that there is not."""
     if name not in LEVEL_NAMES:
-        raise UsageError("no such level", where="--level", expected=", ".join(LEVEL_NAMES), got=name)
+        raise UsageError("no such level", where=option("level"), expected=", ".join(LEVEL_NAMES), got=name)
 
 
 def levels_up_to(name: str) -> tuple[Level, ...]:

@@ -40,7 +40,7 @@ def attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outc
         if isinstance(error, MemoryError | ImportError) or getattr(error, "errno", None) == errno.ENOMEM:
             hint = f"is there enough memory? Use fewer {option('jobs')}, or raise the limit (ulimit -v)"
             return Outcome(
-                index, error=StoreError("a worker cannot go on", code="no-memory", got=str(error), hint=hint)
+                index, error=StoreError("a worker has run out of memory", code="no-memory", got=str(error), hint=hint)
             )
         bug = WorkerError(f"{type(error).__name__}: {error}", where=f"item {index}", traceback=traceback.format_exc())
         return Outcome(index, error=bug)

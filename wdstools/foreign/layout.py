@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
+from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError, option
 from wdstools.foreign.hazards import HazardCounts
 from wdstools.foreign.splits import allowed_name, gaps, splits_of_paths
 from wdstools.foreign.window import encoding_of
@@ -42,10 +42,12 @@ def read_layout(store: Store, pattern: str, split_from: str, one: str | None) ->
     """
     if split_from not in SPLIT_SOURCES:
         raise UsageError(
-            "no such source of splits", where="--split-from", expected=", ".join(SPLIT_SOURCES), got=split_from
+            "no such source of splits", where=option("split_from"), expected=", ".join(SPLIT_SOURCES), got=split_from
         )
     if one is not None and not is_split_name(one):
-        raise UsageError("not a split's name", where="--split", expected="letters, digits, _ and -, no 'tar'", got=one)
+        raise UsageError(
+            "not a split's name", where=option("split"), expected="letters, digits, _ and -, no 'tar'", got=one
+        )
     listed = {found.key: found.bytes for found in store.list()}
     wanted = _expand(pattern) if pattern else None
     tars = [key for key in listed if encoding_of(key) and (key in wanted if wanted is not None else _visible(key))]

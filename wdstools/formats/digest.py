@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest, xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
 
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 
 __all__ = [
     "DIGEST_HEX_DIGITS",
@@ -36,7 +36,9 @@ def parse_root(text: str) -> str:
     """A root digest as a person gives it, in lower case; raises UsageError for anything else, the empty text included."""
     root = text.lower()
     if not re.fullmatch(r"[0-9a-f]{64}", root):
-        raise UsageError("not a root digest", where="--root", expected="64 hexadecimal digits", got=text or "nothing")
+        raise UsageError(
+            "not a root digest", where=option("root"), expected="64 hexadecimal digits", got=text or "nothing"
+        )
     return root
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wdstools.images.png import without_large_metadata
+from wdstools.options.pack import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 from wdstools.images.check import (
     DEFAULT_MAX_PIXELS,
     STORABLE_TYPES,
@@ -58,16 +58,18 @@ class Encoding:
     def __post_init__(self) -> None:
         if self.image_type not in STORABLE_TYPES:
             raise UsageError(
-                "no such image type", where="--convert", expected=", ".join(STORABLE_TYPES), got=self.image_type
+                "no such image type", where=option("convert"), expected=", ".join(STORABLE_TYPES), got=self.image_type
             )
         if self.mode not in RESIZE_MODES:
-            raise UsageError("no such mode", where="--mode", expected=", ".join(RESIZE_MODES), got=self.mode)
+            raise UsageError("no such mode", where=option("mode"), expected=", ".join(RESIZE_MODES), got=self.mode)
         if self.side is not None and not 1 <= self.side <= _JPEG_MAX_SIDE:
             raise UsageError(
-                "side out of range", where="--resize", expected=f"1 to {_JPEG_MAX_SIDE}", got=str(self.side)
+                "side out of range", where=option("resize"), expected=f"1 to {_JPEG_MAX_SIDE}", got=str(self.side)
             )
         if not 1 <= self.quality <= 100:
-            raise UsageError("quality out of range", where="--quality", expected="1 to 100", got=str(self.quality))
+            raise UsageError(
+                "quality out of range", where=option("quality"), expected="1 to 100", got=str(self.quality)
+            )
 
 
 def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:

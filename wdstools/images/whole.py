@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.images.check import (
     DEFAULT_MAX_PIXELS,
@@ -50,7 +50,7 @@ class ImageChecker:
 
     def __init__(self, level: str = "decode", max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         if level not in ("header", "decode"):
-            raise UsageError("no such check", where="--check", expected="header or decode", got=level)
+            raise UsageError("no such check", where=option("check"), expected="header or decode", got=level)
         self.level = level
         self.max_pixels = max_pixels
         self._known: list[_JpegHeader] = []

@@ -8,7 +8,7 @@ import os
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Self
 
-from wdstools.errors import BusyError, StoreError
+from wdstools.errors import BusyError, StoreError, option
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, index_path
@@ -141,7 +141,7 @@ class PackSite:
                         "unfinished work on another source or with other options lies here",
                         code="partial-of-other-plan",
                         where=self._scratch.path,
-                        hint="add --restart to begin anew, or finish the other one first",
+                        hint=f"add {option('restart', True)} to begin again, or finish the other one first",
                     )
                 lines = []
             if not lines or restart:

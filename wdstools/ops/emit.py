@@ -112,7 +112,7 @@ def plan_emit(dataset: Dataset | StrPath, consumers: Iterable[Consumer], **choic
     wanted = _consumers(consumers)
     if dataset.manifest_key != MANIFEST_PATH:
         raise UsageError(
-            "files for other readers lie beside a dataset's manifest, and this is a manifest alone",
+            "files for other readers belong beside a dataset's manifest, and this is a manifest alone",
             where=dataset.metadata.url,
             expected=f"a folder or URL with {MANIFEST_PATH}",
         )

@@ -235,7 +235,7 @@ class _Pull:
             for path, digest in expected.items():
                 if listed.get(path) != digest:
                     raise FormatError(
-                        f"the checksum list and the manifest are not of one dataset ({path})",
+                        f"the checksum list and the manifest belong to different datasets ({path})",
                         expected=digest,
                         got=listed.get(path, "no line"),
                     )

@@ -65,9 +65,7 @@ class Division:
     seed: int
 
 
-def divide(
-    samples: Samples, pictures: Pictures, division: Division, executor: Executor, progress: Progress
-) -> Divided:
+def divide(samples: Samples, pictures: Pictures, division: Division, executor: Executor, progress: Progress) -> Divided:
     """Give each sample its split, minding images that are the same."""
     splits, rule, seed = division.splits, division.duplicates, division.seed
     if not rule.compares:
@@ -102,7 +100,7 @@ def divide(
         notes += added
     elif rule.resplit:
         samples, moved = _gather(samples, component)
-        notes.append(f"moved {moved:,} images to another split, so that no group of same images lies in two")
+        notes.append(f"moved {moved:,} images to another split, so that no group of the same images is in two")
     return Divided(samples, skips, notes, _leaks(samples, component))
 
 
@@ -131,7 +129,7 @@ def _refuse_given(samples: Samples, rule: DuplicateRule) -> None:
             where=option("duplicates", "group"),
             got=", ".join(sorted(names)),
             hint=f"add {option('resplit', True)} to move what leaks, or {option('splits', 'train=80,val=5,test=15')} "
-            f"to divide anew, or use {option('duplicates', 'drop')}",
+            f"to divide again, or use {option('duplicates', 'drop')}",
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from wdstools.dedup.groups import UNDECIDED, Turned, turn
 from wdstools.dedup.levels import COLOUR_SIDE
 from wdstools.dedup.phash import SIDES, deviation, is_undecided, phash
-from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
+from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError, option
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.captions import Caption
 from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes, write_hashes
@@ -63,7 +63,7 @@ class HashPlace:
                 "hashes cannot be kept beside this dataset",
                 code="hashes-not-kept",
                 where=dataset.metadata.url,
-                hint="add --cache DIR: a folder of yours for them",
+                hint=f"add {option('cache', 'DIR')}: a folder of yours for them",
             )
         return cls(dataset.metadata)
 

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
-from wdstools.errors import NotFoundError, UsageError
+from wdstools.errors import NotFoundError, UsageError, option
 from wdstools.foreign.splits import gaps, splits_of_paths
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH, loads
@@ -130,7 +130,8 @@ def is_shards(path: str) -> bool:
                 code="source-ambiguous",
                 where=path,
                 got=f"{first} and {loose}",
-                hint="name the layout of the images with --recipe or --image, or move the tars to a folder of their own",
+                hint=f"name the layout of the images with {option('recipe')} or {option('image')}, "
+                "or move the tars to a folder of their own",
             )
         return True
     return encoding_of(path) is not None and _looks_like_shard(path)

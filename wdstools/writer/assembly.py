@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wdstools.errors import SkippedError, SourceChangedError, UsageError
+from wdstools.errors import SkippedError, SourceChangedError, UsageError, option
 from wdstools.formats.arrow import from_ipc
 from wdstools.formats.digest import xxh3_128_hexdigest
 from wdstools.formats.index import build_index
@@ -156,7 +156,7 @@ class Assembly:
             "a shard would be larger than 5 GB",
             code="shard-too-large",
             where=f"{packed:,} samples",
-            hint=f"use --shard-samples {max(1, packed // 2)} or fewer, or more --shards",
+            hint=f"use {option('shard_samples', max(1, packed // 2))} or fewer, or more {option('shards')}",
         )
 
     def _skip(self, row: Row, reason: str, detail: str) -> None:
@@ -165,7 +165,7 @@ class Assembly:
                 f"a sample cannot be packed: {detail}",
                 code=reason,
                 where=row.image,
-                hint="mend or remove it, or pack with --on-error skip",
+                hint=f"mend or remove it, or pack with {option('on_error', 'skip')}",
             )
         self.skips.append(Skip(reason, row.image, self.split, row.key.decode(), detail))
 

@@ -43,7 +43,7 @@ def remove(
     ] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Change this dataset.")] = False,
 ) -> None:
-    """Take samples out: only the shards that hold them are written anew, as the next version.
+    """Take samples out: only the shards that hold them are rewritten, as the next version.
 
     Example: wdstools remove shards --keys takedown.txt --in-place
     """
@@ -67,7 +67,7 @@ def diff(
     before: Annotated[str, typer.Argument(metavar="A", help="A dataset, or a manifest file.")],
     after: Annotated[str, typer.Argument(metavar="B", help="Another.")],
 ) -> None:
-    """Tell which samples and shards are different in two datasets, without opening a shard.
+    """Tell which samples and shards differ between two datasets, without opening a shard.
 
     Example: wdstools diff shards shards-v2
     """

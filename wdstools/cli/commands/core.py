@@ -69,7 +69,7 @@ def pack(
 
 @command("verify", choices=VerifyChoices)
 def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
-    """Check that everything is as it was packed, and name what is not. Never changes anything.
+    """Check that everything is as it was packed, and name what is not. Changes nothing.
 
     Example: wdstools verify shards
     """

@@ -21,7 +21,7 @@ def duplicates(
     choices: DuplicateChoices,
     at: At = None,
     across_splits: Annotated[
-        bool, typer.Option("--across-splits", help="Only groups that lie in several splits.", rich_help_panel=_ANSWER)
+        bool, typer.Option("--across-splits", help="Only groups that are in several splits.", rich_help_panel=_ANSWER)
     ] = False,
     html: Annotated[
         Optional[str],
@@ -57,7 +57,7 @@ def duplicates(
         ),
     ] = None,
 ) -> None:
-    """Tell how many images are different ones, which are the same, and whether splits leak; or what others hold too.
+    """Tell how many images are distinct, which are the same, and whether splits leak; or what others hold too.
 
     Example: wdstools duplicates shards --html duplicates.html
     Example: wdstools duplicates train --against coco-test --keys-to shared.txt

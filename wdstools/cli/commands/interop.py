@@ -44,7 +44,7 @@ Consumers = Annotated[
     typer.Option(
         "--for",
         metavar="NAME,...",
-        help="huggingface, open_clip, timm, energon, dali, croissant, or all; --remove takes all without it.",
+        help="huggingface, open_clip, timm, energon, dali, croissant, or all; without it, --remove deletes all.",
     ),
 ]
 
@@ -56,7 +56,7 @@ def emit(
     choices: EmitChoices,
     plan: PlanChoices,
     consumers: Consumers = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Take away what was emitted.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete what was emitted.")] = False,
     at: At = None,
 ) -> None:
     """Write the files that other readers want, placed so that they do not break each other. The root digest stays.
@@ -81,13 +81,13 @@ def doctor(
     session: Session,
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder.")],
     consumers: Annotated[
-        Optional[list[str]], typer.Option("--for", metavar="NAME,...", help="Whom to ask; all without it.")
+        Optional[list[str]], typer.Option("--for", metavar="NAME,...", help="Which readers to ask; without it, all.")
     ] = None,
     envs: Annotated[
-        Optional[str], typer.Option("--envs", metavar="DIR", help="Environments to ask, as DIR/timm/bin/python.")
+        Optional[str], typer.Option("--envs", metavar="DIR", help="Environments of readers, as DIR/timm/bin/python.")
     ] = None,
 ) -> None:
-    """Ask every reader that is installed to open the dataset, and tell which one does, with what to type.
+    """Ask every reader that is installed to open the dataset, and tell which ones can, and what to type for them.
 
     Example: wdstools doctor shards
     """

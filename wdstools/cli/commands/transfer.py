@@ -50,7 +50,7 @@ def pull(
         bool, typer.Option("--dry-run", "-n", help="Print what would be fetched, and fetch nothing.")
     ] = False,
 ) -> None:
-    """Bring a dataset here, a split, or only some samples; nothing has its final name before it is checked.
+    """Download a dataset, a split, or only some samples; nothing gets its final name before it is checked.
 
     Example: wdstools pull s3://bucket/shards newyork --where "label == 'newyork'"
     """

@@ -74,7 +74,7 @@ def removed(output: Output, result: RemoveResult | FinishResult) -> None:
     else:
         output.line(
             f"removed {counted(result.removed, 'sample')}: {result.path} is version {result.version}; "
-            f"{counted(len(result.shards), 'shard')} written anew"
+            f"{counted(len(result.shards), 'shard')} rewritten"
         )
         output.hint(f"check:  wdstools verify {quote(result.path)}")
         output.hint(

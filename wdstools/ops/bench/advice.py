@@ -88,7 +88,7 @@ def _about_bottleneck(figures: Figures) -> str:
         lowest = _lowest(figures)
         return (
             f"loader: batches reach only {_percent(figures, lowest)} of the lowest limit ({lowest.name}, "
-            f"{lowest.samples_per_s:,.0f} samples/s): look for other programs at work, and try another --threads."
+            f"{lowest.samples_per_s:,.0f} samples/s): look for other busy programs, and try another --threads."
         )
     return f"{name}: batches reach {_percent(figures, figures.limits[name])} of it: nothing but a faster machine helps."
 

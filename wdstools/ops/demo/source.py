@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, option
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import storage_error
 
@@ -102,7 +102,7 @@ def make_source(folder: str, samples: int, *, executor: Executor, progress: Prog
     PNG under the name of a JPEG, and one caption is not UTF-8. The folder must not exist.
     """
     if samples < 1:
-        raise UsageError("at least one sample is needed", where="--samples", got=str(samples))
+        raise UsageError("out of range", where=option("samples"), expected="at least 1", got=str(samples))
     try:
         make_folders(os.path.dirname(folder))
         os.mkdir(folder)

@@ -6,7 +6,7 @@ import os
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import FormatError, UsageError
+from wdstools.errors import FormatError, UsageError, option
 from wdstools.landing.small_files import read_provenance
 from wdstools.sources.base import is_text
 from wdstools.stores.local import TEMP_SUFFIX, storage_error
@@ -119,7 +119,7 @@ def _refuse_odd(path: str, where: str) -> None:
             where=where,
             expected=f"at most {_MAX_NAME_BYTES} bytes, in at most {_MAX_PARTS - 1} folders",
             got=repr(path[:_SHOWN]),
-            hint="leave this sample out: --where or --keys",
+            hint=f"leave this sample out: {option('where')} or {option('keys')}",
         )
 
 
@@ -183,8 +183,8 @@ def _lineage(folder: str) -> Iterator[str]:
 def _clash(first: str, second: str) -> UsageError:
     if first == second:
         message = "two samples have the same file name"
-        hint = "extract one split at a time with --split, or some samples with --keys"
+        hint = f"extract one split at a time with {option('splits')}, or some samples with {option('keys')}"
     else:
         message = "two names are one on this file system"
-        hint = "extract to a file system that keeps them apart, or some samples at a time with --keys"
+        hint = f"extract to a file system that keeps them apart, or some samples at a time with {option('keys')}"
     return UsageError(message, code="names-collide", where=ascii(first), got=ascii(second), hint=hint)

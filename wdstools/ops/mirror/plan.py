@@ -121,7 +121,7 @@ def _refuse_taken(store: RemoteStore, states: Sequence[ObjectState]) -> None:
     taken = [state.wanted.path for state in states if state.state in ("different", "unverifiable")]
     if taken and states[-1].state == "missing":
         raise StoreError(
-            "other files lie under the names of this dataset's files",
+            "other files have the names of this dataset's files",
             code="object-exists",
             where=store.url,
             got=", ".join(taken[:3]) + (f" and {len(taken) - 3:,} more" if len(taken) > 3 else ""),
@@ -149,7 +149,7 @@ def _other(
     version = theirs.version if theirs else -1
     if not replace:
         raise StoreError(
-            "another dataset, or another version of this one, lies there: one root a prefix",
+            "another dataset, or another version of this one, is there already; a prefix holds one",
             code="another-dataset",
             where=store.url,
             expected=f"root {dataset.root}, version {dataset.manifest.version}",
@@ -158,7 +158,7 @@ def _other(
         )
     if version > dataset.manifest.version and not allow_older:
         raise StoreError(
-            "what lies there is newer than this",
+            "what is there is newer than this",
             code="newer-version",
             where=store.url,
             expected=f"version {dataset.manifest.version} or older",

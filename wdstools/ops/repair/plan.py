@@ -303,7 +303,7 @@ class _Planner:
             Finding(
                 "extra",
                 file.key,
-                "not of this dataset; --delete removes it",
+                "not part of this dataset; --delete removes it",
                 got=f"{file.bytes} bytes",
                 cause="stranger",
             )

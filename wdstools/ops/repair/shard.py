@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from wdstools.checks.salvage import find_groups, mend_group, rows_of
-from wdstools.errors import StoreError
+from wdstools.errors import StoreError, option
 from wdstools.formats.arrow import to_array
 from wdstools.formats.digest import xxh3_128_digest
 from wdstools.formats.tar import trailer_bytes
@@ -211,5 +211,5 @@ def _prove(out: DurableFile, entry: ShardEntry) -> None:
             where=entry.path,
             expected=entry.sha256,
             got=digest.hexdigest(),
-            hint="check the disk; if the manifest is from elsewhere, name its root digest with --root",
+            hint=f"check the disk; if the manifest is from elsewhere, give its root digest: {option('root')}",
         )

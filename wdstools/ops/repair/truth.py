@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wdstools.checks.describe import DescribeTask, Description, describe_shard
 from wdstools.checks.metadata import read_list, undo_flipped_bit
 from wdstools.checks.salvage import SurveyTask, survey_shard
-from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, option
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, TRAILING_BYTES_FORMAT, Manifest, dumps, loads
@@ -71,7 +71,7 @@ def find_truth(
         where=f"{store.url}/{MANIFEST_PATH}",
         expected=f"root digest {' or '.join(sorted(vouched))}" if vouched else "",
         got=f"root digest {rebuilt.manifest.root} from the shards" if rebuilt is not None else "",
-        hint="give a whole copy of the dataset with --from",
+        hint=f"give a whole copy of the dataset: {option('spares')}",
     )
 
 

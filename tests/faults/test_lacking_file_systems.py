@@ -50,7 +50,7 @@ def test_every_writing_command_works_without(lack: str, source: Path, built: Pat
     env = without(lack, built)
 
     def run(*arguments: str | Path) -> None:
-        ran = run_command(*arguments, cwd=tmp_path, env=env)
+        ran = run_command(*arguments, cwd=tmp_path, env=env, cold=True)
         assert ran.code == 0, (arguments, ran.out, ran.err)
 
     run("pack", source, "d", "--no-progress")
@@ -78,7 +78,7 @@ def test_every_writing_command_works_without(lack: str, source: Path, built: Pat
 def test_a_file_that_is_too_large_for_the_disk_is_told_with_what_to_do(
     source: Path, built: Path, tmp_path: Path
 ) -> None:
-    ran = run_command("pack", source, tmp_path / "d", "--shards", "1", env=without("large-files", built))
+    ran = run_command("pack", source, tmp_path / "d", "--shards", "1", env=without("large-files", built), cold=True)
     assert ran.code == 4, ran.err
     assert "file-too-large" in ran.err
     assert "--shards" in ran.err

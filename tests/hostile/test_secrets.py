@@ -100,7 +100,7 @@ def outputs_of(commands: list[tuple[str, ...]], folder: Path, env: dict[str, str
     home = {"HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "home/cache"), "NO_PROXY": "127.0.0.1"}
 
     def run(command: tuple[str, ...]) -> tuple[str, str]:
-        ran = run_command(*command, cwd=folder, env={**home, **env}, hang_seconds=120)
+        ran = run_command(*command, cwd=folder, env={**home, **env}, hang_seconds=120, cold=True)
         assert "Traceback" not in ran.err, ran.err
         return f"{' '.join(display(word) for word in command)}: {ran.code}", ran.out + ran.err
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cache
+from functools import lru_cache
 
 from wdstools.address import secrets_of
 
@@ -30,14 +30,14 @@ def hide(text: str) -> str:
 
     What makes a text shows addresses by ``address.display``; this is for what it forgot.
     """
-    for secret in _given_secrets():
+    for secret in _secrets_of("\n".join((*sys.argv, *os.environ.values()))):
         text = text.replace(secret, "...")
     return text
 
 
-@cache
-def _given_secrets() -> tuple[str, ...]:
-    return secrets_of("\n".join((*sys.argv, *os.environ.values())))
+@lru_cache(1)
+def _secrets_of(given: str) -> tuple[str, ...]:
+    return secrets_of(given)
 
 
 def say(text: str) -> None:

@@ -15,6 +15,7 @@ from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
 from wdstools.options.declare import settle
 from wdstools.options.read import OpenChoices
+from wdstools.results import Proved
 from wdstools.stores.cache import Caching
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import open_remote, open_store, remote
@@ -79,10 +80,20 @@ class Dataset:
         if root is None:
             return self
         if (wanted := parse_root(root)) != self.root:
-            raise IntegrityError(
-                "this is another dataset", code="root-differs", where=self.metadata.url, expected=wanted, got=self.root
-            )
+            raise root_differs(self.metadata.url, wanted, self.root)
         return replace(self, anchored=True, readers={})
+
+    @property
+    def strict(self) -> bool:
+        """Whether each sample that is read is proved by the SHA-256 of its group, and by nothing less."""
+        return self.anchored and self.manifest.authenticated_ranges
+
+    @property
+    def proved_by_samples(self) -> Proved:
+        """What reading samples one by one proves of them."""
+        if self.strict:
+            return Proved.FORGER
+        return Proved.ACCIDENT if all(entry.xxh3_128 for _, entry in self.manifest.shards) else Proved.NOTHING
 
     @property
     def name(self) -> str:
@@ -110,9 +121,12 @@ class Dataset:
 
     def checked_index(self, shard: ShardEntry, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
         """The bytes of a shard's index as a table; raises FormatError (``index-damaged``) like ``index``."""
-        from wdstools.formats.index import SCHEMA, check_bounds, check_foreign_bounds, read_index, unlike
+        from wdstools.formats.index import SCHEMA, VALUE_COLUMNS, check_bounds, check_foreign_bounds, read_index, unlike
 
-        table = read_index(data, where=shard.index_path, columns=columns or SCHEMA.names)
+        names = [*(columns or SCHEMA.names)]
+        if self.anchored and shard.values and not set(VALUE_COLUMNS).isdisjoint(names):
+            names += [name for name in VALUE_COLUMNS if name not in names]  # all of them, or none is proved
+        table = read_index(data, where=shard.index_path, columns=names)
         if self.manifest.profile == "canonical":
             check_bounds(table, shard.samples, shard.bytes, where=shard.index_path)
         else:
@@ -270,11 +284,11 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
 
     Raises:
         NotFoundError: There is none (``dataset-missing``).
+        IntegrityError: It is another than the one with the given ``root`` (``root-differs``).
         FormatError: The manifest is damaged, or of a newer version.
         StoreError: Storage could not be read, or a change of the dataset was interrupted (``change-unfinished``).
     """
     chosen = settle(OpenChoices, choices)
-    where = os.fspath(where)
     where = os.fspath(where)
     if os.path.isfile(where):
         folder, key = os.path.split(where)
@@ -301,16 +315,37 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
             if there
             else "",
         ) from error
+    found = _required_root(data, chosen["root"], metadata)
     manifest = loads(data, where=f"{metadata.url}/{key}")
+    given = chosen["at"] is not None and isinstance(metadata, LocalStore)
     at = os.fspath(chosen["at"]) if chosen["at"] else None
     if at is None and manifest.profile == "foreign":
         at = adopted_from(metadata, where)
-    root = sha256_hex(data)
     shards = open_store(at) if at else metadata
+    anchored = chosen["root"] is not None or (given and shards.url != metadata.url)
     if chosen["cache"] is not None and not isinstance(shards, LocalStore):
-        shards = Caching(remote(shards), os.fspath(chosen["cache"]), root, limit_bytes=chosen["cache_bytes"])
+        shards = Caching(remote(shards), os.fspath(chosen["cache"]), found, limit_bytes=chosen["cache_bytes"])
     mirrors = tuple(ReadOnly(open_remote(os.fspath(mirror))) for mirror in chosen["mirrors"])
-    return Dataset(manifest, root, metadata, shards, key, mirrors)
+    return Dataset(manifest, found, metadata, shards, key, mirrors, anchored=anchored)
+
+
+def _required_root(manifest: bytes, root: str | None, metadata: Store) -> str:
+    """The root digest of a manifest's bytes; raises IntegrityError (``root-differs``) if it has to be another."""
+    found = sha256_hex(manifest)
+    if root is not None and (wanted := parse_root(root)) != found:
+        raise root_differs(metadata.url, wanted, found)
+    return found
+
+
+def root_differs(where: str, wanted: str, found: str) -> IntegrityError:
+    """The error for a dataset that is not the one with the root digest that was given."""
+    return IntegrityError(
+        "this is another dataset, or its manifest is damaged",
+        code="root-differs",
+        where=where,
+        expected=wanted,
+        got=found,
+    )
 
 
 def adopted_from(metadata: Store, where: str) -> str | None:

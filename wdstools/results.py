@@ -51,6 +51,7 @@ FINDING_CAUSES = {
     "field-wrong": "a field of the manifest does not fit a shard that is whole",
     "file-missing": "a small file is missing",
     "image-damaged": "an image cannot be decoded",
+    "forged": "the bytes have the fast digest of what was packed, and not its SHA-256",
     "group-differs": "headers or padding of a sample are not what they were",
     "header-bit": "one bit of a header is wrong",
     "header-differs": "a header is not what was packed",
@@ -104,10 +105,15 @@ class Proved(StrEnum):
 
 _PROOFS = {
     Proved.NOTHING: "not proved",
-    Proved.ACCIDENT: "proved against accidents, not against forgers: that takes a root digest from a place you trust, "
-    "and a SHA-256 of each sample or whole shards",
-    Proved.FORGER: "proved against forgers: SHA-256 leads from the root digest that was given to every byte",
+    Proved.ACCIDENT: "proved against accidents, not against forgers",
+    Proved.FORGER: "proved against forgers, by SHA-256 from the root digest that was given",
 }
+
+
+def weakest(*proved: Proved) -> Proved:
+    """What is proved of something that takes all of these."""
+    order = (Proved.NOTHING, Proved.ACCIDENT, Proved.FORGER)
+    return order[min(map(order.index, proved))]
 
 
 def proof(proved: Proved) -> dict[str, Any]:
@@ -170,7 +176,7 @@ class Report:
     """What a check looked at and what it found. Damage is data: nothing is raised until you ask for it.
 
     ``checked`` counts what was looked at (``shards``, ``samples``, ``bytes``, ``files``); ``unproved`` names what
-    could not be checked at the level that was asked for.
+    could not be checked at the level that was asked for; ``proved`` is against whom it was found to be right.
     """
 
     level: str
@@ -178,6 +184,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     unproved: tuple[str, ...] = ()
     root: str | None = None
+    proved: Proved = Proved.NOTHING
 
     @property
     def ok(self) -> bool:

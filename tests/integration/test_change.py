@@ -173,13 +173,13 @@ def test_a_removal_says_what_it_needs(copy: Path, tmp_path: Path) -> None:
     keys.write_text("oslo/0\nnot/there\n")
     assert run_command("remove", copy, "--keys", keys, "-y").code == 2
     assert run_command("remove", copy, "--keys", keys, "--in-place").code == 2
-    assert run_command("remove", copy, "--keys", keys, "-n").code == 0
+    assert run_command("remove", copy, "--keys", keys, "-n").code == 3
     assert run_command("remove", copy, "--keys", keys, "-o", copy, "-y").code == 4
     assert run_command("remove", copy, "--where", "city == 1", "--in-place", "-y").code == 2
     assert run_command("remove", copy, "--keys", tmp_path / "none", "--in-place", "-y").code == 4
     done = run_command("remove", copy, "--keys", keys, "--in-place", "-y", "--json")
-    assert done.code == 0
-    assert done.summary["removed"] == 1
+    assert done.code == 3
+    assert (done.summary["removed"], done.summary["absent"]) == (1, ["not/there"])
 
 
 def test_diff_names_what_was_added_removed_changed_and_moved(

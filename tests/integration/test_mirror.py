@@ -169,14 +169,15 @@ def test_going_back_to_an_older_version_has_to_be_asked_for(dataset: Dataset, ta
 
 def test_extra_files_are_told_and_only_removed_when_asked(folder: Path, dataset: Dataset, target: BadStore) -> None:
     go(dataset, target)
-    for key in ("train/train-000099.tar", ".wdstools/index/train-000099.parquet", "notes/holiday.txt", "todo.txt"):
+    mine = {"notes/holiday.txt", "todo.txt", "train/annotations.csv", "train/eval/scores.json", "train/eval/nested.tar"}
+    for key in ("train/train-000099.tar", ".wdstools/index/train-000099.parquet", *mine):
         target.objects[key] = b"x"
     assert plan_mirror(dataset, target).counts["extra"] == 2
     go(dataset, target)
     assert "train/train-000099.tar" in target.objects
     result = go(dataset, target, delete=True)
     assert result.deleted == 2
-    assert set(target.objects) - set(files_of(folder)) == {"notes/holiday.txt", "todo.txt"}
+    assert set(target.objects) - set(files_of(folder)) == mine
 
 
 def test_a_damaged_shard_is_not_sent(folder: Path, tmp_path: Path, target: BadStore) -> None:

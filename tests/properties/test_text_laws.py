@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -18,7 +19,16 @@ from tests.support.laws import LAW, SHORT_LAW
 from tests.support.refusal import or_refused
 from tests.support.tools import need, need_module
 from wdstools.errors import FormatError
-from wdstools.formats.card import BEGIN_MARK, END_MARK, card_differences, render_block, render_card, render_configs
+from wdstools.formats.card import (
+    BEGIN_MARK,
+    END_MARK,
+    card_differences,
+    mend_card,
+    printable_name,
+    render_block,
+    render_card,
+    render_configs,
+)
 from wdstools.formats.digest import ShardDigester, sha256_hex
 from wdstools.formats.manifest import Manifest
 from wdstools.formats.sums import SumLine, parse_sums, render_sums
@@ -115,6 +125,24 @@ def test_the_card_lists_every_split_once_under_a_name_of_its_own(splits: list[st
     assert sorted(entry["path"] for entry in found) == sorted(f"{split}/*.tar" for split in splits)
     assert len({entry["split"] for entry in found}) == len(splits)
     assert all(isinstance(entry["split"], str) for entry in found)
+
+
+@LAW
+@given(manifests())
+def test_a_card_shows_no_character_that_acts_on_who_looks_at_it(manifest: Manifest) -> None:
+    odd = dataclasses.replace(
+        manifest, name="a\x1b]0;gone\x07\u202e", labels=("x\x1b[31m", "y\r\nz", "\u2028"), members=("jpg", "cls")
+    )
+    card = render_card(odd)
+    assert all(character == "\n" or character.isprintable() for character in card)
+    assert "x\\x1b[31m" in card
+    assert card_differences(card, odd) == []
+    assert card_differences(mend_card("", odd), odd) == []
+    # a card of an older writer, which shows them as they are, is whole too
+    older = card
+    for label in odd.labels:
+        older = older.replace(printable_name(label), label)
+    assert card_differences(older, odd) == []
 
 
 @LAW

@@ -106,4 +106,35 @@ def test_a_selection_takes_what_all_its_parts_choose() -> None:
 def test_a_list_of_keys_is_text_with_one_key_a_line() -> None:
     assert parse_keys(b"a\n\n b/c \r\nd", where="list") == {"a", "b/c", "d"}
     with pytest.raises(FormatError):
-        parse_keys(b"\xff\xfe", where="list")
+        parse_keys(b"\xff\x00a", where="list")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "caption < '\\ud800'",
+        "'\\udfff' in caption",
+        "label in ('a', '\\ud800')",
+        "not " * 2000 + "width > 3",
+        "width > 0x" + "f" * 9000,
+        "width in (0x" + "f" * 3000 + ",)",
+        "width > 2**63",
+        "width > 9223372036854775808",
+        "label == 'a' or (" * 150 + "width > 3" + ")" * 150,
+    ],
+)
+def test_what_would_break_the_evaluation_is_refused_before_it(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_where(text)
+    assert caught.value.code == "where-not-understood"
+
+
+def test_a_condition_is_nested_as_deep_as_people_write_it() -> None:
+    text = "not (" * 60 + "label == 'london'" + ")" * 60
+    assert Where(text).mask(TABLE).tolist() == [True, True, False, False]
+
+
+def test_the_split_is_that_of_the_manifest_whatever_the_column_says() -> None:
+    chosen = Selection(where=parse_where("split == 'val'"))
+    assert chosen.mask("val", TABLE).all()
+    assert not chosen.mask("train", TABLE).any()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wdstools.checks.stream import span_of_nonzero
-from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
+from wdstools.formats.digest import sha256_digest, xxh3_64_intdigest, xxh3_128_digest
 from wdstools.formats.tar import BLOCK, padding, render_header, trailer_bytes
 from wdstools.results import Finding
 from wdstools.units import counted
@@ -26,7 +26,7 @@ class Localiser:
         self._store = store
         self._path = path
         self._size = size
-        self._rows = table.select(["key", "offset", "length", "xxh3_128", "members"]).to_pylist()
+        self._rows = table.select(["key", "offset", "length", "xxh3_128", "sha256", "members"]).to_pylist()
         self._shift = 0
         self._number_of: dict[bytes, int] = {}
         self.findings: list[Finding] = []
@@ -42,6 +42,15 @@ class Localiser:
                 data = self._read(row)
             if xxh3_128_digest(data) != row["xxh3_128"]:
                 self._group(row, data, number)
+            elif row["sha256"] is not None and sha256_digest(data) != row["sha256"]:
+                self._find(
+                    "payload",
+                    "forged",
+                    "a sample has the XXH3 of what was packed, and not its SHA-256: somebody made it so",
+                    (row["key"], None),
+                    (row["offset"] + self._shift, row["length"]),
+                    (f"sha256:{row['sha256'].hex()}", f"sha256:{sha256_digest(data).hex()}"),
+                )
             if len(data) < row["length"]:
                 return self.findings  # the file ends here
         self._trailer()

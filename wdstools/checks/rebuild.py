@@ -7,19 +7,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wdstools.checks.stream import StreamResult, check_stream
+from wdstools.errors import IntegrityError
 from wdstools.formats.arrow import to_list
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128
-from wdstools.formats.index import build_index
+from wdstools.formats.index import build_index, unlike
 from wdstools.formats.sample import IMAGE_EXTENSIONS
 from wdstools.formats.tar import BLOCK, NAME_BYTES, padding, render_header
 from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageInfo
 from wdstools.images.whole import ImageChecker, trailing_refusal
 from wdstools.results import Finding
+from wdstools.stores.reading import read_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
+
+    from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import ShardEntry
 
 _MAX_CLS_DIGITS = 10
 _ANY_PIXELS = 2**31 - 1
@@ -59,6 +64,38 @@ def rebuild_index(
     rows = _Rows(path, split, labels, checker, authenticated=authenticated)
     stream = check_stream(blocks, path, rows.add)
     return Rebuilt(rows.table(), stream, rows.findings, rows.trailing)
+
+
+def proved_index(dataset: Dataset, split: str, entry: ShardEntry) -> pa.Table:
+    """A shard's index whose values its bytes prove, all of which are read and have the SHA-256 of the manifest.
+
+    For manifests without ``values``. ``source`` is that of the index as it is, proved by nothing.
+    Raises IntegrityError (``shard-damaged``).
+    """
+    digest = hashlib.sha256()
+
+    def hashed() -> Iterator[memoryview]:
+        for block in read_blocks(dataset.shards, entry.path, entry.bytes):
+            digest.update(block)
+            yield block
+
+    blocks = hashed()
+    authenticated = dataset.manifest.authenticated_ranges
+    labels = dataset.manifest.labels
+    table = rebuild_index(blocks, path=entry.path, split=split, labels=labels, authenticated=authenticated).table
+    for _ in blocks:  # what follows the end of the archive
+        pass
+    if digest.hexdigest() != entry.sha256 or unlike(table, entry) is not None:
+        raise IntegrityError(
+            "a shard is not what the manifest says",
+            code="shard-damaged",
+            where=f"{dataset.shards.url}/{entry.path}",
+            expected=f"sha256 {entry.sha256}",
+            got=f"sha256 {digest.hexdigest()}",
+            hint=dataset.verify_command,
+        )
+    source = dataset.index(entry).column("source")
+    return table.set_column(table.schema.get_field_index("source"), table.schema.field("source"), source)
 
 
 class _Rows:

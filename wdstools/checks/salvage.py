@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wdstools.errors import NotFoundError, StoreError
-from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128, xxh3_128_digest
+from wdstools.formats.digest import sha256_digest, xxh3_64_intdigest, xxh3_128, xxh3_128_digest
 from wdstools.formats.tar import BLOCK, padding, render_header
 from wdstools.stores.reading import read_blocks
 
@@ -34,37 +35,50 @@ _GONE = -1
 
 @dataclass(frozen=True, slots=True)
 class SurveyTask:
-    """One shard to look at: where it is, and what it should be."""
+    """One shard to look at: where it is, what it should be, and whether only its SHA-256 tells that it is whole."""
 
     store: Store
     entry: ShardEntry
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A shard as it lies: its size in bytes (None if it is missing or cannot be read) and its xxh3_128."""
+    """A shard as it lies: its size in bytes (None if it is missing or cannot be read), its xxh3_128, its SHA-256 if asked for."""
 
     path: str
     bytes: int | None
     xxh3_128: str | None
+    sha256: str | None = None
 
     def is_whole(self, entry: ShardEntry) -> bool:
         """Whether this is what the manifest says."""
-        return self.bytes == entry.bytes and self.xxh3_128 == entry.xxh3_128
+        same = self.bytes == entry.bytes and self.xxh3_128 == entry.xxh3_128
+        return same and self.sha256 in (None, entry.sha256)
 
 
 def survey_shard(task: SurveyTask, tick: Tick) -> Survey:
     """Read a shard once and hash it."""
     digest, size = xxh3_128(), 0
+    sha256 = hashlib.sha256() if task.strict else None
     try:
         for block in read_blocks(task.store, task.entry.path):
             digest.update(block)
+            if sha256 is not None:
+                sha256.update(block)
             size += len(block)
     except (NotFoundError, StoreError):
         return Survey(task.entry.path, None, None)
     finally:
         tick(task.entry.bytes)
-    return Survey(task.entry.path, size, digest.hexdigest())
+    return Survey(task.entry.path, size, digest.hexdigest(), sha256.hexdigest() if sha256 is not None else None)
+
+
+def is_group(row: dict[str, Any], data: bytes | memoryview) -> bool:
+    """Whether these are the bytes of a row's record group: by the SHA-256 too, where the index has it."""
+    if xxh3_128_digest(data) != row["xxh3_128"]:
+        return False
+    return row["sha256"] is None or sha256_digest(data) == row["sha256"]
 
 
 def find_groups(store: Store, path: str, rows: Sequence[dict[str, Any]]) -> NDArray[np.int64]:
@@ -96,7 +110,7 @@ def find_groups(store: Store, path: str, rows: Sequence[dict[str, Any]]) -> NDAr
 def rows_of(table: pa.Table) -> list[dict[str, Any]]:
     """What a record group is made of: a dictionary for each row of an index."""
     rows: list[dict[str, Any]] = table.select(
-        ["key", "offset", "length", "xxh3_128", "members", "caption", "cls"]
+        ["key", "offset", "length", "xxh3_128", "sha256", "members", "caption", "cls"]
     ).to_pylist()
     return rows
 
@@ -131,7 +145,7 @@ def _lies_at(ahead: _Ahead, row: dict[str, Any], start: int) -> bool:
         data = ahead.get(start, row["length"])
     except StoreError:  # a bad sector: this group cannot be had from here
         return False
-    return len(data) == row["length"] and bool(xxh3_128_digest(data) == row["xxh3_128"])
+    return len(data) == row["length"] and is_group(row, data)
 
 
 def _look_around(ahead: _Ahead, row: dict[str, Any], place: tuple[int, int]) -> int | None:
@@ -164,7 +178,7 @@ def mend_group(row: dict[str, Any], data: bytes, *, search: bool) -> bytes | Non
         header = render_header(f"{row['key']}.{member['ext']}".encode(), member["size"], member["xxh3_64"])
         parts += (header, payload, bytes(padding(member["size"])))
     group = b"".join(parts)
-    return group if xxh3_128_digest(group) == row["xxh3_128"] else None
+    return group if is_group(row, group) else None
 
 
 def _mend_payload(row: dict[str, Any], member: dict[str, Any], found: bytes, *, search: bool) -> bytes | None:

@@ -117,7 +117,8 @@ def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
     if task.dataset.manifest.profile == "foreign":
         return _check_foreign(task, size)
     blocks = read_blocks(task.dataset.shards, entry.path, entry.bytes)
-    if task.level == "digest":
+    # without ``values`` the shard is what an index's values are proved by
+    if task.level == "digest" and (entry.values or not task.dataset.anchored):
         computed = _Hashing(blocks, task.digest).hexdigest()
         if size == entry.bytes and computed == getattr(entry, task.digest):
             return []
@@ -283,6 +284,17 @@ def _unexplained(task: ShardCheckTask, computed: str, *, known: bool) -> Finding
     """
     other = "sha256" if task.digest == "xxh3_128" else "xxh3_128"
     got = _Hashing(read_blocks(task.dataset.shards, task.entry.path), other).hexdigest()
+    if task.dataset.anchored and got == getattr(task.entry, other) and task.digest == "sha256":
+        return Finding(
+            "payload",
+            task.entry.path,
+            "a shard has the XXH3 of what was packed, and not its SHA-256: somebody made it so",
+            start=0,
+            length=task.entry.bytes,
+            expected=task.entry.sha256,
+            got=computed,
+            cause="forged",
+        )
     if known or got == getattr(task.entry, other):
         return _wrong_field(task, task.digest, computed)
     return Finding(

@@ -25,16 +25,16 @@ class PlanChoices(TypedDict, total=False):
     yes: Annotated[bool, Option(False, "Carry the plan out without asking.", _PANEL, flag="--yes -y")]
 
 
-def approved(output: Output, plan: Plan[object], choices: PlanChoices) -> bool:
+def approved(output: Output, plan: Plan[object], choices: PlanChoices, code: int = 0) -> bool:
     """Show a plan, and tell whether to carry it out: with ``-y``, or when a person at the terminal says so.
 
-    With ``-n`` the plan is the answer, and the command ends with 1 where it leaves something damaged; with ``-q -y`` nobody
+    With ``-n`` the plan is the answer, and the command ends with ``code``, or 1 where it leaves something damaged; with ``-q -y`` nobody
     wants to see it. Raises UsageError when there is nobody to ask.
     """
     dry_run, yes = choices["dry_run"], choices["yes"]
     if output.quiet and yes and not (dry_run or output.json):
         return True
-    code = show_plan(output, plan, last=dry_run)
+    code = show_plan(output, plan, last=dry_run, code=code)
     if dry_run:
         raise typer.Exit(code)
     if yes or not plan.steps:

@@ -10,6 +10,8 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wdstools.formats.manifest import Manifest
 
 #: Where the card lies in a dataset.
@@ -21,7 +23,7 @@ _HUGGING_FACE_SPLITS = {"val": "validation", "valid": "validation"}
 
 def render_card(manifest: Manifest) -> str:
     """A new card for a dataset."""
-    title = manifest.name or "Dataset"
+    title = printable_name(manifest.name) or "Dataset"
     return f"---\n{render_configs(manifest)}---\n\n# {title}\n\n{render_block(manifest)}"
 
 
@@ -40,6 +42,15 @@ def render_configs(manifest: Manifest) -> str:
 
 def render_block(manifest: Manifest) -> str:
     """The block between the marks: totals, root digest, how to check, the shards' layout."""
+    return _block(manifest, tuple(map(printable_name, manifest.labels)))
+
+
+def printable_name(text: str) -> str:
+    """A name from outside, on one line and without characters that do something to who looks at it: those as in Python."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def _block(manifest: Manifest, labels: Sequence[str]) -> str:
     totals = manifest.totals
     rows = [
         f"| {split} | {len(manifest.splits[split])} | {sum(s.samples for s in manifest.splits[split]):,} "
@@ -57,7 +68,7 @@ def render_block(manifest: Manifest) -> str:
         f"Every sample has the members {', '.join(f'`{m}`' for m in manifest.members)}.",
     ]
     if manifest.labels and "cls" in manifest.members:
-        named = ", ".join(f"{number} {label}" for number, label in enumerate(manifest.labels))
+        named = ", ".join(f"{number} {label}" for number, label in enumerate(labels))
         lines += ["", f"Labels (`cls`): {named}."]
     lines += [
         "",
@@ -76,7 +87,8 @@ def card_differences(text: str, manifest: Manifest) -> list[str]:
     front_matter = text.split("\n---\n", 1)[0] if text.startswith("---\n") else ""
     if render_configs(manifest) not in front_matter.removeprefix("---\n") + "\n":
         differences.append("YAML key 'configs'")
-    if render_block(manifest) not in text + "\n":
+    # older writers put labels there as they are
+    if render_block(manifest) not in text + "\n" and _block(manifest, manifest.labels) not in text + "\n":
         differences.append("block between the wdstools marks")
     return differences
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from wdstools.formats.card import BEGIN_MARK, END_MARK, hugging_face_names, render_block, render_configs
+from wdstools.formats.card import BEGIN_MARK, END_MARK, hugging_face_names, printable_name, render_block, render_configs
 from wdstools.interop.frontmatter import join_card, replace_block, split_card
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def emitted_card(dataset: Dataset, old: str, ours: frozenset[str], license_name:
 
 def new_title(manifest: Manifest) -> str:
     """What a card begins with that was not there before."""
-    return f"\n# {manifest.name or 'Dataset'}\n"
+    return f"\n# {printable_name(manifest.name) or 'Dataset'}\n"
 
 
 def plain_card(manifest: Manifest, old: str, ours: frozenset[str]) -> str:

@@ -1,4 +1,4 @@
-"""Writing into a dataset that may have come from anywhere: never through a link that leads out of it."""
+"""A dataset that may have come from anywhere: nothing is written, and nothing is handed on, through a link that leads out of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import os
 from typing import TYPE_CHECKING
 
 from wdstools.errors import StoreError, UsageError
+from wdstools.stores.local import LocalStore
+from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from wdstools.stores.base import Store
+
+_MAX_BYTES = 1 << 30
 
 
 def require_inside(root: str, paths: Iterable[str]) -> None:
@@ -23,6 +29,32 @@ def require_inside(root: str, paths: Iterable[str]) -> None:
                 where=os.path.join(root, folder),
                 got=place,
                 hint="put a folder in the link's place, or mount it there; verify reads through links",
+            )
+
+
+def read_inside(store: Store, path: str, limit: int = _MAX_BYTES) -> bytes:
+    """A small file of a dataset that goes on into another place; raises as ``get_whole``, and as ``refuse_outside``."""
+    refuse_outside(store, (path,))
+    return get_whole(store, path, limit)
+
+
+def refuse_outside(store: Store, paths: Iterable[str]) -> None:
+    """Refuse files that are links out of the dataset's folder; raises StoreError (``path-unsafe``).
+
+    Whoever made the dataset must not choose which of our files are copied or published with it.
+    """
+    if not isinstance(store, LocalStore):
+        return
+    inside = os.path.realpath(store.url)
+    for path in paths:
+        place = os.path.realpath(store.locate(path))
+        if os.path.commonpath((inside, place)) != inside:
+            raise StoreError(
+                "a file of this dataset is a link that leads outside: its target is not handed on",
+                code="path-unsafe",
+                where=store.locate(path),
+                got=place,
+                hint="put the file in the link's place, or delete the link",
             )
 
 

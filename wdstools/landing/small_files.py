@@ -11,9 +11,9 @@ from wdstools.formats.card import CARD_PATH, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps
 from wdstools.formats.sums import SUMS_PATH, render_sums
+from wdstools.landing.inside import read_inside
 from wdstools.results import to_dict
 from wdstools.stores.local import storage_error
-from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,7 +79,7 @@ _MOST_LISTS = 1000
 def read_provenance(store: Store, copies: Iterable[bytes | None] = ()) -> dict[str, Any]:
     """How the dataset was made, from its own provenance or a copy's; empty if none can be read."""
     try:
-        own = get_whole(store, PROVENANCE_PATH)
+        own = read_inside(store, PROVENANCE_PATH)
     except (StoreError, FormatError):
         own = None
     for data in (own, *copies):

@@ -15,6 +15,7 @@ from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.interop.huggingface import emitted_card, new_title, plain_card, written_keys
 from wdstools.interop.sizes import open_clip_files, timm_files
 from wdstools.interop.tarindexes import dali_index, dali_path, energon_database, energon_files, energon_offsets
+from wdstools.landing.inside import read_inside
 from wdstools.options.declare import settle
 from wdstools.options.move import Consumer, EmitChoices
 from wdstools.plan import Plan, Step, apply
@@ -267,7 +268,7 @@ def _files_for(dataset: Dataset, consumer: str, license_name: str | None) -> Ite
 
 def _card(dataset: Dataset) -> str:
     try:
-        return get_whole(dataset.metadata, CARD_PATH).decode()
+        return read_inside(dataset.metadata, CARD_PATH).decode()
     except NotFoundError:
         return ""
     except UnicodeDecodeError as error:

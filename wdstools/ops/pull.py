@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Unpack
 
+from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, as_dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor, workers
 from wdstools.formats.card import CARD_PATH, card_differences, render_card
 from wdstools.formats.digest import sha256_hex
+from wdstools.formats.index import write_index
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.site import PackSite, forget_landed
@@ -25,7 +27,8 @@ from wdstools.options.move import PullChoices
 from wdstools.plan import Plan, Step, apply
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.select import Selection
-from wdstools.results import Proved
+from wdstools.results import Proved, weakest
+from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
 from wdstools.transfer.choose import ChooseTask, Chosen, choose
 from wdstools.transfer.download import PulledShard, PullTask, asked_again, fetch_file, pull_shard
@@ -88,12 +91,11 @@ class PullPlan(Plan[PullResult]):
 
     @property
     def proved(self) -> Proved:
-        """Against whom SHA-256 proves what is brought: whole shards, or samples that have one each, chosen by proved values."""
+        """Against whom what is brought is proved: whole shards by SHA-256, or samples that have one each."""
         chosen = self.selection.keys is not None or self.selection.where is not None
-        manifest = self.source.manifest
-        by_values = self.selection.where is None or manifest.has_values
-        by_sha256 = not chosen or (manifest.authenticated_ranges and by_values)
-        return Proved.FORGER if self.source.anchored and by_sha256 else Proved.ACCIDENT
+        by_sha256 = self.source.anchored and (not chosen or self.source.manifest.authenticated_ranges)
+        samples = Proved.FORGER if by_sha256 else Proved.ACCIDENT
+        return weakest(samples, self.selection.proved_by(self.source))
 
     def carry_out(self, executor: Executor, progress: Progress) -> PullResult:
         """Bring everything. Until the last step it lies in ``DEST.partial``; killed at any moment, the same call goes on."""
@@ -137,7 +139,7 @@ def plan_pull(
         opened.manifest, opened.metadata.url, "these tars were not written by wdstools; copy them, and adopt the copy"
     )
     selection = selection or Selection()
-    selection.check(opened)
+    selection.check(opened, by_members=True)
     executor, progress = executor or open_executor("serial"), progress or Silent()
     shards = _choose(opened, selection, chosen["gap"], executor, progress)
     found = {key for one in shards for key in one.keys}
@@ -167,7 +169,8 @@ def _choose(
     wanted = [(s, e) for s, e in dataset.manifest.shards if selection.splits is None or s in selection.splits]
     if selection.keys is None and selection.where is None:
         return tuple(Chosen(split, entry, entry.samples, entry.bytes, 1) for split, entry in wanted)
-    tasks = (ChooseTask(dataset, split, entry, selection, gap) for split, entry in wanted)
+    read = proved_index if selection.needs_members(dataset) else None
+    tasks = (ChooseTask(dataset, split, entry, selection, gap, read) for split, entry in wanted)
     with under_way(progress, "read indexes", len(wanted), "shards") as tick:
         return tuple(run_all(executor, choose, tasks, tick))
 
@@ -192,7 +195,7 @@ class _Pull:
             listed = self._listed()  # before anything is begun: a manifest that was damaged on its way names no dataset
             with PackSite(self.plan.target) as site:
                 site.begin(self._digest(), self._paths(), restart=self.plan.restart)
-                pulled = self._shards(site.work, listed)
+                pulled = self._with_proved_values(site.work, self._shards(site.work, listed))
                 files, root = self._files(pulled, listed)
                 site.publish(files, {shard.entry.path: shard.entry.bytes for shard in pulled})
         except (IntegrityError, NotFoundError) as error:
@@ -216,7 +219,8 @@ class _Pull:
                 report=report,
                 where=self.plan.target,
                 got=str(report.findings[0]),
-                hint=f"wdstools repair {quote(self.plan.target)} --from {quote(self.source.shards.url)}",
+                hint=f"wdstools repair {quote(self.plan.target)} --from {quote(self.source.shards.url)}"
+                + (f" --root {self.source.root}" if self.source.anchored else ""),
             )
         return self._result(self.source.root, [])
 
@@ -262,6 +266,29 @@ class _Pull:
         )
         with under_way(self.progress, "pull", sum(one.kept_bytes for one in plan.chosen), "bytes") as tick:
             return run_all(self.executor, pull_shard, tasks, tick)
+
+    def _with_proved_values(self, folder: str, pulled: list[PulledShard]) -> list[PulledShard]:
+        """The shards, each with an index of values that its samples prove where the manifest does not."""
+        if not self.source.anchored or self.manifest.has_values:
+            return pulled
+        store = LocalStore(folder)
+        here = replace(
+            self.source,
+            manifest=_manifest_of(self.manifest, pulled),
+            metadata=store,
+            shards=store,
+            mirrors=(),
+            readers={},
+        )
+        made = []
+        for shard in pulled:
+            data = store.get(shard.entry.index_path)
+            table = proved_index(here, shard.split, shard.entry)
+            if not table.equals(here.index(shard.entry)):
+                data = write_index(table)
+                store.put(shard.entry.index_path, data)
+            made.append(replace(shard, index_sha256=sha256_hex(data)))
+        return made
 
     def _files(self, pulled: list[PulledShard], listed: Mapping[str, str]) -> tuple[dict[str, bytes], str]:
         """Everything beside the shards and indexes, and the root digest."""

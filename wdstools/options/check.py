@@ -38,12 +38,24 @@ class VerifyChoices(TypedDict, total=False):
     """What is checked, and how thoroughly."""
 
     at: Annotated[StrPath | None, Option(None, "Where the shards are, if not beside the manifest.", metavar="WHERE")]
+    root: Annotated[
+        str | None,
+        Option(
+            None,
+            "The root digest that the dataset must have, from a place you trust: SHA-256 then proves it against forgers.",
+            metavar="DIGEST",
+        ),
+    ]
     level: Annotated[
         VerifyLevel,
         Option("digest", "size, remote, digest, samples or decode: each checks what the one before does, and more."),
     ]
     digest: Annotated[
-        DigestKind, Option("xxh3_128", "xxh3_128 finds accidents at memory speed; sha256 finds forgeries too.")
+        DigestKind | None,
+        Option(
+            None,
+            "xxh3_128, which finds accidents at memory speed, or sha256; without it, xxh3_128, or sha256 with a root or at.",
+        ),
     ]
     probe: Annotated[
         bool,

@@ -29,6 +29,14 @@ Reader = Literal[
 class MirrorChoices(TypedDict, total=False):
     """What a mirror may replace and delete, and what it takes along."""
 
+    root: Annotated[
+        str | None,
+        Option(
+            None,
+            "The root digest that the dataset must have, from a place you trust: nothing is sent that SHA-256 does not prove.",
+            metavar="DIGEST",
+        ),
+    ]
     replace: Annotated[bool, Option(False, "Replace another dataset there; it is absent until this one is whole.")]
     delete: Annotated[bool, Option(False, "Delete files there that are not part of this dataset.")]
     allow_older: Annotated[bool, Option(False, "Replace a newer version too.")]

@@ -18,6 +18,14 @@ class OpenChoices(TypedDict, total=False):
     """Where a dataset's shards are, and how remote ones are read."""
 
     at: Annotated[StrPath | None, Option(None, "Where the shards are, if not beside the manifest.", metavar="WHERE")]
+    root: Annotated[
+        str | None,
+        Option(
+            None,
+            "The root digest that the dataset must have, from a place you trust: SHA-256 then proves what is read.",
+            metavar="DIGEST",
+        ),
+    ]
     mirrors: Annotated[
         Sequence[StrPath],
         Option(

@@ -18,7 +18,7 @@ from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
 from wdstools.reader.order import ORDER_VERSION, Order
 from wdstools.reader.replicas import Places
 from wdstools.reader.select import Selection, parse_where
-from wdstools.results import Finding, Report
+from wdstools.results import Finding, Report, weakest
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -211,7 +211,10 @@ class Cursor:
     def report(self) -> Report:
         """What was read since this reader was made, and what of it was damaged."""
         extra = extra_shards(self.dataset, self.choice.split, self.entries)
-        return Report("stream", {"samples": self.samples_read}, (*self.findings, *extra), root=self.dataset.root)
+        where = None if self.choice.where is None else parse_where(self.choice.where)
+        proved = weakest(self.dataset.proved_by_samples, Selection(where=where).proved_by(self.dataset))
+        read = {"samples": self.samples_read}
+        return Report("stream", read, (*self.findings, *extra), root=self.dataset.root, proved=proved)
 
     def damage(self, finding: Finding) -> IntegrityError:
         """The error for a damaged sample; the dataset's being replaced meanwhile explains it better."""
@@ -257,6 +260,7 @@ def choose(dataset: Dataset, choice: Choice) -> NDArray[np.int64] | None:
         whole = sum(entry.samples for entry in entries)
         return None if choice.limit is None or choice.limit >= whole else np.arange(choice.limit)
     selection = Selection(keys=choice.keys, where=None if choice.where is None else parse_where(choice.where))
+    selection.check(dataset)
     found, first, missing = [], 0, set(choice.keys or ())
     for entry in entries:
         table = dataset.index(entry)

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, TypeVar
 
 from wdstools.errors import StoreError
-from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
+from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.reader.prefetched import FetchedRanges
 from wdstools.reader.sample import Sample, member_by_member
 from wdstools.reader.window import Horizon
@@ -57,11 +57,14 @@ class Payloads:
     def row(self, extents: Extents, row: int) -> memoryview:
         """The bytes of one row, of which the members are what was packed. Raises as ``take``."""
         data = self._read(extents, row)
-        unchecked = not self.table.entries[extents.shard[row]].xxh3_128  # adopted without digests
-        group = extents.groups[16 * row : 16 * row + 16]
+        table = self.table
+        unchecked = not table.entries[extents.shard[row]].xxh3_128  # adopted without digests
+        group = extents.groups[table.digest_bytes * row :][: table.digest_bytes]
+        if table.strict:
+            return data if table.digest_of(data) == group else self._whole_again(extents, row, group)
         if unchecked and len(data) < extents.length[row]:
             raise DamagedSampleError(self._cut_short(extents, row, data))
-        if unchecked or (any(group) and xxh3_128_digest(data) == group):
+        if unchecked or (any(group) and table.digest_of(data) == group):
             return data
         members = (
             (extension, offsets[row], sizes[row], digests[row])
@@ -84,7 +87,8 @@ class Payloads:
 
     def whole(self, extents: Extents, first: int, stop: int, *, together: bool) -> Sequence[bytes | memoryview] | None:
         """The bytes of some rows, if the digests of their groups prove all of them; else None: ``row`` looks closer."""
-        groups = extents.groups[16 * first : 16 * stop]
+        table = self.table
+        groups = extents.groups[table.digest_bytes * first : table.digest_bytes * stop]
         if not any(groups):
             return None  # without digests of groups: not worth reading here what is then read one by one
         rows = slice(first, stop)
@@ -98,7 +102,7 @@ class Payloads:
             parts = [data[start:end] for start, end in pairwise(edges)]
         else:
             parts = self.ranges.read_each(extents.shard[rows], extents.start[rows], extents.length[rows])
-        return parts if b"".join(map(xxh3_128_digest, parts)) == groups else None
+        return parts if b"".join(map(table.digest_of, parts)) == groups else None
 
     def _read(self, extents: Extents, row: int) -> memoryview:
         shard, start, length = extents.shard[row], extents.start[row], extents.length[row]
@@ -110,6 +114,25 @@ class Payloads:
                     if len(data) == length:
                         return memoryview(data)
             raise
+
+    def _whole_again(self, extents: Extents, row: int, group: bytes) -> memoryview:
+        """A row that SHA-256 does not prove, from wherever it still is as it was packed."""
+        path, start, length = self.table.entries[extents.shard[row]].path, extents.start[row], extents.length[row]
+        for data in self.table.dataset.read_again(path, start, length):
+            if self.table.digest_of(data) == group:
+                return memoryview(data)
+        message, expected = "a sample is not the one that was packed", f"sha256:{group.hex()}"
+        finding = Finding(
+            "payload",
+            path,
+            message,
+            key=extents.keys[row],
+            start=start,
+            length=length,
+            expected=expected,
+            cause="payload-differs",
+        )
+        raise DamagedSampleError(finding)
 
     def _mended(self, extents: Extents, row: int, extension: str, view: memoryview) -> bytes:
         """A member that is not what was packed, from wherever it still is."""
@@ -132,6 +155,7 @@ class Payloads:
             length=length,
             expected=f"{length} bytes",
             got=f"{len(data)} bytes",
+            cause="payload-cut",
         )
 
     def _damage(self, extents: Extents, row: int, extension: str, view: memoryview) -> Finding:

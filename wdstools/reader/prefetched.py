@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.errors import StoreError
-from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
+from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.reader.replicas import Places
 from wdstools.stores.cache import Caching
 from wdstools.stores.latency import measure_link
@@ -218,8 +218,10 @@ def is_whole(table: RowTable, span: Span, data: bytes) -> bool:
     view = memoryview(data)
     edges = zip((start - span.start).tolist(), (stop - span.start).tolist(), strict=True)
     parts = [view[first:end] for first, end in edges]
-    if b"".join(map(xxh3_128_digest, parts)) == table.groups(rows):
+    if b"".join(map(table.digest_of, parts)) == table.groups(rows):
         return True
+    if table.strict:
+        return False
     return all(
         size < 0 or xxh3_64_intdigest(part[offset : offset + size]) == digest
         for offsets, sizes, digests in table.member_places(rows).values()

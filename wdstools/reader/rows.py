@@ -14,6 +14,7 @@ import numpy as np
 
 from wdstools.errors import FormatError, UsageError
 from wdstools.formats.arrow import fixed_bytes, one_chunk, text_bytes, to_numpy
+from wdstools.formats.digest import sha256_digest, xxh3_128_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ _MAX_SPAN = 1 << 31
 class Extents:
     """Where some rows lie: row i is ``length[i]`` bytes of shard ``shard[i]`` from ``start[i]``.
 
-    These bytes are the row's record group, with the digest ``groups[16 * i : 16 * i + 16]``; or, where a row has no
+    These bytes are the row's record group, with the i-th digest in ``groups`` (see ``RowTable.digest_of``); or, where a row has no
     group or only some of the members are wanted, they are these members and what is between them, with a digest of
     zeros. ``members`` maps each extension to (offset from ``start``, size, XXH3-64) row by row; size -1 where a row has
     no such member.
@@ -91,7 +92,12 @@ class RowTable:
         self.dataset = dataset
         self.entries = dataset.manifest.splits[split]
         self.members = members
-        self._by_group = set(members) == set(dataset.manifest.members)
+        #: Whether a row is proved by the SHA-256 of its group and by nothing less, so that it is always read whole.
+        self.strict = dataset.strict
+        #: The digest of a group, and its length in bytes.
+        self.digest_of = sha256_digest if self.strict else xxh3_128_digest
+        self.digest_bytes = 32 if self.strict else 16
+        self._by_group = self.strict or set(members) == set(dataset.manifest.members)
         self._ends = np.cumsum([entry.samples for entry in self.entries], dtype=np.int64)
         self.count = int(self._ends[-1]) if len(self._ends) else 0
         self._starts = self._ends - np.array([entry.samples for entry in self.entries], np.int64)
@@ -103,7 +109,7 @@ class RowTable:
         self._sides = np.empty((self.count, 2), np.int32)
         self._offset, self._size = (np.empty((len(members), self.count), np.int32) for _ in range(2))
         self._digest = np.empty((len(members), self.count), np.uint64)
-        self._group = np.empty((self.count if self._by_group else 0, 2), np.uint64)
+        self._group = np.empty((self.count if self._by_group else 0, self.digest_bytes // 8), np.uint64)
         # keys of a shard are one text; these count its characters
         self._key_start = np.empty(self.count, np.int32)
         self._key_size = np.empty(self.count, np.int32)
@@ -166,7 +172,8 @@ class RowTable:
             first, length = (to_numpy(table.column(name), null=-1) for name in ("offset", "length"))
             grouped = (first >= 0) & (length >= 0)
             start, end = np.where(grouped, first, start), np.where(grouped, first + length, end)
-            self._group[rows] = np.frombuffer(fixed_bytes(table.column("xxh3_128")), np.uint64).reshape(-1, 2)
+            digests = fixed_bytes(table.column("sha256" if self.strict else "xxh3_128"))
+            self._group[rows] = np.frombuffer(digests, np.uint64).reshape(len(start), -1)
         if ((end - start) >= _MAX_SPAN).any():
             raise self._damaged(shard, "the members of a sample lie more than 2 GB apart")
         self._start[rows] = start
@@ -195,7 +202,7 @@ class RowTable:
 
     def groups(self, rows: NDArray[np.int64]) -> bytes:
         """The digests of these rows' record groups, one behind the other; zeros where there is none."""
-        return bytes(self._group[rows].tobytes() if self._by_group else bytes(16 * len(rows)))
+        return bytes(self._group[rows].tobytes() if self._by_group else bytes(self.digest_bytes * len(rows)))
 
     def member_places(self, rows: NDArray[np.int64]) -> dict[str, tuple[list[int], list[int], list[int]]]:
         """The ``members`` of Extents."""

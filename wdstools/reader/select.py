@@ -11,7 +11,9 @@ A comparison with a value that is not there is false.
 from __future__ import annotations
 
 import ast
+import codecs
 import os
+import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
 
@@ -21,6 +23,7 @@ from wdstools.errors import FormatError, UsageError, option
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.options.declare import settle
 from wdstools.options.read import SelectChoices
+from wdstools.results import Proved
 from wdstools.stores.local import read_file
 
 if TYPE_CHECKING:
@@ -44,7 +47,14 @@ COLUMNS = {
     "source": str,
     "length": int,
 }
+#: What is no part of a key at its ends: white space of any script, and marks of no width.
+_AROUND_KEYS = (
+    string.whitespace
+    + "\0\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff\u200b\u200c\u200d\u2060"
+    + "".join(map(chr, range(0x2000, 0x200B)))
+)
 _MAX_CHARACTERS = 10_000
+_MAX_DEPTH = 100
 _MIRRORED = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE, ast.Eq: ast.Eq, ast.NotEq: ast.NotEq}
 _FUNCTIONS = {
     ast.Eq: "equal",
@@ -65,6 +75,12 @@ class Where:
 
     def __post_init__(self) -> None:
         _parse(self.text)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that it names."""
+        tree = ast.parse(self.text.strip(), mode="eval")
+        return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
 
     def mask(self, table: pa.Table) -> NDArray[np.bool_]:
         """Which rows of an index it holds for."""
@@ -102,8 +118,19 @@ class Selection:
         """Whether nothing is left out."""
         return self.splits is None and self.keys is None and self.where is None
 
-    def check(self, dataset: Dataset) -> None:
-        """Raise UsageError for a split that the dataset has not."""
+    def check(self, dataset: Dataset, *, by_members: bool = False) -> None:
+        """Raise UsageError for a split that the dataset does not have, and (``values-unproved``) for a choice by what nothing proves.
+
+        With ``by_members`` the caller reads the members where only these prove what the condition is about.
+        """
+        if not by_members and self.needs_members(dataset):
+            raise UsageError(
+                "nothing proves the labels, captions and sizes of this dataset but its samples themselves",
+                code="values-unproved",
+                where=dataset.metadata.url,
+                expected="a dataset whose manifest has values, or a choice by key",
+                hint="wdstools pull URL DIR --root DIGEST --where EXPR    reads the samples, and chooses by what it finds in them",
+            )
         for split in self.splits or ():
             if split not in dataset.manifest.splits:
                 raise UsageError(
@@ -119,8 +146,27 @@ class Selection:
         if self.keys is not None:
             chosen &= np.fromiter(map(self.keys.__contains__, to_list(table.column("key"))), np.bool_, rows)
         if self.where is not None:
+            if "split" in self.where.columns:  # the manifest says which split a shard is of: nothing proves this column
+                same = to_array([split] * rows, table.schema.field("split").type)
+                table = table.set_column(table.schema.get_field_index("split"), "split", same)
             chosen &= self.where.mask(table)
         return chosen
+
+    def needs_members(self, dataset: Dataset) -> bool:
+        """Whether nothing but the members proves what the condition is about: of an anchored dataset without ``values``."""
+        from wdstools.formats.index import VALUE_COLUMNS
+
+        named = self.where.columns if self.where is not None else frozenset()
+        return dataset.anchored and not dataset.manifest.has_values and not named.isdisjoint(VALUE_COLUMNS)
+
+    def proved_by(self, dataset: Dataset) -> Proved:
+        """What is proved of a choice of samples: that these are the ones that were asked for, and no other.
+
+        Keys and lengths are proved by ``rows``, labels, captions and sizes by ``values`` or the members; ``source`` by nothing.
+        """
+        if not dataset.anchored or (self.where is not None and "source" in self.where.columns):
+            return Proved.ACCIDENT
+        return Proved.FORGER
 
 
 def select(**choices: Unpack[SelectChoices]) -> Selection:
@@ -148,23 +194,41 @@ def select(**choices: Unpack[SelectChoices]) -> Selection:
 
 
 def parse_keys(data: bytes, *, where: str) -> frozenset[str]:
-    """The keys of a list, one a line; empty lines are passed over. Raises FormatError if it is not text."""
+    """The keys of a list, one a line, however an editor or a spreadsheet saved it.
+
+    A byte order mark, any end of line, and blanks, tabs or marks of no width around a key are no part of it: no key
+    holds one. Empty lines are passed over. Raises FormatError (``keys-not-text``) if it is not text.
+    """
+    encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
     try:
-        lines = data.decode("utf-8").splitlines()
+        lines = data.decode(encoding).splitlines()
     except UnicodeDecodeError as error:
         raise FormatError("a list of keys is not UTF-8", code="keys-not-text", where=where) from error
-    return frozenset(line.strip() for line in lines if line.strip())
+    return frozenset(key for line in lines if (key := line.strip(_AROUND_KEYS)))
 
 
 def _parse(text: str) -> Callable[[pa.Table], Mask]:
     if len(text) > _MAX_CHARACTERS:
         raise _refused(text[:40] + "...", f"longer than {_MAX_CHARACTERS:,} characters")
     try:
-        return _condition(ast.parse(text.strip(), mode="eval").body)
+        tree = ast.parse(text.strip(), mode="eval").body
+        if _depth(tree) > _MAX_DEPTH:
+            raise _refused(text, f"nested more than {_MAX_DEPTH} deep")
+        return _condition(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if isinstance(error, UsageError):
             raise
         raise _refused(text, str(error)) from error
+
+
+def _depth(tree: ast.expr) -> int:
+    """How deep a condition is nested, without going down into it by calls."""
+    deepest, pending = 0, [(tree, 1)]
+    while pending:
+        node, depth = pending.pop()
+        deepest = max(deepest, depth)
+        pending += [(child, depth + 1) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    return deepest
 
 
 def _condition(node: ast.expr) -> Callable[[pa.Table], Mask]:
@@ -230,6 +294,10 @@ def _literal(node: ast.expr, column: str) -> str | int:
     value = ast.literal_eval(node)
     if type(value) is not COLUMNS[column]:
         raise _refused(ast.unparse(node), f"column {column} holds {COLUMNS[column].__name__}, not this")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise _refused(f"{value:x}"[:40], "a value out of range")
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise _refused(ascii(value), "half a character (a lone surrogate) is in no text")
     return cast("str | int", value)
 
 

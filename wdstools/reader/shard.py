@@ -10,7 +10,7 @@ import numpy as np
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.foreign.window import CompressedReader
 from wdstools.formats.arrow import fixed_bytes, one_chunk, to_list, to_numpy
-from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
+from wdstools.formats.digest import sha256_digest, xxh3_64_intdigest, xxh3_128_digest
 from wdstools.reader.ranges import BLOCK_BYTES, OpenFiles
 from wdstools.reader.replicas import Places
 from wdstools.reader.sample import Sample, member_by_member
@@ -57,7 +57,9 @@ class ShardReader:
         self._offset, self._size = _view(offset), _view(size)
         self._start, self._stop = _view(start), _view(stop)
         self._digest = _view(to_numpy(values.field("xxh3_64")))
-        self._groups = fixed_bytes(table.column("xxh3_128"))
+        self._strict = dataset.strict
+        self._digest_of, self._digest_bytes = (sha256_digest, 32) if self._strict else (xxh3_128_digest, 16)
+        self._groups = fixed_bytes(table.column("sha256" if self._strict else "xxh3_128"))
         self._rows: dict[str, int] | None = None
         home = self._store
         plain = entry.encoding == "tar" and entry.bytes > 0
@@ -95,8 +97,11 @@ class ShardReader:
             if len(data) < self._stop[row] - self._start[row]:
                 raise self._cut(row, data)
             return data
-        if xxh3_128_digest(data) == self._groups[16 * row : 16 * row + 16]:
+        group = self._groups[self._digest_bytes * row :][: self._digest_bytes]
+        if self._digest_of(data) == group:
             return data
+        if self._strict:
+            return self._whole_again(row, group, data)
         members = (
             (member, self._offset[member] - self._start[row], self._size[member], self._digest[member])
             for member in range(self._first[row], self._first[row + 1])
@@ -127,6 +132,21 @@ class ShardReader:
                 if len(data) == size:
                     return memoryview(data)
             raise
+
+    def _whole_again(self, row: int, group: bytes, data: memoryview) -> memoryview:
+        """A sample that SHA-256 does not prove, from wherever it still is as it was packed."""
+        start, length = self._start[row], self._stop[row] - self._start[row]
+        for again in self._dataset.read_again(self.entry.path, start, length):
+            if self._digest_of(again) == group:
+                return memoryview(again)
+        raise IntegrityError(
+            "a sample is not the one that was packed",
+            code="sample-damaged",
+            where=f"{self._url}, sample {self._keys[row]}, bytes {start}..{start + length}",
+            expected=f"sha256:{group.hex()}",
+            got=f"sha256:{self._digest_of(data).hex()}",
+            hint=self._hint,
+        )
 
     def _mended(self, row: int, member: int, view: memoryview) -> bytes:
         """A member that is not what was packed, from wherever it still is."""

@@ -118,6 +118,13 @@ class Caching(Wrapper):
         if coming is not None:
             coming.wait()
 
+    def kept(self, key: str, size: int) -> Iterator[str]:
+        """The files that hold blocks of an object of ``size`` bytes."""
+        for number in range(-(-size // _BLOCK_BYTES)):
+            path = self._locate(key, number)
+            if os.path.lexists(path):
+                yield path
+
     def forget(self, key: str, start: int, length: int) -> None:
         """Let go of the blocks of a range: they were not what was packed."""
         for number in range(start // _BLOCK_BYTES, (start + max(length, 1) - 1) // _BLOCK_BYTES + 1):

@@ -64,6 +64,11 @@ class PartFile:
             os.posix_fadvise(self._fd, self._unsent[0], end - self._unsent[0], os.POSIX_FADV_DONTNEED)
             self._unsent = (end, end)
 
+    def clear(self) -> None:
+        """Throw away what it holds."""
+        with self._translated():
+            os.ftruncate(self._fd, 0)
+
     def finish(self, size: int) -> None:
         """Cut to ``size``, make durable, and give the file its name."""
         with self._translated():

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.formats.arrow import to_list
+from wdstools.formats.index import write_index
 from wdstools.transfer.download import fetch_index
 from wdstools.transfer.ranges import REQUEST_BYTES, coalesce
 from wdstools.transfer.shape import shape_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
@@ -22,13 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChooseTask:
-    """One shard to look at; ``gap`` is the widest hole that a request fetches along."""
+    """One shard to look at; ``gap`` is the widest hole that a request fetches along.
+
+    ``read`` makes an index whose values the shard proves, where the manifest does not.
+    """
 
     dataset: Dataset
     split: str
     entry: ShardEntry
     selection: Selection
     gap: int
+    read: Callable[[Dataset, str, ShardEntry], pa.Table] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,9 @@ class Chosen:
 def choose(task: ChooseTask, tick: Tick) -> Chosen:
     """Read a shard's index and choose."""
     data, table = fetch_index(task.dataset, task.entry, None)
+    if task.read is not None:
+        table = task.read(task.dataset, task.split, task.entry)
+        data = write_index(table)
     rows = task.selection.mask(task.split, table)
     shape = shape_of(table, rows)
     requests = list(coalesce(shape.source, shape.length, gap=task.gap, limit=REQUEST_BYTES))

@@ -133,8 +133,8 @@ def known_digests(
     names = [name for name in _COMPUTABLE if name in given]
     if not names:
         return wanted.digests, {}
-    # as for what is sent, the fast digest finds accidents; where there is none, the other
-    proof = "xxh3_128" if "xxh3_128" in wanted.digests else "sha256"
+    # as for what is sent, the fast digest finds accidents; where forgers count, or there is none, the other
+    proof = "sha256" if dataset.anchored or "xxh3_128" not in wanted.digests else "xxh3_128"
     running = {name: _running(name) for name in {*names, proof}}
     for block in read_blocks(holder(dataset, wanted.path), wanted.path):
         for digest in running.values():

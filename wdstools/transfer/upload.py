@@ -94,7 +94,8 @@ def _put(task: UploadTask) -> ObjectInfo:
     source = holder(task.dataset, wanted.path)
     try:
         if isinstance(source, LocalStore):
-            return task.target.put_file(wanted.path, source.locate(wanted.path), wanted.digests)
+            digests = {"sha256": wanted.digests["sha256"]} if task.dataset.anchored else wanted.digests
+            return task.target.put_file(wanted.path, source.locate(wanted.path), digests)
         data = source.get(wanted.path)
         check_source(data, wanted.path, {"sha256": wanted.digests["sha256"]})
     except SourceChangedError as error:

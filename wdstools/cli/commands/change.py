@@ -42,6 +42,20 @@ def remove(
         typer.Option("--output", "-o", metavar="NEW", help="Make a new dataset and leave this one as it is."),
     ] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Change this dataset.")] = False,
+    root: Annotated[
+        Optional[str],
+        typer.Option(
+            "--root", metavar="DIGEST", help="The root digest that the dataset must have, from a place you trust."
+        ),
+    ] = None,
+    cache: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--cache",
+            metavar="DIR",
+            help="Also delete the samples' shards from this folder of cached reads; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Take samples out: only the shards that hold them are rewritten, as the next version.
 
@@ -52,13 +66,14 @@ def remove(
     from wdstools.reader.select import select
 
     choose_place(output, in_place=in_place, dry_run=plan["dry_run"])
-    made = plan_remove(dataset, select(**chosen), output=output)
-    show.absent(session.output, made.absent if isinstance(made, RemovePlan) else ())
-    if not approved(session.output, made, plan):
+    made = plan_remove(dataset, select(**chosen), output=output, root=root, caches=cache or ())
+    absent = made.absent if isinstance(made, RemovePlan) else ()
+    show.absent(session.output, absent)
+    if not approved(session.output, made, plan, code=3 if absent else 0):
         return
     with session.workers("threads") as executor:
         result = apply(made, executor=executor, progress=session.output.progress())
-    show.removed(session.output, result)
+    raise typer.Exit(show.removed(session.output, result))
 
 
 @command("diff")
@@ -95,4 +110,4 @@ def extract(
     with session.workers("processes") as executor:
         opened, progress = open_dataset(dataset, **opening), session.output.progress()
         result = write(opened, folder, selection=select(**chosen), executor=executor, progress=progress)
-    show.extracted(session.output, result)
+    raise typer.Exit(show.extracted(session.output, result))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from wdstools.cli.output import one_line
+from wdstools.results import proof
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from wdstools.ops.extract.write import ExtractResult
     from wdstools.ops.remove.plan import RemoveResult
     from wdstools.ops.repair.result import RepairResult
-
-_ABSENT_SHOWN = 5
 
 
 def finished(output: Output, result: FinishResult) -> None:
@@ -38,10 +38,14 @@ def repaired(output: Output, result: RepairResult | FinishResult) -> int:
     code = 1 if result.unsolved else 0
     shards, indexes = counted(len(result.shards), "shard"), counted(result.indexes, "index", "indexes")
     written = f"{shards}, {indexes}, {counted(len(result.files), 'other file')}"
-    if result.shards or result.indexes or result.files or result.unsolved:
+    if result.shards or result.indexes or result.files or result.deleted or result.unsolved:
         output.line(f"repaired: {written}; {size(result.bytes)} came from copies; root digest {result.root}")
     else:
         output.line(f"nothing to repair: {result.path}; root digest {result.root}")
+    for path in result.deleted:
+        output.line(f"  deleted: {path}")
+    if not result.unsolved:
+        output.line(f"  {proof(result.proved)['proof']}")
     if result.unsolved:
         output.line(f"still damaged: {counted(len(result.unsolved), 'finding')}, named above; what is left was kept")
         output.hint(f"hint: wdstools repair {quote(result.path)} --from COPY    with a copy that has them whole")
@@ -52,23 +56,26 @@ def repaired(output: Output, result: RepairResult | FinishResult) -> int:
 
 
 def absent(output: Output, keys: Sequence[str]) -> None:
-    """Keys that were to be removed and are not there."""
+    """Keys that were to be removed and are not there: all of them, for nobody must take one for gone."""
+    for key in keys:
+        output.line(f"not in the dataset: {one_line(key)}")
     if keys:
-        shown = ", ".join(keys if output.verbose else keys[:_ABSENT_SHOWN])
-        more = " ..." if not output.verbose and len(keys) > _ABSENT_SHOWN else ""
         output.line(
-            f"{counted(len(keys), 'key')} of those named {'is' if len(keys) == 1 else 'are'} not in the dataset: {shown}{more}"
+            f"{counted(len(keys), 'key')} of those named {'is' if len(keys) == 1 else 'are'} not in the dataset, "
+            "and nothing is removed for"
+            f" {'it' if len(keys) == 1 else 'them'}"
         )
-    output.record("absent", {"keys": len(keys)})
+    output.record("absent", {"keys": len(keys), "missing_keys": keys})
 
 
-def removed(output: Output, result: RemoveResult | FinishResult) -> None:
-    """What a removal has made."""
+def removed(output: Output, result: RemoveResult | FinishResult) -> int:
+    """What a removal has made; the exit code."""
     from wdstools.landing.staging import FinishResult
 
     if isinstance(result, FinishResult):
         finished(output, result)
-        return
+        return 0
+    code = 3 if result.absent else 0
     if not result.removed:
         output.line("nothing to remove: no sample is chosen, and nothing was written")
     else:
@@ -81,8 +88,15 @@ def removed(output: Output, result: RemoveResult | FinishResult) -> None:
             f"others: wdstools mirror {quote(result.path)} URL --replace    takes the samples out of a mirror too;"
         )
         output.hint("        who pulled them before: wdstools pull URL NEW --seed OLD, then delete OLD")
+    for path in result.deleted:
+        output.line(f"  deleted: {one_line(path)}")
+    for place in result.elsewhere:
+        output.line(f"  not changed, and may still hold them: {one_line(place)}")
     output.line(f"  root digest {result.root}")
-    output.summary(result, exit_code=0, ok=True)
+    if result.removed:
+        output.line(f"  what stays: {proof(result.proved)['proof']}")
+    output.summary(result, exit_code=code, ok=code == 0)
+    return code
 
 
 def difference(output: Output, result: DiffResult) -> int:
@@ -104,9 +118,14 @@ def difference(output: Output, result: DiffResult) -> int:
     return code
 
 
-def extracted(output: Output, result: ExtractResult) -> None:
-    """What was written back as files."""
+def extracted(output: Output, result: ExtractResult) -> int:
+    """What was written back as files; the exit code."""
+    code = 3 if result.missing_keys else 0
     output.line(
         f"extracted {counted(result.samples, 'sample')} into {counted(result.files, 'file')}, {size(result.bytes)}: {result.path}"
     )
-    output.summary(result, exit_code=0, ok=True)
+    output.line(f"  {proof(result.proved)['proof']}")
+    for key in result.missing_keys:
+        output.line(f"  no such key: {one_line(key)}")
+    output.summary(result, exit_code=code, ok=code == 0)
+    return code

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line, printable
 from wdstools.images.check import STORABLE_TYPES
+from wdstools.results import proof
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
@@ -191,6 +192,8 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
         output.line(f"damaged: {counted(len(checked.findings), 'finding')} in {looked_at}, level {checked.level}")
         if repair is not None:
             output.hint(f"hint: {repair}")
+    if code == 0:
+        output.line(f"  {proof(checked.proved)['proof']}")
     for text in checked.unproved:
         output.line(f"not proved: {text}")
     summary = {
@@ -199,6 +202,7 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
         "findings": len(checked.findings),
         "unproved": checked.unproved,
         "root": checked.root,
+        **proof(checked.proved),
     }
     output.summary(summary, exit_code=code, ok=code == 0)
     return code

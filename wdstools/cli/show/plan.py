@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from wdstools.plan import Plan
 
 
-def show_plan(output: Output, plan: Plan[object], *, last: bool) -> int:
-    """The steps of a plan; ``last`` when nothing follows, so that this is the answer. The exit code that it has then."""
-    code = 1 if plan.unsolved else 0
+def show_plan(output: Output, plan: Plan[object], *, last: bool, code: int = 0) -> int:
+    """The steps of a plan; ``last`` when nothing follows, so that this is the answer. The exit code that it has then, ``code`` if it leaves nothing damaged."""
+    code = 1 if plan.unsolved else code
     for step in plan.steps if output.json else ():
         output.record("step", step)
     output.few(str(step) for step in plan.steps)

@@ -38,6 +38,8 @@ def mirrored(output: Output, result: MirrorResult, dataset: str) -> int:
     else:
         output.line("nothing to do: the mirror is whole")
     output.line(f"  root digest {result.root}")
+    if not result.unproved:
+        output.line(f"  {proof(result.proved)['proof']}: the store says what it holds")
     if result.unproved:
         output.line(
             f"not proved: the store gives no digest of {counted(len(result.unproved), 'file')} that could be compared"

@@ -14,6 +14,7 @@ from wdstools.ops.extract.names import Names, name_folding, refuse_clashes
 from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection
 from wdstools.reader.shard import ShardReader
+from wdstools.results import Proved, weakest
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import storage_error
 
@@ -29,23 +30,32 @@ _TICK_SAMPLES = 64
 
 @dataclass(frozen=True, slots=True)
 class ExtractResult:
-    """What was written back as files."""
+    """What was written back as files; ``proved`` is against whom their bytes are.
+
+    ``missing_keys`` were asked for and are not there.
+    """
 
     path: str
     samples: int
     files: int
     bytes: int
+    proved: Proved = Proved.NOTHING
+    missing_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractTask:
-    """The chosen rows of one shard, and the path below ``folder`` of each member of each (None: not written)."""
+    """The chosen rows of one shard, and the path below ``folder`` of each member of each (None: not written).
+
+    ``keys`` are those of the rows where samples were chosen by key.
+    """
 
     dataset: Dataset
     entry: ShardEntry
     rows: tuple[int, ...]
     paths: tuple[tuple[str | None, ...], ...]
     folder: str
+    keys: tuple[str, ...] = ()
 
 
 def extract(
@@ -91,7 +101,11 @@ def extract(
         done = _write(tasks, executor or open_executor("serial"), progress or Silent())
         os.sync()
     samples = sum(len(task.rows) for task in tasks)
-    return ExtractResult(folder, samples, sum(count for count, _ in done), sum(size for _, size in done))
+    files, size = sum(count for count, _ in done), sum(size for _, size in done)
+    proved = weakest(dataset.proved_by_samples, selection.proved_by(dataset))
+    found = {key for task in tasks for key in task.keys}
+    missing = tuple(sorted((selection.keys or frozenset()) - found)) if selection.where is None else ()
+    return ExtractResult(folder, samples, files, size, proved, missing)
 
 
 def _write(tasks: Sequence[ExtractTask], executor: Executor, progress: Progress) -> list[tuple[int, int]]:
@@ -150,4 +164,5 @@ def _tasks(dataset: Dataset, selection: Selection, work: str) -> Iterator[Extrac
         columns = (table.column(name).to_pylist() for name in ("key", "label", "source", "members"))
         samples = list(zip(*columns, strict=True))
         paths = tuple(names.of_sample(split, entry, *samples[row]) for row in rows)
-        yield ExtractTask(dataset, entry, rows, paths, work)
+        keys = tuple(samples[row][0] for row in rows) if selection.keys is not None else ()
+        yield ExtractTask(dataset, entry, rows, paths, work, keys)

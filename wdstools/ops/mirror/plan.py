@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Unpack
 from wdstools.dataset import CLAIM_PATH, Dataset, as_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError, UsageError, option
 from wdstools.executors.open import open_executor, workers
+from wdstools.foreign.window import encoding_of
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, loads
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
+from wdstools.landing.inside import read_inside, refuse_outside
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.mirror.run import MirrorPlan, MirrorResult
 from wdstools.options.declare import settle
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 _PROBE_PATH = ".wdstools/probe"
 _PROBE_ATTEMPTS = 4
+#: Ends the name of what emit writes beside a shard.
+_EMITTED_SUFFIX = ".idx"
 #: Files of a dataset that a mirror does not hold, or holds for itself.
 _OWN = (CLAIM_PATH, _PROBE_PATH, ".wdstools/hashes/")
 
@@ -65,10 +69,11 @@ def plan_mirror(
         UsageError: The dataset is a manifest alone, or nothing was emitted that could be copied (``not-emitted``).
         StoreError: Another dataset is there (``another-dataset``), or a newer version (``newer-version``), or storage
             could not be read.
-        IntegrityError: The dataset's checksum list is damaged.
+        IntegrityError: The dataset's checksum list is damaged, or it is another dataset than the one with the given
+            ``root`` (``root-differs``).
     """
     chosen = settle(MirrorChoices, choices)
-    dataset = as_dataset(dataset)
+    dataset = as_dataset(dataset).anchor(chosen["root"])
     if dataset.manifest_key != MANIFEST_PATH:
         raise UsageError(
             "a mirror is made from a whole dataset, not from a manifest alone",
@@ -178,18 +183,20 @@ def _emitted_files(dataset: Dataset) -> list[Wanted]:
             where=dataset.metadata.url,
             hint=f"wdstools emit {quote(dataset.metadata.url)} --for all",
         )
-    data = get_whole(dataset.metadata, EMITTED_PATH)
+    data = read_inside(dataset.metadata, EMITTED_PATH)
     files = [Wanted(path, _size_of(dataset, path), {"sha256": digest}) for path, (_, digest) in listed.files.items()]
     return [*files, Wanted(EMITTED_PATH, len(data), {"sha256": sha256_hex(data)})]
 
 
 def _wanted(dataset: Dataset, emitted: list[Wanted]) -> list[Wanted]:
     """Every file of a mirror in the order in which they are stored: the manifest last."""
-    data = {path: get_whole(dataset.metadata, path) for path in (SUMS_PATH, CARD_PATH, MANIFEST_PATH)}
+    data = {path: read_inside(dataset.metadata, path) for path in (SUMS_PATH, CARD_PATH, MANIFEST_PATH)}
     listed = {line.path: line.digest for line in parse_sums(data[SUMS_PATH])}
     shards = [shard_file(entry) for _, entry in dataset.manifest.shards]
     files = [(entry.index_path, listed.get(entry.index_path)) for _, entry in dataset.manifest.shards]
     files += [(path, listed[path]) for path in (PROVENANCE_PATH, SKIPPED_PATH) if path in listed]
+    refuse_outside(dataset.metadata, (path for path, _ in files))
+    refuse_outside(dataset.metadata, (file.path for file in emitted))
     others = []
     for path, digest in files:
         if digest is None:
@@ -273,8 +280,14 @@ def _extra(found: Mapping[str, ObjectInfo], wanted: set[str], folders: set[str])
         for path, info in found.items()
         if path not in wanted
         and not path.startswith(_OWN)
-        and (path.startswith(".wdstools/") or path.partition("/")[0] in folders)
+        and (path.startswith(".wdstools/") or _is_taken(path, folders))
     )
+
+
+def _is_taken(path: str, folders: set[str]) -> bool:
+    """Whether readers look for shards where a file lies, and take it for one, or for the index of one."""
+    folder, _, name = path.rpartition("/")
+    return folder in folders and encoding_of(name.removesuffix(_EMITTED_SUFFIX)) is not None
 
 
 def _steps(

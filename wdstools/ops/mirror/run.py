@@ -14,6 +14,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.plan import Plan
+from wdstools.results import Proved
 from wdstools.stores.base import ABSENT
 from wdstools.stores.reading import get_whole
 from wdstools.stores.remote import etag_md5
@@ -36,7 +37,10 @@ _MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class MirrorResult:
-    """What a mirror did. ``unproved`` names files that the store gives no digest of that could be compared."""
+    """What a mirror did. ``unproved`` names files that the store gives no digest of that could be compared.
+
+    ``proved`` is of what the store holds, which is what the store says that it holds.
+    """
 
     target: str
     root: str
@@ -45,6 +49,7 @@ class MirrorResult:
     same: int
     deleted: int
     unproved: tuple[str, ...]
+    proved: Proved = Proved.NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +118,7 @@ class MirrorRun:
             same=plan.counts.get("same", 0),
             deleted=len(deleted),
             unproved=tuple(self.unproved),
+            proved=Proved.NOTHING if self.unproved else Proved.ACCIDENT,
         )
 
     def _claim(self) -> None:

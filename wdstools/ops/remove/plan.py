@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import NotFoundError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
@@ -16,15 +17,18 @@ from wdstools.formats.card import CARD_PATH, mend_card, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, manifest_identity
 from wdstools.formats.sums import SUMS_PATH, parse_sums
-from wdstools.landing.inside import require_inside
+from wdstools.interop.emitted import EMITTED_PATH
+from wdstools.landing.inside import read_inside, refuse_outside, require_inside
 from wdstools.landing.new_folder import new_folder
 from wdstools.landing.small_files import assemble, read_provenance, render_provenance
 from wdstools.landing.staging import FinishResult, commit, plan_finish, staged
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.made import Made
-from wdstools.ops.remove.shard import ThinShard, ThinTask, thin_shard
+from wdstools.ops.remove.derived import Derived, as_left_behind, find_derived
+from wdstools.ops.remove.shard import ThinShard, ThinTask, copy_shard, thin_shard
 from wdstools.plan import Plan, Step, apply
-from wdstools.stores.local import DurableFile, LocalStore
+from wdstools.results import Proved
+from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
 from wdstools.stores.reading import get_whole
 
@@ -44,20 +48,30 @@ _SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PA
 
 @dataclass(frozen=True, slots=True)
 class RemoveResult(Made):
-    """What a removal has made: the dataset's new root and version, and the shards that were written anew."""
+    """What a removal has made: the dataset's new root and version, and the shards that were written anew.
+
+    ``proved`` is of the samples that stay, before they were certified anew. ``absent`` are keys that were named and are not
+    in the dataset; ``rewritten`` and ``deleted`` are files that were made of the samples, and ``elsewhere`` places that
+    may still hold them and that are not changed from here.
+    """
 
     path: str
     root: str
     removed: int
     shards: tuple[str, ...]
     version: int
+    proved: Proved = Proved.NOTHING
+    absent: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RemovePlan(Plan[RemoveResult]):
     """Which samples go, by shard: ``kept`` masks the rows that stay. ``output`` is the new dataset, None for in place.
 
-    ``absent`` are keys that were named and are not in the dataset.
+    ``absent`` are keys that were named and are not in the dataset; ``derived`` is what was made of the samples.
     """
 
     dataset: Dataset | None = None
@@ -65,6 +79,7 @@ class RemovePlan(Plan[RemoveResult]):
     receipt: tuple[dict[str, str], ...] = ()
     absent: tuple[str, ...] = ()
     output: str | None = None
+    derived: Derived = field(default_factory=Derived)
 
     def carry_out(self, executor: Executor, progress: Progress) -> RemoveResult:
         """Write the shards concerned without those samples and everything that follows, as one change.
@@ -73,18 +88,23 @@ class RemovePlan(Plan[RemoveResult]):
         """
         assert self.dataset is not None
         if not self.kept:
-            return RemoveResult(self.output or self.target, self.dataset.root, 0, (), self.dataset.manifest.version)
+            dataset = self.dataset
+            return RemoveResult(
+                self.output or self.target, dataset.root, 0, (), dataset.manifest.version, absent=self.absent
+            )
         if self.output is not None:
             return self._make_new(self.output, executor, progress)
         touched = [path for _, entry, _ in self.kept for path in (entry.path, entry.index_path)]
         require_inside(self.target, [*touched, MANIFEST_PATH])
         with locked_folder(os.path.join(self.target, ".wdstools"), self.target):
             _refuse_changed(self.dataset)
-            with staged(self.target, (*touched, *_SMALL_FILES)) as work:
+            with staged(self.target, (*touched, *_SMALL_FILES, EMITTED_PATH)) as work:
                 made = self._write(work, executor, progress)
-            stale = [f".wdstools/hashes/{os.path.basename(entry.index_path)}" for _, entry, _ in self.kept]
-            commit(self.target, made.files, stale)
-        return made.result(self.target)
+            commit(self.target, made.files, sorted(self.derived.deleted))
+            for path in self.derived.cached:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+        return self._result(made, self.target)
 
     def _make_new(self, output: str, executor: Executor, progress: Progress) -> RemoveResult:
         assert self.dataset is not None
@@ -96,16 +116,32 @@ class RemovePlan(Plan[RemoveResult]):
             made = self._write(work, executor, progress)
             for _, entry in self.dataset.manifest.shards:
                 if entry.path not in changed:
-                    _copy(self.dataset, entry, work)
+                    copy_shard(self.dataset, entry, work)
             with contextlib.suppress(NotFoundError):
-                LocalStore(work).put(SKIPPED_PATH, get_whole(self.dataset.metadata, SKIPPED_PATH))
-        return made.result(output)
+                LocalStore(work).put(SKIPPED_PATH, read_inside(self.dataset.metadata, SKIPPED_PATH))
+        return self._result(made, output)
+
+    def _result(self, made: _Made, path: str) -> RemoveResult:
+        assert self.dataset is not None
+        derived = self.derived
+        return RemoveResult(
+            path=path,
+            root=made.manifest.root,
+            removed=made.removed,
+            shards=made.shards,
+            version=made.manifest.version,
+            proved=Proved.FORGER if self.dataset.anchored else Proved.ACCIDENT,
+            absent=self.absent,
+            rewritten=tuple(derived.emitted_list(made.manifest.root)) if self.output is None else (),
+            deleted=(*sorted(derived.deleted), *derived.cached),
+            elsewhere=derived.elsewhere,
+        )
 
     def _write(self, work: str, executor: Executor, progress: Progress) -> _Made:
         """Everything of the new version that is not as it was, below ``work``."""
         assert self.dataset is not None
         dataset = self.dataset
-        tasks = [ThinTask(dataset, entry, kept, work) for _, entry, kept in self.kept]
+        tasks = [ThinTask(dataset, split, entry, kept, work) for split, entry, kept in self.kept]
         progress.start("remove", sum(entry.bytes for _, entry, _ in self.kept), "bytes")
         try:
             thinned: list[ThinShard] = run_all(executor, thin_shard, tasks, progress.advance)
@@ -113,6 +149,8 @@ class RemovePlan(Plan[RemoveResult]):
             progress.finish()
         manifest = _next_version(dataset.manifest, thinned)
         files = _metadata(dataset, manifest, thinned, self.receipt)
+        if self.output is None:
+            files |= self.derived.emitted_list(manifest.root)
         store = LocalStore(work)
         for path, data in files.items():
             store.put(path, data)
@@ -127,28 +165,33 @@ class _Made:
     removed: int
     shards: tuple[str, ...]
 
-    def result(self, path: str) -> RemoveResult:
-        """What to tell."""
-        return RemoveResult(path, self.manifest.root, self.removed, self.shards, self.manifest.version)
-
 
 def plan_remove(
-    dataset: Dataset | StrPath, selection: Selection, *, output: StrPath | None = None
+    dataset: Dataset | StrPath,
+    selection: Selection,
+    *,
+    output: StrPath | None = None,
+    root: str | None = None,
+    caches: Sequence[StrPath] = (),
 ) -> Plan[RemoveResult | FinishResult]:
     """Plan to take the selected samples out; nothing is changed until the plan is applied.
 
-    A change of the dataset that was interrupted is only finished: no manifest says yet which samples are in it.
+    A change of the dataset that was interrupted is only finished: no manifest says yet which samples are in it. What was
+    made of the samples goes with them: hashes, emitted files, columns, signatures.
 
     Args:
         dataset: A dataset in a folder, or its path.
         selection: Which samples to remove; it must name keys or a condition.
         output: Where to make a new dataset; without it, the dataset itself is changed.
+        root: The root digest that the dataset must have.
+        caches: Folders of cached reads, from which the samples' shards are deleted too.
 
     Returns:
         The plan; applied, it gives a RemoveResult, or a FinishResult where it only finished an older change.
 
     Raises:
         UsageError: The selection is of everything, or the dataset is not canonical or not in a folder.
+        IntegrityError: It is another dataset (``root-differs``).
         NotFoundError: There is no dataset.
         FormatError: A manifest or an index is damaged.
         StoreError: Storage could not be read.
@@ -158,14 +201,17 @@ def plan_remove(
     unfinished = plan_finish(path) if output is None else None
     if unfinished is not None:
         return unfinished
-    opened = open_dataset(path)
+    opened = open_dataset(path, root=root)
     _refuse(opened, selection)
+    refuse_outside(opened.metadata, (CARD_PATH, PROVENANCE_PATH, SKIPPED_PATH))
     concerned: list[tuple[str, ShardEntry, NDArray[np.bool_]]] = []
     steps: list[Step] = []
     receipt: list[dict[str, str]] = []
     found: set[str] = set()
     for split, entry in opened.manifest.shards:
         table = opened.index(entry)
+        if selection.needs_members(opened):
+            table = proved_index(opened, split, entry)
         gone = selection.mask(split, table)
         if not gone.any():
             continue
@@ -181,7 +227,17 @@ def plan_remove(
                 {"shard": entry.path, "key_sha256": sha256_hex(keys[row].encode()), "xxh3_128": digests[row].hex()}
             )
     absent = tuple(sorted((selection.keys or frozenset()) - found))
-    return RemovePlan("remove", path, tuple(steps), (), opened, tuple(concerned), tuple(receipt), absent, output)
+    derived = (
+        find_derived(opened, [entry for _, entry, _ in concerned], [os.fspath(cache) for cache in caches])
+        if concerned
+        else Derived()
+    )
+    if output is not None:
+        derived = as_left_behind(derived)
+    steps += derived.steps
+    return RemovePlan(
+        "remove", path, tuple(steps), (), opened, tuple(concerned), tuple(receipt), absent, output, derived
+    )
 
 
 def remove(
@@ -189,6 +245,8 @@ def remove(
     selection: Selection,
     *,
     output: StrPath | None = None,
+    root: str | None = None,
+    caches: Sequence[StrPath] = (),
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> RemoveResult | FinishResult:
@@ -200,6 +258,8 @@ def remove(
         dataset: A dataset in a folder, or its path.
         selection: Which samples to remove; it must name keys or a condition.
         output: Where to make a new dataset; without it, the dataset itself is changed.
+        root: The root digest that the dataset must have.
+        caches: Folders of cached reads, from which the samples' shards are deleted too.
         executor: Who does the work; without one it is done here.
         progress: Receives how many bytes are done.
 
@@ -213,7 +273,7 @@ def remove(
         StoreError: Storage could not be read or written.
         FormatError: A manifest or an index is damaged.
     """
-    plan = plan_remove(dataset, selection, output=output)
+    plan = plan_remove(dataset, selection, output=output, root=root, caches=caches)
     return apply(plan, executor=executor, progress=progress)
 
 
@@ -243,7 +303,7 @@ def _refuse(dataset: Dataset, selection: Selection) -> None:
             where="remove",
             expected=f"{option('keys', 'FILE')} or {option('where', 'EXPR')}",
         )
-    selection.check(dataset)
+    selection.check(dataset, by_members=True)
 
 
 def _refuse_changed(dataset: Dataset) -> None:
@@ -304,18 +364,6 @@ def _listed(dataset: Dataset) -> dict[str, str]:
 
 def _card(dataset: Dataset, manifest: Manifest) -> bytes:
     try:
-        return mend_card(get_whole(dataset.metadata, CARD_PATH).decode("utf-8", "replace"), manifest).encode()
-    except StoreError:
+        return mend_card(read_inside(dataset.metadata, CARD_PATH).decode("utf-8", "replace"), manifest).encode()
+    except NotFoundError:
         return render_card(manifest).encode()
-
-
-def _copy(dataset: Dataset, entry: ShardEntry, work: str) -> None:
-    """A shard that stays as it is, with its index, to the new dataset."""
-    store = LocalStore(work)
-    fd = os.open(os.path.join(dataset.shards.url, entry.path), os.O_RDONLY)
-    try:
-        with DurableFile(store.locate(entry.path)) as out:
-            out.copy_from(fd, 0, entry.bytes)
-    finally:
-        os.close(fd)
-    store.put(entry.index_path, dataset.index_bytes(entry))

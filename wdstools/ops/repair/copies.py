@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from wdstools.formats.index import read_index
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, translated
 from wdstools.stores.open import open_store
-from wdstools.stores.reading import get_whole
+from wdstools.stores.reading import get_whole, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,6 +51,9 @@ class Copy(Protocol):
 
         What cannot be had is left out; what is given is checked by the caller.
         """
+
+    def holds(self, entry: ShardEntry) -> bool:
+        """Whether it has a shard whose SHA-256 is that of the manifest; all of it is read."""
 
     def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
         """A shard's index, made without the shard; to be proved by the caller."""
@@ -119,6 +123,19 @@ class StoreCopy:
                 continue
             return path
         return None
+
+    def holds(self, entry: ShardEntry) -> bool:
+        """Whether its shard of this name is the manifest's, by SHA-256."""
+        path = self.locate(entry)
+        if path is None:
+            return False
+        digest = hashlib.sha256()
+        try:
+            for block in read_blocks(self.store, path, entry.bytes):
+                digest.update(block)
+        except StoreError:
+            return False
+        return digest.hexdigest() == entry.sha256
 
     def _places(self, wanted: Wanted) -> dict[bytes, int]:
         """Where groups lie in this copy by its own index, in case it is of another version of the dataset."""

@@ -11,6 +11,7 @@ from wdstools.formats.card import CARD_PATH, card_differences, mend_card, render
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.landing.inside import refuse_outside
 from wdstools.landing.small_files import checksum_list
 from wdstools.ops.repair.copies import read_or_none
 from wdstools.results import Finding
@@ -84,6 +85,7 @@ def _attempts(path: str, own: bytes | None, wanted: list[str], copies: Sequence[
 
 def mend_card_file(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> SmallFile | None:
     """The card with its own parts in order; None if they are."""
+    refuse_outside(store, (CARD_PATH,))
     manifest, own = truth.manifest, read_or_none(store, CARD_PATH)
     if own is None:
         for copy in copies:

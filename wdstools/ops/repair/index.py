@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.checks.metadata import few_bits_apart, read_list, undo_flipped_bit
-from wdstools.checks.rebuild import rebuild_index
+from wdstools.checks.rebuild import first_difference, rebuild_index
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import check_bounds, read_index, unlike, write_index
@@ -98,16 +98,22 @@ def listed_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
 
 
 def choose_index(
-    store: LocalStore, copies: Sequence[StoreCopy], shard: tuple[str, ShardEntry], digest: str | None
+    store: LocalStore, copies: Sequence[StoreCopy], shard: tuple[str, ShardEntry], digest: str | None, truth: Truth
 ) -> IndexRepair | None:
     """What an index should be replaced by; None if it is whole.
 
-    Its rows must be the manifest's and its bytes those that the checksum list knows by ``digest``, if it does.
+    Its rows and values must be the manifest's and its bytes those that the checksum list knows by ``digest``, if it does.
+    Where the manifest has no digest of values and its root was given, the shard says whether they are right.
     """
     split, entry = shard
     path = entry.index_path
     own = read_or_none(store, path, _MAX_INDEX_BYTES)
-    if own is not None and _proved(own, entry) is not None and digest in (None, sha256_hex(own)):
+    table = _proved(own, entry)
+    if table is not None and truth.anchored and not entry.values:
+        rebuilt = _rebuilt((store, entry.path), split, entry, truth.manifest)
+        if rebuilt is None or unlike(rebuilt, entry) is not None or first_difference(rebuilt, table) is not None:
+            return IndexRepair(split, entry, None, "its shard")
+    if own is not None and table is not None and digest in (None, sha256_hex(own)):
         return None
     for copy in copies:
         data = copy.file(path)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Unpack
 
 from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
 from wdstools.dataset import Dataset
-from wdstools.errors import NotFoundError
+from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.executors.base import Executor, run_all
 from wdstools.executors.open import open_executor
+from wdstools.foreign.window import encoding_of
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
+from wdstools.interop.emitted import read_emitted
 from wdstools.landing.inside import require_inside
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
@@ -34,7 +36,7 @@ from wdstools.options.check import RepairChoices
 from wdstools.options.declare import settle
 from wdstools.plan import Plan, Step, apply
 from wdstools.progress import Progress, Silent
-from wdstools.results import Finding
+from wdstools.results import Finding, Proved
 from wdstools.stores.abilities import second_name
 from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
@@ -89,7 +91,15 @@ class RepairPlan(Plan[RepairResult]):
             files=tuple(file.path for file in self.files),
             bytes=self.bytes,
             unsolved=self.unsolved,
+            proved=self._proved(),
+            deleted=self.extra,
         )
+
+    def _proved(self) -> Proved:
+        """What has been compared with its digest once the plan is carried out."""
+        if self.unsolved:
+            return Proved.NOTHING
+        return Proved.FORGER if self.truth is not None and self.truth.anchored else Proved.ACCIDENT
 
     def _paths(self) -> list[str]:
         """Everything that is written or deleted."""
@@ -212,7 +222,7 @@ class _Planner:
         entries = [entry for _, entry in truth.manifest.shards]
         self.progress.start("look", sum(entry.bytes for entry in entries), "bytes")
         try:
-            tasks = (SurveyTask(self.store, entry) for entry in entries)
+            tasks = (SurveyTask(self.store, entry, truth.anchored) for entry in entries)
             found = [outcome.result() for outcome in self.executor.map(survey_shard, tasks, self.progress.advance)]
         finally:
             self.progress.finish()
@@ -228,7 +238,7 @@ class _Planner:
             if index is None:
                 self.unsolved.append(_lost(entry, "neither its index nor a whole copy of it is left"))
                 continue
-            tasks.append(MendTask(self.path, split, entry, index, (*twins, *copies)))
+            tasks.append(MendTask(self.path, split, entry, index, (*twins, *copies), truth.anchored))
         found: list[Recipe] = run_all(self.executor, find_recipe, tasks)
         recipes = [recipe for recipe in found if self._explain(recipe, surveys)]
         used = {
@@ -276,7 +286,7 @@ class _Planner:
     def _indexes(self, truth: Truth, stores: list[StoreCopy], broken: set[str]) -> Iterator[IndexRepair]:
         listed = listed_digests(self.store, truth)
         for split, entry in truth.manifest.shards:
-            repair = choose_index(self.store, stores, (split, entry), listed.get(entry.index_path))
+            repair = choose_index(self.store, stores, (split, entry), listed.get(entry.index_path), truth)
             if repair is None:
                 continue
             if repair.data is None and entry.path in broken:
@@ -288,28 +298,29 @@ class _Planner:
             yield repair
 
     def _extra(self, truth: Truth, *, delete: bool) -> list[str]:
-        """Tars that readers would take for shards of this dataset."""
-        known = {entry.path for _, entry in truth.manifest.shards}
-        folders = {path.rpartition("/")[0] + "/" for path in known}
-        found = [
-            file
-            for file in self.store.list()
-            if file.key not in known and any(file.key.startswith(folder) for folder in folders)
-        ]
-        if delete:
-            self.steps += [Step("delete", file.key, 0, None, "not of this dataset") for file in found]
-            return [file.key for file in found]
-        self.unsolved += [
-            Finding(
-                "extra",
-                file.key,
-                "not part of this dataset; --delete removes it",
-                got=f"{file.bytes} bytes",
-                cause="stranger",
+        """Files among the shards that are not of the dataset. Of these only tars are ever deleted, and each is named."""
+        known = {entry.path for _, entry in truth.manifest.shards} | _emitted(self.store)
+        folders = {path.rpartition("/")[0] for path in known if path.endswith(".tar")}
+        gone = []
+        for file in self.store.list():
+            folder = file.key.rpartition("/")[0]
+            if file.key in known or not any(folder == one or folder.startswith(one + "/") for one in folders):
+                continue
+            # where readers look for shards, and what they take for one
+            taken = folder in folders and encoding_of(file.key) is not None
+            if taken and delete:
+                self.steps.append(
+                    Step("delete", file.key, 0, None, f"a tar that is not of this dataset, {file.bytes:,} bytes")
+                )
+                gone.append(file.key)
+                continue
+            message = (
+                "not part of this dataset; --delete removes it"
+                if taken
+                else "not part of this dataset, and not removed: move it away"
             )
-            for file in found
-        ]
-        return []
+            self.unsolved.append(Finding("extra", file.key, message, got=f"{file.bytes} bytes", cause="stranger"))
+        return gone
 
     def _torn(self, truth: Truth) -> list[str]:
         """Halves of files that a killed run left: whoever writes these files holds the lock."""
@@ -318,6 +329,14 @@ class _Planner:
         found = sorted(path for path in _temporary(self.path) if name.fullmatch(path))
         self.steps += [Step("delete", path, detail="left by a run that was killed") for path in found]
         return found
+
+
+def _emitted(store: LocalStore) -> set[str]:
+    """What emit wrote for other readers; nothing where its list cannot be read."""
+    try:
+        return set(read_emitted(store).files)
+    except (FormatError, StoreError):
+        return set()
 
 
 def _torn_name(paths: Iterable[str]) -> re.Pattern[str]:

@@ -47,6 +47,7 @@ class AfarPlan(Plan[RepairResult]):
             files=tuple(sorted(sent - set(shards) - set(indexes))),
             bytes=made.bytes,
             unsolved=unproved,
+            proved=made.proved,
         )
 
 

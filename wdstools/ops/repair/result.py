@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.ops.made import Made
+from wdstools.results import Proved
 
 if TYPE_CHECKING:
     from wdstools.results import Finding
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RepairResult(Made):
-    """What a repair has written. ``bytes`` came from copies; ``unsolved`` could not be mended and was kept as it is."""
+    """What a repair has written. ``bytes`` came from copies; ``unsolved`` could not be mended and was kept as it is.
+
+    ``deleted`` are the tars that were not of the dataset; ``proved`` is against whom the dataset is found to be whole now.
+    """
 
     path: str
     root: str
@@ -22,3 +26,5 @@ class RepairResult(Made):
     files: tuple[str, ...]
     bytes: int
     unsolved: tuple[Finding, ...] = ()
+    proved: Proved = Proved.NOTHING
+    deleted: tuple[str, ...] = ()

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from wdstools.checks.salvage import find_groups, mend_group, rows_of
+from wdstools.checks.salvage import find_groups, is_group, mend_group, rows_of
 from wdstools.errors import StoreError, option
 from wdstools.formats.arrow import to_array
-from wdstools.formats.digest import xxh3_128_digest
 from wdstools.formats.tar import trailer_bytes
 from wdstools.ops.repair.copies import Copy, Wanted
 from wdstools.stores.local import DurableFile, LocalStore
@@ -37,13 +36,17 @@ _BATCH_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class MendTask:
-    """A shard that is not what the manifest says, with its index and the copies that may help."""
+    """A shard that is not what the manifest says, with its index and the copies that may help.
+
+    ``strict``: the root digest came from elsewhere, and nothing less than SHA-256 is believed.
+    """
 
     root: str
     split: str
     entry: ShardEntry
     index: pa.Table
     copies: tuple[Copy, ...]
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ def find_recipe(task: MendTask, tick: Tick) -> Recipe:
     store, path = LocalStore(task.root), task.entry.path
     rows = rows_of(task.index)
     starts = find_groups(store, path, rows)
+    if task.strict and bool(np.all(starts >= 0)) and any(row["sha256"] is None for row in rows):
+        return _from_a_whole_copy(task, rows, tick)
     origin = np.where(starts >= 0, np.int16(HERE), np.int16(NOWHERE)).astype(np.int16)
     recipe = Recipe(task, origin, starts)
     _mend(recipe, rows, search=False)
@@ -82,12 +87,29 @@ def find_recipe(task: MendTask, tick: Tick) -> Recipe:
             for at, data, moved in copy.groups(wanted):
                 recipe.moved[position] = recipe.moved.get(position, 0) + moved
                 number = batch[at]
-                if xxh3_128_digest(data) == rows[number]["xxh3_128"]:
+                if is_group(rows[number], data):
                     origin[number] = position
                     if len(data) <= room:
                         recipe.held[number] = data
                         room -= len(data)
     _mend(recipe, rows, search=True)
+    tick(task.entry.bytes)
+    return recipe
+
+
+def _from_a_whole_copy(task: MendTask, rows: list[dict[str, Any]], tick: Tick) -> Recipe:
+    """The recipe for a shard whose samples all have the right XXH3, but which is not what was packed.
+
+    Somebody made it so. Without a SHA-256 of each sample nobody can tell which are forged: all of it comes from a copy whose
+    shard has the SHA-256 of the manifest, or from nowhere.
+    """
+    origin = np.full(len(rows), NOWHERE, np.int16)
+    recipe = Recipe(task, origin, np.full(len(rows), NOWHERE, np.int64))
+    for position, copy in enumerate(task.copies):
+        if copy.holds(task.entry):
+            origin[:] = position
+            recipe.moved[position] = task.entry.bytes
+            break
     tick(task.entry.bytes)
     return recipe
 
@@ -190,7 +212,7 @@ def _fetch(recipe: Recipe, kind: int, batch: list[int]) -> Iterator[bytes]:
         groups |= {missing[at]: data for at, data, _ in task.copies[kind].groups(wanted)}
     for at, row in enumerate(rows):
         data = groups.get(at, b"")
-        if xxh3_128_digest(data) != row["xxh3_128"]:
+        if not is_group(row, data):
             raise StoreError(
                 "a copy has changed since the plan was made",
                 code="repair-not-proved",

@@ -80,6 +80,11 @@ class SourceCopy:
         """Pickled without the listing."""
         return SourceCopy, (self.path, self.manifest, self.made)
 
+    def holds(self, entry: ShardEntry) -> bool:
+        """False: a source holds no shards."""
+        del entry
+        return False
+
     def file(self, path: str) -> bytes | None:
         """A source has no files of the dataset."""
         del path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from wdstools.checks.describe import DescribeTask, Description, describe_shard
@@ -34,11 +34,15 @@ REBUILT = "the shards"
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The manifest to repair to: its bytes, and where they come from (``OWN``, ``ONE_BIT``, ``REBUILT``, or a copy's name)."""
+    """The manifest to repair to: its bytes, and where they come from (``OWN``, ``ONE_BIT``, ``REBUILT``, or a copy's name).
+
+    ``anchored``: its root digest was given, so that SHA-256 proves the repair against forgers.
+    """
 
     manifest: Manifest
     data: bytes
     origin: str
+    anchored: bool = False
 
 
 def find_truth(
@@ -50,6 +54,14 @@ def find_truth(
     one bit flipped back, with the digest that the checksum list or the card gives; one made again from the shards;
     a copy's, if a shard here is of it. Raises IntegrityError (``manifest-lost``) when there is none.
     """
+    if root is not None:
+        return replace(_find_truth(store, copies, root, executor, progress), anchored=True)
+    return _find_truth(store, copies, None, executor, progress)
+
+
+def _find_truth(
+    store: LocalStore, copies: Sequence[Copy], root: str | None, executor: Executor, progress: Progress
+) -> Truth:
     vouched = {root} if root is not None else _vouched(store)
     candidates = list(_candidates(store, copies, vouched))
     own = next((truth for truth in candidates if truth.origin == OWN), None)

@@ -34,7 +34,7 @@ from wdstools.formats.sums import SumLine, parse_sums
 from wdstools.options.check import VerifyChoices, VerifyLevel
 from wdstools.options.declare import settle
 from wdstools.progress import Progress, Silent
-from wdstools.results import Finding, Report
+from wdstools.results import Finding, Proved, Report
 from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.open import open_store, remote
@@ -74,10 +74,11 @@ def verify(
         **choices: What is checked, and how thoroughly; see ``VerifyChoices``.
 
     Returns:
-        What was looked at and what was found; ``raise_for_findings`` makes an error of damage.
+        What was looked at, what was found, and against whom it is proved; ``raise_for_findings`` makes an error of damage.
 
     Raises:
         UsageError: A choice cannot be.
+        IntegrityError: It is another dataset than the one with the given ``root`` (``root-differs``).
         NotFoundError: There is no dataset.
         FormatError: What is there is not understood.
         StoreError: Storage could not be read.
@@ -86,7 +87,7 @@ def verify(
         return verify_path(os.fspath(dataset), executor=executor, progress=progress, **choices)
     chosen = _settled(choices)
     opened = dataset.at(os.fspath(chosen["at"])) if chosen["at"] else dataset
-    return _verify_dataset(opened, chosen, scrub_options(chosen), executor, progress)
+    return _verify_dataset(opened.anchor(chosen["root"]), chosen, scrub_options(chosen), executor, progress)
 
 
 def _settled(choices: VerifyChoices) -> VerifyChoices:
@@ -121,10 +122,14 @@ def _verify_dataset(
     executor: Executor | None,
     progress: Progress | None,
 ) -> Report:
-    level, digest = chosen["level"], chosen["digest"]
+    level, digest = chosen["level"], chosen["digest"] or _default_digest(dataset)
     scrub = scrubbing.open(dataset, f"{level} {digest}") if scrubbing else None
     what = _What(dataset, level, digest, chosen["part"], chosen["probe"], scrub)
     return _DatasetCheck(what, executor or open_executor("serial"), progress or Silent()).run()
+
+
+def _default_digest(dataset: Dataset) -> str:
+    return "sha256" if dataset.anchored and all(entry.sha256 for _, entry in dataset.manifest.shards) else "xxh3_128"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,16 @@ class _DatasetCheck:
         if self.scrub is not None:
             self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
         unproved = tuple(what for index in sorted(self.unproved) for what in self.unproved[index])
-        return Report(self.level, self.checked, tuple(_without_echoes(findings)), unproved, root=self.dataset.root)
+        found = tuple(_without_echoes(findings))
+        proved = Proved.NOTHING if found or unproved else self._proved()
+        return Report(self.level, self.checked, found, unproved, root=self.dataset.root, proved=proved)
+
+    def _proved(self) -> Proved:
+        """What a check that found nothing proves."""
+        if self.level == "size":
+            return Proved.NOTHING
+        by_sha256 = self.level != "remote" and self.digest == "sha256"
+        return Proved.FORGER if by_sha256 and self.dataset.anchored else Proved.ACCIDENT
 
     def _shards(self) -> Iterator[Finding]:
         begun: list[ShardEntry] = []
@@ -277,20 +291,22 @@ def verify_path(
     ``scrubbing`` checks a dataset a little at a time, as the choices do, with a clock of its own.
     """
     chosen = _settled(choices)
-    at = None if chosen["at"] is None else os.fspath(chosen["at"])
+    at, root = None if chosen["at"] is None else os.fspath(chosen["at"]), chosen["root"]
     scrubbing = scrubbing or scrub_options(chosen)
     executor = executor or open_executor("serial")
     progress = progress or Silent()
     if os.path.isfile(path):
         kind = _kind_of_file(path)
+        if kind != "manifest" and root is not None:
+            raise UsageError("only a dataset has a root digest", where=option("root"), got=path)
         if kind == "tar":
             return verify_shard_file(path)
         if kind == "sums":
             return verify_sums(path, at=at, executor=executor, progress=progress)
     try:
-        dataset = open_dataset(path, at=at)
+        dataset = open_dataset(path, at=at, root=root)
     except (FormatError, NotFoundError) as error:
-        if at is not None or os.path.isfile(path) or not _is_damaged(path, error):
+        if root is not None or at is not None or os.path.isfile(path) or not _is_damaged(path, error):
             raise
         return _verify_by_list(path, error, executor, progress)
     return explain_change(dataset, _verify_dataset(dataset, chosen, scrubbing, executor, progress))
@@ -367,7 +383,9 @@ def _check_lines(store: Store, lines: list[SumLine], executor: Executor, progres
                 findings[outcome.index] = check.finding
     finally:
         progress.finish()
-    return Report("digest", {"files": len(lines), "bytes": size}, tuple(findings[index] for index in sorted(findings)))
+    found = tuple(findings[index] for index in sorted(findings))
+    proved = Proved.NOTHING if found else Proved.ACCIDENT
+    return Report("digest", {"files": len(lines), "bytes": size}, found, proved=proved)
 
 
 def _total_bytes(store: Store, lines: list[SumLine]) -> int:
@@ -398,4 +416,5 @@ def verify_stream(file: BinaryIO, name: str) -> Report:
     result, unproved = check_lone(plain_blocks(file, name, behind.append), name)
     unproved += tuple(f"{name}: {count:,} bytes behind the compressed data are passed over" for count in behind)
     checked = {"shards": 1, "samples": result.samples, "bytes": result.bytes}
-    return Report("digest", checked, tuple(result.findings), unproved)
+    proved = Proved.NOTHING if result.findings or unproved else Proved.ACCIDENT
+    return Report("digest", checked, tuple(result.findings), unproved, proved=proved)

@@ -1,0 +1,418 @@
+"""Every operation that can read, against two forgers: with a root digest nothing forged is used, handed out or certified."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import xxhash
+from PIL import Image
+
+import wdstools as wt
+from tests.hostile.forgers import MESSAGE_BYTES, forge_block, forge_samples, forge_values, without_values
+from tests.support.command import run_command
+from tests.support.streams import in_memory
+from wdstools.errors import FormatError, IntegrityError, UsageError, WdsError
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.mirror.plan import mirror
+from wdstools.ops.pull import plan_pull
+from wdstools.ops.remove.plan import plan_remove
+from wdstools.ops.repair.plan import plan_repair
+from wdstools.ops.repair.result import RepairResult
+from wdstools.ops.verify.run import verify_path
+from wdstools.plan import apply
+from wdstools.reader.select import Selection, parse_where
+from wdstools.results import Proved
+from wdstools.transfer.download import PullTask, pull_shard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wdstools import Dataset
+
+SHARD = "train/train-000000.tar"
+LONDON = Selection(where=parse_where("label == 'london'"))
+
+
+def other_labels(labels: list[str]) -> list[str]:
+    return ["rome" if label == "london" else "london" for label in labels]
+
+
+CHANGES: dict[str, dict[str, Callable[[list[Any]], list[Any]]]] = {
+    "labels": {"label": other_labels},
+    "cls": {"cls": lambda values: [1 - value for value in values]},
+    "captions": {"caption": lambda values: [value + "!" for value in values]},
+    "a caption lost": {"caption": lambda values: [None, *values[1:]]},
+    "sizes": {"width": lambda values: [value + 1 for value in values]},
+    "a format": {"format": lambda values: ["png" for _ in values]},
+}
+
+
+@pytest.fixture(scope="module", name="good")
+def _good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve photographs of noise, which are large enough to hide in."""
+    work = tmp_path_factory.mktemp("good")
+    for number in range(12):
+        folder = work / "source" / ("london" if number % 2 else "rome")
+        folder.mkdir(parents=True, exist_ok=True)
+        noise = random.Random(number).randbytes(96 * 96 * 3)
+        Image.frombytes("RGB", (96, 96), noise).save(folder / f"{number}.jpg", quality=95)
+        (folder / f"{number}.txt").write_text(f"caption {number}")
+    wt.pack(str(work / "source"), str(work / "good"), recipe="labels", splits="train", shards=1, jobs=1)
+    return work / "good"
+
+
+def root_of(dataset: Path) -> str:
+    return hashlib.sha256((dataset / MANIFEST_PATH).read_bytes()).hexdigest()
+
+
+@pytest.fixture(name="root")
+def _root(good: Path) -> str:
+    return root_of(good)
+
+
+@pytest.fixture(name="forged")
+def _forged(good: Path, tmp_path: Path) -> tuple[Path, list[str]]:
+    copy = Path(shutil.copytree(good, tmp_path / "forged"))
+    before = (copy / SHARD).read_bytes()
+    keys = forge_samples(copy)
+    after = (copy / SHARD).read_bytes()
+    assert keys
+    assert after != before
+    assert xxhash.xxh3_128_digest(after) == xxhash.xxh3_128_digest(before)
+    return copy, keys
+
+
+def bytes_of(dataset: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(dataset)): path.read_bytes() for path in sorted(dataset.rglob("*")) if path.is_file()}
+
+
+def test_a_forged_block_keeps_both_xxh3_and_is_another() -> None:
+    data = bytearray(random.Random(1).randbytes(8192))
+    for at in (0, 1024, 5120):
+        forged = bytearray(data)
+        forged[at : at + 1024] = forge_block(bytes(data[at : at + 1024]), bytes(range(256)) * 3)
+        assert forged[at + 1024 - MESSAGE_BYTES : at + 1024] == (bytes(range(256)) * 3)[:MESSAGE_BYTES]
+        assert forged != data
+        for digest in (xxhash.xxh3_64_digest, xxhash.xxh3_128_digest):
+            assert digest(bytes(forged)) == digest(bytes(data))
+
+
+# --- the forger of XXH3 ------------------------------------------------------------------------------------------
+
+
+def test_verify_with_a_root_names_each_forged_sample(forged: tuple[Path, list[str]], root: str) -> None:
+    copy, keys = forged
+    report = verify_path(str(copy), root=root)
+    assert {finding.key for finding in report.findings} == set(keys)
+    assert {finding.cause for finding in report.findings} == {"forged"}
+    assert report.proved is Proved.NOTHING
+    # without one the fast digest is all that is compared, and the answer says so
+    assert verify_path(str(copy)).proved is Proved.ACCIDENT
+
+
+def test_verify_says_against_whom(good: Path, root: str, tmp_path: Path) -> None:
+    assert verify_path(str(good)).proved is Proved.ACCIDENT
+    assert verify_path(str(good), digest="sha256").proved is Proved.ACCIDENT
+    assert verify_path(str(good), root=root).proved is Proved.FORGER
+    assert verify_path(str(good), root=root, level="decode").proved is Proved.FORGER
+    assert verify_path(str(good), root=root, digest="xxh3_128").proved is Proved.ACCIDENT
+    assert verify_path(str(good), level="size").proved is Proved.NOTHING
+    alone = shutil.copy(good / MANIFEST_PATH, tmp_path / "alone.json")
+    assert verify_path(str(alone), at=str(good)).proved is Proved.FORGER
+    with pytest.raises(IntegrityError) as caught:
+        verify_path(str(good), root="0" * 64)
+    assert caught.value.code == "root-differs"
+
+
+@pytest.mark.parametrize("selection", [Selection(), LONDON], ids=["all", "some"])
+def test_pull_from_a_forger_brings_nothing(
+    forged: tuple[Path, list[str]], root: str, tmp_path: Path, selection: Selection
+) -> None:
+    chosen = selection if not selection.is_everything else Selection(splits=("train",))
+    with pytest.raises(IntegrityError) as caught:
+        apply(plan_pull(str(forged[0]), str(tmp_path / "new"), root=root, selection=chosen))
+    assert caught.value.code == "remote-damaged"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_copy_that_is_there_already_is_not_believed(forged: tuple[Path, list[str]], good: Path, root: str) -> None:
+    with pytest.raises(IntegrityError):
+        apply(plan_pull(str(good), str(forged[0]), root=root))
+    assert apply(plan_pull(str(good), str(forged[0]))).proved is Proved.ACCIDENT
+
+
+@pytest.mark.parametrize("authenticated", [True, False])
+def test_forged_seeds_and_parts_are_fetched_anew(good: Path, tmp_path: Path, authenticated: bool) -> None:
+    if not authenticated:
+        source = good.parent / "source"
+        options: dict[str, Any] = {"recipe": "labels", "splits": "train", "shards": 1, "jobs": 1}
+        wt.pack(str(source), str(tmp_path / "plain"), authenticated_ranges=False, **options)
+        good = tmp_path / "plain"
+    bad = Path(shutil.copytree(good, tmp_path / "bad"))
+    assert forge_samples(bad)
+    made = tmp_path / "made"
+    result = apply(plan_pull(str(good), str(made), root=root_of(good), seeds=(str(bad),)))
+    assert result.proved is Proved.FORGER
+    assert (made / SHARD).read_bytes() == (good / SHARD).read_bytes()
+    # what an interrupted run has left
+    dataset = wt.open_dataset(str(good), root=root_of(good))
+    ((split, entry),) = dataset.manifest.shards
+    part = tmp_path / "part"
+    (part / "train").mkdir(parents=True)
+    shutil.copy(bad / SHARD, part / SHARD)
+    pull_shard(PullTask(dataset, split, entry, str(part), 0), lambda _: None)
+    assert (part / SHARD).read_bytes() == (good / SHARD).read_bytes()
+
+
+@pytest.mark.parametrize("authenticated", [True, False])
+def test_repair_with_a_root_mends_forged_samples(good: Path, tmp_path: Path, authenticated: bool) -> None:
+    if not authenticated:
+        options: dict[str, Any] = {"recipe": "labels", "splits": "train", "shards": 1, "jobs": 1}
+        wt.pack(str(good.parent / "source"), str(tmp_path / "plain"), authenticated_ranges=False, **options)
+        good = tmp_path / "plain"
+    root = root_of(good)
+    bad = Path(shutil.copytree(good, tmp_path / "bad"))
+    assert forge_samples(bad)
+    alone = plan_repair(str(bad), root=root)
+    assert alone.unsolved
+    mended = apply(plan_repair(str(bad), root=root, spares=(str(good),)))
+    assert isinstance(mended, RepairResult)
+    assert mended.proved is Proved.FORGER
+    assert bytes_of(bad) == bytes_of(good)
+
+
+def test_remove_does_not_certify_forged_samples_anew(forged: tuple[Path, list[str]], tmp_path: Path) -> None:
+    copy, keys = forged
+    before = bytes_of(copy)
+    other = next(key for key in wt.open_dataset(str(copy))["train"].keys() if key not in keys)  # noqa: SIM118
+    for output in (str(tmp_path / "next"), None):
+        with pytest.raises(IntegrityError):
+            apply(plan_remove(str(copy), Selection(keys=frozenset({other})), output=output))
+    assert not (tmp_path / "next").exists()
+    assert bytes_of(copy) == before
+
+
+def test_remove_does_not_copy_a_forged_shard_into_a_new_dataset(good: Path, tmp_path: Path) -> None:
+    """The shard that nothing is taken out of is certified too, by the dataset that it becomes a part of."""
+    options: dict[str, Any] = {"recipe": "labels", "splits": "train", "shards": 2, "jobs": 1}
+    for authenticated in (True, False):
+        made = tmp_path / f"two-{authenticated}"
+        wt.pack(str(good.parent / "source"), str(made), authenticated_ranges=authenticated, **options)
+        dataset = wt.open_dataset(str(made))
+        second = dataset.index(dataset.manifest.splits["train"][1]).column("key").to_pylist()
+        assert forge_samples(made)
+        untouched = Selection(keys=frozenset(second[:1]))
+        with pytest.raises(IntegrityError):
+            apply(plan_remove(str(made), untouched, output=str(tmp_path / "next")))
+        assert not (tmp_path / "next").exists()
+
+
+def test_mirror_with_a_root_does_not_send_a_forged_shard(
+    forged: tuple[Path, list[str]], root: str, tmp_path: Path
+) -> None:
+    dataset = wt.open_dataset(str(forged[0]), root=root)
+    with pytest.raises(IntegrityError) as caught:
+        mirror(dataset, str(tmp_path / "mirror"))
+    assert caught.value.code == "source-damaged"
+    assert not (tmp_path / "mirror" / MANIFEST_PATH).exists()
+    assert not (tmp_path / "mirror" / SHARD).exists()
+
+
+def readings(dataset: Dataset) -> dict[str, Callable[[], dict[str, bytes]]]:
+    """Every way to the images of a split, by key."""
+    split = dataset["train"]
+    return {
+        "by number": lambda: {split[n].key: split[n]["jpg"] for n in range(len(split))},
+        "by key": lambda: {key: dataset[key]["jpg"] for key in list(split.keys())},
+        "in order": lambda: {sample.key: sample["jpg"] for sample in split},
+        "stream": lambda: {sample.key: sample["jpg"] for sample in wt.stream(dataset, "train", shuffle="full")},
+        "loader": lambda: {
+            key: bytes(image)
+            for batch in wt.loader(dataset, batch_size=5, decode="bytes", threads=2)
+            for key, image in zip(batch.keys, batch.images, strict=True)
+        },
+    }
+
+
+@pytest.mark.parametrize("place", ["folder", "objects"])
+@pytest.mark.parametrize("way", ["by number", "by key", "in order", "stream", "loader"])
+def test_no_way_of_reading_hands_out_a_forged_sample(
+    forged: tuple[Path, list[str]], good: Path, root: str, way: str, place: str
+) -> None:
+    copy, keys = forged
+    dataset = wt.open_dataset(str(copy), root=root)
+    if place == "objects":
+        dataset = in_memory(dataset)
+    with pytest.raises(IntegrityError) as caught:
+        readings(dataset)[way]()
+    assert caught.value.code == "sample-damaged"
+    # a mirror that has them whole is asked
+    mended = replace(dataset, mirrors=(wt.open_dataset(str(good)).shards,), readers={})
+    whole = {sample.key: sample["jpg"] for sample in wt.open_dataset(str(good))["train"]}
+    assert readings(mended)[way]() == whole
+    # without a root the fast digest is what samples are proved by
+    trusting = replace(dataset, anchored=False, readers={})
+    assert {key for key, image in readings(trusting)[way]().items() if image != whole[key]} == set(keys)
+
+
+def test_readers_say_against_whom_they_have_proved_something(forged: tuple[Path, list[str]], good: Path) -> None:
+    for anchor, proved in ((root_of(good), Proved.FORGER), (None, Proved.ACCIDENT)):
+        loader = wt.loader(wt.open_dataset(str(good), root=anchor), batch_size=4)
+        list(loader)
+        assert loader.report().proved is proved
+    skipping = wt.loader(wt.open_dataset(str(forged[0]), root=root_of(good)), batch_size=4, on_damage="skip")
+    assert sum(len(batch.damaged) for batch in skipping) == len(forged[1])
+
+
+def test_commands_take_a_root_and_say_what_is_proved(forged: tuple[Path, list[str]], good: Path, root: str) -> None:
+    work = good.parent
+    assert run_command("verify", good, "--root", root, "--json").summary["proved"] == "forger"
+    plain = run_command("verify", good, "--json").summary
+    assert (plain["proved"], plain["authenticated"]) == ("accident", False)
+    assert run_command("verify", forged[0], "--root", root).code == 1
+    differs = run_command("verify", good, "--root", "0" * 64, "--json")
+    assert (differs.code, differs.error["code"]) == (1, "root-differs")
+    key = forged[1][0]
+    assert run_command("cat", forged[0], f"{key}.jpg", "--root", root).code == 1
+    assert run_command("extract", forged[0], work / "files", "--root", root).code == 1
+    assert not (work / "files").exists()
+    done = run_command("extract", good, work / "files", "--root", root, "--json")
+    assert done.summary["authenticated"] is True
+
+
+# --- the forger of index values ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(name="relabelled", params=CHANGES)
+def _relabelled(request: pytest.FixtureRequest, good: Path, tmp_path: Path) -> Path:
+    copy = Path(shutil.copytree(good, tmp_path / "relabelled"))
+    forge_values(copy, CHANGES[request.param])
+    return copy
+
+
+@pytest.mark.parametrize("options", [{}, {"digest": "sha256"}, {"level": "samples"}])
+def test_verify_names_an_index_with_other_values(relabelled: Path, options: dict[str, Any]) -> None:
+    report = verify_path(str(relabelled), **options)
+    assert "values-differ" in {finding.cause for finding in report.findings}
+
+
+def test_repair_makes_forged_values_again_from_the_shard(relabelled: Path, good: Path) -> None:
+    apply(plan_repair(str(relabelled)))
+    table = wt.open_dataset(str(relabelled)).index
+    ((_, entry),) = wt.open_dataset(str(good)).manifest.shards
+    assert (
+        table(entry).drop_columns(["source"]).equals(wt.open_dataset(str(good)).index(entry).drop_columns(["source"]))
+    )
+    assert verify_path(str(relabelled), root=root_of(good)).ok
+
+
+def test_no_operation_uses_forged_values(relabelled: Path, root: str, tmp_path: Path) -> None:
+    path, opened = str(relabelled), wt.open_dataset(str(relabelled), root=root)
+    uses: list[Callable[[], object]] = [
+        lambda: apply(plan_pull(path, str(tmp_path / "a"), root=root, selection=LONDON)),
+        lambda: apply(plan_pull(path, str(tmp_path / "a"), root=root)),
+        lambda: apply(plan_pull(path, str(tmp_path / "a"), selection=LONDON)),
+        lambda: apply(plan_remove(path, LONDON)),
+        lambda: wt.loader(opened, batch_size=4, where="label == 'london'"),
+        lambda: wt.extract(opened, str(tmp_path / "a"), selection=LONDON),
+        lambda: opened.index(opened.manifest.shards[0][1]),
+    ]
+    for use in uses:
+        with pytest.raises(WdsError) as caught:
+            use()
+        assert caught.value.code in ("remote-damaged", "index-damaged")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_forged_split_column_chooses_nothing(good: Path, tmp_path: Path) -> None:
+    """Nothing proves this column, and nothing needs it: the manifest says which split a shard is of."""
+    copy = Path(shutil.copytree(good, tmp_path / "copy"))
+    forge_values(copy, {"split": lambda values: ["val" for _ in values]})
+    dataset = wt.open_dataset(str(copy), root=root_of(good))
+    assert sum(len(batch) for batch in wt.loader(dataset, batch_size=4, where="split == 'train'")) == 12
+
+
+# --- and without ``values`` in the manifest, as older writers made it ---------------------------------------------
+
+
+@pytest.fixture(name="older")
+def _older(good: Path, tmp_path: Path) -> tuple[Path, str]:
+    copy = Path(shutil.copytree(good, tmp_path / "older"))
+    root = without_values(copy)
+    forge_values(copy, CHANGES["labels"])
+    return copy, root
+
+
+def labels_in(dataset: Path) -> set[str]:
+    return {sample.key.split("/")[0] for sample in wt.open_dataset(str(dataset))["train"]}
+
+
+def test_without_values_a_choice_with_a_root_reads_the_members(older: tuple[Path, str], tmp_path: Path) -> None:
+    path, root = older
+    misled, right = tmp_path / "misled", tmp_path / "right"
+    assert apply(plan_pull(str(path), str(misled), selection=LONDON)).proved is Proved.ACCIDENT
+    assert labels_in(misled) == {"rome"}
+    result = apply(plan_pull(str(path), str(right), selection=LONDON, root=root))
+    assert result.proved is Proved.FORGER
+    assert labels_in(right) == {"london"}
+    made = wt.open_dataset(str(right))
+    assert set(made.index(made.manifest.shards[0][1]).column("label").to_pylist()) == {"london"}
+
+
+def test_without_values_a_whole_pull_with_a_root_brings_the_values_of_the_samples(
+    older: tuple[Path, str], tmp_path: Path
+) -> None:
+    path, root = older
+    apply(plan_pull(str(path), str(tmp_path / "whole"), root=root))
+    made = wt.open_dataset(str(tmp_path / "whole"), root=root)
+    rows = made.index(made.manifest.shards[0][1]).select(["key", "label"]).to_pylist()
+    assert all(row["key"].split("/")[0] == row["label"] for row in rows)
+    assert verify_path(str(tmp_path / "whole"), root=root).proved is Proved.FORGER
+
+
+def test_without_values_a_removal_with_a_root_takes_the_right_samples(older: tuple[Path, str]) -> None:
+    path, root = older
+    apply(plan_remove(str(path), LONDON, root=root))
+    assert labels_in(path) == {"rome"}
+
+
+def test_without_values_verify_and_repair_with_a_root_look_into_the_samples(older: tuple[Path, str]) -> None:
+    path, root = older
+    assert verify_path(str(path)).ok
+    assert [finding.field for finding in verify_path(str(path), root=root).findings] == ["label"]
+    repaired = apply(plan_repair(str(path), root=root))
+    assert isinstance(repaired, RepairResult)
+    assert repaired.indexes == 1
+    assert verify_path(str(path), root=root).proved is Proved.FORGER
+
+
+def test_without_values_readers_refuse_to_choose_by_them(older: tuple[Path, str], tmp_path: Path) -> None:
+    path, root = older
+    dataset = wt.open_dataset(str(path), root=root)
+    for choose in (
+        lambda: wt.loader(dataset, batch_size=4, where="label == 'london'"),
+        lambda: wt.extract(dataset, str(tmp_path / "x"), selection=LONDON),
+    ):
+        with pytest.raises(UsageError) as caught:
+            choose()
+        assert caught.value.code == "values-unproved"
+    # a choice by what the rows prove is none of theirs
+    wt.loader(dataset, batch_size=4, where="length > 0")
+
+
+def test_a_source_is_proved_by_nothing(good: Path, root: str, tmp_path: Path) -> None:
+    chosen = Selection(where=parse_where("source is not None"))
+    assert apply(plan_pull(str(good), str(tmp_path / "new"), root=root, selection=chosen)).proved is Proved.ACCIDENT
+
+
+def test_an_index_of_other_rows_is_refused_with_a_root(good: Path, root: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(good, tmp_path / "copy"))
+    forge_values(copy, {"key": lambda keys: [*keys[1:], keys[0]]})
+    with pytest.raises(FormatError):
+        wt.open_dataset(str(copy), root=root).index(wt.open_dataset(str(copy)).manifest.shards[0][1])

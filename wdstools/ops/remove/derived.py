@@ -1,0 +1,146 @@
+"""What was made of a dataset's samples and lies elsewhere than in its shards and indexes: a removal must not forget it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import FormatError, StoreError
+from wdstools.formats.digest import sha256_hex
+from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
+from wdstools.landing.small_files import read_provenance
+from wdstools.plan import Step
+from wdstools.stores.cache import Caching
+from wdstools.stores.local import LocalStore
+from wdstools.stores.open import remote
+from wdstools.stores.reading import get_whole
+from wdstools.transfer.known import NAME as KNOWN_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import ShardEntry
+
+_HASHES, _COLUMNS, _SIGNATURES = ".wdstools/hashes/", ".wdstools/columns/", ".wdstools/signatures/"
+_MAX_EMITTED_BYTES = 1 << 40
+_MAX_LIST_BYTES = 1 << 24
+#: Every page of ours says so near its beginning.
+_PAGE_MARK = b'<meta name="generator" content="wdstools">'
+_PAGE_HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Files below the dataset that go with the samples, and places that still hold these afterwards.
+
+    ``deleted`` maps each file to what it is. ``emitted`` is the list of emitted files as it was; ``elsewhere`` names what is
+    not changed from here. ``cached`` are files of caches outside the dataset.
+    """
+
+    deleted: dict[str, str] = field(default_factory=dict)
+    emitted: Emitted | None = None
+    elsewhere: tuple[str, ...] = ()
+    cached: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of a plan."""
+        return [
+            *(Step("delete", path, detail=what) for path, what in sorted(self.deleted.items())),
+            *(Step("delete", path, detail="cached") for path in self.cached),
+        ]
+
+    def emitted_list(self, root: str) -> dict[str, bytes]:
+        """The list of emitted files once they are gone: it still says which keys of the card are not its owner's."""
+        if self.emitted is None or not self.emitted.card_keys:
+            return {}
+        return {EMITTED_PATH: replace(self.emitted, root=root, files={}, links=()).dumps()}
+
+
+def as_left_behind(derived: Derived) -> Derived:
+    """For a new dataset: the old one keeps everything, and so it is a place that still holds the samples."""
+    kept = tuple(f"{path}: {what}, in the old dataset" for path, what in sorted(derived.deleted.items()))
+    return Derived(elsewhere=(*derived.elsewhere, *kept), cached=derived.cached)
+
+
+def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequence[str]) -> Derived:
+    """All of it, for a change in place: what can be made again is deleted, what is not ours to change is named."""
+    store = dataset.metadata
+    assert isinstance(store, LocalStore)
+    deleted: dict[str, str] = {}
+    for entry in touched:
+        path = _HASHES + os.path.basename(entry.index_path)
+        if os.path.lexists(store.locate(path)):
+            deleted[path] = "hashes of images"
+    for info in store.list(".wdstools/"):
+        if info.key.startswith(_COLUMNS):
+            deleted[info.key] = "a column of this version"
+        elif info.key.startswith(_SIGNATURES):
+            deleted[info.key] = "a signature of this version"
+    emitted, changed = _emitted(dataset)
+    if emitted is not None:
+        deleted |= {path: "for other readers; emit makes it again" for path in emitted.files if path not in changed}
+        if not emitted.card_keys:
+            deleted[EMITTED_PATH] = "the list of what was emitted"
+    there = {path: what for path, what in deleted.items() if os.path.lexists(store.locate(path))}
+    elsewhere = (*_mirrors(dataset), *(f"{path}: changed since it was emitted" for path in changed), *_pages(store))
+    return Derived(there, emitted, elsewhere, tuple(_cached(dataset, touched, caches)))
+
+
+def _emitted(dataset: Dataset) -> tuple[Emitted | None, list[str]]:
+    """What was emitted, and which of it somebody has changed since: that is theirs."""
+    try:
+        emitted = read_emitted(dataset.metadata)
+    except FormatError:
+        return None, [EMITTED_PATH]
+    if not emitted.root:
+        return None, []
+    changed = []
+    for path, (_, digest) in emitted.files.items():
+        try:
+            same = sha256_hex(get_whole(dataset.metadata, path, _MAX_EMITTED_BYTES)) == digest
+        except StoreError:
+            continue
+        if not same:
+            changed.append(path)
+    return emitted, changed
+
+
+def _mirrors(dataset: Dataset) -> Iterator[str]:
+    """Where the dataset was mirrored to, as far as it is noted: there the samples stay until that is done again."""
+    noted: list[Any] = []
+    provenance = read_provenance(dataset.metadata)
+    for name in ("mirrors", "published"):
+        found = provenance.get(name)
+        noted += found if isinstance(found, list) else []
+    try:
+        known = json.loads(get_whole(dataset.metadata, f".wdstools/{KNOWN_NAME}", _MAX_LIST_BYTES))
+    except (StoreError, FormatError, ValueError, RecursionError):
+        known = {}
+    etags = known.get("etags") if isinstance(known, dict) else None
+    noted += list(etags) if isinstance(etags, dict) else []
+    for url in sorted({url for url in noted if isinstance(url, str)}):
+        yield f"{url}: a mirror, as it was noted"
+
+
+def _pages(store: LocalStore) -> Iterator[str]:
+    """Pages that wdstools wrote into the folder: they may show the images."""
+    for info in store.list():
+        if info.key.endswith((".html", ".htm")):
+            try:
+                head = store.get(info.key, 0, _PAGE_HEAD_BYTES)
+            except StoreError:
+                continue
+            if _PAGE_MARK in head:
+                yield f"{info.key}: a page that may show them"
+
+
+def _cached(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequence[str]) -> Iterator[str]:
+    """Blocks of the shards in the caches of readers, and what else is kept there under the dataset's root."""
+    for folder in caches:
+        cache = Caching(remote(dataset.shards), folder, dataset.root, limit_bytes=0)
+        for entry in touched:
+            yield from cache.kept(entry.path, entry.bytes)

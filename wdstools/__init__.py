@@ -41,6 +41,7 @@ _HOMES = {
     "PackResult": "ops.pack",
     "Plan": "plan",
     "Progress": "progress",
+    "Proved": "results",
     "PullResult": "ops.pull",
     "RemoveResult": "ops.remove.plan",
     "RepairResult": "ops.repair.result",
@@ -119,6 +120,7 @@ __all__ = [
     "PackResult",
     "Plan",
     "Progress",
+    "Proved",
     "PullResult",
     "RemoveResult",
     "RepairResult",
@@ -219,7 +221,7 @@ if TYPE_CHECKING:
     from wdstools.reader.split import Split
     from wdstools.reader.stream import stream
     from wdstools.reader.webdataset import webdataset
-    from wdstools.results import Finding, Hazard, Report, Skip
+    from wdstools.results import Finding, Hazard, Proved, Report, Skip
     from wdstools.sources.folder import FolderSource
     from wdstools.sources.open import open_source
     from wdstools.sources.shards import ShardsSource

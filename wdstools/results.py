@@ -66,7 +66,7 @@ FINDING_CAUSES = {
     "list-form": "the checksum list is not as it was written",
     "list-missing": "the checksum list is missing",
     "manifest-missing": "the manifest is missing",
-    "member-not-text": "a caption is not UTF-8, or a label no number",
+    "member-not-text": "a member is not what its extension says: a caption that is not UTF-8, a label that is no number",
     "no-copy": "what is damaged is whole in no copy",
     "of-another": "a whole shard of something else",
     "one-bit": "one bit is wrong",

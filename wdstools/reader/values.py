@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError
@@ -46,7 +46,7 @@ class Row:
             finding = self.payloads.finding(
                 self.extents, self.number, name, "payload", f"a member is not {error.expected}", what
             )
-            raise DamagedSampleError(finding) from error
+            raise DamagedSampleError(replace(finding, cause="member-not-text")) from error
 
     def image(self, names: Sequence[str]) -> memoryview:
         """The first of these members that there is. Raises DamagedSampleError if there is none."""
@@ -54,7 +54,9 @@ class Row:
             if extension in self.members:
                 return self.members[extension]
         path = self.payloads.table.entries[self.extents.shard[self.number]].path
-        raise DamagedSampleError(Finding("missing", path, "a sample has no image", key=self.extents.keys[self.number]))
+        raise DamagedSampleError(
+            Finding("missing", path, "a sample has no image", key=self.extents.keys[self.number], cause="image-missing")
+        )
 
 
 class Values:

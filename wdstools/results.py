@@ -68,6 +68,7 @@ FINDING_CAUSES = {
     "manifest-missing": "the manifest is missing",
     "member-not-text": "a member is not what its extension says: a caption that is not UTF-8, a label that is no number",
     "no-copy": "what is damaged is whole in no copy",
+    "not-a-tar": "a file that is to be a shard is something else",
     "of-another": "a whole shard of something else",
     "one-bit": "one bit is wrong",
     "outside-differs": "bytes outside all samples are not what they were",

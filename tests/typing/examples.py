@@ -72,6 +72,7 @@ def check(path: Path) -> None:
     report = wt.verify(path, level="samples", digest="sha256", part=(1, 4), executor=wt.open_executor("threads", 8))
     assert_type(report, wt.Report)
     assert_type(report.findings, tuple[wt.Finding, ...])
+    assert_type(report.proved, wt.Proved)
     try:
         report.raise_for_findings()
     except wt.IntegrityError as error:

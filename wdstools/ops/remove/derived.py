@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from wdstools.address import display
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
@@ -123,7 +124,7 @@ def _mirrors(dataset: Dataset) -> Iterator[str]:
     etags = known.get("etags") if isinstance(known, dict) else None
     noted += list(etags) if isinstance(etags, dict) else []
     for url in sorted({url for url in noted if isinstance(url, str)}):
-        yield f"{url}: a mirror, as it was noted"
+        yield f"{display(url)}: a mirror, as it was noted"
 
 
 def _pages(store: LocalStore) -> Iterator[str]:

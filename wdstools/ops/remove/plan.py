@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,18 +13,18 @@ from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import NotFoundError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
-from wdstools.formats.card import CARD_PATH, mend_card, render_card
+from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, manifest_identity
-from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest
+from wdstools.formats.sums import SUMS_PATH
 from wdstools.interop.emitted import EMITTED_PATH
 from wdstools.landing.inside import read_inside, refuse_outside, require_inside
 from wdstools.landing.new_folder import new_folder
-from wdstools.landing.small_files import assemble, read_provenance, render_provenance
 from wdstools.landing.staging import FinishResult, commit, plan_finish, staged
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.made import Made
 from wdstools.ops.remove.derived import Derived, as_left_behind, find_derived
+from wdstools.ops.remove.files import next_version, small_files
 from wdstools.ops.remove.shard import ThinShard, ThinTask, copy_shard, thin_shard
 from wdstools.plan import Plan, Step, apply
 from wdstools.results import Proved
@@ -147,8 +147,8 @@ class RemovePlan(Plan[RemoveResult]):
             thinned: list[ThinShard] = run_all(executor, thin_shard, tasks, progress.advance)
         finally:
             progress.finish()
-        manifest = _next_version(dataset.manifest, thinned)
-        files = _metadata(dataset, manifest, thinned, self.receipt)
+        manifest = next_version(dataset.manifest, thinned)
+        files = small_files(dataset, manifest, thinned, self.receipt)
         if self.output is None:
             files |= self.derived.emitted_list(manifest.root)
         store = LocalStore(work)
@@ -317,53 +317,3 @@ def _refuse_changed(dataset: Dataset) -> None:
             got=now,
             hint="run the same command again",
         )
-
-
-def _next_version(manifest: Manifest, thinned: Sequence[ThinShard]) -> Manifest:
-    new = {thin.entry.path: thin.entry for thin in thinned}
-    splits = {
-        split: tuple(new.get(entry.path, entry) for entry in entries) for split, entries in manifest.splits.items()
-    }
-    return replace(manifest, version=manifest.version + 1, splits=splits)
-
-
-def _metadata(
-    dataset: Dataset, manifest: Manifest, thinned: Sequence[ThinShard], receipt: Sequence[dict[str, str]]
-) -> dict[str, bytes]:
-    """Manifest, provenance, checksum list and card of the new version."""
-    provenance: dict[str, Any] = {**read_provenance(dataset.metadata), "dataset": manifest_identity(manifest)}
-    change = {
-        "action": "remove",
-        "previous_root": dataset.root,
-        "previous_version": dataset.manifest.version,
-        "samples": len(receipt),
-        "receipt": list(receipt),
-    }
-    provenance["history"] = [*provenance.get("history", []), change]
-    sums = {path: digest for path, digest in _listed(dataset).items() if path not in (MANIFEST_PATH, PROVENANCE_PATH)}
-    for thin in thinned:
-        sums |= {thin.entry.path: thin.entry.sha256, thin.entry.index_path: thin.index_sha256}
-    return assemble(manifest, {PROVENANCE_PATH: render_provenance(provenance)}, sums, _card(dataset, manifest))
-
-
-def _listed(dataset: Dataset) -> dict[str, str]:
-    """The checksum list as it is, made again where it is not there: the shards that stay are in the manifest."""
-    known = {path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)}
-    known |= {SKIPPED_PATH}
-    try:
-        listed = {line.path: line.digest for line in parse_sums(get_whole(dataset.metadata, SUMS_PATH))}
-    except (StoreError, ValueError):
-        listed = {}
-    sums = {path: digest for path, digest in listed.items() if path in known}
-    for _, entry in dataset.manifest.shards:
-        sums[entry.path] = entry.sha256
-        if entry.index_path not in sums:
-            sums[entry.index_path] = sha256_hex(dataset.index_bytes(entry))
-    return sums
-
-
-def _card(dataset: Dataset, manifest: Manifest) -> bytes:
-    try:
-        return mend_card(read_inside(dataset.metadata, CARD_PATH).decode("utf-8", "replace"), manifest).encode()
-    except NotFoundError:
-        return render_card(manifest).encode()

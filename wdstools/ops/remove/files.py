@@ -1,0 +1,72 @@
+"""The small files of a dataset's next version, which has fewer samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import NotFoundError, StoreError
+from wdstools.formats.card import CARD_PATH, mend_card, render_card
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, manifest_identity
+from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.landing.inside import read_inside
+from wdstools.landing.small_files import assemble, read_provenance, render_provenance
+from wdstools.stores.reading import get_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.dataset import Dataset
+    from wdstools.ops.remove.shard import ThinShard
+
+
+def next_version(manifest: Manifest, thinned: Sequence[ThinShard]) -> Manifest:
+    """The manifest with these shards in place of the old ones."""
+    new = {thin.entry.path: thin.entry for thin in thinned}
+    splits = {
+        split: tuple(new.get(entry.path, entry) for entry in entries) for split, entries in manifest.splits.items()
+    }
+    return replace(manifest, version=manifest.version + 1, splits=splits)
+
+
+def small_files(
+    dataset: Dataset, manifest: Manifest, thinned: Sequence[ThinShard], receipt: Sequence[dict[str, str]]
+) -> dict[str, bytes]:
+    """Manifest, provenance, checksum list and card of the new version."""
+    provenance: dict[str, Any] = {**read_provenance(dataset.metadata), "dataset": manifest_identity(manifest)}
+    change = {
+        "action": "remove",
+        "previous_root": dataset.root,
+        "previous_version": dataset.manifest.version,
+        "samples": len(receipt),
+        "receipt": list(receipt),
+    }
+    provenance["history"] = [*provenance.get("history", []), change]
+    sums = {path: digest for path, digest in _listed(dataset).items() if path not in (MANIFEST_PATH, PROVENANCE_PATH)}
+    for thin in thinned:
+        sums |= {thin.entry.path: thin.entry.sha256, thin.entry.index_path: thin.index_sha256}
+    return assemble(manifest, {PROVENANCE_PATH: render_provenance(provenance)}, sums, _card(dataset, manifest))
+
+
+def _listed(dataset: Dataset) -> dict[str, str]:
+    """The checksum list as it is, made again where it is not there: the shards that stay are in the manifest."""
+    known = {path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)}
+    known |= {SKIPPED_PATH}
+    try:
+        listed = {line.path: line.digest for line in parse_sums(get_whole(dataset.metadata, SUMS_PATH))}
+    except (StoreError, ValueError):
+        listed = {}
+    sums = {path: digest for path, digest in listed.items() if path in known}
+    for _, entry in dataset.manifest.shards:
+        sums[entry.path] = entry.sha256
+        if entry.index_path not in sums:
+            sums[entry.index_path] = sha256_hex(dataset.index_bytes(entry))
+    return sums
+
+
+def _card(dataset: Dataset, manifest: Manifest) -> bytes:
+    try:
+        return mend_card(read_inside(dataset.metadata, CARD_PATH).decode("utf-8", "replace"), manifest).encode()
+    except NotFoundError:
+        return render_card(manifest).encode()

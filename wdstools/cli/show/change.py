@@ -94,7 +94,7 @@ def removed(output: Output, result: RemoveResult | FinishResult) -> int:
         output.line(f"  not changed, and may still hold them: {one_line(place)}")
     output.line(f"  root digest {result.root}")
     if result.removed:
-        output.line(f"  what stays: {proof(result.proved)['proof']}")
+        output.line(f"  the samples that were written again: {proof(result.proved)['proof']}")
     output.summary(result, exit_code=code, ok=code == 0)
     return code
 

@@ -50,7 +50,7 @@ _SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PA
 class RemoveResult(Made):
     """What a removal has made: the dataset's new root and version, and the shards that were written anew.
 
-    ``proved`` is of the samples that stay, before they were certified anew. ``absent`` are keys that were named and are not
+    ``proved`` is of the samples that were written again, before they got a new digest. ``absent`` are keys that were named and are not
     in the dataset; ``rewritten`` and ``deleted`` are files that were made of the samples, and ``elsewhere`` places that
     may still hold them and that are not changed from here.
     """

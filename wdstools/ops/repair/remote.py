@@ -70,7 +70,7 @@ def plan_repair_afar(
             got=", ".join(map(display, spares)) or "no copy",
             hint=f"wdstools repair {quote(display(url))} --from COPY --root DIGEST",
         )
-    plan = plan_mirror(copy, url, replace=wanted != _root_there(url), executor=executor, progress=progress)
+    plan = plan_mirror(copy.anchor(root), url, replace=wanted != _root_there(url), executor=executor, progress=progress)
     return AfarPlan(verb="repair", target=display(url), steps=plan.steps, mirror=plan)
 
 

@@ -21,7 +21,8 @@ from wdstools.ops.mirror.plan import mirror
 from wdstools.ops.remove.plan import RemovePlan, RemoveResult, plan_remove
 from wdstools.ops.verify.run import verify_path
 from wdstools.plan import apply
-from wdstools.reader.select import Selection, parse_keys
+from wdstools.reader.keys import parse_keys
+from wdstools.reader.select import Selection
 from wdstools.stores.cache import Caching
 from wdstools.stores.open import remote
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from wdstools.errors import FormatError, UsageError
 from wdstools.formats.index import build_index
-from wdstools.reader.select import Selection, Where, parse_keys, parse_where
+from wdstools.reader.keys import parse_keys
+from wdstools.reader.select import Selection, Where, parse_where
 
 ROWS: list[dict[str, Any]] = [
     {"key": "london/1", "label": "london", "cls": 0, "width": 300, "height": 300, "caption": "sunset #london"},

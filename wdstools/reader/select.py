@@ -11,18 +11,17 @@ A comparison with a value that is not there is false.
 from __future__ import annotations
 
 import ast
-import codecs
 import os
-import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
 
 import numpy as np
 
-from wdstools.errors import FormatError, UsageError, option
+from wdstools.errors import UsageError, option
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.options.declare import settle
 from wdstools.options.read import SelectChoices
+from wdstools.reader.keys import parse_keys
 from wdstools.results import Proved
 from wdstools.stores.local import read_file
 
@@ -47,12 +46,6 @@ COLUMNS = {
     "source": str,
     "length": int,
 }
-#: What is no part of a key at its ends: white space of any script, and marks of no width.
-_AROUND_KEYS = (
-    string.whitespace
-    + "\0\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff\u200b\u200c\u200d\u2060"
-    + "".join(map(chr, range(0x2000, 0x200B)))
-)
 _MAX_CHARACTERS = 10_000
 _MAX_DEPTH = 100
 _MIRRORED = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE, ast.Eq: ast.Eq, ast.NotEq: ast.NotEq}
@@ -191,20 +184,6 @@ def select(**choices: Unpack[SelectChoices]) -> Selection:
         keys=None if path is None else parse_keys(read_file(path), where=path),
         where=None if chosen["where"] is None else parse_where(chosen["where"]),
     )
-
-
-def parse_keys(data: bytes, *, where: str) -> frozenset[str]:
-    """The keys of a list, one a line, however an editor or a spreadsheet saved it.
-
-    A byte order mark, any end of line, and blanks, tabs or marks of no width around a key are no part of it: no key
-    holds one. Empty lines are passed over. Raises FormatError (``keys-not-text``) if it is not text.
-    """
-    encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-    try:
-        lines = data.decode(encoding).splitlines()
-    except UnicodeDecodeError as error:
-        raise FormatError("a list of keys is not UTF-8", code="keys-not-text", where=where) from error
-    return frozenset(key for line in lines if (key := line.strip(_AROUND_KEYS)))
 
 
 def _parse(text: str) -> Callable[[pa.Table], Mask]:

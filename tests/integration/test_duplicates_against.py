@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import wdstools as wt
+from tests.support.came import came
 from tests.support.command import run_command
 from tests.support.lookalikes import fingerprints, jpeg, scene
 from wdstools.dedup.across import match
@@ -146,7 +147,7 @@ def test_the_search_finds_what_comparing_each_pair_finds(seed: int) -> None:
     images = [pool[at] for at in draw.integers(0, len(pool), 24)]
     mine = fingerprints(images[:12], exact=list(range(12)))
     theirs = fingerprints(images[12:], exact=list(range(100, 112)))
-    for number, level in enumerate(LEVELS, 1):
+    for number, level in came(enumerate(LEVELS, 1)):
         there, back = match(mine, theirs, levels_up_to(level.name))
         for side, found, other in ((0, there, 12), (1, back, 0)):
             for row in range(12):

@@ -1,36 +1,44 @@
-"""The command line with little memory: what is bounded passes, what is not dies."""
+"""The command line with little memory: what is bounded passes, what is not dies.
+
+``python -m tests.support.limited ARGUMENTS`` is the command line in 4 GiB of address space.
+"""
 
 from __future__ import annotations
 
 import resource
 import subprocess
-from typing import TYPE_CHECKING, BinaryIO
+import sys
+from pathlib import Path
+from typing import BinaryIO
 
-from tests.support.command import COMMAND, HANG_SECONDS, Ran, environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.command import HANG_SECONDS, Ran, environment, run_command
+from tests.support.warm import REPOSITORY
+from wdstools.cli.app import main
 
 #: Address space, not use: a handful of libraries map 1 to 2 GiB without touching it.
 ADDRESS_BYTES = 4 << 30
+#: What is left for a command where every library is mapped already.
+MORE_BYTES = 2 << 30
 
 
 def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = max(ADDRESS_BYTES, pages * resource.getpagesize() + MORE_BYTES)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def run_limited(*arguments: str | Path, stdin: bytes | BinaryIO = b"", cwd: Path | None = None) -> Ran:
-    """Run ``wdstools ARGUMENTS`` in 4 GiB of address space; ``stdin`` is bytes or an open file."""
-    given: dict[str, bytes | BinaryIO] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
-    done = subprocess.run(  # type: ignore[call-overload]  # one of input and stdin
-        [*COMMAND, *map(str, arguments)],
+    """Run ``wdstools ARGUMENTS`` with little memory; ``stdin`` is bytes or an open file."""
+    if isinstance(stdin, bytes):
+        return run_command(*arguments, stdin=stdin, cwd=cwd, module=__name__)
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, *map(str, arguments)],
         cwd=cwd,
+        stdin=stdin,
         capture_output=True,
         check=False,
         timeout=HANG_SECONDS,
-        env=environment(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
-        preexec_fn=_limit,  # nothing but a system call
-        **given,
+        env=environment(PYTHONPATH=str(REPOSITORY), OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
     )
     out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
     return Ran(done.returncode, out, err, done.stdout)
@@ -43,3 +51,8 @@ def assert_announced(ran: Ran, *codes: int) -> None:
     assert ran.code in codes, (ran.code, text[-3000:])
     assert text.strip()
     assert "\x1b" not in text, "an escape sequence reached the terminal"
+
+
+if __name__ == "__main__":
+    _limit()
+    main()

@@ -170,7 +170,8 @@ EXAMPLES = {
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_examples_run_and_learn(dataset: Dataset, tmp_path: Path, example: str) -> None:
     script = ROOT / "examples" / f"{example}.py"
-    process = started(EXAMPLES[example], script, dataset.shards.url, "--epochs", 6, folder=tmp_path)
+    sizes = ("--batch-size", 8) if example == "train_city_classifier" else ()
+    process = started(EXAMPLES[example], script, dataset.shards.url, "--epochs", 6, *sizes, folder=tmp_path)
     out, errors = process.communicate()
     assert process.returncode == 0, errors[-3000:]
     losses = [json.loads(line)["loss"] for line in out.splitlines() if line.startswith("{")]

@@ -174,7 +174,7 @@ def test_the_examples_run_and_learn(dataset: Dataset, tmp_path: Path, example: s
     process = started(EXAMPLES[example], script, dataset.shards.url, "--epochs", 6, *sizes, folder=tmp_path)
     out, errors = process.communicate()
     assert process.returncode == 0, errors[-3000:]
-    losses = [json.loads(line)["loss"] for line in out.splitlines() if line.startswith("{")]
+    losses = [json.loads(line)["loss"] for line in out.splitlines() if line.startswith('{"')]
     third = len(losses) // 3
     assert third >= 1
     assert sum(losses[-third:]) < sum(losses[:third])

@@ -29,7 +29,6 @@ def _source(tmp_path: Path) -> Path:
         ("--quality", "90"),
         ("--mode", "crop"),
         ("--mode", "crop", "--convert", "png"),
-        ("--level", "edited"),
         ("--quality", "90", "--convert", "png"),
         ("--shard-bytes", "1MB", "--shards", "3"),
     ],

@@ -115,7 +115,6 @@ def _refuse_idle(chosen: PackChoices) -> None:
     idle = {
         "quality": (not encodes, f"{option('resize')} or {option('convert')}"),
         "mode": (chosen["resize"] is None, option("resize")),
-        "level": (chosen["duplicates"] == "keep", option("duplicates")),
     }
     for name, (does_nothing, needs) in idle.items():
         if does_nothing and chosen[name] != usual[name]:  # type: ignore[literal-required]

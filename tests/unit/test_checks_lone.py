@@ -141,7 +141,7 @@ def test_a_cut_compressed_shard_is_named_and_the_others_go_on(encoding: str, tmp
         (b"<!DOCTYPE html><html>", "html"), (b"\n <HTML lang=en>", "html"), (b"\xef\xbb\xbf<html>", "html"),
         (b"<?xml version='1.0'?><Error><Code>NoSuchKey", "xml"), (b"<?xml version='1.0'?><!DOCTYPE html><html>", "html"),
         (b'{"message": "Not Found"}', "json"), (b"\x00\x05\x16\x07\x00\x02", "apple-double"), (b"PAR1\x15", "parquet"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0", "avif"), (b"\0\0\0\x18ftypmif1\0\0\0\0heicmif1", "heic"), (gzip.compress(b"x"), "gzip"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "avif"), (b"\0\0\0\x18ftypmif1\0\0\0\0heicmif1", "heic"), (gzip.compress(b"x", mtime=0), "gzip"),
         (lzma.compress(b"x"), "xz"), (bz2.compress(b"x"), "bzip2"), (tar_bytes(MEMBERS)[:512], "tar"), (b"any other bytes", None),
         (b"version https://example.com", None),
     ],

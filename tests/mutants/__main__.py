@@ -1,7 +1,8 @@
 """``make mutants``: a sample of small changes, each in a copy of the tree, and the tests that ought to notice it.
 
 ``python -m tests.mutants [--seed N] [--seconds N] [--only wdstools/formats/sums.py]``. The same seed makes the same changes
-in the same order; how many of them fit into the time depends on the machine. Ends with 1 where a change passed all tests
+in the same order; how many of them fit into the time depends on the machine. The tests of a module have to pass before it is
+changed. Ends with 2 where they do not, with 1 where a change passed all tests
 and is not among those that ``explained.txt`` says why nobody can notice.
 """
 
@@ -149,7 +150,9 @@ def main() -> int:
             f"{module}:{change.line} {change.name}\n" for module, change in sample(given.seed, given.only)
         )
         return 0
-    began, made, survivors = time.monotonic(), 0, []
+    began, made = time.monotonic(), 0
+    survivors: list[Survivor] = []
+    passing: list[list[str]] = []
     with tempfile.TemporaryDirectory(prefix="wdstools-mutants-") as folder:
         tree = Path(folder, "tree")
         _copy(tree)
@@ -158,9 +161,15 @@ def main() -> int:
                 break
             if f"{module} {change.name}" in known:
                 continue
-            whole = (tree / module).read_text()
+            whole, tests = (tree / module).read_text(), covering(module, tree)
+            if tests not in passing:
+                fails = is_noticed(tree, tests, 600)
+                if fails:
+                    sys.stderr.write(f"with nothing changed, a test of {module} fails: {fails}\n")
+                    return 2
+                passing.append(tests)
             (tree / module).write_text(change.made(whole))
-            by = is_noticed(tree, covering(module, tree), 600)
+            by = is_noticed(tree, tests, 600)
             (tree / module).write_text(whole)
             made += 1
             sys.stdout.write(f"{'noticed' if by else 'SURVIVED'} {module}:{change.line} {change.name}  {by}\n")

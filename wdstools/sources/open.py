@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wdstools.sources.base import Source
 
 #: Choices about what is in shards.
-_SHARD_CHOICES = ("members", "drop_members", "members_missing", "prefix_keys")
+_SHARD_CHOICES = ("prefix_keys",)
 
 
 def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[LayoutChoices]) -> Source:
@@ -89,9 +89,7 @@ def _refuse_shard_choices(chosen: LayoutChoices, path: str) -> None:
     """Choices that only shards know do nothing elsewhere."""
     given = next((name for name in _SHARD_CHOICES if chosen.get(name) is not None), None)
     if given is not None:
-        raise UsageError(
-            "only shards have further members and keys of their own", where=option(given), expected="shards", got=path
-        )
+        raise UsageError("only shards have keys of their own", where=option(given), expected="shards", got=path)
 
 
 def _is_zip(path: str) -> bool:

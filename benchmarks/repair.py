@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.measure import Row, clocked, race
 from wdstools import open_dataset, verify
-from wdstools.ops.remove.plan import plan_remove
-from wdstools.ops.repair.plan import plan_repair
+from wdstools.ops.remove import plan_remove
+from wdstools.ops.repair import plan_repair
 from wdstools.plan import apply
 from wdstools.reader.select import Selection
 

@@ -18,7 +18,7 @@ from wdstools.version import __version__
 _HOMES = {
     "AdoptResult": "ops.adopt",
     "Batch": "reader.batch",
-    "BenchResult": "ops.bench.result",
+    "BenchResult": "ops.bench",
     "BusyError": "errors",
     "Dataset": "dataset",
     "Diagnosis": "ops.doctor",
@@ -27,7 +27,7 @@ _HOMES = {
     "DuplicateGroups": "dedup.results",
     "EmitResult": "ops.emit",
     "Executor": "executors.base",
-    "ExtractResult": "ops.extract.write",
+    "ExtractResult": "ops.extract",
     "Finding": "results",
     "FinishResult": "landing.staging",
     "FolderSource": "sources.folder",
@@ -36,15 +36,15 @@ _HOMES = {
     "IntegrityError": "errors",
     "Inventory": "ops.scan",
     "Manifest": "formats.manifest",
-    "MirrorResult": "ops.mirror.run",
+    "MirrorResult": "ops.mirror",
     "NotFoundError": "errors",
     "PackResult": "ops.pack",
     "Plan": "plan",
     "Progress": "progress",
     "Proved": "results",
     "PullResult": "ops.pull",
-    "RemoveResult": "ops.remove.plan",
-    "RepairResult": "ops.repair.result",
+    "RemoveResult": "ops.remove",
+    "RepairResult": "ops.repair",
     "Report": "results",
     "Sample": "reader.sample",
     "Selection": "reader.select",
@@ -63,14 +63,14 @@ _HOMES = {
     "WorkerError": "errors",
     "adopt": "ops.adopt",
     "apply": "plan",
-    "bench": "ops.bench.run",
+    "bench": "ops.bench",
     "diff": "ops.diff",
     "doctor": "ops.doctor",
     "emit": "ops.emit",
-    "extract": "ops.extract.write",
-    "find_duplicates": "ops.duplicates.find",
+    "extract": "ops.extract",
+    "find_duplicates": "ops.duplicates",
     "loader": "reader.loader",
-    "mirror": "ops.mirror.plan",
+    "mirror": "ops.mirror",
     "open_dataset": "dataset",
     "open_executor": "executors.open",
     "open_source": "sources.open",
@@ -79,18 +79,18 @@ _HOMES = {
     "parse_where": "reader.select",
     "plan_emit": "ops.emit",
     "plan_emit_removal": "ops.emit",
-    "plan_mirror": "ops.mirror.plan",
+    "plan_mirror": "ops.mirror",
     "plan_pull": "ops.pull",
-    "plan_remove": "ops.remove.plan",
-    "plan_repair": "ops.repair.plan",
+    "plan_remove": "ops.remove",
+    "plan_repair": "ops.repair",
     "pull": "ops.pull",
-    "remove": "ops.remove.plan",
-    "repair": "ops.repair.plan",
+    "remove": "ops.remove",
+    "repair": "ops.repair",
     "scan": "ops.scan",
     "select": "reader.select",
     "stream": "reader.stream",
     "torch": "reader.torch",
-    "verify": "ops.verify.run",
+    "verify": "ops.verify",
     "webdataset": "reader.webdataset",
 }
 
@@ -195,22 +195,19 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.landing.staging import FinishResult
     from wdstools.ops.adopt import AdoptResult, adopt
-    from wdstools.ops.bench.result import BenchResult
-    from wdstools.ops.bench.run import bench
+    from wdstools.ops.bench import BenchResult, bench
     from wdstools.ops.diff import Difference, DiffResult, diff
     from wdstools.ops.doctor import Diagnosis, doctor
-    from wdstools.ops.duplicates.find import find_duplicates
+    from wdstools.ops.duplicates import find_duplicates
     from wdstools.ops.emit import EmitResult, emit, plan_emit, plan_emit_removal
-    from wdstools.ops.extract.write import ExtractResult, extract
-    from wdstools.ops.mirror.plan import mirror, plan_mirror
-    from wdstools.ops.mirror.run import MirrorResult
+    from wdstools.ops.extract import ExtractResult, extract
+    from wdstools.ops.mirror import MirrorResult, mirror, plan_mirror
     from wdstools.ops.pack import PackResult, pack
     from wdstools.ops.pull import PullResult, plan_pull, pull
-    from wdstools.ops.remove.plan import RemoveResult, plan_remove, remove
-    from wdstools.ops.repair.plan import plan_repair, repair
-    from wdstools.ops.repair.result import RepairResult
+    from wdstools.ops.remove import RemoveResult, plan_remove, remove
+    from wdstools.ops.repair import RepairResult, plan_repair, repair
     from wdstools.ops.scan import Inventory, scan
-    from wdstools.ops.verify.run import verify
+    from wdstools.ops.verify import verify
     from wdstools.plan import Plan, Step, apply
     from wdstools.progress import Progress
     from wdstools.reader import torch

@@ -13,7 +13,7 @@ from tests.support.command import run_command
 from tests.support.foreign_tars import tar_bytes, write
 from tests.support.rawtar import END, member
 from wdstools import adopt, scan
-from wdstools.foreign.meaning import class_of
+from wdstools.foreign.member_meaning import class_of
 
 if TYPE_CHECKING:
     from pathlib import Path

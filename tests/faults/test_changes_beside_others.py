@@ -17,7 +17,7 @@ from tests.support.small_disk import grow, small_disk
 from tests.support.write_points import WritePoints
 from wdstools.dataset import open_dataset
 from wdstools.errors import WdsError
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.verify import verify_path
 from wdstools.stores.locks import locked_folder
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tests.support.damaged_dataset import Damage, covers, make_dataset, shard_re
 from tests.support.memory_disk import folder_in_memory
 from tests.support.outcome import verify_unchanged
 from wdstools.checks.stream import check_stream
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.verify import verify_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

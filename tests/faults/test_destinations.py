@@ -16,7 +16,7 @@ from tests.support.write_points import WritePoints
 from wdstools.errors import SourceChangedError, StoreError
 from wdstools.executors.local import Serial
 from wdstools.ops.pack import run_pack
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.verify import verify_path
 from wdstools.planning.options import make_options
 from wdstools.sources.folder import FolderSource
 from wdstools.stores.locks import locked_folder

@@ -16,7 +16,7 @@ from wdstools.errors import StoreError, WdsError
 from wdstools.executors.local import Serial
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, loads
-from wdstools.ops.mirror.plan import plan_mirror
+from wdstools.ops.mirror import plan_mirror
 from wdstools.ops.pull import PullResult, plan_pull
 from wdstools.progress import Silent
 from wdstools.reader.select import Selection, Where

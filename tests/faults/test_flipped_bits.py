@@ -24,7 +24,7 @@ from wdstools.checks.stream import check_stream
 from wdstools.errors import WdsError
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sums import SUMS_PATH
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.verify import verify_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

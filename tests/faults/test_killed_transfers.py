@@ -16,7 +16,7 @@ from tests.support.command import HANG_SECONDS, run_command, start_command
 from tests.support.damaged_dataset import make_dataset
 from wdstools.dataset import open_dataset
 from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.ops.mirror.plan import plan_mirror
+from wdstools.ops.mirror import plan_mirror
 from wdstools.stores.open import open_remote
 
 if TYPE_CHECKING:

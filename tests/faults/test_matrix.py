@@ -15,7 +15,7 @@ from tests.faults.matrix.trial import mend, try_fault
 from tests.faults.report import make_rows, render
 from tests.support.memory_disk import folder_in_memory
 from wdstools.checks.stream import check_stream
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.verify import verify_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.tools import missing
 from wdstools.executors.open import open_executor
-from wdstools.ops.demo.run import pack_demo
+from wdstools.ops.demo import pack_demo
 from wdstools.ops.demo.source import make_source
 from wdstools.progress import Silent
 

@@ -22,7 +22,7 @@ from wdstools import WdsError, adopt, open_source
 from wdstools.checks.stream import check_stream
 from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.formats.tar import render_header
-from wdstools.ops.extract.write import extract
+from wdstools.ops.extract import extract
 from wdstools.sources.tarscan import scan_tar
 
 if TYPE_CHECKING:

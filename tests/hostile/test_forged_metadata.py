@@ -23,7 +23,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import read_index, rows_digest
 from wdstools.formats.manifest import MANIFEST_PATH, dumps, loads
 from wdstools.formats.sums import SUMS_PATH, SumLine, parse_sums, render_sums
-from wdstools.ops.verify.run import verify, verify_path
+from wdstools.ops.verify import verify, verify_path
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:

@@ -19,12 +19,11 @@ from tests.support.command import run_command
 from tests.support.streams import in_memory
 from wdstools.errors import FormatError, IntegrityError, UsageError, WdsError
 from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.ops.mirror.plan import mirror
+from wdstools.ops.mirror import mirror
 from wdstools.ops.pull import plan_pull
-from wdstools.ops.remove.plan import plan_remove
-from wdstools.ops.repair.plan import plan_repair
-from wdstools.ops.repair.result import RepairResult
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.remove import plan_remove
+from wdstools.ops.repair import RepairResult, plan_repair
+from wdstools.ops.verify import verify_path
 from wdstools.plan import apply
 from wdstools.reader.select import Selection, parse_where
 from wdstools.results import Proved

@@ -21,14 +21,14 @@ from wdstools.dataset import open_dataset
 from wdstools.errors import StoreError, WdsError
 from wdstools.executors.local import Serial
 from wdstools.ops.adopt import adopt
-from wdstools.ops.duplicates.find import find_duplicates
+from wdstools.ops.duplicates import find_duplicates
 from wdstools.ops.emit import plan_emit
-from wdstools.ops.extract.write import extract
-from wdstools.ops.mirror.plan import plan_mirror
+from wdstools.ops.extract import extract
+from wdstools.ops.mirror import plan_mirror
 from wdstools.ops.pack import run_pack, scratch_of
 from wdstools.ops.pull import plan_pull
-from wdstools.ops.remove.plan import plan_remove
-from wdstools.ops.repair.plan import plan_repair
+from wdstools.ops.remove import plan_remove
+from wdstools.ops.repair import plan_repair
 from wdstools.plan import apply
 from wdstools.planning.options import make_options
 from wdstools.reader.select import Selection

@@ -16,10 +16,10 @@ from tests.support.command import run_command
 from wdstools.errors import FormatError, IntegrityError, StoreError, UsageError
 from wdstools.landing.staging import commit
 from wdstools.ops.diff import diff
-from wdstools.ops.extract.write import extract
-from wdstools.ops.remove.plan import RemoveResult, plan_remove
-from wdstools.ops.repair.plan import plan_repair
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.extract import extract
+from wdstools.ops.remove import RemoveResult, plan_remove
+from wdstools.ops.repair import plan_repair
+from wdstools.ops.verify import verify_path
 from wdstools.ops.verify.scrub import ScrubOptions
 from wdstools.plan import apply
 from wdstools.reader.select import Selection, parse_where

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import assert_clean_failure, run_command
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.verify import verify_path
 
 if TYPE_CHECKING:
     from pathlib import Path

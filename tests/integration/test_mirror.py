@@ -19,7 +19,7 @@ from wdstools.dataset import CLAIM_PATH, open_dataset
 from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError, UsageError
 from wdstools.executors.local import Serial
 from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.ops.mirror.plan import mirror, plan_mirror
+from wdstools.ops.mirror import mirror, plan_mirror
 from wdstools.ops.pack import run_pack
 from wdstools.planning.options import make_options
 from wdstools.progress import Silent
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wdstools.dataset import Dataset
-    from wdstools.ops.mirror.run import MirrorResult
+    from wdstools.ops.mirror import MirrorResult
 
 
 @pytest.fixture(scope="module", name="folder")

@@ -17,8 +17,8 @@ from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
 from wdstools.ops.doctor import doctor
 from wdstools.ops.emit import plan_emit
-from wdstools.ops.mirror.plan import plan_mirror
-from wdstools.ops.verify.run import verify
+from wdstools.ops.mirror import plan_mirror
+from wdstools.ops.verify import verify
 from wdstools.plan import apply
 from wdstools.progress import Silent
 

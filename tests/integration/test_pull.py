@@ -19,7 +19,7 @@ from wdstools.executors.local import Serial
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.pack import run_pack
 from wdstools.ops.pull import PullResult, plan_pull, pull
-from wdstools.ops.verify.run import verify
+from wdstools.ops.verify import verify
 from wdstools.planning.options import make_options
 from wdstools.progress import Silent
 from wdstools.reader.select import Selection, Where

@@ -17,9 +17,8 @@ from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from wdstools.errors import BusyError, IntegrityError, NotFoundError, UsageError
 from wdstools.formats.manifest import PROVENANCE_PATH
+from wdstools.ops.repair import RepairResult, plan_repair
 from wdstools.ops.repair.copies import GAP_BYTES
-from wdstools.ops.repair.plan import plan_repair
-from wdstools.ops.repair.result import RepairResult
 from wdstools.plan import apply
 from wdstools.stores.local import TEMP_SUFFIX
 from wdstools.stores.locks import locked_folder

@@ -17,9 +17,9 @@ from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from wdstools.interop.emitted import EMITTED_PATH
 from wdstools.ops.emit import plan_emit
-from wdstools.ops.mirror.plan import mirror
-from wdstools.ops.remove.plan import RemovePlan, RemoveResult, plan_remove
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.mirror import mirror
+from wdstools.ops.remove import RemovePlan, RemoveResult, plan_remove
+from wdstools.ops.verify import verify_path
 from wdstools.plan import apply
 from wdstools.reader.keys import parse_keys
 from wdstools.reader.select import Selection

@@ -11,7 +11,7 @@ from tests.support.bucket import InBucket, in_bucket
 from tests.support.command import Ran, run_command
 from tests.support.damaged_dataset import flipped, make_dataset, shard_regions, shards_of
 from wdstools.dataset import open_dataset
-from wdstools.ops.verify.run import verify
+from wdstools.ops.verify import verify
 from wdstools.stores.open import open_remote
 from wdstools.stores.probe import probe
 

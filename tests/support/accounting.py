@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wdstools import open_source, pack
-from wdstools.ops.verify.run import verify
+from wdstools.ops.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,10 +21,10 @@ from tests.support.write_points import WritePoints
 from wdstools.dataset import open_dataset
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.formats.manifest import index_path
-from wdstools.ops.extract.write import extract
-from wdstools.ops.remove.plan import plan_remove
-from wdstools.ops.repair.plan import plan_repair
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.extract import extract
+from wdstools.ops.remove import plan_remove
+from wdstools.ops.repair import plan_repair
+from wdstools.ops.verify import verify_path
 from wdstools.plan import apply
 from wdstools.reader.select import Selection
 from wdstools.stores.local import TEMP_SUFFIX

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from wdstools.landing.scratch import MARK
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.verify import verify_path
 from wdstools.stores.local import TEMP_SUFFIX
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
 from wdstools.errors import FormatError, UsageError
 from wdstools.formats.manifest import PROVENANCE_PATH
+from wdstools.ops.extract import extract
 from wdstools.ops.extract import write as module
 from wdstools.ops.extract.names import fold, name_folding, refuse_clashes
-from wdstools.ops.extract.write import extract
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ import wdstools
 from tests.support.damaged_dataset import Damage, flipped, make_dataset, shards_of
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sums import SUMS_PATH
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.verify import verify_path
 from wdstools.results import FINDING_CAUSES, FINDING_KINDS, Finding
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from tests.support.command import run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from wdstools import open_source
 from wdstools.foreign.layout import read_layout
-from wdstools.foreign.splits import gaps, split_in_name, split_of_word, splits_of_paths
+from wdstools.foreign.split_names import gaps, split_in_name, split_of_word, splits_of_paths
 from wdstools.formats.manifest import is_split_name
 from wdstools.stores.local import LocalStore
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wdstools.ops.bench.result import BenchResult, Limit, Speed
+from wdstools.ops.bench import BenchResult
+from wdstools.ops.bench.result import Limit, Speed
 from wdstools.report.bench import bench_page, plot_batches
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tests.support.foreign_tars import tar_bytes, write
 from tests.support.pictures import encoded
 from tests.support.rawtar import END, member
 from wdstools import UsageError, open_dataset, open_source, verify
-from wdstools.foreign.meaning import class_of, kind_of, label_of
+from wdstools.foreign.member_meaning import class_of, kind_of, label_of
 
 if TYPE_CHECKING:
     from pathlib import Path

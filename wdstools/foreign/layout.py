@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError, option
 from wdstools.foreign.hazards import HazardCounts
-from wdstools.foreign.splits import allowed_name, gaps, splits_of_paths
+from wdstools.foreign.split_names import allowed_name, gaps, splits_of_paths
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import is_plain_path, is_split_name
 from wdstools.stores.reading import get_whole

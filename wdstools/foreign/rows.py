@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from wdstools.foreign.columns import ForeignColumns
 from wdstools.foreign.groups import RunMembers, groups_of
 from wdstools.foreign.hazards import HazardCounts
-from wdstools.foreign.meaning import class_of, kind_of
+from wdstools.foreign.member_meaning import class_of, kind_of
 from wdstools.foreign.window import LARGEST_VIEW
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest
 from wdstools.formats.tar import BLOCK

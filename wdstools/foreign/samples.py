@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wdstools.foreign.dots import dotted_heads, with_head
-from wdstools.foreign.meaning import kind_of
+from wdstools.foreign.member_meaning import kind_of
 from wdstools.foreign.shard import read_foreign
 from wdstools.formats.sample import split_member_name
 from wdstools.formats.tarhop import HopNotes

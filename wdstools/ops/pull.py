@@ -208,7 +208,7 @@ class _Pull:
         return [path for one in self.plan.chosen for path in (one.entry.path, one.entry.index_path)]
 
     def _already_there(self) -> PullResult:
-        from wdstools.ops.verify.run import verify
+        from wdstools.ops.verify import verify
 
         there = open_dataset(self.plan.target).anchor(self.source.root if self.source.anchored else None)
         digest: DigestKind = "sha256" if there.anchored else "xxh3_128"

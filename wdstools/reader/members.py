@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wdstools.foreign.meaning import CAPTION_EXTENSIONS
+from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS
 from wdstools.images.check import DEFAULT_MAX_PIXELS, TYPE_OF_EXTENSION, DamagedImageError, open_image
 
 Decode = Callable[[bytes], Any]

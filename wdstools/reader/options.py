@@ -11,7 +11,7 @@ from wdstools.errors import UsageError
 from wdstools.options.declare import Option, declared, settle
 from wdstools.reader.cursor import Choice
 from wdstools.reader.order import Sharing
-from wdstools.reader.role import Role, check_rank, find_role
+from wdstools.reader.ranks import Role, check_rank, find_role
 
 Options = TypeVar("Options")
 

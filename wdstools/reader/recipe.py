@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from wdstools.errors import UsageError
-from wdstools.foreign.meaning import CAPTION_EXTENSIONS
+from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.memory import page_aligned
 from wdstools.reader.decode import FITS

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.reader.order import Sharing
-    from wdstools.reader.role import Role
+    from wdstools.reader.ranks import Role
     from wdstools.reader.rows import Extents
     from wdstools.results import Report
 

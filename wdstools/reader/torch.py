@@ -21,7 +21,7 @@ from wdstools.reader.cursor import Cursor
 from wdstools.reader.epochs import Epochs
 from wdstools.reader.loader import Loader, open_loader
 from wdstools.reader.options import LoaderOptions, Share, StreamOptions, choice_of, settled
-from wdstools.reader.role import Role, find_role, worker_pass
+from wdstools.reader.ranks import Role, find_role, worker_pass
 from wdstools.reader.stream import open_stream
 
 if TYPE_CHECKING:

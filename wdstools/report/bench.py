@@ -10,7 +10,8 @@ from wdstools.report.page import render_page
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wdstools.ops.bench.result import BenchResult, Limit, Speed
+    from wdstools.ops.bench import BenchResult
+    from wdstools.ops.bench.result import Limit, Speed
 
 #: Pictures are drawn in units of about a pixel of a 56 rem page.
 _WIDTH = 860.0

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import NotFoundError, UsageError
 from wdstools.sources.base import join_path
-from wdstools.sources.beside import open_member
 from wdstools.sources.columns import CAPTION_COLUMNS, ID_COLUMNS, PATH_COLUMNS, Said, captions_in
 from wdstools.sources.rows import BadRow, damaged, read_rows
+from wdstools.sources.tables_beside import open_member
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,6 @@ from wdstools.errors import NotFoundError, UsageError, option
 from wdstools.formats.arrow import release_memory
 from wdstools.sources.account import OUTSIDE
 from wdstools.sources.base import CAPTION_POLICIES, EmptySourceError, Listing, first_skips, join_path, other_members
-from wdstools.sources.beside import Tables
 from wdstools.sources.bulk import read_captions, read_split_lists, split_lists
 from wdstools.sources.columns import TableRules
 from wdstools.sources.gather import Gathered, gather
@@ -19,6 +18,7 @@ from wdstools.sources.members import MemberChoice
 from wdstools.sources.pairing import Pairing, Rules
 from wdstools.sources.recipe import DATASET_RECIPES, Layout, Recipe, load_recipe, parse_template, recipe_names
 from wdstools.sources.survey import survey, walk_all
+from wdstools.sources.tables_beside import Tables
 from wdstools.sources.tree import open_tree
 from wdstools.sources.words import extension_of
 

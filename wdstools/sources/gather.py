@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wdstools.errors import WdsError
-from wdstools.foreign.splits import split_of_word
+from wdstools.foreign.split_names import split_of_word
 from wdstools.formats.manifest import is_split_name
 from wdstools.sources.base import DamagedEntryError, join_path
-from wdstools.sources.beside import Tables, read_whole
-from wdstools.sources.further import Further
+from wdstools.sources.further_members import Further
 from wdstools.sources.pairing import Pairing, Rules
 from wdstools.sources.sidecar import caption_in_json
 from wdstools.sources.survey import Place, survey
+from wdstools.sources.tables_beside import Tables, read_whole
 from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image
 
 if TYPE_CHECKING:

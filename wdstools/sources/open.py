@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from wdstools.dataset import open_dataset
 from wdstools.errors import NotFoundError, UsageError, option
-from wdstools.foreign.splits import split_in_name, split_of_word
+from wdstools.foreign.split_names import split_in_name, split_of_word
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.options.declare import settle
 from wdstools.options.pack import LayoutChoices

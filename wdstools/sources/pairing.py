@@ -19,7 +19,7 @@ from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from wdstools.sources.further import Further
+    from wdstools.sources.further_members import Further
     from wdstools.sources.survey import Place
     from wdstools.sources.tree import Folder, Tree
 

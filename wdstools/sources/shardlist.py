@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from wdstools.errors import UsageError, option
-from wdstools.foreign.meaning import CAPTION_EXTENSIONS, class_of, kind_of, label_of
+from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS, class_of, kind_of, label_of
 from wdstools.foreign.samples import TarSample, read_samples
 from wdstools.formats.arrow import one_chunk, to_array, to_list, valid
 from wdstools.formats.sample import is_key, make_key

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from wdstools.errors import NotFoundError, UsageError, option
-from wdstools.foreign.splits import gaps, splits_of_paths
+from wdstools.foreign.split_names import gaps, splits_of_paths
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH, loads
 from wdstools.formats.sample import split_member_name
@@ -32,7 +32,7 @@ _MAX_OPEN = 256  # well below the usual limit of open files
 
 
 class ShardsSource:
-    """A folder of plain tars (or one) in WebDataset form. Splits come from the manifest, or from paths (``foreign/splits.py``).
+    """A folder of plain tars (or one) in WebDataset form. Splits come from the manifest, or from paths (``foreign/split_names.py``).
 
     ``adopted`` is the manifest of tars that lie elsewhere than it does. ``captions`` is one of CAPTION_POLICIES; without it a
     sample needs a caption where others have one. ``members`` says which members to take; what is left out is counted.

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wdstools.foreign.splits import split_in_name, split_of_word
+from wdstools.foreign.split_names import split_in_name, split_of_word
 from wdstools.results import Skip
 from wdstools.sources.base import join_path
 from wdstools.sources.words import CAPTION_FOLDERS, IMAGE_FOLDERS, JSON_SUFFIXES, TEXT_SUFFIXES, extension_of, is_image

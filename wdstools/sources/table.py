@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, UsageError, option
-from wdstools.foreign.splits import split_of_word
+from wdstools.foreign.split_names import split_of_word
 from wdstools.formats.sample import make_key
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
@@ -20,10 +20,10 @@ from wdstools.sources.base import (
     is_text,
     shown,
 )
-from wdstools.sources.beside import leads_outside, load_columns, plain_path
 from wdstools.sources.columns import Columns, Said, TableRules, read_row, settle
 from wdstools.sources.readers import FolderOpener
 from wdstools.sources.rows import BadRow, damaged, read_rows
+from wdstools.sources.tables_beside import leads_outside, load_columns, plain_path
 from wdstools.sources.words import TABLE_EXTENSIONS
 from wdstools.stores.local import storage_error
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tests.support.outcome import contents
 from wdstools.dataset import open_dataset
 from wdstools.errors import WdsError
-from wdstools.ops.repair.plan import plan_repair
-from wdstools.ops.verify.run import verify_path
+from wdstools.ops.repair import plan_repair
+from wdstools.ops.verify import verify_path
 from wdstools.plan import apply
 
 if TYPE_CHECKING:

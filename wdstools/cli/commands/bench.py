@@ -25,7 +25,7 @@ def bench(
 
     Example: wdstools bench shards --html bench.html
     """
-    from wdstools.ops.bench.run import bench as run
+    from wdstools.ops.bench import bench as run
 
     result = run(dataset, progress=session.output.progress(), **choices)
     if html is not None:

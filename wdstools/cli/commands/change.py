@@ -19,7 +19,7 @@ def repair(session: Session, dataset: DatasetPath, choices: RepairChoices, plan:
 
     Example: wdstools repair shards --from /backup/shards
     """
-    from wdstools.ops.repair.plan import plan_repair
+    from wdstools.ops.repair import plan_repair
     from wdstools.plan import apply
 
     with session.workers("processes") as executor:
@@ -61,7 +61,8 @@ def remove(
 
     Example: wdstools remove shards --keys takedown.txt --in-place
     """
-    from wdstools.ops.remove.plan import RemovePlan, choose_place, plan_remove
+    from wdstools.ops.remove import RemovePlan, plan_remove
+    from wdstools.ops.remove.plan import choose_place
     from wdstools.plan import apply
     from wdstools.reader.select import select
 
@@ -104,7 +105,7 @@ def extract(
     Example: wdstools extract shards files --split val
     """
     from wdstools.dataset import open_dataset
-    from wdstools.ops.extract.write import extract as write
+    from wdstools.ops.extract import extract as write
     from wdstools.reader.select import select
 
     with session.workers("processes") as executor:

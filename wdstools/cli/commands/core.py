@@ -73,7 +73,7 @@ def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
 
     Example: wdstools verify shards
     """
-    from wdstools.ops.verify.run import verify as check
+    from wdstools.ops.verify import verify as check
     from wdstools.ops.verify.run import verify_stream
 
     at = None if choices["at"] is None else os.fspath(choices["at"])
@@ -160,7 +160,7 @@ def demo(
 
     Example: wdstools demo
     """
-    from wdstools.ops.demo.run import run_demo
+    from wdstools.ops.demo import run_demo
 
     with session.workers("processes", WORKER_MODULES) as executor:
         result = run_demo(

@@ -65,7 +65,7 @@ def duplicates(
     if against:
         raise typer.Exit(_against(session, (dataset, *against), choices, keys_to, html))
     from wdstools.dataset import open_dataset
-    from wdstools.ops.duplicates.find import find_duplicates
+    from wdstools.ops.duplicates import find_duplicates
 
     with session.workers("processes", show.WORKER_MODULES) as executor:
         opened = open_dataset(dataset, at=at)

@@ -25,7 +25,7 @@ def mirror(
 
     Example: wdstools mirror shards s3://bucket/shards -y
     """
-    from wdstools.ops.mirror.plan import plan_mirror
+    from wdstools.ops.mirror import plan_mirror
     from wdstools.plan import apply
 
     output = session.output

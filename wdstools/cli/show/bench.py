@@ -8,7 +8,8 @@ from wdstools.units import size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
-    from wdstools.ops.bench.result import BenchResult, Speed
+    from wdstools.ops.bench import BenchResult
+    from wdstools.ops.bench.result import Speed
 
 
 def measured(output: Output, result: BenchResult, *, wanted: float | None) -> int:

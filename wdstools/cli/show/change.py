@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from wdstools.cli.output import Output
     from wdstools.landing.staging import FinishResult
     from wdstools.ops.diff import DiffResult
-    from wdstools.ops.extract.write import ExtractResult
-    from wdstools.ops.remove.plan import RemoveResult
-    from wdstools.ops.repair.result import RepairResult
+    from wdstools.ops.extract import ExtractResult
+    from wdstools.ops.remove import RemoveResult
+    from wdstools.ops.repair import RepairResult
 
 
 def finished(output: Output, result: FinishResult) -> None:

@@ -12,7 +12,8 @@ from wdstools.units import counted, size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
-    from wdstools.ops.mirror.run import MirrorPlan, MirrorResult
+    from wdstools.ops.mirror import MirrorResult
+    from wdstools.ops.mirror.run import MirrorPlan
     from wdstools.ops.pull import PullPlan, PullResult
 
 

@@ -1,1 +1,5 @@
 """demo: a small dataset made and packed, to try everything on."""
+
+from wdstools.ops.demo.run import pack_demo, run_demo
+
+__all__ = ["pack_demo", "run_demo"]

@@ -12,7 +12,7 @@ from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.ops.demo.source import make_source
 from wdstools.ops.pack import PackResult, run_pack
-from wdstools.ops.verify.run import verify
+from wdstools.ops.verify import verify
 from wdstools.planning.options import make_options
 from wdstools.sources.open import open_source
 from wdstools.stores.local import storage_error

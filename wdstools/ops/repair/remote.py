@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wdstools.address import display
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, UsageError, option
-from wdstools.ops.mirror.plan import plan_mirror
+from wdstools.ops.mirror import plan_mirror
 from wdstools.ops.repair.result import RepairResult
 from wdstools.plan import Plan
 from wdstools.results import Finding

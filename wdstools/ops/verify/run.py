@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, get_args
 
 from wdstools.checks.change import explain_change
 from wdstools.checks.emitted import check_emitted, known_emitted
-from wdstools.checks.lone import check_lone
+from wdstools.checks.lone_tar import check_lone
 from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
 from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard

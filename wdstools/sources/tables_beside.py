@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from wdstools.errors import FormatError, UsageError, option
-from wdstools.foreign.splits import split_in_name
+from wdstools.foreign.split_names import split_in_name
 from wdstools.results import Skip
 from wdstools.sources.base import NeedSpaceError, join_path, shown
 from wdstools.sources.columns import Columns, Said, columns_of, read_row

@@ -50,6 +50,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     for split in draw(st.lists(split_names, unique=True, max_size=3)):
         splits[split] = tuple(draw(_shard(shard_path(split, number))) for number in range(draw(st.integers(0, 3))))
     members = draw(st.sets(st.sampled_from(MEMBER_ORDER), min_size=1))
+    members -= set(draw(st.permutations(sorted(members & {"jpg", "png", "webp"})))[1:])  # one primary image at most
     return Manifest(
         name=draw(_TEXT),
         version=draw(st.integers(0, 2**53 - 1)),

@@ -48,7 +48,7 @@ def remove(
             "--root", metavar="DIGEST", help="The root digest that the dataset must have, from a place you trust."
         ),
     ] = None,
-    cache: Annotated[
+    caches: Annotated[
         Optional[list[str]],
         typer.Option(
             "--cache",
@@ -67,7 +67,7 @@ def remove(
     from wdstools.reader.select import select
 
     choose_place(output, in_place=in_place, dry_run=plan["dry_run"])
-    made = plan_remove(dataset, select(**chosen), output=output, root=root, caches=cache or ())
+    made = plan_remove(dataset, select(**chosen), output=output, root=root, caches=caches or ())
     absent = made.absent if isinstance(made, RemovePlan) else ()
     show.absent(session.output, absent)
     if not approved(session.output, made, plan, code=3 if absent else 0):

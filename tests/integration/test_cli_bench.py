@@ -32,6 +32,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ran(shards: Path) -> Ran:
+    (shards.parent / "pages").mkdir()
     return run_command(
         "bench", shards, *QUICK, "--json", "--threads", "2", "--html", shards.parent / "pages/bench.html"
     )
@@ -99,12 +100,12 @@ def test_a_peer_is_measured_beside_ours(shards: Path) -> None:
     ("options", "words"),
     [
         (("--split", "nowhere"), "train"),
-        (("--batch-size", "0"), "1 to "),
+        (("--batch-size", "0"), "at least 1"),
         (("--batch-size", "61"), "1 to "),
         (("--shuffle", "some"), "full, block or none"),
         (("--seconds", "0"), "--seconds"),
         (("--threads", "0"), "--threads"),
-        (("--compare", "nobody"), "webdataset, datasets, dali"),
+        (("--compare", "nobody"), "webdataset, datasets or dali  got nobody"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(shards: Path, options: tuple[str, ...], words: str) -> None:

@@ -90,7 +90,7 @@ def test_an_interrupted_command_says_so(source: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 130
-    assert told.startswith(b"interrupted: nothing half-written")
+    assert told.startswith(b"interrupted: no file was left half-written")
 
 
 def test_an_endless_list_of_keys_is_refused(source: Path, tmp_path: Path) -> None:

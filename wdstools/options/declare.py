@@ -76,7 +76,7 @@ class Declared:
                 "no such choice" if self.choices else "not a value of this option",
                 where=option(self.name),
                 expected=self._expected(),
-                got=value if isinstance(value, str) and value else repr(value),
+                got=_given(value),
             )
         least, most = self.option.least, self.option.most
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -100,6 +100,13 @@ class Declared:
 def parts(kind: Any) -> tuple[Any, ...]:
     """The types of a union; a type that is none, alone."""
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _given(value: object) -> str:
+    """A value as people gave it."""
+    if isinstance(value, tuple | list) and value and all(isinstance(item, str) and item for item in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) and value else repr(value)
 
 
 def _fits(kind: Any, value: object) -> bool:

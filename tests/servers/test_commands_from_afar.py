@@ -67,7 +67,7 @@ def test_a_quiet_mirror_says_what_it_did_and_nothing_before(copy: InBucket, tmp_
     loud = run_command("mirror", copy.folder, f"{copy.url}-loud", "-y", env=copy.env)
     quiet = run_command("mirror", copy.folder, f"{copy.url}-quiet", "-y", "-q", env=copy.env)
     assert "upload" in loud.out
-    assert [line.split()[0] for line in quiet.out.splitlines()] == ["mirrored:", "root"]
+    assert [line.split()[0] for line in quiet.out.splitlines()] == ["mirrored:", "root", "proved"]
     assert quiet.err == ""
     assert "upload" in run_command("mirror", copy.folder, f"{copy.url}-none", "-n", "-q", env=copy.env).out
     pulled = run_command("pull", copy.url, tmp_path / "pulled", "-q", env=copy.env)

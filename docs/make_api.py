@@ -39,7 +39,10 @@ CHAPTERS = (
 
 def _definitions(name: str) -> list[Definition]:
     """A public name's definitions, in the module that it is from; several where it is overloaded."""
-    spec = importlib.util.find_spec(f"wdstools.{wdstools._HOMES[name]}")  # noqa: SLF001  the one table of names
+    home = f"wdstools.{wdstools._HOMES[name]}"  # noqa: SLF001  the one table of names
+    if name != "torch":  # a package names what its modules define
+        home = getattr(getattr(importlib.import_module(home), name), "__module__", home)
+    spec = importlib.util.find_spec(home)
     assert spec is not None
     assert spec.origin is not None
     tree = ast.parse(Path(spec.origin).read_text("utf-8"))

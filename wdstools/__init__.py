@@ -32,6 +32,7 @@ _HOMES = {
     "FinishResult": "landing.staging",
     "FolderSource": "sources.folder",
     "FormatError": "errors",
+    "FuturesExecutor": "executors.futures",
     "Hazard": "results",
     "IntegrityError": "errors",
     "Inventory": "ops.scan",
@@ -111,6 +112,7 @@ __all__ = [
     "FinishResult",
     "FolderSource",
     "FormatError",
+    "FuturesExecutor",
     "Hazard",
     "IntegrityError",
     "Inventory",
@@ -191,6 +193,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from wdstools.executors.base import Executor
+    from wdstools.executors.futures import FuturesExecutor
     from wdstools.executors.open import open_executor
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.landing.staging import FinishResult

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_type
 
@@ -38,6 +39,7 @@ def make(source: Path, dest: Path) -> None:
     assert_type(packed.dataset, wt.Dataset)
     choices: PackChoices = {"seed": 7, "duplicates": "group"}
     wt.pack(wt.FolderSource("folder"), "shards", executor=wt.open_executor("processes", 4), **choices)
+    wt.pack("folder", "shards", executor=wt.FuturesExecutor(ThreadPoolExecutor(2)))
     wt.pack(wt.TableSource("table.csv"), "shards", jobs=2, only="png", on_error="fail")
     wt.pack(wt.ShardsSource("tars"), "shards", like=packed)
     adopted = wt.adopt("their-tars", dest, digests="all", split_from="path")

@@ -189,7 +189,7 @@ class _DatasetCheck:
         self.progress.start(f"verify ({self.level})", sum(entry.bytes for _, entry in self.shards), "bytes")
         try:
             work: Work[Any, Any] = check_remote if self.level == "remote" else check_shard
-            for outcome in self.executor.map(work, self._tasks(begun), self.progress.advance):
+            for outcome in self._workers().map(work, self._tasks(begun), self.progress.advance):
                 check = outcome.result()
                 if self.scrub is not None:
                     self.scrub.note(begun[outcome.index], whole=not check.findings and not check.unproved)
@@ -202,6 +202,12 @@ class _DatasetCheck:
             self.progress.finish()
         for index in sorted(found):
             yield from found[index]
+
+    def _workers(self) -> Executor:
+        """Who looks at shards: the sizes of local files are known sooner than a worker is told to ask for them."""
+        if self.level == "size" and isinstance(self.dataset.shards, LocalStore):
+            return open_executor("serial")
+        return self.executor
 
     def _tasks(self, begun: list[ShardEntry]) -> Iterator[ShardCheckTask | RemoteCheckTask]:
         for split, entry in self.shards:

@@ -342,3 +342,21 @@ def test_a_tokenizer_makes_fields_of_a_batchs_captions(dataset: Dataset) -> None
 def test_the_old_transform_of_images_still_is_one(plain: Dataset) -> None:
     old = first(plain, image_size=None, transform=lambda image, random: image[::2])
     assert old.images.shape == (6, SIDE // 2, SIDE, 3)
+
+
+def test_further_members_that_pack_has_kept_come_in_batches_as_those_of_adopted_tars(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    tars = dataset.shards.url
+    clean = wt.pack(tars, tmp_path / "packed", check="header").dataset
+    assert clean.manifest.format == 2
+    wanted = ("npy", "mask.png", "json")  # and captions
+    found: dict[int, Any] = {}
+    for batch in wt.loader(clean, "train", batch_size=6, members=("txt", *wanted), shuffle=None):
+        for number, values in enumerate(zip(*(batch[name] for name in wanted), strict=True)):
+            found[values[2]["score"]] = (values, batch["captions"][number])
+    assert sorted(found) == list(range(COUNT))
+    for score, ((values, picture, _), caption) in found.items():
+        assert (values == np.float16(score)).all()
+        assert np.asarray(picture).shape[:2] == (4, 5)
+        assert caption == f"{score} a"

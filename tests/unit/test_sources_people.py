@@ -13,7 +13,7 @@ import pytest
 from tests.support.accounting import pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.pictures import encoded
-from wdstools import UsageError, WdsError, open_source, pack, scan
+from wdstools import UsageError, WdsError, extract, open_source, pack, scan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,3 +212,28 @@ def test_files_that_one_knows_of_are_ignored(tmp_path: Path) -> None:
     assert set(pack_all(tmp_path / "src", tmp_path / "out").reasons.values()) == {"outside-layout"}
     ignoring = pack_all(tmp_path / "src", tmp_path / "known", layout={"ignore": ["more", "*.csv"]})
     assert ignoring.skips == ()
+
+
+@pytest.mark.parametrize("paper", ["README.md", "README.txt", "LICENSE", "SHA256SUMS"])
+@pytest.mark.parametrize("above", ["", "data/", "A/B/C/"])
+def test_a_paper_beside_the_folders_changes_no_split(above: str, paper: str, tmp_path: Path) -> None:
+    for split, first in (("train", 0), ("val", 10)):
+        for number in range(first, first + 2):
+            place = tmp_path / "source" / above / split / "cat"
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{number}.jpg").write_bytes(tiny_jpeg(number))
+    (tmp_path / "source" / (above.split("/", maxsplit=1)[0] if above != "data/" else "") / paper).write_text("words")
+    packed = pack(tmp_path / "source", tmp_path / "out", check="header").dataset
+    assert packed.splits == ["train", "val"]
+    assert packed.manifest.labels == ("cat",)
+
+
+def test_captions_from_documents_are_extracted_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    for number in range(3):
+        (tmp_path / f"source/{number}.jpg").write_bytes(tiny_jpeg(number))
+        (tmp_path / f"source/{number}.json").write_text(json.dumps({"caption": f"c{number}", "likes": 3}))
+    packed = pack(tmp_path / "source", tmp_path / "out", check="header").dataset
+    assert extract(packed, tmp_path / "files").samples == 3
+    assert (tmp_path / "files/1.txt").read_text() == "c1"
+    assert "likes" in (tmp_path / "files/1.json").read_text()

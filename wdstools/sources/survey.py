@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 from wdstools.foreign.split_names import split_in_name, split_of_word
 from wdstools.results import Skip
 from wdstools.sources.base import join_path
-from wdstools.sources.words import CAPTION_FOLDERS, IMAGE_FOLDERS, JSON_SUFFIXES, TEXT_SUFFIXES, extension_of, is_image
+from wdstools.sources.words import (
+    CAPTION_FOLDERS,
+    IMAGE_FOLDERS,
+    JSON_SUFFIXES,
+    TEXT_SUFFIXES,
+    extension_of,
+    is_image,
+    is_paper,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,9 +89,10 @@ def survey(tree: Tree) -> Survey:
     """Look at a tree's names."""
     found = Survey()
     for path, held in walk_all(tree):
-        images = sum(map(is_image, held.files))
-        beside = sum(extension_of(name) in _SIDE_EXTENSIONS for name in held.files)
-        found.folders[path] = _Facts(tuple(held.folders), images, beside, len(held.files) - images - beside)
+        files = [name for name in held.files if not is_paper(name)]
+        images = sum(map(is_image, files))
+        beside = sum(extension_of(name) in _SIDE_EXTENSIONS for name in files)
+        found.folders[path] = _Facts(tuple(held.folders), images, beside, len(files) - images - beside)
     found.base = _base(found.folders)
     splits = _Splits(found)
     given = [path for path, facts in found.folders.items() if facts.images and splits.holds(path)]

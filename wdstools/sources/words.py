@@ -55,7 +55,12 @@ def extension_of(name: str) -> str:
 
 def kind_of(name: str) -> str:
     """What a file holds, by its extension: images, texts, tables, metadata, arrays, ...; "" for anything else."""
-    return "" if _PAPERS_RE.fullmatch(name) else _KIND_OF.get(extension_of(name), "archives" if is_volume(name) else "")
+    return "" if is_paper(name) else _KIND_OF.get(extension_of(name), "archives" if is_volume(name) else "")
+
+
+def is_paper(name: str) -> bool:
+    """Whether a file comes with a dataset and is no part of it: README, LICENSE, lists of checksums."""
+    return _PAPERS_RE.fullmatch(name) is not None
 
 
 def is_image(name: str) -> bool:

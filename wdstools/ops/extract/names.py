@@ -56,6 +56,8 @@ class Names:
         else:
             stem = image.rpartition(".")[0]
             paths = [self._member(extension, image, stem, (split, label)) for extension in extensions]
+            if "txt" in extensions and paths.count(paths[extensions.index("txt")]) > 1:  # it came from the document
+                paths[extensions.index("txt")] = f"{stem}.txt"
         for path in paths:
             if path is not None:
                 _refuse_odd(path, f"{entry.index_path}, sample {key[:_SHOWN]}")

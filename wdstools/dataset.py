@@ -322,11 +322,18 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
     if at is None and manifest.profile == "foreign":
         at = adopted_from(metadata, where)
     shards = open_store(at) if at else metadata
-    anchored = chosen["root"] is not None or (given and shards.url != metadata.url)
+    anchored = chosen["root"] is not None or (given and not _is_one_place(shards, metadata))
     if chosen["cache"] is not None and not isinstance(shards, LocalStore):
         shards = Caching(remote(shards), os.fspath(chosen["cache"]), found, limit_bytes=chosen["cache_bytes"])
     mirrors = tuple(ReadOnly(open_remote(os.fspath(mirror))) for mirror in chosen["mirrors"])
     return Dataset(manifest, found, metadata, shards, key, mirrors, anchored=anchored)
+
+
+def _is_one_place(one: Store, other: Store) -> bool:
+    """Whether two stores are the same place, however it was written."""
+    if isinstance(one, LocalStore) and isinstance(other, LocalStore):
+        return os.path.realpath(one.path) == os.path.realpath(other.path)
+    return one.url.rstrip("/") == other.url.rstrip("/")
 
 
 def _required_root(manifest: bytes, root: str | None, metadata: Store) -> str:

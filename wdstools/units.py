@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from wdstools.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SIZE_UNITS = ("kB", "MB", "GB", "TB")
 _SIZE_RE = re.compile(r"(\d{1,15}) ?(?:(k|m|g)(i)?b?|b)?", re.IGNORECASE)
@@ -53,3 +57,9 @@ def count(number: float) -> str:
 def counted(number: int, noun: str, nouns: str = "") -> str:
     """A number of things in words: ``1 shard``, ``2,000 shards``; ``nouns`` where the plural is not noun + s."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def some_of(names: Sequence[str], first: int = 3) -> str:
+    """The first few of some names, and how many more there are."""
+    more = f" and {len(names) - first:,} more" if len(names) > first else ""
+    return ", ".join(names[:first]) + more

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import shutil
 import tarfile
@@ -18,11 +21,12 @@ from tests.support.damaged_dataset import make_dataset
 from tests.support.outcome import contents
 from tests.support.write_points import WritePoints
 from wdstools.dataset import open_dataset
-from wdstools.errors import StoreError, WdsError
+from wdstools.errors import StoreError, UsageError, WdsError
 from wdstools.executors.local import Serial
+from wdstools.landing.scratch import MARK
 from wdstools.ops.adopt import adopt
 from wdstools.ops.duplicates import find_duplicates
-from wdstools.ops.emit import plan_emit
+from wdstools.ops.emit import plan_emit, plan_emit_removal
 from wdstools.ops.extract import extract
 from wdstools.ops.mirror import plan_mirror
 from wdstools.ops.pack import run_pack, scratch_of
@@ -33,6 +37,7 @@ from wdstools.plan import apply
 from wdstools.planning.options import make_options
 from wdstools.reader.select import Selection
 from wdstools.sources.open import open_source
+from wdstools.stores.partial_file import PART_SUFFIX, PartFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -279,3 +284,92 @@ def test_a_finished_dataset_that_was_changed_meanwhile_is_not_taken_back(tmp_pat
     assert caught.value.code == "destination-not-empty"
     assert contents(dest) == before
     assert not (tmp_path / "out.partial").exists()
+
+
+@pytest.fixture(name="outside")
+def _outside(tmp_path: Path) -> Path:
+    """A folder of the user's beside everything."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "train-000000.tar").write_bytes(b"precious")
+    (folder / "dataset.yaml").write_bytes(b"precious")
+    (folder / "empty.py").write_bytes(b"")
+    return folder
+
+
+def _refused(work: Callable[[], object], outside: Path, *codes: str) -> None:
+    """Refused with one of these codes, and the user's folder is as it was."""
+    before = contents(outside)
+    with pytest.raises(WdsError) as caught:
+        work()
+    assert caught.value.code in codes
+    assert contents(outside) == before
+
+
+def test_nothing_is_written_moved_or_deleted_through_links_of_a_stranger(
+    given_work: Path, outside: Path, tmp_path: Path
+) -> None:
+    whole = open_dataset(f"{given_work}/whole")
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror/train").symlink_to(outside)
+    _refused(lambda: apply(plan_mirror(whole, f"{tmp_path}/mirror")), outside, "path-unsafe")
+
+    staged = Path(shutil.copytree(given_work / "whole", tmp_path / "staged"))
+    (staged / ".wdstools/staged").mkdir()
+    (staged / ".wdstools/staged/train").symlink_to(outside)
+    commit = {"moved": ["train/dataset.yaml"], "deleted": []}
+    (staged / ".wdstools/staged/commit.json").write_text(json.dumps(commit))
+    _refused(lambda: apply(plan_repair(str(staged))), outside, "path-unsafe")
+
+    emitting = Path(shutil.copytree(given_work / "whole", tmp_path / "emitting"))
+    (emitting / ".nv-meta").symlink_to(outside)
+    _refused(
+        lambda: apply(plan_emit(open_dataset(str(emitting)), ["energon"])), outside, "path-unsafe", "file-in-the-way"
+    )
+
+    listed = Path(shutil.copytree(given_work / "whole", tmp_path / "listed"))
+    apply(plan_emit(open_dataset(str(listed)), ["open_clip"]))
+    (listed / "sub").symlink_to(outside)
+    list_path = listed / ".wdstools/emitted.json"
+    document = json.loads(list_path.read_text())
+    document["files"]["sub/empty.py"] = ["open_clip", hashlib.sha256(b"").hexdigest()]
+    list_path.write_text(json.dumps(document))
+    _refused(
+        lambda: apply(plan_emit_removal(open_dataset(str(listed)), ["all"])), outside, "path-unsafe", "emitted-damaged"
+    )
+
+
+def test_tars_that_somebody_put_where_archives_are_unpacked_stay(
+    given_work: Path, outside: Path, tmp_path: Path
+) -> None:
+    def pack() -> None:
+        source = open_source(f"{given_work}/source.tar.gz", scratch=scratch_of(f"{tmp_path}/out"))
+        run_pack(source, f"{tmp_path}/out", make_options(), executor=Serial())
+
+    place = tmp_path / "out.partial"
+    place.mkdir()
+    (place / MARK).write_text('{"id": "x", "owner": "wdstools"}')
+    (place / "unpacked").symlink_to(outside)
+    _refused(pack, outside, "scratch-not-ours")
+    (place / "unpacked").unlink()
+    (place / "unpacked").mkdir()
+    (place / "unpacked/mine.tar").write_bytes(b"precious")
+    _refused(pack, place / "unpacked", "scratch-not-ours")
+
+
+def test_a_part_of_a_download_that_is_a_link_is_not_written_through(outside: Path, tmp_path: Path) -> None:
+    (tmp_path / f"x{PART_SUFFIX}").symlink_to(outside / "dataset.yaml")
+    with pytest.raises(StoreError):
+        PartFile(str(tmp_path / "x"))
+    assert (outside / "dataset.yaml").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("dest", ["", "s3://bucket/x", "http://user:pw@host/x", "http:/user:pw@host/x"])
+def test_an_address_is_no_folder_to_make_something_in(dest: str, given_work: Path, tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path), pytest.raises(UsageError) as caught:
+        run_pack(open_source(f"{given_work}/source"), dest, make_options(), executor=Serial())
+    assert caught.value.code == "destination-elsewhere"
+    assert "pw" not in str(caught.value)
+    with contextlib.chdir(tmp_path), pytest.raises(UsageError):
+        extract(open_dataset(f"{given_work}/whole"), dest)
+    assert list(tmp_path.iterdir()) == []

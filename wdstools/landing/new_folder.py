@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from wdstools.errors import StoreError
+from wdstools.landing.inside import refuse_elsewhere
 from wdstools.landing.scratch import Scratch
 from wdstools.stores.abilities import sync_folder
 from wdstools.stores.local import TEMP_SUFFIX, storage_error
@@ -23,6 +24,7 @@ def new_folder(dest: str) -> Iterator[Scratch]:
     be durable at the end of the block. Raises StoreError (``destination-not-empty``) where ``dest`` exists or
     something that is not ours lies in its scratch place, and BusyError where another process is making it.
     """
+    refuse_elsewhere(dest)
     dest = dest.rstrip("/") or "/"
     _refuse_taken(dest)
     try:

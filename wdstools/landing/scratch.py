@@ -19,6 +19,7 @@ from wdstools.stores.abilities import sync_file
 from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
+from wdstools.units import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,9 +29,8 @@ MARK = ".wdstools-scratch.json"
 #: What a place holds beside the mark: the names that are to be written, and what is being made.
 _NAMES, _NEW = "names", "new"
 #: Compressed sources are unpacked here, one plain tar for each; nothing else is written in it.
-_UNPACKED = "unpacked"
+_UNPACKED, _UNPACKED_NAMES = "unpacked", "unpacked.names"
 _MARK_BYTES = 4096
-_SHOWN = 3
 
 
 class Scratch:
@@ -111,11 +111,7 @@ class Scratch:
 
     def noted(self) -> set[str]:
         """What was noted, by this run or by the one whose place was taken over."""
-        try:
-            with open(self.locate(_NAMES), encoding="ascii") as file:
-                return {_unquoted(line) for line in file}
-        except FileNotFoundError:
-            return set()
+        return _read_names(self.locate(_NAMES))
 
     def clear(self) -> None:
         """Remove what we have written below ``new``; raises StoreError (``scratch-not-ours``) if there is more."""
@@ -123,9 +119,13 @@ class Scratch:
 
     def clear_unpacked(self) -> None:
         """Remove what an interrupted run has unpacked."""
-        folder = self.locate(_UNPACKED)
-        tars = [path for path in files_below(folder) if path.endswith(".tar")]
-        _remove_files(folder, tars, self._strange)
+        folder, note = self.locate(_UNPACKED), self.locate(_UNPACKED_NAMES)
+        if os.path.islink(folder):
+            raise self._strange(self.path, [_UNPACKED])
+        noted = _read_names(note)
+        _remove_files(folder, [path for path in files_below(folder) if path in noted], self._strange)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(note)
 
     def remove(self) -> None:
         """Remove the place with all that is ours in it."""
@@ -150,12 +150,11 @@ class Scratch:
         return [path for path in files_below(folder) if path in noted or _without_temporary(path) in noted]
 
     def _strange(self, folder: str, names: list[str]) -> StoreError:
-        more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
         return StoreError(
             "files that wdstools has not written lie in its work folder",
             code="scratch-not-ours",
             where=folder,
-            got=", ".join(names[:_SHOWN]) + more,
+            got=some_of(names),
             hint="move them away, then run the same command again; nothing was removed",
         )
 
@@ -215,6 +214,14 @@ def _without_temporary(path: str) -> str:
     if not path.endswith(TEMP_SUFFIX):
         return path
     return path.removesuffix(TEMP_SUFFIX).rpartition(".")[0]
+
+
+def _read_names(path: str) -> set[str]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return {_unquoted(line) for line in file}
+    except FileNotFoundError:
+        return set()
 
 
 def _unquoted(line: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Self
@@ -13,10 +12,13 @@ from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, index_path
 from wdstools.formats.sums import SUMS_PATH
+from wdstools.landing.inside import refuse_elsewhere
+from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import MARK, Scratch, files_below, is_marked, remove_empty
-from wdstools.stores.abilities import sync_file, sync_folder
+from wdstools.stores.abilities import sync_folder
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
+from wdstools.units import some_of
 from wdstools.version import __version__
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ _JOURNAL = "journal.jsonl"
 _SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
 #: What a file system itself keeps at its root.
 _MOUNT_LEFTOVERS = {"lost+found", "System Volume Information", ".Trashes", ".fseventsd", ".Spotlight-V100"}
-_SHOWN = 3
 
 
 class PackSite:
@@ -38,11 +39,12 @@ class PackSite:
     """
 
     def __init__(self, dest: str) -> None:
+        refuse_elsewhere(dest)
         self.dest = dest.rstrip("/") or "/"
         self._mounted = os.path.ismount(self.dest)
         self._scratch = Scratch(work_place(self.dest), self.dest, (_JOURNAL,))
         self.work = self._scratch.new
-        self._journal = _Journal(self._scratch.locate(_JOURNAL))
+        self._journal = Journal(self._scratch.locate(_JOURNAL))
         self._kept = False
         self._stack = contextlib.ExitStack()
 
@@ -116,7 +118,7 @@ class PackSite:
             "the destination holds a dataset already" if is_dataset else "the destination is not empty",
             code="destination-not-empty",
             where=self.dest,
-            got=", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""),
+            got=some_of(names),
             hint=f"wdstools verify {quote(self.dest)}" if is_dataset else "choose a new folder; nothing was changed",
         )
 
@@ -247,63 +249,9 @@ def work_place(dest: str) -> str:
 def forget_landed(dest: str) -> None:
     """Remove the scratch place of a run that was stopped after its dataset at ``dest`` had appeared."""
     place = work_place(dest)
-    if not os.path.ismount(dest) and is_marked(place) and _Journal(os.path.join(place, _JOURNAL)).landing() is not None:
+    if not os.path.ismount(dest) and is_marked(place) and Journal(os.path.join(place, _JOURNAL)).landing() is not None:
         with Scratch(place, dest, (_JOURNAL,)) as scratch:
             scratch.remove()
-
-
-class _Journal:
-    """JSON lines, each durable before the next is begun; a torn last line is cut off."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._end: int | None = None
-
-    def lines(self) -> list[dict[str, Any]]:
-        """What was noted."""
-        return self._read()[0]
-
-    def landing(self) -> dict[str, Any] | None:
-        """The line that says that everything was finished and about to appear."""
-        return next((line for line in reversed(self.lines()) if "landing" in line), None)
-
-    def append(self, line: dict[str, Any]) -> None:
-        """Note a line."""
-        if self._end is None:
-            self._end = self._read()[1]
-        data = (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode()
-        with open(self._path, "ab", buffering=0) as file:
-            if file.tell() != self._end:
-                file.truncate(self._end)
-            file.write(data)
-            sync_file(file.fileno())
-        self._end += len(data)
-
-    def remove(self) -> None:
-        """Begin anew."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
-        self._end = None
-
-    def _read(self) -> tuple[list[dict[str, Any]], int]:
-        """The whole lines, and where they end."""
-        lines: list[dict[str, Any]] = []
-        end = 0
-        try:
-            with open(self._path, "rb") as file:
-                for raw in file:
-                    if not raw.endswith(b"\n"):
-                        break  # torn by a crash: that shard is made again
-                    found = json.loads(raw)
-                    if not isinstance(found, dict):
-                        break
-                    lines.append(found)
-                    end += len(raw)
-        except FileNotFoundError:
-            return [], 0
-        except ValueError:
-            pass
-        return lines, end
 
 
 def _published(landing: Mapping[str, Any]) -> set[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.dataset import STAGED_MARK, open_dataset
 from wdstools.errors import FormatError
+from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.inside import require_inside
 from wdstools.landing.scratch import Scratch, is_marked, remove_empty
@@ -69,7 +70,8 @@ def finish(root: str) -> None:
         document = _read_mark(stage)
         ours = is_marked(stage)
         made = os.path.join(stage, "new") if ours else stage  # version 0.1 staged without a mark
-        require_inside(root, [*document["deleted"], *document["moved"], MANIFEST_PATH])
+        staged_paths = [os.path.relpath(os.path.join(made, path), root) for path in (*document["moved"], _COMMIT)]
+        require_inside(root, [*document["deleted"], *document["moved"], *staged_paths, MANIFEST_PATH, STAGED_MARK])
         if os.path.exists(os.path.join(made, MANIFEST_PATH)):
             _unlink(os.path.join(root, MANIFEST_PATH))
             sync_folder(os.path.join(root, ".wdstools"))
@@ -89,6 +91,15 @@ def finish(root: str) -> None:
             remove_empty(stage)
     except OSError as error:
         raise storage_error(error, stage) from error
+
+
+def staged_root(root: str) -> str | None:
+    """The root digest that a dataset will have when its staged change is moved in; None if that changes no manifest."""
+    for place in ("new", ""):
+        path = os.path.join(_stage(root), place, MANIFEST_PATH)
+        if os.path.isfile(path):
+            return sha256_hex(LocalStore(os.path.dirname(path)).get(os.path.basename(path)))
+    return None
 
 
 def _read_mark(stage: str) -> dict[str, list[str]]:

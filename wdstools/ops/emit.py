@@ -15,7 +15,7 @@ from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.interop.huggingface import emitted_card, new_title, plain_card, written_keys
 from wdstools.interop.sizes import open_clip_files, timm_files
 from wdstools.interop.tarindexes import dali_index, dali_path, energon_database, energon_files, energon_offsets
-from wdstools.landing.inside import read_inside
+from wdstools.landing.inside import read_inside, require_inside
 from wdstools.options.declare import settle
 from wdstools.options.move import Consumer, EmitChoices
 from wdstools.plan import Plan, Step, apply
@@ -61,6 +61,8 @@ class EmitPlan(Plan[EmitResult]):
         del executor
         assert self.dataset is not None
         store = self.dataset.metadata
+        if isinstance(store, LocalStore):
+            require_inside(store.path, [*self.files, *self.links, *self.deleted, EMITTED_PATH])
         if self.emitted is not None and self.steps:
             store.put(EMITTED_PATH, self.emitted.dumps())
         progress.start(self.verb, len(self.steps), "files")

@@ -45,6 +45,11 @@ class UnpackedSource:
             if scratch is None:
                 scratch = tempfile.mkdtemp(prefix="wdstools-")
             else:
+                names = [os.path.basename(self.path)] if tars is None else tars
+                with open(
+                    f"{scratch}.names", "x", encoding="ascii"
+                ) as note:  # whoever clears it must know what is ours
+                    note.writelines(f"{plain_name(name)!a}\n" for name in names)
                 os.mkdir(scratch)
         weakref.finalize(self, _remove, scratch, os.getpid())
         if tars is not None:

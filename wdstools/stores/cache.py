@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 1 << 20
 _DIGEST_BYTES = 16
+#: What files of the cache are called: a digest, or one that is being written.
+_BLOCK_NAME_RE = re.compile(r"[0-9a-f]{32}(\.[0-9a-f.]+)?")
 #: After this share of the limit has been written by one process, the cache is looked at as a whole.
 _SHARE = 16
 #: How full the cache is left when something has to go.
@@ -216,8 +219,10 @@ def _runs(numbers: Sequence[int]) -> Iterator[list[int]]:
 def _blocks_in(folder: str) -> Iterator[tuple[float, int, str]]:
     """(time of last use, bytes, path) of every block."""
     for place in os.scandir(folder):
-        if len(place.name) == 2 and place.is_dir():
+        if len(place.name) == 2 and place.is_dir(follow_symlinks=False):
             for file in os.scandir(place.path):
+                if not (_BLOCK_NAME_RE.fullmatch(file.name) and file.name.startswith(place.name)):
+                    continue  # somebody else's
                 with contextlib.suppress(FileNotFoundError):
-                    status = file.stat()
+                    status = file.stat(follow_symlinks=False)
                     yield status.st_mtime, status.st_size, file.path

@@ -33,7 +33,7 @@ class PartFile:
             make_folders(os.path.dirname(path) or ".")
             with contextlib.suppress(FileNotFoundError):
                 os.rename(path, self._part)
-            self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644)
+            self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
 
     def size(self) -> int:
         """Bytes so far; there may be holes among them."""

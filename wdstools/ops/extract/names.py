@@ -30,7 +30,7 @@ class Names:
     def __init__(self, dataset: Dataset) -> None:
         self._image_extension = dataset.manifest.image_extension if dataset.manifest.members else ""
         made = read_provenance(dataset.metadata)
-        self._from_files = made.get("recipe") != "shards"
+        self.from_files = made.get("recipe") != "shards"
         template = made.get("template")
         known = template if isinstance(template, dict) else {}
         base = str(known.get("base") or "")
@@ -64,7 +64,7 @@ class Names:
         return tuple(paths)
 
     def _image_path(self, split: str, key: str, label: str | None, source: str | None) -> str | None:
-        if not self._from_files:
+        if not self.from_files:
             return None  # what it was packed from were other shards
         if source is not None:
             return source

@@ -102,7 +102,8 @@ def extract(
         os.sync()
     samples = sum(len(task.rows) for task in tasks)
     files, size = sum(count for count, _ in done), sum(size for _, size in done)
-    proved = weakest(dataset.proved_by_samples, selection.proved_by(dataset))
+    named = Proved.ACCIDENT if Names(dataset).from_files else Proved.FORGER  # what files were called is never proved
+    proved = weakest(dataset.proved_by_samples, selection.proved_by(dataset), named)
     found = {key for task in tasks for key in task.keys}
     missing = tuple(sorted((selection.keys or frozenset()) - found)) if selection.where is None else ()
     return ExtractResult(folder, samples, files, size, proved, missing)

@@ -17,7 +17,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, loads
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
-from wdstools.landing.inside import read_inside, refuse_outside
+from wdstools.landing.inside import read_inside, refuse_outside, require_inside
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.mirror.run import MirrorPlan, MirrorResult
 from wdstools.options.declare import settle
@@ -28,6 +28,7 @@ from wdstools.stores.open import open_store, remote
 from wdstools.stores.reading import get_whole
 from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, listing, shard_file
 from wdstools.transfer.known import KnownDigests
+from wdstools.units import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -88,6 +89,8 @@ def plan_mirror(
     store = remote(open_store(os.fspath(target)) if isinstance(target, str | os.PathLike) else target)
     replaced, theirs = _other(dataset, store, replace=chosen["replace"], allow_older=chosen["allow_older"])
     wanted = _wanted(dataset, _emitted_files(dataset) if chosen["emitted"] else [])
+    if "://" not in store.url:
+        require_inside(store.url, [file.path for file in wanted])
     found = listing(store)
     believed = _refuses_wrong_checksums(store)
     known = KnownDigests(dataset)
@@ -129,7 +132,7 @@ def _refuse_taken(store: RemoteStore, states: Sequence[ObjectState]) -> None:
             "other files have the names of this dataset's files",
             code="object-exists",
             where=store.url,
-            got=", ".join(taken[:3]) + (f" and {len(taken) - 3:,} more" if len(taken) > 3 else ""),
+            got=some_of(taken),
             hint=f"mirror to another prefix, or add {option('replace', True)} to write over them; nothing was changed",
         )
 

@@ -178,8 +178,10 @@ class _DatasetCheck:
 
     def _proved(self) -> Proved:
         """What a check that found nothing proves."""
-        if self.level == "size":
+        if self.level == "size" or not self.checked["shards"]:
             return Proved.NOTHING
+        if self.scrub is not None and (self.scrub.passed_over or self.scrub.waiting):
+            return Proved.NOTHING  # of those shards nothing was looked at now
         by_sha256 = self.level != "remote" and self.digest == "sha256"
         return Proved.FORGER if by_sha256 and self.dataset.anchored else Proved.ACCIDENT
 

@@ -1,0 +1,64 @@
+"""What a pack or a pull has finished, noted line by line, so that the next run goes on behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import Any
+
+from wdstools.stores.abilities import sync_file
+
+
+class Journal:
+    """JSON lines, each durable before the next is begun; a torn last line is cut off."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._end: int | None = None
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What was noted."""
+        return self._read()[0]
+
+    def landing(self) -> dict[str, Any] | None:
+        """The line that says that everything was finished and about to appear."""
+        return next((line for line in reversed(self.lines()) if "landing" in line), None)
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Note a line."""
+        if self._end is None:
+            self._end = self._read()[1]
+        data = (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode()
+        with open(self._path, "ab", buffering=0) as file:
+            if file.tell() != self._end:
+                file.truncate(self._end)
+            file.write(data)
+            sync_file(file.fileno())
+        self._end += len(data)
+
+    def remove(self) -> None:
+        """Begin anew."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        self._end = None
+
+    def _read(self) -> tuple[list[dict[str, Any]], int]:
+        """The whole lines, and where they end."""
+        lines: list[dict[str, Any]] = []
+        end = 0
+        try:
+            with open(self._path, "rb") as file:
+                for raw in file:
+                    if not raw.endswith(b"\n"):
+                        break  # torn by a crash: that shard is made again
+                    found = json.loads(raw)
+                    if not isinstance(found, dict):
+                        break
+                    lines.append(found)
+                    end += len(raw)
+        except FileNotFoundError:
+            return [], 0
+        except ValueError:
+            pass
+        return lines, end

@@ -78,7 +78,7 @@ def test_numbers_that_are_missing_are_told_by_scan_pack_and_adopt(tmp_path: Path
     assert "data/train: 2 of 3" in run_command("pack", tmp_path / "s", tmp_path / "p", "--no-progress").out
 
 
-@pytest.mark.parametrize("option", [("--members", "npy"), ("--drop-members", "npy"), ("--prefix-keys", "shard")])
+@pytest.mark.parametrize("option", [("--members", "npy"), ("--prefix-keys", "shard")])
 def test_what_only_shards_know_is_refused_elsewhere(option: tuple[str, str], tmp_path: Path) -> None:
     write(tmp_path / "f", {"1.jpg": IMAGES[0], "1.txt": b"x"})
     ran = run_command("pack", tmp_path / "f", tmp_path / "p", *option, "--no-progress")

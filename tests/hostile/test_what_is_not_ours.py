@@ -373,3 +373,17 @@ def test_an_address_is_no_folder_to_make_something_in(dest: str, given_work: Pat
     with contextlib.chdir(tmp_path), pytest.raises(UsageError):
         extract(open_dataset(f"{given_work}/whole"), dest)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_marks_of_a_run_that_was_killed_when_all_was_there_go_with_the_next(given_work: Path, tmp_path: Path) -> None:
+    whole = open_dataset(f"{given_work}/whole")
+    place = tmp_path / "files.wdstools-tmp"
+    with WritePoints(1, _stop, about=f"os.unlink {place}/names"), pytest.raises(KeyboardInterrupt):
+        extract(whole, f"{tmp_path}/files")
+    assert place.exists()
+    before = contents(tmp_path / "files")
+    with pytest.raises(StoreError) as caught:
+        extract(whole, f"{tmp_path}/files")
+    assert caught.value.code == "destination-not-empty"
+    assert not place.exists()
+    assert contents(tmp_path / "files") == before

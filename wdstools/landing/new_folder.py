@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import StoreError
 from wdstools.landing.inside import refuse_elsewhere
-from wdstools.landing.scratch import Scratch
+from wdstools.landing.scratch import Scratch, is_marked
 from wdstools.stores.abilities import sync_folder
 from wdstools.stores.local import TEMP_SUFFIX, storage_error
 
@@ -26,6 +26,8 @@ def new_folder(dest: str) -> Iterator[Scratch]:
     """
     refuse_elsewhere(dest)
     dest = dest.rstrip("/") or "/"
+    if os.path.lexists(dest):
+        _tidy(dest)
     _refuse_taken(dest)
     try:
         with Scratch(dest + TEMP_SUFFIX, dest) as scratch:
@@ -40,6 +42,14 @@ def new_folder(dest: str) -> Iterator[Scratch]:
         sync_folder(os.path.dirname(os.path.abspath(dest)))
     except OSError as error:
         raise storage_error(error, dest) from error
+
+
+def _tidy(dest: str) -> None:
+    """Remove the marks of a run that was killed when its folder had just appeared."""
+    place = dest + TEMP_SUFFIX
+    if is_marked(place) and not os.path.lexists(os.path.join(place, "new")):
+        with Scratch(place, dest) as scratch:
+            scratch.remove()
 
 
 def _refuse_taken(path: str) -> None:

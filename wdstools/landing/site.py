@@ -15,7 +15,7 @@ from wdstools.formats.sums import SUMS_PATH
 from wdstools.landing.inside import refuse_elsewhere
 from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import MARK, Scratch, files_below, is_marked, remove_empty
-from wdstools.stores.abilities import sync_folder
+from wdstools.stores.abilities import name_new, sync_folder
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
 from wdstools.units import some_of
@@ -281,16 +281,11 @@ def _move(source: str, target: str) -> None:
     """Give a file its place, where nothing is; raises FileExistsError where something is."""
     make_folders(os.path.dirname(target))
     try:
-        os.link(source, target, follow_symlinks=False)
+        name_new(source, target)
     except FileExistsError:
-        if not _is_same(source, target):  # else an earlier run was killed between the two names
+        if not _is_same(source, target):
             raise
-    except OSError:  # no hard links here
-        if os.path.lexists(target):
-            raise FileExistsError(None, "file exists", target) from None
-        os.rename(source, target)
-        return
-    os.unlink(source)
+        os.unlink(source)  # an earlier run was killed between the two names
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wdstools.ops.pack import PackResult
     from wdstools.ops.pack_plan import PackPreview
     from wdstools.ops.scan import Inventory
-    from wdstools.results import Report
+    from wdstools.results import Report, Skip
 
 _SKIP_HINTS = {
     "caption-missing": "--captions optional packs images without a caption file too",
@@ -50,13 +50,7 @@ def inventory(output: Output, found: Inventory) -> None:
         output.line(printable(f"  {note}"))
     _account(output, found.account, found.outside)
     output.few(f"  differs: {text}" for text in found.differences)
-    if found.skipped:
-        output.line(f"  would be skipped: {_counts(found.skipped)}")
-        output.few(
-            printable(f"    {skip.reason}: {skip.path}" + (f" ({skip.detail})" if skip.detail else ""))
-            for skip in found.skips
-            if skip.reason != "outside-layout"
-        )
+    _would_be_skipped(output, found.skipped, found.skips)
     output.hint("names only were looked at: pack checks the content of each image and caption too")
     for skip in found.skips if output.json else ():
         output.record("skip", skip)
@@ -135,13 +129,7 @@ def pack_plan(output: Output, found: PackPreview) -> int:
     for note in found.notes:
         output.line(printable(f"  {note}"))
     _account(output, found.account, found.outside)
-    if found.skipped:
-        output.line(f"  would be skipped: {_counts(found.skipped)}")
-        output.few(
-            printable(f"    {skip.reason}: {skip.path}" + (f" ({skip.detail})" if skip.detail else ""))
-            for skip in found.skips
-            if skip.reason != "outside-layout"
-        )
+    _would_be_skipped(output, found.skipped, found.skips)
     output.hint("nothing was written; names only were looked at: pack checks the content of each image and caption too")
     for skip in found.skips if output.json else ():
         output.record("skip", skip)
@@ -267,6 +255,18 @@ def _amount(what: str, count: int) -> str:
         return size(count)
     name = what.replace("_", " ")
     return counted(count, name.removesuffix("s"), name)
+
+
+def _would_be_skipped(output: Output, skipped: Mapping[str, int], skips: Iterable[Skip]) -> None:
+    """What a pack would leave out, by reason, and the first of it by name."""
+    if not skipped:
+        return
+    output.line(f"  would be skipped: {_counts(skipped)}")
+    output.few(
+        printable(f"    {skip.reason}: {skip.path}" + (f" ({skip.detail})" if skip.detail else ""))
+        for skip in skips
+        if skip.reason != "outside-layout"
+    )
 
 
 def _counts(counted: Mapping[str, int]) -> str:

@@ -142,7 +142,7 @@ def test_a_change_cut_short_is_absent_and_then_finished_by_repair(
             inside.setattr("wdstools.landing.staging.sync_folder", _die)
             commit(root, moved, deleted)
 
-    monkeypatch.setattr("wdstools.ops.remove.plan.commit", stop_half_way)
+    monkeypatch.setattr("wdstools.ops.next_version.land.commit", stop_half_way)
     with pytest.raises(KeyboardInterrupt):
         apply(plan)
     with pytest.raises(StoreError) as caught:

@@ -85,7 +85,11 @@ def shape_of(table: pa.Table, kept: NDArray[np.bool_] | None = None) -> Shape:
 
 def keep_rows(table: pa.Table, kept: NDArray[np.bool_]) -> pa.Table:
     """The index of a canonical shard without some samples: what stays moves up, everything else is as it was."""
-    rows = table.filter(to_array(kept, pa.bool_()))
+    return lay_out(table.filter(to_array(kept, pa.bool_())))
+
+
+def lay_out(rows: pa.Table) -> pa.Table:
+    """The index of a shard of these rows, in their order: only offsets and numbers change."""
     old, lengths = to_numpy(rows.column("offset")), to_numpy(rows.column("length"))
     new = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))[: rows.num_rows].astype(np.int64)
     members = one_chunk(rows.column("members"))

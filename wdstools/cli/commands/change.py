@@ -61,12 +61,12 @@ def remove(
 
     Example: wdstools remove shards --keys takedown.txt --in-place
     """
+    from wdstools.ops.next_version.land import choose_place
     from wdstools.ops.remove import RemovePlan, plan_remove
-    from wdstools.ops.remove.plan import choose_place
     from wdstools.plan import apply
     from wdstools.reader.select import select
 
-    choose_place(output, in_place=in_place, dry_run=plan["dry_run"])
+    choose_place("remove", output, in_place=in_place, dry_run=plan["dry_run"])
     made = plan_remove(dataset, select(**chosen), output=output, root=root, caches=caches or ())
     absent = made.absent if isinstance(made, RemovePlan) else ()
     show.absent(session.output, absent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,26 +10,19 @@ import numpy as np
 
 from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, open_dataset
-from wdstools.errors import NotFoundError, StoreError, UsageError, option
+from wdstools.errors import UsageError, option
 from wdstools.executors.base import run_all
-from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest
-from wdstools.formats.sums import SUMS_PATH
-from wdstools.interop.emitted import EMITTED_PATH
-from wdstools.landing.inside import read_inside, refuse_outside, require_inside
-from wdstools.landing.new_folder import new_folder
-from wdstools.landing.staging import FinishResult, commit, plan_finish, staged
-from wdstools.ops.canonical import require_canonical
+from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.made import Made
-from wdstools.ops.remove.derived import Derived, as_left_behind, find_derived
-from wdstools.ops.remove.files import next_version, small_files
-from wdstools.ops.remove.shard import ThinShard, ThinTask, copy_shard, thin_shard
+from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
+from wdstools.ops.next_version.files import next_version, small_files
+from wdstools.ops.next_version.land import NextVersion, change_in_place, make_new, refuse_unchangeable
+from wdstools.ops.next_version.shard import RewriteTask, Rewritten, rewrite_shard
 from wdstools.plan import Plan, Step, apply
+from wdstools.progress import under_way
 from wdstools.results import Proved
 from wdstools.stores.local import LocalStore
-from wdstools.stores.locks import locked_folder
-from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +34,6 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
     from wdstools.reader.select import Selection
-
-_SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,48 +77,28 @@ class RemovePlan(Plan[RemoveResult]):
         In place the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not.
         """
         assert self.dataset is not None
+        dataset = self.dataset
         if not self.kept:
-            dataset = self.dataset
             return RemoveResult(
                 self.output or self.target, dataset.root, 0, (), dataset.manifest.version, absent=self.absent
             )
-        if self.output is not None:
-            return self._make_new(self.output, executor, progress)
         touched = [path for _, entry, _ in self.kept for path in (entry.path, entry.index_path)]
-        require_inside(self.target, [*touched, MANIFEST_PATH])
-        with locked_folder(os.path.join(self.target, ".wdstools"), self.target):
-            _refuse_changed(self.dataset)
-            with staged(self.target, (*touched, *_SMALL_FILES, EMITTED_PATH)) as work:
-                made = self._write(work, executor, progress)
-            commit(self.target, made.files, sorted(self.derived.deleted))
-            for path in self.derived.cached:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
-        return self._result(made, self.target)
 
-    def _make_new(self, output: str, executor: Executor, progress: Progress) -> RemoveResult:
-        assert self.dataset is not None
-        changed = {entry.path for _, entry, _ in self.kept}
-        with new_folder(output) as scratch:
-            work = scratch.new
-            shards = [path for _, entry in self.dataset.manifest.shards for path in (entry.path, entry.index_path)]
-            scratch.note((*shards, *_SMALL_FILES))
-            made = self._write(work, executor, progress)
-            for _, entry in self.dataset.manifest.shards:
-                if entry.path not in changed:
-                    copy_shard(self.dataset, entry, work)
-            with contextlib.suppress(NotFoundError):
-                LocalStore(work).put(SKIPPED_PATH, read_inside(self.dataset.metadata, SKIPPED_PATH))
-        return self._result(made, output)
+        def write(work: str) -> NextVersion:
+            return self._write(work, executor, progress)
 
-    def _result(self, made: _Made, path: str) -> RemoveResult:
+        if self.output is not None:
+            return self._result(make_new(dataset, touched, self.output, write), self.output)
+        return self._result(change_in_place(dataset, touched, self.derived, write), self.target)
+
+    def _result(self, made: NextVersion, path: str) -> RemoveResult:
         assert self.dataset is not None
         derived = self.derived
         return RemoveResult(
             path=path,
             root=made.manifest.root,
-            removed=made.removed,
-            shards=made.shards,
+            removed=len(self.receipt),
+            shards=tuple(sorted(one.entry.path for one in made.shards)),
             version=made.manifest.version,
             proved=Proved.FORGER if self.dataset.anchored else Proved.ACCIDENT,
             absent=self.absent,
@@ -137,33 +107,23 @@ class RemovePlan(Plan[RemoveResult]):
             elsewhere=derived.elsewhere,
         )
 
-    def _write(self, work: str, executor: Executor, progress: Progress) -> _Made:
+    def _write(self, work: str, executor: Executor, progress: Progress) -> NextVersion:
         """Everything of the new version that is not as it was, below ``work``."""
         assert self.dataset is not None
         dataset = self.dataset
-        tasks = [ThinTask(dataset, split, entry, kept, work) for split, entry, kept in self.kept]
-        progress.start("remove", sum(entry.bytes for _, entry, _ in self.kept), "bytes")
-        try:
-            thinned: list[ThinShard] = run_all(executor, thin_shard, tasks, progress.advance)
-        finally:
-            progress.finish()
+        tasks = [RewriteTask(dataset, split, entry.path, ((entry, kept),), work) for split, entry, kept in self.kept]
+        with under_way(progress, "remove", sum(entry.bytes for _, entry, _ in self.kept), "bytes") as tick:
+            thinned: list[Rewritten] = run_all(executor, rewrite_shard, tasks, tick)
         manifest = next_version(dataset.manifest, thinned)
-        files = small_files(dataset, manifest, thinned, self.receipt)
+        change = {"action": "remove", "samples": len(self.receipt), "receipt": list(self.receipt)}
+        files = small_files(dataset, manifest, thinned, change)
         if self.output is None:
             files |= self.derived.emitted_list(manifest.root)
         store = LocalStore(work)
         for path, data in files.items():
             store.put(path, data)
         shards = [path for thin in thinned for path in (thin.entry.path, thin.entry.index_path)]
-        return _Made((*files, *shards), manifest, len(self.receipt), tuple(sorted(t.entry.path for t in thinned)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    files: tuple[str, ...]
-    manifest: Manifest
-    removed: int
-    shards: tuple[str, ...]
+        return NextVersion(manifest, (*files, *shards), tuple(thinned))
 
 
 def plan_remove(
@@ -203,7 +163,6 @@ def plan_remove(
         return unfinished
     opened = open_dataset(path, root=root)
     _refuse(opened, selection)
-    refuse_outside(opened.metadata, (CARD_PATH, PROVENANCE_PATH, SKIPPED_PATH))
     concerned: list[tuple[str, ShardEntry, NDArray[np.bool_]]] = []
     steps: list[Step] = []
     receipt: list[dict[str, str]] = []
@@ -277,26 +236,9 @@ def remove(
     return apply(plan, executor=executor, progress=progress)
 
 
-def choose_place(output: str | None, *, in_place: bool, dry_run: bool) -> None:
-    """Refuse a removal that does not say where the result goes; raises UsageError."""
-    if (output is not None) + in_place != 1 and not (dry_run and not (output and in_place)):
-        raise UsageError(
-            "it is not said where the result goes",
-            where="remove",
-            expected=f"{option('output', 'NEW')} for a new dataset, or {option('in_place', True)} to change this one",
-        )
-
-
 def _refuse(dataset: Dataset, selection: Selection) -> None:
-    if not isinstance(dataset.metadata, LocalStore):
-        raise UsageError(
-            "samples are removed from a dataset in a folder",
-            where=dataset.metadata.url,
-            hint="remove them from the original, then wdstools mirror it again",
-        )
-    require_canonical(
-        dataset.manifest, dataset.metadata.url, "these shards were not written by wdstools, and are not changed"
-    )
+    elsewhere = "samples are removed from a dataset in a folder"
+    refuse_unchangeable(dataset, (elsewhere, "remove them from the original, then wdstools mirror it again"))
     if selection.keys is None and selection.where is None:
         raise UsageError(
             "it is not said which samples to remove",
@@ -304,16 +246,3 @@ def _refuse(dataset: Dataset, selection: Selection) -> None:
             expected=f"{option('keys', 'FILE')} or {option('where', 'EXPR')}",
         )
     selection.check(dataset, by_members=True)
-
-
-def _refuse_changed(dataset: Dataset) -> None:
-    now = sha256_hex(get_whole(dataset.metadata, MANIFEST_PATH))
-    if now != dataset.root:
-        raise StoreError(
-            "the dataset has changed since the plan was made",
-            code="dataset-replaced",
-            where=dataset.metadata.url,
-            expected=dataset.root,
-            got=now,
-            hint="run the same command again",
-        )

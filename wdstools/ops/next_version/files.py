@@ -1,4 +1,4 @@
-"""The small files of a dataset's next version, which has fewer samples."""
+"""The small files of a dataset's next version."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.formats.card import CARD_PATH, mend_card, render_card
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, manifest_identity
+from wdstools.formats.manifest import PROVENANCE_PATH, SKIPPED_PATH, Manifest, manifest_identity
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.inside import read_inside
 from wdstools.landing.small_files import assemble, read_provenance, render_provenance
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wdstools.dataset import Dataset
-    from wdstools.ops.remove.shard import ThinShard
+    from wdstools.ops.next_version.shard import Rewritten
 
 
-def next_version(manifest: Manifest, thinned: Sequence[ThinShard]) -> Manifest:
+def next_version(manifest: Manifest, written: Sequence[Rewritten]) -> Manifest:
     """The manifest with these shards in place of the old ones."""
-    new = {thin.entry.path: thin.entry for thin in thinned}
+    new = {one.entry.path: one.entry for one in written}
     splits = {
         split: tuple(new.get(entry.path, entry) for entry in entries) for split, entries in manifest.splits.items()
     }
@@ -31,22 +31,38 @@ def next_version(manifest: Manifest, thinned: Sequence[ThinShard]) -> Manifest:
 
 
 def small_files(
-    dataset: Dataset, manifest: Manifest, thinned: Sequence[ThinShard], receipt: Sequence[dict[str, str]]
+    dataset: Dataset,
+    manifest: Manifest,
+    written: Sequence[Rewritten],
+    change: Mapping[str, Any],
+    more: Mapping[str, bytes] | None = None,
+    said: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:
-    """Manifest, provenance, checksum list and card of the new version."""
-    provenance: dict[str, Any] = {**read_provenance(dataset.metadata), "dataset": manifest_identity(manifest)}
-    change = {
-        "action": "remove",
-        "previous_root": dataset.root,
-        "previous_version": dataset.manifest.version,
-        "samples": len(receipt),
-        "receipt": list(receipt),
+    """Manifest, provenance, checksum list and card of the new version.
+
+    Args:
+        dataset: the old version.
+        manifest: the new one's.
+        written: the shards that are not as they were.
+        change: what was done, for the history in provenance; the old version is named beside it.
+        more: other small files that change, by path.
+        said: what else provenance says from now on.
+    """
+    old = read_provenance(dataset.metadata)
+    history = old.get("history")
+    before = {"previous_root": dataset.root, "previous_version": dataset.manifest.version}
+    provenance = {
+        **old,
+        **(said or {}),
+        "dataset": manifest_identity(manifest),
+        "history": [*(history if isinstance(history, list) else []), {**change, **before}],
     }
-    provenance["history"] = [*provenance.get("history", []), change]
-    sums = {path: digest for path, digest in _listed(dataset).items() if path not in (MANIFEST_PATH, PROVENANCE_PATH)}
-    for thin in thinned:
-        sums |= {thin.entry.path: thin.entry.sha256, thin.entry.index_path: thin.index_sha256}
-    return assemble(manifest, {PROVENANCE_PATH: render_provenance(provenance)}, sums, _card(dataset, manifest))
+    files = {PROVENANCE_PATH: render_provenance(provenance), **(more or {})}
+    there = {path for _, entry in manifest.shards for path in (entry.path, entry.index_path)} | {SKIPPED_PATH}
+    sums = {path: digest for path, digest in _listed(dataset).items() if path in there}
+    for one in written:
+        sums |= {one.entry.path: one.entry.sha256, one.entry.index_path: one.index_sha256}
+    return assemble(manifest, files, sums, _card(dataset, manifest))
 
 
 def _listed(dataset: Dataset) -> dict[str, str]:

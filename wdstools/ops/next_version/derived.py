@@ -1,4 +1,4 @@
-"""What was made of a dataset's samples and lies elsewhere than in its shards and indexes: a removal must not forget it."""
+"""What was made of a dataset's samples and lies elsewhere than in its shards and indexes: no change may forget it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,120 @@
+"""How the next version of a dataset appears: in the old one's place, or as a new dataset, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.errors import NotFoundError, StoreError, UsageError, option
+from wdstools.formats.card import CARD_PATH
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest
+from wdstools.formats.sums import SUMS_PATH
+from wdstools.interop.emitted import EMITTED_PATH
+from wdstools.landing.inside import read_inside, refuse_outside, require_inside
+from wdstools.landing.new_folder import new_folder
+from wdstools.landing.staging import commit, staged
+from wdstools.ops.canonical import require_canonical
+from wdstools.ops.next_version.shard import ADDED_SUFFIX, copy_shard
+from wdstools.stores.local import LocalStore
+from wdstools.stores.locks import locked_folder
+from wdstools.stores.reading import get_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wdstools.dataset import Dataset
+    from wdstools.ops.next_version.derived import Derived
+    from wdstools.ops.next_version.shard import Rewritten
+
+SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
+
+
+@dataclass(frozen=True, slots=True)
+class NextVersion:
+    """What was written: the manifest, every file that is not as it was, and the shards among them."""
+
+    manifest: Manifest
+    files: tuple[str, ...]
+    shards: tuple[Rewritten, ...]
+
+
+def choose_place(verb: str, output: str | None, *, in_place: bool, dry_run: bool) -> None:
+    """Refuse a change that does not say where the result goes; raises UsageError."""
+    if (output is not None) + in_place != 1 and not (dry_run and not (output and in_place)):
+        raise UsageError(
+            "it is not said where the result goes",
+            where=verb,
+            expected=f"{option('output', 'NEW')} for a new dataset, or {option('in_place', True)} to change this one",
+        )
+
+
+def refuse_unchangeable(dataset: Dataset, elsewhere: tuple[str, str]) -> None:
+    """Refuse what has no next version; ``elsewhere`` is what to say, and what to do, of one that lies in no folder.
+
+    Raises UsageError (``not-canonical``), and StoreError for small files that are links leading outside.
+    """
+    if not isinstance(dataset.metadata, LocalStore):
+        message, hint = elsewhere
+        raise UsageError(message, where=dataset.metadata.url, hint=hint)
+    require_canonical(
+        dataset.manifest, dataset.metadata.url, "these shards were not written by wdstools, and are not changed"
+    )
+    refuse_outside(dataset.metadata, (CARD_PATH, PROVENANCE_PATH, SKIPPED_PATH))
+
+
+def change_in_place(
+    dataset: Dataset, shards: Sequence[str], derived: Derived, write: Callable[[str], NextVersion]
+) -> NextVersion:
+    """Put what ``write`` makes in a folder in the place of the old version, which is then there, absent, or the new one.
+
+    ``shards`` are the paths of all shards and indexes that are written; old ones that the manifest no longer has are deleted.
+    """
+    target = dataset.metadata.url
+    require_inside(target, [*shards, MANIFEST_PATH])
+    with locked_folder(os.path.join(target, ".wdstools"), target):
+        _refuse_changed(dataset)
+        with staged(target, (*_scratch_names(shards), *SMALL_FILES, EMITTED_PATH)) as work:
+            made = write(work)
+        stays = {path for _, entry in made.manifest.shards for path in (entry.path, entry.index_path)}
+        old = {path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)}
+        commit(target, made.files, sorted({*derived.deleted, *(old - stays)}))
+        for path in derived.cached:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+    return made
+
+
+def make_new(dataset: Dataset, shards: Sequence[str], output: str, write: Callable[[str], NextVersion]) -> NextVersion:
+    """Make a new dataset of what ``write`` makes and, copied, of everything that stays as it is."""
+    with new_folder(output) as scratch:
+        work = scratch.new
+        there = [path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)]
+        scratch.note((*there, *_scratch_names(shards), *SMALL_FILES))
+        made = write(work)
+        for _, entry in made.manifest.shards:
+            if entry.path not in made.files:
+                copy_shard(dataset, entry, work)
+        if SKIPPED_PATH not in made.files:
+            with contextlib.suppress(NotFoundError):
+                LocalStore(work).put(SKIPPED_PATH, read_inside(dataset.metadata, SKIPPED_PATH))
+    return made
+
+
+def _scratch_names(shards: Sequence[str]) -> list[str]:
+    return [*shards, *(path + ADDED_SUFFIX for path in shards if path.endswith(".tar"))]
+
+
+def _refuse_changed(dataset: Dataset) -> None:
+    now = sha256_hex(get_whole(dataset.metadata, MANIFEST_PATH))
+    if now != dataset.root:
+        raise StoreError(
+            "the dataset has changed since the plan was made",
+            code="dataset-replaced",
+            where=dataset.metadata.url,
+            expected=dataset.root,
+            got=now,
+            hint="run the same command again",
+        )

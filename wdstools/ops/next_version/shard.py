@@ -1,0 +1,245 @@
+"""One shard of a dataset's next version: samples of the old one, each proved as it is copied, and new ones. Runs in a worker."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.checks.rebuild import proved_index
+from wdstools.checks.salvage import is_group, rows_of
+from wdstools.errors import IntegrityError, NotFoundError, UsageError, option
+from wdstools.formats.arrow import to_array, to_list
+from wdstools.formats.digest import ShardDigester, sha256_hex
+from wdstools.formats.index import shard_entry, write_index
+from wdstools.formats.manifest import index_path
+from wdstools.formats.sample import order_hash
+from wdstools.formats.tar import trailer_bytes
+from wdstools.stores.local import BlockFile, DurableFile, LocalStore
+from wdstools.stores.reading import read_blocks
+from wdstools.transfer.shape import lay_out
+from wdstools.writer import assembly as writing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.results import Skip
+    from wdstools.stores.base import Store
+    from wdstools.writer.assembly import ShardSettings
+
+#: New samples lie in a tar of their own, called as their shard with this behind it, until they are put in their places.
+ADDED_SUFFIX = ".added"
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """New samples of a shard: rows of a plan as Arrow IPC bytes, and how they are packed."""
+
+    settings: ShardSettings
+    samples: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteTask:
+    """A shard to write below ``work``: from old shards the rows of a mask, and what is ``added``."""
+
+    dataset: Dataset
+    split: str
+    path: str
+    parts: tuple[tuple[ShardEntry, NDArray[np.bool_]], ...]
+    work: str
+    added: Added | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A shard that was written anew, and the SHA-256 of its index.
+
+    ``added`` are the keys of its new samples, ``skips`` those that could not be packed; ``trailing`` and
+    ``odd_captions`` count what is worth knowing of the others. ``kept``: no new sample could be packed, and nothing was written.
+    """
+
+    entry: ShardEntry
+    index_sha256: str
+    added: tuple[str, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    trailing: int = 0
+    odd_captions: int = 0
+    kept: bool = False
+
+
+def rewrite_shard(task: RewriteTask, tick: Tick) -> Rewritten:
+    """Write a shard and its index, both durable.
+
+    Old samples get a new SHA-256, so the old one proves them: each sample's, or else that of the whole shard. Raises
+    IntegrityError (``sample-damaged``, ``shard-damaged``): damage and forgeries are not carried into a new version.
+    """
+    tables = [_kept(task, entry, mask) for entry, mask in task.parts]
+    stores: list[tuple[Store, str]] = [(task.dataset.shards, entry.path) for entry, _ in task.parts]
+    assembly, place = None, task.path + ADDED_SUFFIX
+    work = LocalStore(task.work)
+    try:
+        if task.added is not None:
+            assembly = _assemble(task, task.added, work.locate(place))
+            tables.append(assembly.table())
+            stores.append((work, place))
+            if not tables[-1].num_rows and _is_as_it_was(task):
+                return Rewritten(task.parts[0][0], "", skips=tuple(assembly.skips), kept=True)
+        table, origin = _in_order(tables, None if assembly is None else task.dataset.manifest.seed)
+        _refuse_size(table, task.path)
+        with DurableFile(work.locate(task.path)) as out:
+            digester = _copy(task.dataset, rows_of(table), [stores[number] for number in origin], out, tick)
+    finally:
+        if assembly is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(work.locate(place))
+    table = lay_out(table)
+    index = write_index(table)
+    work.put(index_path(task.path), index)
+    old = [entry for entry, _ in task.parts]
+    values = all(entry.values for entry in old) if old else task.dataset.manifest.has_values
+    extra = old[0].extra if len(old) == 1 and old[0].path == task.path else {}
+    entry = shard_entry(task.path, digester.digests(), table, values=values, extra=extra)
+    if assembly is None:
+        return Rewritten(entry, sha256_hex(index))
+    return Rewritten(
+        entry,
+        sha256_hex(index),
+        tuple(to_list(tables[-1].column("key"))),
+        tuple(assembly.skips),
+        assembly.trailing,
+        assembly.odd_captions,
+    )
+
+
+def _kept(task: RewriteTask, entry: ShardEntry, mask: NDArray[np.bool_]) -> pa.Table:
+    """The rows of an old shard that go into the new one, as proved by what was given to prove them."""
+    dataset = task.dataset
+    table = dataset.index(entry)
+    if dataset.anchored and not entry.values:
+        table = proved_index(dataset, task.split, entry)
+    elif table.column("sha256").null_count:
+        _require_whole(dataset, entry)
+    return table.filter(to_array(mask, pa.bool_()))
+
+
+def _is_as_it_was(task: RewriteTask) -> bool:
+    return len(task.parts) == 1 and task.parts[0][0].path == task.path and bool(task.parts[0][1].all())
+
+
+def _assemble(task: RewriteTask, added: Added, path: str) -> writing.Assembly:
+    """Pack the new samples into a tar of their own."""
+    settings = added.settings
+    reader = settings.opener.open()
+    try:
+        with BlockFile(path) as file:
+            assembly = writing.Assembly(settings, task.split, reader, file)
+            rows = writing.rows_of(added.samples, task.split, settings.image_template, settings.members)
+            assembly.run(rows, lambda _: None)
+            assembly.buffer.finish()
+    finally:
+        reader.close()
+    return assembly
+
+
+def _in_order(tables: Sequence[pa.Table], seed: int | None) -> tuple[pa.Table, list[int]]:
+    """All rows in the order of the format, and the number of the table that each comes from; as they are without a seed."""
+    table = pa.concat_tables(tables).combine_chunks()
+    origin = np.repeat(np.arange(len(tables)), [part.num_rows for part in tables])
+    if seed is None:
+        return table, origin.tolist()
+    keys = [key.encode() for key in to_list(table.column("key"))]
+    order = sorted(range(len(keys)), key=lambda row: (order_hash(keys[row], seed), keys[row]))
+    return table.take(to_array(order, pa.int64())), origin[order].tolist()
+
+
+def _refuse_size(table: pa.Table, path: str) -> None:
+    total = sum(to_list(table.column("length")))
+    if total + trailer_bytes(total) > writing.MAX_SHARD_BYTES:
+        raise UsageError(
+            "a shard would be larger than 5 GB",
+            code="shard-too-large",
+            where=path,
+            got=f"{total:,} bytes in {table.num_rows:,} samples",
+            hint=f"divide the splits into more {option('shards')}; nothing was changed",
+        )
+
+
+def _copy(
+    dataset: Dataset, rows: list[dict[str, Any]], places: list[tuple[Store, str]], out: DurableFile, tick: Tick
+) -> ShardDigester:
+    """Write each row's group, as it is in its place, and the trailer."""
+    digester = ShardDigester()
+    for row, (store, path) in zip(rows, places, strict=True):
+        offset, length = row["offset"], row["length"]
+        try:
+            group = store.get(path, offset, length)
+        except NotFoundError as error:
+            raise _damaged(dataset, "a shard whose samples stay is missing: nothing was changed", path) from error
+        if not is_group(row, group):
+            where = f"{path}, sample {row['key']}, bytes {offset}..{offset + length}"
+            raise IntegrityError(
+                "a sample that stays is damaged: nothing was changed",
+                code="sample-damaged",
+                where=where,
+                hint=f"wdstools repair {quote(dataset.metadata.url)} --from COPY",
+            )
+        digester.update(group)
+        out.write(memoryview(group))
+        tick(length)
+    trailer = bytes(trailer_bytes(sum(row["length"] for row in rows)))
+    digester.update(trailer)
+    out.write(memoryview(trailer))
+    return digester
+
+
+def copy_shard(dataset: Dataset, entry: ShardEntry, work: str) -> None:
+    """A shard that stays as it is, with its index, to the new dataset: read once, and proved by its SHA-256.
+
+    Raises IntegrityError (``shard-damaged``), FormatError (``index-damaged``).
+    """
+    store, digest = LocalStore(work), hashlib.sha256()
+    with DurableFile(store.locate(entry.path)) as out:
+        for block in read_blocks(dataset.shards, entry.path):
+            digest.update(block)
+            out.write(block)
+        if digest.hexdigest() != entry.sha256:
+            raise _not_whole(dataset, entry, digest.hexdigest())
+    data = dataset.index_bytes(entry)
+    dataset.checked_index(entry, data)
+    store.put(entry.index_path, data)
+
+
+def _require_whole(dataset: Dataset, entry: ShardEntry) -> None:
+    digest = hashlib.sha256()
+    for block in read_blocks(dataset.shards, entry.path):
+        digest.update(block)
+    if digest.hexdigest() != entry.sha256:
+        raise _not_whole(dataset, entry, digest.hexdigest())
+
+
+def _not_whole(dataset: Dataset, entry: ShardEntry, got: str) -> IntegrityError:
+    message = "a shard whose samples stay is damaged: nothing was changed"
+    return _damaged(dataset, message, entry.path, expected=f"sha256 {entry.sha256}", got=f"sha256 {got}")
+
+
+def _damaged(dataset: Dataset, message: str, path: str, expected: str = "", got: str = "") -> IntegrityError:
+    return IntegrityError(
+        message,
+        code="shard-damaged",
+        where=f"{dataset.shards.url}/{path}",
+        expected=expected,
+        got=got,
+        hint=f"wdstools repair {quote(dataset.metadata.url)} --root {dataset.root} --from COPY",
+    )

@@ -48,7 +48,6 @@ _HOMES = {
     "RepairResult": "ops.repair",
     "Report": "results",
     "Sample": "reader.sample",
-    "SampleInfo": "ops.ls",
     "Selection": "reader.select",
     "ShardEntry": "formats.manifest",
     "ShardsSource": "sources.shards",
@@ -56,7 +55,6 @@ _HOMES = {
     "SkippedError": "errors",
     "SourceChangedError": "errors",
     "Split": "reader.split",
-    "StatsResult": "ops.stats",
     "Step": "plan",
     "StoreError": "errors",
     "TableSource": "sources.table",
@@ -72,7 +70,6 @@ _HOMES = {
     "emit": "ops.emit",
     "extract": "ops.extract",
     "find_duplicates": "ops.duplicates",
-    "head": "ops.ls",
     "loader": "reader.loader",
     "mirror": "ops.mirror",
     "open_dataset": "dataset",
@@ -92,7 +89,6 @@ _HOMES = {
     "repair": "ops.repair",
     "scan": "ops.scan",
     "select": "reader.select",
-    "stats": "ops.stats",
     "stream": "reader.stream",
     "torch": "reader.torch",
     "verify": "ops.verify",
@@ -132,7 +128,6 @@ __all__ = [
     "RepairResult",
     "Report",
     "Sample",
-    "SampleInfo",
     "Selection",
     "ShardEntry",
     "ShardsSource",
@@ -140,7 +135,6 @@ __all__ = [
     "SkippedError",
     "SourceChangedError",
     "Split",
-    "StatsResult",
     "Step",
     "StoreError",
     "TableSource",
@@ -157,7 +151,6 @@ __all__ = [
     "emit",
     "extract",
     "find_duplicates",
-    "head",
     "loader",
     "mirror",
     "open_dataset",
@@ -177,7 +170,6 @@ __all__ = [
     "repair",
     "scan",
     "select",
-    "stats",
     "stream",
     "torch",
     "verify",
@@ -212,14 +204,12 @@ if TYPE_CHECKING:
     from wdstools.ops.duplicates import find_duplicates
     from wdstools.ops.emit import EmitResult, emit, plan_emit, plan_emit_removal
     from wdstools.ops.extract import ExtractResult, extract
-    from wdstools.ops.ls import SampleInfo, head
     from wdstools.ops.mirror import MirrorResult, mirror, plan_mirror
     from wdstools.ops.pack import PackResult, pack
     from wdstools.ops.pull import PullResult, plan_pull, pull
     from wdstools.ops.remove import RemoveResult, plan_remove, remove
     from wdstools.ops.repair import RepairResult, plan_repair, repair
     from wdstools.ops.scan import Inventory, scan
-    from wdstools.ops.stats import StatsResult, stats
     from wdstools.ops.verify import verify
     from wdstools.plan import Plan, Step, apply
     from wdstools.progress import Progress

@@ -15,6 +15,7 @@ from wdstools.results import Finding, Report
 
 if TYPE_CHECKING:
     from wdstools.executors.base import Tick
+    from wdstools.executors.shared import Ref
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,48 @@ def announce_and_work_for_ever(number: int, tick: Tick) -> Any:
     os.write(1, b"working\n")
     while True:
         signal.pause()
+
+
+def _mark(folder: str, name: str) -> int:
+    """Notes that an item has been begun; gives for which time."""
+    with open(os.path.join(folder, name), "ab", buffering=0) as file:
+        file.write(b".")
+        return file.tell()
+
+
+def count_and_fail(item: tuple[str, str], tick: Tick) -> int:
+    """Counts how often it was begun, and fails: on purpose, or by a bug."""
+    folder, name = item
+    _mark(folder, name)
+    if name == "fails":
+        raise FormatError("on purpose", code="on-purpose")
+    return 1 // 0
+
+
+def die_at_first(item: tuple[str, int], tick: Tick) -> int:
+    """Every third item is killed in the middle, the first time that it is begun; each has three ticks."""
+    folder, number = item
+    attempt = _mark(folder, str(number))
+    tick(2)
+    if number % 3 == 0 and attempt == 1:
+        time.sleep(0.3)  # let the ticks be told that will be given again
+        tick(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    tick(1)
+    return number
+
+
+def count_and_die_on_odd(item: tuple[str, int], tick: Tick) -> int:
+    """Odd numbers are killed whenever they are begun, and count how often."""
+    folder, number = item
+    _mark(folder, str(number))
+    return die_on_odd(number, tick)
+
+
+def add_shared(item: tuple[Ref[Square], int], tick: Tick) -> int:
+    """Adds a number to a shared square."""
+    ref, number = item
+    return ref.get().square + number
 
 
 __all__ = ["IntegrityError", "Square"]

@@ -3,108 +3,113 @@
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import UsageError, WdsError, WorkerError, option
-from wdstools.executors.base import Item, Outcome, Tick, Value, Work
-from wdstools.executors.local import attempt, ignore
+from wdstools.errors import UsageError, option
+from wdstools.executors.afar import Answer, LostWorkerError, Run, elsewhere, work_on
+from wdstools.executors.shared import Ref, SharedValues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-#: An item whose worker was lost is given to another one, so often in all.
-_ATTEMPTS = 3
+    from wdstools.executors.afar import Parcel
+    from wdstools.executors.base import Item, Outcome, Tick, Value, Work
 
-
-@dataclass(frozen=True, slots=True)
-class _Answer(Generic[Value]):
-    """What a worker sends back: the outcome, and how many units it has ticked, which are told when it arrives."""
-
-    outcome: Outcome[Value]
-    ticks: int
-
-
-def _run(work: Work[Item, Value], index: int, item: Item) -> _Answer[Value]:
-    """One item, in a worker."""
-    counts: list[int] = []
-    outcome = attempt(work, index, item, counts.append)
-    return _Answer(outcome, sum(counts))
+_Future = concurrent.futures.Future[Answer]
 
 
 class FuturesExecutor:
     """Runs work in somebody else's pool, which stays open: ``close`` ends nothing that is not ours.
 
     Args:
-        pool: Where the work runs; its workers must be able to import wdstools in this version, and see the same paths.
-        jobs: How many items are worked on at once; without it the pool's number of workers, if it tells.
+        pool: Where the work runs; its workers must be able to import wdstools in this version.
+        jobs: How many items are worked on at once, or a function that says so, which is asked again and again; without
+            it the pool's number of workers, where it tells (pools of this machine and Dask's do), else 1.
+        shared_disk: Whether the workers see the same paths as the caller.
 
     An item whose worker was lost runs again, three times in all; then its outcome names the reason. Any work may run
     twice, at once, or after its caller died, and leaves the same. Progress is told when an item ends.
     """
 
-    def __init__(self, pool: concurrent.futures.Executor, jobs: int | None = None) -> None:
-        known = getattr(pool, "_max_workers", None)
-        self.jobs = jobs if jobs is not None else known if isinstance(known, int) else 1
-        if self.jobs < 1:
-            raise UsageError("at least one job is needed", where=option("jobs"), got=str(self.jobs))
+    def __init__(
+        self,
+        pool: concurrent.futures.Executor,
+        jobs: int | Callable[[], int] | None = None,
+        *,
+        shared_disk: bool = True,
+    ) -> None:
+        if isinstance(jobs, int) and jobs < 1:
+            raise UsageError("at least one job is needed", where=option("jobs"), got=str(jobs))
         self._pool = pool
+        self._jobs = jobs
+        self._shared_disk = shared_disk
+        self._shared = SharedValues(partial(elsewhere, shared_disk=shared_disk, seen=lambda _: True))
+
+    @property
+    def jobs(self) -> int:
+        """How many items are worked on at once."""
+        if callable(self._jobs):
+            return max(1, self._jobs())
+        return self._jobs if self._jobs is not None else _size_of(self._pool)
+
+    @property
+    def shared_disk(self) -> bool:
+        """Whether the workers see the same paths as the caller."""
+        return self._shared_disk
 
     def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
-        """Run ``work`` on every item; as many are under way as there are jobs."""
-        feed = enumerate(items)
-        running: dict[concurrent.futures.Future[_Answer[Value]], tuple[int, Item, int]] = {}
+        """Run ``work`` on every item; one and a half as many are under way as there are jobs."""
+        return Run(_Futures(self._pool, self), self._shared, tick).outcomes(work, items)
 
-        def submit(index: int, item: Item, number: int) -> None:
-            running[self._pool.submit(_run, work, index, item)] = (index, item, number)
-
-        try:
-            for index, item in itertools.islice(feed, self.jobs):
-                submit(index, item, 1)
-            while running:
-                done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-                for future in done:
-                    index, item, number = running.pop(future)
-                    answer = _answer_of(future, index)
-                    if isinstance(answer, WorkerError):
-                        if number < _ATTEMPTS and self._again(submit, index, item, number + 1):
-                            continue
-                        answer = _Answer(Outcome(index, error=answer), 0)
-                    if answer.ticks:
-                        (tick or ignore)(answer.ticks)
-                    following = next(feed, None)
-                    if following is not None and not self._again(submit, *following, 1):
-                        yield Outcome(following[0], error=WorkerError("the pool takes no more work"))
-                    yield answer.outcome
-        finally:
-            for future in running:
-                future.cancel()
-            concurrent.futures.wait(running)
-
-    @staticmethod
-    def _again(submit: Callable[[int, Item, int], None], index: int, item: Item, number: int) -> bool:
-        """Whether the pool has taken an item."""
-        try:
-            submit(index, item, number)
-        except RuntimeError:  # a broken pool, or one that was shut down
-            return False
-        return True
+    def share(self, value: Value) -> Ref[Value]:
+        """A stand-in for a value, which travels to each worker about once."""
+        return self._shared.share(value)
 
     def close(self) -> None:
-        """Nothing to end: the pool is its owner's."""
+        """Let go of what was shared. The pool is its owner's, and stays open."""
+        self._shared.close()
 
 
-def _answer_of(future: concurrent.futures.Future[_Answer[Value]], index: int) -> _Answer[Value] | WorkerError:
-    """What came of an item; a WorkerError where its worker was lost."""
-    error = future.exception()
-    if error is None:
-        return future.result()
-    if isinstance(error, WdsError):
-        return _Answer(Outcome(index, error=error), 0)
-    return WorkerError(
-        "a worker was lost",
-        where=f"item {index}",
-        got=f"{type(error).__name__}: {error}",
-        hint="it often means that memory ran out: let fewer items run at once",
-    )
+class _Futures:
+    """A pool of futures as a pool of parcels."""
+
+    def __init__(self, pool: concurrent.futures.Executor, owner: FuturesExecutor) -> None:
+        self._pool = pool
+        self._owner = owner
+
+    @property
+    def jobs(self) -> int:
+        return self._owner.jobs
+
+    def submit(self, parcel: Parcel, values: Mapping[str, bytes]) -> _Future:
+        try:
+            return self._pool.submit(work_on, parcel, values)
+        except RuntimeError as error:  # a broken pool, or one that was shut down
+            raise LostWorkerError(f"the pool takes no more work ({type(error).__name__}: {error})") from error
+
+    def wait(self, handles: Collection[_Future], told: Callable[[int, int], None]) -> Iterable[_Future]:
+        del told
+        return concurrent.futures.wait(handles, return_when=concurrent.futures.FIRST_COMPLETED).done
+
+    def answer(self, handle: _Future) -> Answer:
+        try:
+            return handle.result()
+        except concurrent.futures.CancelledError as error:
+            raise LostWorkerError("the pool has cancelled it") from error
+        except Exception as error:  # whatever a pool says of a worker that it lost
+            raise LostWorkerError(f"{type(error).__name__}: {error}") from error
+
+    def cancel(self, handles: Collection[_Future]) -> None:
+        for handle in handles:
+            handle.cancel()
+        concurrent.futures.wait(handles)
+
+
+def _size_of(pool: Any) -> int:
+    """How many workers a pool has, as far as it tells."""
+    client = getattr(pool, "_client", None)  # Dask's
+    if client is not None and callable(getattr(client, "nthreads", None)):
+        return max(1, sum(map(int, client.nthreads().values())))
+    known = [getattr(pool, name, None) for name in ("_max_workers", "num_workers")]
+    return next((number for number in known if isinstance(number, int) and number > 0), 1)

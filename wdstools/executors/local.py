@@ -8,18 +8,20 @@ import gc
 import importlib
 import multiprocessing
 import os
+import platform
 import queue
 import signal
 import sys
 import threading
 import time
 import traceback
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Generic
 
 from wdstools.errors import StoreError, WdsError, WorkerError, option
-from wdstools.executors.base import COLLECT_AFTER, Item, Outcome, Tick, Value, Work
-from wdstools.executors.shared import Received, SharedValues
+from wdstools.executors.base import ATTEMPTS, COLLECT_AFTER, Item, Outcome, Tick, Value, Work
+from wdstools.executors.shared import Received, Ref, SharedValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,11 +48,39 @@ def attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outc
         return Outcome(index, error=bug)
 
 
+def lost_worker(index: int, host: str, reason: str, attempts: int) -> WorkerError:
+    """The outcome of an item that no worker finished."""
+    return WorkerError(
+        "the worker of this item was lost",
+        code="worker-lost",
+        where=f"item {index}" + (f", {host}" if host else ""),
+        got=f"{reason} (attempt {attempts} of {ATTEMPTS})",
+        hint=f"exit code -9 often means that memory ran out: use fewer {option('jobs')}, or smaller shards",
+    )
+
+
 def ignore(count: int) -> None:
     """Take a tick and do nothing."""
 
 
-class Serial:
+class _Here:
+    """An executor whose workers share this process's memory: what they share lies where it is."""
+
+    shared_disk = True
+
+    def __init__(self) -> None:
+        self._shared = SharedValues()
+
+    def share(self, value: Value) -> Ref[Value]:
+        """A stand-in for a value, until ``close``."""
+        return self._shared.share(value)
+
+    def close(self) -> None:
+        """Let go of what was shared; there are no workers to end: the threads of a map end with it."""
+        self._shared.close()
+
+
+class Serial(_Here):
     """One item after the other, in this thread."""
 
     jobs = 1
@@ -60,14 +90,12 @@ class Serial:
         for index, item in enumerate(items):
             yield attempt(work, index, item, tick or ignore)
 
-    def close(self) -> None:
-        """Nothing to end."""
 
-
-class Threads:
+class Threads(_Here):
     """A few threads: for work that releases the GIL."""
 
     def __init__(self, jobs: int) -> None:
+        super().__init__()
         self.jobs = jobs
 
     def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
@@ -92,9 +120,6 @@ class Threads:
             crew.stopping = True
             for thread in threads:
                 thread.join()
-
-    def close(self) -> None:
-        """Nothing to end: the threads of a map end with it."""
 
 
 class _Crew(Generic[Item, Value]):
@@ -122,11 +147,31 @@ class _Crew(Generic[Item, Value]):
             self.results.put(None)
 
 
+@dataclass(slots=True)
+class _Given(Generic[Item]):
+    """An item that a worker has: for which time, and how much of it was ticked now and was told by all attempts."""
+
+    index: int
+    item: Item
+    attempt: int = 1
+    ticked: int = 0
+    told: int = 0
+
+    def news(self, count: int) -> int:
+        """How much of a tick is to be told: what an attempt before this one had told is not told again."""
+        self.ticked += count
+        fresh = max(0, self.ticked - self.told)
+        self.told += fresh
+        return fresh
+
+
 class Processes:
     """Worker processes, each with a pipe. They end with their parent, however it ends.
 
     Forked where that is safe (Linux, one thread), so that they start in a millisecond; spawned elsewhere.
     """
+
+    shared_disk = True
 
     def __init__(self, jobs: int, preload: tuple[str, ...] = ()) -> None:
         self.jobs = jobs
@@ -163,56 +208,65 @@ class Processes:
         self._workers[ours] = process
         return ours
 
+    def share(self, value: Value) -> Ref[Value]:
+        """A stand-in for a value, which travels to each worker once."""
+        return self._shared.share(value)
+
     def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
-        """Run ``work`` in the workers; a worker that dies is reported for the item that it had, and replaced."""
-        feed = enumerate(items)
-        busy: dict[Connection, int] = {}
+        """Run ``work`` in the workers; one that dies is replaced, and its item given to another."""
+        feed = (_Given(index, item) for index, item in enumerate(items))
+        busy: dict[Connection, _Given[Item]] = {}
         self._fill()
         try:
             for pipe in list(self._workers):
-                self._feed(pipe, work, feed, busy)
+                self._feed(pipe, work, next(feed, None), busy)
             while busy:
                 for pipe in [pipe for pipe in wait(list(busy)) if isinstance(pipe, Connection)]:
-                    free = pipe
+                    given, free = busy[pipe], pipe
                     try:
                         message = pipe.recv()
                     except (EOFError, ConnectionResetError):
-                        message = Outcome(busy[pipe], error=self._bury(pipe))
-                        free = self._start()
+                        lost, free = self._bury(pipe, given), self._start()
+                        if given.attempt < ATTEMPTS:
+                            del busy[pipe]
+                            again = _Given(given.index, given.item, given.attempt + 1, told=given.told)
+                            self._feed(free, work, again, busy)
+                            continue
+                        message = Outcome(given.index, error=lost)
                     if isinstance(message, int):
-                        (tick or ignore)(message)
+                        if news := given.news(message):
+                            (tick or ignore)(news)
                         continue
                     del busy[pipe]
-                    self._feed(free, work, feed, busy)
+                    self._feed(free, work, next(feed, None), busy)
                     yield message
         finally:
             for pipe in busy:  # the map was left: what these still answer must not be taken for the next map's
                 self._end(pipe, seconds=0)
 
     def _feed(
-        self, pipe: Connection, work: Work[Item, Value], feed: Iterator[tuple[int, Item]], busy: dict[Connection, int]
+        self,
+        pipe: Connection,
+        work: Work[Item, Value],
+        given: _Given[Item] | None,
+        busy: dict[Connection, _Given[Item]],
     ) -> None:
-        entry = next(feed, None)
-        if entry is None:
+        if given is None:
             return
-        busy[pipe] = entry[0]
-        task, needed = self._shared.dumps((work, *entry))
+        busy[pipe] = given
+        task, needed = self._shared.dumps((work, given.index, given.item))
         with contextlib.suppress(BrokenPipeError):  # a dead worker: its end of the pipe is seen in map()
             for value in self._shared.unsent(pipe, needed):
                 pipe.send_bytes(value)
             pipe.send_bytes(task)
 
-    def _bury(self, pipe: Connection) -> WorkerError:
+    def _bury(self, pipe: Connection, given: _Given[Item]) -> WorkerError:
         process = self._workers.pop(pipe)
         self._shared.forget(pipe)
         process.join()
         pipe.close()
-        return WorkerError(
-            "a worker process died",
-            where=f"process {process.pid}",
-            got=f"exit code {process.exitcode}",
-            hint=f"exit code -9 often means that memory ran out: use fewer {option('jobs')}",
-        )
+        host = f"process {process.pid} on {platform.node()}"
+        return lost_worker(given.index, host, f"exit code {process.exitcode}", given.attempt)
 
     def _end(self, pipe: Connection, seconds: float) -> None:
         process = self._workers.pop(pipe, None)
@@ -231,6 +285,7 @@ class Processes:
         """End the workers at once; what they had not finished is abandoned."""
         for pipe in list(self._workers):
             self._end(pipe, seconds=0.5)
+        self._shared.close()
         self._lifeline.close()
         self._lifeline_end.close()
 

@@ -1,101 +1,238 @@
-"""Values that travel to a worker once, however many items hold them.
+"""Values that travel to a worker once, however many items hold them, and paths that mean the same everywhere.
 
-A class says so of its values with ``travels_once = True``; they must not change. A manifest of 100,000 shards is 33 MB,
-and every item of work holds one: pickled with each, checking such a dataset would move 2.5 TB.
+A manifest of 100,000 shards is 33 MB, and every item of work holds one: pickled with each, checking such a dataset would
+move 2.5 TB. So ``share`` gives a stand-in, and a class whose values are shared wherever they lie says so of itself with
+``travels_once = True``; they must not change. Both go by the SHA-256 of the pickled value, so equal values travel once.
+
+A class names those of its attributes that are paths on this machine: ``local_paths = ("path",)``. A worker may have
+another working folder, so they are made absolute where workers are not children of this process.
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import io
+import os
 import pickle
+import threading
+from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
-#: In a worker: the values that have come, by their number.
-_values: dict[int, object] = {}
+Value = TypeVar("Value")
+Value_co = TypeVar("Value_co", covariant=True)
+#: So many values that came from elsewhere are kept; whatever went is sent again.
+_RECENT = 16
+#: In this process: the values that are held until their executor ends, how often each, and the latest that came from elsewhere.
+_kept: dict[str, object] = {}
+_holders: dict[str, int] = {}
+_recent: OrderedDict[str, object] = OrderedDict()
+_lock = threading.Lock()
+
+
+class AbsentError(Exception):
+    """A shared value has not come to this worker, or is no longer kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ref(Generic[Value_co]):
+    """Stands for a shared value, which travels to each worker once. ``digest`` is the SHA-256 of the value, pickled."""
+
+    digest: str
+
+    def get(self) -> Value_co:
+        """The value, in the caller or in a worker; raises LookupError when its executor was closed."""
+        try:
+            return _look_up(self.digest)  # type: ignore[return-value]  # what was shared under this digest
+        except AbsentError as error:
+            raise LookupError("the executor that shared this value was closed") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Stands for a value that has come and is kept."""
+    """Says that a value has come and is kept."""
 
-    number: int
+    digest: str
 
 
 class SharedValues:
-    """What one executor has sent, and to which of its workers."""
+    """What one executor shares, and which of its workers have it.
 
-    def __init__(self) -> None:
-        self._numbers: dict[int, int] = {}
+    ``elsewhere`` is called with each local path that travels to workers that are not children of this process, and gives
+    the path to use there; without it paths travel as they are.
+    """
+
+    def __init__(self, elsewhere: Callable[[str, str], str] | None = None) -> None:
+        self.elsewhere = elsewhere
+        self._digests: dict[int, str] = {}
         self._values: list[object] = []  # held, so that no other value gets the same id
-        self._pickled: dict[int, bytes] = {}
-        self._sent: dict[Hashable, set[int]] = {}
+        self._pickled: dict[str, bytes] = {}
+        self._needs: dict[str, list[str]] = {}
+        self._sent: dict[Hashable, set[str]] = {}
 
-    def dumps(self, message: object) -> tuple[bytes, list[int]]:
-        """A message as bytes in which shared values are only numbers, and these numbers."""
+    def share(self, value: Value) -> Ref[Value]:
+        """The stand-in of a value."""
+        return Ref(self.digest(value))
+
+    def dumps(self, message: object) -> tuple[bytes, list[str]]:
+        """A message as bytes in which shared values are only digests, and these digests: what one needs comes before it."""
+        return self._dumps(message, None)
+
+    def _dumps(self, message: object, top: object) -> tuple[bytes, list[str]]:
         buffer = io.BytesIO()
-        pickler = _Pickler(self, buffer)
+        pickler = _Pickler(self, buffer, top)
         pickler.dump(message)
-        return buffer.getvalue(), pickler.needed
+        needed: dict[str, None] = {}
+        for digest in pickler.needed:
+            needed |= dict.fromkeys(self._needs.get(digest, ())) | {digest: None}
+        return buffer.getvalue(), list(needed)
 
-    def number(self, value: object) -> int:
-        """The number of a shared value."""
-        found = self._numbers.get(id(value))
+    def digest(self, value: object) -> str:
+        """The digest of a value, which is shared from now on."""
+        found = self._digests.get(id(value))
         if found is None:
-            found = self._numbers[id(value)] = len(self._values)
+            data, needs = self._dumps(value, value)
+            found = hashlib.sha256(data).hexdigest()
+            if found not in self._pickled:
+                self._pickled[found], self._needs[found] = data, needs
+                _hold(found, value)
             self._values.append(value)
+            self._digests[id(value)] = found
         return found
 
-    def unsent(self, worker: Hashable, needed: Iterable[int]) -> Iterator[bytes]:
+    def pickled(self, digest: str) -> bytes:
+        """A shared value as bytes, for ``receive``."""
+        return self._pickled[digest]
+
+    def unsent(self, worker: Hashable, needed: Iterable[str]) -> Iterator[bytes]:
         """Messages with those values that a worker does not have yet; from now on it has them."""
         sent = self._sent.setdefault(worker, set())
-        for number in needed:
-            if number not in sent:
-                if number not in self._pickled:
-                    value = pickle.dumps(self._values[number], pickle.HIGHEST_PROTOCOL)
-                    self._pickled[number] = pickle.dumps(_Message(number, value))
-                yield self._pickled[number]
-                sent.add(number)
+        for digest in needed:
+            if digest in self._pickled and digest not in sent:
+                yield pickle.dumps(_Message(digest, self._pickled[digest]), pickle.HIGHEST_PROTOCOL)
+                sent.add(digest)
 
     def forget(self, worker: Hashable) -> None:
         """A worker is gone."""
         self._sent.pop(worker, None)
 
+    def close(self) -> None:
+        """Let go of everything."""
+        for digest in self._pickled:
+            _release(digest)
+        for held in (self._digests, self._values, self._pickled, self._needs, self._sent):
+            held.clear()
+
+
+def _hold(digest: str, value: object) -> None:
+    with _lock:
+        _kept.setdefault(digest, value)
+        _holders[digest] = _holders.get(digest, 0) + 1
+
+
+def _release(digest: str) -> None:
+    with _lock:
+        _holders[digest] -= 1
+        if not _holders[digest]:
+            del _holders[digest], _kept[digest]
+
 
 class _Message:
-    """Unpickled in a worker, keeps the value there."""
+    """Unpickled in a worker of ours, keeps the value there."""
 
-    def __init__(self, number: int, value: bytes) -> None:
-        self._number = number
+    def __init__(self, digest: str, value: bytes) -> None:
+        self._digest = digest
         self._value = value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _receive, (self._number, self._value)
+        return _receive_for_good, (self._digest, self._value)
 
 
-def _receive(number: int, value: bytes) -> Received:
-    _values[number] = pickle.loads(value)  # noqa: S301  from our own parent
-    return Received(number)
+def _receive_for_good(digest: str, data: bytes) -> Received:
+    _hold(digest, pickle.loads(data))  # noqa: S301  from our own parent
+    return Received(digest)
 
 
-def _look_up(number: int) -> object:
-    return _values[number]
+def receive(digest: str, data: bytes) -> None:
+    """Keep a value in a worker that outlives its callers: until some others have come."""
+    if is_here(digest):
+        return
+    value = pickle.loads(data)  # noqa: S301  from the caller, whose code runs here anyway
+    with _lock:
+        _recent[digest] = value
+        while len(_recent) > _RECENT:
+            _recent.popitem(last=False)
+
+
+def is_here(digest: str) -> bool:
+    """Whether this process has a shared value."""
+    with _lock:
+        return digest in _kept or digest in _recent
+
+
+@contextmanager
+def pinned(digests: Iterable[str]) -> Iterator[None]:
+    """Keep shared values that are here while the block runs; raises AbsentError for one that is not."""
+    held: list[str] = []
+    try:
+        for digest in digests:
+            _hold(digest, _look_up(digest))
+            held.append(digest)
+        yield
+    finally:
+        for digest in held:
+            _release(digest)
+
+
+def _look_up(digest: str) -> object:
+    with _lock:
+        if digest in _kept:
+            return _kept[digest]
+        if digest in _recent:
+            _recent.move_to_end(digest)
+            return _recent[digest]
+    raise AbsentError(digest)
+
+
+def _look_up_ref(digest: str) -> Ref[object]:
+    _look_up(digest)  # a worker without the value asks for it before the work begins
+    return Ref(digest)
 
 
 class _Pickler(ForkingPickler):
-    def __init__(self, shared: SharedValues, buffer: io.BytesIO) -> None:
+    def __init__(self, shared: SharedValues, buffer: io.BytesIO, top: object) -> None:
         super().__init__(buffer, pickle.HIGHEST_PROTOCOL)
         self._shared = shared
-        self.needed: list[int] = []
+        self._top = top
+        self.needed: list[str] = []
 
     def reducer_override(self, value: object) -> Any:
-        """Shared values as their numbers; anything else as ever."""
-        if not getattr(type(value), "travels_once", False):
+        """Shared values as their digests, local paths as absolute ones; anything else as ever."""
+        kind = type(value)
+        if isinstance(value, Ref):
+            digest = self._shared.digest(value.get())  # it may be another executor's
+            self.needed.append(digest)
+            return _look_up_ref, (digest,)
+        if getattr(kind, "travels_once", False) and value is not self._top:
+            digest = self._shared.digest(value)
+            self.needed.append(digest)
+            return _look_up, (digest,)
+        names, elsewhere = getattr(kind, "local_paths", ()), self._shared.elsewhere
+        if not names or elsewhere is None:
             return NotImplemented
-        number = self._shared.number(value)
-        self.needed.append(number)
-        return _look_up, (number,)
+        made = copy.copy(value)
+        for name in names:
+            object.__setattr__(made, name, elsewhere(name, getattr(value, name)))
+        return made.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+
+
+def absolute(name: str, path: str) -> str:
+    """A local path as any worker on this machine can use it."""
+    del name
+    return os.path.abspath(path)

@@ -9,7 +9,7 @@ import stat
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from wdstools.errors import NotFoundError, SourceChangedError, StoreError
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError
@@ -43,6 +43,8 @@ def zip_entry(offset: int, stored: int, size: int, method: int, crc: int) -> byt
 @dataclass(frozen=True, slots=True)
 class FolderOpener:
     """Reads files below a folder."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str
 
@@ -109,6 +111,8 @@ class FolderReader:
 @dataclass(frozen=True, slots=True)
 class ArchiveOpener:
     """Reads the files of a zip or a plain tar by the places that the listing noted."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str
 

@@ -50,7 +50,7 @@ class Caching(Wrapper):
         self._coming: dict[tuple[str, int], threading.Event] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self._store, self._folder, self._version, self._limit)
+        return _reopened, (self._store, os.path.abspath(self._folder), self._version, self._limit)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Bytes of an object, from the blocks that are here, and from the store for those that are not."""

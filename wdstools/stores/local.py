@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.memory import page_aligned
@@ -91,6 +91,8 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 class LocalStore:
     """A folder. Keys are paths below it, of plain files or links to such."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("path",)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)

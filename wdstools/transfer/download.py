@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from shlex import quote
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from wdstools.errors import FormatError, IntegrityError
 from wdstools.formats.digest import ShardDigests, sha256_hex
@@ -40,6 +40,8 @@ class PullTask:
 
     ``rows`` are the chosen rows, None for all; ``index`` are then the index's bytes, proved already.
     """
+
+    local_paths: ClassVar[tuple[str, ...]] = ("folder",)
 
     dataset: Dataset
     split: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class Seeds:
 
     Only indexes are read here; what they say is believed as little as the shards, since whoever asks checks the bytes.
     """
+
+    travels_once: ClassVar[bool] = True
 
     def __init__(self, datasets: Sequence[Dataset]) -> None:
         self._shards: list[tuple[Store, str]] = []

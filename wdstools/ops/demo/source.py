@@ -10,7 +10,7 @@ import io
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -89,6 +89,8 @@ _TASK_SAMPLES = 250
 @dataclass(frozen=True, slots=True)
 class MakeTask:
     """Samples ``start`` to ``stop`` to write below ``folder``."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("folder",)
 
     folder: str
     start: int

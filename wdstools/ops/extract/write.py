@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.executors.base import Executor, run_all
@@ -49,6 +49,8 @@ class ExtractTask:
 
     ``keys`` are those of the rows where samples were chosen by key.
     """
+
+    local_paths: ClassVar[tuple[str, ...]] = ("folder",)
 
     dataset: Dataset
     entry: ShardEntry

@@ -7,7 +7,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +53,8 @@ class Added:
 @dataclass(frozen=True, slots=True)
 class RewriteTask:
     """A shard to write below ``work``: from old shards the rows of a mask, and what is ``added``."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("work",)
 
     dataset: Dataset
     split: str

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +40,8 @@ class MendTask:
 
     ``strict``: the root digest came from elsewhere, and nothing less than SHA-256 is believed.
     """
+
+    local_paths: ClassVar[tuple[str, ...]] = ("root",)
 
     root: str
     split: str

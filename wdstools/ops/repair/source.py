@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pyarrow as pa
 
@@ -63,6 +63,8 @@ class _Nowhere:
 @dataclass(slots=True)
 class SourceCopy:
     """Images and captions from which the dataset was packed; ``made`` is the dataset's provenance, as far as known."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str
     manifest: Manifest
@@ -183,7 +185,6 @@ class SourceCopy:
             fail=False,
             started_ns=time.time_ns(),
             authenticated=self.manifest.authenticated_ranges,
-            several=listing.several,
         )
         reader = listing.opener.open()
         try:

@@ -1,0 +1,235 @@
+"""What executors have in common whose workers are not children of this process: a pool somewhere takes parcels.
+
+A parcel is one item of work as bytes, in which shared values are digests. A worker that lacks a value, or whose versions
+could lead to another result, says so in its answer, before it begins. So nothing need be known of the workers: which there
+are, where, or whether they were there a moment ago.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from wdstools.errors import UsageError, WorkerError, option
+from wdstools.executors.base import ATTEMPTS, Item, Outcome, Tick, Value, Work
+from wdstools.executors.local import attempt, ignore, lost_worker
+from wdstools.executors.shared import AbsentError, SharedValues, is_here, pinned, receive
+from wdstools.executors.versions import Host, refuse_mixture, this_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+Handle = TypeVar("Handle")
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One item on its way: its number, the work and the item pickled, and what must be the case where it is done.
+
+    ``needed`` are the digests of shared values, ``versions`` what decides results on the caller's host.
+    """
+
+    number: int
+    data: bytes
+    needed: tuple[str, ...]
+    versions: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker sends back: the outcome, or what it lacks, or the host that is unlike the caller's.
+
+    ``ticks`` are all of this item, told or not.
+    """
+
+    outcome: Outcome[Any] | None = None
+    ticks: int = 0
+    lacks: tuple[str, ...] = ()
+    unlike: Host | None = None
+
+
+class LostWorkerError(Exception):
+    """A worker went away with its item: ``host`` is where it was, if that is known."""
+
+    def __init__(self, reason: str, host: str = "") -> None:
+        super().__init__(reason, host)
+        self.reason = reason
+        self.host = host
+
+
+class Pool(Protocol[Handle]):
+    """Where parcels go."""
+
+    @property
+    def jobs(self) -> int:
+        """How many workers there are now."""
+
+    def submit(self, parcel: Parcel, values: Mapping[str, bytes]) -> Handle:
+        """Send a parcel with all shared values that it needs. Raises LostWorkerError where no more are taken."""
+
+    def wait(self, handles: Collection[Handle], told: Callable[[int, int], None]) -> Iterable[Handle]:
+        """Those that have ended, at least one unless ``told`` was called: with an item's number, and its ticks so far."""
+
+    def answer(self, handle: Handle) -> Answer:
+        """What came of one that has ended; raises LostWorkerError."""
+
+    def cancel(self, handles: Collection[Handle]) -> None:
+        """End these as soon as may be, and return when nothing of them is at work any more, as far as that is in reach."""
+
+
+def work_on(parcel: Parcel, values: Mapping[str, bytes], tick: Tick | None = None) -> Answer:
+    """One parcel, in a worker. ``values`` are those that were sent along; ``tick`` hears of progress before the end."""
+    host = this_host()
+    if parcel.versions != host.digest:
+        return Answer(unlike=host)
+    for digest in parcel.needed:
+        if digest in values:
+            receive(digest, values[digest])
+    counts: list[int] = []
+
+    def count(ticks: int) -> None:
+        counts.append(ticks)
+        if tick is not None:
+            tick(ticks)
+
+    try:
+        with pinned(parcel.needed):
+            return Answer(_outcome(parcel, count), sum(counts))
+    except AbsentError:
+        return Answer(lacks=tuple(digest for digest in parcel.needed if not is_here(digest)) or parcel.needed)
+
+
+def _outcome(parcel: Parcel, count: Tick) -> Outcome[Any]:
+    try:
+        work, item = pickle.loads(parcel.data)  # noqa: S301  from the caller, whose code runs here anyway
+    except Exception as error:  # noqa: BLE001  the boundary: what cannot be imported here must not end the others
+        text = f"{type(error).__name__}: {error}"
+        return Outcome(parcel.number, error=WorkerError("a worker cannot read this item of work", got=text))
+    return attempt(work, parcel.number, item, count)
+
+
+def elsewhere(name: str, path: str, *, shared_disk: bool, seen: Callable[[str], bool]) -> str:
+    """A path of this machine as workers can use it; raises UsageError where they cannot.
+
+    ``seen`` says whether they see a path as this machine does; it is asked where no disk is known to be shared.
+    """
+    if not shared_disk:
+        if not os.path.isabs(path):
+            raise UsageError(
+                "a relative path means nothing on other hosts",
+                code="path-not-shared",
+                where=path,
+                hint=f"give the absolute path of a folder that all hosts share (here it is {os.path.abspath(path)}), or a bucket",
+            )
+        if not seen(path):
+            raise UsageError(
+                "other hosts do not see this path as this machine does",
+                code="path-not-shared",
+                where=path,
+                hint="use a folder that all hosts share under one path (NFS, Lustre), or a bucket"
+                + (f"; leave {option('cache')} away" if name == "cache" else ""),
+            )
+    return os.path.abspath(path)
+
+
+@dataclass(slots=True)
+class _Sent(Generic[Item]):
+    """An item that is under way, for which time, and how much of it was told."""
+
+    parcel: Parcel
+    attempt: int = 1
+    told: int = 0
+
+    def news(self, ticks: int) -> int:
+        """How much of so many ticks in all has not been told yet."""
+        fresh = max(0, ticks - self.told)
+        self.told += fresh
+        return fresh
+
+
+class Run(Generic[Handle]):
+    """One map over the workers of a pool."""
+
+    def __init__(self, pool: Pool[Handle], shared: SharedValues, tick: Tick | None) -> None:
+        self._pool = pool
+        self._shared = shared
+        self._tick = tick or ignore
+        self._running: dict[Handle, _Sent[Any]] = {}
+        self._numbers: dict[int, _Sent[Any]] = {}
+        self._spread: dict[str, int] = {}
+        self._ours = this_host()
+
+    def outcomes(self, work: Work[Item, Value], items: Iterable[Item]) -> Iterator[Outcome[Value]]:
+        """Every item's outcome, as they come."""
+        feed = enumerate(items)
+        more = True
+        try:
+            while more or self._running:
+                jobs = max(1, self._pool.jobs)
+                while more and len(self._running) < max(1, jobs * 3 // 2):
+                    entry = next(feed, None)
+                    if entry is None:
+                        more = False
+                    elif (refused := self._send(_Sent(self._parcel(work, *entry)))) is not None:
+                        yield refused
+                if not self._running:
+                    continue
+                for handle in list(self._pool.wait(list(self._running), self._hear)):
+                    outcome = self._settle(handle)
+                    if outcome is not None:
+                        yield outcome
+        finally:
+            if self._running:
+                self._pool.cancel(list(self._running))
+
+    def _parcel(self, work: Work[Item, Value], number: int, item: Item) -> Parcel:
+        data, needed = self._shared.dumps((work, item))
+        return Parcel(number, data, tuple(needed), self._ours.digest)
+
+    def _send(self, sent: _Sent[Any], *, whole: bool = False) -> Outcome[Any] | None:
+        """Give an item to the pool; its outcome where that takes no more. The first workers get shared values at once."""
+        jobs = max(1, self._pool.jobs)
+        values = {}
+        for digest in sent.parcel.needed:
+            if whole or self._spread.get(digest, 0) < jobs:
+                self._spread[digest] = self._spread.get(digest, 0) + 1
+                values[digest] = self._shared.pickled(digest)
+        try:
+            handle = self._pool.submit(sent.parcel, values)
+        except LostWorkerError as error:
+            return _lost(sent, error)
+        self._running[handle] = sent
+        self._numbers[sent.parcel.number] = sent
+        return None
+
+    def _hear(self, number: int, ticks: int) -> None:
+        sent = self._numbers.get(number)
+        if sent is not None and (news := sent.news(ticks)):
+            self._tick(news)
+
+    def _settle(self, handle: Handle) -> Outcome[Any] | None:
+        """What has become of an item; None if it is under way again."""
+        sent = self._running.pop(handle)
+        number = sent.parcel.number
+        try:
+            answer = self._pool.answer(handle)
+        except LostWorkerError as error:
+            if sent.attempt < ATTEMPTS:
+                sent.attempt += 1
+                return self._send(sent, whole=True)
+            del self._numbers[number]
+            return _lost(sent, error)
+        if answer.unlike is not None:
+            refuse_mixture(self._ours, answer.unlike)
+        if answer.outcome is None:
+            return self._send(sent, whole=True)
+        self._hear(number, answer.ticks)
+        del self._numbers[number]
+        return answer.outcome
+
+
+def _lost(sent: _Sent[Any], error: LostWorkerError) -> Outcome[Any]:
+    number = sent.parcel.number
+    return Outcome(number, error=lost_worker(number, error.host, error.reason, sent.attempt))

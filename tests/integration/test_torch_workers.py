@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import json
 import os
@@ -226,3 +227,69 @@ def test_a_webdataset_pipeline_has_epochs_with_new_workers_too(dataset: Dataset,
     expected = wt.stream(dataset)
     expected.set_epoch(3)
     assert [key for (key,) in wt.webdataset(dataset, epoch=3).to_tuple("__key__")] == [s.key for s in expected]
+
+
+# the iterator of torch that was being made then is taken down half made
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("options", [{"batch_size": None}, {"batch_size": 4, "shuffle": True}])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_in_a_data_loader_is_refused_before_workers_start(
+    dataset: Dataset, workers: int, options: dict[str, Any]
+) -> None:
+    loader = wt.torch.loader(dataset, batch_size=4)
+    with pytest.raises(UsageError, match="is no dataset for a DataLoader") as caught:
+        list(torch.utils.data.DataLoader(loader, num_workers=workers, **options))
+    code, hint = caught.value.code, caught.value.hint
+    del caught
+    gc.collect()  # while its complaint is passed over
+    assert code == "not-a-dataset"
+    assert "StreamDataset" in hint
+
+
+def test_options_of_loaders_are_told_from_misspelt_ones(dataset: Dataset) -> None:
+    with pytest.raises(UsageError, match="no option members: samples come undecoded") as caught:
+        wt.torch.StreamDataset(dataset, members=("jpg",))  # type: ignore[call-arg]
+    assert "wt.torch.loader" in caught.value.hint
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+@pytest.mark.parametrize(
+    ("workers", "others", "stop"), [(3, 2, 0), (3, 2, 4), (2, 0, 7), (0, 3, 1), (1, 4, 99), (2, 3, 99)]
+)
+def test_the_state_of_a_stateful_data_loader_goes_on_with_other_workers(
+    dataset: Dataset, workers: int, others: int, stop: int
+) -> None:
+    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+
+    def opened(number: int, state: Any = None) -> Any:
+        stream = wt.torch.StreamDataset(dataset, batch_size=3)
+        if state is not None:
+            stream.load_state_dict(state)
+        return stateful(stream, batch_size=3, num_workers=number, collate_fn=keys_of)
+
+    whole = wt.stream(dataset)
+    expected = [[sample.key for sample in whole] for _ in range(2)]
+    first = opened(workers)
+    begun = list(itertools.chain(*itertools.islice(first, stop)))
+    second = opened(others, pickle.loads(pickle.dumps(first.state_dict())))  # noqa: S301
+    rest = list(itertools.chain(*second))
+    assert begun + rest == (expected[0] + expected[1] if len(begun) == len(expected[0]) else expected[0])
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+def test_the_state_of_workers_whose_batches_were_their_own_is_refused(dataset: Dataset) -> None:
+    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+    first = stateful(wt.torch.StreamDataset(dataset), batch_size=4, num_workers=2, collate_fn=keys_of)
+    next(iter(first))
+    with pytest.raises(UsageError, match="its batches are not those of the dataset") as caught:
+        wt.torch.StreamDataset(dataset).load_state_dict(first.state_dict())
+    assert "batch_size" in caught.value.hint
+    odd: list[Any] = [
+        {"_snapshot": 3},
+        {"_snapshot": {}},
+        {"_num_yielded": 2},
+        {"_snapshot": {"_worker_snapshots": {"a": 1}}},
+    ]
+    for bad in odd:
+        with pytest.raises(UsageError, match="cannot go on"):
+            wt.torch.StreamDataset(dataset).load_state_dict(bad)

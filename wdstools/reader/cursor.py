@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from wdstools.reader.order import Sharing
 
 STATE_VERSION = 1
+#: What a state says about itself must be the same here: else why it is refused.
+_REFUSALS = (
+    ("version", "this state was saved by another version of wdstools"),
+    ("root", "this state is of another dataset"),
+    ("options", "this state was saved with other options"),
+)
 _HEADS = 16
 _SPAN = 4096
 
@@ -181,10 +187,10 @@ class Cursor:
         """Go where a state says; raises UsageError if it is of another dataset, of other options, or no state."""
         here = self.state()
         given: dict[str, Any] = state if isinstance(state, dict) else {}
-        for name, what in (("version", "version"), ("root", "dataset"), ("options", "options")):
+        for name, what in _REFUSALS:
             if given.get(name) != here[name]:
                 raise UsageError(
-                    f"this state is of another {what}",
+                    what if given else "this is not the state of a loader",
                     code="state-refused",
                     where=name,
                     expected=str(here[name]),

@@ -22,6 +22,7 @@ from wdstools.reader.members import is_tensor
 from wdstools.reader.options import LoaderOptions, Share, choice_of, settled
 from wdstools.reader.payloads import Payloads, prepared
 from wdstools.reader.ranges import open_ranges
+from wdstools.reader.ranks import refuse_samplers
 from wdstools.reader.recipe import Recipe
 from wdstools.reader.rows import RowTable
 from wdstools.reader.stream import moved
@@ -72,6 +73,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches of a whole epoch, wherever this is."""
+        refuse_samplers(f"{type(self).__name__} in a DataLoader")
         return self._share.now().batches()
 
     @property

@@ -136,6 +136,14 @@ def settled(kind: type[Options], given: Options, where: str) -> Options:
         if name not in names and name in _ELSEWHERE:
             message = f"no option {name}; here it is {_ELSEWHERE[name]}"
             raise UsageError(message, code="no-such-option", where=where, got=name)
+        if name not in names and name in _of_loaders():
+            raise UsageError(
+                f"no option {name}: samples come undecoded here, with all their members",
+                code="no-such-option",
+                where=where,
+                got=name,
+                hint=f"wt.loader and wt.torch.loader take {name}; or do it in your own code",
+            )
         if name == "keys" and isinstance(value, str | bytes):
             raise UsageError("a list is needed", where=name, expected=f"[{value!r}]", got=repr(value))
         # numbers of numpy's are numbers
@@ -144,6 +152,11 @@ def settled(kind: type[Options], given: Options, where: str) -> Options:
     options = cast("dict[str, Any]", settle(kind, cast("Options", values)))
     check_rank(options["rank"], options["world_size"])
     return cast("Options", options)
+
+
+def _of_loaders() -> frozenset[str]:
+    """The options that only loaders have."""
+    return frozenset(one.name for one in declared(LoaderOptions))
 
 
 def choice_of(split: str, options: StreamOptions) -> Choice:

@@ -107,3 +107,18 @@ def _jax() -> Role | None:
         return None
     jax: Any = sys.modules["jax"]
     return Role(jax.process_index(), jax.process_count(), told_by="JAX")
+
+
+def refuse_samplers(where: str) -> None:
+    """Raise UsageError (``not-a-dataset``) if a sampler of torch's asks: then a loader was given to a DataLoader.
+
+    DataLoader takes whatever it is given for a dataset, and asks its length for a sampler's sake before it starts
+    workers, in which it would fail far from the cause.
+    """
+    if sys._getframe(2).f_globals.get("__name__") == "torch.utils.data.sampler":  # noqa: SLF001
+        raise UsageError(
+            "a loader makes batches itself, and is no dataset for a DataLoader",
+            code="not-a-dataset",
+            where=where,
+            hint="use it as it is: for batch in loader; or DataLoader(wt.torch.StreamDataset(...), num_workers=2)",
+        )

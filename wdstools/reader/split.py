@@ -12,6 +12,7 @@ from wdstools.reader.sample import Sample
 from wdstools.reader.shard import ShardReader
 from wdstools.reader.stream import stream
 from wdstools.stores.local import LocalStore
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
@@ -64,6 +65,9 @@ class Split(Sequence[Sample]):
             return
         for shard in range(len(self._shards)):
             yield from self._readers[shard] or self._open(shard)
+
+    def __repr__(self) -> str:
+        return f"Split({self.name!r} of {self._dataset.name!r}: {self._count:,} samples in {counted(len(self._shards), 'shard')})"
 
     def keys(self) -> Iterator[str]:
         """Every key, in order."""

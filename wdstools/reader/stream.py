@@ -63,6 +63,11 @@ class Stream:
         return self._share.role(self._inherited)
 
     @property
+    def count(self) -> int:
+        """Samples of a whole epoch, of all ranks together."""
+        return self._cursor.count
+
+    @property
     def is_restored(self) -> bool:
         """Whether the next ``for`` goes on where a state says."""
         return self._cursor.is_restored

@@ -23,6 +23,7 @@ from wdstools.reader.loader import Loader, open_loader
 from wdstools.reader.options import LoaderOptions, Share, StreamOptions, choice_of, settled
 from wdstools.reader.ranks import Role, find_role, worker_pass
 from wdstools.reader.stream import open_stream
+from wdstools.reader.worker_states import is_of_loader, state_of_loader
 
 if TYPE_CHECKING:
     import os
@@ -188,6 +189,7 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
     ) -> None:
         chosen = settled(StreamOptions, options, "wt.torch.StreamDataset")
         self._transform = transform
+        self._batch_size = batch_size
         self._epochs = Epochs()
         self._seen: tuple[int, int] | None = None
         self._restored = False  # in this worker; what was restored in the parent is for its next pass
@@ -242,8 +244,14 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
         return {**self._stream.state_dict(), "worker": role.worker, "workers": role.workers}
 
     def load_state_dict(self, state: Any) -> None:
-        """See ``Stream.load_state_dict``; a worker's state is for the same worker of as many."""
+        """See ``Stream.load_state_dict``; a worker's state is for the same worker of as many.
+
+        The state of a whole ``StatefulDataLoader`` is understood, too: the next pass goes on behind the last batch that
+        it handed out, with any number of workers.
+        """
         role = self._stream.role
+        if worker_pass() is None and is_of_loader(state):
+            state = state_of_loader(state, self._stream.count, self._batch_size * role.world_size)
         given = (state.get("worker", 0), state.get("workers", 1)) if isinstance(state, dict) else (0, 1)
         if given != (role.worker, role.workers):
             raise UsageError(
@@ -252,7 +260,8 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
                 where="workers",
                 expected=f"worker {role.worker} of {role.workers}",
                 got=f"worker {given[0]} of {given[1]}",
-                hint="give DataLoader as many num_workers as it had; wt.torch.loader goes on with any",
+                hint="give the state of the StatefulDataLoader to the dataset, before workers start: "
+                "dataset.load_state_dict(state); it goes on with any num_workers",
             )
         self._stream.load_state_dict(state)
         if worker_pass() is None:

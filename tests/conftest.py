@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,10 +33,13 @@ _MEMORY, _MEMORY_BYTES = "/dev/shm", 4 << 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Quick tests write to memory where there is enough: most of what they wait for is fsync."""
+    """Quick tests write to memory where there is enough: most of what they wait for is fsync. Caches are the run's own."""
     quick = config.option.markexpr == "not slow" and not os.environ.get("PYTEST_DEBUG_TEMPROOT")
     if quick and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = _MEMORY
+    cache = tempfile.mkdtemp(prefix="wdstools-tests-cache-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
+    os.environ["XDG_CACHE_HOME"] = cache
+    config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
 
 
 #: Folders whose files take long. They begin, in whatever order; what is left at the end is short, and none waits for it.

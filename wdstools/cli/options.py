@@ -97,12 +97,6 @@ class Session:
             executor.close()
 
 
-def cache_folder() -> str:
-    """The folder of this user's caches for wdstools: ``$XDG_CACHE_HOME/wdstools`` or ``~/.cache/wdstools``."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "wdstools")
-
-
 Entry = tuple[str, Any, Any]
 
 

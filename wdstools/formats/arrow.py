@@ -73,6 +73,21 @@ def coded(codes: NDArray[np.int32], names: Sequence[str | None]) -> pa.Dictionar
     )
 
 
+def text_over(starts: NDArray[Any], data: bytes | memoryview, there: NDArray[np.bool_]) -> pa.Array:
+    """Texts one behind the other in ``data``, each from its start; null where it is not ``there``. Data is copied."""
+    ends = np.append(starts, len(data)).astype(np.int32)
+    whole = pa.py_buffer(bytes(data))
+    return pa.Array.from_buffers(
+        pa.string(), len(starts), [None if there.all() else _bits(there), pa.py_buffer(ends), whole]
+    )
+
+
+def numbers_over(values: NDArray[Any], there: NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
+    """Integers; null where one is not ``there``."""
+    data = np.ascontiguousarray(values.astype(kind.to_pandas_dtype(), copy=False))
+    return pa.Array.from_buffers(kind, len(data), [None if there.all() else _bits(there), pa.py_buffer(data)])
+
+
 def _bits(flags: NDArray[np.bool_]) -> pa.Buffer:
     return pa.py_buffer(np.packbits(flags, bitorder="little"))
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest, xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
+from xxhash import xxh3_64, xxh3_64_hexdigest, xxh3_64_intdigest, xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
 
 from wdstools.errors import UsageError, option
 
@@ -21,6 +21,7 @@ __all__ = [
     "parse_root",
     "sha256_digest",
     "sha256_hex",
+    "xxh3_64",
     "xxh3_64_hexdigest",
     "xxh3_64_intdigest",
     "xxh3_128",

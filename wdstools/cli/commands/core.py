@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from wdstools.address import display
-from wdstools.cli.options import At, DatasetPath, Session, cache_folder, command
+from wdstools.cli.options import At, DatasetPath, Session, command
 from wdstools.cli.show import core as show
 from wdstools.options.check import VerifyChoices
 from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.options.read import OpenChoices
+from wdstools.stores.user_cache import cache_folder
 from wdstools.writer import WORKER_MODULES
 
 if TYPE_CHECKING:

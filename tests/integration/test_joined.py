@@ -1,0 +1,160 @@
+"""The joined index beside real datasets: made once, ours alone, believed only when whole, never in the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.support.streams import in_memory, packed
+from wdstools.errors import FormatError
+from wdstools.joined import Joined, open_joined
+from wdstools.joined.layout import VERSION
+
+if TYPE_CHECKING:
+    from wdstools import Dataset
+
+_NAMES = ("key", "label", "cls", "split", "width", "height", "format", "caption", "offset", "length")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return packed(tmp_path_factory.mktemp("joined"), train=60, val=10)
+
+
+@pytest.fixture
+def dataset(whole: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """The dataset as a new process sees it, with an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return replace(whole, readers={})
+
+
+def _file(dataset: Dataset) -> Path:
+    return Path(os.environ["XDG_CACHE_HOME"], "wdstools", "joined", f"{dataset.root}-v{VERSION}.rows")
+
+
+def _again(dataset: Dataset) -> Dataset:
+    return replace(dataset, readers={})
+
+
+def _check(joined: Joined, dataset: Dataset) -> None:
+    """Every row is that of its index."""
+    for number, (_, entry) in enumerate(dataset.manifest.shards):
+        table = dataset.index(entry)
+        assert joined.table(number, _NAMES).equals(table.select(_NAMES))
+        rows = joined.rows_of(number)
+        assert joined.keys(np.arange(rows.start, rows.stop)) == table.column("key").to_pylist()
+        for at, members in enumerate(table.column("members").to_pylist()):
+            for member in members:
+                found = joined.members([rows.start + at], member["ext"])
+                assert (found.offset[0], found.size[0]) == (member["offset"], member["size"])
+
+
+def test_the_file_is_one_ours_alone_and_named_by_the_root(dataset: Dataset) -> None:
+    joined = open_joined(dataset)
+    assert joined.is_kept
+    _check(joined, dataset)
+    assert os.listdir(_file(dataset).parent) == [_file(dataset).name]
+    assert stat.S_IMODE(_file(dataset).stat().st_mode) == 0o600
+    assert [len(joined.splits[name]) for name in ("train", "val")] == [60, 10]
+    assert open_joined(dataset) is joined
+
+
+def test_it_is_made_once_and_then_needs_no_index(dataset: Dataset) -> None:
+    open_joined(dataset)
+    before = _file(dataset).read_bytes()
+    without = replace(in_memory(dataset), readers={})
+    for info in list(without.metadata.list(".wdstools/index/")):
+        without.metadata.delete(info.key)
+    joined = open_joined(without)
+    _check(joined, dataset)
+    assert _file(dataset).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "place", [*range(0, 200, 8), 4096, 5000, 6000, 8000, 9000, 12_000, 14_000, 16_000, -1, -200, -900]
+)
+def test_a_damaged_file_is_made_again(dataset: Dataset, place: int) -> None:
+    open_joined(dataset)
+    data = bytearray(_file(dataset).read_bytes())
+    data[place] ^= 0x10
+    _file(dataset).write_bytes(data)
+    _check(open_joined(_again(dataset)), dataset)
+    again = open_joined(_again(dataset))
+    again.open_all()
+    _check(again, dataset)
+    assert again.is_kept
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 4096, 9000, -1])
+def test_a_file_cut_short_is_made_again(dataset: Dataset, size: int) -> None:
+    open_joined(dataset)
+    os.truncate(_file(dataset), size if size >= 0 else _file(dataset).stat().st_size + size)
+    _check(open_joined(_again(dataset)), dataset)
+    assert _file(dataset).stat().st_size > 9000
+
+
+def test_a_file_of_another_dataset_under_this_name_is_not_believed(dataset: Dataset, tmp_path: Path) -> None:
+    other = packed(tmp_path / "other", train=60, val=9)
+    open_joined(other)
+    _file(other).rename(_file(dataset))
+    _check(open_joined(dataset), dataset)
+
+
+def test_what_others_may_write_or_a_link_leads_to_is_not_believed(dataset: Dataset, tmp_path: Path) -> None:
+    open_joined(dataset)
+    _file(dataset).chmod(0o620)
+    assert open_joined(_again(dataset)).is_kept
+    assert stat.S_IMODE(_file(dataset).stat().st_mode) == 0o600
+    elsewhere = tmp_path / "elsewhere"
+    _file(dataset).rename(elsewhere)
+    _file(dataset).symlink_to(elsewhere)
+    _check(open_joined(_again(dataset)), dataset)
+    assert not _file(dataset).is_symlink()
+
+
+@pytest.mark.parametrize("what", ["a file", "a folder that is a file", "nothing that may be written"])
+def test_without_a_cache_rows_are_held_in_memory(dataset: Dataset, tmp_path: Path, what: str) -> None:
+    cache = tmp_path / "cache"
+    if what == "a file":
+        cache.write_bytes(b"mine")
+    elif what == "a folder that is a file":
+        (cache / "wdstools").mkdir(parents=True)
+        (cache / "wdstools" / "joined").write_bytes(b"mine")
+    else:
+        cache.symlink_to("/proc")
+    joined = open_joined(dataset)
+    assert not joined.is_kept
+    _check(joined, dataset)
+
+
+def test_a_damaged_index_is_no_rows(dataset: Dataset) -> None:
+    damaged = in_memory(dataset)
+    path = dataset.manifest.shards[1][1].index_path
+    data = bytearray(damaged.metadata.get(path))
+    data[len(data) // 2] ^= 1
+    damaged.metadata.put(path, bytes(data))
+    with pytest.raises(FormatError) as caught:
+        open_joined(damaged)
+    assert caught.value.code == "index-damaged"
+    assert not _file(dataset).exists()
+
+
+def test_processes_that_make_it_at_once_make_one(dataset: Dataset) -> None:
+    code = (
+        "import sys, wdstools as wt; from wdstools.joined import open_joined;"
+        "j = open_joined(wt.open_dataset(sys.argv[1])); print(j.is_kept, len(j.keys(range(len(j)))))"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, dataset.shards.url], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    assert [process.communicate()[0].split() for process in started] == [["True", "70"]] * 3
+    assert [name for name in os.listdir(_file(dataset).parent) if not name.endswith(".lock")] == [_file(dataset).name]

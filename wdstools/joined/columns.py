@@ -1,0 +1,178 @@
+"""The arrays of a joined index: in memory, or over a mapped file; and what an index's table becomes in them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wdstools.errors import FormatError
+from wdstools.formats.arrow import fixed_bytes, one_chunk, text_bytes, to_list, to_numpy, valid
+from wdstools.formats.digest import xxh3_64
+from wdstools.joined.layout import CAPTIONS, LOOSE_MEMBER, NULL, VALUES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+    from wdstools.joined.layout import Layout
+
+#: Columns of an index that are joined. ``source`` is not: nothing proves it.
+INDEX_COLUMNS = (
+    "key", "offset", "length", "xxh3_128", "sha256", "members",
+    "label", "cls", "width", "height", "format", "caption",
+)  # fmt: skip
+
+
+class NotInlineError(Exception):
+    """A row does not have exactly the members that the dataset has."""
+
+
+class Names:
+    """Texts that are numbered, as labels are. Safe to use from many threads; -1 is none."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = list(names)
+        self._numbers: dict[str | None, int] = {name: number for number, name in enumerate(self.names)}
+        self._numbers[None] = -1
+        self._lock = threading.Lock()
+
+    def number(self, values: list[Any]) -> NDArray[np.int32]:
+        """The numbers of some texts, new ones added; None is -1."""
+        numbers = self._numbers
+        for name in sorted({*values} - numbers.keys()):
+            with self._lock:
+                if name not in numbers:
+                    self.names.append(name)
+                    numbers[name] = len(self.names) - 1
+        return np.fromiter(map(numbers.__getitem__, values), np.int32, len(values))
+
+
+def names_of(dataset: Dataset) -> dict[str, Names]:
+    """The names that a dataset begins with: its labels and members have the numbers that the manifest gives them."""
+    manifest = dataset.manifest
+    return {"labels": Names(manifest.labels), "formats": Names(), "extensions": Names(manifest.members)}
+
+
+@dataclass(slots=True)
+class Texts:
+    """What one shard's rows have of any length: loose members, keys, captions."""
+
+    loose: NDArray[Any]
+    keys: bytes | memoryview
+    captions: bytes | memoryview
+
+
+class Columns:
+    """The fixed columns by name, the names of labels, formats and extensions, and each shard's texts."""
+
+    def __init__(self, layout: Layout, arrays: dict[str, NDArray[Any]], names: dict[str, Names]) -> None:
+        self.layout = layout
+        self.arrays = arrays
+        self.places = arrays["places"]
+        self.labels, self.formats, self.extensions = names["labels"], names["formats"], names["extensions"]
+        self.texts: list[Texts | None] = [None] * layout.shards
+
+    @classmethod
+    def in_memory(cls, layout: Layout, dataset: Dataset) -> Columns:
+        """Columns to be filled; pages are touched, and so take memory, only as rows come."""
+        arrays = {name: np.empty(layout.rows, kind) for name, (kind, _) in layout.columns.items()}
+        return cls(layout, arrays, names_of(dataset))
+
+    def text_of(self, shard: int) -> Texts:
+        """A shard's texts, which have been opened."""
+        found = self.texts[shard]
+        assert found is not None
+        return found
+
+    def fill(self, shard: int, rows: slice, table: pa.Table, *, values: bool = True) -> None:
+        """Put the rows of one index here; ``values``: with labels, classes, sizes, formats and captions.
+
+        Raises NotInlineError, and FormatError (``index-damaged``).
+        """
+        place = self.places[rows]
+        for name, column in (("start", "offset"), ("length", "length")):
+            place[name] = to_numpy(table.column(column), null=-1)
+        for name in ("xxh3_128", "sha256") if self.layout.authenticated else ("xxh3_128",):
+            digests = np.frombuffer(fixed_bytes(table.column(name)), "<u8")
+            place[name] = digests.reshape(place[name].shape)
+        loose = self._members(place, table)
+        keys = _place_texts(table, "key", place["key_start"], place["key_size"])
+        captions = b""
+        if values:
+            at = {name: column[rows] for name, column in self.arrays.items() if name != "places"}
+            at["label"][:] = self.labels.number(to_list(table.column("label")))
+            at["format"][:] = self.formats.number(to_list(table.column("format")))
+            for name in ("cls", "width", "height"):
+                _place_numbers(table, name, at[name])
+            captions = _place_texts(table, "caption", at["caption_start"], at["caption_size"])
+        self.texts[shard] = Texts(loose, keys, captions)
+
+    def _members(self, place: NDArray[Any], table: pa.Table) -> NDArray[Any]:
+        """Put members into the records, or give them as loose ones."""
+        members = one_chunk(table.column("members"))
+        values = members.flatten()
+        counts = to_numpy(members.value_lengths())
+        columns = {name: to_numpy(values.field(name)) for name in ("offset", "size", "xxh3_64")}
+        if self.layout.inline:
+            wanted = self.extensions.names[: self.layout.members]
+            lengths, raw = text_bytes(values.field("ext"))
+            if raw != "".join(wanted).encode() * len(place) or len(lengths) != len(place) * len(wanted):
+                raise NotInlineError
+            shape = (len(place), len(wanted))
+            if (counts != len(wanted)).any() or (
+                lengths.reshape(shape) != [len(name.encode()) for name in wanted]
+            ).any():
+                raise NotInlineError
+            for name, column in columns.items():
+                place["members"][name] = column.reshape(shape)
+            return np.zeros(0, LOOSE_MEMBER)
+        place["loose_count"] = counts
+        place["loose"] = np.cumsum(counts) - counts
+        loose = np.zeros(len(values), LOOSE_MEMBER)
+        loose["ext"] = self.extensions.number(to_list(values.field("ext")))
+        for name, column in columns.items():
+            loose[name] = column
+        return loose
+
+    def digests(self, shard: int, rows: slice, *, captions: bool = True) -> tuple[int, ...]:
+        """XXH3-64 of a shard's places, of its values, and, if wanted, of its captions."""
+        texts = self.text_of(shard)
+        places, values = xxh3_64(_raw(self.places[rows])), xxh3_64()
+        places.update(_raw(texts.loose))
+        places.update(texts.keys)
+        for name in VALUES:
+            values.update(_raw(self.arrays[name][rows]))
+        if not captions:
+            return places.intdigest(), values.intdigest()
+        told = xxh3_64()
+        for name in CAPTIONS:
+            told.update(_raw(self.arrays[name][rows]))
+        told.update(texts.captions)
+        return places.intdigest(), values.intdigest(), told.intdigest()
+
+
+def _raw(array: NDArray[Any]) -> memoryview | bytes:
+    return array.view(np.uint8).data if len(array) else b""
+
+
+def _place_texts(table: pa.Table, name: str, starts: NDArray[Any], sizes: NDArray[Any]) -> bytes:
+    column = one_chunk(table.column(name))
+    lengths, raw = text_bytes(column)
+    starts[:] = np.cumsum(lengths) - lengths
+    sizes[:] = lengths
+    if column.null_count:
+        sizes[~valid(column)] = -1
+    return raw
+
+
+def _place_numbers(table: pa.Table, name: str, target: NDArray[Any]) -> None:
+    column = one_chunk(table.column(name))
+    if column.null_count < len(column) and (to_numpy(column) == NULL).any():
+        raise FormatError("an index has a number that stands for none", code="index-damaged", where=name)
+    target[:] = to_numpy(column, null=NULL)

@@ -1,0 +1,276 @@
+"""All rows of a dataset, numbered through its shards as the manifest lists them.
+
+Rows are there once their shard is open: read from the dataset's index and checked against the manifest, or, where a file of the
+cache has them, checked against the digests that the file was given when it was made from such indexes.
+"""
+
+from __future__ import annotations
+
+import threading
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wdstools.joined import kept
+from wdstools.joined.columns import Columns, NotInlineError
+from wdstools.joined.kept import Kept
+from wdstools.joined.layout import Layout
+from wdstools.joined.making import checked_index, keep, make_columns
+from wdstools.joined.members import Members, members_of
+from wdstools.joined.tables import shard_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+
+#: After this many rows were looked up in a large file, its pages are let go of.
+_LET_GO_ROWS = 1 << 14
+_LARGE_BYTES = 1 << 30
+
+
+class Joined:
+    """The rows of a dataset as arrays: ``places`` and the value columns, one value a row. Safe to use from many threads.
+
+    ``splits`` maps each split to its rows, ``starts[s]`` is the first row of shard s (and ``starts[-1]`` the number of all).
+    ``label`` and ``format`` are numbers of ``labels`` and ``formats``, -1 for none; ``cls``, ``width`` and ``height`` are
+    ``NULL`` where there is none. A column that is asked for opens every shard.
+    """
+
+    def __init__(self, dataset: Dataset, columns: Columns, *, filled: bool = False) -> None:
+        self.dataset = dataset
+        self.entries = [entry for _, entry in dataset.manifest.shards]
+        counts = np.array([entry.samples for entry in self.entries], np.int64)
+        self.starts: NDArray[np.int64] = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
+        edges = accumulate((len(shards) for shards in dataset.manifest.splits.values()), initial=0)
+        #: The shards of each split, by number.
+        self.shards = {
+            name: range(first, last)
+            for name, (first, last) in zip(dataset.manifest.splits, pairwise(edges), strict=True)
+        }
+        self.columns = columns
+        # what of each shard may be used: places and values, and captions
+        self._open, self._captions = (np.full(len(self.entries), filled) for _ in range(2))
+        self._lock = threading.RLock()
+        self._looked_up = 0
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def splits(self) -> dict[str, range]:
+        """The rows of each split."""
+        return {
+            name: range(int(self.starts[shards.start]), int(self.starts[shards.stop]))
+            for name, shards in self.shards.items()
+        }
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the rows lie in a file of the cache, and not in this process's memory."""
+        return isinstance(self.columns, Kept)
+
+    def is_open(self, shards: range | None = None) -> bool:
+        """Whether all of these shards are open; without any, of all."""
+        return bool((self._open if shards is None else self._open[shards.start : shards.stop]).all())
+
+    def missing(self, rows: NDArray[np.int64]) -> list[int]:
+        """Shards of these rows that are not open yet."""
+        shards = np.unique(self.shard_of(rows))
+        return [int(shard) for shard in shards[~self._open[shards]]]
+
+    def opened(self, shards: range, known: Iterable[int]) -> list[int]:
+        """Those of some shards that are open, but for the known ones."""
+        there = np.flatnonzero(self._open[shards.start : shards.stop]) + shards.start
+        return sorted(set(there.tolist()).difference(known))
+
+    def shard_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The shard of each row."""
+        return np.searchsorted(self.starts[1:], rows, side="right")
+
+    def rows_of(self, shard: int) -> slice:
+        """The rows of a shard."""
+        return slice(int(self.starts[shard]), int(self.starts[shard + 1]))
+
+    def open(self, shard: int, *, captions: bool = False) -> None:
+        """Make the rows of a shard usable.
+
+        Raises FormatError (``index-damaged``), NotFoundError (``index-missing``) or StoreError.
+        """
+        if self._open[shard] and (self._captions[shard] or not captions):
+            return
+        columns = self.columns
+        if isinstance(columns, Kept):
+            with self._lock:
+                if columns is self.columns and not self._check(columns, shard, captions=captions):
+                    self._make_anew()
+        else:
+            self._put(shard, checked_index(self.dataset, self.entries[shard]))
+
+    def _put(self, shard: int, table: pa.Table) -> None:
+        """Fill in a shard's rows from its index, unless they are there."""
+        with self._lock:
+            if self._open[shard]:
+                return
+            try:
+                self.columns.fill(shard, self.rows_of(shard), table)
+            except NotInlineError:
+                self._make_loose()
+                self.columns.fill(shard, self.rows_of(shard), table)
+            self._open[shard] = self._captions[shard] = True
+
+    def _make_loose(self) -> None:
+        """Go on in records that hold any members: a row has others than the dataset should have."""
+        columns = Columns.in_memory(Layout.of(self.dataset, inline=False), self.dataset)
+        for shard in np.flatnonzero(self._open).tolist():
+            rows = self.rows_of(shard)
+            columns.fill(shard, rows, checked_index(self.dataset, self.entries[shard]))
+        self.columns = columns
+
+    def _check(self, columns: Kept, shard: int, *, captions: bool) -> bool:
+        """Whether a shard's part of the file is what was written."""
+        found = columns.digests(shard, self.rows_of(shard), captions=captions)
+        wanted = columns.table[shard].item()[4:]
+        if found != wanted[: len(found)]:
+            return False
+        self._open[shard] = True
+        self._captions[shard] |= captions
+        return True
+
+    def _make_anew(self) -> None:
+        """Replace a damaged file, all rows at once, so that what others have opened stays good."""
+        kept.forget(kept.path_of(self.dataset.root))
+        self.columns = make_columns(self.dataset)
+        self._open[:] = self._captions[:] = True
+
+    def open_all(self, *, captions: bool = True) -> None:
+        """Make all rows usable."""
+        done = self._open & self._captions if captions else self._open
+        for shard in np.flatnonzero(~done).tolist():
+            self.open(shard, captions=captions)
+
+    def keep(self) -> bool:
+        """Put rows that are all open into the cache, and use them there from now on; whether that could be done."""
+        if self.is_kept or not self.is_open() or not kept.is_keepable(self.dataset):
+            return self.is_kept
+        found = keep(self.dataset, self.columns)
+        if found is None:
+            return False
+        self.columns = found  # what was filled a moment ago need not be looked at again
+        return True
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
+        """The records of these rows, whose shards are open: a copy."""
+        columns = self.columns
+        found = columns.places.take(rows)
+        if isinstance(columns, Kept) and columns.size > _LARGE_BYTES:
+            self._looked_up += len(rows)
+            if self._looked_up > _LET_GO_ROWS:
+                self._looked_up = 0
+                columns.let_go()
+        return found
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One of the value columns, ``label``, ``cls``, ``width``, ``height`` or ``format``, of all rows: a view, not to be written."""
+        self.open_all(captions=False)
+        return _view(self.columns.arrays[name])
+
+    @property
+    def places(self) -> NDArray[np.void]:
+        """The records of all rows: see ``layout.Layout.place``."""
+        self.open_all(captions=False)
+        return _view(self.columns.places)
+
+    @property
+    def label(self) -> NDArray[np.int32]:
+        """Number of each row's label in ``labels``, -1 for none."""
+        return self.column("label")
+
+    @property
+    def cls(self) -> NDArray[np.int32]:
+        """The class of each row, ``NULL`` for none."""
+        return self.column("cls")
+
+    @property
+    def width(self) -> NDArray[np.int32]:
+        """Width of each row's image in pixels, ``NULL`` where it is not known."""
+        return self.column("width")
+
+    @property
+    def height(self) -> NDArray[np.int32]:
+        """Height of each row's image in pixels, ``NULL`` where it is not known."""
+        return self.column("height")
+
+    @property
+    def format(self) -> NDArray[np.int32]:
+        """Number of each image's format in ``formats``, -1 for none."""
+        return self.column("format")
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that rows have, those of the manifest first."""
+        return self.columns.labels.names
+
+    @property
+    def formats(self) -> list[str]:
+        """The formats that images have."""
+        return self.columns.formats.names
+
+    @property
+    def extensions(self) -> list[str]:
+        """The members that rows have, those of the manifest first."""
+        return self.columns.extensions.names
+
+    def keys(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str]:
+        """The keys of some rows."""
+        return self._texts(np.asarray(rows, np.int64), "key")
+
+    def captions(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str | None]:
+        """The captions of some rows, None where there is none."""
+        return self._texts(np.asarray(rows, np.int64), "caption")
+
+    def _texts(self, rows: NDArray[np.int64], name: str) -> list[Any]:
+        shards = self.shard_of(rows)
+        for shard in np.unique(shards).tolist():
+            self.open(shard, captions=name == "caption")
+        columns = self.columns
+        if name == "key":
+            starts, sizes = columns.places["key_start"][rows], columns.places["key_size"][rows].astype(np.int64)
+            data = [columns.text_of(shard).keys for shard in shards.tolist()]
+        else:
+            starts, sizes = columns.arrays["caption_start"][rows], columns.arrays["caption_size"][rows].astype(np.int64)
+            data = [columns.text_of(shard).captions for shard in shards.tolist()]
+        spans = zip(data, starts.tolist(), (starts + np.maximum(sizes, 0)).tolist(), sizes.tolist(), strict=True)
+        return [None if size < 0 else str(text[first:end], "utf-8") for text, first, end, size in spans]
+
+    def members(self, rows: Sequence[int] | NDArray[np.int64], extension: str) -> Members:
+        """Where a member of some rows lies in their shards; size -1 where a row has none."""
+        rows = np.asarray(rows, np.int64)
+        for shard in self.missing(rows):
+            self.open(shard)
+        return self.members_of(self.take(rows), self.shard_of(rows), (extension,))[0]
+
+    def members_of(
+        self, places: NDArray[np.void], shards: NDArray[np.int64], extensions: Sequence[str]
+    ) -> list[Members]:
+        """Members of rows whose records were taken: those that are called so, row by row; of two of one name the last."""
+        return members_of(self.columns, places, shards, extensions)
+
+    def table(self, shard: int, names: Iterable[str]) -> pa.Table:
+        """Columns of a shard as its index has them: key, label, cls, split, width, height, format, caption, offset, length."""
+        wanted = list(names)
+        self.open(shard, captions="caption" in wanted)
+        return shard_table(self.columns, shard, self.rows_of(shard), wanted, split=self._split_of(shard))
+
+    def _split_of(self, shard: int) -> str:
+        return next(name for name, shards in self.shards.items() if shard in shards)
+
+
+def _view(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,277 @@
+"""The folder of joined indexes: ``joined/`` in this user's cache, one file a dataset, named by its root digest.
+
+Files are ours alone (mode 0600), appear whole or not at all, and are believed only where size and digests agree; any of them
+may be removed at any time. Together they take no more than a quarter of the space that is free without them; those
+used longest ago go first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import mmap
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.joined.columns import Columns, Names, Texts, names_of
+from wdstools.joined.layout import HEAD_BYTES, LOOSE_MEMBER, SHARD, VERSION, Layout, aligned, head_of, read_head
+from wdstools.stores.folders import make_folders
+from wdstools.stores.user_cache import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+
+_NAME_RE = re.compile(r"[0-9a-f]{64}-v[0-9]+\.rows(\.[0-9a-f]{16}\.making)?")
+_SHARE_OF_DISK = 4
+#: A file that is being made is made anew by others after this long.
+_STALE_SECONDS = 24 * 3600
+_BLOCK_BYTES = 1 << 24
+_MAX_NAMES_BYTES = 1 << 30
+
+
+class Kept(Columns):
+    """Columns over a file of the folder; ``table`` has a SHARD for each shard."""
+
+    def __init__(self, layout: Layout, buffer: mmap.mmap, table: NDArray[Any], names: dict[str, Names]) -> None:
+        arrays = {
+            name: np.frombuffer(buffer, kind, layout.rows, at) if layout.rows else np.zeros(0, kind)
+            for name, (kind, at) in layout.columns.items()
+        }
+        super().__init__(layout, arrays, names)
+        self.table = table
+        self.buffer = buffer
+        self._view = memoryview(buffer)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self._view)
+
+    def text_of(self, shard: int) -> Texts:
+        """A shard's texts, where they lie in the file."""
+        found = self.texts[shard]
+        if found is None:
+            at, loose, keys, captions = self.table[shard].item()[:4]
+            first = at + loose * LOOSE_MEMBER.itemsize
+            found = self.texts[shard] = Texts(
+                np.frombuffer(self.buffer, LOOSE_MEMBER, loose, at) if loose else np.zeros(0, LOOSE_MEMBER),
+                self._view[first : first + keys],
+                self._view[first + keys : first + keys + captions],
+            )
+        return found
+
+    def let_go(self) -> None:
+        """Give up the pages that were looked at: they stay in the system's cache, and count as nobody's memory."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.buffer.madvise(mmap.MADV_DONTNEED)
+
+
+def folder() -> str:
+    """Where the files lie."""
+    return os.path.join(cache_folder(), "joined")
+
+
+def path_of(root: str) -> str:
+    """The file of the dataset with this root digest."""
+    return os.path.join(folder(), f"{root}-v{VERSION}.rows")
+
+
+def files_of(root: str) -> Iterator[str]:
+    """The files that there are of a dataset, of any version."""
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(folder())):
+            if _NAME_RE.fullmatch(name) and name.startswith(root):
+                yield os.path.join(folder(), name)
+
+
+def is_keepable(dataset: Dataset) -> bool:
+    """Whether all that would be kept is proved by the root, so that another copy of the dataset may use it."""
+    return dataset.manifest.has_values and dataset.manifest.totals["samples"] > 0
+
+
+def open_kept(dataset: Dataset) -> Kept | None:
+    """The file of a dataset, mapped; None where there is none that may be believed. A damaged one is removed."""
+    path = path_of(dataset.root)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            return None  # not ours, or others may write to it
+        found = _mapped(fd, dataset, status.st_size)
+        if found is None:
+            forget(path)
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(fd)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return found
+
+
+def forget(path: str) -> None:
+    """Remove a file that is not what it should be."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _mapped(fd: int, dataset: Dataset, size: int) -> Kept | None:
+    layouts = tuple(Layout.of(dataset, inline=inline) for inline in (True, False))
+    head = read_head(os.pread(fd, HEAD_BYTES, 0), layouts, dataset.root, size)
+    if head is None:
+        return None
+    layout, at, digest = head
+    tables = b""
+    if size - at > layout.shards * SHARD.itemsize + _MAX_NAMES_BYTES:
+        return None
+    while len(tables) < size - at and (more := os.pread(fd, size - at - len(tables), at + len(tables))):
+        tables += more
+    if xxh3_64_intdigest(tables) != digest:
+        return None
+    table = np.frombuffer(tables, SHARD, layout.shards)
+    sizes = table["loose"] * LOOSE_MEMBER.itemsize + table["keys"] + table["captions"]
+    if layout.shards and ((table["at"] < layout.fixed_bytes).any() or (table["at"] + sizes > at).any()):
+        return None
+    names = {name: Names(found) for name, found in json.loads(tables[layout.shards * SHARD.itemsize :]).items()}
+    buffer = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
+    if hasattr(mmap, "MADV_RANDOM") and size > _BLOCK_BYTES:
+        buffer.madvise(mmap.MADV_RANDOM)
+    return Kept(layout, buffer, table, names)
+
+
+class Writing:
+    """A file of the folder that is being made, under a name of its own: ``keep`` gives it its name, ``close`` removes it.
+
+    Raises OSError where it cannot be.
+    """
+
+    def __init__(self, dataset: Dataset, layout: Layout) -> None:
+        self._layout = layout
+        self._root = dataset.root
+        self._table = np.zeros(layout.shards, SHARD)
+        self._end = layout.fixed_bytes
+        make_folders(cache_folder())
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder(), 0o700)
+        if not _make_room(layout.fixed_bytes):
+            raise OSError("there is no room for a joined index")
+        self._path = path_of(dataset.root)
+        self._making = f"{self._path}.{secrets.token_hex(8)}.making"
+        self.fd = os.open(self._making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+    def mapped(self, dataset: Dataset) -> Columns:
+        """Fixed columns that are filled where they lie in the file. Its space is taken first: a full disk is an error here."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.fd, 0, self._layout.fixed_bytes)
+        else:
+            for at in range(0, self._layout.fixed_bytes, _BLOCK_BYTES):
+                _write(self.fd, bytes(min(_BLOCK_BYTES, self._layout.fixed_bytes - at)), at)
+        buffer = mmap.mmap(self.fd, self._layout.fixed_bytes)
+        arrays = {
+            name: np.frombuffer(buffer, kind, self._layout.rows, at)
+            for name, (kind, at) in self._layout.columns.items()
+        }
+        return Columns(self._layout, arrays, names_of(dataset))
+
+    def write_fixed(self, columns: Columns) -> None:
+        """Write the fixed columns from memory."""
+        for name, (_, at) in self._layout.columns.items():
+            _write(self.fd, columns.arrays[name].view(np.uint8), at)
+
+    def add_texts(self, columns: Columns, shard: int, rows: slice) -> None:
+        """Write the texts of one shard, and note where they are and what all of the shard digests to."""
+        texts = columns.text_of(shard)
+        data = b"".join((texts.loose.tobytes(), texts.keys, texts.captions))
+        _write(self.fd, data, self._end)
+        self._table[shard] = (
+            self._end,
+            len(texts.loose),
+            len(texts.keys),
+            len(texts.captions),
+            *columns.digests(shard, rows),
+        )
+        self._end = aligned(self._end + len(data))
+
+    def keep(self, columns: Columns) -> None:
+        """Finish the file, and give it its name."""
+        lists = {"labels": columns.labels, "formats": columns.formats, "extensions": columns.extensions}
+        names = json.dumps({name: found.names for name, found in lists.items()}).encode()
+        tables = self._table.tobytes() + names
+        if not _make_room(self._end + len(tables), but=self._making):
+            raise OSError("there is no room for a joined index")
+        _write(self.fd, tables, self._end)
+        os.ftruncate(self.fd, self._end + len(tables))
+        _write(self.fd, head_of(self._layout, self._root, self._end, tables, len(names)), 0)
+        os.rename(self._making, self._path)
+
+    def close(self) -> None:
+        """Let go of the file; it goes if it was not kept."""
+        os.close(self.fd)
+        forget(self._making)
+
+
+def _write(fd: int, data: bytes | NDArray[np.uint8], at: int) -> None:
+    view = memoryview(data)  # type: ignore[arg-type]  # an array is a buffer from Python 3.12 on
+    while view:
+        done = os.pwrite(fd, view[:_BLOCK_BYTES], at)
+        view, at = view[done:], at + done
+
+
+def _make_room(size: int, but: str = "") -> bool:
+    """Remove files used longest ago until one of this size fits; whether it does."""
+    held, now = [], time.time()
+    for entry in os.scandir(folder()):
+        if entry.path == but or not _NAME_RE.fullmatch(entry.name):
+            continue
+        with contextlib.suppress(OSError):
+            status = entry.stat(follow_symlinks=False)
+            if entry.name.endswith(".making") and now - status.st_mtime < _STALE_SECONDS:
+                continue  # somebody is at it
+            if entry.name.endswith(".making"):
+                forget(entry.path)
+                continue
+            held.append((status.st_mtime, status.st_size, entry.path))
+    total = sum(bytes_ for _, bytes_, _ in held)
+    own = os.stat(but).st_size if but else 0
+    limit = (shutil.disk_usage(folder()).free + total + own) // _SHARE_OF_DISK
+    if size > limit:
+        return False
+    for _, bytes_, path in sorted(held):
+        if total + size <= limit:
+            break
+        forget(path)
+        total -= bytes_
+    return True
+
+
+@contextlib.contextmanager
+def alone(root: str) -> Iterator[None]:
+    """Wait until no other process makes the file of this dataset; where there are no locks, work is done twice."""
+    fd = -1
+    with contextlib.suppress(OSError):
+        make_folders(folder())
+        fd = os.open(f"{path_of(root)}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if fd >= 0:
+            forget(f"{path_of(root)}.lock")
+            os.close(fd)

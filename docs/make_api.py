@@ -27,7 +27,10 @@ Definition = ast.FunctionDef | ast.ClassDef
 #: Headings of the page, with the functions below each in order.
 CHAPTERS = (
     ("Make and change datasets", ("pack", "adopt", "repair", "remove", "emit", "mirror", "pull", "extract")),
-    ("Look and check", ("scan", "open_dataset", "verify", "diff", "find_duplicates", "doctor", "bench")),
+    (
+        "Look and check",
+        ("scan", "open_dataset", "head", "stats", "verify", "diff", "find_duplicates", "doctor", "bench"),
+    ),
     (
         "Plan first",
         ("plan_repair", "plan_remove", "plan_emit", "plan_emit_removal", "plan_mirror", "plan_pull", "apply"),

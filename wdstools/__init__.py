@@ -48,6 +48,7 @@ _HOMES = {
     "RepairResult": "ops.repair",
     "Report": "results",
     "Sample": "reader.sample",
+    "SampleInfo": "ops.ls",
     "Selection": "reader.select",
     "ShardEntry": "formats.manifest",
     "ShardsSource": "sources.shards",
@@ -55,6 +56,7 @@ _HOMES = {
     "SkippedError": "errors",
     "SourceChangedError": "errors",
     "Split": "reader.split",
+    "StatsResult": "ops.stats",
     "Step": "plan",
     "StoreError": "errors",
     "TableSource": "sources.table",
@@ -70,6 +72,7 @@ _HOMES = {
     "emit": "ops.emit",
     "extract": "ops.extract",
     "find_duplicates": "ops.duplicates",
+    "head": "ops.ls",
     "loader": "reader.loader",
     "mirror": "ops.mirror",
     "open_dataset": "dataset",
@@ -89,6 +92,7 @@ _HOMES = {
     "repair": "ops.repair",
     "scan": "ops.scan",
     "select": "reader.select",
+    "stats": "ops.stats",
     "stream": "reader.stream",
     "torch": "reader.torch",
     "verify": "ops.verify",
@@ -128,6 +132,7 @@ __all__ = [
     "RepairResult",
     "Report",
     "Sample",
+    "SampleInfo",
     "Selection",
     "ShardEntry",
     "ShardsSource",
@@ -135,6 +140,7 @@ __all__ = [
     "SkippedError",
     "SourceChangedError",
     "Split",
+    "StatsResult",
     "Step",
     "StoreError",
     "TableSource",
@@ -151,6 +157,7 @@ __all__ = [
     "emit",
     "extract",
     "find_duplicates",
+    "head",
     "loader",
     "mirror",
     "open_dataset",
@@ -170,6 +177,7 @@ __all__ = [
     "repair",
     "scan",
     "select",
+    "stats",
     "stream",
     "torch",
     "verify",
@@ -204,12 +212,14 @@ if TYPE_CHECKING:
     from wdstools.ops.duplicates import find_duplicates
     from wdstools.ops.emit import EmitResult, emit, plan_emit, plan_emit_removal
     from wdstools.ops.extract import ExtractResult, extract
+    from wdstools.ops.ls import SampleInfo, head
     from wdstools.ops.mirror import MirrorResult, mirror, plan_mirror
     from wdstools.ops.pack import PackResult, pack
     from wdstools.ops.pull import PullResult, plan_pull, pull
     from wdstools.ops.remove import RemoveResult, plan_remove, remove
     from wdstools.ops.repair import RepairResult, plan_repair, repair
     from wdstools.ops.scan import Inventory, scan
+    from wdstools.ops.stats import StatsResult, stats
     from wdstools.ops.verify import verify
     from wdstools.plan import Plan, Step, apply
     from wdstools.progress import Progress

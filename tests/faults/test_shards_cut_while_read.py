@@ -60,3 +60,33 @@ def test_it_is_an_error_that_can_be_caught(tmp_path: Path, profile: str) -> None
     assert (done.returncode, done.stdout) == (0, "number sample-damaged\nkey sample-damaged\norder sample-damaged\n"), (
         done.stderr
     )
+
+
+_INDEX = """
+import os, sys
+from wdstools.foreign import shard
+from wdstools.stores.local import LocalStore
+folder, name = os.path.split(sys.argv[1])
+looked = 0
+
+class Cut(shard._Runs):
+    def __call__(self, at):
+        global looked
+        looked += 1
+        if looked == 3:
+            os.truncate(sys.argv[1], 0)
+        return super().__call__(at)
+
+shard._Runs = Cut
+rows, notes, _ = shard.read_foreign(LocalStore(folder), name, "train", "tar", "none")
+print(notes.end)
+"""
+
+
+def test_one_that_is_cut_while_its_headers_are_listed_ends_early(tmp_path: Path) -> None:
+    shard = tmp_path / "train-000000.tar"
+    large = [(f"{number}.bin", bytes(1 << 20)) for number in range(8)]
+    shard.write_bytes(tar_bytes(large))
+    command = [sys.executable, "-c", _INDEX, str(shard)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert (done.returncode, done.stdout) == (0, "missing\n"), done.stderr

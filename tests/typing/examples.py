@@ -47,6 +47,16 @@ def make(source: Path, dest: Path) -> None:
     assert_type(adopted.hazards, tuple[wt.Hazard, ...])
 
 
+def look(path: Path) -> None:
+    """What lies in a dataset, from its indexes."""
+    first = wt.head(path, 3, where="width >= 300")
+    assert_type(first, tuple[wt.SampleInfo, ...])
+    assert_type(first[0].caption, str | None)
+    counted = wt.stats("s3://bucket/shards", splits="train", progress=Dots())
+    assert_type(counted, wt.StatsResult)
+    assert_type(counted.counts["train"]["london"], int)
+
+
 def read(path: Path) -> None:
     """Samples, by name, by number and in batches."""
     dataset = wt.open_dataset(path, mirrors=["s3://bucket/copy"], cache="cache", cache_bytes=1 << 30)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.accounting import pack_all, write_files
+from tests.support.accounting import Packed, pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.pictures import encoded
-from wdstools import UsageError, WdsError, extract, open_source, pack, scan
+from wdstools import UsageError, WdsError, extract, open_source, pack, repair, scan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -237,3 +237,65 @@ def test_captions_from_documents_are_extracted_beside_them(tmp_path: Path) -> No
     assert extract(packed, tmp_path / "files").samples == 3
     assert (tmp_path / "files/1.txt").read_text() == "c1"
     assert "likes" in (tmp_path / "files/1.json").read_text()
+
+
+def captions_of(packed: Packed) -> dict[str, list[str]]:
+    return {key: json.loads(sample["json"])["captions"] for key, sample in packed.samples().items()}
+
+
+SEVERAL_FILES = {
+    "two suffixes": {"1.txt": b"a\n", "1.caption": b"b"},
+    "with and without the image's": {"1.txt": b"a", "1.jpg.txt": b"b"},
+    "in capitals too": {"1.TXT": b"a", "1.txt": b"b"},
+    "in two folders": {"1.txt": b"a", "captions/1.txt": b"b"},
+    "a table beside texts": {"1.txt": b"a", "captions.csv": b"file_name,caption\n1.jpg,b\n"},
+    "a table of several": {"1.txt": b"a", "captions.csv": b"file_name,caption\n1.jpg,b\n1.jpg,a\n"},
+}
+
+
+@pytest.mark.parametrize("files", SEVERAL_FILES.values(), ids=SEVERAL_FILES)
+def test_several_captions_in_files_are_all_kept(files: dict[str, bytes], tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {"1.jpg": tiny_jpeg(1), "2.jpg": tiny_jpeg(2), "2.txt": b"two\n", **files})
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert packed.skips == ()
+    assert captions_of(packed) == {"1": ["a", "b"], "2": ["two"]}
+    assert bytes(packed.samples()["2"]["txt"]) == b"two\n"
+    result = pack(str(tmp_path / "src"), str(tmp_path / "join"), several_captions="join")
+    assert {s.key: bytes(s["txt"]) for s in result.dataset["train"]} == {"1": b"a\nb", "2": b"two\n"}
+    assert result.dataset.manifest.members == ("jpg", "txt")
+    assert dict(result.account)["files"] == len(files) + 3 == sum(n for c, n in result.account.items() if c != "files")
+    first = pack(str(tmp_path / "src"), str(tmp_path / "first"), several_captions="first")
+    assert first.skipped == {}
+    assert first.dataset.manifest.members == ("jpg", "txt")
+
+
+@pytest.mark.parametrize("extra", [{"1.caption": b"b"}, {"t.csv": b"image,caption\n1.jpg,b\n"}])
+def test_a_second_caption_without_a_place_is_named_with_the_first(extra: dict[str, bytes], tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {**GOOD, "1.json": b'{"likes": 3}', **extra})
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert set(packed.reasons.values()) == {"caption-extra"}
+    (skip,) = packed.skips
+    assert skip["path"].startswith(next(iter(extra)))
+    assert "1.txt" in skip["detail"]
+    assert "1.json" in skip["detail"]
+    assert packed.samples()["1"]["txt"] == b"one"
+    dropped = pack_all(tmp_path / "src", tmp_path / "none", layout={"drop_members": "json", "ignore": ["*.json"]})
+    assert set(dropped.reasons.values()) == {"caption-extra"}
+
+
+def test_a_second_file_of_metadata_is_named_with_the_first(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {**GOOD, "1.json": b'{"a": 1}', "1.jpg.json": b'{"b": 2}'})
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert packed.reasons == {"1.jpg.json": "json-extra"}
+    assert json.loads(packed.samples()["1"]["json"]) == {"a": 1}
+
+
+def test_further_captions_that_change_are_packed_anew_and_repaired_from_their_source(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {**GOOD, "1.caption": b"other"})
+    dataset = pack(str(tmp_path / "src"), str(tmp_path / "out")).dataset
+    shard = tmp_path / "out/train/train-000000.tar"
+    whole = shard.read_bytes()
+    at = whole.index(b'["one","other"]')
+    shard.write_bytes(whole[:at] + b"XXXX" + whole[at + 4 :])
+    repair(dataset, spares=[str(tmp_path / "src")])
+    assert shard.read_bytes() == whole

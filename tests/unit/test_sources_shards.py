@@ -11,6 +11,8 @@ import webdataset
 
 from tests.support.accounting import pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
+from tests.support.command import run_command
+from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from tests.support.pictures import encoded
 from wdstools import FormatError, NotFoundError, ShardsSource, open_source, scan
 
@@ -166,3 +168,29 @@ def test_shards_without_images_are_refused(tmp_path: Path) -> None:
     write_files(tmp_path / "src", {"note.md": b"x"})
     with pytest.raises(NotFoundError):
         open_source(str(tmp_path / "src")).list()
+
+
+@pytest.mark.parametrize("encoding", ["tar", "tar.gz"])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_one_damaged_shard_of_many_is_named_and_the_others_are_packed(
+    which: int, encoding: str, tmp_path: Path
+) -> None:
+    for number in range(3):
+        data = tar_bytes(pairs(number * 4, 4))
+        data = data if encoding == "tar" else compressed(data, encoding)
+        data = data[: len(data) // 4] if number == which else data
+        write(tmp_path / "src", {f"train/x-{number:03d}.{encoding}": data})
+    found = pack_all(tmp_path / "src", tmp_path / "out")
+    code = "tar-damaged" if encoding == "tar" else "compression-damaged"
+    assert found.reasons == {f"train/x-{which:03d}.{encoding}": code}
+    assert sorted(found.samples()) == sorted(f"{number:06d}" for number in range(12) if number // 4 != which)
+    ran = run_command("pack", tmp_path / "src", tmp_path / "again")
+    assert (ran.code, f"x-{which:03d}" in ran.err + ran.out) == (3, True)
+
+
+def test_shards_that_are_all_damaged_are_an_error(tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path / "src", {f"x-{number:03d}.tar": tar_bytes(pairs(number * 4, 4))[:3000]})
+    with pytest.raises(FormatError) as caught:
+        open_source(str(tmp_path / "src")).list()
+    assert caught.value.code == "tar-damaged"

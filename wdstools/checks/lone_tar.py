@@ -14,11 +14,15 @@ from wdstools.foreign.window import StreamWindow
 from wdstools.formats.sample import split_member_name
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.formats.tar import BLOCK
+from wdstools.formats.tarextension import SPARSE
 from wdstools.formats.tarhop import HopNotes, hop, is_header
 from wdstools.results import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+#: So many names are shown.
+_NAMED = 5
 
 
 def check_lone(blocks: Iterable[bytes | memoryview], name: str) -> tuple[StreamResult, tuple[str, ...]]:
@@ -54,8 +58,9 @@ def _check_foreign(blocks: Iterable[bytes | memoryview], name: str) -> tuple[Str
     """The same of a tar that something else wrote."""
     window, notes, result = StreamWindow(_Reading(blocks)), HopNotes(), StreamResult()
     last: str | None = None
-    for entry in hop(window.read, notes):
-        _, _, start, offset, size, _ = entry
+    sparse: list[str] = []
+    for entry in hop(window.read_on, notes):
+        _, kind, start, offset, size, _ = entry
         window.keep_from = offset
         if size != sum(map(len, window.pieces(offset, size))):
             notes.end, notes.end_at = "cut", start
@@ -66,9 +71,16 @@ def _check_foreign(blocks: Iterable[bytes | memoryview], name: str) -> tuple[Str
         result.members += 1
         result.samples += key != last
         last = key
+        if kind == SPARSE:
+            sparse.append(text)
     result.bytes = window.finish()
     result.findings += _damage(notes, name, result.bytes)
     unproved = [f"{name}: {result.members} of {result.members} members carry no checksum"]
+    if sparse:
+        unproved.append(
+            f"{name}: sparse members, which readers take for other bytes: {', '.join(sparse[:_NAMED])}"
+            + (f" and {len(sparse) - _NAMED:,} more" if len(sparse) > _NAMED else "")
+        )
     if notes.end == "missing":
         unproved.append(f"{name}: it has no end of archive, so nobody sees whether something is missing")
     if notes.resumed:

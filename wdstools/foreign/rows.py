@@ -66,10 +66,14 @@ class ForeignRows:
         self._row = -1
         self._key: bytes | None = None
         self._end = 0
+        self._digest: tuple[int, bytes] | None = None
+        #: Where the last entry ends that was taken.
+        self.reached = 0
 
     def add(self, entry: TarEntry) -> bool:
         """Take the next entry; False where its payload is cut."""
         name, kind, start, offset, size, _ = entry
+        self.reached = offset + size
         base = name.rfind(b"/") + 1
         dot = name.find(b".", base)
         if dot <= base or kind not in FILES or (b"__" in name and _META_RE.search(name)):
@@ -119,6 +123,7 @@ class ForeignRows:
             keys, layouts, begun = [], [], number + 1
             for at in range(first, last):
                 self.add(members.entry(at))
+        self.reached = members.offset[-1] + members.size[-1]
 
     def _add_whole(self, members: RunMembers, first: list[int], keys: list[bytes], layouts: list[_Layout]) -> None:
         """Take samples that lie one behind the other; ``first`` has where each begins, and where the last one ends."""
@@ -193,7 +198,7 @@ class ForeignRows:
                 self.columns.sample[column][known] = None
             self._row = known
             return
-        self._row = self.columns.open(self._name(key), start)
+        self._row, self._digest = self.columns.open(self._name(key), start), None
         self._row_of.setdefault(key, self._row)
         self._end = start
 
@@ -208,13 +213,31 @@ class ForeignRows:
             length = self._end - start
             columns["length"][row] = length
             if self._window is not None:
-                if length <= LARGEST_VIEW and self._window.keep_from <= start:
-                    columns["xxh3_128"][row] = xxh3_128_digest(self._window.view(start, length))
-                else:
+                columns["xxh3_128"][row] = self._group_digest(start, length)
+                if columns["xxh3_128"][row] is None:
                     columns["offset"][row] = columns["length"][row] = None
         self._key = None
         if self._window is not None:
             self._window.keep_from = following
+
+    def _group_digest(self, start: int, length: int) -> bytes | None:
+        """The digest of a group's bytes; None where they are too many, or are no longer held."""
+        assert self._window is not None
+        if self._digest is not None and self._digest[0] == start + length:
+            return self._digest[1]
+        if length > LARGEST_VIEW or self._window.keep_from > start:
+            return None
+        return xxh3_128_digest(self._window.view(start, length))
+
+    def pass_by(self, at: int) -> None:
+        """Hold nothing before ``at``: what lies there is of no entry. A group that goes on behind it has no digest."""
+        if self._window is None:
+            return
+        start = self.columns.sample["offset"][self._row] if self._key is not None else None
+        if start is not None and self._digest is None:
+            digest = self._group_digest(start, self._end - start)
+            self._digest = None if digest is None else (self._end, digest)
+        self._window.keep_from = at
 
     def _large(self, offset: int, size: int) -> tuple[int, bool]:
         """Digest of a payload that is not held whole, and whether it is all there."""

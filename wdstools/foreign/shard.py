@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError
 from wdstools.foreign.rows import ForeignRows
-from wdstools.foreign.window import RangeWindow, StreamWindow, decompressed, raw_bytes
+from wdstools.foreign.window import StreamWindow, decompressed, headers_window, raw_bytes
 from wdstools.formats.digest import ShardDigester, xxh3_128
 from wdstools.formats.index import rows_digest, values_digest, write_index
 from wdstools.formats.manifest import ShardEntry
@@ -35,6 +35,8 @@ DIGEST_LEVELS = ("none", "xxh3", "all")
 _COMPRESSIONS = ("gzip", "zstd", "bzip2", "xz")
 _DRAINED_BYTES = 1 << 20
 _LONGEST_PAUSE = 256
+#: Behind an entry lie at most so many bytes of headers and extension records before the next one.
+_LONGEST_EXTENSIONS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class _Runs:
         """Take what there is at a position; gives where the next header is."""
         while not self._wait:
             data = self._window.ahead(at)
-            run = read_run(data, at, payloads=self._total is None, total=self._total)
+            run = read_run(data, at, payloads=self._total is None, total=self._total, fill=self._window.fill)
             if run is None:
                 self._wait = self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)  # looking in vain costs time
                 return at
@@ -162,10 +164,10 @@ def read_foreign(
     """Rows of a tar, how its headers ended, and the size and digests of its stored bytes; for ``left`` see ForeignRows."""
     notes = HopNotes()
     if digests == "none" and encoding == "tar":
-        window = RangeWindow(store, path)
         rows = ForeignRows(path, split, None, left)
-        for entry in hop(window.read, notes, window.bytes, _Runs(rows, notes, window, window.bytes)):
-            rows.add(entry)
+        with headers_window(store, path) as window:
+            for entry in hop(window.read, notes, window.bytes, _Runs(rows, notes, window, window.bytes)):
+                rows.add(entry)
         rows.finish()
         empty = {"xxh3_128": "", "sha256": "", "crc32c": "", "crc64nvme": ""}
         return rows, notes, {"bytes": window.bytes, **empty}
@@ -174,7 +176,13 @@ def read_foreign(
         unpacked = _Unpacked(hashed.readinto, path, notes)
         stream = StreamWindow(hashed.readinto if encoding == "tar" else unpacked.readinto)
         rows = ForeignRows(path, split, stream, left)
-        for entry in hop(stream.read, notes, None, _Runs(rows, notes, stream, None)):
+
+        def read(at: int, count: int) -> bytes:
+            if at - rows.reached > _LONGEST_EXTENSIONS:  # zeros, or what is no tar: there may be any number of them
+                rows.pass_by(at)
+            return stream.read(at, count)
+
+        for entry in hop(read, notes, None, _Runs(rows, notes, stream, None)):
             if not rows.add(entry):
                 notes.end, notes.end_at = "cut", entry[2]
                 break

@@ -1,10 +1,14 @@
-"""Looking at a tar from front to back: through a memory map, by ranges, or as a stream that is hashed as it passes."""
+"""Looking at a tar from front to back: by ranges, or as a stream that is hashed as it passes.
+
+Nothing is memory-mapped: a file that is cut while it is looked at must be an error, and no signal that ends the process.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from wdstools.formats.tar import BLOCK
 from wdstools.memory import page_aligned
@@ -30,6 +34,8 @@ ENCODINGS = {
 }
 _BLOCK = 1 << 20
 _RANGE = 1 << 18
+#: Of a local file: how much is looked at together, and how much of it is read for a header.
+_FILE_AHEAD, _FILE_BYTES = 1 << 24, 1 << 12
 #: Enough samples for arrays to be worth it, and few enough bytes to stay in a processor's cache.
 _AHEAD = 1 << 22
 #: A group or payload of more bytes than this is not held in memory whole.
@@ -44,35 +50,34 @@ def encoding_of(path: str) -> str | None:
 class Window(Protocol):
     """Bytes of a tar, asked for from front to back."""
 
+    @property
+    def fill(self) -> Callable[[int], None] | None:
+        """Where ``ahead`` gives memory that is not filled: reads the header at a place of it, and a block more."""
+
     def read(self, at: int, count: int) -> bytes:
         """A copy of some bytes; fewer at the end."""
-
-    def view(self, at: int, count: int) -> memoryview:
-        """The same without a copy, valid until the next call."""
 
     def ahead(self, at: int) -> memoryview:
         """What there is from ``at`` on, as far as it is well looked at together; valid until the next call."""
 
 
 class RangeWindow:
-    """A plain tar in a store, of which only what is looked at is read: a map of a local file, else ranges of 256 KiB.
+    """A plain tar elsewhere, of which only what is looked at is read, in ranges of 256 KiB.
 
-    The ranges suit shards of small samples, where most would be read anyway, and large ones, of which most is passed over.
+    They suit shards of small samples, where most would be read anyway, and large ones, of which most is passed over.
     """
+
+    fill = None
 
     def __init__(self, store: Store, key: str) -> None:
         self._store = store
         self._key = key
         self.bytes = store.head(key).bytes
-        self._map: Any = store.map(key) if isinstance(store, LocalStore) and self.bytes else None
         self._start = 0
         self._held = b""
 
     def read(self, at: int, count: int) -> bytes:
         """See Window."""
-        if self._map is not None:
-            found: bytes = self._map[at : at + count]
-            return found
         skip = at - self._start
         if skip < 0 or skip + count > len(self._held):
             if at >= self.bytes:
@@ -81,20 +86,53 @@ class RangeWindow:
             self._start, skip = at, 0
         return self._held[skip : skip + count]
 
-    def view(self, at: int, count: int) -> memoryview:
-        """See Window."""
-        return memoryview(self.read(at, count))
-
     def ahead(self, at: int) -> memoryview:
-        """See Window: a map to its end, else what has been read."""
-        if self._map is not None:
-            return memoryview(self._map)[at:]
+        """See Window: what has been read."""
         self.read(at, BLOCK)
         return memoryview(self._held)[at - self._start :]
 
 
+class FileWindow:
+    """A plain tar in a file, of which the headers alone are read, into memory where each has its place."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.bytes = os.fstat(fd).st_size
+        self._views = memoryview(page_aligned(min(_FILE_AHEAD, max(self.bytes, 1))))
+        self._start = self._end = 0
+
+    def read(self, at: int, count: int) -> bytes:
+        """See Window."""
+        return os.pread(self._fd, count, at)
+
+    def ahead(self, at: int) -> memoryview:
+        """See Window: nothing of it is there before ``fill`` was asked for it."""
+        self._start, self._end = at, 0
+        return self._views[: max(self.bytes - at, 0)]
+
+    def fill(self, place: int) -> None:
+        """Have a header at a place of what ``ahead`` gave, and the block behind it; zeros where the file ends."""
+        if self._end - place < 2 * BLOCK:
+            view = self._views[place : place + _FILE_BYTES]
+            got = os.preadv(self._fd, (view,), self._start + place)
+            view[got:] = bytes(len(view) - got)
+            self._end = place + len(view)
+
+
+@contextmanager
+def headers_window(store: Store, key: str) -> Iterator[RangeWindow | FileWindow]:
+    """A plain tar whose payloads are passed over."""
+    if isinstance(store, LocalStore):
+        with store.opened(key) as file:
+            yield FileWindow(file.fileno())
+    else:
+        yield RangeWindow(store, key)
+
+
 class StreamWindow:
     """The bytes of a stream, of which those from ``keep_from`` on are held."""
+
+    fill = None
 
     def __init__(self, readinto: ReadInto) -> None:
         self._readinto = readinto
@@ -109,15 +147,20 @@ class StreamWindow:
         """See Window."""
         first = at - self._start
         if first + count > self._length:
-            first = self._fill(at, count)
+            first = self._ensure(at, count)
         return bytes(self._views[first : min(first + count, self._length)])
 
     def view(self, at: int, count: int) -> memoryview:
         """See Window."""
         first = at - self._start
         if first + count > self._length:
-            first = self._fill(at, count)
+            first = self._ensure(at, count)
         return self._views[first : min(first + count, self._length)]
+
+    def read_on(self, at: int, count: int) -> bytes:
+        """The same where nothing before ``at`` is asked for again: what is held stays bounded, however far it is."""
+        self.keep_from = at
+        return self.read(at, count)
 
     def ahead(self, at: int) -> memoryview:
         """See Window."""
@@ -138,10 +181,10 @@ class StreamWindow:
         """Read to the end; gives the number of bytes in all."""
         while not self._ended:
             self.keep_from = self._start + self._length
-            self._fill(self.keep_from, 1)
+            self._ensure(self.keep_from, 1)
         return self._start + self._length
 
-    def _fill(self, at: int, count: int) -> int:
+    def _ensure(self, at: int, count: int) -> int:
         """Make ``count`` bytes at ``at`` available, as far as there are so many; gives where they lie in the buffer."""
         while self._start + self._length < at + count and not self._ended:
             keep = min(self.keep_from, at) - self._start

@@ -20,6 +20,8 @@ TarEntry = tuple[bytes, int, int, int, int, bytes]
 
 #: Type flag of a member that is stored in parts.
 SPARSE = ord("S")
+#: What a person should do about one.
+SPARSE_ADVICE = "a sparse member: unpack the tar with tar -xf, and make it again without --sparse"
 #: Type flags of records about the next entry, or (``g``) about all that follow.
 EXTENSIONS = b"xXgLK"
 _WITHOUT_PAYLOAD = b"123456"

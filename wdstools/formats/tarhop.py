@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "HopNotes", "Read", "TarEntry", "hop", "is_file", "is_header"]
 
-_MAX_EXTENSION_BYTES = 1 << 20
+#: The map of a sparse file may be long.
+_MAX_EXTENSION_BYTES = 1 << 23
 _ZERO_BLOCK = bytes(BLOCK)
 _BLANK_CHKSUM = 8 * 0x20
 #: Type flags of regular files.

@@ -17,6 +17,8 @@ import numpy as np
 from wdstools.formats.tar import BLOCK, CHKSUM_AT, MAGIC_AT, NAME_BYTES, SIZE_AT, TYPE_AT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 #: More headers than these are not looked at together: they are copied.
@@ -49,14 +51,17 @@ class Run:
     end: int
 
 
-def read_run(data: memoryview, base: int, *, payloads: bool, total: int | None = None) -> Run | None:
+def read_run(
+    data: memoryview, base: int, *, payloads: bool, total: int | None = None, fill: Callable[[int], None] | None = None
+) -> Run | None:
     """The plain entries at the beginning of ``data``, which lies at ``base`` of the tar; None if they are few.
 
     With ``payloads`` only those whose payload and padding lie in ``data`` too: all of it is looked at. Else only headers
-    are, and the entries are those that end before ``total``.
+    are, and the entries are those that end before ``total``; ``fill``, if it is given, is called before a header is
+    looked at, and puts it and the block behind it into ``data``.
     """
     rows = np.frombuffer(data, np.uint8, len(data) // BLOCK * BLOCK).reshape(-1, BLOCK)
-    places = _headers_in(rows) if payloads else _hop_over(data)
+    places = _headers_in(rows) if payloads else _hop_over(data, fill)
     blocks = rows[places]
     size = _octal(blocks, SIZE_AT, _SIZE_DIGITS)
     end = places + 1 + -(-size // BLOCK)
@@ -90,11 +95,13 @@ def _headers_in(rows: NDArray[np.uint8]) -> NDArray[np.int64]:
     return found
 
 
-def _hop_over(data: memoryview) -> NDArray[np.int64]:
+def _hop_over(data: memoryview, fill: Callable[[int], None] | None) -> NDArray[np.int64]:
     """Where the sizes lead to, header by header; nothing is said of what comes behind one that is not plain."""
     places: list[int] = []
     at, last = 0, len(data) - BLOCK
     while at <= last and len(places) < _MOST:
+        if fill is not None:
+            fill(at)
         (digits,) = _DIGITS(data, at + SIZE_AT)
         try:
             size = int(digits, 8)

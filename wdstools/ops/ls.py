@@ -1,19 +1,35 @@
-"""ls and cat: what lies in a dataset, and one member of it."""
+"""ls, head and cat: what lies in a dataset, from its indexes alone, and one member of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
-from wdstools.errors import NotFoundError, UsageError
+import numpy as np
+import pyarrow as pa
+
+from wdstools.dataset import as_dataset
+from wdstools.errors import NotFoundError, UsageError, option
+from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.sample import split_member_name
-from wdstools.reader.split import Split, get_split_or_sample, reader_of
+from wdstools.reader.select import Selection, select
+from wdstools.reader.split import Split, get_split_or_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.options.declare import StrPath
+    from wdstools.options.read import SelectChoices
+
+#: Rows that are made into Python objects at once.
+_BLOCK = 1_000
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +44,130 @@ class ShardInfo:
     xxh3_128: str
 
 
+@dataclass(frozen=True, slots=True)
+class SampleInfo:
+    """What the index says of one sample, without its shard.
+
+    ``shard`` and ``row`` say where it lies; ``bytes`` counts the payloads of its ``members``. ``label``, ``width``,
+    ``height``, ``format`` and ``caption`` are None where the sample has none.
+    """
+
+    split: str
+    key: str
+    shard: str
+    row: int
+    bytes: int
+    members: tuple[str, ...]
+    label: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    caption: str | None = None
+
+
+class ChosenRows(NamedTuple):
+    """Rows of one shard's index: ``table`` holds these alone, ``rows`` their numbers in the shard."""
+
+    split: str
+    entry: ShardEntry
+    table: pa.Table
+    rows: NDArray[np.int64]
+
+
 def list_shards(dataset: Dataset) -> Iterator[ShardInfo]:
     """Every shard, from the manifest alone."""
     for split, entry in dataset.manifest.shards:
         yield ShardInfo(split, entry.path, entry.samples, entry.bytes, entry.sha256, entry.xxh3_128)
 
 
-def list_keys(dataset: Dataset, which: str) -> Iterator[str]:
-    """The keys of a split, or of a shard by its path or file name."""
+def shards_called(dataset: Dataset, which: str | None) -> list[tuple[str, ShardEntry]]:
+    """The shards of a split, or the one shard of this path or file name; all for None. Raises NotFoundError."""
+    shards = dataset.manifest.shards
+    if which is None:
+        return shards
     if which in dataset.manifest.splits:
-        yield from Split(dataset, which).keys()
-        return
-    for _, entry in dataset.manifest.shards:
-        if which in (entry.path, entry.path.rpartition("/")[2], entry.path.rpartition("/")[2].removesuffix(".tar")):
-            yield from reader_of(dataset, entry).keys
-            return
+        return [(split, entry) for split, entry in shards if split == which]
+    for split, entry in shards:
+        name = entry.path.rpartition("/")[2]
+        if which in (entry.path, name, name.removesuffix(".tar")):
+            return [(split, entry)]
     raise NotFoundError(
         "no such split or shard",
         where=which,
         expected=", ".join(dataset.manifest.splits),
         hint=f"wdstools ls {quote(dataset.metadata.url)}",
     )
+
+
+def chosen_rows(dataset: Dataset, which: str | None, selection: Selection) -> Iterator[ChosenRows]:
+    """The chosen rows of each shard's index, in order; no index is read before its turn."""
+    selection.check(dataset)
+    for split, entry in shards_called(dataset, which):
+        if selection.splits is None or split in selection.splits:
+            yield rows_of(dataset, (split, entry), selection)
+
+
+def rows_of(dataset: Dataset, shard: tuple[str, ShardEntry], selection: Selection) -> ChosenRows:
+    """The chosen rows of one shard's index."""
+    split, entry = shard
+    table = dataset.index(entry)
+    if selection.is_everything:
+        return ChosenRows(split, entry, table, np.arange(table.num_rows, dtype=np.int64))
+    rows = np.flatnonzero(selection.mask(split, table)).astype(np.int64)
+    return ChosenRows(split, entry, table.take(to_array(rows, pa.int64())), rows)
+
+
+def list_keys(dataset: Dataset, which: str | None, selection: Selection = EVERYTHING) -> Iterator[str]:
+    """The keys of a split, or of a shard by its path or file name."""
+    for found in chosen_rows(dataset, which, selection):
+        yield from to_list(found.table.column("key"))
+
+
+def list_samples(dataset: Dataset, which: str | None, selection: Selection = EVERYTHING) -> Iterator[SampleInfo]:
+    """What the index says of each sample of a split or shard, of the chosen ones, in order."""
+    for found in chosen_rows(dataset, which, selection):
+        for start in range(0, len(found.rows), _BLOCK):
+            yield from samples_of(found, slice(start, start + _BLOCK))
+
+
+def samples_of(found: ChosenRows, part: slice) -> Iterator[SampleInfo]:
+    """Some of the chosen rows of a shard as values."""
+    start, stop, _ = part.indices(len(found.rows))
+    table = found.table.slice(start, stop - start)
+    members = one_chunk(table.column("members"))
+    values = members.flatten()
+    extensions, sizes = to_list(values.field("ext")), to_numpy(values.field("size"))
+    names = ("key", "label", "width", "height", "format", "caption")
+    first = 0
+    columns = zip(*(to_list(table.column(name)) for name in names), strict=True)
+    rows = found.rows[start:stop].tolist()
+    for row, count, (key, *values_of) in zip(rows, to_numpy(members.value_lengths()).tolist(), columns, strict=True):
+        held = tuple(extensions[first : first + count])
+        total = int(sizes[first : first + count].sum())
+        first += count
+        yield SampleInfo(found.split, key, found.entry.path, row, total, held, *values_of)
+
+
+def head(dataset: Dataset | StrPath, samples: int = 10, **choices: Unpack[SelectChoices]) -> tuple[SampleInfo, ...]:
+    """The first samples of a dataset as its index describes them; no shard is opened.
+
+    Args:
+        dataset: A dataset, its folder or URL.
+        samples: How many at most.
+        **choices: Of which samples: splits, a file of keys, a condition; see ``SelectChoices``.
+
+    Returns:
+        What the index says of each, in the order in which they lie: of one split after the other.
+
+    Raises:
+        UsageError: ``samples`` is negative, there is no such split, or the condition cannot be understood.
+        NotFoundError: There is no dataset, or an index is missing.
+        FormatError: A manifest or an index is damaged.
+        StoreError: Storage could not be read.
+    """
+    if samples < 0:
+        raise UsageError("out of range", where=option("samples"), expected="at least 0", got=str(samples))
+    return tuple(islice(list_samples(as_dataset(dataset), None, select(**choices)), samples))
 
 
 def read_member(dataset: Dataset, name: str) -> bytes:

@@ -174,6 +174,7 @@ def _settings(root: str, listing: Listing, plan: PackPlan, options: PackOptions,
         captions=listing.captions,
         side=0 if options.encoding and options.encoding.side else listing.side,
         trailing=options.trailing,
+        several=listing.several,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wdstools.formats.arrow import one_chunk, to_numpy
 from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown, side_paths
+from wdstools.sources.several import MORE_CAPTIONS, caption_files
 from wdstools.sources.words import extension_of, kind_of
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
     for name in samples.column_names:
         if name.startswith(("path:", "entry:")):
             own += samples.num_rows - samples.column(name).null_count
+    if MORE_CAPTIONS in samples.column_names:
+        shared |= caption_files(samples.column(MORE_CAPTIONS).drop_null().to_pylist())
     both = pc.and_(apart["caption"], apart["json"])
     rows = samples.filter(both)
     folders = (

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from wdstools.errors import NotFoundError
 from wdstools.formats.arrow import coded, one_chunk, to_array, to_list
+from wdstools.sources.several import MORE_CAPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ _OWN_PARTS = {
     "key": pa.large_string(),
     "image_suffix": pa.dictionary(pa.int32(), pa.string()),
     "caption": pa.large_string(),
+    MORE_CAPTIONS: pa.large_string(),
     "caption_stem": pa.large_string(),
     "json_stem": pa.large_string(),
     "cls": pa.int32(),
@@ -133,7 +135,7 @@ class Listing:
     ``samples`` has the columns of ``SamplesBuilder``. ``label_in_key`` tells whether the label is part of the key.
     ``template`` holds the image and caption path templates, from which original names can be given back. ``side`` is what the
     recipe expects of each image, in pixels; 0 if nothing. ``members`` are those beside the image, in tar order. ``account`` counts
-    the source's files by class; ``notes`` are for people.
+    the source's files by class; ``notes`` are for people. ``several`` says what becomes of several captions of an image.
     """
 
     opener: SourceOpener
@@ -153,6 +155,7 @@ class Listing:
     side: int = 0
     account: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    several: str = "all"
 
 
 def other_members(listing: Listing) -> list[str]:
@@ -161,6 +164,7 @@ def other_members(listing: Listing) -> list[str]:
         return list(listing.members)
     samples = listing.samples
     has_json = "json" in samples.column_names or samples.column("json_suffix").null_count < samples.num_rows
+    has_json |= listing.several == "all" and MORE_CAPTIONS in samples.column_names
     found = ["txt"] if listing.captions != "none" else []
     return found + (["cls"] if listing.labels else []) + (["json"] if has_json else [])
 

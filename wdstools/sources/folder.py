@@ -124,6 +124,7 @@ class FolderSource:
             differences=tuple(differences(recipe, pairing.counts, pairing.labels)),
             account=_account(pairing.account.counts, len(tree.skips)),
             notes=(*tree.notes, *found.notes),
+            several=self._tables.several_captions,
         )
         others = [member for member in other_members(listing) if self._members.takes(member)]
         return replace(listing, members=(*others, *kept)) if kept or others != other_members(listing) else listing

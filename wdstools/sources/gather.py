@@ -65,6 +65,7 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
             json=bool(metas) and members.takes("json"),
             json_captions=in_json and policy != "none",
             shared=bool(texts or metas),
+            lists=members.takes("json"),
         ),
         rows=_rows(tables, found) if tables.read else None,
         table_name=tables.names,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import re
-import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,9 @@ from wdstools.results import Skip
 from wdstools.sources.account import Account
 from wdstools.sources.base import SamplesBuilder, entry_part, is_text, join_path, path_part, shown
 from wdstools.sources.columns import Said, settle
-from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image
+from wdstools.sources.several import CaptionFile, render_more
+from wdstools.sources.side_files import Side, SideFolder, in_form, usual
+from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _NUMBERED_RE = re.compile(r"(.+)_\d{1,3}")
 #: Folders of captions that are kept at hand: the names of a million files take room.
 _MOST_SIDES = 4
-_INNER = frozenset((*TYPE_OF_EXTENSION, "json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class Rules:
     ``captions`` is ``required``, ``optional`` or ``none``; ``stems`` gives stem and suffix of a folder's images; ``several``
     says what becomes of several captions. ``sidecars`` tells that captions lie in files of their own, ``json`` that metadata
     does, and ``json_captions`` that it holds captions; ``shared`` that images ``x_1`` and ``x_2`` may share the files of ``x``.
+    ``lists`` tells that the ``json`` member may list several captions.
     """
 
     captions: str
@@ -46,90 +46,24 @@ class Rules:
     json: bool = False
     json_captions: bool = False
     shared: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """A file beside an image: where it is, and the stem by which it was found there."""
-
-    files: _SideFolder
-    name: str
-    stem: str
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """Its folder and its suffix."""
-        return self.files.folder, self.name[len(self.stem) :]
-
-
-class _SideFolder:
-    """The files of a folder by name, with extensions in lower case and, where need be, in one Unicode form."""
-
-    def __init__(self, folder: str, held: Folder) -> None:
-        self.folder = folder
-        self.held = held
-        self._by_name = {_lower_end(name): name for name in reversed(held.files) if not is_image(name)}
-        self._by_form: dict[str, str] | None = None
-        self._entry_of: dict[str, bytes] | None = None
-
-    def find(self, stem: str, suffixes: Iterable[str]) -> _Side | None:
-        """The first of the files stem + suffix."""
-        if not self._by_name:
-            return None
-        for suffix in suffixes:
-            name = self._by_name.get(stem + suffix) or self._by_name.get(stem + suffix.lower())
-            if name is not None:
-                return _Side(self, name, name[: len(stem)])
-        if stem.isascii():
-            return None
-        if self._by_form is None:
-            self._by_form = {_form(name): real for name, real in self._by_name.items()}
-        for suffix in suffixes:
-            name = self._by_form.get(_form(stem + suffix.lower()))
-            if name is not None:
-                return _Side(self, name, name[: -len(suffix)])
-        return None
-
-    def entry(self, name: str) -> bytes | None:
-        """Where an archive holds a file."""
-        if self.held.entries is None:
-            return None
-        if self._entry_of is None:
-            self._entry_of = dict(zip(self.held.files, self.held.entries, strict=True))
-        return self._entry_of[name]
-
-
-@functools.cache
-def _usual(suffixes: tuple[str, ...], ext: str) -> tuple[str, ...]:
-    """What may follow the stem of an image: ``.txt``, ``.jpg.txt``."""
-    return (*suffixes, *(ext.lower() + suffix for suffix in suffixes))
-
-
-def _form(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
-def _lower_end(name: str) -> str:
-    """A name with its extension in lower case, and the one before where that is an image's (``x.JPG.TXT``)."""
-    stem, dot, extension = name.rpartition(".")
-    inner, inner_dot, inner_extension = stem.rpartition(".")
-    if inner_dot and inner_extension.lower() in _INNER:
-        stem = inner + inner_dot + inner_extension.lower()
-    return stem + dot + extension.lower() if dot else name
+    lists: bool = True
 
 
 @dataclass(slots=True)
 class _Found:
     """What lies beside an image, and what tables say of it."""
 
-    text: _Side | None = None
-    meta: _Side | None = None
+    text: Side | None = None
+    meta: Side | None = None
     said: Said | None = None
+    #: Further files of captions and of metadata.
+    more: list[Side] = field(default_factory=list)
+    more_meta: list[Side] = field(default_factory=list)
 
     @property
-    def sides(self) -> list[_Side]:
-        """The files."""
-        return [side for side in (self.text, self.meta) if side is not None]
+    def sides(self) -> list[Side]:
+        """The files that a sample is made of."""
+        return [side for side in (self.text, self.meta, *self.more) if side is not None]
 
     @property
     def dirs(self) -> tuple[str | None, ...]:
@@ -163,9 +97,11 @@ class Pairing:
     image_types: Counter[str] = field(default_factory=Counter)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     other_forms: int = 0
+    #: Files beside images that stay what they are for want of a place: by folder.
+    _spare: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     #: The first caption in a file of its own: whose place it is, its folder, and what it has for a suffix.
     first_text: tuple[Place, str, str] | None = None
-    _at_hand: dict[str, _SideFolder] = field(default_factory=dict)
+    _at_hand: dict[str, SideFolder] = field(default_factory=dict)
     _side_folders: dict[str, tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
     _lists: bool = False
 
@@ -221,8 +157,9 @@ class Pairing:
         for (split, label, dirs, _), run in runs.items():
             self._add(place, (split, label), dirs, run)
         folders = {place.folder: held, **{side.folder: side.held for side, _ in sides if side}}
-        for (folder, kind), names in sorted(taken.items()):
+        for (folder, kind), names in (*sorted(taken.items()), *sorted(self._spare.items())):
             self.account.take(folder, folders[folder], names, kind)
+        self._spare.clear()
 
     def _further(self, held: Folder, images: dict[str, str]) -> dict[str, dict[str, str]]:
         """Further members of each image of a folder, by stem: files by member. Images that are some are no samples of their own."""
@@ -242,25 +179,26 @@ class Pairing:
         )
 
     def _beside(
-        self, stem: str, ext: str, images: Mapping[str, str], sides: list[tuple[_SideFolder | None, tuple[str, ...]]]
+        self, stem: str, ext: str, images: Mapping[str, str], sides: list[tuple[SideFolder | None, tuple[str, ...]]]
     ) -> _Found:
         """Caption and metadata of an image, each from the first folder that has one."""
         found = _Found()
         match = _NUMBERED_RE.fullmatch(stem) if self.rules.shared and "_" in stem else None
         names = (stem, match[1]) if match and match[1] not in images else (stem,)
-        for side, given in sides:
-            if side is None:
-                continue
-            for name in names:
-                if found.text is None and self.rules.sidecars:
-                    found.text = side.find(name, given or _usual(TEXT_SUFFIXES, ext))
-                if found.meta is None and self.rules.json:
-                    found.meta = side.find(name, _usual(JSON_SUFFIXES, ext))
-            if found.text is not None and not self.rules.json:
+        there = [(side, given) for side, given in sides if side is not None]
+        for name in names if self.rules.sidecars else ():
+            texts = [text for side, given in there for text in side.find(name, given or usual(TEXT_SUFFIXES, ext))]
+            if texts:
+                found.text, *found.more = texts
+                break
+        for name in names if self.rules.json else ():
+            metas = [meta for side, _ in there for meta in side.find(name, usual(JSON_SUFFIXES, ext))]
+            if metas:
+                found.meta, *found.more_meta = metas
                 break
         return found
 
-    def _side(self, folder: str, held: Folder | None) -> _SideFolder | None:
+    def _side(self, folder: str, held: Folder | None) -> SideFolder | None:
         if not (self.rules.sidecars or self.rules.json):
             return None
         if folder not in self._at_hand:
@@ -269,7 +207,7 @@ class Pairing:
                 return None
             if len(self._at_hand) >= _MOST_SIDES:
                 self._at_hand.clear()
-            self._at_hand[folder] = _SideFolder(folder, held)
+            self._at_hand[folder] = SideFolder(folder, held)
         return self._at_hand[folder]
 
     def _sample(self, place: Place, stem: str, ext: str, found: _Found) -> dict[str, Any] | None:
@@ -283,7 +221,8 @@ class Pairing:
             split = self.split_of.pop(sample_id, None)
         if place.label is not None and said.label is not None:
             said.more.setdefault("label", said.label)
-        caption, more = settle(said, self.rules.several, lists=self._lists) if self.rows is not None else (None, None)
+        lists = self._lists and found.text is None
+        caption, more = settle(said, self.rules.several, lists=lists) if self.rows is not None else (None, None)
         if self.rules.json_captions and found.text is None and caption is None:
             found.text = found.meta
         refused = self._refuse(found, (place, stem), split, caption)
@@ -291,6 +230,7 @@ class Pairing:
             self.skips.append(Skip(refused[0], path, split, detail=refused[1]))
             return None
         own: dict[str, Any] = {"split": split, "label": said.label, "stem": stem, "image_suffix": ext}
+        self._several(own, found, said, path)
         if caption is not None and found.text is None and self.rules.captions != "none":
             own["caption"] = caption
         if more is not None and found.meta is None:
@@ -312,18 +252,43 @@ class Pairing:
             return "caption-missing", self._looked_for(*place)
         return None
 
+    def _several(self, own: dict[str, Any], found: _Found, said: Said, image: str) -> None:
+        """Captions beyond the first: kept, or named where the sample has no place for them."""
+        told = [] if found.text is None or self.rules.captions == "none" else said.captions
+        others = [*found.more, *told]
+        first, joined = self.rules.several == "first", self.rules.several == "join"
+        listed = not first and not joined and found.meta is None and self.rules.lists
+        if (others and (joined or listed)) or (listed and self._lists and found.text is not None):
+            files = [CaptionFile(side.path, side.files.entry(side.name)) for side in found.more]
+            own["more_captions"] = render_more([*files, *told])
+        elif others and not first:
+            why = f"{found.meta.path} is its json" if found.meta is not None else "json is left out"
+            taken = found.text.path if found.text is not None else ""
+            detail = f"{taken} is the caption of {image}, and {why}: --several-captions join keeps both, first the one"
+            names = [*(side.path for side in found.more), *([said.where] if told else [])]
+            self.skips += [Skip("caption-extra", name, own["split"], detail=detail) for name in names]
+        if others and "more_captions" not in own:
+            for side in found.more:
+                self._spare[side.files.folder, "ignored" if first else "skipped"].append(side.name)
+            found.more = []
+        for side in found.more_meta:
+            assert found.meta is not None
+            detail = f"{found.meta.path} is the json of {image}"
+            self.skips.append(Skip("json-extra", side.path, own["split"], detail=detail))
+            self._spare[side.files.folder, "skipped"].append(side.name)
+
     def _note_sides(self, own: dict[str, Any], found: _Found) -> None:
         for part, side in (("caption", found.text), ("json", found.meta)):
             if side is not None:
                 self._note_side(own, part, side)
 
-    def _note_side(self, own: dict[str, Any], part: str, side: _Side) -> None:
+    def _note_side(self, own: dict[str, Any], part: str, side: Side) -> None:
         entry = side.files.entry(side.name)
         if entry is not None:
             own[f"{part}_entry"] = entry
         if side.stem != own["stem"]:
             own[f"{part}_stem"] = side.stem
-            self.other_forms += _form(side.stem) == _form(own["stem"])
+            self.other_forms += in_form(side.stem) == in_form(own["stem"])
 
     def _looked_for(self, place: Place, stem: str) -> str:
         if self.rows is not None and not self.rules.sidecars:
@@ -379,10 +344,17 @@ class Pairing:
         left = [name for name in held.files if name.lower().endswith(ends) and self.account.is_left(folder, name)]
         if not left:
             return
-        known = {stem for stem, _ in self.rules.stems(held.files)}
+        known = {name for stem, suffix in self.rules.stems(held.files) for name in (stem, stem + suffix)}
         for name in left:
             path, end = join_path(folder, name), next(end for end in ends if name.lower().endswith(end))
-            if name[: -len(end)] not in known:
-                missing = Skip("image-missing", path, split)
-                self.skips.append(missing if is_text(path) else Skip("name-not-utf8", shown(path)))
+            if not is_text(path):
+                if name[: -len(end)] not in known:  # else it goes with its image, which is named
+                    self.skips.append(Skip("name-not-utf8", shown(path)))
+            elif name[: -len(end)] in known:
+                reason = "json-extra" if end in JSON_SUFFIXES else "caption-extra"
+                self.skips.append(
+                    Skip(reason, path, split, detail="its image is skipped, or has another file for this")
+                )
+            else:
+                self.skips.append(Skip("image-missing", path, split))
         self.account.take(folder, held, left, "skipped")

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from wdstools.errors import UsageError, option
+from wdstools.errors import FormatError, UsageError, option
 from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS, class_of, kind_of, label_of
 from wdstools.foreign.samples import TarSample, read_samples
 from wdstools.formats.arrow import one_chunk, to_array, to_list, valid
 from wdstools.formats.sample import is_key, make_key
+from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.base import SamplesBuilder, entry_part, image_paths, text_columns
 from wdstools.sources.members import choose_members
 from wdstools.sources.readers import reading, tar_entry
-from wdstools.sources.tarscan import refuse_damage
+from wdstools.sources.tarscan import damage_skip, refuse_damage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +102,16 @@ class ShardList:
     further: Counter[str] = field(default_factory=Counter)
     without_caption: list[Skip] = field(default_factory=list)
 
+    def add_or_skip(self, tar: str) -> FormatError | None:
+        """List one tar; one that is damaged is named among what is skipped, and gives its error."""
+        try:
+            self.add(tar)
+        except FormatError as error:
+            self.skips.append(damage_skip(tar, error, self.splits.get(tar)))
+            self.told[f"{tar} is left out: {error.message}"] += 1
+            return error
+        return None
+
     def add(self, tar: str) -> None:
         """List one tar. Raises FormatError, StoreError, UsageError."""
         path = self.store.locate(tar)
@@ -127,11 +138,12 @@ class ShardList:
     def _note(self, tar: str, contents: TarContents) -> None:
         """What is of no sample, and what is odd about the tar."""
         split = self.splits.get(tar)
-        for code, name, detail in contents.left:
+        for code, name, kind in contents.left:
             if code == "name-without-extension":
                 self.unmatched[""] += 1
             elif code != "name-hidden":
-                self.skips.append(Skip(code, f"{tar}/{name}", split, detail=_DETAILS.get(code, detail) or None))
+                detail = SPARSE_ADVICE if code == "member-sparse" else kind
+                self.skips.append(Skip(code, f"{tar}/{name}", split, detail=detail or None))
         for name in contents.replaced:
             detail = "the last member of this name was taken, as tar does"
             self.skips.append(Skip("member-duplicate", f"{tar}/{name}", split, detail=detail))
@@ -272,7 +284,3 @@ class ShardList:
         for path, split, label in zip(image_paths(odd), *text_columns(odd, ("split", "label")), strict=True):
             self.skips.append(Skip("cls-not-integer", path, split, detail=repr(label.encode())))
         return samples.filter(to_array(~named, pa.bool_())), ()
-
-
-#: What a person should do about an entry.
-_DETAILS = {"member-sparse": "a sparse member: unpack the tar with tar -xf, and make it again without --sparse"}

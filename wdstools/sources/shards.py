@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
-from wdstools.errors import NotFoundError, UsageError, option
+from wdstools.errors import FormatError, NotFoundError, UsageError, option
 from wdstools.foreign.split_names import gaps, splits_of_paths
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH, loads
@@ -66,8 +66,9 @@ class ShardsSource:
         found = ShardList(
             LocalStore(root), {**splits.of, **listed}, manifest, self._members, self._captions, self._prefixed
         )
-        for tar in tars:
-            found.add(tar)
+        damaged = [error for tar in tars if (error := found.add_or_skip(tar)) is not None]
+        if not found.builder and damaged:
+            raise damaged[0]
         if not found.builder:
             raise NotFoundError("no samples with images in these tars", code="source-empty", where=self.path)
         samples, labels, members = found.finish()
@@ -120,8 +121,8 @@ def is_shards(path: str) -> bool:
     if os.path.isdir(path):
         if os.path.exists(os.path.join(path, MANIFEST_PATH)):
             return True
-        first = next(find_tars(path), None)
-        if first is None or not _looks_like_shard(os.path.join(path, first)):
+        first = _first_shard(path)
+        if first is None:
             return False
         loose = next(_loose_images(path), None)
         if loose is not None:
@@ -135,6 +136,19 @@ def is_shards(path: str) -> bool:
             )
         return True
     return encoding_of(path) is not None and _looks_like_shard(path)
+
+
+def _first_shard(path: str) -> str | None:
+    """The first tar of a folder that can be looked at, if it holds samples. Raises FormatError where none can be."""
+    damage: FormatError | None = None
+    for tar in find_tars(path):
+        try:
+            return tar if _looks_like_shard(os.path.join(path, tar)) else None
+        except FormatError as error:
+            damage = damage or error
+    if damage is not None:
+        raise damage
+    return None
 
 
 def _loose_images(root: str) -> Iterator[str]:

@@ -10,19 +10,29 @@ from wdstools.errors import FormatError
 from wdstools.foreign.window import StreamWindow, decompressed
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.formats.tarhop import HopNotes, TarEntry, hop, is_file
+from wdstools.results import Skip
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_KINDS = {"0": "file", "\0": "file", "7": "file", "1": "hard link", "2": "symbolic link", "5": "folder"}
+_KINDS = {
+    "0": "file",
+    "\0": "file",
+    "7": "file",
+    "1": "hard link",
+    "2": "symbolic link",
+    "5": "folder",
+    "S": "sparse file",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
     """A member: its name, where its payload begins, and its size in bytes.
 
-    ``kind`` is ``file``, ``folder``, ``hard link``, ``symbolic link`` or ``special``; ``target`` is what a link names.
+    ``kind`` is ``file``, ``folder``, ``hard link``, ``symbolic link``, ``sparse file`` or ``special``; ``target`` is what
+    a link names.
     """
 
     name: str
@@ -69,11 +79,16 @@ def refuse_damage(notes: HopNotes, path: str) -> None:
         "missing": "the file ends without an end of archive: was the download cut?",
     }[notes.end]
     raise FormatError(
-        f"the tar is damaged: {what}",
+        f"the tar is damaged at byte {notes.end_at:,}: {what}",
         code="tar-damaged",
-        where=f"{path}, byte {notes.end_at}",
+        where=path,
         hint="get it again, or take what is whole with `tar --ignore-zeros -x`",
     )
+
+
+def damage_skip(tar: str, error: FormatError, split: str | None = None) -> Skip:
+    """One tar of many that cannot be read: why, and what to do."""
+    return Skip(error.code, tar, split, detail="; ".join(filter(None, (error.message, error.hint))))
 
 
 def scan_compressed(path: str) -> Iterator[TarMember]:
@@ -81,8 +96,7 @@ def scan_compressed(path: str) -> Iterator[TarMember]:
     try:
         with open(path, "rb", buffering=0) as file:
             window = StreamWindow(decompressed(file.readinto, path))
-            for entry in hop(window.read, HopNotes()):
-                window.keep_from = entry[2]
+            for entry in hop(window.read_on, HopNotes()):
                 yield _member(entry)
     except OSError as error:
         raise storage_error(error, path) from error

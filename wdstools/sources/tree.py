@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wdstools.errors import NotFoundError, UsageError
+from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.results import Skip
 from wdstools.sources.base import SourceOpener, join_path, shown
 from wdstools.sources.readers import ENTRY_BYTES, ArchiveOpener, FolderOpener, reading, tar_entry, zip_entry
@@ -288,6 +289,8 @@ class TarTree(_ArchiveTree):
             elif member.kind == "hard link":
                 folder, _, base = member.target.removeprefix("./").rpartition("/")
                 links.setdefault(folder, []).append((member.name, base))
+            elif member.kind == "sparse file":
+                self.skips.append(Skip("member-sparse", shown(member.name), detail=SPARSE_ADVICE))
             elif member.kind != "folder":
                 self.skips.append(Skip("not-a-file", shown(member.name), detail=f"a {member.kind} in a tar"))
         for folder, names in links.items():

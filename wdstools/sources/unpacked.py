@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wdstools.errors import FormatError
 from wdstools.foreign.window import ENCODINGS, encoding_of
 from wdstools.sources.readers import reading
+from wdstools.sources.tarscan import damage_skip
 from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.folders import make_folders, remove_tree, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from wdstools.results import Skip
     from wdstools.sources.base import Listing, Source
 
 
@@ -30,12 +34,21 @@ class UnpackedSource:
         self._plain = plain
         self._scratch = scratch
         self._unpacked: str | None = None
+        self._stored: dict[str, str] = {}
+        self._skips: list[Skip] = []
+        self._notes: list[str] = []
 
     def list(self) -> Listing:
-        """Unpack, and list what is there then. Raises StoreError (``disk-full``), FormatError where one is damaged."""
+        """Unpack, and list what is there then; of several shards those that are damaged are skipped.
+
+        Raises StoreError (``disk-full``), and FormatError where nothing can be unpacked.
+        """
         if self._unpacked is None:
             self._unpacked = self._unpack()
-        return self._plain(self._unpacked).list()
+        listing = self._plain(self._unpacked).list()
+        skips = (*self._skips, *(replace(s, path=self._stored.get(s.path, s.path)) for s in listing.skips))
+        notes = (*self._notes, *listing.differences)
+        return replace(listing, skips=skips, differences=notes)
 
     def _unpack(self) -> str:
         """Where everything is unpacked."""
@@ -53,12 +66,45 @@ class UnpackedSource:
                 os.mkdir(scratch)
         weakref.finalize(self, _remove, scratch, os.getpid())
         if tars is not None:
-            for tar in tars:
-                _unpack_one(os.path.join(self.path, tar), os.path.join(scratch, plain_name(tar)))
+            self._unpack_all(tars, scratch)
             return scratch
         tar = os.path.join(scratch, plain_name(os.path.basename(self.path)))
-        _unpack_one(self.path, tar)
+        self._unpack_one(self.path, tar)
         return tar
+
+    def _unpack_all(self, tars: Sequence[str], scratch: str) -> None:
+        damage: list[FormatError] = []
+        for tar in tars:
+            self._stored[plain_name(tar)] = tar
+            target = os.path.join(scratch, plain_name(tar))
+            try:
+                self._unpack_one(os.path.join(self.path, tar), target)
+            except FormatError as error:
+                os.unlink(target)
+                damage.append(error)
+                self._skips.append(damage_skip(tar, error))
+                self._notes.append(f"{tar} is left out: {error.message}")
+        if damage and len(damage) == len(tars):
+            raise damage[0]
+
+    def _unpack_one(self, path: str, target: str) -> None:
+        """A plain tar at ``target``, as old as the compressed one; of one that is plain already a link."""
+        with reading(target):
+            make_folders(os.path.dirname(target))
+            if not is_compressed(path):
+                os.symlink(os.path.abspath(path), target)
+                return
+
+        def trailing(count: int) -> None:
+            self._notes.append(
+                f"{os.path.basename(path)}: {count:,} bytes follow the compressed data, and were not read"
+            )
+
+        with reading(path), open(path, "rb") as file:
+            times = os.fstat(file.fileno())
+            with reading(target), open(target, "xb") as out:
+                out.writelines(plain_blocks(file, path, trailing))
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def is_compressed(path: str) -> bool:
@@ -79,20 +125,6 @@ def find_tars(root: str) -> Iterator[str]:
         below = os.path.relpath(folder, root)
         tars = sorted(name for name in names if encoding_of(name) and not name.startswith("."))
         yield from (name if below == "." else f"{below}/{name}" for name in tars)
-
-
-def _unpack_one(path: str, target: str) -> None:
-    """A plain tar at ``target``, as old as the compressed one; of one that is plain already a link."""
-    with reading(target):
-        make_folders(os.path.dirname(target))
-        if not is_compressed(path):
-            os.symlink(os.path.abspath(path), target)
-            return
-    with reading(path), open(path, "rb") as file:
-        times = os.fstat(file.fileno())
-        with reading(target), open(target, "xb") as out:
-            out.writelines(plain_blocks(file, path))
-    os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def _remove(scratch: str, owner: int) -> None:

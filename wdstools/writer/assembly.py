@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -27,6 +28,8 @@ from wdstools.sources.base import (
     side_paths,
     text_columns,
 )
+from wdstools.sources.rows import as_json
+from wdstools.sources.several import MORE_CAPTIONS, distinct, parse_more
 from wdstools.sources.sidecar import caption_in_json, is_json, plain_json
 from wdstools.writer.buffer import TarBuffer
 
@@ -53,7 +56,8 @@ class ShardSettings:
 
     ``authenticated`` adds the SHA-256 of each sample to the index. ``side`` is that which the recipe expects of an
     image, in pixels; 0 if it expects none. ``trailing`` says what becomes of bytes that follow the end of an image;
-    ``captions`` whether a sample whose metadata holds no caption is ``required`` to.
+    ``captions`` whether a sample whose metadata holds no caption is ``required`` to; ``several`` whether further captions in
+    files are listed in ``json`` (``all``) or become lines of the caption (``join``).
     """
 
     local_paths: ClassVar[tuple[str, ...]] = ("root",)
@@ -72,6 +76,7 @@ class ShardSettings:
     side: int = 0
     trailing: str = KEEP
     captions: str = "optional"
+    several: str = "all"
 
 
 #: What stands for a file elsewhere, and what a server gave in place of one.
@@ -108,6 +113,8 @@ class Row(NamedTuple):
     derived: bool
     #: Where each further member is: a path (None: the image's archive), and what an archive says.
     further: tuple[tuple[str | None, bytes | None], ...] = ()
+    #: Further captions, as ``sources/several`` renders them; None where no sample has any.
+    more_captions: str | None = None
 
 
 class Assembly:
@@ -182,7 +189,7 @@ class Assembly:
                 cls = row.cls if row.cls is not None else self._cls_of[row.label or ""]
                 self._seal(row, "cls", self.buffer.put(b"%d" % cls))
             elif extension == "json":
-                self._add_json(row)
+                self._add_json(row, caption)
         for extension, place in zip(self._further, row.further, strict=True):
             self._add_further(row, extension, place)
         source = None if row.derived else row.image
@@ -234,18 +241,30 @@ class Assembly:
             return text
         if is_json(row.caption_path):
             return self._add_caption_of_json(row, row.caption_path)
-        start, end = self._read(row.caption_path, row.caption_entry, MAX_CAPTION_BYTES, "caption-too-large")
+        text, end = self._read_text(row.caption_path, row.caption_entry)
+        if row.more_captions and self.settings.several == "join":
+            text = "\n".join(self._captions(row, text)) or text
+            end = self.buffer.put(text.encode())
+        self._seal(row, "txt", end)
+        return text
+
+    def _read_text(self, path: str, entry: bytes | None) -> tuple[str, int]:
+        """The text of a file, and where it ends in the buffer."""
+        start, end = self._read(path, entry, MAX_CAPTION_BYTES, "caption-too-large")
         try:
             text = str(self.buffer.memory[start:end], "utf-8")
         except UnicodeDecodeError as error:
-            raise _RefusedError(
-                "caption-not-utf8", f"{row.caption_path}: {error.reason} at byte {error.start}"
-            ) from error
+            raise _RefusedError("caption-not-utf8", f"{path}: {error.reason} at byte {error.start}") from error
         if text.startswith("version https://git-lfs"):
             self._refuse_pointer(start, end)
         self.odd_captions += "\0" in text or text.startswith("\ufeff")
-        self._seal(row, "txt", end)
-        return text
+        return text, end
+
+    def _captions(self, row: Row, first: str) -> list[str]:
+        """All captions of a sample, without the ends of lines around them."""
+        more = parse_more(row.more_captions)
+        texts = [first, *(text if isinstance(text, str) else self._read_text(*text)[0] for text in more)]
+        return [text for text in distinct([text.removeprefix("\ufeff").strip("\r\n") for text in texts]) if text]
 
     def _add_caption_of_json(self, row: Row, path: str) -> str:
         """The caption in a file of metadata."""
@@ -260,9 +279,14 @@ class Assembly:
         self._seal(row, "txt", self.buffer.put(data))
         return text or ""
 
-    def _add_json(self, row: Row) -> None:
+    def _add_json(self, row: Row, caption: str | None) -> None:
         if row.json_path is None and row.json_entry is None:
-            self._seal(row, "json", self.buffer.put((row.json or "{}").encode()))
+            text = row.json or "{}"
+            if row.more_captions is not None and self.settings.several == "all":
+                said = json.loads(text)
+                if row.more_captions or "captions" not in said:
+                    text = as_json(said | {"captions": self._captions(row, caption or "")})
+            self._seal(row, "json", self.buffer.put(text.encode()))
             return
         start, end = self._read(row.json_path or row.image, row.json_entry)
         if row.json_path is not None:
@@ -365,10 +389,16 @@ def rows_of(samples: bytes, split: str, template: str, members: tuple[str, ...])
             keys, labels, images, suffixes, *text_columns(table, ("image_entry",)),
             _caption_paths(table, images), *inline, side_paths(table, "json"), *text_columns(table, ("json_entry",)),
             _derived(template.replace("{split}", split), (keys, labels, ids, stems, suffixes), images),
-            _further(table, further_members(members)),
+            _further(table, further_members(members)), _more_captions(table),
             strict=True,
         ),
     )  # fmt: skip
+
+
+def _more_captions(table: Any) -> list[str | None]:
+    """The further captions of each sample, "" where others have some."""
+    values: list[str | None] = text_columns(table, (MORE_CAPTIONS,))[0]
+    return [value or "" for value in values] if MORE_CAPTIONS in table.column_names else values
 
 
 def _further(table: Any, members: tuple[str, ...]) -> list[tuple[tuple[str | None, bytes | None], ...]]:
@@ -412,6 +442,8 @@ def stats_of(reader: SourceReader, row: Row, members: tuple[str, ...]) -> list[i
     stats = [*reader.stat(row.image, row.image_entry)]
     if row.caption_path is not None and "txt" in members:
         stats += reader.stat(row.caption_path, row.caption_entry)
+    for more in parse_more(row.more_captions) if row.more_captions else ():
+        stats += () if isinstance(more, str) else reader.stat(more.path, more.entry)
     if (row.json_path is not None or row.json_entry is not None) and "json" in members:
         stats += reader.stat(row.json_path or row.image, row.json_entry)
     for path, entry in row.further:

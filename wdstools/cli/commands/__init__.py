@@ -3,6 +3,9 @@
 from wdstools.cli.commands import core
 
 # isort: split
+from wdstools.cli.commands import look
+
+# isort: split
 from wdstools.cli.commands import bench, change, duplicates, interop, transfer
 
-__all__ = ["bench", "change", "core", "duplicates", "interop", "transfer"]
+__all__ = ["bench", "change", "core", "duplicates", "interop", "look", "transfer"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,6 @@ from wdstools.cli.options import At, DatasetPath, Session, command
 from wdstools.cli.show import core as show
 from wdstools.options.check import VerifyChoices
 from wdstools.options.pack import LayoutChoices, PackChoices
-from wdstools.options.read import OpenChoices
 from wdstools.stores.user_cache import cache_folder
 from wdstools.writer import WORKER_MODULES
 
@@ -109,46 +108,6 @@ def info(session: Session, dataset: DatasetPath, at: At = None) -> None:
     from wdstools.dataset import open_dataset
 
     show.info(session.output, open_dataset(dataset, at=at))
-
-
-@command("ls")
-def ls(
-    session: Session,
-    dataset: DatasetPath,
-    which: Annotated[
-        Optional[str], typer.Argument(metavar="[SPLIT|SHARD]", help="List the keys of a split or a shard.")
-    ] = None,
-    at: At = None,
-) -> None:
-    """List a dataset's shards, or the keys of a split or shard.
-
-    Example: wdstools ls shards train
-    """
-    from wdstools.dataset import open_dataset
-    from wdstools.ops.ls import list_keys, list_shards
-
-    opened = open_dataset(dataset, at=at)
-    if which is None:
-        show.shards(session.output, list_shards(opened))
-    else:
-        show.keys(session.output, list_keys(opened, which))
-
-
-@command("cat", opening=OpenChoices)
-def cat(
-    session: Session,
-    dataset: DatasetPath,
-    member: Annotated[str, typer.Argument(metavar="KEY.EXT", help="A member's name, as london/123.jpg.")],
-    opening: OpenChoices,
-) -> None:
-    """Write one member to standard output, checked.
-
-    Example: wdstools cat shards london/1413.txt
-    """
-    from wdstools.dataset import open_dataset
-    from wdstools.ops.ls import read_member
-
-    session.output.payload(read_member(open_dataset(dataset, **opening), member))
 
 
 @command("demo")

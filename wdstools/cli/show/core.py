@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
-    from wdstools.ops.ls import ShardInfo
     from wdstools.ops.pack import PackResult
     from wdstools.ops.pack_plan import PackPreview
     from wdstools.ops.scan import Inventory
@@ -224,29 +223,6 @@ def info(output: Output, dataset: Dataset) -> None:
         "splits": {split: sum(s.samples for s in shards) for split, shards in manifest.splits.items()},
     }
     output.summary(summary, exit_code=0, ok=True)
-
-
-def shards(output: Output, listed: Iterable[ShardInfo]) -> None:
-    """The shards of a dataset."""
-    count = 0
-    for shard in listed:
-        count += 1
-        output.line(
-            f"{shard.path}  {counted(shard.samples, 'sample')}  {shard.bytes:,} bytes"
-            + (f"  xxh3_128:{shard.xxh3_128}" if shard.xxh3_128 else "")
-        )
-        output.record("shard", shard)
-    output.summary({"shards": count}, exit_code=0, ok=True)
-
-
-def keys(output: Output, listed: Iterable[str]) -> None:
-    """Keys, one a line."""
-    count = 0
-    for key in listed:
-        count += 1
-        output.line(key)
-        output.record("sample", {"key": key})
-    output.summary({"samples": count}, exit_code=0, ok=True)
 
 
 def _amount(what: str, count: int) -> str:

@@ -185,6 +185,7 @@ class SourceCopy:
             fail=False,
             started_ns=time.time_ns(),
             authenticated=self.manifest.authenticated_ranges,
+            several=listing.several,
         )
         reader = listing.opener.open()
         try:

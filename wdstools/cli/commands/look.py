@@ -1,0 +1,94 @@
+"""Commands that show what lies in a dataset: its shards and samples, one member, statistics."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from wdstools.cli.options import DatasetPath, Session, command
+from wdstools.cli.show import look as show
+from wdstools.options.read import OpenChoices, SelectChoices
+
+
+@command("ls", chosen=SelectChoices, opening=OpenChoices)
+def ls(
+    session: Session,
+    dataset: DatasetPath,
+    chosen: SelectChoices,
+    opening: OpenChoices,
+    which: Annotated[
+        Optional[str], typer.Argument(metavar="[SPLIT|SHARD]", help="List the keys of a split or a shard.")
+    ] = None,
+    long: Annotated[
+        bool, typer.Option("--long", "-l", help="Of each sample its key, label, size, and its caption.")
+    ] = False,
+) -> None:
+    """List a dataset's shards, the keys of a split or shard, or of the samples that are chosen.
+
+    Example: wdstools ls shards train
+    Example: wdstools ls -l shards --where "'sunset' in caption and width >= 640"
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.ls import list_keys, list_samples, list_shards
+    from wdstools.reader.select import select
+
+    opened, selection = open_dataset(dataset, **opening), select(**chosen)
+    if long:
+        show.samples(session.output, list_samples(opened, which, selection))
+    elif which is None and selection.is_everything:
+        show.shards(session.output, list_shards(opened))
+    else:
+        show.keys(session.output, list_keys(opened, which, selection))
+
+
+@command("head", chosen=SelectChoices, opening=OpenChoices)
+def head(
+    session: Session,
+    dataset: DatasetPath,
+    chosen: SelectChoices,
+    opening: OpenChoices,
+    samples: Annotated[int, typer.Option("--samples", "-n", min=0, help="How many samples.")] = 10,
+) -> None:
+    """Show the first samples: key, label, size and caption, from the index alone.
+
+    Example: wdstools head hf://datasets/me/cities -n 5
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.ls import head as first
+
+    show.samples(session.output, first(open_dataset(dataset, **opening), samples, **chosen))
+
+
+@command("cat", opening=OpenChoices)
+def cat(
+    session: Session,
+    dataset: DatasetPath,
+    member: Annotated[str, typer.Argument(metavar="KEY.EXT", help="A member's name, as london/123.jpg.")],
+    opening: OpenChoices,
+) -> None:
+    """Write one member to standard output, checked.
+
+    Example: wdstools cat shards london/1413.txt
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.ls import read_member
+
+    session.output.payload(read_member(open_dataset(dataset, **opening), member))
+
+
+@command("stats", chosen=SelectChoices, opening=OpenChoices)
+def stats(session: Session, dataset: DatasetPath, chosen: SelectChoices, opening: OpenChoices) -> None:
+    """Count labels, image sizes, bytes, caption lengths and hashtags, from the indexes alone.
+
+    Example: wdstools stats shards --split train
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.ops.stats import stats as count
+    from wdstools.stores.local import LocalStore
+
+    opened = open_dataset(dataset, **opening)
+    local = isinstance(opened.metadata, LocalStore)
+    with session.workers("processes" if local else "threads", show.WORKER_MODULES, remote=not local) as executor:
+        found = count(opened, executor=executor, progress=session.output.progress(), **chosen)
+    show.stats(session.output, found)

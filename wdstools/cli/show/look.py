@@ -1,0 +1,207 @@
+"""What lies in a dataset, as text and as JSON lines."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from wdstools.cli.output import one_line
+from wdstools.results import proof
+from wdstools.units import count, counted, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from wdstools.cli.output import Output
+    from wdstools.ops.ls import SampleInfo, ShardInfo
+    from wdstools.ops.stats import StatsResult
+    from wdstools.ops.tally import Histogram
+
+#: What worker processes need.
+WORKER_MODULES = ("wdstools.ops.stats", "pyarrow.parquet")
+#: Columns are as wide as the first so many samples need.
+_MEASURED = 500
+_LABEL_CELLS = 16
+#: In less room a caption says nothing: it goes to a line of its own.
+_LEAST_CAPTION_CELLS = 16
+_BAR_CELLS = 32
+_FEW_LABELS, _FEW_TAGS = 20, 12
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def shards(output: Output, listed: Iterable[ShardInfo]) -> None:
+    """The shards of a dataset."""
+    count = 0
+    for shard in listed:
+        count += 1
+        output.line(
+            f"{shard.path}  {counted(shard.samples, 'sample')}  {shard.bytes:,} bytes"
+            + (f"  xxh3_128:{shard.xxh3_128}" if shard.xxh3_128 else "")
+        )
+        output.record("shard", shard)
+    output.summary({"shards": count}, exit_code=0, ok=True)
+
+
+def keys(output: Output, listed: Iterable[str]) -> None:
+    """Keys, one a line."""
+    count = 0
+    for key in listed:
+        count += 1
+        output.line(key)
+        output.record("sample", {"key": key})
+    output.summary({"samples": count}, exit_code=0, ok=True)
+
+
+def samples(output: Output, listed: Iterable[SampleInfo]) -> None:
+    """Samples, one a line: key, label, width and height, bytes, and as much of the caption as there is room for."""
+    number = 0
+    for sample, line in _sample_lines(listed, _terminal_cells()):
+        number += 1
+        output.line(line)
+        output.record("sample", sample)
+    output.summary({"samples": number}, exit_code=0, ok=True)
+
+
+def _terminal_cells() -> int:
+    """Columns of the terminal; 0 where lines may be as long as they are, in a file or another program."""
+    return shutil.get_terminal_size((0, 0)).columns
+
+
+def _sample_lines(listed: Iterable[SampleInfo], room: int) -> Iterator[tuple[SampleInfo, str]]:
+    from itertools import chain, islice
+
+    rest = iter(listed)
+    first = list(islice(rest, _MEASURED))
+    widths = [max(map(cells, column), default=0) for column in zip(*map(_fields, first), strict=True)] or [0] * 4
+    align = (_left, _left, _right, _right)
+    for sample in chain(first, rest):
+        fields = zip(align, _fields(sample), widths, strict=True)
+        line = "  ".join(place(text, width) for place, text, width in fields if width)
+        yield sample, _with_caption(line, _caption(sample), room)
+
+
+def _fields(sample: SampleInfo) -> tuple[str, str, str, str]:
+    shape = "" if sample.width is None or sample.height is None else f"{sample.width}x{sample.height}"
+    return one_line(sample.key), cut(one_line(sample.label or ""), _LABEL_CELLS), shape, size(sample.bytes)
+
+
+def _caption(sample: SampleInfo) -> str:
+    return one_line(" ".join((sample.caption or "").split()))
+
+
+def _with_caption(line: str, caption: str, room: int) -> str:
+    if not caption:
+        return line.rstrip()
+    if not room:
+        return f"{line}  {caption}"
+    left = room - cells(line) - 2
+    if left < _LEAST_CAPTION_CELLS:
+        return f"{line.rstrip()}\n    {cut(caption, max(1, room - 4))}"
+    return f"{line}  {cut(caption, left)}"
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal a text takes: East Asian characters and emoji take two, accents none."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def cut(text: str, room: int) -> str:
+    """As much of a text as fits into ``room`` columns; what is cut ends with an ellipsis."""
+    if len(text) <= room and cells(text) <= room:
+        return text
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text[: 4 * room], room - 1).rstrip() + "…"
+
+
+def _left(text: str, width: int) -> str:
+    return text + " " * (width - cells(text))
+
+
+def _right(text: str, width: int) -> str:
+    return " " * (width - cells(text)) + text
+
+
+def stats(output: Output, found: StatsResult) -> None:
+    """What a dataset is made of."""
+    where = f" where {one_line(found.where)}" if found.where else ""
+    output.line(f"{one_line(found.name)}{where}: {counted(found.samples, 'sample')}, {size(found.bytes)}")
+    _labels(output, found)
+    if found.formats:
+        output.line("  images: " + ", ".join(f"{number:,} {one_line(kind)}" for kind, number in found.formats.items()))
+    output.line("  members: " + ", ".join(f"{one_line(name)} {number:,}" for name, number in found.members.items()))
+    if found.shapes:
+        first, *others = (f"{one.width}x{one.height} {one.images:,}" for one in found.shapes[:5])
+        output.line(f"  commonest sizes: {', '.join((first, *others))}")
+    _histogram(output, "width, pixels", found.widths, "{:,}".format)
+    _histogram(output, "height, pixels", found.heights, "{:,}".format)
+    _histogram(output, "bytes of an image", found.image_bytes, size)
+    _histogram(output, "caption, characters", found.caption_lengths, "{:,}".format)
+    if found.caption_lengths is not None:
+        output.line(f"  captions: {found.captioned:,} with text, {found.samples - found.captioned:,} without")
+    _tags(output, found)
+    output.line(f"  {proof(found.proved)['proof']}")
+    output.summary(found, exit_code=0, ok=True)
+
+
+def _labels(output: Output, found: StatsResult) -> None:
+    """A line for each label, a column for each split."""
+    splits = list(found.counts)
+    if not splits:
+        return
+    shown = found.labels if output.verbose else found.labels[:_FEW_LABELS]
+    heads = [*map(one_line, splits), "all"]
+    rows = [("", heads)]
+    for label in (*shown, None):
+        of = [
+            sum(found.counts[split].values()) if label is None else found.counts[split].get(label, 0)
+            for split in splits
+        ]
+        name = "all" if label is None else cut(one_line(label) or "(no label)", 32)
+        if label is not None or len(found.labels) > 1:
+            rows.append((name, [f"{number:,}" for number in (*of, sum(of))]))
+    names = max(cells(name) for name, _ in rows)
+    widths = [max(map(cells, column)) for column in zip(*(row for _, row in rows), strict=True)]
+    for name, row in rows:
+        if name == "all" and len(found.labels) > len(shown):
+            output.line(f"    ... and {counted(len(found.labels) - len(shown), 'more label')} (-v shows all)")
+        numbers = "  ".join(_right(text, width) for text, width in zip(row, widths, strict=True))
+        output.line(f"  {_left(name, names)}  {numbers}")
+
+
+def _histogram(output: Output, title: str, found: Histogram | None, shown: Callable[[int], str]) -> None:
+    """A bar for each range of values."""
+    if found is None:
+        return
+    if found.least == found.most:
+        output.line(f"  {title}: {shown(found.least)}, all {found.values:,}")
+        return
+    mean = size(found.mean) if shown is size else count(found.mean)
+    output.line(f"  {title}: {shown(found.least)} to {shown(found.most)}, median {shown(found.median)}, mean {mean}")
+    ranges = [_range(one, other, shown) for one, other in zip(found.edges, found.edges[1:], strict=False)]
+    width, digits = max(map(len, ranges)), max(len(f"{number:,}") for number in found.counts)
+    for name, number in zip(ranges, found.counts, strict=True):
+        output.line(f"    {name:>{width}}  {number:>{digits},}  {_bar(number, found.counts)}".rstrip())
+
+
+def _range(first: int, end: int, shown: Callable[[int], str]) -> str:
+    names = (shown(one).replace(".0 ", " ") for one in (first, end))
+    return shown(first) if end == first + 1 else " to <".join(names)
+
+
+def _bar(number: int, all_of: Sequence[int]) -> str:
+    whole, part = divmod(round(8 * _BAR_CELLS * number / max(all_of)), 8)
+    return "█" * whole + (_EIGHTHS[part] if part else "" if whole or not number else _EIGHTHS[1])
+
+
+def _tags(output: Output, found: StatsResult) -> None:
+    if not found.hashtags:
+        return
+    shown = found.hashtags if output.verbose else found.hashtags[:_FEW_TAGS]
+    about = "" if found.hashtags_exact else "at least "
+    output.line(
+        f"  hashtags: {about}{found.distinct_hashtags:,} different; "
+        + ", ".join(f"{one_line(one.tag)} {one.captions:,}" for one in shown)
+    )

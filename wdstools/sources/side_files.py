@@ -1,0 +1,106 @@
+"""Files beside images: the captions and the metadata of a folder, found by an image's stem."""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.sources.base import join_path
+from wdstools.sources.words import is_image
+
+if TYPE_CHECKING:
+    from wdstools.sources.tree import Folder
+
+_INNER = frozenset((*TYPE_OF_EXTENSION, "json"))
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A file beside an image: where it is, and the stem by which it was found there."""
+
+    files: SideFolder
+    name: str
+    stem: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its folder and its suffix."""
+        return self.files.folder, self.name[len(self.stem) :]
+
+    @property
+    def path(self) -> str:
+        """Below the source's root."""
+        return join_path(self.files.folder, self.name)
+
+
+class SideFolder:
+    """The files of a folder by name, with extensions in lower case and, where need be, in one Unicode form."""
+
+    def __init__(self, folder: str, held: Folder) -> None:
+        self.folder = folder
+        self.held = held
+        self._by_name: dict[str, str] = {}
+        #: Names that differ from one of these in capitals of their extension alone.
+        self._twins: dict[str, list[str]] = {}
+        for name in held.files:
+            if not is_image(name) and self._by_name.setdefault(_lower_end(name), name) != name:
+                self._twins.setdefault(self._by_name[_lower_end(name)], []).append(name)
+        self._ends = {end for name in self._by_name for end in _ends_of(name)}
+        self._there: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._by_form: dict[str, str] | None = None
+        self._entry_of: dict[str, bytes] | None = None
+
+    def find(self, stem: str, suffixes: tuple[str, ...]) -> list[Side]:
+        """The files stem + suffix, in the order of the suffixes."""
+        there = self._there.get(suffixes)
+        if there is None:  # of ten suffixes a folder has one or two
+            there = self._there[suffixes] = tuple(s for s in suffixes if len(suffixes) == 1 or s.lower() in self._ends)
+        names = [self._by_name.get(stem + s) or self._by_name.get(stem + s.lower()) for s in there]
+        alike = [twin for name in names if name is not None and self._twins for twin in self._twins.get(name, ())]
+        found = [Side(self, name, name[: len(stem)]) for name in dict.fromkeys((*names, *alike)) if name is not None]
+        if found or stem.isascii() or not there:
+            return found
+        if self._by_form is None:
+            self._by_form = {in_form(name): real for name, real in self._by_name.items()}
+        formed = [(self._by_form.get(in_form(stem + s.lower())), s) for s in there]
+        return [Side(self, name, name[: -len(s)]) for name, s in formed if name is not None]
+
+    def entry(self, name: str) -> bytes | None:
+        """Where an archive holds a file."""
+        if self.held.entries is None:
+            return None
+        if self._entry_of is None:
+            self._entry_of = dict(zip(self.held.files, self.held.entries, strict=True))
+        return self._entry_of[name]
+
+
+@functools.cache
+def usual(suffixes: tuple[str, ...], ext: str) -> tuple[str, ...]:
+    """What may follow the stem of an image: ``.txt``, ``.jpg.txt``."""
+    return (*suffixes, *(ext.lower() + suffix for suffix in suffixes))
+
+
+def _ends_of(name: str) -> tuple[str, ...]:
+    """What a name whose end is in lower case may end with: ``.txt``; ``.jpg.txt`` and ``.txt``; ``.json.xz`` and ``.xz``."""
+    stem, dot, extension = name.rpartition(".")
+    inner = stem.rpartition(".")[2]
+    two = f".{inner}{dot}{extension}" if inner != stem else ""
+    third = stem.rpartition(".")[0].rpartition(".")[2]
+    return dot + extension, two, f".{third}{two}"
+
+
+def in_form(name: str) -> str:
+    """A name in the one Unicode form in which names are compared."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _lower_end(name: str) -> str:
+    """A name with its extension in lower case, and the one before where that is an image's (``x.JPG.TXT``)."""
+    stem, dot, extension = name.rpartition(".")
+    inner, inner_dot, inner_extension = stem.rpartition(".")
+    if inner_dot and inner_extension.lower() in _INNER:
+        stem = inner + inner_dot + inner_extension.lower()
+    return stem + dot + extension.lower() if dot else name

@@ -1,21 +1,18 @@
-"""Where a reader is: the samples that were chosen, the order of each epoch, and the position in it.
-
-Nothing else knows or moves a position. A pass begins with ``begin``, moves with ``hand_out``, and the last piece that is
-handed out ends the epoch. So a loop that stops after the last batch, without asking for one more, has ended it too.
-"""
+"""The samples of a split that were chosen, the order of each epoch, and where in it a reader is."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from shlex import quote
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wdstools.errors import IntegrityError, UsageError
 from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
 from wdstools.reader.order import ORDER_VERSION, Order
+from wdstools.reader.position import Position, read_state
 from wdstools.reader.replicas import Places
 from wdstools.reader.select import Selection, parse_where
 from wdstools.results import Finding, Report, weakest
@@ -28,15 +25,8 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
-    from wdstools.reader.order import Sharing
 
 STATE_VERSION = 1
-#: What a state says about itself must be the same here: else why it is refused.
-_REFUSALS = (
-    ("version", "this state was saved by another version of wdstools"),
-    ("root", "this state is of another dataset"),
-    ("options", "this state was saved with other options"),
-)
 _HEADS = 16
 _SPAN = 4096
 
@@ -61,25 +51,17 @@ class Choice:
         return xxh3_128_hexdigest(repr(parts).encode())
 
 
-class Cursor:
+class Cursor(Position):
     """The samples that were chosen, the order of each epoch, and where in it a reader is.
 
-    ``position`` counts the global order's positions that have been handed out, to all ranks together. Opening compares
-    the list of shards and their sizes with the manifest: raises NotFoundError (``shard-missing``), FormatError
+    Opening compares the list of shards and their sizes with the manifest: raises NotFoundError (``shard-missing``), FormatError
     (``shard-size``), UsageError for options that do not fit the dataset.
     """
 
     def __init__(self, dataset: Dataset, choice: Choice, seed: int) -> None:
+        super().__init__(seed)
         self.dataset = dataset
         self.choice = choice
-        self.seed = seed
-        self.epoch = 0
-        self.position = 0
-        #: Whose turn it is to read: another object whenever this moves but by reading on.
-        self.turn = object()
-        #: Whether the last of the epoch has been handed out, and no other pass has begun.
-        self.ended = False
-        self._restored = False
         #: Keys of damaged samples that were passed over, in the order in which they came.
         self.damaged: list[str] = []
         self.findings: list[Finding] = []
@@ -104,10 +86,16 @@ class Cursor:
         # refuses options that are none
         self._span = (self.order(0), 0, np.zeros(0, np.int64))
 
-    def order(self, epoch: int) -> Order:
-        """The order of an epoch."""
+    @property
+    def whole(self) -> int:
+        """How many positions an epoch has."""
+        return self.count
+
+    def order(self, epoch: int, seed: int | None = None) -> Order:
+        """The order of an epoch, with another seed than this reader's perhaps."""
         choice = self.choice
-        return Order(self.count, self.seed, epoch, choice.shuffle, choice.block_samples, choice.window_blocks)
+        seed = self.seed if seed is None else seed
+        return Order(self.count, seed, epoch, choice.shuffle, choice.block_samples, choice.window_blocks)
 
     def ahead(self, start: int, stop: int) -> NDArray[np.int64]:
         """Row numbers in the split of the samples at some positions of this epoch; cheap when asked in order."""
@@ -116,7 +104,10 @@ class Cursor:
             order, first = self.order(self.epoch), start
             samples = order.rows(start, max(stop, start + _SPAN))
             self._span = (order, first, samples)
-        samples = samples[start - first : stop - first]
+        return self.row_numbers(samples[start - first : stop - first])
+
+    def row_numbers(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row numbers in the split of some of the chosen samples, by their numbers among these."""
         return samples if self._chosen is None else self._chosen[samples]
 
     def chosen_between(self, first: int, last: int) -> NDArray[np.int64]:
@@ -128,48 +119,6 @@ class Cursor:
     def __str__(self) -> str:
         how = self.choice.shuffle or "no"
         return f"{self.dataset.name!r}, split {self.choice.split}, {self.count} samples, {how} shuffle, seed {self.seed}, epoch {self.epoch}"
-
-    def begin(self, sharing: Sharing) -> object:
-        """Begin a pass: whoever reads already has lost its turn.
-
-        It begins where a state was restored, if there is something left; else at the beginning of an epoch: of the next
-        one, if of this one something was handed out.
-        """
-        if self._restored:
-            # a worker that is done waits for the others; one that reads alone goes on with the next epoch
-            begins_anew = sharing.workers == 1 and not sharing.batches(self.position)
-        else:
-            begins_anew = self.position > 0
-        if begins_anew:
-            self.epoch, self.position = self.epoch + 1, 0
-        self._restored = self.ended = False
-        self.turn = object()
-        return self.turn
-
-    def hand_out(self, after: int, sharing: Sharing) -> None:
-        """Note that all before ``after`` was handed out, which may end the epoch."""
-        self.position = after
-        if not sharing.batches(after):
-            self.end(sharing)
-
-    def end(self, sharing: Sharing) -> None:
-        """Note that this reader has all of the epoch: the next pass is the next epoch."""
-        self.ended = True
-        if sharing.workers == 1:
-            self.epoch, self.position = self.epoch + 1, 0
-        else:  # a worker's state says so until it begins anew, as the others may not be as far
-            self.position = self.count
-
-    def go_to(self, epoch: int) -> None:
-        """Go to the beginning of an epoch."""
-        Order(1, epoch=epoch)  # refuses what is none
-        self.epoch, self.position, self.turn = epoch, 0, object()
-        self._restored = self.ended = False
-
-    @property
-    def is_restored(self) -> bool:
-        """Whether the next pass goes on where a state says."""
-        return self._restored
 
     def state(self) -> dict[str, Any]:
         """Where this reader is, in plain JSON values."""
@@ -186,27 +135,13 @@ class Cursor:
     def restore(self, state: Any) -> None:
         """Go where a state says; raises UsageError if it is of another dataset, of other options, or no state."""
         here = self.state()
-        given: dict[str, Any] = state if isinstance(state, dict) else {}
-        for name, what in _REFUSALS:
-            if given.get(name) != here[name]:
-                raise UsageError(
-                    what if given else "this is not the state of a loader",
-                    code="state-refused",
-                    where=name,
-                    expected=str(here[name]),
-                    got=str(given.get(name))[:100],
-                    hint="the same dataset, split, selection and shuffle; batch size, ranks and threads may differ",
-                )
-        seed, epoch, position = (given.get(name) for name in ("seed", "epoch", "position"))
-        damaged = given.get("damaged")
-        if not (_is_count(seed) and _is_count(epoch) and _is_count(position) and isinstance(damaged, list)):
-            raise UsageError("this state is damaged", code="state-refused", got=str(state)[:200])
-        if position > self.count:
+        found = read_state(state, here)
+        if found["position"] > self.count:
             raise UsageError(
                 "this state is damaged", code="state-refused", where="position", expected=f"at most {self.count}"
             )
-        self.seed, self.epoch, self.position, self.damaged = seed, epoch, position, list(damaged)
-        self._restored, self.ended, self.turn = True, False, object()
+        self.seed, self.damaged = found["seed"], list(found["damaged"])
+        self.go_on(found["epoch"], found["position"])
 
     def pass_over(self, findings: Iterable[Finding]) -> None:
         """Note damaged samples that were left out."""
@@ -248,10 +183,6 @@ class Cursor:
                 got=root,
                 hint="open it again",
             )
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value < 1 << 64
 
 
 def choose(dataset: Dataset, choice: Choice) -> NDArray[np.int64] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.formats.sample import is_image_extension
 
 #: Extensions of captions, in the order in which a sample's one is looked for.
 CAPTION_EXTENSIONS = ("txt", "caption", "text")
@@ -16,7 +16,7 @@ _MAX_LABEL_BYTES = 128
 def kind_of(extension: str) -> str:
     """What an extension stands for, in upper or lower case: ``image`` (dotted ones too), ``caption``, ``cls``, ``json`` or "" ."""
     lower = extension.lower()
-    if lower.rpartition(".")[2] in TYPE_OF_EXTENSION:
+    if is_image_extension(lower):
         return "image"
     if lower in CAPTION_EXTENSIONS:
         return "caption"

@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from wdstools.errors import FormatError, UnsupportedVersionError
 from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
-from wdstools.formats.sample import IMAGE_EXTENSIONS, MEMBER_ORDER, is_further_member, member_order
+from wdstools.formats.sample import (
+    IMAGE_EXTENSIONS,
+    MEMBER_ORDER,
+    image_member,
+    is_further_member,
+    is_image_extension,
+    member_order,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 #: The newest format that is read. A manifest has the lowest number whose rules it needs.
 FORMAT_VERSION = 2
@@ -109,8 +116,10 @@ class Manifest:
 
     @property
     def image_extension(self) -> str:
-        """The extension of the image member; of a foreign dataset, that of most images."""
-        return self.members[0]
+        """The extension of the image member; of a foreign dataset, that of most images. "" where there are no images."""
+        if self.profile == "canonical":
+            return image_member(self.members)
+        return self.members[0] if self.members and is_image_extension(self.members[0]) else ""
 
     @property
     def root(self) -> str:
@@ -369,9 +378,9 @@ class _Reader:
                         )
 
 
-def needed_format(members: Iterable[str]) -> int:
-    """The lowest format that has these members."""
-    return 1 if set(members) <= set(MEMBER_ORDER) else 2
+def needed_format(members: Sequence[str]) -> int:
+    """The lowest format that has these members: an image, and no further ones, in the first."""
+    return 1 if set(members) <= set(MEMBER_ORDER) and image_member(members) else 2
 
 
 def _are_members(members: Sequence[str], version: int) -> bool:

@@ -19,6 +19,36 @@ from wdstools.formats.tar import NAME_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+#: File extensions that are taken for images, and the type each stands for.
+TYPE_OF_EXTENSION = {
+    "jpg": "jpg",
+    "jpeg": "jpg",
+    "jpe": "jpg",
+    "jfif": "jpg",
+    "png": "png",
+    "webp": "webp",
+    "gif": "gif",
+    "bmp": "bmp",
+    "dib": "bmp",
+    "tif": "tiff",
+    "tiff": "tiff",
+    "avif": "avif",
+    "avifs": "avif",
+    "heic": "heic",
+    "heif": "heic",
+    "hif": "heic",
+    "jp2": "jp2",
+    "j2k": "jp2",
+    "j2c": "jp2",
+    "jpc": "jp2",
+    "jpf": "jp2",
+    "jpx": "jp2",
+    "jxl": "jxl",
+    "ppm": "ppm",
+    "pgm": "ppm",
+    "pbm": "ppm",
+    "pnm": "ppm",
+}
 #: Image extensions a shard may hold, in the order in which a dataset's one is looked for.
 IMAGE_EXTENSIONS = ("jpg", "png", "webp")
 #: Members of a sample, in tar order; a dataset has one of the images and any of the others.
@@ -47,6 +77,16 @@ def is_further_member(extension: str) -> bool:
         and not extension.startswith("__")
         and _EXTENSION_RE.fullmatch(extension) is not None
     )
+
+
+def image_member(members: Sequence[str]) -> str:
+    """The member that is a sample's image, which comes first; "" in a dataset without images."""
+    return members[0] if members and members[0] in IMAGE_EXTENSIONS else ""
+
+
+def is_image_extension(extension: str) -> bool:
+    """Whether an extension is that of an image, in upper or lower case, dotted ones (``mask.png``) too."""
+    return extension.rpartition(".")[2].lower() in TYPE_OF_EXTENSION
 
 
 def member_order(members: Iterable[str]) -> tuple[str, ...]:

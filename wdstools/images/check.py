@@ -13,6 +13,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from wdstools.formats import sample
 from wdstools.images.png import without_large_metadata
 from wdstools.options.pack import MAX_PIXELS
 
@@ -22,35 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 #: File extensions that are taken for images, and the type each stands for.
-TYPE_OF_EXTENSION = {
-    "jpg": "jpg",
-    "jpeg": "jpg",
-    "jpe": "jpg",
-    "jfif": "jpg",
-    "png": "png",
-    "webp": "webp",
-    "gif": "gif",
-    "bmp": "bmp",
-    "dib": "bmp",
-    "tif": "tiff",
-    "tiff": "tiff",
-    "avif": "avif",
-    "avifs": "avif",
-    "heic": "heic",
-    "heif": "heic",
-    "hif": "heic",
-    "jp2": "jp2",
-    "j2k": "jp2",
-    "j2c": "jp2",
-    "jpc": "jp2",
-    "jpf": "jp2",
-    "jpx": "jp2",
-    "jxl": "jxl",
-    "ppm": "ppm",
-    "pgm": "ppm",
-    "pbm": "ppm",
-    "pnm": "ppm",
-}
+TYPE_OF_EXTENSION = sample.TYPE_OF_EXTENSION
 #: Types that may lie in a shard as they are; ``--convert`` makes one of them of the others.
 STORABLE_TYPES = ("jpg", "png", "webp")
 DEFAULT_MAX_PIXELS = MAX_PIXELS

@@ -60,10 +60,10 @@ def energon_files(manifest: Manifest) -> dict[str, bytes]:
     """``.nv-meta``: counts, splits, and how the members become a captioning sample."""
     counts = {entry.path: entry.samples for _, entry in manifest.shards}
     caption = next((name for name in _CAPTIONS if name in manifest.members), None)
-    fields = {"image": manifest.image_extension} | ({"caption": caption} if caption else {})
-    kind = "CaptioningWebdataset" if caption else "CrudeWebdataset"
+    fields = {"image": manifest.image_extension, "caption": caption} if manifest.image_extension and caption else {}
+    kind = "CaptioningWebdataset" if fields else "CrudeWebdataset"
     lines = ["__module__: megatron.energon", f"__class__: {kind}"]
-    lines += ["field_map:", *(f"  {name}: {json.dumps(member)}" for name, member in fields.items())] if caption else []
+    lines += ["field_map:", *(f"  {name}: {json.dumps(member)}" for name, member in fields.items())] if fields else []
     splits = ["split_parts:"]
     for split, entries in manifest.splits.items():
         splits += [f"  {json.dumps(split)}:", *(f"  - {json.dumps(entry.path)}" for entry in entries)]

@@ -58,18 +58,20 @@ class Divided:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """How samples get their splits."""
+    """How samples get their splits. Without ``images`` there is nothing to compare: each sample is its own."""
 
     splits: SplitRule
     duplicates: DuplicateRule
     seed: int
+    images: bool = True
 
 
 def divide(samples: Samples, pictures: Pictures, division: Division, executor: Executor, progress: Progress) -> Divided:
     """Give each sample its split, minding images that are the same."""
     splits, rule, seed = division.splits, division.duplicates, division.seed
     if not rule.compares:
-        identical = group_identical(samples.table, pictures, executor, progress) if splits.ratios else None
+        compared = splits.ratios and division.images
+        identical = group_identical(samples.table, pictures, executor, progress) if compared else None
         return Divided(*assign_splits(samples, splits, seed=seed, identical=identical))
     skips: list[Skip] = []
     notes: list[str] = []

@@ -78,8 +78,14 @@ def make_plan(
     """Decide image type, splits, shards and order; the only reading is that of images when splits are made by ratio."""
     like = options.layout.like
     convert = options.encoding.image_type if options.encoding else None
-    extension = image_extension(listing.image_types, only=options.only if convert is None else None, convert=convert)
-    members = (extension, *other_members(listing))
+    if listing.image_types:
+        extension = image_extension(
+            listing.image_types, only=options.only if convert is None else None, convert=convert
+        )
+        members = (extension, *other_members(listing))
+    else:
+        _refuse_image_options(options)
+        extension, members = "", tuple(other_members(listing))
     samples, skips = with_keys(listing, options.layout.seed, key_bytes(members))
     skips = [*listing.skips, *skips]
     if options.only is not None and len(listing.image_types) > 1:
@@ -96,7 +102,7 @@ def make_plan(
     samples, more = drop_repeated(samples)
     skips += more
     pictures = Pictures(listing.opener, options.encoding, options.max_pixels, options.trailing)
-    division = Division(options.splits, options.duplicates, options.layout.seed)
+    division = Division(options.splits, options.duplicates, options.layout.seed, images=bool(extension))
     divided = divide(samples, pictures, division, executor, progress)
     skips += divided.skips
     if like is not None and (
@@ -115,6 +121,21 @@ def make_plan(
     order, bounds = place(divided.samples, layout)
     plan = PackPlan(divided.samples.table, order, bounds, tuple(skips), extension, members, divided.leaks)
     return plan, divided.notes
+
+
+def _refuse_image_options(options: PackOptions) -> None:
+    """What can be done with images alone is refused where there is none."""
+    rule = options.duplicates
+    given = {
+        "only": options.only,
+        "resize": options.encoding.side if options.encoding else None,
+        "convert": options.encoding.image_type if options.encoding else None,
+        "duplicates": rule.action if rule.action != "keep" else None,
+        "exclude_duplicates_of": ", ".join(rule.excluded) or None,
+    }
+    found = next(((name, value) for name, value in given.items() if value is not None), None)
+    if found is not None:
+        raise UsageError("no sample of this source has an image", code="no-images", where=option(*found))
 
 
 class NothingLeftError(UsageError):

@@ -172,9 +172,20 @@ def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
 
 
 def image_extension(dataset: Dataset) -> str:
-    """The member that is the image: the first of a canonical dataset, anywhere in tars that something else made."""
+    """The member that is the image: the first of a canonical dataset, anywhere in tars that something else made.
+
+    Raises UsageError (``no-images``) where there is none.
+    """
     members = dataset.manifest.members
-    return next((name for name in members if name.lower() in TYPE_OF_EXTENSION), members[0])
+    found = next((name for name in members if name.lower() in TYPE_OF_EXTENSION), dataset.manifest.image_extension)
+    if not found:
+        raise UsageError(
+            "this dataset has no images",
+            code="no-images",
+            where=dataset.metadata.url,
+            got=f"members {', '.join(members)}",
+        )
+    return found
 
 
 def _hashes_of(task: PrintTask, place: HashPlace, tick: Tick) -> tuple[pa.Table, int]:

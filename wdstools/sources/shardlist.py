@@ -84,8 +84,22 @@ def _rank(extension: str) -> int:
 
 
 @dataclass(slots=True)
+class _Found:
+    """Samples of one kind: with an image, or without one. ``skips`` are those of their own."""
+
+    builder: SamplesBuilder = field(default_factory=SamplesBuilder)
+    skips: list[Skip] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+    further: Counter[str] = field(default_factory=Counter)
+    without_caption: list[Skip] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class ShardList:
-    """Lists tars one by one. ``splits`` has the split of each; ``prefixed`` puts the tar's name before every key."""
+    """Lists tars one by one. ``splits`` has the split of each; ``prefixed`` puts the tar's name before every key.
+
+    Where no sample has an image, those without one are the dataset, if there is more to them than text.
+    """
 
     store: LocalStore
     splits: Mapping[str, str]
@@ -93,14 +107,12 @@ class ShardList:
     choice: MemberChoice
     captions: str | None
     prefixed: bool
-    builder: SamplesBuilder = field(default_factory=SamplesBuilder)
     skips: list[Skip] = field(default_factory=list)
     types: Counter[str] = field(default_factory=Counter)
-    seen: Counter[str] = field(default_factory=Counter)
     unmatched: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
-    further: Counter[str] = field(default_factory=Counter)
-    without_caption: list[Skip] = field(default_factory=list)
+    _pictured: _Found = field(default_factory=_Found)
+    _plain: _Found = field(default_factory=_Found)
 
     def add_or_skip(self, tar: str) -> FormatError | None:
         """List one tar; one that is damaged is named among what is skipped, and gives its error."""
@@ -121,7 +133,7 @@ class ShardList:
         self._note(tar, contents)
         roles = Roles.of(Counter(e for sample in contents.samples for e in sample.members), self.choice)
         self._tell_roles(roles)
-        runs: dict[str | None, list[dict[str, object]]] = {}
+        runs: dict[tuple[bool, str | None], list[dict[str, object]]] = {}
         keys: set[str] = set()
         with reading(path), open(path, "rb", buffering=0) as file:
             for sample in contents.samples:
@@ -129,11 +141,12 @@ class ShardList:
                 if found is not None:
                     label, values = found
                     values["key"] = self._key(tar, sample.key, keys)
-                    runs.setdefault(label, []).append(values)
-        for label, values_of in runs.items():
+                    runs.setdefault(("image_entry" in values, label), []).append(values)
+        for (pictured, label), values_of in runs.items():
             parts = sorted({part for values in values_of for part, value in values.items() if value is not None})
             shared = {"split": self.splits.get(tar), "label": label, "id_dir": "", "image_dir": tar}
-            self.builder.add(shared, {part: [values.get(part) for values in values_of] for part in parts})
+            kind = self._pictured if pictured else self._plain
+            kind.builder.add(shared, {part: [values.get(part) for values in values_of] for part in parts})
 
     def _note(self, tar: str, contents: TarContents) -> None:
         """What is of no sample, and what is odd about the tar."""
@@ -165,30 +178,28 @@ class ShardList:
         """The label and the columns of a sample; None where it cannot be packed."""
         members, split, path = sample.members, self.splits.get(tar), f"{tar}/{sample.key}"
         image, text = roles.image_of(members), roles.caption_of(members)
-        if image is None:
-            self.skips.append(Skip("image-missing", path, split))
-            return None
-        head, _, kind = image.rpartition(".")
-        values: dict[str, object] = {
-            "stem": f"{sample.key}.{head}" if head else sample.key,
-            "image_suffix": f".{kind}",
-            "image_entry": tar_entry(*members[image]),
-        }
+        found = self._plain if image is None else self._pictured
+        values: dict[str, object] = {"stem": sample.key, "image_suffix": ""}
+        if image is not None:
+            head, _, kind = image.rpartition(".")
+            values["stem"] = f"{sample.key}.{head}" if head else sample.key
+            values["image_suffix"], values["image_entry"] = f".{kind}", tar_entry(*members[image])
         label = None
         if "cls" in members and self.choice.takes("cls"):
             offset, size = members["cls"]
             payload = os.pread(fd, min(size, _MAX_CLASS_BYTES), offset)
             values["cls"], label = self._class(payload)
             if values["cls"] is None and label is None:
-                self.skips.append(Skip("cls-not-integer", f"{path}.cls", split, detail=repr(payload[:40])))
+                found.skips.append(Skip("cls-not-integer", f"{path}.cls", split, detail=repr(payload[:40])))
                 return None
-            self.seen["cls"] += 1
-        self._add_texts(values, sample, text, Skip("caption-missing", f"{path}.{image}", split))
+            found.seen["cls"] += 1
+        missing = Skip("caption-missing", f"{path}.{image}" if image else path, split)
+        self._add_texts(found, values, sample, text, missing)
         used = {image, text, "cls", "json"}
         for extension in members.keys() - used:
             name = self._further_name(extension)
             values[entry_part(name)] = tar_entry(*members[extension])
-            self.further[name] += 1
+            found.further[name] += 1
         return label, values
 
     def _class(self, payload: bytes) -> tuple[int | None, str | None]:
@@ -199,16 +210,18 @@ class ShardList:
             return number, labels[number] if number < len(labels) else None
         return None, label_of(payload)
 
-    def _add_texts(self, values: dict[str, object], sample: TarSample, text: str | None, missing: Skip) -> None:
+    def _add_texts(
+        self, found: _Found, values: dict[str, object], sample: TarSample, text: str | None, missing: Skip
+    ) -> None:
         members = sample.members
         if text is not None and self.captions != "none" and self.choice.takes("txt"):
             values["caption_entry"] = tar_entry(*members[text])
-            self.seen["txt"] += 1
+            found.seen["txt"] += 1
         elif text is None:
-            self.without_caption.append(missing)
+            found.without_caption.append(missing)
         if "json" in members and self.choice.takes("json"):
             values["json_entry"] = tar_entry(*members["json"])
-            self.seen["json"] += 1
+            found.seen["json"] += 1
 
     def _further_name(self, extension: str) -> str:
         """What a member that is neither image, caption, class nor json is called."""
@@ -234,22 +247,41 @@ class ShardList:
         keys.add(key)
         return key
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to pack."""
+        return bool(self._pictured.builder) or self._without_images
+
+    @property
+    def _without_images(self) -> bool:
+        """Whether samples without images are the dataset: text alone only where it was asked for by name."""
+        plain = self._plain
+        asked = set(self.choice.wanted or ())
+        return not self._pictured.builder and bool(plain.builder) and bool(plain.further or asked & set(plain.seen))
+
     def finish(self) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
         """Everything listed: the table, its labels, and the members beside the image, in tar order."""
-        samples = self.builder.table()
+        found = self._plain if self._without_images else self._pictured
+        self.skips += found.skips
+        samples = found.builder.table()
+        if found is self._plain:
+            self.told["no sample has an image: they are packed without"] += 1
+        elif self._plain.builder:
+            plain = self._plain.builder.table()
+            paths, splits = image_paths(plain), text_columns(plain, ("split",))[0]
+            self.skips += [Skip("image-missing", path, split) for path, split in zip(paths, splits, strict=True)]
         samples, labels = self._labels(samples)
-        if self.captions == "required" or (self.captions is None and self.seen["txt"]):
-            samples = self._only_with(samples, "caption_entry", self.without_caption)
-        chosen = choose_members(self.further, samples.num_rows, self.choice)
+        if self.captions == "required" or (self.captions is None and found.seen["txt"]):
+            samples = self._only_with(samples, "caption_entry", found.without_caption)
+        chosen = choose_members(found.further, samples.num_rows, self.choice)
         for name, (count, why) in chosen.left.items():
             self.skips.append(Skip("member-left-out", f"*.{name}", detail=f"in {count:,} samples: {why}"))
-        samples = samples.drop_columns([entry_part(name) for name in self.further if name not in chosen.kept])
+        samples = samples.drop_columns([entry_part(name) for name in found.further if name not in chosen.kept])
         for name in chosen.kept if self.choice.missing == "skip" else ():
             samples = self._only_with(samples, entry_part(name), None)
         suffixes = Counter(to_list(samples.column("image_suffix")))
-        for suffix, count in sorted(suffixes.items()):
+        for suffix, count in sorted(suffixes.items()) if found is self._pictured else ():
             self.types[TYPE_OF_EXTENSION[suffix[1:]]] += count
-        members = tuple(m for m in ("txt", "cls", "json") if self.seen[m])
+        members = tuple(m for m in ("txt", "cls", "json") if found.seen[m])
         return samples, labels, (*members, *chosen.kept)
 
     def _only_with(self, samples: pa.Table, part: str, known: list[Skip] | None) -> pa.Table:

@@ -18,6 +18,7 @@ from wdstools.sources.readers import ArchiveOpener, ArchiveReader
 from wdstools.sources.shardlist import ShardList
 from wdstools.sources.tarscan import scan_compressed, scan_tar
 from wdstools.sources.unpacked import find_tars, is_compressed, plain_name
+from wdstools.sources.words import kind_of
 from wdstools.stores.folders import walk
 from wdstools.stores.local import LocalStore
 
@@ -67,10 +68,15 @@ class ShardsSource:
             LocalStore(root), {**splits.of, **listed}, manifest, self._members, self._captions, self._prefixed
         )
         damaged = [error for tar in tars if (error := found.add_or_skip(tar)) is not None]
-        if not found.builder and damaged:
+        if not found and damaged:
             raise damaged[0]
-        if not found.builder:
-            raise NotFoundError("no samples with images in these tars", code="source-empty", where=self.path)
+        if not found:
+            raise NotFoundError(
+                "no samples with images in these tars",
+                code="source-empty",
+                where=self.path,
+                hint=f"to pack samples of text alone, say so: {option('members', 'txt')}",
+            )
         samples, labels, members = found.finish()
         return Listing(
             opener=ShardsOpener(root),
@@ -161,7 +167,7 @@ def _loose_images(root: str) -> Iterator[str]:
 
 
 def _looks_like_shard(path: str) -> bool:
-    """Members of one key side by side: an image first met with a text, class or json of its own."""
+    """Members of one key side by side: an image, a sound, a video or an array with a text, class or json of its own."""
     keys: Counter[str] = Counter()
     extensions = set()
     for number, member in enumerate(scan_compressed(path) if is_compressed(path) else scan_tar(path)):
@@ -172,10 +178,14 @@ def _looks_like_shard(path: str) -> bool:
         if number >= 64:
             break
     together = sum(count > 1 for count in keys.values())
-    has_image = any(extension in TYPE_OF_EXTENSION for extension in extensions)
-    return has_image and (
+    kinds = {kind_of(f"x.{extension}") for extension in extensions}
+    return not kinds.isdisjoint(_PAYLOADS) and (
         together * 2 >= len(keys) or (extensions <= set(TYPE_OF_EXTENSION) and "/" not in "".join(keys))
     )
+
+
+#: What a shard holds beside texts.
+_PAYLOADS = ("images", "sound and video", "arrays")
 
 
 def _manifest(root: str) -> Manifest | None:

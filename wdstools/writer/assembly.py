@@ -13,7 +13,7 @@ from wdstools.errors import SkippedError, SourceChangedError, UsageError, option
 from wdstools.formats.arrow import from_ipc
 from wdstools.formats.digest import xxh3_128_hexdigest
 from wdstools.formats.index import build_index
-from wdstools.formats.sample import MEMBER_ORDER
+from wdstools.formats.sample import MEMBER_ORDER, image_member
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageInfo, sniff
 from wdstools.images.whole import CUT, KEEP, SKIP, ImageChecker, trailing_refusal
@@ -131,7 +131,7 @@ class Assembly:
         self._stats: list[int] = []  # size and time of each file of the sample that is being made
         self._all_stats = array("q")
         self._checker = ImageChecker(self.settings.check, self.settings.max_pixels)
-        self._extension = self.settings.members[0]
+        self._extension = image_member(self.settings.members)
         self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
         self._names = {extension: b"." + extension.encode() for extension in self.settings.members}
         self._further = further_members(self.settings.members)
@@ -179,10 +179,10 @@ class Assembly:
         self.skips.append(Skip(reason, row.image, self.split, row.key.decode(), detail))
 
     def _add(self, row: Row) -> None:
-        info = self._add_image(row)
+        info = self._add_image(row) if self._extension else None
         caption: str | None = None
         cls: int | None = None
-        for extension in self.settings.members[1:]:
+        for extension in self.settings.members:
             if extension == "txt":
                 caption = self._add_caption(row)
             elif extension == "cls":
@@ -193,10 +193,11 @@ class Assembly:
         for extension, place in zip(self._further, row.further, strict=True):
             self._add_further(row, extension, place)
         source = None if row.derived else row.image
-        self.trailing += bool(info.trailing) and self.settings.trailing == KEEP
-        self._records.append((
-            self.split, row.key.decode(), row.label, cls, info.width, info.height, info.type, caption, source,
-        ))  # fmt: skip
+        seen: tuple[int | None, int | None, str | None] = (None, None, None)
+        if info is not None:
+            seen = (info.width, info.height, info.type)
+            self.trailing += bool(info.trailing) and self.settings.trailing == KEEP
+        self._records.append((self.split, row.key.decode(), row.label, cls, *seen, caption, source))
 
     def _add_image(self, row: Row) -> ImageInfo:
         start, end = self._read(row.image, row.image_entry)
@@ -364,7 +365,9 @@ class Assembly:
         return sum(record[_WIDTH : _WIDTH + 2] != (side, side) for record in self._records) if side else 0
 
     def image_digests(self) -> NDArray[np.uint64]:
-        """XXH3-64 of each image."""
+        """XXH3-64 of each image; none in a dataset without images."""
+        if not self._extension:
+            return np.zeros(0, np.uint64)
         return self.buffer.placed.members[:: len(self.settings.members), 2].copy()
 
 

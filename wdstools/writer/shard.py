@@ -17,6 +17,7 @@ from wdstools.formats.arrow import one_chunk, to_numpy
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import read_index, shard_entry, write_index
 from wdstools.formats.manifest import ShardEntry, index_path, shard_path
+from wdstools.formats.sample import image_member
 from wdstools.results import Skip, to_dict
 from wdstools.stores.local import BlockFile, LocalStore
 from wdstools.writer.assembly import Assembly, ShardSettings, rows_of, sources_digest, stats_of
@@ -111,7 +112,8 @@ def _keep(task: ShardTask, finished: ShardResult, store: LocalStore) -> ShardRes
         members = one_chunk(read_index(index).column("members")).flatten()
     except (StoreError, FormatError):
         return None
-    images = to_numpy(members.field("xxh3_64"))[:: len(task.settings.members)]
+    named = task.settings.members
+    images = to_numpy(members.field("xxh3_64"))[:: len(named)] if image_member(named) else np.zeros(0, np.uint64)
     return replace(finished, kept=True, image_digests=images)
 
 

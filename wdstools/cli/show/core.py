@@ -44,7 +44,8 @@ def inventory(output: Output, found: Inventory) -> None:
         count = sum(labels.values())
         named = ", ".join(f"{label} {n:,}" for label, n in labels.items() if label)
         output.line(f"  {split or '(no split)'}: {count:,}" + (f"  ({named})" if named else ""))
-    output.line(f"  images: {_counts(found.image_types)}; members: {', '.join(found.members)}")
+    images = f"images: {_counts(found.image_types)}" if found.image_types else "no images"
+    output.line(f"  {images}; members: {', '.join(found.members)}")
     for note in found.notes:
         output.line(printable(f"  {note}"))
     _account(output, found.account, found.outside)

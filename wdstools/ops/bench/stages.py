@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.ops.bench.clock import Tally, private_bytes, run_for
 from wdstools.ops.bench.limits import decoder_for
+from wdstools.reader.hashes import image_extension
 from wdstools.reader.loader import loader
 from wdstools.reader.shard import ShardReader
 from wdstools.reader.stream import stream
@@ -38,8 +39,8 @@ class Task:
 
     @property
     def image(self) -> str:
-        """The extension of the images."""
-        return next(name for name in self.dataset.manifest.members if name in ("jpg", "jpeg", "png", "webp"))
+        """The extension of the images. Raises UsageError (``no-images``) where there are none."""
+        return image_extension(self.dataset)
 
     def open_loader(self, threads: int | None = None) -> Loader:
         """The loader under test."""

@@ -12,7 +12,7 @@ from tests.support.changes import CHANGES, chosen_keys
 from tests.support.command import assert_clean_failure, run_command, stop_at
 from tests.support.memory_disk import folder_in_memory
 from tests.support.outcome import snapshot
-from wdstools.stores.local import TEMP_SUFFIX
+from wdstools.stores.abilities import TEMP_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

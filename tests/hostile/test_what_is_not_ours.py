@@ -17,13 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.city_pairs import write_city_pairs
+from tests.support.command import run_command
 from tests.support.damaged_dataset import make_dataset
 from tests.support.outcome import contents
 from tests.support.write_points import WritePoints
 from wdstools.dataset import open_dataset
 from wdstools.errors import StoreError, UsageError, WdsError
 from wdstools.executors.local import Serial
-from wdstools.landing.scratch import MARK
+from wdstools.landing.answer import KNOWN, write_answer
+from wdstools.landing.scratch import Scratch
 from wdstools.ops.adopt import adopt
 from wdstools.ops.duplicates import find_duplicates
 from wdstools.ops.emit import plan_emit, plan_emit_removal
@@ -38,6 +40,7 @@ from wdstools.planning.options import make_options
 from wdstools.reader.select import Selection
 from wdstools.sources.open import open_source
 from wdstools.stores.partial_file import PART_SUFFIX, PartFile
+from wdstools.stores.receipts import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -387,3 +390,159 @@ def test_marks_of_a_run_that_was_killed_when_all_was_there_go_with_the_next(give
     assert caught.value.code == "destination-not-empty"
     assert not place.exists()
     assert contents(tmp_path / "files") == before
+
+
+def _pack_in_parts(work: Path) -> None:
+    options = make_options(shard_samples=3)
+    run_pack(open_source(f"{work}/source"), f"{work}/out", options, executor=Serial())
+
+
+def _unpack_and_pack(work: Path) -> None:
+    source = open_source(f"{work}/source.tar.gz", scratch=scratch_of(f"{work}/out"))
+    run_pack(source, f"{work}/out", make_options(shard_samples=3), executor=Serial())
+
+
+#: Commands that make something beside its place, that place, and a name that each of them will write in it.
+IN_WORK = {
+    "pack": (_pack_in_parts, "out.partial/new", "train/train-000001.tar"),
+    "pack, a small file": (_pack_in_parts, "out.partial/new", "README.md"),
+    "pack, an index": (_pack_in_parts, "out.partial/new", ".wdstools/index/train-000001.parquet"),
+    "pack an archive": (_unpack_and_pack, "out.partial/unpacked", "source.tar"),
+    "pull": (COMMANDS["pull"], "out.partial/new", "train/train-000001.tar"),
+    "extract": (COMMANDS["extract"], "out.wdstools-tmp/new", "img/train/rome/5.jpg"),
+    "remove to new": (COMMANDS["remove to new"], "out.wdstools-tmp/new", "train/train-000001.tar"),
+    "remove in place": (COMMANDS["remove in place"], "d/.wdstools/staged/new", "SHA256SUMS"),
+}
+
+
+@contextlib.contextmanager
+def _stopped_when_named(target: Path, *, after: bool) -> Iterator[None]:
+    """A run is stopped where a file gets this name: before, or just after."""
+
+    def stopping(real: Callable[..., None]) -> Callable[..., None]:
+        def call(source: str, to: str, **named: object) -> None:
+            if str(to) != str(target):
+                return real(source, to, **named)
+            if after:
+                real(source, to, **named)
+            raise KeyboardInterrupt
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", stopping(os.rename))
+        patch.setattr(os, "link", stopping(os.link))
+        yield
+
+
+@pytest.fixture(scope="module", name="stopped_work")
+def _stopped_work(given_work: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Path]:
+    """Work of a command that was stopped, made once for each."""
+    made: dict[tuple[str, bool], Path] = {}
+
+    def give(command: str, after: bool) -> Path:
+        if (command, after) not in made:
+            act, place, name = IN_WORK[command]
+            work = tmp_path_factory.mktemp("stopped")
+            for path in given_work.iterdir():
+                (work / path.name).symlink_to(path)
+            shutil.copytree(given_work / "whole", work / "d")
+            with pytest.raises(KeyboardInterrupt), _stopped_when_named(work / place / name, after=after), _killed():
+                act(work)
+            made[command, after] = work
+        copy = tmp_path_factory.mktemp("copy") / "work"
+        return Path(shutil.copytree(made[command, after], copy, symlinks=True))
+
+    return give
+
+
+@contextlib.contextmanager
+def _killed() -> Iterator[None]:
+    """Nothing is tidied when a command is stopped, as when its process is killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scratch, "remove", lambda _: None)
+        patch.setattr("wdstools.sources.unpacked._remove_ours", lambda *_: None)
+        yield
+
+
+@pytest.mark.parametrize("how", ["before ours was there", "over ours, of the same size"])
+@pytest.mark.parametrize("command", IN_WORK)
+def test_a_file_put_into_unfinished_work_under_a_name_of_ours_stays(
+    command: str, how: str, stopped_work: Callable[[str, bool], Path]
+) -> None:
+    act, place, name = IN_WORK[command]
+    work = stopped_work(command, how != "before ours was there")
+    target = work / place / name
+    assert target.exists() == (how != "before ours was there")
+    ours = target.read_bytes() if target.exists() else None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(bytes(len(ours)) if ours is not None else b"years of work")
+    theirs = target.read_bytes()
+    with pytest.raises(StoreError) as caught:
+        act(work)
+    assert caught.value.code == "scratch-not-ours"
+    assert target.name in str(caught.value)
+    assert target.read_bytes() == theirs
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("command", IN_WORK)
+def test_unfinished_work_that_nobody_has_touched_is_taken_up(
+    command: str, after: bool, stopped_work: Callable[[str, bool], Path]
+) -> None:
+    act, place, _ = IN_WORK[command]
+    work = stopped_work(command, after)
+    act(work)
+    assert not (work / place).exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "arguments"),
+    [
+        ("--html", ["duplicates", "--level", "exact"]),
+        ("--html", ["bench", "--seconds", "0.1"]),
+        ("--html", ["duplicates", "--level", "exact", "--against", "whole"]),
+        ("--keys-to", ["duplicates", "--level", "exact", "--against", "whole"]),
+        ("--hashes-to", ["duplicates", "--level", "re-encode"]),
+    ],
+)
+def test_no_answer_is_written_over_a_file_that_is_not_one_of_ours(
+    flag: str, arguments: list[str], given_work: Path
+) -> None:
+    for work in _copy(given_work):
+        (work / "thesis").write_text("years of work")
+        command, *rest = (str(work / word) if word == "whole" else word for word in arguments)
+        ran = run_command(command, work / "d", *rest, flag, work / "thesis", "--json")
+        assert (ran.code, ran.error["code"]) == (4, "file-in-the-way")
+        assert (work / "thesis").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_nor_over_a_pipe_a_device_or_through_a_link(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_text("years of work")
+    (tmp_path / "link").symlink_to(tmp_path / "thesis")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("thesis", "link", "nowhere", "pipe", "/dev/null"):
+        with pytest.raises(StoreError) as caught:
+            write_answer(str(tmp_path / name), b"an answer", kind)
+        assert caught.value.code == "file-in-the-way"
+    assert (tmp_path / "thesis").read_text() == "years of work"
+    assert not (tmp_path / "absent").exists()
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_page_of_ours_is_replaced_also_through_a_link(given_work: Path) -> None:
+    for work in _copy(given_work):
+        (work / "link.html").symlink_to(work / "page.html")
+        for page in ("page.html", "link.html"):
+            ran = run_command("duplicates", work / "d", "--level", "exact", "--html", work / page)
+            assert ran.code in (0, 1)
+        assert "<html" in (work / "page.html").read_text()
+        assert (work / "link.html").is_symlink()
+        for kind in KNOWN:
+            write_answer(str(work / f"new.{kind}"), b"some bytes", kind)
+            write_answer(str(work / f"new.{kind}"), b"some bytes", kind)
+            with pytest.raises(StoreError) as caught:
+                write_answer(str(work / f"new.{kind}"), b"others", kind)
+            assert caught.value.code == "file-in-the-way"

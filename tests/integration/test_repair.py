@@ -20,7 +20,7 @@ from wdstools.formats.manifest import PROVENANCE_PATH
 from wdstools.ops.repair import RepairResult, plan_repair
 from wdstools.ops.repair.copies import GAP_BYTES
 from wdstools.plan import apply
-from wdstools.stores.local import TEMP_SUFFIX
+from wdstools.stores.abilities import TEMP_SUFFIX
 from wdstools.stores.locks import locked_folder
 
 TRAIN = "train/train-000000.tar"

@@ -27,7 +27,7 @@ from wdstools.ops.repair import plan_repair
 from wdstools.ops.verify import verify_path
 from wdstools.plan import apply
 from wdstools.reader.select import Selection
-from wdstools.stores.local import TEMP_SUFFIX
+from wdstools.stores.abilities import TEMP_SUFFIX
 
 
 class Change:

@@ -6,9 +6,9 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from wdstools.landing.scratch import MARK
 from wdstools.ops.verify import verify_path
-from wdstools.stores.local import TEMP_SUFFIX
+from wdstools.stores.abilities import TEMP_SUFFIX
+from wdstools.stores.receipts import MARK, is_log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,8 @@ def assert_complete(dest: Path) -> None:
     _assert_whole(dest)
     places = [dest.with_name(dest.name + suffix) for suffix in (".partial", TEMP_SUFFIX)]
     marks = (dest.with_name(dest.name + TEMP_SUFFIX) / name for name in (MARK, "names"))
-    assert {path for place in places for path in place.rglob("*")} <= set(marks)
+    left = {path for place in places for path in place.rglob("*") if not is_log(path.name)}
+    assert left <= set(marks)
 
 
 def _assert_whole(dest: Path) -> None:

@@ -20,6 +20,7 @@ from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import COMMAND, HANG_SECONDS, environment, run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from wdstools.landing.scratch import Scratch
+from wdstools.stores.local import temporary_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,8 @@ def test_what_a_killed_pack_has_unpacked_goes_with_the_next(folder: Path, tmp_pa
     write(tmp_path / "a", {"x.tar.gz": compressed(tar_of(folder), "tar.gz")})
     with Scratch(str(tmp_path / "a/out.partial"), "out") as scratch:
         os.mkdir(scratch.locate("unpacked"))
-        write(tmp_path / "a", {"out.partial/unpacked/old.tar": b"half", "out.partial/unpacked.names": b"'old.tar'\n"})
+        half = temporary_name("out.partial/unpacked/old.tar")
+        write(tmp_path / "a", {half: b"half", "out.partial/unpacked.names": b"'old.tar'\n"})
     assert run_command("pack", tmp_path / "a/x.tar.gz", tmp_path / "a/out").code == 3
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["out", "x.tar.gz"]
 

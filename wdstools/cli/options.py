@@ -55,11 +55,31 @@ At = Annotated[
 
 
 def page_file(path: Optional[str]) -> Optional[str]:
-    """Callback of ``--html``: what is no file is refused before the work, not after it. Raises UsageError."""
-    if path is not None and (not path or os.path.isdir(path)):
-        raise UsageError("the page must be a file", where="--html", expected="a file's path", got=path or "nothing")
-    if path is not None and not os.path.isdir(os.path.dirname(path) or "."):
-        raise UsageError("there is no such folder for the page", where="--html", got=os.path.dirname(path))
+    """Callback of ``--html``, as ``output_file``."""
+    return output_file(path, "page", "--html")
+
+
+def keys_file(path: Optional[str]) -> Optional[str]:
+    """Callback of ``--keys-to``, as ``output_file``."""
+    return output_file(path, "keys", "--keys-to")
+
+
+def hashes_file(path: Optional[str]) -> Optional[str]:
+    """Callback of ``--hashes-to``, as ``output_file``."""
+    return output_file(path, "hashes", "--hashes-to")
+
+
+def output_file(path: Optional[str], kind: str, flag: str) -> Optional[str]:
+    """What cannot be written is refused before the work, not after it. Raises UsageError and StoreError."""
+    if path is None:
+        return None
+    if not path or os.path.isdir(path):
+        raise UsageError(f"the {kind} must go to a file", where=flag, expected="a file's path", got=path or "nothing")
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise UsageError(f"there is no such folder for the {kind}", where=flag, got=os.path.dirname(path))
+    from wdstools.landing.answer import refuse_to_overwrite
+
+    refuse_to_overwrite(path, kind)
     return path
 
 

@@ -69,10 +69,9 @@ class Output:
 
     def page(self, path: str, html: str) -> None:
         """A page beside the answer, whole or not at all; where it is goes to stderr."""
-        from wdstools.stores.local import LocalStore
+        from wdstools.landing.answer import write_page
 
-        folder, name = os.path.split(path)
-        LocalStore(folder or ".").put(name, html.encode())
+        write_page(path, html)
         self.hint(f"page: {path}")
 
     def flush(self) -> None:

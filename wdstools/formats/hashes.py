@@ -108,10 +108,12 @@ def present(table: pa.Table) -> NDArray[np.bool_]:
 _META_HANDED_OUT = b"wdstools.handed-out"
 
 
-def write_handed_out(path: str, table: pa.Table, versions: Mapping[str, str]) -> None:
+def write_handed_out(table: pa.Table, versions: Mapping[str, str]) -> bytes:
     """Hashes of many shards, with ``key``, ``split``, ``xxh3_64`` and ``bytes``, as one file that stands for the images."""
     metadata = {_META_HANDED_OUT: json.dumps(dict(versions), sort_keys=True)}
-    pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd", write_statistics=False)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd", write_statistics=False)
+    return bytes(sink.getvalue())
 
 
 def is_handed_out(path: str) -> bool:

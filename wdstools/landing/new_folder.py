@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from wdstools.errors import StoreError
 from wdstools.landing.inside import refuse_elsewhere
 from wdstools.landing.scratch import Scratch, is_marked
-from wdstools.stores.abilities import sync_folder
-from wdstools.stores.local import TEMP_SUFFIX, storage_error
+from wdstools.stores.abilities import TEMP_SUFFIX, sync_folder
+from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,7 @@ def new_folder(dest: str) -> Iterator[Scratch]:
                 scratch.clear()
                 os.mkdir(scratch.new)
                 yield scratch
+                scratch.gather_receipts()
                 os.rename(scratch.new, dest)
             finally:
                 scratch.remove()

@@ -1,7 +1,8 @@
 """Scratch places: the folders in which wdstools makes something before it appears under its own name.
 
 A place is ours by the mark in it, and by nothing else: not by its name, nor by what lies in it. What we are going to
-write in it is noted first, so that a file which is not on that note is somebody else's, and stays.
+write in it is noted first, and each file leaves a receipt before it has its name. A file that is not on that note, or is
+not as its receipt says, is somebody else's, and stays.
 """
 
 from __future__ import annotations
@@ -17,17 +18,29 @@ from typing import TYPE_CHECKING, Self
 from wdstools.errors import StoreError
 from wdstools.stores.abilities import sync_file
 from wdstools.stores.folders import make_folders, walk
-from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
+from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
+from wdstools.stores.receipts import (
+    MARK,
+    NEW,
+    ReceiptLog,
+    has_receipt,
+    is_log,
+    is_same_stamp,
+    logged,
+    receipt_of,
+    stamp,
+    temporary_of,
+)
 from wdstools.units import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-#: Names the owner of a scratch place; made with O_EXCL.
-MARK = ".wdstools-scratch.json"
-#: What a place holds beside the mark: the names that are to be written, and what is being made.
-_NAMES, _NEW = "names", "new"
+    from wdstools.stores.receipts import Stamp
+
+#: What a place holds beside the mark and what is being made: the names that are to be written.
+_NAMES = "names"
 #: Compressed sources are unpacked here, one plain tar for each; nothing else is written in it.
 _UNPACKED, _UNPACKED_NAMES = "unpacked", "unpacked.names"
 _MARK_BYTES = 4096
@@ -51,7 +64,7 @@ class Scratch:
     @property
     def new(self) -> str:
         """Where the result is made."""
-        return self.locate(_NEW)
+        return self.locate(NEW)
 
     def locate(self, name: str) -> str:
         """The path of something in this place."""
@@ -115,7 +128,7 @@ class Scratch:
 
     def clear(self) -> None:
         """Remove what we have written below ``new``; raises StoreError (``scratch-not-ours``) if there is more."""
-        _remove_files(self.new, self._ours_below(self.new), self._strange)
+        _remove_files(self.new, self._ours_below(self.new, self.noted()), self._strange)
 
     def clear_unpacked(self) -> None:
         """Remove what an interrupted run has unpacked."""
@@ -123,7 +136,7 @@ class Scratch:
         if os.path.islink(folder):
             raise self._strange(self.path, [_UNPACKED])
         noted = _read_names(note)
-        _remove_files(folder, [path for path in files_below(folder) if path in noted], self._strange)
+        _remove_files(folder, self._ours_below(folder, noted), self._strange)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(note)
 
@@ -133,21 +146,55 @@ class Scratch:
         self.clear()
         files = {MARK, _NAMES, *self._own_files}
         held = os.listdir(self.path)
-        others = [name for name in held if _without_temporary(name) not in files]
+        others = [name for name in held if not (name in files or temporary_of(name) in files or is_log(name))]
         if others:
             raise self._strange(self.path, sorted(others))
-        for name in sorted(held, key=lambda name: (name == MARK, name in self._own_files)):
+        for name in sorted(held, key=lambda name: (name == MARK, is_log(name), name in self._own_files)):
             os.unlink(self.locate(name))
         os.rmdir(self.path)
 
     def strangers(self, folder: str) -> list[str]:
         """Files below a folder that were not noted, as paths below it."""
-        ours = set(self._ours_below(folder))
+        ours = set(self._ours_below(folder, self.noted()))
         return [path for path in files_below(folder) if path not in ours]
 
-    def _ours_below(self, folder: str) -> list[str]:
-        noted = self.noted()
-        return [path for path in files_below(folder) if path in noted or _without_temporary(path) in noted]
+    def _ours_below(self, folder: str, noted: set[str]) -> list[str]:
+        """Files below a folder that we have written: temporary ones, receipts, and what is as its receipt says."""
+        made = logged(self.path)
+        ours = []
+        for path in files_below(folder):
+            about = receipt_of(path) or temporary_of(path)
+            if about is not None:
+                mine = about in noted or not about
+            else:
+                mine = path in noted and _is_as_noted(os.path.join(folder, path), made.get(path, set()))
+            if mine:
+                ours.append(path)
+        return ours
+
+    def gather_receipts(self) -> None:
+        """Put all receipts into a log, and remove them and what killed writers left: ``new`` is about to appear.
+
+        Raises StoreError (``scratch-not-ours``) if there is more in it than what we have written.
+        """
+        strangers = self.strangers(self.new)
+        if strangers:
+            raise self._strange(self.new, strangers)
+        lying = files_below(self.new)
+        passing = [path for path in lying if receipt_of(path) is not None or temporary_of(path) is not None]
+        with ReceiptLog(self.path) as log:
+            for path in sorted(set(lying) - set(passing)):
+                log.note(path, os.lstat(os.path.join(self.new, path)))
+            log.sync()
+        for path in passing:
+            os.unlink(os.path.join(self.new, path))
+
+    def are_ours(self, places: Mapping[str, str]) -> bool:
+        """Whether files lie where they are said to, each as a log of this place says of its path."""
+        made = logged(self.path)
+        return all(
+            os.path.lexists(place) and _is_as_noted(place, made.get(path, set())) for path, place in places.items()
+        )
 
     def _strange(self, folder: str, names: list[str]) -> StoreError:
         return StoreError(
@@ -209,11 +256,9 @@ def _remove_files(folder: str, ours: list[str], strange: Callable[[str, list[str
     remove_empty(folder)
 
 
-def _without_temporary(path: str) -> str:
-    """The path that a temporary file will have: ``PATH.<something>.wdstools-tmp`` is ``PATH``."""
-    if not path.endswith(TEMP_SUFFIX):
-        return path
-    return path.removesuffix(TEMP_SUFFIX).rpartition(".")[0]
+def _is_as_noted(path: str, stamps: set[Stamp]) -> bool:
+    now = stamp(os.lstat(path))
+    return any(is_same_stamp(now, noted) for noted in stamps) or has_receipt(path)
 
 
 def _read_names(path: str) -> set[str]:

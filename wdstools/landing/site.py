@@ -14,10 +14,11 @@ from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PA
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.landing.inside import refuse_elsewhere
 from wdstools.landing.journal import Journal
-from wdstools.landing.scratch import MARK, Scratch, files_below, is_marked, remove_empty
+from wdstools.landing.scratch import Scratch, files_below, is_marked, remove_empty
 from wdstools.stores.abilities import name_new, sync_folder
 from wdstools.stores.folders import make_folders
-from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
+from wdstools.stores.local import LocalStore, storage_error
+from wdstools.stores.receipts import MARK, is_log
 from wdstools.units import some_of
 from wdstools.version import __version__
 
@@ -96,7 +97,9 @@ class PackSite:
         held = self._held()
         ours = is_marked(self._scratch.path)
         if held and not (ours and self._journal.landing() is not None):
-            if ours and os.listdir(self._scratch.path) == [MARK]:  # stopped while it took its marks away
+            if ours and all(
+                name == MARK or is_log(name) for name in os.listdir(self._scratch.path)
+            ):  # stopped while it took its marks away
                 with self._scratch:
                     self._scratch.remove()
             self._refuse(held)
@@ -183,7 +186,7 @@ class PackSite:
         for path, data in files.items():
             store.put(path, data)
         try:
-            self._remove_temporary()
+            self._scratch.gather_receipts()
             self._journal.append(
                 {"landing": {path: sha256_hex(data) for path, data in files.items()}, "shards": dict(shards)}
             )
@@ -196,14 +199,6 @@ class PackSite:
             raise storage_error(error, self.dest) from error
         self._kept = False
 
-    def _remove_temporary(self) -> None:
-        """Remove what killed writers left; anything else that is not ours stops the publication."""
-        if self._scratch.strangers(self.work):
-            self._scratch.clear()  # says which
-        for path in files_below(self.work):
-            if path.endswith(TEMP_SUFFIX):
-                os.unlink(os.path.join(self.work, path))
-
     def _landed(self) -> bool:
         """Whether a run that had finished has begun to move its dataset to DEST."""
         return bool(self._held()) if self._mounted else not os.path.isdir(self.work) and os.path.isdir(self.dest)
@@ -213,13 +208,15 @@ class PackSite:
         if self._mounted:
             noted = self._scratch.noted() | _published(landing)
             beside = [path for path in files_below(self.dest) if not _is_kept_by_file_system(path)]
-            if any(path not in noted for path in beside if not path.startswith(".wdstools/partial/")):
+            out = [path for path in beside if not path.startswith(".wdstools/partial/")]
+            if not noted.issuperset(out) or not self._scratch.are_ours({path: f"{self.dest}/{path}" for path in out}):
                 return False
             for path in sorted(noted, key=lambda path: path != MANIFEST_PATH):
                 if os.path.lexists(f"{self.dest}/{path}"):
                     _move(f"{self.dest}/{path}", f"{self.work}/{path}")
             return True
-        if not _is_as_published(self.dest, landing):
+        places = {path: f"{self.dest}/{path}" for path in _published(landing)}
+        if not _is_as_published(self.dest, landing) or not self._scratch.are_ours(places):
             return False
         os.rename(self.dest, self.work)
         return True

@@ -18,6 +18,7 @@ from wdstools.executors.base import run_all
 from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.hashes import column_of, is_handed_out, present, read_handed_out, write_handed_out
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.landing.answer import write_answer
 from wdstools.planning.alike import Pictures, fingerprints_of
 from wdstools.planning.samples import with_keys
 from wdstools.progress import under_way
@@ -161,5 +162,5 @@ def hand_out(dataset: Dataset, path: str, cache: str | None) -> int:
         }
         hashes = stored_hashes(place, entry, versions)
         tables.append(pa.table({**columns, **{name: hashes.column(name) for name in hashes.column_names}}))
-    write_handed_out(path, pa.concat_tables(tables).sort_by("key"), versions)
+    write_answer(path, write_handed_out(pa.concat_tables(tables).sort_by("key"), versions), "hashes")
     return sum(table.num_rows for table in tables)

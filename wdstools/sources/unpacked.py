@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import weakref
@@ -12,8 +13,11 @@ from wdstools.errors import FormatError
 from wdstools.foreign.window import ENCODINGS, encoding_of
 from wdstools.sources.readers import reading
 from wdstools.sources.tarscan import damage_skip
+from wdstools.stores.abilities import name_new
 from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.folders import make_folders, remove_tree, walk
+from wdstools.stores.local import temporary_name
+from wdstools.stores.receipts import ReceiptLog, logged, stamp, temporary_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,47 +56,40 @@ class UnpackedSource:
 
     def _unpack(self) -> str:
         """Where everything is unpacked."""
-        scratch = self._scratch
         tars = list(find_tars(self.path)) if os.path.isdir(self.path) else None
-        with reading(scratch or tempfile.gettempdir()):
-            if scratch is None:
-                scratch = tempfile.mkdtemp(prefix="wdstools-")
-            else:
-                names = [os.path.basename(self.path)] if tars is None else tars
-                with open(
-                    f"{scratch}.names", "x", encoding="ascii"
-                ) as note:  # whoever clears it must know what is ours
-                    note.writelines(f"{plain_name(name)!a}\n" for name in names)
-                os.mkdir(scratch)
-        weakref.finalize(self, _remove, scratch, os.getpid())
-        if tars is not None:
-            self._unpack_all(tars, scratch)
-            return scratch
-        tar = os.path.join(scratch, plain_name(os.path.basename(self.path)))
-        self._unpack_one(self.path, tar)
-        return tar
+        names = [os.path.basename(self.path)] if tars is None else tars
+        with contextlib.ExitStack() as stack:
+            with reading(self._scratch or tempfile.gettempdir()):
+                place = _Place(self, self._scratch, [plain_name(name) for name in names])
+                stack.callback(place.close)
+            if tars is not None:
+                self._unpack_all(tars, place)
+                return place.folder
+            self._unpack_one(self.path, place, plain_name(names[0]))
+            return place.locate(plain_name(names[0]))
 
-    def _unpack_all(self, tars: Sequence[str], scratch: str) -> None:
+    def _unpack_all(self, tars: Sequence[str], place: _Place) -> None:
         damage: list[FormatError] = []
         for tar in tars:
             self._stored[plain_name(tar)] = tar
-            target = os.path.join(scratch, plain_name(tar))
             try:
-                self._unpack_one(os.path.join(self.path, tar), target)
+                self._unpack_one(os.path.join(self.path, tar), place, plain_name(tar))
             except FormatError as error:
-                os.unlink(target)
                 damage.append(error)
                 self._skips.append(damage_skip(tar, error))
                 self._notes.append(f"{tar} is left out: {error.message}")
         if damage and len(damage) == len(tars):
             raise damage[0]
 
-    def _unpack_one(self, path: str, target: str) -> None:
-        """A plain tar at ``target``, as old as the compressed one; of one that is plain already a link."""
+    def _unpack_one(self, path: str, place: _Place, name: str) -> None:
+        """A plain tar called ``name``, as old as the compressed one; of one that is plain already a link."""
+        target = place.locate(name)
+        temporary = temporary_name(target)
         with reading(target):
             make_folders(os.path.dirname(target))
             if not is_compressed(path):
-                os.symlink(os.path.abspath(path), target)
+                os.symlink(os.path.abspath(path), temporary)
+                place.name(temporary, name)
                 return
 
         def trailing(count: int) -> None:
@@ -100,11 +97,51 @@ class UnpackedSource:
                 f"{os.path.basename(path)}: {count:,} bytes follow the compressed data, and were not read"
             )
 
-        with reading(path), open(path, "rb") as file:
-            times = os.fstat(file.fileno())
-            with reading(target), open(target, "xb") as out:
-                out.writelines(plain_blocks(file, path, trailing))
-        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+        try:
+            with reading(path), open(path, "rb") as file:
+                times = os.fstat(file.fileno())
+                with reading(target), open(temporary, "xb") as out:
+                    out.writelines(plain_blocks(file, path, trailing))
+            os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns))
+            with reading(target):
+                place.name(temporary, name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+class _Place:
+    """Where tars are unpacked: ``scratch``, in which each leaves a receipt, or else a temporary folder. It goes with its owner."""
+
+    def __init__(self, owner: UnpackedSource, scratch: str | None, names: Sequence[str]) -> None:
+        self._log: ReceiptLog | None = None
+        if scratch is None:
+            self.folder = tempfile.mkdtemp(prefix="wdstools-")
+            weakref.finalize(owner, _remove, self.folder, os.getpid())
+            return
+        self.folder = scratch
+        with open(f"{scratch}.names", "x", encoding="ascii") as note:  # whoever clears it must know what is ours
+            note.writelines(f"{name!a}\n" for name in names)
+        os.mkdir(scratch)
+        weakref.finalize(owner, _remove_ours, scratch, frozenset(names), os.getpid())
+        self._log = ReceiptLog(os.path.dirname(scratch))
+
+    def locate(self, name: str) -> str:
+        """The path of a tar."""
+        return os.path.join(self.folder, name)
+
+    def name(self, temporary: str, name: str) -> None:
+        """Give a tar that is finished its name, where nothing is; raises OSError."""
+        if self._log is None:
+            name_new(temporary, self.locate(name))
+        else:
+            self._log.name(temporary, self.locate(name), name)
+
+    def close(self) -> None:
+        """No more tars."""
+        if self._log is not None:
+            self._log.close()
 
 
 def is_compressed(path: str) -> bool:
@@ -130,3 +167,18 @@ def find_tars(root: str) -> Iterator[str]:
 def _remove(scratch: str, owner: int) -> None:
     if os.getpid() == owner:  # not in a worker that was forked
         remove_tree(scratch, ignore_errors=True)
+
+
+def _remove_ours(scratch: str, names: frozenset[str], owner: int) -> None:
+    """Remove what was unpacked; what else lies there by now is not ours."""
+    if os.getpid() != owner:
+        return
+    made = logged(os.path.dirname(scratch))
+    for folder, folders, found in reversed(list(walk(scratch))):
+        for path in (os.path.join(folder, name) for name in (*found, *folders)):
+            below = os.path.relpath(path, scratch)
+            with contextlib.suppress(OSError):
+                if stamp(os.lstat(path)) in made.get(below, ()) or temporary_of(below) in names:
+                    os.unlink(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)

@@ -34,8 +34,10 @@ _NO_LOCK = _ABSENT | {errno.ENOLCK}
 _NO_LINK = _ABSENT | {errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EACCES}
 _NO_REPLACE = _ABSENT | {errno.EEXIST, errno.EACCES, errno.EPERM, errno.ETXTBSY, errno.EBUSY}
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+#: Ends the names of files that are being written; readers and listings pass over them.
+TEMP_SUFFIX = ".wdstools-tmp"
 #: Ends the name of a lock file, beside what it locks. Listings pass over it as over every temporary file.
-LOCK_SUFFIX = ".lock.wdstools-tmp"
+LOCK_SUFFIX = f".lock{TEMP_SUFFIX}"
 
 
 def sync_file(fd: int) -> None:
@@ -71,7 +73,7 @@ def replace(source: str, target: str) -> None:
     except OSError as error:
         if error.errno not in _NO_REPLACE or os.path.isdir(target) or not os.path.lexists(target):
             raise
-        aside = f"{target}.{os.getpid()}.old.wdstools-tmp"
+        aside = f"{target}.{os.getpid()}.old{TEMP_SUFFIX}"
         os.rename(target, aside)
         try:
             os.rename(source, target)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.memory import page_aligned
-from wdstools.stores.abilities import name_new, replace, sync_file, sync_folder
+from wdstools.stores.abilities import TEMP_SUFFIX, name_new, replace, sync_file, sync_folder
 from wdstools.stores.base import ObjectInfo
 from wdstools.stores.folders import make_folders, walk
+from wdstools.stores.receipts import leave_receipt, marked_place, refuse_to_replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 _READ_BLOCK = 1 << 20
 _DIRECT_BYTES = 4096
-#: Ends the names of files that are being written; readers and listings pass over them.
-TEMP_SUFFIX = ".wdstools-tmp"
 _HINTS = {
     errno.ENOSPC: "free some space, then run the same command again",
     errno.EDQUOT: "free some space, then run the same command again",
@@ -213,7 +212,8 @@ class DurableFile:
     Written under a temporary name drawn at random, so that two writers, on two hosts or in two containers, never share a
     file; ``close`` does
     fsync, rename and fsync of the folder. Leaving a ``with`` block by an exception removes the temporary file.
-    Without ``replace`` a file that is already there stays, and ``close`` raises StoreError (``object-exists``).
+    Without ``replace`` a file that is already there stays, and ``close`` raises StoreError (``object-exists``). In a
+    scratch place it leaves a receipt, and a file without one stays (``scratch-not-ours``).
     """
 
     def __init__(self, path: str, *, replace: bool = True) -> None:
@@ -252,6 +252,9 @@ class DurableFile:
                 sync_file(self._fd)
             finally:
                 os.close(self._fd)
+            if (place := marked_place(self.path)) is not None:
+                refuse_to_replace(self.path, place)
+                leave_receipt(self.path, os.stat(self._temporary))
             if self._replace:
                 replace(self._temporary, self.path)
             else:

@@ -6,9 +6,10 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Self
 
-from wdstools.stores.abilities import replace, sync_file, sync_folder
+from wdstools.stores.abilities import TEMP_SUFFIX, replace, sync_file, sync_folder
 from wdstools.stores.folders import make_folders
-from wdstools.stores.local import TEMP_SUFFIX, storage_error
+from wdstools.stores.local import storage_error
+from wdstools.stores.receipts import leave_receipt, marked_place, refuse_to_replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,9 @@ class PartFile:
         self._unsent = (0, 0)
         with self._translated():
             make_folders(os.path.dirname(path) or ".")
+            self._place = marked_place(path)
+            if self._place is not None:
+                refuse_to_replace(path, self._place)
             with contextlib.suppress(FileNotFoundError):
                 os.rename(path, self._part)
             self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
@@ -74,6 +78,9 @@ class PartFile:
         with self._translated():
             os.ftruncate(self._fd, size)
             sync_file(self._fd)
+            if self._place is not None:
+                refuse_to_replace(self.path, self._place)
+                leave_receipt(self.path, os.stat(self._part))
             replace(self._part, self.path)
             sync_folder(os.path.dirname(self.path))
 

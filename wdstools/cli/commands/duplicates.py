@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from wdstools.cli.options import At, DatasetPath, Session, command, page_file
+from wdstools.cli.options import At, DatasetPath, Session, command, hashes_file, keys_file, page_file
 from wdstools.cli.show import duplicates as show
 from wdstools.options.check import DuplicateChoices
 
@@ -43,6 +43,7 @@ def duplicates(
         typer.Option(
             "--keys-to",
             metavar="FILE",
+            callback=keys_file,
             help="Write the keys of those images, for remove --keys.",
             rich_help_panel=_AGAINST,
         ),
@@ -52,6 +53,7 @@ def duplicates(
         typer.Option(
             "--hashes-to",
             metavar="FILE.parquet",
+            callback=hashes_file,
             help="Write the hashes to one file, which others can give to --against without having the images.",
             rich_help_panel=_AGAINST,
         ),

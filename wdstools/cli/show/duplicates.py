@@ -141,13 +141,11 @@ def _summary(found: DuplicateGroups, shown: int) -> Mapping[str, object]:
 
 def page(dataset: Dataset, found: DuplicateGroups, path: str) -> None:
     """Write the page."""
+    from wdstools.landing.answer import write_page
     from wdstools.ops.duplicates.contact_sheet import thumbnails
     from wdstools.report.duplicates import render_duplicates
-    from wdstools.stores.local import LocalStore
 
-    folder, name = os.path.split(path)
-    text = render_duplicates(dataset.name, dataset.root, found, thumbnails(dataset, found))
-    LocalStore(folder or ".").put(name, text.encode())
+    write_page(path, render_duplicates(dataset.name, dataset.root, found, thumbnails(dataset, found)))
 
 
 def hand_out(dataset: Dataset, path: str, choices: DuplicateChoices) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line
@@ -62,20 +61,14 @@ def _line(image: SharedImage) -> str:
 
 def write_files(found: SharedImages, paths: Sequence[str], *, keys_to: str | None, html: str | None) -> None:
     """The list of keys, and the page."""
+    from wdstools.landing.answer import write_answer, write_page
     from wdstools.ops.duplicates.pairs import pair_pictures
     from wdstools.planning.prints import opened
     from wdstools.report.shared import render_shared
 
     if keys_to is not None:
-        _put(keys_to, "".join(f"{key}\n" for key in found.keys))
+        write_answer(keys_to, "".join(f"{key}\n" for key in found.keys).encode(), "keys")
     if html is not None:
         mine, *others = map(opened, paths)
         pairs = pair_pictures(found, mine, dict(zip(found.others, others, strict=True)))
-        _put(html, render_shared(found, pairs))
-
-
-def _put(path: str, text: str) -> None:
-    from wdstools.stores.local import LocalStore
-
-    folder, name = os.path.split(path)
-    LocalStore(folder or ".").put(name, text.encode())
+        write_page(html, render_shared(found, pairs))

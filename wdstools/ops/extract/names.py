@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.landing.small_files import read_provenance
 from wdstools.sources.base import is_text
-from wdstools.stores.local import TEMP_SUFFIX, storage_error
+from wdstools.stores.abilities import TEMP_SUFFIX
+from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.executors.base import Executor, run_all
@@ -16,7 +17,8 @@ from wdstools.reader.select import Selection
 from wdstools.reader.shard import ShardReader
 from wdstools.results import Proved, weakest
 from wdstools.stores.folders import make_folders
-from wdstools.stores.local import storage_error
+from wdstools.stores.local import storage_error, temporary_name, translated
+from wdstools.stores.receipts import ReceiptLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,36 +125,57 @@ def extract_shard(task: ExtractTask, tick: Tick) -> tuple[int, int]:
     """Write the files of one shard; gives how many, and their bytes."""
     reader = ShardReader(task.dataset, task.entry)
     files = size = done = 0
-    made: set[str] = set()
-    for row, paths in zip(task.rows, task.paths, strict=True):
-        sample = reader.sample(row)
-        for extension, path in zip(sample, paths, strict=True):
-            if path is None:
-                continue
-            target = os.path.join(task.folder, path)
-            view = sample.view(extension)
-            _write_file(target, view, made)
-            files += 1
-            size += len(view)
-        done += 1
-        if done == _TICK_SAMPLES:
-            tick(done)
-            done = 0
+    with _Writer(task.folder) as writer:
+        for row, paths in zip(task.rows, task.paths, strict=True):
+            sample = reader.sample(row)
+            for extension, path in zip(sample, paths, strict=True):
+                if path is None:
+                    continue
+                view = sample.view(extension)
+                writer.write(path, view)
+                files += 1
+                size += len(view)
+            done += 1
+            if done == _TICK_SAMPLES:
+                tick(done)
+                done = 0
     tick(done)
     return files, size
 
 
-def _write_file(target: str, payload: memoryview, made: set[str]) -> None:
-    folder = os.path.dirname(target)
-    try:
-        if folder not in made:
-            make_folders(folder)
-            made.add(folder)
-        with open(target, "xb", buffering=0) as file:
-            while payload:
-                payload = payload[file.write(payload) :]
-    except OSError as error:
-        raise storage_error(error, target) from error
+class _Writer:
+    """Writes files below the ``new`` of a scratch place, each with its receipt."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._temporary = temporary_name(os.path.join(folder, ""))
+        self._made = {folder}
+        self._stack = contextlib.ExitStack()
+
+    def write(self, path: str, payload: memoryview) -> None:
+        """A file with these bytes, where none is; raises StoreError."""
+        target = os.path.join(self._folder, path)
+        folder = os.path.dirname(target)
+        try:
+            if folder not in self._made:
+                make_folders(folder)
+                self._made.add(folder)
+            with open(self._temporary, "xb", buffering=0) as file:
+                while payload:
+                    payload = payload[file.write(payload) :]
+            self._log.name(self._temporary, target, path)
+        except OSError as error:
+            raise storage_error(error, target) from error
+
+    def __enter__(self) -> Self:
+        with translated(self._folder):
+            self._log = self._stack.enter_context(ReceiptLog(os.path.dirname(self._folder)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._temporary)
 
 
 def _tasks(dataset: Dataset, selection: Selection, work: str) -> Iterator[ExtractTask]:

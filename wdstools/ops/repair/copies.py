@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.index import read_index
 from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.stores.local import TEMP_SUFFIX, LocalStore, translated
+from wdstools.stores.abilities import TEMP_SUFFIX
+from wdstools.stores.local import LocalStore, translated
 from wdstools.stores.open import open_store
 from wdstools.stores.reading import get_whole, read_blocks
 

@@ -37,9 +37,9 @@ from wdstools.options.declare import settle
 from wdstools.plan import Plan, Step, apply
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Proved
-from wdstools.stores.abilities import second_name
+from wdstools.stores.abilities import TEMP_SUFFIX, second_name
 from wdstools.stores.folders import make_folders, walk
-from wdstools.stores.local import TEMP_SUFFIX, LocalStore, storage_error
+from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
 from wdstools.units import counted
 

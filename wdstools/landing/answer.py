@@ -1,0 +1,77 @@
+"""Files that somebody asks for by name: ``--html``, ``--keys-to``, ``--hashes-to``. What is not ours is never written over."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from wdstools.errors import StoreError
+from wdstools.formats.hashes import is_handed_out
+from wdstools.stores.local import DurableFile, LocalStore, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Stands in the head of every page of ours.
+_PAGE_RE = re.compile(rb"""<meta name="generator" content="wdstools[^"]*">""")
+_HEAD_BYTES = 1024
+
+
+def is_page(path: str) -> bool:
+    """Whether a file is a page that wdstools made."""
+    return _PAGE_RE.search(LocalStore(os.path.dirname(path)).get(os.path.basename(path), 0, _HEAD_BYTES)) is not None
+
+
+def is_never_ours(path: str) -> bool:
+    """Of a kind of file that has no mark: none is known to be ours."""
+    del path
+    return False
+
+
+#: How a file that may be replaced is known, by the kind of answer.
+KNOWN: dict[str, Callable[[str], bool]] = {"page": is_page, "hashes": is_handed_out, "keys": is_never_ours}
+
+
+def refuse_to_overwrite(path: str, kind: str) -> None:
+    """Refuse to write an answer of a ``kind`` (of KNOWN) over what is no such file of ours.
+
+    Raises StoreError (``file-in-the-way``); for a pipe or a device, too.
+    """
+    with translated(path):
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            if not os.path.islink(path):
+                return
+            status = None
+    plain = status is not None and stat.S_ISREG(status.st_mode)
+    if not plain or not KNOWN[kind](path):
+        raise StoreError(
+            "a file that wdstools did not write is in the way" if plain else "what is there is no plain file",
+            code="file-in-the-way",
+            where=path,
+            hint="choose another name"
+            + (f", or delete it: rm {quote(path)}" if plain else "")
+            + "; nothing was changed",
+        )
+
+
+def write_answer(path: str, data: bytes, kind: str) -> None:
+    """Write a file that was asked for, whole or not at all; one of the same kind that is there is replaced.
+
+    Raises StoreError (``file-in-the-way``) where something else is, unless it is just that.
+    """
+    folder, name = os.path.split(os.path.realpath(path))
+    if os.path.isfile(path) and LocalStore(folder).get(name, 0, len(data) + 1) == data:
+        return
+    refuse_to_overwrite(path, kind)
+    with DurableFile(os.path.join(folder, name), replace=os.path.lexists(path)) as file:
+        file.write(memoryview(data))
+
+
+def write_page(path: str, html: str) -> None:
+    """Write a page, as ``write_answer``."""
+    write_answer(path, html.encode(), "page")

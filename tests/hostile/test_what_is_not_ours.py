@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.came import came
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from tests.support.damaged_dataset import make_dataset
@@ -509,7 +510,7 @@ def test_unfinished_work_that_nobody_has_touched_is_taken_up(
 def test_no_answer_is_written_over_a_file_that_is_not_one_of_ours(
     flag: str, arguments: list[str], given_work: Path
 ) -> None:
-    for work in _copy(given_work):
+    for work in came(_copy(given_work)):
         (work / "thesis").write_text("years of work")
         command, *rest = (str(work / word) if word == "whole" else word for word in arguments)
         ran = run_command(command, work / "d", *rest, flag, work / "thesis", "--json")
@@ -533,7 +534,7 @@ def test_nor_over_a_pipe_a_device_or_through_a_link(kind: str, tmp_path: Path) -
 
 
 def test_a_page_of_ours_is_replaced_also_through_a_link(given_work: Path) -> None:
-    for work in _copy(given_work):
+    for work in came(_copy(given_work)):
         (work / "link.html").symlink_to(work / "page.html")
         for page in ("page.html", "link.html"):
             ran = run_command("duplicates", work / "d", "--level", "exact", "--html", work / page)

@@ -14,7 +14,7 @@ import wdstools as wt
 from tests.support.accounting import pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.command import run_command
-from tests.support.pictures import encoded, noise
+from tests.support.pictures import encoded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,15 +160,6 @@ def test_a_picture_of_another_type_under_the_name_of_a_jpeg_is_named_as_what_it_
     assert found.reasons == {"x.jpg": "image-not-jpg"}
     line = json.loads((tmp_path / "out/.wdstools/skipped.jsonl").read_text())
     assert "avif" in line["detail"]
-
-
-def test_heic_is_read_where_pillow_heif_is_installed_and_named_where_not(tmp_path: Path) -> None:
-    heif = pytest.importorskip("pillow_heif")
-    sink = io.BytesIO()
-    heif.from_pillow(Image.fromarray(noise(64, 48))).save(sink, quality=90)
-    dataset = packed(str(_written(tmp_path / "src", {"1.heic": sink.getvalue()})), str(tmp_path / "set"), convert="png")
-    sample = next(iter(wt.stream(dataset)))
-    assert Image.open(io.BytesIO(bytes(sample["png"]))).size == (64, 48)
 
 
 def test_heic_without_pillow_heif_is_unsupported_and_says_what_to_install(

@@ -15,7 +15,7 @@ from wdstools.errors import UsageError, option
 from wdstools.formats.manifest import is_split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -52,7 +52,7 @@ def place(samples: Samples, layout: ShardLayout) -> tuple[NDArray[np.int64], tup
     order, _ = in_order(samples)
     given, known = samples.named("split")
     names = sorted(set(known))
-    _refuse_names(names)
+    refuse_names(names)
     codes = np.array([names.index(name) for name in known], np.int64)[given]
     parts: list[NDArray[np.int64]] = []
     bounds: list[tuple[str, int, int, int]] = []
@@ -62,7 +62,7 @@ def place(samples: Samples, layout: ShardLayout) -> tuple[NDArray[np.int64], tup
         if not len(rows) and layout.like is None:  # every sample of it was left out
             continue
         count = layout.count(split, len(rows))
-        numbers = _shards_of(hashes[rows], count)
+        numbers = shards_of(hashes[rows], count)
         edges = np.searchsorted(numbers, np.arange(count + 1))
         _refuse_empty(split, edges, layout)
         bounds += [(split, n, start + int(edges[n]), start + int(edges[n + 1])) for n in range(count)]
@@ -71,7 +71,21 @@ def place(samples: Samples, layout: ShardLayout) -> tuple[NDArray[np.int64], tup
     return np.concatenate(parts), tuple(bounds)
 
 
-def _shards_of(hashes: NDArray[np.uint64], shards: int) -> NDArray[np.int64]:
+def place_among(samples: Samples, counts: Mapping[str, int]) -> dict[tuple[str, int], NDArray[np.int64]]:
+    """The rows of each shard that gets any, in order, where each split has a number of shards already."""
+    hashes = samples.numbers("order_hash")
+    order, _ = in_order(samples)
+    codes, names = samples.named("split")
+    found: dict[tuple[str, int], NDArray[np.int64]] = {}
+    for code, split in enumerate(names):
+        rows = order[codes[order] == code]
+        numbers = shards_of(hashes[rows], counts[split]) if len(rows) else rows
+        for number in np.unique(numbers).tolist():
+            found[split, number] = rows[numbers == number]
+    return found
+
+
+def shards_of(hashes: NDArray[np.uint64], shards: int) -> NDArray[np.int64]:
     """``shard_of`` of each hash: hash * shards / 2**64 in two halves, neither of which overflows."""
     high, low = hashes >> np.uint64(32), hashes & np.uint64(2**32 - 1)
     return ((high * np.uint64(shards) + (low * np.uint64(shards) >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
@@ -83,7 +97,8 @@ def hash_keys(samples: Samples, hash_key: Callable[[bytes], int]) -> NDArray[np.
     return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
 
 
-def _refuse_names(names: list[str]) -> None:
+def refuse_names(names: Iterable[str]) -> None:
+    """Raise UsageError (``split-name``) for what cannot be the name of a split."""
     for name in names:
         if not is_split_name(name):
             raise UsageError(

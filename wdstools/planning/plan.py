@@ -72,11 +72,18 @@ def image_extension(types: Mapping[str, int], *, only: str | None, convert: str 
     )
 
 
-def make_plan(
-    listing: Listing, options: PackOptions, executor: Executor, progress: Progress
-) -> tuple[PackPlan, list[str]]:
-    """Decide image type, splits, shards and order; the only reading is that of images when splits are made by ratio."""
-    like = options.layout.like
+@dataclass(frozen=True, slots=True)
+class Packable:
+    """The samples of a listing that can be packed as far as names tell, one of each key, and why the others cannot."""
+
+    samples: Samples
+    skips: tuple[Skip, ...]
+    image_extension: str
+    members: tuple[str, ...]
+
+
+def packable(listing: Listing, options: PackOptions) -> Packable:
+    """Decide image type, members and keys; raises NothingLeftError, and UsageError where a choice is the user's."""
     convert = options.encoding.image_type if options.encoding else None
     if listing.image_types:
         extension = image_extension(
@@ -88,7 +95,7 @@ def make_plan(
         extension, members = "", tuple(other_members(listing))
     samples, skips = with_keys(listing, options.layout.seed, key_bytes(members))
     skips = [*listing.skips, *skips]
-    if options.only is not None and len(listing.image_types) > 1:
+    if options.only is not None and set(listing.image_types) - {options.only}:
         samples, more = keep_type(samples, options.only)
         skips += more
     elif options.encoding is None and set(listing.image_types) - {extension}:
@@ -100,10 +107,21 @@ def make_plan(
     if not len(samples):
         raise NothingLeftError(skips)
     samples, more = drop_repeated(samples)
-    skips += more
+    return Packable(samples, (*skips, *more), extension, members)
+
+
+def make_plan(
+    listing: Listing, options: PackOptions, executor: Executor, progress: Progress
+) -> tuple[PackPlan, list[str]]:
+    """Decide image type, splits, shards and order; the only reading is that of images when splits are made by ratio."""
+    like = options.layout.like
+    found = packable(listing, options)
+    members, skips = found.members, [*found.skips]
     pictures = Pictures(listing.opener, options.encoding, options.max_pixels, options.trailing)
-    division = Division(options.splits, options.duplicates, options.layout.seed, images=bool(extension))
-    divided = divide(samples, pictures, division, executor, progress)
+    division = Division(
+        options.splits, options.duplicates, options.layout.seed, images=bool(found.image_extension)
+    )
+    divided = divide(found.samples, pictures, division, executor, progress)
     skips += divided.skips
     if like is not None and (
         like.members != members or like.labels != listing.labels or like.seed != options.layout.seed
@@ -119,7 +137,7 @@ def make_plan(
         size = sample_bytes(divided.samples.table, listing.opener, members)
         layout = replace(layout, shard_samples=max(1, layout.shard_bytes // size))
     order, bounds = place(divided.samples, layout)
-    plan = PackPlan(divided.samples.table, order, bounds, tuple(skips), extension, members, divided.leaks)
+    plan = PackPlan(divided.samples.table, order, bounds, tuple(skips), found.image_extension, members, divided.leaks)
     return plan, divided.notes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -13,15 +13,12 @@ from wdstools.executors.open import open_executor
 from wdstools.formats.arrow import to_array, to_ipc, to_list
 from wdstools.formats.manifest import shard_path
 from wdstools.formats.sample import key_bytes
-from wdstools.images.resize import Encoding
+from wdstools.planning.made_with import MadeWith
 from wdstools.planning.options import make_options
 from wdstools.planning.plan import make_plan
 from wdstools.planning.samples import drop_repeated, keep_type, with_keys
-from wdstools.planning.splits import SplitRule, parse_ratios
 from wdstools.progress import Silent
 from wdstools.sources.open import open_source
-from wdstools.sources.recipe import recipe_names
-from wdstools.sources.shards import layout_of
 from wdstools.writer.assembly import Assembly, ShardSettings, rows_of
 
 if TYPE_CHECKING:
@@ -29,15 +26,9 @@ if TYPE_CHECKING:
 
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.ops.repair.copies import Wanted
-    from wdstools.options.pack import LayoutChoices
     from wdstools.sources.base import Listing, Source
     from wdstools.writer.buffer import BlockSink
 
-#: Options of reading a source that provenance keeps.
-_KEPT = (
-    "captions", "several_captions", "path_column", "caption_column", "label_column", "split_column", "key_column",
-    "name_encoding", "follow_links",
-)  # fmt: skip
 #: Samples that are packed again at once: their tar is held in memory.
 _BATCH_SAMPLES = 256
 
@@ -113,7 +104,7 @@ class SourceCopy:
         if self._listed is None:
             listing = self._list_source()
             samples, _ = with_keys(listing, self.manifest.seed, key_bytes(self.manifest.members))
-            only = self._options().get("only")
+            only = self._made_with.options.get("only")
             if only is not None and len(listing.image_types) > 1:
                 samples, _ = keep_type(samples, only)
             samples, _ = drop_repeated(samples)
@@ -122,25 +113,12 @@ class SourceCopy:
 
     def _list_source(self) -> Listing:
         if self._source is None:
-            self._source = open_source(self.path, **self._layout())
+            self._source = open_source(self.path, **self._made_with.layout(self.manifest.members[1:]))
         return self._source.list()
 
-    def _options(self) -> Mapping[str, Any]:
-        options = self.made.get("options")
-        return options if isinstance(options, dict) else {}
-
-    def _layout(self) -> LayoutChoices:
-        """How the source was read: the recipe or the templates, and the options that provenance keeps."""
-        recipe, template = self.made.get("recipe"), self.made.get("template")
-        kept = template if isinstance(template, dict) else {}
-        layout = {name[2:]: value for name, value in kept.items() if name[:2] == "--" and name[2:] in _KEPT}
-        if recipe in recipe_names():
-            layout["recipe"] = recipe
-        elif recipe == "templates":
-            layout |= {"image": kept.get("image"), "caption": kept.get("caption") or None}
-        elif recipe == "shards":
-            return layout_of(kept, self.manifest.members[1:])
-        return cast("LayoutChoices", layout)
+    @property
+    def _made_with(self) -> MadeWith:
+        return MadeWith.told_by(self.made)
 
     def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
         """A shard's index by packing the whole shard again, as the dataset was packed."""
@@ -150,9 +128,9 @@ class SourceCopy:
             options = replace(
                 usual,
                 layout=replace(usual.layout, like=self.manifest, seed=self.manifest.seed),
-                splits=_split_rule(self._options()),
-                encoding=self._encoding(),
-                only=self._options().get("only"),
+                splits=self._made_with.splits,
+                encoding=self._made_with.encoding,
+                only=self._made_with.options.get("only"),
             )
             plan, _ = make_plan(listing, options, open_executor("serial"), Silent())
         except WdsError:
@@ -161,10 +139,6 @@ class SourceCopy:
             if name == split and shard_path(name, number) == entry.path:
                 return self._assemble(listing, plan.rows(start, stop), split, _Nowhere()).table()
         return None
-
-    def _encoding(self) -> Encoding | None:
-        encoding = self._options().get("encoding")
-        return Encoding(**encoding) if isinstance(encoding, dict) else None
 
     def _pack(self, listing: Listing, samples: pa.Table, split: str) -> list[tuple[bytes, bytes]]:
         memory = _Memory()
@@ -180,8 +154,8 @@ class SourceCopy:
             labels=self.manifest.labels,
             image_template="",
             check="header",
-            max_pixels=self._options().get("max_pixels", 1 << 31),
-            encoding=self._encoding(),
+            max_pixels=self._made_with.number("max_pixels", 1 << 31),
+            encoding=self._made_with.encoding,
             fail=False,
             started_ns=time.time_ns(),
             authenticated=self.manifest.authenticated_ranges,
@@ -195,10 +169,3 @@ class SourceCopy:
         finally:
             reader.close()
         return assembly
-
-
-def _split_rule(options: Mapping[str, Any]) -> SplitRule:
-    """The rule by which the dataset was divided, as far as provenance tells; lists of keys it does not keep."""
-    rule = options.get("splits", {})
-    ratios = ",".join(f"{name}={value}" for name, value in rule.get("ratios", {}).items())
-    return SplitRule(one=rule.get("one"), ratios=parse_ratios(ratios) if ratios else None)

@@ -1,0 +1,128 @@
+"""The choices that a dataset was packed with, as its provenance tells. It may come from anywhere, so nothing in it is believed to be of its kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, cast
+
+from wdstools.errors import FormatError, WdsError
+from wdstools.formats.manifest import PROVENANCE_PATH
+from wdstools.images.resize import Encoding
+from wdstools.planning.splits import SplitRule
+from wdstools.sources.recipe import recipe_names
+from wdstools.sources.shards import layout_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wdstools.options.pack import LayoutChoices
+
+#: Options of reading a source that provenance keeps.
+_KEPT = (
+    "captions", "several_captions", "path_column", "caption_column", "label_column", "split_column", "key_column",
+    "name_encoding", "follow_links",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MadeWith:
+    """How a dataset was made: ``options`` as ``PackOptions.document`` wrote them, the ``recipe``, and the ``template`` of paths."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str = ""
+    template: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def told_by(cls, provenance: Mapping[str, Any]) -> MadeWith:
+        """What provenance tells of it; nothing where that says nothing."""
+        options, recipe, template = (provenance.get(name) for name in ("options", "recipe", "template"))
+        return cls(
+            options if isinstance(options, dict) else {},
+            recipe if isinstance(recipe, str) else "",
+            template if isinstance(template, dict) else {},
+        )
+
+    @property
+    def known(self) -> bool:
+        """Whether provenance told the options."""
+        return bool(self.options)
+
+    def chosen(self, name: str, words: Sequence[str], usual: str) -> str:
+        """An option that is one of some words."""
+        value = self.options.get(name)
+        return value if isinstance(value, str) and value in words else usual
+
+    def number(self, name: str, usual: int) -> int:
+        """An option that is a number above zero."""
+        value = self.options.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else usual
+
+    @property
+    def image_template(self) -> str:
+        """Where images lay below the source's root: what follows from it and the key is not in the index."""
+        base, image = (str(self.template.get(name) or "") for name in ("base", "image"))
+        return f"{base}/{image}" if base and image else image
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The options of reading the source that differ from the usual ones."""
+        return {name[2:]: value for name, value in self.template.items() if name[:2] == "--" and name[2:] in _KEPT}
+
+    def layout(self, members: Sequence[str]) -> LayoutChoices:
+        """How the source was read; ``members`` are those beside the image."""
+        layout = self.kept
+        if self.recipe in recipe_names():
+            layout["recipe"] = self.recipe
+        elif self.recipe == "templates":
+            layout |= {"image": self.template.get("image"), "caption": self.template.get("caption") or None}
+        elif self.recipe == "shards":
+            return layout_of(self.template, members)
+        return cast("LayoutChoices", layout)
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """How images were re-encoded, if they were; raises FormatError (``provenance-damaged``) where that cannot be told."""
+        said = self.options.get("encoding")
+        if said is None:
+            return None
+        usual = Encoding()
+        names = [one.name for one in fields(Encoding)]
+        sound = isinstance(said, dict) and set(said) <= set(names)
+        sound = sound and all(
+            type(said[name]) is type(getattr(usual, name)) or (name == "side" and type(said[name]) in (int, type(None)))
+            for name in said
+        )
+        try:
+            if sound:
+                return Encoding(**said)
+        except WdsError:
+            pass
+        raise FormatError(
+            "provenance does not tell how images were re-encoded",
+            code="provenance-damaged",
+            where=PROVENANCE_PATH,
+            got=repr(said)[:200],
+            hint="get the file again from another copy of the dataset",
+        )
+
+    @property
+    def splits(self) -> SplitRule:
+        """The rule by which the dataset was divided; of lists of keys only their digests are kept, see ``by_lists``."""
+        rule = self.options.get("splits")
+        one, ratios = (rule.get("one"), rule.get("ratios")) if isinstance(rule, dict) else (None, None)
+        weights: dict[str, Fraction] = {}
+        for name, value in (ratios if isinstance(ratios, dict) else {}).items():
+            try:
+                weights[name] = Fraction(str(value))
+            except (ValueError, ZeroDivisionError):
+                return SplitRule()
+        if weights and (min(weights.values()) < 0 or not sum(weights.values())):
+            return SplitRule()
+        return SplitRule(one=one if isinstance(one, str) else None, ratios=weights or None)
+
+    @property
+    def by_lists(self) -> bool:
+        """Whether lists of keys said which split each sample was of."""
+        rule = self.options.get("splits")
+        return isinstance(rule, dict) and bool(rule.get("lists"))

@@ -26,14 +26,23 @@ LISTING = ROOT / "tests" / "golden" / "api.txt"
 Definition = ast.FunctionDef | ast.ClassDef
 #: Headings of the page, with the functions below each in order.
 CHAPTERS = (
-    ("Make and change datasets", ("pack", "adopt", "repair", "remove", "emit", "mirror", "pull", "extract")),
+    ("Make and change datasets", ("pack", "append", "adopt", "repair", "remove", "emit", "mirror", "pull", "extract")),
     (
         "Look and check",
         ("scan", "open_dataset", "head", "stats", "verify", "diff", "find_duplicates", "doctor", "bench"),
     ),
     (
         "Plan first",
-        ("plan_repair", "plan_remove", "plan_emit", "plan_emit_removal", "plan_mirror", "plan_pull", "apply"),
+        (
+            "plan_append",
+            "plan_repair",
+            "plan_remove",
+            "plan_emit",
+            "plan_emit_removal",
+            "plan_mirror",
+            "plan_pull",
+            "apply",
+        ),
     ),
     ("Read samples", ("loader", "stream", "webdataset", "select", "parse_where")),
     ("Sources, stores and workers", ("open_source", "open_store", "open_executor")),

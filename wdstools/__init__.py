@@ -17,6 +17,7 @@ from wdstools.version import __version__
 
 _HOMES = {
     "AdoptResult": "ops.adopt",
+    "AppendResult": "ops.append",
     "Batch": "reader.batch",
     "BenchResult": "ops.bench",
     "BusyError": "errors",
@@ -65,6 +66,7 @@ _HOMES = {
     "WdsError": "errors",
     "WorkerError": "errors",
     "adopt": "ops.adopt",
+    "append": "ops.append",
     "apply": "plan",
     "bench": "ops.bench",
     "diff": "ops.diff",
@@ -81,6 +83,7 @@ _HOMES = {
     "open_store": "stores.open",
     "pack": "ops.pack",
     "parse_where": "reader.select",
+    "plan_append": "ops.append",
     "plan_emit": "ops.emit",
     "plan_emit_removal": "ops.emit",
     "plan_mirror": "ops.mirror",
@@ -101,6 +104,7 @@ _HOMES = {
 
 __all__ = [
     "AdoptResult",
+    "AppendResult",
     "Batch",
     "BenchResult",
     "BusyError",
@@ -150,6 +154,7 @@ __all__ = [
     "WorkerError",
     "__version__",
     "adopt",
+    "append",
     "apply",
     "bench",
     "diff",
@@ -166,6 +171,7 @@ __all__ = [
     "open_store",
     "pack",
     "parse_where",
+    "plan_append",
     "plan_emit",
     "plan_emit_removal",
     "plan_mirror",
@@ -206,6 +212,7 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.landing.staging import FinishResult
     from wdstools.ops.adopt import AdoptResult, adopt
+    from wdstools.ops.append import AppendResult, append, plan_append
     from wdstools.ops.bench import BenchResult, bench
     from wdstools.ops.diff import Difference, DiffResult, diff
     from wdstools.ops.doctor import Diagnosis, doctor

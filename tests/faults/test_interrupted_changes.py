@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-EACH = pytest.mark.parametrize("change", CHANGES)
+EACH = pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("append-and-divide", "append-to-new") else ())
+        for name in CHANGES
+    ],
+)
 
 
 @pytest.fixture(name="work")
@@ -59,6 +65,7 @@ def test_a_change_stopped_at_any_write_leaves_the_old_or_the_new_and_goes_on(
 ) -> None:
     made = CHANGES[change](work)
     wrong, stopped = [], 0
+    step *= made.stride if step > 1 else 1
     for point in itertools.count(step, step):
         made.reset()
         with WritePoints(point, stop) as points:
@@ -80,6 +87,7 @@ def test_a_change_stopped_at_any_write_leaves_the_old_or_the_new_and_goes_on(
 @EACH
 @pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_change_killed_at_any_write_leaves_the_old_or_the_new_and_goes_on(work: Path, change: str, step: int) -> None:
+    step *= CHANGES[change].stride if step > 1 else 1
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.changes", work, change, str(step)],
         cwd=REPOSITORY,

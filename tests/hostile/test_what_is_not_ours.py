@@ -28,6 +28,7 @@ from wdstools.executors.local import Serial
 from wdstools.landing.answer import KNOWN, write_answer
 from wdstools.landing.scratch import Scratch
 from wdstools.ops.adopt import adopt
+from wdstools.ops.append import plan_append
 from wdstools.ops.duplicates import find_duplicates
 from wdstools.ops.emit import plan_emit, plan_emit_removal
 from wdstools.ops.extract import extract
@@ -109,6 +110,8 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
     "extract": lambda work: extract(open_dataset(f"{work}/d"), f"{work}/out"),
     "remove to new": lambda work: apply(plan_remove(f"{work}/d", _keys(work), output=f"{work}/out")),
     "remove in place": lambda work: apply(plan_remove(f"{work}/d", _keys(work))),
+    "append to new": lambda work: apply(plan_append(f"{work}/d", f"{work}/more", output=f"{work}/out")),
+    "append in place": lambda work: apply(plan_append(f"{work}/d", f"{work}/more", shards=1)),
     "repair": lambda work: _repair(work, delete=False),
     "emit": lambda work: apply(plan_emit(open_dataset(f"{work}/d"), ["timm"])),
     "adopt": lambda work: adopt(f"{work}/d", f"{work}/out"),
@@ -121,6 +124,7 @@ def _given_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("strangers")
     make_dataset(work, train=6, val=2, shard_samples=3)
     (work / "dataset").rename(work / "whole")
+    write_city_pairs(work / "more", train=9, val=2)
     with tarfile.open(work / "source.tar.gz", "w:gz") as tar:
         tar.add(work / "source", ".")
     return work
@@ -129,7 +133,7 @@ def _given_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _copy(given_work: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        for name in ("source", "whole"):
+        for name in ("source", "whole", "more"):
             (work / name).symlink_to(given_work / name)
         (work / "source.tar.gz").symlink_to(given_work / "source.tar.gz")
         shutil.copytree(given_work / "whole", work / "d")

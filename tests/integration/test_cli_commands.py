@@ -31,6 +31,7 @@ COMMANDS = (
     "stats",
     "bench",
     "repair",
+    "append",
     "remove",
     "diff",
     "extract",

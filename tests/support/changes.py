@@ -14,6 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.support.city_pairs import write_city_pairs
 from tests.support.damaged_dataset import make_dataset, shards_of
 from tests.support.kill_sweep import HEAVY, KILLED, in_child
 from tests.support.outcome import assert_complete, contents
@@ -21,6 +22,7 @@ from tests.support.write_points import WritePoints
 from wdstools.dataset import open_dataset
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.formats.manifest import index_path
+from wdstools.ops.append import plan_append
 from wdstools.ops.extract import extract
 from wdstools.ops.remove import plan_remove
 from wdstools.ops.repair import plan_repair
@@ -31,7 +33,12 @@ from wdstools.stores.abilities import TEMP_SUFFIX
 
 
 class Change:
-    """A change of a copy of ``whole`` at ``place``; ``done`` is what it leaves when nobody disturbs it."""
+    """A change of a copy of ``whole`` at ``place``; ``done`` is what it leaves when nobody disturbs it.
+
+    ``stride`` widens the steps of quick sweeps over a change that takes longer.
+    """
+
+    stride = 1
 
     def __init__(self, work: Path) -> None:
         self.whole, self.place, self.made = work / "dataset", work / "place", work / "made"
@@ -130,6 +137,52 @@ class RemoveToNew(Change):
         return _root(self.made)
 
 
+class AppendInPlace(Change):
+    """New samples come to the shards; one cannot be packed."""
+
+    stride = 4
+    shards: int | None = None
+
+    def reset(self) -> None:
+        """Begin again, with a source of samples that the dataset has and of others."""
+        super().reset()
+        self.more = self.whole.with_name("more")
+        if not self.more.exists():
+            write_city_pairs(self.more, train=40, val=14, damaged=True)
+
+    def act(self) -> None:
+        """Append, or finish what was begun."""
+        if _root(self.place) in ("absent", getattr(self, "before", _root(self.place))):
+            apply(plan_append(str(self.place), str(self.more), shards=self.shards))
+
+    def state(self) -> str:
+        """The old root, the new one, or absent."""
+        return _root(self.place)
+
+
+class AppendAndDivide(AppendInPlace):
+    """The same, with another number of shards."""
+
+    shards = 2
+
+
+class AppendToNew(AppendInPlace):
+    """The same, into a new dataset."""
+
+    def act(self) -> None:
+        """Append."""
+        if _root(self.made) == "absent":
+            apply(plan_append(str(self.place), str(self.more), output=str(self.made)))
+
+    def state(self) -> str:
+        """Absent, or the new root; the old dataset is never touched."""
+        assert _contents(self.place) == _contents(self.whole)
+        if not self.made.exists():
+            return "absent"
+        assert_complete(self.made)
+        return _root(self.made)
+
+
 class Extract(Change):
     """All samples are written as files."""
 
@@ -154,6 +207,7 @@ class Extract(Change):
 
 CHANGES: dict[str, type[Change]] = {
     "repair": Repair, "remove-in-place": RemoveInPlace, "remove-to-new": RemoveToNew, "extract": Extract,
+    "append-in-place": AppendInPlace, "append-and-divide": AppendAndDivide, "append-to-new": AppendToNew,
 }  # fmt: skip
 
 

@@ -107,6 +107,10 @@ def change(path: Path) -> None:
     assert_type(plan.steps, tuple[wt.Step, ...])
     assert_type(wt.apply(plan), wt.RepairResult | wt.FinishResult)
     assert_type(wt.repair(path, delete=True), wt.RepairResult | wt.FinishResult)
+    assert_type(wt.plan_append(path, "more", shards=4), wt.Plan[wt.AppendResult | wt.FinishResult])
+    assert_type(
+        wt.append(path, Path("more.zip"), output="grown", captions="optional"), wt.AppendResult | wt.FinishResult
+    )
     selection = wt.select(splits="val", where="label == 'oslo'")
     assert_type(selection, wt.Selection)
     assert_type(wt.apply(wt.plan_remove(path, selection)), wt.RemoveResult | wt.FinishResult)

@@ -122,6 +122,11 @@ class Manifest:
         return self.members[0] if self.members and is_image_extension(self.members[0]) else ""
 
     @property
+    def beside_image(self) -> tuple[str, ...]:
+        """The members beside the image; all where there are no images."""
+        return tuple(member for member in self.members if member != self.image_extension)
+
+    @property
     def root(self) -> str:
         """The root digest: SHA-256 of the manifest's canonical bytes."""
         return sha256_hex(dumps(self))

@@ -1,4 +1,4 @@
-"""The options of ``scan`` and ``pack``."""
+"""The options of ``scan``, ``pack`` and ``append``."""
 
 from __future__ import annotations
 
@@ -150,3 +150,49 @@ class PackChoices(LayoutChoices, total=False):
         Literal["skip", "fail"], Option("skip", "skip samples that cannot be packed, or fail at the first.", _RUN)
     ]
     restart: Annotated[bool, Option(False, "Throw away an unfinished pack.", _RUN)]
+
+
+class AppendChoices(LayoutChoices, total=False):
+    """How a source's files make samples, and where they go. All else is as the dataset was packed."""
+
+    splits: Annotated[
+        Sequence[str] | str | None,
+        Option(
+            None,
+            "One split's name, ratios (train=80,val=5,test=15), or a list file (train=FILE, repeated). "
+            "Without it: as the dataset was divided.",
+            _SPLITS,
+            flag="--split",
+        ),
+    ]
+    shards: Annotated[
+        int | None,
+        Option(
+            None,
+            "Divide each split into this many shards: samples then move, as the plan says.",
+            _SPLITS,
+            least=1,
+            most=999_999,
+        ),
+    ]
+    duplicates: Annotated[
+        Literal["keep", "drop"] | None,
+        Option(
+            None,
+            "keep; drop: leave out images that are the same as one of the dataset, or as another new one. "
+            "Without it: as the dataset was packed.",
+            _SAME,
+        ),
+    ]
+    level: Annotated[
+        DuplicateLevel | None, Option(None, "What counts as the same: exact (the default), re-encode or edited.", _SAME)
+    ]
+    root: Annotated[
+        str | None,
+        Option(
+            None,
+            "The root digest that the dataset must have, from a place you trust: SHA-256 then proves every old byte "
+            "that is written again.",
+            metavar="DIGEST",
+        ),
+    ]

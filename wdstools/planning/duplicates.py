@@ -17,6 +17,7 @@ from wdstools.planning.splits import SplitRule, assign_splits
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor
     from wdstools.planning.table import Samples
     from wdstools.progress import Progress
@@ -107,9 +108,9 @@ def divide(samples: Samples, pictures: Pictures, division: Division, executor: E
 
 
 def exclude(
-    samples: Samples, pictures: Pictures, other: str, level: str, executor: Executor, progress: Progress
+    samples: Samples, pictures: Pictures, other: str | Dataset, level: str, executor: Executor, progress: Progress
 ) -> tuple[Samples, list[Skip]]:
-    """Leave out the samples whose image another set holds too."""
+    """Leave out the samples whose image another set holds too, or the dataset that they are to be added to."""
     from wdstools.dedup.across import match
     from wdstools.planning.prints import print_set
 
@@ -118,8 +119,9 @@ def exclude(
     found, _ = match(mine, theirs.prints, levels_up_to(level))
     keep = found.other < 0
     rows = np.flatnonzero(~keep)
-    details = [f"{level}: the same image as {theirs.keys[at]} of {other}" for at in found.other[rows].tolist()]
-    return samples.keep(keep), samples.skips(rows, "image-excluded", details)
+    whose, reason = (f" of {other}", "image-excluded") if isinstance(other, str) else ("", "image-duplicate")
+    details = [f"{level}: the same image as {theirs.keys[at]}{whose}" for at in found.other[rows].tolist()]
+    return samples.keep(keep), samples.skips(rows, reason, details)
 
 
 def _refuse_given(samples: Samples, rule: DuplicateRule) -> None:

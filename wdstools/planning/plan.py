@@ -82,17 +82,21 @@ class Packable:
     members: tuple[str, ...]
 
 
-def packable(listing: Listing, options: PackOptions) -> Packable:
-    """Decide image type, members and keys; raises NothingLeftError, and UsageError where a choice is the user's."""
+def packable(listing: Listing, options: PackOptions, beside: tuple[str, ...] | None = None) -> Packable:
+    """Decide image type, members and keys; raises NothingLeftError, and UsageError where a choice is the user's.
+
+    ``beside`` are the members beside the image where they are decided already.
+    """
     convert = options.encoding.image_type if options.encoding else None
+    rest = tuple(other_members(listing)) if beside is None else beside
     if listing.image_types:
         extension = image_extension(
             listing.image_types, only=options.only if convert is None else None, convert=convert
         )
-        members = (extension, *other_members(listing))
+        members = (extension, *rest)
     else:
         _refuse_image_options(options)
-        extension, members = "", tuple(other_members(listing))
+        extension, members = "", rest
     samples, skips = with_keys(listing, options.layout.seed, key_bytes(members))
     skips = [*listing.skips, *skips]
     if options.only is not None and set(listing.image_types) - {options.only}:
@@ -118,9 +122,7 @@ def make_plan(
     found = packable(listing, options)
     members, skips = found.members, [*found.skips]
     pictures = Pictures(listing.opener, options.encoding, options.max_pixels, options.trailing)
-    division = Division(
-        options.splits, options.duplicates, options.layout.seed, images=bool(found.image_extension)
-    )
+    division = Division(options.splits, options.duplicates, options.layout.seed, images=bool(found.image_extension))
     divided = divide(found.samples, pictures, division, executor, progress)
     skips += divided.skips
     if like is not None and (

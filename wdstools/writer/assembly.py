@@ -197,7 +197,8 @@ class Assembly:
         if info is not None:
             seen = (info.width, info.height, info.type)
             self.trailing += bool(info.trailing) and self.settings.trailing == KEEP
-        self._records.append((self.split, row.key.decode(), row.label, cls, *seen, caption, source))
+        label = row.label if "cls" in self.settings.members else None  # it is what a shard tells by its cls
+        self._records.append((self.split, row.key.decode(), label, cls, *seen, caption, source))
 
     def _add_image(self, row: Row) -> ImageInfo:
         start, end = self._read(row.image, row.image_entry)

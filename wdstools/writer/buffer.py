@@ -38,6 +38,13 @@ class BlockSink(Protocol):
         """Append a block; all but the last are multiples of 4096 bytes long and begin at such an address."""
 
 
+class Nowhere:
+    """Forgets the blocks of a file, of which only the digests are wanted."""
+
+    def write(self, block: memoryview) -> None:
+        """Forget a block."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Where the samples of a shard lie, and their digests.

@@ -10,7 +10,9 @@ from wdstools.cli.approval import PlanChoices, approved
 from wdstools.cli.options import DatasetPath, Session, command
 from wdstools.cli.show import change as show
 from wdstools.options.check import RepairChoices
+from wdstools.options.pack import AppendChoices
 from wdstools.options.read import OpenChoices, SelectChoices
+from wdstools.writer import WORKER_MODULES
 
 
 @command("repair", choices=RepairChoices, plan=PlanChoices)
@@ -75,6 +77,43 @@ def remove(
     with session.workers("threads") as executor:
         result = apply(made, executor=executor, progress=session.output.progress())
     raise typer.Exit(show.removed(session.output, result))
+
+
+@command("append", choices=AppendChoices, plan=PlanChoices)
+def append(
+    session: Session,
+    dataset: DatasetPath,
+    src: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC", help="A folder, zip or tar of images and captions, a table, or existing shards: what to add."
+        ),
+    ],
+    choices: AppendChoices,
+    plan: PlanChoices,
+    output: Annotated[
+        Optional[str],
+        typer.Option("--output", "-o", metavar="NEW", help="Make a new dataset and leave this one as it is."),
+    ] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Change this dataset.")] = False,
+) -> None:
+    """Add samples, packed as the dataset was: only the shards that get any are rewritten, as the next version.
+
+    Example: wdstools append shards more --in-place
+    """
+    from wdstools.ops.append import AppendPlan, plan_append
+    from wdstools.ops.next_version.land import choose_place
+    from wdstools.plan import apply
+
+    choose_place("append", output, in_place=in_place, dry_run=plan["dry_run"])
+    with session.workers("processes", WORKER_MODULES) as executor:
+        progress = session.output.progress()
+        made = plan_append(dataset, src, output=output, executor=executor, progress=progress, **choices)
+        code = show.append_plan(session.output, made) if isinstance(made, AppendPlan) else 0
+        if not approved(session.output, made, plan, code=code):
+            return
+        result = apply(made, executor=executor, progress=progress)
+    raise typer.Exit(show.appended(session.output, result))
 
 
 @command("diff")

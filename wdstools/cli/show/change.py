@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools.cli.output import one_line
+from wdstools.cli.output import one_line, printable
+from wdstools.cli.show.core import source_account, would_be_skipped
 from wdstools.results import proof
+from wdstools.sources.account import counts_to_tell
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
     from wdstools.cli.output import Output
     from wdstools.landing.staging import FinishResult
+    from wdstools.ops.append import AppendPlan, AppendResult
     from wdstools.ops.diff import DiffResult
     from wdstools.ops.extract import ExtractResult
     from wdstools.ops.remove import RemoveResult
@@ -97,6 +101,76 @@ def removed(output: Output, result: RemoveResult | FinishResult) -> int:
         output.line(f"  the samples that were written again: {proof(result.proved)['proof']}")
     output.summary(result, exit_code=code, ok=code == 0)
     return code
+
+
+def append_plan(output: Output, plan: AppendPlan) -> int:
+    """What an append would add, and what it would not; the exit code that it has as far as names and keys tell."""
+    skipped = counts_to_tell(plan.skips)
+    count = sum(plan.samples.values())
+    split = ", ".join(f"{name} {number:,}" for name, number in plan.samples.items())
+    output.line(f"{counted(count, 'new sample')}" + (f": {split}" if split else ""))
+    if plan.there:
+        output.line(f"  already there: {counted(plan.there, 'sample')}, byte for byte")
+    for note in plan.notes:
+        output.line(printable(f"  {note}"))
+    source_account(output, plan.account, plan.outside)
+    would_be_skipped(output, skipped, plan.skips)
+    for skip in plan.skips if output.json else ():
+        output.record("skip", skip)
+    if plan.moved:
+        output.line(f"  {counted(plan.moved, 'old sample')} move to another shard: the number of shards changes")
+    if plan.intake is not None:
+        output.line(f"  kept as they are: {size(plan.kept)} of shards")
+        output.hint("names and keys only were looked at: the content of each new sample is checked when it is written")
+    return 3 if skipped else 0
+
+
+def appended(output: Output, result: AppendResult | FinishResult) -> int:
+    """What an append has made; the exit code."""
+    from wdstools.landing.staging import FinishResult
+
+    if isinstance(result, FinishResult):
+        finished(output, result)
+        return 0
+    code = 3 if result.skipped else 0
+    if result.shards:
+        _grown(output, result)
+    else:
+        output.line(f"nothing to append: {result.path} stays version {result.version}, and nothing was written")
+    if result.there:
+        output.line(f"  already there: {counted(result.there, 'sample')}")
+    if result.skipped:
+        listed = f"; each is listed in {result.path}/.wdstools/skipped.jsonl" if result.shards else ""
+        output.line("  skipped: " + ", ".join(f"{n:,} {why}" for why, n in result.skipped.items()) + listed)
+    output.line(f"  root digest {result.root}")
+    if result.shards:
+        output.line(f"  the old samples that were written again: {proof(result.proved)['proof']}")
+        output.hint(f"check:  wdstools verify {quote(result.path)}")
+    for skip in result.skips if output.json else ():
+        output.record("skip", skip)
+    output.summary(replace(result, skips=()), exit_code=code, ok=code == 0)
+    return code
+
+
+def _grown(output: Output, result: AppendResult) -> None:
+    """What was added and written, and what follows from it."""
+    split = ", ".join(f"{name} {number:,}" for name, number in result.appended.items())
+    output.line(
+        f"appended {counted(sum(result.appended.values()), 'sample')}"
+        + (f" ({split})" if split else "")
+        + f": {result.path} is version {result.version}; {counted(len(result.shards), 'shard')} written, "
+        f"{size(result.written)}; {size(result.kept)} kept as they are"
+    )
+    for note in result.notes:
+        output.line(printable(f"  {note}"))
+    matrix = ", ".join(f"{pair.replace('/', ' and ')} {n:,}" for pair, n in result.leaks.items() if n)
+    if matrix:
+        output.line(f"  identical images in two splits: {matrix}")
+    output.line(f"  surplus copies of identical images: {result.duplicates:,}")
+    for path in result.deleted:
+        output.line(f"  deleted: {one_line(path)}")
+    for place in result.elsewhere:
+        output.line(f"  not changed, and without the new samples: {one_line(place)}")
 
 
 def difference(output: Output, result: DiffResult) -> int:

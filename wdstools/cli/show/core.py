@@ -48,9 +48,9 @@ def inventory(output: Output, found: Inventory) -> None:
     output.line(f"  {images}; members: {', '.join(found.members)}")
     for note in found.notes:
         output.line(printable(f"  {note}"))
-    _account(output, found.account, found.outside)
+    source_account(output, found.account, found.outside)
     output.few(f"  differs: {text}" for text in found.differences)
-    _would_be_skipped(output, found.skipped, found.skips)
+    would_be_skipped(output, found.skipped, found.skips)
     output.hint("names only were looked at: pack checks the content of each image and caption too")
     for skip in found.skips if output.json else ():
         output.record("skip", skip)
@@ -99,7 +99,7 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
         output.line(f"  skipped: {_counts(result.skipped)}; each is listed in {result.path}/.wdstools/skipped.jsonl")
         for reason in sorted(set(result.skipped) & set(_SKIP_HINTS)):
             output.hint(f"hint: {_SKIP_HINTS[reason]}")
-    _account(output, result.account, result.outside)
+    source_account(output, result.account, result.outside)
     if result.leaks:
         matrix = ", ".join(f"{pair.replace('/', ' and ')} {count:,}" for pair, count in result.leaks.items())
         same = "identical images" if result.level == "exact" else f"images that are the same, level {result.level},"
@@ -128,8 +128,8 @@ def pack_plan(output: Output, found: PackPreview) -> int:
         output.line(f"  {split}: {counted(count, 'sample')} in {counted(found.shards[split], 'shard')}")
     for note in found.notes:
         output.line(printable(f"  {note}"))
-    _account(output, found.account, found.outside)
-    _would_be_skipped(output, found.skipped, found.skips)
+    source_account(output, found.account, found.outside)
+    would_be_skipped(output, found.skipped, found.skips)
     output.hint("nothing was written; names only were looked at: pack checks the content of each image and caption too")
     for skip in found.skips if output.json else ():
         output.record("skip", skip)
@@ -148,7 +148,7 @@ _CLASSES = {
 }
 
 
-def _account(
+def source_account(
     output: Output, account: Mapping[str, int], outside: Sequence[tuple[str, str, int, tuple[str, ...]]]
 ) -> None:
     """What becomes of the source's files, and which are no part of the layout."""
@@ -234,7 +234,7 @@ def _amount(what: str, count: int) -> str:
     return counted(count, name.removesuffix("s"), name)
 
 
-def _would_be_skipped(output: Output, skipped: Mapping[str, int], skips: Iterable[Skip]) -> None:
+def would_be_skipped(output: Output, skipped: Mapping[str, int], skips: Iterable[Skip]) -> None:
     """What a pack would leave out, by reason, and the first of it by name."""
     if not skipped:
         return

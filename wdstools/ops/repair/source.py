@@ -20,6 +20,7 @@ from wdstools.planning.samples import drop_repeated, keep_type, with_keys
 from wdstools.progress import Silent
 from wdstools.sources.open import open_source
 from wdstools.writer.assembly import Assembly, ShardSettings, rows_of
+from wdstools.writer.buffer import Nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,13 +43,6 @@ class _Memory:
     def write(self, block: memoryview) -> None:
         """Append a block."""
         self.data += block
-
-
-class _Nowhere:
-    """Forgets the blocks of a tar."""
-
-    def write(self, block: memoryview) -> None:
-        """Forget a block."""
 
 
 @dataclass(slots=True)
@@ -113,7 +107,7 @@ class SourceCopy:
 
     def _list_source(self) -> Listing:
         if self._source is None:
-            self._source = open_source(self.path, **self._made_with.layout(self.manifest.members[1:]))
+            self._source = open_source(self.path, **self._made_with.layout(self.manifest.beside_image))
         return self._source.list()
 
     @property
@@ -137,7 +131,7 @@ class SourceCopy:
             return None
         for name, number, start, stop in plan.bounds:
             if name == split and shard_path(name, number) == entry.path:
-                return self._assemble(listing, plan.rows(start, stop), split, _Nowhere()).table()
+                return self._assemble(listing, plan.rows(start, stop), split, Nowhere()).table()
         return None
 
     def _pack(self, listing: Listing, samples: pa.Table, split: str) -> list[tuple[bytes, bytes]]:

@@ -1,0 +1,5 @@
+"""append: samples into a dataset."""
+
+from wdstools.ops.append.plan import AppendPlan, AppendResult, append, plan_append
+
+__all__ = ["AppendPlan", "AppendResult", "append", "plan_append"]

@@ -1,0 +1,149 @@
+"""A source made to fit a dataset that is there: its members, its labels and their numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.errors import UsageError, option
+from wdstools.formats.sample import MEMBER_ORDER
+from wdstools.planning.table import Samples
+from wdstools.results import Skip
+from wdstools.sources.base import entry_part, other_members, path_part
+from wdstools.units import some_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from wdstools.formats.manifest import Manifest
+    from wdstools.sources.base import Listing
+
+#: The columns that hold a member of samples, or say where it is.
+_PARTS = {
+    "txt": ("caption_suffix", "caption", "caption_entry"),
+    "json": ("json_suffix", "json", "json_entry"),
+    "cls": ("label", "cls"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A listing with the members of the dataset, and what is to be told of it.
+
+    ``listing.labels`` are those of the dataset, then the source's others; ``left_out`` are members that the dataset has not.
+    """
+
+    listing: Listing
+    notes: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def fit(listing: Listing, manifest: Manifest, *, missing: str) -> Fitted:
+    """Leave out members that the dataset has not, refuse a source without one that it has, and number labels as it does.
+
+    ``missing`` says what becomes of samples without a further member, ``skip`` or ``empty``. Raises UsageError
+    (``members-missing``, ``labels-unlike``).
+    """
+    _refuse_other_images(listing, manifest)
+    wanted, given = manifest.beside_image, other_members(listing)
+    samples = Samples(listing.samples)
+    skips = list(listing.skips)
+    lacking = [member for member in wanted if member not in given]
+    if lacking and (missing != "empty" or {"txt", "cls"}.intersection(lacking)):
+        raise _lacking(manifest, lacking, given)
+    left_out = []
+    for member in given:
+        count = int(_has(samples, member).sum())
+        if member not in wanted and count:
+            left_out.append(member)
+            detail = f"in {count:,} samples: the dataset has no {member}"
+            skips.append(Skip("member-left-out", f"*.{member}", detail=detail))
+    for member in wanted:
+        if member not in MEMBER_ORDER and missing == "skip" and len(samples):
+            there = _has(samples, member)
+            detail = f"no {member}: {option('members_missing', 'empty')} keeps it"
+            rows = np.flatnonzero(~there)
+            skips += samples.skips(rows, "member-missing", [detail] * len(rows))
+            samples = samples.keep(there)
+    notes: list[str] = []
+    labels: tuple[str, ...] = ()
+    if "cls" in wanted:
+        samples, labels = _number_labels(samples, listing.labels, manifest, skips, notes)
+    fitted = replace(listing, samples=samples.table, labels=labels, skips=tuple(skips))
+    return Fitted(fitted, tuple(notes), tuple(left_out))
+
+
+def _refuse_other_images(listing: Listing, manifest: Manifest) -> None:
+    """Refuse images for a dataset that has none, and none for one that has."""
+    if bool(listing.image_types) != bool(manifest.image_extension):
+        raise UsageError(
+            "one of dataset and source has images, and the other has not",
+            code="members-missing",
+            expected=", ".join(manifest.members),
+            got=", ".join([*sorted(listing.image_types), *other_members(listing)]),
+        )
+
+
+def _lacking(manifest: Manifest, lacking: Sequence[str], given: Sequence[str]) -> UsageError:
+    hint = ""
+    if lacking == ["txt"]:
+        hint = f"add {option('captions', 'optional')} to append images without captions"
+    elif not {"txt", "cls"}.intersection(lacking):
+        hint = f"add {option('members_missing', 'empty')} to append them empty"
+    return UsageError(
+        "the source has no sample with a member that every sample of the dataset has",
+        code="members-missing",
+        where=", ".join(lacking),
+        expected=", ".join(manifest.beside_image),
+        got=", ".join(given) or "images only",
+        hint=hint,
+    )
+
+
+def _has(samples: Samples, member: str) -> NDArray[np.bool_]:
+    """Which samples have a member."""
+    there = np.zeros(len(samples), bool)
+    for part in _PARTS.get(member, (entry_part(member), path_part(member))):
+        there |= samples.there(part)
+    return there
+
+
+def _number_labels(
+    samples: Samples, given: Sequence[str], manifest: Manifest, skips: list[Skip], notes: list[str]
+) -> tuple[Samples, tuple[str, ...]]:
+    """The samples with labels by name, or by number where neither side has names; and all labels, new ones last."""
+    known = manifest.labels
+    named, numbered = samples.there("label"), samples.there("cls")
+    if not known:
+        if named.any():
+            raise UsageError(
+                "the dataset has classes by number alone, and the source by name",
+                code="labels-unlike",
+                got=some_of(list(given)),
+                hint="pack both again from where they came from, with the same labels",
+            )
+        return samples, ()
+    labels = samples.texts("label")
+    by_number = np.flatnonzero(numbered & ~named)
+    if len(by_number):
+        numbers = samples.texts("cls")
+        lost = np.zeros(len(samples), bool)
+        for row in by_number.tolist():
+            if numbers[row] < len(known):
+                labels[row] = known[numbers[row]]
+            else:
+                lost[row] = True
+        rows = np.flatnonzero(lost)
+        details = [f"class {numbers[row]}, and the dataset has {len(known):,} labels" for row in rows.tolist()]
+        skips += samples.skips(rows, "label-unknown", details)
+        notes.append(f"{len(by_number):,} samples have a class by number alone: taken as the dataset's own numbers")
+        samples, labels = samples.keep(~lost), [label for row, label in enumerate(labels) if not lost[row]]
+    samples = samples.with_column("label", [labels], pa.dictionary(pa.int32(), pa.string()))
+    if "cls" in samples.table.column_names:
+        samples = Samples(samples.table.drop_columns(["cls"]))
+    return samples, (*known, *(label for label in given if label not in known))

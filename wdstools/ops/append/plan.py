@@ -1,0 +1,516 @@
+"""append: put the samples of a source into a dataset. Only the shards that get any are written anew; the version goes up by one."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Unpack
+
+from wdstools.dataset import Dataset, open_dataset
+from wdstools.errors import FormatError, UsageError, option
+from wdstools.executors.open import workers
+from wdstools.landing.inside import refuse_inside
+from wdstools.landing.small_files import read_provenance
+from wdstools.landing.staging import FinishResult, plan_finish
+from wdstools.ops.append.fit import Fitted, fit
+from wdstools.ops.append.known import Known, tell_apart
+from wdstools.ops.append.shards import ShardChange, shard_changes, shard_counts
+from wdstools.ops.append.write import Intake, NothingNewError, Written, write_version
+from wdstools.ops.made import Made
+from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
+from wdstools.ops.next_version.land import change_in_place, make_new, refuse_unchangeable
+from wdstools.options.declare import part, settle
+from wdstools.options.pack import AppendChoices, LayoutChoices
+from wdstools.plan import Plan, Step, apply
+from wdstools.planning.alike import Pictures
+from wdstools.planning.duplicates import Division, DuplicateRule, divide, exclude
+from wdstools.planning.made_with import MadeWith
+from wdstools.planning.options import make_options, split_rule
+from wdstools.planning.plan import Packable, packable
+from wdstools.planning.sizes import sample_bytes
+from wdstools.planning.splits import DEFAULT_SPLIT, SplitRule, assign_splits
+from wdstools.progress import Progress, Silent
+from wdstools.results import Proved
+from wdstools.sources.account import counts_to_tell, grouped
+from wdstools.sources.open import open_source
+from wdstools.units import counted, some_of
+from wdstools.writer import WORKER_MODULES
+from wdstools.writer.assembly import ShardSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wdstools.executors.base import Executor
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.options.declare import StrPath
+    from wdstools.planning.options import PackOptions
+    from wdstools.planning.table import Samples
+    from wdstools.results import Skip
+    from wdstools.sources.base import Listing, Source
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult(Made):
+    """What became of a dataset that a source was added to: its root and version now, and what came to it.
+
+    ``appended`` counts the new samples by split; ``there`` those that the dataset had already, byte for byte. ``shards``
+    are those that were written anew, ``written`` and ``kept`` the bytes of these and of all others. ``labels`` are
+    new ones, ``members_left_out`` members of the source that the dataset has not. ``skipped`` counts what was left
+    out by reason, and ``skips`` names it. ``proved`` is of the old samples that were written again. ``leaks`` maps
+    pairs of splits to the number of byte-identical images in both, ``duplicates`` counts surplus copies. ``deleted``
+    and ``rewritten`` are files that were made of the samples, ``elsewhere`` places that are not changed from here.
+    """
+
+    path: str
+    root: str
+    version: int
+    appended: Mapping[str, int]
+    there: int
+    shards: tuple[str, ...]
+    written: int
+    kept: int
+    labels: tuple[str, ...] = ()
+    members_left_out: tuple[str, ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    skips: tuple[Skip, ...] = ()
+    proved: Proved = Proved.NOTHING
+    leaks: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    rewritten: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppendPlan(Plan[AppendResult]):
+    """What an append would write. ``output`` is the new dataset, None for in place; names and keys only were looked at.
+
+    ``samples`` counts the new samples by split, ``there`` those that the dataset has; ``kept`` is how many bytes stay as
+    they are, ``moved`` how many old samples go to another shard. ``account`` and ``outside`` are those of ``pack``.
+    """
+
+    dataset: Dataset | None = None
+    intake: Intake | None = None
+    output: str | None = None
+    derived: Derived = field(default_factory=Derived)
+    samples: Mapping[str, int] = field(default_factory=dict)
+    there: int = 0
+    kept: int = 0
+    moved: int = 0
+    labels: tuple[str, ...] = ()
+    members_left_out: tuple[str, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    notes: tuple[str, ...] = ()
+    account: Mapping[str, int] = field(default_factory=dict)
+    outside: tuple[tuple[str, str, int, tuple[str, ...]], ...] = ()
+    #: Kept as long as it is read from: what it has unpacked goes with it.
+    source: Source | None = field(default=None, repr=False, compare=False)
+
+    def carry_out(self, executor: Executor, progress: Progress) -> AppendResult:
+        """Write the shards that samples come to and everything that follows, as one change.
+
+        In place the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not.
+        """
+        assert self.dataset is not None
+        dataset, intake = self.dataset, self.intake
+        if intake is None:
+            return self._nothing(self.skips)
+        emitted = self.derived.emitted_list if self.output is None else None
+        made: list[Written] = []
+
+        def write(work: str) -> Any:
+            made.append(write_version(intake, work, executor, progress, emitted=emitted))
+            return made[-1].version
+
+        shards = [path for change in intake.changes for path in change.paths]
+        try:
+            if self.output is not None:
+                make_new(dataset, shards, self.output, write)
+            else:
+                change_in_place(dataset, shards, self.derived, write)
+        except NothingNewError as error:
+            return self._nothing(error.skips)
+        return self._result(made[-1])
+
+    def _nothing(self, skips: Sequence[Skip]) -> AppendResult:
+        assert self.dataset is not None
+        manifest = self.dataset.manifest
+        return AppendResult(
+            path=self.target,
+            root=self.dataset.root,
+            version=manifest.version,
+            appended={},
+            there=self.there,
+            shards=(),
+            written=0,
+            kept=manifest.totals["bytes"],
+            members_left_out=self.members_left_out,
+            skipped=counts_to_tell(skips),
+            skips=tuple(skips),
+            notes=self.notes,
+        )
+
+    def _result(self, made: Written) -> AppendResult:
+        assert self.dataset is not None
+        manifest, derived = made.version.manifest, self.derived
+        written = sum(one.entry.bytes for one in made.version.shards)
+        return AppendResult(
+            path=self.output or self.target,
+            root=manifest.root,
+            version=manifest.version,
+            appended=made.appended,
+            there=self.there,
+            shards=tuple(sorted(one.entry.path for one in made.version.shards)),
+            written=written,
+            kept=manifest.totals["bytes"] - written,
+            labels=self.labels,
+            members_left_out=self.members_left_out,
+            skipped=counts_to_tell(made.skips),
+            skips=made.skips,
+            proved=Proved.FORGER if self.dataset.anchored else Proved.ACCIDENT,
+            leaks=made.leaks,
+            duplicates=made.duplicates,
+            rewritten=tuple(derived.emitted_list(manifest.root)) if self.output is None else (),
+            deleted=tuple(sorted(derived.deleted)),
+            elsewhere=derived.elsewhere,
+            notes=(*self.notes, *made.notes),
+        )
+
+
+def plan_append(
+    dataset: Dataset | StrPath,
+    source: StrPath,
+    *,
+    output: StrPath | None = None,
+    executor: Executor | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    **choices: Unpack[AppendChoices],
+) -> Plan[AppendResult | FinishResult]:
+    """Plan to add a source's samples to a dataset; nothing is changed until the plan is applied.
+
+    They are packed as the dataset was: provenance says how. Only samples whose keys the dataset has already are read
+    now, and images where they are compared. A change of the dataset that was interrupted is only finished.
+
+    Args:
+        dataset: A dataset in a folder, or its path.
+        source: A folder, zip or tar of images and captions, a table, or existing shards.
+        output: Where to make a new dataset; without it, the dataset itself is changed.
+        executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
+        jobs: How many processes to start.
+        progress: Receives how far it is.
+        **choices: How the source is read and where its samples go; see ``AppendChoices``.
+
+    Returns:
+        The plan; applied, it gives an AppendResult, or a FinishResult where it only finished an older change.
+
+    Raises:
+        UsageError: A choice cannot be, the source does not fit the dataset, or this is not canonical or not in a folder.
+        IntegrityError: It is another dataset (``root-differs``).
+        NotFoundError: There is no dataset, or no source.
+        FormatError: A manifest, an index or the source is damaged.
+        StoreError: Storage could not be read.
+    """
+    chosen = settle(AppendChoices, choices)
+    path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
+    output = None if output is None else os.fspath(output)
+    unfinished = plan_finish(path) if output is None else None
+    if unfinished is not None:
+        return unfinished
+    opened = open_dataset(path, root=chosen["root"])
+    refuse_unchangeable(
+        opened,
+        ("samples are added to a dataset in a folder", "add them to the original, then wdstools mirror it again"),
+    )
+    refuse_inside(os.fspath(source), output or path)
+    made = MadeWith.told_by(read_provenance(opened.metadata))
+    options = _options(opened, made, chosen)
+    read = open_source(source, **_layout(opened, made, chosen))
+    with workers(executor, "processes", jobs, WORKER_MODULES) as at_work:
+        planner = _Planner(opened, made, options, chosen, at_work, progress or Silent())
+        return planner.plan(read, path, output)
+
+
+def append(
+    dataset: Dataset | StrPath,
+    source: StrPath,
+    *,
+    output: StrPath | None = None,
+    executor: Executor | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    **choices: Unpack[AppendChoices],
+) -> AppendResult | FinishResult:
+    """Add a source's samples to a dataset: ``plan_append``, carried out. Only the shards that get any are written again.
+
+    In place, the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not at all.
+
+    Args:
+        dataset: A dataset in a folder, or its path.
+        source: A folder, zip or tar of images and captions, a table, or existing shards.
+        output: Where to make a new dataset; without it, the dataset itself is changed.
+        executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
+        jobs: How many processes to start.
+        progress: Receives how far it is.
+        **choices: How the source is read and where its samples go; see ``AppendChoices``.
+
+    Returns:
+        What was added and what was not; a FinishResult where an older change was only finished: call it again.
+
+    Raises:
+        UsageError: As ``plan_append``.
+        BusyError: Another process changes the dataset.
+        IntegrityError: An old sample that would be written again is damaged: repair the dataset first.
+        StoreError: Storage could not be read or written.
+        FormatError: A manifest, an index or the source is damaged.
+    """
+    with workers(executor, "processes", jobs, WORKER_MODULES) as at_work:
+        plan = plan_append(dataset, source, output=output, executor=at_work, progress=progress, **choices)
+        return apply(plan, executor=at_work, progress=progress)
+
+
+def _options(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> PackOptions:
+    """The options of a pack by which the dataset was made, as far as provenance tells."""
+    manifest, usual = dataset.manifest, make_options()
+    encoding = made.encoding
+    image = manifest.image_extension
+    if encoding and encoding.image_type != image:
+        raise FormatError(
+            "provenance says that images were re-encoded to another type than the dataset's",
+            code="provenance-damaged",
+            where=dataset.metadata.url,
+            expected=image or "no images",
+            got=encoding.image_type,
+        )
+    layout = made.options.get("layout")
+    shard_samples = MadeWith(layout if isinstance(layout, dict) else {}).number("shard_samples", 10_000)
+    splits = chosen["splits"]
+    told = made.options.get("duplicates")
+    before = MadeWith(told if isinstance(told, dict) else {})
+    level = chosen["level"] or before.chosen("level", ("exact", "re-encode", "edited"), "exact")
+    action = chosen["duplicates"] or before.chosen("action", ("keep", "drop"), "keep")
+    if chosen["level"] is not None and action == "keep":
+        raise UsageError(
+            f"{option('level')} does nothing without {option('duplicates', 'drop')}",
+            code="option-idle",
+            where=option("level"),
+        )
+    return replace(
+        usual,
+        layout=replace(usual.layout, seed=manifest.seed, shard_samples=shard_samples),
+        splits=made.splits if splits is None else split_rule([splits] if isinstance(splits, str) else splits),
+        check=made.chosen("check", ("header", "decode"), usual.check),
+        max_pixels=made.number("max_pixels", usual.max_pixels),
+        encoding=encoding,
+        only=None if encoding or not image else image,
+        authenticated_ranges=manifest.authenticated_ranges,
+        duplicates=DuplicateRule(action, level) if action == "drop" else DuplicateRule(),
+        trailing=made.chosen("trailing", ("keep", "cut", "skip"), usual.trailing),
+    )
+
+
+def _layout(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> LayoutChoices:
+    """How the source is read: as people say, else as the dataset's was where that is no matter of its folders."""
+    layout = part(LayoutChoices, chosen)
+    usual = settle(LayoutChoices, {})
+    for name, value in made.kept.items():
+        if name in ("captions", "several_captions") and layout[name] == usual[name]:  # type: ignore[literal-required]
+            layout[name] = value  # type: ignore[literal-required]
+    if "txt" not in dataset.manifest.members and layout["captions"] is None:
+        layout["captions"] = "optional"  # none is left out for want of one
+    if layout["members_missing"] == "drop":
+        raise UsageError(
+            "every sample of a dataset has every member",
+            where=option("members_missing", "drop"),
+            expected="skip or empty",
+        )
+    return LayoutChoices(**{**layout, "members_missing": "empty"})
+
+
+@dataclass(slots=True)
+class _Planner:
+    dataset: Dataset
+    made: MadeWith
+    options: PackOptions
+    chosen: AppendChoices
+    executor: Executor
+    progress: Progress
+    skips: list[Skip] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def plan(self, source: Source, path: str, output: str | None) -> AppendPlan:
+        listing = source.list()
+        fitted = fit(listing, self.dataset.manifest, missing=self.chosen["members_missing"] or "skip")
+        self.notes += [*listing.notes, *listing.differences, *fitted.notes]
+        if not self.made.known:
+            self.notes.append("provenance does not say how the dataset was packed: images are taken as they are")
+        found = packable(fitted.listing, self.options, self.dataset.manifest.beside_image)
+        self.skips += found.skips
+        settings = self._settings(fitted.listing)
+        known = self._tell_apart(found, settings)
+        fresh = self._divide(known.fresh, fitted.listing)
+        labels = self._new_labels(fresh, fitted)
+        settings = replace(settings, labels=(*self.dataset.manifest.labels, *labels))
+        shard_samples = self.options.layout.shard_samples
+        counts = shard_counts(self.dataset, fresh, self.chosen["shards"], shard_samples)
+        changes = shard_changes(self.dataset, fresh, counts)
+        self._tell_new_splits(counts)
+        size = sample_bytes(fresh.table, listing.opener, found.members) if len(fresh) else 0
+        steps, kept = self._steps(changes, counts, size, output)
+        derived = Derived()
+        if changes:
+            derived = find_derived(self.dataset, _touched(self.dataset, changes), [])
+            derived = derived if output is None else as_left_behind(derived)
+        intake = Intake(
+            self.dataset,
+            settings,
+            fresh.table.drop_columns(["order_hash"]),
+            tuple(changes),
+            counts,
+            tuple(self.skips),
+            {"recipe": listing.recipe, "template": dict(listing.template)},
+        )
+        return AppendPlan(
+            "append",
+            path,
+            (*steps, *derived.steps),
+            dataset=self.dataset,
+            intake=intake if changes else None,
+            output=output,
+            derived=derived,
+            samples=dict(sorted(Counter(fresh.texts("split")).items())),
+            there=known.there,
+            kept=kept,
+            moved=sum(change.moved for change in changes),
+            labels=labels,
+            members_left_out=fitted.left_out,
+            skips=tuple(self.skips),
+            notes=tuple(self.notes),
+            account=listing.account,
+            outside=tuple(grouped(listing.skips)),
+            source=source,
+        )
+
+    def _settings(self, listing: Listing) -> ShardSettings:
+        options, manifest = self.options, self.dataset.manifest
+        return ShardSettings(
+            root="",
+            opener=listing.opener,
+            members=manifest.members,
+            labels=listing.labels,
+            image_template=self.made.image_template,
+            check=options.check,
+            max_pixels=options.max_pixels,
+            encoding=options.encoding,
+            fail=False,
+            started_ns=time.time_ns(),
+            authenticated=manifest.authenticated_ranges,
+            captions=listing.captions,
+            trailing=options.trailing,
+        )
+
+    def _tell_apart(self, found: Packable, settings: ShardSettings) -> Known:
+        """The samples that are new, with their splits where these are not made by ratio."""
+        samples, rule = found.samples, self.options.splits
+        if rule.ratios is None:
+            if rule == SplitRule() and not samples.there("split").all():
+                name = self._split_of_the_others()
+                samples = samples.with_splits([split or name for split in samples.texts("split")])
+            samples, more, notes = assign_splits(samples, rule, seed=self.options.layout.seed)
+            self.skips += more
+            self.notes += notes
+        else:
+            samples = samples.with_splits([None] * len(samples))
+        known = tell_apart(self.dataset, samples, settings, self.executor, self.progress)
+        self.skips += known.skips
+        return known
+
+    def _split_of_the_others(self) -> str:
+        """The split of samples of which nothing says it: the only one, or that which a pack gives them."""
+        names = list(self.dataset.manifest.splits)
+        if self.made.by_lists or (len(names) > 1 and DEFAULT_SPLIT not in names):
+            raise UsageError(
+                "it is not said which split the new samples are of",
+                code="split-unknown",
+                where=self.dataset.metadata.url,
+                expected=", ".join(names),
+                hint=f"add {option('splits', names[0] if names else DEFAULT_SPLIT)}, or ratios, or lists",
+            )
+        return names[0] if len(names) == 1 else DEFAULT_SPLIT
+
+    def _divide(self, samples: Samples, listing: Listing) -> Samples:
+        """The new samples with their splits, without images that are the same as others where that was asked for."""
+        if not len(samples):
+            return samples.with_splits([])
+        options = self.options
+        pictures = Pictures(listing.opener, options.encoding, options.max_pixels, options.trailing)
+        rule, level = options.duplicates, options.duplicates.level
+        if rule.compares:
+            work = self.executor, self.progress
+            samples, more = exclude(samples, pictures, self.dataset, level, *work)
+            self.skips += more
+        if not len(samples):
+            return samples.with_splits([])
+        splits = SplitRule(ratios=options.splits.ratios)
+        images = bool(self.dataset.manifest.image_extension)
+        division = Division(splits, rule, options.layout.seed, images=images)
+        divided = divide(samples, pictures, division, self.executor, self.progress)
+        self.skips += divided.skips
+        self.notes += divided.notes
+        if splits.ratios is not None:
+            self.notes.append(
+                "the new samples were divided by ratio among themselves: a pack of everything may divide otherwise"
+            )
+        return divided.samples
+
+    def _new_labels(self, fresh: Samples, fitted: Fitted) -> tuple[str, ...]:
+        """Labels that new samples have and the dataset has not, in the order of the source; told with their numbers."""
+        before = len(self.dataset.manifest.labels)
+        used = set(fresh.texts("label")) if "cls" in self.dataset.manifest.members else set()
+        labels = tuple(label for label in fitted.listing.labels[before:] if label in used)
+        if labels:
+            self.notes.append(
+                f"new labels, behind the {counted(before, 'old one')}: "
+                + some_of([f"{before + number} {label}" for number, label in enumerate(labels)], 10)
+            )
+        return labels
+
+    def _tell_new_splits(self, counts: Mapping[str, int]) -> None:
+        new = [split for split in counts if split not in self.dataset.manifest.splits]
+        if new:
+            self.notes.append(f"new splits: {', '.join(sorted(new))}")
+
+    def _steps(
+        self, changes: Sequence[ShardChange], counts: Mapping[str, int], size: int, output: str | None
+    ) -> tuple[list[Step], int]:
+        """What is written, copied and deleted, and how many bytes stay as they are."""
+        steps = []
+        old = {entry.path for _, entry in self.dataset.manifest.shards}
+        for change in changes:
+            detail = f"{counted(len(change.rows), 'new sample')} to {change.old:,}" + (
+                f", of which {change.moved:,} come from other shards" if change.moved else ""
+            )
+            action = "rewrite" if change.path in old else "write"
+            steps.append(Step(action, change.path, change.old_bytes + size * len(change.rows), None, detail))
+        written = {change.path for change in changes}
+        kept = [
+            entry
+            for split, entries in self.dataset.manifest.splits.items()
+            for entry in entries
+            if entry.path not in written and counts.get(split) == len(entries)
+        ]
+        if output is not None and changes:
+            steps += [Step("copy", entry.path, entry.bytes, None, "as it is") for entry in kept]
+        elif changes:
+            stays = written | {entry.path for entry in kept}
+            steps += [Step("delete", path, detail="fewer shards") for path in sorted(old - stays)]
+        return steps, sum(entry.bytes for entry in kept)
+
+
+def _touched(dataset: Dataset, changes: Sequence[ShardChange]) -> list[ShardEntry]:
+    """Old shards that are not what they were afterwards."""
+    concerned = {entry.path for change in changes for entry, _ in change.parts}
+    return [entry for _, entry in dataset.manifest.shards if entry.path in concerned]

@@ -1,0 +1,182 @@
+"""The next version of a dataset with more samples: its shards, and the small files that follow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from wdstools.executors.base import run_all
+from wdstools.formats.arrow import one_chunk, to_ipc, to_numpy
+from wdstools.formats.index import ROW_COLUMNS, read_index
+from wdstools.formats.manifest import SKIPPED_PATH, TRAILING_BYTES_FORMAT, Manifest, shard_path
+from wdstools.landing.small_files import read_provenance
+from wdstools.ops.append.skips import joined_skips
+from wdstools.ops.next_version.files import small_files
+from wdstools.ops.next_version.land import NextVersion
+from wdstools.ops.next_version.shard import Added, RewriteTask, Rewritten, rewrite_shard
+from wdstools.ops.pack import count_identical
+from wdstools.planning.table import Samples
+from wdstools.progress import under_way
+from wdstools.sources.account import counts_to_tell
+from wdstools.stores.local import LocalStore
+from wdstools.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Executor
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.ops.append.shards import ShardChange
+    from wdstools.progress import Progress
+    from wdstools.results import Skip
+    from wdstools.writer.assembly import ShardSettings
+
+
+class NothingNewError(Exception):
+    """None of the samples could be packed, so there is no next version; ``skips`` says why."""
+
+    def __init__(self, skips: tuple[Skip, ...]) -> None:
+        super().__init__(len(skips))
+        self.skips = skips
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What is to be written: new ``samples``, how they are packed, the shards that change, and each split's number of them.
+
+    ``skips`` are those that are known before anything is written; ``said`` is what the history tells of the source.
+    """
+
+    dataset: Dataset
+    settings: ShardSettings
+    samples: pa.Table
+    changes: tuple[ShardChange, ...]
+    counts: Mapping[str, int]
+    skips: tuple[Skip, ...]
+    said: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The next version, and what is to be told of it."""
+
+    version: NextVersion
+    appended: dict[str, int]
+    skips: tuple[Skip, ...]
+    leaks: dict[str, int]
+    duplicates: int
+    notes: tuple[str, ...]
+
+
+def write_version(
+    intake: Intake,
+    work: str,
+    executor: Executor,
+    progress: Progress,
+    *,
+    emitted: Callable[[str], dict[str, bytes]] | None,
+) -> Written:
+    """Everything of the new version that is not as it was, below ``work``; raises NothingNewError."""
+    dataset = intake.dataset
+    total = sum(change.old_bytes for change in intake.changes)
+    with under_way(progress, "append", total, "bytes") as tick:
+        made: list[Rewritten] = run_all(executor, rewrite_shard, _tasks(intake, work), tick)
+    by_split: Counter[str] = Counter()
+    for change, one in zip(intake.changes, made, strict=True):
+        by_split[change.split] += len(one.added)
+    skips = (*intake.skips, *(skip for one in made for skip in one.skips))
+    rewritten = tuple(one for one in made if not one.kept)
+    if not rewritten:
+        raise NothingNewError(skips)
+    trailing, odd = sum(one.trailing for one in made), sum(one.odd_captions for one in made)
+    manifest = _next_manifest(intake, rewritten, trailing=trailing)
+    listed, fresh = joined_skips(dataset.metadata, skips)
+    remarks = {"caption-control": odd, "image-trailing-bytes": trailing}
+    appended = {split: count for split, count in sorted(by_split.items()) if count}
+    entry = {
+        "action": "append",
+        "samples": sum(appended.values()),
+        **intake.said,
+        "versions": {"wdstools": __version__},
+    }
+    files = small_files(
+        dataset, manifest, rewritten, entry, {SKIPPED_PATH: listed} if listed else {}, _said(dataset, fresh, remarks)
+    )
+    files |= emitted(manifest.root) if emitted is not None else {}
+    store = LocalStore(work)
+    for path, data in files.items():
+        store.put(path, data)
+    listed_shards = {entry.path for _, entry in manifest.shards}
+    paths = [
+        path for one in rewritten if one.entry.path in listed_shards for path in (one.entry.path, one.entry.index_path)
+    ]
+    images = _images(dataset, manifest, work, set(paths))
+    leaks, duplicates = count_identical(images) if images else ({}, 0)
+    notes = []
+    if manifest.format > dataset.manifest.format:
+        notes.append(
+            f"bytes follow the end of {trailing:,} images: the dataset is of format {manifest.format} now, "
+            f"and was of {dataset.manifest.format}"
+        )
+    return Written(NextVersion(manifest, (*files, *paths), rewritten), appended, skips, leaks, duplicates, tuple(notes))
+
+
+def _tasks(intake: Intake, work: str) -> Iterator[RewriteTask]:
+    for change in intake.changes:
+        added = None
+        if len(change.rows):
+            added = Added(intake.settings, to_ipc(Samples(intake.samples).take(change.rows).table))
+        yield RewriteTask(intake.dataset, change.split, change.path, change.parts, work, added)
+
+
+def _next_manifest(intake: Intake, written: Sequence[Rewritten], *, trailing: int) -> Manifest:
+    """The manifest with these shards; a new split of which nothing could be packed is left out."""
+    old = intake.dataset.manifest
+    new = {one.entry.path: one.entry for one in written}
+    known: dict[str, ShardEntry] = {entry.path: entry for _, entry in old.shards} | new
+    splits = dict(old.splits)
+    for split, count in intake.counts.items():
+        entries = tuple(known[shard_path(split, number)] for number in range(count))
+        if split in old.splits or any(entry.samples for entry in entries):
+            splits[split] = entries
+    return replace(
+        old,
+        version=old.version + 1,
+        labels=intake.settings.labels if "cls" in old.members else old.labels,
+        splits=dict(sorted(splits.items())),
+        format=max(old.format, TRAILING_BYTES_FORMAT) if trailing else old.format,
+    )
+
+
+def _said(dataset: Dataset, skips: Sequence[Skip], remarks: Mapping[str, int]) -> dict[str, Any]:
+    """What provenance counts over the whole dataset, with the new numbers added."""
+    before = read_provenance(dataset.metadata)
+    skipped = _sum(before.get("skipped"), counts_to_tell(skips))
+    noted = _sum(before.get("remarks"), {code: count for code, count in remarks.items() if count})
+    return {"skipped": skipped} | ({"remarks": noted} if noted else {})
+
+
+def _sum(before: object, more: Mapping[str, int]) -> dict[str, int]:
+    old = before if isinstance(before, dict) else {}
+    counts = {str(name): count for name, count in old.items() if type(count) is int}
+    return dict(sorted((Counter(counts) + Counter(more)).items()))
+
+
+def _images(dataset: Dataset, manifest: Manifest, work: str, written: set[str]) -> dict[str, list[NDArray[np.uint64]]]:
+    """XXH3-64 of every image, by split."""
+    store, count = LocalStore(work), len(manifest.members)
+    found: dict[str, list[NDArray[np.uint64]]] = {}
+    for split, entry in manifest.shards if manifest.image_extension else ():
+        if entry.path in written:
+            table = read_index(store.get(entry.index_path), where=entry.index_path, columns=ROW_COLUMNS)
+        else:
+            table = dataset.index(entry, ROW_COLUMNS)
+        members = one_chunk(table.column("members")).flatten()
+        found.setdefault(split, []).append(to_numpy(members.field("xxh3_64"))[::count])
+    return found

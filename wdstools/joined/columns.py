@@ -90,6 +90,21 @@ class Columns:
         assert found is not None
         return found
 
+    def keys_at(self, shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
+        """Keys by shard, and by place and size in its keys."""
+        return self._cut([texts.keys for texts in map(self.text_of, shards.tolist())], starts, sizes)
+
+    def captions_at(self, shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
+        """Captions by shard, and by place and size in its captions."""
+        return self._cut([texts.captions for texts in map(self.text_of, shards.tolist())], starts, sizes)
+
+    def _cut(self, data: list[bytes | memoryview], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
+        firsts = starts.tolist()
+        ends = (starts.astype(np.int64) + sizes).tolist()
+        if len(data) > 1 and data[0] is data[-1] and ends[:-1] == firsts[1:] and all(one is data[0] for one in data):
+            return cut_neighbours(bytes(data[0][firsts[0] : ends[-1]]), firsts, ends)
+        return [str(one[first:end], "utf-8") for one, first, end in zip(data, firsts, ends, strict=True)]
+
     def fill(self, shard: int, rows: slice, table: pa.Table, *, values: bool = True) -> None:
         """Put the rows of one index here; ``values``: with labels, classes, sizes, formats and captions.
 
@@ -155,6 +170,15 @@ class Columns:
             told.update(_raw(self.arrays[name][rows]))
         told.update(texts.captions)
         return places.intdigest(), values.intdigest(), told.intdigest()
+
+
+def cut_neighbours(whole: bytes, firsts: list[int], ends: list[int]) -> list[str]:
+    """Texts that lie one behind the other, decoded together; ``whole`` begins at the first."""
+    base = firsts[0]
+    if not whole.isascii():
+        return [whole[first - base : end - base].decode() for first, end in zip(firsts, ends, strict=True)]
+    text = whole.decode()
+    return [text[first - base : end - base] for first, end in zip(firsts, ends, strict=True)]
 
 
 def _raw(array: NDArray[Any]) -> memoryview | bytes:

@@ -6,12 +6,16 @@ cache has them, checked against the digests that the file was given when it was 
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wdstools.errors import WdsError
 from wdstools.joined import kept
 from wdstools.joined.columns import Columns, NotInlineError
 from wdstools.joined.kept import Kept
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 #: After this many rows were looked up in a large file, its pages are let go of.
 _LET_GO_ROWS = 1 << 14
 _LARGE_BYTES = 1 << 30
+#: Readers put into the cache what they have opened from so many shards or rows on; below, opening them takes a moment.
+_MANY_SHARDS, _MANY_ROWS = 64, 100_000
 
 
 class Joined:
@@ -57,6 +63,8 @@ class Joined:
         self._open, self._captions = (np.full(len(self.entries), filled) for _ in range(2))
         self._lock = threading.RLock()
         self._looked_up = 0
+        self._is_tried = False
+        self._pid = os.getpid()
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -73,6 +81,11 @@ class Joined:
     def is_kept(self) -> bool:
         """Whether the rows lie in a file of the cache, and not in this process's memory."""
         return isinstance(self.columns, Kept)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether opening all shards takes noticeable time."""
+        return len(self.entries) >= _MANY_SHARDS or len(self) >= _MANY_ROWS
 
     def is_open(self, shards: range | None = None) -> bool:
         """Whether all of these shards are open; without any, of all."""
@@ -163,6 +176,21 @@ class Joined:
         self.columns = found  # what was filled a moment ago need not be looked at again
         return True
 
+    def finish(self) -> None:
+        """Keep the rows if most of them have been opened, and if opening them again would take noticeable time."""
+        if self._is_tried or self.is_kept or os.getpid() != self._pid or sys.is_finalizing():
+            return
+        if (
+            not self.is_large
+            or 2 * np.count_nonzero(self._open) < len(self.entries)
+            or not kept.is_keepable(self.dataset)
+        ):
+            return
+        self._is_tried = True
+        with contextlib.suppress(WdsError):  # whoever needs those rows will hear of it
+            self.open_all()
+            self.keep()
+
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
         """The records of these rows, whose shards are open: a copy."""
         columns = self.columns
@@ -239,13 +267,19 @@ class Joined:
             self.open(shard, captions=name == "caption")
         columns = self.columns
         if name == "key":
-            starts, sizes = columns.places["key_start"][rows], columns.places["key_size"][rows].astype(np.int64)
-            data = [columns.text_of(shard).keys for shard in shards.tolist()]
-        else:
-            starts, sizes = columns.arrays["caption_start"][rows], columns.arrays["caption_size"][rows].astype(np.int64)
-            data = [columns.text_of(shard).captions for shard in shards.tolist()]
-        spans = zip(data, starts.tolist(), (starts + np.maximum(sizes, 0)).tolist(), sizes.tolist(), strict=True)
-        return [None if size < 0 else str(text[first:end], "utf-8") for text, first, end, size in spans]
+            return self.keys_of(columns.places[rows], shards)
+        sizes = columns.arrays["caption_size"][rows]
+        texts = columns.captions_at(shards, columns.arrays["caption_start"][rows], np.maximum(sizes, 0))
+        return [text if there else None for text, there in zip(texts, (sizes >= 0).tolist(), strict=True)]
+
+    def keys_of(self, places: NDArray[np.void], shards: NDArray[np.int64]) -> list[str]:
+        """The keys of rows whose records were taken."""
+        return self.columns.keys_at(shards, places["key_start"], places["key_size"])
+
+    def sides(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Width and height of rows whose shards are open, [N, 2]."""
+        arrays = self.columns.arrays
+        return np.stack((arrays["width"][rows], arrays["height"][rows]), axis=1)
 
     def members(self, rows: Sequence[int] | NDArray[np.int64], extension: str) -> Members:
         """Where a member of some rows lies in their shards; size -1 where a row has none."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.formats.digest import xxh3_64_intdigest
-from wdstools.joined.columns import Columns, Names, Texts, names_of
+from wdstools.joined.columns import Columns, Names, Texts, cut_neighbours, names_of
 from wdstools.joined.layout import HEAD_BYTES, LOOSE_MEMBER, SHARD, VERSION, Layout, aligned, head_of, read_head
 from wdstools.stores.folders import make_folders
 from wdstools.stores.user_cache import cache_folder
@@ -54,6 +54,9 @@ class Kept(Columns):
         self.table = table
         self.buffer = buffer
         self._view = memoryview(buffer)
+        # where each shard's keys begin, and its captions
+        self._keys = (table["at"] + table["loose"] * LOOSE_MEMBER.itemsize).astype(np.int64)
+        self._captions = self._keys + table["keys"].astype(np.int64)
 
     @property
     def size(self) -> int:
@@ -72,6 +75,20 @@ class Kept(Columns):
                 self._view[first + keys : first + keys + captions],
             )
         return found
+
+    def keys_at(self, shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
+        """Keys by shard, and by place and size in its keys."""
+        return self._decoded(self._keys[shards] + starts, sizes)
+
+    def captions_at(self, shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
+        """Captions by shard, and by place and size in its captions."""
+        return self._decoded(self._captions[shards] + starts, sizes)
+
+    def _decoded(self, starts: NDArray[np.int64], sizes: NDArray[Any]) -> list[str]:
+        firsts, ends, buffer = starts.tolist(), (starts + sizes).tolist(), self.buffer
+        if len(firsts) > 1 and ends[:-1] == firsts[1:]:
+            return cut_neighbours(buffer[firsts[0] : ends[-1]], firsts, ends)
+        return [buffer[first:end].decode() for first, end in zip(firsts, ends, strict=True)]
 
     def let_go(self) -> None:
         """Give up the pages that were looked at: they stay in the system's cache, and count as nobody's memory."""

@@ -15,7 +15,7 @@ from wdstools.joined.layout import Layout
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     import pyarrow as pa
@@ -113,9 +113,9 @@ def _fill(dataset: Dataset, columns: Columns) -> Iterator[tuple[int, slice]]:
             yield shard, rows
 
 
-def checked_index(dataset: Dataset, entry: ShardEntry) -> pa.Table:
+def checked_index(dataset: Dataset, entry: ShardEntry, columns: Sequence[str] = INDEX_COLUMNS) -> pa.Table:
     """A shard's index, checked against the manifest. Raises as ``make_columns``."""
-    table = dataset.index(entry, INDEX_COLUMNS)
+    table = dataset.index(entry, columns)
     if table.num_rows != entry.samples:
         raise FormatError(
             "an index cannot be used: another number of rows than the manifest says",

@@ -6,17 +6,25 @@ import os
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import as_dataset
+from wdstools.formats.index import SCHEMA
 from wdstools.joined import kept
 from wdstools.joined.columns import Columns
 from wdstools.joined.joined import Joined
 from wdstools.joined.layout import Layout
-from wdstools.joined.making import make_columns
+from wdstools.joined.making import checked_index, make_columns
+from wdstools.joined.tables import TABLE_COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    import pyarrow as pa
+
     from wdstools.dataset import Dataset
 
 #: Where a dataset's readers find the rows that one of them has opened.
 _KEY = "\0joined"
+#: Where there are more, the file is made before the first sample is read; else while samples are read.
+_HELD_ROWS = 1 << 22
 
 
 def open_joined(dataset: Dataset | str | os.PathLike[str]) -> Joined:
@@ -52,12 +60,38 @@ def open_joined(dataset: Dataset | str | os.PathLike[str]) -> Joined:
 def joined_of(dataset: Dataset) -> Joined:
     """The rows of a dataset as far as they are known: those of its file, or none, to be opened shard by shard.
 
-    One for all readers of a dataset in a process; a forked one has its own.
+    One for all readers of a large dataset in a process; a forked one has its own.
     """
     held = dataset.readers.get(_KEY)
     if isinstance(held, tuple) and held[0] == os.getpid():
-        made: Joined = held[1]
-        return made
-    made = Joined(dataset, kept.open_kept(dataset) or Columns.in_memory(Layout.of(dataset), dataset))
-    dataset.readers[_KEY] = (os.getpid(), made)
+        found: Joined = held[1]
+        return found
+    columns = kept.open_kept(dataset)
+    made = Joined(dataset, columns or Columns.in_memory(Layout.of(dataset), dataset))
+    if columns is not None or made.is_large:
+        dataset.readers[_KEY] = (os.getpid(), made)
     return made
+
+
+def joined_for_reading(dataset: Dataset) -> Joined:
+    """The rows for whoever reads samples: all of them where a process could not hold them, else as far as they are known."""
+    found = joined_of(dataset)
+    if found.is_kept or len(found) <= _HELD_ROWS or not kept.is_keepable(dataset):
+        return found
+    return open_joined(dataset)
+
+
+def index_tables(dataset: Dataset, split: str, names: Collection[str]) -> Iterator[pa.Table]:
+    """Some columns of the indexes of a split, shard by shard; those of a large dataset come from its joined index.
+
+    Raises as ``open_joined``.
+    """
+    shards = dataset.manifest.splits[split]
+    found = joined_of(dataset)
+    if not set(names) <= set(TABLE_COLUMNS) or not (found.is_kept or found.is_large):
+        for entry in shards:
+            yield checked_index(dataset, entry, SCHEMA.names)
+        return
+    joined = open_joined(dataset)
+    for shard in joined.shards[split]:
+        yield joined.table(shard, names)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from wdstools.joined.columns import Columns, Names
 
+#: The columns that there are; ``source`` is not among them.
+TABLE_COLUMNS = ("key", "label", "cls", "split", "width", "height", "format", "caption", "offset", "length")
+
 
 def shard_table(columns: Columns, shard: int, rows: slice, names: Sequence[str], *, split: str) -> pa.Table:
     """Some columns of one shard's rows."""

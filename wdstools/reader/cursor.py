@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.errors import IntegrityError, UsageError
+from wdstools.formats.arrow import to_list
 from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
+from wdstools.joined.opening import index_tables
 from wdstools.reader.order import ORDER_VERSION, Order
 from wdstools.reader.position import Position, read_state
 from wdstools.reader.replicas import Places
@@ -199,12 +201,11 @@ def choose(dataset: Dataset, choice: Choice) -> NDArray[np.int64] | None:
     selection = Selection(keys=choice.keys, where=None if choice.where is None else parse_where(choice.where))
     selection.check(dataset)
     found, first, missing = [], 0, set(choice.keys or ())
-    for entry in entries:
-        table = dataset.index(entry)
+    for table in index_tables(dataset, choice.split, selection.columns):
         if missing:
-            missing.difference_update(table.column("key").to_pylist())
+            missing.difference_update(to_list(table.column("key")))
         found.append(first + np.flatnonzero(selection.mask(choice.split, table)))
-        first += entry.samples
+        first += table.num_rows
     if missing:
         raise UsageError(
             f"{len(missing)} of {len(choice.keys or ())} keys are not in this split",

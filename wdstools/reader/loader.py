@@ -129,6 +129,7 @@ class Loader:
         finally:
             pool.shutdown(cancel_futures=True)
             ranges.close()
+            table.finish()
 
     def _plans(self, sharing: Sharing) -> Iterator[_Planned]:
         """This reader's batches from here to the end of the epoch."""

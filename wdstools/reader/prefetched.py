@@ -214,17 +214,18 @@ def is_whole(table: RowTable, span: Span, data: bytes) -> bool:
     if len(data) != span.bytes:
         return False
     rows = np.array(span.rows)
-    _, start, stop = table.locate(rows)
+    taken = table.take(rows)
+    start, stop = taken.start, taken.stop
     view = memoryview(data)
     edges = zip((start - span.start).tolist(), (stop - span.start).tolist(), strict=True)
     parts = [view[first:end] for first, end in edges]
-    if b"".join(map(table.digest_of, parts)) == table.groups(rows):
+    if b"".join(map(table.digest_of, parts)) == table.groups_of(taken):
         return True
     if table.strict:
         return False
     return all(
         size < 0 or xxh3_64_intdigest(part[offset : offset + size]) == digest
-        for offsets, sizes, digests in table.member_places(rows).values()
+        for offsets, sizes, digests in table.member_places(taken).values()
         for part, offset, size, digest in zip(parts, offsets, sizes, digests, strict=True)
     )
 

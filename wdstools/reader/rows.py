@@ -1,31 +1,29 @@
 """Where the samples of a split lie, as arrays: for readers that take many samples at a time.
 
-Each index is read when one of its rows is first wanted, and checked against the manifest; after that a row costs
-about 40 bytes, its key and 20 a member.
+The rows are those of the dataset's joined index: mapped where the cache has it, else each shard's index is read when one of its
+rows is first wanted, and checked against the manifest.
 """
 
 from __future__ import annotations
 
-import threading
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from wdstools.errors import FormatError, UsageError
-from wdstools.formats.arrow import fixed_bytes, one_chunk, text_bytes, to_numpy
 from wdstools.formats.digest import sha256_digest, xxh3_128_digest
+from wdstools.joined.opening import joined_for_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
+    from wdstools.joined.members import Members
 
-_COLUMNS = ("key", "offset", "length", "xxh3_128", "sha256", "members", "width", "height")
 _MAX_SPAN = 1 << 31
 
 
@@ -39,23 +37,21 @@ class Extents:
     """
 
     def __init__(self, table: RowTable, rows: NDArray[np.int64]) -> None:
+        self._taken = taken = table.take(rows)
         self._table = table
-        self._rows = rows
-        shard, start, stop = table.locate(rows)
-        self.keys = table.keys(shard, rows)
-        self.shard: list[int] = shard.tolist()
-        self.start: list[int] = start.tolist()
-        self.length: list[int] = (stop - start).tolist()
-        self.groups = table.groups(rows)
-        self._together = (shard[1:] == shard[:-1]) & (start[1:] == stop[:-1])
-        self._starts = start
+        self.keys = table.keys_of(taken)
+        self.shard: list[int] = taken.shard.tolist()
+        self.start: list[int] = taken.start.tolist()
+        self.length: list[int] = (taken.stop - taken.start).tolist()
+        self.groups = table.groups_of(taken)
+        self._together = (taken.shard[1:] == taken.shard[:-1]) & (taken.start[1:] == taken.stop[:-1])
         self._members: dict[str, tuple[list[int], list[int], list[int]]] | None = None
 
     @property
     def members(self) -> dict[str, tuple[list[int], list[int], list[int]]]:
         """See above; found out when it is first asked for, by several threads perhaps, and the same for all."""
         if self._members is None:
-            self._members = self._table.member_places(self._rows)
+            self._members = self._table.member_places(self._taken)
         return self._members
 
     def pieces(self, block_bytes: int, alone: int) -> Iterator[tuple[int, int, bool]]:
@@ -63,8 +59,9 @@ class Extents:
 
         Neighbours that begin in one block of the shard are one piece; where most rows lie alone, ``alone`` of these are.
         """
-        count = len(self._starts)
-        block = self._starts // block_bytes
+        starts = self._taken.start
+        count = len(starts)
+        block = starts // block_bytes
         begin = np.flatnonzero(~self._together | (block[1:] != block[:-1])) + 1
         if 2 * len(begin) < count:
             return ((first, stop, True) for first, stop in pairwise([0, *begin.tolist(), count]))
@@ -83,6 +80,16 @@ class Extents:
         return [extension for extension, (_, sizes, _) in self.members.items() if sizes[row] >= 0]
 
 
+class Taken(NamedTuple):
+    """Some rows: shard in the split, first byte and end, and their records in the joined index."""
+
+    shard: NDArray[np.int64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    places: NDArray[np.void]
+    members: list[Members] | None
+
+
 class RowTable:
     """The rows of one split: numbers 0 to ``count - 1`` in shard order. Safe to use from many threads."""
 
@@ -98,88 +105,42 @@ class RowTable:
         self.digest_of = sha256_digest if self.strict else xxh3_128_digest
         self.digest_bytes = 32 if self.strict else 16
         self._by_group = self.strict or set(members) == set(dataset.manifest.members)
-        self._ends = np.cumsum([entry.samples for entry in self.entries], dtype=np.int64)
-        self.count = int(self._ends[-1]) if len(self._ends) else 0
-        self._starts = self._ends - np.array([entry.samples for entry in self.entries], np.int64)
-        self._opened = np.zeros(len(self.entries), np.bool_)
-        self._lock = threading.Lock()
-        # pages of these are touched, and so take memory, only as shards are opened
-        self._start = np.empty(self.count, np.int64)
-        self._length = np.empty(self.count, np.int32)
-        self._sides = np.empty((self.count, 2), np.int32)
-        self._offset, self._size = (np.empty((len(members), self.count), np.int32) for _ in range(2))
-        self._digest = np.empty((len(members), self.count), np.uint64)
-        self._group = np.empty((self.count if self._by_group else 0, self.digest_bytes // 8), np.uint64)
-        # keys of a shard are one text; these count its characters
-        self._key_start = np.empty(self.count, np.int32)
-        self._key_size = np.empty(self.count, np.int32)
-        self._keys = [""] * len(self.entries)
+        self._joined = joined_for_reading(dataset)
+        self._shards = self._joined.shards[split]
+        self._rows = self._joined.splits[split]
+        self.count = len(self._rows)
+        self._is_open = False
 
     @property
     def is_open(self) -> bool:
         """Whether every index has been read."""
-        return bool(self._opened.all())
+        self._is_open = self._is_open or self._joined.is_open(self._shards)
+        return self._is_open
 
     def missing(self, rows: NDArray[np.int64]) -> list[int]:
         """Shards of these rows whose index has not been read yet."""
         if self.is_open:
             return []
-        shards = np.unique(np.searchsorted(self._ends, rows, side="right"))
-        return [int(shard) for shard in shards if not self._opened[shard]]
+        first = self._shards.start
+        return [shard - first for shard in self._joined.missing(rows + self._rows.start)]
 
     def opened(self, known: AbstractSet[int]) -> Iterator[tuple[int, int, int]]:
         """Shards whose index has been read, but for those that are known: number, first row, end."""
-        for shard in np.flatnonzero(self._opened).tolist() if len(known) < len(self.entries) else ():
-            if shard not in known:
-                yield shard, int(self._starts[shard]), int(self._ends[shard])
+        first = self._shards.start
+        if len(known) < len(self.entries):
+            for shard in self._joined.opened(self._shards, {number + first for number in known}):
+                rows = self._joined.rows_of(shard)
+                yield shard - first, rows.start - self._rows.start, rows.stop - self._rows.start
 
     def open(self, shard: int) -> None:
-        """Read one shard's index. Raises FormatError (``index-damaged``) or NotFoundError (``index-missing``)."""
-        entry = self.entries[shard]
-        table = self.dataset.index(entry, _COLUMNS)
-        first, last = int(self._starts[shard]), int(self._ends[shard])
-        if table.num_rows != entry.samples:
-            raise self._damaged(shard, "another number of rows than the manifest says")
-        sizes, keys = _characters(one_chunk(table.column("key")))
-        with self._lock:
-            self._place_members(shard, table, slice(first, last))
-            self._key_size[first:last] = sizes
-            self._key_start[first:last] = np.cumsum(sizes) - sizes
-            self._keys[shard] = keys
-            for side, name in enumerate(("width", "height")):
-                self._sides[first:last, side] = to_numpy(table.column(name), null=-1)
-            self._opened[shard] = True
+        """Have the rows of one shard. Raises FormatError (``index-damaged``) or NotFoundError (``index-missing``)."""
+        if self.entries[shard].encoding != "tar":
+            raise self._damaged(shard, "its offsets are those of a tar that is compressed")
+        self._joined.open(shard + self._shards.start)
 
-    def _place_members(self, shard: int, table: pa.Table, rows: slice) -> None:
-        """Set start, length, offset, size and digest of the wanted members of one shard's rows."""
-        members = one_chunk(table.column("members"))
-        values = members.flatten()
-        counts = to_numpy(members.value_lengths())
-        row_of = np.repeat(np.arange(len(counts)), counts)
-        offset, size, digest = (to_numpy(values.field(name)) for name in ("offset", "size", "xxh3_64"))
-        if (offset < 0).any() or (size < 0).any() or (size > self.entries[shard].bytes - offset).any():
-            raise self._damaged(shard, "a member lies outside the shard")
-        starts = np.full((len(self.members), len(counts)), np.iinfo(np.int64).max)
-        sizes = np.full((len(self.members), len(counts)), -1)
-        for number, wanted in enumerate(_members_called(values.field("ext"), self.members)):
-            starts[number, row_of[wanted]] = offset[wanted]
-            sizes[number, row_of[wanted]] = size[wanted]
-            self._digest[number, rows][row_of[wanted]] = digest[wanted]
-        there = sizes >= 0
-        start = np.where(there.any(axis=0), starts.min(axis=0, initial=np.iinfo(np.int64).max), 0)
-        end = np.where(there, starts + sizes, 0).max(axis=0, initial=0)
-        if self._by_group:
-            first, length = (to_numpy(table.column(name), null=-1) for name in ("offset", "length"))
-            grouped = (first >= 0) & (length >= 0)
-            start, end = np.where(grouped, first, start), np.where(grouped, first + length, end)
-            digests = fixed_bytes(table.column("sha256" if self.strict else "xxh3_128"))
-            self._group[rows] = np.frombuffer(digests, np.uint64).reshape(len(start), -1)
-        if ((end - start) >= _MAX_SPAN).any():
-            raise self._damaged(shard, "the members of a sample lie more than 2 GB apart")
-        self._start[rows] = start
-        self._length[rows] = np.maximum(end - start, 0)
-        self._offset[:, rows] = np.where(there, starts - start, 0)
-        self._size[:, rows] = sizes
+    def finish(self) -> None:
+        """Keep what was read of the indexes for the next reader, if nearly all of them were read and it is worth it."""
+        self._joined.finish()
 
     def _damaged(self, shard: int, message: str) -> FormatError:
         return FormatError(
@@ -189,31 +150,49 @@ class RowTable:
             hint=self.dataset.verify_command,
         )
 
+    def take(self, rows: NDArray[np.int64]) -> Taken:
+        """Some rows, whose shards have been opened."""
+        mine = rows + self._rows.start
+        shard = self._joined.shard_of(mine)
+        places = self._joined.take(mine)
+        members = None
+        start, length = places["start"], places["length"]
+        stop = start + length
+        if not self._by_group or (length < 0).any() or (start < 0).any():
+            members = self._joined.members_of(places, shard, self.members)
+            start, stop = _around(members, None if not self._by_group else places)
+        shard = shard - self._shards.start
+        if ((stop - start) >= _MAX_SPAN).any():
+            far = int(shard[int(np.argmax(stop - start))])
+            raise self._damaged(far, "the members of a sample lie more than 2 GB apart")
+        return Taken(shard, start, stop, places, members)
+
     def sides(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         """Width and height of the images of these rows as the index has them, [N, 2]; -1 where it has none."""
-        return self._sides[rows]
+        return np.maximum(self._joined.sides(rows + self._rows.start), -1)
 
-    def keys(self, shard: NDArray[np.int64], rows: NDArray[np.int64]) -> list[str]:
-        """The keys of these rows, which lie in these shards."""
-        first = self._key_start[rows]
-        spans = zip(shard.tolist(), first.tolist(), (first + self._key_size[rows]).tolist(), strict=True)
-        texts = self._keys
-        return [texts[at][start:end] for at, start, end in spans]
+    def keys_of(self, taken: Taken) -> list[str]:
+        """The keys of some rows."""
+        return self._joined.keys_of(taken.places, taken.shard + self._shards.start)
 
-    def groups(self, rows: NDArray[np.int64]) -> bytes:
-        """The digests of these rows' record groups, one behind the other; zeros where there is none."""
-        return bytes(self._group[rows].tobytes() if self._by_group else bytes(self.digest_bytes * len(rows)))
+    def groups_of(self, taken: Taken) -> bytes:
+        """The digests of some rows' record groups, one behind the other; zeros where there is none."""
+        if not self._by_group:
+            return bytes(self.digest_bytes * len(taken.places))
+        return bytes(taken.places["sha256" if self.strict else "xxh3_128"].tobytes())
 
-    def member_places(self, rows: NDArray[np.int64]) -> dict[str, tuple[list[int], list[int], list[int]]]:
+    def member_places(self, taken: Taken) -> dict[str, tuple[list[int], list[int], list[int]]]:
         """The ``members`` of Extents."""
-        columns = (self._offset, self._size, self._digest)
+        members = taken.members
+        if members is None:
+            members = self._joined.members_of(taken.places, taken.shard + self._shards.start, self.members)
         return {
             extension: (
-                columns[0][number, rows].tolist(),
-                columns[1][number, rows].tolist(),
-                columns[2][number, rows].tolist(),
+                np.where(found.size < 0, 0, found.offset - taken.start).tolist(),
+                found.size.tolist(),
+                found.xxh3_64.tolist(),
             )
-            for number, extension in enumerate(self.members)
+            for extension, found in zip(self.members, members, strict=True)
         }
 
     def extents(self, rows: NDArray[np.int64]) -> Extents:
@@ -222,31 +201,17 @@ class RowTable:
 
     def locate(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Shard, first byte and end of each of these rows, as arrays."""
-        start = self._start[rows]
-        return np.searchsorted(self._ends, rows, side="right"), start, start + self._length[rows]
+        return self.take(rows)[:3]
 
 
-def _characters(texts: pa.Array) -> tuple[NDArray[np.int64], str]:
-    """Length in characters of each text, and all of them as one."""
-    lengths, raw = text_bytes(texts)
-    if not raw.isascii():
-        beginning = (np.frombuffer(raw, np.uint8) & 0xC0) != 0x80  # of a character in UTF-8
-        before = np.concatenate((np.zeros(1, np.int64), np.cumsum(beginning)))
-        ends = np.cumsum(lengths)
-        lengths = before[ends] - before[ends - lengths]
-    return lengths, raw.decode()
-
-
-def _members_called(extensions: pa.Array, names: tuple[str, ...]) -> list[NDArray[np.int64]]:
-    """For each name, which members have this extension: compared byte by byte, without a Python string each."""
-    lengths, raw = text_bytes(extensions)
-    data = np.frombuffer(raw, np.uint8)
-    ends = np.cumsum(lengths)
-    found = []
-    for name in names:
-        encoded = name.encode()
-        those = np.flatnonzero(lengths == len(encoded))
-        for place, byte in enumerate(encoded):
-            those = those[data[ends[those] - len(encoded) + place] == byte]
-        found.append(those)
-    return found
+def _around(members: list[Members], places: NDArray[np.void] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First byte and end of some rows' members, and what is between them; of rows with a group, if it counts, of that."""
+    starts = np.stack([np.where(found.size < 0, np.iinfo(np.int64).max, found.offset) for found in members])
+    stops = np.stack([np.where(found.size < 0, 0, found.offset + found.size) for found in members])
+    there = np.stack([found.size >= 0 for found in members]).any(axis=0)
+    start = np.where(there, starts.min(axis=0), 0)
+    stop = np.maximum(stops.max(axis=0), start)
+    if places is None:
+        return start, stop
+    grouped = (places["start"] >= 0) & (places["length"] >= 0)
+    return np.where(grouped, places["start"], start), np.where(grouped, places["start"] + places["length"], stop)

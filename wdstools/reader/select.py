@@ -130,6 +130,11 @@ class Selection:
                     "no such split", code="split-missing", where=split, expected=", ".join(dataset.manifest.splits)
                 )
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns of an index that ``mask`` looks at; without any, those that count rows."""
+        return frozenset({"key"}) | (self.where.columns if self.where is not None else frozenset())
+
     def mask(self, split: str, table: pa.Table) -> NDArray[np.bool_]:
         """Which rows of the index of one of the split's shards are chosen."""
         rows = table.num_rows

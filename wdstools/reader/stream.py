@@ -124,6 +124,7 @@ class Stream:
                                 raise moved()
         finally:
             payloads.ranges.close()
+            table.finish()
         cursor.ended = False
 
     def _looked_into(self, payloads: Payloads, extents: Extents, row: int) -> Sample | None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+import wdstools as wt
 from tests.support.streams import in_memory, packed
 from wdstools.errors import FormatError
 from wdstools.joined import Joined, open_joined
 from wdstools.joined.layout import VERSION
+from wdstools.joined.opening import joined_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from wdstools import Dataset
 
 _NAMES = ("key", "label", "cls", "split", "width", "height", "format", "caption", "offset", "length")
@@ -133,6 +138,86 @@ def test_without_a_cache_rows_are_held_in_memory(dataset: Dataset, tmp_path: Pat
     joined = open_joined(dataset)
     assert not joined.is_kept
     _check(joined, dataset)
+
+
+_READERS: dict[str, Callable[[Dataset], Iterable[Any]]] = {
+    "in order": lambda found: wt.stream(found, shuffle=None),
+    "shuffled": lambda found: wt.stream(found, shuffle="full", seed=3),
+    "in blocks": lambda found: wt.stream(found, shuffle="block", block_samples=4, window_blocks=3),
+    "val": lambda found: wt.stream(found, "val", shuffle="full"),
+    "a rank": lambda found: wt.stream(found, rank=1, world_size=3, limit=50),
+    "by label": lambda found: wt.stream(found, where="label == 'oslo' and width > 2"),
+    "by what is null": lambda found: wt.stream(found, where="caption is not None and not (cls != 0)"),
+    "by caption": lambda found: wt.stream(found, where="'été' in caption and format == 'jpg'"),
+    "by source": lambda found: wt.stream(found, where="source is None or split == 'train'"),
+    "by keys": lambda found: wt.stream(found, keys=["oslo/12", "rome/3", "oslo/44"]),
+}
+
+
+@pytest.mark.parametrize("reader", _READERS)
+def test_a_stream_gives_the_same_samples_with_and_without_it(dataset: Dataset, reader: str) -> None:
+    plain = [(sample.key, dict(sample)) for sample in _READERS[reader](dataset)]
+    assert len(plain) >= 3
+    assert not _file(dataset).exists()  # not worth it for so few
+    open_joined(dataset)
+    without = in_memory(dataset) if reader != "by source" else _again(dataset)
+    for _, entry in dataset.manifest.shards if reader != "by source" else ():
+        without.metadata.delete(entry.index_path)
+    for found in (_again(dataset), without):
+        assert [(sample.key, dict(sample)) for sample in _READERS[reader](found)] == plain
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"members": ("txt",)}, {"shuffle": None, "rank": 1, "world_size": 2}, {"fit": "list"}]
+)
+def test_a_loader_gives_the_same_batches_with_and_without_it(dataset: Dataset, options: dict[str, Any]) -> None:
+    def batches(found: Dataset) -> list[list[Any]]:
+        read = wt.loader(found, batch_size=7, **options)
+        return [
+            [batch.keys, batch.get("captions"), str(batch.get("labels")), str(batch.get("images"))] for batch in read
+        ]
+
+    plain = batches(dataset)
+    open_joined(dataset)
+    assert len(plain) >= 4
+    assert batches(_again(dataset)) == plain
+
+
+def test_a_state_goes_on_with_or_without_it(dataset: Dataset) -> None:
+    first = wt.stream(dataset, shuffle="full")
+    begun = [sample.key for sample in itertools.islice(first, 23)]
+    state = first.state_dict()
+    open_joined(dataset)
+    second = wt.stream(_again(dataset), shuffle="full")
+    second.load_state_dict(state)
+    rest = [sample.key for sample in second]
+    assert begun + rest == [sample.key for sample in wt.stream(dataset, shuffle="full")]
+
+
+@pytest.mark.parametrize("shuffle", ["full", None])
+def test_reading_an_epoch_of_many_shards_leaves_the_file_behind(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, shuffle: Any
+) -> None:
+    monkeypatch.setattr("wdstools.joined.joined._MANY_SHARDS", 2)
+    assert len(list(wt.stream(_again(dataset), "val"))) == 10
+    assert not _file(dataset).exists()
+    found = _again(dataset)
+    first = [batch.keys for batch in itertools.islice(wt.loader(found, batch_size=12, shuffle=shuffle), 5)]
+    assert _file(dataset).exists()
+    assert [batch.keys for batch in wt.loader(found, batch_size=12, shuffle=shuffle)] == first
+    assert [batch.keys for batch in wt.loader(_again(dataset), batch_size=12, shuffle=shuffle)] == first
+    assert joined_of(_again(dataset)).is_kept
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7, 0.9])
+def test_damage_that_is_met_while_reading_is_made_good(dataset: Dataset, place: float) -> None:
+    plain = [sample.key for sample in wt.stream(dataset, shuffle="full")]
+    open_joined(dataset)
+    data = bytearray(_file(dataset).read_bytes())
+    at = 4096 + int((len(data) - 4096) * place)
+    data[at : at + 64] = bytes(64) if any(data[at : at + 64]) else b"x" * 64
+    _file(dataset).write_bytes(data)
+    assert [sample.key for sample in wt.stream(_again(dataset), shuffle="full")] == plain
 
 
 def test_a_damaged_index_is_no_rows(dataset: Dataset) -> None:

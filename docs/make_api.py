@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "api.md"
 LISTING = ROOT / "tests" / "golden" / "api.txt"
 Definition = ast.FunctionDef | ast.ClassDef
+#: Public names that are modules, of which every public definition counts.
+MODULES = ("image", "torch")
 #: Headings of the page, with the functions below each in order.
 CHAPTERS = (
     ("Make and change datasets", ("pack", "append", "adopt", "repair", "remove", "emit", "mirror", "pull", "extract")),
@@ -45,6 +47,10 @@ CHAPTERS = (
         ),
     ),
     ("Read samples", ("loader", "stream", "webdataset", "select", "parse_where")),
+    (
+        "Images in the loader",
+        tuple(f"image.{step}" for step in ("pipeline", "random_resized_crop", "resize_crop", "flip", "normalize")),
+    ),
     ("Sources, stores and workers", ("open_source", "open_store", "open_executor")),
 )
 
@@ -52,13 +58,13 @@ CHAPTERS = (
 def _definitions(name: str) -> list[Definition]:
     """A public name's definitions, in the module that it is from; several where it is overloaded."""
     home = f"wdstools.{wdstools._HOMES[name]}"  # noqa: SLF001  the one table of names
-    if name != "torch":  # a package names what its modules define
+    if name not in MODULES:  # a package names what its modules define
         home = getattr(getattr(importlib.import_module(home), name), "__module__", home)
     spec = importlib.util.find_spec(home)
     assert spec is not None
     assert spec.origin is not None
     tree = ast.parse(Path(spec.origin).read_text("utf-8"))
-    if name == "torch":
+    if name in MODULES:
         return [node for node in tree.body if isinstance(node, Definition) and node.name[0] != "_"]
     return [node for node in tree.body if isinstance(node, Definition) and node.name == name]
 
@@ -141,7 +147,7 @@ def listing() -> str:
     """The text of tests/golden/api.txt."""
     lines = ["# The public surface. Written by `make docs`; review what changes here.", ""]
     for name in sorted(set(wdstools.__all__) - {"__version__"}):
-        prefix = "torch." if name == "torch" else ""
+        prefix = f"{name}." if name in MODULES else ""
         for node in _definitions(name):
             if isinstance(node, ast.ClassDef):
                 lines += [prefix + line if line[0] != " " else line for line in _class_lines(node)]
@@ -175,7 +181,9 @@ def _entries(section: str) -> list[tuple[str, str]]:
 
 
 def _function_page(name: str) -> list[str]:
-    node = next(node for node in reversed(_definitions(name)) if isinstance(node, ast.FunctionDef))
+    module, _, own = name.rpartition(".")
+    found = reversed(_definitions(module or own))
+    node = next(node for node in found if isinstance(node, ast.FunctionDef) and node.name == own)
     summary, sections = _sections(ast.get_docstring(node) or "")
     lines = [f"### wt.{name}", "", "```text", _signature(node), "```", ""]
     lines += [line for text in summary.strip().split("\n\n") for line in (_prose(text), "")]
@@ -208,8 +216,9 @@ def _cell(text: str) -> str:
 
 
 def _class_page(name: str) -> list[str]:
-    node = next(node for node in _definitions(name) if isinstance(node, ast.ClassDef))
-    members = [line.strip() for line in (*list(_class_lines(node))[1:], *_inherited(name))]
+    module, _, own = name.rpartition(".")
+    node = next(node for node in _definitions(module or own) if isinstance(node, ast.ClassDef) and node.name == own)
+    members = [line.strip() for line in (*list(_class_lines(node))[1:], *([] if module else _inherited(name)))]
     text = ast.get_docstring(node) or ""
     lines = [f"### wt.{name}", ""]
     lines += [line for part in text.strip().split("\n\n") for line in (_prose(part), "")]
@@ -232,15 +241,16 @@ def page() -> str:
         for name in names:
             lines += _function_page(name)
     lines += ["## Values and errors", ""]
-    for name in sorted(set(wdstools.__all__) - {"__version__", "torch"}):
+    for name in sorted(set(wdstools.__all__) - {"__version__", *MODULES}):
         if any(isinstance(node, ast.ClassDef) for node in _definitions(name)):
             lines += _class_page(name)
+    lines += _class_page("image.Pipeline")
     return "\n".join(lines)
 
 
 def _others(named: set[str]) -> Sequence[str]:
     """Public functions that no chapter names yet."""
-    names = sorted(set(wdstools.__all__) - named - {"__version__", "torch"})
+    names = sorted(set(wdstools.__all__) - named - {"__version__", *MODULES})
     return [name for name in names if any(isinstance(node, ast.FunctionDef) for node in _definitions(name))]
 
 

@@ -75,6 +75,7 @@ _HOMES = {
     "extract": "ops.extract",
     "find_duplicates": "ops.duplicates",
     "head": "ops.ls",
+    "image": "reader.image",
     "loader": "reader.loader",
     "mirror": "ops.mirror",
     "open_dataset": "dataset",
@@ -163,6 +164,7 @@ __all__ = [
     "extract",
     "find_duplicates",
     "head",
+    "image",
     "loader",
     "mirror",
     "open_dataset",
@@ -230,7 +232,7 @@ if TYPE_CHECKING:
     from wdstools.ops.verify import verify
     from wdstools.plan import Plan, Step, apply
     from wdstools.progress import Progress
-    from wdstools.reader import torch
+    from wdstools.reader import image, torch
     from wdstools.reader.batch import Batch
     from wdstools.reader.loader import loader
     from wdstools.reader.sample import Sample
@@ -253,7 +255,7 @@ def __getattr__(name: str) -> object:
     import importlib
 
     module = importlib.import_module(f"wdstools.{home}")
-    return module if name == "torch" else getattr(module, name)  # wt.torch is a module
+    return module if name in ("image", "torch") else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -18,10 +18,12 @@ READERS = ("loader", "stream", "webdataset")
 FUNCTIONS = [
     name
     for name in wdstools.__all__
-    if name not in ("torch", "__version__", *READERS) and callable(getattr(wdstools, name)) and name[0].islower()
+    if name not in ("image", "torch", "__version__", *READERS)
+    and callable(getattr(wdstools, name))
+    and name[0].islower()
 ]
 #: What holds a user's own members, or a library's own classes.
-OPEN = ("class Batch", "loader(", "torch.", "webdataset(")
+OPEN = ("class Batch", "loader(", "torch.", "image.", "webdataset(")
 #: numpy's and Python's own ways of saying it, and the fields of a manifest that only later versions know.
 KNOWN = ("NDArray[Any]", "extra: dict[str, Any]", "which: object", "other: object", "dict[str, object]")
 

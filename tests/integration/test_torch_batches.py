@@ -108,3 +108,17 @@ def test_misspelt_options_are_told_in_every_entry_point(dataset: Dataset) -> Non
         entry: Any = read
         with pytest.raises(UsageError, match="no option shufle; did you mean shuffle"):
             entry(dataset, shufle=True, **options)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("fit", ["stretch", "list"])
+def test_steps_on_images_give_channels_first_in_the_memory_asked_for(dataset: Dataset, layout: Any, fit: str) -> None:
+    steps = wt.image.pipeline(wt.image.random_resized_crop((3, 4)), wt.image.normalize(dtype="float16"), layout=layout)
+    images = first(dataset, fit=fit, image_transform=steps).images
+    assert len(images) == 4
+    for image in images:
+        assert tuple(image.shape) == (3, 3, 4)
+        assert image.dtype == torch.float16
+        assert image.is_contiguous() == (layout == "NCHW")
+    if fit != "list" and layout == "NHWC":
+        assert images.is_contiguous(memory_format=torch.channels_last)

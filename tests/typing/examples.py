@@ -131,6 +131,16 @@ def move(path: Path) -> None:
     assert_type(wt.pull("hf://owner/name", path, seeds=["old"]).dataset, wt.Dataset)
 
 
+def steps(path: Path) -> None:
+    """Steps on images."""
+    crop = wt.image.random_resized_crop((224, 160), scale=(0.5, 1.0), interpolation="bicubic")
+    train = wt.image.pipeline(crop, wt.image.flip(), wt.image.normalize(dtype="float16"), layout="NCHW")
+    assert_type(train, wt.image.Pipeline)
+    assert_type(train.shape(3), tuple[int, int, int])
+    wt.loader(path, batch_size=8, image_transform=train)
+    wt.loader(path, "val", batch_size=8, image_transform=wt.image.pipeline(wt.image.resize_crop(224, resize=256)))
+
+
 def values(dataset: wt.Dataset, progress: wt.Progress, executor: wt.Executor) -> None:
     """Values and errors."""
     assert_type(dataset.manifest, wt.Manifest)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.reader.batch_maker import check_alike
 from wdstools.reader.members import is_tensor, joined
+from wdstools.reader.transforms import check_alike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,9 +13,10 @@ from wdstools.errors import UsageError
 from wdstools.images.check import DamagedImageError
 from wdstools.reader.buffers import Buffers
 from wdstools.reader.decode import Decoder, sizes_differ
+from wdstools.reader.image import Pipeline
 from wdstools.reader.members import UndecodedError, is_tensor
 from wdstools.reader.payloads import DamagedSampleError
-from wdstools.reader.transforms import CAPTION, SAMPLE, Draws, Function, as_image, as_row
+from wdstools.reader.transforms import CAPTION, SAMPLE, Draws, Function, as_array, as_image, as_row, check_alike
 from wdstools.reader.values import Row, Values
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Maker:
         fit = None if recipe.image_size is None else recipe.fit
         own = bool(self._plan.images) and recipe.decode != "bytes" and self._plan.image_decoder is None
         self._decoder = Decoder(recipe.decode, fit) if own else None
+        transform = recipe.image_transform
+        self._steps = transform if own and isinstance(transform, Pipeline) else None
         self._size = recipe.image_size
         self._values = Values(recipe, self._plan, cursor.dataset.manifest.labels)
         self._checked: set[int] = set()
@@ -108,10 +111,11 @@ class Maker:
         """
         if self._decoder is None or self._recipe.fit == "list":
             return None
-        if self._size is None:
-            self._size = self._first_size(payloads, rows)
-        if self._recipe.image_size is None:
-            self._check_sizes()
+        if self._steps is None:
+            if self._size is None:
+                self._size = self._first_size(payloads, rows)
+            if self._recipe.image_size is None:
+                self._check_sizes()
         if self._recipe.transform is not None:
             return None
         if self._buffers is None:
@@ -151,6 +155,8 @@ class Maker:
 
     def _result_of(self, payloads: Payloads, rows: NDArray[np.int64]) -> tuple[tuple[int, ...], Any] | None:
         """Shape and dtype of one image of a batch: a transform decides them, by its first result; None: not numpy's."""
+        if self._steps is not None:
+            return self._steps.shape(self.channels), self._steps.dtype
         assert self._size is not None
         transform = self._recipe.image_transform
         if transform is None:
@@ -158,7 +164,7 @@ class Maker:
         draws = Draws(self._cursor.seed, self._cursor.epoch)
         result = self._first_whole(payloads, rows, lambda data: as_image(transform(self._decoded(data), draws.at(0))))
         self.tensors = is_tensor(result)
-        array = _as_array(result)
+        array = as_array(result)
         return None if array is None else (array.shape, array.dtype)
 
     def _check_sizes(self) -> None:
@@ -287,6 +293,8 @@ class Maker:
 
     def _decode(self, data: memoryview, position: int, place: NDArray[Any] | None, draws: Draws) -> Any:
         decoder, transform = self._decoder, self._recipe.image_transform
+        if self._steps is not None:
+            return self._through_steps(self._steps, data, position, place, draws)
         if place is not None and transform is None:
             assert decoder is not None
             return decoder.into(data, place)
@@ -302,8 +310,18 @@ class Maker:
         if place is None:
             return result
         check_alike(result, place)
-        place[...] = _as_array(result)
+        place[...] = as_array(result)
         return None
+
+    def _through_steps(
+        self, steps: Pipeline, data: memoryview, position: int, place: NDArray[Any] | None, draws: Draws
+    ) -> NDArray[Any] | None:
+        decoder = self._decoder
+        assert decoder is not None
+        result = np.empty(steps.shape(decoder.channels), steps.dtype) if place is None else place
+        if not steps.decode(data, decoder.colorspace, draws.at(position), result):
+            steps.apply(decoder.alone(data), draws.at(position), result)
+        return result if place is None else None
 
     def _decoded(self, data: memoryview) -> NDArray[np.uint8]:
         assert self._decoder is not None
@@ -313,35 +331,3 @@ class Maker:
         pixels = np.empty((*self._size, self._decoder.channels), np.uint8)
         self._decoder.into(data, pixels)
         return pixels
-
-
-def _as_array(result: Any) -> NDArray[Any] | None:
-    """An array or a tensor as an array; None for a dtype that numpy does not have."""
-    try:
-        return np.asarray(result)
-    except TypeError:
-        return None
-
-
-def check_alike(result: Any, first: Any) -> None:
-    """Raise UsageError if a transform's result is not as the first one was: nothing is cast in silence."""
-    if tuple(result.shape) != tuple(first.shape):
-        raise UsageError(
-            "a transform's results are not all of one shape",
-            code="transform-shape",
-            expected=str(tuple(first.shape)),
-            got=str(tuple(result.shape)),
-            hint='fit="list" takes results of any shape',
-        )
-    if _dtype(result) != _dtype(first):
-        raise UsageError(
-            "a transform's results are not all of one dtype",
-            code="transform-dtype",
-            expected=_dtype(first),
-            got=_dtype(result),
-            hint='let it always give the same; fit="list" takes any',
-        )
-
-
-def _dtype(value: Any) -> str:
-    return str(value.dtype).removeprefix("torch.")

@@ -6,7 +6,7 @@ upright sRGB on white.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COLORSPACES = {"rgb": "RGB", "gray": "GRAY"}
 FITS = ("stretch", "crop", "pad", "list")
+MAX_SIDE = 65_500
 
 
 class Decoder:
@@ -33,14 +34,14 @@ class Decoder:
         import simplejpeg
 
         self._decode = simplejpeg.decode_jpeg
-        self._colorspace = COLORSPACES[mode]
+        self.colorspace = COLORSPACES[mode]
         self.channels = 3 if mode == "rgb" else 1
         self._fit = fit
 
     def into(self, data: memoryview, place: NDArray[np.uint8]) -> None:
         """Decode into ``place``, [H, W, C], contiguous."""
         try:
-            if self._decode(data, self._colorspace, buffer=place).shape == place.shape:
+            if self._decode(data, self.colorspace, buffer=place).shape == place.shape:
                 return
         except ValueError:
             pass  # of another size or type, or damaged: told apart below
@@ -58,7 +59,7 @@ class Decoder:
         """Decode at the image's own size."""
         if bytes(data[:2]) == b"\xff\xd8":
             if walk_header(data, 0, len(data))[0].channels != 4:
-                return decode_jpeg(data, self._colorspace, DEFAULT_MAX_PIXELS)
+                return decode_jpeg(data, self.colorspace, DEFAULT_MAX_PIXELS)
         elif not sniff(bytes(data[:16])):
             raise DamagedImageError("image-unknown", "the bytes are no known image")
         rgb = decode_rgb(bytes(data))
@@ -85,4 +86,13 @@ def sizes_differ(expected: tuple[int, int], got: tuple[int, int]) -> UsageError:
         expected=f"{expected[0]}x{expected[1]}",
         got=f"{got[0]}x{got[1]}",
         hint='give image_size=... with fit="stretch", "crop" or "pad"; or fit="list" for each at its own size',
+    )
+
+
+def is_size(size: Any) -> bool:
+    """Whether this is a height and a width that an image can have."""
+    return (
+        isinstance(size, tuple | list)
+        and len(size) == 2
+        and all(isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= MAX_SIDE for side in size)
     )

@@ -9,7 +9,8 @@ from wdstools.errors import UsageError
 from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.memory import page_aligned
-from wdstools.reader.decode import FITS
+from wdstools.reader.decode import FITS, MAX_SIDE, is_size
+from wdstools.reader.image import Pipeline
 from wdstools.reader.members import decoder_of
 from wdstools.reader.transforms import Function, is_of_images
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from wdstools.reader.members import Decode
     from wdstools.reader.options import LoaderOptions
-
-_MAX_SIDE = 65_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Recipe:
     decoders: Mapping[str, Decode] = field(default_factory=dict)
     caption: str | Function = "first"
     labels: tuple[str, ...] | None = None
-    image_transform: Function | None = None
+    image_transform: Function | Pipeline | None = None
     transform: Function | None = None
     tokenizer: Callable[[list[str]], Any] | None = None
     allocate: Callable[[int], Any] = page_aligned
@@ -55,7 +54,7 @@ class Recipe:
             options["decoders"] or {},
             Function(caption) if callable(caption) else caption,
             None if labels is None else tuple(labels),
-            None if image_transform is None else Function(image_transform),
+            _image_transform(image_transform),
             None if transform is None else Function(transform),
             options["tokenizer"],
         )
@@ -65,17 +64,10 @@ class Recipe:
             raise UsageError("no such decoding", where="decode", expected="rgb, gray or bytes", got=str(self.decode))
         if self.fit not in FITS:
             raise UsageError("no such fit", where="fit", expected=", ".join(FITS), got=str(self.fit))
-        if self.image_size is not None and not _is_size(self.image_size):
-            raise UsageError(
-                "out of range",
-                where="image_size",
-                expected=f"a side or (height, width), each 1 to {_MAX_SIDE}",
-                got=str(self.image_size),
-            )
+        if self.image_size is not None:
+            self._check_size(self.image_size)
         if self.decode == "bytes" and (self.image_size is not None or self.image_transform is not None):
             raise UsageError("bytes are not decoded", where="decode", expected="rgb or gray for images of a size")
-        if self.fit == "list" and self.image_size is not None:
-            raise UsageError("a list holds images of their own sizes", where="image_size", expected="none with a list")
         if isinstance(self.caption, str) and self.caption not in ("first", "random"):
             raise UsageError(
                 "no such caption", where="caption", expected="first, random or a function", got=str(self.caption)
@@ -85,6 +77,17 @@ class Recipe:
         for extension, decode in self.decoders.items():
             if not callable(decode):
                 raise UsageError("not a function", where=f"decoders[{extension!r}]", got=repr(decode)[:100])
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        if not is_size(size):
+            expected = f"a side or (height, width), each 1 to {MAX_SIDE}"
+            raise UsageError("out of range", where="image_size", expected=expected, got=str(size))
+        if isinstance(self.image_transform, Pipeline):
+            made = "x".join(map(str, self.image_transform.crop.size))
+            expected = f"none: the steps of image_transform give {made}"
+            raise UsageError("the size is given twice", where="image_size", expected=expected, got=str(size))
+        if self.fit == "list":
+            raise UsageError("a list holds images of their own sizes", where="image_size", expected="none with a list")
 
     def plan(self, there: Sequence[str]) -> MemberPlan:
         """What is done with the members of a dataset that has ``there``; raises UsageError (``member-missing``)."""
@@ -140,13 +143,9 @@ def is_image(extension: str) -> bool:
     return extension.lower() in TYPE_OF_EXTENSION
 
 
+def _image_transform(transform: Callable[..., Any] | None) -> Function | Pipeline | None:
+    return transform if transform is None or isinstance(transform, Pipeline) else Function(transform)
+
+
 def _last(extension: str) -> str:
     return extension.rpartition(".")[2].lower()
-
-
-def _is_size(size: Any) -> bool:
-    return (
-        isinstance(size, tuple | list)
-        and len(size) == 2
-        and all(isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= _MAX_SIDE for side in size)
-    )

@@ -19,6 +19,7 @@ from wdstools.errors import UsageError
 from wdstools.reader.batch import Batch
 from wdstools.reader.cursor import Cursor
 from wdstools.reader.epochs import Epochs
+from wdstools.reader.image import Pipeline
 from wdstools.reader.loader import Loader, open_loader
 from wdstools.reader.options import LoaderOptions, Share, StreamOptions, choice_of, settled
 from wdstools.reader.ranks import Role, find_role, worker_pass
@@ -99,6 +100,12 @@ class TorchLoader(Loader):
         """Images with channels first: arrays with channels last are turned as views; tensors have their layout."""
         if maker.tensors or not maker.channels:
             return images
+        steps = self._recipe.image_transform
+        if isinstance(steps, Pipeline) and self._recipe.transform is None:
+            first = steps.layout == "NCHW"
+            if isinstance(images, list):
+                return [image if first else np.moveaxis(image, -1, -3) for image in images]
+            return images if first else np.moveaxis(images, -1, -3)
         transformed = self._recipe.image_transform is not None or self._recipe.transform is not None
         if isinstance(images, list):
             return [self._channels_first(image, maker.channels, transformed) for image in images]

@@ -13,12 +13,15 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wdstools.errors import UsageError
 from wdstools.reader.members import is_tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Purposes for which random numbers are drawn, each a stream of its own.
 TRANSFORM, CAPTION, SAMPLE = 0, 1, 2
@@ -115,6 +118,38 @@ def as_image(result: Any) -> Any:
         got=_kind(result),
         hint="transform= takes and gives a whole sample, a dictionary with as many fields as you like",
     )
+
+
+def as_array(result: Any) -> NDArray[Any] | None:
+    """An array or a tensor as an array; None for a dtype that numpy does not have."""
+    try:
+        return np.asarray(result)
+    except TypeError:
+        return None
+
+
+def check_alike(result: Any, first: Any) -> None:
+    """Raise UsageError if a transform's result is not as the first one was: nothing is cast in silence."""
+    if tuple(result.shape) != tuple(first.shape):
+        raise UsageError(
+            "a transform's results are not all of one shape",
+            code="transform-shape",
+            expected=str(tuple(first.shape)),
+            got=str(tuple(result.shape)),
+            hint='fit="list" takes results of any shape',
+        )
+    if _dtype(result) != _dtype(first):
+        raise UsageError(
+            "a transform's results are not all of one dtype",
+            code="transform-dtype",
+            expected=_dtype(first),
+            got=_dtype(result),
+            hint='let it always give the same; fit="list" takes any',
+        )
+
+
+def _dtype(value: Any) -> str:
+    return str(value.dtype).removeprefix("torch.")
 
 
 def as_row(result: Any) -> dict[str, Any]:

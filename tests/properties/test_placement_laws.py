@@ -49,14 +49,22 @@ def listing_of(samples: list[Sample]) -> Listing:
         shared = {"split": split, "label": label, "image_dir": f"img/{split}/{label}"}
         builder.add(shared, {"stem": [stem], "image_suffix": [".jpg"]})
     return Listing(
-        _NoOpener(), builder.table(), (), "none", label_in_key=True, recipe="", template={}, image_types={"jpg": 1}
+        _NoOpener(),
+        builder.table(),
+        (),
+        "none",
+        label_in_key=True,
+        recipe="",
+        template={},
+        image_types={"jpg": 1},
+        split_in_key=False,
     )
 
 
 def table_of(samples: list[Sample]) -> pa.Table:
-    made, skips = with_keys(listing_of(samples), seed=0)
-    assert skips == []
-    return made.table
+    made = with_keys(listing_of(samples), seed=0)
+    assert made.skips == []
+    return made.samples.table
 
 
 class _NoOpener:

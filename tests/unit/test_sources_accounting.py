@@ -161,15 +161,18 @@ MIXED = {"1.jpg": tiny_jpeg(1), "1.txt": b"1", "2.jpg": tiny_jpeg(2), "2.txt": b
          "4.gif": encoded("GIF"), "4.txt": b"4", "5.tif": encoded("TIFF"), "5.txt": b"5"}  # fmt: skip
 
 
-def test_mixed_types_are_refused_with_the_offer(tmp_path: Path) -> None:
+def test_of_mixed_types_most_are_packed_and_the_others_named_with_the_offer(tmp_path: Path) -> None:
     write_files(tmp_path / "src", MIXED)
-    with pytest.raises(UsageError) as caught:
-        pack(str(tmp_path / "src"), str(tmp_path / "out"))
-    assert caught.value.code == "image-types"
-    assert "convert='jpg'" in caught.value.hint
-    assert "only='jpg'" in caught.value.hint
-    assert not (tmp_path / "out").exists()
-    assert scan(str(tmp_path / "src")).image_types == {"gif": 1, "jpg": 2, "png": 1, "tiff": 1}
+    found = pack_all(tmp_path / "src", tmp_path / "out")
+    assert set(found.samples()) == {"1", "2"}
+    assert found.reasons == dict.fromkeys(("3.png", "4.gif", "5.tif"), "image-needs-convert")
+    assert all("--convert jpg" in skip["detail"] for skip in found.skips)
+    seen = scan(str(tmp_path / "src"))
+    assert seen.image_types == {"gif": 1, "jpg": 2, "png": 1, "tiff": 1}
+    assert (seen.total, dict(seen.skipped), seen.members) == (2, {"image-needs-convert": 3}, ("jpg", "txt"))
+    more = {f"{n}.png": encoded("PNG", size=(20 + n, 20)) for n in (6, 7)}
+    write_files(tmp_path / "src", {**more, "6.txt": b"6", "7.txt": b"7"})
+    assert set(pack_all(tmp_path / "src", tmp_path / "png").samples()) == {"3", "6", "7"}
 
 
 def test_convert_re_encodes_only_the_others(tmp_path: Path) -> None:

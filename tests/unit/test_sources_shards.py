@@ -14,7 +14,7 @@ from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from tests.support.pictures import encoded
-from wdstools import FormatError, NotFoundError, ShardsSource, open_source, scan
+from wdstools import FormatError, NotFoundError, ShardsSource, open_source, pack, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -194,3 +194,23 @@ def test_shards_that_are_all_damaged_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(FormatError) as caught:
         open_source(str(tmp_path / "src")).list()
     assert caught.value.code == "tar-damaged"
+
+
+def test_keys_that_restart_in_each_shard_are_told_with_what_keeps_all(tmp_path: Path) -> None:
+    for number in range(2):
+        with_tarfile(tmp_path / f"src/{number:05d}.tar", [(f"{n}.jpg", tiny_jpeg(10 * number + n)) for n in range(3)])
+    result = pack(tmp_path / "src", tmp_path / "out")
+    assert dict(result.skipped) == {"key-duplicate": 3}
+    assert any("--prefix-keys shard" in note for note in result.notes)
+    seen = scan(tmp_path / "src")
+    assert (seen.total, seen.notes) == (3, result.notes)
+    whole = pack(tmp_path / "src", tmp_path / "whole", prefix_keys="shard")
+    assert (dict(whole.samples), whole.notes) == ({"train": 6}, ())
+
+
+def test_keys_that_restart_in_each_split_are_told_apart_by_it(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        with_tarfile(tmp_path / f"src/{split}-000.tar", [(f"{n}.jpg", tiny_jpeg(10 * number + n)) for n in range(3)])
+    found = pack_all(tmp_path / "src", tmp_path / "out")
+    assert set(found.samples()) == {f"{split}/{n}" for split in ("train", "val") for n in range(3)}
+    assert found.skips == ()

@@ -9,7 +9,7 @@ import pytest
 from tests.support.accounting import Packed, pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.command import run_command
-from wdstools import UsageError, WdsError, pack
+from wdstools import UsageError, WdsError, extract, pack, repair, scan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,3 +139,52 @@ def test_splits_that_cannot_be_are_refused(split: str, source: Path, tmp_path: P
     with pytest.raises(WdsError):
         pack(str(source), str(tmp_path / "out"), splits=[split])
     assert not (tmp_path / "out").exists()
+
+
+SAME_NAMES = {
+    "folders": {"train/1.jpg": tiny_jpeg(1), "train/2.jpg": tiny_jpeg(2), "Val/1.jpg": tiny_jpeg(3)},
+    "classes": {"train/a/1.jpg": tiny_jpeg(1), "train/b/2.jpg": tiny_jpeg(2), "test/a/1.jpg": tiny_jpeg(3)},
+    "images and captions": {
+        **{f"images/{split}/{n}.jpg": tiny_jpeg(n + 10 * len(split)) for split in ("train", "val") for n in range(2)},
+        **{f"captions/{split}/{n}.txt": split.encode() for split in ("train", "val") for n in range(2)},
+    },
+}
+
+
+@pytest.mark.parametrize("files", SAME_NAMES.values(), ids=SAME_NAMES)
+def test_samples_of_one_name_in_two_splits_are_both_kept_and_told(files: dict[str, bytes], tmp_path: Path) -> None:
+    source = write_files(tmp_path / "src", files)
+    images = {data for name, data in files.items() if name.endswith(".jpg")}
+    result = pack(source, tmp_path / "out")
+    keys = [sample.key for split in result.dataset.splits for sample in result.dataset[split]]
+    assert {bytes(sample["jpg"]) for split in result.dataset.splits for sample in result.dataset[split]} == images
+    assert all(key.split("/")[0] in result.dataset.splits for key in keys)
+    assert result.skipped == {}
+    assert any("begin with their split" in note for note in result.notes)
+    seen = scan(source)
+    assert (seen.total, sorted(seen.samples)) == (len(images), sorted(result.dataset.splits))
+    assert any("begin with their split" in note for note in seen.notes)
+    extract(result.dataset, tmp_path / "files")
+    back = {
+        path.relative_to(tmp_path / "files").as_posix(): path.read_bytes() for path in (tmp_path / "files").rglob("*.*")
+    }
+    assert {name: data for name, data in back.items() if name.endswith(".jpg")} == {
+        name: data for name, data in files.items() if name.endswith(".jpg")
+    }  # fmt: skip
+
+
+def test_what_was_packed_with_splits_in_its_keys_is_repaired_from_its_source(tmp_path: Path) -> None:
+    source = write_files(tmp_path / "src", SAME_NAMES["folders"])
+    pack(source, tmp_path / "out")
+    shard = tmp_path / "out/val/val-000000.tar"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:600] + b"damage" + whole[606:])
+    repair(tmp_path / "out", spares=[source])
+    assert shard.read_bytes() == whole
+
+
+def test_names_that_meet_nowhere_keep_their_keys(tmp_path: Path) -> None:
+    source = write_files(tmp_path / "src", {"train/1.jpg": tiny_jpeg(1), "val/2.jpg": tiny_jpeg(2)})
+    result = pack(source, tmp_path / "out")
+    assert [sample.key for split in ("train", "val") for sample in result.dataset[split]] == ["1", "2"]
+    assert result.notes == ()

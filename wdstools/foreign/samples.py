@@ -35,11 +35,15 @@ class TarSample:
 
 @dataclass(slots=True)
 class TarContents:
-    """What a tar holds: samples, the entries that are of none (code, name, detail), and the members that a later one replaced."""
+    """What a tar holds: samples, the entries that are of none (code, name, detail), and the members that a later one replaced.
+
+    ``files`` counts its entries, without folders.
+    """
 
     samples: list[TarSample] = field(default_factory=list)
     left: list[tuple[str, str, str]] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
+    files: int = 0
     notes: HopNotes = field(default_factory=HopNotes)
 
 
@@ -53,12 +57,14 @@ def read_samples(store: Store, tar: str, *, repeated: str = "join") -> TarConten
     links: list[TarEntry] = []
 
     def leave(code: str, entry: TarEntry) -> None:
+        contents.files += 1
         if entry[1] == _HARD_LINK:
             links.append(entry)
         else:
             contents.left.append((code, _text(entry[0]), _KINDS.get(chr(entry[1]), "") if code == "not-a-file" else ""))
 
     rows, contents.notes, _ = read_foreign(store, tar, "", "tar", "none", leave)
+    contents.files += len(rows.columns.member["row"])
     grouping = _Grouping(rows, contents, apart=repeated == "apart")
     grouping.run()
     for link in links:

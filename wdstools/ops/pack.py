@@ -36,6 +36,7 @@ from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.planning.options import make_options
 from wdstools.planning.plan import NothingLeftError, PackPlan, make_plan, slices
+from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.progress import Progress, Silent
 from wdstools.sources.account import account_of_pack, counts_to_tell, files_of, grouped, is_loss
 from wdstools.sources.base import EmptySourceError
@@ -104,7 +105,8 @@ def run_pack(
         listed = listing.account
         plan, notes = make_plan(listing, options, executor, progress)
         notes = [*listing.notes, *listing.differences, *notes]
-        listing = replace(listing, samples=plan.samples)  # the others are free now
+        template = dict(listing.template) | ({"key": SPLIT_IN_KEY} if plan.split_in_key else {})
+        listing = replace(listing, samples=plan.samples, template=template)  # the others are free now
         release_memory()
         losses = [skip for skip in plan.skips if is_loss(skip)]
         if options.on_error == "fail" and losses:

@@ -14,7 +14,7 @@ from wdstools.planning.options import make_options
 from wdstools.planning.plan import make_plan
 from wdstools.planning.sizes import sample_bytes
 from wdstools.progress import Progress, Silent
-from wdstools.sources.account import counts_to_tell, grouped
+from wdstools.sources.account import account_of_pack, counts_to_tell, files_of, grouped
 from wdstools.sources.open import open_source
 from wdstools.writer import WORKER_MODULES
 
@@ -77,7 +77,7 @@ def plan_pack(
         members=plan.members,
         skipped=counts_to_tell(plan.skips),
         skips=plan.skips,
-        account=listing.account,
+        account=account_of_pack(listing.account, files_of(plan.samples), "samples"),
         outside=tuple(grouped(plan.skips)),
         notes=(*listing.notes, *listing.differences, *notes),
     )

@@ -7,13 +7,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Unpack
 
+from wdstools.errors import UsageError
 from wdstools.formats.arrow import to_list
-from wdstools.sources.account import counts_to_tell, grouped
+from wdstools.planning.options import make_options
+from wdstools.planning.plan import NothingLeftError, packable
+from wdstools.sources.account import account_of_pack, counts_to_tell, files_of, grouped
 from wdstools.sources.base import other_members
 from wdstools.sources.open import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import pyarrow as pa
 
     from wdstools.options.declare import StrPath
     from wdstools.options.pack import LayoutChoices
@@ -73,7 +78,8 @@ def scan(source: Source | StrPath, **layout: Unpack[LayoutChoices]) -> Inventory
 
 def inventory(listing: Listing, source: str) -> Inventory:
     """The counts of a listing."""
-    columns = (to_list(listing.samples.column(name)) for name in ("split", "label"))
+    table, skips, members, notes = _packable(listing)
+    columns = (to_list(table.column(name)) for name in ("split", "label"))
     counts = Counter(zip(*columns, strict=True))
     samples: dict[str, dict[str, int]] = {}
     for (split, label), count in sorted(counts.items(), key=lambda item: tuple(name or "" for name in item[0])):
@@ -84,12 +90,27 @@ def inventory(listing: Listing, source: str) -> Inventory:
         layout=listing.template.get("image", ""),
         samples=samples,
         image_types=listing.image_types,
-        members=(*sorted(listing.image_types), *other_members(listing)),
-        skipped=counts_to_tell(listing.skips),
-        skips=listing.skips,
+        members=members,
+        skipped=counts_to_tell(skips),
+        skips=skips,
         unmatched=listing.unmatched,
         differences=listing.differences,
-        account=listing.account,
-        outside=tuple(grouped(listing.skips)),
-        notes=listing.notes,
+        account=account_of_pack(listing.account, files_of(table), "samples"),
+        outside=tuple(grouped(skips)),
+        notes=(*listing.notes, *notes),
     )
+
+
+_NOT_STORABLE = "no image is of a type that goes into shards as it is: --convert jpg re-encodes them"
+
+
+def _packable(listing: Listing) -> tuple[pa.Table, tuple[Skip, ...], tuple[str, ...], tuple[str, ...]]:
+    """What a pack would take, what it would leave out, its members, and what it would say: decided as it decides."""
+    try:
+        found = packable(listing, make_options())
+    except NothingLeftError as error:
+        return listing.samples.slice(0, 0), error.skips, tuple(other_members(listing)), ()
+    except UsageError:
+        members = (*sorted(listing.image_types), *other_members(listing))
+        return listing.samples, listing.skips, members, (_NOT_STORABLE,)
+    return found.samples.table, found.skips, found.members, found.notes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from wdstools.errors import FormatError, WdsError
 from wdstools.formats.manifest import PROVENANCE_PATH
 from wdstools.images.resize import Encoding
+from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.planning.splits import SplitRule
 from wdstools.sources.recipe import recipe_names
 from wdstools.sources.shards import layout_of
@@ -63,6 +64,11 @@ class MadeWith:
         """Where images lay below the source's root: what follows from it and the key is not in the index."""
         base, image = (str(self.template.get(name) or "") for name in ("base", "image"))
         return f"{base}/{image}" if base and image else image
+
+    @property
+    def split_in_key(self) -> bool:
+        """Whether keys begin with their split."""
+        return self.template.get("key") == SPLIT_IN_KEY
 
     @property
     def kept(self) -> dict[str, Any]:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from wdstools.errors import UsageError, option
 from wdstools.formats.arrow import to_ipc
 from wdstools.formats.sample import key_bytes
-from wdstools.images.check import STORABLE_TYPES
 from wdstools.planning.alike import Pictures
 from wdstools.planning.duplicates import Division, divide
 from wdstools.planning.place import place
-from wdstools.planning.samples import drop_repeated, keep_labelled, keep_storable, keep_type, with_keys
+from wdstools.planning.samples import drop_repeated, image_extension, keep_labelled, keep_storable, keep_type, with_keys
 from wdstools.planning.sizes import sample_bytes
 from wdstools.planning.table import Samples
 from wdstools.sources.base import first_skips, other_members
@@ -37,39 +36,20 @@ class PackPlan:
 
     ``bounds`` lists, for each shard in manifest order, its split, number and half-open range of ``order``. The table is
     not sorted: that would be a second copy of it. ``leaks`` counts groups of same images in both of two splits, where
-    images were compared.
+    images were compared; ``split_in_key`` tells that keys begin with their split.
     """
 
     samples: pa.Table
     order: NDArray[np.int64]
     bounds: tuple[tuple[str, int, int, int], ...]
     skips: tuple[Skip, ...]
-    image_extension: str
     members: tuple[str, ...]
     leaks: Mapping[str, int] | None = None
+    split_in_key: bool = False
 
     def rows(self, start: int, stop: int) -> pa.Table:
         """The samples of a range of the order."""
         return Samples(self.samples.drop_columns(["order_hash"])).take(self.order[start:stop]).table
-
-
-def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
-    """The one image extension of a dataset; raises UsageError when the choice is the user's."""
-    if convert or only:
-        return convert or only or ""
-    storable = [kind for kind in types if kind in STORABLE_TYPES]
-    if len(storable) == 1:
-        return storable[0]
-    counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(types.items()))
-    most = max(storable, key=lambda t: types[t], default="jpg")
-    raise UsageError(
-        "the images are of more than one type" if storable else "images of this type do not go into shards as they are",
-        code="image-types",
-        got=counted,
-        expected="one of jpg, png, webp",
-        hint=f"add {option('convert', most)} to re-encode the others"
-        + (f", or {option('only', most)} to leave them out" if most in types else ""),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +60,8 @@ class Packable:
     skips: tuple[Skip, ...]
     image_extension: str
     members: tuple[str, ...]
+    split_in_key: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def packable(listing: Listing, options: PackOptions, beside: tuple[str, ...] | None = None) -> Packable:
@@ -95,15 +77,16 @@ def packable(listing: Listing, options: PackOptions, beside: tuple[str, ...] | N
         )
         members = (extension, *rest)
     else:
-        _refuse_image_options(options)
+        if listing.samples.num_rows:
+            _refuse_image_options(options)
         extension, members = "", rest
-    samples, skips = with_keys(listing, options.layout.seed, key_bytes(members))
-    skips = [*listing.skips, *skips]
+    keyed = with_keys(listing, options.layout.seed, key_bytes(members))
+    samples, skips = keyed.samples, [*listing.skips, *keyed.skips]
     if options.only is not None and set(listing.image_types) - {options.only}:
         samples, more = keep_type(samples, options.only)
         skips += more
     elif options.encoding is None and set(listing.image_types) - {extension}:
-        samples, more = keep_storable(samples)
+        samples, more = keep_storable(samples, extension)
         skips += more
     if "cls" in members:
         samples, more = keep_labelled(samples)
@@ -111,7 +94,11 @@ def packable(listing: Listing, options: PackOptions, beside: tuple[str, ...] | N
     if not len(samples):
         raise NothingLeftError(skips)
     samples, more = drop_repeated(samples)
-    return Packable(samples, (*skips, *more), extension, members)
+    notes = keyed.notes
+    if more and listing.recipe == "shards":
+        again = f"{len(more):,} samples have keys that are in another shard too"
+        notes = (*notes, f"{again}: --prefix-keys shard puts the tar's name before each key, and keeps them all")
+    return Packable(samples, (*skips, *more), extension, members, keyed.split_in_key, notes)
 
 
 def make_plan(
@@ -139,8 +126,10 @@ def make_plan(
         size = sample_bytes(divided.samples.table, listing.opener, members)
         layout = replace(layout, shard_samples=max(1, layout.shard_bytes // size))
     order, bounds = place(divided.samples, layout)
-    plan = PackPlan(divided.samples.table, order, bounds, tuple(skips), found.image_extension, members, divided.leaks)
-    return plan, divided.notes
+    plan = PackPlan(
+        divided.samples.table, order, bounds, tuple(skips), members, divided.leaks, split_in_key=found.split_in_key
+    )
+    return plan, [*found.notes, *divided.notes]
 
 
 def _refuse_image_options(options: PackOptions) -> None:

@@ -123,7 +123,7 @@ def _of_dataset(
 
 def _of_source(path: str, executor: Executor, progress: Progress) -> PrintedSet:
     listing = open_source(path).list()
-    samples, _ = with_keys(listing, 0)
+    samples = with_keys(listing, 0).samples
     if not len(samples):
         raise UsageError("no images are here", code="source-empty", where=path)
     order = to_numpy(pc.sort_indices(samples.table, sort_keys=[("key", "ascending")])).astype(np.int64)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from wdstools.errors import FormatError
+from wdstools.errors import FormatError, UsageError, option
+from wdstools.foreign.split_names import DEFAULT_SPLIT
 from wdstools.formats.sample import KEY_BYTES, fit_key, make_key, order_hash, plain_keys
 from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.planning.place import in_order
@@ -16,28 +18,102 @@ from wdstools.results import Skip
 from wdstools.sources.base import join_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wdstools.sources.base import Listing
 
 
-def with_keys(listing: Listing, seed: int, limit: int = KEY_BYTES) -> tuple[Samples, list[Skip]]:
-    """The samples with a ``key`` of at most ``limit`` bytes and its ``order_hash``; ids that cannot have one are skipped."""
+#: What provenance says of the keys of a dataset that begin with their split.
+SPLIT_IN_KEY = "{split}/{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """Samples with keys, those that can have none, and whether keys begin with the split."""
+
+    samples: Samples
+    skips: list[Skip]
+    split_in_key: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def with_keys(listing: Listing, seed: int, limit: int = KEY_BYTES) -> Keyed:
+    """The samples with a ``key`` of at most ``limit`` bytes and its ``order_hash``; ids that cannot have one are skipped.
+
+    Where names of two splits are the same, every key begins with its split, which the notes tell: both samples stay.
+    """
+    given = bool(listing.split_in_key)
+    samples, skips = _with_keys(listing, seed, limit, split_in_key=given)
+    if listing.split_in_key is None and (shared := _shared_by_splits(samples)) is not None:
+        samples, skips = _with_keys(listing, seed, limit, split_in_key=True)
+        note = f"keys begin with their split: several splits have samples of one name, as {shared}"
+        return Keyed(samples, skips, split_in_key=True, notes=(note,))
+    return Keyed(samples, skips, given)
+
+
+def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
+    """The one image extension of a dataset: what was asked for, else the type of most of the images.
+
+    Raises UsageError where no image is of a type that goes into shards as it is.
+    """
+    if convert or only:
+        return convert or only or ""
+    storable = [kind for kind in STORABLE_TYPES if types.get(kind)]
+    if storable:
+        return max(storable, key=lambda kind: types[kind])
+    raise UsageError(
+        "images of this type do not go into shards as they are",
+        code="image-types",
+        got=", ".join(f"{count:,} {kind}" for kind, count in sorted(types.items())),
+        expected="one of jpg, png, webp",
+        hint=f"add {option('convert', 'jpg')} to re-encode them",
+    )
+
+
+def _with_keys(listing: Listing, seed: int, limit: int, *, split_in_key: bool) -> tuple[Samples, list[Skip]]:
     skips: list[Skip] = []
     listed = Samples(listing.samples)
-    keys = [_keys(part, listing.label_in_key, limit, skips) for part in listed.parts()]
+    parts = (listing.label_in_key, split_in_key)
+    keys = [_keys(part, parts, limit, skips) for part in listed.parts()]
     hashes = [np.fromiter((order_hash(key or b"", seed) for key in part), np.uint64, len(part)) for part in keys]
     samples = listed.with_column("key", keys, pa.large_binary()).with_column("order_hash", hashes, pa.uint64())
     return (samples.keep(samples.there("key")) if skips else samples), skips
 
 
-def _keys(samples: Samples, label_in_key: bool, limit: int, skips: list[Skip]) -> Sequence[bytes | None]:
+def _shared_by_splits(samples: Samples) -> str | None:
+    """A key that samples of two splits have, as the source divides them; None where there is none."""
+    codes, names = samples.named("split")
+    if len(names) + bool((codes < 0).any()) < _SEVERAL:
+        return None
+    hashes = samples.numbers("order_hash")
+    order = np.argsort(hashes, kind="stable")
+    tied = np.flatnonzero((hashes[order][1:] == hashes[order][:-1]) & (codes[order][1:] != codes[order][:-1]))
+    for at in tied.tolist():
+        one, other = samples.take(order[at : at + 2]).texts("key")
+        if one == other:
+            return str(one.decode())
+    return None
+
+
+_SEVERAL = 2
+
+
+def _keys(samples: Samples, parts: tuple[bool, bool], limit: int, skips: list[Skip]) -> Sequence[bytes | None]:
+    """Keys of samples; ``parts`` says whether their label and their split are in them."""
     labels, folders, stems, given = map(samples.texts, ("label", "id_dir", "stem", "key"))
+    label_in_key, split_in_key = parts
+    splits = [split or DEFAULT_SPLIT for split in samples.texts("split")] if split_in_key else []
     if any(given):
+        if split_in_key:
+            given = [
+                f"{make_key(None, split.encode()).decode()}/{key}" for split, key in zip(splits, given, strict=True)
+            ]
         return [fit_key(key.encode(), limit) for key in given]
     ids = [join_path(folder, stem) for folder, stem in zip(folders, stems, strict=True)]
     if not label_in_key:
         labels = [None] * len(ids)
+    if split_in_key:
+        labels = [join_path(split, label) if label else split for split, label in zip(splits, labels, strict=True)]
     keys = plain_keys(labels, ids, limit)
     return keys if keys is not None else [_key(*named, limit, skips) for named in zip(labels, ids, strict=True)]
 
@@ -56,12 +132,14 @@ def keep_type(samples: Samples, wanted: str) -> tuple[Samples, list[Skip]]:
     return samples.keep(keep), samples.skips(np.flatnonzero(~keep), f"image-not-{wanted}")
 
 
-def keep_storable(samples: Samples) -> tuple[Samples, list[Skip]]:
-    """Only the samples whose file name says a type that may lie in a shard as it is."""
+def keep_storable(samples: Samples, extension: str) -> tuple[Samples, list[Skip]]:
+    """Only the samples whose file name says the dataset's image type."""
     kinds = _kinds(samples)
-    keep = np.array([kind in STORABLE_TYPES for kind in kinds], bool)
+    keep = np.array([kind == extension for kind in kinds], bool)
     rows = np.flatnonzero(~keep)
-    details = [f"{kinds[row]} does not go into a shard as it is: add --convert" for row in rows.tolist()]
+    why = dict.fromkeys(TYPE_OF_EXTENSION.values(), "does not go into a shard as it is")
+    why |= dict.fromkeys(STORABLE_TYPES, f"most images are {extension}, and a dataset has one type")
+    details = [f"{kinds[row]}: {why[kinds[row]]}: add --convert {extension}" for row in rows.tolist()]
     return samples.keep(keep), samples.skips(rows, "image-needs-convert", details)
 
 

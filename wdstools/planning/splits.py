@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.errors import FormatError, UsageError
+from wdstools.foreign.split_names import DEFAULT_SPLIT
 from wdstools.formats.sample import make_key, split_hash
 from wdstools.planning.place import hash_keys
 from wdstools.results import Skip
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.planning.table import Samples
-
-DEFAULT_SPLIT = "train"
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
     if without:
         keys = pa.array([key.encode() for key in without], samples.schema.field("key").type)
         samples = samples.filter(pc.invert(pc.is_in(samples.column("key"), value_set=keys)))
-    own, shared = samples.num_rows, set()
+    own, shared = pc.sum(pc.not_equal(samples.column("image_suffix").cast("string"), "")).as_py() or 0, set()
     apart = {}
     for part in ("caption", "json"):
         with_file = pc.is_valid(samples.column(f"{part}_suffix"))
@@ -124,6 +124,8 @@ def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
         with_file = pc.and_(with_file, pc.invert(elsewhere))
         apart[part] = with_file
         own += pc.sum(with_file).as_py() or 0
+        own += _of_shards(samples, part)
+    own += _of_shards(samples, "cls")
     for name in samples.column_names:
         if name.startswith(("path:", "entry:")):
             own += samples.num_rows - samples.column(name).null_count
@@ -137,6 +139,18 @@ def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
     captions, metas, caption_ends, meta_ends = folders
     one = pc.and_(pc.equal(captions, metas), pc.equal(caption_ends, meta_ends))
     return int(own - (pc.sum(one).as_py() or 0) + len(shared))
+
+
+def _of_shards(samples: pa.Table, part: str) -> int:
+    """How many samples have a member that a shard holds beside their image."""
+    import pyarrow.compute as pc
+
+    if f"{part}_entry" not in samples.column_names:
+        return 0
+    there = pc.is_valid(samples.column(f"{part}_entry"))
+    if f"{part}_suffix" in samples.column_names:
+        there = pc.and_(there, pc.is_null(samples.column(f"{part}_suffix")))
+    return pc.sum(there).as_py() or 0
 
 
 def _of_several(samples: pa.Table, part: str) -> pa.Array:
@@ -158,14 +172,7 @@ def _of_several(samples: pa.Table, part: str) -> pa.Array:
 _CODE_BITS = 32
 
 
-def account_of_pack(listed: Mapping[str, int], packed: int) -> dict[str, int]:
-    """The account of a source once it is packed, of ``packed`` of its files; empty where the source gave none."""
-    if not listed:
-        return {}
+def account_of_pack(listed: Mapping[str, int], packed: int, called: str = "packed") -> dict[str, int]:
+    """The account of a source of whose files ``packed`` are; what was listed as samples and is none of these is skipped."""
     rest = {name: count for name, count in listed.items() if name not in ("files", "samples", "skipped")}
-    return {
-        "files": listed["files"],
-        "packed": packed,
-        **rest,
-        "skipped": listed["files"] - packed - sum(rest.values()),
-    }
+    return {"files": listed["files"], called: packed, **rest, "skipped": listed["files"] - packed - sum(rest.values())}

@@ -40,6 +40,7 @@ _OWN_PARTS = {
     "image_entry": pa.large_binary(),
     "caption_entry": pa.large_binary(),
     "json_entry": pa.large_binary(),
+    "cls_entry": pa.large_binary(),
 }
 #: What an archive says about a further member (``mask.png``), and where a folder has one: a column for each extension.
 _MORE_PARTS = {"entry:": pa.large_binary(), "path:": pa.large_string()}
@@ -136,6 +137,7 @@ class Listing:
     ``template`` holds the image and caption path templates, from which original names can be given back. ``side`` is what the
     recipe expects of each image, in pixels; 0 if nothing. ``members`` are those beside the image, in tar order. ``account`` counts
     the source's files by class; ``notes`` are for people. ``several`` says what becomes of several captions of an image.
+    ``split_in_key`` tells whether keys begin with their split; None: where two splits have the same names.
     """
 
     opener: SourceOpener
@@ -156,6 +158,7 @@ class Listing:
     account: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     several: str = "all"
+    split_in_key: bool | None = None
 
 
 def other_members(listing: Listing) -> list[str]:
@@ -174,7 +177,7 @@ class SamplesBuilder:
 
     Columns: ``split``, ``label``, ``id_dir``, ``image_dir``, ``caption_dir``, ``caption_suffix``, ``json_dir``, ``json_suffix``,
     ``image_suffix`` (dictionaries of strings), ``stem``, ``caption_stem``, ``json_stem`` (null where they are ``stem``), and, where a source has them, ``caption``, ``cls``, ``json`` (given inline),
-    ``image_entry``, ``caption_entry``, ``json_entry`` (where an archive holds the file) and ``key``, which
+    ``image_entry``, ``caption_entry``, ``json_entry``, ``cls_entry`` (where an archive holds the file) and ``key``, which
     is otherwise made of the label and the id, ``id_dir/stem``. The image is ``image_dir/stem + image_suffix``, the caption ``caption_dir/caption_stem + caption_suffix``.
     """
 

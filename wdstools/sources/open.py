@@ -58,6 +58,7 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
         raise NotFoundError("no such file or folder", where=path)
     choice = member_choice(chosen["members"], chosen["drop_members"], chosen["members_missing"])
     rules = TableRules(**{name: chosen[name] for name in TABLE_CHOICES})  # type: ignore[literal-required]
+    ignore = tuple(chosen["ignore"] or ())
     folder = partial(
         FolderSource,
         recipe=recipe,
@@ -66,9 +67,9 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
         captions=captions,
         tables=rules,
         members=choice,
-        ignore=tuple(chosen["ignore"] or ()),
+        ignore=ignore,
     )
-    shards = partial(ShardsSource, captions=captions, members=choice, prefix_keys=chosen["prefix_keys"])
+    shards = partial(ShardsSource, captions=captions, members=choice, prefix_keys=chosen["prefix_keys"], ignore=ignore)
     if os.path.isfile(path) and is_compressed(path):
         return UnpackedSource(
             path, lambda plain: folder(plain) if recipe or image else _plain(plain, folder, shards), scratch
@@ -80,7 +81,7 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
             _refuse_shard_choices(chosen, path)
             return TableSource(path, captions=captions, tables=rules, follow_links=chosen["follow_links"])
         if is_shards(path) and not (os.path.isfile(path) and is_folder_tar(path)):
-            return _shards(path, scratch, shards)
+            return _shards(path, scratch, shards, ignore)
     _refuse_shard_choices(chosen, path)
     return folder(path, follow_links=chosen["follow_links"], name_encoding=chosen["name_encoding"])
 
@@ -141,15 +142,15 @@ _PROBED_MEMBERS = 4096
 _SHARD_DIGITS = 3
 
 
-def _shards(path: str, scratch: str | None, shards: Callable[..., ShardsSource]) -> Source:
+def _shards(path: str, scratch: str | None, shards: Callable[..., ShardsSource], ignore: tuple[str, ...]) -> Source:
     """Shards, or the tars that an adopted dataset's manifest is about, wherever they are."""
     if os.path.exists(os.path.join(path, MANIFEST_PATH)):
         dataset = open_dataset(path)
         if dataset.manifest.profile == "foreign" and isinstance(dataset.shards, LocalStore):
             path, adopted = dataset.shards.path, dataset.manifest
             if any(is_compressed(entry.path) for _, entry in adopted.shards):
-                return UnpackedSource(path, lambda plain: shards(plain, adopted), scratch)
+                return UnpackedSource(path, lambda plain: shards(plain, adopted), scratch, ignore)
             return shards(path, adopted)
     elif os.path.isdir(path) and any(map(is_compressed, find_tars(path))):
-        return UnpackedSource(path, shards, scratch)
+        return UnpackedSource(path, shards, scratch, ignore)
     return shards(path)

@@ -18,6 +18,7 @@ from wdstools.formats.sample import is_key, make_key
 from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
+from wdstools.sources.account import OUTSIDE, files_of
 from wdstools.sources.base import SamplesBuilder, entry_part, image_paths, text_columns
 from wdstools.sources.members import choose_members
 from wdstools.sources.readers import reading, tar_entry
@@ -111,6 +112,8 @@ class ShardList:
     types: Counter[str] = field(default_factory=Counter)
     unmatched: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
+    #: The entries of the tars, by class; what is in none of them is of samples, or skipped.
+    counts: Counter[str] = field(default_factory=Counter)
     _pictured: _Found = field(default_factory=_Found)
     _plain: _Found = field(default_factory=_Found)
 
@@ -120,6 +123,7 @@ class ShardList:
             self.add(tar)
         except FormatError as error:
             self.skips.append(damage_skip(tar, error, self.splits.get(tar)))
+            self.counts["files"] += 1
             self.told[f"{tar} is left out: {error.message}"] += 1
             return error
         return None
@@ -151,10 +155,15 @@ class ShardList:
     def _note(self, tar: str, contents: TarContents) -> None:
         """What is of no sample, and what is odd about the tar."""
         split = self.splits.get(tar)
+        self.counts["files"] += contents.files
         for code, name, kind in contents.left:
             if code == "name-without-extension":
                 self.unmatched[""] += 1
-            elif code != "name-hidden":
+                self.counts["outside"] += 1
+                self.skips.append(Skip(OUTSIDE, f"{tar}/{name}", split))
+            elif code == "name-hidden":
+                self.counts["hidden"] += 1
+            else:
                 detail = SPARSE_ADVICE if code == "member-sparse" else kind
                 self.skips.append(Skip(code, f"{tar}/{name}", split, detail=detail or None))
         for name in contents.replaced:
@@ -192,10 +201,16 @@ class ShardList:
             if values["cls"] is None and label is None:
                 found.skips.append(Skip("cls-not-integer", f"{path}.cls", split, detail=repr(payload[:40])))
                 return None
+            values["cls_entry"] = tar_entry(offset, size)
             found.seen["cls"] += 1
         missing = Skip("caption-missing", f"{path}.{image}" if image else path, split)
         self._add_texts(found, values, sample, text, missing)
         used = {image, text, "cls", "json"}
+        known = {"txt": text, "cls": "cls", "json": "json"}
+        self.counts["ignored"] += sum(
+            extension in members and (not self.choice.takes(name) or (name == "txt" and self.captions == "none"))
+            for name, extension in known.items()
+        )
         for extension in members.keys() - used:
             name = self._further_name(extension)
             values[entry_part(name)] = tar_entry(*members[extension])
@@ -272,17 +287,27 @@ class ShardList:
         samples, labels = self._labels(samples)
         if self.captions == "required" or (self.captions is None and found.seen["txt"]):
             samples = self._only_with(samples, "caption_entry", found.without_caption)
-        chosen = choose_members(found.further, samples.num_rows, self.choice)
+        held = {name: _count(samples, entry_part(name)) for name in found.further}
+        chosen = choose_members(held, samples.num_rows, self.choice)
         for name, (count, why) in chosen.left.items():
             self.skips.append(Skip("member-left-out", f"*.{name}", detail=f"in {count:,} samples: {why}"))
+        asked = [name for name in found.further if name not in chosen.kept and name not in chosen.left]
+        self.counts["ignored"] += sum(found.further[name] for name in asked)
         samples = samples.drop_columns([entry_part(name) for name in found.further if name not in chosen.kept])
         for name in chosen.kept if self.choice.missing == "skip" else ():
             samples = self._only_with(samples, entry_part(name), None)
         suffixes = Counter(to_list(samples.column("image_suffix")))
         for suffix, count in sorted(suffixes.items()) if found is self._pictured else ():
             self.types[TYPE_OF_EXTENSION[suffix[1:]]] += count
-        members = tuple(m for m in ("txt", "cls", "json") if found.seen[m])
+        parts = {"txt": "caption_entry", "cls": "cls_entry", "json": "json_entry"}
+        members = tuple(m for m in parts if found.seen[m] and (m == "txt" or _count(samples, parts[m])))
         return samples, labels, (*members, *chosen.kept)
+
+    def account(self, samples: pa.Table) -> dict[str, int]:
+        """The classes of the tars' entries, of which these samples are packed."""
+        packed, rest = files_of(samples), {name: self.counts[name] for name in ("outside", "ignored", "hidden")}
+        skipped = self.counts["files"] - packed - sum(rest.values())
+        return {"files": self.counts["files"], "samples": packed, "read": 0, "skipped": skipped, **rest}
 
     def _only_with(self, samples: pa.Table, part: str, known: list[Skip] | None) -> pa.Table:
         """Only the samples that have a member; the others are skipped."""
@@ -316,3 +341,9 @@ class ShardList:
         for path, split, label in zip(image_paths(odd), *text_columns(odd, ("split", "label")), strict=True):
             self.skips.append(Skip("cls-not-integer", path, split, detail=repr(label.encode())))
         return samples.filter(to_array(~named, pa.bool_())), ()
+
+
+def _count(samples: pa.Table, part: str) -> int:
+    """How many samples have a part."""
+    column = samples.column(part) if part in samples.column_names else None
+    return 0 if column is None else len(column) - column.null_count

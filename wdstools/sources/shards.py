@@ -13,6 +13,7 @@ from wdstools.formats.manifest import MANIFEST_PATH, loads
 from wdstools.formats.sample import split_member_name
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.sources.base import Listing
+from wdstools.sources.beside_tars import beside_tars
 from wdstools.sources.members import MemberChoice
 from wdstools.sources.readers import ArchiveOpener, ArchiveReader
 from wdstools.sources.shardlist import ShardList
@@ -48,12 +49,14 @@ class ShardsSource:
         captions: str | None = None,
         members: MemberChoice | None = None,
         prefix_keys: str | None = None,
+        ignore: Sequence[str] = (),
     ) -> None:
         self.path = path.rstrip("/") or "/"
         self._adopted = adopted
         self._captions = captions
         self._members = members or MemberChoice()
         self._prefixed = prefix_keys == "shard"
+        self._ignore = tuple(ignore)
 
     def list(self) -> Listing:
         """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
@@ -78,7 +81,7 @@ class ShardsSource:
                 hint=f"to pack samples of text alone, say so: {option('members', 'txt')}",
             )
         samples, labels, members = found.finish()
-        return Listing(
+        listing = Listing(
             opener=ShardsOpener(root),
             samples=samples,
             labels=labels,
@@ -97,7 +100,9 @@ class ShardsSource:
                 *(f"numbers are missing between the shards: {gap}" for gap in gaps(tars)),
                 *sorted(found.told),
             ),
+            account=found.account(samples),
         )
+        return beside_tars(root, self._ignore).added_to(listing) if root == self.path else listing
 
     def _template(self) -> dict[str, str]:
         """What was chosen, for provenance."""

@@ -6,11 +6,13 @@ import contextlib
 import os
 import tempfile
 import weakref
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError
 from wdstools.foreign.window import ENCODINGS, encoding_of
+from wdstools.sources.beside_tars import beside_tars
 from wdstools.sources.readers import reading
 from wdstools.sources.tarscan import damage_skip
 from wdstools.stores.abilities import name_new
@@ -33,10 +35,13 @@ class UnpackedSource:
     source of what is there then. The folder goes with this object, or when Python ends.
     """
 
-    def __init__(self, path: str, plain: Callable[[str], Source], scratch: str | None = None) -> None:
+    def __init__(
+        self, path: str, plain: Callable[[str], Source], scratch: str | None = None, ignore: Sequence[str] = ()
+    ) -> None:
         self.path = path
         self._plain = plain
         self._scratch = scratch
+        self._ignore = tuple(ignore)
         self._unpacked: str | None = None
         self._stored: dict[str, str] = {}
         self._skips: list[Skip] = []
@@ -52,7 +57,10 @@ class UnpackedSource:
         listing = self._plain(self._unpacked).list()
         skips = (*self._skips, *(replace(s, path=self._stored.get(s.path, s.path)) for s in listing.skips))
         notes = (*self._notes, *listing.differences)
-        return replace(listing, skips=skips, differences=notes)
+        account = Counter(listing.account)
+        account.update({"files": len(self._skips), "skipped": len(self._skips)})
+        listing = replace(listing, skips=skips, differences=notes, account=dict(account))
+        return beside_tars(self.path, self._ignore).added_to(listing) if os.path.isdir(self.path) else listing
 
     def _unpack(self) -> str:
         """Where everything is unpacked."""

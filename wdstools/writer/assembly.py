@@ -432,6 +432,7 @@ def _derived(template: str, parts: tuple[list[Any], ...], images: list[str]) -> 
         and b"~" not in key
         and suffix == after
         and image == place[label] + join_path(folder, stem) + suffix
+        and key.decode() in (join_path(folder, stem), f"{label}/{join_path(folder, stem)}")
         for key, label, folder, stem, suffix, image in zip(*parts, images, strict=True)
     ]
 

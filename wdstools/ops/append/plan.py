@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.executors.open import workers
+from wdstools.foreign.split_names import DEFAULT_SPLIT
 from wdstools.landing.inside import refuse_inside
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
@@ -30,7 +31,7 @@ from wdstools.planning.made_with import MadeWith
 from wdstools.planning.options import make_options, split_rule
 from wdstools.planning.plan import Packable, packable
 from wdstools.planning.sizes import sample_bytes
-from wdstools.planning.splits import DEFAULT_SPLIT, SplitRule, assign_splits
+from wdstools.planning.splits import SplitRule, assign_splits
 from wdstools.progress import Progress, Silent
 from wdstools.results import Proved
 from wdstools.sources.account import counts_to_tell, grouped
@@ -342,7 +343,7 @@ class _Planner:
     notes: list[str] = field(default_factory=list)
 
     def plan(self, source: Source, path: str, output: str | None) -> AppendPlan:
-        listing = source.list()
+        listing = replace(source.list(), split_in_key=self.made.split_in_key)
         fitted = fit(listing, self.dataset.manifest, missing=self.chosen["members_missing"] or "skip")
         self.notes += [*listing.notes, *listing.differences, *fitted.notes]
         if not self.made.known:
@@ -409,6 +410,7 @@ class _Planner:
             started_ns=time.time_ns(),
             authenticated=manifest.authenticated_ranges,
             captions=listing.captions,
+            several=listing.several,
             trailing=options.trailing,
         )
 

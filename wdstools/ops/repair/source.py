@@ -97,7 +97,7 @@ class SourceCopy:
     def _list(self) -> tuple[Listing, pa.Table]:
         if self._listed is None:
             listing = self._list_source()
-            samples, _ = with_keys(listing, self.manifest.seed, key_bytes(self.manifest.members))
+            samples = with_keys(listing, self.manifest.seed, key_bytes(self.manifest.members)).samples
             only = self._made_with.options.get("only")
             if only is not None and len(listing.image_types) > 1:
                 samples, _ = keep_type(samples, only)
@@ -108,7 +108,7 @@ class SourceCopy:
     def _list_source(self) -> Listing:
         if self._source is None:
             self._source = open_source(self.path, **self._made_with.layout(self.manifest.beside_image))
-        return self._source.list()
+        return replace(self._source.list(), split_in_key=self._made_with.split_in_key)
 
     @property
     def _made_with(self) -> MadeWith:

@@ -1,0 +1,74 @@
+"""What lies beside the tars of a folder of shards: it is of no sample, and is told."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from wdstools.foreign.window import encoding_of
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.results import Skip
+from wdstools.sources.account import OUTSIDE, is_ignored
+from wdstools.sources.base import join_path, shown
+from wdstools.sources.words import extension_of, kind_of
+from wdstools.stores.folders import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.sources.base import Listing
+
+
+@dataclass(slots=True)
+class BesideTars:
+    """Files beside tars: how many are of which class, and those that are of no layout."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    skips: list[Skip] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+
+    def added_to(self, listing: Listing) -> Listing:
+        """A listing of the tars' samples, with these."""
+        account = Counter(listing.account)
+        account.update(self.counts)
+        return replace(
+            listing,
+            account={name: account[name] for name in listing.account},
+            skips=(*listing.skips, *self.skips),
+            notes=(*listing.notes, *self.notes),
+        )
+
+
+def beside_tars(root: str, ignore: Sequence[str] = ()) -> BesideTars:
+    """Look at a folder of tars.
+
+    What is called as a tar (``00000.parquet`` and ``00000_stats.json`` beside ``00000.tar``) describes it, and everything beside the
+    tars of a dataset is the dataset's own: neither is missed.
+    """
+    found = BesideTars()
+    own = os.path.exists(os.path.join(root, MANIFEST_PATH))
+    describing: Counter[str] = Counter()
+    for folder, folders, names in walk(root):
+        found.counts["hidden"] += sum(name.startswith(".") for name in (*folders, *names))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(folder, root)
+        stems = {name.partition(".")[0] for name in names if encoding_of(name)}
+        for name in sorted(names):
+            if name.startswith(".") or encoding_of(name):
+                continue
+            path = join_path("" if below == "." else below, name)
+            if own or is_ignored(path, ignore):
+                found.counts["ignored"] += 1
+            elif name.partition(".")[0] in stems or name.partition(".")[0].removesuffix("_stats") in stems:
+                found.counts["ignored"] += 1
+                describing[extension_of(name)] += 1
+            else:
+                found.counts["outside"] += 1
+                found.skips.append(Skip(OUTSIDE, shown(path), detail=kind_of(name) or None))
+    found.counts["files"] = found.counts.total()
+    if describing:
+        kinds = ", ".join(f"{count:,} .{end}" for end, count in sorted(describing.items()))
+        found.notes = (f"files that are called as the tars, and describe them, are not packed: {kinds}",)
+    return found

@@ -29,6 +29,7 @@ COMMANDS = (
     "head",
     "cat",
     "stats",
+    "view",
     "bench",
     "repair",
     "append",

@@ -45,8 +45,8 @@ class Browser:
         self._chromium = chromium
 
     @contextmanager
-    def open(self, path: Path, **options: Any) -> Iterator[Opened]:
-        """Show a file; ``options`` are playwright's, as ``color_scheme="dark"`` or ``viewport``."""
+    def open(self, path: Path | str, **options: Any) -> Iterator[Opened]:
+        """Show a file or an address; ``options`` are playwright's, as ``color_scheme="dark"`` or ``viewport``."""
         context = self._chromium.new_context(**options)
         context.set_default_timeout(20_000)
         try:
@@ -54,7 +54,7 @@ class Browser:
             opened.page.on("console", lambda said: opened.errors.append(said.text) if said.type == "error" else None)
             opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
             opened.page.on("request", lambda request: opened.asked.append(request.url))
-            opened.page.goto(path.as_uri())
+            opened.page.goto(path if isinstance(path, str) else path.as_uri())
             yield opened
         finally:
             context.close()

@@ -98,12 +98,12 @@ def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.
         profile = image.info.get("icc_profile")
         if jpeg:
             if image.mode in ("RGB", "L") and not profile:
-                return _upright(decode_jpeg(data, "RGB", max_pixels), orientation)
+                return upright(decode_jpeg(data, "RGB", max_pixels), orientation)
             bound_scans(data)
             # Pillow alone would take a damaged JPEG
             check_entropy_coded(data, len(image.getbands()))
         load_pixels(image)
-        return _upright(np.asarray(_to_rgb(image, profile)), orientation)
+        return upright(np.asarray(_to_rgb(image, profile)), orientation)
 
 
 def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -166,7 +166,7 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Undo an EXIF orientation (values 1 to 8, EXIF 2.3, tag 0x0112)."""
     turned: dict[int, Any] = {
         2: lambda p: p[:, ::-1],

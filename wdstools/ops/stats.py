@@ -17,7 +17,7 @@ from wdstools.ops.ls import rows_of
 from wdstools.ops.tally import Histogram, Tally, commonest
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.select import Selection, select
-from wdstools.results import Proved
+from wdstools.results import Proved, weakest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,7 +170,8 @@ def count_samples(dataset: Dataset, selection: Selection, executor: Executor, pr
     with under_way(progress, "read indexes", sum(entry.samples for _, entry in chosen), "samples") as tick:
         for outcome in executor.map(tally_shard, tasks, tick):
             found.add(outcome.result())
-    return _result(dataset, selection, found)
+    where = "" if selection.where is None else selection.where.text
+    return result_of(dataset, found, where, selection.proved_by(dataset))
 
 
 def tally_shard(task: TallyTask, tick: Tick) -> Tallies:
@@ -215,17 +216,18 @@ def tally_rows(found: ChosenRows) -> Tallies:
     )
 
 
-def _result(dataset: Dataset, selection: Selection, found: Tallies) -> StatsResult:
+def result_of(dataset: Dataset, found: Tallies, where: str, choice: Proved) -> StatsResult:
+    """The counts as a result; ``choice`` is what is proved of the choice of samples."""
     splits = [split for split in dataset.manifest.splits if split in found.counts]
     labels = {label for counts in found.counts.values() for label in counts}
     known = [label for label in dataset.manifest.labels if label in labels]
     ordered = (*known, *sorted(labels.difference(known, ("",))), *(("",) if "" in labels else ()))
     shapes = sorted(found.shapes.items(), key=lambda item: (-item[1], item[0]))[:_MOST_SHAPES]
-    proved_values = dataset.anchored and dataset.manifest.has_values
+    values = Proved.FORGER if dataset.anchored and dataset.manifest.has_values else Proved.ACCIDENT
     return StatsResult(
         name=dataset.name,
         root=dataset.root,
-        where="" if selection.where is None else selection.where.text,
+        where=where,
         samples=found.samples,
         bytes=found.bytes,
         counts={
@@ -244,5 +246,5 @@ def _result(dataset: Dataset, selection: Selection, found: Tallies) -> StatsResu
         hashtags=tuple(CommonTag(tag, count) for tag, count in commonest(found.tags, _MOST_TAGS)),
         distinct_hashtags=len(found.tags),
         hashtags_exact=found.tags_exact,
-        proved=selection.proved_by(dataset) if proved_values else Proved.ACCIDENT,
+        proved=weakest(values, choice),
     )

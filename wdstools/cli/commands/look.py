@@ -92,3 +92,29 @@ def stats(session: Session, dataset: DatasetPath, chosen: SelectChoices, opening
     with session.workers("processes" if local else "threads", show.WORKER_MODULES, remote=not local) as executor:
         found = count(opened, executor=executor, progress=session.output.progress(), **chosen)
     show.stats(session.output, found)
+
+
+@command("view", chosen=SelectChoices, opening=OpenChoices)
+def view(
+    session: Session,
+    dataset: DatasetPath,
+    chosen: SelectChoices,
+    opening: OpenChoices,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the page; 0 takes one that is free.")] = 0,
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    findings: Annotated[
+        Optional[str],
+        typer.Option(metavar="FILE", help="Show the damage that verify --json found; this is its output."),
+    ] = None,
+) -> None:
+    """Look at a dataset in the browser: gallery, search, filters, statistics, every sample. On this machine alone.
+
+    Example: wdstools view shards
+    """
+    from wdstools.dataset import open_dataset
+    from wdstools.reader.select import select
+
+    opened, selection = open_dataset(dataset, **opening), select(**chosen)
+    show.serve_view(
+        session.output, opened, selection, show.named(dataset, opening), port=port, findings=findings, browser=browser
+    )

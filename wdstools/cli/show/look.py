@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from wdstools.cli.output import Output
+    from wdstools.dataset import Dataset
     from wdstools.ops.ls import SampleInfo, ShardInfo
     from wdstools.ops.stats import StatsResult
     from wdstools.ops.tally import Histogram
+    from wdstools.ops.view.samples import Address
+    from wdstools.options.read import OpenChoices
+    from wdstools.reader.select import Selection
 
 #: What worker processes need.
 WORKER_MODULES = ("wdstools.ops.stats", "pyarrow.parquet")
@@ -205,3 +210,46 @@ def _tags(output: Output, found: StatsResult) -> None:
         f"  hashtags: {about}{found.distinct_hashtags:,} different; "
         + ", ".join(f"{one_line(one.tag)} {one.captions:,}" for one in shown)
     )
+
+
+def named(dataset: str, opening: OpenChoices) -> Address:
+    """A dataset as it was named on the command line."""
+    from wdstools.ops.view.samples import Address
+
+    at = opening["at"]
+    return Address(dataset, None if at is None else os.fspath(at))
+
+
+def serve_view(
+    output: Output,
+    dataset: Dataset,
+    selection: Selection,
+    address: Address,
+    *,
+    port: int,
+    findings: str | None = None,
+    browser: bool = False,
+) -> None:
+    """Serve the page until it is interrupted; its address is the answer."""
+    from wdstools.report.viewer.server import need_server, serve
+
+    need_server()
+    from wdstools.ops.view import Viewer
+    from wdstools.ops.view.damage import read_findings
+
+    viewer = Viewer(dataset, address, selection)
+    if findings is not None:
+        viewer.checked(read_findings(findings, dataset))
+
+    def ready(url: str) -> None:
+        output.line(url)
+        output.record("page", {"url": url})
+        output.flush()
+        output.hint("the page is for this machine alone, and for whoever knows its address; Ctrl-C ends it")
+        if browser:
+            import webbrowser
+
+            webbrowser.open(url)
+
+    serve(viewer, port, ready)
+    output.summary({"samples": viewer.catalogue.count}, exit_code=0, ok=True)

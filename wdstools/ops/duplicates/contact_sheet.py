@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 from typing import TYPE_CHECKING
 
 from wdstools.dedup.results import Thumbnail
 from wdstools.errors import NotFoundError
-from wdstools.images.check import DamagedImageError, load_pixels, open_image
+from wdstools.images.check import DamagedImageError
+from wdstools.images.small import small_jpeg
 from wdstools.reader.hashes import image_extension
 from wdstools.reader.split import reader_of
 
@@ -46,16 +46,10 @@ def thumbnails(dataset: Dataset, found: DuplicateGroups, most: int = MOST_THUMBN
     return made
 
 
-def small_picture(data: bytes) -> str:
+def small_picture(data: bytes, side: int = _SIDE) -> str:
     """The picture as a data URI of a JPEG; "" if it cannot be decoded."""
     try:
-        with open_image(data) as image:
-            image.draft("RGB", (_SIDE, _SIDE))
-            load_pixels(image)
-            small = image.convert("RGB")
+        small = small_jpeg(data, side, _QUALITY)
     except DamagedImageError:
         return ""
-    small.thumbnail((_SIDE, _SIDE))
-    sink = io.BytesIO()
-    small.save(sink, "JPEG", quality=_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(small).decode()

@@ -1,0 +1,134 @@
+"""Work that goes on while a page is already shown: samples that match filters, found shard by shard, and their counts."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from wdstools.errors import WdsError
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from wdstools.ops.view.catalogue import Catalogue
+
+Result = TypeVar("Result")
+#: Indexes that are read at once, here and from afar.
+_NEAR, _FAR = 2, 8
+
+
+@dataclass(slots=True)
+class Unread:
+    """A shard whose samples are not shown because its index cannot be read, and why."""
+
+    shard: str
+    samples: int
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Found:
+    """What is known of a search so far: ``numbers`` of samples, a slice of which is an array."""
+
+    numbers: NDArray[np.int64] | range
+    scanned: int
+    shards: int
+    unread: tuple[Unread, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every shard has been looked at."""
+        return self.scanned == self.shards
+
+
+@dataclass(slots=True)
+class _Parts:
+    numbers: list[NDArray[np.int64]] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    count: int = 0
+    scanned: int = 0
+
+
+class Matches:
+    """The numbers of samples for which a mask holds, in order; looked for by a thread of its own until it is stopped.
+
+    ``mask`` is called with the number of each shard in ``shards`` and gives a value a row. What cannot be read is counted
+    and left out.
+    """
+
+    def __init__(self, catalogue: Catalogue, shards: Sequence[int], mask: Callable[[int], NDArray[np.bool_]]) -> None:
+        self._catalogue = catalogue
+        self._shards = shards
+        self._mask = mask
+        self._parts = _Parts()
+        self._joined: NDArray[np.int64] | None = None
+        self._news = threading.Condition()
+        self._stopped = False
+        threading.Thread(target=self._run, name="wdstools-view-search", daemon=True).start()
+
+    def wait(self, wanted: int, seconds: float) -> Found:
+        """What is found so far: at the latest after ``seconds``, earlier when ``wanted`` are known or all is done."""
+        with self._news:
+            self._news.wait_for(lambda: self._parts.count >= wanted or self._is_done, seconds)
+            if self._joined is None:
+                self._joined = np.concatenate([np.zeros(0, np.int64), *self._parts.numbers])
+                self._parts.numbers = [self._joined]
+            return Found(self._joined, self._parts.scanned, len(self._shards), tuple(self._parts.unread))
+
+    def stop(self) -> None:
+        """Look no further."""
+        self._stopped = True
+
+    @property
+    def _is_done(self) -> bool:
+        return self._stopped or self._parts.scanned == len(self._shards)
+
+    def _run(self) -> None:
+        for shard, rows, unread in in_order(self._catalogue, self._shards, self._rows, lambda: self._stopped):
+            with self._news:
+                if rows is not None and len(rows):
+                    self._parts.numbers.append(rows + self._catalogue.starts[shard])
+                    self._parts.count += len(rows)
+                    self._joined = None
+                if unread is not None:
+                    self._parts.unread.append(unread)
+                self._parts.scanned += 1
+                self._news.notify_all()
+        self._catalogue.keep()
+
+    def _rows(self, shard: int) -> NDArray[np.int64]:
+        return np.flatnonzero(self._mask(shard)).astype(np.int64)
+
+
+def in_order(
+    catalogue: Catalogue, shards: Sequence[int], work: Callable[[int], Result], stopped: Callable[[], bool]
+) -> Iterator[tuple[int, Result | None, Unread | None]]:
+    """What ``work`` gives of each shard, in order, a few at once; or why there is nothing."""
+    at_once = _NEAR if isinstance(catalogue.dataset.metadata, LocalStore) else _FAR
+
+    def attempt(shard: int) -> tuple[Result | None, Unread | None]:
+        if stopped():
+            return None, None
+        try:
+            return work(shard), None
+        except WdsError as error:
+            entry = catalogue.shards[shard][1]
+            return None, Unread(entry.path, entry.samples, error.code, error.message)
+
+    with ThreadPoolExecutor(at_once, "wdstools-view") as pool:
+        ahead = [pool.submit(attempt, shard) for shard in shards[:at_once]]
+        for number, shard in enumerate(shards):
+            if stopped():
+                return
+            result, unread = ahead[number % at_once].result()
+            if number + at_once < len(shards):
+                ahead[number % at_once] = pool.submit(attempt, shards[number + at_once])
+            yield shard, result, unread

@@ -1,0 +1,76 @@
+"""Pictures of samples for a page: small ones, made here and remembered, and members as they lie in their shard."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from wdstools.errors import FormatError
+from wdstools.images.check import DamagedImageError, open_image, sniff
+from wdstools.images.small import small_jpeg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Small pictures at most so large are sent as they are.
+_SMALL_FILE, _SMALL_SIDE = 32 << 10, 1024
+_QUALITY = 82
+_MEMORY = 64 << 20
+#: Decoders at work at once: each may need the memory of a large picture.
+_DECODERS = 2
+#: What browsers show, by the first bytes' type.
+CONTENT_TYPES = {
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "avif": "image/avif",
+}
+
+
+class Thumbnails:
+    """Small pictures by number and side; those asked for last are kept in memory, nowhere else."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._made: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._held = 0
+        self._lock = threading.Lock()
+        self._decoders = threading.BoundedSemaphore(_DECODERS)
+
+    def get(self, number: int, side: int) -> bytes:
+        """A picture for a page, as it is where it is small already; raises FormatError (``image-damaged``)."""
+        with self._lock:
+            found = self._made.get((number, side))
+            if found is not None:
+                self._made.move_to_end((number, side))
+                return found
+        data = self._read(number)
+        try:
+            if not _is_small(data):
+                with self._decoders:
+                    data = small_jpeg(data, side, _QUALITY)
+        except DamagedImageError as error:
+            raise FormatError(error.detail, code=error.code, where=str(number)) from error
+        with self._lock:
+            if (number, side) not in self._made:
+                self._made[number, side] = data
+                self._held += len(data)
+            while self._held > _MEMORY:
+                _, oldest = self._made.popitem(last=False)
+                self._held -= len(oldest)
+        return data
+
+
+def _is_small(data: bytes) -> bool:
+    """Whether an image is small enough to go to the browser as it is: in bytes, and once it is decoded."""
+    if len(data) > _SMALL_FILE or sniff(data[:16]) not in CONTENT_TYPES:
+        return False
+    with open_image(data) as image:
+        return max(image.size) <= _SMALL_SIDE
+
+
+def content_type(data: bytes) -> str:
+    """What a browser may take bytes for: a picture, or something to save; never a page or a script."""
+    return CONTENT_TYPES.get(sniff(data[:16]), "application/octet-stream")

@@ -1,0 +1,191 @@
+"""Samples as a page shows them: a line of the gallery, everything about one, and its members."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from wdstools.address import display
+from wdstools.errors import IntegrityError, NotFoundError, WdsError
+from wdstools.formats.arrow import to_array, to_list
+from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.reader.shard import ShardReader
+from wdstools.results import proof
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wdstools.ops.view.catalogue import Catalogue
+    from wdstools.reader.sample import Sample
+
+_GALLERY_CHARACTERS = 240
+_READERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """How whoever opened the page named the dataset, for the commands that it shows."""
+
+    dataset: str
+    at: str | None = None
+
+    def command(self, verb: str, *rest: str) -> str:
+        """What to type, with the dataset as it was named; secrets are not shown."""
+        where = ["--at", display(self.at)] if self.at else []
+        return " ".join(map(quote, ("wdstools", verb, display(self.dataset), *rest, *where)))
+
+
+class Samples:
+    """Reads samples of a catalogue. Safe to use from many threads."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._readers: OrderedDict[tuple[int, bool], ShardReader] = OrderedDict()
+        self._lock = threading.Lock()
+        self._in_order = threading.Lock()
+
+    def lines(self, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """What the gallery shows of each; of one whose index cannot be read, why."""
+        of_shard: dict[int, list[int]] = {}
+        numbers = list(numbers)
+        for number in numbers:
+            place = self._catalogue.place(number)
+            of_shard.setdefault(place.shard, []).append(place.row)
+        made: dict[int, dict[str, Any]] = {}
+        for shard, rows in of_shard.items():
+            first = int(self._catalogue.starts[shard])
+            try:
+                made |= self._of_shard(shard, rows)
+            except WdsError as error:
+                made |= {
+                    first + row: {"number": first + row, "error": error.message, "code": error.code} for row in rows
+                }
+        for number in numbers:
+            yield made[number]
+
+    def _of_shard(self, shard: int, rows: list[int]) -> dict[int, dict[str, Any]]:
+        import pyarrow as pa
+
+        split, first = self._catalogue.shards[shard][0], int(self._catalogue.starts[shard])
+        names = ("key", "label", "width", "height", "bytes", "caption")
+        table = self._catalogue.table(shard).select(names).take(to_array(rows, pa.int64()))
+        columns = zip(rows, *(to_list(table.column(name)) for name in names), strict=True)
+        return {
+            first + row: {
+                "number": first + row,
+                "split": split,
+                "key": key,
+                "label": label,
+                "width": width,
+                "height": height,
+                "bytes": total,
+                "caption": None if caption is None else caption[:_GALLERY_CHARACTERS],
+            }
+            for row, key, label, width, height, total, caption in columns
+        }
+
+    def details(self, number: int, address: Address) -> dict[str, Any]:
+        """Everything that the index and the manifest say of a sample, and what can be done with it."""
+        place = self._catalogue.place(number)
+        split, entry = self._catalogue.shards[place.shard]
+        row = self._catalogue.index(place.shard).slice(place.row, 1).to_pylist()[0]
+        dataset = self._catalogue.dataset
+        members = [
+            {"ext": one["ext"], "offset": one["offset"], "bytes": one["size"], "xxh3_64": f"{one['xxh3_64']:016x}"}
+            for one in row["members"]
+        ]
+        names = ("key", "label", "cls", "width", "height", "format", "caption", "source", "offset", "length")
+        digests = {name: row[name].hex() for name in ("xxh3_128", "sha256") if row[name] is not None}
+        return {
+            "number": number,
+            "split": split,
+            **{name: row[name] for name in names},
+            "members": members,
+            "bytes": sum(one["bytes"] for one in members),
+            "picture": self.picture_extension(one["ext"] for one in members),
+            **digests,
+            "shard": {
+                "path": entry.path,
+                "url": display(f"{dataset.shards.url.rstrip('/')}/{entry.path}"),
+                "row": place.row,
+                "samples": entry.samples,
+                "bytes": entry.bytes,
+                "sha256": entry.sha256,
+                "encoding": entry.encoding,
+            },
+            "reading": proof(dataset.proved_by_samples)["proof"],
+            "commands": self._commands(row["key"], [one["ext"] for one in members], address),
+        }
+
+    def _commands(self, key: str, members: list[str], address: Address) -> list[dict[str, str]]:
+        """What can be done with the sample, as lines to copy."""
+        dataset = self._catalogue.dataset
+        name = key.rpartition("/")[2]
+        first = self.picture_extension(members) or members[0]
+        one = ("--where", f"key == {key!r}")
+        saved = quote(f"{name}.{first}")
+        made = [
+            ("cat", "write the picture to a file", f"{address.command('cat', f'{key}.{first}')} > {saved}"),
+            ("extract", "write all members to a folder", address.command("extract", "DIR", *one)),
+            ("verify", "check the whole dataset", address.command("verify")),
+        ]
+        if isinstance(dataset.metadata, LocalStore) and dataset.manifest.profile == "canonical":
+            plain = Address(address.dataset)
+            made += [
+                ("repair", "make damage good from a copy", f"{plain.command('repair')} --from COPY"),
+                ("remove", "take the sample out", plain.command("remove", *one, "--in-place")),
+            ]
+        return [{"verb": verb, "what": what, "text": text} for verb, what, text in made]
+
+    @staticmethod
+    def picture_extension(members: Iterable[str]) -> str | None:
+        """The member that is the sample's picture; None if it has none."""
+        return next((name for name in members if name.lower() in TYPE_OF_EXTENSION), None)
+
+    def read(self, number: int, *, checked: bool = True) -> Sample:
+        """A sample, each byte checked; without ``checked`` as it lies there, so that damage can be looked at."""
+        place = self._catalogue.place(number)
+        reader = self._reader(place.shard, checked)
+        if reader.entry.encoding == "tar":
+            return reader.sample(place.row)
+        with self._in_order:  # a compressed shard is unpacked by one at a time
+            return reader.sample(place.row)
+
+    def member(self, number: int, extension: str, *, checked: bool = True) -> bytes:
+        """A member of a sample; raises NotFoundError (``member-missing``), IntegrityError (``sample-damaged``)."""
+        try:
+            return self.read(number, checked=checked)[extension]
+        except KeyError:
+            raise NotFoundError("no such member", code="member-missing", where=extension[:100]) from None
+
+    def picture(self, number: int, *, checked: bool = True) -> bytes:
+        """The image of a sample, in full; raises NotFoundError (``image-missing``)."""
+        sample = self.read(number, checked=checked)
+        extension = self.picture_extension(sample)
+        if extension is None:
+            raise NotFoundError("this sample has no picture", code="image-missing", where=sample.key)
+        return sample[extension]
+
+    def picture_anyhow(self, number: int) -> bytes:
+        """The image, damaged or not: what there is to see of it."""
+        try:
+            return self.picture(number)
+        except IntegrityError:
+            return self.picture(number, checked=False)
+
+    def _reader(self, shard: int, checked: bool) -> ShardReader:
+        with self._lock:
+            found = self._readers.get((shard, checked))
+            if found is not None:
+                self._readers.move_to_end((shard, checked))
+                return found
+        reader = ShardReader(self._catalogue.dataset, self._catalogue.shards[shard][1], check=checked)
+        with self._lock:
+            self._readers[shard, checked] = reader
+            while len(self._readers) > _READERS:
+                self._readers.popitem(last=False)
+        return reader

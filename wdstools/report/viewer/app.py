@@ -1,0 +1,184 @@
+"""What the page asks for, as answers of HTTP; what they say comes from ``ops.view``."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, WdsError
+from wdstools.ops.view.filters import Filters, filters_of
+from wdstools.ops.view.pictures import content_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+    from wdstools.ops.view import Viewer
+
+#: The files of the page, and what they are.
+FILES = {
+    "view.html": "text/html; charset=utf-8",
+    "view.css": "text/css; charset=utf-8",
+    "main.js": "text/javascript; charset=utf-8",
+    "dom.js": "text/javascript; charset=utf-8",
+    "gallery.js": "text/javascript; charset=utf-8",
+    "sample.js": "text/javascript; charset=utf-8",
+    "stats.js": "text/javascript; charset=utf-8",
+}
+_SIDES = (256, 512)
+#: How long a request waits for a search before it tells what there is by now.
+_PATIENCE = 0.4
+#: Members run nothing, whatever they are: each is a document without rights, or a file to save.
+_MEMBER_POLICY = "default-src 'none'; sandbox"
+_STATUS: tuple[tuple[type[WdsError], int], ...] = (
+    (NotFoundError, 404),
+    (UsageError, 400),
+    (IntegrityError, 409),
+    (FormatError, 422),
+    (StoreError, 502),
+    (WdsError, 500),
+)
+
+
+def make_app(viewer: Viewer) -> Starlette:
+    """The routes, without what guards them."""
+    asked = _Answers(viewer)
+    routes = [
+        Route("/", lambda request: _file("view.html")),  # noqa: ARG005
+        Route("/files/{name}", lambda request: _file(request.path_params["name"])),
+        Route("/api/about", asked.about),
+        Route("/api/samples", asked.samples),
+        Route("/api/stats", asked.stats),
+        Route("/api/sample/{number:int}", asked.sample),
+        Route("/api/alike/{number:int}", asked.alike),
+        Route("/api/check", asked.check),
+        Route("/api/check", asked.start_check, methods=["POST"]),
+        Route("/thumb/{number:int}", asked.thumbnail),
+        Route("/picture/{number:int}", asked.picture),
+        Route("/member/{number:int}/{extension}", asked.member),
+    ]
+    return Starlette(routes=routes)
+
+
+class _Answers:
+    """One method a route; starlette runs each in a thread of its own."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+
+    def about(self, request: Request) -> Response:
+        """The dataset."""
+        del request
+        return _answer(self._viewer.about)
+
+    def samples(self, request: Request) -> Response:
+        """A part of the gallery."""
+
+        def made() -> dict[str, Any]:
+            return self._viewer.page(*_window(request, self._filters(request)), _PATIENCE)
+
+        return _answer(made)
+
+    def stats(self, request: Request) -> Response:
+        """Statistics of what is shown."""
+        return _answer(lambda: self._viewer.counts(self._filters(request), _PATIENCE))
+
+    def sample(self, request: Request) -> Response:
+        """One sample."""
+        return _answer(lambda: self._viewer.sample(request.path_params["number"]))
+
+    def alike(self, request: Request) -> Response:
+        """The samples that are the same as one."""
+        level = request.query_params.get("level", "")
+        return _answer(lambda: self._viewer.alike(request.path_params["number"], level))
+
+    def check(self, request: Request) -> Response:
+        """How far the check is."""
+        del request
+        return _answer(self._viewer.check.document)
+
+    def start_check(self, request: Request) -> Response:
+        """Begin a check."""
+        return _answer(lambda: self._viewer.start_check(request.query_params.get("level", "")))
+
+    def thumbnail(self, request: Request) -> Response:
+        """A small picture."""
+        side = request.query_params.get("side", "")
+        chosen = next((one for one in _SIDES if str(one) == side), _SIDES[0])
+        return _bytes(lambda: self._viewer.thumbnails.get(request.path_params["number"], chosen), keep=True)
+
+    def picture(self, request: Request) -> Response:
+        """A picture in full, damaged or not: the page says which."""
+        return _bytes(lambda: self._viewer.samples.picture_anyhow(request.path_params["number"]))
+
+    def member(self, request: Request) -> Response:
+        """A member, checked, to be saved or shown as text."""
+        number, extension = request.path_params["number"], request.path_params["extension"]
+        answer = _bytes(lambda: self._viewer.samples.member(number, extension))
+        if answer.status_code == 200:
+            name = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{number}.{extension}")
+            answer.headers["content-disposition"] = f'attachment; filename="{name}"'
+        return answer
+
+    def _filters(self, request: Request) -> Filters:
+        given: dict[str, list[str]] = {}
+        for name, value in request.query_params.multi_items():
+            if name not in ("start", "count"):
+                given.setdefault(name, []).append(value)
+        return filters_of(given, self._viewer.dataset.splits)
+
+
+def _window(request: Request, filters: Filters) -> tuple[Filters, int, int]:
+    numbers = []
+    for name, usual in (("start", "0"), ("count", "100")):
+        text = request.query_params.get(name, usual)
+        if not re.fullmatch(r"[0-9]{1,15}", text):
+            raise UsageError("not a whole number", where=name, got=text[:40])
+        numbers.append(int(text))
+    return filters, numbers[0], numbers[1]
+
+
+def _answer(make: Callable[[], Any]) -> Response:
+    try:
+        document, status = make(), 200
+    except WdsError as error:
+        error.name_flags({})
+        document, status = error.to_dict(), next(number for kind, number in _STATUS if isinstance(error, kind))
+    text = json.dumps(document, ensure_ascii=True, separators=(",", ":"))
+    return Response(text, status, {"cache-control": "no-store"}, "application/json")
+
+
+def _bytes(make: Callable[[], bytes], *, keep: bool = False) -> Response:
+    try:
+        data = make()
+    except WdsError as error:
+        found: WdsError = error
+
+        def failed() -> Any:
+            raise found
+
+        return _answer(failed)
+    headers = {
+        "cache-control": "private, max-age=600" if keep else "no-store",
+        "content-security-policy": _MEMBER_POLICY,
+    }
+    return Response(data, 200, headers, content_type(data))
+
+
+@cache
+def _content(name: str) -> bytes:
+    return files("wdstools.report.viewer").joinpath("static", name).read_bytes()
+
+
+def _file(name: str) -> Response:
+    if name not in FILES:
+        return Response(status_code=404)
+    return Response(_content(name), 200, {"cache-control": "no-store"}, FILES[name])

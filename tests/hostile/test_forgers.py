@@ -14,11 +14,13 @@ import xxhash
 from PIL import Image
 
 import wdstools as wt
-from tests.hostile.forgers import MESSAGE_BYTES, forge_block, forge_samples, forge_values, without_values
+from tests.hostile.forgers import MESSAGE_BYTES, forge_block, forge_samples, forge_values, refresh_sums, without_values
 from tests.support.command import run_command
+from tests.support.outcome import contents
 from tests.support.streams import in_memory
 from wdstools.errors import FormatError, IntegrityError, UsageError, WdsError
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.landing.staging import commit
 from wdstools.ops.mirror import mirror
 from wdstools.ops.pull import plan_pull
 from wdstools.ops.remove import plan_remove
@@ -30,7 +32,7 @@ from wdstools.results import Proved
 from wdstools.transfer.download import PullTask, pull_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from wdstools import Dataset
 
@@ -415,3 +417,95 @@ def test_an_index_of_other_rows_is_refused_with_a_root(good: Path, root: str, tm
     forge_values(copy, {"key": lambda keys: [*keys[1:], keys[0]]})
     with pytest.raises(FormatError):
         wt.open_dataset(str(copy), root=root).index(wt.open_dataset(str(copy)).manifest.shards[0][1])
+
+
+def test_pull_names_what_no_root_digest_covers(good: Path, root: str, tmp_path: Path) -> None:
+    forged = Path(shutil.copytree(good, tmp_path / "forged"))
+    (forged / "README.md").write_text((forged / "README.md").read_text() + "\nBuy at evil.example.\n")
+    (forged / ".wdstools/provenance.json").write_text('{"source": "lies"}')
+    refresh_sums(forged)
+    ran = run_command("pull", forged, tmp_path / "whole", "--root", root, "--json")
+    assert ran.summary["proved"] == "forger"
+    assert set(ran.summary["not_covered"]) == {"README.md", ".wdstools/provenance.json", "index column source"}
+    ran = run_command("pull", forged, tmp_path / "part", "--root", root, "--where", "label == 'rome'")
+    assert "not covered by the root digest" in ran.out
+    assert ".wdstools/provenance.json" in ran.out
+    assert "README.md" not in ran.out
+    ran = run_command("pull", good, tmp_path / "good", "--root", root, "--json")
+    assert "README.md" not in ran.summary["not_covered"]
+    assert "not_covered" not in run_command("pull", good, tmp_path / "free").out
+
+
+@pytest.mark.parametrize("name", ["README.md", ".wdstools/provenance.json"])
+@pytest.mark.parametrize("part", [False, True])
+def test_pull_brings_nothing_by_a_link_that_leads_outside(name: str, part: bool, good: Path, tmp_path: Path) -> None:
+    forged = Path(shutil.copytree(good, tmp_path / "forged"))
+    secret = (forged / name).rename(tmp_path / "secret")
+    (forged / name).symlink_to(secret)
+    ran = run_command("pull", forged, tmp_path / "new", *(["--where", "label == 'rome'"] if part else []), "--json")
+    if part and name == "README.md":
+        assert ran.code == 0
+    else:
+        assert (ran.code, ran.error["code"]) == (4, "path-unsafe")
+        assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("text", ["no json", "[" * 100_000])
+def test_a_part_is_pulled_whatever_the_provenance_is(text: str, good: Path, tmp_path: Path) -> None:
+    forged = Path(shutil.copytree(good, tmp_path / "forged"))
+    (forged / ".wdstools/provenance.json").write_text(text)
+    refresh_sums(forged)
+    assert run_command("pull", forged, tmp_path / "new", "--where", "label == 'rome'").code == 0
+
+
+def _staged(dataset: Path) -> None:
+    """A removal of one sample, stopped when all of it was staged."""
+    key = next(iter(wt.open_dataset(str(dataset))["train"].keys()))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patch.setattr("wdstools.ops.next_version.land.commit", _commit_only)
+        apply(plan_remove(str(dataset), Selection(keys=frozenset([key]))))
+
+
+def _commit_only(root: str, moved: Sequence[str], deleted: Sequence[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wdstools.landing.staging.finish", _stop)
+        commit(root, moved, deleted)
+
+
+def _stop(_: str) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_change_that_a_stranger_has_staged_is_not_finished_by_whoever_gives_a_root(
+    good: Path, root: str, tmp_path: Path
+) -> None:
+    forged = Path(shutil.copytree(good, tmp_path / "forged"))
+    _staged(forged)
+    before = contents(forged)
+    for verb, *rest in (["remove", "--where", "label == 'rome'", "--in-place"], ["repair"]):
+        ran = run_command(verb, forged, *rest, "-y", "--root", root, "--json")
+        assert (ran.code, ran.error["code"]) == (1, "root-differs")
+        assert "repair" in ran.error["hint"]
+        assert contents(forged) == before
+
+
+def test_what_was_asked_for_is_done_after_what_was_interrupted(good: Path, tmp_path: Path) -> None:
+    dataset = Path(shutil.copytree(good, tmp_path / "set"))
+    keys = list(wt.open_dataset(str(dataset))["train"].keys())
+    _staged(dataset)
+    ran = run_command("remove", dataset, "--where", "label == 'rome'", "--in-place", "-y", "--json")
+    assert ran.code == 0
+    assert ran.summary["removed"] > 0
+    assert ran.summary["version"] == 3
+    assert "rome" not in labels_in(dataset)
+    (tmp_path / "keys").write_text(f"{keys[0]}\nnobody\n")
+    ran = run_command("remove", dataset, "--keys", tmp_path / "keys", "--in-place", "-y", "--json")
+    assert (ran.code, ran.summary["absent"], ran.summary["earlier"]) == (3, sorted([keys[0], "nobody"]), [keys[0]])
+
+
+def test_the_same_removal_again_after_an_interruption_is_done(good: Path, tmp_path: Path) -> None:
+    dataset = Path(shutil.copytree(good, tmp_path / "set"))
+    (tmp_path / "keys").write_text(next(iter(wt.open_dataset(str(dataset))["train"].keys())))
+    _staged(dataset)
+    ran = run_command("remove", dataset, "--keys", tmp_path / "keys", "--in-place", "-y", "--json")
+    assert (ran.code, ran.summary["version"], len(ran.summary["earlier"])) == (0, 2, 1)

@@ -470,7 +470,7 @@ def _killed() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("how", ["before ours was there", "over ours, of the same size"])
+@pytest.mark.parametrize("how", ["before ours was there", "in place of ours, of the same size"])
 @pytest.mark.parametrize("command", IN_WORK)
 def test_a_file_put_into_unfinished_work_under_a_name_of_ours_stays(
     command: str, how: str, stopped_work: Callable[[str, bool], Path]
@@ -481,7 +481,8 @@ def test_a_file_put_into_unfinished_work_under_a_name_of_ours_stays(
     assert target.exists() == (how != "before ours was there")
     ours = target.read_bytes() if target.exists() else None
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(bytes(len(ours)) if ours is not None else b"years of work")
+    (work / "mine").write_bytes(bytes(len(ours)) if ours is not None else b"years of work")
+    (work / "mine").rename(target)
     theirs = target.read_bytes()
     with pytest.raises(StoreError) as caught:
         act(work)

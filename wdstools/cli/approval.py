@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
 
 import typer
 
@@ -12,8 +12,13 @@ from wdstools.errors import UsageError, option
 from wdstools.options.declare import Option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wdstools.cli.output import Output
+    from wdstools.landing.staging import FinishResult
     from wdstools.plan import Plan
+
+Result = TypeVar("Result")
 
 _PANEL = "Before anything changes"
 
@@ -47,3 +52,23 @@ def approved(output: Output, plan: Plan[object], choices: PlanChoices, code: int
             hint=f"add {option('yes', True)} to carry the plan out, or {option('dry_run', True)} to see it only",
         )
     return typer.confirm("carry this out?", err=True)
+
+
+def first_finished(
+    output: Output, choices: PlanChoices, plan: Callable[[], Plan[Result | FinishResult]]
+) -> tuple[Plan[Result | FinishResult] | None, FinishResult | None]:
+    """The plan of what was asked for, and the change of the dataset that was cut short and is finished before.
+
+    No plan if nobody wants that.
+    """
+    from wdstools.cli.show.change import finished
+    from wdstools.landing.staging import FinishPlan
+    from wdstools.plan import apply
+
+    done = None
+    while isinstance(made := plan(), FinishPlan):
+        if not approved(output, made, choices):
+            return None, done
+        done = apply(made)
+        finished(output, done)
+    return made, done

@@ -9,10 +9,11 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import STAGED_MARK, open_dataset
-from wdstools.errors import FormatError
+from wdstools.errors import FormatError, IntegrityError
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.inside import require_inside
@@ -144,10 +145,27 @@ class FinishPlan(Plan[FinishResult]):
         return FinishResult(self.target, dataset.root, dataset.manifest.version)
 
 
-def plan_finish(root: str) -> FinishPlan | None:
-    """The plan to finish a change of this dataset that was cut short; None if there is none."""
-    if not os.path.exists(os.path.join(root, STAGED_MARK)):
+def plan_finish(root: str, anchor: str | None = None) -> FinishPlan | None:
+    """The plan to finish a change of this dataset that was cut short; None if there is none.
+
+    Raises IntegrityError (``root-differs``) where ``anchor``, the root digest that the dataset must have, is not the one
+    that it would have then: whoever made the dataset may have staged the change.
+    """
+    mark = os.path.join(root, STAGED_MARK)
+    if not os.path.exists(mark):
         return None
+    if anchor is not None:
+        then = staged_root(root) or open_dataset(root).root
+        if then != anchor:
+            raise IntegrityError(
+                "a change is staged here that leads to another dataset",
+                code="root-differs",
+                where=mark,
+                expected=anchor,
+                got=then,
+                hint=f"if it is a change of yours that was interrupted, wdstools repair {quote(root)} finishes it; "
+                f"if not, delete {quote(_stage(root))}",
+            )
     return FinishPlan("finish", root, (Step("finish", STAGED_MARK, detail="a change that was interrupted"),))
 
 

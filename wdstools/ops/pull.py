@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import write_index
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry
 from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.landing.inside import read_inside, refuse_outside
 from wdstools.landing.site import PackSite, forget_landed
 from wdstools.landing.small_files import assemble, render_provenance
 from wdstools.ops.canonical import require_canonical
@@ -51,7 +53,8 @@ class PullResult(Made):
 
     ``fetched`` are the bytes that came over the wire, ``kept`` those that an interrupted run had left, ``seeded`` those
     that old local shards gave; ``again`` counts samples that first arrived damaged.
-    ``missing_keys`` were asked for and are not there.
+    ``missing_keys`` were asked for and are not there. ``not_covered`` is what came from the source and no root digest
+    covers, whatever ``proved`` says: files, and columns of the indexes.
     """
 
     path: str
@@ -67,6 +70,7 @@ class PullResult(Made):
     again: int
     proved: Proved
     missing_keys: tuple[str, ...] = ()
+    not_covered: tuple[str, ...] = ()
 
     @property
     def authenticated(self) -> bool:
@@ -185,6 +189,7 @@ class _Pull:
         self.whole = plan.selection.is_everything
         self.executor = executor
         self.progress = progress
+        self.not_covered: list[str] = ["index column source"]
 
     def run(self) -> PullResult:
         """The pull; DEST is absent until everything in it is whole."""
@@ -296,11 +301,8 @@ class _Pull:
         card = None
         if self.whole:
             manifest = self.manifest
-            history = {
-                path: fetch_file(metadata, path, listed[path])
-                for path in (PROVENANCE_PATH, SKIPPED_PATH)
-                if path in listed
-            }
+            history = {path: self._fetch(path, listed) for path in (PROVENANCE_PATH, SKIPPED_PATH) if path in listed}
+            self.not_covered += history
             card = self._card()
             now = sha256_hex(get_whole(metadata, self.source.manifest_key))
             if now != self.source.root:
@@ -316,16 +318,26 @@ class _Pull:
     def _card(self) -> bytes:
         """The source's card, or a new one if that is not there or not whole."""
         try:
-            data = get_whole(self.source.metadata, CARD_PATH, _CARD_BYTES)
+            data = read_inside(self.source.metadata, CARD_PATH, _CARD_BYTES)
         except (NotFoundError, FormatError):
             data = b""
-        sound = data and not card_differences(data.decode("utf-8", "replace"), self.manifest)
-        return data if sound else render_card(self.manifest).encode()
+        made = render_card(self.manifest).encode()
+        if not data or card_differences(data.decode("utf-8", "replace"), self.manifest):
+            return made
+        if data != made:
+            self.not_covered.append(CARD_PATH)
+        return data
+
+    def _fetch(self, path: str, listed: Mapping[str, str]) -> bytes:
+        refuse_outside(self.source.metadata, (path,))
+        return fetch_file(self.source.metadata, path, listed[path])
 
     def _provenance(self, listed: Mapping[str, str]) -> bytes:
         made: Any = None
         if PROVENANCE_PATH in listed:
-            made = json.loads(fetch_file(self.source.metadata, PROVENANCE_PATH, listed[PROVENANCE_PATH]))
+            with contextlib.suppress(ValueError, RecursionError):  # it was listed, and is no JSON
+                made = json.loads(self._fetch(PROVENANCE_PATH, listed))
+                self.not_covered.append(PROVENANCE_PATH)
         document = {
             "pulled": {
                 "root": self.source.root,
@@ -365,6 +377,7 @@ class _Pull:
             bytes=sum(shard.entry.bytes for shard in pulled) if pulled else self.manifest.totals["bytes"],
             proved=self.plan.proved,
             missing_keys=self.plan.missing_keys,
+            not_covered=tuple(self.not_covered) if self.source.anchored and pulled else (),
             **totals,
         )
 

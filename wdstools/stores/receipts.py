@@ -1,6 +1,6 @@
 """Receipts: how a file in a scratch place is told from one that somebody else has put there under its name.
 
-Before a file of ours gets its name in a marked place, its size and its time of change are noted: beside it, in the name
+Before a file of ours gets its name in a marked place, its size, time of change and inode are noted: beside it, in the name
 of an empty file, so that both are on the disk or neither is; of many small files in a log. What has no receipt
 that fits what lies there now is not ours: it is neither removed nor replaced.
 """
@@ -27,23 +27,26 @@ MARK = ".wdstools-scratch.json"
 NEW = "new"
 #: A log of receipts beside it; each process has one of its own.
 _LOG_RE = re.compile(r"made\.[0-9a-f]{16}")
-_RECEIPT_RE = re.compile(rf"(.*)\.[0-9a-f]+-[0-9a-f]+{re.escape(TEMP_SUFFIX)}", re.DOTALL)
+_RECEIPT_RE = re.compile(rf"(.*)\.[0-9a-f]+-[0-9a-f]+-[0-9a-f]+{re.escape(TEMP_SUFFIX)}", re.DOTALL)
 _TEMPORARY_RE = re.compile(rf"(.*)\.(?:[0-9a-f]{{16}}|part|[0-9]+\.old){re.escape(TEMP_SUFFIX)}", re.DOTALL)
 _SECOND = 1_000_000_000
 
-#: Size and time of change, in nanoseconds.
-Stamp = tuple[int, int]
+#: Size, time of change in nanoseconds, and inode.
+Stamp = tuple[int, int, int]
 
 
 def stamp(status: os.stat_result) -> Stamp:
     """What a receipt says of a file."""
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def is_same_stamp(now: Stamp, noted: Stamp) -> bool:
-    """Whether a file is as it was noted; some file systems round its time to even seconds when they forget it."""
+    """Whether a file is the one that was noted, damaged perhaps: of the same size, and of the same time or inode.
+
+    Some file systems number their files anew when they are mounted, and round times to even seconds.
+    """
     coarse = now[1] % _SECOND == 0 and abs(now[1] - noted[1]) <= 2 * _SECOND
-    return now[0] == noted[0] and (now[1] == noted[1] or coarse)
+    return now[0] == noted[0] and (now[2] == noted[2] or now[1] == noted[1] or coarse)
 
 
 def marked_place(path: str) -> str | None:
@@ -74,7 +77,7 @@ def has_receipt(path: str) -> bool:
     now = stamp(status)
     if os.path.lexists(_receipt(path, now)):
         return True
-    return now[1] % _SECOND == 0 and any(is_same_stamp(now, noted) for noted in _noted_beside(path))
+    return any(is_same_stamp(now, noted) for noted in _noted_beside(path))
 
 
 def receipt_of(path: str) -> str | None:
@@ -122,8 +125,7 @@ class ReceiptLog:
 
     def note(self, path: str, status: os.stat_result) -> None:
         """Note what lies at a path, or is about to; raises OSError."""
-        size, time = stamp(status)
-        line = f"{size:x} {time:x} {path!a}\n".encode()
+        line = f"{' '.join(f'{part:x}' for part in stamp(status))} {path!a}\n".encode()
         while line:
             line = line[os.write(self._fd, line) :]
 
@@ -156,8 +158,8 @@ def logged(place: str) -> Mapping[str, set[Stamp]]:
         with open(os.path.join(place, name), encoding="ascii", opener=_plain_opener) as file:
             for line in file:
                 with contextlib.suppress(ValueError, SyntaxError):
-                    size, time, path = line.rstrip("\n").split(" ", 2)
-                    found.setdefault(str(ast.literal_eval(path)), set()).add((int(size, 16), int(time, 16)))
+                    *parts, path = line.rstrip("\n").split(" ", 3)
+                    found.setdefault(str(ast.literal_eval(path)), set()).add(_numbers(parts))
     return found
 
 
@@ -166,14 +168,15 @@ def _plain_opener(path: str, flags: int) -> int:
 
 
 def _receipt(path: str, noted: Stamp) -> str:
-    return f"{path}.{noted[0]:x}-{noted[1]:x}{TEMP_SUFFIX}"
+    return f"{path}.{'-'.join(f'{part:x}' for part in noted)}{TEMP_SUFFIX}"
 
 
 def _noted_beside(path: str) -> list[Stamp]:
     folder, name = os.path.split(path)
-    found = []
-    for other in os.listdir(folder or "."):
-        if receipt_of(other) == name:
-            size, time = other.removesuffix(TEMP_SUFFIX).rpartition(".")[2].split("-")
-            found.append((int(size, 16), int(time, 16)))
-    return found
+    receipts = [other.removesuffix(TEMP_SUFFIX) for other in os.listdir(folder or ".") if receipt_of(other) == name]
+    return [_numbers(receipt.rpartition(".")[2].split("-")) for receipt in receipts]
+
+
+def _numbers(parts: list[str]) -> Stamp:
+    size, time, inode = (int(part, 16) for part in parts)
+    return size, time, inode

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from wdstools.cli.approval import PlanChoices, approved
+from wdstools.cli.approval import PlanChoices, approved, first_finished
 from wdstools.cli.options import DatasetPath, Session, command
 from wdstools.cli.show import change as show
 from wdstools.options.check import RepairChoices
@@ -21,15 +21,19 @@ def repair(session: Session, dataset: DatasetPath, choices: RepairChoices, plan:
 
     Example: wdstools repair shards --from /backup/shards
     """
+    from wdstools.landing.staging import FinishResult
     from wdstools.ops.repair import plan_repair
     from wdstools.plan import apply
 
     with session.workers("processes") as executor:
         progress = session.output.progress()
-        made = plan_repair(dataset, executor=executor, progress=progress, **choices)
-        if not approved(session.output, made, plan):
+        made, _ = first_finished(
+            session.output, plan, lambda: plan_repair(dataset, executor=executor, progress=progress, **choices)
+        )
+        if made is None or not approved(session.output, made, plan):
             return
         result = apply(made, executor=executor, progress=progress)
+    assert not isinstance(result, FinishResult)
     raise typer.Exit(show.repaired(session.output, result))
 
 
@@ -63,20 +67,27 @@ def remove(
 
     Example: wdstools remove shards --keys takedown.txt --in-place
     """
+    from wdstools.landing.staging import FinishResult
     from wdstools.ops.next_version.land import choose_place
     from wdstools.ops.remove import RemovePlan, plan_remove
     from wdstools.plan import apply
     from wdstools.reader.select import select
 
     choose_place("remove", output, in_place=in_place, dry_run=plan["dry_run"])
-    made = plan_remove(dataset, select(**chosen), output=output, root=root, caches=caches or ())
-    absent = made.absent if isinstance(made, RemovePlan) else ()
-    show.absent(session.output, absent)
-    if not approved(session.output, made, plan, code=3 if absent else 0):
+    selection = select(**chosen)
+    made, done = first_finished(
+        session.output, plan, lambda: plan_remove(dataset, selection, output=output, root=root, caches=caches or ())
+    )
+    if made is None:
+        return
+    assert isinstance(made, RemovePlan)
+    code = show.absent(session.output, made.absent, made.earlier if done else ())
+    if not approved(session.output, made, plan, code=code):
         return
     with session.workers("threads") as executor:
         result = apply(made, executor=executor, progress=session.output.progress())
-    raise typer.Exit(show.removed(session.output, result))
+    assert not isinstance(result, FinishResult)
+    raise typer.Exit(show.removed(session.output, result, code))
 
 
 @command("append", choices=AppendChoices, plan=PlanChoices)

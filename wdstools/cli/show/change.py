@@ -25,20 +25,13 @@ if TYPE_CHECKING:
 
 
 def finished(output: Output, result: FinishResult) -> None:
-    """A change that was cut short, and what it has made now that it is finished."""
-    output.line(f"finished: {result.path} is version {result.version}; root digest {result.root}")
-    output.hint(f"check:  wdstools verify {quote(result.path)}")
-    output.hint("more:   run the same command again if it was another change that you wanted")
-    output.summary(result, exit_code=0, ok=True)
+    """A change that was cut short, and what it has made now that it is finished; what was asked for comes then."""
+    output.note(f"finished what was interrupted: {result.path} is version {result.version}; root digest {result.root}")
+    output.record("finished", result)
 
 
-def repaired(output: Output, result: RepairResult | FinishResult) -> int:
+def repaired(output: Output, result: RepairResult) -> int:
     """What a repair has done; the exit code."""
-    from wdstools.landing.staging import FinishResult
-
-    if isinstance(result, FinishResult):
-        finished(output, result)
-        return 0
     code = 1 if result.unsolved else 0
     shards, indexes = counted(len(result.shards), "shard"), counted(result.indexes, "index", "indexes")
     written = f"{shards}, {indexes}, {counted(len(result.files), 'other file')}"
@@ -59,8 +52,12 @@ def repaired(output: Output, result: RepairResult | FinishResult) -> int:
     return code
 
 
-def absent(output: Output, keys: Sequence[str]) -> None:
-    """Keys that were to be removed and are not there: all of them, for nobody must take one for gone."""
+def absent(output: Output, absent_keys: Sequence[str], just_removed: Sequence[str]) -> int:
+    """Keys that were to be removed and are not there: all of them, for nobody must take one for gone; the exit code.
+
+    But for those that the change has removed which was interrupted and is finished now.
+    """
+    keys = [key for key in absent_keys if key not in set(just_removed)]
     for key in keys:
         output.line(f"not in the dataset: {one_line(key)}")
     if keys:
@@ -70,16 +67,11 @@ def absent(output: Output, keys: Sequence[str]) -> None:
             f" {'it' if len(keys) == 1 else 'them'}"
         )
     output.record("absent", {"keys": len(keys), "missing_keys": keys})
+    return 3 if keys else 0
 
 
-def removed(output: Output, result: RemoveResult | FinishResult) -> int:
-    """What a removal has made; the exit code."""
-    from wdstools.landing.staging import FinishResult
-
-    if isinstance(result, FinishResult):
-        finished(output, result)
-        return 0
-    code = 3 if result.absent else 0
+def removed(output: Output, result: RemoveResult, code: int) -> int:
+    """What a removal has made; the exit code, which is ``code``."""
     if not result.removed:
         output.line("nothing to remove: no sample is chosen, and nothing was written")
     else:
@@ -92,6 +84,8 @@ def removed(output: Output, result: RemoveResult | FinishResult) -> int:
             f"others: wdstools mirror {quote(result.path)} URL --replace    takes the samples out of a mirror too;"
         )
         output.hint("        who pulled them before: wdstools pull URL NEW --seed OLD, then delete OLD")
+    if result.earlier:
+        output.line(f"  removed by an earlier version: {counted(len(result.earlier), 'key')}")
     for path in result.deleted:
         output.line(f"  deleted: {one_line(path)}")
     for place in result.elsewhere:

@@ -89,6 +89,8 @@ def pulled(output: Output, result: PullResult) -> int:
         f"  root digest {result.root}" + ("" if result.root == result.source_root else f", of {result.source_root}")
     )
     output.line(f"  {proof(result.proved)['proof']}")
+    if result.not_covered:
+        output.line(f"  not covered by the root digest, as the source has it: {', '.join(result.not_covered)}")
     for key in result.missing_keys[:20]:
         output.line(f"  no such key: {key}")
     if result.missing_keys:

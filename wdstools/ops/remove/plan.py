@@ -12,7 +12,8 @@ from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import UsageError, option
 from wdstools.executors.base import run_all
-from wdstools.formats.digest import sha256_hex
+from wdstools.formats.digest import parse_root, sha256_hex
+from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.made import Made
 from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
@@ -26,6 +27,7 @@ from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -41,7 +43,7 @@ class RemoveResult(Made):
     """What a removal has made: the dataset's new root and version, and the shards that were written anew.
 
     ``proved`` is of the samples that were written again, before they got a new digest. ``absent`` are keys that were named and are not
-    in the dataset; ``rewritten`` and ``deleted`` are files that were made of the samples, and ``elsewhere`` places that
+    in the dataset, ``earlier`` those of them that an earlier version has removed; ``rewritten`` and ``deleted`` are files that were made of the samples, and ``elsewhere`` places that
     may still hold them and that are not changed from here.
     """
 
@@ -55,13 +57,14 @@ class RemoveResult(Made):
     rewritten: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RemovePlan(Plan[RemoveResult]):
     """Which samples go, by shard: ``kept`` masks the rows that stay. ``output`` is the new dataset, None for in place.
 
-    ``absent`` are keys that were named and are not in the dataset; ``derived`` is what was made of the samples.
+    ``absent`` are keys that were named and are not in the dataset, ``earlier`` those of them that an earlier version has removed; ``derived`` is what was made of the samples.
     """
 
     dataset: Dataset | None = None
@@ -70,6 +73,7 @@ class RemovePlan(Plan[RemoveResult]):
     absent: tuple[str, ...] = ()
     output: str | None = None
     derived: Derived = field(default_factory=Derived)
+    earlier: tuple[str, ...] = ()
 
     def carry_out(self, executor: Executor, progress: Progress) -> RemoveResult:
         """Write the shards concerned without those samples and everything that follows, as one change.
@@ -80,7 +84,13 @@ class RemovePlan(Plan[RemoveResult]):
         dataset = self.dataset
         if not self.kept:
             return RemoveResult(
-                self.output or self.target, dataset.root, 0, (), dataset.manifest.version, absent=self.absent
+                path=self.output or self.target,
+                root=dataset.root,
+                removed=0,
+                shards=(),
+                version=dataset.manifest.version,
+                absent=self.absent,
+                earlier=self.earlier,
             )
         touched = [path for _, entry, _ in self.kept for path in (entry.path, entry.index_path)]
 
@@ -102,6 +112,7 @@ class RemovePlan(Plan[RemoveResult]):
             version=made.manifest.version,
             proved=Proved.FORGER if self.dataset.anchored else Proved.ACCIDENT,
             absent=self.absent,
+            earlier=self.earlier,
             rewritten=tuple(derived.emitted_list(made.manifest.root)) if self.output is None else (),
             deleted=(*sorted(derived.deleted), *derived.cached),
             elsewhere=derived.elsewhere,
@@ -151,14 +162,15 @@ def plan_remove(
 
     Raises:
         UsageError: The selection is of everything, or the dataset is not canonical or not in a folder.
-        IntegrityError: It is another dataset (``root-differs``).
+        IntegrityError: It is another dataset, or an interrupted change would make it one (``root-differs``).
         NotFoundError: There is no dataset.
         FormatError: A manifest or an index is damaged.
         StoreError: Storage could not be read.
     """
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
     output = None if output is None else os.fspath(output)
-    unfinished = plan_finish(path) if output is None else None
+    anchor = None if root is None else parse_root(root)
+    unfinished = plan_finish(path, anchor) if output is None else None
     if unfinished is not None:
         return unfinished
     opened = open_dataset(path, root=root)
@@ -185,7 +197,7 @@ def plan_remove(
             receipt.append(
                 {"shard": entry.path, "key_sha256": sha256_hex(keys[row].encode()), "xxh3_128": digests[row].hex()}
             )
-    absent = tuple(sorted((selection.keys or frozenset()) - found))
+    absent, earlier = _absent(opened, (selection.keys or frozenset()) - found)
     derived = (
         find_derived(opened, [entry for _, entry, _ in concerned], [os.fspath(cache) for cache in caches])
         if concerned
@@ -195,8 +207,19 @@ def plan_remove(
         derived = as_left_behind(derived)
     steps += derived.steps
     return RemovePlan(
-        "remove", path, tuple(steps), (), opened, tuple(concerned), tuple(receipt), absent, output, derived
+        "remove", path, tuple(steps), (), opened, tuple(concerned), tuple(receipt), absent, output, derived, earlier
     )
+
+
+def _absent(dataset: Dataset, keys: AbstractSet[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Keys that are not in the dataset, and those among them that the receipt of an older removal names."""
+    history = read_provenance(dataset.metadata).get("history") if keys else None
+    receipts = [change.get("receipt") for change in history or () if isinstance(change, dict)]
+    gone = {
+        item.get("key_sha256") for one in receipts if isinstance(one, list) for item in one if isinstance(item, dict)
+    }
+    earlier = {key for key in keys if sha256_hex(key.encode()) in gone}
+    return tuple(sorted(keys)), tuple(sorted(earlier))
 
 
 def remove(

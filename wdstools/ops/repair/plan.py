@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
-from wdstools.dataset import STAGED_MARK, Dataset, root_differs
+from wdstools.dataset import Dataset
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.executors.base import Executor, run_all
 from wdstools.executors.open import open_executor
@@ -22,7 +22,7 @@ from wdstools.formats.sums import SUMS_PATH
 from wdstools.interop.emitted import read_emitted
 from wdstools.landing.inside import require_inside
 from wdstools.landing.small_files import read_provenance
-from wdstools.landing.staging import FinishResult, plan_finish, staged_root
+from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.repair.copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
 from wdstools.ops.repair.files import SmallFile, mend_card_file, mend_history, render_list
@@ -143,9 +143,7 @@ def plan_repair(
     executor, progress = executor or open_executor("serial"), progress or Silent()
     if "://" in path:
         return plan_repair_afar(path, spares, root, executor, progress)
-    unfinished = plan_finish(path)
-    if unfinished is not None and root is not None and staged_root(path) not in (None, root):
-        raise root_differs(os.path.join(path, STAGED_MARK), root, staged_root(path) or "")
+    unfinished = plan_finish(path, root)
     return unfinished or _Planner(path, executor, progress).plan(spares, root, delete=chosen["delete"])
 
 

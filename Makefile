@@ -16,7 +16,7 @@ demo: $(VENV)/.ready
 test: tools
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: tools consumers frameworks
+test-slow: tools consumers frameworks engines
 	$(BIN)/python -m pytest -q -m slow --timeout 3600
 
 # Small changes of the code, one at a time, that some test has to notice: half an hour of them. SEED=2 makes others.
@@ -79,6 +79,12 @@ FRAMEWORKS := .venv-frameworks
 frameworks:
 	@PYTHON=$(PYTHON) sh tests/install-frameworks.sh $(FRAMEWORKS)
 
+# What spreads work over machines, for the slow tests: Ray and Dask (1 GB).
+ENGINES := .venv-engines
+.PHONY: engines
+engines:
+	@PYTHON=$(PYTHON) sh tests/install-engines.sh $(ENGINES)
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -104,4 +110,4 @@ lock:
 	PATH="$(CURDIR)/.venv-lock/bin:$$PATH" PYTHONPATH=. .venv-lock/bin/python -m tests.lock $(UPGRADE)
 
 clean:
-	rm -rf $(VENV) .venv-lock .servers .venv-consumers .venv-frameworks .venv-frameworks $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-lock .servers .venv-consumers .venv-frameworks $(ENGINES) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -45,6 +45,7 @@ _HOMES = {
     "Progress": "progress",
     "Proved": "results",
     "PullResult": "ops.pull",
+    "RayExecutor": "executors.ray",
     "RemoveResult": "ops.remove",
     "RepairResult": "ops.repair",
     "Report": "results",
@@ -133,6 +134,7 @@ __all__ = [
     "Progress",
     "Proved",
     "PullResult",
+    "RayExecutor",
     "RemoveResult",
     "RepairResult",
     "Report",
@@ -211,6 +213,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor
     from wdstools.executors.futures import FuturesExecutor
     from wdstools.executors.open import open_executor
+    from wdstools.executors.ray import RayExecutor
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.landing.staging import FinishResult
     from wdstools.ops.adopt import AdoptResult, adopt

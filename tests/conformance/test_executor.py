@@ -16,15 +16,16 @@ from tests.support import work
 from tests.support.executor_laws import ExecutorLaws, LossLaws, values
 from wdstools.errors import UsageError, WorkerError
 from wdstools.executors.futures import FuturesExecutor
-from wdstools.executors.local import Processes, Serial, Threads
+from wdstools.executors.local import Serial, Threads
 from wdstools.executors.open import open_executor
+from wdstools.executors.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from wdstools.executors.base import Executor
-    from wdstools.executors.open import ExecutorKind
+    from wdstools.options.run import ExecutorKind
 
 KINDS = ("serial", "threads", "forked", "spawned", "futures")
 PROCESSES = ("forked", "spawned")

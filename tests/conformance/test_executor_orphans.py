@@ -14,7 +14,7 @@ from tests.support.command import HANG_SECONDS
 PARENT = """
 import sys, threading, itertools
 from tests.support import work
-from wdstools.executors.local import Processes
+from wdstools.executors.processes import Processes
 
 if __name__ == "__main__":
     if sys.argv[1] == "spawned":

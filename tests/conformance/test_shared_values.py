@@ -11,7 +11,7 @@ import pytest
 from wdstools.checks.metadata import IndexCheckTask
 from wdstools.checks.shard import ShardCheckTask
 from wdstools.dataset import Dataset
-from wdstools.executors.local import Processes
+from wdstools.executors.processes import Processes
 from wdstools.executors.shared import SharedValues
 from wdstools.formats.manifest import Manifest, ShardEntry, shard_path
 from wdstools.reader.select import Selection

@@ -17,8 +17,9 @@ from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
 from tests.support.consumers import ENVIRONMENTS, need_consumer
 from tests.support.foreign_tars import pairs, tar_bytes, write
-from wdstools.ops.doctor import PATIENTS, doctor
+from wdstools.ops.doctor import doctor
 from wdstools.ops.emit import plan_emit
+from wdstools.ops.patients import PATIENTS
 from wdstools.plan import apply
 
 if TYPE_CHECKING:

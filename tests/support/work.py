@@ -83,6 +83,16 @@ def wait_for_file(item: str, tick: Tick) -> str:
     return item
 
 
+def tick_and_wait(item: str, tick: Tick) -> int:
+    """Says that two of three parts are done, and waits for a file before the third."""
+    tick(1)
+    while not os.path.exists(item):
+        tick(0)
+        time.sleep(0.05)
+    tick(2)
+    return 3
+
+
 def announce_and_work_for_ever(number: int, tick: Tick) -> Any:
     """Says that it works, and does not stop."""
     os.write(1, b"working\n")

@@ -40,6 +40,8 @@ def make(source: Path, dest: Path) -> None:
     choices: PackChoices = {"seed": 7, "duplicates": "group"}
     wt.pack(wt.FolderSource("folder"), "shards", executor=wt.open_executor("processes", 4), **choices)
     wt.pack("folder", "shards", executor=wt.FuturesExecutor(ThreadPoolExecutor(2)))
+    wt.pack("folder", "shards", executor=wt.RayExecutor("auto", memory=2 << 30))
+    wt.pack("folder", "shards", executor=wt.open_executor("ray", ray_address="ray://head:10001"))
     wt.pack(wt.TableSource("table.csv"), "shards", jobs=2, only="png", on_error="fail")
     wt.pack(wt.ShardsSource("tars"), "shards", like=packed)
     adopted = wt.adopt("their-tars", dest, digests="all", split_from="path")

@@ -15,35 +15,23 @@ from wdstools.cli.output import Output
 from wdstools.cli.program import EPILOG, Interrupted, app
 from wdstools.errors import UsageError, WdsError
 from wdstools.executors.open import open_executor, processors
-from wdstools.options.declare import Declared, declared, parts
+from wdstools.options.declare import Declared, declared, parts, settle
+from wdstools.options.run import SHARED, WorkerChoices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from wdstools.executors.base import Executor
-    from wdstools.executors.open import ExecutorKind
+    from wdstools.options.run import ExecutorKind
 
-_SHARED = "Output and workers"
 _REMOTE_JOBS = 8
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout.", rich_help_panel=_SHARED)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.", rich_help_panel=_SHARED)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print everything found.", rich_help_panel=_SHARED)]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.", rich_help_panel=_SHARED)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout.", rich_help_panel=SHARED)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.", rich_help_panel=SHARED)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print everything found.", rich_help_panel=SHARED)]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.", rich_help_panel=SHARED)]
 Color = Annotated[
-    str, typer.Option("--color", help="auto, always or never.", envvar="WDSTOOLS_COLOR", rich_help_panel=_SHARED)
-]
-Jobs = Annotated[
-    int,
-    typer.Option(
-        "--jobs", "-j", help="Workers; 0 means one for each core.", envvar="WDSTOOLS_JOBS", rich_help_panel=_SHARED
-    ),
-]
-Workers = Annotated[
-    str,
-    typer.Option(
-        "--executor", help="serial, threads or processes.", envvar="WDSTOOLS_EXECUTOR", rich_help_panel=_SHARED
-    ),
+    str, typer.Option("--color", help="auto, always or never.", envvar="WDSTOOLS_COLOR", rich_help_panel=SHARED)
 ]
 
 DatasetPath = Annotated[
@@ -89,19 +77,15 @@ _SHARED_PARAMETERS: tuple[tuple[str, Any, Any], ...] = (
     ("verbose", Verbose, False),
     ("no_progress", NoProgress, False),
     ("color", Color, "auto"),
-    ("jobs", Jobs, 0),
-    ("executor", Workers, ""),
 )
 
 
 class Session:
     """What every command gets: its output, and workers when it asks for them."""
 
-    def __init__(self, output: Output, jobs: int, executor: str) -> None:
+    def __init__(self, output: Output, chosen: WorkerChoices) -> None:
         self.output = output
-        self._chosen_jobs = jobs > 0
-        self._jobs = jobs or processors()
-        self._executor = executor
+        self._chosen = settle(WorkerChoices, chosen)
 
     @contextmanager
     def workers(self, kind: ExecutorKind, preload: tuple[str, ...] = (), *, remote: bool = False) -> Iterator[Executor]:
@@ -109,8 +93,15 @@ class Session:
 
         Workers that read ``remote`` storage wait for the network most of their time: without ``-j`` there are more than cores.
         """
-        jobs = max(self._jobs, _REMOTE_JOBS) if remote and not self._chosen_jobs else self._jobs
-        executor = open_executor(cast("ExecutorKind", self._executor or kind), jobs, preload)
+        chosen = self._chosen
+        executor: Executor
+        if chosen["executor"] == "ray":
+            from wdstools.executors.ray import RayExecutor
+
+            executor = RayExecutor(chosen["ray_address"], jobs=chosen["jobs"] or None, say=self.output.hint)
+        else:
+            jobs = chosen["jobs"] or (max(processors(), _REMOTE_JOBS) if remote else processors())
+            executor = open_executor(chosen["executor"] or kind, jobs, preload)
         try:
             yield executor
         finally:
@@ -132,11 +123,13 @@ def command(name: str, **groups: type) -> Callable[[Callable[..., None]], Callab
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own if parameter.name not in groups
         ]
         entries = {group: [_entry(one) for one in declared(options)] for group, options in groups.items()}
+        working = [_entry(one) for one in declared(WorkerChoices)]
         added = [
             inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
             for option, kind, default in (
                 *(entry for group in entries.values() for entry in group),
                 *_SHARED_PARAMETERS,
+                *working,
             )
         ]
         flags = _flags((*own, *added))
@@ -144,10 +137,10 @@ def command(name: str, **groups: type) -> Callable[[Callable[..., None]], Callab
         @functools.wraps(function)
         def run(**given: Any) -> None:
             chosen = {option: given.pop(option) for option, _, _ in _SHARED_PARAMETERS}
-            jobs, executor = chosen.pop("jobs"), chosen.pop("executor")
+            who = {option: given.pop(option) for option, _, _ in working}
             session = None
             try:
-                session = Session(Output(**chosen), jobs, executor)
+                session = Session(Output(**chosen), cast("WorkerChoices", _values(WorkerChoices, who)))
                 for group, options in groups.items():
                     texts = {option: given.pop(option) for option, _, _ in entries[group]}
                     given[group] = _values(options, texts)
@@ -176,7 +169,11 @@ def _entry(one: Declared) -> Entry:
     flags = one.flags if option.default is not True else (f"{one.flags[0]}/--no-{one.flags[0][2:]}", *one.flags[1:])
     default = option.shown if option.read else None if option.default == () else option.default
     details = typer.Option(
-        *flags, help=option.help, metavar=option.metavar or None, rich_help_panel=option.panel or None
+        *flags,
+        help=option.help,
+        metavar=option.metavar or None,
+        rich_help_panel=option.panel or None,
+        envvar=option.variable or None,
     )
     return one.name, Annotated[kind if default is not None else Optional[kind], details], default
 

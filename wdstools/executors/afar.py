@@ -12,7 +12,7 @@ import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from wdstools.errors import UsageError, WorkerError, option
+from wdstools.errors import UsageError, WorkerError
 from wdstools.executors.base import ATTEMPTS, Item, Outcome, Tick, Value, Work
 from wdstools.executors.local import attempt, ignore, lost_worker
 from wdstools.executors.shared import AbsentError, SharedValues, is_here, pinned, receive
@@ -70,7 +70,7 @@ class Pool(Protocol[Handle]):
         """Send a parcel with all shared values that it needs. Raises LostWorkerError where no more are taken."""
 
     def wait(self, handles: Collection[Handle], told: Callable[[int, int], None]) -> Iterable[Handle]:
-        """Those that have ended, at least one unless ``told`` was called: with an item's number, and its ticks so far."""
+        """Those that have ended, maybe none after a while. ``told`` hears an item's number, and its ticks so far."""
 
     def answer(self, handle: Handle) -> Answer:
         """What came of one that has ended; raises LostWorkerError."""
@@ -104,17 +104,20 @@ def work_on(parcel: Parcel, values: Mapping[str, bytes], tick: Tick | None = Non
 def _outcome(parcel: Parcel, count: Tick) -> Outcome[Any]:
     try:
         work, item = pickle.loads(parcel.data)  # noqa: S301  from the caller, whose code runs here anyway
-    except Exception as error:  # noqa: BLE001  the boundary: what cannot be imported here must not end the others
+    except (pickle.PickleError, ImportError, AttributeError, EOFError, TypeError, ValueError) as error:
         text = f"{type(error).__name__}: {error}"
         return Outcome(parcel.number, error=WorkerError("a worker cannot read this item of work", got=text))
     return attempt(work, parcel.number, item, count)
 
 
-def elsewhere(name: str, path: str, *, shared_disk: bool, seen: Callable[[str], bool]) -> str:
+def elsewhere(path: str, *, shared_disk: bool, seen: Callable[[str], bool]) -> str:
     """A path of this machine as workers can use it; raises UsageError where they cannot.
 
-    ``seen`` says whether they see a path as this machine does; it is asked where no disk is known to be shared.
+    ``seen`` says whether they see a path as this machine does; it is asked where no disk is known to be shared. URLs
+    are the same everywhere.
     """
+    if not path or "://" in path:
+        return path
     if not shared_disk:
         if not os.path.isabs(path):
             raise UsageError(
@@ -128,8 +131,7 @@ def elsewhere(name: str, path: str, *, shared_disk: bool, seen: Callable[[str], 
                 "other hosts do not see this path as this machine does",
                 code="path-not-shared",
                 where=path,
-                hint="use a folder that all hosts share under one path (NFS, Lustre), or a bucket"
-                + (f"; leave {option('cache')} away" if name == "cache" else ""),
+                hint="use a folder that all hosts share under one path (NFS, Lustre), or a bucket",
             )
     return os.path.abspath(path)
 

@@ -94,11 +94,12 @@ class _Futures:
 
     def answer(self, handle: _Future) -> Answer:
         try:
-            return handle.result()
-        except concurrent.futures.CancelledError as error:
-            raise LostWorkerError("the pool has cancelled it") from error
-        except Exception as error:  # whatever a pool says of a worker that it lost
+            error = handle.exception()  # whatever a pool says of a worker that it lost
+        except concurrent.futures.CancelledError as cancelled:
+            raise LostWorkerError("the pool has cancelled it") from cancelled
+        if error is not None:
             raise LostWorkerError(f"{type(error).__name__}: {error}") from error
+        return handle.result()
 
     def cancel(self, handles: Collection[_Future]) -> None:
         for handle in handles:

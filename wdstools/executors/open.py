@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 from wdstools.errors import UsageError, option
+from wdstools.options.run import ExecutorKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wdstools.executors.base import Executor
-
-ExecutorKind = Literal["serial", "threads", "processes"]
 
 
 def processors() -> int:
@@ -23,33 +22,49 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def open_executor(kind: ExecutorKind = "processes", jobs: int = 1, preload: tuple[str, ...] = ()) -> Executor:
-    """Workers on this machine; whoever opens them ends them with ``close``.
+def open_executor(
+    kind: ExecutorKind = "processes",
+    jobs: int | None = None,
+    preload: tuple[str, ...] = (),
+    *,
+    ray_address: str | None = None,
+) -> Executor:
+    """Workers on this machine or on a Ray cluster; whoever opens them ends them with ``close``.
 
     Args:
         kind: ``serial`` works in the caller's thread, one item after the other. ``threads`` serve work that waits for
-            storage or network, ``processes`` work that computes.
-        jobs: How many workers; with one there is no need for any, and the work is serial.
+            storage or network, ``processes`` work that computes. ``ray`` is a cluster: see ``RayExecutor``.
+        jobs: How many workers; with one on this machine there is no need for any, and the work is serial. Without it
+            there is one, and on a cluster as many as it has room for.
         preload: Modules that worker processes will need: each imports them at its start, while the caller goes on.
+        ray_address: The cluster of ``ray``; without it the one that runs on this machine, else one that is started here.
 
     Returns:
         The executor, for any number of calls.
 
     Raises:
-        UsageError: There is no such kind, or ``jobs`` is less than 1.
-        StoreError: A worker process cannot be started (``no-worker``).
+        UsageError: There is no such kind, or ``jobs`` is less than 1; for ``ray``, as ``RayExecutor``.
+        StoreError: A worker process cannot be started (``no-worker``), or the cluster cannot be reached (``no-cluster``).
     """
     from wdstools.executors import local
 
-    if jobs < 1:
+    if kind not in get_args(ExecutorKind):
+        expected = ", ".join(get_args(ExecutorKind)[:-1]) + f" or {get_args(ExecutorKind)[-1]}"
+        raise UsageError("no such executor", where=option("executor"), expected=expected, got=kind)
+    if jobs is not None and jobs < 1:
         raise UsageError("out of range", where=option("jobs"), expected="at least 1", got=str(jobs))
-    if kind == "serial" or (jobs == 1 and kind in ("threads", "processes")):
+    if kind == "ray":
+        from wdstools.executors.ray import RayExecutor
+
+        return RayExecutor(ray_address, jobs=jobs)
+    if kind == "serial" or (jobs or 1) == 1:
         return local.Serial()
+    assert jobs is not None
     if kind == "threads":
         return local.Threads(jobs)
-    if kind == "processes":
-        return local.Processes(jobs, preload)
-    raise UsageError("no such executor", where=option("executor"), expected="serial, threads or processes", got=kind)
+    from wdstools.executors.processes import Processes
+
+    return Processes(jobs, preload)
 
 
 @contextmanager

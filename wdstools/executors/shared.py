@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
-import os
 import pickle
 import threading
 from collections import OrderedDict
@@ -68,7 +67,7 @@ class SharedValues:
     the path to use there; without it paths travel as they are.
     """
 
-    def __init__(self, elsewhere: Callable[[str, str], str] | None = None) -> None:
+    def __init__(self, elsewhere: Callable[[str], str] | None = None) -> None:
         self.elsewhere = elsewhere
         self._digests: dict[int, str] = {}
         self._values: list[object] = []  # held, so that no other value gets the same id
@@ -228,11 +227,5 @@ class _Pickler(ForkingPickler):
             return NotImplemented
         made = copy.copy(value)
         for name in names:
-            object.__setattr__(made, name, elsewhere(name, getattr(value, name)))
+            object.__setattr__(made, name, elsewhere(getattr(value, name)))
         return made.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-
-
-def absolute(name: str, path: str) -> str:
-    """A local path as any worker on this machine can use it."""
-    del name
-    return os.path.abspath(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from wdstools.dataset import Dataset
+    from wdstools.executors.base import Tick
     from wdstools.formats.manifest import Manifest, ShardEntry
 
 #: DALI takes the paths of its indexes as an argument: so they lie where nobody else looks.
@@ -125,3 +127,21 @@ CREATE INDEX idx_sample_parts_seq ON sample_parts(tar_file_id, sample_index, con
 CREATE INDEX idx_sample_parts_full
   ON sample_parts(tar_file_id, sample_index, part_name, content_byte_offset, content_byte_size);
 """
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetsTask:
+    """A shard for which a reader wants a file of offsets."""
+
+    dataset: Dataset
+    entry: ShardEntry
+    consumer: str
+
+
+def offsets_file(task: OffsetsTask, tick: Tick) -> tuple[str, bytes]:
+    """The file's path and content, made of the shard's index."""
+    del tick
+    table = task.dataset.index(task.entry)
+    if task.consumer == "dali":
+        return dali_path(task.entry), dali_index(table)
+    return f"{task.entry.path}.idx", energon_offsets(table, task.entry)

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wdstools.dataset import Dataset, as_dataset
+from wdstools.executors.base import run_all
+from wdstools.executors.open import open_executor
+from wdstools.progress import Progress, Silent, under_way
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from wdstools.executors.base import Executor, Tick
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.options.declare import StrPath
 
@@ -60,7 +64,13 @@ class DiffResult:
         return found
 
 
-def diff(before: Dataset | StrPath, after: Dataset | StrPath) -> DiffResult:
+def diff(
+    before: Dataset | StrPath,
+    after: Dataset | StrPath,
+    *,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> DiffResult:
     """Compare two datasets sample by sample, from manifests and indexes: no shard is opened.
 
     Only the indexes of shards that differ are read. A sample is ``moved`` when the same bytes are in another shard,
@@ -69,6 +79,8 @@ def diff(before: Dataset | StrPath, after: Dataset | StrPath) -> DiffResult:
     Args:
         before: A dataset, its folder or URL, or a manifest file.
         after: Another.
+        executor: Who reads the indexes; without one it is done here.
+        progress: Receives how many indexes are read.
 
     Returns:
         What differs; ``same`` says whether anything does.
@@ -81,8 +93,12 @@ def diff(before: Dataset | StrPath, after: Dataset | StrPath) -> DiffResult:
     before, after = as_dataset(before), as_dataset(after)
     a, b = _shards(before.manifest), _shards(after.manifest)
     same = {path for path in a.keys() & b.keys() if a[path].sha256 == b[path].sha256}
-    old = _samples(before, [entry for path, entry in a.items() if path not in same])
-    new = _samples(after, [entry for path, entry in b.items() if path not in same])
+    wanted = [(before, entry) for path, entry in a.items() if path not in same]
+    count = len(wanted)
+    wanted += [(after, entry) for path, entry in b.items() if path not in same]
+    with under_way(progress or Silent(), "diff", len(wanted), "indexes") as tick:
+        read = run_all(executor or open_executor("serial"), _samples, [_IndexTask(*one) for one in wanted], tick)
+    old, new = _joined(read[:count]), _joined(read[count:])
     counted = {
         "same": len(same),
         "changed": len((a.keys() & b.keys()) - same),
@@ -110,13 +126,26 @@ def _text(value: Any) -> str:
 _Found = tuple[str, dict[str, tuple[int, int]]]
 
 
-def _samples(dataset: Dataset, entries: list[ShardEntry]) -> dict[str, _Found]:
+@dataclass(frozen=True, slots=True)
+class _IndexTask:
+    """A shard whose index is to be read."""
+
+    dataset: Dataset
+    entry: ShardEntry
+
+
+def _samples(task: _IndexTask, tick: Tick) -> dict[str, _Found]:
+    """The samples of one shard, by key."""
     found: dict[str, _Found] = {}
-    for entry in entries:
-        table = dataset.index(entry)
-        for key, members in zip(table.column("key").to_pylist(), table.column("members").to_pylist(), strict=True):
-            found[key] = entry.path, {member["ext"]: (member["size"], member["xxh3_64"]) for member in members}
+    table = task.dataset.index(task.entry)
+    for key, members in zip(table.column("key").to_pylist(), table.column("members").to_pylist(), strict=True):
+        found[key] = task.entry.path, {member["ext"]: (member["size"], member["xxh3_64"]) for member in members}
+    tick(1)
     return found
+
+
+def _joined(parts: Iterable[dict[str, _Found]]) -> dict[str, _Found]:
+    return {key: found for part in parts for key, found in part.items()}
 
 
 def _compare(old: dict[str, _Found], new: dict[str, _Found]) -> Iterator[Difference]:

@@ -10,20 +10,24 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.errors import StoreError, UsageError, WdsError, option
+from wdstools.executors.base import run_all
+from wdstools.executors.open import open_executor
 from wdstools.formats.card import hugging_face_names
 from wdstools.interop import probe
 from wdstools.interop.tarindexes import dali_path
 from wdstools.ops.emit import CONSUMERS, plan_emit
-from wdstools.progress import Progress, Silent
+from wdstools.ops.patients import PATIENTS, Consumer
+from wdstools.progress import Progress, Silent, under_way
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from wdstools.executors.base import Executor, Tick
     from wdstools.formats.manifest import Manifest
     from wdstools.options.declare import StrPath
     from wdstools.options.move import Reader
@@ -52,35 +56,12 @@ class Diagnosis:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Consumer:
-    """Who reads datasets: the module that tells that it is there, what it needs, and what to type."""
-
-    module: str
-    how: str
-    needs: tuple[str, ...] = ()
-
-
-PATIENTS = {
-    "webdataset": Consumer("webdataset", "webdataset.WebDataset('{braces}')"),
-    "huggingface": Consumer("datasets", "datasets.load_dataset('{root}')"),
-    "open_clip": Consumer("open_clip_train", "--dataset-type webdataset --train-data '{braces}'", ("txt",)),
-    "timm": Consumer("timm", "timm.data.create_dataset('wds/', '{root}', split='{split}')", ("cls",)),
-    "energon": Consumer("megatron.energon", "get_train_dataset('{root}', split_part='{split}', ...)", ("txt",)),
-    "dali": Consumer("nvidia.dali", "fn.readers.webdataset(paths=['{first}', ...], index_paths=['{index}', ...], ext=[{members}])"),
-    "croissant": Consumer("mlcroissant", "mlcroissant.Dataset(jsonld='{root}/croissant.json').records('{split}_{image}')"),
-    "tar": Consumer("", "tar --no-same-owner -xf {first}"),
-    "bsdtar": Consumer("", "bsdtar -xf {first}"),
-    "duckdb": Consumer("duckdb", "SELECT key, caption FROM read_parquet('{root}/.wdstools/index/*.parquet')"),
-    "polars": Consumer("polars", "polars.scan_parquet('{root}/.wdstools/index/*.parquet')"),
-}  # fmt: skip
-
-
 def doctor(
     dataset: Dataset | StrPath,
     consumers: Iterable[Reader] = ("all",),
     *,
     envs: StrPath | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> tuple[Diagnosis, ...]:
     """Ask each reader to open the dataset, in a process of its own, as its documentation says.
@@ -92,6 +73,7 @@ def doctor(
         dataset: A dataset in a folder, or its path.
         consumers: Whom to ask, of ``PATIENTS``, or ``all``.
         envs: A folder of environments, ``ENVS/CONSUMER/bin/python``; for a reader without one, this Python is asked.
+        executor: Who asks them; without one it is done here, one after the other.
         progress: Receives how many readers have answered.
 
     Returns:
@@ -102,7 +84,7 @@ def doctor(
         WdsError: The dataset could not be opened.
     """
     dataset = as_dataset(dataset)
-    envs = None if envs is None else os.fspath(envs)
+    envs = None if envs is None else os.path.abspath(envs)
     if not isinstance(dataset.shards, LocalStore):
         raise UsageError(
             "other readers are asked about local datasets", where=dataset.shards.url, hint="wdstools pull URL DIR"
@@ -121,12 +103,30 @@ def doctor(
         if spec["wrong"]:
             found.append(_shards_diagnosis(dataset, spec["wrong"]))
             chosen = chosen if spec["references"] else []
-        progress.start("doctor", len(chosen), "consumers")
-        for name in chosen:
-            found.append(_diagnose(dataset, name, spec, _python_for(name, envs)))
-            progress.advance(1)
-        progress.finish()
+        tasks = [_AskTask(dataset, name, spec, envs, folder) for name in chosen]
+        with under_way(progress, "doctor", len(chosen), "consumers") as tick:
+            found += run_all(executor or open_executor("serial"), _ask_one, tasks, tick)
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _AskTask:
+    """A reader to ask; ``spec`` is what it is told, ``folder`` where its samples of comparison lie."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("folder",)
+
+    dataset: Dataset
+    name: str
+    spec: dict[str, Any]
+    envs: str | None
+    folder: str
+
+
+def _ask_one(task: _AskTask, tick: Tick) -> Diagnosis:
+    """What one reader says."""
+    found = _diagnose(task.dataset, task.name, task.spec, _python_for(task.name, task.envs))
+    tick(1)
+    return found
 
 
 def _python_for(name: str, envs: str | None) -> str | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Unpack, get_args
 
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.errors import NotFoundError, StoreError, UsageError, option
+from wdstools.executors.base import run_all
+from wdstools.executors.open import open_executor
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
@@ -14,7 +16,7 @@ from wdstools.interop.croissant import croissant_files
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.interop.huggingface import emitted_card, new_title, plain_card, written_keys
 from wdstools.interop.sizes import open_clip_files, timm_files
-from wdstools.interop.tarindexes import dali_index, dali_path, energon_database, energon_files, energon_offsets
+from wdstools.interop.tarindexes import OffsetsTask, energon_database, energon_files, offsets_file
 from wdstools.landing.inside import read_inside, require_inside
 from wdstools.options.declare import settle
 from wdstools.options.move import Consumer, EmitChoices
@@ -91,7 +93,13 @@ class EmitPlan(Plan[EmitResult]):
         )
 
 
-def plan_emit(dataset: Dataset | StrPath, consumers: Iterable[Consumer], **choices: Unpack[EmitChoices]) -> EmitPlan:
+def plan_emit(
+    dataset: Dataset | StrPath,
+    consumers: Iterable[Consumer],
+    *,
+    executor: Executor | None = None,
+    **choices: Unpack[EmitChoices],
+) -> EmitPlan:
     """Plan the files that other readers want, beside what is there already; the root digest stays.
 
     The card is always written, because it protects Hugging Face from the others' files. Nothing is written beside tars
@@ -100,6 +108,7 @@ def plan_emit(dataset: Dataset | StrPath, consumers: Iterable[Consumer], **choic
     Args:
         dataset: A dataset, its folder or URL.
         consumers: For whom, of ``CONSUMERS``, or ``all``.
+        executor: Who reads the indexes of shards; without one it is done here.
         **choices: What the files say; see ``EmitChoices``.
 
     Returns:
@@ -120,7 +129,12 @@ def plan_emit(dataset: Dataset | StrPath, consumers: Iterable[Consumer], **choic
             expected=f"a folder or URL with {MANIFEST_PATH}",
         )
     old = read_emitted(dataset.metadata)
-    made = {path: (consumer, data) for consumer in wanted for path, data in _files_for(dataset, consumer, license_name)}
+    workers = executor or open_executor("serial")
+    made = {
+        path: (consumer, data)
+        for consumer in wanted
+        for path, data in _files_for(dataset, consumer, license_name, workers)
+    }
     card_before = _card(dataset)
     ours = frozenset(old.card_keys)
     card = emitted_card(dataset, card_before, ours, license_name).encode()
@@ -163,6 +177,7 @@ def emit(
     consumers: Iterable[Consumer],
     *,
     remove: bool = False,
+    executor: Executor | None = None,
     progress: Progress | None = None,
     **choices: Unpack[EmitChoices],
 ) -> EmitResult:
@@ -172,6 +187,7 @@ def emit(
         dataset: A dataset, its folder or URL.
         consumers: For whom, of ``CONSUMERS``, or ``all``.
         remove: Take away what was emitted for them.
+        executor: Who reads the indexes of shards; without one it is done here.
         progress: Receives how many files are written.
         **choices: As of ``plan_emit``.
 
@@ -183,8 +199,10 @@ def emit(
         StoreError: As ``plan_emit``, or a file to delete was changed since (``emitted-changed``).
         WdsError: The dataset could not be opened.
     """
-    made = plan_emit_removal(dataset, consumers) if remove else plan_emit(dataset, consumers, **choices)
-    return apply(made, progress=progress)
+    made = (
+        plan_emit_removal(dataset, consumers) if remove else plan_emit(dataset, consumers, executor=executor, **choices)
+    )
+    return apply(made, executor=executor, progress=progress)
 
 
 def plan_emit_removal(dataset: Dataset | StrPath, consumers: Iterable[Consumer]) -> EmitPlan:
@@ -250,7 +268,9 @@ def _consumers(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in CONSUMERS if name in wanted or "all" in wanted)
 
 
-def _files_for(dataset: Dataset, consumer: str, license_name: str | None) -> Iterable[tuple[str, bytes]]:
+def _files_for(
+    dataset: Dataset, consumer: str, license_name: str | None, executor: Executor
+) -> Iterable[tuple[str, bytes]]:
     manifest = dataset.manifest
     if consumer == "open_clip":
         yield from open_clip_files(manifest).items()
@@ -260,12 +280,14 @@ def _files_for(dataset: Dataset, consumer: str, license_name: str | None) -> Ite
         yield from croissant_files(manifest, license_name).items()
     elif consumer == "energon":
         yield from energon_files(manifest).items()
-        for _, entry in manifest.shards:
-            yield f"{entry.path}.idx", energon_offsets(dataset.index(entry), entry)
+        yield from run_all(
+            executor, offsets_file, [OffsetsTask(dataset, entry, consumer) for _, entry in manifest.shards]
+        )
         yield ".nv-meta/index.sqlite", energon_database(dataset)
     elif consumer == "dali":
-        for _, entry in manifest.shards:
-            yield dali_path(entry), dali_index(dataset.index(entry))
+        yield from run_all(
+            executor, offsets_file, [OffsetsTask(dataset, entry, consumer) for _, entry in manifest.shards]
+        )
 
 
 def _card(dataset: Dataset) -> str:

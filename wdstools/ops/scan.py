@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Unpack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from wdstools.errors import UsageError
+from wdstools.executors.base import run_all
+from wdstools.executors.open import open_executor
 from wdstools.formats.arrow import to_list
 from wdstools.planning.options import make_options
 from wdstools.planning.plan import NothingLeftError, packable
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from wdstools.executors.base import Executor, Tick
     from wdstools.options.declare import StrPath
     from wdstools.options.pack import LayoutChoices
     from wdstools.results import Skip
@@ -56,11 +59,12 @@ class Inventory:
         return sum(count for labels in self.samples.values() for count in labels.values())
 
 
-def scan(source: Source | StrPath, **layout: Unpack[LayoutChoices]) -> Inventory:
+def scan(source: Source | StrPath, *, executor: Executor | None = None, **layout: Unpack[LayoutChoices]) -> Inventory:
     """Tell what a source holds and what a pack would skip, and why. No image is opened and nothing is written.
 
     Args:
         source: A folder, zip or tar of images and captions, a table, existing shards, or an opened source.
+        executor: Who looks, as one piece of work: on a cluster it is done beside the files. Without one it is done here.
         **layout: How the files of a path make samples; see ``LayoutChoices``.
 
     Returns:
@@ -71,9 +75,29 @@ def scan(source: Source | StrPath, **layout: Unpack[LayoutChoices]) -> Inventory
         StoreError: The source could not be read.
         FormatError: The source, or a recipe, cannot be understood.
     """
-    if not isinstance(source, str | os.PathLike):
-        return inventory(source.list(), str(source))
-    return inventory(open_source(source, **layout).list(), os.fspath(source))
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else str(source)
+    opened = None if isinstance(source, str | os.PathLike) else source
+    task = _ScanTask(name if opened is None else "", opened, layout)
+    (found,) = run_all(executor or open_executor("serial"), _look, [task])
+    return replace(found, source=name)
+
+
+@dataclass(frozen=True, slots=True)
+class _ScanTask:
+    """What is to be looked at: what lies at a path, or an opened source."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("path",)
+
+    path: str
+    opened: Source | None
+    layout: LayoutChoices
+
+
+def _look(task: _ScanTask, tick: Tick) -> Inventory:
+    """The inventory of one source."""
+    del tick
+    opened = open_source(task.path, **task.layout) if task.opened is None else task.opened
+    return inventory(opened.list(), task.path)
 
 
 def inventory(listing: Listing, source: str) -> Inventory:

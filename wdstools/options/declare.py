@@ -36,7 +36,7 @@ class Option:
     ``least`` and ``most`` bound a number, both included. ``panel`` is the heading under which help lists it. On the
     command line the option is ``--its-name``, or ``flag`` (several names with spaces between); ``metavar`` names its
     value there, and ``read`` turns the text of a value into one, given the flag for its errors; ``shown`` is then the
-    default as text.
+    default as text. ``variable`` is the environment variable that stands for the flag, on the command line alone.
     """
 
     default: object
@@ -48,6 +48,7 @@ class Option:
     metavar: str = ""
     read: Callable[[str, str], object] | None = None
     shown: str | None = None
+    variable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ def bench(
     """
     from wdstools.ops.bench import bench as run
 
-    result = run(dataset, progress=session.output.progress(), **choices)
+    with session.workers("serial") as executor:
+        result = run(dataset, executor=executor, progress=session.output.progress(), **choices)
     if html is not None:
         from wdstools.report.bench import bench_page
 

@@ -139,7 +139,9 @@ def diff(
     """
     from wdstools.ops.diff import diff as compare
 
-    raise typer.Exit(show.difference(session.output, compare(before, after)))
+    with session.workers("serial") as executor:
+        found = compare(before, after, executor=executor, progress=session.output.progress())
+    raise typer.Exit(show.difference(session.output, found))
 
 
 @command("extract", chosen=SelectChoices, opening=OpenChoices)

@@ -38,7 +38,9 @@ def scan(session: Session, src: Source, layout: LayoutChoices) -> None:
     """
     from wdstools.ops.scan import scan as look
 
-    show.inventory(session.output, look(src, **layout))
+    with session.workers("serial") as executor:
+        found = look(src, executor=executor, **layout)
+    show.inventory(session.output, found)
 
 
 @command("pack", choices=PackChoices)

@@ -71,9 +71,11 @@ def emit(
     if not consumers and not remove:
         raise UsageError("it is not said for whom", where="emit", expected=f"{option('consumers', 'all')}, or names")
     opened = open_dataset(dataset, at=at)
-    made = plan_emit_removal(opened, names) if remove else plan_emit(opened, names, **choices)
-    if approved(session.output, made, plan):
-        show.emitted(session.output, apply(made, progress=session.output.progress()), removed=remove)
+    with session.workers("serial") as executor:
+        made = plan_emit_removal(opened, names) if remove else plan_emit(opened, names, executor=executor, **choices)
+        if approved(session.output, made, plan):
+            result = apply(made, executor=executor, progress=session.output.progress())
+            show.emitted(session.output, result, removed=remove)
 
 
 @command("doctor")
@@ -94,5 +96,6 @@ def doctor(
     from wdstools.ops.doctor import doctor as ask
 
     names = cast("list[Reader]", consumers or ["all"])  # checked where they are used
-    found = ask(dataset, names, envs=envs, progress=session.output.progress())
+    with session.workers("serial") as executor:
+        found = ask(dataset, names, envs=envs, executor=executor, progress=session.output.progress())
     raise typer.Exit(show.diagnoses(session.output, found))

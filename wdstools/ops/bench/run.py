@@ -7,11 +7,12 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError, option
-from wdstools.executors.open import processors
+from wdstools.executors.base import run_all
+from wdstools.executors.open import open_executor, processors
 from wdstools.ops.bench import stages
 from wdstools.ops.bench.advice import Figures, advise, find_bottleneck
 from wdstools.ops.bench.clock import Tally, in_turn, quantile, rate_of, ratio_of
@@ -22,7 +23,7 @@ from wdstools.ops.bench.result import BenchResult, Limit, Speed
 from wdstools.options.check import BenchChoices
 from wdstools.options.declare import part, settle
 from wdstools.options.read import OpenChoices
-from wdstools.progress import Silent
+from wdstools.progress import Silent, under_way
 from wdstools.reader.order import Order, mixing_score
 from wdstools.stores.local import LocalStore
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from wdstools.dataset import Dataset
+    from wdstools.executors.base import Executor, Tick
     from wdstools.ops.bench.stages import Start, Task
     from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
@@ -46,13 +48,20 @@ COLD, WARM = "storage, cold", "storage, warm"
 _AGAINST = {"raw": WARM, "verified": "hash", "decoded": "decoder, 1 thread", "batches": "decoder"}
 
 
-def bench(where: StrPath, *, progress: Progress | None = None, **choices: Unpack[BenchChoices]) -> BenchResult:
+def bench(
+    where: StrPath,
+    *,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    **choices: Unpack[BenchChoices],
+) -> BenchResult:
     """Measure how fast one split of a dataset reaches a training loop here, what bounds it, and what to change.
 
     Everything runs in turn, in one process; nothing is written but a cache.
 
     Args:
         where: The dataset's folder or URL; it is opened as a training would.
+        executor: Where to measure, as one piece of work: on a cluster, one of its hosts. Without one it is done here.
         progress: Receives how many of four parts are measured.
         **choices: What is measured, for how long, and how the dataset is opened; see ``BenchChoices``.
 
@@ -63,24 +72,37 @@ def bench(where: StrPath, *, progress: Progress | None = None, **choices: Unpack
         UsageError: There is no such split or peer, or a choice cannot be.
         WdsError: The dataset could not be read.
     """
-    options = settle(BenchChoices, choices)
-    progress = progress or Silent()
-    opened = partial(open_dataset, os.fspath(where), **part(OpenChoices, options))
+    task = _BenchTask(os.fspath(where), settle(BenchChoices, choices))
+    with under_way(progress or Silent(), "measuring", 4, "parts") as tick:
+        (found,) = run_all(executor or open_executor("serial"), _bench, [task], tick)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _BenchTask:
+    """What is to be measured."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("where",)
+
+    where: str
+    options: BenchChoices
+
+
+def _bench(given: _BenchTask, tick: Tick) -> BenchResult:
+    """Measure one dataset on the machine that this runs on."""
+    options = given.options
+    opened = partial(open_dataset, given.where, **part(OpenChoices, options))
     task = _task_of(opened(), options)
     check_peers(options["compare"], task)
     others = Others()
-    progress.start("measuring", 4, "parts")
-    try:
-        start = stages.start_training(task, opened, options["seconds"])
-        progress.advance(1)
-        limits = _storage_limits(task, options["seconds"])
-        progress.advance(1)
-        found = _measure(task, options)
-        progress.advance(1)
-        scaling = _scaling(task, options["seconds"] / 2, rate_of(found["batches"]))
-        progress.advance(1)
-    finally:
-        progress.finish()
+    start = stages.start_training(task, opened, options["seconds"])
+    tick(1)
+    limits = _storage_limits(task, options["seconds"])
+    tick(1)
+    found = _measure(task, options)
+    tick(1)
+    scaling = _scaling(task, options["seconds"] / 2, rate_of(found["batches"]))
+    tick(1)
     return _result(task, options, _Measured(start, limits, found, scaling, others.cores()))
 
 

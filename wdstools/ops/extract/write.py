@@ -161,9 +161,15 @@ class _Writer:
                 make_folders(folder)
                 self._made.add(folder)
             with open(self._temporary, "xb", buffering=0) as file:
-                while payload:
-                    payload = payload[file.write(payload) :]
-            self._log.name(self._temporary, target, path)
+                left = payload
+                while left:
+                    left = left[file.write(left) :]
+            try:
+                self._log.name(self._temporary, target, path)
+            except FileExistsError:  # a worker that was lost had come so far
+                if not _holds(target, payload):
+                    raise
+                os.unlink(self._temporary)
         except OSError as error:
             raise storage_error(error, target) from error
 
@@ -176,6 +182,16 @@ class _Writer:
         self._stack.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._temporary)
+
+
+def _holds(path: str, payload: memoryview) -> bool:
+    """Whether a plain file has these bytes."""
+    with open(path, "rb", buffering=0, opener=_open_no_link) as file:
+        return file.read(len(payload) + 1) == payload
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _tasks(dataset: Dataset, selection: Selection, work: str) -> Iterator[ExtractTask]:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -56,7 +56,8 @@ class Recipe:
     """How a shard is made whole.
 
     For each row of its index: where the bytes come from (``origin``), and, for those that are here, where they lie
-    (``starts``, bytes). ``moved`` counts the bytes fetched from each copy; ``held`` are mended groups, by row.
+    (``starts``, bytes). ``moved`` counts the bytes fetched from each copy; ``held`` are mended groups, by row. ``seen``
+    are the size and time of the damaged file, so that the recipe is not used on another one.
     """
 
     task: MendTask
@@ -64,6 +65,7 @@ class Recipe:
     starts: NDArray[np.int64]
     moved: dict[int, int] = field(default_factory=dict)
     held: dict[int, bytes] = field(default_factory=dict)
+    seen: tuple[int, int] | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -74,12 +76,13 @@ class Recipe:
 def find_recipe(task: MendTask, tick: Tick) -> Recipe:
     """Decide where every sample's bytes come from; each source is tried, and proved, in turn."""
     store, path = LocalStore(task.root), task.entry.path
+    seen = _look(store.locate(path))
     rows = rows_of(task.index)
     starts = find_groups(store, path, rows)
     if task.strict and bool(np.all(starts >= 0)) and any(row["sha256"] is None for row in rows):
-        return _from_a_whole_copy(task, rows, tick)
+        return replace(_from_a_whole_copy(task, rows, tick), seen=seen)
     origin = np.where(starts >= 0, np.int16(HERE), np.int16(NOWHERE)).astype(np.int16)
-    recipe = Recipe(task, origin, starts)
+    recipe = Recipe(task, origin, starts, seen=seen)
     _mend(recipe, rows, search=False)
     room = _HELD_BYTES
     for position, copy in enumerate(task.copies):
@@ -97,6 +100,15 @@ def find_recipe(task: MendTask, tick: Tick) -> Recipe:
     _mend(recipe, rows, search=True)
     tick(task.entry.bytes)
     return recipe
+
+
+def _look(path: str) -> tuple[int, int] | None:
+    """Size and time of a file; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _from_a_whole_copy(task: MendTask, rows: list[dict[str, Any]], tick: Tick) -> Recipe:
@@ -151,10 +163,12 @@ def _batches(numbers: list[int], lengths: list[int]) -> Iterator[list[int]]:
 def mend_shard(recipe: Recipe, tick: Tick) -> str:
     """Write a shard anew beside the old one, prove it, and put it in the old one's place; gives its path.
 
-    Raises StoreError (``repair-not-proved``), the old shard untouched, if the result is not what the manifest says.
+    Where the old one is not what the recipe was made for (a worker that was lost has mended it), it is made anew. Raises StoreError (``repair-not-proved``), the old shard untouched, if the result is not what the manifest says.
     """
     entry = recipe.task.entry
     path = LocalStore(recipe.task.root).locate(entry.path)
+    if _look(path) != recipe.seen:
+        recipe = find_recipe(recipe.task, lambda _: None)
     if os.path.isdir(path):
         with contextlib.suppress(
             OSError

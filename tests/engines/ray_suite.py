@@ -1,0 +1,218 @@
+"""Ray: the laws of every executor, and what only a cluster can do wrong. Two raylets on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+import wdstools as wt
+from tests.support import work
+from tests.support.executor_laws import HANG_SECONDS, ExecutorLaws, LossLaws, values
+from tests.support.verbs_alike import make_images, must_find, run_verbs
+from wdstools.executors import ray_cluster as ours
+from wdstools.executors.versions import Host, this_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_NODE = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 128 << 20}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    made = Cluster(initialize_head=True, head_node_args={**_NODE, "include_dashboard": False})
+    made.add_node(**_NODE)
+    made.wait_for_nodes()
+    ray.init(made.address, log_to_driver=False)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def executor(cluster: Any) -> Iterator[wt.RayExecutor]:
+    made = wt.RayExecutor()
+    yield made
+    made.close()
+
+
+class TestLaws(ExecutorLaws, LossLaws):
+    """The laws, on Ray."""
+
+
+def test_two_raylets_give_two_jobs_on_one_disk(executor: wt.RayExecutor) -> None:
+    assert (executor.jobs, executor.shared_disk) == (2, True)
+
+
+def test_each_item_asks_for_what_was_said(cluster: Any) -> None:
+    large, few, more = wt.RayExecutor(memory=3 << 30), wt.RayExecutor(jobs=1), wt.RayExecutor(num_cpus=0.25)
+    assert (large.jobs, few.jobs, more.jobs) == (2, 1, 8)
+
+
+def test_progress_comes_before_an_item_has_ended(executor: wt.RayExecutor, tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def tick(count: int) -> None:
+        told.append(count)
+        (tmp_path / "go").touch()
+
+    assert [outcome.result() for outcome in executor.map(work.tick_and_wait, [str(tmp_path / "go")], tick)] == [3]
+    assert sum(told) == 3
+    assert len(told) > 1
+
+
+def test_hosts_with_other_versions_are_refused_at_the_start(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = this_host()
+
+    def other(**versions: str) -> Host:
+        return Host("here", real.files, {**real.versions, **versions})
+
+    monkeypatch.setattr(ours, "this_host", lambda: other(pillow="1.0"))
+    with pytest.raises(wt.UsageError) as caught:
+        wt.RayExecutor()
+    assert caught.value.code == "mixed-versions"
+    assert "pillow 1.0 here" in caught.value.got
+    said: list[str] = []
+    monkeypatch.setattr(ours, "this_host", lambda: other(xxhash="0.1"))
+    wt.RayExecutor(say=said.append).close()
+    assert "xxhash 0.1 here" in said[0]
+
+
+def test_paths_that_other_hosts_do_not_see_are_refused(executor: wt.RayExecutor, tmp_path: Path) -> None:
+    source = make_images(str(tmp_path / "images"), 12)
+    apart = wt.RayExecutor(shared_disk=False)
+    with pytest.raises(wt.UsageError) as caught:
+        wt.pack(source, os.path.relpath(tmp_path / "out"), executor=apart)
+    assert caught.value.code == "path-not-shared"
+    assert not os.path.exists(tmp_path / "out")
+    # an absolute path that every host turns out to see is good
+    assert wt.pack(source, tmp_path / "out", executor=apart).root == wt.pack(source, tmp_path / "in").root
+
+
+def test_a_relative_path_is_the_callers(
+    executor: wt.RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_images(str(tmp_path / "images"), 12)
+    monkeypatch.chdir(tmp_path)
+    wt.pack("images", "out", executor=executor)
+    assert (tmp_path / "out").is_dir()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_images(str(tmp_path_factory.mktemp("alike") / "images"))
+
+
+@pytest.fixture(scope="module")
+def expected(source: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    found = run_verbs(source, str(tmp_path_factory.mktemp("alike") / "serial"), None)
+    must_find(found)
+    return found
+
+
+def test_every_verb_gives_the_same(
+    executor: wt.RayExecutor, source: str, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    assert run_verbs(source, str(tmp_path / "x"), executor) == expected
+
+
+#: A pack on the cluster, in a process of its own; each image takes a while, so that it can be killed in the middle.
+_PACK = ("-m", "wdstools", "pack", "--shard-samples", "5", "--check", "decode", "--executor", "ray", "--ray-address")
+
+
+def _pack(cluster: Any, source: str, dest: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, *_PACK, cluster.address, source, str(dest)]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _wait_for_shards(process: subprocess.Popen[str], dest: Path, count: int) -> None:
+    work_place = dest.with_name(f"{dest.name}.partial")
+    deadline = time.monotonic() + HANG_SECONDS
+    while len(list(work_place.rglob("*.tar"))) < count:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def wanted(source: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return wt.pack(source, tmp_path_factory.mktemp("wanted") / "x", shard_samples=5, check="decode").root
+
+
+def test_a_killed_worker_costs_nothing(cluster: Any, source: str, wanted: str, tmp_path: Path) -> None:
+    process = _pack(cluster, source, tmp_path / "out")
+    _wait_for_shards(process, tmp_path / "out", 2)
+    killed = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                if b"ray::serve" in file.read():
+                    os.kill(int(pid), signal.SIGKILL)
+                    killed += 1
+        except OSError:
+            continue
+    assert process.communicate(timeout=HANG_SECONDS)[0] is not None
+    assert killed
+    assert wt.open_dataset(tmp_path / "out").root == wanted
+
+
+def test_a_killed_raylet_costs_nothing(cluster: Any, source: str, wanted: str, tmp_path: Path) -> None:
+    extra = cluster.add_node(**_NODE)
+    cluster.wait_for_nodes()
+    process = _pack(cluster, source, tmp_path / "out")
+    _wait_for_shards(process, tmp_path / "out", 2)
+    cluster.remove_node(extra, allow_graceful=False)
+    said = process.communicate(timeout=HANG_SECONDS)[0]
+    assert (tmp_path / "out").is_dir(), said
+    assert wt.open_dataset(tmp_path / "out").root == wanted
+
+
+def test_a_pack_whose_driver_was_killed_goes_on_when_it_is_repeated(
+    cluster: Any, source: str, wanted: str, tmp_path: Path
+) -> None:
+    process = _pack(cluster, source, tmp_path / "out")
+    _wait_for_shards(process, tmp_path / "out", 3)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "out").exists()
+    again = _pack(cluster, source, tmp_path / "out")
+    again.communicate(timeout=HANG_SECONDS)
+    assert wt.open_dataset(tmp_path / "out").root == wanted
+
+
+def test_ctrl_c_cancels_what_is_under_way(cluster: Any, source: str, wanted: str, tmp_path: Path) -> None:
+    process = _pack(cluster, source, tmp_path / "out")
+    _wait_for_shards(process, tmp_path / "out", 2)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=HANG_SECONDS)[0]
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    found = ray.available_resources().get("CPU")
+    deadline = time.monotonic() + HANG_SECONDS
+    while found != 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        found = ray.available_resources().get("CPU")
+    assert found == 2
+    assert wt.pack(source, tmp_path / "out", shard_samples=5, check="decode").root == wanted
+
+
+def test_an_item_that_no_host_can_take_is_told_not_waited_for(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "_PATIENCE_SECONDS", 2)
+    with pytest.raises(wt.StoreError) as caught:
+        values(wt.RayExecutor(memory=1 << 40), work.square, range(2))
+    assert caught.value.code == "no-worker"
+
+
+def test_a_cluster_that_is_not_there_is_an_error() -> None:
+    code = "import wdstools as wt; wt.RayExecutor('127.0.0.1:1')"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "no-cluster" in ran.stderr or "cannot be reached" in ran.stderr

@@ -1,0 +1,50 @@
+"""Every verb gives the same roots, findings and groups whoever does the work."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.verbs_alike import make_images, must_find, run_verbs
+from wdstools.executors.futures import FuturesExecutor
+from wdstools.executors.local import Threads
+from wdstools.executors.processes import Processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from wdstools.executors.base import Executor
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*may lead to deadlocks:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_images(str(tmp_path_factory.mktemp("alike") / "images"))
+
+
+@pytest.fixture(scope="module")
+def expected(source: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    found = run_verbs(source, str(tmp_path_factory.mktemp("alike") / "serial"), None)
+    must_find(found)
+    return found
+
+
+@pytest.fixture(params=["threads", "processes", "futures"])
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    if request.param == "futures":
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            yield FuturesExecutor(pool)
+        return
+    made = Threads(2) if request.param == "threads" else Processes(2)
+    yield made
+    made.close()
+
+
+def test_every_verb_gives_the_same_with_each_kind(
+    executor: Executor, source: str, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    assert run_verbs(source, str(tmp_path / "x"), executor) == expected

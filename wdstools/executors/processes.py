@@ -1,0 +1,234 @@
+"""Worker processes on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import multiprocessing
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Generic
+
+from wdstools.errors import StoreError, WorkerError, option
+from wdstools.executors.base import ATTEMPTS, COLLECT_AFTER, Item, Outcome, Tick, Value, Work
+from wdstools.executors.local import attempt, ignore, lost_worker
+from wdstools.executors.shared import Received, Ref, SharedValues
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from multiprocessing.context import ForkContext, SpawnContext
+    from multiprocessing.process import BaseProcess
+
+_TICK_SECONDS = 0.2
+_PARENT_GONE = 1
+
+
+@dataclass(slots=True)
+class _Given(Generic[Item]):
+    """An item that a worker has: for which time, and how much of it was ticked now and was told by all attempts."""
+
+    index: int
+    item: Item
+    attempt: int = 1
+    ticked: int = 0
+    told: int = 0
+
+    def news(self, count: int) -> int:
+        """How much of a tick is to be told: what an attempt before this one had told is not told again."""
+        self.ticked += count
+        fresh = max(0, self.ticked - self.told)
+        self.told += fresh
+        return fresh
+
+
+class Processes:
+    """Worker processes, each with a pipe. They end with their parent, however it ends.
+
+    Forked where that is safe (Linux, one thread), so that they start in a millisecond; spawned elsewhere.
+    """
+
+    shared_disk = True
+
+    def __init__(self, jobs: int, preload: tuple[str, ...] = ()) -> None:
+        self.jobs = jobs
+        self._preload = preload
+        self._workers: dict[Connection, BaseProcess] = {}
+        self._shared = SharedValues()
+        self._lifeline_end, self._lifeline = multiprocessing.Pipe(duplex=False)
+        self._fill()
+
+    def _fill(self) -> None:
+        while len(self._workers) < self.jobs:
+            self._start()
+
+    def _start(self) -> Connection:
+        try:
+            return self._begin()
+        except OSError as error:
+            raise StoreError(
+                "a worker process cannot be started",
+                code="no-worker",
+                got=error.strerror or "",
+                hint=f"raise the limits of open files and processes (ulimit -n, ulimit -u), or give {option('jobs', 1)}",
+            ) from error
+
+    def _begin(self) -> Connection:
+        context = _context()
+        ours, theirs = context.Pipe()
+        # A forked child inherits the parent's ends too; it must close them, or the pipes never end.
+        inherited = (*self._workers, ours, self._lifeline) if context.get_start_method() == "fork" else ()
+        arguments = (theirs, self._lifeline_end, inherited, self._preload)
+        process = context.Process(target=_serve, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        self._workers[ours] = process
+        return ours
+
+    def share(self, value: Value) -> Ref[Value]:
+        """A stand-in for a value, which travels to each worker once."""
+        return self._shared.share(value)
+
+    def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
+        """Run ``work`` in the workers; one that dies is replaced, and its item given to another."""
+        feed = (_Given(index, item) for index, item in enumerate(items))
+        busy: dict[Connection, _Given[Item]] = {}
+        self._fill()
+        try:
+            for pipe in list(self._workers):
+                self._feed(pipe, work, next(feed, None), busy)
+            while busy:
+                for pipe in [pipe for pipe in wait(list(busy)) if isinstance(pipe, Connection)]:
+                    given, free = busy[pipe], pipe
+                    try:
+                        message = pipe.recv()
+                    except (EOFError, ConnectionResetError):
+                        lost, free = self._bury(pipe, given), self._start()
+                        if given.attempt < ATTEMPTS:
+                            del busy[pipe]
+                            again = _Given(given.index, given.item, given.attempt + 1, told=given.told)
+                            self._feed(free, work, again, busy)
+                            continue
+                        message = Outcome(given.index, error=lost)
+                    if isinstance(message, int):
+                        if news := given.news(message):
+                            (tick or ignore)(news)
+                        continue
+                    del busy[pipe]
+                    self._feed(free, work, next(feed, None), busy)
+                    yield message
+        finally:
+            for pipe in busy:  # the map was left: what these still answer must not be taken for the next map's
+                self._end(pipe, seconds=0)
+
+    def _feed(
+        self,
+        pipe: Connection,
+        work: Work[Item, Value],
+        given: _Given[Item] | None,
+        busy: dict[Connection, _Given[Item]],
+    ) -> None:
+        if given is None:
+            return
+        busy[pipe] = given
+        task, needed = self._shared.dumps((work, given.index, given.item))
+        with contextlib.suppress(BrokenPipeError):  # a dead worker: its end of the pipe is seen in map()
+            for value in self._shared.unsent(pipe, needed):
+                pipe.send_bytes(value)
+            pipe.send_bytes(task)
+
+    def _bury(self, pipe: Connection, given: _Given[Item]) -> WorkerError:
+        process = self._workers.pop(pipe)
+        self._shared.forget(pipe)
+        process.join()
+        pipe.close()
+        host = f"process {process.pid} on {platform.node()}"
+        return lost_worker(given.index, host, f"exit code {process.exitcode}", given.attempt)
+
+    def _end(self, pipe: Connection, seconds: float) -> None:
+        process = self._workers.pop(pipe, None)
+        if process is None:
+            return
+        self._shared.forget(pipe)
+        with contextlib.suppress(OSError):
+            pipe.send(None)
+        pipe.close()
+        process.join(timeout=seconds)
+        if process.is_alive():
+            process.terminate()
+            process.join()
+
+    def close(self) -> None:
+        """End the workers at once; what they had not finished is abandoned."""
+        for pipe in list(self._workers):
+            self._end(pipe, seconds=0.5)
+        self._shared.close()
+        self._lifeline.close()
+        self._lifeline_end.close()
+
+
+def _context() -> ForkContext | SpawnContext:
+    if sys.platform == "linux" and threading.active_count() == 1:
+        return multiprocessing.get_context("fork")
+    return multiprocessing.get_context("spawn")
+
+
+def _import(modules: tuple[str, ...]) -> None:
+    for module in modules:
+        importlib.import_module(module)
+
+
+def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, ...], preload: tuple[str, ...]) -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for connection in inherited:
+        connection.close()
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    _import(preload)
+    gc.freeze()  # what was imported stays: the collector need not look at it again and again
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while (message := pipe.recv()) is not None:
+            if isinstance(message, Received):
+                continue  # it is kept where the items that follow will look for it
+            work, index, item = message
+            ticker = _Ticker(pipe)
+            outcome = attempt(work, index, item, ticker)
+            ticker.flush()
+            pipe.send(outcome)
+
+
+def _die_with_parent(lifeline: Connection) -> None:
+    """Wait for the end of a pipe that only the parent can write: the kernel closes it when the parent is gone."""
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    os._exit(_PARENT_GONE)
+
+
+class _Ticker:
+    """Sends progress to the parent, but not too often."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._count = 0
+        self._last = time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        self._count += count
+        now = time.monotonic()
+        if now - self._last >= _TICK_SECONDS:
+            self.flush()
+            self._last = now
+
+    def flush(self) -> None:
+        """Send what has not been sent yet."""
+        if self._count:
+            self._pipe.send(self._count)
+            self._count = 0

@@ -1,0 +1,99 @@
+"""A Ray cluster as an executor: core tasks, one an item. Pixels never go through Ray's object store or Ray Data.
+
+Ray places the tasks, starts hosts where it scales by itself, and tells when a worker or a host is gone. Everything else is
+as with any pool (``afar.py``). Shared values are objects of Ray, fetched once by each worker that needs them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from wdstools.errors import UsageError, option
+from wdstools.executors.afar import Run, elsewhere
+from wdstools.executors.ray_cluster import Cluster, RayPool
+from wdstools.executors.shared import Ref, SharedValues
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from wdstools.executors.base import Item, Outcome, Tick, Value, Work
+
+#: What a task asks for. A shard is written and checked in far less memory than this.
+_MEMORY_BYTES = 1 << 30
+
+
+class RayResources(TypedDict, total=False):
+    """What each item of work asks of the cluster, as Ray's own options of tasks: cores, bytes of memory, and others."""
+
+    num_cpus: float
+    memory: int
+    resources: dict[str, float]
+
+
+class RayExecutor:
+    """Runs work on a Ray cluster: ``pip install "wdstools[ray]"``, on every host in the same versions.
+
+    Args:
+        address: The cluster, as ``auto``, ``HOST:6379`` or ``ray://HOST:10001``. Without it the one that ``ray.init`` of
+            this program has reached, else the one that ``RAY_ADDRESS`` names or that runs on this machine, else one that
+            is started here and ends with ``close``.
+        jobs: At most so many items at once; without it as many as the cluster has room for, also when that changes.
+        shared_disk: Whether all hosts see this machine's files under the same paths; without it that is found out for
+            each path.
+        say: Is told what is worth knowing, in sentences; without it they are Python warnings.
+        **resources: What each item asks for: ``num_cpus`` (1), ``memory`` in bytes (1 GiB), further ``resources``.
+
+    Raises:
+        UsageError: Ray is not installed (``no-ray``), hosts have versions that could lead to other results
+            (``mixed-versions``), or a choice cannot be.
+        StoreError: The cluster cannot be reached (``no-cluster``).
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        jobs: int | None = None,
+        shared_disk: bool | None = None,
+        say: Callable[[str], None] | None = None,
+        **resources: Unpack[RayResources],
+    ) -> None:
+        if jobs is not None and jobs < 1:
+            raise UsageError("out of range", where=option("jobs"), expected="at least 1", got=str(jobs))
+        self._most = jobs
+        self._shared_disk = shared_disk
+        self._cluster = Cluster(address, {"num_cpus": 1.0, "memory": _MEMORY_BYTES, **resources}, say or _warn)
+        self._shared = SharedValues(self._elsewhere)
+
+    @property
+    def jobs(self) -> int:
+        """How many items the cluster has room for now, but at most as many as were asked for; at least 1."""
+        room = self._cluster.room
+        return max(1, room if self._most is None else min(room, self._most))
+
+    @property
+    def shared_disk(self) -> bool:
+        """Whether all hosts see this machine's files under the same paths."""
+        return self._cluster.one_disk if self._shared_disk is None else self._shared_disk
+
+    def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
+        """Run ``work`` on every item, as Ray's tasks; leaving the map cancels those that are under way."""
+        pool = RayPool(self._cluster, lambda: self.jobs, self._shared.pickled)
+        return Run(pool, self._shared, tick).outcomes(work, items)
+
+    def share(self, value: Value) -> Ref[Value]:
+        """A stand-in for a value, which travels to each worker once."""
+        return self._shared.share(value)
+
+    def close(self) -> None:
+        """Let go of what was shared; a connection or a cluster that was opened here ends."""
+        self._shared.close()
+        self._cluster.close()
+
+    def _elsewhere(self, path: str) -> str:
+        return elsewhere(path, shared_disk=self.shared_disk, seen=self._cluster.sees)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=4)

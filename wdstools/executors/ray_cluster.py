@@ -1,0 +1,270 @@
+"""A Ray cluster as the executor sees it: which hosts there are, how much room, what they see, and a pool for parcels."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import StoreError, UsageError, option
+from wdstools.executors.afar import Answer, LostWorkerError
+from wdstools.executors.marks import Mark
+from wdstools.executors.ray_tasks import TELL_SECONDS, Board, ask_host, serve
+from wdstools.executors.versions import TOLD, Host, differing, refuse_mixture, this_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from wdstools.executors.afar import Parcel
+
+_CONNECT_SECONDS = 10
+_PROBE_SECONDS = 60
+#: So long nothing runs until the cluster has room, as when it starts its first host.
+_PATIENCE_SECONDS = 900
+_CANCEL_SECONDS = 20
+
+
+class Cluster:
+    """A cluster that was reached. ``needs`` is what an item asks for, as Ray's options of tasks; ``say`` hears warnings."""
+
+    def __init__(self, address: str | None, needs: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        self._ray = _import_ray()
+        self._needs = needs
+        self._say = say
+        self._hosts: dict[str, Host | None] = {}
+        self._room = 0
+        self._looked = -TELL_SECONDS
+        self._seen: dict[str, bool] = {}
+        self._objects: dict[str, Any] = {}
+        self._board: Any = None
+        self._opened = not self._ray.is_initialized()
+        if self._opened:
+            _connect(self._ray, address)
+        try:
+            self.look()
+            self._board = self._ray.remote(Board).options(num_cpus=0, max_restarts=-1).remote()
+        except BaseException:
+            self.close()
+            raise
+        self._task = self._ray.remote(serve).options(max_retries=0, **needs)
+
+    @property
+    def room(self) -> int:
+        """How many items fit into it now."""
+        self.look()
+        return self._room
+
+    @property
+    def one_disk(self) -> bool:
+        """Whether all hosts see this machine's files, because they are this machine."""
+        return all(host is not None and host.files == this_host().files for host in self._hosts.values())
+
+    def close(self) -> None:
+        """Let go of everything; a connection or a cluster that was opened here ends."""
+        self._objects.clear()
+        if self._opened:
+            self._ray.shutdown()
+        elif self._board is not None and self._ray.is_initialized():
+            self._ray.kill(self._board)
+        self._opened, self._board = False, None
+
+    def look(self) -> None:
+        """See which hosts there are, how much room, and, of new ones, whether they can come to the same results."""
+        if time.monotonic() - self._looked < TELL_SECONDS:
+            return
+        nodes = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+        self._room = sum(_fitting(node["Resources"], self._needs) for node in nodes.values())
+        self._hosts = {name: host for name, host in self._hosts.items() if name in nodes}
+        for name, host in self._on_each([name for name in nodes if name not in self._hosts]).items():
+            self._hosts[name] = host
+            if host is not None:
+                refuse_mixture(this_host(), host)
+                if other := differing(this_host(), host, TOLD):
+                    self._say(f"host {host.name} has other versions, which change no result: {'; '.join(other)}")
+        self._looked = time.monotonic()
+
+    def _on_each(self, names: Collection[str], ask: Callable[[], Any] | None = None) -> dict[str, Any]:
+        """What a function gives on some nodes, without one which host each is; None for those that do not answer."""
+        from ray.exceptions import RayError, RayTaskError
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as At
+
+        asked = self._ray.remote(ask_host)
+        refs = {
+            name: asked.options(num_cpus=0, scheduling_strategy=At(node_id=name, soft=False), max_retries=1).remote(ask)
+            for name in names
+        }
+        deadline = time.monotonic() + _PROBE_SECONDS
+        found: dict[str, Any] = {}
+        for name, ref in refs.items():
+            try:
+                found[name] = self._ray.get(ref, timeout=max(1.0, deadline - time.monotonic()))
+            except RayTaskError as error:
+                raise UsageError(
+                    "wdstools does not run on a host of the cluster",
+                    code="mixed-versions",
+                    where=f"node {name}",
+                    got=str(error.cause or error).splitlines()[-1],
+                    hint="install wdstools and what it needs in the same versions on every host",
+                ) from error
+            except RayError:
+                found[name] = None
+        return found
+
+    def sees(self, path: str) -> bool:
+        """Whether all hosts see a path as this machine does: a file of a random name, made here, is there too."""
+        if path not in self._seen:
+            others = [name for name, host in self._hosts.items() if host is None or host.files != this_host().files]
+            with Mark(path) as look:
+                self._seen[path] = all(self._on_each(others, look).values())
+        return self._seen[path]
+
+    def send(self, parcel: Parcel, pickled: Callable[[str], bytes], run: str) -> Any:
+        """One parcel to whichever worker takes it, with the objects that it may need."""
+        for digest in parcel.needed:
+            if digest not in self._objects:
+                self._objects[digest] = self._ray.put(pickled(digest))
+        values = {digest: self._objects[digest] for digest in parcel.needed}
+        return self._task.remote(parcel, values, self._board, run)
+
+    def told(self, run: str) -> dict[int, int]:
+        """How far the items of a run are that have told anything since the last time."""
+        return dict(self._ask_board(lambda: self._board.take.remote(run)) or {})
+
+    def where(self, run: str, number: int) -> str:
+        """Which host has begun an item last."""
+        return self._ask_board(lambda: self._board.where.remote(run, number)) or ""
+
+    def _ask_board(self, ask: Callable[[], Any]) -> Any:
+        from ray.exceptions import RayError
+
+        try:
+            return self._ray.get(ask(), timeout=TELL_SECONDS * 5)
+        except RayError:  # it is on a host that has gone, and is being made again
+            return None
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "Ray is not installed", code="no-ray", where=option("executor", "ray"), hint="pip install 'wdstools[ray]'"
+        ) from error
+    return ray
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """Reach the cluster; without an address one that runs here, or a new one. Raises StoreError."""
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address is not None:
+            _require_listener(address)
+            ray.init(address, **quiet)
+            return
+        try:
+            ray.init("auto", **quiet)
+        except ConnectionError:
+            ray.init("local", include_dashboard=False, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise StoreError(
+            "the Ray cluster cannot be reached",
+            code="no-cluster",
+            where=address or "",
+            got=lines[0],
+            hint="look at it with: ray status; Ray and Python must have the same versions everywhere",
+        ) from error
+
+
+def _require_listener(address: str) -> None:
+    """Raise OSError where nothing listens: Ray itself would wait for many minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS):
+            pass
+
+
+def _fitting(offered: Mapping[str, float], needs: Mapping[str, Any]) -> int:
+    """How many items fit on a node."""
+    wanted = {"CPU": needs["num_cpus"], "memory": needs["memory"], **needs.get("resources", {})}
+    rooms = [offered.get(name, 0) / amount for name, amount in wanted.items() if amount]
+    return int(min(rooms, default=1))
+
+
+class RayPool:
+    """The tasks of one run."""
+
+    def __init__(self, cluster: Cluster, jobs: Callable[[], int], pickled: Callable[[str], bytes]) -> None:
+        self._cluster = cluster
+        self._jobs = jobs
+        self._pickled = pickled
+        self._ray = _import_ray()
+        self._run = secrets.token_hex(8)
+        self._numbers: dict[Any, int] = {}
+        self._told = time.monotonic()
+        self._stuck = time.monotonic()
+
+    @property
+    def jobs(self) -> int:
+        """How many items are worked on at once."""
+        return self._jobs()
+
+    def submit(self, parcel: Parcel, values: Mapping[str, bytes]) -> Any:
+        """Send a parcel; the shared values that it needs are objects of Ray."""
+        del values
+        handle = self._cluster.send(parcel, self._pickled, self._run)
+        self._numbers[handle] = parcel.number
+        return handle
+
+    def wait(self, handles: Collection[Any], told: Callable[[int, int], None]) -> Iterable[Any]:
+        """Those that have ended, none after a second; progress is told meanwhile."""
+        waiting = list(handles)
+        ready: list[Any]
+        ready, rest = self._ray.wait(waiting, num_returns=1, timeout=TELL_SECONDS, fetch_local=False)
+        if ready and rest:
+            ready += self._ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False)[0]
+        if time.monotonic() - self._told >= TELL_SECONDS:
+            self._told = time.monotonic()
+            for number, ticks in self._cluster.told(self._run).items():
+                told(number, ticks)
+        self._require_room(progress=bool(ready))
+        return ready
+
+    def _require_room(self, *, progress: bool) -> None:
+        if progress or self._cluster.room:
+            self._stuck = time.monotonic()
+        elif time.monotonic() - self._stuck > _PATIENCE_SECONDS:
+            raise StoreError(
+                "no host of the cluster has room for an item of work",
+                code="no-worker",
+                hint="ask for less memory or fewer cores for each item, or let the cluster start hosts that have them",
+            )
+
+    def answer(self, handle: Any) -> Answer:
+        """What came of one that has ended."""
+        from ray.exceptions import RayError
+
+        number = self._numbers.pop(handle)
+        try:
+            answer = self._ray.get(handle)
+        except RayError as error:
+            host = self._cluster.where(self._run, number)
+            lines = str(error).strip().splitlines() or [""]
+            raise LostWorkerError(f"{type(error).__name__}: {lines[0]}", host) from error
+        assert isinstance(answer, Answer)
+        return answer
+
+    def cancel(self, handles: Collection[Any]) -> None:
+        """End these at once, and wait until they have."""
+        if not self._ray.is_initialized():
+            return
+        # by an interrupt first, which closes files in order; killing at once can end the driver too (Ray 2.60)
+        left = list(handles)
+        for force in (False, True):
+            for handle in left:
+                self._ray.cancel(handle, force=force)
+            left = self._ray.wait(left, num_returns=len(left), timeout=_CANCEL_SECONDS, fetch_local=False)[1]
+            if not left:
+                return

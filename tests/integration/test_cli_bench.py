@@ -73,6 +73,27 @@ def test_the_page_it_writes_shows_in_a_browser_what_it_said(ran: Ran, shards: Pa
         assert opened.page.locator("#latency .dot, #latency .beyond").count() == len(ran.summary["batch_ms"])
 
 
+def test_it_measures_with_the_steps_that_will_train(shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "own_steps.py").write_text("def top(image):\n    return image[:50]\n\n\nNOTHING = 1\n")
+    for given in (("--pipeline", "resnet"), ("--transform", "own_steps:top")):
+        ran = run_command("bench", shards, *QUICK, "--json", *given, cwd=tmp_path)
+        assert ran.code == 0, ran.err
+        limits = {limit["name"]: limit["samples_per_s"] for limit in ran.summary["limits"]}
+        assert limits["pipeline"] > 0
+        assert ran.summary["speeds"][-1]["limit"] == "pipeline"
+        assert any(sentence.startswith("steps: ") for sentence in ran.summary["advice"])
+    for bad, word in (
+        ("own_steps:none", "no such function"),
+        ("own_steps:NOTHING", "no such function"),
+        ("no_such_module:f", "cannot be imported"),
+        ("f", "not a function"),
+    ):
+        ran = run_command("bench", shards, "--transform", bad, cwd=tmp_path)
+        assert_clean_failure(ran, 2)
+        assert word in ran.err
+    assert_clean_failure(run_command("bench", shards, "--pipeline", "clip", "--transform", "a:b"), 2)
+
+
 def test_nothing_is_written_into_the_dataset(ran: Ran, shards: Path) -> None:
     assert ran.code == 0
     assert run_command("verify", shards).code == 0

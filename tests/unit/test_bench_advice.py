@@ -115,3 +115,33 @@ def test_a_badly_mixed_order_is_told() -> None:
 @pytest.mark.parametrize(("others", "said"), [(0.1, 0), (0.9, 1)])
 def test_other_programs_at_work_make_rates_worth_little_and_that_is_said(others: float, said: int) -> None:
     assert len(_said(replace(DECODER_BOUND, others=others), "others")) == said
+
+
+def _with_steps(one: float, together: float) -> Figures:
+    steps = (
+        _limit("decoder, 1 thread", 4_000),
+        _limit("pipeline, 1 thread", one),
+        _limit("pipeline", together, "2 do"),
+    )
+    return replace(
+        DECODER_BOUND,
+        rate=0.9 * together,
+        share=0.9,
+        limits={**DECODER_BOUND.limits, **{limit.name: limit for limit in steps}},
+    )
+
+
+def test_steps_that_bound_are_named_with_what_they_cost() -> None:
+    figures = _with_steps(1_000, 2_000)
+    assert find_bottleneck(figures) == "pipeline"
+    assert "90 % of what 2 do" in advise(figures)[0]
+    assert _said(figures, "steps: ") == [
+        "steps: 0.75 of the 1.00 ms that an image takes in one thread, decoding the rest."
+    ]
+    assert _said(figures, "lock: ") == []
+
+
+def test_steps_that_hold_the_lock_are_told_where_nobody_else_is_at_work() -> None:
+    assert "2 threads take 1,100 images/s" in _said(_with_steps(1_000, 1_100), "lock: ")[0]
+    assert _said(replace(_with_steps(1_000, 1_100), others=1.5), "lock: ") == []
+    assert _said(replace(_with_steps(1_000, 1_100), cores=1), "lock: ") == []

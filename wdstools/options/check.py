@@ -149,6 +149,20 @@ class BenchChoices(OpenChoices, total=False):
     threads: Annotated[int | None, Option(None, "Threads that decode; without it, one for each core.", least=1)]
     seconds: Annotated[float, Option(3.0, "How long to measure each thing.", least=0.001)]
     shuffle: Annotated[Literal["full", "block", "none"], Option("full", "The order: full, block or none.")]
+    pipeline: Annotated[
+        Literal["clip", "resnet"] | None,
+        Option(
+            None,
+            "Measure with the steps on images of a training: clip (a part of at least 0.9, bicubic, 224) or resnet (a random "
+            "part, 224, mirrored).",
+        ),
+    ]
+    transform: Annotated[
+        str | None,
+        Option(
+            None, "Measure with a function of your own, as loaders take it for image_transform.", metavar="MODULE:NAME"
+        ),
+    ]
     wanted: Annotated[
         float | None,
         Option(

@@ -20,6 +20,9 @@ BUSY = 0.1
 #: Sizes of shards that travel well: large enough that a request is not felt, small enough to be fetched again.
 _SMALL_SHARD, _LARGE_SHARD = 32_000_000, 5_000_000_000
 _FEEDS = (1_000, 5_000, 20_000)
+_ONE = ", 1 thread"
+#: Threads that give less than so many times one thread wait for each other.
+_HELD = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,8 @@ class Figures:
     """What the advice is drawn from. Rates are samples a second; ``limits`` go by name.
 
     ``storage`` is the limit that storage sets once training runs: ``storage, cold`` where the page cache cannot hold
-    the dataset or it is far away, else ``storage, warm``. ``share`` is how much of the decoder's limit batches reached,
-    measured side by side. ``scaling`` is batches by threads. ``wanted`` is a rate to
+    the dataset or it is far away, else ``storage, warm``. ``share`` is how much of the decoder's limit, or of the
+    pipeline's where there is one, batches reached, measured side by side. ``scaling`` is batches by threads. ``wanted`` is a rate to
     reach, if any. ``others`` is how many cores other programs kept busy meanwhile.
     """
 
@@ -57,6 +60,7 @@ def advise(figures: Figures) -> tuple[str, ...]:
     """Sentences, the bottleneck first; each says what was measured and what to do."""
     return (
         _about_bottleneck(figures),
+        *_about_pipeline(figures),
         *_about_others(figures),
         *_about_first_epoch(figures),
         *_about_threads(figures),
@@ -66,7 +70,7 @@ def advise(figures: Figures) -> tuple[str, ...]:
 
 def _lowest(figures: Figures) -> Limit:
     other = {"storage, cold", "storage, warm"} - {figures.storage}
-    steady = [limit for name, limit in figures.limits.items() if name not in other]
+    steady = [limit for name, limit in figures.limits.items() if name not in other and not name.endswith(_ONE)]
     return min(steady, key=lambda limit: limit.samples_per_s)
 
 
@@ -79,6 +83,9 @@ def _about_bottleneck(figures: Figures) -> str:
             f"decoder: batches reach {_percent(figures, decoder)} of what {decoder.how} decode; storage could give "
             f"{spare:.0f} times as much. More cores or smaller images (pack --resize) help; faster storage does not."
         )
+    if name == "pipeline":
+        limit = figures.limits[name]
+        return f"pipeline: batches reach {_percent(figures, limit)} of what {limit.how}: only faster steps or more cores help."
     if name.startswith("storage"):
         return (
             f"storage: {storage.bytes_per_s / 1e6:,.0f} MB/s is {storage.samples_per_s:,.0f} samples/s, your decoder "
@@ -91,6 +98,23 @@ def _about_bottleneck(figures: Figures) -> str:
             f"{lowest.samples_per_s:,.0f} samples/s): look for other busy programs, and try another --threads."
         )
     return f"{name}: batches reach {_percent(figures, figures.limits[name])} of it: nothing but a faster machine helps."
+
+
+def _about_pipeline(figures: Figures) -> Iterator[str]:
+    """What the steps cost beside decoding, and whether they hold Python's lock."""
+    limits = figures.limits
+    if "pipeline" not in limits:
+        return
+    one, decoder = limits["pipeline" + _ONE].samples_per_s, limits["decoder" + _ONE].samples_per_s
+    steps = max(0.0, 1 - one / decoder)
+    yield f"steps: {1e3 * steps / one:.2f} of the {1e3 / one:.2f} ms that an image takes in one thread, decoding the rest."
+    together, threads = limits["pipeline"].samples_per_s, max(figures.scaling)
+    busy = figures.others > BUSY * figures.cores  # threads that wait for other programs look the same
+    if min(threads, figures.cores) > 1 and together < _HELD * one and not busy:
+        yield (
+            f"lock: {threads} threads take {together:,.0f} images/s through the steps, one takes {one:,.0f}: they wait for "
+            "Python's lock. Steps of wt.image, numpy, Pillow or cv2 let go of it."
+        )
 
 
 def _about_others(figures: Figures) -> Iterator[str]:
@@ -147,7 +171,8 @@ def _about_shards(figures: Figures) -> Iterator[str]:
 
 
 def _share(figures: Figures, limit: Limit) -> float:
-    return figures.share if limit.name == "decoder" else figures.rate / limit.samples_per_s
+    beside = "pipeline" if "pipeline" in figures.limits else "decoder"
+    return figures.share if limit.name == beside else figures.rate / limit.samples_per_s
 
 
 def _percent(figures: Figures, limit: Limit) -> str:

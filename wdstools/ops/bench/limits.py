@@ -82,9 +82,16 @@ def hash_payloads(payloads: Sequence[bytes], seconds: float) -> Tally:
 
 def decode_images(images: Sequence[bytes], image_type: str, threads: int, seconds: float) -> Tally:
     """Images decoded to RGB in tight loops, one a thread, each into its own memory again and again."""
+    return work_on(images, lambda: decoder_for(image_type), threads, seconds)
+
+
+def work_on(
+    images: Sequence[bytes], make: Callable[[], Callable[[bytes | memoryview], Any]], threads: int, seconds: float
+) -> Tally:
+    """Something done to images in tight loops, one a thread; ``make`` makes what each thread does."""
 
     def loop(part: int) -> int:
-        decode = decoder_for(image_type)
+        decode = make()
         until = time.perf_counter() + seconds
         for done, image in enumerate(cycle(images[part::threads] or images), 1):
             decode(image)

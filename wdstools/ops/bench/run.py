@@ -16,9 +16,10 @@ from wdstools.executors.open import open_executor, processors
 from wdstools.ops.bench import stages
 from wdstools.ops.bench.advice import Figures, advise, find_bottleneck
 from wdstools.ops.bench.clock import Tally, in_turn, quantile, rate_of, ratio_of
-from wdstools.ops.bench.limits import copy_memory, decode_images, hash_payloads, read_cold, read_warm
+from wdstools.ops.bench.limits import copy_memory, decode_images, hash_payloads, read_cold, read_warm, work_on
 from wdstools.ops.bench.machine import Others, machine_facts, memory_bytes
 from wdstools.ops.bench.peers import check_peers, peer_work
+from wdstools.ops.bench.pipeline import decode_through, steps_of
 from wdstools.ops.bench.result import BenchResult, Limit, Speed
 from wdstools.options.check import BenchChoices
 from wdstools.options.declare import part, settle
@@ -44,6 +45,7 @@ _POINTS = 2_000
 #: The part of the memory that a page cache can be expected to hold.
 _CACHE_PART = 0.7
 COLD, WARM = "storage, cold", "storage, warm"
+PIPELINE = "pipeline"
 #: Each way of reading and the limit that it runs against.
 _AGAINST = {"raw": WARM, "verified": "hash", "decoded": "decoder, 1 thread", "batches": "decoder"}
 
@@ -130,7 +132,8 @@ def _task_of(dataset: Dataset, options: BenchChoices) -> Task:
             got=f"{batch_size:,}",
         )
     shuffle = None if options["shuffle"] == "none" else options["shuffle"]
-    return stages.Task(dataset, split, shuffle, batch_size, options["threads"] or processors())
+    threads = options["threads"] or processors()
+    return stages.Task(dataset, split, shuffle, batch_size, threads, steps_of(options))
 
 
 def _storage_limits(task: Task, seconds: float) -> dict[str, Tally]:
@@ -151,6 +154,10 @@ def _measure(task: Task, options: BenchChoices) -> dict[str, list[Tally]]:
         "verified": partial(stages.read_verified, task),
         "decoded": partial(stages.read_decoded, task),
     }
+    if task.steps is not None:
+        each = partial(decode_through, task.steps)
+        work[PIPELINE] = partial(work_on, payloads, each, task.threads)
+        work[f"{PIPELINE}, 1 thread"] = partial(work_on, payloads, each, 1)
     if isinstance(store, LocalStore):
         work[WARM] = partial(read_warm, store, shards)
     with ExitStack() as stack:
@@ -192,7 +199,7 @@ def _result(task: Task, options: BenchChoices, measured: _Measured) -> BenchResu
     fits = isinstance(task.dataset.shards, LocalStore) and size <= _CACHE_PART * memory_bytes()
     order = Order(samples, shuffle=task.shuffle)
     figures = Figures(
-        {limit.name: limit for limit in limits if limit.name != "decoder, 1 thread"},
+        {limit.name: limit for limit in limits},
         WARM if fits else COLD,
         speeds[-1].samples_per_s,
         speeds[-1].share or 0.0,
@@ -244,6 +251,8 @@ def _limits(task: Task, measured: _Measured, sample_bytes: float) -> tuple[Limit
         "hash": "one thread computes XXH3-64 of images in memory",
         "decoder": f"{task.threads} threads in tight loops",
         "decoder, 1 thread": "one thread in a tight loop",
+        PIPELINE: f"{task.threads} threads decode and take the steps in tight loops",
+        f"{PIPELINE}, 1 thread": "one thread does so",
     }
     by_bytes = {"memory", COLD, WARM}
     rates = {name: tally.rate for name, tally in measured.storage.items()}
@@ -258,6 +267,8 @@ def _limits(task: Task, measured: _Measured, sample_bytes: float) -> tuple[Limit
 
 def _speed(name: str, found: Mapping[str, Sequence[Tally]], sample_bytes: float) -> Speed:
     tallies, limit = found[name], _AGAINST[name]
+    if name == "batches" and PIPELINE in found:
+        limit = PIPELINE
     rate = rate_of(tallies)
     cores = sum(tally.cpu_seconds for tally in tallies) / sum(tally.seconds for tally in tallies)
     if limit not in found:  # storage far away has no warm limit

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wdstools.ops.bench.clock import Tally, private_bytes, run_for
 from wdstools.ops.bench.limits import decoder_for
 from wdstools.reader.hashes import image_extension
+from wdstools.reader.image import Pipeline
 from wdstools.reader.loader import loader
 from wdstools.reader.shard import ShardReader
 from wdstools.reader.stream import stream
@@ -36,6 +37,7 @@ class Task:
     shuffle: str | None
     batch_size: int
     threads: int
+    steps: Callable[..., Any] | None = None
 
     @property
     def image(self) -> str:
@@ -51,6 +53,9 @@ class Task:
             shuffle=self.shuffle,
             threads=threads or self.threads,
             remainder="drop",
+            image_transform=self.steps,
+            # what a function takes and gives may be of any size
+            fit="stretch" if self.steps is None or isinstance(self.steps, Pipeline) else "list",
         )
 
 
@@ -107,7 +112,7 @@ class Start:
 def start_training(task: Task, open_again: Callable[[], Dataset], seconds: float) -> Start:
     """Open the dataset anew, read batches for some time, and watch the memory; before anything else fills it."""
     begin = time.perf_counter()
-    fresh = Task(open_again(), task.split, task.shuffle, task.batch_size, task.threads)
+    fresh = replace(task, dataset=open_again())
     peak = 0
     first = 0.0
     with closing(fresh.open_loader()) as opened:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.support.accounting import pack_all, write_files
+from tests.support.accounting import Packed, pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
-from wdstools import FormatError, NotFoundError, UsageError, WdsError, open_source, scan
+from wdstools import FormatError, NotFoundError, UsageError, WdsError, open_source, pack, scan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,3 +176,103 @@ def test_a_table_that_names_no_image_is_refused(tmp_path: Path) -> None:
     write_files(tmp_path, {"t.csv": b"path\nx.jpg\n"})
     with pytest.raises(NotFoundError):
         open_source(str(tmp_path / "t.csv")).list()
+
+
+HEADER = "file_name,caption\n"
+
+
+def captions_of(packed: Packed) -> dict[str, str]:
+    return {key: bytes(sample["txt"]).decode() for key, sample in packed.samples().items()}
+
+
+@pytest.mark.parametrize("image", ["{}/{}.jpg", "images/{}/{}.jpg"])
+@pytest.mark.parametrize("table", ["{}.csv", "tables/{}.csv", "captions_{}.csv"])
+def test_a_table_called_as_a_split_is_that_splits_also_where_names_meet(image: str, table: str, tmp_path: Path) -> None:
+    files = {image.format(s, n): tiny_jpeg(n + 10 * len(s)) for s in ("train", "test") for n in (1, 2)}
+    files |= {
+        table.format(s): (HEADER + "".join(f"{n}.jpg,{s} {n}\n" for n in (1, 2))).encode() for s in ("train", "test")
+    }
+    packed = pack_all(write_files(tmp_path / "src", files), tmp_path / "out")
+    assert packed.skips == ()
+    assert captions_of(packed) == {f"{s}/{n}": f"{s} {n}" for s in ("train", "test") for n in (1, 2)}
+
+
+def test_a_row_finds_its_image_by_the_end_of_its_path_by_label_by_capitals_and_by_stem(tmp_path: Path) -> None:
+    table = "path,label,caption\n/home/me/a/1.jpg,e,one\nb/1.jpg,e,two\n3.jpg,d,three\nimg_4.jpg,e,four\n5.png,e,five\n"
+    names = ["x/a/1.jpg", "x/b/1.jpg", "x/c/3.jpg", "x/d/3.jpg", "x/IMG_4.JPG", "x/5.jpg"]
+    files = {name: tiny_jpeg(n) for n, name in enumerate(names)} | {"captions.csv": table.encode()}
+    result = pack(write_files(tmp_path / "src", files), tmp_path / "out", captions="optional")
+    assert {s.key: bytes(s["txt"]).decode() for s in result.dataset["train"]} == {
+        "x/a/1": "one", "x/b/1": "two", "x/d/3": "three", "x/IMG_4": "four", "x/5": "five",
+    }  # fmt: skip
+    assert {note.partition("called ")[2] for note in result.notes} == {"in other capitals", "with another extension"}
+
+
+def test_a_name_that_several_images_have_is_ambiguous_and_not_missing(tmp_path: Path) -> None:
+    files = {"a/1.jpg": tiny_jpeg(1), "b/1.jpg": tiny_jpeg(2), "b/2.jpg": tiny_jpeg(3)}
+    files["captions.csv"] = (HEADER + "1.jpg,one\n2.jpg,two\n").encode()
+    packed = pack_all(write_files(tmp_path / "src", files), tmp_path / "out")
+    (skip,) = (skip for skip in packed.skips if skip["path"] == "1.jpg")
+    assert skip["reason"] == "image-ambiguous"
+    assert "a/1.jpg, b/1.jpg" in skip["detail"]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [("Bild,Worte\n1.jpg,one\n", ["Bild, Worte", "--path-column"]), (HEADER + "x9.jpg,one\n", ["x9.jpg", "file_name"])],
+)
+def test_a_table_that_matches_nothing_says_why(table: str, words: list[str], tmp_path: Path) -> None:
+    source = write_files(tmp_path / "src", {"1.jpg": tiny_jpeg(1), "captions.csv": table.encode()})
+    result = pack(source, tmp_path / "out")
+    assert dict(result.skipped) == {"outside-layout": 1}
+    (note,) = result.notes
+    assert all(word in note for word in ["captions.csv is not used", *words])
+    assert scan(source).notes == result.notes
+
+
+@pytest.mark.parametrize("option", ["path_column", "caption_column", "label_column", "split_column", "key_column"])
+def test_a_column_that_no_table_has_is_refused_with_those_that_there_are(option: str, tmp_path: Path) -> None:
+    source = write_files(tmp_path / "src", {"1.jpg": tiny_jpeg(1), "more.csv": (HEADER + "1.jpg,one\n").encode()})
+    choice: Any = {option: "Nr"}
+    with pytest.raises(UsageError) as caught:
+        pack(source, tmp_path / "out", **choice)
+    assert caught.value.code == "table-columns"
+    assert "file_name, caption" in caught.value.expected
+    (source / "more.csv").unlink()
+    with pytest.raises(UsageError) as caught:
+        scan(source, **choice)
+    assert caught.value.code == "option-idle"
+
+
+def test_ids_beside_images_are_kept_or_are_the_keys(tmp_path: Path) -> None:
+    table = "id,file_name,caption\nX1,a/1.jpg,one\nX/2,a/2.jpg,two\n"
+    files = {f"a/{n}.jpg": tiny_jpeg(n) for n in (1, 2, 3)} | {"captions.csv": table.encode()}
+    source = write_files(tmp_path / "src", files)
+    kept = pack_all(source, tmp_path / "kept", layout={"captions": "optional"})
+    assert {key: json.loads(s["json"]) for key, s in kept.samples().items()} == {
+        "a/1": {"id": "X1"}, "a/2": {"id": "X/2"}, "a/3": {},
+    }  # fmt: skip
+    keyed = pack_all(source, tmp_path / "keyed", layout={"captions": "optional", "key_column": "ID"})
+    assert captions_of(keyed) == {"X1": "one", "X/2": "two", "a/3": ""}
+
+
+@pytest.mark.parametrize(
+    ("place", "choice"),
+    [
+        ("table.csv", {"ignore": ["x"]}),
+        ("table.csv", {"drop_members": "npy"}),
+        ("shards", {"key_column": "id"}),
+        ("shards", {"follow_links": True}),
+        (".", {"prefix_keys": "shard"}),
+    ],
+)
+def test_choices_that_do_nothing_for_a_kind_of_source_are_refused(
+    place: str, choice: dict[str, Any], tmp_path: Path
+) -> None:
+    write_files(tmp_path, {"1.jpg": tiny_jpeg(1), "table.csv": (HEADER + "1.jpg,one\n").encode()})
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards/0.tar", "w") as archive:
+        archive.add(tmp_path / "1.jpg", "1.jpg")
+    with pytest.raises(UsageError) as caught:
+        open_source(tmp_path / place if place != "." else write_files(tmp_path / "f", {"1.jpg": b""}), **choice)
+    assert caught.value.code == "option-idle"

@@ -103,6 +103,12 @@ def _keys(samples: Samples, parts: tuple[bool, bool], limit: int, skips: list[Sk
     labels, folders, stems, given = map(samples.texts, ("label", "id_dir", "stem", "key"))
     label_in_key, split_in_key = parts
     splits = [split or DEFAULT_SPLIT for split in samples.texts("split")] if split_in_key else []
+    if any(given) and not all(given):  # some have a key of their own
+        own = [number for number, key in enumerate(given) if key is None]
+        made = dict(zip(own, _keys(samples.take(own), parts, limit, skips), strict=True))
+        rest = [number for number, key in enumerate(given) if key is not None]
+        made |= dict(zip(rest, _keys(samples.take(rest), parts, limit, skips), strict=True))
+        return [made[number] for number in range(len(given))]
     if any(given):
         if split_in_key:
             given = [

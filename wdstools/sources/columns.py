@@ -52,6 +52,12 @@ class TableRules:
     several_captions: str = "all"
 
     @property
+    def asked(self) -> dict[str, str]:
+        """The columns that were asked for, by what they mean."""
+        columns = {meaning: getattr(self, f"{meaning}_column") for meaning in _MEANINGS}
+        return {meaning: column for meaning, column in columns.items() if column is not None}
+
+    @property
     def given(self) -> dict[str, str]:
         """What differs from the usual, by the name of the choice."""
         usual = TableRules()
@@ -74,8 +80,11 @@ class Columns:
         return {name for name in (self.path, self.caption, self.label, self.split, self.key) if name}
 
 
-def columns_of(names: Collection[str], rules: TableRules, where: str) -> Columns:
-    """The meaning of a table's columns; upper and lower case are one. Raises UsageError for one that was asked for and is not there."""
+def columns_of(names: Collection[str], rules: TableRules, where: str, *, alone: bool = True) -> Columns:
+    """The meaning of a table's columns; upper and lower case are one.
+
+    Raises UsageError for one that was asked for and is not there, if the table stands ``alone``.
+    """
     lower: dict[str, str] = {}
     for name in names:
         lower.setdefault(name.lower().strip(), name)
@@ -83,7 +92,7 @@ def columns_of(names: Collection[str], rules: TableRules, where: str) -> Columns
     taken: set[str] = set()
     for meaning, usual in _MEANINGS.items():
         asked = getattr(rules, f"{meaning}_column")
-        if asked is not None and asked not in names and asked.lower() not in lower:
+        if alone and asked is not None and asked not in names and asked.lower() not in lower:
             raise UsageError(
                 "the table has no such column",
                 code="table-columns",
@@ -108,12 +117,14 @@ class Said:
     split: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
     where: str = ""
+    key: str | None = None
 
     def add(self, other: Said) -> None:
         """What another row says of the same image: captions are added, for the rest the first word counts."""
         self.captions += [caption for caption in other.captions if caption not in self.captions]
         self.label = self.label if self.label is not None else other.label
         self.split = self.split if self.split is not None else other.split
+        self.key = self.key if self.key is not None else other.key
         self.more = {**other.more, **self.more}
 
 

@@ -182,6 +182,7 @@ class FolderSource:
             rows, table_name = tables.rows or None, tables.names
             read = [join_path(folder, name) for folder, names in tables.read.items() for name in names]
             found.skips += tables.skips
+            found.notes += tables.notes
             words = [bool(said.captions) for said in tables.rows.values()]
             captions = self._captions or (
                 "required" if words and all(words) else "optional" if any(words) else captions

@@ -93,7 +93,7 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
         template,
         _caption_template(pairing, found.base),
         [*found.skips, *tables.skips],
-        [*found.notes, *notes],
+        [*found.notes, *tables.notes, *notes],
     )
 
 

@@ -30,8 +30,15 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
     from wdstools.sources.base import Source
 
-#: Choices about what is in shards.
-_SHARD_CHOICES = ("prefix_keys",)
+#: Choices about columns: shards have none.
+_COLUMNS = ("path_column", "caption_column", "label_column", "split_column", "key_column")
+#: Choices that do nothing for a kind of source, by what that is called.
+_IDLE = {
+    "shards": (*_COLUMNS, "follow_links"),
+    "a table": ("prefix_keys", "members", "drop_members", "members_missing", "ignore"),
+    "a folder": ("prefix_keys",),
+    "an archive": ("prefix_keys", "follow_links"),
+}
 
 
 def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[LayoutChoices]) -> Source:
@@ -78,19 +85,23 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
         raise UsageError("only names in a zip have an encoding", where=option("name_encoding"), got=path)
     if recipe is None and image is None:
         if path.lower().endswith(TABLE_EXTENSIONS):
-            _refuse_shard_choices(chosen, path)
+            _refuse_idle(chosen, "a table", path)
             return TableSource(path, captions=captions, tables=rules, follow_links=chosen["follow_links"])
         if is_shards(path) and not (os.path.isfile(path) and is_folder_tar(path)):
+            _refuse_idle(chosen, "shards", path)
             return _shards(path, scratch, shards, ignore)
-    _refuse_shard_choices(chosen, path)
+    _refuse_idle(chosen, "a folder" if os.path.isdir(path) else "an archive", path)
     return folder(path, follow_links=chosen["follow_links"], name_encoding=chosen["name_encoding"])
 
 
-def _refuse_shard_choices(chosen: LayoutChoices, path: str) -> None:
-    """Choices that only shards know do nothing elsewhere."""
-    given = next((name for name in _SHARD_CHOICES if chosen.get(name) is not None), None)
-    if given is not None:
-        raise UsageError("only shards have keys of their own", where=option(given), expected="shards", got=path)
+def _refuse_idle(chosen: LayoutChoices, kind: str, path: str) -> None:
+    """Raise UsageError for a choice that would do nothing for this kind of source."""
+    usual = settle(LayoutChoices, {})
+    for name in _IDLE[kind]:
+        if chosen[name] != usual[name]:  # type: ignore[literal-required]
+            raise UsageError(
+                f"{option(name)} does nothing for {kind}", code="option-idle", where=option(name), got=path
+            )
 
 
 def _is_zip(path: str) -> bool:

@@ -230,6 +230,8 @@ class Pairing:
             self.skips.append(Skip(refused[0], path, split, detail=refused[1]))
             return None
         own: dict[str, Any] = {"split": split, "label": said.label, "stem": stem, "image_suffix": ext}
+        if said.key is not None:
+            own["key"] = said.key
         self._several(own, found, said, path)
         if caption is not None and found.text is None and self.rules.captions != "none":
             own["caption"] = caption

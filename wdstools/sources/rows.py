@@ -25,6 +25,7 @@ _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = (",", ";", "\t", "|")
 _TOKEN_RE = re.compile(r"([^\t]+)#(\d+)\t(.*)")
 _HEAD_BYTES = 1 << 16
+_NOT_UTF8 = "not UTF-8: `iconv -f CP1252 -t UTF-8` makes it so, if it is from Windows"
 _BATCH_ROWS = 4096
 _SCALARS = (str, int, bool, type(None))
 #: Lists of rows in a JSON document are called so.
@@ -100,7 +101,7 @@ def _tokens(lines: Iterable[str]) -> Iterator[NumberedRow]:
             if line.strip():
                 yield number, BadRow("row-damaged", "not NAME#NUMBER, a tab and a caption")
         elif not is_text(line):
-            yield number, BadRow("row-not-utf8", "not UTF-8")
+            yield number, BadRow("row-not-utf8", _NOT_UTF8)
         else:
             yield number, {"file_name": match[1], "caption": match[3]}
 
@@ -129,7 +130,7 @@ def _delimited(lines: Iterable[str], delimiter: str, where: str) -> Iterator[Num
         if len(row) != len(header):
             yield number, BadRow("row-damaged", f"{len(row)} columns, the header has {len(header)}")
         elif not is_text("".join(row)):
-            yield number, BadRow("row-not-utf8", "not UTF-8")
+            yield number, BadRow("row-not-utf8", _NOT_UTF8)
         else:
             yield number, {name: value or None for name, value in zip(header, row, strict=True)}
 

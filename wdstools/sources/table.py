@@ -21,9 +21,10 @@ from wdstools.sources.base import (
     shown,
 )
 from wdstools.sources.columns import Columns, Said, TableRules, read_row, settle
+from wdstools.sources.image_names import leads_outside, plain_path
 from wdstools.sources.readers import FolderOpener
 from wdstools.sources.rows import BadRow, damaged, read_rows
-from wdstools.sources.tables_beside import leads_outside, load_columns, plain_path
+from wdstools.sources.tables_beside import load_columns
 from wdstools.sources.words import TABLE_EXTENSIONS
 from wdstools.stores.local import storage_error
 
@@ -74,6 +75,7 @@ class TableSource:
                 code="source-empty",
                 where=self.path,
                 got=first_skips(rows.skips) or "no rows",
+                hint=f"paths count from the table's folder, {rows.folder}; give that folder, and images are found by their names",
                 skips=tuple(rows.skips),
             )
         return Listing(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
-import posixpath
-from collections import defaultdict
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import unquote, urlsplit
 
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.foreign.split_names import split_in_name
+from wdstools.formats.sample import make_key
 from wdstools.results import Skip
 from wdstools.sources.base import NeedSpaceError, join_path, shown
 from wdstools.sources.columns import Columns, Said, columns_of, read_row
+from wdstools.sources.image_names import ImageNames, Match
 from wdstools.sources.rows import BadRow, NumberedRow, read_rows
-from wdstools.sources.words import LOOSE_TABLE_EXTENSIONS, is_image
+from wdstools.sources.words import LOOSE_TABLE_EXTENSIONS, TABLE_EXTENSIONS, is_image
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,10 +35,10 @@ _PROBED_ROWS = 200
 _MOST_JSON_TABLES = 64
 
 
-def load_columns(names: Iterable[str], rules: TableRules, where: str) -> Columns:
+def load_columns(names: Iterable[str], rules: TableRules, where: str, *, alone: bool = True) -> Columns:
     """The meaning of a table's columns; there must be one that names the image. Raises UsageError (``table-no-path``)."""
     listed = list(names)
-    columns = columns_of(listed, rules, where)
+    columns = columns_of(listed, rules, where, alone=alone)
     if columns.path is None and columns.key is None:
         raise UsageError(
             "the table has no column of paths",
@@ -47,20 +48,6 @@ def load_columns(names: Iterable[str], rules: TableRules, where: str) -> Columns
             got=", ".join(listed)[:200],
         )
     return columns
-
-
-def plain_path(name: str) -> str:
-    """A path of a table as it would stand below the source: ``./a/../x.jpg`` is ``x.jpg``, backslashes are slashes."""
-    if "://" in name:
-        name = unquote(urlsplit(name).path).lstrip("/")
-    if "\\" in name:
-        name = name.replace("\\", "/")
-    return posixpath.normpath(name) if name else name
-
-
-def leads_outside(path: str) -> bool:
-    """Whether a plain path is none below the source."""
-    return path.startswith(("/", "../")) or path == ".." or path[1:2] == ":"
 
 
 @dataclass(slots=True)
@@ -76,12 +63,17 @@ class Tables:
     rows: dict[str, Said] = field(default_factory=dict)
     read: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     skips: list[Skip] = field(default_factory=list)
-    _names: dict[str, frozenset[str]] = field(default_factory=dict)
-    _by_name: dict[str, list[str]] | None = None
-    _by_stem: dict[str, list[str]] | None = None
+    notes: list[str] = field(default_factory=list)
+    images: ImageNames = field(init=False)
+    #: The columns of each table that was looked at.
+    _columns: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """The images are those of the tree."""
+        self.images = ImageNames(self.tree, self.found)
 
     def run(self) -> None:
-        """Read every table."""
+        """Read every table. Raises UsageError for a column that was asked for and that no table has."""
         for folder, name in list(self._candidates()):
             path = join_path(folder, name)
             try:
@@ -93,6 +85,19 @@ class Tables:
                 continue
             if used:
                 self.read[folder].append(name)
+        self._refuse_absent()
+
+    def _refuse_absent(self) -> None:
+        there = {name.lower().strip() for names in self._columns.values() for name in names}
+        for meaning, asked in self.rules.asked.items():
+            where = option(f"{meaning}_column")
+            if not self._columns:
+                raise UsageError("there is no table, so this does nothing", code="option-idle", where=where, got=asked)
+            if asked.lower() not in there:
+                listed = "; ".join(f"{path}: {', '.join(names)}" for path, names in self._columns.items())
+                raise UsageError(
+                    "no table has this column", code="table-columns", where=where, expected=listed[:400], got=asked
+                )
 
     @property
     def names(self) -> str:
@@ -131,91 +136,99 @@ class Tables:
                     break
             good = [row for _, row in first if not isinstance(row, BadRow)]
             names = list(dict.fromkeys(name for row in good for name in row))
+            self._columns[path] = names
             try:
-                columns = load_columns(names, self.rules, path)
+                columns = load_columns(names, self.rules, path, alone=False)
             except UsageError:
-                if (
-                    self.rules.path_column is not None
-                    or path.rpartition("/")[2].rpartition(".")[0].lower() == "metadata"
-                ):
+                if path.rpartition("/")[2].rpartition(".")[0].lower() == "metadata":
                     raise
+                self._tell_unused(
+                    path, f"no column names images, of {', '.join(names)[:200]}: --path-column says which"
+                )
                 return False
-            if not any(self._resolve(folder, row, columns) for row in good):
+            if columns.path is not None and self.rules.key_column is None:
+                columns = replace(columns, key=None)  # what has no meaning is kept as it is
+            if not any(self._image(folder, path, row, columns).path for row in good):
+                column = columns.path or columns.key or ""
+                first_name = next((row[column] for row in good if row.get(column)), None)
+                if good and first_name is not None:
+                    self._tell_unused(path, f"no row names an image that is here, as {first_name!r} in column {column}")
                 return False
+            odd: Counter[str] = Counter()
             for number, row in (*first, *numbered):
-                self._row(folder, (path, number), row, columns)
+                self._row(folder, (path, number), row, columns, odd)
+        self.notes += [
+            f"{path}: {counted(count, 'row')} in which images are called {how}" for how, count in sorted(odd.items())
+        ]
         return True
 
-    def _row(self, folder: str, place: tuple[str, int], row: object, columns: Columns) -> None:
+    def _tell_unused(self, path: str, why: str) -> None:
+        """A table is not used, and why; lists and documents of other kinds are no tables."""
+        if path.lower().endswith(TABLE_EXTENSIONS) or path.rpartition("/")[2].rpartition(".")[0].lower() in _SURE_STEMS:
+            self.notes.append(f"{shown(path)} is not used: {why}")
+
+    def _image(
+        self, folder: str, table: str, row: dict[str, object], columns: Columns, said: Said | None = None
+    ) -> Match:
+        """The image that a row names."""
+        said = said or read_row(row, columns) or Said()
+        split = said.split or _split_of_table(table)
+        return self.images.find(folder, row.get(columns.path or columns.key or ""), split, said.label)
+
+    def _row(self, folder: str, place: tuple[str, int], row: object, columns: Columns, odd: Counter[str]) -> None:
         path, number = place
         where = f"{path}, row {number}"
         if isinstance(row, BadRow):
             self.skips.append(Skip(row.reason, shown(path), detail=f"row {number}: {row.detail}"))
             return
         assert isinstance(row, dict)
-        image = self._resolve(folder, row, columns)
-        name = str(row.get(columns.path or columns.key or "") or "")
         said = read_row(row, columns)
-        if not name:
+        match = self._image(folder, path, row, columns, said)
+        name = shown(join_path(folder, str(row.get(columns.path or columns.key or "") or "")))
+        if match.reason == "path-missing":
             self.skips.append(Skip("path-missing", shown(path), detail=f"row {number}"))
         elif said is None:
             detail = f"{where}: its caption is neither a text nor a list of texts"
-            self.skips.append(Skip("caption-not-text", shown(image or name), detail=detail))
-        elif image is None:
-            reason = "path-outside" if leads_outside(plain_path(name)) else "image-missing"
-            self.skips.append(Skip(reason, shown(join_path(folder, name)), detail=f"named in {where}"))
+            self.skips.append(Skip("caption-not-text", shown(match.path or name), detail=detail))
+        elif match.path is None:
+            detail = f"named in {where}" + (f"; {match.detail}" if match.detail else "")
+            self.skips.append(Skip(match.reason, name, detail=detail))
+        elif (key := _key_of(row, columns)) is _REFUSED:
+            self.skips.append(Skip("key-invalid", shown(match.path), detail=f"{where}, column {columns.key}"))
         else:
-            said.where = where
-            if said.split is None and (split := split_in_name(path.rpartition("/")[2].partition(".")[0])) is not None:
-                said.split = split[0]
-            if image in self.rows:
-                self.rows[image].add(said)
+            odd.update([match.how] if match.how else [])
+            said.where, said.key = where, key
+            said.split = said.split or _split_of_table(path)
+            if match.path in self.rows:
+                self.rows[match.path].add(said)
             else:
-                self.rows[image] = said
-
-    def _resolve(self, folder: str, row: dict[str, object], columns: Columns) -> str | None:
-        """The image that a row names: from the table's folder, from the base, else the only one of that name or stem."""
-        given = row.get(columns.path or columns.key or "")
-        if given is None or isinstance(given, dict | list | bytes) or "\0" in str(given):
-            return None
-        name = plain_path(str(given))
-        if not name or name == ".":
-            return None
-        if not leads_outside(name):
-            for root in dict.fromkeys((folder, self.found.base)):
-                path = posixpath.normpath(join_path(root, name))
-                if self._is_there(path):
-                    return path
-        tail = name.lstrip("./") if leads_outside(name) else name
-        same = self._named(posixpath.basename(tail))
-        alike = [path for path in same if path == tail or path.endswith(f"/{tail}")] or same
-        return alike[0] if len(alike) == 1 else None
-
-    def _is_there(self, path: str) -> bool:
-        folder, _, name = path.rpartition("/")
-        if folder not in self.found.folders:
-            return False
-        if folder not in self._names:
-            held = self.tree.list(folder)
-            self._names[folder] = frozenset(filter(is_image, held.files if held else ()))
-        return name in self._names[folder]
-
-    def _named(self, name: str) -> list[str]:
-        """The images of a name, else of a stem, wherever they lie."""
-        if self._by_name is None or self._by_stem is None:
-            self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
-            for folder, facts in self.found.folders.items():
-                held = self.tree.list(folder) if facts.images else None
-                for image in filter(is_image, held.files if held else ()):
-                    self._by_name[image].append(join_path(folder, image))
-                    self._by_stem[image.rpartition(".")[0]].append(join_path(folder, image))
-        return self._by_name.get(name) or self._by_stem.get(name) or []
+                self.rows[match.path] = said
 
     def _open(self, path: str) -> BinaryIO:
         """A table's bytes, one block after the other."""
         folder, _, name = path.rpartition("/")
         held = self.tree.list(folder)
         return open_member(self.tree, path, held.entry(name) if held else None)
+
+
+_REFUSED = ""
+
+
+def _key_of(row: dict[str, object], columns: Columns) -> str | None:
+    """The key that a row gives its image; None where it gives none, _REFUSED one that cannot be."""
+    given = row.get(columns.key) if columns.key and columns.path else None
+    if given is None:
+        return None
+    try:
+        return make_key(None, str(given).encode()).decode()
+    except (FormatError, UnicodeEncodeError):
+        return _REFUSED
+
+
+def _split_of_table(path: str) -> str | None:
+    """The split that a table's name tells: ``train.csv``, ``captions_val2017.json``."""
+    found = split_in_name(path.rpartition("/")[2].partition(".")[0])
+    return found[0] if found else None
 
 
 def open_member(tree: Tree, path: str, entry: bytes | None) -> BinaryIO:

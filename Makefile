@@ -50,6 +50,11 @@ docs: $(VENV)/.ready-dev
 faults: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.faults.report > docs/faults.md.new && mv docs/faults.md.new docs/faults.md
 
+# docs/differences.md: test files of other projects, and where wdstools decides otherwise than the tools that people know.
+.PHONY: differences
+differences: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.corpora
+
 # The table of docs/interop.md: what each reader says about the demo, emitted for all at once.
 docs-interop: tools consumers
 	$(BIN)/python docs/make_interop.py $(CONSUMERS)
@@ -110,4 +115,4 @@ lock:
 	PATH="$(CURDIR)/.venv-lock/bin:$$PATH" PYTHONPATH=. .venv-lock/bin/python -m tests.lock $(UPGRADE)
 
 clean:
-	rm -rf $(VENV) .venv-lock .servers .venv-consumers .venv-frameworks $(ENGINES) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-lock .servers .corpora .venv-consumers .venv-frameworks $(ENGINES) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -70,6 +70,16 @@ DAMAGED = {
     "cut inside a header": ONE + header(b"b.jpg", 9)[:300],
     "no header": ONE + b"junk" * 128 + ONE + END,
     "a hole of zeros": ONE + bytes(2048) + b"rest of a payload".ljust(512) + ONE + END,
+    "a name in a record without its end": ONE
+    + pax({b"path": b"long/name.jpg"})[:-512]
+    + b"22 path=long/name.jpg!".ljust(512, b"\0")
+    + ONE
+    + END,
+    "a name in a record that says another length": ONE
+    + pax({b"path": b"long/name.jpg"})[:-512]
+    + b"12 path=long/name.jpg\n".ljust(512, b"\0")
+    + ONE
+    + END,
     "a flipped bit in a header": ONE[:1536] + bytes([ONE[1536] ^ 1]) + ONE[1537:] + END,
 }
 

@@ -282,3 +282,8 @@ def test_only_known_levels_are_taken() -> None:
 def test_types_are_told_by_their_first_bytes(kind: str, expected: str) -> None:
     assert sniff(encoded(kind)[:16]) == expected
     assert sniff(encoded(kind)[:1]) == ""
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_a_bitmap_without_the_header_of_a_file_is_one(mode: str) -> None:
+    assert sniff(encoded("DIB", mode)) == "bmp"

@@ -71,26 +71,29 @@ class Extension:
         size = size if self.size is None or kind in _WITHOUT_PAYLOAD else self.size
         return name, SPARSE if self.sparse else kind, self.start, offset, size, target
 
-    def read(self, kind: int, data: bytes, notes: HopNotes) -> None:
-        """Take a record's payload."""
+    def read(self, kind: int, data: bytes, notes: HopNotes) -> bool:
+        """Take a record's payload; False where it says something of a name or a size that cannot be understood."""
         if kind == ord("L"):
             self.name = data.rstrip(b"\0")
             notes.gnu_names += 1
         elif kind == ord("K"):
             self.target = data.rstrip(b"\0")
         elif kind != ord("g"):
-            self._read_pax(data, notes)
+            return self._read_pax(data, notes)
+        return True
 
-    def _read_pax(self, data: bytes, notes: HopNotes) -> None:
+    def _read_pax(self, data: bytes, notes: HopNotes) -> bool:
         """Name, link target and size from pax records: a length, a space, ``KEY=VALUE``, a newline."""
         if b"path=" not in data and b"size=" not in data:
-            return  # times and owners: nothing that says where anything lies
+            return True  # times and owners: nothing that says where anything lies
         at, name = 0, None
         while at < len(data):
             length, _, _ = data[at : at + _MAX_DIGITS].partition(b" ")
             if not length.isdigit() or int(length) <= len(length):
                 break
-            key, _, value = data[at + len(length) + 1 : at + int(length) - 1].partition(b"=")
+            key, equals, value = data[at + len(length) + 1 : at + int(length) - 1].partition(b"=")
+            if not equals or data[at + int(length) - 1 : at + int(length)] != b"\n":
+                break
             if key == b"path":
                 self.name = value
                 notes.pax_names += 1
@@ -104,6 +107,7 @@ class Extension:
                 name = value if key == b"GNU.sparse.name" else name
             at += int(length)
         self.name = name or self.name
+        return not data[at:].strip(b"\0")
 
 
 def behind_map(read: Read, block: bytes, entry: TarEntry) -> TarEntry | None:

@@ -81,7 +81,9 @@ def _extended(said: Extension, read: Read, entry: TarEntry, notes: HopNotes) -> 
         notes.end = "cut" if size <= _MAX_EXTENSION_BYTES else "damaged"
         notes.end_at, notes.why = start, "an extension record that is too long"
         return None
-    said.read(kind, data, notes)
+    if not said.read(kind, data, notes):
+        notes.end, notes.end_at, notes.why = "damaged", start, "an extension record that cannot be understood"
+        return None
     return said
 
 

@@ -71,6 +71,11 @@ _SIGNATURES = (
 )
 
 
+#: How a bitmap begins that lacks the file's header, as clipboards give it: the size of its own, one plane, bits a pixel.
+_DIB_SIZES = tuple(size.to_bytes(4, "little") for size in (40, 52, 56, 64, 108, 124))
+_DIB_BITS = tuple(bits.to_bytes(2, "little") for bits in (1, 4, 8, 16, 24, 32))
+
+
 def sniff(head: bytes) -> str:
     """The type that the first 16 bytes tell, by magic number; "" if unknown."""
     if head[:3] == b"\xff\xd8\xff":
@@ -83,6 +88,8 @@ def sniff(head: bytes) -> str:
         return "avif" if head[8:12] in _AVIF_BRANDS else "heic" if head[8:12] in _HEIC_BRANDS else ""
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in (b" ", b"\t", b"\n", b"\r", b"#"):
         return "ppm"
+    if head[:4] in _DIB_SIZES and head[12:14] == b"\1\0" and head[14:16] in _DIB_BITS:
+        return "bmp"
     return next((kind for magic, kind in _SIGNATURES if head.startswith(magic)), "")
 
 

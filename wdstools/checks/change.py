@@ -44,13 +44,17 @@ def _changed(before: Manifest, after: Manifest) -> set[str]:
 
 
 def _replaced(dataset: Dataset, later: Manifest, since: list[dict[str, Any]]) -> Finding:
-    removed = sum(int(change.get("samples", 0)) for change in since if change.get("action") == "remove")
-    lost = dataset.manifest.totals["samples"] - later.totals["samples"]
+    counts = {"remove": 0, "append": 0}
+    for change in since:
+        counts[str(change.get("action"))] = counts.get(str(change.get("action")), 0) + int(change.get("samples", 0))
+    came = f", and to which {counts['append']:,} came" if counts["append"] else ""
+    difference = dataset.manifest.totals["samples"] - later.totals["samples"]
     return Finding(
         "manifest",
         dataset.manifest_key,
         f"this is version {dataset.manifest.version}; version {later.version} lies here, "
-        f"from which {removed:,} samples were removed ({lost:,} fewer in all)",
+        f"from which {counts['remove']:,} samples were removed{came} "
+        f"({abs(difference):,} {'fewer' if difference >= 0 else 'more'} in all)",
         expected=dataset.root,
         got=later.root,
         cause="replaced",

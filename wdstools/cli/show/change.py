@@ -130,7 +130,7 @@ def appended(output: Output, result: AppendResult | FinishResult) -> int:
     if result.shards:
         _grown(output, result)
     else:
-        output.line(f"nothing to append: {result.path} stays version {result.version}, and nothing was written")
+        output.line(f"nothing to append: {result.path} is version {result.version}, and nothing was written")
     if result.there:
         output.line(f"  already there: {counted(result.there, 'sample')}")
     if result.skipped:

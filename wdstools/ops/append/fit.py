@@ -95,6 +95,8 @@ def _lacking(manifest: Manifest, lacking: Sequence[str], given: Sequence[str]) -
         hint = f"add {option('captions', 'optional')} to append images without captions"
     elif not {"txt", "cls"}.intersection(lacking):
         hint = f"add {option('members_missing', 'empty')} to append them empty"
+    if "cls" in lacking:
+        hint = f"say where labels are: {option('image', 'img/{label}/{id}.jpg')}"
     return UsageError(
         "the source has no sample with a member that every sample of the dataset has",
         code="members-missing",

@@ -15,15 +15,17 @@ from wdstools.foreign.split_names import DEFAULT_SPLIT
 from wdstools.landing.inside import refuse_inside
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
+from wdstools.ops.append.before import made_before
 from wdstools.ops.append.fit import Fitted, fit
 from wdstools.ops.append.known import Known, tell_apart
+from wdstools.ops.append.read import read_source
 from wdstools.ops.append.shards import ShardChange, shard_changes, shard_counts
 from wdstools.ops.append.write import Intake, NothingNewError, Written, write_version
 from wdstools.ops.made import Made
 from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
 from wdstools.ops.next_version.land import change_in_place, make_new, refuse_unchangeable
-from wdstools.options.declare import part, settle
-from wdstools.options.pack import AppendChoices, LayoutChoices
+from wdstools.options.declare import settle
+from wdstools.options.pack import AppendChoices
 from wdstools.plan import Plan, Step, apply
 from wdstools.planning.alike import Pictures
 from wdstools.planning.duplicates import Division, DuplicateRule, divide, exclude
@@ -35,7 +37,6 @@ from wdstools.planning.splits import SplitRule, assign_splits
 from wdstools.progress import Progress, Silent
 from wdstools.results import Proved
 from wdstools.sources.account import counts_to_tell, grouped
-from wdstools.sources.open import open_source
 from wdstools.units import counted, some_of
 from wdstools.writer import WORKER_MODULES
 from wdstools.writer.assembly import ShardSettings
@@ -107,6 +108,8 @@ class AppendPlan(Plan[AppendResult]):
     notes: tuple[str, ...] = ()
     account: Mapping[str, int] = field(default_factory=dict)
     outside: tuple[tuple[str, str, int, tuple[str, ...]], ...] = ()
+    #: What is at ``output`` already, where the same append made it before.
+    made: Dataset | None = None
     #: Kept as long as it is read from: what it has unpacked goes with it.
     source: Source | None = field(default=None, repr=False, compare=False)
 
@@ -137,11 +140,12 @@ class AppendPlan(Plan[AppendResult]):
         return self._result(made[-1])
 
     def _nothing(self, skips: Sequence[Skip]) -> AppendResult:
-        assert self.dataset is not None
-        manifest = self.dataset.manifest
+        dataset = self.made or self.dataset
+        assert dataset is not None
+        manifest = dataset.manifest
         return AppendResult(
-            path=self.target,
-            root=self.dataset.root,
+            path=self.target if self.made is None else self.output or "",
+            root=dataset.root,
             version=manifest.version,
             appended={},
             there=self.there,
@@ -221,7 +225,8 @@ def plan_append(
     unfinished = plan_finish(path) if output is None else None
     if unfinished is not None:
         return unfinished
-    opened = open_dataset(path, root=chosen["root"])
+    root = chosen["root"] or (dataset.root if isinstance(dataset, Dataset) and dataset.anchored else None)
+    opened = open_dataset(path, root=root)
     refuse_unchangeable(
         opened,
         ("samples are added to a dataset in a folder", "add them to the original, then wdstools mirror it again"),
@@ -229,10 +234,9 @@ def plan_append(
     refuse_inside(os.fspath(source), output or path)
     made = MadeWith.told_by(read_provenance(opened.metadata))
     options = _options(opened, made, chosen)
-    read = open_source(source, **_layout(opened, made, chosen))
     with workers(executor, "processes", jobs, WORKER_MODULES) as at_work:
         planner = _Planner(opened, made, options, chosen, at_work, progress or Silent())
-        return planner.plan(read, path, output)
+        return planner.plan(source, path, output)
 
 
 def append(
@@ -313,24 +317,6 @@ def _options(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> PackOpt
     )
 
 
-def _layout(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> LayoutChoices:
-    """How the source is read: as people say, else as the dataset's was where that is no matter of its folders."""
-    layout = part(LayoutChoices, chosen)
-    usual = settle(LayoutChoices, {})
-    for name, value in made.kept.items():
-        if name in ("captions", "several_captions") and layout[name] == usual[name]:  # type: ignore[literal-required]
-            layout[name] = value  # type: ignore[literal-required]
-    if "txt" not in dataset.manifest.members and layout["captions"] is None:
-        layout["captions"] = "optional"  # none is left out for want of one
-    if layout["members_missing"] == "drop":
-        raise UsageError(
-            "every sample of a dataset has every member",
-            where=option("members_missing", "drop"),
-            expected="skip or empty",
-        )
-    return LayoutChoices(**{**layout, "members_missing": "empty"})
-
-
 @dataclass(slots=True)
 class _Planner:
     dataset: Dataset
@@ -342,10 +328,12 @@ class _Planner:
     skips: list[Skip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def plan(self, source: Source, path: str, output: str | None) -> AppendPlan:
-        listing = replace(source.list(), split_in_key=self.made.split_in_key)
+    def plan(self, path_of_source: StrPath, path: str, output: str | None) -> AppendPlan:
+        """Decide everything; nothing is written."""
+        source, listing, told = read_source(path_of_source, self.dataset.manifest, self.made, self.chosen)
+        listing = replace(listing, split_in_key=self.made.split_in_key)
         fitted = fit(listing, self.dataset.manifest, missing=self.chosen["members_missing"] or "skip")
-        self.notes += [*listing.notes, *listing.differences, *fitted.notes]
+        self.notes += [*told, *listing.notes, *listing.differences, *fitted.notes]
         if not self.made.known:
             self.notes.append("provenance does not say how the dataset was packed: images are taken as they are")
         found = packable(fitted.listing, self.options, self.dataset.manifest.beside_image)
@@ -356,6 +344,12 @@ class _Planner:
         labels = self._new_labels(fresh, fitted)
         settings = replace(settings, labels=(*self.dataset.manifest.labels, *labels))
         shard_samples = self.options.layout.shard_samples
+        if output is not None:
+            work = self.executor, self.progress
+            before = made_before(self.dataset, output, fresh, settings, *work)
+            if before is not None:
+                self.notes.append(f"{output} was made before: it is this dataset with these samples")
+                return replace(self._plan(path, known, listing, source), output=output, made=before)
         counts = shard_counts(self.dataset, fresh, self.chosen["shards"], shard_samples)
         changes = shard_changes(self.dataset, fresh, counts)
         self._tell_new_splits(counts)
@@ -374,20 +368,27 @@ class _Planner:
             tuple(self.skips),
             {"recipe": listing.recipe, "template": dict(listing.template)},
         )
-        return AppendPlan(
-            "append",
-            path,
-            (*steps, *derived.steps),
-            dataset=self.dataset,
+        return replace(
+            self._plan(path, known, listing, source),
+            steps=(*steps, *derived.steps),
             intake=intake if changes else None,
             output=output,
             derived=derived,
             samples=dict(sorted(Counter(fresh.texts("split")).items())),
-            there=known.there,
             kept=kept,
             moved=sum(change.moved for change in changes),
             labels=labels,
             members_left_out=fitted.left_out,
+        )
+
+    def _plan(self, path: str, known: Known, listing: Listing, source: Source) -> AppendPlan:
+        """A plan of nothing to do, with what was found on the way."""
+        return AppendPlan(
+            "append",
+            path,
+            (),
+            dataset=self.dataset,
+            there=known.there,
             skips=tuple(self.skips),
             notes=tuple(self.notes),
             account=listing.account,
@@ -420,6 +421,8 @@ class _Planner:
         if rule.ratios is None:
             if rule == SplitRule() and not samples.there("split").all():
                 name = self._split_of_the_others()
+                lost = int((~samples.there("split")).sum())
+                self.notes.append(f"the source does not say the split of {lost:,} samples: taken into {name}")
                 samples = samples.with_splits([split or name for split in samples.texts("split")])
             samples, more, notes = assign_splits(samples, rule, seed=self.options.layout.seed)
             self.skips += more

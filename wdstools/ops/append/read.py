@@ -1,0 +1,96 @@
+"""How the source of an append is read: as people say, else as the dataset's was, else by what lies there."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from wdstools.errors import NotFoundError, UsageError, option
+from wdstools.options.declare import part, settle
+from wdstools.options.pack import LayoutChoices
+from wdstools.sources.base import other_members
+from wdstools.sources.open import open_source
+from wdstools.sources.recipe import recipe_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.formats.manifest import Manifest
+    from wdstools.options.declare import StrPath
+    from wdstools.options.pack import AppendChoices
+    from wdstools.planning.made_with import MadeWith
+    from wdstools.sources.base import Listing, Source
+
+
+def read_source(
+    path: StrPath, manifest: Manifest, made: MadeWith, chosen: AppendChoices
+) -> tuple[Source, Listing, tuple[str, ...]]:
+    """The source, its listing, and what is to be told of how it was read. Raises as ``open_source`` and ``list`` do.
+
+    A way to read it is taken that gives labels where the dataset has them, if there is one.
+    """
+    given = _given(manifest, made, chosen)
+    if given["recipe"] is None and given["image"] is None and os.path.isdir(path):
+        for guessed, way in _as_the_dataset(made, given):
+            try:
+                source = open_source(path, **way)
+                listing = source.list()
+            except (NotFoundError, UsageError):
+                continue
+            if guessed and listing.skips:
+                continue
+            if "cls" not in manifest.members or "cls" in other_members(listing):
+                return source, listing, _told(way)
+    source = open_source(path, **given)
+    return source, source.list(), ()
+
+
+def _given(manifest: Manifest, made: MadeWith, chosen: AppendChoices) -> LayoutChoices:
+    """What people chose, and what was chosen for the dataset where that is no matter of folders."""
+    layout = part(LayoutChoices, chosen)
+    usual = settle(LayoutChoices, {})
+    for name, value in made.kept.items():
+        if name in ("captions", "several_captions") and layout[name] == usual[name]:  # type: ignore[literal-required]
+            layout[name] = value  # type: ignore[literal-required]
+    if "txt" not in manifest.members and layout["captions"] is None:
+        layout["captions"] = "optional"  # none is left out for want of one
+    if layout["members_missing"] == "drop":
+        raise UsageError(
+            "every sample of a dataset has every member",
+            where=option("members_missing", "drop"),
+            expected="skip or empty",
+        )
+    layout["members_missing"] = "empty"  # what the dataset's own members lack is looked at later
+    return layout
+
+
+def _as_the_dataset(made: MadeWith, given: LayoutChoices) -> Iterator[tuple[bool, LayoutChoices]]:
+    """The recipe or the templates that the dataset was read through; by what lies there; the templates without splits.
+
+    The last is a guess, which only holds where it leaves nothing out.
+    """
+    image, caption = (made.template.get(name) for name in ("image", "caption"))
+    image, caption = (text if isinstance(text, str) and text else None for text in (image, caption))
+    if made.recipe in recipe_names():
+        yield False, _with(given, recipe=made.recipe)
+    elif made.recipe == "templates":
+        yield False, _with(given, image=image, caption=caption)
+    yield False, given
+    if image is not None and "{label}" in image:
+        yield True, _with(given, image=_without_split(image), caption=caption and _without_split(caption))
+
+
+def _with(given: LayoutChoices, **more: str | None) -> LayoutChoices:
+    layout: LayoutChoices = {**given}
+    for name, value in more.items():
+        layout[name] = value  # type: ignore[literal-required]
+    return layout
+
+
+def _without_split(template: str) -> str:
+    return "/".join(folder for folder in template.split("/") if "{split}" not in folder)
+
+
+def _told(way: LayoutChoices) -> tuple[str, ...]:
+    image = way["image"]
+    return () if image is None else (f"read as {image}, as the dataset was",)

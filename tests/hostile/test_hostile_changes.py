@@ -173,6 +173,7 @@ def test_a_forged_index_is_answered_by_every_command(forgery: str, dataset: Path
         "repair": ("repair", "set", "--from", "good", "-n"),
         "hostile copy": ("repair", "good", "--from", "set", "-y"),
         "remove": ("remove", "set", "--where", "width > 0", "-o", "less"),
+        "append": ("append", "set", "good", "-o", "more", "-y"),
         "diff": ("diff", "good", "set"),
     }
     (good / SHARD).write_bytes((good / SHARD).read_bytes()[:3000])
@@ -200,6 +201,7 @@ CHANGES = [
     ("repair", "set", "--from", "good", "--delete", "-y"),
     ("remove", "set", "--where", "width > 30", "--in-place", "-y"),
     ("remove", "set", "--keys", "keys", "--in-place", "-y"),
+    ("append", "set", "good", "--in-place", "--shards", "1", "-y"),
 ]
 
 

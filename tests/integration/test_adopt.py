@@ -320,6 +320,7 @@ def test_nothing_to_adopt_is_said(where: str, tmp_path: Path) -> None:
     [
         ("repair", "theirs", "-y"),
         ("remove", "theirs", "--where", "label is None", "--in-place", "-y"),
+        ("append", "theirs", "theirs", "--in-place", "-y"),
         ("mirror", "theirs", "copy", "-y"),
         ("pull", "theirs", "copy"),
     ],

@@ -13,6 +13,7 @@ from wdstools.formats.sample import MEMBER_ORDER
 from wdstools.planning.table import Samples
 from wdstools.results import Skip
 from wdstools.sources.base import entry_part, other_members, path_part
+from wdstools.sources.several import MORE_CAPTIONS
 from wdstools.units import some_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 #: The columns that hold a member of samples, or say where it is.
 _PARTS = {
     "txt": ("caption_suffix", "caption", "caption_entry"),
-    "json": ("json_suffix", "json", "json_entry"),
+    "json": ("json_suffix", "json", "json_entry", MORE_CAPTIONS),
     "cls": ("label", "cls"),
 }
 

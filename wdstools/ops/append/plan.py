@@ -18,7 +18,7 @@ from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.append.before import made_before
 from wdstools.ops.append.fit import Fitted, fit
 from wdstools.ops.append.known import Known, tell_apart
-from wdstools.ops.append.read import read_source
+from wdstools.ops.append.read import is_canonical, read_source
 from wdstools.ops.append.shards import ShardChange, shard_changes, shard_counts
 from wdstools.ops.append.write import Intake, NothingNewError, Written, write_version
 from wdstools.ops.made import Made
@@ -331,13 +331,15 @@ class _Planner:
     def plan(self, path_of_source: StrPath, path: str, output: str | None) -> AppendPlan:
         """Decide everything; nothing is written."""
         source, listing, told = read_source(path_of_source, self.dataset.manifest, self.made, self.chosen)
-        listing = replace(listing, split_in_key=self.made.split_in_key)
+        # the keys of a dataset are what they are
+        listing = replace(listing, split_in_key=self.made.split_in_key and not is_canonical(path_of_source))
         fitted = fit(listing, self.dataset.manifest, missing=self.chosen["members_missing"] or "skip")
         self.notes += [*told, *listing.notes, *listing.differences, *fitted.notes]
         if not self.made.known:
             self.notes.append("provenance does not say how the dataset was packed: images are taken as they are")
         found = packable(fitted.listing, self.options, self.dataset.manifest.beside_image)
         self.skips += found.skips
+        self.notes += found.notes
         settings = self._settings(fitted.listing)
         known = self._tell_apart(found, settings)
         fresh = self._divide(known.fresh, fitted.listing)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from wdstools.errors import NotFoundError, UsageError, option
+from wdstools.dataset import open_dataset
+from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError, option
 from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices
 from wdstools.sources.base import other_members
@@ -33,7 +34,7 @@ def read_source(
     if given["recipe"] is None and given["image"] is None and os.path.isdir(path):
         for guessed, way in _as_the_dataset(made, given):
             try:
-                source = open_source(path, **way)
+                source = _open(path, way, chosen)
                 listing = source.list()
             except (NotFoundError, UsageError):
                 continue
@@ -41,8 +42,31 @@ def read_source(
                 continue
             if "cls" not in manifest.members or "cls" in other_members(listing):
                 return source, listing, _told(way)
-    source = open_source(path, **given)
+    source = _open(path, given, chosen)
     return source, source.list(), ()
+
+
+def _open(path: StrPath, layout: LayoutChoices, chosen: AppendChoices) -> Source:
+    """The source; what people have not chosen themselves is left out where it does nothing for a source of this kind."""
+    try:
+        return open_source(path, **layout)
+    except UsageError as error:
+        if error.code != "option-idle":
+            raise
+    plain: LayoutChoices = {
+        **layout,
+        "members_missing": chosen["members_missing"],
+        "several_captions": chosen["several_captions"],
+    }
+    return open_source(path, **plain)
+
+
+def is_canonical(path: StrPath) -> bool:
+    """Whether a source is a dataset that wdstools has packed."""
+    try:
+        return os.path.isdir(path) and open_dataset(path).manifest.profile == "canonical"
+    except (StoreError, FormatError):
+        return False
 
 
 def _given(manifest: Manifest, made: MadeWith, chosen: AppendChoices) -> LayoutChoices:

@@ -76,17 +76,37 @@ def test_every_bar_is_as_long_as_its_share(browser: Browser, page: Path) -> None
             assert [bar / track for bar, track in zip(bars, tracks, strict=True)] == pytest.approx(shares, abs=0.01)
 
 
-def test_nothing_is_written_outside_its_picture_and_a_narrow_window_needs_no_scrolling(
-    browser: Browser, page: Path
-) -> None:
-    outside = """all => all.filter(text => {
-        const own = text.getBoundingClientRect(), all = text.ownerSVGElement.getBoundingClientRect();
-        return own.left < all.left - 1 || own.right > all.right + 1 || own.top < all.top - 4 || own.bottom > all.bottom + 1;
-    }).map(text => text.textContent)"""
-    for width in (390, 1200):
-        with browser.open(page, viewport={"width": width, "height": 800}) as opened:
-            assert opened.page.eval_on_selector_all("svg text", outside) == []
-            assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+@pytest.mark.parametrize("width", [400, 1200])
+def test_everything_is_readable_in_a_narrow_and_in_a_wide_window(browser: Browser, page: Path, width: int) -> None:
+    outside = """all => all.filter(one => {
+        const box = one.getBoundingClientRect();
+        return box.left < 0 || box.right > innerWidth + 1 || parseFloat(getComputedStyle(one).fontSize) < 11;
+    }).map(one => one.textContent)"""
+    with browser.open(page, viewport={"width": width, "height": 800}) as opened:
+        assert opened.page.locator("#latency .names").count() == 2
+        assert opened.page.eval_on_selector_all(".bar span, .plot span, h1, h2, li, figcaption", outside) == []
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        names = opened.page.locator("#speeds .name").all_inner_texts()
+        assert names == ["verified", "decoded", "batches"]
+
+
+def test_a_bar_may_be_longer_than_its_limit(browser: Browser, tmp_path: Path) -> None:
+    speeds = (Speed("batches", 12_000, 240e6, 2, "decoder", 1.5), Speed("decoded", 4_000, 80e6, 1, "decoder", 0.5))
+    path = tmp_path / "bench.html"
+    path.write_text(bench_page(replace(RESULT, speeds=speeds)), encoding="utf-8")
+    with browser.open(path) as opened:
+        widths = {
+            kind: opened.page.eval_on_selector_all(
+                f"#speeds {kind}", "all => all.map(one => one.getBoundingClientRect().width)"
+            )
+            for kind in (".track", ".limit", ".reached")
+        }
+        assert [bar / limit for bar, limit in zip(widths[".reached"], widths[".limit"], strict=True)] == pytest.approx(
+            [1.5, 0.5], abs=0.02
+        )
+        assert widths[".reached"][0] == pytest.approx(widths[".track"][0], abs=1)
+        assert opened.texts("#peers .value")[0] == "4,000/s"  # ours is compared with nothing
+        assert "150 % of decoder" in "".join(opened.texts("#speeds .value"))
 
 
 def test_each_batch_is_a_dot_and_one_off_the_scale_is_a_mark_at_the_edge(browser: Browser, page: Path) -> None:

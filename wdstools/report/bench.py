@@ -13,21 +13,19 @@ if TYPE_CHECKING:
     from wdstools.ops.bench import BenchResult
     from wdstools.ops.bench.result import Limit, Speed
 
-#: Pictures are drawn in units of about a pixel of a 56 rem page.
-_WIDTH = 860.0
-_LABEL, _BAR = 150.0, 400.0
-_PLOT_LEFT, _PLOT_WIDTH, _PLOT_HEIGHT = 56.0, 780.0, 200.0
+#: Units of the plot, which is stretched to the page: its texts stand beside it.
+_PLOT_WIDTH, _PLOT_HEIGHT = 1000.0, 200.0
 #: Batches that take longer than so many times the 99th percentile are drawn at the upper edge.
 _HEADROOM = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: ``width`` of ``_BAR`` units; ``y`` is the upper edge of its row."""
+    """One bar: ``width`` and ``limit`` are in hundredths of the chart's width; it may be longer than its limit."""
 
-    y: float
     name: str
     width: float
+    limit: float
     text: str
     detail: str
 
@@ -49,9 +47,6 @@ def bench_page(result: BenchResult) -> str:
     return render_page(
         "bench.html",
         result=result,
-        width=_WIDTH,
-        label=_LABEL,
-        bar=_BAR,
         speeds=_bars(_against_limit(speed, limits) for speed in result.speeds),
         peers=_bars(_beside(speed, result) for speed in (result.batches, *result.peers)) if result.peers else (),
         scaling=_bars(
@@ -59,16 +54,18 @@ def bench_page(result: BenchResult) -> str:
             for threads, rate in result.scaling.items()
         ),
         plot=plot_batches(result),
-        plot_left=_PLOT_LEFT,
         plot_width=_PLOT_WIDTH,
         plot_height=_PLOT_HEIGHT,
     )
 
 
 def _bars(rows: Iterable[tuple[str, float, str, str]]) -> tuple[Bar, ...]:
+    """Bars of one scale: where one is more than the whole, the whole is less than the width of the chart."""
+    listed = list(rows)
+    most = max([1.0, *(part for _, part, _, _ in listed)])
     return tuple(
-        Bar(30.0 * number, name, round(_BAR * min(1.0, part), 1), text, detail)
-        for number, (name, part, text, detail) in enumerate(rows)
+        Bar(name, round(100 * part / most, 2), round(100 / most, 2), text, detail)
+        for name, part, text, detail in listed
     )
 
 
@@ -84,7 +81,7 @@ def _against_limit(speed: Speed, limits: dict[str, Limit]) -> tuple[str, float, 
 def _beside(speed: Speed, result: BenchResult) -> tuple[str, float, str, str]:
     most = max(one.samples_per_s for one in (result.batches, *result.peers))
     name = "wdstools" if speed is result.batches else speed.name
-    times = "" if speed.share is None else f", {speed.share:.2f} of wdstools"
+    times = "" if speed.share is None or speed is result.batches else f", {speed.share:.2f} of wdstools"
     return name, speed.samples_per_s / most, f"{speed.samples_per_s:,.0f}/s{times}", ""
 
 
@@ -94,7 +91,7 @@ def plot_batches(result: BenchResult) -> Plot:
     step = _PLOT_WIDTH / len(result.batch_ms)
     points, beyond = [], []
     for number, ms in enumerate(result.batch_ms):
-        x = round(_PLOT_LEFT + step * (number + 0.5), 1)
+        x = round(step * (number + 0.5), 1)
         if ms > top:
             beyond.append((x, ms))
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from wdstools.report.text import exact, readable
 from wdstools.units import count, size
 
 if TYPE_CHECKING:
@@ -33,5 +34,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(count=count, size=size)
+    made.filters.update(count=count, size=size, readable=readable, exact=exact)
     return made

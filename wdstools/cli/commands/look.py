@@ -6,9 +6,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from wdstools.cli.options import DatasetPath, Session, command
+from wdstools.cli.options import DatasetPath, Session, command, page_file
 from wdstools.cli.show import look as show
 from wdstools.options.read import OpenChoices, SelectChoices
+
+_ONE_FILE = "One page in place of a server"
 
 
 @command("ls", chosen=SelectChoices, opening=OpenChoices)
@@ -85,11 +87,10 @@ def stats(session: Session, dataset: DatasetPath, chosen: SelectChoices, opening
     """
     from wdstools.dataset import open_dataset
     from wdstools.ops.stats import stats as count
-    from wdstools.stores.local import LocalStore
 
     opened = open_dataset(dataset, **opening)
-    local = isinstance(opened.metadata, LocalStore)
-    with session.workers("processes" if local else "threads", show.WORKER_MODULES, remote=not local) as executor:
+    far = show.is_far(opened)
+    with session.workers("threads" if far else "processes", show.WORKER_MODULES, remote=far) as executor:
         found = count(opened, executor=executor, progress=session.output.progress(), **chosen)
     show.stats(session.output, found)
 
@@ -106,15 +107,33 @@ def view(
         Optional[str],
         typer.Option(metavar="FILE", help="Show the damage that verify --json found; this is its output."),
     ] = None,
+    html: Annotated[
+        Optional[str],
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            callback=page_file,
+            help="Serve nothing: write statistics and some samples as one page.",
+            rich_help_panel=_ONE_FILE,
+        ),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, max=2_000, help="How many samples that page has.", rich_help_panel=_ONE_FILE)
+    ] = 60,
 ) -> None:
     """Look at a dataset in the browser: gallery, search, filters, statistics, every sample. On this machine alone.
 
     Example: wdstools view shards
+    Example: wdstools view shards --where "label == 'london'" --html london.html
     """
     from wdstools.dataset import open_dataset
     from wdstools.reader.select import select
 
     opened, selection = open_dataset(dataset, **opening), select(**chosen)
-    show.serve_view(
-        session.output, opened, selection, show.named(dataset, opening), port=port, findings=findings, browser=browser
-    )
+    if html is None:
+        address = show.named(dataset, opening)
+        show.serve_view(session.output, opened, selection, address, port=port, findings=findings, browser=browser)
+        return
+    far = show.is_far(opened)
+    with session.workers("threads" if far else "processes", show.WORKER_MODULES, remote=far) as executor:
+        raise typer.Exit(show.write_sheet(session.output, opened, selection, html, samples=samples, executor=executor))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
+    from wdstools.executors.base import Executor
     from wdstools.ops.ls import SampleInfo, ShardInfo
     from wdstools.ops.stats import StatsResult
     from wdstools.ops.tally import Histogram
@@ -127,6 +128,13 @@ def _left(text: str, width: int) -> str:
 
 def _right(text: str, width: int) -> str:
     return " " * (width - cells(text)) + text
+
+
+def is_far(dataset: Dataset) -> bool:
+    """Whether the indexes come from afar, so that workers wait for them."""
+    from wdstools.stores.local import LocalStore
+
+    return not isinstance(dataset.metadata, LocalStore)
 
 
 def stats(output: Output, found: StatsResult) -> None:
@@ -253,3 +261,24 @@ def serve_view(
 
     serve(viewer, port, ready)
     output.summary({"samples": viewer.catalogue.count}, exit_code=0, ok=True)
+
+
+def write_sheet(
+    output: Output, dataset: Dataset, selection: Selection, path: str, *, samples: int, executor: Executor
+) -> int:
+    """Write statistics and some samples as one page; the exit code: 3 where a picture cannot be shown."""
+    from wdstools.address import display
+    from wdstools.ops.view.sheet import make_sheet
+    from wdstools.report.samples import render_samples
+
+    sheet = make_sheet(dataset, selection, samples, executor=executor, progress=output.progress())
+    output.page(path, render_samples(sheet, display(dataset.shards.url)))
+    output.line(f"{one_line(dataset.name)}: {len(sheet.cards):,} of {counted(sheet.stats.samples, 'sample')} in {path}")
+    lacking = [card for card in sheet.cards if not card.picture]
+    output.few(f"  no picture: {one_line(card.sample.key)}: {one_line(card.missing)}" for card in lacking)
+    for card in lacking:
+        output.record("missing", {"key": card.sample.key, "reason": card.missing})
+    code = 3 if lacking else 0
+    shown = {"samples": sheet.stats.samples, "shown": len(sheet.cards), "without_picture": len(lacking)}
+    output.summary(shown, exit_code=code, ok=code == 0)
+    return code

@@ -69,6 +69,7 @@ _HOMES = {
     "adopt": "ops.adopt",
     "append": "ops.append",
     "apply": "plan",
+    "aspect_buckets": "reader.buckets",
     "bench": "ops.bench",
     "diff": "ops.diff",
     "doctor": "ops.doctor",
@@ -79,6 +80,7 @@ _HOMES = {
     "image": "reader.image",
     "loader": "reader.loader",
     "mirror": "ops.mirror",
+    "mix": "reader.mixing",
     "open_dataset": "dataset",
     "open_executor": "executors.open",
     "open_source": "sources.open",
@@ -97,6 +99,7 @@ _HOMES = {
     "repair": "ops.repair",
     "scan": "ops.scan",
     "select": "reader.select",
+    "source": "reader.mixing",
     "stats": "ops.stats",
     "stream": "reader.stream",
     "torch": "reader.torch",
@@ -159,6 +162,7 @@ __all__ = [
     "adopt",
     "append",
     "apply",
+    "aspect_buckets",
     "bench",
     "diff",
     "doctor",
@@ -169,6 +173,7 @@ __all__ = [
     "image",
     "loader",
     "mirror",
+    "mix",
     "open_dataset",
     "open_executor",
     "open_source",
@@ -187,6 +192,7 @@ __all__ = [
     "repair",
     "scan",
     "select",
+    "source",
     "stats",
     "stream",
     "torch",
@@ -237,7 +243,9 @@ if TYPE_CHECKING:
     from wdstools.progress import Progress
     from wdstools.reader import image, torch
     from wdstools.reader.batch import Batch
+    from wdstools.reader.buckets import aspect_buckets
     from wdstools.reader.loader import loader
+    from wdstools.reader.mixing import mix, source
     from wdstools.reader.sample import Sample
     from wdstools.reader.select import Selection, parse_where, select
     from wdstools.reader.split import Split

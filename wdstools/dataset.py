@@ -243,7 +243,18 @@ class Dataset:
 
 def as_dataset(dataset: Dataset | StrPath) -> Dataset:
     """A dataset, opened if it is given by its folder or URL; raises what ``open_dataset`` raises."""
-    return dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    if isinstance(dataset, Dataset):
+        return dataset
+    given: Any = dataset
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(
+            "not a dataset",
+            where=type(given).__name__,
+            expected="a dataset, or its folder or URL",
+            got=repr(given)[:100],
+            hint="wt.loader and wt.torch.loader read a wt.mix, too",
+        )
+    return open_dataset(dataset)
 
 
 def _refuse_unfinished(metadata: Store) -> None:

@@ -23,7 +23,7 @@ FUNCTIONS = [
     and name[0].islower()
 ]
 #: What holds a user's own members, or a library's own classes.
-OPEN = ("class Batch", "loader(", "torch.", "image.", "webdataset(")
+OPEN = ("class Batch", "loader(", "source(", "torch.", "image.", "webdataset(")
 #: numpy's and Python's own ways of saying it, and the fields of a manifest that only later versions know.
 KNOWN = ("NDArray[Any]", "extra: dict[str, Any]", "which: object", "other: object", "dict[str, object]")
 

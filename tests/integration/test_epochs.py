@@ -186,7 +186,7 @@ def test_the_defaults_are_those_of_training_for_train_alone(dataset: Dataset) ->
         ({"image_sise": 3}, "did you mean image_size?"),
         ({"num_workers": 4}, "threads"),
         ({"drop_last": True}, 'remainder="drop"'),
-        ({"prefetch_factor": 2}, "batches are made ahead"),
+        ({"prefetch_factor": 2}, "prefetch=4"),
         ({"collate_fn": list}, "transform="),
         ({"pin_memory": True}, "pin"),
         ({"batch_sampler": None}, "BatchSampler"),

@@ -157,6 +157,8 @@ def test_jax_has_every_batch_as_it_was_read(dataset: Dataset) -> None:
 EXAMPLES = {
     "train_city_classifier": "torch",
     "train_loop": "torch",
+    "train_mix": "torch",
+    "train_buckets": "torch",
     "train_lightning": "lightning",
     "train_trainer": "huggingface",
     "train_accelerate": "huggingface",
@@ -170,7 +172,9 @@ EXAMPLES = {
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_examples_run_and_learn(dataset: Dataset, tmp_path: Path, example: str) -> None:
     script = ROOT / "examples" / f"{example}.py"
-    sizes = ("--batch-size", 8) if example == "train_city_classifier" else ()
+    sizes = {"train_city_classifier": ("--batch-size", 8), "train_buckets": ("--area", 1024, "--step", 8)}.get(
+        example, ()
+    )
     process = started(EXAMPLES[example], script, dataset.shards.url, "--epochs", 6, *sizes, folder=tmp_path)
     out, errors = process.communicate()
     assert process.returncode == 0, errors[-3000:]

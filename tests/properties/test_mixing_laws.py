@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.came import came
 from wdstools.errors import UsageError
 from wdstools.reader.turns import LONGEST, Turns
 
@@ -51,7 +52,7 @@ def test_usual_weights_of_three_sources_are_at_most_one_off_in_every_window(weig
     sources = turns.at(np.arange(2 * turns.period))
     counts = np.cumsum(sources[:, np.newaxis] == np.arange(3), axis=0)
     counts = np.concatenate((np.zeros((1, 3), np.int64), counts))
-    for size in range(1, turns.period + 1):
+    for size in came(range(1, turns.period + 1)):
         windows = counts[size:] - counts[:-size]
         assert (abs(windows - size * np.array(weights)) <= 1 + 1e-9).all()
 

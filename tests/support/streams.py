@@ -8,6 +8,9 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
 import wdstools as wt
 from tests.support.city_pairs import write_city_pairs
 from wdstools.stores.memory import MemoryStore
@@ -24,6 +27,20 @@ def packed(
     """A packed dataset; ``side`` brings its images to one size."""
     source = write_city_pairs(folder / "source", train=train, val=val)
     return wt.pack(str(source), str(folder / "shards"), shard_samples=shard_samples, resize=side, jobs=1).dataset
+
+
+def of_many_aspects(folder: pathlib.Path, *, train: int = 60, val: int = 10, label: str = "oslo") -> Dataset:
+    """A packed dataset of images that are 24 to 74 pixels high and 24 to 64 wide, all with one label."""
+    for number in range(train + val):
+        split = "train" if number < train else "val"
+        image, text = (folder / "source" / kind / split / label / str(number) for kind in ("img", "captions"))
+        for path in (image, text):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        size = (24 + number * 7 % 50, 24 + number * 11 % 40)
+        pixels = np.random.default_rng(number).integers(0, 255, (*size, 3), np.uint8)
+        Image.fromarray(pixels).save(image.with_suffix(".jpg"), quality=80)
+        text.with_suffix(".txt").write_text(f"number {number}")
+    return wt.pack(str(folder / "source"), str(folder / "shards"), shard_samples=16, jobs=1).dataset
 
 
 def in_memory(dataset: Dataset) -> Dataset:

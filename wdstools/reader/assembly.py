@@ -26,17 +26,22 @@ _EMPTY = {"captions": "", "labels": -1}
 
 def assemble(
     chunks: Sequence[Chunk], place: NDArray[Any] | None, padding: int, recipe: Recipe
-) -> tuple[dict[str, Any], list[Finding]]:
-    """The fields of a batch, and what was damaged: such rows repeat the batch's first whole one, or are empty."""
-    keys = [key for chunk in chunks for key in chunk.keys]
+) -> tuple[dict[str, Any], list[tuple[int, Finding]]]:
+    """The fields of a batch, and what was damaged, each with its feed.
+
+    Damaged rows repeat the batch's first whole one, or are empty.
+    """
+    order = _order(chunks)
+    keys = _ordered([key for chunk in chunks for key in chunk.keys], order)
     names = dict.fromkeys(name for chunk in chunks for name in chunk.columns)
-    columns = {name: [value for chunk in chunks for value in _column(chunk, name)] for name in names}
+    columns = {name: _ordered([value for chunk in chunks for value in _column(chunk, name)], order) for name in names}
     mask = np.ones(len(keys), np.bool_)
     mask[len(keys) - padding :] = False
-    findings: dict[int, Finding] = {}
+    findings: dict[int, tuple[int, Finding]] = {}
     first = 0
     for chunk in chunks:
-        findings |= {first + row: finding for row, finding in chunk.findings}
+        for row, finding in chunk.findings:
+            findings[first + row if chunk.places is None else chunk.places[row]] = (chunk.feed, finding)
         first += len(chunk.keys)
     damaged = tuple(keys[row] for row in findings if mask[row])
     whole = next((row for row in range(len(keys)) if row not in findings), None)
@@ -46,18 +51,33 @@ def assemble(
         if place is not None:
             place[row] = 0 if whole is None else place[whole]
         for name, values in columns.items():
-            values[row] = _EMPTY.get(name) if whole is None else values[whole]
+            values[row] = _EMPTY.get(name) if whole is None and name != "sources" else values[whole or 0]
     fields: dict[str, Any] = {} if place is None else {"images": place}
     for name, values in columns.items():
         fields[name] = _field(name, values, recipe)
     fields |= {"keys": keys, "mask": mask, "damaged": damaged}
     if recipe.tokenizer is not None and not (findings and whole is None):
         fields = _tokenized(fields, recipe)
-    return fields, [finding for row, finding in findings.items() if row < len(keys) - padding]
+    return fields, [found for row, found in findings.items() if row < len(keys) - padding]
+
+
+def _order(chunks: Sequence[Chunk]) -> list[int] | None:
+    """For each row of the batch, which of the chunks' rows it is; None: they are in order."""
+    if all(chunk.places is None for chunk in chunks):
+        return None
+    places = [place for chunk in chunks for place in chunk.places or ()]
+    order = [0] * len(places)
+    for number, place in enumerate(places):
+        order[place] = number
+    return order
+
+
+def _ordered(values: list[Any], order: list[int] | None) -> list[Any]:
+    return values if order is None else [values[number] for number in order]
 
 
 def _column(chunk: Chunk, name: str) -> list[Any]:
-    return chunk.columns.get(name) or [None] * len(chunk.keys)
+    return chunk.columns.get(name) or [_EMPTY.get(name)] * len(chunk.keys)
 
 
 def _field(name: str, values: list[Any], recipe: Recipe) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from wdstools.errors import UsageError
 from wdstools.images.check import DamagedImageError
-from wdstools.reader.buffers import Buffers
+from wdstools.reader.buffers import Buffers, Spare
 from wdstools.reader.decode import Decoder, sizes_differ
 from wdstools.reader.image import Pipeline
 from wdstools.reader.members import UndecodedError, is_tensor
@@ -43,6 +43,9 @@ class Chunk:
     keys: list[str]
     columns: dict[str, list[Any]] = field(default_factory=dict)
     findings: list[tuple[int, Finding]] = field(default_factory=list)
+    #: Which feed it is of, and the places of its rows in the batch; None: one behind the other.
+    feed: int = 0
+    places: list[int] | None = None
 
     @property
     def damaged(self) -> set[int]:
@@ -76,8 +79,9 @@ def _cut(data: Sequence[memoryview], places: tuple[list[int], list[int], list[in
 class Maker:
     """Makes chunks of batches in many threads. One instance serves one loader in one process."""
 
-    def __init__(self, recipe: Recipe, cursor: Cursor, table: RowTable) -> None:
-        self._recipe = recipe
+    def __init__(self, recipe: Recipe, cursor: Cursor, table: RowTable, spare: Spare | None = None) -> None:
+        self.recipe = recipe
+        self._spare = Spare() if spare is None else spare
         self._cursor = cursor
         self._table = table
         self._plan = recipe.plan(cursor.dataset.manifest.members)
@@ -97,6 +101,7 @@ class Maker:
             len(self._plan.images) == 1
             and len(self._plan.captions) <= 1
             and not (self._plan.extra or self._plan.several_captions or recipe.labels is not None or recipe.decoders)
+            and recipe.renumbered is None
         )
 
     @property
@@ -104,28 +109,36 @@ class Maker:
         """Channels of an image that was decoded here; 0 where none is."""
         return 0 if self._decoder is None else self._decoder.channels
 
-    def place(self, payloads: Payloads, rows: NDArray[np.int64], batch_size: int) -> NDArray[Any] | None:
+    @property
+    def in_place(self) -> bool:
+        """Whether images may be decoded straight into a batch's array."""
+        return self._decoder is not None and self.recipe.fit != "list" and self.recipe.transform is None
+
+    def place(self, payloads: Payloads, rows: NDArray[np.int64], size: tuple[int, int]) -> NDArray[Any] | None:
         """Where the images of a batch go; None if they are put together afterwards, or come as a list.
 
-        Raises UsageError (``image-sizes-differ``) if an index says that they do not have one size.
+        ``rows`` are some of the batch's, ``size`` is how many it has, and how many a batch has usually. Raises UsageError
+        (``image-sizes-differ``) if an index says that they do not have one size.
         """
-        if self._decoder is None or self._recipe.fit == "list":
+        if self._decoder is None or self.recipe.fit == "list":
             return None
         if self._steps is None:
             if self._size is None:
                 self._size = self._first_size(payloads, rows)
-            if self._recipe.image_size is None:
+            if self.recipe.image_size is None:
                 self._check_sizes()
-        if self._recipe.transform is not None:
+        if self.recipe.transform is not None:
             return None
+        count, usual = size
         if self._buffers is None:
             result = self._result_of(payloads, rows)
             if result is None:
                 return None
-            self._buffers = Buffers((batch_size, *result[0]), result[1], self._recipe.allocate)
-        if len(rows) > self._buffers.shape[0]:  # a loader that was shared out anew
-            self._buffers = Buffers((batch_size, *self._buffers.shape[1:]), self._buffers.dtype, self._recipe.allocate)
-        return self._buffers.lease()[: len(rows)]
+            self._buffers = Buffers((usual, *result[0]), result[1], self.recipe.allocate, self._spare)
+        if count > self._buffers.shape[0]:  # a loader that was shared out anew
+            shape = (usual, *self._buffers.shape[1:])
+            self._buffers = Buffers(shape, self._buffers.dtype, self.recipe.allocate, self._spare)
+        return self._buffers.lease()[:count]
 
     def _first_size(self, payloads: Payloads, rows: NDArray[np.int64]) -> tuple[int, int]:
         width, height = self._table.sides(rows[:1])[0].tolist()
@@ -158,7 +171,7 @@ class Maker:
         if self._steps is not None:
             return self._steps.shape(self.channels), self._steps.dtype
         assert self._size is not None
-        transform = self._recipe.image_transform
+        transform = self.recipe.image_transform
         if transform is None:
             return (*self._size, self.channels), np.uint8
         draws = Draws(self._cursor.seed, self._cursor.epoch)
@@ -181,10 +194,10 @@ class Maker:
         payloads: Payloads,
         rows: NDArray[np.int64],
         positions: NDArray[np.int64],
-        place: NDArray[Any] | None,
+        place: Sequence[NDArray[Any]] | NDArray[Any] | None,
         draws: Draws,
     ) -> Chunk:
-        """Take and decode some rows, their images into ``place`` if there is one."""
+        """Take and decode some rows, their images into ``place`` if there is one: a place for each row."""
         extents = self._table.extents(rows)
         chunk = Chunk(extents.keys)
         images = self._take(payloads, extents, chunk, positions, draws)
@@ -205,8 +218,8 @@ class Maker:
                     decoded.append(pixels)
             if self._plan.images and place is None:
                 chunk.columns = {"images": decoded, **chunk.columns}
-            if self._recipe.transform is not None:
-                self._transform(self._recipe.transform, chunk, positions.tolist(), draws, named)
+            if self.recipe.transform is not None:
+                self._transform(self.recipe.transform, chunk, positions.tolist(), draws, named)
         chunk.findings.sort(key=itemgetter(0))
         return chunk
 
@@ -292,7 +305,7 @@ class Maker:
         return payloads.finding(extents, row, member, "image", "an image cannot be decoded", (None, got))
 
     def _decode(self, data: memoryview, position: int, place: NDArray[Any] | None, draws: Draws) -> Any:
-        decoder, transform = self._decoder, self._recipe.image_transform
+        decoder, transform = self._decoder, self.recipe.image_transform
         if self._steps is not None:
             return self._through_steps(self._steps, data, position, place, draws)
         if place is not None and transform is None:
@@ -325,7 +338,7 @@ class Maker:
 
     def _decoded(self, data: memoryview) -> NDArray[np.uint8]:
         assert self._decoder is not None
-        if self._recipe.fit == "list":
+        if self.recipe.fit == "list":
             return self._decoder.alone(data)
         assert self._size is not None
         pixels = np.empty((*self._size, self._decoder.channels), np.uint8)

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from wdstools.errors import UsageError
 from wdstools.executors.open import processors
-from wdstools.reader.assembly import assemble
 from wdstools.reader.batch import Batch
-from wdstools.reader.batch_maker import Maker
-from wdstools.reader.cursor import Cursor
+from wdstools.reader.bounds import Bounds
+from wdstools.reader.bucket_report import report_of
+from wdstools.reader.making import Begun, Kitchen, Making, Planned, planned
 from wdstools.reader.members import is_tensor
-from wdstools.reader.options import LoaderOptions, Share, choice_of, settled
+from wdstools.reader.mixing import course_of
+from wdstools.reader.options import LoaderOptions, Share, settled
 from wdstools.reader.payloads import Payloads, prepared
 from wdstools.reader.ranges import open_ranges
 from wdstools.reader.ranks import refuse_samplers
-from wdstools.reader.recipe import Recipe
-from wdstools.reader.rows import RowTable
 from wdstools.reader.stream import moved
 from wdstools.reader.transforms import Draws
 
@@ -32,12 +29,19 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Unpack
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
-    from wdstools.reader.batch_maker import Chunk
-    from wdstools.reader.order import Part, Sharing
+    from wdstools.reader.batch_maker import Maker
+    from wdstools.reader.buckets import BucketReport
+    from wdstools.reader.course import Course, SourceProgress
+    from wdstools.reader.lanes import FlatDeal, LaneDeal
+    from wdstools.reader.mixing import Mix
+    from wdstools.reader.order import Sharing
     from wdstools.results import Finding, Report
+
+LoaderKind = TypeVar("LoaderKind", bound="Loader")
 
 _CHUNK = 16
 _AHEAD = 3
@@ -54,14 +58,16 @@ class Loader:
     an iterator that was overtaken by another raises. Threads run only while a ``for`` does. Pickles.
     """
 
-    def __init__(self, cursor: Cursor, share: Share, recipe: Recipe, threads: int, on_damage: str) -> None:
-        self._cursor = cursor
+    def __init__(self, course: Course, share: Share, options: LoaderOptions) -> None:
+        self._course = course
         self._share = share
-        self._recipe = recipe
-        self._threads = threads
-        self._skip = on_damage == "skip"
+        self._threads = options["threads"] or processors()
+        self._skip = options["on_damage"] == "skip"
+        self._bounds = Bounds.of(options)
         self._active: weakref.ref[Pass] | None = None
-        self._kept: tuple[int, RowTable, Maker] | None = None
+        self._kept: tuple[int, Kitchen] | None = None
+        if course.buckets is not None:
+            course.assign(self._kitchen().sides())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_active": None, "_kept": None}
@@ -69,86 +75,100 @@ class Loader:
     @property
     def epoch(self) -> int:
         """The epoch that is being read or comes next."""
-        return self._cursor.epoch
+        return self._course.epoch
 
     def __len__(self) -> int:
         """Batches of a whole epoch, wherever this is."""
         refuse_samplers(f"{type(self).__name__} in a DataLoader")
-        return self._share.now().batches()
+        return self._course.deal(self._share.now()).batches()
 
     @property
     def remaining(self) -> int:
         """Batches that are left of this epoch."""
-        return 0 if self._cursor.ended else self._share.now().batches(self._cursor.position)
+        course = self._course
+        return 0 if course.ended else course.deal(self._share.now()).batches(course.place)
+
+    @property
+    def buckets(self) -> BucketReport:
+        """What each shape of ``buckets`` holds in this epoch; ``print`` it before training. Without buckets it is empty."""
+        return report_of(self._course, self._share.now())
+
+    @property
+    def sources(self) -> tuple[SourceProgress, ...]:
+        """How far each source of a mix is, in epochs of its own; without a mix there are none."""
+        return self._course.sources()
 
     def __iter__(self) -> Iterator[Any]:
         self._stop()
-        sharing = self._share.now()
-        begun = Pass(self, self._cursor, sharing)
+        begun = Pass(self, self._course, self._share.now())
         # not held here: leaving a loop early ends its threads
         self._active = weakref.ref(begun)
         return begun
 
-    def _tables(self) -> tuple[RowTable, Maker]:
+    def _kitchen(self) -> Kitchen:
         """Indexes and buffers, kept from epoch to epoch; a forked process makes its own."""
         if self._kept is None or self._kept[0] != os.getpid():
-            members = self._recipe.plan(self._cursor.dataset.manifest.members).read
-            table = RowTable(self._cursor.dataset, self._cursor.choice.split, members)
-            self._kept = (os.getpid(), table, Maker(self._recipe, self._cursor, table))
-        return self._kept[1:]
+            self._kept = (os.getpid(), Kitchen(self._course))
+        return self._kept[1]
 
-    def batches(self, sharing: Sharing) -> Generator[tuple[Part, Any]]:
-        """The batches of an epoch from where the cursor is, each with the part of it that it is."""
-        table, maker = self._tables()
-        ranges = open_ranges(table)
-        payloads = Payloads(table, ranges)
+    def batches(self, deal: FlatDeal | LaneDeal, sharing: Sharing) -> Generator[tuple[Any, Any]]:
+        """The batches of an epoch from where this is, each with the place behind it."""
+        kitchen, course = self._kitchen(), self._course
+        budget = self._bounds.fetched(len(kitchen.tables))
+        payloads = [Payloads(table, open_ranges(table, budget)) for table in kitchen.tables]
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="wdstools-decode")
-        making = _Making(maker, payloads, pool, self._recipe, Draws(self._cursor.seed, self._cursor.epoch))
+        making = Making(course, kitchen, payloads, pool, Draws(course.seed, course.epoch))
         chunk = max(1, min(_CHUNK, -(-sharing.batch_size // self._threads)))
-        ahead = max(_AHEAD, -(-2 * chunk * self._threads // sharing.batch_size))
-        begun: deque[_Begun] = deque()
-        horizon = _HORIZON // (sharing.world_size * sharing.workers)
-        plans = prepared(payloads, self._plans(sharing), lambda plan: plan.rows, horizon, pool)
+        ahead = self._bounds.ahead or max(_AHEAD, -(-2 * chunk * self._threads // sharing.batch_size))
+        begun: deque[Begun] = deque()
+        plans = self._prepared(payloads, deal, sharing, pool)
         # the first batch does not wait for the indexes of those behind it
-        room = ahead if table.is_open else 1
+        room = ahead if kitchen.is_open else 1
         try:
             while True:
                 while len(begun) < room and (plan := next(plans, None)) is not None:
                     begun.append(making.begin(plan, sharing.batch_size, chunk))
+                    if self._bounds.memory is not None:
+                        ahead = self._bounds.within(ahead, making.bytes_of(begun[-1]), far=making.far)
+                        room, kitchen.spare.most = min(room, ahead), ahead + 1
                 if not begun:
                     break
                 ready, room = begun.popleft(), ahead
                 fields, findings = ready.result()
-                self._note(findings, fields["mask"])
-                part = ready.plan.part
+                self._note(ready.plan, findings, fields["mask"])
+                after, maker = ready.plan.step.after, ready.maker
                 del ready
                 batch = self.handed_out(fields, maker)
                 del fields
-                yield part, batch
+                yield after, batch
                 del batch
         finally:
             pool.shutdown(cancel_futures=True)
-            ranges.close()
-            table.finish()
+            for each in payloads:
+                each.ranges.close()
+                each.table.finish()
 
-    def _plans(self, sharing: Sharing) -> Iterator[_Planned]:
-        """This reader's batches from here to the end of the epoch."""
-        cursor, position = self._cursor, self._cursor.position
-        for _ in range(sharing.batches(position)):
-            part = sharing.part(position)
-            # from where the global batch begins, so that the order is asked for in ascending steps
-            rows = cursor.ahead(position, part.after)
-            positions = np.array([*range(part.start, part.stop), *part.again], np.int64)
-            yield _Planned(part, rows[positions - position], positions)
-            position = part.after
+    def _prepared(
+        self, payloads: list[Payloads], deal: FlatDeal | LaneDeal, sharing: Sharing, pool: ThreadPoolExecutor
+    ) -> Iterator[Planned]:
+        """This reader's batches from here to the end of the epoch, once the indexes of their rows are open."""
+        horizon = _HORIZON // (sharing.world_size * sharing.workers)
+        plans: Iterator[Planned] = (planned(self._course, step) for step in deal.steps(self._course.place))
+        for number, each in enumerate(payloads):
+            plans = prepared(each, plans, partial(Planned.rows_of, feed=number), horizon, pool, lambda plan: plan.size)
+        return plans
 
-    def _note(self, findings: list[Finding], mask: NDArray[np.bool_]) -> None:
+    def _note(self, plan: Planned, findings: list[tuple[int, Finding]], mask: NDArray[np.bool_]) -> None:
+        feeds = self._course.feeds
         if findings and not self._skip:
-            raise self._cursor.damage(findings[0])
-        if findings:
-            self._cursor.check_not_replaced()
-        self._cursor.pass_over(findings)
-        self._cursor.samples_read += int(mask.sum())
+            number, finding = findings[0]
+            raise feeds[number].cursor.damage(finding)
+        for number in {number for number, _ in findings}:
+            feeds[number].cursor.check_not_replaced()
+        self._course.pass_over(findings)
+        for share in plan.shares:
+            own = mask if share.places is None else mask[share.places]
+            feeds[share.feed].cursor.samples_read += int(own.sum())
 
     def handed_out(self, fields: dict[str, Any], maker: Maker) -> Any:  # noqa: ARG002
         """A batch of its fields: of arrays here, also where a transform gave tensors."""
@@ -174,133 +194,65 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
         self._stop()
-        self._cursor.go_to(epoch)
+        self._course.go_to(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Where this loader is, in plain JSON values: what has been handed out, to all ranks together."""
-        return self._cursor.state()
+        return self._course.state()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go where a state says. Raises UsageError (``state-refused``) if it is of another dataset or other options."""
         self._stop()
-        self._cursor.restore(state)
+        self._course.restore(state)
 
     def report(self) -> Report:
         """What was read so far, and what of it was damaged."""
-        return self._cursor.report()
+        return self._course.report()
 
     def __repr__(self) -> str:
         sharing = self._share.now()
         return (
-            f"{type(self).__name__}({self._cursor}, {len(self)} batches of {sharing.batch_size}, {self._share.role()})"
+            f"{type(self).__name__}({self._course}, {len(self)} batches of {sharing.batch_size}, {self._share.role()})"
         )
 
 
 class Pass(Iterator[Any]):
     """One epoch's batches, or what is left of them; raises UsageError (``reader-moved``) once its loader is elsewhere."""
 
-    def __init__(self, loader: Loader, cursor: Cursor, sharing: Sharing) -> None:
-        self._cursor = cursor
-        self._sharing = sharing
+    def __init__(self, loader: Loader, course: Course, sharing: Sharing) -> None:
+        self._course = course
         self._pid = os.getpid()
-        self._turn = cursor.begin(sharing)
-        self._batches = loader.batches(sharing)
+        self._turn = course.begin(course.deal(sharing))
+        self._deal = course.deal(sharing)  # of another epoch, perhaps
+        self._batches = loader.batches(self._deal, sharing)
         self._done = False
 
     def __next__(self) -> Any:
         if self._done:
-            self._cursor.ended = self._cursor.ended and self._cursor.turn is not self._turn
+            self._course.ended = self._course.ended and self._course.turn is not self._turn
             raise StopIteration
         self._check()
         try:
-            part, batch = next(self._batches)
+            after, batch = next(self._batches)
         except StopIteration:
             self._done = True
-            self._cursor.end(self._sharing)
-            self._cursor.ended = False
+            self._course.end(self._deal)
+            self._course.ended = False
             raise
         self._check()
-        self._cursor.hand_out(part.after, self._sharing)
-        if self._cursor.ended:
+        self._course.hand_out(after, self._deal)
+        if self._course.ended:
             self._done = True
             self._batches.close()
         return batch
 
     def _check(self) -> None:
-        if self._cursor.turn is not self._turn or os.getpid() != self._pid:
+        if self._course.turn is not self._turn or os.getpid() != self._pid:
             raise moved()
 
     def close(self) -> None:
         """End its threads and close its files."""
         self._batches.close()
-
-
-class _Planned:
-    """A batch to come: its rows and their positions in the epoch."""
-
-    __slots__ = ("part", "positions", "rows")
-
-    def __init__(self, part: Part, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
-        self.part = part
-        self.rows = rows
-        self.positions = positions
-
-
-class _Making:
-    """Makes batches in threads: the last thread that works on one puts it together."""
-
-    def __init__(
-        self, maker: Maker, payloads: Payloads, pool: ThreadPoolExecutor, recipe: Recipe, draws: Draws
-    ) -> None:
-        self._maker = maker
-        self._payloads = payloads
-        self._pool = pool
-        self._recipe = recipe
-        self._draws = draws
-
-    def begin(self, plan: _Planned, batch_size: int, chunk: int) -> _Begun:
-        """Begin to make a batch."""
-        place = self._maker.place(self._payloads, plan.rows, batch_size)
-        pieces = [slice(first, first + chunk) for first in range(0, len(plan.rows), chunk)]
-        begun = _Begun(plan, len(pieces))
-        begun.tasks = [self._pool.submit(self._work, begun, place, number, at) for number, at in enumerate(pieces)]
-        return begun
-
-    def _work(self, begun: _Begun, place: NDArray[Any] | None, number: int, at: slice) -> None:
-        plan = begun.plan
-        piece = None if place is None else place[at]
-        made = self._maker.make(self._payloads, plan.rows[at], plan.positions[at], piece, self._draws)
-        if begun.is_last(number, made):
-            begun.made = assemble(begun.chunks(), place, plan.part.padding, self._recipe)
-
-
-class _Begun:
-    """A batch that is being made."""
-
-    def __init__(self, plan: _Planned, pieces: int) -> None:
-        self.plan = plan
-        self.tasks: list[Future[None]] = []
-        self.made: tuple[dict[str, Any], list[Finding]] | None = None
-        self._chunks: dict[int, Chunk] = {}
-        self._pieces = pieces
-        self._lock = threading.Lock()
-
-    def is_last(self, number: int, chunk: Chunk) -> bool:
-        """Note a piece that is made; whether all are."""
-        with self._lock:
-            self._chunks[number] = chunk
-            return len(self._chunks) == self._pieces
-
-    def chunks(self) -> list[Chunk]:
-        """The pieces in order."""
-        return [self._chunks[number] for number in range(self._pieces)]
-
-    def result(self) -> tuple[dict[str, Any], list[Finding]]:
-        """The fields of the batch and what was damaged, once all is made; raises what was raised meanwhile."""
-        for task in self.tasks:
-            task.result()
-        assert self.made is not None
-        return self.made
 
 
 def _array(name: str, value: Any) -> Any:
@@ -318,32 +270,31 @@ def _array(name: str, value: Any) -> Any:
 
 
 def open_loader(
-    kind: type[Loader], dataset: Dataset | str | os.PathLike[str], split: str, options: LoaderOptions
-) -> Loader:
+    kind: type[LoaderKind], dataset: Dataset | Mix | str | os.PathLike[str], split: str, options: LoaderOptions
+) -> LoaderKind:
     """A loader of a kind, by options that are settled."""
-    from wdstools.dataset import as_dataset
-
-    recipe = Recipe.of(options)
-    cursor = Cursor(as_dataset(dataset), choice_of(split, options), options["seed"])
-    recipe.plan(cursor.dataset.manifest.members)
-    share = Share.of(cursor.count, options, options["batch_size"], options["global_batch_size"])
-    sharing = share.now()
-    if not sharing.batches(0):
+    course = course_of(dataset, split, options)
+    share = Share.of(course.count, options, options["batch_size"], options["global_batch_size"])
+    opened = kind(course, share, options)
+    if not len(opened):
+        sharing = share.now()
         raise UsageError(
             "an epoch has no batch",
             code="epoch-empty",
-            where=f"{cursor.count} samples, batch_size {sharing.batch_size}, {share.role()}",
+            where=f"{course.count} samples, batch_size {sharing.batch_size}, {share.role()}",
             hint='a smaller batch_size, or remainder="pad"',
         )
-    return kind(cursor, share, recipe, options["threads"] or processors(), options["on_damage"])
+    return opened
 
 
-def loader(dataset: Dataset | str | os.PathLike[str], split: str = "train", **options: Unpack[LoaderOptions]) -> Loader:
-    """Batches (``Batch``) of decoded samples of a split; every byte is checked before it is decoded.
+def loader(
+    dataset: Dataset | Mix | str | os.PathLike[str], split: str = "train", **options: Unpack[LoaderOptions]
+) -> Loader:
+    """Batches (``Batch``) of decoded samples of a split, or of a ``wt.mix``; every byte is checked before it is decoded.
 
     ``options`` are those of ``wdstools.reader.options.LoaderOptions`` and ``StreamOptions``: batch_size or
     global_batch_size, shuffle, seed, rank and world_size, where, keys and limit, members, decode, image_size and fit,
-    decoders, caption, labels, image_transform, transform, tokenizer, threads, on_damage, remainder. Raises UsageError,
+    buckets, decoders, caption, labels, image_transform, transform, tokenizer, threads, prefetch, memory, on_damage, remainder. Raises UsageError,
     NotFoundError and FormatError before the first batch if options or shards are not as they should be.
     """
     return open_loader(Loader, dataset, split, settled(LoaderOptions, options, "wt.loader"))

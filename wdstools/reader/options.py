@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict, TypeVar, cast
 
 from wdstools.errors import UsageError
 from wdstools.options.declare import Option, declared, settle
+from wdstools.reader.buckets import Buckets
 from wdstools.reader.cursor import Choice
 from wdstools.reader.order import Sharing
 from wdstools.reader.ranks import Role, check_rank, find_role
@@ -16,8 +17,8 @@ from wdstools.reader.ranks import Role, check_rank, find_role
 Options = TypeVar("Options")
 
 
-class StreamOptions(TypedDict, total=False):
-    """Which samples, in which order, for whom. Every reader takes these."""
+class ChoiceOptions(TypedDict, total=False):
+    """Which samples of a split, and in which order."""
 
     shuffle: Annotated[
         bool | str | None,
@@ -27,6 +28,16 @@ class StreamOptions(TypedDict, total=False):
             "shards. 'auto': full for train, None for other splits.",
         ),
     ]
+    where: Annotated[str | None, Option(None, "A condition on the index, as width >= 300.")]
+    keys: Annotated[Iterable[str] | None, Option(None, "Keys of samples.")]
+    limit: Annotated[int | None, Option(None, "At most so many, the first in the order of the shards.", least=0)]
+    block_samples: Annotated[int, Option(64, "Neighbours in a block of shuffle='block'.", least=1)]
+    window_blocks: Annotated[int, Option(32, "Blocks that are mixed with each other.", least=1)]
+
+
+class StreamOptions(ChoiceOptions, total=False):
+    """Which samples, in which order, for whom. Every reader takes these."""
+
     seed: Annotated[int, Option(0, "Another seed is another order.", least=0, most=2**64 - 1)]
     rank: Annotated[
         int | None,
@@ -38,9 +49,6 @@ class StreamOptions(TypedDict, total=False):
         ),
     ]
     world_size: Annotated[int | None, Option(None, "How many parts there are; goes with rank.", least=1)]
-    where: Annotated[str | None, Option(None, "A condition on the index, as width >= 300.")]
-    keys: Annotated[Iterable[str] | None, Option(None, "Keys of samples.")]
-    limit: Annotated[int | None, Option(None, "At most so many, the first in the order of the shards.", least=0)]
     on_damage: Annotated[
         Literal["raise", "skip"],
         Option("raise", "An error at the first damaged sample, or pass over it: report() and the state tell which."),
@@ -53,15 +61,11 @@ class StreamOptions(TypedDict, total=False):
             "or ranks differ.",
         ),
     ]
-    block_samples: Annotated[int, Option(64, "Neighbours in a block of shuffle='block'.", least=1)]
-    window_blocks: Annotated[int, Option(32, "Blocks that are mixed with each other.", least=1)]
 
 
-class LoaderOptions(StreamOptions, total=False):
-    """What a batch is made of, beside the options of StreamOptions."""
+class SampleOptions(TypedDict, total=False):
+    """What becomes of a sample."""
 
-    batch_size: Annotated[int | None, Option(None, "Samples of a batch; or give global_batch_size.", least=1)]
-    global_batch_size: Annotated[int | None, Option(None, "Samples of the batches of all ranks together.", least=1)]
     members: Annotated[
         Sequence[str] | None,
         Option(
@@ -69,15 +73,6 @@ class LoaderOptions(StreamOptions, total=False):
             "Extensions to read, as ('jpg', 'txt', 'npy', 'mask.png'). Without it image, caption and label; everything "
             "in a dataset without images.",
         ),
-    ]
-    decode: Annotated[Literal["rgb", "gray", "bytes"], Option("rgb", "What images become.")]
-    image_size: Annotated[
-        int | Sequence[int] | None,
-        Option(None, "A side, or height and width. Without it all images must be of one size."),
-    ]
-    fit: Annotated[
-        Literal["stretch", "crop", "pad", "list"],
-        Option("stretch", "How images of other sizes are brought to image_size; 'list': each at its own."),
     ]
     decoders: Annotated[
         Mapping[str, Callable[[bytes], Any]] | None,
@@ -91,9 +86,6 @@ class LoaderOptions(StreamOptions, total=False):
             "of a random generator if it takes two arguments.",
         ),
     ]
-    labels: Annotated[
-        Sequence[str] | None, Option(None, "Names of labels: a label that is a name becomes its number here.")
-    ]
     image_transform: Annotated[
         Callable[..., Any] | None, Option(None, "A function of an image, or of an image and a random generator.")
     ]
@@ -101,11 +93,44 @@ class LoaderOptions(StreamOptions, total=False):
         Callable[..., Any] | None,
         Option(None, "The same of a whole sample, a dictionary; it gives the dictionary that becomes a row."),
     ]
+
+
+class SourceOptions(ChoiceOptions, SampleOptions, total=False):
+    """What one source of a mix may have otherwise than the loader says."""
+
+
+class LoaderOptions(StreamOptions, SampleOptions, total=False):
+    """What a batch is made of, beside the options of StreamOptions."""
+
+    batch_size: Annotated[int | None, Option(None, "Samples of a batch; or give global_batch_size.", least=1)]
+    global_batch_size: Annotated[int | None, Option(None, "Samples of the batches of all ranks together.", least=1)]
+    decode: Annotated[Literal["rgb", "gray", "bytes"], Option("rgb", "What images become.")]
+    image_size: Annotated[
+        int | Sequence[int] | None,
+        Option(None, "A side, or height and width. Without it all images must be of one size."),
+    ]
+    fit: Annotated[
+        Literal["stretch", "crop", "pad", "list"],
+        Option("stretch", "How images of other sizes are brought to image_size; 'list': each at its own."),
+    ]
+    buckets: Annotated[
+        Buckets | None, Option(None, "Shapes of wt.aspect_buckets, in place of image_size: each batch is of one shape.")
+    ]
+    labels: Annotated[
+        Sequence[str] | None, Option(None, "Names of labels: a label that is a name becomes its number here.")
+    ]
     tokenizer: Annotated[
         Callable[[list[str]], Any] | None,
         Option(None, "A function of a batch's captions; what it gives becomes tokens, or the fields that it names."),
     ]
     threads: Annotated[int | None, Option(None, "Threads that decode; None is one a core.", least=1)]
+    prefetch: Annotated[
+        int | None, Option(None, "Batches made ahead; None is as many as keep the threads busy.", least=1)
+    ]
+    memory: Annotated[
+        int | str | None,
+        Option(None, "What batches made ahead and bytes fetched ahead may take together at most, as '2GiB'."),
+    ]
 
 
 #: What other loaders call things: what to give here.
@@ -113,7 +138,7 @@ _ELSEWHERE = {
     "num_workers": "threads=4: samples are decoded in threads",
     "workers": "threads=4: samples are decoded in threads",
     "drop_last": 'remainder="drop" (or "pad", "keep")',
-    "prefetch_factor": "nothing: batches are made ahead as they are",
+    "prefetch_factor": "prefetch=4: batches made ahead",
     "persistent_workers": "nothing: there are no worker processes",
     "multiprocessing_context": "nothing: there are no worker processes",
     "collate_fn": "transform= for a sample, tokenizer= for captions; arrays are stacked as they are",
@@ -150,7 +175,7 @@ def settled(kind: type[Options], given: Options, where: str) -> Options:
         is_number = not isinstance(value, bool | int | float) and hasattr(value, "__index__")
         values[name] = operator.index(value) if is_number else value
     options = cast("dict[str, Any]", settle(kind, cast("Options", values)))
-    check_rank(options["rank"], options["world_size"])
+    check_rank(options.get("rank"), options.get("world_size"))
     return cast("Options", options)
 
 
@@ -159,7 +184,7 @@ def _of_loaders() -> frozenset[str]:
     return frozenset(one.name for one in declared(LoaderOptions))
 
 
-def choice_of(split: str, options: StreamOptions) -> Choice:
+def choice_of(split: str, options: ChoiceOptions) -> Choice:
     """Which samples in which order, by options that are settled."""
     shuffle = options["shuffle"]
     if shuffle == "auto":

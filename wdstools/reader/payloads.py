@@ -195,11 +195,15 @@ def prepared(
     rows_of: Callable[[Item], NDArray[np.int64]],
     horizon: int,
     pool: Executor | None = None,
+    size_of: Callable[[Item], int] | None = None,
 ) -> Iterator[Item]:
-    """The items, once the indexes of their rows are open; from afar looking at least ``horizon`` rows ahead."""
+    """The items, once the indexes of their rows are open; from afar looking at least ``horizon`` rows ahead.
+
+    ``size_of`` is how many rows an item has in all, where some of them are elsewhere.
+    """
     table, ranges = payloads.table, payloads.ranges
     if isinstance(ranges, FetchedRanges):
-        yield from Horizon(table, ranges, horizon).through(items, rows_of)
+        yield from Horizon(table, ranges, horizon).through(items, rows_of, size_of)
         return
     for item in items:
         missing = table.missing(rows_of(item))

@@ -57,6 +57,7 @@ class Position:
 
     @position.setter
     def position(self, position: int) -> None:
+        """Go to a position of this epoch."""
         self.place = position
 
     @property

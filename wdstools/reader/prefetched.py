@@ -29,7 +29,7 @@ _REQUESTS = 64
 #: they are; this much fills 300 MB/s at 50 ms.
 _FLYING_BYTES = 16 << 20
 #: Asked for and not yet read.
-_BUDGET_BYTES = 96 << 20
+BUDGET_BYTES = 96 << 20
 _SPAN_BYTES = 2 << 20
 _GAP_BYTES = 128 << 10
 _ATTEMPTS = 2
@@ -60,7 +60,7 @@ class FetchedRanges:
     until they are read, one span apart; a read that was never announced is fetched when it comes.
     """
 
-    def __init__(self, table: RowTable, *, budget_bytes: int = _BUDGET_BYTES) -> None:
+    def __init__(self, table: RowTable, *, budget_bytes: int = BUDGET_BYTES) -> None:
         self._table = table
         self._paths = [entry.path for entry in table.entries]
         self._places = Places(table.dataset)

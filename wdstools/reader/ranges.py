@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
-from wdstools.reader.prefetched import FetchedRanges
+from wdstools.reader.prefetched import BUDGET_BYTES, FetchedRanges
 from wdstools.stores.local import LocalStore, storage_error
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ class Ranges(Protocol):
         """Let go of files, threads and bytes."""
 
 
-def open_ranges(table: RowTable) -> Ranges:
-    """The way to read the shards of these rows."""
+def open_ranges(table: RowTable, budget_bytes: int | None = None) -> Ranges:
+    """The way to read the shards of these rows; from afar holding ``budget_bytes`` that were fetched ahead, or as usual."""
     store = table.dataset.shards
     return (
         LocalRanges(store, [entry.path for entry in table.entries])
         if isinstance(store, LocalStore)
-        else FetchedRanges(table)
+        else FetchedRanges(table, budget_bytes=budget_bytes or BUDGET_BYTES)
     )
 
 

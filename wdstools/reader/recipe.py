@@ -35,6 +35,8 @@ class Recipe:
     image_transform: Function | Pipeline | None = None
     transform: Function | None = None
     tokenizer: Callable[[list[str]], Any] | None = None
+    #: For each number of a label in the dataset, its number here.
+    renumbered: tuple[int, ...] | None = None
     allocate: Callable[[int], Any] = page_aligned
 
     @classmethod

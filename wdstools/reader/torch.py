@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 try:
     import torch
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.reader.batch_maker import Maker
+    from wdstools.reader.mixing import Mix
     from wdstools.reader.sample import Sample
     from wdstools.reader.stream import Stream
 
@@ -100,13 +101,14 @@ class TorchLoader(Loader):
         """Images with channels first: arrays with channels last are turned as views; tensors have their layout."""
         if maker.tensors or not maker.channels:
             return images
-        steps = self._recipe.image_transform
-        if isinstance(steps, Pipeline) and self._recipe.transform is None:
+        recipe = maker.recipe
+        steps = recipe.image_transform
+        if isinstance(steps, Pipeline) and recipe.transform is None:
             first = steps.layout == "NCHW"
             if isinstance(images, list):
                 return [image if first else np.moveaxis(image, -1, -3) for image in images]
             return images if first else np.moveaxis(images, -1, -3)
-        transformed = self._recipe.image_transform is not None or self._recipe.transform is not None
+        transformed = recipe.image_transform is not None or recipe.transform is not None
         if isinstance(images, list):
             return [self._channels_first(image, maker.channels, transformed) for image in images]
         return self._channels_first(images, maker.channels, transformed)
@@ -142,7 +144,7 @@ def _tensor(value: Any) -> Any:
 
 
 def loader(
-    dataset: Dataset | str | os.PathLike[str],
+    dataset: Dataset | Mix | str | os.PathLike[str],
     split: str = "train",
     *,
     device: torch.device | str = "cpu",
@@ -160,7 +162,7 @@ def loader(
     if distributed is not None:
         role = _role_of_torch() if distributed else Role()
         chosen = {**chosen, "rank": role.rank, "world_size": role.world_size}
-    opened = cast("TorchLoader", open_loader(TorchLoader, dataset, split, chosen))
+    opened = open_loader(TorchLoader, dataset, split, chosen)
     opened.device = torch.device(device)
     return opened
 

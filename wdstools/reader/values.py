@@ -93,11 +93,15 @@ class Values:
         if plan.several_captions:
             values["captions"] = self._chosen(row, values["captions"], random())
         if plan.labels and "cls" in row.members:
-            values["labels"] = row.decoded("cls", decoders.get("cls", self._label))
+            values["labels"] = self._renumbered(row.decoded("cls", decoders.get("cls", self._label)))
         for name, decode in plan.extra.items():
             if name in row.members:
                 values[name] = row.decoded(name, decode)
         return values
+
+    def _renumbered(self, label: Any) -> Any:
+        numbers = self._recipe.renumbered
+        return label if numbers is None or type(label) is not int or not 0 <= label < len(numbers) else numbers[label]
 
     def _label(self, data: bytes) -> int | str:
         """A number as it is, a name by its place in the list of labels, or itself where there is no list."""

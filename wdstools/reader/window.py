@@ -41,9 +41,14 @@ class Horizon:
         self._pool = ThreadPoolExecutor(_INDEXES, thread_name_prefix="wdstools-index")
         self._indexes: dict[int, Future[None]] = {}
 
-    def through(self, items: Iterator[Item], rows_of: Callable[[Item], NDArray[np.int64]]) -> Iterator[Item]:
+    def through(
+        self,
+        items: Iterator[Item],
+        rows_of: Callable[[Item], NDArray[np.int64]],
+        size_of: Callable[[Item], int] | None = None,
+    ) -> Iterator[Item]:
         """The items, each once its indexes are open and its bytes were asked for. Raises as ``RowTable.open``."""
-        groups = _grouped(items, rows_of, self._rows)
+        groups = _grouped(items, size_of or (lambda item: len(rows_of(item))), self._rows)
         coming: deque[_Group[Item]] = deque()
         try:
             while True:
@@ -94,12 +99,12 @@ class _Group(Generic[Item]):
         return all(index.done() and index.exception() is None for index in self.indexes)
 
 
-def _grouped(items: Iterator[Item], rows_of: Callable[[Item], NDArray[np.int64]], size: int) -> Iterator[list[Item]]:
+def _grouped(items: Iterator[Item], size_of: Callable[[Item], int], size: int) -> Iterator[list[Item]]:
     group: list[Item] = []
     rows = 0
     for item in items:
         group.append(item)
-        rows += len(rows_of(item))
+        rows += size_of(item)
         if rows >= size:
             yield group
             group, rows = [], 0

@@ -1,0 +1,53 @@
+"""How far a loader may make batches ahead: so many, and in so much memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.errors import UsageError
+from wdstools.units import parse_size
+
+if TYPE_CHECKING:
+    from wdstools.reader.options import LoaderOptions
+
+#: Of what memory there is for all that is made or fetched ahead, bytes that were fetched from afar may have this part.
+_FETCHED = 4
+_LEAST_FETCHED = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """``ahead`` batches at most, in ``memory`` bytes at most, the one that is handed out among them; None: no bound."""
+
+    ahead: int | None = None
+    memory: int | None = None
+
+    @classmethod
+    def of(cls, options: LoaderOptions) -> Bounds:
+        """The bounds that these options ask for."""
+        memory = options["memory"]
+        size = parse_size(memory, "memory") if isinstance(memory, str) else memory
+        if size is not None and size < 1:
+            raise UsageError("out of range", where="memory", expected="as '2GiB', or bytes", got=str(memory))
+        return cls(options["prefetch"], size)
+
+    def fetched(self, sources: int) -> int | None:
+        """Bytes that may be fetched ahead for each of some sources; None: as usual."""
+        return None if self.memory is None else max(_LEAST_FETCHED, self.memory // _FETCHED) // sources
+
+    def within(self, ahead: int, batch_bytes: int, *, far: bool) -> int:
+        """How many batches may be made ahead if one takes so many bytes. Raises UsageError if not even one may."""
+        if self.memory is None:
+            return ahead
+        room = self.memory - (max(_LEAST_FETCHED, self.memory // _FETCHED) if far else 0)
+        if room < 2 * batch_bytes:
+            raise UsageError(
+                "batches do not fit into this memory: one is handed out while the next is made",
+                code="memory-short",
+                where="memory",
+                expected=f"at least {2 * batch_bytes + self.memory - room:,} bytes",
+                got=f"{self.memory:,}",
+                hint="more memory, or a smaller batch_size",
+            )
+        return max(1, min(ahead, room // max(batch_bytes, 1) - 1))

@@ -167,3 +167,26 @@ def test_every_public_name_is_there() -> None:
 def test_no_package_shares_a_name_with_a_public_function() -> None:
     modules = {path.stem for path in PACKAGE.iterdir()}
     assert modules & set(wdstools.__all__) == set()
+
+
+#: Rooms whose files come from outside, and what they open otherwise than by ``stores.local``: a folder, whose files are
+#: opened below it without waiting; a recipe that somebody names.
+FROM_OUTSIDE = ("sources", "foreign", "checks", "reader", "transfer", "dataset.py")
+OPENED = {"sources/readers.py: os.open": 2, "sources/recipe.py: open": 1}
+
+
+def test_what_comes_from_outside_is_opened_in_one_place() -> None:
+    """Elsewhere a pipe would be waited for, and a device read without end."""
+    found: dict[str, int] = {}
+    for path in FILES:
+        name = path.relative_to(PACKAGE).as_posix()
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        for call in calls if name.startswith(FROM_OUTSIDE) else ():
+            called, writes = ast.unparse(call.func), any(ast.unparse(word) in ("'x'", "'xb'") for word in call.args)
+            if (
+                called in ("open", "os.open", "io.open", "mmap.mmap")
+                and not writes
+                and ast.unparse(call.args[0]) != "-1"
+            ):
+                found[f"{name}: {called}"] = found.get(f"{name}: {called}", 0) + 1
+    assert found == OPENED, "use stores.local.open_plain, buffered_plain or plain_fd"

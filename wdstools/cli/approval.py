@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar, cast
 
 import typer
 
@@ -56,10 +56,10 @@ def approved(output: Output, plan: Plan[object], choices: PlanChoices, code: int
 
 def first_finished(
     output: Output, choices: PlanChoices, plan: Callable[[], Plan[Result | FinishResult]]
-) -> tuple[Plan[Result | FinishResult] | None, FinishResult | None]:
+) -> tuple[Plan[Result], FinishResult | None]:
     """The plan of what was asked for, and the change of the dataset that was cut short and is finished before.
 
-    No plan if nobody wants that.
+    Ends the command where nobody wants that.
     """
     from wdstools.cli.show.change import finished
     from wdstools.landing.staging import FinishPlan
@@ -68,7 +68,7 @@ def first_finished(
     done = None
     while isinstance(made := plan(), FinishPlan):
         if not approved(output, made, choices):
-            return None, done
+            raise typer.Exit
         done = apply(made)
         finished(output, done)
-    return made, done
+    return cast("Plan[Result]", made), done

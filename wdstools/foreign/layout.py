@@ -12,6 +12,7 @@ from wdstools.foreign.hazards import HazardCounts
 from wdstools.foreign.split_names import allowed_name, gaps, splits_of_paths
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import is_plain_path, is_split_name
+from wdstools.stores.local import LocalStore, odd_files
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
@@ -73,10 +74,19 @@ def read_layout(store: Store, pattern: str, split_from: str, one: str | None) ->
         layout.hazards.add("split-renamed", f"{split} is called {name}")
     for split, words in by_path.joined.items():
         layout.hazards.add("splits-joined", f"{' and '.join(words)} are both {split}", len(words))
+    if wanted is None and isinstance(store, LocalStore):
+        _note_odd(store.path, layout)
     for gap in gaps(tars):
         layout.hazards.add("shard-numbers", str(gap), gap.wanted - gap.found)
     _note_files(layout)
     return layout
+
+
+def _note_odd(root: str, layout: Layout) -> None:
+    """Pipes and the like that are called as tars."""
+    for key in odd_files(root):
+        if encoding_of(key) and _visible(key):
+            layout.hazards.add("not-a-file", key)
 
 
 def _visible(key: str) -> bool:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
 from wdstools.reader.prefetched import BUDGET_BYTES, FetchedRanges
-from wdstools.stores.local import LocalStore, storage_error
+from wdstools.stores.local import LocalStore, plain_fd, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +134,7 @@ class _File:
     def __init__(self, path: str) -> None:
         self.fd = -1
         try:
-            self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.fd = plain_fd(path)
         except OSError as error:
             raise storage_error(error, path) from error
 

@@ -56,10 +56,15 @@ def beside_tars(root: str, ignore: Sequence[str] = ()) -> BesideTars:
         below = os.path.relpath(folder, root)
         stems = {name.partition(".")[0] for name in names if encoding_of(name)}
         for name in sorted(names):
-            if name.startswith(".") or encoding_of(name):
-                continue
             path = join_path("" if below == "." else below, name)
-            if own or is_ignored(path, ignore):
+            if name.startswith(".") or (encoding_of(name) and os.path.isfile(os.path.join(folder, name))):
+                continue
+            if encoding_of(name):
+                found.counts["skipped"] += 1
+                found.skips.append(
+                    Skip("not-a-file", shown(path), detail="a pipe, a device, a socket or a broken link")
+                )
+            elif own or is_ignored(path, ignore):
                 found.counts["ignored"] += 1
             elif name.partition(".")[0] in stems or name.partition(".")[0].removesuffix("_stats") in stems:
                 found.counts["ignored"] += 1

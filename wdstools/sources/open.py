@@ -22,7 +22,7 @@ from wdstools.sources.table import TABLE_EXTENSIONS, TableSource
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.unpacked import UnpackedSource, find_tars, is_compressed
 from wdstools.sources.words import IMAGE_FOLDERS, TEXT_SUFFIXES, is_image, kind_of
-from wdstools.stores.local import LocalStore
+from wdstools.stores.local import LocalStore, open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ def _refuse_idle(chosen: LayoutChoices, kind: str, path: str) -> None:
 def _is_zip(path: str) -> bool:
     if os.path.isdir(path):
         return False
-    with reading(path), open(path, "rb") as file:
+    with reading(path), open_plain(path) as file:
         return file.read(2) == b"PK"
 
 
@@ -122,7 +122,7 @@ def is_folder_tar(path: str) -> bool:
     It has splits in it, or one folder at its top; and it was not written by wdstools, is not called as a shard, and holds no
     class as a file of its own.
     """
-    with reading(path), open(path, "rb") as file:
+    with reading(path), open_plain(path) as file:
         if b"wds1:" in file.read(512):
             return False
     names = [member.name for member in islice(scan_tar(path), _PROBED_MEMBERS) if member.is_file]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from wdstools.errors import NotFoundError, SourceChangedError, StoreError
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError
-from wdstools.stores.local import storage_error
+from wdstools.stores.local import plain_fd, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ class ArchiveReader:
     def __init__(self, path: str) -> None:
         self._path = path
         with reading(path):
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = plain_fd(path)
             self._mtime_ns = os.fstat(self._fd).st_mtime_ns
 
     def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from wdstools.sources.base import SamplesBuilder, entry_part, image_paths, text_
 from wdstools.sources.members import choose_members
 from wdstools.sources.readers import reading, tar_entry
 from wdstools.sources.tarscan import damage_skip, refuse_damage
+from wdstools.stores.local import open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +140,7 @@ class ShardList:
         self._tell_roles(roles)
         runs: dict[tuple[bool, str | None], list[dict[str, object]]] = {}
         keys: set[str] = set()
-        with reading(path), open(path, "rb", buffering=0) as file:
+        with reading(path), open_plain(path) as file:
             for sample in contents.samples:
                 found = self._sample(tar, sample, roles, file.fileno())
                 if found is not None:

@@ -26,7 +26,7 @@ from wdstools.sources.readers import FolderOpener
 from wdstools.sources.rows import BadRow, damaged, read_rows
 from wdstools.sources.tables_beside import load_columns
 from wdstools.sources.words import TABLE_EXTENSIONS
-from wdstools.stores.local import storage_error
+from wdstools.stores.local import buffered_plain, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +61,7 @@ class TableSource:
         """List the rows; images are not opened, but their existence is looked up folder by folder."""
         rows = _Rows(self.path, self._tables, follow_links=self._follow_links)
         try:
-            with open(self.path, "rb") as file:
+            with buffered_plain(self.path) as file:
                 rows.read(read_rows(file, self.path))
         except OSError as error:
             raise storage_error(error, self.path) from error

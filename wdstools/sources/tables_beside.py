@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,6 +17,7 @@ from wdstools.sources.columns import Columns, Said, columns_of, read_row
 from wdstools.sources.image_names import ImageNames, Match
 from wdstools.sources.rows import BadRow, NumberedRow, read_rows
 from wdstools.sources.words import LOOSE_TABLE_EXTENSIONS, TABLE_EXTENSIONS, is_image
+from wdstools.stores.local import plain_fd
 from wdstools.units import counted
 
 if TYPE_CHECKING:
@@ -238,7 +240,7 @@ def open_member(tree: Tree, path: str, entry: bytes | None) -> BinaryIO:
         from wdstools.sources.readers import reading
 
         with reading(f"{root}/{path}"):
-            return open(f"{root}/{path}", "rb")
+            return os.fdopen(plain_fd(f"{root}/{path}"), "rb")
     reader = tree.opener.open()
     try:
         return io.BytesIO(read_whole(reader, path, entry))

@@ -11,7 +11,7 @@ from wdstools.foreign.window import StreamWindow, decompressed
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.formats.tarhop import HopNotes, TarEntry, hop, is_file
 from wdstools.results import Skip
-from wdstools.stores.local import storage_error
+from wdstools.stores.local import open_plain, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def scan_tar(path: str) -> Iterator[TarMember]:
     """
     notes = HopNotes()
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_plain(path) as file:
             fd = file.fileno()
             total = os.fstat(fd).st_size
             for entry in hop(lambda at, count: os.pread(fd, count, at), notes, total):
@@ -69,7 +69,7 @@ def refuse_damage(notes: HopNotes, path: str) -> None:
     """Raise FormatError (``tar-damaged``, or ``not-a-tar`` with what it is) unless a tar ended as it should."""
     if notes.end == "archive":
         return
-    with open(path, "rb", buffering=0) as file:
+    with open_plain(path) as file:
         sniffed = what_is(file.read(SNIFF_BYTES), os.fstat(file.fileno()).st_size)
     if sniffed is not None and sniffed.code != "tar" and not notes.headers:
         raise FormatError(f"not a tar but {sniffed}", code="not-a-tar", where=path, hint=sniffed.hint)
@@ -94,7 +94,7 @@ def damage_skip(tar: str, error: FormatError, split: str | None = None) -> Skip:
 def scan_compressed(path: str) -> Iterator[TarMember]:
     """The members of a compressed tar as far as they can be had; for a first look. Raises FormatError, StoreError."""
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_plain(path) as file:
             window = StreamWindow(decompressed(file.readinto, path))
             for entry in hop(window.read_on, HopNotes()):
                 yield _member(entry)

@@ -19,7 +19,7 @@ from wdstools.sources.readers import ENTRY_BYTES, ArchiveOpener, FolderOpener, r
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.words import cloud_name, is_volume
 from wdstools.sources.zipscan import scan_zip
-from wdstools.stores.local import storage_error
+from wdstools.stores.local import open_plain, storage_error
 
 _MAX_NAME = 4096
 #: The longest path that Linux opens at once, its end included.
@@ -75,7 +75,7 @@ def open_tree(path: str, *, follow_links: bool = False, name_encoding: str | Non
         return FolderTree(path, follow_links=follow_links)
     if not os.path.exists(path):
         raise NotFoundError("no such file or folder", where=path)
-    with reading(path), open(path, "rb") as file:
+    with reading(path), open_plain(path) as file:
         head = file.read(262)
     if head[:2] == b"PK":
         return ZipTree(path, name_encoding)
@@ -174,8 +174,10 @@ class FolderTree:
         elif is_link and not self._follow and not self._inside(entry.path):
             detail = "a link that leads out of the source; --follow-links takes what it leads to"
             self._skip(path, "link-outside", detail)
-        elif not entry.is_dir():
+        elif entry.is_file():
             found.files.append(entry.name)
+        elif not entry.is_dir():
+            self._skip(path, "not-a-file", "a pipe, a device or a socket")
         elif not is_link or self._first_visit(entry, folder):
             found.folders.append(entry.name)
 

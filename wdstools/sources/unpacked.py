@@ -18,7 +18,7 @@ from wdstools.sources.tarscan import damage_skip
 from wdstools.stores.abilities import name_new
 from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.folders import make_folders, remove_tree, walk
-from wdstools.stores.local import temporary_name
+from wdstools.stores.local import open_plain, temporary_name
 from wdstools.stores.receipts import ReceiptLog, logged, stamp, temporary_of
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class UnpackedSource:
             )
 
         try:
-            with reading(path), open(path, "rb") as file:
+            with reading(path), open_plain(path) as file:
                 times = os.fstat(file.fileno())
                 with reading(target), open(temporary, "xb") as out:
                     out.writelines(plain_blocks(file, path, trailing))
@@ -164,12 +164,13 @@ def plain_name(path: str) -> str:
 
 
 def find_tars(root: str) -> Iterator[str]:
-    """The tars below a folder, compressed or not, in order; what is hidden (and so ``._x.tar``) is passed over."""
+    """The tars below a folder, compressed or not, in order; what is hidden (and so ``._x.tar``) or no plain file is passed over."""
     for folder, folders, names in walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(folder, root)
         tars = sorted(name for name in names if encoding_of(name) and not name.startswith("."))
-        yield from (name if below == "." else f"{below}/{name}" for name in tars)
+        plain = [name for name in tars if os.path.isfile(os.path.join(folder, name))]
+        yield from (name if below == "." else f"{below}/{name}" for name in plain)
 
 
 def _remove(scratch: str, owner: int) -> None:

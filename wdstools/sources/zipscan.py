@@ -12,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from wdstools.errors import FormatError, UsageError, option
+from wdstools.stores.local import buffered_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def scan_zip(path: str, name_encoding: str | None = None) -> Iterator[ZipMember]
             expected="as shift_jis, gbk or cp437",
             got=name_encoding or "",
         ) from error
-    with open(path, "rb") as file:
+    with buffered_plain(path) as file:
         start, size, count = _directory(file, path)
         file.seek(start)
         yield from _entries(file, size, count, (path, name_encoding or "cp437"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.address import display
 from wdstools.errors import UsageError
-from wdstools.stores.local import storage_error
+from wdstools.stores.local import open_plain, storage_error
 from wdstools.stores.remote import check_source
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def parts_of(url: str) -> tuple[str, str]:
 def held_in_memory(path: str, digests: Mapping[str, str]) -> bytes | None:
     """A file's bytes, held against its digests; None if it is too large. Raises SourceChangedError and StoreError."""
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_plain(path) as file:
             if file.seek(0, 2) > MEMORY_BYTES:
                 return None
             file.seek(0)

@@ -16,6 +16,7 @@ import xxhash
 
 from wdstools.stores.base import Body, RemoteStore
 from wdstools.stores.folders import make_folders
+from wdstools.stores.local import open_plain
 from wdstools.stores.remote import short_body
 from wdstools.stores.wrapper import Wrapper
 
@@ -149,8 +150,8 @@ class Caching(Wrapper):
     def _load(self, key: str, number: int) -> bytes | None:
         path = self._locate(key, number)
         try:
-            with open(path, "rb") as file:
-                data = file.read()
+            with open_plain(path) as file:
+                data = file.readall()
             os.utime(path)
         except OSError:
             return None

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from wdstools.memory import page_aligned
-from wdstools.stores.local import storage_error
+from wdstools.stores.local import plain_fd, storage_error
 
 if TYPE_CHECKING:
     import mmap
@@ -38,7 +38,7 @@ def cold_blocks(store: LocalStore, key: str) -> Iterator[int]:
 
 
 def _read(path: str, flag: int, buffer: mmap.mmap) -> Iterator[int]:
-    fd = os.open(path, os.O_RDONLY | flag)
+    fd = plain_fd(path, flag)
     try:
         if not flag and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -20,6 +20,7 @@ from wdstools.address import display, without_secrets
 from wdstools.errors import NotFoundError, StoreError, TransientError, UsageError
 from wdstools.stores.base import ABSENT, ANYTHING, Body, ObjectInfo
 from wdstools.stores.buckets import held_in_memory, parts_of
+from wdstools.stores.local import buffered_plain
 from wdstools.stores.remote import STREAM_BLOCK, RemoteBase, cannot, changed, etag_md5, exactly, short_body
 from wdstools.stores.web import Request, Web
 
@@ -226,7 +227,7 @@ class SignedStore(RemoteBase):
             return self.put_data(key, data, only_if=only_if)
         if only_if:
             raise cannot("a file above 1 GiB cannot be stored under a condition here", f"{self.url}/{key}")
-        with self._named(key) as name, open(path, "rb") as file:
+        with self._named(key) as name, buffered_plain(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             answer = obstore.put(self._clients.of(size), name, file, use_multipart=True, chunk_size=_PART_BYTES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import mmap
 import os
 import secrets
@@ -72,16 +73,47 @@ def storage_error(error: OSError, where: str) -> StoreError:
 
 def _require_plain(status: os.stat_result, path: str) -> None:
     """Refuse what is no plain file: a device has no end, and a pipe may never begin; raises NotFoundError."""
-    if not stat.S_ISREG(status.st_mode):
-        raise NotFoundError("no plain file is here", where=path)
+    kind = next((kind for is_kind, kind in _ODD_KINDS if is_kind(status.st_mode)), None)
+    if kind is not None or not stat.S_ISREG(status.st_mode):
+        hint = "" if kind is None else "write what comes out of it to a file, and give that"
+        raise NotFoundError("no plain file is here", where=path, got=kind or "a folder", hint=hint)
+
+
+_ODD_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 @contextlib.contextmanager
-def _open_plain(path: str) -> Iterator[FileIO]:
-    """A plain file to read, unbuffered; anything else is refused, and never waited for."""
+def open_plain(path: str) -> Iterator[FileIO]:
+    """A plain file to read, unbuffered; anything else is refused, and never waited for.
+
+    Whatever a source, a dataset or a stranger has put somewhere is opened by this alone. Raises OSError and NotFoundError.
+    """
     with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
         _require_plain(os.fstat(file.fileno()), path)
         yield file
+
+
+@contextlib.contextmanager
+def buffered_plain(path: str) -> Iterator[io.BufferedReader]:
+    """As ``open_plain``, buffered."""
+    with open_plain(path) as file:
+        yield io.BufferedReader(file)
+
+
+def plain_fd(path: str, flags: int = 0) -> int:
+    """As ``open_plain``: a file descriptor, which the caller closes."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+    try:
+        _require_plain(os.fstat(fd), path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -114,7 +146,7 @@ class LocalStore:
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Bytes of a file from ``start``."""
-        with translated(self.locate(key)) as path, _open_plain(path) as file:
+        with translated(self.locate(key)) as path, open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
             wanted = max(0, size - start if length is None else min(length, size - start))
             parts = []
@@ -129,18 +161,18 @@ class LocalStore:
 
     def blocks(self, key: str, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
         """A file's bytes in blocks. Each block is valid until the next is asked for: the buffer is reused."""
-        with translated(self.locate(key)) as path, _open_plain(path) as file:
+        with translated(self.locate(key)) as path, open_plain(path) as file:
             yield from _in_blocks(file, block_bytes)
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[FileIO]:
         """A file to read, unbuffered; an error of the disk inside the block is a StoreError too."""
-        with translated(self.locate(key)) as path, _open_plain(path) as file:
+        with translated(self.locate(key)) as path, open_plain(path) as file:
             yield file
 
     def map(self, key: str) -> mmap.mmap:
         """A read-only memory map of a file that is not empty."""
-        with translated(self.locate(key)) as path, _open_plain(path) as file:
+        with translated(self.locate(key)) as path, open_plain(path) as file:
             try:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError as error:  # an empty file
@@ -190,6 +222,15 @@ class LocalStore:
             while folder:
                 os.rmdir(self.locate(folder))
                 folder = os.path.dirname(folder)
+
+
+def odd_files(root: str) -> list[str]:
+    """What a store's ``list`` passes over because it is no plain file: pipes, sockets, devices, links that lead nowhere."""
+    found = []
+    for folder, _, names in walk(root):
+        paths = (os.path.join(folder, name) for name in names if not name.endswith(TEMP_SUFFIX))
+        found += [os.path.relpath(path, root).replace(os.sep, "/") for path in paths if not os.path.isfile(path)]
+    return sorted(found)
 
 
 def read_file(path: str, limit: int = 1 << 28) -> bytes:

@@ -18,7 +18,7 @@ from wdstools.errors import StoreError, TransientError, UsageError
 from wdstools.formats.digest import sha256_hex
 from wdstools.stores.base import ABSENT, ANYTHING, Body, ObjectInfo, Upload
 from wdstools.stores.buckets import held_in_memory, parts_of
-from wdstools.stores.local import translated
+from wdstools.stores.local import buffered_plain, translated
 from wdstools.stores.remote import RemoteBase, etag_md5
 from wdstools.stores.s3_account import PAYLOAD_HEADER, Account
 from wdstools.stores.web import Answer, Request, Web
@@ -121,7 +121,7 @@ class S3Store(RemoteBase):
             return self.put_data(key, data, only_if=only_if)
         if "sha256" not in digests:
             raise UsageError("a file above 1 GiB is sent by its SHA-256", where=path, expected="sha256")
-        with translated(path), open(path, "rb") as file:
+        with translated(path), buffered_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
             return ObjectInfo(key, size, self._put(key, file, size, digests["sha256"], only_if))
 

@@ -21,7 +21,6 @@ def repair(session: Session, dataset: DatasetPath, choices: RepairChoices, plan:
 
     Example: wdstools repair shards --from /backup/shards
     """
-    from wdstools.landing.staging import FinishResult
     from wdstools.ops.repair import plan_repair
     from wdstools.plan import apply
 
@@ -30,10 +29,9 @@ def repair(session: Session, dataset: DatasetPath, choices: RepairChoices, plan:
         made, _ = first_finished(
             session.output, plan, lambda: plan_repair(dataset, executor=executor, progress=progress, **choices)
         )
-        if made is None or not approved(session.output, made, plan):
+        if not approved(session.output, made, plan):
             return
         result = apply(made, executor=executor, progress=progress)
-    assert not isinstance(result, FinishResult)
     raise typer.Exit(show.repaired(session.output, result))
 
 
@@ -67,7 +65,6 @@ def remove(
 
     Example: wdstools remove shards --keys takedown.txt --in-place
     """
-    from wdstools.landing.staging import FinishResult
     from wdstools.ops.next_version.land import choose_place
     from wdstools.ops.remove import RemovePlan, plan_remove
     from wdstools.plan import apply
@@ -78,15 +75,12 @@ def remove(
     made, done = first_finished(
         session.output, plan, lambda: plan_remove(dataset, selection, output=output, root=root, caches=caches or ())
     )
-    if made is None:
-        return
     assert isinstance(made, RemovePlan)
     code = show.absent(session.output, made.absent, made.earlier if done else ())
     if not approved(session.output, made, plan, code=code):
         return
     with session.workers("threads") as executor:
         result = apply(made, executor=executor, progress=session.output.progress())
-    assert not isinstance(result, FinishResult)
     raise typer.Exit(show.removed(session.output, result, code))
 
 

@@ -88,7 +88,7 @@ class RepairPlan(Plan[RepairResult]):
             root=self.truth.manifest.root,
             shards=tuple(sorted(done)),
             indexes=len(self.indexes),
-            files=tuple(file.path for file in self.files),
+            files=tuple(file.path for file in (*self.files, *([] if sums is None else [sums]))),
             bytes=self.bytes,
             unsolved=self.unsolved,
             proved=self._proved(),

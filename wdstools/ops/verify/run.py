@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, get_args
 
 from wdstools.checks.change import explain_change
@@ -36,7 +37,7 @@ from wdstools.options.declare import settle
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Proved, Report
 from wdstools.stores.compressed import plain_blocks
-from wdstools.stores.local import LocalStore, storage_error
+from wdstools.stores.local import LocalStore, buffered_plain, open_plain, storage_error
 from wdstools.stores.open import open_store, remote
 from wdstools.stores.probe import probe as find_out
 from wdstools.stores.reading import get_whole
@@ -303,6 +304,7 @@ def verify_path(
     scrubbing = scrubbing or scrub_options(chosen)
     executor = executor or open_executor("serial")
     progress = progress or Silent()
+    _refuse_pipe(path)
     if os.path.isfile(path):
         kind = _kind_of_file(path)
         if kind != "manifest" and root is not None:
@@ -320,6 +322,17 @@ def verify_path(
     return explain_change(dataset, _verify_dataset(dataset, chosen, scrubbing, executor, progress))
 
 
+def _refuse_pipe(path: str) -> None:
+    """Refuse a pipe by its name: what is checked must have an end; raises StoreError (``not-a-file``)."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise StoreError(
+            "this is no plain file and no folder",
+            code="not-a-file",
+            where=path,
+            hint=f"wdstools verify - < {quote(path)}    checks one shard that comes out of a pipe",
+        )
+
+
 def _is_damaged(path: str, error: WdsError) -> bool:
     """Whether a manifest that cannot be read is a damaged or lost one, rather than of a newer version or never there."""
     if isinstance(error, NotFoundError):
@@ -333,7 +346,7 @@ def _is_damaged(path: str, error: WdsError) -> bool:
 
 def _kind_of_file(path: str) -> str:
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             head = file.read(512)
     except OSError as error:
         raise storage_error(error, path) from error
@@ -407,7 +420,7 @@ def _total_bytes(store: Store, lines: list[SumLine]) -> int:
 def verify_shard_file(path: str) -> Report:
     """Check one tar by the checksums in its own headers."""
     try:
-        with open(path, "rb") as file:
+        with buffered_plain(path) as file:
             return verify_stream(file, path)
     except NotFoundError:
         raise

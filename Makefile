@@ -46,6 +46,11 @@ docs: $(VENV)/.ready-dev
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_api.py
 
+# The pictures of docs/images, taken of the demo in a real browser.
+.PHONY: docs-images
+docs-images: tools
+	PYTHONPATH=. $(BIN)/python docs/make_images.py
+
 # docs/faults.md: every kind of damage, what verify and repair make of it, and what other readers do.
 faults: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.faults.report > docs/faults.md.new && mv docs/faults.md.new docs/faults.md

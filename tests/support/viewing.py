@@ -90,11 +90,13 @@ class Viewing:
 
 
 @contextlib.contextmanager
-def viewing(dataset: Path | str, *arguments: str | Path, env: dict[str, str] | None = None) -> Iterator[Viewing]:
+def viewing(
+    dataset: Path | str, *arguments: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[Viewing]:
     """``wdstools view DATASET``, until the block ends. Without the extra the test skips."""
     need_module("starlette")
     need_module("uvicorn")
-    with start_command("view", dataset, *arguments, env=env) as process:
+    with start_command("view", dataset, *arguments, env=env, cwd=cwd) as process:
         assert process.stdout is not None
         try:
             url = process.stdout.readline().decode().strip()

@@ -40,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = tempfile.mkdtemp(prefix="wdstools-tests-cache-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
     os.environ["XDG_CACHE_HOME"] = cache
     config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
+    # but compiling takes longer than most tests: what one run compiled is there for the next
+    os.environ.setdefault("NUMBA_CACHE_DIR", os.path.join(config.rootpath, ".pytest_cache", "kernels"))
 
 
 #: Folders whose files take long. They begin, in whatever order; what is left at the end is short, and none waits for it.

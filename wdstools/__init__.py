@@ -54,6 +54,8 @@ _HOMES = {
     "Selection": "reader.select",
     "ShardEntry": "formats.manifest",
     "ShardsSource": "sources.shards",
+    "SharedImage": "ops.duplicates",
+    "SharedImages": "ops.duplicates",
     "Skip": "results",
     "SkippedError": "errors",
     "SourceChangedError": "errors",
@@ -76,6 +78,7 @@ _HOMES = {
     "emit": "ops.emit",
     "extract": "ops.extract",
     "find_duplicates": "ops.duplicates",
+    "find_shared": "ops.duplicates",
     "head": "ops.ls",
     "image": "reader.image",
     "loader": "reader.loader",
@@ -146,6 +149,8 @@ __all__ = [
     "Selection",
     "ShardEntry",
     "ShardsSource",
+    "SharedImage",
+    "SharedImages",
     "Skip",
     "SkippedError",
     "SourceChangedError",
@@ -169,6 +174,7 @@ __all__ = [
     "emit",
     "extract",
     "find_duplicates",
+    "find_shared",
     "head",
     "image",
     "loader",
@@ -227,7 +233,7 @@ if TYPE_CHECKING:
     from wdstools.ops.bench import BenchResult, bench
     from wdstools.ops.diff import Difference, DiffResult, diff
     from wdstools.ops.doctor import Diagnosis, doctor
-    from wdstools.ops.duplicates import find_duplicates
+    from wdstools.ops.duplicates import SharedImage, SharedImages, find_duplicates, find_shared
     from wdstools.ops.emit import EmitResult, emit, plan_emit, plan_emit_removal
     from wdstools.ops.extract import ExtractResult, extract
     from wdstools.ops.ls import SampleInfo, head

@@ -2,17 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import stat
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numba
+
+from wdstools.user_cache import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+#: Every compiled function, as it was made.
+_KERNELS: list[Any] = []
 
 
 def jit(function: Any) -> Any:
     """Compile a function at its first call, and keep the result on the disk; where no folder can be written, in memory.
 
-    The compiled function releases the GIL and does not check bounds.
+    The compiled function releases the GIL and does not check bounds. It is kept in the user's cache folder, or where
+    ``NUMBA_CACHE_DIR`` says; where that cannot be written, in a temporary folder that is this user's alone.
     """
+    with _kept():
+        try:
+            made = numba.njit(function, nogil=True, boundscheck=False, cache=True)
+        except RuntimeError:  # numba has no folder to keep it in
+            made = numba.njit(function, nogil=True, boundscheck=False)
+    _KERNELS.append(made)
+    return made
+
+
+def uncompiled(modules: Collection[str]) -> bool:
+    """Whether a loop of these modules has not been compiled yet, by this process or any before it."""
+    mine = [kernel for kernel in _KERNELS if kernel.py_func.__module__ in modules]
+    return any(not kernel.signatures and not _is_kept(kernel) for kernel in mine)
+
+
+def _is_kept(kernel: Any) -> bool:
+    folder, name = kernel.stats.cache_path, kernel.py_func.__qualname__
+    module = kernel.py_func.__module__.rpartition(".")[2]
     try:
-        return numba.njit(function, nogil=True, boundscheck=False, cache=True)
-    except RuntimeError:  # numba has no folder to keep it in
-        return numba.njit(function, nogil=True, boundscheck=False)
+        return any(kept.startswith(f"{module}.{name}-") for kept in os.listdir(folder or ""))
+    except OSError:
+        return False
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Numba's choice of a folder, for ours alone: what others compile stays where they have it."""
+    config: Any = numba.config  # typed without what it reads from the environment
+    given = config.CACHE_DIR
+    config.CACHE_DIR = given or _folder()
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = given
+
+
+def _folder() -> str:
+    """A folder that can be written and that nobody else can put code into; "" where there is none."""
+    for folder in (os.path.join(cache_folder(), "kernels"), _temporary()):
+        try:
+            os.makedirs(folder, mode=stat.S_IRWXU, exist_ok=True)  # noqa: TID251  # a handful of folders deep
+            status = os.lstat(folder)
+        except OSError:
+            continue
+        alone = stat.S_ISDIR(status.st_mode) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if alone and status.st_uid == os.getuid() and os.access(folder, os.W_OK):
+            return folder
+    return ""
+
+
+def _temporary() -> str:
+    return os.path.join(tempfile.gettempdir(), f"wdstools-kernels-{os.getuid()}")

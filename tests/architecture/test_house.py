@@ -99,7 +99,7 @@ def test_public_names_have_docstrings() -> None:
                 "cli/standard.py",
                 "reader/ranks.py",
                 "stores/s3_account.py",
-                "stores/user_cache.py",
+                "user_cache.py",
             ),
         ),
         ("logging.basicConfig", ()),

@@ -14,6 +14,7 @@ import wdstools as wt
 from tests.support.came import came
 from tests.support.command import run_command
 from tests.support.lookalikes import fingerprints, jpeg, scene
+from wdstools.dedup import hamming
 from wdstools.dedup.across import match
 from wdstools.dedup.groups import group
 from wdstools.dedup.levels import LEVELS, levels_up_to
@@ -155,6 +156,23 @@ def test_the_search_finds_what_comparing_each_pair_finds(seed: int) -> None:
                 assert found.other[row] == (
                     _strictest(images[12 * side + row], images[other : other + 12], number) if same else -1
                 )
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_the_search_finds_the_same_by_any_number_of_threads(flips: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(5)
+    codes = [draw.integers(0, 2**64, (count, 5), np.uint64) for count in (400, 400, 90, 90)]
+    codes[2][:30] = codes[0][:30]
+    codes[2][:30, 0] ^= np.uint64(1) << draw.integers(0, 64, 30).astype(np.uint64)
+    codes[3][40:60] = codes[0][200:220]
+    mine, theirs = (codes[0], codes[1], np.arange(400)), (codes[2], codes[3], np.arange(90))
+    found = []
+    for few, threads in ((hamming._FEW_PAIRS, 1), (0, 2), (0, 3)):
+        monkeypatch.setattr(hamming, "_FEW_PAIRS", few)
+        monkeypatch.setattr(hamming, "_THREADS", threads)
+        found.append(hamming.link_across(mine, theirs, (10, 60), flips=flips))
+    assert len(np.intersect1d(*found[0])) == (50 if flips else 30)
+    assert all(np.array_equal(a, b) for one in found[1:] for a, b in zip(found[0], one, strict=True))
 
 
 def _same(a: Image.Image, b: Image.Image, number: int) -> bool:

@@ -12,7 +12,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BITS, _WIDEST = 64, 22
+#: Bands are sought by so many threads, unless there are few pairs to look at.
+_THREADS, _FEW_PAIRS = 4, 1 << 26
 #: Measured, in nanoseconds: sorting a code, visiting a bucket near another, starting on it with a code, comparing two codes.
 _SORT_NS, _VISIT_NS, _START_NS, _COMPARE_NS = 20.0, 3.0, 10.0, 0.25
 
@@ -95,21 +100,16 @@ def link_across(
     first, second = len(mine[0]), len(theirs[0])
     words = np.concatenate((mine[0], theirs[0]))
     mirrored = np.concatenate((mine[1], theirs[1])) if flips else words
-    parent = np.arange(first + second, dtype=np.int32)
-    ours = np.arange(first, dtype=np.int32)
     # of equal codes of the other set one takes part, else a full bucket would be compared over and over
     equal = [_equal(np.ascontiguousarray(codes[first:])) for codes in ((words, mirrored) if flips else (words,))]
     firsts = [np.flatnonzero(some == np.arange(second)).astype(np.int32) + np.int32(first) for some in equal]
-    for band in plan_bands(max(2, math.isqrt(first * second)), limits[0]):
-        steps = band.steps
-        # the smaller set asks: its codes are compared with whole buckets of the larger
-        asking, asked = _sort(words[firsts[0], 0], firsts[0], band, parent), _sort(words[ours, 0], ours, band, parent)
-        _join((asking, asked), steps, False, (words, words), limits, parent)
-        if flips:
-            turned = _sort(mirrored[firsts[1], 0], firsts[1], band, parent)
-            _join((turned, asked), steps, False, (mirrored, words), limits, parent)
-            asked = _sort(mirrored[ours, 0], ours, band, parent)
-            _join((asking, asked), steps, False, (words, mirrored), limits, parent)
+    bands = plan_bands(max(2, math.isqrt(first * second)), limits[0])
+    threads = min(_THREADS, os.cpu_count() or 1, len(bands)) if first * second > _FEW_PAIRS else 1
+    work = partial(_link_bands, (words, mirrored), first, firsts, limits)
+    with ThreadPoolExecutor(threads) as pool:  # each with a forest of its own: compiled code holds no lock
+        parent, *others = pool.map(work, [bands[number::threads] for number in range(threads)])
+    for other in others:
+        _unite_all(parent, other, 0)
     for some in equal:
         _unite_all(parent, some, first)
     for owner, start in ((mine[2], 0), (theirs[2], first)):
@@ -117,6 +117,29 @@ def link_across(
             unite(parent, start + code, start + int(owner[code]))
     flatten(parent)
     return parent[: counts[0]], parent[first : first + counts[1]]
+
+
+def _link_bands(
+    codes: tuple[NDArray[np.uint64], NDArray[np.uint64]],
+    first: int,
+    firsts: list[NDArray[np.int32]],
+    limits: tuple[int, int],
+    bands: list[Band],
+) -> NDArray[np.int32]:
+    """The forest of what some bands find: of words of two sets, one behind the other, and mirrored ones where ``firsts`` has two."""
+    words, mirrored = codes
+    parent, ours = np.arange(len(words), dtype=np.int32), np.arange(first, dtype=np.int32)
+    for band in bands:
+        steps = band.steps
+        # the smaller set asks: its codes are compared with whole buckets of the larger
+        asking, asked = _sort(words[firsts[0], 0], firsts[0], band, parent), _sort(words[:first, 0], ours, band, parent)
+        _join((asking, asked), steps, False, (words, words), limits, parent)
+        if len(firsts) > 1:
+            turned = _sort(mirrored[firsts[1], 0], firsts[1], band, parent)
+            _join((turned, asked), steps, False, (mirrored, words), limits, parent)
+            asked = _sort(mirrored[:first, 0], ours, band, parent)
+            _join((asking, asked), steps, False, (words, mirrored), limits, parent)
+    return parent
 
 
 def _equal(codes: NDArray[np.uint64]) -> NDArray[np.int32]:

@@ -25,7 +25,7 @@ from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.joined.columns import Columns, Names, Texts, cut_neighbours, names_of
 from wdstools.joined.layout import HEAD_BYTES, LOOSE_MEMBER, SHARD, VERSION, Layout, aligned, head_of, read_head
 from wdstools.stores.folders import make_folders
-from wdstools.stores.user_cache import cache_folder
+from wdstools.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

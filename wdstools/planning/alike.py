@@ -149,7 +149,10 @@ def fingerprints_of(
 ) -> Fingerprints:
     """The fingerprints of samples in an order. An image that cannot be packed is like no other."""
     from wdstools.dedup.groups import LOOK_BYTES, Fingerprints
+    from wdstools.planning.compiling import compile_kernels
     from wdstools.reader.hashes import join_turned, turned_of
+
+    compile_kernels(progress)
 
     def tasks(rows: pa.Table) -> Iterator[AlikeTask]:
         for start in range(0, rows.num_rows, _ROWS_A_TASK):

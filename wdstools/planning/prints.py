@@ -20,6 +20,7 @@ from wdstools.formats.hashes import column_of, is_handed_out, present, read_hand
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.answer import write_answer
 from wdstools.planning.alike import Pictures, fingerprints_of
+from wdstools.planning.compiling import compile_kernels
 from wdstools.planning.samples import with_keys
 from wdstools.progress import under_way
 from wdstools.reader.hashes import (
@@ -64,6 +65,8 @@ def print_set(
 
     Raises UsageError, NotFoundError, FormatError, IntegrityError, StoreError.
     """
+    if pixels:
+        compile_kernels(progress)
     if not isinstance(path, str):
         return _of_dataset(path, cache, executor, progress, pixels=pixels)
     if os.path.isfile(path) and path.endswith(".parquet") and is_handed_out(path):
@@ -123,6 +126,8 @@ def _of_dataset(
 
 def _of_source(path: str, executor: Executor, progress: Progress) -> PrintedSet:
     listing = open_source(path).list()
+    if not listing.image_types:
+        raise UsageError("no images are here", code="no-images", where=path)
     samples = with_keys(listing, 0).samples
     if not len(samples):
         raise UsageError("no images are here", code="source-empty", where=path)

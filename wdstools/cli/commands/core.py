@@ -14,7 +14,7 @@ from wdstools.cli.options import At, DatasetPath, Session, command
 from wdstools.cli.show import core as show
 from wdstools.options.check import VerifyChoices
 from wdstools.options.pack import LayoutChoices, PackChoices
-from wdstools.stores.user_cache import cache_folder
+from wdstools.user_cache import cache_folder
 from wdstools.writer import WORKER_MODULES
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
-"""duplicates: images and captions that a dataset holds more than once."""
+"""duplicates: images and captions that a dataset holds more than once, and images that two sets share."""
 
+from wdstools.ops.duplicates.against import SharedImage, SharedImages, find_shared
 from wdstools.ops.duplicates.find import find_duplicates
 
-__all__ = ["find_duplicates"]
+__all__ = ["SharedImage", "SharedImages", "find_duplicates", "find_shared"]

@@ -22,6 +22,7 @@ from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.ops.duplicates.captions import count_captions
 from wdstools.options.check import DuplicateChoices
 from wdstools.options.declare import settle
+from wdstools.planning.compiling import compile_kernels
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.hashes import (
     HashPlace,
@@ -122,6 +123,8 @@ class _Finder:
 
     def run(self, executor: Executor, progress: Progress, method: str, *, captions: bool) -> DuplicateGroups:
         """The answer."""
+        if self.levels:
+            compile_kernels(progress)
         parts = self._prints(executor, progress)
         samples, order = self._samples(parts)
         prints = self._fingerprints(parts, samples, order)

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import wdstools as wt
+from tests.support.came import came
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
 from wdstools.errors import IntegrityError, UsageError
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
+from wdstools.landing.staging import commit
 from wdstools.ops.append import AppendPlan, AppendResult
 
 if TYPE_CHECKING:
@@ -110,9 +112,12 @@ def test_an_append_equals_a_pack_of_everything(
 ) -> None:
     old, more, shards = given_files
     work = tmp_path_factory.mktemp("union")
-    image = {"image": "img/{split}/{label}/{id}.jpg", "caption": "captions/{split}/{label}/{id}.txt"} if keys else {}
+    image: dict[str, Any] = (
+        {"image": "img/{split}/{label}/{id}.jpg", "caption": "captions/{split}/{label}/{id}.txt"} if keys else {}
+    )
     if pack(write(work / "old", old), work / "d", shards=shards, **image) is None:
-        return
+        shards = 1
+        wt.pack(work / "old", work / "d", shards=shards, **image)
     everything = pack(write(work / "all", {**old, **more}), work / "all-packed", shards=shards, **image)
     assert everything is not None
     before = contents(work / "d")
@@ -478,9 +483,35 @@ def test_keys_lie_in_the_order_of_the_format(copy: Path, tmp_path: Path) -> None
 
     append(copy, write(tmp_path / "more", pairs(*(f"train/oslo/x{n}" for n in range(9)), "val/rome/y", first=500)))
     dataset = wt.open_dataset(copy)
-    for entries in dataset.manifest.splits.values():
-        for number, entry in enumerate(entries):
-            keys = [key.encode() for key in dataset.index(entry).column("key").to_pylist()]
-            ranks = [(order_hash(key, 0), key) for key in keys]
-            assert all(one < two for one, two in pairwise(ranks))
-            assert {shard_of(rank, len(entries)) for rank, _ in ranks} == {number}
+    places = [
+        (number, len(entries), entry)
+        for entries in dataset.manifest.splits.values()
+        for number, entry in enumerate(entries)
+    ]
+    for number, count, entry in came(places):
+        keys = [key.encode() for key in dataset.index(entry).column("key").to_pylist()]
+        ranks = [(order_hash(key, 0), key) for key in keys]
+        assert all(one < two for one, two in pairwise(ranks))
+        assert {shard_of(rank, count) for rank, _ in ranks} == {number}
+
+
+def test_the_same_command_finishes_what_was_cut_short(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = write(tmp_path / "more", pairs("train/oslo/x", "val/rome/y", first=500))
+    append(copy, more, output=tmp_path / "new")
+
+    def die(path: str) -> None:
+        raise KeyboardInterrupt(path)
+
+    def stop_half_way(root: str, moved: list[str], deleted: list[str]) -> None:
+        with monkeypatch.context() as inside:
+            inside.setattr("wdstools.landing.staging.sync_folder", die)
+            commit(root, moved, deleted)
+
+    monkeypatch.setattr("wdstools.ops.next_version.land.commit", stop_half_way)
+    with pytest.raises(KeyboardInterrupt):
+        append(copy, more)
+    ran = run_command("append", copy, more, "--in-place", "-y", "--json")
+    assert (ran.code, ran.summary["there"], ran.summary["shards"]) == (0, 2, [])
+    assert contents(copy) == contents(tmp_path / "new")

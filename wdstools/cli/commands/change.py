@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Optional
 
 import typer
@@ -71,10 +72,8 @@ def remove(
     from wdstools.reader.select import select
 
     choose_place("remove", output, in_place=in_place, dry_run=plan["dry_run"])
-    selection = select(**chosen)
-    made, done = first_finished(
-        session.output, plan, lambda: plan_remove(dataset, selection, output=output, root=root, caches=caches or ())
-    )
+    planned = partial(plan_remove, dataset, select(**chosen), output=output, root=root, caches=caches or ())
+    made, done = first_finished(session.output, plan, planned)
     assert isinstance(made, RemovePlan)
     code = show.absent(session.output, made.absent, made.earlier if done else ())
     if not approved(session.output, made, plan, code=code):
@@ -106,16 +105,16 @@ def append(
 
     Example: wdstools append shards more --in-place
     """
-    from wdstools.ops.append import AppendPlan, plan_append
+    from wdstools.ops.append import plan_append
     from wdstools.ops.next_version.land import choose_place
     from wdstools.plan import apply
 
     choose_place("append", output, in_place=in_place, dry_run=plan["dry_run"])
     with session.workers("processes", WORKER_MODULES) as executor:
         progress = session.output.progress()
-        made = plan_append(dataset, src, output=output, executor=executor, progress=progress, **choices)
-        code = show.append_plan(session.output, made) if isinstance(made, AppendPlan) else 0
-        if not approved(session.output, made, plan, code=code):
+        planned = partial(plan_append, dataset, src, output=output, executor=executor, progress=progress, **choices)
+        made, _ = first_finished(session.output, plan, planned)
+        if not approved(session.output, made, plan, code=show.append_plan(session.output, made)):
             return
         result = apply(made, executor=executor, progress=progress)
     raise typer.Exit(show.appended(session.output, result))

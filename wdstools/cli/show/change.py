@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from wdstools.cli.output import Output
     from wdstools.landing.staging import FinishResult
-    from wdstools.ops.append import AppendPlan, AppendResult
+    from wdstools.ops.append import AppendResult
     from wdstools.ops.diff import DiffResult
     from wdstools.ops.extract import ExtractResult
     from wdstools.ops.remove import RemoveResult
     from wdstools.ops.repair import RepairResult
+    from wdstools.plan import Plan
 
 
 def finished(output: Output, result: FinishResult) -> None:
@@ -97,8 +98,11 @@ def removed(output: Output, result: RemoveResult, code: int) -> int:
     return code
 
 
-def append_plan(output: Output, plan: AppendPlan) -> int:
+def append_plan(output: Output, plan: Plan[AppendResult]) -> int:
     """What an append would add, and what it would not; the exit code that it has as far as names and keys tell."""
+    from wdstools.ops.append import AppendPlan
+
+    assert isinstance(plan, AppendPlan)
     skipped = counts_to_tell(plan.skips)
     count = sum(plan.samples.values())
     split = ", ".join(f"{name} {number:,}" for name, number in plan.samples.items())
@@ -119,13 +123,8 @@ def append_plan(output: Output, plan: AppendPlan) -> int:
     return 3 if skipped else 0
 
 
-def appended(output: Output, result: AppendResult | FinishResult) -> int:
+def appended(output: Output, result: AppendResult) -> int:
     """What an append has made; the exit code."""
-    from wdstools.landing.staging import FinishResult
-
-    if isinstance(result, FinishResult):
-        finished(output, result)
-        return 0
     code = 3 if result.skipped else 0
     if result.shards:
         _grown(output, result)

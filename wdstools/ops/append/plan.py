@@ -12,6 +12,7 @@ from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.executors.open import workers
 from wdstools.foreign.split_names import DEFAULT_SPLIT
+from wdstools.formats.digest import parse_root
 from wdstools.landing.inside import refuse_inside
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
@@ -214,7 +215,7 @@ def plan_append(
 
     Raises:
         UsageError: A choice cannot be, the source does not fit the dataset, or this is not canonical or not in a folder.
-        IntegrityError: It is another dataset (``root-differs``).
+        IntegrityError: It is another dataset, or an interrupted change would make it one (``root-differs``).
         NotFoundError: There is no dataset, or no source.
         FormatError: A manifest, an index or the source is damaged.
         StoreError: Storage could not be read.
@@ -222,10 +223,10 @@ def plan_append(
     chosen = settle(AppendChoices, choices)
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
     output = None if output is None else os.fspath(output)
-    unfinished = plan_finish(path) if output is None else None
+    root = chosen["root"] or (dataset.root if isinstance(dataset, Dataset) and dataset.anchored else None)
+    unfinished = plan_finish(path, root and parse_root(root)) if output is None else None
     if unfinished is not None:
         return unfinished
-    root = chosen["root"] or (dataset.root if isinstance(dataset, Dataset) and dataset.anchored else None)
     opened = open_dataset(path, root=root)
     refuse_unchangeable(
         opened,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sqlite3
@@ -9,6 +10,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import yaml
 
@@ -17,6 +19,7 @@ from tests.support.city_pairs import write_city_pairs
 from tests.support.command import assert_clean_failure, run_command
 from tests.support.foreign_tars import pairs, tar_bytes, write
 from tests.support.outcome import contents
+from tests.support.pictures import encoded
 from tests.support.tools import need, need_module
 from wdstools.interop.frontmatter import join_card, split_card
 from wdstools.ops.doctor import doctor
@@ -344,3 +347,29 @@ def test_removing_takes_everything_unless_told_for_whom(copy: Path) -> None:
     assert run_command("emit", copy, "--remove", "-y").code == 0
     assert contents(copy) == before
     assert {*copy.rglob("*")} == paths
+
+
+def test_what_further_members_are_is_said_where_it_is_known(tmp_path: Path) -> None:
+    array = io.BytesIO()
+    np.save(array, np.arange(4, dtype=np.float32))
+    more = {"mask.png": encoded("PNG", "L"), "npy": array.getvalue(), "flac": b"fLaC", "json": b'{"n": 1}', "cls": b"2"}
+    members = [*pairs(0, 6), *((f"{number:06d}.{name}", data) for number in range(6) for name, data in more.items())]
+    write(tmp_path / "in", {"train-000000.tar": tar_bytes(members)})
+    for left_out, known in (("npy,flac", True), ("flac", False)):
+        path = tmp_path / left_out
+        wt.pack(str(tmp_path / "in"), str(path), drop_members=left_out)
+        dataset = _emit(path)
+        blocks, _ = split_card((path / "README.md").read_text())
+        assert ("features:" in blocks["dataset_info"]) is known
+        assert ("name: mask.png\n    dtype: image" in blocks["dataset_info"]) is known
+        document = json.loads((path / "croissant.json").read_text())
+        types = {part["@id"]: part["encodingFormat"] for part in document["distribution"]}
+        assert types["train-mask.png"] == "image/png"
+        contents_of = {one["name"]: [field["dataType"] for field in one["field"]] for one in document["recordSet"]}
+        assert contents_of["train_mask.png"] == ["sc:Text", "sc:ImageObject"]
+        if not known:
+            assert (types["train-npy"], contents_of["train_npy"]) == ("application/octet-stream", ["sc:Text"])
+    readers: tuple[Reader, ...] = ("webdataset", "huggingface", "tar")
+    found = doctor(dataset, readers)
+    assert {d.consumer: (d.status, d.detail) for d in found} == dict.fromkeys(readers, ("works", ""))
+    assert min(d.equal for d in found) >= 1

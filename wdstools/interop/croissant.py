@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError
+from wdstools.formats.sample import is_image_extension
 
 if TYPE_CHECKING:
     from wdstools.formats.manifest import Manifest, ShardEntry
@@ -24,7 +25,27 @@ _CONTEXT = {
     "references": "cr:references", "regex": "cr:regex", "repeated": "cr:repeated", "replace": "cr:replace", "sc": "https://schema.org/",
     "separator": "cr:separator", "source": "cr:source", "subField": "cr:subField", "transform": "cr:transform",
 }  # fmt: skip
-_TYPES = {"txt": "sc:Text", "cls": "sc:Text", "json": "sc:Text"}
+#: The media type of a member, by the last part of its extension.
+_MEDIA_TYPES = {
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "txt": "text/plain",
+    "cls": "text/plain",
+    "json": "application/json",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+    "ogg": "audio/ogg",
+    "opus": "audio/ogg",
+    "wav": "audio/wav",
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+    "mov": "video/quicktime",
+    "mkv": "video/x-matroska",
+    "avi": "video/x-msvideo",
+}
 _NAME_RE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -83,14 +104,15 @@ def _distribution(split: str, entries: tuple[ShardEntry, ...], manifest: Manifes
 
 
 def _mime(member: str) -> str:
-    known = {
-        "jpg": "image/jpeg",
-        "jpeg": "image/jpeg",
-        "png": "image/png",
-        "webp": "image/webp",
-        "json": "application/json",
-    }
-    return known.get(member, "text/plain")
+    return _MEDIA_TYPES.get(member.rpartition(".")[2], "application/octet-stream")
+
+
+def _data_type(member: str) -> str | None:
+    """What a member's content is; None: bytes, for which there is no type."""
+    if is_image_extension(member):
+        return "sc:ImageObject"
+    kinds = {"text": "sc:Text", "audio": "sc:AudioObject", "video": "sc:VideoObject"}
+    return "sc:Text" if member == "json" else kinds.get(_mime(member).partition("/")[0])
 
 
 def _record_set(split: str, member: str) -> dict[str, Any]:
@@ -107,10 +129,6 @@ def _record_set(split: str, member: str) -> dict[str, Any]:
             "source": source,
         }
 
-    kind = _TYPES.get(member, "sc:ImageObject")
-    return {
-        "@type": "cr:RecordSet",
-        "@id": name,
-        "name": name,
-        "field": [field("name", "sc:Text", "fullpath"), field("content", kind, "content")],
-    }
+    kind = _data_type(member)
+    fields = [field("name", "sc:Text", "fullpath"), *([field("content", kind, "content")] if kind else [])]
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}

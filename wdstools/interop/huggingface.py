@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from wdstools.formats.card import BEGIN_MARK, END_MARK, hugging_face_names, printable_name, render_block, render_configs
+from wdstools.formats.sample import is_image_extension
 from wdstools.interop.frontmatter import join_card, replace_block, split_card
 
 if TYPE_CHECKING:
@@ -18,7 +19,14 @@ SAMPLES_END = "<!-- wdstools:samples end -->"
 CARD_KEYS = ("pretty_name", "license", "task_categories", "size_categories", "dataset_info", "configs")
 _TABLE_SAMPLES = 5
 _CAPTION_CHARACTERS = 80
-_DTYPES = {"txt": "string", "cls": "int64", "json": "json"}
+#: What its WebDataset reader makes of extensions, that of an image apart.
+_DTYPES = {
+    "txt": "string",
+    "cls": "int64",
+    "json": "json",
+    **dict.fromkeys(("flac", "mp3", "ogg", "opus", "wav"), "audio"),
+    **dict.fromkeys(("avi", "mkv", "mov", "mp4", "mpeg"), "video"),
+}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))  # fmt: skip
 
 
@@ -78,11 +86,7 @@ def _blocks(manifest: Manifest, license_name: str | None) -> dict[str, str]:
 
 
 def _dataset_info(manifest: Manifest) -> str:
-    lines = ["dataset_info:", "  features:"]
-    lines += ["  - name: __key__", "    dtype: string", "  - name: __url__", "    dtype: string"]
-    for member in manifest.members:
-        lines += [f"  - name: {member}", *_dtype(member, manifest.labels)]
-    lines += ["  splits:"]
+    lines = ["dataset_info:", *_features(manifest), "  splits:"]
     for split, name in hugging_face_names(manifest).items():
         entries = manifest.splits[split]
         lines += [f"  - name: {json.dumps(name)}", f"    num_bytes: {sum(e.bytes for e in entries)}"]
@@ -91,13 +95,26 @@ def _dataset_info(manifest: Manifest) -> str:
     return "\n".join([*lines, f"  download_size: {size}", f"  dataset_size: {size}"]) + "\n"
 
 
+def _features(manifest: Manifest) -> list[str]:
+    """What each member is read as; nothing where that of one is not known: Hugging Face then finds them out by itself."""
+    lines = ["  features:", "  - name: __key__", "    dtype: string", "  - name: __url__", "    dtype: string"]
+    for member in manifest.members:
+        dtype = _dtype(member, manifest.labels)
+        if not dtype:
+            return []
+        lines += [f"  - name: {member}", *dtype]
+    return lines
+
+
 def _dtype(member: str, labels: tuple[str, ...]) -> list[str]:
     if member == "cls" and labels:
         names = [
             f"          {json.dumps(str(n))}: {json.dumps(label, ensure_ascii=False)}" for n, label in enumerate(labels)
         ]
         return ["    dtype:", "      class_label:", "        names:", *names]
-    return [f"    dtype: {_DTYPES.get(member, 'image')}"]
+    kind = member.rpartition(".")[2]
+    dtype = "image" if is_image_extension(member) else _DTYPES.get(kind)
+    return [f"    dtype: {dtype}"] if dtype else []
 
 
 def _samples_table(dataset: Dataset) -> str:

@@ -28,13 +28,15 @@ Handle = TypeVar("Handle")
 class Parcel:
     """One item on its way: its number, the work and the item pickled, and what must be the case where it is done.
 
-    ``needed`` are the digests of shared values, ``versions`` what decides results on the caller's host.
+    ``needed`` are the digests of shared values, ``versions`` what decides results on the caller's host,
+    ``nonce`` tells two sendings apart.
     """
 
     number: int
     data: bytes
     needed: tuple[str, ...]
     versions: str
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import secrets
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +86,8 @@ class _Futures:
 
     def submit(self, parcel: Parcel, values: Mapping[str, bytes]) -> _Future:
         try:
-            return self._pool.submit(work_on, parcel, values)
+            # some pools give equal calls one answer; each of ours is one of its own
+            return self._pool.submit(work_on, replace(parcel, nonce=secrets.token_hex(8)), values)
         except RuntimeError as error:  # a broken pool, or one that was shut down
             raise LostWorkerError(f"the pool takes no more work ({type(error).__name__}: {error})") from error
 
@@ -102,9 +105,7 @@ class _Futures:
         return handle.result()
 
     def cancel(self, handles: Collection[_Future]) -> None:
-        for handle in handles:
-            handle.cancel()
-        concurrent.futures.wait(handles)
+        concurrent.futures.wait([handle for handle in handles if not handle.cancel()])
 
 
 def _size_of(pool: Any) -> int:

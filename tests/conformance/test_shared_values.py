@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import wdstools
+from tests.support.came import came
 from wdstools.checks.metadata import IndexCheckTask
+from wdstools.checks.remote import RemoteCheckTask
 from wdstools.checks.shard import ShardCheckTask
 from wdstools.dataset import Dataset
+from wdstools.errors import UsageError
+from wdstools.executors.afar import elsewhere
 from wdstools.executors.processes import Processes
 from wdstools.executors.shared import SharedValues
+from wdstools.foreign.shard import ForeignShardTask
 from wdstools.formats.manifest import Manifest, ShardEntry, shard_path
+from wdstools.interop.tarindexes import OffsetsTask
+from wdstools.reader.hashes import HashPlace, PrintTask, library_versions
 from wdstools.reader.select import Selection
+from wdstools.sources.readers import FolderOpener
 from wdstools.stores.local import LocalStore
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import remote
+from wdstools.transfer.choose import ChooseTask
+from wdstools.transfer.compare import Wanted
+from wdstools.transfer.download import PullTask
+from wdstools.transfer.seeds import Seeds
+from wdstools.transfer.upload import UploadTask
+from wdstools.writer.assembly import ShardSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,20 +56,70 @@ def make_dataset(shards: int) -> Dataset:
     return Dataset(manifest, "0" * 64, store, store)
 
 
+def tasks_of(dataset: Dataset) -> list[object]:
+    """One item of each kind of work that is done for every shard."""
+    keys = Selection(keys=frozenset(f"key/{number}" for number in range(1_000)))
+    bucket = remote(MemoryStore())
+    wanted = Wanted(ENTRY.path, ENTRY.bytes, {"sha256": ENTRY.sha256})
+    return [
+        ShardCheckTask(dataset, "train", ENTRY, "size", "xxh3_128"),
+        RemoteCheckTask(dataset, ENTRY, None, None),
+        IndexCheckTask(dataset, "train", ENTRY, None),
+        PrintTask(dataset, ENTRY, HashPlace(LocalStore("/hashes"), cached=True), library_versions()),
+        ChooseTask(dataset, "train", ENTRY, keys, 1),
+        PullTask(dataset, "train", ENTRY, "/folder", 1, seeds=Seeds([])),
+        UploadTask(dataset, bucket, wanted, believed=True),
+        OffsetsTask(dataset, ENTRY, "dali"),
+        ForeignShardTask(LocalStore("/tars"), LocalStore("/manifest"), ENTRY.path, "train", "tar", "xxh3"),
+    ]
+
+
 @pytest.mark.parametrize("shards", [100, 10_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_an_item_of_work_is_small_however_many_shards_there_are(shards: int) -> None:
     dataset = make_dataset(shards)
     values = SharedValues()
-    for task in (
-        ShardCheckTask(dataset, "train", ENTRY, "size", "xxh3_128"),
-        IndexCheckTask(dataset, "train", ENTRY, None),
-    ):
-        data, needed = values.dumps((print, 0, task))
+    for task in came(tasks_of(dataset)):
+        data, _ = values.dumps((print, 0, task))
         assert len(data) < 4096
-        assert needed == [values.digest(dataset.manifest)]
+    data, needed = values.dumps((print, 0, tasks_of(dataset)[0]))
+    assert needed == [values.digest(dataset.manifest)]
     assert len(list(values.unsent("worker", needed))) == 1
     assert list(values.unsent("worker", needed)) == []
     assert len(list(values.unsent("another", needed))) == 1
+
+
+def test_every_class_that_holds_a_path_of_this_machine_says_so() -> None:
+    """A worker may have another working folder: what is not said stays relative, and means another place there."""
+    package = Path(wdstools.__file__).parent
+    silent = []
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and node.name.endswith(("Task", "Settings", "Opener")):
+                fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
+                names = {ast.unparse(part.target) for part in fields if ast.unparse(part.annotation) == "str"}
+                said = next((ast.unparse(part) for part in fields if "local_paths" in ast.unparse(part.target)), "")
+                silent += [
+                    f"{node.name}.{name}" for name in names & {"folder", "root", "work", "where"} if name not in said
+                ]
+    assert silent == []
+
+
+def test_a_path_is_absolute_where_it_travels_far(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    near, far = SharedValues(), SharedValues(partial(elsewhere, shared_disk=True, seen=lambda _: True))
+    task = ShardSettings(
+        "out.partial", FolderOpener("images"), ("jpg",), (), "", "header", 1, None, fail=False, started_ns=0
+    )
+    (_, same), (_, made) = (pickle.loads(values.dumps((0, task))[0]) for values in (near, far))  # noqa: S301
+    assert same == task
+    assert (made.root, made.opener.path) == (str(tmp_path / "out.partial"), str(tmp_path / "images"))
+    apart = SharedValues(partial(elsewhere, shared_disk=False, seen=lambda path: path == "/seen"))
+    for path in ("out.partial", "/unseen"):
+        with pytest.raises(UsageError) as caught:
+            apart.dumps(LocalStore(path))
+        assert caught.value.code == "path-not-shared"
+        assert caught.value.hint
+    assert pickle.loads(apart.dumps(LocalStore("/seen"))[0]).path == "/seen"  # noqa: S301
 
 
 def names_of(dataset: Dataset, tick: Tick) -> tuple[str, int]:

@@ -43,3 +43,15 @@ def test_a_dataset_in_a_bucket_is_compared_once_and_its_hashes_stay_here(copy: I
     assert again.summary["computed"] == 0
     assert "data:image/jpeg" in (tmp_path / "page.html").read_text()
     assert not any(request.method in ("PUT", "DELETE") for request in copy.proxy.seen)
+
+
+def test_hashes_are_kept_in_a_bucket_too(copy: InBucket, tmp_path: Path) -> None:
+    options = ("--level", "edited", "--json", "--cache", f"{copy.url}-hashes")
+    first = run_command("duplicates", copy.url, *options, env=copy.env)
+    assert first.summary["computed"] == wt.open_dataset(copy.folder).manifest.totals["samples"]
+    copy.proxy.clear()
+    again = run_command("duplicates", copy.folder, *options, env=copy.env)
+    assert _answer(again) == _answer(first)
+    assert again.summary["computed"] == 0
+    assert copy.proxy.seen
+    assert not any(request.method in ("PUT", "DELETE") for request in copy.proxy.seen)

@@ -126,7 +126,8 @@ class DuplicateChoices(TypedDict, total=False):
     ]
     captions: Annotated[bool, Option(False, "Count repeated captions and sets of hashtags too.", _COMPARE)]
     cache: Annotated[
-        StrPath | None, Option(None, "Keep hashes in this folder, not in the dataset.", _COMPARE, metavar="DIR")
+        StrPath | None,
+        Option(None, "Keep hashes in this folder or bucket, not in the dataset.", _COMPARE, metavar="DIR|URL"),
     ]
 
 
@@ -135,7 +136,8 @@ class AgainstChoices(TypedDict, total=False):
 
     level: Annotated[DuplicateLevel, Option("re-encode", "exact, re-encode or edited.", _COMPARE)]
     cache: Annotated[
-        StrPath | None, Option(None, "Keep hashes in this folder, not in the datasets.", _COMPARE, metavar="DIR")
+        StrPath | None,
+        Option(None, "Keep hashes in this folder or bucket, not in the datasets.", _COMPARE, metavar="DIR|URL"),
     ]
 
 

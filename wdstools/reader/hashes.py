@@ -18,6 +18,7 @@ from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
 from wdstools.images.luma import check_kernels, look_at
 from wdstools.reader.shard import ShardReader
 from wdstools.stores.local import LocalStore
+from wdstools.stores.open import open_store
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def library_versions() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class HashPlace:
-    """Where hashes are kept: beside the manifest, or in a cache folder, there named by the shard's digest."""
+    """Where hashes are kept: beside the manifest, or in a cache, a folder or bucket, there named by the shard's digest."""
 
     store: Store
     cached: bool = False
@@ -57,13 +58,13 @@ class HashPlace:
     def of(cls, dataset: Dataset, cache: str | None) -> HashPlace:
         """The place of a dataset; raises UsageError where nothing can be written and no cache was given."""
         if cache is not None:
-            return cls(LocalStore(cache), cached=True)
+            return cls(open_store(cache), cached=True)
         if not isinstance(dataset.metadata, LocalStore):
             raise UsageError(
                 "hashes cannot be kept beside this dataset",
                 code="hashes-not-kept",
                 where=dataset.metadata.url,
-                hint=f"add {option('cache', 'DIR')}: a folder of yours for them",
+                hint=f"add {option('cache', 'DIR')}: a folder or bucket of yours for them",
             )
         return cls(dataset.metadata)
 
@@ -87,7 +88,7 @@ class HashPlace:
             self.store.put(self.key(entry), data)
         except StoreError as error:
             if error.code in ("read-only", "denied") and not self.cached:
-                error.hint = "add --cache DIR: a folder of yours for the hashes"
+                error.hint = "add --cache DIR: a folder or bucket of yours for the hashes"
             raise
 
 

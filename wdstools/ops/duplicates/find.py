@@ -73,7 +73,7 @@ def find_duplicates(
     """Group the images of a dataset that are the same.
 
     Level ``exact`` reads the indexes alone. The others hash every image once; the hashes are kept in
-    ``.wdstools/hashes``, or in the folder ``cache``, and are made again only for shards that changed, or for other
+    ``.wdstools/hashes``, or in ``cache``, a folder or a bucket, and are made again only for shards that changed, or for other
     versions of the libraries. ``method="size"``, which has no levels, compares width, height and file size, for
     comparison with others. The result does not depend on workers or on the order of shards.
 

@@ -25,16 +25,17 @@ from wdstools.joined.members import Members, members_of
 from wdstools.joined.tables import shard_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
 
-#: After this many rows were looked up in a large file, its pages are let go of.
-_LET_GO_ROWS = 1 << 14
-_LARGE_BYTES = 1 << 30
+#: Of a file larger than this, pages that were looked at are let go of when about so many bytes of it are mapped.
+_MAPPED_BYTES = 1 << 30
+#: What looking up a row maps at most: the system maps the neighbours of a page, too, in each of two columns.
+_ROW_BYTES = 128 << 10
 #: Readers put into the cache what they have opened from so many shards or rows on; below, opening them takes a moment.
 _MANY_SHARDS, _MANY_ROWS = 64, 100_000
 
@@ -62,7 +63,7 @@ class Joined:
         # what of each shard may be used: places and values, and captions
         self._open, self._captions = (np.full(len(self.entries), filled) for _ in range(2))
         self._lock = threading.RLock()
-        self._looked_up = 0
+        self._looked_at = 0
         self._is_tried = False
         self._pid = os.getpid()
 
@@ -96,10 +97,10 @@ class Joined:
         shards = np.unique(self.shard_of(rows))
         return [int(shard) for shard in shards[~self._open[shards]]]
 
-    def opened(self, shards: range, known: Iterable[int]) -> list[int]:
+    def opened(self, shards: range, known: Collection[int]) -> list[int]:
         """Those of some shards that are open, but for the known ones."""
         there = np.flatnonzero(self._open[shards.start : shards.stop]) + shards.start
-        return sorted(set(there.tolist()).difference(known))
+        return [] if len(there) == len(known) else sorted(set(there.tolist()).difference(known))
 
     def shard_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The shard of each row."""
@@ -117,12 +118,12 @@ class Joined:
         if self._open[shard] and (self._captions[shard] or not captions):
             return
         columns = self.columns
-        if isinstance(columns, Kept):
-            with self._lock:
-                if columns is self.columns and not self._check(columns, shard, captions=captions):
-                    self._make_anew()
-        else:
+        if not isinstance(columns, Kept):
             self._put(shard, checked_index(self.dataset, self.entries[shard]))
+        elif not self._check(columns, shard, captions=captions):
+            with self._lock:
+                if columns is self.columns:  # else another thread has made it anew
+                    self._make_anew()
 
     def _put(self, shard: int, table: pa.Table) -> None:
         """Fill in a shard's rows from its index, unless they are there."""
@@ -152,6 +153,7 @@ class Joined:
             return False
         self._open[shard] = True
         self._captions[shard] |= captions
+        self._mapped(columns, columns.bytes_of(shard, self.rows_of(shard)))
         return True
 
     def _make_anew(self) -> None:
@@ -195,12 +197,17 @@ class Joined:
         """The records of these rows, whose shards are open: a copy."""
         columns = self.columns
         found = columns.places.take(rows)
-        if isinstance(columns, Kept) and columns.size > _LARGE_BYTES:
-            self._looked_up += len(rows)
-            if self._looked_up > _LET_GO_ROWS:
-                self._looked_up = 0
-                columns.let_go()
+        if isinstance(columns, Kept):
+            self._mapped(columns, len(rows) * _ROW_BYTES)
         return found
+
+    def _mapped(self, columns: Kept, size: int) -> None:
+        """Note that so much of the file was looked at, about."""
+        if columns.size > _MAPPED_BYTES:
+            self._looked_at += size
+            if self._looked_at > _MAPPED_BYTES:
+                self._looked_at = 0
+                columns.let_go()
 
     def column(self, name: str) -> NDArray[Any]:
         """One of the value columns, ``label``, ``cls``, ``width``, ``height`` or ``format``, of all rows: a view, not to be written."""

@@ -69,12 +69,20 @@ class Kept(Columns):
         if found is None:
             at, loose, keys, captions = self.table[shard].item()[:4]
             first = at + loose * LOOSE_MEMBER.itemsize
-            found = self.texts[shard] = Texts(
+            found = Texts(
                 np.frombuffer(self.buffer, LOOSE_MEMBER, loose, at) if loose else np.zeros(0, LOOSE_MEMBER),
                 self._view[first : first + keys],
                 self._view[first + keys : first + keys + captions],
             )
+            if loose:  # asked for once a row
+                self.texts[shard] = found
         return found
+
+    def bytes_of(self, shard: int, rows: slice) -> int:
+        """What a shard takes of the file."""
+        texts = self.table[shard].item()[1:4]
+        each = sum(array.itemsize for array in self.arrays.values())
+        return int((rows.stop - rows.start) * each + texts[0] * LOOSE_MEMBER.itemsize + texts[1] + texts[2])
 
     def keys_at(self, shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
         """Keys by shard, and by place and size in its keys."""

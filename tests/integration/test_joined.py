@@ -154,8 +154,13 @@ _READERS: dict[str, Callable[[Dataset], Iterable[Any]]] = {
 }
 
 
+@pytest.mark.parametrize("large", [False, True], ids=["mapped", "read row by row"])
 @pytest.mark.parametrize("reader", _READERS)
-def test_a_stream_gives_the_same_samples_with_and_without_it(dataset: Dataset, reader: str) -> None:
+def test_a_stream_gives_the_same_samples_with_and_without_it(
+    dataset: Dataset, reader: str, monkeypatch: pytest.MonkeyPatch, *, large: bool
+) -> None:
+    if large:
+        monkeypatch.setattr("wdstools.joined.kept.LARGE_BYTES", 0)
     plain = [(sample.key, dict(sample)) for sample in _READERS[reader](dataset)]
     assert len(plain) >= 3
     assert not _file(dataset).exists()  # not worth it for so few
@@ -209,8 +214,13 @@ def test_reading_an_epoch_of_many_shards_leaves_the_file_behind(
     assert joined_of(_again(dataset)).is_kept
 
 
+@pytest.mark.parametrize("large", [False, True], ids=["mapped", "read row by row"])
 @pytest.mark.parametrize("place", [0.3, 0.5, 0.7, 0.9])
-def test_damage_that_is_met_while_reading_is_made_good(dataset: Dataset, place: float) -> None:
+def test_damage_that_is_met_while_reading_is_made_good(
+    dataset: Dataset, place: float, monkeypatch: pytest.MonkeyPatch, *, large: bool
+) -> None:
+    if large:
+        monkeypatch.setattr("wdstools.joined.kept.LARGE_BYTES", 0)
     plain = [sample.key for sample in wt.stream(dataset, shuffle="full")]
     open_joined(dataset)
     data = bytearray(_file(dataset).read_bytes())
@@ -218,6 +228,26 @@ def test_damage_that_is_met_while_reading_is_made_good(dataset: Dataset, place: 
     data[at : at + 64] = bytes(64) if any(data[at : at + 64]) else b"x" * 64
     _file(dataset).write_bytes(data)
     assert [sample.key for sample in wt.stream(_again(dataset), shuffle="full")] == plain
+
+
+def test_a_large_dataset_is_put_into_the_file_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wdstools.joined.making.HELD_ROWS", 10)
+    monkeypatch.setattr("wdstools.joined.opening._HELD_ROWS", 10)
+    plain = [sample.key for sample in dataset["val"]]
+    assert [sample.key for sample in wt.stream(_again(dataset), "val", shuffle=None)] == plain
+    assert _file(dataset).exists()
+    _check(open_joined(_again(dataset)), dataset)
+    for name in ("Writing.mapped", "_write"):
+        monkeypatch.setattr(f"wdstools.joined.kept.{name}", lambda *_: _full_disk())
+    _file(dataset).unlink()
+    joined = open_joined(_again(dataset))
+    assert not joined.is_kept
+    _check(joined, dataset)
+    assert os.listdir(_file(dataset).parent) == []
+
+
+def _full_disk() -> None:
+    raise OSError(28, "No space left on device")
 
 
 def test_a_damaged_index_is_no_rows(dataset: Dataset) -> None:

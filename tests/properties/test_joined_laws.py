@@ -16,7 +16,7 @@ from wdstools.dataset import Dataset
 from wdstools.formats.digest import ShardDigester
 from wdstools.formats.index import shard_entry, write_index
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, dumps
-from wdstools.joined import Joined, open_joined
+from wdstools.joined import Joined, kept, open_joined
 from wdstools.joined.layout import NULL
 from wdstools.stores.memory import MemoryStore
 
@@ -36,6 +36,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["XDG_CACHE_HOME"] = str(folder)
     yield folder
+    kept.LARGE_BYTES = 1 << 28
     os.environ.pop("XDG_CACHE_HOME")
     if before is not None:
         os.environ["XDG_CACHE_HOME"] = before
@@ -105,9 +106,13 @@ def _check(joined: Joined, tables: list[pa.Table]) -> None:
         assert found.xxh3_64[there].tolist() == [m["xxh3_64"] for m in wanted if m["size"] >= 0]
 
 
+@pytest.mark.parametrize("large", [1 << 28, 0], ids=["mapped", "read row by row"])
 @LAW
-@given(shards_strategy)
-def test_rows_are_those_of_the_indexes_in_memory_and_in_the_file(shards: list[list[dict[str, Any]]]) -> None:
+@given(shards=shards_strategy)
+def test_rows_are_those_of_the_indexes_in_memory_and_in_the_file(
+    shards: list[list[dict[str, Any]]], large: int
+) -> None:
+    kept.LARGE_BYTES = large
     dataset, tables = _dataset(shards)
     joined = open_joined(dataset)
     assert len(joined) == sum(table.num_rows for table in tables)

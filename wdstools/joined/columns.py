@@ -92,18 +92,13 @@ class Columns:
 
     def keys_at(self, shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
         """Keys by shard, and by place and size in its keys."""
-        return self._cut([texts.keys for texts in map(self.text_of, shards.tolist())], starts, sizes)
+        return _cut({shard: self.text_of(shard).keys for shard in np.unique(shards).tolist()}, shards, starts, sizes)
 
     def captions_at(self, shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
         """Captions by shard, and by place and size in its captions."""
-        return self._cut([texts.captions for texts in map(self.text_of, shards.tolist())], starts, sizes)
-
-    def _cut(self, data: list[bytes | memoryview], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
-        firsts = starts.tolist()
-        ends = (starts.astype(np.int64) + sizes).tolist()
-        if len(data) > 1 and data[0] is data[-1] and ends[:-1] == firsts[1:] and all(one is data[0] for one in data):
-            return cut_neighbours(bytes(data[0][firsts[0] : ends[-1]]), firsts, ends)
-        return [str(one[first:end], "utf-8") for one, first, end in zip(data, firsts, ends, strict=True)]
+        return _cut(
+            {shard: self.text_of(shard).captions for shard in np.unique(shards).tolist()}, shards, starts, sizes
+        )
 
     def fill(self, shard: int, rows: slice, table: pa.Table, *, values: bool = True) -> None:
         """Put the rows of one index here; ``values``: with labels, classes, sizes, formats and captions.
@@ -157,19 +152,51 @@ class Columns:
 
     def digests(self, shard: int, rows: slice, *, captions: bool = True) -> tuple[int, ...]:
         """XXH3-64 of a shard's places, of its values, and, if wanted, of its captions."""
-        texts = self.text_of(shard)
-        places, values = xxh3_64(_raw(self.places[rows])), xxh3_64()
-        places.update(_raw(texts.loose))
-        places.update(texts.keys)
+        loose, keys, told = self._raw_texts(shard, captions=captions)
+        places, values = xxh3_64(self._raw("places", rows)), xxh3_64()
+        places.update(loose)
+        places.update(keys)
         for name in VALUES:
-            values.update(_raw(self.arrays[name][rows]))
+            values.update(self._raw(name, rows))
         if not captions:
             return places.intdigest(), values.intdigest()
-        told = xxh3_64()
+        digest = xxh3_64()
         for name in CAPTIONS:
-            told.update(_raw(self.arrays[name][rows]))
-        told.update(texts.captions)
-        return places.intdigest(), values.intdigest(), told.intdigest()
+            digest.update(self._raw(name, rows))
+        digest.update(told)
+        return places.intdigest(), values.intdigest(), digest.intdigest()
+
+    def _raw(self, name: str, rows: slice) -> bytes | memoryview:
+        """The bytes of neighbours in a column."""
+        array = self.arrays[name][rows]
+        return array.view(np.uint8).data if len(array) else b""
+
+    def _raw_texts(self, shard: int, *, captions: bool) -> tuple[bytes | memoryview, ...]:
+        """The bytes of a shard's loose members, keys, and, if wanted, captions."""
+        texts = self.text_of(shard)
+        return (
+            texts.loose.view(np.uint8).data if len(texts.loose) else b"",
+            texts.keys,
+            texts.captions if captions else b"",
+        )
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
+        """The records of some rows: a copy."""
+        return self.places.take(rows)
+
+    def values_at(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """A value column of some rows: a copy."""
+        return self.arrays[name].take(rows)
+
+
+def _cut(
+    texts: dict[int, bytes | memoryview], shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]
+) -> list[str]:
+    firsts, ends = starts.tolist(), (starts.astype(np.int64) + sizes).tolist()
+    if len(texts) == 1 and ends[:-1] == firsts[1:]:
+        return cut_neighbours(bytes(next(iter(texts.values()))[firsts[0] : ends[-1]]), firsts, ends)
+    spans = zip(shards.tolist(), firsts, ends, strict=True)
+    return [str(texts[shard][first:end], "utf-8") for shard, first, end in spans]
 
 
 def cut_neighbours(whole: bytes, firsts: list[int], ends: list[int]) -> list[str]:
@@ -179,10 +206,6 @@ def cut_neighbours(whole: bytes, firsts: list[int], ends: list[int]) -> list[str
         return [whole[first - base : end - base].decode() for first, end in zip(firsts, ends, strict=True)]
     text = whole.decode()
     return [text[first - base : end - base] for first, end in zip(firsts, ends, strict=True)]
-
-
-def _raw(array: NDArray[Any]) -> memoryview | bytes:
-    return array.view(np.uint8).data if len(array) else b""
 
 
 def _place_texts(table: pa.Table, name: str, starts: NDArray[Any], sizes: NDArray[Any]) -> bytes:

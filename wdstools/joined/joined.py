@@ -31,11 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import ShardEntry
 
-#: Of a file larger than this, pages that were looked at are let go of when about so many bytes of it are mapped.
-_MAPPED_BYTES = 1 << 30
-#: What looking up a row maps at most: the system maps the neighbours of a page, too, in each of two columns.
-_ROW_BYTES = 128 << 10
 #: Readers put into the cache what they have opened from so many shards or rows on; below, opening them takes a moment.
 _MANY_SHARDS, _MANY_ROWS = 64, 100_000
 
@@ -63,8 +60,8 @@ class Joined:
         # what of each shard may be used: places and values, and captions
         self._open, self._captions = (np.full(len(self.entries), filled) for _ in range(2))
         self._lock = threading.RLock()
-        self._looked_at = 0
         self._is_tried = False
+        self._numbers: dict[str, int] | None = None
         self._pid = os.getpid()
 
     def __len__(self) -> int:
@@ -105,6 +102,12 @@ class Joined:
     def shard_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The shard of each row."""
         return np.searchsorted(self.starts[1:], rows, side="right")
+
+    def number_of(self, entry: ShardEntry) -> int:
+        """The number of a shard."""
+        if self._numbers is None:
+            self._numbers = {one.path: number for number, one in enumerate(self.entries)}
+        return self._numbers[entry.path]
 
     def rows_of(self, shard: int) -> slice:
         """The rows of a shard."""
@@ -153,7 +156,6 @@ class Joined:
             return False
         self._open[shard] = True
         self._captions[shard] |= captions
-        self._mapped(columns, columns.bytes_of(shard, self.rows_of(shard)))
         return True
 
     def _make_anew(self) -> None:
@@ -195,19 +197,7 @@ class Joined:
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
         """The records of these rows, whose shards are open: a copy."""
-        columns = self.columns
-        found = columns.places.take(rows)
-        if isinstance(columns, Kept):
-            self._mapped(columns, len(rows) * _ROW_BYTES)
-        return found
-
-    def _mapped(self, columns: Kept, size: int) -> None:
-        """Note that so much of the file was looked at, about."""
-        if columns.size > _MAPPED_BYTES:
-            self._looked_at += size
-            if self._looked_at > _MAPPED_BYTES:
-                self._looked_at = 0
-                columns.let_go()
+        return self.columns.take(rows)
 
     def column(self, name: str) -> NDArray[Any]:
         """One of the value columns, ``label``, ``cls``, ``width``, ``height`` or ``format``, of all rows: a view, not to be written."""
@@ -274,9 +264,9 @@ class Joined:
             self.open(shard, captions=name == "caption")
         columns = self.columns
         if name == "key":
-            return self.keys_of(columns.places[rows], shards)
-        sizes = columns.arrays["caption_size"][rows]
-        texts = columns.captions_at(shards, columns.arrays["caption_start"][rows], np.maximum(sizes, 0))
+            return self.keys_of(columns.take(rows), shards)
+        sizes = columns.values_at("caption_size", rows)
+        texts = columns.captions_at(shards, columns.values_at("caption_start", rows), np.maximum(sizes, 0))
         return [text if there else None for text, there in zip(texts, (sizes >= 0).tolist(), strict=True)]
 
     def keys_of(self, places: NDArray[np.void], shards: NDArray[np.int64]) -> list[str]:
@@ -285,8 +275,8 @@ class Joined:
 
     def sides(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         """Width and height of rows whose shards are open, [N, 2]."""
-        arrays = self.columns.arrays
-        return np.stack((arrays["width"][rows], arrays["height"][rows]), axis=1)
+        columns = self.columns
+        return np.stack([columns.values_at(name, rows) for name in ("width", "height")], axis=1)
 
     def members(self, rows: Sequence[int] | NDArray[np.int64], extension: str) -> Members:
         """Where a member of some rows lies in their shards; size -1 where a row has none."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wdstools.errors import StoreError
 from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.joined.columns import Columns, Names, Texts, cut_neighbours, names_of
 from wdstools.joined.layout import HEAD_BYTES, LOOSE_MEMBER, SHARD, VERSION, Layout, aligned, head_of, read_head
@@ -39,13 +40,21 @@ _SHARE_OF_DISK = 4
 #: A file that is being made is made anew by others after this long.
 _STALE_SECONDS = 24 * 3600
 _BLOCK_BYTES = 1 << 24
+#: Of a file larger than this, rows are read and not looked up in the map.
+LARGE_BYTES = 1 << 28
 _MAX_NAMES_BYTES = 1 << 30
 
 
 class Kept(Columns):
-    """Columns over a file of the folder; ``table`` has a SHARD for each shard."""
+    """Columns over a file of the folder; ``table`` has a SHARD for each shard.
 
-    def __init__(self, layout: Layout, buffer: mmap.mmap, table: NDArray[Any], names: dict[str, Names]) -> None:
+    Whole columns are mapped. Of a large file single rows are read: looking one up in a map costs a page fault that maps up
+    to 2 MB, which then count as the process's memory.
+    """
+
+    def __init__(self, layout: Layout, fd: int, size: int, table: NDArray[Any], names: dict[str, Names]) -> None:
+        self._fd = os.dup(fd)
+        buffer = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
         arrays = {
             name: np.frombuffer(buffer, kind, layout.rows, at) if layout.rows else np.zeros(0, kind)
             for name, (kind, at) in layout.columns.items()
@@ -54,14 +63,10 @@ class Kept(Columns):
         self.table = table
         self.buffer = buffer
         self._view = memoryview(buffer)
+        self._is_large = size > LARGE_BYTES
         # where each shard's keys begin, and its captions
         self._keys = (table["at"] + table["loose"] * LOOSE_MEMBER.itemsize).astype(np.int64)
         self._captions = self._keys + table["keys"].astype(np.int64)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return len(self._view)
 
     def text_of(self, shard: int) -> Texts:
         """A shard's texts, where they lie in the file."""
@@ -78,12 +83,6 @@ class Kept(Columns):
                 self.texts[shard] = found
         return found
 
-    def bytes_of(self, shard: int, rows: slice) -> int:
-        """What a shard takes of the file."""
-        texts = self.table[shard].item()[1:4]
-        each = sum(array.itemsize for array in self.arrays.values())
-        return int((rows.stop - rows.start) * each + texts[0] * LOOSE_MEMBER.itemsize + texts[1] + texts[2])
-
     def keys_at(self, shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
         """Keys by shard, and by place and size in its keys."""
         return self._decoded(self._keys[shards] + starts, sizes)
@@ -93,15 +92,60 @@ class Kept(Columns):
         return self._decoded(self._captions[shards] + starts, sizes)
 
     def _decoded(self, starts: NDArray[np.int64], sizes: NDArray[Any]) -> list[str]:
+        if self._is_large:
+            found = self._neighbours(starts, sizes)
+            if found is None:
+                spans = zip(sizes.tolist(), starts.tolist(), strict=True)
+                return [os.pread(self._fd, size, at).decode() for size, at in spans]
+            firsts = (starts - starts[0]).tolist()
+            return cut_neighbours(found, firsts, (starts - starts[0] + sizes).tolist())
         firsts, ends, buffer = starts.tolist(), (starts + sizes).tolist(), self.buffer
         if len(firsts) > 1 and ends[:-1] == firsts[1:]:
             return cut_neighbours(buffer[firsts[0] : ends[-1]], firsts, ends)
         return [buffer[first:end].decode() for first, end in zip(firsts, ends, strict=True)]
 
-    def let_go(self) -> None:
-        """Give up the pages that were looked at: they stay in the system's cache, and count as nobody's memory."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self.buffer.madvise(mmap.MADV_DONTNEED)
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
+        """The records of some rows: a copy."""
+        return self._read("places", rows) if self._is_large else super().take(rows)
+
+    def values_at(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """A value column of some rows: a copy."""
+        return self._read(name, rows) if self._is_large else super().values_at(name, rows)
+
+    def _read(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        kind, first = self.layout.columns[name]
+        starts, size = rows * kind.itemsize + first, kind.itemsize
+        data = self._neighbours(starts, np.full(len(rows), size))
+        if data is None:
+            data = b"".join([os.pread(self._fd, size, at) for at in starts.tolist()])
+        if len(data) != len(rows) * size:
+            raise StoreError("a joined index was cut while it was read", hint="run this again: it is then made anew")
+        return np.frombuffer(data, kind)
+
+    def _neighbours(self, starts: NDArray[np.int64], sizes: NDArray[Any]) -> bytes | None:
+        """The bytes of ranges that lie one behind the other; None if they do not."""
+        if not len(starts):
+            return b""
+        if (starts[1:] != starts[:-1] + sizes[:-1]).any():
+            return None
+        return os.pread(self._fd, int(starts[-1] + sizes[-1] - starts[0]), int(starts[0]))
+
+    def _raw(self, name: str, rows: slice) -> bytes | memoryview:
+        if not self._is_large:
+            return super()._raw(name, rows)
+        kind, at = self.layout.columns[name]
+        return os.pread(self._fd, (rows.stop - rows.start) * kind.itemsize, at + rows.start * kind.itemsize)
+
+    def _raw_texts(self, shard: int, *, captions: bool) -> tuple[bytes | memoryview, ...]:
+        if not self._is_large:
+            return super()._raw_texts(shard, captions=captions)
+        at, loose, keys, told = self.table[shard].item()[:4]
+        first = loose * LOOSE_MEMBER.itemsize
+        data = memoryview(os.pread(self._fd, first + keys + (told if captions else 0), at))
+        return data[:first], data[first : first + keys], data[first + keys :]
+
+    def __del__(self) -> None:
+        os.close(self._fd)
 
 
 def folder() -> str:
@@ -175,10 +219,7 @@ def _mapped(fd: int, dataset: Dataset, size: int) -> Kept | None:
     if layout.shards and ((table["at"] < layout.fixed_bytes).any() or (table["at"] + sizes > at).any()):
         return None
     names = {name: Names(found) for name, found in json.loads(tables[layout.shards * SHARD.itemsize :]).items()}
-    buffer = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
-    if hasattr(mmap, "MADV_RANDOM") and size > _BLOCK_BYTES:
-        buffer.madvise(mmap.MADV_RANDOM)
-    return Kept(layout, buffer, table, names)
+    return Kept(layout, fd, size, table, names)
 
 
 class Writing:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wdstools.reader.rows import Extents, RowTable
 
 Item = TypeVar("Item")
+Doubtful = TypeVar("Doubtful", "Sample", "Sample | None")
 _CAUSES = {"truncated": "payload-cut", "payload": "payload-differs", "image": "image-damaged"}
 
 
@@ -74,8 +75,8 @@ class Payloads:
         return member_by_member(data, members, partial(self._mended, extents, row))
 
     def samples(
-        self, extents: Extents, doubtful: Callable[[Extents, int], Sample | None]
-    ) -> Iterator[Sequence[Sample | None]]:
+        self, extents: Extents, doubtful: Callable[[Extents, int], Doubtful]
+    ) -> Iterator[Sequence[Sample | Doubtful]]:
         """All rows in order, a few at a time, checked; ``doubtful`` gives those that are not whole at first sight."""
         for first, stop, together in extents.pieces(self.ranges.block_bytes, self.ranges.at_once):
             parts = self.whole(extents, first, stop, together=together)

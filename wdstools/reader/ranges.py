@@ -67,8 +67,11 @@ class OpenFiles:
     def read(self, path: str, start: int, length: int) -> bytes:
         """The bytes of a range, fewer if the file ends before it. Raises StoreError."""
         try:
-            fd = self.get(path).fd
+            file = self._open.get(path)
+            fd = (file if file is not None else self.get(path)).fd
             data = os.pread(fd, length, start)
+            if len(data) == length:
+                return data
             while len(data) < length and (more := os.pread(fd, length - len(data), start + len(data))):
                 data += more
         except OSError as error:

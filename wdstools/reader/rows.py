@@ -138,6 +138,11 @@ class RowTable:
             raise self._damaged(shard, "its offsets are those of a tar that is compressed")
         self._joined.open(shard + self._shards.start)
 
+    def rows_of(self, shard: int) -> tuple[int, int]:
+        """The first row of a shard, and its end."""
+        rows = self._joined.rows_of(shard + self._shards.start)
+        return rows.start - self._rows.start, rows.stop - self._rows.start
+
     def finish(self) -> None:
         """Keep what was read of the indexes for the next reader, if nearly all of them were read and it is worth it."""
         self._joined.finish()

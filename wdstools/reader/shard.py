@@ -9,8 +9,8 @@ import numpy as np
 
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.foreign.window import CompressedReader
-from wdstools.formats.arrow import fixed_bytes, one_chunk, to_list, to_numpy
 from wdstools.formats.digest import sha256_digest, xxh3_64_intdigest, xxh3_128_digest
+from wdstools.joined.rows import shard_rows
 from wdstools.reader.ranges import BLOCK_BYTES, OpenFiles
 from wdstools.reader.replicas import Places
 from wdstools.reader.sample import Sample, member_by_member
@@ -19,11 +19,11 @@ from wdstools.stores.local import LocalStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import Store
 
 
 class ShardReader:
@@ -41,25 +41,17 @@ class ShardReader:
         self.entry = entry
         self._check = check and bool(entry.xxh3_128)  # "": adopted without digests
         self._dataset = dataset
-        self._store = Places(dataset).home(entry)
+        self._store = home_of(dataset, entry)
         self._url = f"{self._store.url}/{entry.path}"
         self._hint = dataset.verify_command
-        table = dataset.index(entry)
-        members = one_chunk(table.column("members"))
-        values = members.flatten()
-        self._keys: list[str] = to_list(table.column("key"))
-        self._extensions: list[str] = to_list(values.field("ext"))
-        bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(to_numpy(members.value_lengths()))))
-        offset, size = to_numpy(values.field("offset")), to_numpy(values.field("size"))
-        start, stop = _spans(table, bounds, offset, size)
-        # memoryviews give Python integers twice as fast as arrays do
-        self._first = _view(bounds)
-        self._offset, self._size = _view(offset), _view(size)
-        self._start, self._stop = _view(start), _view(stop)
-        self._digest = _view(to_numpy(values.field("xxh3_64")))
         self._strict = dataset.strict
         self._digest_of, self._digest_bytes = (sha256_digest, 32) if self._strict else (xxh3_128_digest, 16)
-        self._groups = fixed_bytes(table.column("sha256" if self._strict else "xxh3_128"))
+        rows = shard_rows(dataset, entry, digest="sha256" if self._strict else "xxh3_128")
+        self._keys, self._extensions, self._groups = rows.keys, rows.extensions, rows.groups
+        # memoryviews give Python integers twice as fast as arrays do
+        self._first = _view(rows.bounds)
+        self._offset, self._size, self._digest = _view(rows.offset), _view(rows.size), _view(rows.digest)
+        self._start, self._stop = _view(rows.start), _view(rows.stop)
         self._rows: dict[str, int] | None = None
         home = self._store
         plain = entry.encoding == "tar" and entry.bytes > 0
@@ -84,12 +76,15 @@ class ShardReader:
 
     def sample(self, row: int) -> Sample:
         """One sample, each member checked; raises IntegrityError (``sample-damaged``) naming the damaged member."""
-        start, stop = self._start[row], self._stop[row]
+        start = self._start[row]
+        length = self._stop[row] - start
         if self._path is None:
-            data = self._fetch(start, stop - start)
-        else:
-            data = memoryview(self._files.read(self._path, start, stop - start))
-        return Sample(self._keys[row], self._checked(row, data), self, row)
+            return Sample(self._keys[row], self._checked(row, self._fetch(start, length)), self, row)
+        data = self._files.read(self._path, start, length)
+        proof = self._digest_bytes
+        if not self._check or self._digest_of(data) != self._groups[proof * row : proof * row + proof]:
+            return Sample(self._keys[row], self._checked(row, memoryview(data)), self, row)
+        return Sample(self._keys[row], data, self, row)
 
     def _checked(self, row: int, data: memoryview) -> memoryview:
         """A sample's bytes if they, or at least its members, are what was packed; else what was, from elsewhere."""
@@ -206,23 +201,21 @@ class ShardReader:
         )
 
 
+def home_of(dataset: Dataset, entry: ShardEntry) -> Store:
+    """The first place that has a shard in its right size: looked for once. Raises as ``Places.home``."""
+    homes = dataset.readers.setdefault("\0homes", {})
+    assert isinstance(homes, dict)
+    found: Store | None = homes.get(entry.path)
+    if found is None:
+        found = homes[entry.path] = Places(dataset).home(entry)
+    return found
+
+
 def files_of(dataset: Dataset) -> OpenFiles:
     """The open files of a dataset, shared by the readers of its shards."""
     files = dataset.readers.setdefault("", OpenFiles())
     assert isinstance(files, OpenFiles)
     return files
-
-
-def _spans(
-    table: pa.Table, bounds: NDArray[np.int64], offset: NDArray[np.int64], size: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each row begins and ends: its record group, or its members where there is none."""
-    if table.column("offset").null_count == table.column("length").null_count == 0:
-        start = to_numpy(table.column("offset"))
-        return start, start + to_numpy(table.column("length"))
-    if not table.num_rows:
-        return bounds[:0], bounds[:0]
-    return np.minimum.reduceat(offset, bounds[:-1]), np.maximum.reduceat(offset + size, bounds[:-1])
 
 
 def _view(array: NDArray[np.int64] | NDArray[np.uint64]) -> memoryview:

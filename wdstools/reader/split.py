@@ -8,11 +8,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, overload
 
 from wdstools.formats.sample import is_key, order_hash, shard_of
+from wdstools.reader.runs import Runs
 from wdstools.reader.sample import Sample
-from wdstools.reader.shard import ShardReader
+from wdstools.reader.shard import ShardReader, home_of
 from wdstools.reader.stream import stream
 from wdstools.stores.local import LocalStore
-from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
@@ -63,11 +63,21 @@ class Split(Sequence[Sample]):
             # all of them, whatever rank this process has; it reads ahead
             yield from stream(self._dataset, self.name, shuffle=None, rank=0, world_size=1)
             return
-        for shard in range(len(self._shards)):
-            yield from self._readers[shard] or self._open(shard)
+        runs = None
+        try:
+            for shard, entry in enumerate(self._shards):
+                if home_of(self._dataset, entry) is self._dataset.shards and entry.encoding == "tar" and entry.xxh3_128:
+                    runs = runs or Runs(self._dataset, self.name)
+                    yield from runs.samples(shard, self._doubtful)
+                else:
+                    yield from self._readers[shard] or self._open(shard)
+        finally:
+            if runs is not None:
+                runs.close()
 
-    def __repr__(self) -> str:
-        return f"Split({self.name!r} of {self._dataset.name!r}: {self._count:,} samples in {counted(len(self._shards), 'shard')})"
+    def _doubtful(self, shard: int, row: int) -> Sample:
+        """A sample that is not as it was packed at first sight; raises IntegrityError if it is damaged everywhere."""
+        return (self._readers[shard] or self._open(shard)).sample(row)
 
     def keys(self) -> Iterator[str]:
         """Every key, in order."""

@@ -1,0 +1,60 @@
+"""The rows of a split in shard order, taken as a stream takes them: the one path by which neighbours are read here."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wdstools.reader.payloads import Payloads
+from wdstools.reader.ranges import open_ranges
+from wdstools.reader.rows import RowTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from wdstools.dataset import Dataset
+    from wdstools.reader.rows import Extents
+    from wdstools.reader.sample import Sample
+
+#: Rows that are looked up at a time.
+_ROWS = 1024
+
+
+class Runs:
+    """Reads shards from their beginning to their end."""
+
+    def __init__(self, dataset: Dataset, split: str) -> None:
+        self._table = _table_of(dataset, split)
+        self._payloads = Payloads(self._table, open_ranges(self._table))
+
+    def samples(self, shard: int, doubtful: Callable[[int, int], Sample]) -> Iterator[Sample]:
+        """The samples of a shard, checked; ``doubtful`` gives one that is not whole at first sight, by shard and row."""
+        table = self._table
+        begin, end = table.rows_of(shard)
+        if not table.is_open:
+            table.open(shard)
+        for first in range(begin, end, _ROWS):
+            rows = np.arange(first, min(first + _ROWS, end))
+
+            def looked_into(_: Extents, row: int, base: int = first - begin) -> Sample:
+                return doubtful(shard, base + row)
+
+            for samples in self._payloads.samples(table.extents(rows), looked_into):
+                yield from samples
+
+    def close(self) -> None:
+        """Close the files; keep what was opened of the indexes for the next reader."""
+        self._payloads.ranges.close()
+        self._table.finish()
+
+
+def _table_of(dataset: Dataset, split: str) -> RowTable:
+    """The rows of a split, opened once for a dataset; a forked process has its own."""
+    name = f"\0rows of {split}"
+    held = dataset.readers.get(name)
+    if not isinstance(held, tuple) or held[0] != os.getpid():
+        held = dataset.readers[name] = (os.getpid(), RowTable(dataset, split, dataset.manifest.members))
+    table: RowTable = held[1]
+    return table

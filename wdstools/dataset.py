@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 from wdstools.address import display
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.formats.digest import parse_root, sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, loads
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, Manifest, ShardEntry, loads
 from wdstools.options.declare import settle
 from wdstools.options.read import OpenChoices
 from wdstools.results import Proved
@@ -310,7 +310,7 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
     else:
         metadata, key = open_store(where), MANIFEST_PATH
     try:
-        data = get_whole(metadata, key)
+        data = get_whole(metadata, key, MAX_MANIFEST_BYTES)
     except NotFoundError as error:
         if error.code == "bucket-missing":
             raise

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import wdstools as wt
+from tests.support.command import run_command
 from tests.support.streams import in_memory, packed
 from wdstools.errors import FormatError
 from wdstools.joined import Joined, open_joined
@@ -273,3 +274,16 @@ def test_processes_that_make_it_at_once_make_one(dataset: Dataset) -> None:
     ]
     assert [process.communicate()[0].split() for process in started] == [["True", "70"]] * 3
     assert [name for name in os.listdir(_file(dataset).parent) if not name.endswith(".lock")] == [_file(dataset).name]
+
+
+def test_a_removal_takes_the_file_of_the_old_version_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    dataset = packed(tmp_path, train=20, val=4)
+    open_joined(dataset)
+    assert _file(dataset).exists()
+    key = next(iter(dataset["train"].keys()))
+    (tmp_path / "keys").write_text(key)
+    done = run_command("remove", dataset.shards.url, "--keys", tmp_path / "keys", "--in-place", "-y", "--json")
+    assert done.code == 0, done.err
+    assert not _file(dataset).exists()
+    assert str(_file(dataset)) in done.out

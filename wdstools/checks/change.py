@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, StoreError
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, loads
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, PROVENANCE_PATH, loads
 from wdstools.results import Finding, Report
 from wdstools.stores.reading import get_whole
 
@@ -24,7 +24,7 @@ def explain_change(dataset: Dataset, report: Report) -> Report:
     if not report.findings:
         return report
     try:
-        later = loads(get_whole(dataset.shards, MANIFEST_PATH))
+        later = loads(get_whole(dataset.shards, MANIFEST_PATH, MAX_MANIFEST_BYTES))
         history = json.loads(get_whole(dataset.shards, PROVENANCE_PATH)).get("history", [])
         roots = [change["previous_root"] for change in history]
         since = history[roots.index(dataset.root) :] if dataset.root in roots else []

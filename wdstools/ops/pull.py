@@ -17,7 +17,14 @@ from wdstools.executors.open import open_executor, workers
 from wdstools.formats.card import CARD_PATH, card_differences, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import write_index
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, ShardEntry
+from wdstools.formats.manifest import (
+    MANIFEST_PATH,
+    MAX_MANIFEST_BYTES,
+    PROVENANCE_PATH,
+    SKIPPED_PATH,
+    Manifest,
+    ShardEntry,
+)
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.inside import read_inside, refuse_outside
 from wdstools.landing.site import PackSite, forget_landed
@@ -304,7 +311,7 @@ class _Pull:
             history = {path: self._fetch(path, listed) for path in (PROVENANCE_PATH, SKIPPED_PATH) if path in listed}
             self.not_covered += history
             card = self._card()
-            now = sha256_hex(get_whole(metadata, self.source.manifest_key))
+            now = sha256_hex(get_whole(metadata, self.source.manifest_key, MAX_MANIFEST_BYTES))
             if now != self.source.root:
                 raise IntegrityError("the manifest was replaced", expected=self.source.root, got=now)
         else:
@@ -353,7 +360,7 @@ class _Pull:
     def _refuse_replaced(self, error: Exception) -> None:
         """If the manifest there is another one by now, that is what went wrong."""
         try:
-            now = sha256_hex(get_whole(self.source.metadata, self.source.manifest_key))
+            now = sha256_hex(get_whole(self.source.metadata, self.source.manifest_key, MAX_MANIFEST_BYTES))
         except (StoreError, FormatError, UsageError):
             return
         if now != self.source.root:

@@ -14,7 +14,7 @@ from wdstools.executors.open import open_executor, workers
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, loads
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, PROVENANCE_PATH, SKIPPED_PATH, loads
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
 from wdstools.landing.inside import read_inside, refuse_outside, require_inside
@@ -142,7 +142,7 @@ def _other(
 ) -> tuple[str | None, Manifest | None]:
     """Root and manifest of another dataset at the target, if it may be replaced; (None, None) if there is none."""
     try:
-        data = get_whole(store, MANIFEST_PATH)
+        data = get_whole(store, MANIFEST_PATH, MAX_MANIFEST_BYTES)
     except NotFoundError as error:
         if error.code == "bucket-missing":
             raise

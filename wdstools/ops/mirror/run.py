@@ -11,7 +11,7 @@ from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError
 from wdstools.executors.open import open_executor
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.plan import Plan
 from wdstools.results import Proved
@@ -205,7 +205,7 @@ class MirrorRun:
         """Store the manifest where there is none: from now on there is a dataset."""
         if (root := self._claimed_root()) != self.source.root:
             raise self._busy("another mirror has taken this place over", f"root {root}")
-        data = get_whole(self.source.metadata, MANIFEST_PATH)
+        data = get_whole(self.source.metadata, MANIFEST_PATH, MAX_MANIFEST_BYTES)
         if sha256_hex(data) != wanted.digests["sha256"]:
             raise IntegrityError("the manifest changed while it was mirrored", code="source-damaged")
         try:
@@ -215,7 +215,7 @@ class MirrorRun:
                 self.store.put_data(MANIFEST_PATH, data)
             elif error.code != "object-exists":
                 raise
-        if sha256_hex(get_whole(self.store, MANIFEST_PATH)) != self.source.root:
+        if sha256_hex(get_whole(self.store, MANIFEST_PATH, MAX_MANIFEST_BYTES)) != self.source.root:
             raise self._busy("another writer has published a dataset here", "another manifest")
 
     def _remove(self, path: str) -> None:

@@ -11,6 +11,7 @@ from wdstools.address import display
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
+from wdstools.joined.kept import files_of as joined_files
 from wdstools.landing.small_files import read_provenance
 from wdstools.plan import Step
 from wdstools.stores.cache import Caching
@@ -140,8 +141,9 @@ def _pages(store: LocalStore) -> Iterator[str]:
 
 
 def _cached(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequence[str]) -> Iterator[str]:
-    """Blocks of the shards in the caches of readers, and what else is kept there under the dataset's root."""
+    """Blocks of the shards in the caches of readers, and the joined index of this version: it has captions."""
     for folder in caches:
         cache = Caching(remote(dataset.shards), folder, dataset.root, limit_bytes=0)
         for entry in touched:
             yield from cache.kept(entry.path, entry.bytes)
+    yield from joined_files(dataset.root)

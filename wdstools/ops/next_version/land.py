@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wdstools.errors import NotFoundError, StoreError, UsageError, option
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, PROVENANCE_PATH, SKIPPED_PATH, Manifest
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.interop.emitted import EMITTED_PATH
 from wdstools.landing.inside import read_inside, refuse_outside, require_inside
@@ -108,7 +108,7 @@ def _scratch_names(shards: Sequence[str]) -> list[str]:
 
 
 def _refuse_changed(dataset: Dataset) -> None:
-    now = sha256_hex(get_whole(dataset.metadata, MANIFEST_PATH))
+    now = sha256_hex(get_whole(dataset.metadata, MANIFEST_PATH, MAX_MANIFEST_BYTES))
     if now != dataset.root:
         raise StoreError(
             "the dataset has changed since the plan was made",

@@ -13,7 +13,15 @@ from wdstools.checks.salvage import SurveyTask, survey_shard
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, option
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, TRAILING_BYTES_FORMAT, Manifest, dumps, loads
+from wdstools.formats.manifest import (
+    MANIFEST_PATH,
+    MAX_MANIFEST_BYTES,
+    PROVENANCE_PATH,
+    TRAILING_BYTES_FORMAT,
+    Manifest,
+    dumps,
+    loads,
+)
 from wdstools.formats.sample import member_order
 from wdstools.stores.reading import get_whole
 
@@ -105,7 +113,7 @@ def _is_stale(store: LocalStore, own: Truth) -> bool:
 
 def _candidates(store: LocalStore, copies: Sequence[Copy], vouched: set[str]) -> Iterator[Truth]:
     try:
-        data = get_whole(store, MANIFEST_PATH)
+        data = get_whole(store, MANIFEST_PATH, MAX_MANIFEST_BYTES)
     except (StoreError, FormatError):
         data = b""
     yield from _loaded(data, OWN)

@@ -29,7 +29,7 @@ from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES
 from wdstools.formats.sniff import what_is
 from wdstools.formats.sums import SumLine, parse_sums
 from wdstools.options.check import VerifyChoices, VerifyLevel
@@ -341,7 +341,7 @@ def _is_damaged(path: str, error: WdsError) -> bool:
         return True
     store = open_store(path)
     listed, _ = read_list(store)
-    return listed.get(MANIFEST_PATH) not in (None, sha256_hex(get_whole(store, MANIFEST_PATH)))
+    return listed.get(MANIFEST_PATH) not in (None, sha256_hex(get_whole(store, MANIFEST_PATH, MAX_MANIFEST_BYTES)))
 
 
 def _kind_of_file(path: str) -> str:
@@ -371,7 +371,7 @@ def _manifest_finding(store: Store, listed: dict[str, str], error: WdsError) -> 
     if isinstance(error, NotFoundError):
         message = "the manifest is missing"
         return Finding("missing", MANIFEST_PATH, message, expected=listed[MANIFEST_PATH], cause="manifest-missing")
-    data = get_whole(store, MANIFEST_PATH)
+    data = get_whole(store, MANIFEST_PATH, MAX_MANIFEST_BYTES)
     if MANIFEST_PATH in listed and listed[MANIFEST_PATH] != sha256_hex(data):
         return damaged_text("manifest", MANIFEST_PATH, data, listed[MANIFEST_PATH])
     expected, got = error.expected or None, error.got or None

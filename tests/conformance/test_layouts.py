@@ -54,6 +54,7 @@ COCO = json.dumps(
         "annotations": [{"image_id": n + 70, "id": n, "caption": f"words of {n}"} for n in (2, 1)],
     }
 ).encode()
+BOXES = b"0 0.5 0.5 0.2 0.2\n1 0.25 0.5 0.1 0.1\n"
 POST = {"node": {"edge_media_to_caption": {"edges": [{"node": {"text": "words of 1"}}]}}}
 
 LAYOUTS: dict[str, tuple[Files, Packed]] = {
@@ -139,6 +140,50 @@ LAYOUTS: dict[str, tuple[Files, Packed]] = {
             **pairs("img_resized_1M/cities_instagram/paris/{}.jpg", "captions_resized_1M/cities_instagram/paris/{}.txt", 2),
         },
         {"train": {**said(1, key="london/{}"), **said(2, key="paris/{}")}},
+    ),
+    "label/split": (
+        {**images("cat/train/{}.jpg", 1), **images("dog/train/{}.jpg", 2), **images("cat/test/{}.jpg", 3)},
+        {"train": {"cat/1": None, "dog/2": None}, "test": {"cat/3": None}},
+    ),
+    "every word for a split": (
+        {name: data for n, word in enumerate(("testing", "valid", "Dev", "eval2017")) for name, data in pairs(word + "/{}.jpg", word + "/{}.txt", n).items()},
+        {"test": said(0), "valid": said(1), "dev": said(2), "eval": said(3)},
+    ),
+    "one name in two splits": (
+        {**pairs("train/{}.jpg", "train/{}.txt", 1), "val/1.jpg": tiny_jpeg(2), "val/1.txt": b"words of 1"},
+        {"train": said(1, key="train/{}"), "val": said(1, key="val/{}")},
+    ),
+    "a table a split, one name in both": (
+        {**images("train/{}.jpg", 1), "train.tsv": table(1).replace(b",", b"\t"), "val/1.jpg": tiny_jpeg(2), "val.tsv": table(1).replace(b",", b"\t")},
+        {"train": said(1, key="train/{}"), "val": said(1, key="val/{}")},
+    ),
+    "COCO in YOLO's form": (
+        {
+            **pairs("images/train2017/{}.jpg", "labels/train2017/{}.txt", 1), "labels/train2017/1.txt": BOXES, "train2017.txt": b"./images/train2017/1.jpg\n",
+            **pairs("images/val2017/{}.jpg", "labels/val2017/{}.txt", 2), "labels/val2017/2.txt": BOXES, "val2017.txt": b"./images/val2017/2.jpg\n",
+        },
+        {"train": {"1": None}, "val": {"2": None}},
+    ),
+    "Food-101": (
+        {
+            **images("images/pie/{}.jpg", 1, 2), **images("images/cake/{}.jpg", 3, 4),
+            "meta/train.txt": b"pie/1\ncake/3\n", "meta/test.txt": b"pie/2\ncake/4\n",
+        },
+        {"train": {"pie/1": None, "cake/3": None}, "test": {"pie/2": None, "cake/4": None}},
+    ),
+    "masks, arrays and captions beside images": (
+        {
+            **pairs("images/{}.jpg", "captions/{}.txt", 1, 2),
+            **{f"masks/{n}_mask.png": b"mask %d" % n for n in (1, 2)}, **{f"embeddings/{n}.npy": b"array %d" % n for n in (1, 2)},
+        },
+        {"train": said(1, 2)},
+    ),
+    "VOC": (
+        {
+            **images("JPEGImages/{}.jpg", 1, 2), **{f"Annotations/{n}.xml": b"<annotation/>" for n in (1, 2)},
+            "ImageSets/Main/train.txt": b"1\n", "ImageSets/Main/val.txt": b"2\n", "ImageSets/Main/trainval.txt": b"1\n2\n",
+        },
+        {"train": {"1": None}, "val": {"2": None}},
     ),
     "images alone": ({**images("a/{}.jpg", 1), **images("b/c/{}.jpg", 2)}, {"train": {"a/1": None, "b/c/2": None}}),
 }  # fmt: skip

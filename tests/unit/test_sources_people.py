@@ -196,15 +196,31 @@ def test_a_table_of_the_splits_of_images_divides_them(tmp_path: Path) -> None:
 
 
 def test_folders_that_look_like_splits_and_are_none_are_told(tmp_path: Path) -> None:
-    write_files(
-        tmp_path / "src",
-        {
-            f"{label}/{split}/{label}{split}.jpg": tiny_jpeg(n)
-            for n, (label, split) in enumerate((a, b) for a in ("cat", "dog") for b in ("train", "test"))
-        },
-    )
+    names = ["cat/train/1.jpg", "cat/test/2.jpg", "dog/more/3.jpg"]
+    write_files(tmp_path / "src", {name: tiny_jpeg(n) for n, name in enumerate(names)})
     packed = pack_all(tmp_path / "src", tmp_path / "out")
     assert set(packed.reasons.values()) == {"split-unread"}
+
+
+def test_splits_within_folders_of_classes_are_splits(tmp_path: Path) -> None:
+    names = [f"{label}/{split}/{label}{split}.jpg" for label in ("cat", "dog") for split in ("train", "test")]
+    write_files(tmp_path / "src", {name: tiny_jpeg(n) for n, name in enumerate(names)})
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert {s: sorted(packed.samples(s)) for s in packed.dataset.splits} == {
+        s: [f"cat/cat{s}", f"dog/dog{s}"] for s in ("train", "test")
+    }
+    assert packed.dataset.manifest.labels == ("cat", "dog")
+
+
+def test_one_stray_beside_the_folders_of_classes_takes_no_labels_away(tmp_path: Path) -> None:
+    names = ["train/a/1.jpg", "train/b/2.jpg", "train/stray.jpg", "val/a/3.jpg"]
+    write_files(tmp_path / "src", {name: tiny_jpeg(n) for n, name in enumerate(names)})
+    result = pack(tmp_path / "src", tmp_path / "out")
+    assert result.dataset.manifest.labels == ("a", "b")
+    assert dict(result.samples) == {"train": 2, "val": 1}
+    assert dict(result.skipped) == {"label-missing": 1}
+    assert any("1 image in train" in note for note in result.notes)
+    assert [skip.path for skip in scan(tmp_path / "src").skips] == ["train/stray.jpg"]
 
 
 def test_files_that_one_knows_of_are_ignored(tmp_path: Path) -> None:
@@ -299,3 +315,52 @@ def test_further_captions_that_change_are_packed_anew_and_repaired_from_their_so
     shard.write_bytes(whole[:at] + b"XXXX" + whole[at + 4 :])
     repair(dataset, spares=[str(tmp_path / "src")])
     assert shard.read_bytes() == whole
+
+
+YOLO = b"0 0.5 0.5 0.2 0.2\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [YOLO, b"3 0.1 0.1 0.9 0.1 0.9 0.9\n", b"Car 0.00 0 -1.57 614.2 181.7 727.3 284.7\n", b"1 2 3 4 5 6 7 8 plane 0\n"],
+)
+@pytest.mark.parametrize("folder", ["", "labels/"])
+def test_boxes_beside_images_are_a_member_and_no_captions(folder: str, line: bytes, tmp_path: Path) -> None:
+    files = {f"images/{n}.jpg" if folder else f"{n}.jpg": tiny_jpeg(n) for n in range(3)}
+    texts = {f"{folder}{n}.txt": line * n for n in range(3)}
+    result = pack(
+        write_files(tmp_path / "src", {**files, **texts, "captions/1.text": b"4 words, 5 0 0 0 0"}),
+        tmp_path / "out",
+        ignore=["captions"],
+        captions="none",
+    )
+    assert result.dataset.manifest.members == ("jpg", "boxes.txt")
+    assert {s.key: bytes(s["boxes.txt"]) for s in result.dataset["train"]} == {str(n): line * n for n in range(3)}
+    assert any("boxes.txt" in note for note in result.notes)
+
+
+def test_captions_stay_captions_beside_boxes(tmp_path: Path) -> None:
+    files = {f"images/{n}.jpg": tiny_jpeg(n) for n in range(2)} | {f"labels/{n}.txt": YOLO for n in range(2)}
+    write_files(tmp_path / "src", {**files, **{f"captions/{n}.txt": b"2 dogs and 3 cats, 4 5 6" for n in range(2)}})
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert packed.dataset.manifest.members == ("jpg", "txt", "boxes.txt")
+    assert packed.skips == ()
+    packed = pack_all(tmp_path / "src", tmp_path / "none", layout={"drop_members": "boxes.txt", "ignore": ["labels"]})
+    assert packed.dataset.manifest.members == ("jpg", "txt")
+
+
+def test_masks_and_arrays_in_folders_of_their_own_belong_to_the_images(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+    for split, n in (("train", 1), ("train", 2), ("val", 3)):
+        files |= {f"{split}/images/{n}.jpg": tiny_jpeg(n), f"{split}/masks/{n}.png": b"mask %d" % n}
+        files |= {f"{split}/embeddings/{n}.npy": b"array %d" % n, f"{split}/Annotations/{n}.xml": b"<%d/>" % n}
+    packed = pack_all(write_files(tmp_path / "src", {**files, "val/masks/9.png": b"of none"}), tmp_path / "out")
+    assert packed.dataset.manifest.members == ("jpg", "mask.png", "npy", "xml")
+    assert packed.samples()["3"] == {"jpg": tiny_jpeg(3), "mask.png": b"mask 3", "npy": b"array 3", "xml": b"<3/>"}
+    assert packed.reasons == {"val/masks/9.png": "outside-layout"}
+
+
+def test_other_images_in_a_folder_beside_are_samples_of_their_own(tmp_path: Path) -> None:
+    names = ["images/1.jpg", "images/2.jpg", "more/8.jpg", "more/9.jpg"]
+    write_files(tmp_path / "src", {name: tiny_jpeg(n) for n, name in enumerate(names)})
+    assert set(pack_all(tmp_path / "src", tmp_path / "out").samples()) == {name[:-4] for name in names}

@@ -188,3 +188,51 @@ def test_names_that_meet_nowhere_keep_their_keys(tmp_path: Path) -> None:
     result = pack(source, tmp_path / "out")
     assert [sample.key for split in ("train", "val") for sample in result.dataset[split]] == ["1", "2"]
     assert result.notes == ()
+
+
+PATHS = {f"images/{n}.jpg": tiny_jpeg(n) for n in range(4)}
+LISTS = {
+    "paths": {"train.txt": b"./images/0.jpg\nimages/1.jpg\n", "val.txt": b"images/2.jpg\n"},
+    "names": {"lists/train.txt": b"0.jpg\n1.jpg\n", "lists/val_list.txt": b"2.jpg\r\n"},
+    "stems": {"meta/train.txt": b"0\n1\n", "meta/val.txt": b"2\n", "meta/trainval.txt": b"0\n1\n2\n"},
+    "with classes": {"train.txt": b"0.jpg 7\n1.jpg 7\n", "val.txt": b"2.jpg,8\n"},
+    "of another machine": {
+        "train.txt": b"/data/images/0.jpg\n/data/images/1.jpg\n",
+        "val.txt": b"/data/images/2.jpg\n",
+    },
+}
+
+
+@pytest.mark.parametrize("lists", LISTS.values(), ids=LISTS)
+def test_lists_in_the_source_divide_it(lists: dict[str, bytes], tmp_path: Path) -> None:
+    source = write_files(tmp_path / "src", {**PATHS, **lists})
+    result = pack(source, tmp_path / "out")
+    assert dict(result.samples) == {"train": 2, "val": 1}
+    assert dict(result.skipped) == {"split-not-listed": 1}
+    assert (result.account["read"], result.account["outside"]) == (len(lists), 0)
+    assert any("splits from" in note for note in result.notes)
+    assert dict(scan(source).account) == {("samples" if n == "packed" else n): c for n, c in result.account.items()}
+
+
+def test_a_line_that_names_no_image_is_told_with_its_number(tmp_path: Path) -> None:
+    source = write_files(tmp_path / "src", {**PATHS, "train.txt": b"0\n1\n\n9\n2\n", "val.txt": b"3\n"})
+    packed = pack_all(source, tmp_path / "out")
+    assert packed.reasons == {"9": "sample-missing"}
+    assert "line 4" in packed.skips[0]["detail"]
+
+
+def test_lists_that_contradict_each_other_or_the_folders_are_not_used_and_told(tmp_path: Path) -> None:
+    source = write_files(tmp_path / "src", {**PATHS, "train.txt": b"0\n1\n", "val.txt": b"1\n2\n"})
+    result = pack(source, tmp_path / "out")
+    assert dict(result.samples) == {"train": 4}
+    assert any("not used" in note and "images/1.jpg" in note for note in result.notes)
+    write_files(tmp_path / "both", {"train/1.jpg": tiny_jpeg(1), "val/2.jpg": tiny_jpeg(2), "val.txt": b"1\n"})
+    result = pack(tmp_path / "both", tmp_path / "folders")
+    assert dict(result.samples) == {"train": 1, "val": 1}
+    assert any("not used" in note for note in result.notes)
+
+
+def test_a_caption_that_is_called_as_a_split_is_a_caption(tmp_path: Path) -> None:
+    files = {"train.jpg": tiny_jpeg(1), "train.txt": b"a train", "bus.jpg": tiny_jpeg(2), "bus.txt": b"a bus"}
+    packed = pack_all(write_files(tmp_path / "src", files), tmp_path / "out")
+    assert {key: bytes(s["txt"]) for key, s in packed.samples().items()} == {"train": b"a train", "bus": b"a bus"}

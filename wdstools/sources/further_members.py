@@ -15,14 +15,12 @@ from wdstools.formats.sample import is_further_member
 from wdstools.results import Skip
 from wdstools.sources.base import entry_part, image_paths, path_part, text_columns
 from wdstools.sources.members import MemberChoice, choose_members
-from wdstools.sources.words import extension_of, is_image, kind_of
+from wdstools.sources.words import METADATA_OF_ONE, extension_of, is_image, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _KINDS = ("arrays", "sound and video")
-#: Metadata that belongs to one image.
-_METADATA = ("xml", "yaml", "yml", "toml", "xmp")
 
 
 @dataclass(slots=True)
@@ -51,7 +49,7 @@ class Further:
         """The further members of each image of a folder that are no images: stem -> member -> file."""
         found: dict[str, dict[str, str]] = defaultdict(dict)
         for name in names:
-            if is_image(name) or not (kind_of(name) in _KINDS or extension_of(name) in _METADATA):
+            if is_image(name) or not (kind_of(name) in _KINDS or extension_of(name) in METADATA_OF_ONE):
                 continue
             stem, _, extension = name.rpartition(".")
             owner = stem if stem in images else next((s for s in (_before_dot(stem),) if s in images), None)

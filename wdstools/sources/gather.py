@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,14 @@ from wdstools.errors import WdsError
 from wdstools.foreign.split_names import split_of_word
 from wdstools.formats.manifest import is_split_name
 from wdstools.sources.base import DamagedEntryError, join_path
+from wdstools.sources.boxes import BOXES, are_boxes, role_of
 from wdstools.sources.further_members import Further
 from wdstools.sources.pairing import Pairing, Rules
 from wdstools.sources.sidecar import caption_in_json
+from wdstools.sources.split_lists import SplitLists
 from wdstools.sources.survey import Place, survey
 from wdstools.sources.tables_beside import Tables, read_whole
-from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image
+from wdstools.sources.words import IMAGE_FOLDERS, JSON_SUFFIXES, TEXT_SUFFIXES, is_image
 
 if TYPE_CHECKING:
     from wdstools.results import Skip
@@ -52,26 +54,25 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
     places, notes = _one_way_of_labels(found.places)
     tables = Tables(tree, found, rules)
     tables.run()
-    texts, metas = (_matches(tree, found, places, suffixes) for suffixes in (TEXT_SUFFIXES, JSON_SUFFIXES))
-    in_json = bool(metas) and not texts and _hold_captions(tree, metas)
-    policy = captions or _policy(tables, beside=bool(texts) or in_json)
+    lists = SplitLists(tree, found, tables.images)
+    lists.run(tables.read)
+    if found.has_splits:
+        by_folder = {place.folder: place.split for place in places}
+        lists.agree(lambda path: by_folder.get(path.rpartition("/")[0]))
+    elif lists.split_of:
+        places = _labels_of_lists(found, places)
+    rules_of_places = _rules(tree, found, places, (tables, captions, members))
+    if rules_of_places.boxes:
+        notes.append(f"texts that are boxes, a line of numbers each, are packed as {BOXES}")
     pairing = Pairing(
         tree,
-        Rules(
-            policy,
-            stems,
-            rules.several_captions,
-            sidecars=policy != "none" and bool(texts),
-            json=bool(metas) and members.takes("json"),
-            json_captions=in_json and policy != "none",
-            shared=bool(texts or metas),
-            lists=members.takes("json"),
-        ),
+        rules_of_places,
         rows=_rows(tables, found) if tables.read else None,
+        listed=lists.split_of or None,
         table_name=tables.names,
         further=Further(members),
     )
-    for folder, names in tables.read.items():
+    for folder, names in (*tables.read.items(), *lists.read.items()):
         held = tree.list(folder)
         if held is not None:
             pairing.account.take(folder, held, names, "read")
@@ -92,8 +93,30 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
         found.base,
         template,
         _caption_template(pairing, found.base),
-        [*found.skips, *tables.skips],
-        [*found.notes, *tables.notes, *notes],
+        [*found.skips, *tables.skips, *lists.skips],
+        [*found.notes, *tables.notes, *lists.notes, *notes],
+    )
+
+
+def _rules(tree: Tree, found: Survey, places: list[Place], given: tuple[Tables, str | None, MemberChoice]) -> Rules:
+    """How the places are read, as the first files beside images tell."""
+    tables, captions, members = given
+    metas = [match for matches in _matches(tree, found, places, JSON_SUFFIXES).values() for match in matches]
+    by_role = _matches(tree, found, places, TEXT_SUFFIXES)
+    boxes = frozenset(role for role, matches in by_role.items() if _hold_boxes(tree, matches))
+    texts = [match for role, matches in by_role.items() if role not in boxes for match in matches]
+    in_json = bool(metas) and not texts and _hold_captions(tree, metas)
+    policy = captions or _policy(tables, beside=bool(texts) or in_json)
+    return Rules(
+        policy,
+        stems,
+        tables.rules.several_captions,
+        sidecars=(policy != "none" and bool(texts)) or bool(boxes),
+        boxes=boxes,
+        json=bool(metas) and members.takes("json"),
+        json_captions=in_json and policy != "none",
+        shared=bool(texts or metas),
+        lists=members.takes("json"),
     )
 
 
@@ -116,7 +139,7 @@ def _caption_template(pairing: Pairing, base: str) -> str:
 def _one_way_of_labels(places: list[Place]) -> tuple[list[Place], list[str]]:
     """Every sample of a dataset has a class or none has: where a split is without classes, they stay in the keys alone."""
     with_label = {place.split for place in places if place.label is not None}
-    without = {place.split for place in places if place.label is None}
+    without = {place.split for place in places} - with_label  # strays beside classes are told, and skipped
     if not with_label or not without:
         return places, []
     note = (
@@ -132,11 +155,50 @@ def _one_way_of_labels(places: list[Place]) -> tuple[list[Place], list[str]]:
     return plain, [note]
 
 
+def _labels_of_lists(found: Survey, places: list[Place]) -> list[Place]:
+    """Folders of classes, where lists divide the images: all lie in folders, of one name or another, below a folder of images."""
+    parts = {place.folder: [part for part in place.id_dir.split("/") if part] for place in places}
+    for rest in parts.values():
+        if rest and rest[0].lower() in IMAGE_FOLDERS:
+            del rest[0]
+    if not all(parts.values()) or len({rest[0] for rest in parts.values()}) < _LEAST_CLASSES:
+        return places
+    return [
+        replace(
+            place,
+            label=parts[place.folder][0],
+            id_dir="/".join(parts[place.folder][1:]),
+            template=join_path(_before_label(found, place, parts[place.folder]), "{label}/{id}.*"),
+        )
+        for place in places
+    ]
+
+
+_LEAST_CLASSES = 2
+
+
+def _before_label(found: Survey, place: Place, rest: list[str]) -> str:
+    """The folders below the base that stand before that of a class."""
+    below = place.folder.removeprefix(found.base).strip("/")
+    return below.removesuffix("/".join(rest)).rstrip("/")
+
+
+def _hold_boxes(tree: Tree, files: list[tuple[str, bytes | None]]) -> bool:
+    """Whether texts beside images are boxes, as the first of them tell."""
+    reader = tree.opener.open()
+    try:
+        return are_boxes([read_whole(reader, path, entry) for path, entry in files])
+    except (WdsError, DamagedEntryError):
+        return False
+    finally:
+        reader.close()
+
+
 def _matches(
     tree: Tree, found: Survey, places: list[Place], suffixes: tuple[str, ...]
-) -> list[tuple[str, bytes | None]]:
-    """The first files beside images that have one of some suffixes: path and entry."""
-    matches: list[tuple[str, bytes | None]] = []
+) -> dict[str, list[tuple[str, bytes | None]]]:
+    """The first files beside images that have one of some suffixes: path and entry, by what their folders are for."""
+    matches: dict[str, list[tuple[str, bytes | None]]] = defaultdict(list)
     for place in places:
         held = tree.list(place.folder) if any(found.folders[side].sides for side, _ in place.sides) else None
         if held is None:
@@ -147,15 +209,18 @@ def _matches(
         }
         folded = {name.lower() for name in known}
         for side, _ in place.sides:
+            role = "" if side == place.folder else role_of(side)
+            if len(matches[role]) >= _PROBED_FILES:
+                continue
             files = held if side == place.folder else tree.list(side)
             for name in files.files if files else ():
                 end = next((end for end in suffixes if name.lower().endswith(end)), None)
                 if end is None or (name[: -len(end)] not in known and name[: -len(end)].lower() not in folded):
                     continue
-                matches.append((join_path(side, name), files.entry(name) if files else None))
-                if len(matches) >= _PROBED_FILES:
-                    return matches
-    return matches
+                matches[role].append((join_path(side, name), files.entry(name) if files else None))
+                if len(matches[role]) >= _PROBED_FILES:
+                    break
+    return {role: found for role, found in matches.items() if found}
 
 
 def _hold_captions(tree: Tree, files: list[tuple[str, bytes | None]]) -> bool:

@@ -52,6 +52,12 @@ class ImageNames:
     _names: dict[str, frozenset[str]] = field(default_factory=dict)
     _places: dict[str, Place] = field(default_factory=dict)
     _by: tuple[dict[str, list[str]], ...] = ()
+    #: Folders of images that are members of others: masks.
+    _members: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Masks are no samples."""
+        self._members = frozenset(folder for place in self.found.places for folder, _ in place.parallels)
 
     def find(self, folder: str, given: object, split: str | None = None, label: str | None = None) -> Match:
         """The image that a row of a table in ``folder`` names: from there, from the base, else the one of that name.
@@ -108,7 +114,7 @@ class ImageNames:
 
     def _is_there(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")
-        if folder not in self.found.folders:
+        if folder not in self.found.folders or folder in self._members:
             return False
         if folder not in self._names:
             held = self.tree.list(folder)
@@ -120,7 +126,7 @@ class ImageNames:
         stems: dict[str, list[str]] = defaultdict(list)
         folded: dict[str, list[str]] = defaultdict(list)
         for folder, facts in self.found.folders.items():
-            held = self.tree.list(folder) if facts.images else None
+            held = self.tree.list(folder) if facts.images and folder not in self._members else None
             for image in filter(is_image, held.files if held else ()):
                 path = join_path(folder, image)
                 names[image].append(path)

@@ -7,13 +7,17 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wdstools.formats.sample import is_further_member
 from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.account import Account
 from wdstools.sources.base import SamplesBuilder, entry_part, is_text, join_path, path_part, shown
+from wdstools.sources.boxes import BOXES, role_of
 from wdstools.sources.columns import Said, settle
+from wdstools.sources.parallels import is_member_file, member_called, owner_of
 from wdstools.sources.several import CaptionFile, render_more
 from wdstools.sources.side_files import Side, SideFolder, in_form, usual
+from wdstools.sources.tree import Folder
 from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES
 
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
     from wdstools.sources.further_members import Further
     from wdstools.sources.survey import Place
-    from wdstools.sources.tree import Folder, Tree
+    from wdstools.sources.tree import Tree
 
 #: ``post_1.jpg`` and ``post_2.jpg`` share the caption of their post, ``post.txt``.
 _NUMBERED_RE = re.compile(r"(.+)_\d{1,3}")
@@ -36,7 +40,7 @@ class Rules:
     ``captions`` is ``required``, ``optional`` or ``none``; ``stems`` gives stem and suffix of a folder's images; ``several``
     says what becomes of several captions. ``sidecars`` tells that captions lie in files of their own, ``json`` that metadata
     does, and ``json_captions`` that it holds captions; ``shared`` that images ``x_1`` and ``x_2`` may share the files of ``x``.
-    ``lists`` tells that the ``json`` member may list several captions.
+    ``lists`` tells that the ``json`` member may list several captions; ``boxes`` which folders' texts are boxes and no captions.
     """
 
     captions: str
@@ -47,6 +51,7 @@ class Rules:
     json_captions: bool = False
     shared: bool = False
     lists: bool = True
+    boxes: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -59,6 +64,7 @@ class _Found:
     #: Further files of captions and of metadata.
     more: list[Side] = field(default_factory=list)
     more_meta: list[Side] = field(default_factory=list)
+    boxes: Side | None = None
 
     @property
     def sides(self) -> list[Side]:
@@ -73,6 +79,15 @@ class _Found:
 
 
 _NOTHING_SAID = Said()
+#: Folder, name, and where an archive holds it.
+_File = tuple[str, str, bytes | None]
+
+
+def _entries_of(held: Folder) -> Iterable[tuple[str, bytes | None]]:
+    """The files of a folder, each with where an archive holds it."""
+    if held.entries is None:
+        return ((name, None) for name in held.files)
+    return zip(held.files, held.entries, strict=True)
 
 
 @dataclass(slots=True)
@@ -89,6 +104,8 @@ class Pairing:
     row_name: Callable[[str, str], str] | None = None
     table_name: str = "the table"
     split_of: dict[str, str] | None = None
+    #: The split of each image, by path, where lists in the tree give it: an image in none of them is in no split.
+    listed: dict[str, str] | None = None
     further: Further | None = None
     account: Account = field(default_factory=Account)
     builder: SamplesBuilder = field(default_factory=SamplesBuilder)
@@ -130,7 +147,7 @@ class Pairing:
 
     def _place(self, place: Place, held: Folder) -> None:
         images = self._images(place, held)
-        further = self._further(held, images)
+        further = self._further(place, held, images)
         sides = [(self._side(folder, held if folder == place.folder else None), given) for folder, given in place.sides]
         for folder, given in place.sides:
             self._side_folders.setdefault(folder, (place.split, given))
@@ -138,7 +155,7 @@ class Pairing:
         runs: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
         taken: dict[tuple[str, str], list[str]] = {(place.folder, "samples"): []}
         for stem, ext in images.items():
-            found = self._beside(stem, ext, images, sides)
+            found = self._beside((place.folder, stem, ext), images, sides)
             own = self._sample(place, stem, ext, found)
             kind = "skipped" if own is None else "samples"
             for side in found.sides:
@@ -148,8 +165,7 @@ class Pairing:
                 continue
             if entry_of is not None:
                 own["image_entry"] = entry_of[stem + ext]
-            for member, name in further.get(stem, {}).items():
-                self._note_further(own, member, place.folder, (name, entry_of[name] if entry_of else None))
+            self._add_further(own, found, further.get(stem, {}))
             key = (own.pop("split"), own.pop("label"), found.dirs, tuple(own))
             run = runs.setdefault(key, {name: [] for name in own})
             for name, value in own.items():
@@ -161,14 +177,34 @@ class Pairing:
             self.account.take(folder, folders[folder], names, kind)
         self._spare.clear()
 
-    def _further(self, held: Folder, images: dict[str, str]) -> dict[str, dict[str, str]]:
-        """Further members of each image of a folder, by stem: files by member. Images that are some are no samples of their own."""
+    def _further(self, place: Place, held: Folder, images: dict[str, str]) -> dict[str, dict[str, _File]]:
+        """Further members of each image of a folder, by stem and member. Images that are some are no samples of their own."""
         if self.further is None:
             return {}
-        found = self.further.of_folder(held.files, images)
+        beside = self.further.of_folder(held.files, images)
         for stem, (base, member) in self.further.apart(images).items():
-            found.setdefault(base, {}).setdefault(self.further.called(member), stem + images.pop(stem))
+            beside.setdefault(base, {}).setdefault(self.further.called(member), stem + images.pop(stem))
+        entries = dict(zip(held.files, held.entries, strict=True)) if held.entries and beside else {}
+        found: dict[str, dict[str, _File]] = {
+            stem: {member: (place.folder, name, entries.get(name)) for member, name in members.items()}
+            for stem, members in beside.items()
+        }
+        for folder, word in place.parallels:
+            there = self.tree.list(folder) or Folder()
+            for name, entry in _entries_of(there):
+                owner = owner_of(name, word, images) if is_member_file(name) else None
+                member = self.further.called(member_called(name, word))
+                if owner is not None and is_further_member(member):
+                    found.setdefault(owner, {}).setdefault(member, (folder, name, entry))
         return found
+
+    def _add_further(self, own: dict[str, Any], found: _Found, members: Mapping[str, _File]) -> None:
+        """The further members of a sample, boxes among them."""
+        if found.boxes is not None and self.further is not None:
+            file = (found.boxes.name, found.boxes.files.entry(found.boxes.name))
+            self._note_further(own, self.further.called(BOXES), found.boxes.files.folder, file)
+        for member, (folder, name, entry) in members.items():
+            self._note_further(own, member, folder, (name, entry))
 
     def _note_further(self, own: dict[str, Any], member: str, folder: str, file: tuple[str, bytes | None]) -> None:
         assert self.further is not None
@@ -179,15 +215,23 @@ class Pairing:
         )
 
     def _beside(
-        self, stem: str, ext: str, images: Mapping[str, str], sides: list[tuple[SideFolder | None, tuple[str, ...]]]
+        self,
+        image: tuple[str, str, str],
+        images: Mapping[str, str],
+        sides: list[tuple[SideFolder | None, tuple[str, ...]]],
     ) -> _Found:
         """Caption and metadata of an image, each from the first folder that has one."""
-        found = _Found()
+        found, (folder, stem, ext) = _Found(), image
         match = _NUMBERED_RE.fullmatch(stem) if self.rules.shared and "_" in stem else None
         names = (stem, match[1]) if match and match[1] not in images else (stem,)
         there = [(side, given) for side, given in sides if side is not None]
         for name in names if self.rules.sidecars else ():
             texts = [text for side, given in there for text in side.find(name, given or usual(TEXT_SUFFIXES, ext))]
+            if self.rules.boxes:
+                roles = ["" if text.files.folder == folder else role_of(text.files.folder) for text in texts]
+                boxes = [text for text, role in zip(texts, roles, strict=True) if role in self.rules.boxes]
+                found.boxes = boxes[0] if boxes else None
+                texts = [text for text in texts if text not in boxes and self.rules.captions != "none"]
             if texts:
                 found.text, *found.more = texts
                 break
@@ -216,9 +260,7 @@ class Pairing:
         if self.rows is not None:
             found.said = self.rows.pop(path if self.row_name is None else self.row_name(path, sample_id), None)
         said = found.said or _NOTHING_SAID
-        split = place.split or said.split
-        if self.split_of is not None:
-            split = self.split_of.pop(sample_id, None)
+        split = self._split_of(place, said, (path, sample_id))
         if place.label is not None and said.label is not None:
             said.more.setdefault("label", said.label)
         lists = self._lists and found.text is None
@@ -246,13 +288,20 @@ class Pairing:
         self, found: _Found, place: tuple[Place, str], split: str | None, caption: str | None
     ) -> tuple[str, str | None] | None:
         """Why a sample is not packed, with the detail; None if it is."""
-        if split is None and self.split_of is not None:
+        if split is None and (self.split_of is not None or self.listed is not None):
             return "split-not-listed", None
         if caption is not None and not is_text(caption):
             return "caption-not-utf8", "half of a character: a lone surrogate"
         if found.text is None and caption is None and self.rules.captions == "required":
             return "caption-missing", self._looked_for(*place)
         return None
+
+    def _split_of(self, place: Place, said: Said, image: tuple[str, str]) -> str | None:
+        """The split of an image, given by path and id: lists of ids, lists of paths, its folder, a table."""
+        path, sample_id = image
+        if self.split_of is not None:
+            return self.split_of.pop(sample_id, None)
+        return self.listed.get(path) if self.listed is not None else place.split or said.split
 
     def _several(self, own: dict[str, Any], found: _Found, said: Said, image: str) -> None:
         """Captions beyond the first: kept, or named where the sample has no place for them."""
@@ -343,7 +392,12 @@ class Pairing:
             return
         usual = (*TEXT_SUFFIXES, *(JSON_SUFFIXES if self.rules.json else ()))
         ends = tuple(end.lower() for end in suffixes or usual)
-        left = [name for name in held.files if name.lower().endswith(ends) and self.account.is_left(folder, name)]
+        boxes = set(self.further.files[self.further.called(BOXES)][folder]) if self.further and self.rules.boxes else ()
+        left = [
+            name
+            for name in held.files
+            if name.lower().endswith(ends) and self.account.is_left(folder, name) and name not in boxes
+        ]
         if not left:
             return
         known = {name for stem, suffix in self.rules.stems(held.files) for name in (stem, stem + suffix)}

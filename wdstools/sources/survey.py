@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from wdstools.foreign.split_names import split_in_name, split_of_word
 from wdstools.results import Skip
 from wdstools.sources.base import join_path
+from wdstools.sources.parallels import find_parallels
 from wdstools.sources.words import (
     CAPTION_FOLDERS,
     IMAGE_FOLDERS,
@@ -23,6 +24,7 @@ from wdstools.sources.words import (
     is_image,
     is_paper,
 )
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,11 @@ class Place:
     id_dir: str = ""
     sides: tuple[tuple[str, tuple[str, ...]], ...] = ()
     template: str = ""
+    #: Folders beside that of the images whose files belong to them, and what each file is: a mask, an embedding.
+    parallels: tuple[tuple[str, str], ...] = ()
+
+
+_LABEL_AND_SPLIT = 2
 
 
 @dataclass(slots=True)
@@ -96,19 +103,55 @@ def survey(tree: Tree) -> Survey:
     found.base = _base(found.folders)
     splits = _Splits(found)
     given = [path for path, facts in found.folders.items() if facts.images and splits.holds(path)]
+    parallels = find_parallels(tree, found, given, splits.parts)
+    members = {folder for folders in parallels.values() for folder, _ in folders}
+    given = [path for path in given if path not in members]
+    if splits.behind_labels(given):
+        found.places = [
+            Place(
+                path,
+                splits.split_of(parts[1]),
+                parts[0],
+                "/".join(parts[2:]),
+                tuple((side, ()) for side in splits.sides(path)[0]),
+                "{label}/{split}/{id}.*",
+                tuple(parallels.get(path, ())),
+            )
+            for path in given
+            for parts in (splits.parts(path),)
+        ]
+        splits.tell()
+        return found
     described = [(path, *splits.describe(splits.parts(path))) for path in given]
     if any(split is not None for _, split, *_ in described):
         found.outside = [path for path, split, *_ in described if split is None]
         described = [entry for entry in described if entry[1] is not None]
-    flat = {split for _, split, _, rest in described if not rest}
+    flat = _flat_splits(found, described)
     for path, split, pattern, rest in described:
         label = rest[0] if split is not None and rest and split not in flat else None
         sides, renamed = splits.sides(path)
+        if renamed is None and path in parallels:
+            renamed = next(at for at, part in enumerate(splits.parts(path)) if part.lower() in IMAGE_FOLDERS)
         id_dir = "/".join(_without(rest, renamed) if split is None else rest[1:] if label is not None else rest)
         template = "/".join([*pattern, *(["{label}"] if label is not None else []), "{id}.*"])
-        found.places.append(Place(path, split, label, id_dir, tuple((side, ()) for side in sides), template))
+        texts = tuple((side, ()) for side in sides)
+        found.places.append(Place(path, split, label, id_dir, texts, template, tuple(parallels.get(path, ()))))
     splits.tell()
     return found
+
+
+def _flat_splits(found: Survey, described: list[tuple[str, str | None, list[str], list[str]]]) -> set[str | None]:
+    """The splits whose images lie in no folders of classes: none, or not most of them do. Strays beside classes are told."""
+    loose: Counter[str | None] = Counter()
+    classed: Counter[str | None] = Counter()
+    for path, split, _, rest in described:
+        (classed if rest else loose)[split] += found.folders[path].images
+    flat = {split for split, count in loose.items() if count > classed[split]}
+    for path, split, _, rest in described:
+        if split is not None and not rest and split not in flat:
+            images = counted(found.folders[path].images, "image")
+            found.notes.append(f"{images} in {path} beside its folders of classes: without a label, skipped")
+    return flat
 
 
 def _without(rest: list[str], place: int | None) -> list[str]:
@@ -180,6 +223,20 @@ class _Splits:
         if split is not None:
             self._words.setdefault(split, set()).add(name)
         return split
+
+    def split_of(self, name: str) -> str | None:
+        """The split that a folder's whole name is a word for."""
+        return split_of_word(name)
+
+    def behind_labels(self, given: list[str]) -> bool:
+        """Whether every image lies in LABEL/SPLIT/, and there are several splits."""
+        parts = [self.parts(path) for path in given]
+        if not parts or any(
+            len(p) < _LABEL_AND_SPLIT or split_of_word(p[0]) or p[0].lower() in IMAGE_FOLDERS for p in parts
+        ):
+            return False
+        splits = {split_of_word(p[1]) for p in parts}
+        return None not in splits and len(splits) > 1
 
     def describe(self, parts: list[str]) -> tuple[str | None, list[str], list[str]]:
         """Split, the pattern of the parts that lead to it, and the parts behind."""

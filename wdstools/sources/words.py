@@ -25,6 +25,8 @@ _OTHER_IMAGES = (
     "avif", "heic", "heif", "jp2", "j2k", "jpx", "jxl", "ppm", "pgm", "pbm", "pnm", "svg", "tga", "psd", "ico", "exr", "hdr",
     "dng", "cr2", "cr3", "nef", "arw", "raw", "mpo", "apng",
 )  # fmt: skip
+#: Metadata that belongs to one image.
+METADATA_OF_ONE = ("xml", "yaml", "yml", "toml", "xmp")
 _KINDS = {
     "images": (*TYPE_OF_EXTENSION, *_OTHER_IMAGES),
     "texts": ("txt", "caption", "captions", "text", "token", "vtt", "srt"),

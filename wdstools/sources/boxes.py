@@ -1,0 +1,35 @@
+"""Text files that are no captions: boxes, polygons and key points, a line of numbers each, as YOLO, DOTA and KITTI write them."""
+
+from __future__ import annotations
+
+from wdstools.sources.words import CAPTION_FOLDERS
+
+#: The member that such a file becomes.
+BOXES = "boxes.txt"
+_LEAST_NUMBERS = 4
+
+
+def role_of(folder: str) -> str:
+    """What a folder of texts is called: the name that tells what they are for; "" where they lie beside images."""
+    return next((part for part in reversed(folder.lower().split("/")) if part in CAPTION_FOLDERS), "")
+
+
+def are_boxes(texts: list[bytes]) -> bool:
+    """Whether texts are boxes: every line of each is numbers, with the name of a class in front or behind; not all are empty."""
+    lines = [line.split() for text in texts for line in text.splitlines() if line.strip()]
+    return bool(lines) and all(map(_is_box, lines))
+
+
+def _is_box(words: list[bytes]) -> bool:
+    others = [at for at, word in enumerate(words) if not _is_number(word)]
+    if len(words) <= _LEAST_NUMBERS or len(others) > 1:
+        return False
+    return not others or others[0] in (0, len(words) - 2, len(words) - 1)
+
+
+def _is_number(word: bytes) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,96 @@
+"""Folders beside a folder of images whose files belong to its images: ``masks/x.png`` and ``embeddings/x.npy`` beside ``images/x.jpg``.
+
+They lie as ``images`` does: beside it, or beside it with the same folders behind (``images/train`` and ``masks/train``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from wdstools.sources.base import join_path
+from wdstools.sources.words import IMAGE_FOLDERS, METADATA_OF_ONE, extension_of, is_image, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterator
+
+    from wdstools.sources.survey import Survey
+    from wdstools.sources.tree import Tree
+
+_KINDS = ("images", "arrays", "sound and video")
+
+
+def find_parallels(
+    tree: Tree, found: Survey, given: list[str], parts_of: Callable[[str], list[str]]
+) -> dict[str, list[tuple[str, str]]]:
+    """Folders of further members, each with what its files are, by the folder of images that they belong to."""
+    parallels: dict[str, list[tuple[str, str]]] = {}
+    counts: Counter[tuple[str, bool]] = Counter()
+    for path in given:
+        candidates = list(_candidates(found, path, parts_of(path)))
+        if candidates:
+            held = tree.list(path)
+            stems = {name.rpartition(".")[0] for name in held.files if is_image(name)} if held else set()
+            for folder, word in candidates:
+                counts.update(_owned(tree, folder, word, stems))
+            parallels[path] = candidates
+    words = {word for word, _ in counts if counts[word, True] > counts[word, False]}
+    chosen = {path: [one for one in folders if one[1] in words] for path, folders in parallels.items()}
+    parallels = {path: folders for path, folders in chosen.items() if folders}
+    taken = {folder for folders in parallels.values() for folder, _ in folders}
+    return {path: folders for path, folders in parallels.items() if path not in taken}
+
+
+def _candidates(found: Survey, path: str, parts: list[str]) -> Iterator[tuple[str, str]]:
+    """Folders that lie as a folder of images does, with another name in the place of ``images``; or one level deeper."""
+    folders = found.folders
+    for at, part in enumerate(parts):
+        if part.lower() not in IMAGE_FOLDERS:
+            continue
+        behind = parts[at + 1 :]
+        above = path.removesuffix("/".join(parts[at:])).rstrip("/")
+        for name in folders[above].folders:
+            if name.lower() in IMAGE_FOLDERS:
+                continue
+            beside = join_path(above, name)
+            deeper = [join_path(beside, inner) for inner in folders[beside].folders] if beside in folders else []
+            for root in (beside, *deeper):
+                place = "/".join([root, *behind])
+                if place in folders and (folders[place].images or folders[place].others):
+                    yield place, singular(root.rpartition("/")[2])
+
+
+def _owned(tree: Tree, folder: str, word: str, stems: set[str]) -> Counter[tuple[str, bool]]:
+    """How many of a folder's files that may be members are called as images, and how many are not."""
+    held = tree.list(folder)
+    names = [name for name in held.files if is_member_file(name)] if held else []
+    return Counter((word, owner_of(name, word, stems) is not None) for name in names)
+
+
+def is_member_file(name: str) -> bool:
+    """Whether a file may be a further member of an image elsewhere."""
+    return kind_of(name) in _KINDS or extension_of(name) in METADATA_OF_ONE
+
+
+def owner_of(name: str, word: str, stems: Container[str]) -> str | None:
+    """The stem of the image that a file belongs to: ``x.png``, or ``x_mask.png`` among masks; None where there is none."""
+    stem = name.rpartition(".")[0]
+    if stem in stems:
+        return stem
+    for end in (f"_{word}", f"-{word}", f".{word}"):
+        if stem.lower().endswith(end) and stem[: -len(end)] in stems:
+            return stem[: -len(end)]
+    return None
+
+
+def singular(name: str) -> str:
+    """What the files of a folder are, as a part of a member's name: ``masks`` hold each a ``mask``."""
+    word = re.sub(r"[^a-z0-9_]", "_", name.lower()).strip("_") or "more"
+    return word[:-1] if len(word) > 1 and word[-1] == "s" and word[-2] != "s" else word
+
+
+def member_called(name: str, word: str) -> str:
+    """The member that a file of such a folder is: an array or a document by its extension, an image by its folder too."""
+    extension = extension_of(name)
+    return f"{word}.{extension}" if kind_of(name) == "images" else extension

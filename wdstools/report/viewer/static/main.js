@@ -90,6 +90,7 @@ const start = async () => {
     at("nothing-why").textContent = groups && groups.state !== "working" ? "" : query() ? "No sample fits these filters." : "This dataset has no samples.";
   };
   const apply = () => {
+    clearTimeout(waiting);
     const text = query();
     countFilters();
     problem("");
@@ -112,7 +113,7 @@ const start = async () => {
 
   for (const name of FIELDS) at(name).addEventListener("input", at(name).matches("select") ? apply : soon);
   at("damaged").addEventListener("change", apply);
-  at("filters").addEventListener("submit", event => { event.preventDefault(); clearTimeout(waiting); apply(); });
+  at("filters").addEventListener("submit", event => { event.preventDefault(); apply(); });
   at("clear").addEventListener("click", () => { clear(); apply(); at("q").focus(); });
   at("more").addEventListener("click", () => unfold(at("further").hidden));
   at("open-stats").addEventListener("click", () => showStats(query(), about, choose));

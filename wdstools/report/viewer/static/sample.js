@@ -53,7 +53,7 @@ export class SampleView {
     at("picture").hidden = false;
     at("picture").classList.remove("loaded");
     at("picture").removeAttribute("src");
-    at("position").textContent = index < 0 ? "" : `${whole(index + 1)} of ${whole(this.gallery.total)}`;
+    at("details").setAttribute("aria-busy", "true");
     at("previous").disabled = index <= 0;
     at("next").disabled = index < 0 || index + 1 >= this.gallery.total;
     let sample;
@@ -61,13 +61,21 @@ export class SampleView {
       sample = await ask(`api/sample/${number}`);
     } catch (error) {
       if (this.number !== number) return;
+      this.settled();
       at("picture").hidden = true;
       at("details").replaceChildren(make("h2", { id: "sample-key", text: "This sample cannot be shown" }), make("p", { kind: "bad", text: error.message }));
       return;
     }
     if (this.number !== number) return;
     this.draw(sample);
+    this.settled();
     say(exact(sample.key));
+  }
+
+  /** What is told now is of the sample that was asked for. */
+  settled() {
+    at("details").setAttribute("aria-busy", "false");
+    at("position").textContent = this.index < 0 ? "" : `${whole(this.index + 1)} of ${whole(this.gallery.total)}`;
   }
 
   async walk(step) {

@@ -1,8 +1,8 @@
 """Loaders against loaders, on the same photographs: ``python -m benchmarks.peers [--photos DIR] [--readme README.md]``.
 
 Installs each peer in an environment of its own, makes the copies that peers need, then runs everybody in turn, each
-run a process of its own: undecoded samples in order and shuffled, and shuffled batches [64, 300, 300, 3] with captions
-on two threads or worker processes. Figures are ratios of one session, medians over rounds; nobody is warned of damage
+run a process of its own: undecoded samples in order and shuffled, shuffled batches [64, 300, 300, 3] with captions on two
+threads or worker processes, and batches as a CLIP training takes them (a random crop of 224, mirrored, normalised, and tokens). Figures are ratios of one session, medians over rounds; nobody is warned of damage
 but by wdstools, which checks every sample in all of this.
 """
 
@@ -37,6 +37,8 @@ _TITLES = {
     "energon": "Megatron Energon",
     "files": "torch DataLoader over files",
 }
+#: Who takes part in the discipline with augmentation and tokens.
+_PIPELINES = ("wdstools", "webdataset", "files", "dali")
 _MARKS = re.compile(r"(<!-- peers: [^\n]*-->\n).*?(<!-- /peers -->)", re.DOTALL)
 
 
@@ -49,6 +51,10 @@ def measure(contest: Contest, peers: Sequence[str], seconds: float, rounds: int)
         "raw, shuffled": contest.race(plain, seconds, rounds, work="raw", shuffle=True),
         "batches": contest.race([*plain, *second], seconds, rounds, work="batches", shuffle=True),
     }
+    augmented = [Entry(peer, "default") for peer in peers if peer in _PIPELINES]
+    if "wdstools" in peers:
+        augmented.append(Entry("wdstools", "Pillow"))
+    races["pipeline"] = contest.race(augmented, seconds, rounds, work="pipeline")
     found: dict[str, Any] = {name: figures(race, _BASE) for name, race in races.items()}
     for name, times in contest.first_ms.items():
         found["batches"][name]["first_ms"] = median(times)
@@ -58,8 +64,8 @@ def measure(contest: Contest, peers: Sequence[str], seconds: float, rounds: int)
 def table(found: Mapping[str, Any], versions: Mapping[str, str], failed: Mapping[str, str]) -> str:
     """The table as Markdown, in the order of batches."""
     lines = [
-        "| loader | raw, in order | raw, shuffled | batches | with its best decoder | of the limit | first batch |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| loader | raw, in order | raw, shuffled | batches | with its best decoder | of the limit | augmented, with tokens | first batch |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     peers = sorted(versions, key=lambda peer: -_best(found["batches"], peer).get("times", 0))
     for peer in peers:
@@ -71,14 +77,18 @@ def table(found: Mapping[str, Any], versions: Mapping[str, str], failed: Mapping
             _times(found["batches"].get(plain)),
             _times(found["batches"].get(Entry(peer, "best").name)),
             f"{best['of_limit']:.2f}" if best else "",
+            _times(found["pipeline"].get(plain)),
             f"{best['first_ms']:,.0f} ms" if "first_ms" in best else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
         tensors = found["batches"].get(Entry(peer, "torch").name)
+        pillow = found["pipeline"].get(Entry(peer, "Pillow").name)
+        if pillow:
+            lines.append(f"| the same, augmented by the others' function | | | | | | {_times(pillow)} | |")
         if tensors:
-            shown = f"{tensors['of_limit']:.2f} | {tensors.get('first_ms', 0):,.0f} ms"
+            shown = f"{tensors['of_limit']:.2f} | | {tensors.get('first_ms', 0):,.0f} ms"
             lines.append(f"| the same, as torch tensors | | | {_times(tensors)} | | {shown} |")
-    lines += [f"| {_TITLES[peer]} | {reason} | | | | | |" for peer, reason in failed.items()]
+    lines += [f"| {_TITLES[peer]} | {reason} | | | | | | |" for peer, reason in failed.items()]
     return "\n".join(lines)
 
 

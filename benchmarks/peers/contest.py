@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers.environments import is_ready, python_of
+from benchmarks.peers.environments import is_ready, packages_of, python_of
 from wdstools.errors import UsageError
 from wdstools.ops.bench.clock import Tally, in_turn, rate_of, ratio_of
 from wdstools.ops.bench.limits import decode_images
@@ -76,12 +76,15 @@ class Contest:
     def run(self, peer: str, **options: Any) -> dict[str, Any]:
         """One run of a peer in its environment; ours runs in this one."""
         python = sys.executable if peer == "wdstools" else python_of(self.environments, peer)
-        own = os.path.join(_HERE, f"peer_{peer}.py")
+        kind = "pipeline" if options["work"] == "pipeline" else "peer"
+        own = os.path.join(_HERE, f"{kind}_{peer}.py")
         return run_peer(python, own if os.path.exists(own) else peer_path(peer), self.task(peer, **options))
 
     def prepare(self, peers: Sequence[str]) -> None:
         """Loose files, and every peer's own copy, as far as they are not there."""
         _unpack(self.dataset, f"{self.scratch}/files")
+        if is_ready(self.environments, "webdataset"):
+            os.environ["CLIP_PACKAGES"] = packages_of(self.environments, "webdataset")
         for peer in peers:
             if peer != "wdstools" and not is_ready(self.environments, peer):
                 self.failed[peer] = "could not be installed here"
@@ -107,7 +110,7 @@ class Contest:
                 self.failed[entry.peer] = error.got
             else:
                 works[entry.name] = work
-        if options["work"] == "batches":
+        if options["work"] != "raw":
             works[LIMIT] = partial(decode_images, self._images(), "jpg", THREADS)
         return in_turn(works, seconds * rounds, rounds)
 

@@ -6,6 +6,7 @@ without figures in the table.
 
 from __future__ import annotations
 
+import glob
 import os
 import subprocess
 import sys
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 _TORCH = ("torch==2.13.0", "simplejpeg==1.9.0", "pillow==13.0.0")
 #: What each peer needs. Steps are pip's arguments, in order.
 ENVIRONMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "webdataset": ((*_TORCH, "webdataset==1.0.2"),),
+    # and the tokenizer that everybody uses in the discipline "pipeline"
+    "webdataset": (
+        (*_TORCH, "webdataset==1.0.2", "ftfy==6.3.1", "regex==2026.11.19"),
+        ("--no-deps", "open_clip_torch==3.3.0"),
+    ),
     "dali": (("nvidia-dali-cuda130==2.4.0", "numpy==2.4.6"),),
     "grain": (("grain==0.2.18", "array_record==0.8.6", "simplejpeg==1.9.0", "pillow==13.0.0"),),
     # They ask for torchvision, which would replace torch's build for processors by one of several gigabytes. Neither
@@ -42,6 +47,12 @@ _READY = ".ready"
 def python_of(folder: str, name: str) -> str:
     """The interpreter of a peer's environment."""
     return os.path.join(folder, name, "bin", "python")
+
+
+def packages_of(folder: str, name: str) -> str:
+    """Where a peer's packages lie."""
+    (found,) = glob.glob(os.path.join(glob.escape(folder), name, "lib", "python*", "site-packages"))
+    return found
 
 
 def is_ready(folder: str, name: str) -> bool:

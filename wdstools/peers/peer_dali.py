@@ -15,7 +15,7 @@ PACKAGE = "nvidia-dali-cuda130"
 
 
 def _pipeline(task: dict[str, Any], *, decode: bool) -> Any:
-    indexes = [_index(shard, task["scratch"]) for shard in task["shards"]]
+    indexes = [index_of(shard, task["scratch"]) for shard in task["shards"]]
 
     @pipeline_def(batch_size=task["batch_size"], num_threads=task["threads"], device_id=None)
     def read() -> Any:
@@ -35,7 +35,7 @@ def _pipeline(task: dict[str, Any], *, decode: bool) -> Any:
     return made
 
 
-def _index(shard: str, scratch: str) -> str:
+def index_of(shard: str, scratch: str) -> str:
     """DALI's own index of a tar, made once."""
     from wds2idx import IndexCreator
 

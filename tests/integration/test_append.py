@@ -276,8 +276,11 @@ def test_captions_beyond_the_first_are_named_where_the_dataset_has_no_json(copy:
     whole(copy)
 
 
-def test_one_new_class_in_a_folder_is_read_as_the_dataset_was(copy: Path, tmp_path: Path) -> None:
-    city = write(tmp_path / "city", {**pairs("athens/1", "athens/2", first=500)})
+@pytest.mark.parametrize("container", ["folder", "zip", "tar", "gztar"])
+def test_one_new_class_in_a_folder_is_read_as_the_dataset_was(container: str, copy: Path, tmp_path: Path) -> None:
+    city = write(tmp_path / "city", pairs("athens/1", "athens/2", first=500))
+    if container != "folder":
+        city = Path(shutil.make_archive(str(tmp_path / "packed"), container, city))
     result = append(copy, city)
     assert result.appended == {"train": 2}
     dataset = wt.open_dataset(str(copy))

@@ -12,6 +12,7 @@ from wdstools.options.pack import LayoutChoices
 from wdstools.sources.base import other_members
 from wdstools.sources.open import open_source
 from wdstools.sources.recipe import recipe_names
+from wdstools.sources.table import TABLE_EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def read_source(
     A way to read it is taken that gives labels where the dataset has them, if there is one.
     """
     given = _given(manifest, made, chosen)
-    if given["recipe"] is None and given["image"] is None and os.path.isdir(path):
+    if given["recipe"] is None and given["image"] is None and not os.fspath(path).lower().endswith(TABLE_EXTENSIONS):
         for guessed, way in _as_the_dataset(made, given):
             try:
                 source = _open(path, way, chosen)

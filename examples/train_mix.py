@@ -1,5 +1,7 @@
 """Two datasets in one loader, seven samples of the first for three of the second, and exactly on from a checkpoint.
 
+What each epoch waited for is printed, too.
+
 python examples/train_mix.py shards --other more-shards
 """
 
@@ -42,7 +44,7 @@ def main() -> None:
     mixed = wt.mix(
         {"first": wt.source(options.dataset, weight=0.7), "second": other}, stop="all", per_batch=options.per_batch
     )
-    loader = wt.torch.loader(mixed, batch_size=8, image_size=64)
+    loader = wt.torch.loader(mixed, batch_size=8, image_size=64, metrics=True)
     if options.state and options.state.exists():
         loader.load_state_dict(json.loads(options.state.read_text()))
     model = network(len(wt.open_dataset(options.dataset).manifest.labels))
@@ -63,6 +65,7 @@ def main() -> None:
                 return
         sources = {source.name: [source.epoch, source.position] for source in loader.sources}
         print(json.dumps({"epoch": epoch, "loss": sum(losses) / len(losses), "sources": sources}))
+        print(loader.metrics(reset=True))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -27,14 +28,21 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset
     return first, of_many_aspects(tmp_path_factory.mktemp("second"), train=24, val=6)
 
 
-def run(example: str, *arguments: object) -> str:
+def started(example: str, *arguments: object, **variables: str) -> subprocess.Popen[str]:
     paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(EXAMPLES / f"{example}.py"), *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment(**paths), timeout=HANG_SECONDS
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    place = environment(**paths, **variables)
+    return subprocess.Popen(command, env=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    out, errors = process.communicate(timeout=HANG_SECONDS)
+    assert process.returncode == 0, errors[-3000:]
+    return out
+
+
+def run(example: str, *arguments: object) -> str:
+    return said(started(example, *arguments))
 
 
 def lines(out: str) -> list[dict[str, Any]]:
@@ -57,3 +65,29 @@ def test_buckets_are_printed_and_trained_on(datasets: tuple[Dataset, Dataset]) -
     assert out.splitlines()[0].split()[:3] == ["height", "width", "samples"]
     assert sum(line.startswith("       all") and "24" in line for line in out.splitlines()) == 1
     assert 0 < lines(out)[0]["loss"] < 2
+
+
+def test_evaluation_is_the_same_on_any_number_of_ranks(datasets: tuple[Dataset, Dataset]) -> None:
+    url = datasets[0].shards.url
+    (alone,) = lines(run("evaluate", url))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "3"}
+    ranks = [started("evaluate", url, "--batch-size", 2, RANK=str(rank), **place) for rank in range(3)]
+    together = [lines(said(process)) for process in ranks]
+    assert together[1:] == [[], []]
+    # 10 samples, 3 ranks: each of them has 4 rows
+    assert together[0][0]["samples"] == alone["samples"] == 10
+    assert together[0][0]["accuracy"] == alone["accuracy"]
+    assert together[0][0]["loss"] == pytest.approx(alone["loss"], abs=1e-6)
+
+
+def test_the_copy_to_a_device_says_that_it_was_not_run_without_one(datasets: tuple[Dataset, Dataset]) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a device")
+    command = [sys.executable, "-m", "benchmarks.gpu_copy", datasets[0].shards.url]
+    paths = {"PYTHONPATH": os.pathsep.join((str(EXAMPLES.parent), *filter(None, sys.path)))}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(**paths))
+    assert done.stdout == "not run: there is no CUDA device here\n"

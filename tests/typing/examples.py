@@ -74,6 +74,7 @@ def read(path: Path) -> None:
     mixed = wt.mix({"a": wt.source(dataset, weight=0.7, where="width > 1"), "b": "shards"}, stop="all")
     shaped = wt.loader(mixed, batch_size=64, buckets=wt.aspect_buckets(512 * 512, step=64))
     assert_type([source.epoch for source in shaped.sources], list[int])
+    assert_type(shaped.metrics(reset=True).stages["decode"], float)
     assert_type([bucket.samples for bucket in shaped.buckets], list[int])
     for batch in wt.loader(dataset, "train", batch_size=64, image_size=224):
         made: wt.Batch = batch

@@ -17,10 +17,10 @@ from wdstools.reader.bounds import Bounds
 from wdstools.reader.bucket_report import report_of
 from wdstools.reader.making import Begun, Kitchen, Making, Planned, planned
 from wdstools.reader.members import is_tensor
+from wdstools.reader.metrics import Meter
 from wdstools.reader.mixing import course_of
 from wdstools.reader.options import LoaderOptions, Share, settled
-from wdstools.reader.payloads import Payloads, prepared
-from wdstools.reader.ranges import open_ranges
+from wdstools.reader.payloads import prepared
 from wdstools.reader.ranks import refuse_samplers
 from wdstools.reader.stream import moved
 from wdstools.reader.transforms import Draws
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from wdstools.reader.buckets import BucketReport
     from wdstools.reader.course import Course, SourceProgress
     from wdstools.reader.lanes import FlatDeal, LaneDeal
+    from wdstools.reader.metrics import LoaderMetrics
     from wdstools.reader.mixing import Mix
     from wdstools.reader.order import Sharing
+    from wdstools.reader.payloads import Payloads
     from wdstools.results import Finding, Report
 
 LoaderKind = TypeVar("LoaderKind", bound="Loader")
@@ -64,6 +66,8 @@ class Loader:
         self._threads = options["threads"] or processors()
         self._skip = options["on_damage"] == "skip"
         self._bounds = Bounds.of(options)
+        wanted = options["metrics"]
+        self._meter = Meter(wanted if callable(wanted) else None) if wanted else None
         self._active: weakref.ref[Pass] | None = None
         self._kept: tuple[int, Kitchen] | None = None
         if course.buckets is not None:
@@ -98,9 +102,20 @@ class Loader:
         """How far each source of a mix is, in epochs of its own; without a mix there are none."""
         return self._course.sources()
 
+    def metrics(self, *, reset: bool = False) -> LoaderMetrics:
+        """How long the training waited, and what time was spent on; see ``LoaderMetrics``. ``print`` it, or its ``postfix()``.
+
+        With ``reset`` counting begins anew. Raises UsageError (``metrics-off``) if the loader was not asked for metrics.
+        """
+        if self._meter is None:
+            raise UsageError(
+                "this loader measures nothing", code="metrics-off", where="metrics", hint="wt.loader(..., metrics=True)"
+            )
+        return self._meter.result(reset=reset)
+
     def __iter__(self) -> Iterator[Any]:
         self._stop()
-        begun = Pass(self, self._course, self._share.now())
+        begun = Pass(self, self._course, self._share.now(), self._meter)
         # not held here: leaving a loop early ends its threads
         self._active = weakref.ref(begun)
         return begun
@@ -108,20 +123,21 @@ class Loader:
     def _kitchen(self) -> Kitchen:
         """Indexes and buffers, kept from epoch to epoch; a forked process makes its own."""
         if self._kept is None or self._kept[0] != os.getpid():
-            self._kept = (os.getpid(), Kitchen(self._course))
+            self._kept = (os.getpid(), Kitchen(self._course, self._meter))
         return self._kept[1]
 
     def batches(self, deal: FlatDeal | LaneDeal, sharing: Sharing) -> Generator[tuple[Any, Any]]:
         """The batches of an epoch from where this is, each with the place behind it."""
         kitchen, course = self._kitchen(), self._course
-        budget = self._bounds.fetched(len(kitchen.tables))
-        payloads = [Payloads(table, open_ranges(table, budget)) for table in kitchen.tables]
+        meter = self._meter
+        payloads = kitchen.payloads(self._bounds.fetched(len(kitchen.tables)))
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="wdstools-decode")
         making = Making(course, kitchen, payloads, pool, Draws(course.seed, course.epoch))
         chunk = max(1, min(_CHUNK, -(-sharing.batch_size // self._threads)))
         ahead = self._bounds.ahead or max(_AHEAD, -(-2 * chunk * self._threads // sharing.batch_size))
         begun: deque[Begun] = deque()
         plans = self._prepared(payloads, deal, sharing, pool)
+        plans = plans if meter is None else meter.indexed(plans)
         # the first batch does not wait for the indexes of those behind it
         room = ahead if kitchen.is_open else 1
         try:
@@ -133,12 +149,18 @@ class Loader:
                         room, kitchen.spare.most = min(room, ahead), ahead + 1
                 if not begun:
                     break
+                if meter is not None:
+                    meter.queued(sum(one.is_made() for one in begun), ahead)
                 ready, room = begun.popleft(), ahead
                 fields, findings = ready.result()
                 self._note(ready.plan, findings, fields["mask"])
                 after, maker = ready.plan.step.after, ready.maker
                 del ready
-                batch = self.handed_out(fields, maker)
+                if meter is None:
+                    batch = self.handed_out(fields, maker)
+                else:
+                    with meter.stage("hand_out"):
+                        batch = self.handed_out(fields, maker)
                 del fields
                 yield after, batch
                 del batch
@@ -219,8 +241,11 @@ class Loader:
 class Pass(Iterator[Any]):
     """One epoch's batches, or what is left of them; raises UsageError (``reader-moved``) once its loader is elsewhere."""
 
-    def __init__(self, loader: Loader, course: Course, sharing: Sharing) -> None:
+    def __init__(self, loader: Loader, course: Course, sharing: Sharing, meter: Meter | None) -> None:
         self._course = course
+        self._meter = meter
+        if meter is not None:
+            meter.begin()
         self._pid = os.getpid()
         self._turn = course.begin(course.deal(sharing))
         self._deal = course.deal(sharing)  # of another epoch, perhaps
@@ -228,10 +253,14 @@ class Pass(Iterator[Any]):
         self._done = False
 
     def __next__(self) -> Any:
+        meter = self._meter
         if self._done:
+            if meter is not None:
+                meter.end()
             self._course.ended = self._course.ended and self._course.turn is not self._turn
             raise StopIteration
         self._check()
+        wait = None if meter is None else meter.ask()
         try:
             after, batch = next(self._batches)
         except StopIteration:
@@ -244,6 +273,8 @@ class Pass(Iterator[Any]):
         if self._course.ended:
             self._done = True
             self._batches.close()
+        if meter is not None and wait is not None:
+            meter.step(wait, len(batch))
         return batch
 
     def _check(self) -> None:
@@ -294,7 +325,7 @@ def loader(
 
     ``options`` are those of ``wdstools.reader.options.LoaderOptions`` and ``StreamOptions``: batch_size or
     global_batch_size, shuffle, seed, rank and world_size, where, keys and limit, members, decode, image_size and fit,
-    buckets, decoders, caption, labels, image_transform, transform, tokenizer, threads, prefetch, memory, on_damage, remainder. Raises UsageError,
+    buckets, decoders, caption, labels, image_transform, transform, tokenizer, threads, prefetch, memory, metrics, on_damage, remainder. Raises UsageError,
     NotFoundError and FormatError before the first batch if options or shards are not as they should be.
     """
     return open_loader(Loader, dataset, split, settled(LoaderOptions, options, "wt.loader"))

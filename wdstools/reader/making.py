@@ -12,7 +12,9 @@ import numpy as np
 from wdstools.reader.assembly import assemble
 from wdstools.reader.batch_maker import Maker
 from wdstools.reader.buffers import Spare
+from wdstools.reader.payloads import Payloads
 from wdstools.reader.prefetched import FetchedRanges
+from wdstools.reader.ranges import open_ranges
 from wdstools.reader.rows import RowTable
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from wdstools.reader.batch_maker import Chunk
     from wdstools.reader.course import Course
     from wdstools.reader.lanes import Step
-    from wdstools.reader.payloads import Payloads
+    from wdstools.reader.metrics import Meter
+    from wdstools.reader.recipe import Recipe
     from wdstools.reader.transforms import Draws
     from wdstools.results import Finding
 
@@ -71,9 +74,12 @@ def planned(course: Course, step: Step) -> Planned:
 class Kitchen:
     """What a loader needs to make batches, in one process, from epoch to epoch: indexes, makers and buffers."""
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, course: Course, meter: Meter | None = None) -> None:
         self._course = course
+        self._meter = meter
         self.spare = Spare()
+        #: What batches are put together by.
+        self.recipe = self._timed(course.feeds[0].recipe)[1]
         self.tables = []
         for feed in course.feeds:
             members = feed.recipe.plan(feed.cursor.dataset.manifest.members).read
@@ -105,9 +111,22 @@ class Kitchen:
             recipe, buckets = source.recipe, self._course.buckets
             if shape is not None and buckets is not None:
                 recipe = replace(recipe, image_size=shape, fit=buckets.fit)
-            maker = Maker(recipe, source.cursor, self.tables[feed], self.spare)
-            self._makers[feed, shape] = maker
+            kind, recipe = self._timed(recipe)
+            maker = self._makers[feed, shape] = kind(recipe, source.cursor, self.tables[feed], self.spare)
+            if self._meter is not None:
+                self._meter.watch(maker)
         return maker
+
+    def _timed(self, recipe: Recipe) -> tuple[type[Maker], Recipe]:
+        return (Maker, recipe) if self._meter is None else self._meter.maker(recipe)
+
+    def payloads(self, budget: int | None) -> list[Payloads]:
+        """How samples' bytes are taken, for each feed, fetching up to so many bytes ahead."""
+        found = []
+        for table in self.tables:
+            ranges = open_ranges(table, budget)
+            found.append(Payloads(table, ranges) if self._meter is None else self._meter.payloads(table, ranges))
+        return found
 
 
 class Making:
@@ -121,7 +140,7 @@ class Making:
         self._payloads = payloads
         self._pool = pool
         self._draws = draws
-        self._recipe = course.feeds[0].recipe
+        self._recipe = kitchen.recipe
 
     def begin(self, plan: Planned, batch_size: int, chunk: int) -> Begun:
         """Begin to make a batch."""

@@ -131,6 +131,10 @@ class LoaderOptions(StreamOptions, SampleOptions, total=False):
         int | str | None,
         Option(None, "What batches made ahead and bytes fetched ahead may take together at most, as '2GiB'."),
     ]
+    metrics: Annotated[
+        bool | Callable[..., object],
+        Option(False, "Measure what time is spent on, for metrics(); or a function that is told of each step."),
+    ]
 
 
 #: What other loaders call things: what to give here.

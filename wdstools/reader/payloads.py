@@ -42,6 +42,8 @@ class Payloads:
     def __init__(self, table: RowTable, ranges: Ranges) -> None:
         self.table = table
         self.ranges = ranges
+        #: What bytes are read from: these, or what measures them.
+        self.reading = ranges
 
     def take(self, extents: Extents, row: int) -> dict[str, memoryview]:
         """The members of one row, checked. Raises DamagedSampleError, or StoreError if it cannot be read.
@@ -96,19 +98,19 @@ class Payloads:
         parts: Sequence[bytes | memoryview]
         if together:
             edges = list(accumulate(extents.length[rows], initial=0))
-            (block,) = self.ranges.read_each(
+            (block,) = self.reading.read_each(
                 extents.shard[first : first + 1], extents.start[first : first + 1], edges[-1:]
             )
             data = memoryview(block)
             parts = [data[start:end] for start, end in pairwise(edges)]
         else:
-            parts = self.ranges.read_each(extents.shard[rows], extents.start[rows], extents.length[rows])
+            parts = self.reading.read_each(extents.shard[rows], extents.start[rows], extents.length[rows])
         return parts if b"".join(map(table.digest_of, parts)) == groups else None
 
     def _read(self, extents: Extents, row: int) -> memoryview:
         shard, start, length = extents.shard[row], extents.start[row], extents.length[row]
         try:
-            return memoryview(self.ranges.read(shard, start, length))
+            return memoryview(self.reading.read(shard, start, length))
         except StoreError:
             if self.table.dataset.mirrors:
                 for data in self.table.dataset.read_again(self.table.entries[shard].path, start, length):

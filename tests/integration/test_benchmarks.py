@@ -164,13 +164,19 @@ def test_the_table_of_loaders_has_a_row_for_everybody_and_stands_between_its_mar
         "wdstools, torch": {"samples_per_s": 4_400.0, "times": 4.4, "of_limit": 0.88, "first_ms": 500.0},
     }
     raw = {"wdstools, default": {"times": 31.4}, "webdataset, default": {"times": 1.0}}
-    found = {"raw": raw, "raw, shuffled": raw, "batches": batches}
+    pipeline = {
+        "wdstools, default": {"times": 4.0},
+        "wdstools, Pillow": {"times": 1.2},
+        "webdataset, default": {"times": 1.0},
+    }
+    found = {"raw": raw, "raw, shuffled": raw, "batches": batches, "pipeline": pipeline}
     shown = table_of_peers(found, {"webdataset": "1.0", "wdstools": "0.1"}, {"energon": "could not be installed here"})
     lines = shown.splitlines()
-    assert [line.count("|") for line in lines] == [8] * 6
-    assert "**wdstools** (every sample checked) 0.1 | 31 | 31 | 4.5 |  | 0.90 | 400 ms" in lines[2]
-    assert "webdataset 1.0 | 1.0 | 1.0 | 1.0 | 1.5 | 0.30 | 1,600 ms" in lines[4]
-    assert "could not be installed here" in lines[5]
+    assert [line.count("|") for line in lines] == [9] * 7
+    assert "**wdstools** (every sample checked) 0.1 | 31 | 31 | 4.5 |  | 0.90 | 4.0 | 400 ms" in lines[2]
+    assert lines[3].endswith("| 1.2 | |")
+    assert "webdataset 1.0 | 1.0 | 1.0 | 1.0 | 1.5 | 0.30 | 1.0 | 1,600 ms" in lines[5]
+    assert "could not be installed here" in lines[6]
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- peers: by x -->\nold\n<!-- /peers -->\nafter\n")
     write_readme(str(readme), shown)

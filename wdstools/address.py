@@ -17,9 +17,15 @@ _MARK = "..."
 _LEAST_SECRET = 6
 #: A value in a query from this length on is no word.
 _LONG_VALUE = 20
-_SCHEME_RE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+#: What an address begins with: a scheme, and as many slashes as it takes, or of ours one with some missing or wrong:
+#: ``http:/user:password@host`` is a path, and a mistake.
+_SCHEME = (
+    r"(?:[A-Za-z][A-Za-z0-9+.-]{0,15}://"
+    r"|(?i:https?|s3|gs|gcs|az|azure|abfss?|hf|ftps?|sftp|webdavs?)(?:[ ]?[:;][ ]?|(?=[/\\]{2})))[/\\]*[ ]?"
+)
+_ADDRESS_RE = re.compile(rf"(\s*{_SCHEME})(.*)", re.DOTALL)
 #: An address in a text, as people and libraries write it there.
-_URL_RE = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,15}://)([^\s'\"<>`]*)")
+_URL_RE = re.compile(rf"\b({_SCHEME})([^\s'\"<>`]*)")
 #: A host with or without a port; what else stands there is a password with a slash in it.
 _HOST_RE = re.compile(r"[^:]*(:[0-9]*)?|\[[0-9A-Fa-f:.%]*\](:[0-9]*)?")
 _BEHIND_RE = re.compile(r"([?#]).+", re.DOTALL)
@@ -41,15 +47,18 @@ class Url:
 def display(address: str | os.PathLike[str] | Url) -> str:
     """An address as it may be shown: a path as it is, a URL without what is secret in it."""
     text = address.secret if isinstance(address, Url) else os.fspath(address)
-    scheme, separator, rest = text.partition("://")
-    if separator and _SCHEME_RE.fullmatch(scheme):
-        return scheme + separator + _open_part(rest)
-    return text
+    found = _ADDRESS_RE.fullmatch(text)
+    return found[1] + _open_part(found[2]) if found else text
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address, or was meant as one: with slashes too few or too many."""
+    return _ADDRESS_RE.match(text) is not None
 
 
 def without_secrets(text: str) -> str:
     """A text, as of another library's error, with every URL in it as ``display`` shows it."""
-    return _URL_RE.sub(lambda found: found.group(1) + _open_part(found.group(2)), text) if "://" in text else text
+    return _URL_RE.sub(lambda found: found.group(1) + _open_part(found.group(2)), text)
 
 
 def secrets_of(text: str) -> tuple[str, ...]:

@@ -194,7 +194,46 @@ SECRETS = [
     ("s3://key:S3CRET@bucket/p", "s3://bucket/p"),
     ("az://c/p?sv=1&sig=S3CRET", "az://c/p?..."),
     ("https://[::1]:80/d?S3CRET", "https://[::1]:80/d?..."),
+    ("http:/user:S3CRET@h/d", "http:/h/d"),
+    ("https:user:S3CRET@h/d", "https:h/d"),
+    ("HTTPS:user:S3CRET@h/d", "HTTPS:h/d"),
+    ("http:///user:S3CRET@h/d", "http:///h/d"),
+    ("http//user:S3CRET@h/d", "http//h/d"),
+    ("http;//user:S3CRET@h/d", "http;//h/d"),
+    ("http:\\\\user:S3CRET@h/d", "http:\\\\h/d"),
+    ("htps://user:S3CRET@h/d", "htps://h/d"),
+    ("s3:/key:S3CRET@bucket/p", "s3:/bucket/p"),
+    ("s3:key:S3CRET@bucket/p", "s3:bucket/p"),
+    ("hf:/user:S3CRET@o/n", "hf:/o/n"),
+    ("https:/h/d?sig=S3CRET", "https:/h/d?..."),
+    ("az:/c/p?sv=1&sig=S3CRET", "az:/c/p?..."),
 ]
+
+#: Commands that take an address, with a mistake in it: nothing is asked, and what is said shows no secret.
+MISTAKEN = ["http:/user:{}@127.0.0.1:1/d", "https:user:{}@127.0.0.1/d", "s3:/key:{}@bucket/p", "http:///user:{}@h/d"]
+
+
+@pytest.mark.parametrize("address", MISTAKEN)
+def test_a_mistyped_address_shows_no_secret(address: str, packed: Path, tmp_path: Path) -> None:
+    typed = address.format(CANARY)
+    commands: list[tuple[str, ...]] = [
+        ("info", typed),
+        ("verify", typed, "--json"),
+        ("scan", typed),
+        ("pack", typed, "new"),
+        ("pull", typed, "new", "--json"),
+        ("mirror", str(packed), typed, "-n"),
+        ("adopt", typed, "-o", "new"),
+        ("repair", str(packed), "--from", typed, "-n"),
+        ("extract", str(packed), typed),
+        ("verify", str(packed), "--at", typed),
+    ]
+    outputs = {}
+    for command in commands:
+        ran = run_command(*command, cwd=tmp_path)
+        assert "Traceback" not in ran.err
+        outputs[f"{command[0]} {ran.code}"] = ran.out + ran.err
+    assert leaks(tmp_path, outputs) == []
 
 
 @pytest.mark.parametrize(("address", "shown"), SECRETS)
@@ -211,7 +250,20 @@ def test_an_address_is_shown_without_its_secret(address: str, shown: str) -> Non
     assert "S3C" not in text
 
 
-@pytest.mark.parametrize("plain", ["/a/b?c", "a@b", "hf://datasets/o/n@v1/x", "s3://bucket/key", "http://h:1/a@b/c"])
+@pytest.mark.parametrize(
+    "plain",
+    [
+        "/a/b?c",
+        "a@b",
+        "hf://datasets/o/n@v1/x",
+        "s3://bucket/key",
+        "http://h:1/a@b/c",
+        "s3/a:b@c",
+        "https",
+        "az",
+        "a:b",
+    ],
+)
 def test_an_address_without_a_secret_is_shown_as_it_is(plain: str) -> None:
     assert display(plain) == plain
     assert without_secrets(plain) == plain

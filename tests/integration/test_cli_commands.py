@@ -196,9 +196,27 @@ def test_a_reader_that_leaves_early_is_no_error(dataset: Path, command: tuple[st
 @pytest.mark.parametrize("where", [">/dev/full", ">&-"])
 @pytest.mark.parametrize("command", ["ls", "verify", "repair -n", "--version", "--help"])
 def test_output_that_cannot_be_written_is_a_failure_not_a_bug(command: str, where: str, dataset: Path) -> None:
-    done = in_shell(f"wdstools {command}{'' if command.startswith('--') else f' {dataset}'} {where}")
-    assert done.returncode == 4, done.stderr
-    assert done.stderr.startswith(b"error: output-failed: ")
+    for unbuffered in ("", "1"):
+        line = f"wdstools {command}{'' if command.startswith('--') else f' {dataset}'} {where}"
+        done = in_shell(line, PYTHONUNBUFFERED=unbuffered)
+        assert done.returncode == 4, done.stderr
+        assert done.stderr.startswith(b"error: output-failed: ")
+
+
+def test_a_standard_input_that_is_closed_is_no_damaged_shard(dataset: Path, tmp_path: Path) -> None:
+    for line in ("wdstools verify - <&-", f"wdstools remove {dataset} --keys - -o {tmp_path}/new -y <&-"):
+        done = in_shell(line)
+        assert (done.returncode, done.stderr[:7]) == (4, b"error: ")
+    assert in_shell("wdstools verify - </dev/null").returncode == 1
+
+
+@pytest.mark.parametrize(
+    "given", ["train=0", "train=-1", "train=80,val=-20", "train=80,train=20", "train=80%", "train="]
+)
+def test_splits_that_can_be_neither_ratios_nor_lists_are_wrong_usage(given: str, dataset: Path, tmp_path: Path) -> None:
+    ran = run_command("pack", dataset, tmp_path / "new", "--split", given)
+    assert ran.code == 2
+    assert "train=80,val=5,test=15" in ran.err
 
 
 @pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "<&- 2>&-"])
@@ -220,9 +238,9 @@ def test_workers_that_cannot_be_started_are_an_error_not_a_bug(dataset: Path) ->
     assert done.stderr.startswith(b"error: no-worker: ")
 
 
-def in_shell(line: str) -> subprocess.CompletedProcess[bytes]:
+def in_shell(line: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
     """A line of a shell in which ``wdstools`` and ``python`` are those that are tested."""
     line = line.replace("wdstools ", f"{' '.join(COMMAND)} ", 1).replace("python -c", f"{COMMAND[0]} -c")
     # buffered, as it is where nobody asks for something else
-    env = environment(PYTHONUNBUFFERED="")
+    env = environment(**{"PYTHONUNBUFFERED": "", **variables})
     return subprocess.run(["sh", "-c", line], capture_output=True, env=env, stdin=subprocess.DEVNULL, check=False)

@@ -117,6 +117,13 @@ def _headers(_: Asked) -> Iterator[bytes]:
     yield from (f"X-{number}: {'A' * 1000}\r\n".encode() for number in itertools.count())
 
 
+def _many_headers(_: Asked) -> Iterator[bytes]:
+    """More than Python's own library reads, and an end."""
+    yield b"HTTP/1.1 200 OK\r\n"
+    yield from (f"X-{number}: A\r\n".encode() for number in range(1_000))
+    yield b"Content-Length: 0\r\n\r\n"
+
+
 def _header(_: Asked) -> Iterator[bytes]:
     yield b"HTTP/1.1 200 OK\r\nX: "
     yield from itertools.repeat(_BLOCK)
@@ -155,6 +162,7 @@ WAYS: dict[str, Callable[[Asked], Iterator[bytes]]] = {
     "100 Continue": _continue,
     "slow 100 Continue": _slow_continue,
     "headers": _headers,
+    "many headers": _many_headers,
     "one header": _header,
     "dripping headers": _dripping_headers,
     "dripping body": _dripping_body,

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from wdstools.cli.output import Output
+from wdstools.cli.output import Output, lost
 from wdstools.cli.program import Interrupted, app
 from wdstools.cli.standard import open_missing, say
 from wdstools.errors import (
@@ -39,8 +39,9 @@ def _run() -> None:
         app()
     except WdsError:
         raise
-    except OSError:
-        Output().flush()  # help and version are written by typer: raises if it is the answer that cannot be written
+    except OSError as error:
+        if error.filename is None:  # help and version are written by typer; whatever else we do names its file
+            raise lost(error) from error
         raise
 
 

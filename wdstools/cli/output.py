@@ -133,12 +133,17 @@ def _stdout() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
-        if isinstance(error, BrokenPipeError):
-            raise SystemExit(_SIGPIPE) from error
-        raise StoreError(
-            "the answer cannot be written", code="output-failed", where="standard output", got=error.strerror or ""
-        ) from error
+        raise lost(error) from error
+
+
+def lost(error: OSError) -> BaseException:
+    """What to raise where the answer cannot be written; what is still buffered goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return SystemExit(_SIGPIPE)
+    return StoreError(
+        "the answer cannot be written", code="output-failed", where="standard output", got=error.strerror or ""
+    )
 
 
 class _PlainLines:

@@ -13,10 +13,10 @@ def open_missing() -> None:
     """Give the process the standard files that it was started without (``>&-``, some daemons); call it first.
 
     Else the next file that is opened gets their number, and what is meant for people is written into it. A missing
-    input is empty; a missing output refuses what is written, so that an answer is not lost without a word; messages
+    input cannot be read, and a missing output refuses what is written, so that nothing is lost without a word; messages
     go nowhere.
     """
-    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+    for number, name, flags in ((0, "stdin", os.O_WRONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
             given = os.open(os.devnull, flags)
             os.dup2(given, number)

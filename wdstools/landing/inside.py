@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
-from wdstools.address import display
+from wdstools.address import display, is_address
 from wdstools.errors import StoreError, UsageError
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
 _MAX_BYTES = 1 << 30
-#: An address, also with a slash too few.
-_ADDRESS_RE = re.compile(r"([a-z][a-z0-9+.-]*):/+", re.IGNORECASE)
 
 
 def require_inside(root: str, paths: Iterable[str]) -> None:
@@ -64,11 +61,11 @@ def refuse_outside(store: Store, paths: Iterable[str]) -> None:
 
 def refuse_elsewhere(dest: str) -> None:
     """Refuse a destination that is no folder of this machine; raises UsageError (``destination-elsewhere``)."""
-    if not dest or _ADDRESS_RE.match(dest):
+    if not dest or is_address(dest):
         raise UsageError(
             "the destination must be a folder here",
             code="destination-elsewhere",
-            where=display(_ADDRESS_RE.sub(lambda found: f"{found[1]}://", dest)),
+            where=display(dest),
             hint="make it here, and send it with wdstools mirror; nothing was written",
         )
 

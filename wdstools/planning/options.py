@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -128,6 +129,10 @@ def _refuse_idle(chosen: PackChoices) -> None:
         )
 
 
+#: Whatever somebody may have meant as a share.
+_NUMBER_RE = re.compile(r"[+-]?[0-9]*[.,]?[0-9]+(e[+-]?[0-9]+)?\s*%?", re.IGNORECASE)
+
+
 def split_rule(given: Sequence[str]) -> SplitRule:
     """``["train=80,val=20"]``, ``["train"]`` or ``["train=train.txt", "val=val.txt"]`` as a rule."""
     if not given:
@@ -148,6 +153,15 @@ def split_rule(given: Sequence[str]) -> SplitRule:
             raise UsageError(
                 "not ratios", where=option("splits", entry), expected="numbers, as train=80,val=5,test=15", got=entry
             )
+        if not path or (_NUMBER_RE.fullmatch(path) and not os.path.exists(path)):
+            raise UsageError(
+                "not ratios, and no files",
+                where=option("splits", entry),
+                expected="weights above 0 in all, as train=80,val=5,test=15, or a list's file",
+                got=entry,
+            )
+        if name in lists:
+            raise UsageError("a split is given twice", where=option("splits", entry), got=name)
         lists[name] = _lines(path)
     return SplitRule(lists=lists)
 

@@ -55,6 +55,10 @@ class Limits:
     redirects: int = 5
 
 
+#: What Python's own library raises for an answer with too many headers, or too long a one.
+TOO_MUCH_HEAD = (http.client.HTTPException, http.client.LineTooLong)
+
+
 class TooLongError(OSError):
     """A server sends more than was asked for."""
 

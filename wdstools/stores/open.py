@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from wdstools.address import Url
+from wdstools.address import Url, is_address
 from wdstools.errors import UsageError
 from wdstools.stores.base import RemoteStore
 
@@ -77,6 +77,13 @@ def open_store(address: StrPath | Url) -> Store:
     url = address.secret if isinstance(address, Url) else os.fspath(address)
     scheme, separator, _ = url.partition("://")
     if not separator:
+        if is_address(url) and not os.path.exists(url):
+            raise UsageError(
+                "this address is mistyped",
+                code="store-unknown",
+                where=url,
+                expected="two slashes, as https://HOST/FOLDER",
+            )
         return LocalStore(url)
     if scheme == "file":
         return LocalStore(path_of(url))

@@ -20,7 +20,7 @@ import urllib3
 from wdstools.errors import StoreError, TransientError, UsageError
 from wdstools.stores.base import Body
 from wdstools.stores.http_status import answer_error, unreachable, wish
-from wdstools.stores.meter import METER, POOLS, Limits, Meter, TooLongError, TooSlowError, Waits
+from wdstools.stores.meter import METER, POOLS, TOO_MUCH_HEAD, Limits, Meter, TooLongError, TooSlowError, Waits
 from wdstools.stores.remote import STREAM_BLOCK, changed, exactly
 
 if TYPE_CHECKING:
@@ -231,8 +231,11 @@ def broken(error: urllib3.exceptions.HTTPError, request: Request) -> StoreError:
         reason = reason.reason
     if isinstance(reason, urllib3.exceptions.ProtocolError) and len(reason.args) > 1:
         reason = reason.args[1]
-    if isinstance(reason, TooLongError):
-        return StoreError("the server sends more than was asked for", code="answer-too-long", where=request.where)
+    if isinstance(reason, TooLongError) or type(reason) in TOO_MUCH_HEAD:  # of these, headers
+        said = "" if isinstance(reason, TooLongError) else str(reason).removeprefix("got ")
+        return StoreError(
+            "the server sends more than was asked for", code="answer-too-long", where=request.where, got=said
+        )
     if isinstance(reason, TooSlowError):
         return TransientError("the server answers too slowly", code="too-slow", where=request.where, got=str(reason))
     text = _OBJECT_RE.sub("", str(reason)).replace(request.url, request.where)

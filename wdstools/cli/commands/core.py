@@ -77,11 +77,13 @@ def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
     """
     from wdstools.ops.verify import verify as check
     from wdstools.ops.verify.run import verify_stream
+    from wdstools.stores.local import translated
 
     at = None if choices["at"] is None else os.fspath(choices["at"])
     choices["state"] = choices["state"] or os.path.join(cache_folder(), "scrub")
     if path == "-":
-        report = verify_stream(sys.stdin.buffer, "standard input")
+        with translated("standard input"):
+            report = verify_stream(sys.stdin.buffer, "standard input")
     else:
         remote = any("://" in place for place in (path, at or ""))
         threads = remote or choices["level"] in ("size", "digest")

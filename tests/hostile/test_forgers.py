@@ -509,3 +509,25 @@ def test_the_same_removal_again_after_an_interruption_is_done(good: Path, tmp_pa
     _staged(dataset)
     ran = run_command("remove", dataset, "--keys", tmp_path / "keys", "--in-place", "-y", "--json")
     assert (ran.code, ran.summary["version"], len(ran.summary["earlier"])) == (0, 2, 1)
+
+
+def test_a_check_of_some_shards_or_none_proves_nothing_of_the_dataset(good: Path, root: str, tmp_path: Path) -> None:
+    state = ("--state", tmp_path / "state", "--json")
+    none = run_command("verify", good, "--root", root, "--time-limit", "0s", *state)
+    assert (none.summary["checked"]["shards"], none.summary["proved"]) == (0, "nothing")
+    whole = run_command("verify", good, "--root", root, "--max-age", "1d", *state)
+    assert (whole.code, whole.summary["proved"]) == (0, "forger")
+    again = run_command("verify", good, "--root", root, "--max-age", "1d", *state)
+    assert again.summary["checked"]["passed_over"] > 0
+    assert again.summary["proved"] == "nothing"
+
+
+@pytest.mark.parametrize("same", ["{}", "{}/", "{}/train/..", "link"])
+def test_the_same_place_given_twice_is_no_anchor(same: str, good: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(good)
+    at = same.format(good) if "{" in same else tmp_path / "link"
+    ran = run_command("verify", good, "--at", at, "--json")
+    assert (ran.code, ran.summary["proved"]) == (0, "accident")
+    shutil.copytree(good, tmp_path / "copy")
+    elsewhere = run_command("verify", good, "--at", tmp_path / "copy", "--json")
+    assert (elsewhere.code, elsewhere.summary["proved"]) == (0, "forger")

@@ -283,6 +283,36 @@ def test_processes_share_a_cache_that_is_too_small_for_all_of_them(tmp_path: Pat
     assert sum(path.stat().st_size for path in blocks) <= 6 << 20
 
 
+def test_a_cache_that_shrinks_removes_only_its_own_blocks(tmp_path: Path) -> None:
+    store = Counting()
+    theirs = {"aa/thesis.txt", "aa/" + "b" * 32, "notes/" + "a" * 32, "aa/" + "a" * 31, "aa/aa" + "A" * 30, "a" * 32}
+    for name in theirs:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("years of work")
+        os.utime(tmp_path / name, (1, 1))
+    cache = Caching(remote(store), str(tmp_path), "v", limit_bytes=3 << 20)
+    for number in range(12):
+        store.put(f"{number}", os.urandom(1 << 20))
+        cache.get(f"{number}", 0, 1 << 20)
+    blocks = [path for path in tmp_path.glob("??/*") if path.stat().st_size > 1 << 20]
+    assert 0 < len(blocks) <= 4
+    assert {name for name in theirs if (tmp_path / name).read_text() == "years of work"} == theirs
+
+
+@pytest.mark.timeout(HANG_SECONDS, method="signal")
+def test_a_pipe_in_a_cache_is_not_waited_for(tmp_path: Path) -> None:
+    store = Counting()
+    os.mkfifo(tmp_path / "lock")
+    cache = Caching(remote(store), str(tmp_path), "v", limit_bytes=1 << 20)
+    for number in range(4):
+        store.put(f"{number}", os.urandom(1 << 20))
+        cache.get(f"{number}", 0, 1 << 20)
+        for block in tmp_path.glob("??/*"):
+            block.unlink()
+            os.mkfifo(block)
+        assert len(cache.get(f"{number}", 0, 1 << 20)) == 1 << 20
+
+
 def test_the_cache_keeps_within_its_limit_and_what_was_used_last(tmp_path: Path) -> None:
     store = Counting()
     for number in range(40):

@@ -187,7 +187,10 @@ class Caching(Wrapper):
 
     def _shrink(self) -> None:
         """Remove the blocks used longest ago, one process at a time; another one at it is good enough."""
-        with contextlib.suppress(OSError), open(os.path.join(self._folder, "lock"), "ab") as lock:
+        with (
+            contextlib.suppress(OSError),
+            open(os.path.join(self._folder, "lock"), "ab", opener=_without_waiting) as lock,
+        ):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             found = sorted(_blocks_in(self._folder))
             total = sum(size for _, size, _ in found)
@@ -199,6 +202,10 @@ class Caching(Wrapper):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
                 total -= size
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
 
 
 def _reopened(store: RemoteStore, folder: str, version: str, limit_bytes: int) -> Caching:

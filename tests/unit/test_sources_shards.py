@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import webdataset
 
-from tests.support.accounting import pack_all, write_files
+from tests.support.accounting import Packed, pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from tests.support.pictures import encoded
-from wdstools import FormatError, NotFoundError, ShardsSource, open_source, pack, scan
+from wdstools import FormatError, NotFoundError, ShardsSource, UsageError, open_source, pack, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -214,3 +215,46 @@ def test_keys_that_restart_in_each_split_are_told_apart_by_it(tmp_path: Path) ->
     found = pack_all(tmp_path / "src", tmp_path / "out")
     assert set(found.samples()) == {f"{split}/{n}" for split in ("train", "val") for n in range(3)}
     assert found.skips == ()
+
+
+def documents(texts: Iterable[str | None], key: str = "caption", *, txt: bool = False) -> list[tuple[str, bytes]]:
+    """Samples whose ``json`` holds their captions, as img2dataset writes them."""
+    return [
+        member
+        for n, text in enumerate(texts)
+        for member in (
+            (f"{n:05d}.jpg", tiny_jpeg(n)),
+            (f"{n:05d}.json", json.dumps({key: text, "url": "http://x/", "status": "success"}).encode()),
+            *([(f"{n:05d}.txt", b"of its own")] if txt else []),
+        )
+    ]
+
+
+def captions_of(packed: Packed) -> dict[str, str]:
+    return {key: bytes(sample["txt"]).decode() for key, sample in packed.samples().items()}
+
+
+def test_captions_in_json_are_the_captions_where_there_is_no_txt(tmp_path: Path) -> None:
+    with_tarfile(tmp_path / "src/00000.tar", documents(["one", "zwei é", None]))
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert captions_of(packed) == {"00000": "one", "00001": "zwei é"}
+    assert packed.reasons == {"00000.tar/00002.jpg": "caption-missing"}
+    assert packed.dataset.manifest.members == ("jpg", "txt", "json")
+    assert any("json" in text for text in scan(tmp_path / "src").differences)
+    optional = pack_all(tmp_path / "src", tmp_path / "optional", layout={"captions": "optional"})
+    assert captions_of(optional)["00002"] == ""
+    assert pack_all(tmp_path / "src", tmp_path / "none", layout={"captions": "none"}).dataset.manifest.members == (
+        "jpg",
+        "json",
+    )
+
+
+def test_the_name_of_captions_in_json_can_be_said(tmp_path: Path) -> None:
+    with_tarfile(tmp_path / "src/00000.tar", documents(["one", "two"], "Words", txt=True))
+    assert captions_of(pack_all(tmp_path / "src", tmp_path / "own")) == dict.fromkeys(("00000", "00001"), "of its own")
+    result = pack(tmp_path / "src", tmp_path / "out", caption_column="words")
+    assert sorted(bytes(s["txt"]) for s in result.dataset["train"]) == [b"one", b"two"]
+    assert result.account["ignored"] == 2
+    with pytest.raises(UsageError) as caught:
+        pack(tmp_path / "src", tmp_path / "not", caption_column="nothing")
+    assert caught.value.code == "table-columns"

@@ -177,6 +177,7 @@ def _settings(root: str, listing: Listing, plan: PackPlan, options: PackOptions,
         side=0 if options.encoding and options.encoding.side else listing.side,
         trailing=options.trailing,
         several=listing.several,
+        caption_key=listing.caption_key,
     )
 
 

@@ -137,6 +137,7 @@ class Listing:
     ``template`` holds the image and caption path templates, from which original names can be given back. ``side`` is what the
     recipe expects of each image, in pixels; 0 if nothing. ``members`` are those beside the image, in tar order. ``account`` counts
     the source's files by class; ``notes`` are for people. ``several`` says what becomes of several captions of an image.
+    ``caption_key`` is the name of captions in documents of metadata, where it is not a usual one.
     ``split_in_key`` tells whether keys begin with their split; None: where two splits have the same names.
     """
 
@@ -159,6 +160,7 @@ class Listing:
     notes: tuple[str, ...] = ()
     several: str = "all"
     split_in_key: bool | None = None
+    caption_key: str | None = None
 
 
 def other_members(listing: Listing) -> list[str]:

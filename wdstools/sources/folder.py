@@ -125,6 +125,7 @@ class FolderSource:
             account=_account(pairing.account.counts, len(tree.skips)),
             notes=(*tree.notes, *found.notes),
             several=self._tables.several_captions,
+            caption_key=self._tables.caption_column,
         )
         others = [member for member in other_members(listing) if self._members.takes(member)]
         return replace(listing, members=(*others, *kept)) if kept or others != other_members(listing) else listing
@@ -179,6 +180,7 @@ class FolderSource:
         if recipe.metadata:
             tables = Tables(tree, survey(tree), self._tables)
             tables.run()
+            tables.refuse_absent()
             rows, table_name = tables.rows or None, tables.names
             read = [join_path(folder, name) for folder, names in tables.read.items() for name in names]
             found.skips += tables.skips

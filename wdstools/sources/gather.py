@@ -105,7 +105,8 @@ def _rules(tree: Tree, found: Survey, places: list[Place], given: tuple[Tables, 
     by_role = _matches(tree, found, places, TEXT_SUFFIXES)
     boxes = frozenset(role for role, matches in by_role.items() if _hold_boxes(tree, matches))
     texts = [match for role, matches in by_role.items() if role not in boxes for match in matches]
-    in_json = bool(metas) and not texts and _hold_captions(tree, metas)
+    in_json = bool(metas) and not texts and _hold_captions(tree, metas, tables.rules.caption_column)
+    tables.refuse_absent(documents=in_json)
     policy = captions or _policy(tables, beside=bool(texts) or in_json)
     return Rules(
         policy,
@@ -223,13 +224,13 @@ def _matches(
     return {role: found for role, found in matches.items() if found}
 
 
-def _hold_captions(tree: Tree, files: list[tuple[str, bytes | None]]) -> bool:
+def _hold_captions(tree: Tree, files: list[tuple[str, bytes | None]], key: str | None) -> bool:
     """Whether JSON files beside images hold captions, as the first of them tell."""
     reader = tree.opener.open()
     try:
         for path, entry in files:
             try:
-                if caption_in_json(read_whole(reader, path, entry), path) is not None:
+                if caption_in_json(read_whole(reader, path, entry), path, key) is not None:
                     return True
             except (WdsError, DamagedEntryError, ValueError):
                 continue

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("path_column", "caption_column", "label_column", "split_column", "key_column")
 #: Choices that do nothing for a kind of source, by what that is called.
 _IDLE = {
-    "shards": (*_COLUMNS, "follow_links"),
+    "shards": (*(name for name in _COLUMNS if name != "caption_column"), "follow_links"),
     "a table": ("prefix_keys", "members", "drop_members", "members_missing", "ignore"),
     "a folder": ("prefix_keys",),
     "an archive": ("prefix_keys", "follow_links"),
@@ -76,7 +76,14 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
         members=choice,
         ignore=ignore,
     )
-    shards = partial(ShardsSource, captions=captions, members=choice, prefix_keys=chosen["prefix_keys"], ignore=ignore)
+    shards = partial(
+        ShardsSource,
+        captions=captions,
+        members=choice,
+        prefix_keys=chosen["prefix_keys"],
+        ignore=ignore,
+        caption_column=chosen["caption_column"],
+    )
     if os.path.isfile(path) and is_compressed(path):
         return UnpackedSource(
             path, lambda plain: folder(plain) if recipe or image else _plain(plain, folder, shards), scratch

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from wdstools.sources.account import OUTSIDE, files_of
 from wdstools.sources.base import SamplesBuilder, entry_part, image_paths, text_columns
 from wdstools.sources.members import choose_members
 from wdstools.sources.readers import reading, tar_entry
+from wdstools.sources.sidecar import caption_in_json
 from wdstools.sources.tarscan import damage_skip, refuse_damage
 from wdstools.stores.local import open_plain
 
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from wdstools.stores.local import LocalStore
 
 _MAX_CLASS_BYTES = 160
+_PROBED_DOCUMENTS = 8
+#: Marks a sample whose caption is in its ``json``.
+_FROM_JSON = "from json"
 _ANY_LENGTH = 1 << 30
 #: Another image without a dot in its extension: a dataset has one image called by its type.
 _SECOND = "second."
@@ -45,6 +50,8 @@ class Roles:
 
     image: str | None = None
     caption: str | None = None
+    #: Whether the ``json`` of samples holds captions.
+    in_json: bool = False
 
     @classmethod
     def of(cls, extensions: Counter[str], choice: MemberChoice) -> Roles:
@@ -109,12 +116,15 @@ class ShardList:
     choice: MemberChoice
     captions: str | None
     prefixed: bool
+    caption_key: str | None = None
     skips: list[Skip] = field(default_factory=list)
     types: Counter[str] = field(default_factory=Counter)
     unmatched: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
     #: The entries of the tars, by class; what is in none of them is of samples, or skipped.
     counts: Counter[str] = field(default_factory=Counter)
+    #: Whether captions are in ``json``.
+    holds_captions: bool = False
     _pictured: _Found = field(default_factory=_Found)
     _plain: _Found = field(default_factory=_Found)
 
@@ -137,21 +147,47 @@ class ShardList:
         refuse_damage(contents.notes, path)
         self._note(tar, contents)
         roles = Roles.of(Counter(e for sample in contents.samples for e in sample.members), self.choice)
-        self._tell_roles(roles)
-        runs: dict[tuple[bool, str | None], list[dict[str, object]]] = {}
+        runs: dict[tuple[bool, bool, str | None], list[dict[str, object]]] = {}
         keys: set[str] = set()
         with reading(path), open_plain(path) as file:
+            roles = replace(roles, in_json=self._captions_in_json(contents.samples, roles, file.fileno()))
+            self._tell_roles(roles)
             for sample in contents.samples:
                 found = self._sample(tar, sample, roles, file.fileno())
                 if found is not None:
                     label, values = found
                     values["key"] = self._key(tar, sample.key, keys)
-                    runs.setdefault(("image_entry" in values, label), []).append(values)
-        for (pictured, label), values_of in runs.items():
+                    from_json = bool(values.pop(_FROM_JSON, False))
+                    runs.setdefault(("image_entry" in values, from_json, label), []).append(values)
+        for (pictured, from_json, label), values_of in runs.items():
             parts = sorted({part for values in values_of for part, value in values.items() if value is not None})
             shared = {"split": self.splits.get(tar), "label": label, "id_dir": "", "image_dir": tar}
+            if from_json:
+                shared |= {"caption_dir": tar, "caption_suffix": ".json"}
+                shared |= {"json_dir": tar, "json_suffix": ".json"} if self.choice.takes("json") else {}
             kind = self._pictured if pictured else self._plain
             kind.builder.add(shared, {part: [values.get(part) for values in values_of] for part in parts})
+
+    def _captions_in_json(self, samples: list[TarSample], roles: Roles, fd: int) -> bool:
+        """Whether the ``json`` of samples that have no caption of their own holds captions, as the first of them tell."""
+        if self.captions == "none" or not self.choice.takes("txt"):
+            return False
+        given = self.caption_key is not None
+        asked = (
+            s.members["json"] for s in samples if "json" in s.members and (given or roles.caption_of(s.members) is None)
+        )
+        for offset, size in islice(asked, _PROBED_DOCUMENTS):
+            try:
+                if caption_in_json(os.pread(fd, size, offset), "x.json", self.caption_key) is not None:
+                    return True
+            except ValueError:
+                continue
+        return False
+
+    @property
+    def policy(self) -> str:
+        """What becomes of a sample whose ``json`` holds no caption though that of others does."""
+        return self.captions or "required"
 
     def _note(self, tar: str, contents: TarContents) -> None:
         """What is of no sample, and what is odd about the tar."""
@@ -181,6 +217,9 @@ class ShardList:
         for extension, member in ((roles.image, "image"), (roles.caption, "caption")):
             if extension is not None:
                 self.told[f"members called {extension} are packed as the samples' {member}"] += 1
+        if roles.in_json:
+            self.holds_captions = True
+            self.told["captions are those in the samples' json"] += 1
 
     def _sample(
         self, tar: str, sample: TarSample, roles: Roles, fd: int
@@ -205,7 +244,7 @@ class ShardList:
             values["cls_entry"] = tar_entry(offset, size)
             found.seen["cls"] += 1
         missing = Skip("caption-missing", f"{path}.{image}" if image else path, split)
-        self._add_texts(found, values, sample, text, missing)
+        self._add_texts(found, values, sample, roles, missing)
         used = {image, text, "cls", "json"}
         known = {"txt": text, "cls": "cls", "json": "json"}
         self.counts["ignored"] += sum(
@@ -227,10 +266,14 @@ class ShardList:
         return None, label_of(payload)
 
     def _add_texts(
-        self, found: _Found, values: dict[str, object], sample: TarSample, text: str | None, missing: Skip
+        self, found: _Found, values: dict[str, object], sample: TarSample, roles: Roles, missing: Skip
     ) -> None:
-        members = sample.members
-        if text is not None and self.captions != "none" and self.choice.takes("txt"):
+        members, text = sample.members, roles.caption_of(sample.members)
+        if roles.in_json and "json" in members and (text is None or self.caption_key is not None):
+            values["caption_entry"], values[_FROM_JSON] = tar_entry(*members["json"]), True
+            found.seen["txt"] += 1
+            self.counts["ignored"] += text is not None
+        elif text is not None and self.captions != "none" and self.choice.takes("txt"):
             values["caption_entry"] = tar_entry(*members[text])
             found.seen["txt"] += 1
         elif text is None:

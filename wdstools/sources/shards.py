@@ -38,6 +38,7 @@ class ShardsSource:
 
     ``adopted`` is the manifest of tars that lie elsewhere than it does. ``captions`` is one of CAPTION_POLICIES; without it a
     sample needs a caption where others have one. ``members`` says which members to take; what is left out is counted.
+    A sample without a caption of its own has that in its ``json``; ``caption_column`` says what it is called there.
     ``prefix_keys="shard"`` puts the name of its tar before every key. A sample whose members lie apart is joined.
     """
 
@@ -50,6 +51,7 @@ class ShardsSource:
         members: MemberChoice | None = None,
         prefix_keys: str | None = None,
         ignore: Sequence[str] = (),
+        caption_column: str | None = None,
     ) -> None:
         self.path = path.rstrip("/") or "/"
         self._adopted = adopted
@@ -57,6 +59,7 @@ class ShardsSource:
         self._members = members or MemberChoice()
         self._prefixed = prefix_keys == "shard"
         self._ignore = tuple(ignore)
+        self._caption_column = caption_column
 
     def list(self) -> Listing:
         """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
@@ -68,7 +71,13 @@ class ShardsSource:
         splits = splits_of_paths(tars)
         listed = {plain_name(entry.path): split for split, entry in manifest.shards} if manifest else {}
         found = ShardList(
-            LocalStore(root), {**splits.of, **listed}, manifest, self._members, self._captions, self._prefixed
+            LocalStore(root),
+            {**splits.of, **listed},
+            manifest,
+            self._members,
+            self._captions,
+            self._prefixed,
+            self._caption_column,
         )
         damaged = [error for tar in tars if (error := found.add_or_skip(tar)) is not None]
         if not found and damaged:
@@ -80,12 +89,20 @@ class ShardsSource:
                 where=self.path,
                 hint=f"to pack samples of text alone, say so: {option('members', 'txt')}",
             )
+        if self._caption_column is not None and not found.holds_captions:
+            raise UsageError(
+                "no json of these samples has a caption called so",
+                code="table-columns",
+                where=option("caption_column"),
+                got=self._caption_column,
+            )
         samples, labels, members = found.finish()
         listing = Listing(
             opener=ShardsOpener(root),
             samples=samples,
             labels=labels,
-            captions="optional" if "txt" in members else "none",
+            captions=found.policy if "txt" in members else "none",
+            caption_key=self._caption_column,
             label_in_key=False,
             recipe="shards",
             template=self._template(),
@@ -108,6 +125,7 @@ class ShardsSource:
         """What was chosen, for provenance."""
         chosen = {
             "captions": self._captions,
+            "caption_column": self._caption_column,
             "members_missing": self._members.missing if self._members.missing != "skip" else None,
             "prefix_keys": "shard" if self._prefixed else None,
             "renamed": ",".join(f"{name}={source}" for name, source in self._members.renamed),
@@ -119,7 +137,11 @@ def layout_of(template: Mapping[str, str], members: Sequence[str]) -> LayoutChoi
     """The choices by which shards were packed to these members beside the image, from what provenance says."""
     renamed = dict(entry.split("=", 1) for entry in template.get("renamed", "").split(",") if entry)
     names = [*members, *(name for name in renamed if name not in members)]
-    chosen = {name: template[name] for name in ("captions", "members_missing", "prefix_keys") if name in template}
+    chosen = {
+        name: template[name]
+        for name in ("captions", "caption_column", "members_missing", "prefix_keys")
+        if name in template
+    }
     found: LayoutChoices = cast(
         "LayoutChoices",
         {**chosen, "members": [f"{name}={renamed[name]}" if name in renamed else name for name in names]},

@@ -18,9 +18,15 @@ def is_json(path: str) -> bool:
     return path.lower().endswith(JSON_SUFFIXES)
 
 
-def caption_in_json(data: bytes, path: str) -> str | None:
-    """The caption in the JSON that a gallery's downloader has written beside an image; raises ValueError where it is none."""
+def caption_in_json(data: bytes, path: str, key: str | None = None) -> str | None:
+    """The caption in the JSON that a gallery's downloader has written beside an image; raises ValueError where it is none.
+
+    ``key`` is the name of the caption in it; without one, the usual ones.
+    """
     document = load_json(data, path)
+    if key is not None:
+        named = captions_in({name.lower(): value for name, value in document.items()}.get(key.lower()))
+        return named[0] if named else None
     for node in (document, document.get("node"), document.get("post")):
         if not isinstance(node, dict):
             continue

@@ -75,7 +75,7 @@ class Tables:
         self.images = ImageNames(self.tree, self.found)
 
     def run(self) -> None:
-        """Read every table. Raises UsageError for a column that was asked for and that no table has."""
+        """Read every table."""
         for folder, name in list(self._candidates()):
             path = join_path(folder, name)
             try:
@@ -87,11 +87,13 @@ class Tables:
                 continue
             if used:
                 self.read[folder].append(name)
-        self._refuse_absent()
 
-    def _refuse_absent(self) -> None:
+    def refuse_absent(self, *, documents: bool = False) -> None:
+        """Raise UsageError for a column that was asked for and that no table has; ``documents`` may have a name for captions."""
         there = {name.lower().strip() for names in self._columns.values() for name in names}
         for meaning, asked in self.rules.asked.items():
+            if documents and meaning == "caption":
+                continue
             where = option(f"{meaning}_column")
             if not self._columns:
                 raise UsageError("there is no table, so this does nothing", code="option-idle", where=where, got=asked)

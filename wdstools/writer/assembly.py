@@ -57,7 +57,7 @@ class ShardSettings:
     ``authenticated`` adds the SHA-256 of each sample to the index. ``side`` is that which the recipe expects of an
     image, in pixels; 0 if it expects none. ``trailing`` says what becomes of bytes that follow the end of an image;
     ``captions`` whether a sample whose metadata holds no caption is ``required`` to; ``several`` whether further captions in
-    files are listed in ``json`` (``all``) or become lines of the caption (``join``).
+    files are listed in ``json`` (``all``) or become lines of the caption (``join``); ``caption_key`` what metadata calls the caption.
     """
 
     local_paths: ClassVar[tuple[str, ...]] = ("root",)
@@ -77,6 +77,7 @@ class ShardSettings:
     trailing: str = KEEP
     captions: str = "optional"
     several: str = "all"
+    caption_key: str | None = None
 
 
 #: What stands for a file elsewhere, and what a server gave in place of one.
@@ -272,7 +273,7 @@ class Assembly:
         """The caption in a file of metadata."""
         start, end = self._read(path, row.caption_entry)
         try:
-            text = caption_in_json(bytes(self.buffer.memory[start:end]), path)
+            text = caption_in_json(bytes(self.buffer.memory[start:end]), path, self.settings.caption_key)
             data = (text or "").encode()
         except ValueError as error:  # that it is no JSON, or that its text is no UTF-8
             raise _RefusedError("json-invalid", f"{path}: {error}") from error

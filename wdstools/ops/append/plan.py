@@ -415,6 +415,7 @@ class _Planner:
             authenticated=manifest.authenticated_ranges,
             captions=listing.captions,
             several=listing.several,
+            caption_key=listing.caption_key,
             trailing=options.trailing,
         )
 

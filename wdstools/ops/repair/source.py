@@ -154,6 +154,7 @@ class SourceCopy:
             started_ns=time.time_ns(),
             authenticated=self.manifest.authenticated_ranges,
             several=listing.several,
+            caption_key=listing.caption_key,
         )
         reader = listing.opener.open()
         try:

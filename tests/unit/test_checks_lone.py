@@ -11,12 +11,13 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+import zstandard
 
 from tests.support.accounting import pack_all
 from tests.support.command import environment, run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from tests.support.rawtar import END, header, member, pax
-from wdstools import adopt, open_source
+from wdstools import FormatError, adopt, open_source
 from wdstools.formats.sniff import what_is
 from wdstools.ops.verify.run import verify_shard_file
 
@@ -200,3 +201,59 @@ def test_what_unpacks_to_long_runs_of_zeros_takes_little_memory(what: str, filli
     *answer, grown = done.stdout.split()
     assert answer == (["1", "0"] if what == "verify" else ["1"])
     assert int(grown) << 10 < _MOST
+
+
+#: Bytes that a frame of Zstandard begins with whose window is two gigabytes.
+_WIDE = b"\x28\xb5\x2f\xfd\x00\xa8"
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5, 40])
+def test_zstandard_that_is_cut_anywhere_is_damaged(cut: int, tmp_path: Path) -> None:
+    whole = zstandard.ZstdCompressor(write_checksum=True).compress(ONE + END)
+    write(tmp_path, {"x.tar.zst": whole, "cut.tar.zst": whole[:-cut]})
+    assert verify_shard_file(str(tmp_path / "x.tar.zst")).findings == ()
+    with pytest.raises(FormatError) as caught:
+        verify_shard_file(str(tmp_path / "cut.tar.zst"))
+    assert caught.value.code == "compression-damaged"
+
+
+def test_a_frame_that_is_passed_over_may_come_first(tmp_path: Path) -> None:
+    write(tmp_path, {"x.tar.zst": b"\x50\x2a\x4d\x18\x04\0\0\0abcd" + zstandard.compress(ONE + END)})
+    report = verify_shard_file(str(tmp_path / "x.tar.zst"))
+    assert (report.findings, report.checked["samples"]) == ((), 1)
+
+
+def test_a_window_that_is_too_large_is_no_damage(tmp_path: Path) -> None:
+    write(tmp_path, {"x.tar.zst": _WIDE + bytes(100)})
+    ran = run_command("verify", tmp_path / "x.tar.zst")
+    assert (ran.code, "zstd -d --long=31" in ran.err, "get it again" in ran.err) == (5, True, False)
+
+
+@pytest.mark.parametrize(
+    ("head", "what"), [(b"]\0\0\x80\0" + b"\xff" * 8 + bytes(40), "LZMA"), (b"LZIP\1" + bytes(99), "lzip")]
+)
+def test_a_compression_that_is_not_read_is_named(head: bytes, what: str, tmp_path: Path) -> None:
+    write(tmp_path, {"x.tar.other": head})
+    ran = run_command("verify", tmp_path / "x.tar.other")
+    assert (ran.code, what in ran.err) == (5, True)
+
+
+@pytest.mark.parametrize("kind", [b"V", b"D"])
+def test_labels_and_folders_of_gnu_are_no_samples_that_are_lost(kind: bytes, tmp_path: Path) -> None:
+    odd = member(b"name/" if kind == b"D" else b"label", b"Yone\0\0" if kind == b"D" else b"", kind)
+    write(tmp_path / "s", {"train-000000.tar": odd + tar_bytes(pairs(0, 3))})
+    assert pack_all(tmp_path / "s", tmp_path / "out").skips == ()
+    assert adopt(str(tmp_path / "s"), str(tmp_path / "a")).hazards == ()
+    write(tmp_path / "f", {"cities.tar": odd + tar_bytes([(f"cities/{name}", data) for name, data in pairs(0, 3)])})
+    assert pack_all(tmp_path / "f/cities.tar", tmp_path / "out2").skips == ()
+
+
+def test_a_member_that_began_in_another_volume_is_named(tmp_path: Path) -> None:
+    block = bytearray(v7(header(b"a.jpg", 700, b"M")))
+    block[369:381] = b"00000001557\0"
+    total = sum(block) - sum(block[148:156]) + 8 * 32
+    block[148:156] = b"%06o\0 " % total
+    write(tmp_path / "s", {"x-000.tar": bytes(block) + bytes(1024) + tar_bytes(pairs(0, 3))})
+    found = pack_all(tmp_path / "s", tmp_path / "out")
+    assert [(skip["reason"], "another volume" in skip["detail"]) for skip in found.skips] == [("not-a-file", True)]
+    assert len(found.samples()) == 3

@@ -29,7 +29,8 @@ _MAX_CLASS_BYTES = 64
 _MAX_TEXTS = 1 << 16
 #: webdataset's rule for members that are about the shard and not of a sample.
 _META_RE = re.compile(rb"(?:^|/)__[^/]*__(?:/|$)")
-_FOLDER = ord("5")
+#: Folders, GNU's own kind of them, and the label of a volume: nothing that a sample could have had.
+_NO_MEMBERS = b"5DV"
 
 
 class _Layout(NamedTuple):
@@ -168,7 +169,7 @@ class ForeignRows:
             code = "name-without-extension" if dot < 0 and b"__" not in name else "name-hidden"
         elif kind == SPARSE:
             code = "member-sparse"
-        elif kind != _FOLDER and not name.endswith(b"/"):
+        elif kind not in _NO_MEMBERS and not name.endswith(b"/"):
             code = "not-a-file"
         if code is not None:
             self.hazards.add(code, self._example(name))

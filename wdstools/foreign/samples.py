@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Where a payload begins, and its size, in bytes.
 Place = tuple[int, int]
 _HARD_LINK = ord("1")
-_KINDS = {"1": "a hard link", "2": "a symbolic link"}
+_KINDS = {"1": "a hard link", "2": "a symbolic link", "M": "the rest of a file that began in another volume"}
 
 
 @dataclass(slots=True)

@@ -23,6 +23,8 @@ _KINDS = {
     "1": "hard link",
     "2": "symbolic link",
     "5": "folder",
+    "D": "folder",
+    "V": "label",
     "S": "sparse file",
 }
 
@@ -31,7 +33,7 @@ _KINDS = {
 class TarMember:
     """A member: its name, where its payload begins, and its size in bytes.
 
-    ``kind`` is ``file``, ``folder``, ``hard link``, ``symbolic link``, ``sparse file`` or ``special``; ``target`` is what
+    ``kind`` is ``file``, ``folder``, ``hard link``, ``symbolic link``, ``sparse file``, ``label`` (of the volume) or ``special``; ``target`` is what
     a link names.
     """
 

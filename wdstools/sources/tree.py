@@ -293,7 +293,7 @@ class TarTree(_ArchiveTree):
                 links.setdefault(folder, []).append((member.name, base))
             elif member.kind == "sparse file":
                 self.skips.append(Skip("member-sparse", shown(member.name), detail=SPARSE_ADVICE))
-            elif member.kind != "folder":
+            elif member.kind not in ("folder", "label"):
                 self.skips.append(Skip("not-a-file", shown(member.name), detail=f"a {member.kind} in a tar"))
         for folder, names in links.items():
             held = self.list(folder) or Folder()

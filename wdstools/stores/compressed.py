@@ -7,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wdstools.errors import FormatError, StoreError
+from wdstools.stores.zstd_frames import ZstdFrames, begins_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-GZIP, ZSTD, BZIP2, XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0"
+GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
 _MAGIC_BYTES = 6
 _MAX_XZ_MEMORY = 1 << 28
 _READ_BYTES = 1 << 20
@@ -37,12 +38,13 @@ def plain_blocks(file: Readable, name: str, trailing: Callable[[int], None] | No
     import zstandard
 
     head = file.read(_MAGIC_BYTES)
-    whole = io.BufferedReader(_Rejoined(head, file), _READ_BYTES)
+    frames = ZstdFrames(name) if begins_frame(head) else None
+    whole = io.BufferedReader(_Rejoined(head, file, frames), _READ_BYTES)
     errors = (zstandard.ZstdError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
     if head[: len(GZIP)] == GZIP:
         blocks = _members(whole, _Gunzip, GZIP, trailing)
-    elif head[: len(ZSTD)] == ZSTD:
-        blocks = _read(zstandard.ZstdDecompressor().stream_reader(whole, read_across_frames=True))
+    elif frames is not None:
+        blocks = _whole_frames(zstandard.ZstdDecompressor().stream_reader(whole, read_across_frames=True), frames)
     elif head[: len(BZIP2)] == BZIP2:
         blocks = _members(whole, bz2.BZ2Decompressor, BZIP2, trailing)
     elif head[: len(XZ)] == XZ:
@@ -54,7 +56,7 @@ def plain_blocks(file: Readable, name: str, trailing: Callable[[int], None] | No
     try:
         yield from blocks
     except errors as error:
-        if isinstance(error, StoreError) or (isinstance(error, OSError) and error.errno is not None):
+        if isinstance(error, StoreError | FormatError) or (isinstance(error, OSError) and error.errno is not None):
             raise  # of the disk, and not of what lies there
         raise FormatError(
             f"the compressed stream is damaged: {error}",
@@ -67,6 +69,13 @@ def plain_blocks(file: Readable, name: str, trailing: Callable[[int], None] | No
 def _read(stream: Any) -> Iterator[bytes]:
     while block := stream.read(_READ_BYTES):
         yield block
+
+
+def _whole_frames(stream: Any, frames: ZstdFrames) -> Iterator[bytes]:
+    """What Zstandard's frames unpack to; its reader says nothing where the last one is cut."""
+    yield from _read(stream)
+    if not frames.whole:
+        raise EOFError("it is cut")
 
 
 class _Gunzip:
@@ -138,10 +147,11 @@ def _behind_zeros(data: bytes, file: Any) -> bytes:
 class _Rejoined(io.RawIOBase):
     """A stream with its first bytes put back."""
 
-    def __init__(self, head: bytes, file: Readable) -> None:
+    def __init__(self, head: bytes, file: Readable, frames: ZstdFrames | None = None) -> None:
         super().__init__()
         self._head = head
         self._file = file
+        self._frames = frames
 
     def readable(self) -> bool:
         """It is."""
@@ -151,4 +161,6 @@ class _Rejoined(io.RawIOBase):
         """The next bytes."""
         data, self._head = self._head or self._file.read(len(buffer)), b""
         buffer[: len(data)] = data
+        if self._frames is not None:
+            self._frames.follow(data)
         return len(data)

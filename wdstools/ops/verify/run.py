@@ -30,7 +30,7 @@ from wdstools.executors.open import open_executor
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES
-from wdstools.formats.sniff import what_is
+from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.formats.sums import SumLine, parse_sums
 from wdstools.options.check import VerifyChoices, VerifyLevel
 from wdstools.options.declare import settle
@@ -378,11 +378,20 @@ def _manifest_finding(store: Store, listed: dict[str, str], error: WdsError) -> 
     return Finding("manifest", MANIFEST_PATH, error.message, expected=expected, got=got, cause=error.code)
 
 
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
 def verify_sums(path: str, *, at: str | None = None, executor: Executor, progress: Progress) -> Report:
     """Check the files of a checksum list, relative to the list's folder or ``at``. Raises FormatError if it is no list."""
     folder, name = os.path.split(path)
     beside = LocalStore(folder or ".")
-    lines = parse_sums(get_whole(beside, name), where=path)
+    data = get_whole(beside, name)
+    sniffed = what_is(data[:SNIFF_BYTES], len(data))
+    if sniffed is not None and b"\0" in data[:SNIFF_BYTES] and data[:2] not in _UTF16:
+        raise FormatError(
+            f"this is {sniffed}, no list of checksums", code="sums-damaged", where=path, hint=sniffed.hint
+        )
+    lines = parse_sums(data, where=path)
     store = open_store(at) if at else beside
     if not lines:
         raise FormatError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from wdstools.errors import WdsError
+from wdstools.executors.open import open_executor
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from wdstools.executors.base import Tick
     from wdstools.ops.view.catalogue import Catalogue
 
 Result = TypeVar("Result")
@@ -111,10 +112,14 @@ class Matches:
 def in_order(
     catalogue: Catalogue, shards: Sequence[int], work: Callable[[int], Result], stopped: Callable[[], bool]
 ) -> Iterator[tuple[int, Result | None, Unread | None]]:
-    """What ``work`` gives of each shard, in order, a few at once; or why there is nothing."""
+    """What ``work`` gives of each shard, in order, a few at once; or why there is nothing.
+
+    The threads are of no account when the process ends: whoever interrupts it waits for none.
+    """
     at_once = _NEAR if isinstance(catalogue.dataset.metadata, LocalStore) else _FAR
 
-    def attempt(shard: int) -> tuple[Result | None, Unread | None]:
+    def attempt(shard: int, tick: Tick) -> tuple[Result | None, Unread | None]:
+        del tick
         if stopped():
             return None, None
         try:
@@ -123,12 +128,12 @@ def in_order(
             entry = catalogue.shards[shard][1]
             return None, Unread(entry.path, entry.samples, error.code, error.message)
 
-    with ThreadPoolExecutor(at_once, "wdstools-view") as pool:
-        ahead = [pool.submit(attempt, shard) for shard in shards[:at_once]]
-        for number, shard in enumerate(shards):
-            if stopped():
-                return
-            result, unread = ahead[number % at_once].result()
-            if number + at_once < len(shards):
-                ahead[number % at_once] = pool.submit(attempt, shards[number + at_once])
-            yield shard, result, unread
+    early: dict[int, tuple[Result | None, Unread | None]] = {}
+    number = 0
+    for outcome in open_executor("threads", at_once).map(attempt, shards):
+        early[outcome.index] = outcome.result()
+        while number in early and not stopped():
+            yield shards[number], *early.pop(number)
+            number += 1
+        if stopped():
+            return

@@ -225,6 +225,7 @@ export class Gallery {
 
   dress(tile, sample, index) {
     tile.dataset.number = sample.number;
+    tile.classList.toggle("odd", sample.alike > 0 && sample.group % 2 === 1);
     const frame = tile.firstElementChild;
     if (sample.error) {
       tile.append(make("span", { kind: "caption bad", text: sample.error }));

@@ -69,6 +69,7 @@ const start = async () => {
   });
   const open = (index, sample) => {
     history.pushState(null, "", "#" + sample.number);
+    view.level = at("same").value || view.level;
     view.show(sample.number, index);
   };
   const status = text => { if (at("status").textContent !== text) at("status").textContent = text; };

@@ -173,7 +173,7 @@ def test_a_hostile_dataset_name_is_printed_escaped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("ls", "DATASET", "nowhere"), ("cat", "DATASET", "oslo/0"), ("cat", "DATASET", "oslo/no.jpg")]
+    "arguments", [("ls", "DATASET", "nowhere"), ("cat", "DATASET", "oslo/99"), ("cat", "DATASET", "oslo/no.jpg")]
 )
 def test_what_a_dataset_does_not_hold_is_refused_in_words(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     source = write_city_pairs(tmp_path / "source", train=2, val=1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.city_pairs import write_city_pairs
+from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import COMMAND, environment, run_command, start_command
 from tests.support.outcome import assert_complete, snapshot
 from wdstools import __version__
@@ -144,12 +144,37 @@ def test_cat_gives_back_the_very_bytes_of_the_source(source: Path, dataset: Path
     assert run_command("cat", dataset, "rome/9.cls").raw == b"1"
 
 
+def test_cat_takes_the_names_that_people_have(tmp_path: Path) -> None:
+    files = {
+        "train/IMG 1.v2.jpg": tiny_jpeg(1),
+        "train/IMG 1.v2.txt": b"one",
+        "val/sub/2.JPEG": tiny_jpeg(2),
+        "val/sub/2.txt": b"two",
+    }
+    for name, data in files.items():
+        (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "src" / name).write_bytes(data)
+    assert run_command("pack", tmp_path / "src", tmp_path / "out", "-q").code == 0
+    for name, found in {
+        "IMG%201%2Ev2": b"one", "train/IMG 1.v2.txt": b"one", "IMG 1.v2.jpg": tiny_jpeg(1), "src/train/IMG 1.v2.txt": b"one",
+        "val/sub/2.jpg": tiny_jpeg(2), "val/sub/2.JPEG": tiny_jpeg(2), "2.txt": b"two", "sub/2": b"two",
+    }.items():  # fmt: skip
+        ran = run_command("cat", tmp_path / "out", name)
+        assert (ran.code, ran.raw) == (0, found), name
+    assert (
+        run_command("cat", tmp_path / "out", "3.txt").code,
+        "sample-missing" in run_command("cat", tmp_path / "out", "3").err,
+    ) == (4, True)
+    assert run_command("cat", tmp_path / "out", "sub/2.cls").code == 4
+
+
 def test_the_answer_goes_to_stdout_and_what_to_do_next_to_stderr(source: Path, tmp_path: Path) -> None:
     ran = run_command("pack", source, tmp_path / "out", "--no-progress")
     assert "root digest" in ran.out
     assert "wdstools verify" in ran.err
     quiet = run_command("pack", source, tmp_path / "quiet", "-q")
     assert "root digest" in quiet.out
+    assert len(quiet.out.splitlines()) == 3, "what was packed, what was skipped, the root digest"
     assert quiet.err == ""
 
 

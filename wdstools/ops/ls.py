@@ -13,9 +13,7 @@ import pyarrow as pa
 from wdstools.dataset import as_dataset
 from wdstools.errors import NotFoundError, UsageError, option
 from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
-from wdstools.formats.sample import split_member_name
 from wdstools.reader.select import Selection, select
-from wdstools.reader.split import Split, get_split_or_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,25 +166,3 @@ def head(dataset: Dataset | StrPath, samples: int = 10, **choices: Unpack[Select
     if samples < 0:
         raise UsageError("out of range", where=option("samples"), expected="at least 0", got=str(samples))
     return tuple(islice(list_samples(as_dataset(dataset), None, select(**choices)), samples))
-
-
-def read_member(dataset: Dataset, name: str) -> bytes:
-    """The payload of a member by its name in the tar (``london/123.jpg``), checked."""
-    split = split_member_name(name)
-    canonical = dataset.manifest.profile == "canonical"
-    if split is None or (canonical and split[1] not in dataset.manifest.members):
-        raise UsageError("not a member's name", where=name, expected="KEY." + ", KEY.".join(dataset.manifest.members))
-    try:
-        sample = get_split_or_sample(dataset, split[0])
-    except KeyError:
-        raise NotFoundError(
-            "no such sample",
-            code="sample-missing",
-            where=split[0],
-            hint=f"wdstools ls {quote(dataset.metadata.url)} SPLIT    lists the keys; bytes but letters, digits, _ and - are %XX in them",
-        ) from None
-    if isinstance(sample, Split):
-        raise UsageError("this is a split, not a sample", where=split[0])
-    if split[1] not in sample:
-        raise NotFoundError("no such member", code="member-missing", where=name, expected=", ".join(sample))
-    return sample[split[1]]

@@ -16,6 +16,7 @@ from wdstools.results import Skip
 from wdstools.sources.base import entry_part, image_paths, path_part, text_columns
 from wdstools.sources.members import MemberChoice, choose_members
 from wdstools.sources.words import METADATA_OF_ONE, extension_of, is_image, kind_of
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,7 +70,7 @@ class Further:
         counts = {member: sum(map(len, folders.values())) for member, folders in self.files.items()}
         chosen = choose_members(counts, samples.num_rows, self.choice)
         skips = [
-            Skip("member-left-out", f"*.{name}", detail=f"in {count:,} samples: {why}")
+            Skip("member-left-out", f"*.{name}", detail=f"in {counted(count, 'sample')}: {why}")
             for name, (count, why) in chosen.left.items()
         ]
         for member in counts:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import UsageError, option
 from wdstools.formats.sample import MEMBER_ORDER, is_further_member
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +116,7 @@ def _why_left(member: str, count: int, samples: int, choice: MemberChoice) -> st
     if not is_further_member(member):
         return f"not a name that a member can have: --members NAME={member} gives it one"
     if choice.missing == "drop" and count < samples:
-        return f"{samples - count:,} samples lack it"
+        return f"{counted(samples - count, 'sample')} without it"
     if choice.missing == "skip" and choice.wanted is None and 2 * count < samples:
         return f"most samples lack it: --members {member} keeps it, --members-missing empty keeps the others too"
     return None

@@ -26,6 +26,7 @@ from wdstools.sources.readers import reading, tar_entry
 from wdstools.sources.sidecar import caption_in_json
 from wdstools.sources.tarscan import damage_skip, refuse_damage
 from wdstools.stores.local import open_plain
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -334,7 +335,7 @@ class ShardList:
         held = {name: _count(samples, entry_part(name)) for name in found.further}
         chosen = choose_members(held, samples.num_rows, self.choice)
         for name, (count, why) in chosen.left.items():
-            self.skips.append(Skip("member-left-out", f"*.{name}", detail=f"in {count:,} samples: {why}"))
+            self.skips.append(Skip("member-left-out", f"*.{name}", detail=f"in {counted(count, 'sample')}: {why}"))
         asked = [name for name in found.further if name not in chosen.kept and name not in chosen.left]
         self.counts["ignored"] += sum(found.further[name] for name in asked)
         samples = samples.drop_columns([entry_part(name) for name in found.further if name not in chosen.kept])

@@ -66,7 +66,13 @@ def head(
 def cat(
     session: Session,
     dataset: DatasetPath,
-    member: Annotated[str, typer.Argument(metavar="KEY.EXT", help="A member's name, as london/123.jpg.")],
+    member: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY.EXT",
+            help="A member's name, as london/123.jpg, or its file's; or a key alone, for its caption.",
+        ),
+    ],
     opening: OpenChoices,
 ) -> None:
     """Write one member to standard output, checked.
@@ -74,7 +80,7 @@ def cat(
     Example: wdstools cat shards london/1413.txt
     """
     from wdstools.dataset import open_dataset
-    from wdstools.ops.ls import read_member
+    from wdstools.ops.member_names import read_member
 
     session.output.payload(read_member(open_dataset(dataset, **opening), member))
 

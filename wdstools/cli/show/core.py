@@ -29,15 +29,15 @@ _SKIP_HINTS = {
 }
 #: What to say of samples that were packed, by code.
 _REMARKS = {
-    "caption-control": "have a caption with a byte order mark or NUL in it; kept byte for byte",
-    "image-trailing-bytes": "have bytes behind their end, as phones write them; kept (--trailing cut takes them off)",
+    "caption-control": "with a byte order mark or NUL in the caption; kept byte for byte",
+    "image-trailing-bytes": "with bytes behind the end, as phones write them; kept (--trailing cut takes them off)",
 }
 
 
 def inventory(output: Output, found: Inventory) -> None:
     """What a scan found."""
     output.line(
-        f"{found.source}: {found.total:,} samples, recipe {found.recipe}"
+        f"{found.source}: {counted(found.total, 'sample')}, recipe {found.recipe}"
         + (f", {found.layout}" if found.layout else "")
     )
     for split, labels in found.samples.items():
@@ -87,24 +87,25 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
     output.line(
         f"packed {counted(total, 'sample')} into {counted(result.shards, 'shard')}, {size(result.bytes)}: {result.path}"
     )
-    output.line("  " + ", ".join(f"{split} {count:,}" for split, count in sorted(result.samples.items())))
+    output.note("  " + ", ".join(f"{split} {count:,}" for split, count in sorted(result.samples.items())))
     if result.kept_shards:
-        output.line(f"  {counted(result.kept_shards, 'finished shard')} of an interrupted run checked and kept")
+        output.note(f"  {counted(result.kept_shards, 'finished shard')} of an interrupted run checked and kept")
     for note in result.notes:
-        output.line(printable(f"  {note}"))
+        output.note(printable(f"  {note}"))
     for remark, count in result.remarks.items():
-        output.line(f"  {remark}: {counted(count, 'image')} {_REMARKS[remark]}")
+        output.note(f"  {remark}: {counted(count, 'image')} {_REMARKS[remark]}")
     output.line(f"  root digest {result.root}")
     if result.skipped:
         output.line(f"  skipped: {_counts(result.skipped)}; each is listed in {result.path}/.wdstools/skipped.jsonl")
         for reason in sorted(set(result.skipped) & set(_SKIP_HINTS)):
             output.hint(f"hint: {_SKIP_HINTS[reason]}")
-    source_account(output, result.account, result.outside)
-    if result.leaks:
+    if not output.quiet:
+        source_account(output, result.account, result.outside)
+    if leaked or (result.leaks and not output.quiet):
         matrix = ", ".join(f"{pair.replace('/', ' and ')} {count:,}" for pair, count in result.leaks.items())
         same = "identical images" if result.level == "exact" else f"images that are the same, level {result.level},"
         output.line(f"  {same} in two splits: {matrix}")
-    output.line(f"  surplus copies of identical images: {result.duplicates:,}")
+    output.note(f"  surplus copies of identical images: {result.duplicates:,}")
     split = max(result.samples, key=lambda name: result.samples[name])
     output.hint(
         f"check:  wdstools verify {quote(result.path)}   (or: cd {quote(result.path)} && sha256sum -c SHA256SUMS)"
@@ -140,7 +141,7 @@ def pack_plan(output: Output, found: PackPreview) -> int:
 _CLASSES = {
     "packed": "packed",
     "samples": "of samples",
-    "read": "tables and lists that were read",
+    "read": "read as tables or lists",
     "skipped": "skipped",
     "outside": "outside the layout",
     "ignored": "ignored",

@@ -396,15 +396,43 @@ def test_without_values_verify_and_repair_with_a_root_look_into_the_samples(olde
 def test_without_values_readers_refuse_to_choose_by_them(older: tuple[Path, str], tmp_path: Path) -> None:
     path, root = older
     dataset = wt.open_dataset(str(path), root=root)
-    for choose in (
-        lambda: wt.loader(dataset, batch_size=4, where="label == 'london'"),
-        lambda: wt.extract(dataset, str(tmp_path / "x"), selection=LONDON),
-    ):
-        with pytest.raises(UsageError) as caught:
-            choose()
-        assert caught.value.code == "values-unproved"
+    with pytest.raises(UsageError) as caught:
+        wt.loader(dataset, batch_size=4, where="label == 'london'")
+    assert caught.value.code == "values-unproved"
     # a choice by what the rows prove is none of theirs
     wt.loader(dataset, batch_size=4, where="length > 0")
+
+
+def test_without_values_extract_chooses_by_what_it_finds_in_the_samples(
+    older: tuple[Path, str], good: Path, tmp_path: Path
+) -> None:
+    path, root = older
+    wt.extract(wt.open_dataset(str(good)), str(tmp_path / "wanted"), selection=LONDON)
+    dataset = wt.open_dataset(str(path), root=root)
+    done = wt.extract(dataset, str(tmp_path / "found"), selection=LONDON)
+    pictures = {digest for name, digest in _digests(tmp_path / "found").items() if name.endswith(".jpg")}
+    assert pictures == {digest for name, digest in _digests(tmp_path / "wanted").items() if name.endswith(".jpg")}
+    assert done.samples == len(pictures) > 0
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: hashlib.sha256(data).hexdigest() for name, data in contents(folder).items()}
+
+
+def test_every_answer_says_against_whom_it_is_proved(good: Path, tmp_path: Path) -> None:
+    shutil.copytree(good, tmp_path / "copy")
+    answers = {
+        "diff": run_command("diff", good, tmp_path / "copy", "--json"),
+        "duplicates": run_command("duplicates", good, "--level", "exact", "--json"),
+        "against": run_command("duplicates", good, "--level", "exact", "--against", tmp_path / "copy", "--json"),
+        "emit": run_command("emit", tmp_path / "copy", "--for", "timm", "-y", "--json"),
+    }
+    assert {name: ran.summary["proved"] for name, ran in answers.items()} == dict.fromkeys(answers, "accident")
+    root = root_of(good)
+    both = wt.diff(wt.open_dataset(str(good), root=root), wt.open_dataset(str(tmp_path / "copy"), root=root))
+    assert both.proved is Proved.FORGER
+    emitted = apply(wt.plan_emit(wt.open_dataset(str(tmp_path / "copy"), root=root), ["open_clip"]))
+    assert emitted.proved is Proved.FORGER
 
 
 def test_a_source_is_proved_by_nothing(good: Path, root: str, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wdstools.results import Proved
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -120,6 +122,8 @@ class DuplicateGroups:
     unreadable: tuple[tuple[str, str], ...] = ()
     captions: CaptionCounts | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    #: Hashes and fast digests compare images: whoever made them can make two that agree, or none.
+    proved: Proved = Proved.ACCIDENT
 
     @property
     def unique(self) -> int:

@@ -9,6 +9,7 @@ from wdstools.dataset import Dataset, as_dataset
 from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.progress import Progress, Silent, under_way
+from wdstools.results import Proved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -42,13 +43,15 @@ class Difference:
 class DiffResult:
     """What is different between two datasets. ``fields`` are those of the manifest, with both values.
 
-    ``shards`` counts shards that are the same, changed, added and removed; ``counts`` the samples by change.
+    ``shards`` counts shards that are the same, changed, added and removed; ``counts`` the samples by change. ``proved`` is of
+    what is called the same: shards are compared by SHA-256, the samples of others by their fast digests.
     """
 
     roots: tuple[str, str]
     fields: Mapping[str, tuple[str, str]]
     shards: Mapping[str, int]
     differences: tuple[Difference, ...]
+    proved: Proved = Proved.NOTHING
 
     @property
     def same(self) -> bool:
@@ -106,7 +109,14 @@ def diff(
         "removed": len(a.keys() - b.keys()),
     }
     differences = tuple(sorted(_compare(old, new), key=lambda difference: difference.key))
-    return DiffResult((before.root, after.root), _fields(before.manifest, after.manifest), counted, differences)
+    anchored = before.anchored and after.anchored and len(same) == len(a) == len(b)
+    return DiffResult(
+        roots=(before.root, after.root),
+        fields=_fields(before.manifest, after.manifest),
+        shards=counted,
+        differences=differences,
+        proved=Proved.FORGER if anchored else Proved.ACCIDENT,
+    )
 
 
 def _shards(manifest: Manifest) -> dict[str, ShardEntry]:

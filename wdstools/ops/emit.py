@@ -21,6 +21,7 @@ from wdstools.landing.inside import read_inside, require_inside
 from wdstools.options.declare import settle
 from wdstools.options.move import Consumer, EmitChoices
 from wdstools.plan import Plan, Step, apply
+from wdstools.results import Proved
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
 
@@ -36,13 +37,17 @@ CONSUMERS: tuple[Consumer, ...] = tuple(name for name in get_args(Consumer) if n
 
 @dataclass(frozen=True, slots=True)
 class EmitResult:
-    """What emitting did: how many files were written, linked and deleted, and for whom files are there now."""
+    """What emitting did: how many files were written, linked and deleted, and for whom files are there now.
+
+    ``proved`` is of what the files say, which is what manifest and indexes say.
+    """
 
     target: str
     written: int
     linked: int
     deleted: int
     consumers: tuple[str, ...]
+    proved: Proved = Proved.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,13 @@ class EmitPlan(Plan[EmitResult]):
             linked=len(self.links),
             deleted=sum(step.action == "delete" for step in self.steps),
             consumers=tuple(sorted(self.emitted.consumers)) if self.emitted else (),
+            proved=self._proved(),
         )
+
+    def _proved(self) -> Proved:
+        if self.dataset is None or not self.files:
+            return Proved.NOTHING
+        return Proved.FORGER if self.dataset.anchored and self.dataset.manifest.has_values else Proved.ACCIDENT
 
 
 def plan_emit(

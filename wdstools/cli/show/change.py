@@ -180,8 +180,9 @@ def difference(output: Output, result: DiffResult) -> int:
         counted = ", ".join(f"{count:,} {change}" for change, count in sorted(result.counts.items())) or "none differ"
         shards = ", ".join(f"{count:,} {change}" for change, count in result.shards.items() if count)
         output.line(f"samples: {counted}; shards: {shards}")
+    output.line(f"  what is the same: {proof(result.proved)['proof']}")
     summary = {"roots": result.roots, "fields": result.fields, "shards": result.shards, "samples": result.counts}
-    output.summary(summary, exit_code=code, ok=code == 0)
+    output.summary({**summary, **proof(result.proved)}, exit_code=code, ok=code == 0)
     return code
 
 

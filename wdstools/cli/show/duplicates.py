@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line
 from wdstools.dedup.levels import EXACT, LIMITS
+from wdstools.results import proof
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +39,7 @@ def duplicates(
     if found.captions is not None:
         _captions(output, found.captions, found.samples)
     output.few(f"  cannot be decoded: {one_line(key)}: {reason}" for key, reason in found.unreadable)
+    output.line(f"  {proof(found.proved)['proof']}")
     if html is not None:
         output.hint(f"page:   {html}")
     if code and found.method == "phash":
@@ -136,7 +138,7 @@ def _cut(text: str) -> str:
 def _summary(found: DuplicateGroups, shown: int) -> Mapping[str, object]:
     names = ("level", "method", "samples", "unique", "levels", "same_size_unique", "low_information", "other_labels",
              "other_captions", "flipped", "computed", "unreadable", "captions", "versions")  # fmt: skip
-    return {**{name: getattr(found, name) for name in names}, "groups": shown}
+    return {**{name: getattr(found, name) for name in names}, "groups": shown, **proof(found.proved)}
 
 
 def page(dataset: Dataset, found: DuplicateGroups, path: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.address import display
 from wdstools.cli.output import one_line
+from wdstools.results import proof
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def emitted(output: Output, result: EmitResult, *, removed: bool) -> None:
     deleted = f", {result.deleted:,} deleted" if result.deleted else ""
     output.line(f"{counted(result.written, 'file')} written{linked}{deleted}")
     if not removed:
+        output.line(f"  what they say: {proof(result.proved)['proof']}")
         output.hint(f"check:  wdstools doctor {result.target}")
     output.summary(result, exit_code=0, ok=True)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wdstools.cli.output import one_line
 from wdstools.dedup.levels import EXACT, LIMITS
 from wdstools.errors import UsageError, option
+from wdstools.results import proof
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ def shared(output: Output, found: SharedImages, *, keys_to: str | None, html: st
         bound = f"at most {found.false_pairs_bound:.2g} among photographs; of other pictures unknown"
         output.line(f"  pairs expected by chance: {bound}")
     output.few(f"  cannot be decoded: {one_line(key)}: {reason}" for key, reason in found.unreadable)
+    output.line(f"  {proof(found.proved)['proof']}")
     if keys_to is not None:
         output.hint(f"keys:   {keys_to}")
     if html is not None:
@@ -49,7 +51,7 @@ def shared(output: Output, found: SharedImages, *, keys_to: str | None, html: st
     if code and keys_to is not None:
         output.hint(f"hint: wdstools remove DATASET --keys {keys_to} -o NEW    takes them out")
     summary = {name: getattr(found, name) for name in ("name", "level", "samples", "others", "held", "unreadable")}
-    output.summary({**summary, "shared": len(found.keys)}, exit_code=code, ok=code == 0)
+    output.summary({**summary, "shared": len(found.keys), **proof(found.proved)}, exit_code=code, ok=code == 0)
     return code
 
 

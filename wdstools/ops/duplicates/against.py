@@ -18,6 +18,7 @@ from wdstools.options.check import AgainstChoices
 from wdstools.options.declare import settle
 from wdstools.planning.prints import print_set
 from wdstools.progress import Progress, Silent
+from wdstools.results import Proved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +65,8 @@ class SharedImages:
     held: Mapping[str, int]
     unreadable: tuple[tuple[str, str], ...] = ()
     false_pairs_bound: float = 0.0
+    #: Hashes and fast digests compare images; what a folder of images holds has no digest at all.
+    proved: Proved = Proved.NOTHING
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -119,9 +122,10 @@ def find_shared(
     others: dict[str, int] = {}
     held: dict[str, int] = {}
     unreadable = list(mine.unreadable)
-    bound = 0.0
+    bound, digested = 0.0, mine.dataset is not None
     for number, one in enumerate(against):
         theirs = printed(one)
+        digested = digested and theirs.dataset is not None
         name = theirs.name if theirs.name not in others else f"{theirs.name} ({number + 1})"
         there, here = match(mine.prints, theirs.prints, levels_up_to(level))
         others[name], held[name] = len(theirs.keys), int(np.count_nonzero(here.other >= 0))
@@ -139,7 +143,17 @@ def find_shared(
             )  # fmt: skip
         bound += sum(expected_pairs(entry, len(mine.keys), len(theirs.keys)) for entry in levels_up_to(level)[-1:])
     shared.sort(key=lambda image: (image.key, image.other))
-    return SharedImages(mine.name, level, len(mine.keys), tuple(shared), others, held, tuple(unreadable), bound)
+    return SharedImages(
+        name=mine.name,
+        level=level,
+        samples=len(mine.keys),
+        shared=tuple(shared),
+        others=others,
+        held=held,
+        unreadable=tuple(unreadable),
+        false_pairs_bound=bound,
+        proved=Proved.ACCIDENT if digested else Proved.NOTHING,
+    )
 
 
 def _place(printed: PrintedSet, row: int) -> tuple[int, int] | None:

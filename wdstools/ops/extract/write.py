@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.executors.base import Executor, run_all
 from wdstools.executors.open import open_executor
@@ -95,7 +96,7 @@ def extract(
     """
     dataset, folder = as_dataset(dataset), os.fspath(folder)
     selection = selection or Selection()
-    selection.check(dataset)
+    selection.check(dataset, by_members=True)
     with new_folder(folder) as scratch:
         work = scratch.new
         tasks = list(_tasks(dataset, selection, work))
@@ -199,7 +200,8 @@ def _tasks(dataset: Dataset, selection: Selection, work: str) -> Iterator[Extrac
     for split, entry in dataset.manifest.shards:
         if selection.splits is not None and split not in selection.splits:
             continue
-        table = dataset.index(entry)
+        proving = selection.needs_members(dataset)
+        table = proved_index(dataset, split, entry) if proving else dataset.index(entry)
         rows = tuple(selection.mask(split, table).nonzero()[0].tolist())
         if not rows:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
 from tests.support.foreign_tars import tar_bytes, write
 from tests.support.viewing import Viewing, viewing, write_index_alone
+from wdstools.report.viewer.server import need_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -288,28 +290,35 @@ def test_samples_of_an_index_that_cannot_be_read_are_counted_and_said(shards: Pa
         assert searched["total"] == 40 - lost
 
 
-def test_images_that_are_the_same_are_found_and_nothing_is_written(shards: Path, tmp_path: Path) -> None:
-    shutil.copytree(shards, tmp_path / "set")
-    before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*") if path.is_file()}
+def _groups(served: Viewing, level: str) -> Any:
+    while (found := served.ask("api/samples", same=level).document)["finished"] is False:
+        pass
+    return found
 
-    def groups(served: Viewing, level: str) -> Any:
-        while (found := served.ask("api/samples", same=level).document)["finished"] is False:
-            pass
-        return found
 
-    with viewing(tmp_path / "set") as served:
-        found = groups(served, "exact")
+def test_images_that_are_the_same_are_found_and_nothing_is_written(shards: Path) -> None:
+    before = {path: path.read_bytes() for path in shards.rglob("*") if path.is_file()}
+    with viewing(shards) as served:
+        found = _groups(served, "exact")
         assert sorted(one["key"] for one in found["samples"]) == ["rome/3", "rome/copy-1", "rome/copy-2"]
         assert {one["alike"] for one in found["samples"]} == {3}
         alike = served.ask(f"api/alike/{found['samples'][0]['number']}", level="exact").document
         assert (alike["state"], alike["size"]) == ("ready", 3)
-        missing = groups(served, "re-encode")
+        missing = _groups(served, "re-encode")
         assert missing["groups"]["state"] == "missing"
         assert "wdstools duplicates" in missing["groups"]["hint"]
-    assert before == {path: path.read_bytes() for path in (tmp_path / "set").rglob("*") if path.is_file()}
-    run_command("duplicates", tmp_path / "set", "--level", "re-encode")
+    assert before == {path: path.read_bytes() for path in shards.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_hashes_that_are_stored_give_the_groups_of_their_level(shards: Path, tmp_path: Path) -> None:
+    shutil.copytree(shards, tmp_path / "set")
+    told = run_command("duplicates", tmp_path / "set", "--level", "re-encode", "--json")
+    wanted = sorted(member["key"] for line in told.lines if line["type"] == "group" for member in line["members"])
     with viewing(tmp_path / "set") as served:
-        assert groups(served, "re-encode")["total"] >= 3
+        found = _groups(served, "re-encode")
+        assert sorted(one["key"] for one in found["samples"]) == wanted
+        assert len(wanted) >= 3
 
 
 def test_the_first_page_of_a_large_dataset_needs_one_index(tmp_path: Path) -> None:
@@ -362,3 +371,49 @@ def test_a_condition_bounds_everything_that_is_shown(shards: Path) -> None:
         assert served.samples(label="rome")["total"] == 0
         assert served.ask("api/stats").document["stats"]["samples"] == 15
         assert [split["name"] for split in served.ask("api/about").document["splits"]] == ["train"]
+
+
+def test_without_its_libraries_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import util
+
+    find = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name, *rest: None if name == "uvicorn" else find(name, *rest))
+    with pytest.raises(wt.UsageError, match="not installed") as refused:
+        need_server()
+    assert refused.value.code == "extra-missing"
+    assert "wdstools[view]" in refused.value.hint
+    assert "--html" in refused.value.hint
+
+
+def test_a_shard_with_many_findings_marks_its_samples_once(shards: Path, tmp_path: Path) -> None:
+    """By key, by bytes, by index and by shard; each finding is told with its samples."""
+    root = wt.open_dataset(shards).root
+    samples = wt.head(str(shards), 100, splits="val")
+    with viewing(shards) as served:
+        numbers = {one["key"]: one["number"] for one in served.samples(split="val", count=100)["samples"]}
+        told = served.ask(f"api/sample/{numbers[samples[2].key]}").document
+    findings = [
+        {"kind": "payload", "path": samples[0].shard, "key": samples[0].key, "message": f"number {n}"} for n in range(3)
+    ]
+    bytes_of = {
+        "kind": "padding",
+        "path": told["shard"]["path"],
+        "start": told["offset"] + told["length"] - 1,
+        "length": 2,
+    }
+    findings += [
+        {**bytes_of, "message": "two samples"},
+        {"kind": "manifest", "path": ".wdstools/manifest.json", "message": "elsewhere"},
+    ]
+    lines = [{"type": "finding", **one} for one in findings] + [{"type": "summary", "level": "samples", "root": root}]
+    (tmp_path / "findings.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with viewing(shards, "--findings", tmp_path / "findings.jsonl") as served:
+        damaged = [one["key"] for one in served.samples(damaged="1", count=100)["samples"]]
+        near = [
+            one.key
+            for one in samples
+            if one.shard == told["shard"]["path"] and one.row - told["shard"]["row"] in (0, 1)
+        ]
+        assert set(damaged) == {samples[0].key, *near}
+        assert len(served.ask(f"api/sample/{numbers[samples[0].key]}").document["findings"]) >= 3
+        assert [one["kind"] for one in served.ask("api/check").document["elsewhere"]] == ["manifest"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wdstools.errors import FormatError, IntegrityError
-from wdstools.formats.arrow import one_chunk, to_list, to_numpy
+from wdstools.formats.arrow import to_list, to_numpy
 from wdstools.formats.manifest import index_path
 from wdstools.results import Finding
 from wdstools.stores.local import read_file
@@ -36,42 +35,67 @@ class Checked:
     source: str
 
 
+@dataclass(slots=True)
+class _OfShard:
+    """The findings of one shard: by the key that they name, by their bytes, and those of all of it."""
+
+    keys: dict[str, list[Finding]] = field(default_factory=dict)
+    spans: list[Finding] = field(default_factory=list)
+    whole: list[Finding] = field(default_factory=list)
+    mask: NDArray[np.bool_] | None = None
+
+
 class Damage:
     """Findings by shard: which of its samples they concern. ``elsewhere`` are those that concern no shard."""
 
     def __init__(self, dataset: Dataset, findings: Iterable[Finding]) -> None:
         shards = {entry.path for _, entry in dataset.manifest.shards}
         of_index = {index_path(path): path for path in shards}
-        self.of_shard: dict[str, list[Finding]] = defaultdict(list)
+        self.of_shard: dict[str, _OfShard] = {}
         self.elsewhere: list[Finding] = []
         for finding in findings:
             path = of_index.get(finding.path, finding.path)
-            (self.of_shard[path] if path in shards else self.elsewhere).append(finding)
+            if path not in shards:
+                self.elsewhere.append(finding)
+                continue
+            mine = self.of_shard.setdefault(path, _OfShard())
+            if finding.key is not None:
+                mine.keys.setdefault(finding.key, []).append(finding)
+            else:
+                (mine.whole if finding.path != path or finding.start is None else mine.spans).append(finding)
 
     def mask(self, path: str, table: pa.Table) -> NDArray[np.bool_]:
         """Which samples of a shard are damaged, or lie in what is."""
-        hit = np.zeros(table.num_rows, bool)
-        for finding in self.of_shard.get(path, ()):
-            hit |= _concerned(finding, path, table)
-        return hit
+        mine = self.of_shard.get(path)
+        if mine is None:
+            return np.zeros(table.num_rows, bool)
+        if mine.mask is None:
+            hit = np.fromiter((key in mine.keys for key in to_list(table.column("key"))), bool, table.num_rows)
+            hit |= bool(mine.whole)
+            for finding in mine.spans:
+                hit |= _inside(finding, table)
+            mine.mask = hit
+        return mine.mask
 
     def of_row(self, path: str, row: int, table: pa.Table) -> list[Finding]:
         """What was found of one sample."""
+        mine = self.of_shard.get(path)
+        if mine is None:
+            return []
         one = table.slice(row, 1)
-        return [finding for finding in self.of_shard.get(path, ()) if _concerned(finding, path, one).any()]
+        inside = [finding for finding in mine.spans if _inside(finding, one).any()]
+        return [*mine.keys.get(one.column("key")[0].as_py(), ()), *inside, *mine.whole]
 
 
-def _concerned(finding: Finding, path: str, table: pa.Table) -> NDArray[np.bool_]:
-    """The samples of a finding: the one that it names, those in its bytes, or all of the shard."""
-    if finding.key is not None:
-        return np.array([key == finding.key for key in to_list(table.column("key"))], bool)
-    if finding.path != path or finding.start is None:
-        return np.ones(table.num_rows, bool)
-    first = to_numpy(one_chunk(table.column("offset")), null=-1)
-    end = first + to_numpy(one_chunk(table.column("length")), null=0)
-    inside = (first < finding.start + max(1, finding.length or 1)) & (end > finding.start)
-    result: NDArray[np.bool_] = inside & (first >= 0)
-    return result
+def _inside(finding: Finding, table: pa.Table) -> NDArray[np.bool_]:
+    """The samples that some bytes of the shard touch."""
+    assert finding.start is not None
+    first = to_numpy(table.column("offset"), null=-1)
+    end = first + to_numpy(table.column("length"), null=0)
+    touched: NDArray[np.bool_] = (
+        (first >= 0) & (first < finding.start + max(1, finding.length or 1)) & (end > finding.start)
+    )
+    return touched
 
 
 def read_findings(path: str, dataset: Dataset) -> Checked:

@@ -37,17 +37,16 @@ class Unread:
 
 @dataclass(slots=True)
 class Found:
-    """What is known of a search so far: ``numbers`` of samples, a slice of which is an array."""
+    """What is known of a search so far: ``numbers`` of samples, a slice of which is an array.
+
+    Of ``shards`` so many were ``scanned``; a search that is ``finished`` with fewer was stopped.
+    """
 
     numbers: NDArray[np.int64] | range
     scanned: int
     shards: int
+    finished: bool
     unread: tuple[Unread, ...] = ()
-
-    @property
-    def finished(self) -> bool:
-        """Whether every shard has been looked at."""
-        return self.scanned == self.shards
 
 
 @dataclass(slots=True)
@@ -72,36 +71,38 @@ class Matches:
         self._parts = _Parts()
         self._joined: NDArray[np.int64] | None = None
         self._news = threading.Condition()
-        self._stopped = False
+        self._stopped = self._ended = False
         threading.Thread(target=self._run, name="wdstools-view-search", daemon=True).start()
 
     def wait(self, wanted: int, seconds: float) -> Found:
         """What is found so far: at the latest after ``seconds``, earlier when ``wanted`` are known or all is done."""
         with self._news:
-            self._news.wait_for(lambda: self._parts.count >= wanted or self._is_done, seconds)
+            self._news.wait_for(lambda: self._parts.count >= wanted or self._ended, seconds)
             if self._joined is None:
                 self._joined = np.concatenate([np.zeros(0, np.int64), *self._parts.numbers])
                 self._parts.numbers = [self._joined]
-            return Found(self._joined, self._parts.scanned, len(self._shards), tuple(self._parts.unread))
+            parts = self._parts
+            return Found(self._joined, parts.scanned, len(self._shards), self._ended, tuple(parts.unread))
 
     def stop(self) -> None:
         """Look no further."""
         self._stopped = True
 
-    @property
-    def _is_done(self) -> bool:
-        return self._stopped or self._parts.scanned == len(self._shards)
-
     def _run(self) -> None:
-        for shard, rows, unread in in_order(self._catalogue, self._shards, self._rows, lambda: self._stopped):
+        try:
+            for shard, rows, unread in in_order(self._catalogue, self._shards, self._rows, lambda: self._stopped):
+                with self._news:
+                    if rows is not None and len(rows):
+                        self._parts.numbers.append(rows + self._catalogue.starts[shard])
+                        self._parts.count += len(rows)
+                        self._joined = None
+                    if unread is not None:
+                        self._parts.unread.append(unread)
+                    self._parts.scanned += 1
+                    self._news.notify_all()
+        finally:
             with self._news:
-                if rows is not None and len(rows):
-                    self._parts.numbers.append(rows + self._catalogue.starts[shard])
-                    self._parts.count += len(rows)
-                    self._joined = None
-                if unread is not None:
-                    self._parts.unread.append(unread)
-                self._parts.scanned += 1
+                self._ended = True
                 self._news.notify_all()
         self._catalogue.keep()
 

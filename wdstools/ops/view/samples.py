@@ -133,11 +133,11 @@ class Samples:
             ("extract", "write all members to a folder", address.command("extract", "DIR", *one)),
             ("verify", "check the whole dataset", address.command("verify")),
         ]
-        if isinstance(dataset.metadata, LocalStore) and dataset.manifest.profile == "canonical":
-            plain = Address(address.dataset)
+        here = isinstance(dataset.metadata, LocalStore) and address.at is None
+        if here and dataset.manifest.profile == "canonical":
             made += [
-                ("repair", "make damage good from a copy", f"{plain.command('repair')} --from COPY"),
-                ("remove", "take the sample out", plain.command("remove", *one, "--in-place")),
+                ("repair", "make damage good from a copy", f"{address.command('repair')} --from COPY"),
+                ("remove", "take the sample out", address.command("remove", *one, "--in-place")),
             ]
         return [{"verb": verb, "what": what, "text": text} for verb, what, text in made]
 

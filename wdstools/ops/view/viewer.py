@@ -53,7 +53,7 @@ class _Straight:
     """All samples of shards that lie one behind the other: nothing has to be read to number them."""
 
     def __init__(self, numbers: range, shards: int) -> None:
-        self._found = Found(numbers, shards, shards)
+        self._found = Found(numbers, shards, shards, finished=True)
 
     def wait(self, wanted: int, seconds: float) -> Found:  # noqa: ARG002
         return self._found
@@ -250,7 +250,7 @@ class Viewer:
         if "error" not in line and self.check.damage.of_shard:
             place = self.catalogue.place(number)
             path = self.catalogue.shards[place.shard][1].path
-            line["damaged"] = bool(self.check.damage.of_row(path, place.row, self.catalogue.table(place.shard)))
+            line["damaged"] = bool(self.check.damage.mask(path, self.catalogue.table(place.shard))[place.row])
         if filters.same and (groups := self.groups.at(filters.same)).group_of is not None:
             line["group"] = int(groups.group_of[number])
             line["alike"] = len(groups.members[line["group"]]) if line["group"] >= 0 else 0
@@ -266,6 +266,7 @@ class _Counting:
         self._shards = viewer.shards_for(filters)
         self._found = Tallies()
         self._scanned = 0
+        self._ended = False
         self._unread: list[Unread] = []
         self._news = threading.Condition()
         threading.Thread(target=self._run, name="wdstools-view-counts", daemon=True).start()
@@ -273,21 +274,27 @@ class _Counting:
     def document(self, seconds: float) -> dict[str, Any]:
         """What is counted by now, or after ``seconds`` if it is not all."""
         with self._news:
-            self._news.wait_for(lambda: self._scanned == len(self._shards), seconds)
+            self._news.wait_for(lambda: self._ended, seconds)
             numbers = np.zeros(0, np.int64)
-            progress = _progress(Found(numbers, self._scanned, len(self._shards), tuple(self._unread)))
+            found = Found(numbers, self._scanned, len(self._shards), self._ended, tuple(self._unread))
+            progress = _progress(found)
             where = self._filters.where
             return progress | {"stats": to_dict(result_of(self._viewer.dataset, self._found, where, Proved.ACCIDENT))}
 
     def _run(self) -> None:
         catalogue = self._viewer.catalogue
-        for _, found, unread in in_order(catalogue, self._shards, self._count, lambda: self.stopped):
+        try:
+            for _, found, unread in in_order(catalogue, self._shards, self._count, lambda: self.stopped):
+                with self._news:
+                    if found is not None:
+                        self._found.add(found)
+                    if unread is not None:
+                        self._unread.append(unread)
+                    self._scanned += 1
+                    self._news.notify_all()
+        finally:
             with self._news:
-                if found is not None:
-                    self._found.add(found)
-                if unread is not None:
-                    self._unread.append(unread)
-                self._scanned += 1
+                self._ended = True
                 self._news.notify_all()
 
     def _count(self, shard: int) -> Tallies:

@@ -21,9 +21,16 @@ const query = () => {
 
 const restore = text => {
   const given = new URLSearchParams(text);
-  for (const name of FIELDS) at(name).value = name === "label" && given.get(name) === "" ? NO_LABEL : given.get(name) ?? "";
+  for (const name of FIELDS) put(name, name === "label" && given.get(name) === "" ? NO_LABEL : given.get(name) ?? "");
   at("damaged").checked = given.get("damaged") === "1";
   if (FURTHER.some(name => given.get(name)) || at("damaged").checked) unfold(true);
+};
+
+/** Set a field; a choice that its list does not have is added to it. */
+const put = (name, value) => {
+  const field = at(name);
+  if (field.matches("select") && ![...field.options].some(option => option.value === value)) field.append(make("option", { value, text: exact(value) }));
+  field.value = value;
 };
 
 const unfold = open => {
@@ -102,7 +109,7 @@ const start = async () => {
   const soon = () => { clearTimeout(waiting); waiting = setTimeout(apply, 220); };
   const clear = () => { for (const name of FIELDS) at(name).value = ""; at("damaged").checked = false; };
   const choose = chosen => {
-    for (const [name, value] of Object.entries(chosen)) at(name).value = name === "label" && value === "" ? NO_LABEL : value;
+    for (const [name, value] of Object.entries(chosen)) put(name, name === "label" && value === "" ? NO_LABEL : value);
     at("stats").close();
     apply();
   };

@@ -14,7 +14,7 @@ import wdstools as wt
 from tests.support.accounting import pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.command import run_command
-from tests.support.pictures import encoded
+from tests.support.pictures import encoded, noise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,3 +171,29 @@ def test_heic_without_pillow_heif_is_unsupported_and_says_what_to_install(
     found = pack_all(tmp_path / "src", tmp_path / "out", convert="jpg")
     assert found.reasons == {"1.heic": "image-unsupported"}
     assert "pillow-heif" in (tmp_path / "out/.wdstools/skipped.jsonl").read_text()
+
+
+def frames(kind: str, count: int) -> bytes:
+    """An image of several frames or pages."""
+    images = [Image.fromarray(noise(40, 30, seed=number)) for number in range(count)]
+    sink = io.BytesIO()
+    images[0].save(sink, kind, save_all=True, append_images=images[1:])
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("gif", "GIF"), ("tif", "TIFF"), ("webp", "WEBP"), ("png", "PNG")])
+def test_frames_that_converting_leaves_out_are_counted(name: str, kind: str, tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {f"1.{name}": frames(kind, 3), f"2.{name}": frames(kind, 1)})
+    result = wt.pack(str(tmp_path / "src"), str(tmp_path / "set"), convert="jpg")
+    assert (result.samples, result.remarks) == ({"train": 2}, {"image-frames": 1})
+    assert "image-frames" in run_command("pack", tmp_path / "src", tmp_path / "again", "--convert", "jpg").out
+
+
+def test_what_is_said_of_a_damaged_image_is_the_same_in_each_run(tmp_path: Path) -> None:
+    damaged = b"II*\0" + bytes([8, 0, 0, 0, 255]) * 40
+    write_files(tmp_path / "src", {**PLAIN, "x.tif": damaged, "y.bmp": b"BM" + bytes(60)})
+    for out in ("a", "b"):
+        packed(str(tmp_path / "src"), str(tmp_path / out), convert="jpg")
+    sums = [(tmp_path / out / "SHA256SUMS").read_bytes() for out in ("a", "b")]
+    assert sums[0] == sums[1]
+    assert "0x" not in (tmp_path / "a/.wdstools/skipped.jsonl").read_text()

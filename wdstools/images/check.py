@@ -44,7 +44,8 @@ class DamagedImageError(Exception):
 class ImageInfo:
     """What an image's header says. ``channels`` is 0 where the header alone does not tell.
 
-    ``trailing`` is how many bytes follow the end of the image, where that was looked for.
+    ``trailing`` is how many bytes follow the end of the image, ``frames`` whether others follow its first frame, where that
+    was looked for.
     """
 
     type: str
@@ -52,6 +53,7 @@ class ImageInfo:
     height: int
     channels: int = 0
     trailing: int = 0
+    frames: bool = False
 
 
 _AVIF_BRANDS = (b"avif", b"avis")
@@ -132,13 +134,17 @@ _NOT_OPENED = (OSError, ValueError, SyntaxError, struct.error)
 
 
 def _open(data: bytes | memoryview) -> Image.Image:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with quiet():
             return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise DamagedImageError("image-too-large", first_line(error)) from error
+    except UnidentifiedImageError as error:  # its text holds an address, another one each time
+        raise DamagedImageError(
+            "image-damaged", "Pillow cannot tell what image it is: its header is damaged"
+        ) from error
     except _NOT_OPENED as error:
         raise DamagedImageError("image-damaged", first_line(error)) from error
 

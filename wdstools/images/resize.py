@@ -75,7 +75,8 @@ class Encoding:
 def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:
     """The image, decoded strictly, upright, in 8-bit sRGB, resized and encoded; metadata is dropped.
 
-    Raises DamagedImageError for whatever cannot be decoded whole. Only the first frame of an animation is kept.
+    Raises DamagedImageError for whatever cannot be decoded whole. Of several frames or pages the first is kept, and ``frames``
+    of the result says that there are others.
     """
     if not data:
         raise DamagedImageError("image-empty", "the file is empty")
@@ -84,7 +85,19 @@ def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:
     pixels = decode_rgb(data, encoding.max_pixels)
     if encoding.side is not None:
         pixels = fit(pixels, encoding.side, encoding.mode)
-    return encode(pixels, encoding), ImageInfo(encoding.image_type, pixels.shape[1], pixels.shape[0], 3)
+    info = ImageInfo(encoding.image_type, pixels.shape[1], pixels.shape[0], 3, frames=_has_more_frames(data))
+    return encode(pixels, encoding), info
+
+
+def _has_more_frames(data: bytes) -> bool:
+    """Whether an image has other frames or pages; what follows a JPEG are bytes behind its end."""
+    if sniff(data[:16]) == "jpg":
+        return False
+    try:
+        with open_image(data) as image, quiet():
+            return bool(getattr(image, "is_animated", False))
+    except (DamagedImageError, OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError):
+        return False  # the first one was decoded: what follows cannot be
 
 
 def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:

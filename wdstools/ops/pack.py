@@ -238,7 +238,8 @@ def _publish(
         splits.setdefault(result.split, []).append(result.entry)
     trailing = sum(result.trailing for result in results)
     odd_captions = sum(result.odd_captions for result in results)
-    counts = {"caption-control": odd_captions, "image-trailing-bytes": trailing}
+    frames = sum(result.frames for result in results)
+    counts = {"caption-control": odd_captions, "image-frames": frames, "image-trailing-bytes": trailing}
     remarks = {code: count for code, count in counts.items() if count}
     manifest = Manifest(
         name=options.name if options.name is not None else listing.name,

@@ -48,7 +48,8 @@ class ShardResult:
 
     ``image_digests`` are the XXH3-64 of the images, in row order; ``sources`` is a digest of the sizes and
     modification times of the files that were read. ``other_sizes`` counts images that are not of the expected side,
-    ``trailing`` those that were kept with the bytes that follow their end; ``odd_captions`` captions with a byte order mark or NUL.
+    ``trailing`` those that were kept with the bytes that follow their end, ``frames`` those of which only the first frame
+    was; ``odd_captions`` captions with a byte order mark or NUL.
     """
 
     split: str
@@ -60,6 +61,7 @@ class ShardResult:
     other_sizes: int = 0
     trailing: int = 0
     odd_captions: int = 0
+    frames: int = 0
     kept: bool = False
 
 
@@ -93,6 +95,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
         assembly.other_sizes(),
         assembly.trailing,
         assembly.odd_captions,
+        assembly.frames,
     )
 
 
@@ -140,6 +143,7 @@ def to_line(result: ShardResult) -> dict[str, Any]:
         "other_sizes": result.other_sizes,
         "trailing": result.trailing,
         "odd_captions": result.odd_captions,
+        "frames": result.frames,
     }
 
 
@@ -155,4 +159,5 @@ def from_line(line: dict[str, Any]) -> ShardResult:
         other_sizes=line["other_sizes"],
         trailing=line["trailing"],
         odd_captions=line["odd_captions"],
+        frames=line.get("frames", 0),
     )

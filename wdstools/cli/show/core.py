@@ -30,6 +30,7 @@ _SKIP_HINTS = {
 #: What to say of samples that were packed, by code.
 _REMARKS = {
     "caption-control": "with a byte order mark or NUL in the caption; kept byte for byte",
+    "image-frames": "with other frames or pages behind the first, which are left out",
     "image-trailing-bytes": "with bytes behind the end, as phones write them; kept (--trailing cut takes them off)",
 }
 

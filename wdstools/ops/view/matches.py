@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from wdstools.errors import WdsError
 from wdstools.executors.open import open_executor
+from wdstools.results import to_dict
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -138,3 +139,13 @@ def in_order(
             number += 1
         if stopped():
             return
+
+
+def progress_of(found: Found) -> dict[str, Any]:
+    """How far a search is, for the page."""
+    return {
+        "finished": found.finished,
+        "scanned": found.scanned,
+        "shards": found.shards,
+        "unread": [to_dict(one) for one in found.unread],
+    }

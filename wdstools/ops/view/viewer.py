@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from wdstools.address import display
-from wdstools.errors import UsageError, WdsError
-from wdstools.executors.open import open_executor
-from wdstools.formats.arrow import to_array
-from wdstools.ops.ls import EVERYTHING, ChosenRows
-from wdstools.ops.stats import Tallies, result_of, tally_rows
-from wdstools.ops.verify import verify
+from wdstools.errors import UsageError
+from wdstools.ops.ls import EVERYTHING
 from wdstools.ops.view.catalogue import Catalogue
-from wdstools.ops.view.damage import Checked, Damage
+from wdstools.ops.view.checking import Check
+from wdstools.ops.view.counting import Counting
 from wdstools.ops.view.groups import LEVELS, GroupSearch
-from wdstools.ops.view.matches import Found, Matches, Unread, in_order
+from wdstools.ops.view.matches import Found, Matches, progress_of
 from wdstools.ops.view.pictures import Thumbnails
 from wdstools.ops.view.samples import Address, Samples
-from wdstools.results import Proved, proof, to_dict
+from wdstools.results import proof, to_dict
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -31,13 +28,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
+    from wdstools.ops.view.damage import Checked
     from wdstools.ops.view.filters import Filters
     from wdstools.options.check import VerifyLevel
     from wdstools.reader.select import Selection
 
 _SEARCHES, _COUNTS = 6, 4
 _MOST_AT_ONCE = 500
-_FINDINGS_SHOWN = 200
 CHECK_LEVELS: tuple[VerifyLevel, ...] = ("size", "digest", "samples", "decode")
 
 
@@ -74,9 +71,9 @@ class Viewer:
         self.samples = Samples(self.catalogue)
         self.thumbnails = Thumbnails(self.samples.picture_anyhow)
         self.groups = GroupSearch(self.catalogue)
-        self.check = _Check(dataset)
+        self.check = Check(dataset)
         self._searches: OrderedDict[Filters, _Search] = OrderedDict()
-        self._counts: OrderedDict[Filters, _Counting] = OrderedDict()
+        self._counts: OrderedDict[Filters, Counting] = OrderedDict()
         self._lock = threading.Lock()
 
     def about(self) -> dict[str, Any]:
@@ -114,7 +111,7 @@ class Viewer:
             return waiting
         found = self._search(filters).wait(start + count, seconds)
         numbers = self._ordered(filters, found)[start : start + count]
-        document = _progress(found) | {"total": len(found.numbers), "start": start}
+        document = progress_of(found) | {"total": len(found.numbers), "start": start}
         return document | {"samples": [self._marked(line, filters) for line in self.samples.lines(map(int, numbers))]}
 
     def sample(self, number: int) -> dict[str, Any]:
@@ -151,7 +148,9 @@ class Viewer:
         with self._lock:
             counting = self._counts.get(filters)
             if counting is None:
-                counting = self._counts[filters] = _Counting(self, filters)
+                shards, where = self.shards_for(filters), filters.where
+                counting = Counting(self.catalogue, shards, lambda shard: self.mask(filters, shard), where)
+                self._counts[filters] = counting
             self._counts.move_to_end(filters)
             while len(self._counts) > _COUNTS:
                 self._counts.popitem(last=False)[1].stopped = True
@@ -159,9 +158,10 @@ class Viewer:
 
     def start_check(self, level: str) -> dict[str, Any]:
         """Begin to verify, if no check is at work; what it finds is shown when it is done."""
-        if level not in CHECK_LEVELS:
+        chosen = next((one for one in CHECK_LEVELS if one == level), None)
+        if chosen is None:
             raise UsageError("no such level", expected=", ".join(CHECK_LEVELS), got=level[:40])
-        self.check.start(level, self.checked)
+        self.check.start(chosen, self.checked)
         return self.check.document()
 
     def checked(self, checked: Checked) -> None:
@@ -255,141 +255,3 @@ class Viewer:
             line["group"] = int(groups.group_of[number])
             line["alike"] = len(groups.members[line["group"]]) if line["group"] >= 0 else 0
         return line
-
-
-class _Counting:
-    """Statistics made shard by shard, by a thread of their own."""
-
-    def __init__(self, viewer: Viewer, filters: Filters) -> None:
-        self.stopped = False
-        self._viewer, self._filters = viewer, filters
-        self._shards = viewer.shards_for(filters)
-        self._found = Tallies()
-        self._scanned = 0
-        self._ended = False
-        self._unread: list[Unread] = []
-        self._news = threading.Condition()
-        threading.Thread(target=self._run, name="wdstools-view-counts", daemon=True).start()
-
-    def document(self, seconds: float) -> dict[str, Any]:
-        """What is counted by now, or after ``seconds`` if it is not all."""
-        with self._news:
-            self._news.wait_for(lambda: self._ended, seconds)
-            numbers = np.zeros(0, np.int64)
-            found = Found(numbers, self._scanned, len(self._shards), self._ended, tuple(self._unread))
-            progress = _progress(found)
-            where = self._filters.where
-            return progress | {"stats": to_dict(result_of(self._viewer.dataset, self._found, where, Proved.ACCIDENT))}
-
-    def _run(self) -> None:
-        catalogue = self._viewer.catalogue
-        try:
-            for _, found, unread in in_order(catalogue, self._shards, self._count, lambda: self.stopped):
-                with self._news:
-                    if found is not None:
-                        self._found.add(found)
-                    if unread is not None:
-                        self._unread.append(unread)
-                    self._scanned += 1
-                    self._news.notify_all()
-        finally:
-            with self._news:
-                self._ended = True
-                self._news.notify_all()
-
-    def _count(self, shard: int) -> Tallies:
-        import pyarrow as pa
-
-        split, entry = self._viewer.catalogue.shards[shard]
-        rows = np.flatnonzero(self._viewer.mask(self._filters, shard)).astype(np.int64)
-        index = self._viewer.catalogue.index(shard)
-        table = index if len(rows) == index.num_rows else index.take(to_array(rows, pa.int64()))
-        return tally_rows(ChosenRows(split, entry, table, rows))
-
-
-class _Check:
-    """The check whose findings are shown, and the one that is at work."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._lock = threading.Lock()
-        self._checked: Checked | None = None
-        self._state, self._message = "none", ""
-        self._done = self._total = 0
-        self._unit = ""
-        self.damage = Damage(dataset, ())
-
-    def show(self, checked: Checked) -> None:
-        """Take over the findings of a check."""
-        self.damage = Damage(self._dataset, checked.findings)
-        self._checked, self._state = checked, "done"
-
-    def start(self, level: str, done: Any) -> None:
-        """Begin a check, if none is at work."""
-        with self._lock:
-            if self._state == "working":
-                return
-            self._state, self._message, self._done, self._total = "working", "", 0, 0
-        threading.Thread(target=self._run, args=(level, done), name="wdstools-view-check", daemon=True).start()
-
-    def _run(self, level: VerifyLevel, done: Any) -> None:
-        executor = open_executor("threads", 2)
-        try:
-            report = verify(self._dataset, level=level, executor=executor, progress=_Told(self))
-            done(Checked(report.level, report.findings, ""))
-        except WdsError as error:
-            self._state, self._message = "failed", error.message
-        finally:
-            executor.close()
-
-    def told(self, total: int, unit: str) -> None:
-        """A check says how much there is to do."""
-        self._done, self._total, self._unit = 0, total, unit
-
-    def advanced(self, count: int) -> None:
-        """A check says how much more is done."""
-        with self._lock:
-            self._done += count
-
-    def document(self) -> dict[str, Any]:
-        """How far the check is, or what it found."""
-        checked = self._checked
-        findings = checked.findings if checked is not None else ()
-        return {
-            "state": self._state,
-            "message": self._message,
-            "done": self._done,
-            "total": self._total,
-            "unit": self._unit,
-            "level": "" if checked is None else checked.level,
-            "source": "" if checked is None else display(checked.source),
-            "findings": len(findings),
-            "elsewhere": [{**to_dict(one), "text": str(one)} for one in self.damage.elsewhere[:_FINDINGS_SHOWN]],
-        }
-
-
-class _Told:
-    """Progress of a check, told to the page."""
-
-    def __init__(self, check: _Check) -> None:
-        self._check = check
-
-    def start(self, task: str, total: int, unit: str) -> None:  # noqa: ARG002
-        """A task begins."""
-        self._check.told(total, unit)
-
-    def advance(self, count: int) -> None:
-        """Some more is done."""
-        self._check.advanced(count)
-
-    def finish(self) -> None:
-        """The task is over."""
-
-
-def _progress(found: Found) -> dict[str, Any]:
-    return {
-        "finished": found.finished,
-        "scanned": found.scanned,
-        "shards": found.shards,
-        "unread": [to_dict(one) for one in found.unread],
-    }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import unicodedata
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tests.support.accounting import Packed, pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
@@ -364,3 +367,50 @@ def test_other_images_in_a_folder_beside_are_samples_of_their_own(tmp_path: Path
     names = ["images/1.jpg", "images/2.jpg", "more/8.jpg", "more/9.jpg"]
     write_files(tmp_path / "src", {name: tiny_jpeg(n) for n, name in enumerate(names)})
     assert set(pack_all(tmp_path / "src", tmp_path / "out").samples()) == {name[:-4] for name in names}
+
+
+def coco(numbers: dict[int, str], **more: Any) -> bytes:
+    return json.dumps({"images": [{"id": n + 70, "file_name": name} for n, name in numbers.items()], **more}).encode()
+
+
+def test_boxes_of_coco_are_in_the_json_of_their_own_images(tmp_path: Path) -> None:
+    notes = [{"id": 2, "image_id": 71, "bbox": [1, 2, 3, 4], "category_id": 9}]
+    boxes = coco({1: "1.jpg", 2: "2.jpg"}, annotations=notes, categories=[{"id": 9, "name": "dog"}])
+    words = coco(
+        {1: "1.jpg", 2: "2.jpg"}, annotations=[{"id": 2, "image_id": n + 70, "caption": f"of {n}"} for n in (1, 2)]
+    )
+    write_files(
+        tmp_path / "src",
+        {"a/1.jpg": tiny_jpeg(1), "a/2.jpg": tiny_jpeg(2), "notes/instances.json": boxes, "notes/captions.json": words},
+    )
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert packed.skips == ()
+    assert {key: bytes(sample["txt"]) for key, sample in packed.samples().items()} == {"a/1": b"of 1", "a/2": b"of 2"}
+    said = {key: json.loads(sample["json"])["annotations"] for key, sample in packed.samples().items()}
+    assert said == {"a/1": [{"id": 2, "bbox": [1, 2, 3, 4], "category_id": 9, "category": "dog"}], "a/2": []}
+
+
+def test_tables_that_hold_images_say_what_to_do(tmp_path: Path) -> None:
+    sink = io.BytesIO()
+    rows = [{"image": {"bytes": tiny_jpeg(n), "path": f"{n}.jpg"}, "text": "x"} for n in range(2)]
+    parquet.write_table(pa.Table.from_pylist(rows), sink)
+    write_files(tmp_path / "src", {"data/train-00000-of-00001.parquet": sink.getvalue()})
+    for place in (tmp_path / "src", tmp_path / "src/data/train-00000-of-00001.parquet"):
+        with pytest.raises(WdsError) as caught:
+            pack(place, tmp_path / "out")
+        assert "load_dataset" in caught.value.hint
+    write_files(tmp_path / "src", {"x.jpg": tiny_jpeg(7)})
+    result = pack(tmp_path / "src", tmp_path / "out")
+    assert dict(result.skipped) == {"outside-layout": 1}
+    (note,) = result.notes
+    assert "holds the images themselves" in note
+    assert "\\x" not in note
+
+
+@pytest.mark.parametrize("name", ["1.json", "1.jpg.json", "1.jpg.supplemental-metadata.json"])
+@pytest.mark.parametrize("key", ["description", "content", "caption"])
+def test_what_downloaders_write_beside_an_image_is_its_caption(name: str, key: str, tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {"1.jpg": tiny_jpeg(1), name: json.dumps({key: "words", "n": 3}).encode()})
+    packed = pack_all(tmp_path / "src", tmp_path / "out")
+    assert bytes(packed.samples()["1"]["txt"]) == b"words"
+    assert packed.skips == ()

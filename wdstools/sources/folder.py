@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from wdstools.errors import NotFoundError, UsageError, option
 from wdstools.formats.arrow import release_memory
 from wdstools.sources.account import OUTSIDE
-from wdstools.sources.base import CAPTION_POLICIES, EmptySourceError, Listing, first_skips, join_path, other_members
+from wdstools.sources.base import (
+    CAPTION_POLICIES,
+    EmptySourceError,
+    Listing,
+    first_skips,
+    join_path,
+    other_members,
+    shown,
+)
 from wdstools.sources.bulk import read_captions, read_split_lists, split_lists
 from wdstools.sources.columns import TableRules
 from wdstools.sources.gather import Gathered, gather
@@ -18,7 +26,7 @@ from wdstools.sources.members import MemberChoice
 from wdstools.sources.pairing import Pairing, Rules
 from wdstools.sources.recipe import DATASET_RECIPES, Layout, Recipe, load_recipe, parse_template, recipe_names
 from wdstools.sources.survey import survey, walk_all
-from wdstools.sources.tables_beside import Tables
+from wdstools.sources.tables_beside import IN_TABLE, Tables
 from wdstools.sources.tree import open_tree
 from wdstools.sources.words import extension_of
 
@@ -210,7 +218,7 @@ class FolderSource:
 
     def _nothing(self, found: Gathered, skips: Sequence[Skip], layout: Layout | None) -> EmptySourceError:
         """The error for a source of which nothing can be packed."""
-        where = join_path(self.path, found.base)
+        where = join_path(self.path, found.base).rstrip("/")
         if layout is not None and any(skip.reason == "caption-missing" for skip in skips):
             return EmptySourceError(
                 "no image has a caption",
@@ -231,7 +239,9 @@ class FolderSource:
             where=where,
             expected=layout.image.text if layout else "images, in folders of any kind",
             got=first_skips(skips),
-            hint="it holds archives: unpack them first, or pack each of them"
+            hint=f"{shown(found.holding[0])}: {IN_TABLE}"
+            if found.holding
+            else "it holds archives: unpack them first, or pack each of them"
             if archives
             else f"name the layout with {option('recipe')}, or with the templates {option('image')} and {option('caption')}",
             skips=tuple(skips),

@@ -39,6 +39,8 @@ class Gathered:
     caption: str = ""
     skips: list[Skip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    #: Tables that hold the bytes of images.
+    holding: list[str] = field(default_factory=list)
 
 
 def stems(names: list[str]) -> list[tuple[str, str]]:
@@ -95,6 +97,7 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
         _caption_template(pairing, found.base),
         [*found.skips, *tables.skips, *lists.skips],
         [*found.notes, *tables.notes, *lists.notes, *notes],
+        tables.holding,
     )
 
 
@@ -215,8 +218,8 @@ def _matches(
                 continue
             files = held if side == place.folder else tree.list(side)
             for name in files.files if files else ():
-                end = next((end for end in suffixes if name.lower().endswith(end)), None)
-                if end is None or (name[: -len(end)] not in known and name[: -len(end)].lower() not in folded):
+                stems_of = [name[: -len(end)] for end in suffixes if name.lower().endswith(end)]
+                if not any(stem in known or stem.lower() in folded for stem in stems_of):
                     continue
                 matches[role].append((join_path(side, name), files.entry(name) if files else None))
                 if len(matches[role]) >= _PROBED_FILES:

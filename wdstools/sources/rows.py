@@ -212,20 +212,37 @@ def _is_table(value: Any) -> bool:
 
 
 def _is_coco(document: Mapping[str, Any]) -> bool:
-    return all(isinstance(document.get(name), list) for name in ("images", "annotations")) and any(
-        isinstance(note, dict) and "image_id" in note and "caption" in note for note in document["annotations"][:100]
-    )
+    """Whether a document lists images and, apart from them, what is said of each by ``image_id``."""
+    lists = [document.get(name) for name in ("images", "annotations")]
+    pictures, notes = (found[:100] if isinstance(found, list) else [] for found in lists)
+    named = any(isinstance(picture, dict) and isinstance(picture.get("file_name"), str) for picture in pictures)
+    return named and all(isinstance(note, dict) and "image_id" in note for note in notes)
 
 
 def _coco(document: Mapping[str, Any]) -> Iterator[dict[str, Any] | BadRow]:
-    """One row an image, with its captions in the order of the file."""
+    """One row an image, with its captions in the order of the file; boxes and the like as ``annotations``, with their categories' names."""
     captions: dict[Any, list[str]] = defaultdict(list)
+    others: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    listed = document.get("categories")
+    categories = {c.get("id"): c.get("name") for c in listed if isinstance(c, dict)} if isinstance(listed, list) else {}
     for note in document["annotations"]:
-        if isinstance(note, dict) and isinstance(note.get("caption"), str):
-            captions[note.get("image_id")].append(note["caption"].strip("\n"))
+        if not isinstance(note, dict) or not isinstance(note.get("image_id"), str | int):
+            continue
+        if isinstance(note.get("caption"), str):
+            captions[note["image_id"]].append(note["caption"].strip("\n"))
+        else:
+            category = categories.get(note["category_id"]) if isinstance(note.get("category_id"), str | int) else None
+            rest = {name: value for name, value in note.items() if name != "image_id"}
+            others[note["image_id"]].append(rest | ({"category": category} if category is not None else {}))
     for picture in document["images"]:
         if isinstance(picture, dict) and isinstance(picture.get("file_name"), str):
-            yield {"file_name": picture["file_name"], "captions": captions.get(picture.get("id"), [])}
+            row: dict[str, Any] = {"file_name": picture["file_name"]}
+            number = picture["id"] if isinstance(picture.get("id"), str | int) else None
+            if captions or not others:
+                row["captions"] = captions.get(number, [])
+            if others:
+                row["annotations"] = others.get(number, [])
+            yield row
         else:
             yield BadRow("row-damaged", "an image without file_name")
 

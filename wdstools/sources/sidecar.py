@@ -11,6 +11,8 @@ from wdstools.sources.words import JSON_SUFFIXES
 
 _MAX_XZ_MEMORY = 1 << 28
 _MAX_JSON_BYTES = 1 << 26
+#: What downloaders of posts call the words of one.
+_POSTS = ("content", "full_text", "tweet_text", "body")
 
 
 def is_json(path: str) -> bool:
@@ -37,7 +39,7 @@ def caption_in_json(data: bytes, path: str, key: str | None = None) -> str | Non
             if texts and isinstance(texts[0], str):
                 return texts[0]
         lower = {name.lower(): value for name, value in node.items()}
-        for name in CAPTION_COLUMNS:
+        for name in (*CAPTION_COLUMNS, *_POSTS):
             captions = captions_in(lower.get(name))
             if captions:
                 return captions[0]

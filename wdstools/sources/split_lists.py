@@ -6,6 +6,7 @@ list where its name tells a split and most of its first lines name images that a
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from wdstools.sources.survey import Survey
     from wdstools.sources.tree import Tree
 
+#: What the entries of a list may be called in its name.
+_NOUN_RE = re.compile(
+    r"(?<=[A-Za-z0-9])[_-]?(images?|imgs?|lists?|ids?|files?|filenames?|names?|paths?)$", re.IGNORECASE
+)
 _ENDINGS = (".txt", ".lst", ".list")
 _PROBED_LINES = 200
 _WIDEST_LINE = 1 << 16
@@ -52,7 +57,23 @@ class SplitLists:
             listed = self._list(folder, name, split)
             if listed is not None:
                 named[join_path(folder, name)] = dict.fromkeys(listed, split)
+        if not named:
+            return
+        where = some_of(sorted(map(shown, named)))
         splits = {split for images in named.values() for split in images.values()}
+        if len(splits) == 1:
+            self.notes.append(f"{where} is not used: one list divides nothing; --split {next(iter(splits))}=FILE does")
+            self.skips.clear()
+        elif self._divide(named, splits):
+            for folder, _, name in (path.rpartition("/") for path in named):
+                self.read[folder].append(name)
+            self.notes.append(f"splits from {where}: {counted(len(self.split_of), 'image')}")
+            if self._more:
+                first = shown(self._more[0])
+                self.notes.append(f"what follows the names of images in them is not packed, as in {first}")
+
+    def _divide(self, named: dict[str, dict[str, str]], splits: set[str]) -> bool:
+        """Give each image its split; whether the lists agree."""
         for path, images in named.items():
             parts = _UNIONS.get(next(iter(images.values()), ""), ())
             if parts and splits.issuperset(parts):
@@ -60,17 +81,8 @@ class SplitLists:
             for image, split in images.items():
                 if self.split_of.setdefault(image, split) != split:
                     self._refuse(path, image, split)
-                    return
-        for path in named:
-            folder, _, name = path.rpartition("/")
-            self.read[folder].append(name)
-        if named:
-            where = some_of(sorted(map(shown, named)))
-            self.notes.append(f"splits from {where}: {counted(len(self.split_of), 'image')}")
-            if self._more:
-                self.notes.append(
-                    f"what follows the names of images in them is not packed, as in {shown(self._more[0])}"
-                )
+                    return False
+        return True
 
     def agree(self, split_of: Callable[[str], str | None]) -> None:
         """Where folders are splits, lists that say the same are read, and others are not used."""
@@ -100,9 +112,9 @@ class SplitLists:
             stems = {name.rpartition(".")[0] for name in held.files if is_image(name)} if facts.images else set()
             for name in held.files:
                 stem = name.rpartition(".")[0]
-                split = split_in_name(stem) if name.lower().endswith(_ENDINGS) and stem not in stems else None
+                split = _split_of(stem) if name.lower().endswith(_ENDINGS) and stem not in stems else None
                 if split is not None and name not in taken.get(folder, ()):
-                    yield folder, name, split[0]
+                    yield folder, name, split
 
     def _list(self, folder: str, name: str, split: str) -> list[str] | None:
         """The images that a list names; None where it is none. Lines that name none are skipped, each with its number."""
@@ -143,3 +155,9 @@ class SplitLists:
 
 
 _SHOWN = 200
+
+
+def _split_of(stem: str) -> str | None:
+    """The split in a list's name: ``train``, ``val_list``, ``Flickr_8k.trainImages``."""
+    found = split_in_name(_NOUN_RE.sub("", stem))
+    return found[0] if found else None

@@ -24,7 +24,7 @@ from wdstools.sources.columns import Columns, Said, TableRules, read_row, settle
 from wdstools.sources.image_names import leads_outside, plain_path
 from wdstools.sources.readers import FolderOpener
 from wdstools.sources.rows import BadRow, damaged, read_rows
-from wdstools.sources.tables_beside import load_columns
+from wdstools.sources.tables_beside import IN_TABLE, holds_images, load_columns
 from wdstools.sources.words import TABLE_EXTENSIONS
 from wdstools.stores.local import buffered_plain, storage_error
 
@@ -121,6 +121,10 @@ class _Rows:
                 name = os.path.basename(self.table)
                 self.skips.append(Skip(row.reason, shown(name), detail=f"row {number}: {row.detail}"))
                 continue
+            if known is None and holds_images([row]):
+                raise UsageError(
+                    "the table holds the images themselves", code="table-holds-images", where=self.table, hint=IN_TABLE
+                )
             if known is None or not row.keys() <= known:
                 known = {*(known or ()), *row}
                 self.columns = load_columns(known if len(known) > len(row) else row, self.rules, self.table)

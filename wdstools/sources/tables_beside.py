@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.foreign.split_names import split_in_name
 from wdstools.formats.sample import make_key
+from wdstools.images.check import sniff
 from wdstools.results import Skip
 from wdstools.sources.base import NeedSpaceError, join_path, shown
 from wdstools.sources.columns import Columns, Said, columns_of, read_row
@@ -67,6 +68,8 @@ class Tables:
     skips: list[Skip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     images: ImageNames = field(init=False)
+    #: Tables that hold the bytes of images.
+    holding: list[str] = field(default_factory=list)
     #: The columns of each table that was looked at.
     _columns: dict[str, list[str]] = field(default_factory=dict)
 
@@ -141,6 +144,10 @@ class Tables:
             good = [row for _, row in first if not isinstance(row, BadRow)]
             names = list(dict.fromkeys(name for row in good for name in row))
             self._columns[path] = names
+            if holds_images(good):
+                self.holding.append(path)
+                self._tell_unused(path, IN_TABLE)
+                return False
             try:
                 columns = load_columns(names, self.rules, path, alone=False)
             except UsageError:
@@ -156,7 +163,8 @@ class Tables:
                 column = columns.path or columns.key or ""
                 first_name = next((row[column] for row in good if row.get(column)), None)
                 if good and first_name is not None:
-                    self._tell_unused(path, f"no row names an image that is here, as {first_name!r} in column {column}")
+                    said = shown(str(first_name)[:_SHOWN])
+                    self._tell_unused(path, f"no row names an image that is here, as {said} in column {column}")
                 return False
             odd: Counter[str] = Counter()
             for number, row in (*first, *numbered):
@@ -216,6 +224,22 @@ class Tables:
 
 
 _REFUSED = ""
+_SHOWN = 100
+#: What to do about tables that hold images, as Hugging Face writes them.
+IN_TABLE = (
+    "it holds the images themselves: write them as files first, as with datasets:"
+    " for n, row in enumerate(load_dataset('parquet', data_files=TABLE, split='train')): row['image'].save(f'{n}.png')"
+)
+
+
+def holds_images(rows: Iterable[dict[str, object]]) -> bool:
+    """Whether rows hold the bytes of images: Hugging Face has ``{"bytes": ..., "path": ...}``, others bytes alone."""
+    values = [value for row in rows for value in row.values()]
+    inner = [value.get("bytes") if isinstance(value, dict) else value for value in values]
+    return any(isinstance(value, bytes) and bool(sniff(value[:_HEAD])) for value in inner)
+
+
+_HEAD = 32
 
 
 def _key_of(row: dict[str, object], columns: Columns) -> str | None:

@@ -9,7 +9,7 @@ from wdstools.images.check import TYPE_OF_EXTENSION
 #: Captions beside images, in the order in which they are tried.
 TEXT_SUFFIXES = (".txt", ".caption", ".captions", ".text")
 #: What a gallery's downloader writes beside an image.
-JSON_SUFFIXES = (".json", ".json.xz")
+JSON_SUFFIXES = (".json", ".json.xz", ".supplemental-metadata.json")
 #: Tables of rows; ``.json`` may be one too.
 TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 #: Other files that may hold rows of captions: Flickr8k and Flickr30k call them so.

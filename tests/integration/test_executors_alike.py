@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import multiprocessing
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import wdstools as wt
 from tests.support.verbs_alike import make_images, must_find, run_verbs
 from wdstools.executors.futures import FuturesExecutor
 from wdstools.executors.local import Threads
@@ -48,3 +51,25 @@ def test_every_verb_gives_the_same_with_each_kind(
     executor: Executor, source: str, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     assert run_verbs(source, str(tmp_path / "x"), executor) == expected
+
+
+def test_a_relative_destination_is_the_callers_whatever_folder_a_worker_is_in(
+    source: str, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context, initializer=os.chdir, initargs=("/",)) as pool:
+        made = wt.pack(source, "out", executor=FuturesExecutor(pool), shard_samples=25, name="alike")
+    assert made.root == expected["pack"][0]
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_relative_destination_on_several_hosts_is_refused_before_anything_is_done(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, pytest.raises(wt.UsageError) as caught:
+        wt.pack(source, "out", executor=FuturesExecutor(pool, shared_disk=False))
+    assert caught.value.code == "path-not-shared"
+    assert str(tmp_path) in caught.value.hint
+    assert os.listdir(tmp_path) == []

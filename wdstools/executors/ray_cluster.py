@@ -174,7 +174,7 @@ def _connect(ray: Any, address: str | None) -> None:
             code="no-cluster",
             where=address or "",
             got=lines[0],
-            hint="look at it with: ray status; Ray and Python must have the same versions everywhere",
+            hint="RAY_AUTH_MODE=token for a cluster that asks for a token; the same versions of Ray and Python everywhere",
         ) from error
 
 

@@ -19,7 +19,7 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -51,6 +51,15 @@ class Ref(Generic[Value_co]):
             return _look_up(self.digest)  # type: ignore[return-value]  # what was shared under this digest
         except AbsentError as error:
             raise LookupError("the executor that shared this value was closed") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path of this machine. Sharing it tells at once whether workers can use it, before any work is done."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("path",)
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True)

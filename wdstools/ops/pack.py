@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from wdstools.errors import SkippedError, UsageError, option
 from wdstools.executors.open import workers
+from wdstools.executors.shared import Place
 from wdstools.formats.arrow import release_memory
 from wdstools.formats.digest import xxh3_128
 from wdstools.formats.manifest import (
@@ -100,6 +101,7 @@ def run_pack(
     """
     progress = progress or Silent()
     started_ns = time.time_ns()
+    executor.share(Place(dest))
     with PackSite(dest) as site, keeping_skips(site.dest):
         listing = source.list()
         listed = listing.account

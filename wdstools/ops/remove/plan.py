@@ -12,6 +12,7 @@ from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import UsageError, option
 from wdstools.executors.base import run_all
+from wdstools.executors.open import open_executor
 from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wdstools.executors.base import Executor
+    from wdstools.executors.base import Executor, Tick
     from wdstools.formats.manifest import ShardEntry
     from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
@@ -144,6 +145,7 @@ def plan_remove(
     output: StrPath | None = None,
     root: str | None = None,
     caches: Sequence[StrPath] = (),
+    executor: Executor | None = None,
 ) -> Plan[RemoveResult | FinishResult]:
     """Plan to take the selected samples out; nothing is changed until the plan is applied.
 
@@ -156,6 +158,7 @@ def plan_remove(
         output: Where to make a new dataset; without it, the dataset itself is changed.
         root: The root digest that the dataset must have.
         caches: Folders of cached reads, from which the samples' shards are deleted too.
+        executor: Who looks for the samples; without one it is done here.
 
     Returns:
         The plan; applied, it gives a RemoveResult, or a FinishResult where it only finished an older change.
@@ -179,24 +182,18 @@ def plan_remove(
     steps: list[Step] = []
     receipt: list[dict[str, str]] = []
     found: set[str] = set()
-    for split, entry in opened.manifest.shards:
-        table = opened.index(entry)
-        if selection.needs_members(opened):
-            table = proved_index(opened, split, entry)
-        gone = selection.mask(split, table)
-        if not gone.any():
+    tasks = [_FindTask(opened, split, entry, selection) for split, entry in opened.manifest.shards]
+    for task, gone in zip(tasks, run_all(executor or open_executor("serial"), _find, tasks), strict=True):
+        if gone is None:
             continue
-        lengths = np.array(table.column("length").to_pylist(), np.int64)
-        kept_bytes = int(lengths[~gone].sum())
-        concerned.append((split, entry, ~gone))
-        detail = f"{int(gone.sum()):,} of {len(gone):,} samples go"
-        steps.append(Step("rewrite", entry.path, kept_bytes, None, detail))
-        keys, digests = (table.column(name).to_pylist() for name in ("key", "xxh3_128"))
-        for row in np.flatnonzero(gone).tolist():
-            found.add(keys[row])
-            receipt.append(
-                {"shard": entry.path, "key_sha256": sha256_hex(keys[row].encode()), "xxh3_128": digests[row].hex()}
-            )
+        concerned.append((task.split, task.entry, gone.kept))
+        detail = f"{len(gone.keys):,} of {len(gone.kept):,} samples go"
+        steps.append(Step("rewrite", task.entry.path, gone.kept_bytes, None, detail))
+        found.update(gone.keys)
+        receipt += [
+            {"shard": task.entry.path, "key_sha256": sha256_hex(key.encode()), "xxh3_128": digest}
+            for key, digest in zip(gone.keys, gone.digests, strict=True)
+        ]
     absent, earlier = _absent(opened, (selection.keys or frozenset()) - found)
     derived = (
         find_derived(opened, [entry for _, entry, _ in concerned], [os.fspath(cache) for cache in caches])
@@ -208,6 +205,43 @@ def plan_remove(
     steps += derived.steps
     return RemovePlan(
         "remove", path, tuple(steps), (), opened, tuple(concerned), tuple(receipt), absent, output, derived, earlier
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _FindTask:
+    """A shard in which samples are looked for."""
+
+    dataset: Dataset
+    split: str
+    entry: ShardEntry
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """Which rows of a shard stay, their bytes, and the keys and XXH3-128 of those that go."""
+
+    kept: NDArray[np.bool_]
+    kept_bytes: int
+    keys: tuple[str, ...]
+    digests: tuple[str, ...]
+
+
+def _find(task: _FindTask, tick: Tick) -> _Gone | None:
+    """The samples of one shard that go; None where there are none."""
+    del tick
+    table = task.dataset.index(task.entry)
+    if task.selection.needs_members(task.dataset):
+        table = proved_index(task.dataset, task.split, task.entry)
+    gone = task.selection.mask(task.split, table)
+    if not gone.any():
+        return None
+    lengths = np.array(table.column("length").to_pylist(), np.int64)
+    keys, digests = (table.column(name).to_pylist() for name in ("key", "xxh3_128"))
+    rows = np.flatnonzero(gone).tolist()
+    return _Gone(
+        ~gone, int(lengths[~gone].sum()), tuple(keys[row] for row in rows), tuple(digests[row].hex() for row in rows)
     )
 
 
@@ -255,7 +289,7 @@ def remove(
         StoreError: Storage could not be read or written.
         FormatError: A manifest or an index is damaged.
     """
-    plan = plan_remove(dataset, selection, output=output, root=root, caches=caches)
+    plan = plan_remove(dataset, selection, output=output, root=root, caches=caches, executor=executor)
     return apply(plan, executor=executor, progress=progress)
 
 

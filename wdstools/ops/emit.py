@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Unpack, get_args
 
 from wdstools.dataset import Dataset, as_dataset
@@ -140,12 +141,8 @@ def plan_emit(
             expected=f"a folder or URL with {MANIFEST_PATH}",
         )
     old = read_emitted(dataset.metadata)
-    workers = executor or open_executor("serial")
-    made = {
-        path: (consumer, data)
-        for consumer in wanted
-        for path, data in _files_for(dataset, consumer, license_name, workers)
-    }
+    files_of = partial(_files_for, dataset, license_name, executor or open_executor("serial"))
+    made = {path: (consumer, data) for consumer in wanted for path, data in files_of(consumer)}
     card_before = _card(dataset)
     ours = frozenset(old.card_keys)
     card = emitted_card(dataset, card_before, ours, license_name).encode()
@@ -210,10 +207,9 @@ def emit(
         StoreError: As ``plan_emit``, or a file to delete was changed since (``emitted-changed``).
         WdsError: The dataset could not be opened.
     """
-    made = (
-        plan_emit_removal(dataset, consumers) if remove else plan_emit(dataset, consumers, executor=executor, **choices)
-    )
-    return apply(made, executor=executor, progress=progress)
+    if remove:
+        return apply(plan_emit_removal(dataset, consumers), executor=executor, progress=progress)
+    return apply(plan_emit(dataset, consumers, executor=executor, **choices), executor=executor, progress=progress)
 
 
 def plan_emit_removal(dataset: Dataset | StrPath, consumers: Iterable[Consumer]) -> EmitPlan:
@@ -280,7 +276,7 @@ def _consumers(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _files_for(
-    dataset: Dataset, consumer: str, license_name: str | None, executor: Executor
+    dataset: Dataset, license_name: str | None, executor: Executor, consumer: str
 ) -> Iterable[tuple[str, bytes]]:
     manifest = dataset.manifest
     if consumer == "open_clip":

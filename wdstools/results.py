@@ -37,6 +37,7 @@ FINDING_KINDS = (
 
 #: Every cause of a finding that is not the code of an error, with what it says of the finding's path; append-only.
 FINDING_CAUSES = {
+    "another-dataset": "another dataset lies where the shards were looked for",
     "archive-end-damaged": "the end of the archive is not zero",
     "archive-end-missing": "the archive ends before its end",
     "bytes-differ": "the bytes are not those that were packed",
@@ -82,6 +83,7 @@ FINDING_CAUSES = {
     "shard-changed": "a shard is not what was adopted",
     "shard-longer": "a shard is longer than it was packed",
     "shard-missing": "a shard is missing",
+    "shards-missing": "none of the shards is where they were looked for",
     "shard-shorter": "a shard is shorter than it was packed",
     "store-differs": "the store holds other bytes",
     "store-proves-nothing": "the store does not prove what it holds",
@@ -176,7 +178,8 @@ class Finding:
 class Report:
     """What a check looked at and what it found. Damage is data: nothing is raised until you ask for it.
 
-    ``checked`` counts what was looked at (``shards``, ``samples``, ``bytes``, ``files``); ``unproved`` names what
+    ``checked`` counts what was looked at (``shards``, ``samples``, ``bytes``, ``files``), and in a check of a part the
+    shards that were ``not_asked`` for; ``unproved`` names what
     could not be checked at the level that was asked for; ``proved`` is against whom it was found to be right.
     """
 

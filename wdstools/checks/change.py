@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from wdstools.checks.metadata import read_list
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, PROVENANCE_PATH, loads
 from wdstools.results import Finding, Report
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def explain_change(dataset: Dataset, report: Report) -> Report:
-    """The report, with what was found in shards of a later version told as one finding: this version was replaced.
+    """The report, with what was found in shards of another dataset told as one finding, and of a later version as such.
 
-    A later version is one whose provenance names this root. What it cannot explain stays as it is.
+    A later version is one whose provenance names this root. What neither explains stays as it is.
     """
     if not report.findings:
         return report
@@ -30,17 +31,37 @@ def explain_change(dataset: Dataset, report: Report) -> Report:
         since = history[roots.index(dataset.root) :] if dataset.root in roots else []
     except (StoreError, FormatError, ValueError, AttributeError, KeyError, TypeError):
         return report
-    if not since:
+    if later.root == dataset.root:
         return report
     changed = _changed(dataset.manifest, later)
-    kept = tuple(f for f in report.findings if f.path not in changed)
-    return replace(report, findings=(_replaced(dataset, later, since), *kept))
+    if since:
+        kept = tuple(f for f in report.findings if f.path not in changed)
+        return replace(report, findings=(_replaced(dataset, later, since), *kept))
+    if read_list(dataset.shards)[0].get(MANIFEST_PATH) != later.root:
+        return report  # its own list does not know that manifest: that one is damaged
+    if not changed.intersection(finding.path for finding in report.findings):
+        return report
+    theirs = {entry.path for _, entry in later.shards}
+    kept = tuple(f for f in report.findings if f.path not in changed and not (f.kind == "extra" and f.path in theirs))
+    return replace(report, findings=(_another(dataset, later), *kept))
 
 
 def _changed(before: Manifest, after: Manifest) -> set[str]:
     now = {entry.path: entry.sha256 for _, entry in after.shards}
     changed = [entry for _, entry in before.shards if now.get(entry.path) != entry.sha256]
     return {path for entry in changed for path in (entry.path, entry.index_path)}
+
+
+def _another(dataset: Dataset, there: Manifest) -> Finding:
+    named = f"{there.name}, version {there.version}, " if there.name else ""
+    return Finding(
+        "manifest",
+        dataset.shards.url,
+        f"another dataset lies here ({named}root {there.root})",
+        expected=dataset.root,
+        got=there.root,
+        cause="another-dataset",
+    )
 
 
 def _replaced(dataset: Dataset, later: Manifest, since: list[dict[str, Any]]) -> Finding:

@@ -37,7 +37,12 @@ def parse_peers(text: str, where: str) -> tuple[str, ...]:
 class VerifyChoices(TypedDict, total=False):
     """What is checked, and how thoroughly."""
 
-    at: Annotated[StrPath | None, Option(None, "Where the shards are, if not beside the manifest.", metavar="WHERE")]
+    at: Annotated[
+        StrPath | None,
+        Option(
+            None, "Where the shards are, if not beside the manifest; one shard file is checked alone.", metavar="WHERE"
+        ),
+    ]
     root: Annotated[
         str | None,
         Option(
@@ -57,6 +62,11 @@ class VerifyChoices(TypedDict, total=False):
             "xxh3_128, which finds accidents at memory speed, or sha256; without it, xxh3_128, or sha256 with a root or at.",
         ),
     ]
+    splits: Annotated[
+        Sequence[str] | str | None,
+        Option(None, "Check this split only; may be repeated.", flag="--split", metavar="NAME"),
+    ]
+    only_present: Annotated[bool, Option(False, "Check the shards that are here; that others are not is no damage.")]
     probe: Annotated[
         bool,
         Option(False, "At level remote: first check, on an object of its own, that the store refuses wrong checksums."),

@@ -93,8 +93,10 @@ def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
 
 
 def _repair(path: str, at: str | None, report: Report) -> str | None:
-    """How to repair what was checked: only datasets can be, where they can be written, and not into another version."""
+    """What to do now: look elsewhere, or repair; only datasets can be, where they can be written, and not into another."""
     place = at or path
+    if any(finding.cause == "shards-missing" for finding in report.findings):
+        return None if at else f"wdstools verify {quote(display(path))} --at WHERE    checks them where they are"
     writable = place.partition("://")[0] in ("s3", "gs", "az") if "://" in place else os.path.isdir(place)
     if not writable or (at and any(finding.kind == "manifest" for finding in report.findings)):
         return None

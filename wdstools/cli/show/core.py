@@ -169,7 +169,8 @@ def source_account(
 def report(output: Output, checked: Report, repair: str | None) -> int:
     """What a check found, and the ``repair`` to type if there is one; the exit code."""
     code = 1 if checked.findings else 4 if checked.unproved else 0
-    looked_at = ", ".join(_amount(what, count) for what, count in checked.checked.items())
+    counts = {what: count for what, count in checked.checked.items() if what != "not_asked"}
+    looked_at = ", ".join(_amount(what, count) for what, count in counts.items())
     for finding in checked.findings if output.json else ():
         output.record("finding", finding)
     if code == 0:
@@ -177,6 +178,8 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
         output.line(
             f"ok{so_far}: {looked_at}, level {checked.level}" + (f", root {checked.root}" if checked.root else "")
         )
+        if "not_asked" in checked.checked:
+            output.line(f"  {_of_all(checked)}")
     elif checked.findings:
         output.few(str(finding) for finding in checked.findings)
         output.line(f"damaged: {counted(len(checked.findings), 'finding')} in {looked_at}, level {checked.level}")
@@ -196,6 +199,14 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
     }
     output.summary(summary, exit_code=code, ok=code == 0)
     return code
+
+
+def _of_all(checked: Report) -> str:
+    """How much of the dataset a check of a part was."""
+    here, others = checked.checked["shards"], checked.checked["not_asked"]
+    verb = "is" if here == 1 else "are"
+    whole = f"{verb} here" if checked.level == "size" else f"{verb} here and whole"
+    return f"{here:,} of {here + others:,} shards {whole}; {others:,} {'was' if others == 1 else 'were'} not asked for"
 
 
 def info(output: Output, dataset: Dataset) -> None:

@@ -32,6 +32,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.formats.sums import SumLine, parse_sums
+from wdstools.ops.verify.part import Part, is_one_file, nothing_here, open_with_file, stranger, without_all_missing
 from wdstools.options.check import VerifyChoices, VerifyLevel
 from wdstools.options.declare import settle
 from wdstools.progress import Progress, Silent
@@ -88,7 +89,8 @@ def verify(
         return verify_path(os.fspath(dataset), executor=executor, progress=progress, **choices)
     chosen = _settled(choices)
     opened = dataset.at(os.fspath(chosen["at"])) if chosen["at"] else dataset
-    return _verify_dataset(opened.anchor(chosen["root"]), chosen, scrub_options(chosen), executor, progress)
+    report = _verify_dataset(opened.anchor(chosen["root"]), chosen, scrub_options(chosen), executor, progress)
+    return explain_change(opened, report)
 
 
 def _settled(choices: VerifyChoices) -> VerifyChoices:
@@ -125,8 +127,17 @@ def _verify_dataset(
 ) -> Report:
     level, digest = chosen["level"], chosen["digest"] or _default_digest(dataset)
     scrub = scrubbing.open(dataset, f"{level} {digest}") if scrubbing else None
-    what = _What(dataset, level, digest, chosen["part"], chosen["probe"], scrub)
+    what = _What(dataset, level, digest, chosen["part"], _asked(chosen), chosen["probe"], scrub)
     return _DatasetCheck(what, executor or open_executor("serial"), progress or Silent()).run()
+
+
+def _asked(chosen: VerifyChoices) -> Part:
+    """Which shards the choices ask for."""
+    splits = (chosen["splits"],) if isinstance(chosen["splits"], str) else chosen["splits"]
+    at = None if chosen["at"] is None else os.fspath(chosen["at"])
+    return Part(
+        None if splits is None else tuple(splits), chosen["only_present"], (at or "") if is_one_file(at) else ""
+    )
 
 
 def _default_digest(dataset: Dataset) -> str:
@@ -141,6 +152,7 @@ class _What:
     level: str
     digest: str
     part: tuple[int, int]
+    asked: Part
     probe: bool
     scrub: Scrub | None
 
@@ -154,7 +166,9 @@ class _DatasetCheck:
         self.md5 = noted_md5(what.dataset) if what.level == "remote" else {}
         self.scrub = what.scrub
         self.first_part = what.part[0] == 1
-        self.shards = what.dataset.manifest.shards[what.part[0] - 1 :: what.part[1]]
+        self.asked = what.asked
+        self.shards = what.asked.shards(what.dataset)[what.part[0] - 1 :: what.part[1]]
+        self.missing: set[str] = set()
         self.executor = executor
         self.progress = progress
         self.checked = {"shards": 0, "samples": 0, "bytes": 0}
@@ -162,14 +176,21 @@ class _DatasetCheck:
 
     def run(self) -> Report:
         """The report."""
-        findings = list(self._shards())
+        findings = without_all_missing(self.dataset, list(self._shards()), len(self.shards), len(self.missing))
+        if self.asked.file and not self.shards:
+            findings.append(stranger(self.dataset, self.asked.file))
+        elif self.asked.may_lack and len(self.missing) == len(self.shards):
+            findings = [nothing_here(self.dataset, len(self.shards))]
         if self.level != "size":
             findings += self._metadata()
         if self.first_part:
             emitted, wrong = known_emitted(self.dataset)
             findings += wrong
             findings += _extra_shards(self.dataset, set(emitted.files))
-            findings += check_emitted(self.dataset, emitted) if self.level in ("digest", "samples", "decode") else ()
+            if self.asked.whole and self.level in ("digest", "samples", "decode"):
+                findings += check_emitted(self.dataset, emitted)
+        if not self.asked.whole:
+            self.checked["not_asked"] = self.dataset.manifest.totals["shards"] - self.checked["shards"]
         if self.scrub is not None:
             self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
         unproved = tuple(what for index in sorted(self.unproved) for what in self.unproved[index])
@@ -194,6 +215,10 @@ class _DatasetCheck:
             work: Work[Any, Any] = check_remote if self.level == "remote" else check_shard
             for outcome in self._workers().map(work, self._tasks(begun), self.progress.advance):
                 check = outcome.result()
+                if any(finding.cause == "shard-missing" for finding in check.findings):
+                    self.missing.add(check.path)
+                    if self.asked.may_lack:
+                        continue
                 if self.scrub is not None:
                     self.scrub.note(begun[outcome.index], whole=not check.findings and not check.unproved)
                 self.checked["shards"] += 1
@@ -233,9 +258,16 @@ class _DatasetCheck:
                 findings += wrong
                 findings += check_metadata(self.dataset, listed) if listed else []
         tasks = (
-            IndexCheckTask(self.dataset, split, entry, listed.get(entry.index_path)) for split, entry in self.shards
+            IndexCheckTask(self.dataset, split, entry, listed.get(entry.index_path))
+            for split, entry in self.shards
+            if not (self.missing and self._without_index(entry))
         )
-        return findings + [finding for found in run_all(self.executor, check_index, tasks) for finding in found]
+        found = (finding for found in run_all(self.executor, check_index, tasks) for finding in found)
+        return findings + [f for f in found if not (self.asked.may_lack and f.cause == "index-missing")]
+
+    def _without_index(self, entry: ShardEntry) -> bool:
+        """Whether nobody asks for a shard's index: the shard is not here, and need not be, or none of them is."""
+        return entry.path in self.missing and (self.asked.may_lack or len(self.missing) == len(self.shards))
 
 
 def _extra_shards(dataset: Dataset, emitted: set[str]) -> Iterator[Finding]:
@@ -314,7 +346,8 @@ def verify_path(
         if kind == "sums":
             return verify_sums(path, at=at, executor=executor, progress=progress)
     try:
-        dataset = open_dataset(path, at=at, root=root)
+        one = at is not None and is_one_file(at)
+        dataset = open_with_file(path, at or "", root) if one else open_dataset(path, at=at, root=root)
     except (FormatError, NotFoundError) as error:
         if root is not None or at is not None or os.path.isfile(path) or not _is_damaged(path, error):
             raise

@@ -1,0 +1,137 @@
+"""``wdstools verify`` of a part: some splits, what is here, one shard, a place that holds something else or nothing."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.command import assert_clean_failure, run_command
+from tests.support.damaged_dataset import flipped, make_dataset, shards_of
+from wdstools.dataset import open_dataset
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.verify import verify
+from wdstools.results import Proved
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module", name="dataset")
+def _dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("parts"), train=20, val=6, shard_samples=5)
+
+
+@pytest.fixture(name="manifest")
+def _manifest(dataset: Path, tmp_path: Path) -> Path:
+    shutil.copy(dataset / MANIFEST_PATH, tmp_path / "pairs.json")
+    return tmp_path / "pairs.json"
+
+
+def _some(dataset: Path, folder: Path, shards: list[str]) -> Path:
+    for shard in shards:
+        (folder / shard).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(dataset / shard, folder / shard)
+    return folder
+
+
+def test_a_part_is_verified_as_a_part(dataset: Path, manifest: Path, tmp_path: Path) -> None:
+    shards = shards_of(dataset)
+    here = _some(dataset, tmp_path / "here", shards[:2])
+    ran = run_command("verify", manifest, "--at", here, "--only-present")
+    assert (ran.code, ran.err) == (0, "")
+    assert f"2 of {len(shards)} shards are here and whole; {len(shards) - 2} were not asked for" in ran.out
+    answer = run_command("verify", manifest, "--at", here, "--only-present", "--json").summary
+    assert (answer["checked"]["shards"], answer["checked"]["not_asked"]) == (2, len(shards) - 2)
+    assert answer["proved"] == "forger"
+    assert run_command("verify", manifest, "--at", here).code == 1, "without the option all are asked for"
+
+
+def test_damage_in_a_part_is_found(dataset: Path, manifest: Path, tmp_path: Path) -> None:
+    shards = shards_of(dataset)
+    here = _some(dataset, tmp_path / "here", shards[:2])
+    (here / shards[1]).write_bytes(flipped((here / shards[1]).read_bytes(), 3000, 1))
+    ran = run_command("verify", manifest, "--at", here, "--only-present", "--json")
+    assert (ran.code, ran.summary["findings"], ran.summary["proved"]) == (1, 1, "nothing")
+    assert ran.lines[0]["path"] == shards[1]
+
+
+@pytest.mark.parametrize("level", ["size", "digest", "samples", "decode"])
+def test_a_split_is_verified_alone(dataset: Path, manifest: Path, tmp_path: Path, level: str) -> None:
+    val = [shard for shard in shards_of(dataset) if shard.startswith("val/")]
+    copy = shutil.copytree(dataset, tmp_path / "copy")
+    shutil.rmtree(copy / "train")
+    ran = run_command("verify", manifest, "--at", copy, "--split", "val", "--level", level, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.summary["checked"]["shards"] == len(val)
+    assert ran.summary["proved"] == ("nothing" if level == "size" else "forger")
+    (copy / val[0]).unlink()
+    assert run_command("verify", manifest, "--at", copy, "--split", "val", "--level", level).code == 1
+
+
+def test_a_split_that_is_not_there_is_refused(dataset: Path) -> None:
+    ran = run_command("verify", dataset, "--split", "vall", "--json")
+    assert (ran.code, ran.error["code"]) == (2, "split-missing")
+
+
+@pytest.mark.parametrize("name", ["", "renamed.tar", "no ending"])
+def test_one_shard_file_is_verified_as_the_shard_that_it_is(
+    dataset: Path, manifest: Path, tmp_path: Path, name: str
+) -> None:
+    shard = shards_of(dataset)[1]
+    one = tmp_path / (name or shard.rpartition("/")[2])
+    shutil.copy(dataset / shard, one)
+    ran = run_command("verify", manifest, "--at", one, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert (ran.summary["checked"]["shards"], ran.summary["root"]) == (1, open_dataset(dataset).root)
+    one.write_bytes(flipped(one.read_bytes(), 3000, 1))
+    damaged = run_command("verify", manifest, "--at", one, "--json")
+    assert (damaged.code, damaged.summary["findings"], damaged.summary["proved"]) == (1, 1, "nothing")
+
+
+def test_a_shard_beside_its_own_manifest_is_not_proved_by_it(dataset: Path) -> None:
+    shard = dataset / shards_of(dataset)[0]
+    assert verify(dataset, at=shard).proved is Proved.ACCIDENT
+    assert verify(dataset, at=shard, root=open_dataset(dataset).root).proved is Proved.FORGER
+
+
+def test_a_file_that_is_no_shard_of_the_dataset_is_named(dataset: Path, manifest: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.tar"
+    other.write_bytes(b"\0" * 10240)
+    ran = run_command("verify", manifest, "--at", other, "--json")
+    assert (ran.code, ran.lines[0]["cause"], ran.summary["proved"]) == (1, "of-another", "nothing")
+    missing = run_command("verify", manifest, "--at", tmp_path / "gone.tar", "--json")
+    assert (missing.code, missing.error["code"]) == (4, "not-found")
+
+
+def test_another_dataset_is_one_finding(dataset: Path, manifest: Path, tmp_path: Path) -> None:
+    other = make_dataset(tmp_path / "other", train=21, val=5, shard_samples=5)
+    ran = run_command("verify", manifest, "--at", other)
+    assert ran.code == 1
+    assert f"root {open_dataset(other).root}" in ran.out
+    assert "another dataset lies here" in ran.out
+    found = run_command("verify", manifest, "--at", other, "--json")
+    assert [line["cause"] for line in found.lines if line["type"] == "finding"] == ["another-dataset"]
+    (report,) = verify(open_dataset(dataset), at=other).findings
+    assert (report.cause, report.got) == ("another-dataset", open_dataset(other).root)
+
+
+def test_a_place_without_the_shards_is_one_finding_that_says_where_it_looked(manifest: Path, tmp_path: Path) -> None:
+    ran = run_command("verify", manifest)
+    assert ran.code == 1
+    assert f"{tmp_path}" in ran.out
+    assert "beside the manifest" in ran.out
+    assert "--at WHERE" in ran.err + ran.out
+    (tmp_path / "empty").mkdir()
+    for more in ((), ("--only-present",)):
+        found = run_command("verify", manifest, "--at", tmp_path / "empty", "--json", *more)
+        assert [line["cause"] for line in found.lines if line["type"] == "finding"] == ["shards-missing"]
+        assert (found.code, found.summary["proved"]) == (1, "nothing")
+
+
+def test_a_pipe_is_no_shard(manifest: Path, tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "one.tar")
+    assert_clean_failure(run_command("verify", manifest, "--at", tmp_path / "one.tar"), 1, 4)

@@ -1,0 +1,138 @@
+"""A part of a dataset, checked as a part: some splits, what is here, or one shard file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from wdstools.dataset import Dataset, open_dataset
+from wdstools.errors import NotFoundError
+from wdstools.formats.digest import ShardDigester
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.reader.select import Selection
+from wdstools.results import Finding
+from wdstools.stores.local import LocalStore, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import ObjectInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which shards are asked for: those of ``splits`` (None: all) or the one in ``file``, and of these what is here."""
+
+    splits: tuple[str, ...] | None = None
+    only_present: bool = False
+    file: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is asked for."""
+        return self.splits is None and not self.only_present and not self.file
+
+    @property
+    def may_lack(self) -> bool:
+        """Whether what is not here was not asked for."""
+        return self.only_present or bool(self.file)
+
+    def shards(self, dataset: Dataset) -> list[tuple[str, ShardEntry]]:
+        """The shards that are asked for; raises UsageError (``split-missing``)."""
+        Selection(splits=self.splits).check(dataset, by_members=True)
+        shards = dataset.manifest.shards
+        if isinstance(dataset.shards, OneShard):
+            return [(split, entry) for split, entry in shards if entry.path == dataset.shards.key]
+        return [(split, entry) for split, entry in shards if self.splits is None or split in self.splits]
+
+
+class OneShard(LocalStore):
+    """One shard in a file of any name; what else is asked for is looked for beside it."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("path", "file")
+
+    def __init__(self, file: str, key: str) -> None:
+        super().__init__(os.path.dirname(file) or ".")
+        self.file, self.key = file, key
+
+    def locate(self, key: str) -> str:
+        """The file, for the shard that it is."""
+        return self.file if key == self.key else super().locate(key)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """The one shard."""
+        if self.key.startswith(prefix):
+            yield self.head(self.key)
+
+
+def open_with_file(manifest: str, file: str, root: str | None) -> Dataset:
+    """A dataset of which one shard lies in ``file``: the one of its name, else the one with its bytes, else none."""
+    dataset = open_dataset(manifest, at=os.path.dirname(file) or ".", root=root)
+    inside = isinstance(dataset.metadata, LocalStore) and _is_below(file, dataset.metadata.path)
+    return replace(
+        dataset,
+        shards=OneShard(file, _which(dataset, file)),
+        anchored=dataset.anchored and not (inside and root is None),
+    )
+
+
+def _is_below(file: str, folder: str) -> bool:
+    return os.path.realpath(file).startswith(os.path.join(os.path.realpath(folder), ""))
+
+
+def _which(dataset: Dataset, file: str) -> str:
+    """The path of the shard that a file is; "" if it is none."""
+    entries = [entry for _, entry in dataset.manifest.shards]
+    name = os.path.basename(file)
+    named = [entry.path for entry in entries if entry.path.rpartition("/")[2] == name]
+    if len(named) == 1:
+        return named[0]
+    with translated(file):
+        size = os.stat(file).st_size
+    if all(entry.bytes != size for entry in entries):
+        return ""
+    digester = ShardDigester()
+    for block in LocalStore(os.path.dirname(file) or ".").blocks(name):
+        digester.update(block)
+    found = digester.digests()
+    equal = (e.path for e in entries if (e.sha256 or e.xxh3_128) == (found.sha256 if e.sha256 else found.xxh3_128))
+    return next(equal, "")
+
+
+def stranger(dataset: Dataset, file: str) -> Finding:
+    """A file that was given as a shard and is none of the dataset's."""
+    shards = dataset.manifest.totals["shards"]
+    return Finding(
+        "swapped",
+        file,
+        "this file is no shard of the dataset: none has its name, or its bytes",
+        expected=f"one of {shards:,} shards of root {dataset.root}",
+        cause="of-another",
+    )
+
+
+def without_all_missing(dataset: Dataset, findings: Sequence[Finding], asked: int, missing: int) -> list[Finding]:
+    """The findings, those of shards that lie elsewhere told as one if none of them is there."""
+    elsewhere = dataset.manifest_key != MANIFEST_PATH or dataset.shards is not dataset.metadata
+    if not asked or missing < asked or not elsewhere:
+        return list(findings)
+    return [nothing_here(dataset, asked), *(f for f in findings if f.kind != "missing")]
+
+
+def nothing_here(dataset: Dataset, asked: int) -> Finding:
+    """None of the shards is where they were looked for."""
+    many = f"none of the {asked:,} shards is here" if asked > 1 else "the shard is not here"
+    beside = ", beside the manifest" if dataset.shards is dataset.metadata else ""
+    first = dataset.manifest.shards[0][1].path
+    return Finding("missing", dataset.shards.url, many + beside, expected=first, cause="shards-missing")
+
+
+def is_one_file(at: str | None) -> bool:
+    """Whether a place is a file and no folder. Raises NotFoundError for a path of a tar that is not there."""
+    if at is None or "://" in at:
+        return False
+    if at.endswith(".tar") and not os.path.exists(at):
+        raise NotFoundError("no such file or folder", where=at)
+    return os.path.isfile(at)

@@ -184,7 +184,7 @@ def test_everything_can_be_done_by_keys(browser: Browser, page: Viewing) -> None
         press("Tab")
         assert opened.page.evaluate("document.activeElement.id") == "skip"
         press("Enter")
-        assert opened.page.evaluate(focused) == "1"
+        _until(opened, f"{focused} === '1'")
         outline = "getComputedStyle(document.activeElement.querySelector('.frame')).boxShadow"
         assert opened.page.evaluate(outline) != "none"
         columns = opened.page.evaluate(
@@ -192,7 +192,7 @@ def test_everything_can_be_done_by_keys(browser: Browser, page: Viewing) -> None
         )
         press("ArrowRight")
         press("ArrowDown")
-        assert opened.page.evaluate(focused) == str(2 + columns)
+        _until(opened, f"{focused} === '{2 + columns}'")
         press("Enter")
         opened.page.locator("#position").get_by_text(f"{2 + columns} of 107").wait_for()
         press("ArrowRight")
@@ -201,7 +201,7 @@ def test_everything_can_be_done_by_keys(browser: Browser, page: Viewing) -> None
         assert opened.page.get_attribute("#actual", "aria-pressed") == "true"
         press("Escape")
         opened.page.locator("#sample").wait_for(state="hidden")
-        assert opened.page.evaluate(focused) == str(3 + columns)
+        _until(opened, f"{focused} === '{3 + columns}'")
         press("End")
         _until(opened, f"{focused} === '107'")
         press("Home")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import wdstools as wt
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
+from tests.support.foreign_tars import compressed, tar_bytes, write
 from wdstools.ops.view.sheet import spread
 from wdstools.report.text import exact, readable
 
@@ -84,9 +85,19 @@ def test_a_picture_that_cannot_be_shown_is_counted_and_said(shards: Path, tmp_pa
     ran = run_command("view", tmp_path / "set", "--html", tmp_path / "page.html", "--samples", "100")
     lost = wt.open_dataset(shards).manifest.splits["val"][0].samples
     assert ran.code == 3, ran.err
-    assert f"{lost} without a picture" in (tmp_path / "page.html").read_text()
+    assert f"{lost} whose picture cannot be shown" in (tmp_path / "page.html").read_text()
     assert "no picture" in ran.out
     assert "sample-damaged" in ran.out
+
+
+def test_samples_that_have_no_picture_are_no_fault(tmp_path: Path) -> None:
+    members = [("a.jpg", tiny_jpeg(1)), ("b.txt", b"only text"), ("c.npy", b"\x93NUMPY")]
+    write(tmp_path / "tars", {"train-000.tar.gz": compressed(tar_bytes(members), "tar.gz")})
+    wt.adopt(str(tmp_path / "tars"), str(tmp_path / "set"))
+    ran = run_command("view", tmp_path / "set", "--html", tmp_path / "page.html", "--json")
+    assert (ran.code, ran.summary["shown"], ran.summary["without_picture"]) == (0, 3, 0)
+    text = (tmp_path / "page.html").read_text()
+    assert (text.count("<img"), text.count("no picture")) == (1, 2)
 
 
 def test_no_file_of_the_user_is_written_over(shards: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wdstools.ops.tally import Tally
+from wdstools.units import size
 
 NUMBERS = st.lists(st.one_of(st.integers(0, 1_200), st.integers(0, 2**53)), min_size=1, max_size=60)
 CLOSE = st.tuples(st.integers(0, 2**40), st.lists(st.integers(0, 50), min_size=1, max_size=30)).map(
@@ -31,6 +32,7 @@ def test_a_histogram_counts_every_number_where_it_belongs(numbers: list[int]) ->
     if all(len(str(edge).rstrip("0")) <= 3 for edge in found.edges):  # else bars are coarser than the digits kept
         bars = [sum(a <= one < b for one in numbers) for a, b in zip(found.edges, found.edges[1:], strict=False)]
         assert list(found.counts) == bars
+    assert len(set(found.ranges(size))) == len(found.counts)
     middle = sorted(numbers)[(len(numbers) - 1) // 2]
     assert middle * 0.99 <= found.median <= middle
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -40,6 +40,16 @@ class Histogram:
     most: int
     mean: float
     median: int
+
+    def ranges(self, shown: Callable[[int], str]) -> list[str]:
+        """What each bar is of, for people; numbers in full where ``shown`` makes two edges alike."""
+        names = [shown(edge).replace(".0 ", " ") for edge in self.edges]
+        if len(set(names)) < len(names):
+            names = [f"{edge:,}" for edge in self.edges]
+        return [
+            first if end == start + 1 else f"{first} to <{last}"
+            for start, end, first, last in zip(self.edges, self.edges[1:], names, names[1:], strict=False)
+        ]
 
 
 @dataclass(slots=True)

@@ -90,9 +90,5 @@ def _histogram(title: str, found: Histogram, shown: Callable[[int], str]) -> Cha
         return Chart(title, f"{shown(found.least)}, all {found.values:,}", ())
     mean = size(found.mean) if shown is size else count(found.mean)
     note = f"{shown(found.least)} to {shown(found.most)}, median {shown(found.median)}, mean {mean}"
-    edges = [shown(edge).replace(".0 ", " ") for edge in found.edges]
-    names = [
-        edges[at] if found.edges[at + 1] == found.edges[at] + 1 else f"{edges[at]} to <{edges[at + 1]}"
-        for at in range(len(found.counts))
-    ]
+    names = found.ranges(shown)
     return _chart(title, note, [*zip(names, found.counts, strict=True)], len(names))

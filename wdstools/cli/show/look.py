@@ -193,15 +193,10 @@ def _histogram(output: Output, title: str, found: Histogram | None, shown: Calla
         return
     mean = size(found.mean) if shown is size else count(found.mean)
     output.line(f"  {title}: {shown(found.least)} to {shown(found.most)}, median {shown(found.median)}, mean {mean}")
-    ranges = [_range(one, other, shown) for one, other in zip(found.edges, found.edges[1:], strict=False)]
+    ranges = found.ranges(shown)
     width, digits = max(map(len, ranges)), max(len(f"{number:,}") for number in found.counts)
     for name, number in zip(ranges, found.counts, strict=True):
         output.line(f"    {name:>{width}}  {number:>{digits},}  {_bar(number, found.counts)}".rstrip())
-
-
-def _range(first: int, end: int, shown: Callable[[int], str]) -> str:
-    names = (shown(one).replace(".0 ", " ") for one in (first, end))
-    return shown(first) if end == first + 1 else " to <".join(names)
 
 
 def _bar(number: int, all_of: Sequence[int]) -> str:
@@ -274,7 +269,7 @@ def write_sheet(
     sheet = make_sheet(dataset, selection, samples, executor=executor, progress=output.progress())
     output.page(path, render_samples(sheet, display(dataset.shards.url)))
     output.line(f"{one_line(dataset.name)}: {len(sheet.cards):,} of {counted(sheet.stats.samples, 'sample')} in {path}")
-    lacking = [card for card in sheet.cards if not card.picture]
+    lacking = [card for card in sheet.cards if card.missing]
     output.few(f"  no picture: {one_line(card.sample.key)}: {one_line(card.missing)}" for card in lacking)
     for card in lacking:
         output.record("missing", {"key": card.sample.key, "reason": card.missing})

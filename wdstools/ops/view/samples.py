@@ -125,11 +125,13 @@ class Samples:
         """What can be done with the sample, as lines to copy."""
         dataset = self._catalogue.dataset
         name = key.rpartition("/")[2]
-        first = self.picture_extension(members) or members[0]
+        picture = self.picture_extension(members)
+        first = picture or members[0]
+        what = "the picture" if picture else f".{first}"
         one = ("--where", f"key == {key!r}")
         saved = quote(f"{name}.{first}")
         made = [
-            ("cat", "write the picture to a file", f"{address.command('cat', f'{key}.{first}')} > {saved}"),
+            ("cat", f"write {what} to a file", f"{address.command('cat', f'{key}.{first}')} > {saved}"),
             ("extract", "write all members to a folder", address.command("extract", "DIR", *one)),
             ("verify", "check the whole dataset", address.command("verify")),
         ]

@@ -38,7 +38,7 @@ _NEAR, _FAR = 2, 8
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A sample with its picture as a data URI, or why there is none."""
+    """A sample with its picture as a data URI; ``missing`` is why one that it has cannot be shown."""
 
     sample: SampleInfo
     picture: str
@@ -55,7 +55,7 @@ class Sheet:
     @property
     def without_picture(self) -> int:
         """Samples whose picture cannot be shown."""
-        return sum(not card.picture for card in self.cards)
+        return sum(bool(card.missing) for card in self.cards)
 
 
 def make_sheet(
@@ -108,6 +108,8 @@ def _chosen(dataset: Dataset, selection: Selection, places: NDArray[np.int64]) -
 
 
 def _card(reader: Samples, number: int, sample: SampleInfo) -> Card:
+    if Samples.picture_extension(sample.members) is None:
+        return Card(sample, "")
     try:
         small = small_jpeg(reader.picture(number), _SIDE, _QUALITY)
     except WdsError as error:

@@ -71,11 +71,13 @@ const shapes = stats => {
 const histogram = (title, found, shown) => {
   if (!found) return null;
   if (found.least === found.most) return chart(title, `${shown(found.least)}, all ${whole(found.values)}`);
-  const most = Math.max(...found.counts), short = value => shown(value).replace(".0 ", " ");
+  const most = Math.max(...found.counts);
+  let edges = found.edges.map(edge => shown(edge).replace(".0 ", " "));
+  if (new Set(edges).size < edges.length) edges = found.edges.map(whole);
   const mean = shown === size ? size(found.mean) : found.mean.toLocaleString("en", { maximumFractionDigits: 0 });
   return chart(title, `${shown(found.least)} to ${shown(found.most)}, median ${shown(found.median)}, mean ${mean}`,
     make("ul", { kind: "bars", role: "list" }, ...found.counts.map((n, i) => bar(
-      found.edges[i + 1] === found.edges[i] + 1 ? short(found.edges[i]) : `${short(found.edges[i])} to <${short(found.edges[i + 1])}`, n, most))));
+      found.edges[i + 1] === found.edges[i] + 1 ? edges[i] : `${edges[i]} to <${edges[i + 1]}`, n, most))));
 };
 
 const tags = (stats, choose) => {

@@ -159,6 +159,7 @@ EXAMPLES = {
     "train_loop": "torch",
     "train_mix": "torch",
     "train_buckets": "torch",
+    "train_clip": "torch",
     "train_lightning": "lightning",
     "train_trainer": "huggingface",
     "train_accelerate": "huggingface",
@@ -166,6 +167,13 @@ EXAMPLES = {
     "train_open_clip": "open_clip",
     "train_timm": "timm",
     "train_jax": "jax",
+}
+
+
+SIZES: dict[str, tuple[object, ...]] = {
+    "train_city_classifier": ("--batch-size", 8),
+    "train_buckets": ("--area", 1024, "--step", 8),
+    "train_clip": ("--area", 1024, "--step", 8, "--global-batch-size", 8),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import wdstools as wt
 from tests.support.came import came
-from tests.support.streams import SIDE, flip, in_memory, packed
+from tests.support.streams import SIDE, flip, in_memory, of_many_aspects, packed
 from wdstools.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
@@ -187,6 +187,19 @@ def test_labels_of_all_sources_have_one_numbering(tmp_path: Path, datasets: dict
             assert turned[label] == key.partition("/")[0]
     with pytest.raises(UsageError, match="not in the list of labels"):
         wt.loader(mix, batch_size=6, labels=names[:1])
+
+
+def test_labels_that_only_one_source_has_are_added(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
+    oslo, rome = (of_many_aspects(tmp_path / name, train=5, val=0, label=name) for name in ("oslo", "rome"))
+    assert oslo.manifest.labels == ("oslo",)
+    assert rome.manifest.labels == ("rome",)
+    mix = wt.mix({"second": rome, "first": oslo, "cities": datasets["c"]}, stop="all")
+    names = list(dict.fromkeys(["rome", "oslo", *datasets["c"].manifest.labels]))
+    reader = loader(mix)
+    assert reader.labels == tuple(names)
+    assert wt.loader(oslo, batch_size=2).labels == ("oslo",)
+    for batch in came(reader):
+        assert [names[label] for label in batch.labels] == [key.partition("/")[0] for key in batch.keys]
 
 
 def test_damage_in_a_source_is_named_and_may_be_passed_over(tmp_path: Path, datasets: dict[str, Dataset]) -> None:

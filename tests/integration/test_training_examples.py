@@ -91,3 +91,35 @@ def test_the_copy_to_a_device_says_that_it_was_not_run_without_one(datasets: tup
     paths = {"PYTHONPATH": os.pathsep.join((str(EXAMPLES.parent), *filter(None, sys.path)))}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(**paths))
     assert done.stdout == "not run: there is no CUDA device here\n"
+
+
+def clip(dataset: Dataset, other: Dataset, ranks: int, *options: object) -> list[dict[str, Any]]:
+    """The steps of a CLIP-style run on some ranks."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    arguments = (dataset.shards.url, "--other", other.shards.url, "--where", "width >= 24 and height < 70")
+    sizes = ("--area", 32 * 32, "--step", 4, "--global-batch-size", 8, "--epochs", 2)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(ranks)}
+    running = [started("train_clip", *arguments, *sizes, *options, RANK=str(rank), **place) for rank in range(ranks)]
+    outputs = [said(process) for process in running]
+    out = outputs[0]
+    assert "left out" in out
+    assert "stalls by cause" in out
+    return lines(out)
+
+
+@pytest.mark.slow
+def test_a_run_on_a_mix_in_buckets_goes_on_exactly_on_another_number_of_ranks(tmp_path: Path) -> None:
+    first = of_many_aspects(tmp_path / "first", train=70, val=0)
+    second = of_many_aspects(tmp_path / "second", train=40, val=0, label="rome")
+    whole = clip(first, second, 1)
+    assert len({tuple(step["shape"]) for step in whole}) > 2
+    parts: list[dict[str, Any]] = []
+    for ranks, steps in ((2, 3), (1, 4), (4, 0)):
+        parts += clip(
+            first, second, ranks, "--checkpoint", tmp_path / "run.pt", *(["--stop-after", steps] if steps else [])
+        )
+    for step in (*whole, *parts):
+        step["loss"] = pytest.approx(step["loss"], abs=2e-4)
+    assert parts == whole

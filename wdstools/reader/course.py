@@ -53,11 +53,12 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Mixing:
-    """How sources are mixed: their turns, how many positions an epoch has, and whether a batch is of one source."""
+    """How sources are mixed: their turns, how many positions an epoch has, whether a batch is of one source, and labels."""
 
     turns: Turns
     count: int
     homogeneous: bool
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,14 @@ class Course(Position):
     def has_lanes(self) -> bool:
         """Whether each batch is of one kind."""
         return self.buckets is not None or (self.mixing is not None and self.mixing.homogeneous)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of labels, by their numbers."""
+        if self.mixing is not None:
+            return self.mixing.labels
+        feed = self.feeds[0]
+        return feed.recipe.labels or tuple(feed.cursor.dataset.manifest.labels)
 
     @property
     def _kinds(self) -> int:

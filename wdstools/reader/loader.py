@@ -93,6 +93,11 @@ class Loader:
         return 0 if course.ended else course.deal(self._share.now()).batches(course.place)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of labels: that of ``batch.labels[row]`` is at this number. Empty where labels have no names."""
+        return self._course.labels
+
+    @property
     def buckets(self) -> BucketReport:
         """What each shape of ``buckets`` holds in this epoch; ``print`` it before training. Without buckets it is empty."""
         return report_of(self._course, self._share.now())

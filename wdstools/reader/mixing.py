@@ -138,9 +138,9 @@ def course_of(dataset: Dataset | Mix | StrPath, split: str, options: LoaderOptio
     turns = Turns([one.weight for one in dataset.sources.values()])
     ends = [turns.place(number, feed.cursor.count - 1) + 1 for number, feed in enumerate(feeds)]
     count = dataset.samples or (min(ends) if dataset.stop == "first" else max(ends))
-    feeds = _labelled(feeds, options["labels"])
+    feeds, names = _labelled(feeds, options["labels"])
     _check_images(feeds)
-    return Course(feeds, options["seed"], Mixing(turns, count, dataset.per_batch == "homogeneous"), buckets)
+    return Course(feeds, options["seed"], Mixing(turns, count, dataset.per_batch == "homogeneous", names), buckets)
 
 
 def _recipe(options: LoaderOptions) -> Recipe:
@@ -170,12 +170,15 @@ def _feed(name: str, one: Source, options: LoaderOptions) -> Feed:
     return Feed(name, cursor, recipe)
 
 
-def _labelled(feeds: Sequence[Feed], wanted: Sequence[str] | None) -> list[Feed]:
-    """The feeds, all with one numbering of labels: the one asked for, or the first source's, to which others add."""
+def _labelled(feeds: Sequence[Feed], wanted: Sequence[str] | None) -> tuple[list[Feed], tuple[str, ...]]:
+    """The feeds, all with one numbering of labels: the one asked for, or the first source's, to which others add.
+
+    And the names of the numbers.
+    """
     found = [(feed, feed.cursor.dataset.manifest.labels) for feed in feeds if _has_labels(feed)]
     lists = [tuple(labels) for _, labels in found]
     if wanted is None and len(set(lists)) <= 1:
-        return list(feeds)
+        return list(feeds), lists[0] if lists else ()
     unnamed = next((feed.name for feed, labels in found if not labels), None)
     if unnamed is not None and any(lists):
         raise UsageError(
@@ -199,7 +202,7 @@ def _labelled(feeds: Sequence[Feed], wanted: Sequence[str] | None) -> list[Feed]
             )
         renumbered = tuple(numbers[label] for label in labels) if labels else None
         changed.append(replace(feed, recipe=replace(feed.recipe, renumbered=renumbered)))
-    return changed
+    return changed, tuple(names)
 
 
 def _has_labels(feed: Feed) -> bool:

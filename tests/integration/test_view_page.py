@@ -276,6 +276,12 @@ def test_a_check_is_made_and_its_damage_shown(browser: Browser, shards: Path, tm
     tar.write_bytes(tar.read_bytes().replace(text, b"X" * len(text), 1))
     with viewing(tmp_path / "set") as page, browser.open(page.url, viewport=DESK) as opened:
         _status(opened, "107 samples")
+        opened.page.click("#more")
+        opened.page.fill("#where", f"key == {victim.key!r}")
+        _status(opened, "1 of 107 samples")
+        opened.page.locator(".tile a").click()
+        opened.page.locator(".finding", has_text="Not as it was packed: sample-damaged").wait_for()
+        opened.page.keyboard.press("Escape")
         opened.page.click("#open-check")
         opened.page.click("#start-check")
         opened.page.locator("#check-body").get_by_text("1 finding", exact=True).wait_for()

@@ -274,6 +274,37 @@ def test_damage_that_verify_found_is_brought_to_its_sample(shards: Path, tmp_pat
     assert run_command("view", shards, "--findings", tmp_path / "stranger.jsonl").code == 1
 
 
+def test_what_is_whole_of_a_damaged_shard_is_shown_and_what_is_not_is_told(shards: Path, tmp_path: Path) -> None:
+    """Nobody has verified: a shard was cut in its middle, and one byte of another flipped."""
+    shutil.copytree(shards, tmp_path / "set")
+    first, second = (entry.path for entry in wt.open_dataset(shards).manifest.splits["train"])
+    with viewing(shards) as served:
+        samples = served.samples(split="train", count=100)["samples"]
+        details = [served.ask(f"api/sample/{one['number']}").document for one in samples]
+    cut, flipped = ([one for one in details if one["shard"]["path"] == path] for path in (first, second))
+    middle = cut[len(cut) // 2]
+    data = (shards / first).read_bytes()
+    (tmp_path / "set" / first).write_bytes(data[: middle["members"][0]["offset"] + 5])
+    damaged = bytearray((shards / second).read_bytes())
+    place = flipped[1]["members"][0]
+    damaged[place["offset"] + place["bytes"] // 2] ^= 1
+    (tmp_path / "set" / second).write_bytes(damaged)
+    with viewing(tmp_path / "set") as served:
+        before, after = cut[0]["number"], cut[-1]["number"]
+        whole = cut[0]["members"][0]
+        assert served.ask(f"picture/{before}").body == data[whole["offset"] :][: whole["bytes"]]
+        assert served.ask(f"member/{before}/jpg").status == 200
+        assert served.ask(f"member/{after}/jpg").status == 422
+        assert served.ask(f"thumb/{after}").status == 422
+        assert served.ask(f"api/state/{after}").document["code"] == "shard-size"
+        wrong = flipped[1]["number"]
+        assert served.ask(f"member/{wrong}/jpg").status == 409
+        assert served.ask(f"picture/{wrong}").body == damaged[place["offset"] :][: place["bytes"]]
+        told = served.ask(f"api/state/{wrong}").document
+        assert (told["whole"], told["code"]) == (False, "sample-damaged")
+        assert served.ask(f"api/state/{flipped[0]['number']}").document["whole"] is True
+
+
 def test_samples_of_an_index_that_cannot_be_read_are_counted_and_said(shards: Path, tmp_path: Path) -> None:
     shutil.copytree(shards, tmp_path / "set")
     index = tmp_path / "set/.wdstools/index/train-000000.parquet"

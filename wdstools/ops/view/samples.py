@@ -9,8 +9,9 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from wdstools.address import display
-from wdstools.errors import IntegrityError, NotFoundError, WdsError
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, WdsError
 from wdstools.formats.arrow import to_array, to_list
+from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.reader.shard import ShardReader
 from wdstools.results import proof
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _GALLERY_CHARACTERS = 240
 _READERS = 16
+#: A page asks for a sample's picture, its texts and whether it is whole, one after the other.
+_REMEMBERED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Samples:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._readers: OrderedDict[tuple[int, bool], ShardReader] = OrderedDict()
+        self._last: OrderedDict[int, Sample] = OrderedDict()
         self._lock = threading.Lock()
         self._in_order = threading.Lock()
 
@@ -117,7 +121,6 @@ class Samples:
                 "sha256": entry.sha256,
                 "encoding": entry.encoding,
             },
-            "reading": proof(dataset.proved_by_samples)["proof"],
             "commands": self._commands(row["key"], [one["ext"] for one in members], address),
         }
 
@@ -148,38 +151,82 @@ class Samples:
         """The member that is the sample's picture; None if it has none."""
         return next((name for name in members if name.lower() in TYPE_OF_EXTENSION), None)
 
-    def read(self, number: int, *, checked: bool = True) -> Sample:
-        """A sample, each byte checked; without ``checked`` as it lies there, so that damage can be looked at."""
+    def read(self, number: int) -> Sample:
+        """A sample, each byte checked; the last few are remembered."""
+        with self._lock:
+            known = self._last.get(number)
+        if known is not None:
+            return known
         place = self._catalogue.place(number)
-        reader = self._reader(place.shard, checked)
+        reader = self._reader(place.shard)
         if reader.entry.encoding == "tar":
-            return reader.sample(place.row)
-        with self._in_order:  # a compressed shard is unpacked by one at a time
-            return reader.sample(place.row)
+            sample = reader.sample(place.row)
+        else:
+            with self._in_order:  # a compressed shard is unpacked by one at a time
+                sample = reader.sample(place.row)
+        with self._lock:
+            self._last[number] = sample
+            while len(self._last) > _REMEMBERED:
+                self._last.popitem(last=False)
+        return sample
 
-    def member(self, number: int, extension: str, *, checked: bool = True) -> bytes:
-        """A member of a sample; raises NotFoundError (``member-missing``), IntegrityError (``sample-damaged``)."""
+    def member(self, number: int, extension: str) -> bytes:
+        """A member of a sample, checked; raises NotFoundError (``member-missing``), IntegrityError (``sample-damaged``)."""
         try:
-            return self.read(number, checked=checked)[extension]
+            return self.read(number)[extension]
         except KeyError:
             raise NotFoundError("no such member", code="member-missing", where=extension[:100]) from None
+        except FormatError as error:
+            # a shard that was cut or has grown; what of it is whole can be seen all the same
+            data, whole = self._as_it_lies(number, extension)
+            if not whole or self._catalogue.dataset.strict:
+                raise error from None
+            return data
 
-    def picture(self, number: int, *, checked: bool = True) -> bytes:
-        """The image of a sample, in full; raises NotFoundError (``image-missing``)."""
-        sample = self.read(number, checked=checked)
-        extension = self.picture_extension(sample)
-        if extension is None:
-            raise NotFoundError("this sample has no picture", code="image-missing", where=sample.key)
-        return sample[extension]
+    def picture(self, number: int) -> bytes:
+        """The image of a sample, in full and checked; raises NotFoundError (``image-missing``), and what ``member`` raises."""
+        return self.member(number, self._picture_of(number))
 
     def picture_anyhow(self, number: int) -> bytes:
         """The image, damaged or not: what there is to see of it."""
         try:
             return self.picture(number)
-        except IntegrityError:
-            return self.picture(number, checked=False)
+        except (IntegrityError, FormatError):
+            return self._as_it_lies(number, self._picture_of(number))[0]
 
-    def _reader(self, shard: int, checked: bool) -> ShardReader:
+    def state(self, number: int) -> dict[str, Any]:
+        """Whether a sample is, read just now, what was packed; and if not, what is wrong."""
+        try:
+            self.read(number)
+        except WdsError as error:
+            return {"whole": False, **error.to_dict()}
+        return {"whole": True, "proof": proof(self._catalogue.dataset.proved_by_samples)["proof"]}
+
+    def _picture_of(self, number: int) -> str:
+        members = self._members(number)
+        extension = self.picture_extension(members)
+        if extension is None:
+            raise NotFoundError("this sample has no picture", code="image-missing", where=str(number))
+        return extension
+
+    def _members(self, number: int) -> dict[str, tuple[int, int, int]]:
+        """Offset, size and XXH3-64 of a sample's members, by the index."""
+        place = self._catalogue.place(number)
+        row = self._catalogue.index(place.shard).column("members")[place.row].as_py()
+        return {one["ext"]: (one["offset"], one["size"], one["xxh3_64"]) for one in row}
+
+    def _as_it_lies(self, number: int, extension: str) -> tuple[bytes, bool]:
+        """The bytes where the index says that a member is, whatever they are now, and whether they are the member's."""
+        entry = self._catalogue.shards[self._catalogue.place(number).shard][1]
+        offset, size, digest = self._members(number)[extension]
+        if entry.encoding != "tar":
+            return self._reader(self._catalogue.place(number).shard, checked=False).sample(
+                self._catalogue.place(number).row
+            )[extension], False
+        data = bytes(self._catalogue.dataset.shards.get(entry.path, offset, size))
+        return data, len(data) == size and xxh3_64_intdigest(data) == digest
+
+    def _reader(self, shard: int, *, checked: bool = True) -> ShardReader:
         with self._lock:
             found = self._readers.get((shard, checked))
             if found is not None:

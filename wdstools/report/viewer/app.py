@@ -58,6 +58,7 @@ def make_app(viewer: Viewer) -> Starlette:
         Route("/api/samples", asked.samples),
         Route("/api/stats", asked.stats),
         Route("/api/sample/{number:int}", asked.sample),
+        Route("/api/state/{number:int}", asked.state),
         Route("/api/alike/{number:int}", asked.alike),
         Route("/api/check", asked.check),
         Route("/api/check", asked.start_check, methods=["POST"]),
@@ -94,6 +95,10 @@ class _Answers:
     def sample(self, request: Request) -> Response:
         """One sample."""
         return _answer(lambda: self._viewer.sample(request.path_params["number"]))
+
+    def state(self, request: Request) -> Response:
+        """Whether a sample is whole."""
+        return _answer(lambda: self._viewer.samples.state(request.path_params["number"]))
 
     def alike(self, request: Request) -> Response:
         """The samples that are the same as one."""

@@ -70,12 +70,30 @@ export class SampleView {
     this.draw(sample);
     this.settled();
     say(exact(sample.key));
+    await this.look(number, sample);
   }
 
   /** What is told now is of the sample that was asked for. */
   settled() {
     at("details").setAttribute("aria-busy", "false");
     at("position").textContent = this.index < 0 ? "" : `${whole(this.index + 1)} of ${whole(this.gallery.total)}`;
+  }
+
+  /** Whether it is whole, now that it is read. */
+  async look(number, sample) {
+    let state;
+    try {
+      state = await ask(`api/state/${number}`);
+    } catch (error) {
+      state = { whole: false, message: error.message };
+    }
+    if (this.number !== number) return;
+    at("whole").textContent = state.whole ? `Read just now: ${state.proof}.` : "";
+    if (!state.whole && !sample.findings.length) {
+      at("details").querySelector(".chips").after(make("div", { kind: "finding", role: "alert" },
+        make("b", { text: "Not as it was packed" + (state.code ? ": " + state.code : "") }), make("p", { text: exact(state.message) }),
+        ...(state.expected || state.got ? [make("p", { kind: "soft" }, make("code", { text: `expected ${exact(state.expected || "–")}, got ${exact(state.got || "–")}` }))] : [])));
+    }
   }
 
   async walk(step) {
@@ -164,7 +182,7 @@ export class SampleView {
     ].filter(([, value]) => value);
     return section("Where it lies", make("dl", { kind: "facts" }, ...facts.flatMap(([name, value]) => [
       make("dt", { text: name }), make("dd", {}, make("code", { text: value }))])),
-      make("p", { kind: "soft", text: `Reading it: ${sample.reading}.` }));
+      make("p", { kind: "soft", id: "whole", text: "Reading it…" }));
   }
 
   commands(sample) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from tests.support.command import run_command
 from tests.support.damaged_dataset import make_dataset
 from tests.support.outcome import contents
 from tests.support.write_points import WritePoints
+from wdstools.cli.program import app
 from wdstools.dataset import open_dataset
 from wdstools.errors import StoreError, UsageError, WdsError
 from wdstools.executors.local import Serial
@@ -29,6 +31,7 @@ from wdstools.landing.answer import KNOWN, write_answer
 from wdstools.landing.scratch import Scratch
 from wdstools.ops.adopt import adopt
 from wdstools.ops.append import plan_append
+from wdstools.ops.demo import run_demo
 from wdstools.ops.duplicates import find_duplicates
 from wdstools.ops.emit import plan_emit, plan_emit_removal
 from wdstools.ops.extract import extract
@@ -39,6 +42,7 @@ from wdstools.ops.remove import plan_remove
 from wdstools.ops.repair import plan_repair
 from wdstools.plan import apply
 from wdstools.planning.options import make_options
+from wdstools.progress import Silent
 from wdstools.reader.select import Selection
 from wdstools.sources.open import open_source
 from wdstools.stores.partial_file import PART_SUFFIX, PartFile
@@ -116,7 +120,45 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
     "emit": lambda work: apply(plan_emit(open_dataset(f"{work}/d"), ["timm"])),
     "adopt": lambda work: adopt(f"{work}/d", f"{work}/out"),
     "duplicates": lambda work: find_duplicates(open_dataset(f"{work}/d")),
+    "demo": lambda work: run_demo(f"{work}/out", 20, executor=Serial(), say=lambda _: None, progress=Silent()),
 }
+
+#: Commands of the command line that write nothing but a page that they are asked for (``KNOWN``), and what is in the
+#: user's cache; what each is given beside the dataset.
+READING = {
+    "scan": (),
+    "verify": (),
+    "info": (),
+    "ls": (),
+    "head": (),
+    "cat": ("KEY",),
+    "stats": (),
+    "diff": ("d",),
+    "doctor": ("--for", "webdataset"),
+    "bench": ("--seconds", "0.05"),
+    "view": ("--html", "page.html"),
+}
+
+
+def test_every_command_of_the_command_line_is_driven() -> None:
+    importlib.import_module("wdstools.cli.commands")  # which registers them
+    driven = {words.split(" ")[0] for words in COMMANDS} | READING.keys()
+    assert {command.name for command in app.registered_commands} == driven, "drive the new one here"
+
+
+@pytest.mark.parametrize("command", READING)
+def test_a_command_that_only_reads_changes_nothing(command: str, given_work: Path) -> None:
+    for work in came(_copy(given_work)):
+        theirs = _seed(work, [*BESIDE, *INSIDE])
+        key = next(iter(open_dataset(f"{work}/d")["train"].keys()))
+        words = {"KEY": f"{key}.txt", "d": str(work / "d"), "page.html": str(work / "page.html")}
+        before = contents(work)
+        ran = run_command(command, work / "d", *(words.get(word, word) for word in READING[command]), cwd=work)
+        assert ran.code in (0, 1, 2, 3), ran.err  # 2: images of several sizes are not measured
+        after = contents(work)
+        after.pop("page.html", None)
+        assert after == before
+        assert theirs
 
 
 @pytest.fixture(scope="module", name="given_work")
@@ -167,11 +209,25 @@ def _drive(command: str, work: Path, paths: list[str], *, mounted: bool = False)
     assert left == theirs
 
 
+def _places(command: str) -> list[str]:
+    """Where a stranger's file may be in a command's way."""
+    return INSIDE if command == "emit" else BESIDE if command == "demo" else [*BESIDE, *INSIDE]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_touches_a_strangers_file(command: str, given_work: Path) -> None:
-    for places in ([path] for path in [*BESIDE, *INSIDE] if command != "emit" or path in INSIDE):
+    places = _places(command)
+    for place in places[[*COMMANDS].index(command) % 5 :: 5]:
         for work in _copy(given_work):
-            _drive(command, work, places)
+            _drive(command, work, [place])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wherever_it_lies(command: str, given_work: Path) -> None:
+    for place in _places(command):
+        for work in _copy(given_work):
+            _drive(command, work, [place])
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

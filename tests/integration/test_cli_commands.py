@@ -263,6 +263,24 @@ def test_workers_that_cannot_be_started_are_an_error_not_a_bug(dataset: Path) ->
     assert done.stderr.startswith(b"error: no-worker: ")
 
 
+@pytest.mark.parametrize("kilobytes", [120_000, 300_000, 700_000])
+def test_a_command_without_enough_memory_says_so(kilobytes: int, dataset: Path) -> None:
+    done = in_shell(f"ulimit -v {kilobytes}; wdstools verify {dataset}")
+    assert done.returncode in (0, 4), done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == 0 or b"memory" in done.stderr
+
+
+def test_what_kills_a_command_with_limited_memory_is_told_by_its_end(dataset: Path) -> None:
+    limited = f"ulimit -v 3000000; wdstools verify {dataset}"
+    assert in_shell(limited).returncode == 0
+    assert in_shell(f"{limited}-nowhere").returncode == 4
+    assert in_shell("ulimit -v 3000000; wdstools verify - </dev/null").returncode == 1
+    code = "import os; from wdstools.cli.watched import watch; watch(); os.abort()"
+    aborted = in_shell(f"ulimit -v 3000000; python -c '{code}'")
+    assert (aborted.returncode, aborted.stderr[:40]) == (4, b"error: there is not enough memory\n  hint: "[:40])
+
+
 def in_shell(line: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
     """A line of a shell in which ``wdstools`` and ``python`` are those that are tested."""
     line = line.replace("wdstools ", f"{' '.join(COMMAND)} ", 1).replace("python -c", f"{COMMAND[0]} -c")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -34,13 +35,19 @@ _CODE_OF_ERROR: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
+#: What a standard output that cannot be written says.
+_OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF, errno.EPIPE, errno.ENXIO}
+
+
 def _run() -> None:
     try:
         app()
     except WdsError:
         raise
     except OSError as error:
-        if error.filename is None:  # help and version are written by typer; whatever else we do names its file
+        if error.errno == errno.ENOMEM:
+            raise MemoryError from error
+        if error.filename is None and error.errno in _OF_OUTPUT:  # help and version are written by typer
             raise lost(error) from error
         raise
 

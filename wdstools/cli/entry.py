@@ -6,6 +6,9 @@ INTERRUPTED = 130
 def main() -> None:
     """Read the command line's code, and run it."""
     try:
+        from wdstools.cli.watched import watch
+
+        watch()
         from wdstools.cli.app import main as run
 
         run()

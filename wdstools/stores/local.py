@@ -13,7 +13,7 @@ import stat
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from wdstools.errors import NotFoundError, StoreError
+from wdstools.errors import NotFoundError, StoreError, WdsError
 from wdstools.memory import page_aligned
 from wdstools.stores.abilities import TEMP_SUFFIX, name_new, replace, sync_file, sync_folder
 from wdstools.stores.base import ObjectInfo
@@ -412,6 +412,8 @@ def translated(path: str) -> Iterator[str]:
         yield path
     except OSError as error:
         raise storage_error(error, path) from error
+    except WdsError:
+        raise  # of what lies there: some are ValueErrors, too
     except ValueError as error:  # a NUL in a name
         raise NotFoundError("not a file name", where=repr(path)) from error
 

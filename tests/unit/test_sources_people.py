@@ -414,3 +414,25 @@ def test_what_downloaders_write_beside_an_image_is_its_caption(name: str, key: s
     packed = pack_all(tmp_path / "src", tmp_path / "out")
     assert bytes(packed.samples()["1"]["txt"]) == b"words"
     assert packed.skips == ()
+
+
+LIE = {
+    "x.caption": {"1.jpg": "i", "1.caption": "one", "2.jpg": "i", "2.caption": "two"},
+    "in capitals": {"a/1.JPG": "i", "a/1.TXT": "one"},
+    "x.jpg.txt": {"1.jpg": "i", "1.jpg.txt": "one"},
+    "captions beside images": {"images/1.jpg": "i", "captions/1.txt": "one"},
+    "with splits": {"images/train/1.jpg": "i", "captions/train/1.jpg.txt": "one", "images/val/2.jpg": "i", "captions/val/2.jpg.txt": "two"},
+    "documents": {"1.jpg": "i", "1.jpg.json": '{"a":1}', "1.txt": "one"},
+    "masks and arrays": {"images/1.jpg": "i", "masks/1.png": "mask", "embeddings/1.npy": "array", "captions/1.caption": "one"},
+    "boxes": {"train/images/1.jpg": "i", "train/labels/1.txt": "0 0.5 0.5 0.2 0.2", "val/images/2.jpg": "i", "val/labels/2.txt": "0 0.1 0.1 0.2 0.2"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIE.values(), ids=LIE)
+def test_files_beside_images_are_extracted_under_their_own_names(lie: dict[str, str], tmp_path: Path) -> None:
+    files = {name: tiny_jpeg(n) if text == "i" else text.encode() for n, (name, text) in enumerate(lie.items())}
+    result = pack(write_files(tmp_path / "src", files), tmp_path / "out")
+    assert result.skipped == {}
+    extract(result.dataset, tmp_path / "files")
+    found = {p.relative_to(tmp_path / "files").as_posix(): p.read_bytes() for p in (tmp_path / "files").rglob("*.*")}
+    assert found == files

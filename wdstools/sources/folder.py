@@ -140,7 +140,7 @@ class FolderSource:
 
     def _template(self, found: Gathered, layout: Layout | None) -> dict[str, str]:
         """How the samples lie, and the options that it took to read them, for whoever reads them again."""
-        said = {"base": found.base, "image": found.template, "caption": found.caption}
+        said = {"base": found.base, "image": found.template, "caption": "", **found.sides}
         if layout is not None:
             said["caption"] = layout.caption.text if layout.caption else ""
             said |= {"table": layout.table.path} if layout.table else {}

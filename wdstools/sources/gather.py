@@ -36,7 +36,8 @@ class Gathered:
     pairing: Pairing
     base: str
     template: str
-    caption: str = ""
+    #: Where files beside images lie: ``caption``, ``json``, ``member mask.png``.
+    sides: dict[str, str] = field(default_factory=dict)
     skips: list[Skip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     #: Tables that hold the bytes of images.
@@ -94,7 +95,7 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
         pairing,
         found.base,
         template,
-        _caption_template(pairing, found.base),
+        _templates(pairing, found.base),
         [*found.skips, *tables.skips, *lists.skips],
         [*found.notes, *tables.notes, *lists.notes, *notes],
         tables.holding,
@@ -124,11 +125,15 @@ def _rules(tree: Tree, found: Survey, places: list[Place], given: tuple[Tables, 
     )
 
 
-def _caption_template(pairing: Pairing, base: str) -> str:
-    """Where captions lie, as a template, as the first of them tells; "" where there are none in files of their own."""
-    if pairing.first_text is None:
-        return ""
-    place, folder, suffix = pairing.first_text
+def _templates(pairing: Pairing, base: str) -> dict[str, str]:
+    """Where captions, metadata and further members lie that have files of their own: a template each, as most of them tell."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for (what, place, folder, suffix), count in pairing.forms.items():
+        counts[what][_side_template(place, folder, suffix, base)] += count
+    return {what: max(found, key=lambda text: (found[text], text)) for what, found in sorted(counts.items())}
+
+
+def _side_template(place: Place, folder: str, suffix: str, base: str) -> str:
     parts = [part for part in folder.removeprefix(base).split("/") if part]
     inner = [part for part in place.id_dir.split("/") if part]
     if inner and parts[-len(inner) :] == inner:

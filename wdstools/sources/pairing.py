@@ -116,8 +116,8 @@ class Pairing:
     other_forms: int = 0
     #: Files beside images that stay what they are for want of a place: by folder.
     _spare: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
-    #: The first caption in a file of its own: whose place it is, its folder, and what it has for a suffix.
-    first_text: tuple[Place, str, str] | None = None
+    #: How files beside images lie: what they are, whose place it is, their folder and suffix, and how many lie so.
+    forms: Counter[tuple[str, Place, str, str]] = field(default_factory=Counter)
     _at_hand: dict[str, SideFolder] = field(default_factory=dict)
     _side_folders: dict[str, tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
     _lists: bool = False
@@ -165,7 +165,7 @@ class Pairing:
                 continue
             if entry_of is not None:
                 own["image_entry"] = entry_of[stem + ext]
-            self._add_further(own, found, further.get(stem, {}))
+            self._add_further(place, own, found, further.get(stem, {}))
             key = (own.pop("split"), own.pop("label"), found.dirs, tuple(own))
             run = runs.setdefault(key, {name: [] for name in own})
             for name, value in own.items():
@@ -198,13 +198,15 @@ class Pairing:
                     found.setdefault(owner, {}).setdefault(member, (folder, name, entry))
         return found
 
-    def _add_further(self, own: dict[str, Any], found: _Found, members: Mapping[str, _File]) -> None:
+    def _add_further(self, place: Place, own: dict[str, Any], found: _Found, members: Mapping[str, _File]) -> None:
         """The further members of a sample, boxes among them."""
         if found.boxes is not None and self.further is not None:
             file = (found.boxes.name, found.boxes.files.entry(found.boxes.name))
-            self._note_further(own, self.further.called(BOXES), found.boxes.files.folder, file)
+            members = {self.further.called(BOXES): (found.boxes.files.folder, *file), **members}
         for member, (folder, name, entry) in members.items():
             self._note_further(own, member, folder, (name, entry))
+            if name.startswith(own["stem"]):
+                self.forms[f"member {member}", place, folder, name[len(own["stem"]) :]] += 1
 
     def _note_further(self, own: dict[str, Any], member: str, folder: str, file: tuple[str, bytes | None]) -> None:
         assert self.further is not None
@@ -280,8 +282,6 @@ class Pairing:
         if more is not None and found.meta is None:
             own["json"] = more
         self._note_sides(own, found)
-        if found.text is not None and self.first_text is None and "caption_stem" not in own:
-            self.first_text = (place, *found.text.place)
         return own
 
     def _refuse(
@@ -380,6 +380,10 @@ class Pairing:
         shared |= dict(zip(("caption_dir", "caption_suffix", "json_dir", "json_suffix"), dirs, strict=True))
         self.builder.add(shared, own)
         self.counts[split or "", label or ""] += len(own["stem"])
+        sides = (("caption", dirs[0], dirs[1]), ("json", dirs[2], dirs[3]))
+        for part, folder, suffix in sides:
+            if folder is not None and f"{part}_stem" not in own:
+                self.forms[part, place, folder, str(suffix)] += len(own["stem"])
         for suffix, count in Counter(own["image_suffix"]).items():
             self.image_types[TYPE_OF_EXTENSION[str(suffix)[1:].lower()]] += count
         if label is not None:

@@ -133,7 +133,8 @@ def survey(tree: Tree) -> Survey:
         if renamed is None and path in parallels:
             renamed = next(at for at, part in enumerate(splits.parts(path)) if part.lower() in IMAGE_FOLDERS)
         id_dir = "/".join(_without(rest, renamed) if split is None else rest[1:] if label is not None else rest)
-        template = "/".join([*pattern, *(["{label}"] if label is not None else []), "{id}.*"])
+        before = pattern if split is not None or renamed != 0 else rest[:1]  # images/, which is no part of the id
+        template = "/".join([*before, *(["{label}"] if label is not None else []), "{id}.*"])
         texts = tuple((side, ()) for side in sides)
         found.places.append(Place(path, split, label, id_dir, texts, template, tuple(parallels.get(path, ()))))
     splits.tell()

@@ -13,7 +13,7 @@ from wdstools.stores.abilities import TEMP_SUFFIX
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
@@ -36,7 +36,11 @@ class Names:
         known = template if isinstance(template, dict) else {}
         base = str(known.get("base") or "")
         self._image = _below(base, str(known.get("image") or ""))
-        self._caption = _below(base, str(known.get("caption") or ""))
+        self._sides = {
+            extension: _below(base, text)
+            for extension, name in (("txt", "caption"), ("json", "json"), *_further(known))
+            if isinstance(text := known.get(name), str) and "{id}" in text
+        }
         self._labelled = "{label}" in self._image
 
     def of_sample(
@@ -77,13 +81,22 @@ class Names:
     def _member(self, extension: str, image: str, stem: str, place: tuple[str, str | None]) -> str | None:
         if extension == self._image_extension:
             return image if image.lower().endswith((f".{extension}", ".jpeg")) else f"{stem}.{extension}"
-        if extension == "txt" and "{id}" in self._caption:
+        if extension in self._sides:
             identity = _identity(self._image, image, *place)
             if identity is not None:
-                return _filled(self._caption, *place, identity)
+                return _filled(self._sides[extension], *place, identity)
         if extension == "cls" and self._labelled:
             return None
         return f"{stem}.{extension}"
+
+
+def _further(known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The further members of which a template tells where they lay, each with the name of that."""
+    return [(name.removeprefix(_MEMBER), name) for name in known if name.startswith(_MEMBER)]
+
+
+#: How provenance begins the name of a further member's template.
+_MEMBER = "member "
 
 
 def _below(base: str, template: str) -> str:

@@ -145,11 +145,16 @@ def _resample(pixels, filters, mirrored, scale, place, how):  # type: ignore[no-
 def _split(line, planes):  # type: ignore[no-untyped-def]
     """The channels of a line, each by itself; three in one loop, whose steps the compiler knows."""
     if len(planes) == 3:
-        for x in range(planes.shape[1]):
-            planes[0, x], planes[1, x], planes[2, x] = line[3 * x], line[3 * x + 1], line[3 * x + 2]
+        red, green, blue = planes[0], planes[1], planes[2]
+        for x in range(len(red)):
+            red[x] = line[3 * x]
+            green[x] = line[3 * x + 1]
+            blue[x] = line[3 * x + 2]
     else:
         for channel in range(len(planes)):
-            planes[channel] = line[channel :: len(planes)]
+            plane = planes[channel]
+            for x in range(len(plane)):
+                plane[x] = line[x * len(planes) + channel]
 
 
 @jit

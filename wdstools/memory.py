@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PAGE_BYTES = 4096
 
@@ -23,3 +29,27 @@ def page_aligned(size: int) -> mmap.mmap:
         with contextlib.suppress(OSError):  # a kernel without huge pages
             memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
+
+
+@contextlib.contextmanager
+def nameless_file(size: int) -> Iterator[int]:
+    """A file of ``size`` zeros that has no name, in memory where the system can: its descriptor, open within the block.
+
+    Another process to which the descriptor was given can map it; it is gone when nobody does.
+    """
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("wdstools")
+        try:
+            os.ftruncate(fd, size)
+            yield fd
+        finally:
+            os.close(fd)
+    else:
+        with tempfile.TemporaryFile() as file:
+            file.truncate(size)
+            yield file.fileno()
+
+
+def mapped(fd: int) -> mmap.mmap:
+    """All of a file of our own as memory; what is written there, others who map it see."""
+    return mmap.mmap(fd, 0)

@@ -122,3 +122,22 @@ def test_steps_on_images_give_channels_first_in_the_memory_asked_for(dataset: Da
         assert image.is_contiguous() == (layout == "NCHW")
     if fit != "list" and layout == "NHWC":
         assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def halves(image: Any) -> Any:
+    return torch.from_numpy(turned(image).copy()).to(torch.bfloat16)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "list"])
+def test_tensors_come_back_from_worker_processes_as_they_were(dataset: Dataset, fit: Any) -> None:
+    plain = first(dataset, fit=fit, image_transform=halves)
+    loader = wt.torch.loader(
+        dataset, batch_size=4, shuffle=None, threads=2, fit=fit, image_transform=halves, workers="processes"
+    )
+    with loader:
+        made = next(iter(loader))
+        assert len(made.images) == 4
+        for one, other in zip(plain.images, made.images, strict=True):
+            assert other.dtype == torch.bfloat16
+            assert torch.equal(one, other)
+        assert torch.equal(plain.labels, made.labels)

@@ -190,7 +190,7 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for connection in inherited:
         connection.close()
-    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=die_with_parent, args=(lifeline,), daemon=True).start()
     _import(preload)
     gc.freeze()  # what was imported stays: the collector need not look at it again and again
     gc.set_threshold(COLLECT_AFTER, 20, 20)
@@ -205,7 +205,7 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
             pipe.send(outcome)
 
 
-def _die_with_parent(lifeline: Connection) -> None:
+def die_with_parent(lifeline: Connection) -> None:
     """Wait for the end of a pipe that only the parent can write: the kernel closes it when the parent is gone."""
     with contextlib.suppress(EOFError, OSError):
         lifeline.recv_bytes()

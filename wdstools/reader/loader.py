@@ -24,6 +24,7 @@ from wdstools.reader.payloads import prepared
 from wdstools.reader.ranks import refuse_samplers
 from wdstools.reader.stream import moved
 from wdstools.reader.transforms import Draws
+from wdstools.reader.worker_processes import Crew, ProcessMaking, check_local
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from wdstools.reader.mixing import Mix
     from wdstools.reader.order import Sharing
     from wdstools.reader.payloads import Payloads
+    from wdstools.reader.worker_processes import Asked
     from wdstools.results import Finding, Report
 
 LoaderKind = TypeVar("LoaderKind", bound="Loader")
@@ -70,11 +72,15 @@ class Loader:
         self._meter = Meter(wanted if callable(wanted) else None) if wanted else None
         self._active: weakref.ref[Pass] | None = None
         self._kept: tuple[int, Kitchen] | None = None
+        self._in_processes = options["workers"] == "processes"
+        if self._in_processes:
+            check_local(course)
+        self._crew: Crew | None = None
         if course.buckets is not None:
             course.assign(self._kitchen().sides())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_active": None, "_kept": None}
+        return {**self.__dict__, "_active": None, "_kept": None, "_crew": None}
 
     @property
     def epoch(self) -> int:
@@ -133,24 +139,22 @@ class Loader:
 
     def batches(self, deal: FlatDeal | LaneDeal, sharing: Sharing) -> Generator[tuple[Any, Any]]:
         """The batches of an epoch from where this is, each with the place behind it."""
-        kitchen, course = self._kitchen(), self._course
+        kitchen = self._kitchen()
         meter = self._meter
-        payloads = kitchen.payloads(self._bounds.fetched(len(kitchen.tables)))
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="wdstools-decode")
-        making = Making(course, kitchen, payloads, pool, Draws(course.seed, course.epoch))
         chunk = max(1, min(_CHUNK, -(-sharing.batch_size // self._threads)))
-        ahead = self._bounds.ahead or max(_AHEAD, -(-2 * chunk * self._threads // sharing.batch_size))
-        begun: deque[Begun] = deque()
-        plans = self._prepared(payloads, deal, sharing, pool)
+        making, plans = self._begin(kitchen, deal, sharing)
         plans = plans if meter is None else meter.indexed(plans)
+        least = self._threads + 1 if self._in_processes else -(-2 * chunk * self._threads // sharing.batch_size)
+        ahead = self._bounds.ahead or max(_AHEAD, least)
+        begun: deque[Begun | Asked] = deque()
         # the first batch does not wait for the indexes of those behind it
-        room = ahead if kitchen.is_open else 1
+        room = ahead if self._in_processes or kitchen.is_open else 1
         try:
             while True:
                 while len(begun) < room and (plan := next(plans, None)) is not None:
                     begun.append(making.begin(plan, sharing.batch_size, chunk))
                     if self._bounds.memory is not None:
-                        ahead = self._bounds.within(ahead, making.bytes_of(begun[-1]), far=making.far)
+                        ahead = self._bounds.within(ahead, making.batch_bytes(), far=making.far)
                         room, kitchen.spare.most = min(room, ahead), ahead + 1
                 if not begun:
                     break
@@ -170,10 +174,22 @@ class Loader:
                 yield after, batch
                 del batch
         finally:
-            pool.shutdown(cancel_futures=True)
-            for each in payloads:
-                each.ranges.close()
-                each.table.finish()
+            making.close()
+
+    def _begin(
+        self, kitchen: Kitchen, deal: FlatDeal | LaneDeal, sharing: Sharing
+    ) -> tuple[Making | ProcessMaking, Iterator[Planned]]:
+        """What makes an epoch's batches, and the batches that are to be made."""
+        course = self._course
+        draws = Draws(course.seed, course.epoch)
+        if self._in_processes:
+            if self._crew is None or not self._crew.is_whole:
+                self._crew = Crew(course, self._threads)
+            steps = deal.steps(course.place)
+            return ProcessMaking(kitchen, self._crew, draws), (planned(course, step) for step in steps)
+        payloads = kitchen.payloads(self._bounds.fetched(len(kitchen.tables)))
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="wdstools-decode")
+        return Making(course, kitchen, payloads, pool, draws), self._prepared(payloads, deal, sharing, pool)
 
     def _prepared(
         self, payloads: list[Payloads], deal: FlatDeal | LaneDeal, sharing: Sharing, pool: ThreadPoolExecutor
@@ -205,6 +221,8 @@ class Loader:
         """End the ``for`` that is going on, if any, with its threads and files; a new one may be begun."""
         self._stop()
         self._kept = None
+        if self._crew is not None:
+            self._crew.close()
 
     def _stop(self) -> None:
         active = self._active() if self._active is not None else None

@@ -141,6 +141,7 @@ class Making:
         self._pool = pool
         self._draws = draws
         self._recipe = kitchen.recipe
+        self._last: Begun | None = None
 
     def begin(self, plan: Planned, batch_size: int, chunk: int) -> Begun:
         """Begin to make a batch."""
@@ -154,20 +155,29 @@ class Making:
         pieces = [
             (share, slice(start, start + chunk)) for share in plan.shares for start in range(0, len(share.rows), chunk)
         ]
-        begun = Begun(plan, makers[first.feed], place, len(pieces))
+        self._last = begun = Begun(plan, makers[first.feed], place, len(pieces))
         begun.tasks = [
             self._pool.submit(self._work, begun, makers[share.feed], number, (share, at))
             for number, (share, at) in enumerate(pieces)
         ]
         return begun
 
+    def close(self) -> None:
+        """Wait for what has been begun; let go of files and of what was fetched."""
+        self._pool.shutdown(cancel_futures=True)
+        for each in self._payloads:
+            each.ranges.close()
+            each.table.finish()
+
     @property
     def far(self) -> bool:
         """Whether bytes are fetched ahead."""
         return any(isinstance(each.ranges, FetchedRanges) for each in self._payloads)
 
-    def bytes_of(self, begun: Begun) -> int:
-        """What a batch takes: its images as they are handed out, or as they are decoded, and its members' bytes."""
+    def batch_bytes(self) -> int:
+        """What the batch begun last takes: its images as they are handed out, or decoded, and its members' bytes."""
+        begun = self._last
+        assert begun is not None
         taken = 0 if begun.place is None else begun.place.nbytes
         for share in begun.plan.shares:
             table = self._kitchen.tables[share.feed]

@@ -123,7 +123,11 @@ class LoaderOptions(StreamOptions, SampleOptions, total=False):
         Callable[[list[str]], Any] | None,
         Option(None, "A function of a batch's captions; what it gives becomes tokens, or the fields that it names."),
     ]
-    threads: Annotated[int | None, Option(None, "Threads that decode; None is one a core.", least=1)]
+    threads: Annotated[int | None, Option(None, "Threads or processes that decode; None is one a core.", least=1)]
+    workers: Annotated[
+        Literal["threads", "processes"],
+        Option("threads", "What makes batches: processes are for functions that hold Python's lock, on local shards."),
+    ]
     prefetch: Annotated[
         int | None, Option(None, "Batches made ahead; None is as many as keep the threads busy.", least=1)
     ]
@@ -140,7 +144,6 @@ class LoaderOptions(StreamOptions, SampleOptions, total=False):
 #: What other loaders call things: what to give here.
 _ELSEWHERE = {
     "num_workers": "threads=4: samples are decoded in threads",
-    "workers": "threads=4: samples are decoded in threads",
     "drop_last": 'remainder="drop" (or "pad", "keep")',
     "prefetch_factor": "prefetch=4: batches made ahead",
     "persistent_workers": "nothing: there are no worker processes",

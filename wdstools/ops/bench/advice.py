@@ -113,7 +113,7 @@ def _about_pipeline(figures: Figures) -> Iterator[str]:
     if min(threads, figures.cores) > 1 and together < _HELD * one and not busy:
         yield (
             f"lock: {threads} threads take {together:,.0f} images/s through the steps, one takes {one:,.0f}: they wait for "
-            "Python's lock. Steps of wt.image, numpy, Pillow or cv2 let go of it."
+            "Python's lock. Steps of wt.image, numpy, Pillow or cv2 let go of it; wt.loader(..., workers='processes') does without it."
         )
 
 

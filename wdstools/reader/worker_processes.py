@@ -1,0 +1,293 @@
+"""Worker processes that make batches: for functions of the user's that hold Python's lock.
+
+Each process reads, checks, decodes and transforms whole batches. One comes back in memory of its own that both processes
+map: arrays and tensors lie there, and the rest travels through a pipe. That memory has no name: it is gone when nobody
+refers to it any more, however the processes end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from io import BytesIO
+from multiprocessing.reduction import recv_handle, send_handle
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import UsageError, WorkerError
+from wdstools.executors.processes import die_with_parent
+from wdstools.memory import mapped, nameless_file, page_aligned
+from wdstools.reader.course import Course
+from wdstools.reader.making import Kitchen, Making
+from wdstools.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from wdstools.reader.batch_maker import Maker
+    from wdstools.reader.making import Planned
+    from wdstools.reader.transforms import Draws
+    from wdstools.results import Finding
+
+    Result = tuple[dict[str, Any], list[tuple[int, Finding]]]
+
+#: Where arrays begin in the memory that is shared.
+_ALIGNED = 64
+_END_SECONDS, _LOST_SECONDS = 0.5, 10.0
+_AT_THE_TOP = "define functions at the top of a module, not inside a function or a condition; or workers='threads'"
+
+
+def check_local(course: Course) -> None:
+    """Raise UsageError for shards that are far away: each process would fetch them for itself."""
+    for feed in course.feeds:
+        if not isinstance(feed.cursor.dataset.shards, LocalStore):
+            raise UsageError(
+                "worker processes read local shards",
+                where="workers",
+                got=feed.cursor.dataset.shards.url,
+                hint="wdstools pull copies them here; workers='threads' fetches ahead",
+            )
+
+
+class Crew:
+    """The worker processes of a loader. They start with its first ``for``, and end with it or with their parent."""
+
+    def __init__(self, course: Course, count: int) -> None:
+        self.count = count
+        #: What the arrays of a batch took, the last time.
+        self.batch_bytes = 0
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._pid = os.getpid()
+        feeds = tuple(replace(feed, recipe=replace(feed.recipe, allocate=page_aligned)) for feed in course.feeds)
+        own = Course(feeds, course.seed, None, course.buckets)
+        workers: list[_Worker] = []
+        self.close = weakref.finalize(self, _end, workers, self._pid)
+        lifeline, ours = multiprocessing.Pipe(duplex=False)
+        try:
+            for _ in range(count):
+                workers.append(_Worker((own, lifeline), [ours, *(one.pipe for one in workers)]))
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            lifeline.close()
+        self._lifeline = ours
+        for worker in workers:
+            self._idle.put(worker)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can be used: by the process that began it, with every worker alive."""
+        return self.close.alive and self._pid == os.getpid()
+
+    def ask(self, plan: Planned, batch_size: int, draws: Draws) -> tuple[Result, bool]:
+        """A batch, made by a worker that has nothing to do, and whether its images are tensors; raises what was raised there."""
+        worker = self._idle.get()
+        try:
+            made = worker.ask((plan, batch_size, draws))
+        except WorkerError:
+            self.close()  # one of them is lost: the next ``for`` begins with new ones
+            raise
+        finally:
+            self._idle.put(worker)
+        self.batch_bytes = sum(getattr(value, "nbytes", 0) for value in made[0][0].values())
+        return made
+
+
+class ProcessMaking:
+    """Makes batches in worker processes, each by one of them, as ``Making`` does in threads."""
+
+    far = False
+
+    def __init__(self, kitchen: Kitchen, crew: Crew, draws: Draws) -> None:
+        self._kitchen = kitchen
+        self._crew = crew
+        self._draws = draws
+        self._pool = ThreadPoolExecutor(crew.count, thread_name_prefix="wdstools-worker")
+
+    def begin(self, plan: Planned, batch_size: int, chunk: int) -> Asked:  # noqa: ARG002
+        """Begin to make a batch."""
+        asked = self._pool.submit(self._crew.ask, plan, batch_size, self._draws)
+        return Asked(plan, self._kitchen.maker(plan.shares[0].feed, plan.step.lane), asked)
+
+    def batch_bytes(self) -> int:
+        """What a batch takes, as far as the worker that was asked last has told; else nothing is known."""
+        return self._crew.batch_bytes
+
+    def close(self) -> None:
+        """Wait for what has been begun."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Asked:
+    """A batch that a worker makes."""
+
+    def __init__(self, plan: Planned, maker: Maker, asked: Future[tuple[Result, bool]]) -> None:
+        self.plan = plan
+        self.maker = maker
+        self._asked = asked
+
+    def is_made(self) -> bool:
+        """Whether nobody would wait for it."""
+        return self._asked.done()
+
+    def result(self) -> Result:
+        """The fields of the batch and what was damaged; raises what was raised meanwhile."""
+        made, self.maker.tensors = self._asked.result()
+        return made
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, given: tuple[Course, Connection], inherited: Sequence[Connection]) -> None:
+        context = multiprocessing.get_context()
+        self._begun = False
+        self.pipe, theirs = context.Pipe()
+        # a forked child has the parent's ends too, and would keep them open
+        inherited = [*inherited, self.pipe] if context.get_start_method() == "fork" else []
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, *given, inherited), daemon=True)
+        try:
+            self.process.start()
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise UsageError(
+                "a function cannot be sent to worker processes",
+                code="not-picklable",
+                where="workers",
+                got=str(error),
+                hint=_AT_THE_TOP,
+            ) from error
+        except AssertionError as error:  # of a process that may have no children
+            raise UsageError("no worker processes can be started here", where="workers", got=str(error)) from error
+        finally:
+            theirs.close()
+
+    def ask(self, task: tuple[Planned, int, Draws]) -> tuple[Result, bool]:
+        try:
+            self.pipe.send(task)
+            found = _receive(self.pipe)
+        except (EOFError, OSError) as error:
+            self.process.join(_LOST_SECONDS)
+            memory = "-9 often means that memory ran out: fewer threads=, or a smaller batch_size"
+            raise WorkerError(
+                "a worker process of a loader was lost",
+                code="worker-lost",
+                where=f"process {self.process.pid}",
+                got=f"exit code {self.process.exitcode}",
+                hint=memory if self._begun else f"could it import what it was given? {_AT_THE_TOP}",
+            ) from error
+        self._begun = True
+        if isinstance(found, BaseException):
+            raise found
+        made: tuple[Result, bool] = found
+        return made
+
+
+def _end(workers: list[_Worker], pid: int) -> None:
+    if pid != os.getpid():
+        return  # a forked copy of the loader: the workers are its parent's
+    for worker in workers:
+        with contextlib.suppress(OSError):
+            worker.pipe.send(None)
+    for worker in workers:
+        worker.process.join(_END_SECONDS)
+        if worker.process.is_alive():
+            worker.process.terminate()
+        worker.pipe.close()
+
+
+def _serve(pipe: Connection, course: Course, lifeline: Connection, inherited: Sequence[Connection]) -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent decides
+    for connection in inherited:
+        connection.close()
+    threading.Thread(target=die_with_parent, args=(lifeline,), daemon=True).start()
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)  # its processes share the processors already
+    kitchen = Kitchen(course)
+    payloads = kitchen.payloads(None)
+    with ThreadPoolExecutor(1) as pool, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while (task := pipe.recv()) is not None:
+            plan, batch_size, draws = task
+            try:
+                for share in plan.shares:
+                    table = kitchen.tables[share.feed]
+                    for shard in table.missing(share.rows):
+                        table.open(shard)
+                begun = Making(course, kitchen, payloads, pool, draws).begin(plan, batch_size, plan.size)
+                answer: Any = (begun.result(), begun.maker.tensors)
+            except Exception as error:  # noqa: BLE001  it is raised where the batch was asked for
+                answer = _sendable(error)
+            _send(pipe, answer)
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or another that says the same, for one that cannot be pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
+    except Exception:  # noqa: BLE001  whatever a class of the user's does
+        found = RuntimeError(f"{type(error).__name__}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            found.add_note(note)
+        return found
+    return error
+
+
+class _Pickler(pickle.Pickler):
+    """Puts arrays aside as buffers, and tensors as arrays."""
+
+    def reducer_override(self, value: Any) -> Any:
+        torch: Any = sys.modules.get("torch")
+        if torch is None or type(value) is not torch.Tensor or value.layout != torch.strided:
+            return NotImplemented
+        plain = value.detach().cpu().contiguous()
+        dtype = str(plain.dtype).removeprefix("torch.")
+        return _tensor, (plain.reshape(-1).view(torch.uint8).numpy(), dtype, tuple(plain.shape))
+
+
+def _tensor(numbers: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+    import torch
+
+    return torch.from_numpy(numbers).view(getattr(torch, dtype)).reshape(shape)
+
+
+def _send(pipe: Connection, value: object) -> None:
+    buffers: list[pickle.PickleBuffer] = []
+    sink = BytesIO()
+    _Pickler(sink, protocol=5, buffer_callback=buffers.append).dump(value)
+    views = [buffer.raw() for buffer in buffers]
+    starts, size = [], 0
+    for view in views:
+        starts.append(size)
+        size += view.nbytes + -view.nbytes % _ALIGNED
+    pipe.send([(start, view.nbytes) for start, view in zip(starts, views, strict=True)])
+    pipe.send_bytes(sink.getbuffer())
+    if size:
+        with nameless_file(size) as fd:
+            memory = mapped(fd)
+            for start, view in zip(starts, views, strict=True):
+                memory[start : start + view.nbytes] = view
+            send_handle(pipe, fd, None)
+
+
+def _receive(pipe: Connection) -> Any:
+    places = pipe.recv()
+    data = pipe.recv_bytes()
+    if not sum(size for _, size in places):
+        return pickle.loads(data, buffers=[bytearray() for _ in places])  # noqa: S301  our own worker's
+    fd = recv_handle(pipe)
+    try:
+        memory = memoryview(mapped(fd))
+    finally:
+        os.close(fd)
+    return pickle.loads(data, buffers=[memory[start : start + size] for start, size in places])  # noqa: S301

@@ -208,3 +208,11 @@ def test_a_stream_resumes_after_the_last_sample_handed_out(dataset: Dataset) -> 
 def test_a_dataset_at_another_place_is_read_there(dataset: Dataset, tmp_path: pathlib.Path) -> None:
     moved = replace(in_memory(dataset), metadata=dataset.metadata)
     assert [sample.key for sample in wt.stream(moved, "val")] == list(dataset["val"].keys())
+
+
+def test_what_is_printed_tells_what_it_is(dataset: Dataset) -> None:
+    assert repr(dataset["val"]) == f"Split('val' of {dataset.name!r}: 10 samples in 1 shard)"
+    told = repr(wt.loader(dataset, batch_size=8, seed=3, rank=1, world_size=2))
+    for part in ("split train", "60 samples", "full shuffle", "seed 3", "epoch 0", "4 batches of 8", "rank 1 of 2"):
+        assert part in told
+    assert "'train': 60" in repr(dataset)

@@ -38,7 +38,7 @@ class Batch(Mapping[str, Any]):
       given.
     - other members that were asked for, under their extensions, as ``batch["npy"]``, and what a transform or a
       tokenizer added: arrays are stacked where their shapes and dtypes agree, and otherwise are a list.
-    - ``keys``: the samples' keys.
+    - ``keys``: the samples' keys; in a mix ``sources`` are the names of the sources that they are of.
     - ``mask``: bool [B], False in a row that holds no sample of its own: padding that makes ranks equal, or a damaged
       sample under ``on_damage="skip"``; such a row repeats another sample. Evaluation counts ``mask``.
     - ``damaged``: keys of this batch's damaged samples.

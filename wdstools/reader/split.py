@@ -13,6 +13,7 @@ from wdstools.reader.sample import Sample
 from wdstools.reader.shard import ShardReader, home_of
 from wdstools.reader.stream import stream
 from wdstools.stores.local import LocalStore
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
@@ -37,6 +38,10 @@ class Split(Sequence[Sample]):
 
     def __len__(self) -> int:
         return self._count
+
+    def __repr__(self) -> str:
+        shards = counted(len(self._shards), "shard")
+        return f"Split({self.name!r} of {self._dataset.name!r}: {self._count:,} samples in {shards})"
 
     @overload
     def __getitem__(self, number: int) -> Sample: ...

@@ -15,10 +15,12 @@ import pytest
 from tests.support import work
 from tests.support.executor_laws import ExecutorLaws, LossLaws, values
 from wdstools.errors import UsageError, WorkerError
+from wdstools.executors import afar
 from wdstools.executors.futures import FuturesExecutor
 from wdstools.executors.local import Serial, Threads
 from wdstools.executors.open import open_executor
 from wdstools.executors.processes import Processes
+from wdstools.executors.versions import Host, this_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,3 +165,49 @@ def test_the_number_of_jobs_is_the_pools_own_unless_it_is_given() -> None:
         assert (FuturesExecutor(pool).jobs, FuturesExecutor(pool, jobs=1).jobs) == (2, 1)
         with pytest.raises(UsageError):
             FuturesExecutor(pool, jobs=0)
+
+
+def test_the_number_of_jobs_is_asked_again_each_round() -> None:
+    jobs, ended, under_way = [1], [0], []
+
+    def items() -> Iterator[int]:
+        for number in range(30):
+            under_way.append((jobs[0], number + 1 - ended[0]))
+            yield number
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for _ in FuturesExecutor(pool, jobs=lambda: jobs[0]).map(work.square, items()):
+            ended[0] += 1
+            jobs[0] = 4 if ended[0] >= 5 else 1
+    assert ended == [30]
+    assert {count for asked, count in under_way if asked == 1} == {1}
+    assert max(count for asked, count in under_way if asked == 4) == 6
+
+
+def test_a_worker_with_other_versions_is_refused_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ours = this_host()
+    theirs = Host("another", ours.files, {**ours.versions, "numpy": "0.0"})
+    caller = threading.get_ident()
+    monkeypatch.setattr(afar, "this_host", lambda: ours if threading.get_ident() == caller else theirs)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, pytest.raises(UsageError) as caught:
+        list(FuturesExecutor(pool).map(work.leave_mark, [(str(tmp_path), 0)]))
+    assert caught.value.code == "mixed-versions"
+    assert "another" in caught.value.where
+    assert "numpy" in caught.value.got
+    assert os.listdir(tmp_path) == []
+
+
+def test_versions_that_decide_nothing_do_not_make_hosts_unlike() -> None:
+    ours = this_host()
+    assert Host("x", "y", {**ours.versions, "xxhash": "0"}).digest == ours.digest
+    assert Host("x", "y", {**ours.versions, "wdstools": "0.1.0 other"}).digest != ours.digest
+
+
+def test_ray_that_is_not_installed_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError) as caught:
+        open_executor("ray")
+    assert caught.value.code == "no-ray"
+    assert "wdstools[ray]" in caught.value.hint

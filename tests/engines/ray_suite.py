@@ -27,9 +27,21 @@ if TYPE_CHECKING:
 _NODE = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 128 << 20}
 
 
+def _started() -> Any:
+    """A cluster; on a busy machine its server may not answer in time."""
+    for attempt in range(5):
+        try:
+            return Cluster(initialize_head=True, head_node_args={**_NODE, "include_dashboard": False})
+        except (RuntimeError, SystemExit):
+            if attempt == 4:
+                raise
+            time.sleep(5)
+    raise AssertionError
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    made = Cluster(initialize_head=True, head_node_args={**_NODE, "include_dashboard": False})
+    made = _started()
     made.add_node(**_NODE)
     made.wait_for_nodes()
     ray.init(made.address, log_to_driver=False)

@@ -165,7 +165,8 @@ class Pairing:
                 continue
             if entry_of is not None:
                 own["image_entry"] = entry_of[stem + ext]
-            self._add_further(place, own, found, further.get(stem, {}))
+            if found.boxes is not None or stem in further:
+                self._add_further(place, own, found, further.get(stem, {}))
             key = (own.pop("split"), own.pop("label"), found.dirs, tuple(own))
             run = runs.setdefault(key, {name: [] for name in own})
             for name, value in own.items():
@@ -276,7 +277,8 @@ class Pairing:
         own: dict[str, Any] = {"split": split, "label": said.label, "stem": stem, "image_suffix": ext}
         if said.key is not None:
             own["key"] = said.key
-        self._several(own, found, said, path)
+        if found.more or found.more_meta or said.captions or self._lists:
+            self._several(own, found, said, path)
         if caption is not None and found.text is None and self.rules.captions != "none":
             own["caption"] = caption
         if more is not None and found.meta is None:

@@ -7,28 +7,44 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wdstools.sources.base import join_path
 from wdstools.sources.words import IMAGE_FOLDERS, METADATA_OF_ONE, extension_of, is_image, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable, Container, Iterator, Mapping
 
-    from wdstools.sources.survey import Survey
     from wdstools.sources.tree import Tree
+
+
+class Facts(Protocol):
+    """What is known of a folder: the names of those in it, and how many images and files of other kinds it holds."""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of the folders in it."""
+
+    @property
+    def images(self) -> int:
+        """How many images."""
+
+    @property
+    def others(self) -> int:
+        """How many files that are neither images nor texts."""
+
 
 _KINDS = ("images", "arrays", "sound and video")
 
 
 def find_parallels(
-    tree: Tree, found: Survey, given: list[str], parts_of: Callable[[str], list[str]]
+    tree: Tree, folders: Mapping[str, Facts], given: list[str], parts_of: Callable[[str], list[str]]
 ) -> dict[str, list[tuple[str, str]]]:
     """Folders of further members, each with what its files are, by the folder of images that they belong to."""
     parallels: dict[str, list[tuple[str, str]]] = {}
     counts: Counter[tuple[str, bool]] = Counter()
     for path in given:
-        candidates = list(_candidates(found, path, parts_of(path)))
+        candidates = list(_candidates(folders, path, parts_of(path)))
         if candidates:
             held = tree.list(path)
             stems = {name.rpartition(".")[0] for name in held.files if is_image(name)} if held else set()
@@ -42,9 +58,8 @@ def find_parallels(
     return {path: folders for path, folders in parallels.items() if path not in taken}
 
 
-def _candidates(found: Survey, path: str, parts: list[str]) -> Iterator[tuple[str, str]]:
+def _candidates(folders: Mapping[str, Facts], path: str, parts: list[str]) -> Iterator[tuple[str, str]]:
     """Folders that lie as a folder of images does, with another name in the place of ``images``; or one level deeper."""
-    folders = found.folders
     for at, part in enumerate(parts):
         if part.lower() not in IMAGE_FOLDERS:
             continue

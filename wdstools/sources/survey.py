@@ -103,7 +103,7 @@ def survey(tree: Tree) -> Survey:
     found.base = _base(found.folders)
     splits = _Splits(found)
     given = [path for path, facts in found.folders.items() if facts.images and splits.holds(path)]
-    parallels = find_parallels(tree, found, given, splits.parts)
+    parallels = find_parallels(tree, found.folders, given, splits.parts)
     members = {folder for folders in parallels.values() for folder, _ in folders}
     given = [path for path in given if path not in members]
     if splits.behind_labels(given):

@@ -35,6 +35,7 @@ _TITLES = {
     "streaming": "MosaicML Streaming",
     "datasets": "Hugging Face datasets, streaming",
     "energon": "Megatron Energon",
+    "webshart": "webshart",
     "files": "torch DataLoader over files",
 }
 #: Who takes part in the discipline with augmentation and tokens.

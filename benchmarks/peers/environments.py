@@ -39,6 +39,7 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "datasets": ((*_TORCH, "datasets==5.2.0"),),
     "energon": ((*_TORCH, "megatron-energon==7.4.1"),),
+    "webshart": (("webshart==0.4.6", "simplejpeg==1.9.0", "numpy==2.4.6"),),
     "files": ((*_TORCH, "numpy"),),
 }
 _READY = ".ready"

@@ -107,6 +107,18 @@ def _relation(a: Words, b: Words, limits: tuple[int, int]) -> Any:
     return (bits[..., 0] <= limits[0]) & (bits[..., 1:].sum(axis=-1) <= limits[1])
 
 
+@pytest.mark.slow
+def test_numbers_of_rows_beyond_32_bits_link_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = np.random.default_rng(5).integers(0, 2**62, (3000, 5), np.uint64)
+    words[1::3] = words[::3] ^ np.uint64(1 << 9)
+    few = link(words, (10, 40), words[::-1].copy())
+    monkeypatch.setattr(hamming, "_MOST_32_BITS", 0)
+    many = link(words, (10, 40), words[::-1].copy())
+    assert (few.dtype, many.dtype) == (np.dtype(np.int32), np.dtype(np.int64))
+    assert few.tolist() == many.tolist()
+    assert len(set(few.tolist())) <= 2000
+
+
 @pytest.mark.parametrize("limit", [4, 8, 10])
 @pytest.mark.parametrize("mirrors", [False, True])
 def test_the_bands_of_a_million_codes_miss_no_pair(limit: int, mirrors: bool, monkeypatch: pytest.MonkeyPatch) -> None:

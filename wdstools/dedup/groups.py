@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wdstools.dedup.hamming import find, flatten, link, popcount, rest_alike, unite
+from wdstools.dedup.hamming import find, flatten, link, popcount, rest_alike, row_type, unite
 from wdstools.dedup.levels import (
     COLOUR_SIDE,
     LOW_INFORMATION_STD,
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from wdstools.dedup.hamming import Rows
 
 _PIXELS = LUMA_SIDE * LUMA_SIDE
 _NEAR_DEVIATION, _LOOKS_AT_ONCE = 0.5, 4096
@@ -130,7 +132,7 @@ def group(
     return tuple(found)
 
 
-def _link(prints: Fingerprints, rows: NDArray[np.int64], widest: Level) -> NDArray[np.int32]:
+def _link(prints: Fingerprints, rows: NDArray[np.int64], widest: Level) -> Rows:
     """Components of what may be the same at a level; images that are to be turned take part both ways round."""
     limits = (widest.phash, widest.phash16)
     if not widest.flips:
@@ -216,7 +218,7 @@ def _group_at(
     members, starts, before = components
     size = len(members)
     leader, near, how = before.copy(), own[members], np.zeros(size, np.uint8)
-    parent = np.arange(size, dtype=np.int32)
+    parent = np.arange(size, dtype=row_type(size))
     limits = limits_of(level)
     if size:
         _cluster(starts, data, limits, (leader, parent, near, how), own[members])

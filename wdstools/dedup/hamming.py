@@ -16,7 +16,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numba.core import types
@@ -52,29 +52,37 @@ class Band:
         return np.array([sum(some) for some in itertools.chain.from_iterable(chosen)], np.int64)
 
 
+#: Numbers of rows: 32 bits are enough for most, and half the memory.
+Rows: TypeAlias = "NDArray[Any]"
+_MOST_32_BITS = 2**31 - 1
+
+
+def row_type(count: int) -> type[np.int32 | np.int64]:
+    """The type that numbers of so many rows have."""
+    return np.int32 if count <= _MOST_32_BITS else np.int64
+
+
 class _Buckets(NamedTuple):
     """Codes in order of one band: ``ends[b]`` is where bucket b ends; ``trees`` the root of each code's row, or what it was."""
 
     codes: NDArray[np.uint64]
-    rows: NDArray[np.int32]
-    trees: NDArray[np.int32]
-    ends: NDArray[np.int32]
+    rows: Rows
+    trees: Rows
+    ends: Rows
 
 
-def link(
-    codes: NDArray[np.uint64], limits: tuple[int, int], mirrored: NDArray[np.uint64] | None = None
-) -> NDArray[np.int32]:
+def link(codes: NDArray[np.uint64], limits: tuple[int, int], mirrored: NDArray[np.uint64] | None = None) -> Rows:
     """Connected components of codes that are alike: for each row the smallest row of its component.
 
-    ``codes`` is [N, W] uint64, N < 2**31. Two rows are alike if their first words differ in at most ``limits[0]`` bits and all
+    ``codes`` is [N, W] uint64. Two rows are alike if their first words differ in at most ``limits[0]`` bits and all
     other words together in at most ``limits[1]``; with ``mirrored``, of the same shape, also if a row's codes and
     another's mirrored codes do. Exact: no pair is missed.
     """
     count = len(codes)
     if count < 2:
-        return np.arange(count, dtype=np.int32)
+        return np.arange(count, dtype=row_type(count))
     parent = _equal(codes if mirrored is None else np.concatenate((codes, mirrored), axis=1))
-    rows = np.flatnonzero(parent == np.arange(count)).astype(np.int32)
+    rows = np.flatnonzero(parent == np.arange(count)).astype(parent.dtype)
     words = np.ascontiguousarray(codes)
     other_words = words if mirrored is None else np.ascontiguousarray(mirrored)
     for band in plan_bands(len(rows), limits[0]):
@@ -90,7 +98,7 @@ def link(
 
 def link_across(
     mine: tuple[Any, Any, Any], theirs: tuple[Any, Any, Any], limits: tuple[int, int], *, flips: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[Rows, Rows]:
     """Components of codes of two sets, linked where one of each set are alike; codes of one set are not compared.
 
     Of each set: codes and mirrored codes [N, W], and the image that each belongs to (several may belong to one). Gives
@@ -102,7 +110,8 @@ def link_across(
     mirrored = np.concatenate((mine[1], theirs[1])) if flips else words
     # of equal codes of the other set one takes part, else a full bucket would be compared over and over
     equal = [_equal(np.ascontiguousarray(codes[first:])) for codes in ((words, mirrored) if flips else (words,))]
-    firsts = [np.flatnonzero(some == np.arange(second)).astype(np.int32) + np.int32(first) for some in equal]
+    kind = row_type(first + second)
+    firsts = [(np.flatnonzero(some == np.arange(second)) + first).astype(kind) for some in equal]
     bands = plan_bands(max(2, math.isqrt(first * second)), limits[0])
     threads = min(_THREADS, os.cpu_count() or 1, len(bands)) if first * second > _FEW_PAIRS else 1
     work = partial(_link_bands, (words, mirrored), first, firsts, limits)
@@ -122,13 +131,13 @@ def link_across(
 def _link_bands(
     codes: tuple[NDArray[np.uint64], NDArray[np.uint64]],
     first: int,
-    firsts: list[NDArray[np.int32]],
+    firsts: list[Rows],
     limits: tuple[int, int],
     bands: list[Band],
-) -> NDArray[np.int32]:
+) -> Rows:
     """The forest of what some bands find: of words of two sets, one behind the other, and mirrored ones where ``firsts`` has two."""
     words, mirrored = codes
-    parent, ours = np.arange(len(words), dtype=np.int32), np.arange(first, dtype=np.int32)
+    parent, ours = (np.arange(rows, dtype=row_type(len(words))) for rows in (len(words), first))
     for band in bands:
         steps = band.steps
         # the smaller set asks: its codes are compared with whole buckets of the larger
@@ -142,10 +151,10 @@ def _link_bands(
     return parent
 
 
-def _equal(codes: NDArray[np.uint64]) -> NDArray[np.int32]:
+def _equal(codes: NDArray[np.uint64]) -> Rows:
     """For each row the first one that is equal."""
     codes = np.ascontiguousarray(codes)
-    first = np.arange(len(codes), dtype=np.int32)
+    first = np.arange(len(codes), dtype=row_type(len(codes)))
     _link_equal(codes, np.argsort(_mix(codes), kind="stable"), first)
     return first
 
@@ -201,10 +210,10 @@ def _cost(count: int, width: int, radius: int) -> float:
     return _SORT_NS * count + near * pairs / 2
 
 
-def _sort(codes: NDArray[np.uint64], rows: NDArray[np.int32], band: Band, parent: NDArray[np.int32]) -> _Buckets:
+def _sort(codes: NDArray[np.uint64], rows: Rows, band: Band, parent: Rows) -> _Buckets:
     keys = (codes >> np.uint64(band.shift)) & np.uint64((1 << band.width) - 1)
     made = _Buckets(
-        np.empty_like(codes), np.empty_like(rows), np.empty_like(rows), np.zeros((1 << band.width) + 1, np.int32)
+        np.empty_like(codes), np.empty_like(rows), np.empty_like(rows), np.zeros((1 << band.width) + 1, rows.dtype)
     )
     _spread(codes, rows, keys, parent, made)
     return made

@@ -17,7 +17,7 @@ _COMPARE = "What is compared"
 
 VerifyLevel = Literal["size", "remote", "digest", "samples", "decode"]
 DigestKind = Literal["xxh3_128", "sha256"]
-Peer = Literal["webdataset", "datasets", "dali"]
+Peer = Literal["webdataset", "datasets", "dali", "webshart"]
 
 
 def parse_part(text: str, where: str) -> tuple[int, int]:
@@ -188,7 +188,7 @@ class BenchChoices(OpenChoices, total=False):
         Sequence[Peer],
         Option(
             (),
-            "Other loaders in the same run: webdataset, datasets, dali.",
+            "Other loaders in the same run: webdataset, datasets, dali, webshart.",
             metavar="PEER,...",
             read=parse_peers,
             shown="",

@@ -363,6 +363,11 @@ class TimedRanges:
         with self._meter.stage("read"):
             return self._ranges.read_each(shards, starts, lengths)
 
+    def read_block(self, shard: int, start: int, length: int) -> bytes | memoryview:
+        """See Ranges."""
+        with self._meter.stage("read"):
+            return self._ranges.read_block(shard, start, length)
+
     def close(self) -> None:
         """See Ranges."""
         self._ranges.close()

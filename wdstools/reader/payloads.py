@@ -98,10 +98,7 @@ class Payloads:
         parts: Sequence[bytes | memoryview]
         if together:
             edges = list(accumulate(extents.length[rows], initial=0))
-            (block,) = self.reading.read_each(
-                extents.shard[first : first + 1], extents.start[first : first + 1], edges[-1:]
-            )
-            data = memoryview(block)
+            data = memoryview(self.reading.read_block(extents.shard[first], extents.start[first], edges[-1]))
             parts = [data[start:end] for start, end in pairwise(edges)]
         else:
             parts = self.reading.read_each(extents.shard[rows], extents.start[rows], extents.length[rows])

@@ -168,6 +168,10 @@ class FetchedRanges:
                 found.append(b"")
         return found
 
+    def read_block(self, shard: int, start: int, length: int) -> bytes | memoryview:
+        """A range that is wanted whole."""
+        return self.read_each([shard], [start], [length])[0]
+
     def _holding(self, shard: int, start: int, stop: int) -> _Fetch | None:
         with self._lock:
             fetch = self._fetches.get((shard, start))

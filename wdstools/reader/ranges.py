@@ -7,6 +7,7 @@ that ends the process, and what has been read does not count as the process's me
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 _OPEN_FILES = 128
 #: Neighbours are read together up to this size.
 BLOCK_BYTES = 256 << 10
+_BUFFER_BYTES = BLOCK_BYTES + (64 << 10)
+_MOST_BUFFERS = 8
+#: References to a buffer of the list that nobody looks at: the list's, a loop's and a call's.
+_UNUSED = 3
 
 
 class Ranges(Protocol):
@@ -42,6 +47,9 @@ class Ranges(Protocol):
         self, shards: Sequence[int], starts: Sequence[int], lengths: Sequence[int]
     ) -> list[bytes | memoryview]:
         """Several ranges; one that cannot be read has no bytes: reading it alone tells why."""
+
+    def read_block(self, shard: int, start: int, length: int) -> bytes | memoryview:
+        """A range of about ``block_bytes``; none of it where it cannot be read: reading it alone tells why."""
 
     def close(self) -> None:
         """Let go of files, threads and bytes."""
@@ -67,12 +75,10 @@ class OpenFiles:
     def read(self, path: str, start: int, length: int) -> bytes:
         """The bytes of a range, fewer if the file ends before it. Raises StoreError."""
         try:
-            file = self._open.get(path)
-            fd = (file if file is not None else self.get(path)).fd
-            data = os.pread(fd, length, start)
+            data = os.pread(self.get(path).fd, length, start)
             if len(data) == length:
                 return data
-            while len(data) < length and (more := os.pread(fd, length - len(data), start + len(data))):
+            while len(data) < length and (more := os.pread(self.get(path).fd, length - len(data), start + len(data))):
                 data += more
         except OSError as error:
             raise storage_error(error, path) from error
@@ -97,12 +103,38 @@ class OpenFiles:
             self._open.clear()
 
 
+class Blocks:
+    """Memory that blocks of files are read into, used again when nobody looks at it any more.
+
+    Fresh memory for each block costs as much as copying into it: the system hands it out page by page.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: list[bytearray] = []
+        self._lock = threading.Lock()
+
+    def read(self, fd: int, start: int, length: int) -> memoryview:
+        """The bytes of a range, fewer if the file ends before it. Raises OSError."""
+        if length > _BUFFER_BYTES:
+            return memoryview(os.pread(fd, length, start))
+        with self._lock:  # until there is a view, nothing tells that it is taken
+            buffer = next((one for one in self._buffers if sys.getrefcount(one) == _UNUSED), None)
+            if buffer is None:
+                buffer = bytearray(_BUFFER_BYTES)
+                if len(self._buffers) < _MOST_BUFFERS:
+                    self._buffers.append(buffer)
+            view = memoryview(buffer)[:length]
+        return view[: os.preadv(fd, [view], start)].toreadonly()
+
+
 class LocalRanges:
     """Ranges of local files."""
 
     def __init__(self, store: LocalStore, paths: Sequence[str]) -> None:
         self._paths = [store.locate(path) for path in paths]
         self._files = OpenFiles()
+
+        self._blocks = Blocks()
 
     block_bytes = BLOCK_BYTES
     at_once = 16
@@ -123,6 +155,13 @@ class LocalRanges:
             except OSError:
                 found.append(b"")
         return found
+
+    def read_block(self, shard: int, start: int, length: int) -> bytes | memoryview:
+        """A range of about ``block_bytes``."""
+        try:
+            return self._blocks.read(self._files.get(self._paths[shard]).fd, start, length)
+        except OSError:
+            return b""
 
     def close(self) -> None:
         """Close the files, each when its last reader is done."""

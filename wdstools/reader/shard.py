@@ -52,6 +52,7 @@ class ShardReader:
         self._first = _view(rows.bounds)
         self._offset, self._size, self._digest = _view(rows.offset), _view(rows.size), _view(rows.digest)
         self._start, self._stop = _view(rows.start), _view(rows.stop)
+        self._length = _view(rows.stop - rows.start)
         self._rows: dict[str, int] | None = None
         home = self._store
         plain = entry.encoding == "tar" and entry.bytes > 0
@@ -76,15 +77,16 @@ class ShardReader:
 
     def sample(self, row: int) -> Sample:
         """One sample, each member checked; raises IntegrityError (``sample-damaged``) naming the damaged member."""
-        start = self._start[row]
-        length = self._stop[row] - start
+        start, length = self._start[row], self._length[row]
         if self._path is None:
             return Sample(self._keys[row], self._checked(row, self._fetch(start, length)), self, row)
-        data = self._files.read(self._path, start, length)
-        proof = self._digest_bytes
-        if not self._check or self._digest_of(data) != self._groups[proof * row : proof * row + proof]:
-            return Sample(self._keys[row], self._checked(row, memoryview(data)), self, row)
+        data: bytes | memoryview = self._files.read(self._path, start, length)
+        if not self._check or self._digest_of(data) != self._group(row):
+            data = self._checked(row, memoryview(data))
         return Sample(self._keys[row], data, self, row)
+
+    def _group(self, row: int) -> bytes:
+        return self._groups[self._digest_bytes * row : self._digest_bytes * row + self._digest_bytes]
 
     def _checked(self, row: int, data: memoryview) -> memoryview:
         """A sample's bytes if they, or at least its members, are what was packed; else what was, from elsewhere."""

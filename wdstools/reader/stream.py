@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from wdstools.reader.rows import Extents
     from wdstools.results import Report
 
-_PIECE = 256
+#: Samples that are looked up at a time, and at the beginning, where the first one is waited for.
+_PIECE, _FIRST_PIECE = 1024, 256
 _HORIZON = 2048
 #: In place of the position behind a sample: it is the last.
 _LAST = -1
@@ -150,10 +151,11 @@ class Stream:
         cursor, position = self._cursor, self._cursor.position
         batches, size, stride = sharing.batches(position), sharing.batch_size, sharing.stride
         whole = max(0, batches - 1)
+        least = max(1, _FIRST_PIECE // size)
         each = max(1, _PIECE // size)
         offset = sharing.worker * sharing.global_batch + sharing.rank * size
-        for first in range(0, whole, each):
-            count = min(each, whole - first)
+        for first in (*range(0, min(each, whole), least), *range(each, whole, each)):
+            count = min(each if first >= each else min(least, each - first), whole - first)
             start = position + first * stride
             rows = cursor.ahead(start, start + count * stride)
             at = (np.arange(count) * stride)[:, np.newaxis] + offset + np.arange(size)

@@ -1,0 +1,76 @@
+"""webshart: a reader in Rust over JSON indexes, which it makes once. It gives files, one after another, unchecked and undecoded.
+
+In order it is iterated as its README shows; shuffled, every member of a sample is read by number. Batches are decoded by simplejpeg.
+"""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import webshart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = "webshart"
+
+
+def _dataset(task: dict[str, Any]) -> Any:
+    """The folder of the shards, with its indexes made."""
+    source = str(Path(task["shards"][0]).parent)
+    indexes = Path(task["scratch"], "webshart", source.replace("/", "_"))
+    if not indexes.exists():
+        indexes.mkdir(parents=True)
+        webshart.MetadataExtractor().extract_metadata(source=source, destination=str(indexes), max_workers=2)
+    return webshart.discover_dataset(source=source, metadata=str(indexes))
+
+
+def raw(task: dict[str, Any]) -> Iterator[int]:
+    """Undecoded samples: all of their members."""
+    dataset = _dataset(task)
+    if not task["shuffle"]:
+        loader = webshart.TarDataLoader(dataset)
+        while True:
+            for entry in loader:
+                _ = entry.data
+                if entry.path.endswith(".jpg"):
+                    yield 1
+            loader.reset()
+    for members in _shuffled(dataset):
+        _ = [reader.read_file(number) for reader, number in members.values()]
+        yield 1
+
+
+def batches(task: dict[str, Any]) -> Iterator[int]:
+    """Decoded batches, as arrays, with captions."""
+    import numpy as np
+    import simplejpeg
+
+    def read(members: dict[str, tuple[Any, int]]) -> tuple[Any, str]:
+        image, caption = (reader.read_file(number) for reader, number in (members["jpg"], members["txt"]))
+        return simplejpeg.decode_jpeg(image), caption.decode()
+
+    samples = _shuffled(_dataset(task))
+    with ThreadPoolExecutor(task["threads"]) as pool:
+        while True:
+            made = list(pool.map(read, [next(samples) for _ in range(task["batch_size"])]))
+            images = np.stack([image for image, _ in made])
+            yield len(images)
+
+
+def _shuffled(dataset: Any) -> Iterator[dict[str, tuple[Any, int]]]:
+    """Samples without end, each as extension -> (reader, number of the file)."""
+    readers = [dataset.open_shard(shard) for shard in range(dataset.num_shards)]
+    samples: dict[tuple[int, str], dict[str, tuple[Any, int]]] = {}
+    for shard, reader in enumerate(readers):
+        for number, name in enumerate(dataset.list_files_in_shard(shard)):
+            stem, _, extension = name.rpartition(".")
+            samples.setdefault((shard, stem), {})[extension] = (reader, number)
+    found = list(samples.values())
+    mixed = random.Random(0)  # noqa: S311
+    while True:
+        mixed.shuffle(found)
+        yield from found

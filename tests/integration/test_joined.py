@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import pytest
 import wdstools as wt
 from tests.support.command import run_command
 from tests.support.streams import in_memory, packed
-from wdstools.errors import FormatError
+from wdstools.errors import FormatError, NotFoundError
 from wdstools.joined import Joined, open_joined
 from wdstools.joined.layout import VERSION
 from wdstools.joined.opening import joined_of
@@ -287,3 +288,16 @@ def test_a_removal_takes_the_file_of_the_old_version_with_it(tmp_path: Path, mon
     assert done.code == 0, done.err
     assert not _file(dataset).exists()
     assert str(_file(dataset)) in done.out
+
+
+@pytest.mark.parametrize("what", ["shard", "index"])
+def test_what_comes_before_a_shard_that_is_missing_comes_first(tmp_path: Path, what: str) -> None:
+    dataset = packed(tmp_path, train=60, val=1)
+    entry = dataset.manifest.splits["train"][2]
+    before = sum(shard.samples for shard in dataset.manifest.splits["train"][:2])
+    Path(dataset.shards.url, entry.path if what == "shard" else entry.index_path).unlink()
+    reading, found = iter(dataset["train"]), []
+    with pytest.raises(NotFoundError) as caught:
+        found += map(attrgetter("key"), reading)
+    assert caught.value.code == f"{what}-missing"
+    assert len(found) == before

@@ -7,6 +7,7 @@ that ends the process, and what has been read does not count as the process's me
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import threading
 from collections import OrderedDict
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from wdstools.reader.rows import RowTable
 
-_OPEN_FILES = 128
+#: Of the files that the system lets a process open, this part may be shards; at least, and at most.
+_SHARE_OF_FILES, _LEAST_FILES, _MOST_FILES = 4, 128, 4096
 #: Neighbours are read together up to this size.
 BLOCK_BYTES = 256 << 10
 _BUFFER_BYTES = BLOCK_BYTES + (64 << 10)
@@ -66,10 +68,13 @@ def open_ranges(table: RowTable, budget_bytes: int | None = None) -> Ranges:
 
 
 class OpenFiles:
-    """Local files that are read again and again; at most 128 are open at a time. Safe to use from many threads."""
+    """Local files that are read again and again; a quarter of what a process may open is open at a time, at most 4,096. Safe to use from many threads."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, _File] = OrderedDict()
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        some = _MOST_FILES if allowed == resource.RLIM_INFINITY else allowed // _SHARE_OF_FILES
+        self._most = min(max(some, _LEAST_FILES), _MOST_FILES)
         self._lock = threading.Lock()
 
     def read(self, path: str, start: int, length: int) -> bytes:
@@ -93,7 +98,7 @@ class OpenFiles:
             file = self._open.get(path)
             if file is None:
                 file = self._open[path] = _File(path)
-                if len(self._open) > _OPEN_FILES:
+                if len(self._open) > self._most:
                     self._open.popitem(last=False)
             return file
 

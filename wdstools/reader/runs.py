@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wdstools.errors import WdsError
 from wdstools.reader.payloads import Payloads
 from wdstools.reader.ranges import open_ranges
 from wdstools.reader.rows import RowTable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from wdstools.reader.sample import Sample
 
 #: Rows that are looked up at a time.
-_ROWS = 1024
+ROWS = 1024
 
 
 class Runs:
@@ -29,17 +30,23 @@ class Runs:
         self._table = _table_of(dataset, split)
         self._payloads = Payloads(self._table, open_ranges(self._table))
 
-    def samples(self, shard: int, doubtful: Callable[[int, int], Sample]) -> Iterator[Sample]:
-        """The samples of a shard, checked; ``doubtful`` gives one that is not whole at first sight, by shard and row."""
+    def samples(self, shards: range, doubtful: Callable[[int, int], Sample]) -> Iterator[Sample]:
+        """The samples of neighbouring shards, checked; ``doubtful`` gives one that is not whole at first sight, by shard and row."""
         table = self._table
-        begin, end = table.rows_of(shard)
-        if not table.is_open:
-            table.open(shard)
-        for first in range(begin, end, _ROWS):
-            rows = np.arange(first, min(first + _ROWS, end))
+        for shard in shards if not table.is_open else ():
+            try:
+                table.open(shard)
+            except WdsError:  # what comes before it comes first
+                if shard > shards.start:
+                    yield from self.samples(range(shards.start, shard), doubtful)
+                raise
+        begin, end = table.rows_of(shards.start)[0], table.rows_of(shards.stop - 1)[1]
+        for first in range(begin, end, ROWS):
+            rows = np.arange(first, min(first + ROWS, end))
 
-            def looked_into(_: Extents, row: int, base: int = first - begin) -> Sample:
-                return doubtful(shard, base + row)
+            def looked_into(extents: Extents, row: int, base: int = first) -> Sample:
+                shard = extents.shard[row]
+                return doubtful(shard, base + row - table.rows_of(shard)[0])
 
             for samples in self._payloads.samples(table.extents(rows), looked_into):
                 yield from samples

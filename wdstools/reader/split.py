@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, overload
 
+from wdstools.errors import WdsError
 from wdstools.formats.sample import is_key, order_hash, shard_of
-from wdstools.reader.runs import Runs
+from wdstools.reader.runs import ROWS, Runs
 from wdstools.reader.sample import Sample
 from wdstools.reader.shard import ShardReader, home_of
 from wdstools.reader.stream import stream
@@ -70,15 +71,39 @@ class Split(Sequence[Sample]):
             return
         runs = None
         try:
-            for shard, entry in enumerate(self._shards):
-                if home_of(self._dataset, entry) is self._dataset.shards and entry.encoding == "tar" and entry.xxh3_128:
+            for shards, plain in self._neighbours():
+                if plain:
                     runs = runs or Runs(self._dataset, self.name)
-                    yield from runs.samples(shard, self._doubtful)
+                    yield from runs.samples(shards, self._doubtful)
                 else:
-                    yield from self._readers[shard] or self._open(shard)
+                    for shard in shards:
+                        yield from self._readers[shard] or self._open(shard)
         finally:
             if runs is not None:
                 runs.close()
+
+    def _neighbours(self) -> Iterator[tuple[range, bool]]:
+        """Shards that are read together, and whether they are plain ones, here, and with digests; small ones are joined."""
+        first, rows = 0, 0
+        for shard, entry in enumerate(self._shards):
+            try:
+                home = home_of(self._dataset, entry)
+            except WdsError:  # what comes before it comes first
+                if first < shard:
+                    yield range(first, shard), True
+                raise
+            if home is self._dataset.shards and entry.encoding == "tar" and entry.xxh3_128:
+                rows += entry.samples
+                if rows < ROWS:
+                    continue
+                yield range(first, shard + 1), True
+            else:
+                if first < shard:
+                    yield range(first, shard), True
+                yield range(shard, shard + 1), False
+            first, rows = shard + 1, 0
+        if first < len(self._shards):
+            yield range(first, len(self._shards)), True
 
     def _doubtful(self, shard: int, row: int) -> Sample:
         """A sample that is not as it was packed at first sight; raises IntegrityError if it is damaged everywhere."""

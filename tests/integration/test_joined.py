@@ -296,7 +296,8 @@ def test_what_comes_before_a_shard_that_is_missing_comes_first(tmp_path: Path, w
     entry = dataset.manifest.splits["train"][2]
     before = sum(shard.samples for shard in dataset.manifest.splits["train"][:2])
     Path(dataset.shards.url, entry.path if what == "shard" else entry.index_path).unlink()
-    reading, found = iter(dataset["train"]), []
+    found: list[str] = []
+    reading = iter(dataset["train"])
     with pytest.raises(NotFoundError) as caught:
         found += map(attrgetter("key"), reading)
     assert caught.value.code == f"{what}-missing"

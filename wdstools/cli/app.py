@@ -10,7 +10,7 @@ import traceback
 
 from wdstools.cli.output import Output, lost
 from wdstools.cli.program import Interrupted, app
-from wdstools.cli.standard import open_missing, say
+from wdstools.cli.standard import open_missing, say, show_all
 from wdstools.errors import (
     BusyError,
     FormatError,
@@ -66,6 +66,7 @@ def main() -> None:
     """Run the command line; ends the process with a code of EXIT_CODES."""
     _start_lightly()
     open_missing()
+    show_all()
     try:
         from wdstools.cli import commands  # noqa: F401  registers the commands
 

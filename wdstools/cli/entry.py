@@ -6,6 +6,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Read the command line's code, and run it."""
     try:
+        _require_unicode()
         from wdstools.cli.watched import watch
 
         watch()
@@ -14,6 +15,16 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         _end_interrupted()
+
+
+def _require_unicode() -> None:
+    """Begin anew in UTF-8 where the locale says ASCII: names of files would be other names, and their samples lost."""
+    import sys
+
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        import os
+
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606  itself
 
 
 def _end_interrupted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from functools import lru_cache
@@ -23,6 +24,13 @@ def open_missing() -> None:
             if given != number:
                 os.close(given)
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+
+
+def show_all() -> None:
+    """What the encoding of an output does not have (``PYTHONIOENCODING=ascii``) is escaped, and nothing fails for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def hide(text: str) -> str:

@@ -28,7 +28,10 @@ Definition = ast.FunctionDef | ast.ClassDef
 MODULES = ("image", "torch")
 #: Headings of the page, with the functions below each in order.
 CHAPTERS = (
-    ("Make and change datasets", ("pack", "append", "adopt", "repair", "remove", "emit", "mirror", "pull", "extract")),
+    (
+        "Make and change datasets",
+        ("pack", "append", "adopt", "repair", "remove", "emit", "mirror", "pull", "sign", "extract"),
+    ),
     (
         "Look and check",
         ("scan", "open_dataset", "head", "stats", "verify", "diff", "find_duplicates", "doctor", "bench"),

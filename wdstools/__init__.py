@@ -56,6 +56,7 @@ _HOMES = {
     "ShardsSource": "sources.shards",
     "SharedImage": "ops.duplicates",
     "SharedImages": "ops.duplicates",
+    "SignResult": "ops.sign",
     "Skip": "results",
     "SkippedError": "errors",
     "SourceChangedError": "errors",
@@ -102,6 +103,7 @@ _HOMES = {
     "repair": "ops.repair",
     "scan": "ops.scan",
     "select": "reader.select",
+    "sign": "ops.sign",
     "source": "reader.mixing",
     "stats": "ops.stats",
     "stream": "reader.stream",
@@ -151,6 +153,7 @@ __all__ = [
     "ShardsSource",
     "SharedImage",
     "SharedImages",
+    "SignResult",
     "Skip",
     "SkippedError",
     "SourceChangedError",
@@ -198,6 +201,7 @@ __all__ = [
     "repair",
     "scan",
     "select",
+    "sign",
     "source",
     "stats",
     "stream",
@@ -243,6 +247,7 @@ if TYPE_CHECKING:
     from wdstools.ops.remove import RemoveResult, plan_remove, remove
     from wdstools.ops.repair import RepairResult, plan_repair, repair
     from wdstools.ops.scan import Inventory, scan
+    from wdstools.ops.sign import SignResult, sign
     from wdstools.ops.stats import StatsResult, stats
     from wdstools.ops.verify import verify
     from wdstools.plan import Plan, Step, apply

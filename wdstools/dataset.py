@@ -66,11 +66,13 @@ class Dataset:
     readers: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
     #: Whether the root digest came from elsewhere than the bytes: then SHA-256 proves what is read, and nothing less.
     anchored: bool = False
+    #: Whose signature led to the root digest, if one did: the key, as ``SHA256:`` and its fingerprint.
+    signer: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without the open shards: they are opened again where they are needed."""
         parts = (self.manifest, self.root, self.metadata, self.shards, self.manifest_key, self.mirrors)
-        return Dataset, (*parts, {}, self.anchored)
+        return Dataset, (*parts, {}, self.anchored, self.signer)
 
     def anchor(self, root: str | None) -> Dataset:
         """The dataset, if it is the one with this root digest, as proved by it; itself for None.

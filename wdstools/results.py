@@ -119,9 +119,15 @@ def weakest(*proved: Proved) -> Proved:
     return order[min(map(order.index, proved))]
 
 
-def proof(proved: Proved) -> dict[str, Any]:
-    """What an answer proves, for programs (``proved``, ``authenticated``) and for people (``proof``): said nowhere else."""
-    return {"proved": str(proved), "authenticated": proved is Proved.FORGER, "proof": _PROOFS[proved]}
+def proof(proved: Proved, signer: str | None = None) -> dict[str, Any]:
+    """What an answer proves, for programs (``proved``, ``authenticated``) and for people (``proof``): said nowhere else.
+
+    ``signer`` is the key whose signature the proof begins with, where one was asked for.
+    """
+    text = _PROOFS[proved]
+    if signer and proved is Proved.FORGER:
+        text = f"proved against forgers, by SHA-256 from the manifest that the key {signer} has signed"
+    return {"proved": str(proved), "authenticated": proved is Proved.FORGER, "proof": text}
 
 
 def to_dict(value: object) -> Any:
@@ -130,7 +136,7 @@ def to_dict(value: object) -> Any:
         pairs = ((f.name, getattr(value, f.name)) for f in fields(value))
         document = {name: to_dict(item) for name, item in pairs if item is not None and not isinstance(item, Url)}
         proved = getattr(value, "proved", None)
-        return document | (proof(proved) if isinstance(proved, Proved) else {})
+        return document | (proof(proved, getattr(value, "signer", None)) if isinstance(proved, Proved) else {})
     if isinstance(value, dict):
         return {str(key): to_dict(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -180,7 +186,8 @@ class Report:
 
     ``checked`` counts what was looked at (``shards``, ``samples``, ``bytes``, ``files``), and in a check of a part the
     shards that were ``not_asked`` for; ``unproved`` names what
-    could not be checked at the level that was asked for; ``proved`` is against whom it was found to be right.
+    could not be checked at the level that was asked for; ``proved`` is against whom it was found to be right, ``signer`` the key whose signature
+    was asked for.
     """
 
     level: str
@@ -189,6 +196,7 @@ class Report:
     unproved: tuple[str, ...] = ()
     root: str | None = None
     proved: Proved = Proved.NOTHING
+    signer: str | None = None
 
     @property
     def ok(self) -> bool:

@@ -136,6 +136,8 @@ def move(path: Path) -> None:
     """From here to there, and back."""
     assert_type(wt.apply(wt.plan_mirror(path, "s3://bucket/shards", replace=True)), wt.MirrorResult)
     assert_type(wt.mirror(path, "s3://bucket/shards", jobs=8), wt.MirrorResult)
+    assert_type(wt.sign(path, key="key.pem"), wt.SignResult)
+    wt.verify(path, public_key="pub.pem", min_version=2, splits="val", only_present=True)
     plan = wt.plan_pull("s3://bucket/shards", "here", selection=wt.select(splits=["val"]), gap=1 << 20)
     assert_type(wt.apply(plan), wt.PullResult)
     assert_type(wt.pull("hf://owner/name", path, seeds=["old"]).dataset, wt.Dataset)

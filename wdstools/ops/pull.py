@@ -10,6 +10,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Unpack
 
 from wdstools.checks.rebuild import proved_index
+from wdstools.checks.signature import bundles_of, trusted
 from wdstools.dataset import Dataset, as_dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
@@ -45,7 +46,7 @@ from wdstools.transfer.seeds import Seeds
 from wdstools.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from wdstools.executors.base import Executor
     from wdstools.options.check import DigestKind
@@ -78,6 +79,7 @@ class PullResult(Made):
     proved: Proved
     missing_keys: tuple[str, ...] = ()
     not_covered: tuple[str, ...] = ()
+    signer: str | None = None
 
     @property
     def authenticated(self) -> bool:
@@ -145,10 +147,12 @@ def plan_pull(
         StoreError: Storage could not be read.
     """
     chosen = settle(PullChoices, choices)
-    opened = as_dataset(source).anchor(chosen["root"])
+    opened = trusted(as_dataset(source).anchor(chosen["root"]), chosen["public_key"], chosen["min_version"])
     require_canonical(
         opened.manifest, opened.metadata.url, "these tars were not written by wdstools; copy them, and adopt the copy"
     )
+    if not chosen["allow_older"] and chosen["root"] is None:
+        _refuse_older(opened, (dest, *chosen["seeds"]))
     selection = selection or Selection()
     selection.check(opened, by_members=True)
     executor, progress = executor or open_executor("serial"), progress or Silent()
@@ -174,6 +178,29 @@ def plan_pull(
     )
 
 
+def _refuse_older(source: Dataset, places: Iterable[StrPath]) -> None:
+    """Refuse what is older than the version of the same dataset that is here; raises StoreError (``newer-version``)."""
+    for place in places:
+        try:
+            here = open_dataset(place).manifest if os.path.isdir(place) else None
+        except (StoreError, FormatError, UsageError):
+            continue
+        if (
+            here is not None
+            and here.name
+            and here.name == source.manifest.name
+            and here.version > source.manifest.version
+        ):
+            raise StoreError(
+                "what is here is newer than what is served there",
+                code="newer-version",
+                where=os.fspath(place),
+                expected=f"version {here.version} or newer",
+                got=f"version {source.manifest.version} at {source.metadata.url}",
+                hint=f"add {option('allow_older', True)} to go back, or name the version by {option('root')}",
+            )
+
+
 def _choose(
     dataset: Dataset, selection: Selection, gap: int, executor: Executor, progress: Progress
 ) -> tuple[Chosen, ...]:
@@ -197,6 +224,7 @@ class _Pull:
         self.executor = executor
         self.progress = progress
         self.not_covered: list[str] = ["index column source"]
+        self.signatures: dict[str, bytes] = {}
 
     def run(self) -> PullResult:
         """The pull; DEST is absent until everything in it is whole."""
@@ -205,6 +233,7 @@ class _Pull:
             return self._already_there()
         try:
             listed = self._listed()  # before anything is begun: a manifest that was damaged on its way names no dataset
+            self.signatures = bundles_of(self.source) if self.whole else {}  # of a part they are not
             with PackSite(self.plan.target) as site:
                 site.begin(self._digest(), self._paths(), restart=self.plan.restart)
                 pulled = self._with_proved_values(site.work, self._shards(site.work, listed))
@@ -216,8 +245,9 @@ class _Pull:
         return self._result(root, pulled)
 
     def _paths(self) -> list[str]:
-        """Every shard that will be written, and its index."""
-        return [path for one in self.plan.chosen for path in (one.entry.path, one.entry.index_path)]
+        """Every shard that will be written, and its index; and the signatures."""
+        shards = (path for one in self.plan.chosen for path in (one.entry.path, one.entry.index_path))
+        return [*shards, *self.signatures]
 
     def _already_there(self) -> PullResult:
         from wdstools.ops.verify import verify
@@ -320,7 +350,7 @@ class _Pull:
         sums: dict[str, str] = {}
         for shard in pulled:
             sums |= {shard.entry.path: shard.entry.sha256, shard.entry.index_path: shard.index_sha256}
-        return assemble(manifest, history, sums, card), manifest.root
+        return assemble(manifest, history, sums, card) | self.signatures, manifest.root
 
     def _card(self) -> bytes:
         """The source's card, or a new one if that is not there or not whole."""
@@ -385,6 +415,7 @@ class _Pull:
             proved=self.plan.proved,
             missing_keys=self.plan.missing_keys,
             not_covered=tuple(self.not_covered) if self.source.anchored and pulled else (),
+            signer=self.source.signer or None,
             **totals,
         )
 

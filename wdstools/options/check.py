@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypedDict
 from wdstools.errors import UsageError
 from wdstools.options.declare import Option, StrPath
 from wdstools.options.pack import DuplicateLevel
-from wdstools.options.read import OpenChoices
+from wdstools.options.read import MIN_VERSION, PUBLIC_KEY, OpenChoices
 from wdstools.units import parse_duration
 
 _SCRUB = "A little at a time"
@@ -51,6 +51,8 @@ class VerifyChoices(TypedDict, total=False):
             metavar="DIGEST",
         ),
     ]
+    public_key: Annotated[StrPath | None, PUBLIC_KEY]
+    min_version: Annotated[int | None, MIN_VERSION]
     level: Annotated[
         VerifyLevel,
         Option("digest", "size, remote, digest, samples or decode: each checks what the one before does, and more."),

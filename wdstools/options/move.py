@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
 from wdstools.options.declare import Option, StrPath
+from wdstools.options.read import MIN_VERSION, PUBLIC_KEY
 from wdstools.units import parse_size
 
 Digests = Literal["none", "xxh3", "all"]
@@ -26,6 +27,15 @@ Reader = Literal[
 ]
 
 
+class SignChoices(TypedDict, total=False):
+    """Who signs."""
+
+    key: Annotated[StrPath | None, Option(None, "The private key: EC (P-256, P-384 or P-521), in PEM.", metavar="FILE")]
+    password_file: Annotated[
+        StrPath | None, Option(None, "A file whose content is the password of the key.", metavar="FILE")
+    ]
+
+
 class MirrorChoices(TypedDict, total=False):
     """What a mirror may replace and delete, and what it takes along."""
 
@@ -41,12 +51,19 @@ class MirrorChoices(TypedDict, total=False):
     delete: Annotated[bool, Option(False, "Delete files there that are not part of this dataset.")]
     allow_older: Annotated[bool, Option(False, "Replace a newer version too.")]
     emitted: Annotated[bool, Option(False, "Copy what emit wrote for other readers too.")]
+    create: Annotated[bool, Option(False, "On the Hub: make the repository if there is none.")]
+    private: Annotated[bool, Option(False, "With --create: a repository that only you see.")]
 
 
 class PullChoices(TypedDict, total=False):
     """What is fetched, and what of it is here already."""
 
     root: Annotated[str | None, Option(None, "Refuse any dataset but this one, whoever serves it.", metavar="DIGEST")]
+    public_key: Annotated[StrPath | None, PUBLIC_KEY]
+    min_version: Annotated[int | None, MIN_VERSION]
+    allow_older: Annotated[
+        bool, Option(False, "Pull a version that is older than the one that lies at DIR or in a seed, too.")
+    ]
     gap: Annotated[
         int,
         Option(

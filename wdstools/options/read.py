@@ -12,6 +12,16 @@ _REMOTE = "Reading remote shards"
 _WHICH = "Which samples"
 #: How much a cache may hold, in bytes and as people write it.
 _CACHE_BYTES, _CACHE_SIZE = 20 << 30, "20GiB"
+#: Whose dataset it must be, and how old it may be: of everything that takes a signature for an anchor.
+PUBLIC_KEY = Option(
+    None, "Refuse what this key (PEM) has not signed: SHA-256 then proves it against forgers.", metavar="FILE"
+)
+MIN_VERSION = Option(
+    None,
+    "Refuse a version older than this: a signature does not tell that a newer version was signed.",
+    least=0,
+    metavar="N",
+)
 
 
 class OpenChoices(TypedDict, total=False):

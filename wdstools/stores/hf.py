@@ -1,6 +1,6 @@
 """Datasets on the Hugging Face Hub, read: files by ranges, sizes and SHA-256 from the tree API (one call a folder).
 
-Uploading is the Hub client's work: ``hf upload OWNER/NAME shards --repo-type dataset``.
+Publishing is ``ops/mirror/hub.py``'s work, through the Hub's own library.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin
 
@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
     from wdstools.stores.base import Body
     from wdstools.stores.meter import Limits, Waits
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """What the tree says of a file: ``sha256`` of one kept as a large file, and git's ``blob`` id of any other."""
+
+    bytes: int
+    sha256: str
+    blob: str
+
 
 _URL_RE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w./-]+?))?(?:/(.*))?")
 _NEXT_RE = re.compile(r'<([^>]+)>;\s*rel="next"')
@@ -58,6 +68,36 @@ class HubStore(HttpStore):
         super().__init__(f"{hub}/datasets/{name}/resolve/{quoted}", waits, web=web)
         self._tree = f"{hub}/api/datasets/{name}/tree/{quoted}"
         self._name = url.rstrip("/")
+        self.hub, self.repository, self.revision = hub, name, revision
+
+    @property
+    def folder(self) -> str:
+        """The folder of the repository in which keys lie, with a slash behind it; "" for all of it."""
+        return self._folder
+
+    def commit(self) -> str:
+        """The commit that the revision stands at; raises NotFoundError if there is no such repository."""
+        where = self.url
+        url = f"{self.hub}/api/datasets/{self.repository}/revision/{quote(self.revision, safe='')}"
+        answer = self._web.succeed(Request("GET", url, where))
+        answer.read(self._web.limits.page)
+        try:
+            found = json.loads(answer.body)["sha"]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise FormatError("the Hub's answer is not understood", where=where) from error
+        if not isinstance(found, str) or not re.fullmatch(r"[0-9a-f]{40,64}", found):
+            raise FormatError("the Hub's answer is not understood", where=where, got=repr(found)[:100])
+        return found
+
+    def tree(self) -> dict[str, HubFile]:
+        """Every file, with the digests that the Hub keeps."""
+        found = {}
+        for entry in self._entries(self._tree + "?recursive=true", ""):
+            path = str(entry["path"])
+            if entry.get("type") == "file" and path.startswith(self._folder):
+                key = path.removeprefix(self._folder)
+                found[key] = HubFile(int(entry["size"]), _large(entry), str(entry.get("oid") or ""))
+        return found
 
     @property
     def url(self) -> str:
@@ -78,9 +118,8 @@ class HubStore(HttpStore):
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
         """The SHA-256 that the Hub keeps of every large file (LFS or Xet); none of small ones, kept by git."""
-        lfs = self._entry(key).get("lfs") or {}
-        oid = str(lfs.get("oid") or lfs.get("sha256") or "").removeprefix("sha256:")
-        return {"sha256": oid} if re.fullmatch(r"[0-9a-f]{64}", oid) else {}
+        sha256 = _large(self._entry(key))
+        return {"sha256": sha256} if sha256 else {}
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Files under a prefix, sorted by key."""
@@ -125,6 +164,14 @@ class HubStore(HttpStore):
             if following and origin(following) != origin(url):
                 raise StoreError("the next page of a listing is on another server", code="redirect-refused", where=where)  # fmt: skip
             url = following
+
+
+def _large(entry: dict[str, Any]) -> str:
+    """The SHA-256 of a file that the Hub keeps as a large one; "" for others."""
+    lfs = entry.get("lfs")
+    found = str(lfs.get("oid") or lfs.get("sha256") or "") if isinstance(lfs, dict) else ""
+    found = found.removeprefix("sha256:")
+    return found if re.fullmatch(r"[0-9a-f]{64}", found) else ""
 
 
 def _entries_of(body: bytes, where: str) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import typer
 from wdstools.cli.approval import PlanChoices, approved
 from wdstools.cli.options import DatasetPath, Session, command
 from wdstools.cli.show import transfer as show
-from wdstools.options.move import MirrorChoices, PullChoices
+from wdstools.options.move import MirrorChoices, PullChoices, SignChoices
 from wdstools.options.read import SelectChoices
 
 
@@ -17,7 +17,9 @@ from wdstools.options.read import SelectChoices
 def mirror(
     session: Session,
     dataset: DatasetPath,
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where to: s3://, gs://, az:// or a folder.")],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Where to: s3://, gs://, az://, hf://datasets/OWNER/NAME or a folder.")
+    ],
     choices: MirrorChoices,
     plan: PlanChoices,
 ) -> None:
@@ -65,3 +67,14 @@ def pull(
         if not dry_run:
             result = apply(plan, executor=executor, progress=output.progress())
             raise typer.Exit(show.pulled(output, result))
+
+
+@command("sign", choices=SignChoices)
+def sign(session: Session, dataset: DatasetPath, choices: SignChoices) -> None:
+    """Stand for a dataset with a key of yours: verify and pull with --public-key take nothing else.
+
+    Example: wdstools sign shards --key key.pem
+    """
+    from wdstools.ops.sign import sign as run
+
+    show.signed(session.output, run(dataset, **choices), dataset)

@@ -186,7 +186,7 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
         if repair is not None:
             output.hint(f"hint: {repair}")
     if code == 0:
-        output.line(f"  {proof(checked.proved)['proof']}")
+        output.line(f"  {proof(checked.proved, checked.signer)['proof']}")
     for text in checked.unproved:
         output.line(f"not proved: {text}")
     summary = {
@@ -195,7 +195,8 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
         "findings": len(checked.findings),
         "unproved": checked.unproved,
         "root": checked.root,
-        **proof(checked.proved),
+        **({"signer": checked.signer} if checked.signer else {}),
+        **proof(checked.proved, checked.signer),
     }
     output.summary(summary, exit_code=code, ok=code == 0)
     return code

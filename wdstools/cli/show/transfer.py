@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from wdstools.ops.mirror import MirrorResult
     from wdstools.ops.mirror.run import MirrorPlan
     from wdstools.ops.pull import PullPlan, PullResult
+    from wdstools.ops.sign import SignResult
 
 
 def comparison(output: Output, plan: MirrorPlan) -> None:
@@ -41,6 +42,14 @@ def mirrored(output: Output, result: MirrorResult, dataset: str) -> int:
     output.line(f"  root digest {result.root}")
     if not result.unproved:
         output.line(f"  {proof(result.proved)['proof']}: the store says what it holds")
+    if result.history is not None:
+        output.line(
+            f"  the Hub's history still holds what was there before, for everybody who may read it: commit {result.history}"
+        )
+        output.hint(
+            "hint: to make it go, squash the history (HfApi.super_squash_history) and delete its files under Settings, "
+            "List LFS files; copies that others have made stay"
+        )
     if result.unproved:
         output.line(
             f"not proved: the store gives no digest of {counted(len(result.unproved), 'file')} that could be compared"
@@ -62,7 +71,7 @@ def wanted(output: Output, plan: PullPlan, *, last: bool) -> None:
         "share": round(share, 4),
         "root": plan.source.root,
         "missing_keys": len(plan.missing_keys),
-        **proof(plan.proved),
+        **proof(plan.proved, plan.source.signer),
     }
     output.record("transfer", document)
     output.note(
@@ -88,7 +97,7 @@ def pulled(output: Output, result: PullResult) -> int:
     output.line(
         f"  root digest {result.root}" + ("" if result.root == result.source_root else f", of {result.source_root}")
     )
-    output.line(f"  {proof(result.proved)['proof']}")
+    output.line(f"  {proof(result.proved, result.signer)['proof']}")
     if result.not_covered:
         output.line(f"  not covered by the root digest, as the source has it: {', '.join(result.not_covered)}")
     for key in result.missing_keys[:20]:
@@ -98,3 +107,13 @@ def pulled(output: Output, result: PullResult) -> int:
     output.hint(f"check:  wdstools verify {quote(result.path)}")
     output.summary(result, exit_code=code, ok=code == 0)
     return code
+
+
+def signed(output: Output, result: SignResult, dataset: str) -> None:
+    """Who signed what, and how others check it."""
+    named = f"{result.name}, version {result.version}, " if result.name else ""
+    output.line(f"signed: {named}root {result.root}")
+    output.line(f"  by the key {result.signer}")
+    output.line(f"  in {result.path}")
+    output.hint(f"check:  wdstools verify {quote(display(dataset))} --public-key PUBLIC.pem")
+    output.summary(result, exit_code=0, ok=True)

@@ -8,6 +8,7 @@ from collections import Counter
 from shlex import quote
 from typing import TYPE_CHECKING, Unpack
 
+from wdstools.checks.signature import bundles_of
 from wdstools.dataset import CLAIM_PATH, Dataset, as_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError, UsageError, option
 from wdstools.executors.open import open_executor, workers
@@ -17,13 +18,16 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, PROVENANCE_PATH, SKIPPED_PATH, loads
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
+from wdstools.interop.huggingface import emitted_card
 from wdstools.landing.inside import read_inside, refuse_outside, require_inside
 from wdstools.ops.canonical import require_canonical
+from wdstools.ops.mirror.hub import HubMirrorPlan, compare_tree, look, open_hub, require_local
 from wdstools.ops.mirror.run import MirrorPlan, MirrorResult
 from wdstools.options.declare import settle
 from wdstools.options.move import MirrorChoices
 from wdstools.plan import Step, apply
 from wdstools.progress import Progress, Silent, under_way
+from wdstools.stores.base import ObjectInfo
 from wdstools.stores.open import open_store, remote
 from wdstools.stores.reading import get_whole
 from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, listing, shard_file
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor
     from wdstools.formats.manifest import Manifest
     from wdstools.options.declare import StrPath
-    from wdstools.stores.base import ObjectInfo, RemoteStore, Store
+    from wdstools.stores.base import RemoteStore, Store
 
 _PROBE_PATH = ".wdstools/probe"
 _PROBE_ATTEMPTS = 4
@@ -86,6 +90,12 @@ def plan_mirror(
         dataset.metadata.url,
         "these tars were not written by wdstools; copy them, and check the copy with verify --at",
     )
+    if isinstance(target, str | os.PathLike) and os.fspath(target).startswith("hf://"):
+        return _plan_hub(dataset, os.fspath(target), chosen)
+    if chosen["create"] or chosen["private"]:
+        raise UsageError(
+            "only the Hub has repositories to make", where=option("create"), expected="hf://datasets/OWNER/NAME"
+        )
     store = remote(open_store(os.fspath(target)) if isinstance(target, str | os.PathLike) else target)
     replaced, theirs = _other(dataset, store, replace=chosen["replace"], allow_older=chosen["allow_older"])
     wanted = _wanted(dataset, _emitted_files(dataset) if chosen["emitted"] else [])
@@ -121,6 +131,53 @@ def plan_mirror(
         take_over=chosen["replace"],
         delete=chosen["delete"],
         believed=believed,
+    )
+
+
+def _plan_hub(dataset: Dataset, url: str, chosen: MirrorChoices) -> HubMirrorPlan:
+    """The plan for a repository: there a commit takes the place of claim, order and probe."""
+    require_local(dataset)
+    hub = open_hub(url)
+    parent, found = look(hub, create=chosen["create"])
+    store = remote(hub)
+    replaced, theirs = None, None
+    if parent:
+        replaced, theirs = _other(dataset, store, replace=chosen["replace"], allow_older=chosen["allow_older"])
+    old = read_inside(dataset.metadata, CARD_PATH).decode("utf-8", "replace")
+    card = emitted_card(dataset, old, frozenset(), None).encode()
+    wanted = [
+        Wanted(file.path, len(card), {"sha256": sha256_hex(card)}) if file.path == CARD_PATH else file
+        for file in _wanted(dataset, _emitted_files(dataset) if chosen["emitted"] else [])
+    ]
+    states = compare_tree(dataset, found, wanted, card)
+    if not chosen["replace"]:
+        _refuse_taken(store, states)
+    infos = {path: ObjectInfo(path, file.bytes) for path, file in found.items()}
+    folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
+    extra = _extra(infos, {file.path for file in wanted}, folders)
+    counts, sizes = Counter(s.state for s in states), Counter({"extra": sum(i.bytes for i in extra)})
+    for state in states:
+        sizes[state.state] += state.wanted.bytes
+    return HubMirrorPlan(
+        verb="mirror",
+        target=hub.url,
+        steps=tuple(_steps(states, extra if chosen["delete"] else (), None, claimed=False)),
+        source=dataset,
+        store=store,
+        files=tuple(states),
+        counts=dict(counts) | {"extra": len(extra)},
+        sizes=dict(sizes),
+        extra=extra,
+        replaced=replaced,
+        published=states[-1].state == "same",
+        claimed=False,
+        take_over=chosen["replace"],
+        delete=chosen["delete"],
+        believed=True,
+        hub=hub,
+        parent=parent,
+        private=chosen["private"],
+        card=card,
     )
 
 
@@ -207,6 +264,7 @@ def _wanted(dataset: Dataset, emitted: list[Wanted]) -> list[Wanted]:
         others.append(Wanted(path, _size_of(dataset, path), {"sha256": digest}))
     if listed.get(MANIFEST_PATH) != sha256_hex(data[MANIFEST_PATH]):
         raise _damaged_here(dataset, f"the line for {MANIFEST_PATH} is not its SHA-256")
+    others += [Wanted(path, len(made), {"sha256": sha256_hex(made)}) for path, made in bundles_of(dataset).items()]
     last = [Wanted(path, len(data[path]), {"sha256": sha256_hex(data[path])}) for path in data]
     return [*shards, *others, *emitted, *last]
 

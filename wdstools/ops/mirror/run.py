@@ -39,7 +39,8 @@ _MEMORY_BYTES = 1 << 30
 class MirrorResult:
     """What a mirror did. ``unproved`` names files that the store gives no digest of that could be compared.
 
-    ``proved`` is of what the store holds, which is what the store says that it holds.
+    ``proved`` is of what the store holds, which is what the store says that it holds. ``history`` is the commit from
+    which a repository still gives everything that was replaced or deleted.
     """
 
     target: str
@@ -50,6 +51,7 @@ class MirrorResult:
     deleted: int
     unproved: tuple[str, ...]
     proved: Proved = Proved.NOTHING
+    history: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

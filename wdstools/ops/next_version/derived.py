@@ -125,7 +125,8 @@ def _mirrors(dataset: Dataset) -> Iterator[str]:
     etags = known.get("etags") if isinstance(known, dict) else None
     noted += list(etags) if isinstance(etags, dict) else []
     for url in sorted({url for url in noted if isinstance(url, str)}):
-        yield f"{display(url)}: a mirror, as it was noted"
+        kept = "; its history keeps every version" if url.startswith("hf://") else ""
+        yield f"{display(url)}: a mirror, as it was noted{kept}"
 
 
 def _pages(store: LocalStore) -> Iterator[str]:

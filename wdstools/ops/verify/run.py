@@ -14,6 +14,7 @@ from wdstools.checks.lone_tar import check_lone
 from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
 from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard
+from wdstools.checks.signature import trusted
 from wdstools.checks.sums import SumCheckTask, check_sum
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import (
@@ -89,8 +90,8 @@ def verify(
         return verify_path(os.fspath(dataset), executor=executor, progress=progress, **choices)
     chosen = _settled(choices)
     opened = dataset.at(os.fspath(chosen["at"])) if chosen["at"] else dataset
-    report = _verify_dataset(opened.anchor(chosen["root"]), chosen, scrub_options(chosen), executor, progress)
-    return explain_change(opened, report)
+    opened = trusted(opened.anchor(chosen["root"]), chosen["public_key"], chosen["min_version"])
+    return explain_change(opened, _verify_dataset(opened, chosen, scrub_options(chosen), executor, progress))
 
 
 def _settled(choices: VerifyChoices) -> VerifyChoices:
@@ -196,7 +197,15 @@ class _DatasetCheck:
         unproved = tuple(what for index in sorted(self.unproved) for what in self.unproved[index])
         found = tuple(_without_echoes(findings))
         proved = Proved.NOTHING if found or unproved else self._proved()
-        return Report(self.level, self.checked, found, unproved, root=self.dataset.root, proved=proved)
+        return Report(
+            self.level,
+            self.checked,
+            found,
+            unproved,
+            root=self.dataset.root,
+            proved=proved,
+            signer=self.dataset.signer or None,
+        )
 
     def _proved(self) -> Proved:
         """What a check that found nothing proves."""
@@ -341,6 +350,8 @@ def verify_path(
         kind = _kind_of_file(path)
         if kind != "manifest" and root is not None:
             raise UsageError("only a dataset has a root digest", where=option("root"), got=path)
+        if kind != "manifest" and chosen["public_key"] is not None:
+            raise UsageError("only a dataset is signed", where=option("public_key"), got=path)
         if kind == "tar":
             return verify_shard_file(path)
         if kind == "sums":
@@ -349,9 +360,11 @@ def verify_path(
         one = at is not None and is_one_file(at)
         dataset = open_with_file(path, at or "", root) if one else open_dataset(path, at=at, root=root)
     except (FormatError, NotFoundError) as error:
-        if root is not None or at is not None or os.path.isfile(path) or not _is_damaged(path, error):
+        anchored = root is not None or chosen["public_key"] is not None
+        if anchored or at is not None or os.path.isfile(path) or not _is_damaged(path, error):
             raise
         return _verify_by_list(path, error, executor, progress)
+    dataset = trusted(dataset, chosen["public_key"], chosen["min_version"])
     return explain_change(dataset, _verify_dataset(dataset, chosen, scrubbing, executor, progress))
 
 

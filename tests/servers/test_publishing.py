@@ -1,0 +1,174 @@
+"""``mirror DATASET hf://datasets/OWNER/NAME`` against a server that speaks the Hub's interface."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import wdstools as wt
+from tests.servers.hub import TOKEN, Hub, hub_server
+from tests.support.command import Ran, run_command
+from tests.support.damaged_dataset import flipped, make_dataset, shards_of
+from wdstools.checks.remote import NOTED_PATH
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.mirror.hub import HubMirrorPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TARGET = "hf://datasets/lab/city"
+
+
+@pytest.fixture(scope="module", name="made")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("publishing"))
+
+
+@pytest.fixture(name="dataset")
+def _dataset(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "dataset")
+
+
+@pytest.fixture(name="hub")
+def _hub() -> Iterator[Hub]:
+    with hub_server() as hub:
+        yield hub
+
+
+def _run(hub: Hub, *arguments: Any, login: str = TOKEN) -> Ran:
+    env = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": login, "HF_HUB_DISABLE_TELEMETRY": "1"}
+    ran = run_command(*arguments, env=env, cold=True)
+    assert TOKEN not in ran.out + ran.err, "a token is shown"
+    assert "Traceback" not in ran.err
+    return ran
+
+
+def _publish(hub: Hub, dataset: Path, *more: str) -> Ran:
+    return _run(hub, "mirror", dataset, TARGET, "-y", "--json", *more)
+
+
+def test_a_dataset_is_published_whole_in_one_commit_and_comes_back(hub: Hub, dataset: Path, tmp_path: Path) -> None:
+    ran = _publish(hub, dataset, "--create", "--private")
+    assert (ran.code, ran.err) == (0, "")
+    repository = hub.repositories["lab/city"]
+    assert repository.private
+    assert len(repository.log) == 1
+    files = hub.files("lab/city")
+    for path in (*shards_of(dataset), MANIFEST_PATH, "SHA256SUMS"):
+        assert files[path] == (dataset / path).read_bytes()
+    assert b"configs:" in files["README.md"]
+    assert b"size_categories:" in files["README.md"]
+    assert not [path for path in files if NOTED_PATH in path]
+    checked = _run(hub, "verify", dataset, "--at", TARGET, "--level", "remote", "--json")
+    assert (checked.code, checked.summary["proved"]) == (0, "accident")
+    pulled = _run(hub, "pull", TARGET, tmp_path / "copy", "--root", wt.open_dataset(dataset).root, "--json")
+    assert (pulled.code, pulled.summary["proved"]) == (0, "forger")
+
+
+def test_the_second_time_nothing_moves(hub: Hub, dataset: Path) -> None:
+    assert _publish(hub, dataset, "--create").code == 0
+    sent, commits = len(hub.sent), len(hub.repositories["lab/city"].log)
+    again = _publish(hub, dataset)
+    assert (again.code, again.summary["uploaded"]) == (0, 0)
+    assert (len(hub.sent), len(hub.repositories["lab/city"].log)) == (sent, commits)
+
+
+def test_a_repository_that_is_not_there_is_not_made_unasked(hub: Hub, dataset: Path) -> None:
+    ran = _publish(hub, dataset)
+    assert (ran.code, ran.error["code"]) == (4, "repository-missing")
+    assert hub.repositories == {}
+
+
+def test_an_upload_that_was_cut_short_goes_on(hub: Hub, dataset: Path) -> None:
+    hub.fail_after = 2
+    first = _publish(hub, dataset, "--create")
+    assert (first.code, first.error["code"]) == (4, "denied")
+    assert hub.repositories["lab/city"].log == [], "nobody sees a part of it"
+    hub.fail_after, kept = None, set(hub.blobs)
+    assert _publish(hub, dataset, "--create").code == 0
+    assert len(hub.sent) == len(set(hub.sent)), "nothing is sent twice"
+    assert kept < set(hub.blobs)
+
+
+def test_an_update_moves_changed_shards_and_says_what_history_holds(hub: Hub, dataset: Path, tmp_path: Path) -> None:
+    assert _publish(hub, dataset, "--create").code == 0
+    before = hub.repositories["lab/city"].head
+    (tmp_path / "keys").write_text(f"{wt.open_dataset(dataset)['train'][0].key}\n")
+    removed = _run(hub, "remove", dataset, "--keys", tmp_path / "keys", "--in-place", "-y")
+    assert "history keeps every version" in removed.out + removed.err
+    refused = _publish(hub, dataset)
+    assert (refused.code, refused.error["code"]) == (4, "another-dataset")
+    sent = len(hub.sent)
+    ran = _publish(hub, dataset, "--replace")
+    assert (ran.code, ran.summary["history"]) == (0, before)
+    assert len(hub.sent) - sent < 2 * len(shards_of(dataset)), "unchanged shards stay where they are"
+    assert len(hub.repositories["lab/city"].log) == 2, "new shards and new manifest come together"
+    assert _run(hub, "verify", dataset, "--at", TARGET, "--level", "remote").code == 0
+    text = _run(hub, "mirror", make_dataset(tmp_path / "other", train=9), TARGET, "-y", "--replace", "--allow-older")
+    assert "history still holds" in text.out
+
+
+def test_somebody_else_who_commits_meanwhile_wins(hub: Hub, dataset: Path) -> None:
+    assert _publish(hub, dataset, "--create").code == 0
+    (dataset / "README.md").write_text((dataset / "README.md").read_text() + "\nMore.\n")
+    repository = hub.repositories["lab/city"]
+    hub.meanwhile = lambda: repository.add({**repository.trees[repository.head], "notes.txt": (None, b"theirs")})
+    ran = _publish(hub, dataset)
+    assert (ran.code, ran.error["code"]) == (6, "busy")
+    assert hub.files("lab/city")["notes.txt"] == b"theirs"
+
+
+def test_a_damaged_shard_is_not_published(hub: Hub, dataset: Path) -> None:
+    shard = dataset / shards_of(dataset)[0]
+    shard.write_bytes(flipped(shard.read_bytes(), 3000, 0))
+    ran = _publish(hub, dataset, "--create")
+    assert (ran.code, ran.error["code"]) == (1, "source-damaged")
+    assert hub.sent == []
+
+
+def test_a_token_that_may_not_write_is_said_and_not_shown(hub: Hub, dataset: Path) -> None:
+    ran = _run(hub, "mirror", dataset, TARGET, "-y", "--create", "-v", login="hf_other")
+    assert ran.code == 4
+    assert "hf auth login" in ran.err
+    assert "hf_other" not in ran.out + ran.err
+
+
+def test_a_hub_that_holds_other_bytes_is_found(hub: Hub, dataset: Path) -> None:
+    hub.lies = True
+    ran = _publish(hub, dataset, "--create")
+    assert (ran.code, ran.error["code"]) == (1, "remote-damaged")
+    checked = _run(hub, "verify", dataset, "--at", TARGET, "--level", "remote", "--json")
+    assert (checked.code, checked.summary["proved"]) == (1, "nothing")
+
+
+def test_a_bucket_is_no_repository(hub: Hub, dataset: Path, tmp_path: Path) -> None:
+    assert _run(hub, "mirror", dataset, tmp_path / "m", "--create", "-y").code == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own
+def test_too_much_for_one_commit_comes_with_the_manifest_last(
+    hub: Hub, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    for part, anew in ((dataset, True), (make_dataset(tmp_path / "new", train=20), False)):
+        plan = wt.plan_mirror(part, TARGET, create=anew, replace=not anew)
+        assert isinstance(plan, HubMirrorPlan)
+        wt.apply(replace(plan, most_files=3))
+    log = hub.repositories["lab/city"].log
+    assert len(log) > 4
+    touched = [[line["key"] for line in lines if line["value"].get("path") == MANIFEST_PATH] for lines in log]
+    assert touched.count(["file"]) == 2
+    assert touched.count(["deletedFile"]) == 1
+    second = touched.index(["deletedFile"])
+    assert touched[second - 1] == ["file"], "the first version was whole"
+    assert touched[-1] == ["file"]
+    assert json.loads(hub.files("lab/city")[MANIFEST_PATH])["totals"]["samples"] > 14

@@ -1,0 +1,302 @@
+"""Signatures of a dataset: bundles over its manifest file, each signed as a model of one file, that ``model_signing`` verifies.
+
+A signature is of one root. It is an anchor: who trusts the key has the root digest from a place of trust. What lies in
+``.wdstools/signatures/`` came with the data, and is not believed: a bundle is bounded, parsed and checked by the library, and
+must then name one file whose SHA-256 is the root.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.util
+import json
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, dumps
+from wdstools.landing.inside import read_inside
+from wdstools.stores.local import LocalStore, read_file, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from wdstools.dataset import Dataset
+    from wdstools.options.declare import StrPath
+    from wdstools.stores.base import Store
+
+SIGNATURES = ".wdstools/signatures/"
+SUFFIX = ".sigstore.json"
+MAX_BUNDLE_BYTES = 1 << 20
+MAX_BUNDLES = 64
+_MAX_KEY_BYTES = 1 << 20
+_MANIFEST = os.path.basename(MANIFEST_PATH)
+_PREDICATE = "https://model_signing/signature/v1.0"
+_PAYLOAD_TYPE = b"application/vnd.in-toto+json"
+#: What can be wrong with every bundle there is, the most telling first: only one is said.
+_RANKS = ("signature-other-root", "signature-invalid", "signature-other-key", "signature-missing")
+_MESSAGES = {
+    "signature-other-root": "this key has signed another dataset, or another version of this one",
+    "signature-invalid": "a signature is damaged or forged",
+    "signature-other-key": "another key has signed this dataset",
+    "signature-missing": "nobody has signed this dataset",
+}
+
+
+def require_signing() -> None:
+    """Refuse where the ``sign`` extra is not installed; raises UsageError (``extra-missing``)."""
+    if any(importlib.util.find_spec(name) is None for name in ("model_signing", "OpenSSL")):
+        raise UsageError("signatures need the sign extra", code="extra-missing", hint="pip install 'wdstools[sign]'")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key; ``fingerprint`` is the SHA-256 of its DER form, ``hint`` what a bundle calls it, ``pem`` the key itself."""
+
+    fingerprint: str
+    hint: str
+    pem: bytes
+
+    @property
+    def path(self) -> str:
+        """Where a signature by this key lies: its name follows from the key, so that nothing need be listed."""
+        return f"{SIGNATURES}{self.fingerprint[:32]}{SUFFIX}"
+
+    def has_signed(self, payload: bytes, signature: bytes) -> bool:
+        """Whether a signature of a DSSE envelope (in-toto) is this key's."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        key = serialization.load_pem_public_key(self.pem)
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        kinds = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
+        signed = b"DSSEv1 %d %s %d %s" % (len(_PAYLOAD_TYPE), _PAYLOAD_TYPE, len(payload), payload)
+        try:
+            key.verify(signature, signed, ec.ECDSA(kinds[key.curve.key_size]))
+        except InvalidSignature:
+            return False
+        return True
+
+    def __str__(self) -> str:
+        return f"SHA256:{self.fingerprint}"
+
+
+def as_public_key(key: Any) -> PublicKey:
+    """A key of the ``cryptography`` library; raises ValueError for a kind that signs no datasets."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in ("secp256r1", "secp384r1", "secp521r1"):
+        raise ValueError(type(key).__name__)
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    pem = key.public_bytes(serialization.Encoding.PEM, form)
+    return PublicKey(sha256_hex(key.public_bytes(serialization.Encoding.DER, form)), sha256_hex(pem), pem)
+
+
+def read_public_key(path: str) -> PublicKey:
+    """The public key in a PEM file; raises UsageError (``public-key-invalid``) and StoreError."""
+    require_signing()
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    data = key_bytes(path)
+    try:
+        return as_public_key(serialization.load_pem_public_key(data))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        private = b"PRIVATE KEY" in data
+        raise UsageError(
+            "this is a private key: keep it to yourself" if private else "not a public key that signs datasets",
+            code="public-key-invalid",
+            where=path,
+            expected="an EC public key of P-256, P-384 or P-521 in PEM",
+            hint=f"openssl pkey -in {path} -pubout    writes the public one" if private else "",
+        ) from error
+
+
+def key_bytes(path: str) -> bytes:
+    """A file with a key, which is small; raises StoreError."""
+    return read_file(path, _MAX_KEY_BYTES)
+
+
+def trusted(dataset: Dataset, public_key: StrPath | None, min_version: int | None) -> Dataset:
+    """The dataset as proved by whom the caller trusts, if a key was given, and no older than it may be.
+
+    Raises UsageError (``public-key-invalid``), IntegrityError as ``signed_by`` does, and ``older-version``.
+    """
+    if public_key is not None:
+        dataset = signed_by(dataset, read_public_key(os.fspath(public_key)))
+    version = dataset.manifest.version
+    if min_version is not None and version < min_version:
+        raise IntegrityError(
+            "this is an older version than the one that was asked for",
+            code="older-version",
+            where=dataset.metadata.url,
+            expected=f"version {min_version} or newer",
+            got=f"version {version}, root {dataset.root}",
+            hint="whoever serves it may hold back what is newer: ask at another place",
+        )
+    return dataset
+
+
+def signed_by(dataset: Dataset, key: PublicKey) -> Dataset:
+    """The dataset as proved by this key's signature; raises IntegrityError with one of four codes if there is none.
+
+    ``signature-missing``: there is no signature. ``signature-other-key``: there are, of other keys.
+    ``signature-other-root``: this key signed something else. ``signature-invalid``: what says that it is this key's is not.
+    """
+    reasons: list[tuple[str, str]] = []
+    seen: set[bytes] = set()
+    for where, data in _bundles(dataset, key, reasons):
+        if data in seen:
+            continue
+        seen.add(data)
+        reason = _wrong(data, dataset, key)
+        if reason is None:
+            return replace(dataset, anchored=True, signer=str(key), readers={})
+        reasons.append((reason[0], f"{where}: {reason[1]}"))
+    code = next((code for code in _RANKS if any(code == found for found, _ in reasons)), "signature-missing")
+    raise IntegrityError(
+        _MESSAGES[code],
+        code=code,
+        where=dataset.metadata.url,
+        expected=f"a signature of root {dataset.root} by {key}",
+        got=next((text for found, text in reasons if found == code), "none"),
+        hint=f"nothing of it is to be believed; ask who signed it for the dataset again, or leave out {option('public_key')}",
+    )
+
+
+def _bundles(dataset: Dataset, key: PublicKey, reasons: list[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
+    """Each bundle that lies with the dataset, that of the key first; those that cannot be read are reasons."""
+    own = dataset.manifest_key == MANIFEST_PATH
+    places: list[tuple[Store, Iterable[str]]] = []
+    if not own:
+        places.append((dataset.metadata, (f"{dataset.manifest_key}{SUFFIX}",)))
+    places += [(store, _names(store, key)) for store in _stores(dataset, own=own)]
+    for store, names in places:
+        for name in names:
+            try:
+                yield f"{store.url}/{name}", read_inside(store, name, MAX_BUNDLE_BYTES)
+            except NotFoundError:
+                continue
+            except (StoreError, FormatError) as error:
+                if error.code in ("path-unsafe", "not-a-file", "answer-too-long") or isinstance(error, FormatError):
+                    reasons.append(("signature-invalid", f"{store.url}/{name}: {error.message}"))
+                    continue
+                raise
+
+
+def _stores(dataset: Dataset, *, own: bool) -> list[Store]:
+    if own and dataset.shards is dataset.metadata:
+        return [dataset.metadata]
+    return [dataset.metadata, dataset.shards] if own else [dataset.shards]
+
+
+def _names(store: Store, key: PublicKey) -> Iterator[str]:
+    yield key.path
+    yield from (name for name in signature_paths(store) if name != key.path)
+
+
+def signature_paths(store: Store) -> list[str]:
+    """The bundles that lie with a dataset, as far as the store lists anything, at most 64."""
+    found: list[str] = []
+    if isinstance(store, LocalStore):
+        with contextlib.suppress(OSError):
+            found = [SIGNATURES + name for name in sorted(os.listdir(store.locate(SIGNATURES)))]
+    else:
+        try:
+            for info in store.list(SIGNATURES):
+                found.append(info.key)
+                if len(found) > MAX_BUNDLES:
+                    break
+        except StoreError as error:
+            if error.code not in ("store-cannot", "not-found"):
+                raise
+    return [name for name in found if _is_bundle(name)][:MAX_BUNDLES]
+
+
+def bundles_of(dataset: Dataset) -> dict[str, bytes]:
+    """The bundles that say that they are of this dataset, by path, to go where it goes; nothing of them is proved.
+
+    A bundle that is a link out of the dataset, or no file, or too large, stays where it is.
+    """
+    found = {}
+    names = dict.fromkeys(signature_paths(dataset.metadata))
+    if dataset.signer:
+        names[f"{SIGNATURES}{dataset.signer.removeprefix('SHA256:')[:32]}{SUFFIX}"] = None
+    for name in names:
+        try:
+            data = read_inside(dataset.metadata, name, MAX_BUNDLE_BYTES)
+            payload = json.loads(base64.b64decode(json.loads(data)["dsseEnvelope"]["payload"], validate=True))
+        except (StoreError, FormatError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if _signed_root(payload) == dataset.root:
+            found[name] = data
+    return found
+
+
+def _is_bundle(path: str) -> bool:
+    name = path.removeprefix(SIGNATURES)
+    return name.endswith(SUFFIX) and "/" not in name and name.removesuffix(SUFFIX).replace("-", "").isalnum()
+
+
+def _wrong(data: bytes, dataset: Dataset, key: PublicKey) -> tuple[str, str] | None:
+    """Why a bundle does not prove the dataset by this key: code and text; None if it does."""
+    try:
+        bundle = json.loads(data)
+        material, envelope = bundle["verificationMaterial"], bundle["dsseEnvelope"]
+        hint = material["publicKey"]["hint"] if "publicKey" in material else "of a certificate"
+        signature = base64.b64decode(envelope["signatures"][0]["sig"], validate=True)
+        content = base64.b64decode(envelope["payload"], validate=True)
+        payload = json.loads(content)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        return "signature-invalid", "no bundle of a signature by a key"
+    if hint != key.hint:
+        return "signature-other-key", f"signed by the key {str(hint)[:64]}"
+    if not key.has_signed(content, signature):
+        return "signature-invalid", "the signature does not hold"
+    root = _signed_root(payload)
+    if root != dataset.root:
+        what = f"root {root[:64]}" if root else "something that is no manifest of a dataset"
+        return "signature-other-root", f"signed {what}"
+    return None if _library_agrees(data, dumps(dataset.manifest), key) else ("signature-invalid", "not understood")
+
+
+def _signed_root(payload: Any) -> str | None:
+    """The SHA-256 of the one file that a payload is about."""
+    try:
+        (resource,), form = payload["predicate"]["resources"], payload["predicate"]["serialization"]
+        good = (payload["predicateType"], resource["algorithm"]) == (_PREDICATE, "sha256")
+        good = good and (form["method"], form["hash_type"]) == ("files", "sha256")
+        return str(resource["digest"]) if good else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _library_agrees(bundle: bytes, manifest: bytes, key: PublicKey) -> bool:
+    """Whether ``model_signing`` itself takes the bundle for a signature of the manifest: never less than it asks for."""
+    from cryptography.exceptions import InvalidSignature
+    from model_signing.verifying import Config
+
+    with temporary_files({"bundle": bundle, "key.pem": key.pem, _MANIFEST: manifest}) as paths:
+        made: Any = Config
+        try:
+            made().use_elliptic_key_verifier(public_key=paths["key.pem"]).verify(paths[_MANIFEST], paths["bundle"])
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, InvalidSignature):
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def temporary_files(files: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
+    """Files by name, in a folder of their own that nobody else reads, while the block runs."""
+    with tempfile.TemporaryDirectory(prefix="wdstools-signature-") as folder, translated(folder):
+        paths = {name: os.path.join(folder, name) for name in files}
+        for name, content in files.items():
+            with open(paths[name], "xb") as file:
+                file.write(content)
+        yield paths

@@ -52,7 +52,7 @@ def global_batches(lanes: Lanes, deals: list[LaneDeal], place: Any) -> list[tupl
     return found
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(orders, sizes, worlds, remainders)
 def test_every_position_comes_once_in_batches_of_one_kind(
     kinds: list[int], batch_size: int, world_size: int, remainder: str
@@ -72,7 +72,7 @@ def test_every_position_comes_once_in_batches_of_one_kind(
     assert len(seen) == len(set(seen)) == len(kinds) - (sum(left_out.values()) if remainder == "drop" else 0)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(orders, sizes, worlds, st.sampled_from(["pad", "drop"]))
 def test_ranks_get_equally_many_batches_of_equal_sizes_and_kinds(
     kinds: list[int], batch_size: int, world_size: int, remainder: str
@@ -85,7 +85,7 @@ def test_ranks_get_equally_many_batches_of_equal_sizes_and_kinds(
     assert ranks == [ranks[0]] * world_size
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(
     st.lists(st.sampled_from([0] * 12 + list(range(KINDS))), min_size=40, max_size=120),
     st.sampled_from([(4, 1), (2, 2), (1, 4)]),
@@ -103,7 +103,7 @@ def test_on_other_ranks_a_run_goes_on_as_it_would_have(
     assert [batch for batch, _ in begun + rest] == [batch for batch, _ in whole]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(orders, st.lists(st.tuples(sizes, worlds, st.integers(1, 6)), min_size=1, max_size=5))
 def test_with_any_batch_sizes_and_ranks_in_a_row_every_position_still_comes_once(
     kinds: list[int], runs: list[tuple[int, int, int]]
@@ -119,7 +119,7 @@ def test_with_any_batch_sizes_and_ranks_in_a_row_every_position_still_comes_once
     assert all(not deal.batches(place) for deal in deals_of(lanes, 2, 2, "pad"))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 120), st.integers(1, 120), st.floats(0, 0.999))
 def test_of_two_kinds_every_window_of_batches_has_each_within_one_of_its_share(
     first: int, second: int, start: int, size: int, phase: float

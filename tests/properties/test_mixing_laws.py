@@ -32,7 +32,7 @@ def _off(weights: list[int], first: int, count: int) -> Fraction:
     return max(abs(number - Fraction(count * weight, whole)) for number, weight in zip(found, weights, strict=True))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(shares, st.integers(0, 3000), st.integers(0, 3000))
 @example([333, 333, 334], 100, 500)
 def test_windows_hold_each_source_as_often_as_its_weight_says(weights: list[int], first: int, count: int) -> None:
@@ -40,7 +40,7 @@ def test_windows_hold_each_source_as_often_as_its_weight_says(weights: list[int]
     assert _off(weights, first, count) < 2
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(st.integers(1, 200), min_size=2, max_size=2), st.integers(0, 3000), st.integers(0, 3000))
 def test_of_two_sources_every_window_is_less_than_one_off(weights: list[int], first: int, count: int) -> None:
     assert _off(weights, first, count) < 1

@@ -209,7 +209,9 @@ def _matches(
     """The first files beside images that have one of some suffixes: path and entry, by what their folders are for."""
     matches: dict[str, list[tuple[str, bytes | None]]] = defaultdict(list)
     for place in places:
-        held = tree.list(place.folder) if any(found.folders[side].sides for side, _ in place.sides) else None
+        roles = {side: "" if side == place.folder else role_of(side) for side, _ in place.sides}
+        wanted = [side for side in roles if found.folders[side].sides and len(matches[roles[side]]) < _PROBED_FILES]
+        held = tree.list(place.folder) if wanted else None
         if held is None:
             continue
         known = {stem for stem, _ in stems(held.files)}
@@ -217,10 +219,8 @@ def _matches(
             stem.rpartition("_")[0] for stem in known if "_" in stem
         }
         folded = {name.lower() for name in known}
-        for side, _ in place.sides:
-            role = "" if side == place.folder else role_of(side)
-            if len(matches[role]) >= _PROBED_FILES:
-                continue
+        for side in wanted:
+            role = roles[side]
             files = held if side == place.folder else tree.list(side)
             for name in files.files if files else ():
                 stems_of = [name[: -len(end)] for end in suffixes if name.lower().endswith(end)]

@@ -15,11 +15,12 @@ from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
 from wdstools.errors import FormatError, UsageError
 from wdstools.formats.manifest import PROVENANCE_PATH
+from wdstools.landing.names import fold, name_folding, refuse_clashes
 from wdstools.ops.extract import extract
 from wdstools.ops.extract import write as module
-from wdstools.ops.extract.names import fold, name_folding, refuse_clashes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 COMPOSED, TAKEN_APART = "caf\u00e9", "cafe\u0301"
@@ -98,3 +99,30 @@ def test_names_that_no_file_system_takes_are_refused_before_anything_is_written(
         extract(dataset, str(tmp_path / "files"))
     assert caught.value.code == "name-too-long"
     assert not list(tmp_path.glob("files*"))
+
+
+def test_splits_that_differ_in_case_only_do_not_overwrite_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number}" for number in range(6)]
+    files = {f"{name}.{ext}": data for name in names for ext, data in (("jpg", tiny_jpeg(int(name))), ("txt", b"x"))}
+    source = str(write_files(tmp_path / "source", files))
+    rule = []
+    for split, part in (("Kept", names[:3]), ("kept", names[3:])):
+        (tmp_path / f"{split}-list.txt").write_text("\n".join(part))
+        rule.append(f"{split}={tmp_path / f'{split}-list.txt'}")
+    dataset = wt.pack(source, str(tmp_path / "data"), splits=rule).dataset
+    assert set(dataset.splits) == {"Kept", "kept"}
+    keys = wt.Selection(keys=frozenset([next(iter(dataset["kept"].keys()))]))
+    monkeypatch.setattr("wdstools.landing.names.name_folding", lambda _: fold)
+    ways: list[Callable[[str], object]] = [
+        lambda to: wt.pack(source, to, splits=rule),
+        lambda to: wt.pull(dataset, to),
+        lambda to: wt.mirror(dataset, to),
+        lambda to: wt.remove(dataset, keys, output=to),
+    ]
+    for number, make in enumerate(ways):
+        with pytest.raises(UsageError) as caught:
+            make(str(tmp_path / f"new{number}"))
+        assert caught.value.code == "names-collide"
+        assert not list((tmp_path / f"new{number}").rglob("*.tar"))

@@ -16,6 +16,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Self
 
 from wdstools.errors import StoreError
+from wdstools.landing.names import refuse_clashes_at
 from wdstools.stores.abilities import sync_file
 from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import LocalStore, storage_error
@@ -119,7 +120,12 @@ class Scratch:
         )
 
     def note(self, names: Iterable[str]) -> None:
-        """Note what is going to be written below ``new``: paths, before any of them is."""
+        """Note what is going to be written below ``new``: paths, before any of them is.
+
+        Raises UsageError (``names-collide``) where two of them would be one file here.
+        """
+        names = list(names)
+        refuse_clashes_at(self.path, names)
         LocalStore(self.path).put(_NAMES, "".join(f"{name!a}\n" for name in sorted(set(names))).encode())
 
     def noted(self) -> set[str]:

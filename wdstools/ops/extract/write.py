@@ -11,8 +11,9 @@ from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.executors.base import Executor, run_all
 from wdstools.executors.open import open_executor
+from wdstools.landing.names import name_folding, refuse_clashes
 from wdstools.landing.new_folder import new_folder
-from wdstools.ops.extract.names import Names, name_folding, refuse_clashes
+from wdstools.ops.extract.names import Names
 from wdstools.progress import Progress, Silent
 from wdstools.reader.select import Selection
 from wdstools.reader.shard import ShardReader

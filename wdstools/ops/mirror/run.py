@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
+from wdstools.landing.names import refuse_clashes_at
 from wdstools.plan import Plan
 from wdstools.results import Proved
 from wdstools.stores.base import ABSENT
@@ -102,6 +104,8 @@ class MirrorRun:
         todo = [state.wanted for state in plan.files if state.state != "same"]
         deleted = plan.extra if plan.delete else ()
         if todo or deleted or plan.claimed:
+            if "://" not in self.store.url:
+                refuse_clashes_at(_existing(self.store.url), [state.wanted.path for state in plan.files])
             self._claim()
             if plan.replaced is not None:
                 self.store.delete(MANIFEST_PATH)
@@ -225,3 +229,11 @@ class MirrorRun:
             self.store.delete(path)
         except NotFoundError:
             return
+
+
+def _existing(folder: str) -> str:
+    """A folder, or the nearest one above it that is there."""
+    folder = os.path.abspath(folder)
+    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    return folder

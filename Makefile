@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 SAMPLES ?= 2000
 
-.PHONY: demo test test-torch check test-slow bench setup clean format docs docs-interop faults
+.PHONY: demo test test-torch check test-slow bench setup clean format docs docs-interop faults dist
 
 demo: $(VENV)/.ready
 	rm -rf $(DEMO)
@@ -63,6 +63,12 @@ differences: $(VENV)/.ready-dev
 # The table of docs/interop.md: what each reader says about the demo, emitted for all at once.
 docs-interop: tools consumers
 	$(BIN)/python docs/make_interop.py $(CONSUMERS)
+
+# Builds what is released into dist/, looks into it, and runs the demo from the wheel with each Python that is here.
+# HOMEPAGE makes README's links absolute, as https://host/owner/name/blob/main.
+HOMEPAGE ?=
+dist: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.dist --homepage "$(HOMEPAGE)"
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .

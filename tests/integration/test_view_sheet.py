@@ -108,6 +108,9 @@ def test_no_file_of_the_user_is_written_over(shards: Path, tmp_path: Path) -> No
     assert (tmp_path / "mine.html").read_text() == "<p>my own page"
     assert run_command("view", shards, "--html", tmp_path / "none" / "page.html").code == 2
     assert run_command("view", shards, "--html", tmp_path / "page.html", "--samples", "2001").code == 2
+    for idle in (("--port", "8000"), ("--open",), ("--findings", "f.jsonl")):
+        ran = run_command("view", shards, "--html", tmp_path / "page.html", *idle)
+        assert (ran.code, "option-idle" in ran.err, idle[0] in ran.err) == (2, True, True)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
 
 

@@ -135,6 +135,7 @@ def view(
     from wdstools.dataset import open_dataset
     from wdstools.reader.select import select
 
+    show.refuse_idle(html, port=port, open=browser, findings=findings)
     opened, selection = open_dataset(dataset, **opening), select(**chosen)
     if html is None:
         address = show.named(dataset, opening)

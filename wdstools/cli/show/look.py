@@ -223,6 +223,20 @@ def named(dataset: str, opening: OpenChoices) -> Address:
     return Address(dataset, None if at is None else os.fspath(at))
 
 
+def refuse_idle(html: str | None, **served: object) -> None:
+    """Refuse what concerns a served page where a file is asked for; raises UsageError (``option-idle``)."""
+    from wdstools.errors import UsageError, option
+
+    idle = next((name for name, value in served.items() if value), None)
+    if html is not None and idle is not None:
+        raise UsageError(
+            f"{option(idle)} concerns the page that is served, and {option('html')} serves none",
+            code="option-idle",
+            where=option(idle),
+            hint=f"leave {option(idle)} out, or leave {option('html')} out",
+        )
+
+
 def serve_view(
     output: Output,
     dataset: Dataset,

@@ -36,7 +36,7 @@ class Cluster:
         self._hosts: dict[str, Host | None] = {}
         self._room = 0
         self._looked = -TELL_SECONDS
-        self._seen: dict[str, bool] = {}
+        self._seen: dict[tuple[str, frozenset[str]], bool] = {}
         self._objects: dict[str, Any] = {}
         self._board: Any = None
         self._opened = not self._ray.is_initialized()
@@ -74,16 +74,33 @@ class Cluster:
         """See which hosts there are, how much room, and, of new ones, whether they can come to the same results."""
         if time.monotonic() - self._looked < TELL_SECONDS:
             return
-        nodes = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+        nodes = self._ask_new()
         self._room = sum(_fitting(node["Resources"], self._needs) for node in nodes.values())
-        self._hosts = {name: host for name, host in self._hosts.items() if name in nodes}
-        for name, host in self._on_each([name for name in nodes if name not in self._hosts]).items():
-            self._hosts[name] = host
-            if host is not None:
-                refuse_mixture(this_host(), host)
-                if other := differing(this_host(), host, TOLD):
-                    self._say(f"host {host.name} has other versions, which change no result: {'; '.join(other)}")
         self._looked = time.monotonic()
+
+    def _ask_new(self) -> dict[str, Any]:
+        """All nodes. Of each new one it is known now which host it is; None where it is alive and does not answer."""
+        deadline = time.monotonic() + _PROBE_SECONDS
+        while True:
+            nodes = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+            self._hosts = {name: host for name, host in self._hosts.items() if name in nodes}
+            answers = self._on_each([name for name in nodes if name not in self._hosts])
+            # one that has just died is listed for a while: only what stays silent counts
+            given_up = time.monotonic() > deadline
+            for name, host in answers.items():
+                if host is not None:
+                    self._judge(host)
+                if host is not None or given_up:
+                    self._hosts[name] = host
+            if all(name in self._hosts for name in nodes):
+                return nodes
+            time.sleep(TELL_SECONDS)
+
+    def _judge(self, host: Host) -> None:
+        """Refuse a host with which results could differ, and tell of other differences."""
+        refuse_mixture(this_host(), host)
+        if other := differing(this_host(), host, TOLD):
+            self._say(f"host {host.name} has other versions, which change no result: {'; '.join(other)}")
 
     def _on_each(self, names: Collection[str], ask: Callable[[], Any] | None = None) -> dict[str, Any]:
         """What a function gives on some nodes, without one which host each is; None for those that do not answer."""
@@ -114,11 +131,13 @@ class Cluster:
 
     def sees(self, path: str) -> bool:
         """Whether all hosts see a path as this machine does: a file of a random name, made here, is there too."""
-        if path not in self._seen:
-            others = [name for name, host in self._hosts.items() if host is None or host.files != this_host().files]
+        others = frozenset(n for n, host in self._hosts.items() if host is None or host.files != this_host().files)
+        if (path, others) not in self._seen:
             with Mark(path) as look:
-                self._seen[path] = all(self._on_each(others, look).values())
-        return self._seen[path]
+                answers = self._on_each(others, look)
+            alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+            self._seen[path, others] = all(seen for name, seen in answers.items() if name in alive)
+        return self._seen[path, others]
 
     def send(self, parcel: Parcel, pickled: Callable[[str], bytes], run: str) -> Any:
         """One parcel to whichever worker takes it, with the objects that it may need."""

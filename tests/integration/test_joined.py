@@ -201,6 +201,16 @@ def test_a_state_goes_on_with_or_without_it(dataset: Dataset) -> None:
     assert begun + rest == [sample.key for sample in wt.stream(dataset, shuffle="full")]
 
 
+def test_duplicates_are_the_same_with_and_without_it(dataset: Dataset) -> None:
+    plain = wt.find_duplicates(dataset, level="exact", captions=True)
+    assert plain.samples == 70
+    open_joined(dataset)
+    without = in_memory(dataset)
+    for _, entry in dataset.manifest.shards:
+        without.metadata.delete(entry.index_path)
+    assert wt.find_duplicates(without, level="exact", captions=True) == plain
+
+
 @pytest.mark.parametrize("shuffle", ["full", None])
 def test_reading_an_epoch_of_many_shards_leaves_the_file_behind(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, shuffle: Any

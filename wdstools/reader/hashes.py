@@ -16,6 +16,7 @@ from wdstools.formats.captions import Caption
 from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes, write_hashes
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
 from wdstools.images.luma import check_kernels, look_at
+from wdstools.joined.opening import joined_of
 from wdstools.reader.shard import ShardReader
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import open_store
@@ -128,20 +129,17 @@ class ShardPrints:
 
 def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
     """Fingerprints of one shard; hashes are computed only where none are kept, and kept then."""
-    table = task.dataset.index(task.entry)
-    values = one_chunk(table.column("members")).flatten()
     extension = image_extension(task.dataset)
-    first = np.flatnonzero([name == extension for name in to_list(values.field("ext"))])
-    if len(first) != table.num_rows:
+    table, digest, size = _known(task.dataset, task.entry, extension)
+    if len(digest) != table.num_rows:
         raise FormatError(
             "not every sample has one image of the dataset's type",
             code="image-missing",
             where=task.entry.path,
             expected=f"{table.num_rows:,} .{extension}",
-            got=f"{len(first):,}",
+            got=f"{len(digest):,}",
             hint="pack the dataset again: wdstools pack DATASET NEW",
         )
-    digest, size = to_numpy(values.field("xxh3_64"))[first], to_numpy(values.field("size"))[first]
     sides = [to_numpy(table.column(name), null=0) for name in ("width", "height")]
     captions = [Caption.of(text) for text in to_list(table.column("caption"))]
     empty = np.zeros((0, 5), np.uint64)
@@ -170,6 +168,23 @@ def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
         unreadable=tuple((key, reason) for key, reason in zip(keys, reasons, strict=True) if reason is not None),
         computed=computed,
     )
+
+
+def _known(
+    dataset: Dataset, entry: ShardEntry, extension: str
+) -> tuple[pa.Table, NDArray[np.uint64], NDArray[np.int64]]:
+    """What is known of a shard's rows without a look at it, and XXH3-64 and size of each image that there is."""
+    joined = joined_of(dataset)
+    if joined.is_kept:
+        shard = joined.number_of(entry)
+        rows = joined.rows_of(shard)
+        table = joined.table(shard, ("key", "label", "width", "height", "caption"))
+        found = joined.members(np.arange(rows.start, rows.stop), extension)
+        return table, found.xxh3_64[found.size >= 0], found.size[found.size >= 0]
+    table = dataset.index(entry)
+    values = one_chunk(table.column("members")).flatten()
+    first = np.flatnonzero([name == extension for name in to_list(values.field("ext"))])
+    return table, to_numpy(values.field("xxh3_64"))[first], to_numpy(values.field("size"))[first]
 
 
 def image_extension(dataset: Dataset) -> str:

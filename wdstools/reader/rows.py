@@ -46,6 +46,7 @@ class Extents:
         self.groups = table.groups_of(taken)
         self._together = (taken.shard[1:] == taken.shard[:-1]) & (taken.start[1:] == taken.stop[:-1])
         self._members: dict[str, tuple[list[int], list[int], list[int]]] | None = None
+        self._spans: dict[str, list[slice | None]] = {}
 
     @property
     def members(self) -> dict[str, tuple[list[int], list[int], list[int]]]:
@@ -69,11 +70,13 @@ class Extents:
 
     def place(self, row: int, extension: str) -> slice:
         """Where a member lies in its row's bytes; raises KeyError."""
-        offsets, sizes, _ = self.members[extension]
-        first, size = offsets[row], sizes[row]
-        if size < 0:
+        spans = self._spans.get(extension)
+        if spans is None:
+            spans = self._spans[extension] = self._table.spans_of(self._taken, extension)
+        found = spans[row]
+        if found is None:
             raise KeyError(extension)
-        return slice(first, first + size)
+        return found
 
     def extensions(self, row: int) -> list[str]:
         """The members that a row has."""
@@ -199,6 +202,20 @@ class RowTable:
             )
             for extension, found in zip(self.members, members, strict=True)
         }
+
+    def spans_of(self, taken: Taken, extension: str) -> list[slice | None]:
+        """Where one member lies in each row's bytes; None where a row has none. Raises KeyError if nobody wanted it."""
+        if extension not in self.members:
+            raise KeyError(extension)
+        if taken.members is not None:
+            found = taken.members[self.members.index(extension)]
+        else:
+            (found,) = self._joined.members_of(taken.places, taken.shard + self._shards.start, (extension,))
+        first = found.offset - taken.start
+        spans: list[slice | None] = list(map(slice, first.tolist(), (first + found.size).tolist()))
+        for row in np.flatnonzero(found.size < 0).tolist():
+            spans[row] = None
+        return spans
 
     def extents(self, rows: NDArray[np.int64]) -> Extents:
         """Where these rows lie; their shards have been opened."""

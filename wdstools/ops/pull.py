@@ -38,7 +38,9 @@ from wdstools.plan import Plan, Step, apply
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.select import Selection
 from wdstools.results import Proved, weakest
+from wdstools.stores.limited import Limited, Rate
 from wdstools.stores.local import LocalStore
+from wdstools.stores.open import remote
 from wdstools.stores.reading import get_whole
 from wdstools.transfer.choose import ChooseTask, Chosen, choose
 from wdstools.transfer.download import PulledShard, PullTask, asked_again, fetch_file, pull_shard
@@ -148,6 +150,8 @@ def plan_pull(
     """
     chosen = settle(PullChoices, choices)
     opened = trusted(as_dataset(source).anchor(chosen["root"]), chosen["public_key"], chosen["min_version"])
+    if chosen["limit_rate"] is not None:
+        opened = replace(opened, shards=Limited(remote(opened.shards), Rate(chosen["limit_rate"])), readers={})
     require_canonical(
         opened.manifest, opened.metadata.url, "these tars were not written by wdstools; copy them, and adopt the copy"
     )

@@ -27,6 +27,15 @@ Reader = Literal[
 ]
 
 
+_LIMIT_RATE = Option(
+    None,
+    "Move at most so much a second on average, as 10MB: of all threads together, of each process.",
+    least=1,
+    metavar="SIZE",
+    read=parse_size,
+)
+
+
 class SignChoices(TypedDict, total=False):
     """Who signs."""
 
@@ -51,6 +60,7 @@ class MirrorChoices(TypedDict, total=False):
     delete: Annotated[bool, Option(False, "Delete files there that are not part of this dataset.")]
     allow_older: Annotated[bool, Option(False, "Replace a newer version too.")]
     emitted: Annotated[bool, Option(False, "Copy what emit wrote for other readers too.")]
+    limit_rate: Annotated[int | None, _LIMIT_RATE]
     create: Annotated[bool, Option(False, "On the Hub: make the repository if there is none.")]
     private: Annotated[bool, Option(False, "With --create: a repository that only you see.")]
 
@@ -82,6 +92,7 @@ class PullChoices(TypedDict, total=False):
         ),
     ]
     restart: Annotated[bool, Option(False, "Throw away an unfinished pull of something else.")]
+    limit_rate: Annotated[int | None, _LIMIT_RATE]
 
 
 class AdoptChoices(TypedDict, total=False):

@@ -28,6 +28,7 @@ from wdstools.options.move import MirrorChoices
 from wdstools.plan import Step, apply
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.stores.base import ObjectInfo
+from wdstools.stores.limited import Limited, Rate
 from wdstools.stores.open import open_store, remote
 from wdstools.stores.reading import get_whole
 from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, listing, shard_file
@@ -97,6 +98,8 @@ def plan_mirror(
             "only the Hub has repositories to make", where=option("create"), expected="hf://datasets/OWNER/NAME"
         )
     store = remote(open_store(os.fspath(target)) if isinstance(target, str | os.PathLike) else target)
+    if chosen["limit_rate"] is not None:
+        store = Limited(store, Rate(chosen["limit_rate"]))
     replaced, theirs = _other(dataset, store, replace=chosen["replace"], allow_older=chosen["allow_older"])
     wanted = _wanted(dataset, _emitted_files(dataset) if chosen["emitted"] else [])
     if "://" not in store.url:
@@ -137,6 +140,10 @@ def plan_mirror(
 def _plan_hub(dataset: Dataset, url: str, chosen: MirrorChoices) -> HubMirrorPlan:
     """The plan for a repository: there a commit takes the place of claim, order and probe."""
     require_local(dataset)
+    if chosen["limit_rate"] is not None:
+        raise UsageError(
+            "the Hub's own library sends, and it knows no limit", where=option("limit_rate", chosen["limit_rate"])
+        )
     hub = open_hub(url)
     parent, found = look(hub, create=chosen["create"])
     store = remote(hub)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from wdstools.cli.output import one_line, printable
 from wdstools.cli.show.core import source_account, would_be_skipped
 from wdstools.results import proof
-from wdstools.sources.account import counts_to_tell
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
@@ -103,6 +102,8 @@ def append_plan(output: Output, plan: Plan[AppendResult]) -> int:
     from wdstools.ops.append import AppendPlan
 
     assert isinstance(plan, AppendPlan)
+    from wdstools.sources.account import counts_to_tell  # which needs numpy
+
     skipped = counts_to_tell(plan.skips)
     count = sum(plan.samples.values())
     split = ", ".join(f"{name} {number:,}" for name, number in plan.samples.items())

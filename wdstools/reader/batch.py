@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from wdstools.errors import UsageError
+from wdstools.reader.members import is_tensor
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -109,3 +112,21 @@ class Batch(Mapping[str, Any]):
         value = self._fields[name]
         shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
         return name if shape is None else f"{name} {dtype} {list(shape)}"
+
+
+def plain_array(name: str, value: Any) -> Any:
+    """A tensor as an array; a list of them as a list of arrays."""
+    if isinstance(value, list):
+        return (
+            [plain_array(name, one) if is_tensor(one) else one for one in value]
+            if any(map(is_tensor, value))
+            else value
+        )
+    if not is_tensor(value):
+        return value
+    try:
+        return value.detach().numpy()
+    except TypeError as error:
+        raise UsageError(
+            "numpy has no such dtype", where=name, got=str(value.dtype), hint="wdstools.torch.loader gives tensors"
+        ) from error

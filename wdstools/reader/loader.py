@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from wdstools.errors import UsageError
 from wdstools.executors.open import processors
-from wdstools.reader.batch import Batch
+from wdstools.reader.batch import Batch, plain_array
 from wdstools.reader.bounds import Bounds
 from wdstools.reader.bucket_report import report_of
 from wdstools.reader.making import Begun, Kitchen, Making, Planned, planned
-from wdstools.reader.members import is_tensor
 from wdstools.reader.metrics import Meter
 from wdstools.reader.mixing import course_of
 from wdstools.reader.options import LoaderOptions, Share, settled
@@ -215,7 +214,7 @@ class Loader:
 
     def handed_out(self, fields: dict[str, Any], maker: Maker) -> Any:  # noqa: ARG002
         """A batch of its fields: of arrays here, also where a transform gave tensors."""
-        return Batch({name: _array(name, value) for name, value in fields.items()})
+        return Batch({name: plain_array(name, value) for name, value in fields.items()})
 
     def close(self) -> None:
         """End the ``for`` that is going on, if any, with its threads and files; a new one may be begun."""
@@ -307,20 +306,6 @@ class Pass(Iterator[Any]):
     def close(self) -> None:
         """End its threads and close its files."""
         self._batches.close()
-
-
-def _array(name: str, value: Any) -> Any:
-    """A tensor as an array; a list of them as a list of arrays."""
-    if isinstance(value, list):
-        return [_array(name, one) if is_tensor(one) else one for one in value] if any(map(is_tensor, value)) else value
-    if not is_tensor(value):
-        return value
-    try:
-        return value.detach().numpy()
-    except TypeError as error:
-        raise UsageError(
-            "numpy has no such dtype", where=name, got=str(value.dtype), hint="wdstools.torch.loader gives tensors"
-        ) from error
 
 
 def open_loader(

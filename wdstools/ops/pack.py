@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
 import pyarrow as pa
 
 from wdstools.errors import SkippedError, UsageError, option
@@ -35,6 +34,7 @@ from wdstools.landing.small_files import assemble, keep_skips, render_provenance
 from wdstools.ops.made import FormerlyDataset
 from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
+from wdstools.planning.identical import count_identical
 from wdstools.planning.options import make_options
 from wdstools.planning.plan import NothingLeftError, PackPlan, make_plan, slices
 from wdstools.planning.samples import SPLIT_IN_KEY
@@ -199,12 +199,7 @@ def _plan_digest(plan: PackPlan, listing: Listing, options: PackOptions) -> str:
 
 def _finished(lines: Iterable[dict[str, Any]]) -> dict[tuple[str, int], ShardResult]:
     """The shards that an interrupted run of the same plan has finished, by split and number."""
-    results = map(from_line, lines)
-    return {(result.split, _number(result.entry.path)): result for result in results}
-
-
-def _number(path: str) -> int:
-    return int(path.removesuffix(".tar").rpartition("-")[2])
+    return {(r.split, int(r.entry.path.removesuffix(".tar").rpartition("-")[2])): r for r in map(from_line, lines)}
 
 
 def _write_shards(
@@ -261,9 +256,8 @@ def _publish(
     history = {PROVENANCE_PATH: _provenance(listing, options, skipped, remarks, manifest)}
     if skips:
         history[SKIPPED_PATH] = render_skips(skips)
-    sums: dict[str, str] = {}
-    for result in results:
-        sums |= {result.entry.path: result.entry.sha256, index_path(result.entry.path): result.index_sha256}
+    sums = {result.entry.path: result.entry.sha256 for result in results}
+    sums |= {index_path(result.entry.path): result.index_sha256 for result in results}
     files = assemble(manifest, history, sums)
     site.publish(files, {result.entry.path: result.entry.bytes for result in results})
     odd = sum(result.other_sizes for result in results)
@@ -288,22 +282,6 @@ def _publish(
         account=listing.account,
         outside=tuple(grouped(skips)),
     )
-
-
-def count_identical(digests: dict[str, list[Any]]) -> tuple[dict[str, int], int]:
-    """The leak matrix (for each pair of splits, how many images are in both) and the number of surplus copies.
-
-    ``digests`` holds, for each split, arrays of 64-bit image digests.
-    """
-    unique = {split: np.unique(np.concatenate(arrays)) for split, arrays in digests.items()}
-    names = sorted(unique)
-    leaks = {
-        f"{a}/{b}": len(np.intersect1d(unique[a], unique[b], assume_unique=True))
-        for i, a in enumerate(names)
-        for b in names[i + 1 :]
-    }
-    everything = np.concatenate([array for arrays in digests.values() for array in arrays])
-    return leaks, len(everything) - len(np.unique(everything))
 
 
 def _provenance(

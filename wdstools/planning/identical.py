@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,3 +80,19 @@ def group_identical(samples: pa.Table, pictures: Pictures, executor: Executor, p
     digests = np.frombuffer(b"".join(parts), np.dtype("V16"))
     _, numbers = np.unique(digests, return_inverse=True)
     return numbers.astype(np.int64)
+
+
+def count_identical(digests: dict[str, list[Any]]) -> tuple[dict[str, int], int]:
+    """The leak matrix (for each pair of splits, how many images are in both) and the number of surplus copies.
+
+    ``digests`` holds, for each split, arrays of 64-bit image digests.
+    """
+    unique = {split: np.unique(np.concatenate(arrays)) for split, arrays in digests.items()}
+    names = sorted(unique)
+    leaks = {
+        f"{a}/{b}": len(np.intersect1d(unique[a], unique[b], assume_unique=True))
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+    }
+    everything = np.concatenate([array for arrays in digests.values() for array in arrays])
+    return leaks, len(everything) - len(np.unique(everything))

@@ -15,7 +15,7 @@ from wdstools.ops.append.skips import joined_skips
 from wdstools.ops.next_version.files import small_files
 from wdstools.ops.next_version.land import NextVersion
 from wdstools.ops.next_version.shard import Added, RewriteTask, Rewritten, rewrite_shard
-from wdstools.ops.pack import count_identical
+from wdstools.planning.identical import count_identical
 from wdstools.planning.table import Samples
 from wdstools.progress import under_way
 from wdstools.sources.account import counts_to_tell

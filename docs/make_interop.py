@@ -23,6 +23,7 @@ NEEDS = {
     "timm": ("`cls`; splits, shards and their lengths at the root", "`_info.json`"),
     "energon": ("where each sample begins, beside the shards; `.nv-meta`", "`SHARD.tar.idx`, `.nv-meta/`"),
     "dali": ("where each payload lies; anywhere", "`.wdstools/dali/*.idx`"),
+    "webshart": ("where each image lies, with size and caption; anywhere", "`.wdstools/webshart/SPLIT/*.json`"),
     "croissant": ("JSON-LD with each shard's SHA-256", "`croissant.json`"),
     "tar": ("nothing", ""),
     "bsdtar": ("nothing", ""),

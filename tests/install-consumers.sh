@@ -6,7 +6,7 @@
 set -eu
 dir=$1
 shift
-[ $# -gt 0 ] || set -- webdataset huggingface open_clip timm energon dali croissant polars img2dataset
+[ $# -gt 0 ] || set -- webdataset huggingface open_clip timm energon dali webshart croissant polars img2dataset
 python=${PYTHON:-python3}
 torch=torch==2.13.0
 
@@ -33,6 +33,7 @@ for name in "$@"; do
         install $name "" "$torch"
         install $name "" "$torch megatron-energon==7.4.1"
         ;;
+    webshart) install $name "" "webshart==0.4.6" ;;
     dali) install $name "" "nvidia-dali-cuda130==2.4.0 numpy" ;;
     croissant) install $name "" "mlcroissant==1.1.1 Pillow" ;;
     polars) install $name "" "polars==2.1.0" ;;

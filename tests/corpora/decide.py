@@ -23,7 +23,7 @@ from wdstools.formats.sums import parse_sums
 from wdstools.images.check import STORABLE_TYPES, DamagedImageError
 from wdstools.images.resize import Encoding, reencode
 from wdstools.images.whole import ImageChecker
-from wdstools.ops.verify.run import verify_shard_file
+from wdstools.ops.verify.lone import verify_shard_file
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:

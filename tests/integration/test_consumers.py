@@ -27,7 +27,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 _MINUTES = 20
-IN_ENVIRONMENTS = ("webdataset", "huggingface", "open_clip", "timm", "energon", "dali", "croissant", "polars")
+IN_ENVIRONMENTS = (
+    "webdataset",
+    "huggingface",
+    "open_clip",
+    "timm",
+    "energon",
+    "dali",
+    "webshart",
+    "croissant",
+    "polars",
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +76,7 @@ def test_the_table_of_the_command_is_green(emitted: wt.Dataset) -> None:
     assert ran.summary["works"] == len(PATIENTS)
 
 
-@pytest.mark.parametrize("consumer", ["webdataset", "huggingface", "energon", "dali"])
+@pytest.mark.parametrize("consumer", ["webdataset", "huggingface", "energon", "dali", "webshart"])
 def test_other_bytes_make_a_reader_fail(consumer: Reader, emitted: wt.Dataset, tmp_path: Path) -> None:
     """The doctor's own eyes: the shard that a reader opens is changed after the references were taken."""
     need_consumer(consumer)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import wdstools as wt
+from tests.support.came import came
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import assert_clean_failure, run_command
 from tests.support.foreign_tars import pairs, tar_bytes, write
@@ -373,3 +374,21 @@ def test_what_further_members_are_is_said_where_it_is_known(tmp_path: Path) -> N
     found = doctor(dataset, readers)
     assert {d.consumer: (d.status, d.detail) for d in found} == dict.fromkeys(readers, ("works", ""))
     assert min(d.equal for d in found) >= 1
+
+
+def test_webshart_finds_images_with_sizes_and_captions(copy: Path) -> None:
+    dataset = _emit(copy, "webshart")
+    _, entry = dataset.manifest.shards[0]
+    document = json.loads((copy / f".wdstools/webshart/{entry.path.removesuffix('.tar')}.json").read_text())
+    shard = (copy / entry.path).read_bytes()
+    assert document["filesize"] == len(shard)
+    assert len(document["files"]) == entry.samples
+    for sample in came(dataset[dataset.splits[0]]):
+        found = document["files"].get(f"{sample.key}.jpg")
+        if found is not None:
+            assert shard[found["offset"] : found["offset"] + found["length"]] == sample["jpg"]
+            assert found["captions"] == sample["txt"].decode()
+            assert found["aspect"] == pytest.approx(found["width"] / found["height"], abs=1e-6)
+    assert wt.verify(copy).ok
+    wt.apply(plan_emit_removal(copy, ("webshart",)))
+    assert not (copy / ".wdstools/webshart").exists()

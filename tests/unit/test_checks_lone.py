@@ -19,7 +19,7 @@ from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from tests.support.rawtar import END, header, member, pax
 from wdstools import FormatError, adopt, open_source
 from wdstools.formats.sniff import what_is
-from wdstools.ops.verify.run import verify_shard_file
+from wdstools.ops.verify.lone import verify_shard_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,7 +169,7 @@ _ZEROS, _MOST = 1 << 28, 1 << 26
 _READ = """
 import resource, sys
 from wdstools import adopt
-from wdstools.ops.verify.run import verify_shard_file
+from wdstools.ops.verify.lone import verify_shard_file
 from wdstools.sources.tarscan import scan_compressed
 
 what, path, out = sys.argv[1:]

@@ -12,7 +12,7 @@ import wdstools as wt
 from tests.support.accounting import pack_all
 from tests.support.command import run_command
 from tests.support.foreign_tars import pairs, write
-from wdstools.ops.verify.run import verify_shard_file
+from wdstools.ops.verify.lone import verify_shard_file
 
 if TYPE_CHECKING:
     from pathlib import Path

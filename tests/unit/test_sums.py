@@ -13,7 +13,7 @@ from tests.support.command import run_command
 from wdstools import FormatError
 from wdstools.executors.open import open_executor
 from wdstools.formats.sums import parse_sums, render_sums
-from wdstools.ops.verify.run import verify_sums
+from wdstools.ops.verify.lone import verify_sums
 from wdstools.progress import Silent
 
 if TYPE_CHECKING:

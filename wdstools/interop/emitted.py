@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EMITTED_PATH = ".wdstools/emitted.json"
 _MAX_BYTES = 1 << 28
-_DALI = ".wdstools/dali/"
+_HIDDEN = (".wdstools/dali/", ".wdstools/webshart/", ".nv-meta/.", ".nv-meta/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,11 @@ def read_emitted(store: Store) -> Emitted:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError("the list of emitted files is damaged", code="emitted-damaged", where=EMITTED_PATH) from error
     # what it names may be deleted: nothing outside, and nothing hidden but what is for consumers
-    if not all(
-        is_plain_path(path.removeprefix(".nv-meta/.").removeprefix(".nv-meta/").removeprefix(_DALI)) for path in files
-    ) or not all(map(is_plain_path, emitted.links)):
+    if not all(map(_is_plain, files)) or not all(map(is_plain_path, emitted.links)):
         raise FormatError("the list of emitted files names other files", code="emitted-damaged", where=EMITTED_PATH)
     return emitted
+
+
+def _is_plain(path: str) -> bool:
+    folder = next((folder for folder in _HIDDEN if path.startswith(folder)), "")
+    return is_plain_path(path.removeprefix(folder))

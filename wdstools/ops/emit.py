@@ -291,7 +291,7 @@ def _files_for(
             executor, offsets_file, [OffsetsTask(dataset, entry, consumer) for _, entry in manifest.shards]
         )
         yield ".nv-meta/index.sqlite", energon_database(dataset)
-    elif consumer == "dali":
+    elif consumer in ("dali", "webshart"):
         yield from run_all(
             executor, offsets_file, [OffsetsTask(dataset, entry, consumer) for _, entry in manifest.shards]
         )

@@ -21,6 +21,7 @@ PATIENTS = {
     "timm": Consumer("timm", "timm.data.create_dataset('wds/', '{root}', split='{split}')", ("cls",)),
     "energon": Consumer("megatron.energon", "get_train_dataset('{root}', split_part='{split}', ...)", ("txt",)),
     "dali": Consumer("nvidia.dali", "fn.readers.webdataset(paths=['{first}', ...], index_paths=['{index}', ...], ext=[{members}])"),
+    "webshart": Consumer("webshart", "webshart.discover_dataset(source='{root}/{split}', metadata='{root}/.wdstools/webshart/{split}')"),
     "croissant": Consumer("mlcroissant", "mlcroissant.Dataset(jsonld='{root}/croissant.json').records('{split}_{image}')"),
     "tar": Consumer("", "tar --no-same-owner -xf {first}"),
     "bsdtar": Consumer("", "bsdtar -xf {first}"),

@@ -10,7 +10,7 @@ from wdstools.options.read import MIN_VERSION, PUBLIC_KEY
 from wdstools.units import parse_size
 
 Digests = Literal["none", "xxh3", "all"]
-Consumer = Literal["huggingface", "open_clip", "timm", "energon", "dali", "croissant", "all"]
+Consumer = Literal["huggingface", "open_clip", "timm", "energon", "dali", "webshart", "croissant", "all"]
 Reader = Literal[
     "webdataset",
     "huggingface",
@@ -18,6 +18,7 @@ Reader = Literal[
     "timm",
     "energon",
     "dali",
+    "webshart",
     "croissant",
     "tar",
     "bsdtar",

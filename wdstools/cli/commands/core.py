@@ -76,7 +76,7 @@ def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
     Example: wdstools verify shards
     """
     from wdstools.ops.verify import verify as check
-    from wdstools.ops.verify.run import verify_stream
+    from wdstools.ops.verify.lone import verify_stream
     from wdstools.stores.local import translated
 
     at = None if choices["at"] is None else os.fspath(choices["at"])

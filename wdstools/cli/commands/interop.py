@@ -44,7 +44,7 @@ Consumers = Annotated[
     typer.Option(
         "--for",
         metavar="NAME,...",
-        help="huggingface, open_clip, timm, energon, dali, croissant, or all; without it, --remove deletes all.",
+        help="huggingface, open_clip, timm, energon, dali, webshart, croissant, or all; without it, --remove deletes all.",
     ),
 ]
 

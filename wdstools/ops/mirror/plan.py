@@ -5,22 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from shlex import quote
 from typing import TYPE_CHECKING, Unpack
 
-from wdstools.checks.signature import bundles_of
 from wdstools.dataset import CLAIM_PATH, Dataset, as_dataset
-from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError, UsageError, option
+from wdstools.errors import FormatError, NotFoundError, StoreError, TransientError, UsageError, option
 from wdstools.executors.open import open_executor, workers
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, PROVENANCE_PATH, SKIPPED_PATH, loads
-from wdstools.formats.sums import SUMS_PATH, parse_sums
-from wdstools.interop.emitted import EMITTED_PATH, read_emitted
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.interop.huggingface import emitted_card
-from wdstools.landing.inside import read_inside, refuse_outside, require_inside
+from wdstools.landing.inside import read_inside, require_inside
 from wdstools.ops.canonical import require_canonical
+from wdstools.ops.mirror.files import PROBE_PATH, emitted_files, extra_files, wanted_files
 from wdstools.ops.mirror.hub import HubMirrorPlan, compare_tree, look, open_hub, require_local
 from wdstools.ops.mirror.run import MirrorPlan, MirrorResult
 from wdstools.options.declare import settle
@@ -31,7 +27,7 @@ from wdstools.stores.base import ObjectInfo
 from wdstools.stores.limited import Limited, Rate
 from wdstools.stores.open import open_store, remote
 from wdstools.stores.reading import get_whole
-from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, listing, shard_file
+from wdstools.transfer.compare import CompareTask, ObjectState, Wanted, compare_object, listing
 from wdstools.transfer.known import KnownDigests
 from wdstools.units import some_of
 
@@ -43,12 +39,7 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
     from wdstools.stores.base import RemoteStore, Store
 
-_PROBE_PATH = ".wdstools/probe"
 _PROBE_ATTEMPTS = 4
-#: Ends the name of what emit writes beside a shard.
-_EMITTED_SUFFIX = ".idx"
-#: Files of a dataset that a mirror does not hold, or holds for itself.
-_OWN = (CLAIM_PATH, _PROBE_PATH, ".wdstools/hashes/")
 
 
 def plan_mirror(
@@ -101,7 +92,7 @@ def plan_mirror(
     if chosen["limit_rate"] is not None:
         store = Limited(store, Rate(chosen["limit_rate"]))
     replaced, theirs = _other(dataset, store, replace=chosen["replace"], allow_older=chosen["allow_older"])
-    wanted = _wanted(dataset, _emitted_files(dataset) if chosen["emitted"] else [])
+    wanted = wanted_files(dataset, emitted_files(dataset) if chosen["emitted"] else [])
     if "://" not in store.url:
         require_inside(store.url, [file.path for file in wanted])
     found = listing(store)
@@ -110,7 +101,7 @@ def plan_mirror(
     tasks = list(_tasks(dataset, store, wanted, found, believed, known))
     states = _compare(tasks, store.url, known, executor or open_executor("serial"), progress or Silent())
     folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
-    extra = _extra(found or {}, {w.path for w in wanted}, folders)
+    extra = extra_files(found or {}, {w.path for w in wanted}, folders)
     published = states[-1].state == "same"
     claimed = CLAIM_PATH in (found or {})
     if not (chosen["replace"] or claimed):
@@ -154,14 +145,14 @@ def _plan_hub(dataset: Dataset, url: str, chosen: MirrorChoices) -> HubMirrorPla
     card = emitted_card(dataset, old, frozenset(), None).encode()
     wanted = [
         Wanted(file.path, len(card), {"sha256": sha256_hex(card)}) if file.path == CARD_PATH else file
-        for file in _wanted(dataset, _emitted_files(dataset) if chosen["emitted"] else [])
+        for file in wanted_files(dataset, emitted_files(dataset) if chosen["emitted"] else [])
     ]
     states = compare_tree(dataset, found, wanted, card)
     if not chosen["replace"]:
         _refuse_taken(store, states)
     infos = {path: ObjectInfo(path, file.bytes) for path, file in found.items()}
     folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
-    extra = _extra(infos, {file.path for file in wanted}, folders)
+    extra = extra_files(infos, {file.path for file in wanted}, folders)
     counts, sizes = Counter(s.state for s in states), Counter({"extra": sum(i.bytes for i in extra)})
     for state in states:
         sizes[state.state] += state.wanted.bytes
@@ -240,62 +231,11 @@ def _other(
     return root, theirs
 
 
-def _emitted_files(dataset: Dataset) -> list[Wanted]:
-    """What was emitted for other readers, and the list of it."""
-    listed = read_emitted(dataset.metadata)
-    if listed.root != dataset.root:
-        raise UsageError(
-            "what was emitted for other readers is of another version" if listed.root else "nothing was emitted",
-            code="not-emitted",
-            where=dataset.metadata.url,
-            hint=f"wdstools emit {quote(dataset.metadata.url)} --for all",
-        )
-    data = read_inside(dataset.metadata, EMITTED_PATH)
-    files = [Wanted(path, _size_of(dataset, path), {"sha256": digest}) for path, (_, digest) in listed.files.items()]
-    return [*files, Wanted(EMITTED_PATH, len(data), {"sha256": sha256_hex(data)})]
-
-
-def _wanted(dataset: Dataset, emitted: list[Wanted]) -> list[Wanted]:
-    """Every file of a mirror in the order in which they are stored: the manifest last."""
-    data = {path: read_inside(dataset.metadata, path) for path in (SUMS_PATH, CARD_PATH, MANIFEST_PATH)}
-    listed = {line.path: line.digest for line in parse_sums(data[SUMS_PATH])}
-    shards = [shard_file(entry) for _, entry in dataset.manifest.shards]
-    files = [(entry.index_path, listed.get(entry.index_path)) for _, entry in dataset.manifest.shards]
-    files += [(path, listed[path]) for path in (PROVENANCE_PATH, SKIPPED_PATH) if path in listed]
-    refuse_outside(dataset.metadata, (path for path, _ in files))
-    refuse_outside(dataset.metadata, (file.path for file in emitted))
-    others = []
-    for path, digest in files:
-        if digest is None:
-            raise _damaged_here(dataset, f"no line for {path}")
-        others.append(Wanted(path, _size_of(dataset, path), {"sha256": digest}))
-    if listed.get(MANIFEST_PATH) != sha256_hex(data[MANIFEST_PATH]):
-        raise _damaged_here(dataset, f"the line for {MANIFEST_PATH} is not its SHA-256")
-    others += [Wanted(path, len(made), {"sha256": sha256_hex(made)}) for path, made in bundles_of(dataset).items()]
-    last = [Wanted(path, len(data[path]), {"sha256": sha256_hex(data[path])}) for path in data]
-    return [*shards, *others, *emitted, *last]
-
-
-def _size_of(dataset: Dataset, path: str) -> int:
-    from wdstools.transfer.compare import holder
-
-    return holder(dataset, path).head(path).bytes
-
-
-def _damaged_here(dataset: Dataset, message: str) -> IntegrityError:
-    return IntegrityError(
-        f"the checksum list is damaged: {message}",
-        code="source-damaged",
-        where=f"{dataset.metadata.url}/{SUMS_PATH}",
-        hint=f"{dataset.verify_command}    then repair it from another copy",
-    )
-
-
 def _refuses_wrong_checksums(store: RemoteStore) -> bool:
     """Whether the store compares checksums; if it takes the wrong bytes, they are removed again."""
     for attempt in range(_PROBE_ATTEMPTS):
         try:
-            refused = store.put_wrong(_PROBE_PATH)
+            refused = store.put_wrong(PROBE_PATH)
             break
         except TransientError:
             if attempt == _PROBE_ATTEMPTS - 1:
@@ -306,7 +246,7 @@ def _refuses_wrong_checksums(store: RemoteStore) -> bool:
             raise
     if not refused:
         with contextlib.suppress(NotFoundError):
-            store.delete(_PROBE_PATH)
+            store.delete(PROBE_PATH)
     return refused
 
 
@@ -339,23 +279,6 @@ def _compare(
     finally:
         known.save()
     return [states[index] for index in range(len(states))]
-
-
-def _extra(found: Mapping[str, ObjectInfo], wanted: set[str], folders: set[str]) -> tuple[ObjectInfo, ...]:
-    """Files at the target that readers would take for parts of the dataset; what else lies there is not ours to judge."""
-    return tuple(
-        info
-        for path, info in found.items()
-        if path not in wanted
-        and not path.startswith(_OWN)
-        and (path.startswith(".wdstools/") or _is_taken(path, folders))
-    )
-
-
-def _is_taken(path: str, folders: set[str]) -> bool:
-    """Whether readers look for shards where a file lies, and take it for one, or for the index of one."""
-    folder, _, name = path.rpartition("/")
-    return folder in folders and encoding_of(name.removesuffix(_EMITTED_SUFFIX)) is not None
 
 
 def _steps(

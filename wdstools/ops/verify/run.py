@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from dataclasses import dataclass, replace
-from shlex import quote
-from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 from wdstools.checks.change import explain_change
 from wdstools.checks.emitted import check_emitted, known_emitted
-from wdstools.checks.lone_tar import check_lone
 from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
 from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard
 from wdstools.checks.signature import trusted
-from wdstools.checks.sums import SumCheckTask, check_sum
 from wdstools.dataset import Dataset, open_dataset
-from wdstools.errors import (
-    FormatError,
-    NotFoundError,
-    StoreError,
-    UnsupportedVersionError,
-    UsageError,
-    WdsError,
-    option,
-)
+from wdstools.errors import FormatError, NotFoundError, UnsupportedVersionError, UsageError, WdsError, option
 from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES
-from wdstools.formats.sniff import SNIFF_BYTES, what_is
-from wdstools.formats.sums import SumLine, parse_sums
+from wdstools.formats.sums import SumLine
+from wdstools.ops.verify.lone import check_lines, kind_of_file, refuse_pipe, verify_shard_file, verify_sums
 from wdstools.ops.verify.part import Part, is_one_file, nothing_here, open_with_file, stranger, without_all_missing
+from wdstools.ops.verify.strangers import extra_shards, without_echoes
 from wdstools.options.check import VerifyChoices, VerifyLevel
 from wdstools.options.declare import settle
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Proved, Report
-from wdstools.stores.compressed import plain_blocks
-from wdstools.stores.local import LocalStore, buffered_plain, open_plain, storage_error
+from wdstools.stores.local import LocalStore
 from wdstools.stores.open import open_store, remote
 from wdstools.stores.probe import probe as find_out
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from wdstools.executors.base import Executor, Work
     from wdstools.formats.manifest import ShardEntry
     from wdstools.ops.verify.scrub import Scrub, ScrubOptions
     from wdstools.options.declare import StrPath
-    from wdstools.stores.base import ObjectInfo, Store
+    from wdstools.stores.base import Store
 
 LEVELS: tuple[VerifyLevel, ...] = get_args(VerifyLevel)
 
@@ -187,7 +174,7 @@ class _DatasetCheck:
         if self.first_part:
             emitted, wrong = known_emitted(self.dataset)
             findings += wrong
-            findings += _extra_shards(self.dataset, set(emitted.files))
+            findings += extra_shards(self.dataset, set(emitted.files))
             if self.asked.whole and self.level in ("digest", "samples", "decode"):
                 findings += check_emitted(self.dataset, emitted)
         if not self.asked.whole:
@@ -195,7 +182,7 @@ class _DatasetCheck:
         if self.scrub is not None:
             self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
         unproved = tuple(what for index in sorted(self.unproved) for what in self.unproved[index])
-        found = tuple(_without_echoes(findings))
+        found = tuple(without_echoes(findings))
         proved = Proved.NOTHING if found or unproved else self._proved()
         return Report(
             self.level,
@@ -279,55 +266,6 @@ class _DatasetCheck:
         return entry.path in self.missing and (self.asked.may_lack or len(self.missing) == len(self.shards))
 
 
-def _extra_shards(dataset: Dataset, emitted: set[str]) -> Iterator[Finding]:
-    """Tars that readers would take for shards of this dataset."""
-    known = {entry.path for _, entry in dataset.manifest.shards}
-    folders = {path.rpartition("/")[0] for path in known}
-    foreign = dataset.manifest.profile == "foreign"
-    for found in _listing(dataset.shards):
-        inside = found.key.rpartition("/")[0] in folders if foreign else found.key.split("/")[0] in folders
-        if (
-            found.key not in known
-            and found.key not in emitted
-            and inside
-            and (encoding_of(found.key) if foreign else True)
-        ):
-            yield Finding(
-                "extra",
-                found.key,
-                "a file that is not of this dataset lies among its shards",
-                got=f"{found.bytes} bytes",
-                cause="stranger",
-            )
-
-
-def _listing(store: Store) -> Iterator[ObjectInfo]:
-    """What a store lists; nothing where it lists nothing (web servers): its readers find no strangers either."""
-    try:
-        yield from store.list()
-    except StoreError as error:
-        if error.code != "store-cannot":
-            raise
-
-
-def _without_echoes(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """One damage, one finding: a wrong digest in the manifest is seen from the shard and from the list as well."""
-    findings = list(findings)
-    manifests = [f for f in findings if f.kind == "manifest" and f.path == MANIFEST_PATH]
-    unlisted = any(f.cause != "field-wrong" for f in manifests)
-    sums = {f.got for f in findings if f.cause == "line-differs"}
-    seen = set()
-    for finding in findings:
-        echo = unlisted and (
-            finding.cause in ("field-wrong", "line-differs", "rows-differ", "values-differ")
-            or (finding.kind == "swapped" and finding.got in sums)
-        )
-        what = replace(finding, message="")
-        if not echo and what not in seen:
-            seen.add(what)
-            yield finding
-
-
 def verify_path(
     path: str,
     *,
@@ -345,9 +283,9 @@ def verify_path(
     scrubbing = scrubbing or scrub_options(chosen)
     executor = executor or open_executor("serial")
     progress = progress or Silent()
-    _refuse_pipe(path)
+    refuse_pipe(path)
     if os.path.isfile(path):
-        kind = _kind_of_file(path)
+        kind = kind_of_file(path)
         if kind != "manifest" and root is not None:
             raise UsageError("only a dataset has a root digest", where=option("root"), got=path)
         if kind != "manifest" and chosen["public_key"] is not None:
@@ -368,17 +306,6 @@ def verify_path(
     return explain_change(dataset, _verify_dataset(dataset, chosen, scrubbing, executor, progress))
 
 
-def _refuse_pipe(path: str) -> None:
-    """Refuse a pipe by its name: what is checked must have an end; raises StoreError (``not-a-file``)."""
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        raise StoreError(
-            "this is no plain file and no folder",
-            code="not-a-file",
-            where=path,
-            hint=f"wdstools verify - < {quote(path)}    checks one shard that comes out of a pipe",
-        )
-
-
 def _is_damaged(path: str, error: WdsError) -> bool:
     """Whether a manifest that cannot be read is a damaged or lost one, rather than of a newer version or never there."""
     if isinstance(error, NotFoundError):
@@ -390,26 +317,13 @@ def _is_damaged(path: str, error: WdsError) -> bool:
     return listed.get(MANIFEST_PATH) not in (None, sha256_hex(get_whole(store, MANIFEST_PATH, MAX_MANIFEST_BYTES)))
 
 
-def _kind_of_file(path: str) -> str:
-    try:
-        with open_plain(path) as file:
-            head = file.read(512)
-    except OSError as error:
-        raise storage_error(error, path) from error
-    if head[:1] == b"{":
-        return "manifest"
-    sniffed = what_is(head)
-    packed = sniffed is not None and sniffed.code in ("tar", "gzip", "zstd", "bzip2", "xz")
-    return "tar" if packed or encoding_of(path) is not None else "sums"
-
-
 def _verify_by_list(path: str, error: WdsError, executor: Executor, progress: Progress) -> Report:
     """A dataset whose manifest cannot be read: name its damage, and check the rest by the checksum list."""
     store = open_store(path)
     listed, wrong = read_list(store)
     finding = _manifest_finding(store, listed, error)
     lines = [SumLine(name, "sha256", value) for name, value in listed.items() if name != MANIFEST_PATH]
-    report = _check_lines(store, lines, executor, progress)
+    report = check_lines(store, lines, executor, progress)
     return Report("digest", report.checked, (finding, *wrong, *report.findings))
 
 
@@ -422,75 +336,3 @@ def _manifest_finding(store: Store, listed: dict[str, str], error: WdsError) -> 
         return damaged_text("manifest", MANIFEST_PATH, data, listed[MANIFEST_PATH])
     expected, got = error.expected or None, error.got or None
     return Finding("manifest", MANIFEST_PATH, error.message, expected=expected, got=got, cause=error.code)
-
-
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-def verify_sums(path: str, *, at: str | None = None, executor: Executor, progress: Progress) -> Report:
-    """Check the files of a checksum list, relative to the list's folder or ``at``. Raises FormatError if it is no list."""
-    folder, name = os.path.split(path)
-    beside = LocalStore(folder or ".")
-    data = get_whole(beside, name)
-    sniffed = what_is(data[:SNIFF_BYTES], len(data))
-    if sniffed is not None and b"\0" in data[:SNIFF_BYTES] and data[:2] not in _UTF16:
-        raise FormatError(
-            f"this is {sniffed}, no list of checksums", code="sums-damaged", where=path, hint=sniffed.hint
-        )
-    lines = parse_sums(data, where=path)
-    store = open_store(at) if at else beside
-    if not lines:
-        raise FormatError(
-            "nothing to check: not a manifest, a tar or a checksum list", code="not-understood", where=path
-        )
-    return _check_lines(store, lines, executor, progress)
-
-
-def _check_lines(store: Store, lines: list[SumLine], executor: Executor, progress: Progress) -> Report:
-    tasks = (SumCheckTask(store, line) for line in lines)
-    findings: dict[int, Finding] = {}
-    size = 0
-    progress.start("verify", _total_bytes(store, lines), "bytes")
-    try:
-        for outcome in executor.map(check_sum, tasks, progress.advance):
-            check = outcome.result()
-            size += check.bytes
-            if check.finding:
-                findings[outcome.index] = check.finding
-    finally:
-        progress.finish()
-    found = tuple(findings[index] for index in sorted(findings))
-    proved = Proved.NOTHING if found else Proved.ACCIDENT
-    return Report("digest", {"files": len(lines), "bytes": size}, found, proved=proved)
-
-
-def _total_bytes(store: Store, lines: list[SumLine]) -> int:
-    total = 0
-    for line in lines:
-        with contextlib.suppress(StoreError):
-            total += store.head(line.path).bytes
-    return total
-
-
-def verify_shard_file(path: str) -> Report:
-    """Check one tar by the checksums in its own headers."""
-    try:
-        with buffered_plain(path) as file:
-            return verify_stream(file, path)
-    except NotFoundError:
-        raise
-    except OSError as error:
-        raise storage_error(error, path) from error
-
-
-def verify_stream(file: BinaryIO, name: str) -> Report:
-    """Check one tar from a stream, plain or compressed, by the checksums in its own headers.
-
-    Members without them are in ``unproved``: nobody can tell whether they are what was packed.
-    """
-    behind: list[int] = []
-    result, unproved = check_lone(plain_blocks(file, name, behind.append), name)
-    unproved += tuple(f"{name}: {count:,} bytes behind the compressed data are passed over" for count in behind)
-    checked = {"shards": 1, "samples": result.samples, "bytes": result.bytes}
-    proved = Proved.NOTHING if result.findings or unproved else Proved.ACCIDENT
-    return Report("digest", checked, tuple(result.findings), unproved, proved=proved)

@@ -1,0 +1,123 @@
+"""Checks without a manifest: one tar, by the checksums in its own headers; the files of a checksum list."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from shlex import quote
+from typing import TYPE_CHECKING, BinaryIO
+
+from wdstools.checks.lone_tar import check_lone
+from wdstools.checks.sums import SumCheckTask, check_sum
+from wdstools.errors import FormatError, NotFoundError, StoreError
+from wdstools.foreign.window import encoding_of
+from wdstools.formats.sniff import SNIFF_BYTES, what_is
+from wdstools.formats.sums import SumLine, parse_sums
+from wdstools.results import Finding, Proved, Report
+from wdstools.stores.compressed import plain_blocks
+from wdstools.stores.local import LocalStore, buffered_plain, open_plain, storage_error
+from wdstools.stores.open import open_store
+from wdstools.stores.reading import get_whole
+
+if TYPE_CHECKING:
+    from wdstools.executors.base import Executor
+    from wdstools.progress import Progress
+    from wdstools.stores.base import Store
+
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def refuse_pipe(path: str) -> None:
+    """Refuse a pipe by its name: what is checked must have an end; raises StoreError (``not-a-file``)."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise StoreError(
+            "this is no plain file and no folder",
+            code="not-a-file",
+            where=path,
+            hint=f"wdstools verify - < {quote(path)}    checks one shard that comes out of a pipe",
+        )
+
+
+def kind_of_file(path: str) -> str:
+    """What a file is: ``manifest``, ``tar`` or ``sums``."""
+    try:
+        with open_plain(path) as file:
+            head = file.read(512)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    if head[:1] == b"{":
+        return "manifest"
+    sniffed = what_is(head)
+    packed = sniffed is not None and sniffed.code in ("tar", "gzip", "zstd", "bzip2", "xz")
+    return "tar" if packed or encoding_of(path) is not None else "sums"
+
+
+def verify_sums(path: str, *, at: str | None = None, executor: Executor, progress: Progress) -> Report:
+    """Check the files of a checksum list, relative to the list's folder or ``at``. Raises FormatError if it is no list."""
+    folder, name = os.path.split(path)
+    beside = LocalStore(folder or ".")
+    data = get_whole(beside, name)
+    sniffed = what_is(data[:SNIFF_BYTES], len(data))
+    if sniffed is not None and b"\0" in data[:SNIFF_BYTES] and data[:2] not in _UTF16:
+        raise FormatError(
+            f"this is {sniffed}, no list of checksums", code="sums-damaged", where=path, hint=sniffed.hint
+        )
+    lines = parse_sums(data, where=path)
+    store = open_store(at) if at else beside
+    if not lines:
+        raise FormatError(
+            "nothing to check: not a manifest, a tar or a checksum list", code="not-understood", where=path
+        )
+    return check_lines(store, lines, executor, progress)
+
+
+def check_lines(store: Store, lines: list[SumLine], executor: Executor, progress: Progress) -> Report:
+    """Check the files on some lines of a list."""
+    tasks = (SumCheckTask(store, line) for line in lines)
+    findings: dict[int, Finding] = {}
+    size = 0
+    progress.start("verify", _total_bytes(store, lines), "bytes")
+    try:
+        for outcome in executor.map(check_sum, tasks, progress.advance):
+            check = outcome.result()
+            size += check.bytes
+            if check.finding:
+                findings[outcome.index] = check.finding
+    finally:
+        progress.finish()
+    found = tuple(findings[index] for index in sorted(findings))
+    proved = Proved.NOTHING if found else Proved.ACCIDENT
+    return Report("digest", {"files": len(lines), "bytes": size}, found, proved=proved)
+
+
+def _total_bytes(store: Store, lines: list[SumLine]) -> int:
+    total = 0
+    for line in lines:
+        with contextlib.suppress(StoreError):
+            total += store.head(line.path).bytes
+    return total
+
+
+def verify_shard_file(path: str) -> Report:
+    """Check one tar by the checksums in its own headers."""
+    try:
+        with buffered_plain(path) as file:
+            return verify_stream(file, path)
+    except NotFoundError:
+        raise
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def verify_stream(file: BinaryIO, name: str) -> Report:
+    """Check one tar from a stream, plain or compressed, by the checksums in its own headers.
+
+    Members without them are in ``unproved``: nobody can tell whether they are what was packed.
+    """
+    behind: list[int] = []
+    result, unproved = check_lone(plain_blocks(file, name, behind.append), name)
+    unproved += tuple(f"{name}: {count:,} bytes behind the compressed data are passed over" for count in behind)
+    checked = {"shards": 1, "samples": result.samples, "bytes": result.bytes}
+    proved = Proved.NOTHING if result.findings or unproved else Proved.ACCIDENT
+    return Report("digest", checked, tuple(result.findings), unproved, proved=proved)

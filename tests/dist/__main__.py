@@ -106,8 +106,11 @@ def find_python(version: str) -> str | None:
     """An interpreter of a version, on the path or kept by pyenv."""
     if sys.version_info[:2] == tuple(map(int, version.split("."))):
         return sys.executable
-    kept = sorted(glob.glob(os.path.expanduser(f"~/.pyenv/versions/{version}.*/bin/python3")))
-    return shutil.which(f"python{version}") or (kept[-1] if kept else None)
+    on_path, kept = shutil.which(f"python{version}"), glob.glob(os.path.expanduser(f"~/.pyenv/versions/{version}.*/bin/python3"))
+    for python in filter(None, (on_path, *sorted(kept, reverse=True))):
+        if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return python  # and no stand-in for one that is not there
+    return None
 
 
 def run_demo(python: str, wheel: Path) -> list[str]:

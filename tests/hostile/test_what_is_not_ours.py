@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +42,7 @@ from wdstools.ops.pack import run_pack, scratch_of
 from wdstools.ops.pull import plan_pull
 from wdstools.ops.remove import plan_remove
 from wdstools.ops.repair import plan_repair
+from wdstools.ops.sign import sign
 from wdstools.plan import apply
 from wdstools.planning.options import make_options
 from wdstools.progress import Silent
@@ -106,6 +109,14 @@ def _repair(work: Path, *, delete: bool) -> None:
     apply(plan_repair(f"{work}/d", spares=[f"{work}/whole"], delete=delete))
 
 
+def _key(work: Path) -> str:
+    path = work.parent / f"{work.name}.key"
+    key = ec.generate_private_key(ec.SECP256R1())
+    plain = serialization.NoEncryption()
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    return str(path)
+
+
 COMMANDS: dict[str, Callable[[Path], object]] = {
     "pack a folder": _pack_folder,
     "pack an archive": _pack_archive,
@@ -117,6 +128,7 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
     "append to new": lambda work: apply(plan_append(f"{work}/d", f"{work}/more", output=f"{work}/out")),
     "append in place": lambda work: apply(plan_append(f"{work}/d", f"{work}/more", shards=1)),
     "repair": lambda work: _repair(work, delete=False),
+    "sign": lambda work: sign(open_dataset(f"{work}/d"), key=_key(work)),
     "emit": lambda work: apply(plan_emit(open_dataset(f"{work}/d"), ["timm"])),
     "adopt": lambda work: adopt(f"{work}/d", f"{work}/out"),
     "duplicates": lambda work: find_duplicates(open_dataset(f"{work}/d")),

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import random as python_random
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.support.city_pairs import tiny_jpeg
 from tests.support.foreign_tars import tar_bytes
 from tests.support.streams import SIDE, packed
 from wdstools.errors import IntegrityError, UsageError
+from wdstools.reader.members import decoder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -360,3 +362,18 @@ def test_further_members_that_pack_has_kept_come_in_batches_as_those_of_adopted_
         assert (values == np.float16(score)).all()
         assert np.asarray(picture).shape[:2] == (4, 5)
         assert caption == f"{score} a"
+
+
+def test_arrays_of_many_shapes_are_read_in_many_threads() -> None:
+    """CPython 3.11 counts the depth of its parser for all threads together, and numpy parses each header by it."""
+    shapes = [array(np.zeros((number, 2, number % 7 + 1), np.float16)) for number in range(400)]
+    decode = decoder_of("npy", {})
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(decode, shapes))
+    assert [one.shape for one in found] == [(number, 2, number % 7 + 1) for number in range(400)]
+    for order in ("C", "F"):
+        again = decode(array(np.asarray(np.arange(6.0).reshape(2, 3), order=order)))
+        assert again.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+        again[0, 0] = 7  # and they are the user's own
+    assert decode(array(np.array(3.5))).shape == ()
+    assert decode(array(np.zeros((0, 4)))).shape == (0, 4)

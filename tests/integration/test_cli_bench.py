@@ -126,7 +126,7 @@ def test_a_peer_is_measured_beside_ours(shards: Path) -> None:
         (("--shuffle", "some"), "full, block or none"),
         (("--seconds", "0"), "--seconds"),
         (("--threads", "0"), "--threads"),
-        (("--compare", "nobody"), "webdataset, datasets or dali  got nobody"),
+        (("--compare", "nobody"), "webdataset, datasets, dali or webshart  got nobody"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(shards: Path, options: tuple[str, ...], words: str) -> None:

@@ -41,6 +41,7 @@ COMMANDS = (
     "emit",
     "doctor",
     "mirror",
+    "sign",
     "pull",
 )
 

@@ -175,3 +175,18 @@ def test_an_interrupt_while_libraries_are_read_ends_without_a_traceback(module: 
     assert ran.returncode == 130
     assert ran.stderr.startswith("interrupted")
     assert "Traceback" not in ran.stderr
+
+
+def test_scan_and_pack_import_no_pandas(tmp_path: Path) -> None:
+    """pyarrow imports it for a comparison with a constant, where it is installed: a quarter of a second."""
+    source = write_city_pairs(tmp_path / "source", train=4, val=2)
+    for command in (["scan", str(source)], ["pack", str(source), str(tmp_path / "out"), "-j1"]):
+        code = (
+            f"import sys; sys.argv = ['wdstools', *{command!r}]\n"
+            "from wdstools.cli.app import main\n"
+            "try: main()\n"
+            "except SystemExit: pass\n"
+            "print('pandas' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.split()[-1] == "False"

@@ -244,13 +244,13 @@ def test_a_file_that_changes_behind_one_modification_time_is_not_packed(
         found = read(self, path, entry, view)
         if path == "good.txt":
             seen.append(bytes(view[: found[0]]))
-            caption.write_bytes(b"another 1"[: found[0]].ljust(found[0], b"!"))
+            caption.write_bytes(f"{len(seen)} another".encode()[: found[0]].ljust(found[0], b"!"))
             os.utime(caption, ns=(later, later))
         return found
 
     monkeypatch.setattr(FolderReader, "read_into", read_and_write)
     with pytest.raises(SourceChangedError):
         pack(str(tmp_path / "src"), str(tmp_path / "out"), jobs=1)
-    assert len(seen) == 2
-    assert seen[0] != seen[1]
+    assert len(seen) > 1
+    assert seen[-2] != seen[-1]
     assert not (tmp_path / "out").exists()

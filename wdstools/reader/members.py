@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import math
+import struct
+import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +20,8 @@ from wdstools.images.check import DEFAULT_MAX_PIXELS, TYPE_OF_EXTENSION, Damaged
 Decode = Callable[[bytes], Any]
 
 _MAX_ARCHIVE_BYTES = 2 << 30
+_MAX_HEADER_BYTES = 1 << 16
+_PARSING = threading.Lock()
 
 
 class UndecodedError(ValueError):
@@ -57,20 +63,33 @@ def _json(data: bytes) -> Any:
 
 
 def _npy(data: bytes) -> Any:
-    file = io.BytesIO(data)
     try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-        wanted = int(np.prod([int(side) for side in shape], dtype=object)) * dtype.itemsize
+        version = np.lib.format.read_magic(io.BytesIO(data))
+        size, width = (
+            (struct.unpack_from("<H", data, 8)[0], 2) if version == (1, 0) else (*struct.unpack_from("<I", data, 8), 4)
+        )
+        start = 8 + width + size
+        shape, by_columns, dtype = _array_header(data[:start] if start <= _MAX_HEADER_BYTES else b"")
+        count = math.prod(shape)
         # a header may ask for more memory than there is
-        if not dtype.hasobject and wanted > len(data) - file.tell():
-            raise UndecodedError("a whole .npy", f"{len(data) - file.tell()} of {wanted} bytes")  # noqa: TRY301
-        return np.load(io.BytesIO(data), allow_pickle=False)
-    except UndecodedError:
-        raise
-    except (ValueError, EOFError, TypeError, SyntaxError, OverflowError) as error:
-        raise UndecodedError("an .npy without pickled objects", str(error)) from error
+        if dtype.hasobject or count * dtype.itemsize > len(data) - start:
+            raise ValueError(f"{len(data) - start} bytes of {dtype} {shape}")  # noqa: TRY301
+        if not dtype.itemsize:
+            return np.zeros(shape, dtype)
+        return np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if by_columns else "C").copy("K")
+    except (ValueError, EOFError, TypeError, SyntaxError, OverflowError, struct.error) as error:
+        raise UndecodedError("a whole .npy without pickled objects", str(error)) from error
+
+
+@functools.lru_cache(maxsize=1024)
+def _array_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and dtype. One thread at a time: CPython's parser counts its depth for all threads together (gh-106905)."""
+    read = np.lib.format.read_array_header_1_0 if head[6:7] == b"\x01" else np.lib.format.read_array_header_2_0
+    with _PARSING:
+        shape, by_columns, dtype = read(io.BytesIO(head[8:]))
+    if min(shape, default=0) < 0:
+        raise ValueError(f"shape {shape}")
+    return tuple(map(int, shape)), by_columns, dtype
 
 
 def _npz(data: bytes) -> dict[str, Any]:

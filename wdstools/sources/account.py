@@ -10,7 +10,7 @@ from collections import Counter
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from wdstools.formats.arrow import one_chunk, to_numpy
+from wdstools.formats.arrow import one_chunk, to_array, to_numpy
 from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown, side_paths
 from wdstools.sources.several import MORE_CAPTIONS, caption_files
@@ -109,13 +109,12 @@ def _most_first(entry: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str
 
 def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
     """How many files some samples are made of, ``without`` those of some keys; one that several samples share counts once."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     if without:
-        keys = pa.array([key.encode() for key in without], samples.schema.field("key").type)
+        keys = to_array([key.encode() for key in without], samples.schema.field("key").type)
         samples = samples.filter(pc.invert(pc.is_in(samples.column("key"), value_set=keys)))
-    own, shared = pc.sum(pc.not_equal(samples.column("image_suffix").cast("string"), "")).as_py() or 0, set()
+    own, shared = _with_suffix(one_chunk(samples.column("image_suffix"))), set()
     apart = {}
     for part in ("caption", "json"):
         with_file = pc.is_valid(samples.column(f"{part}_suffix"))
@@ -141,6 +140,12 @@ def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
     return int(own - (pc.sum(one).as_py() or 0) + len(shared))
 
 
+def _with_suffix(suffixes: pa.DictionaryArray) -> int:
+    """How many of some suffixes are not empty; counted without a comparison of Arrow's, which imports pandas where it is."""
+    some = [code for code, suffix in enumerate(suffixes.dictionary.to_pylist()) if suffix]
+    return sum(to_numpy(suffixes.indices, null=-1).tolist().count(code) for code in some)
+
+
 def _of_shards(samples: pa.Table, part: str) -> int:
     """How many samples have a member that a shard holds beside their image."""
     import pyarrow.compute as pc
@@ -163,7 +168,7 @@ def _of_several(samples: pa.Table, part: str) -> pa.Array:
     codes = to_numpy(folders.indices, null=-1).astype(np.int64)
     pairs = np.unique(codes << _CODE_BITS | to_numpy(images.indices, null=0).astype(np.int64))
     used, times = np.unique(pairs >> _CODE_BITS, return_counts=True)
-    several = pa.array(np.isin(codes, used[times > 1]))
+    several = to_array(np.isin(codes, used[times > 1]), pa.bool_())
     if f"{part}_stem" in samples.column_names:
         several = pc.or_(several, pc.is_valid(one_chunk(samples.column(f"{part}_stem"))))
     return several

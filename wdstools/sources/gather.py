@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wdstools.errors import WdsError
 from wdstools.foreign.split_names import split_of_word
 from wdstools.formats.manifest import is_split_name
-from wdstools.sources.base import DamagedEntryError, join_path
+from wdstools.sources.base import DamagedEntryError, NeedSpaceError, join_path
 from wdstools.sources.boxes import BOXES, are_boxes, role_of
 from wdstools.sources.further_members import Further
 from wdstools.sources.pairing import Pairing, Rules
@@ -192,12 +192,16 @@ def _before_label(found: Survey, place: Place, rest: list[str]) -> str:
     return below.removesuffix("/".join(rest)).rstrip("/")
 
 
+#: A list of boxes, and metadata of one image, are smaller than this.
+_MOST_BOXES_BYTES, _MOST_JSON_BYTES = 1 << 20, 1 << 24
+
+
 def _hold_boxes(tree: Tree, files: list[tuple[str, bytes | None]]) -> bool:
     """Whether texts beside images are boxes, as the first of them tell."""
     reader = tree.opener.open()
     try:
-        return are_boxes([read_whole(reader, path, entry) for path, entry in files])
-    except (WdsError, DamagedEntryError):
+        return are_boxes([read_whole(reader, path, entry, most=_MOST_BOXES_BYTES) for path, entry in files])
+    except (WdsError, DamagedEntryError, NeedSpaceError):
         return False
     finally:
         reader.close()
@@ -238,9 +242,9 @@ def _hold_captions(tree: Tree, files: list[tuple[str, bytes | None]], key: str |
     try:
         for path, entry in files:
             try:
-                if caption_in_json(read_whole(reader, path, entry), path, key) is not None:
+                if caption_in_json(read_whole(reader, path, entry, most=_MOST_JSON_BYTES), path, key) is not None:
                     return True
-            except (WdsError, DamagedEntryError, ValueError):
+            except (WdsError, DamagedEntryError, NeedSpaceError, ValueError):
                 continue
     finally:
         reader.close()

@@ -274,16 +274,21 @@ def open_member(tree: Tree, path: str, entry: bytes | None) -> BinaryIO:
         reader.close()
 
 
-def read_whole(reader: SourceReader, path: str, entry: bytes | None, first_guess: int = 1 << 20) -> bytes:
-    """A file's bytes through a source reader, whatever its size."""
-    buffer = bytearray(first_guess)
+def read_whole(reader: SourceReader, path: str, entry: bytes | None, most: int | None = None) -> bytes:
+    """A file's bytes through a source reader, whatever its size; raises NeedSpaceError where it is more than ``most``."""
+    buffer = bytearray(min(_FIRST_GUESS, most or _FIRST_GUESS))
     while True:
         try:
             count, _ = reader.read_into(path, entry, memoryview(buffer))
         except NeedSpaceError as error:
+            if most is not None and error.size > most:
+                raise
             buffer = bytearray(error.size + 1)
             continue
         return bytes(buffer[:count])
+
+
+_FIRST_GUESS = 1 << 20
 
 
 def first_files(held: Folder, ends: tuple[str, ...], most: int) -> list[str]:

@@ -136,7 +136,10 @@ def _finding(document: dict[str, object]) -> Finding:
     for name, value in known.items():
         if not isinstance(value, int if name in _NUMBERS else str) or isinstance(value, bool):
             raise TypeError(name)
-    return Finding(**known)  # type: ignore[arg-type]  # checked just now
+    if not {"kind", "path", "message"} <= known.keys():
+        raise TypeError("kind, path or message")
+    kind, where, message, cause = (str(known.pop(name, "")) for name in ("kind", "path", "message", "cause"))
+    return Finding(kind, where, message, cause=cause, **known)  # type: ignore[arg-type]  # checked just now
 
 
 def _not_understood(path: str, got: str) -> FormatError:

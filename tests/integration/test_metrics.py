@@ -109,7 +109,9 @@ def test_a_loader_that_was_not_asked_measures_nothing(dataset: Dataset) -> None:
     with pytest.raises(UsageError, match="measures nothing") as caught:
         loader.metrics()
     assert "metrics=True" in caught.value.hint
-    kinds = {type(part).__module__ for part in (*loader._kitchen()._makers.values(), *loader._kitchen().payloads(None))}
+    kinds = {
+        type(part).__module__ for part in (*loader._resources()._makers.values(), *loader._resources().payloads(None))
+    }
     assert kinds == {"wdstools.reader.batch_maker", "wdstools.reader.payloads"}
 
 

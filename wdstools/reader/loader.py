@@ -15,7 +15,7 @@ from wdstools.executors.open import processors
 from wdstools.reader.batch import Batch, plain_array
 from wdstools.reader.bounds import Bounds
 from wdstools.reader.bucket_report import report_of
-from wdstools.reader.making import Begun, Kitchen, Making, Planned, planned
+from wdstools.reader.making import Begun, Making, Planned, Resources, planned
 from wdstools.reader.metrics import Meter
 from wdstools.reader.mixing import course_of
 from wdstools.reader.options import LoaderOptions, Share, settled
@@ -23,7 +23,7 @@ from wdstools.reader.payloads import prepared
 from wdstools.reader.ranks import refuse_samplers
 from wdstools.reader.stream import moved
 from wdstools.reader.transforms import Draws
-from wdstools.reader.worker_processes import Crew, ProcessMaking, check_local
+from wdstools.reader.worker_processes import ProcessMaking, WorkerPool, check_local
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -70,16 +70,16 @@ class Loader:
         wanted = options["metrics"]
         self._meter = Meter(wanted if callable(wanted) else None) if wanted else None
         self._active: weakref.ref[Pass] | None = None
-        self._kept: tuple[int, Kitchen] | None = None
+        self._kept: tuple[int, Resources] | None = None
         self._in_processes = options["workers"] == "processes"
         if self._in_processes:
             check_local(course)
-        self._crew: Crew | None = None
+        self._workers: WorkerPool | None = None
         if course.buckets is not None:
-            course.assign(self._kitchen().sides())
+            course.assign(self._resources().sides())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_active": None, "_kept": None, "_crew": None}
+        return {**self.__dict__, "_active": None, "_kept": None, "_workers": None}
 
     @property
     def epoch(self) -> int:
@@ -130,31 +130,31 @@ class Loader:
         self._active = weakref.ref(begun)
         return begun
 
-    def _kitchen(self) -> Kitchen:
+    def _resources(self) -> Resources:
         """Indexes and buffers, kept from epoch to epoch; a forked process makes its own."""
         if self._kept is None or self._kept[0] != os.getpid():
-            self._kept = (os.getpid(), Kitchen(self._course, self._meter))
+            self._kept = (os.getpid(), Resources(self._course, self._meter))
         return self._kept[1]
 
     def batches(self, deal: FlatDeal | LaneDeal, sharing: Sharing) -> Generator[tuple[Any, Any]]:
         """The batches of an epoch from where this is, each with the place behind it."""
-        kitchen = self._kitchen()
+        resources = self._resources()
         meter = self._meter
         chunk = max(1, min(_CHUNK, -(-sharing.batch_size // self._threads)))
-        making, plans = self._begin(kitchen, deal, sharing)
+        making, plans = self._begin(resources, deal, sharing)
         plans = plans if meter is None else meter.indexed(plans)
         least = self._threads + 1 if self._in_processes else -(-2 * chunk * self._threads // sharing.batch_size)
         ahead = self._bounds.ahead or max(_AHEAD, least)
         begun: deque[Begun | Asked] = deque()
         # the first batch does not wait for the indexes of those behind it
-        room = ahead if self._in_processes or kitchen.is_open else 1
+        room = ahead if self._in_processes or resources.is_open else 1
         try:
             while True:
                 while len(begun) < room and (plan := next(plans, None)) is not None:
                     begun.append(making.begin(plan, sharing.batch_size, chunk))
                     if self._bounds.memory is not None:
                         ahead = self._bounds.within(ahead, making.batch_bytes(), far=making.far)
-                        room, kitchen.spare.most = min(room, ahead), ahead + 1
+                        room, resources.spare.most = min(room, ahead), ahead + 1
                 if not begun:
                     break
                 if meter is not None:
@@ -176,19 +176,19 @@ class Loader:
             making.close()
 
     def _begin(
-        self, kitchen: Kitchen, deal: FlatDeal | LaneDeal, sharing: Sharing
+        self, resources: Resources, deal: FlatDeal | LaneDeal, sharing: Sharing
     ) -> tuple[Making | ProcessMaking, Iterator[Planned]]:
         """What makes an epoch's batches, and the batches that are to be made."""
         course = self._course
         draws = Draws(course.seed, course.epoch)
         if self._in_processes:
-            if self._crew is None or not self._crew.is_whole:
-                self._crew = Crew(course, self._threads)
+            if self._workers is None or not self._workers.is_whole:
+                self._workers = WorkerPool(course, self._threads)
             steps = deal.steps(course.place)
-            return ProcessMaking(kitchen, self._crew, draws), (planned(course, step) for step in steps)
-        payloads = kitchen.payloads(self._bounds.fetched(len(kitchen.tables)))
+            return ProcessMaking(resources, self._workers, draws), (planned(course, step) for step in steps)
+        payloads = resources.payloads(self._bounds.fetched(len(resources.tables)))
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="wdstools-decode")
-        return Making(course, kitchen, payloads, pool, draws), self._prepared(payloads, deal, sharing, pool)
+        return Making(course, resources, payloads, pool, draws), self._prepared(payloads, deal, sharing, pool)
 
     def _prepared(
         self, payloads: list[Payloads], deal: FlatDeal | LaneDeal, sharing: Sharing, pool: ThreadPoolExecutor
@@ -220,8 +220,8 @@ class Loader:
         """End the ``for`` that is going on, if any, with its threads and files; a new one may be begun."""
         self._stop()
         self._kept = None
-        if self._crew is not None:
-            self._crew.close()
+        if self._workers is not None:
+            self._workers.close()
 
     def _stop(self) -> None:
         active = self._active() if self._active is not None else None

@@ -71,7 +71,7 @@ def planned(course: Course, step: Step) -> Planned:
     return Planned(step, shares, len(rows))
 
 
-class Kitchen:
+class Resources:
     """What a loader needs to make batches, in one process, from epoch to epoch: indexes, makers and buffers."""
 
     def __init__(self, course: Course, meter: Meter | None = None) -> None:
@@ -133,19 +133,19 @@ class Making:
     """Makes batches in threads: the last thread that works on one puts it together."""
 
     def __init__(
-        self, course: Course, kitchen: Kitchen, payloads: Sequence[Payloads], pool: ThreadPoolExecutor, draws: Draws
+        self, course: Course, resources: Resources, payloads: Sequence[Payloads], pool: ThreadPoolExecutor, draws: Draws
     ) -> None:
         self._course = course
-        self._kitchen = kitchen
+        self._resources = resources
         self._payloads = payloads
         self._pool = pool
         self._draws = draws
-        self._recipe = kitchen.recipe
+        self._recipe = resources.recipe
         self._last: Begun | None = None
 
     def begin(self, plan: Planned, batch_size: int, chunk: int) -> Begun:
         """Begin to make a batch."""
-        makers = {share.feed: self._kitchen.maker(share.feed, plan.step.lane) for share in plan.shares}
+        makers = {share.feed: self._resources.maker(share.feed, plan.step.lane) for share in plan.shares}
         first = plan.shares[0]
         place = makers[first.feed].place(self._payloads[first.feed], first.rows, (plan.size, batch_size))
         if not all(maker.in_place for maker in makers.values()):
@@ -180,7 +180,7 @@ class Making:
         assert begun is not None
         taken = 0 if begun.place is None else begun.place.nbytes
         for share in begun.plan.shares:
-            table = self._kitchen.tables[share.feed]
+            table = self._resources.tables[share.feed]
             _, start, stop = table.locate(share.rows)
             taken += int((stop - start).sum())
             if begun.place is None:

@@ -26,7 +26,7 @@ from wdstools.errors import UsageError, WorkerError
 from wdstools.executors.processes import die_with_parent
 from wdstools.memory import mapped, nameless_file, page_aligned
 from wdstools.reader.course import Course
-from wdstools.reader.making import Kitchen, Making
+from wdstools.reader.making import Making, Resources
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def check_local(course: Course) -> None:
             )
 
 
-class Crew:
+class WorkerPool:
     """The worker processes of a loader. They start with its first ``for``, and end with it or with their parent."""
 
     def __init__(self, course: Course, count: int) -> None:
@@ -109,20 +109,20 @@ class ProcessMaking:
 
     far = False
 
-    def __init__(self, kitchen: Kitchen, crew: Crew, draws: Draws) -> None:
-        self._kitchen = kitchen
-        self._crew = crew
+    def __init__(self, resources: Resources, workers: WorkerPool, draws: Draws) -> None:
+        self._resources = resources
+        self._workers = workers
         self._draws = draws
-        self._pool = ThreadPoolExecutor(crew.count, thread_name_prefix="wdstools-worker")
+        self._pool = ThreadPoolExecutor(workers.count, thread_name_prefix="wdstools-worker")
 
     def begin(self, plan: Planned, batch_size: int, chunk: int) -> Asked:  # noqa: ARG002
         """Begin to make a batch."""
-        asked = self._pool.submit(self._crew.ask, plan, batch_size, self._draws)
-        return Asked(plan, self._kitchen.maker(plan.shares[0].feed, plan.step.lane), asked)
+        asked = self._pool.submit(self._workers.ask, plan, batch_size, self._draws)
+        return Asked(plan, self._resources.maker(plan.shares[0].feed, plan.step.lane), asked)
 
     def batch_bytes(self) -> int:
         """What a batch takes, as far as the worker that was asked last has told; else nothing is known."""
-        return self._crew.batch_bytes
+        return self._workers.batch_bytes
 
     def close(self) -> None:
         """Wait for what has been begun."""
@@ -214,17 +214,17 @@ def _serve(pipe: Connection, course: Course, lifeline: Connection, inherited: Se
     threading.Thread(target=die_with_parent, args=(lifeline,), daemon=True).start()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)  # its processes share the processors already
-    kitchen = Kitchen(course)
-    payloads = kitchen.payloads(None)
+    resources = Resources(course)
+    payloads = resources.payloads(None)
     with ThreadPoolExecutor(1) as pool, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (task := pipe.recv()) is not None:
             plan, batch_size, draws = task
             try:
                 for share in plan.shares:
-                    table = kitchen.tables[share.feed]
+                    table = resources.tables[share.feed]
                     for shard in table.missing(share.rows):
                         table.open(shard)
-                begun = Making(course, kitchen, payloads, pool, draws).begin(plan, batch_size, plan.size)
+                begun = Making(course, resources, payloads, pool, draws).begin(plan, batch_size, plan.size)
                 answer: Any = (begun.result(), begun.maker.tensors)
             except Exception as error:  # noqa: BLE001  it is raised where the batch was asked for
                 answer = _sendable(error)

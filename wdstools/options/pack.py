@@ -87,7 +87,15 @@ class PackChoices(LayoutChoices, total=False):
             flag="--split",
         ),
     ]
-    shard_samples: Annotated[int, Option(10_000, "Samples in a shard, on average.", _SPLITS, least=1)]
+    shard_samples: Annotated[
+        int | None,
+        Option(
+            None,
+            "Samples in a shard, on average; without it 10,000, and in small splits 1,000 for up to four shards.",
+            _SPLITS,
+            least=1,
+        ),
+    ]
     shard_bytes: Annotated[
         int | None,
         Option(None, "Bytes in a shard, about: as 256MiB or 1GB.", _SPLITS, metavar="SIZE", read=parse_size, least=1),

@@ -59,6 +59,10 @@ class MadeWith:
         value = self.options.get(name)
         return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else usual
 
+    def number_or_none(self, name: str) -> int | None:
+        """The same of one that need not be given."""
+        return self.number(name, 0) or None
+
     @property
     def image_template(self) -> str:
         """Where images lay below the source's root: what follows from it and the key is not in the index."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ShardLayout:
     """How a split is divided: by samples or about by bytes a shard, into a given number, or as another manifest is."""
 
-    shard_samples: int
+    shard_samples: int | None
     shards: int | None
     like: Manifest | None
     seed: int
@@ -43,7 +43,18 @@ class ShardLayout:
                     expected=", ".join(self.like.splits),
                 )
             return len(self.like.splits[split])
-        return self.shards or -(-samples // self.shard_samples)
+        return self.shards or usual_shards(samples, self.shard_samples)
+
+
+#: Samples in a shard, on average, unless somebody says otherwise; and how many shards a small split has, if each has so many.
+_USUAL_SAMPLES, _FEW_SHARDS, _FEW_SAMPLES = 10_000, 4, 1_000
+
+
+def usual_shards(samples: int, shard_samples: int | None) -> int:
+    """Number of shards of a split: of ``shard_samples`` each, or of 10,000, but up to four of 1,000, so that a few workers share."""
+    if shard_samples is not None:
+        return -(-samples // shard_samples)
+    return max(-(-samples // _USUAL_SAMPLES), min(_FEW_SHARDS, samples // _FEW_SAMPLES))
 
 
 def place(samples: Samples, layout: ShardLayout) -> tuple[NDArray[np.int64], tuple[tuple[str, int, int, int], ...]]:

@@ -292,7 +292,7 @@ def _options(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> PackOpt
             got=encoding.image_type,
         )
     layout = made.options.get("layout")
-    shard_samples = MadeWith(layout if isinstance(layout, dict) else {}).number("shard_samples", 10_000)
+    shard_samples = MadeWith(layout if isinstance(layout, dict) else {}).number_or_none("shard_samples")
     splits = chosen["splits"]
     told = made.options.get("duplicates")
     before = MadeWith(told if isinstance(told, dict) else {})

@@ -12,7 +12,7 @@ from wdstools.formats.arrow import to_list, to_numpy
 from wdstools.formats.index import ROW_COLUMNS
 from wdstools.formats.manifest import index_path, shard_path
 from wdstools.formats.sample import order_hash
-from wdstools.planning.place import place_among, refuse_names, shards_of
+from wdstools.planning.place import place_among, refuse_names, shards_of, usual_shards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ class ShardChange:
         return self.path, index_path(self.path)
 
 
-def shard_counts(dataset: Dataset, samples: Samples, shards: int | None, shard_samples: int) -> dict[str, int]:
+def shard_counts(dataset: Dataset, samples: Samples, shards: int | None, shard_samples: int | None) -> dict[str, int]:
     """The number of shards of each split: what it is, what was asked for, or, of a new split, what its samples need."""
     codes, names = samples.named("split")
     refuse_names(names)
@@ -55,7 +55,7 @@ def shard_counts(dataset: Dataset, samples: Samples, shards: int | None, shard_s
     for code, split in enumerate(names):
         new = int(np.count_nonzero(codes == code))
         if split not in counts and new:
-            counts[split] = shards or -(-new // shard_samples)
+            counts[split] = shards or usual_shards(new, shard_samples)
     return counts
 
 

@@ -234,3 +234,14 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_metrics_tell_what_the_processes_spent_time_on(dataset: Dataset) -> None:
+    options: dict[str, Any] = {"batch_size": 4, "threads": 2, "image_transform": noisy, "metrics": True}
+    with wt.loader(dataset, workers="processes", **options) as loader:
+        for _ in loader:
+            pass
+        found = loader.metrics()
+        assert found.samples == 40
+        assert min(found.stages[stage] for stage in ("read", "check", "decode", "transform")) > 0
+        assert found.stages["decode"] > found.stages["hand_out"]

@@ -183,7 +183,7 @@ class Loader:
         draws = Draws(course.seed, course.epoch)
         if self._in_processes:
             if self._workers is None or not self._workers.is_whole:
-                self._workers = WorkerPool(course, self._threads)
+                self._workers = WorkerPool(course, self._threads, self._meter)
             steps = deal.steps(course.place)
             return ProcessMaking(resources, self._workers, draws), (planned(course, step) for step in steps)
         payloads = resources.payloads(self._bounds.fetched(len(resources.tables)))

@@ -147,6 +147,13 @@ class Meter:
         with self._lock:
             self._counts.stages[name] += seconds  # type: ignore[assignment]
 
+    def taken(self) -> dict[str, float]:
+        """The time of each stage since this was asked the last time: what a worker process tells its parent."""
+        with self._lock:
+            stages: dict[str, float] = dict(self._counts.stages)
+            self._counts.stages.clear()
+        return stages
+
     def stack(self) -> list[list[float]]:
         """The stages that this thread is in: when each began, and how long those inside it took."""
         found: list[list[float]] | None = getattr(self._local, "stack", None)

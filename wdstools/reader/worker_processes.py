@@ -27,6 +27,7 @@ from wdstools.executors.processes import die_with_parent
 from wdstools.memory import mapped, nameless_file, page_aligned
 from wdstools.reader.course import Course
 from wdstools.reader.making import Making, Resources
+from wdstools.reader.metrics import Meter
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from wdstools.results import Finding
 
     Result = tuple[dict[str, Any], list[tuple[int, Finding]]]
+    #: A batch, whether its images are tensors, and the time of each stage.
+    Answer = tuple[Result, bool, dict[str, float]]
 
 #: Where arrays begin in the memory that is shared.
 _ALIGNED = 64
@@ -62,8 +65,9 @@ def check_local(course: Course) -> None:
 class WorkerPool:
     """The worker processes of a loader. They start with its first ``for``, and end with it or with their parent."""
 
-    def __init__(self, course: Course, count: int) -> None:
+    def __init__(self, course: Course, count: int, meter: Meter | None) -> None:
         self.count = count
+        self._meter = meter
         #: What the arrays of a batch took, the last time.
         self.batch_bytes = 0
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -75,7 +79,7 @@ class WorkerPool:
         lifeline, ours = multiprocessing.Pipe(duplex=False)
         try:
             for _ in range(count):
-                workers.append(_Worker((own, lifeline), [ours, *(one.pipe for one in workers)]))
+                workers.append(_Worker((own, lifeline, meter is not None), [ours, *(one.pipe for one in workers)]))
         except BaseException:
             self.close()
             raise
@@ -90,8 +94,8 @@ class WorkerPool:
         """Whether it can be used: by the process that began it, with every worker alive."""
         return self.close.alive and self._pid == os.getpid()
 
-    def ask(self, plan: Planned, batch_size: int, draws: Draws) -> tuple[Result, bool]:
-        """A batch, made by a worker that has nothing to do, and whether its images are tensors; raises what was raised there."""
+    def ask(self, plan: Planned, batch_size: int, draws: Draws) -> Answer:
+        """A batch, made by a worker that has nothing to do; raises what was raised there."""
         worker = self._idle.get()
         try:
             made = worker.ask((plan, batch_size, draws))
@@ -101,6 +105,9 @@ class WorkerPool:
         finally:
             self._idle.put(worker)
         self.batch_bytes = sum(getattr(value, "nbytes", 0) for value in made[0][0].values())
+        for stage, seconds in made[2].items():
+            assert self._meter is not None
+            self._meter.add(stage, seconds)
         return made
 
 
@@ -132,7 +139,7 @@ class ProcessMaking:
 class Asked:
     """A batch that a worker makes."""
 
-    def __init__(self, plan: Planned, maker: Maker, asked: Future[tuple[Result, bool]]) -> None:
+    def __init__(self, plan: Planned, maker: Maker, asked: Future[Answer]) -> None:
         self.plan = plan
         self.maker = maker
         self._asked = asked
@@ -143,14 +150,14 @@ class Asked:
 
     def result(self) -> Result:
         """The fields of the batch and what was damaged; raises what was raised meanwhile."""
-        made, self.maker.tensors = self._asked.result()
+        made, self.maker.tensors, _ = self._asked.result()
         return made
 
 
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, given: tuple[Course, Connection], inherited: Sequence[Connection]) -> None:
+    def __init__(self, given: tuple[Course, Connection, bool], inherited: Sequence[Connection]) -> None:
         context = multiprocessing.get_context()
         self._begun = False
         self.pipe, theirs = context.Pipe()
@@ -172,7 +179,7 @@ class _Worker:
         finally:
             theirs.close()
 
-    def ask(self, task: tuple[Planned, int, Draws]) -> tuple[Result, bool]:
+    def ask(self, task: tuple[Planned, int, Draws]) -> Answer:
         try:
             self.pipe.send(task)
             found = _receive(self.pipe)
@@ -189,7 +196,7 @@ class _Worker:
         self._begun = True
         if isinstance(found, BaseException):
             raise found
-        made: tuple[Result, bool] = found
+        made: Answer = found
         return made
 
 
@@ -206,7 +213,9 @@ def _end(workers: list[_Worker], pid: int) -> None:
         worker.pipe.close()
 
 
-def _serve(pipe: Connection, course: Course, lifeline: Connection, inherited: Sequence[Connection]) -> None:
+def _serve(
+    pipe: Connection, course: Course, lifeline: Connection, metered: bool, inherited: Sequence[Connection]
+) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent decides
     for connection in inherited:
@@ -214,7 +223,8 @@ def _serve(pipe: Connection, course: Course, lifeline: Connection, inherited: Se
     threading.Thread(target=die_with_parent, args=(lifeline,), daemon=True).start()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)  # its processes share the processors already
-    resources = Resources(course)
+    meter = Meter() if metered else None
+    resources = Resources(course, meter)
     payloads = resources.payloads(None)
     with ThreadPoolExecutor(1) as pool, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (task := pipe.recv()) is not None:
@@ -225,7 +235,7 @@ def _serve(pipe: Connection, course: Course, lifeline: Connection, inherited: Se
                     for shard in table.missing(share.rows):
                         table.open(shard)
                 begun = Making(course, resources, payloads, pool, draws).begin(plan, batch_size, plan.size)
-                answer: Any = (begun.result(), begun.maker.tensors)
+                answer: Any = (begun.result(), begun.maker.tensors, {} if meter is None else meter.taken())
             except Exception as error:  # noqa: BLE001  it is raised where the batch was asked for
                 answer = _sendable(error)
             _send(pipe, answer)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from urllib3.response import BaseHTTPResponse
 
+_NO_RANGES = "this server does not answer ranges, as python -m http.server does not: use nginx, or copy the files and verify them here"
 _RANGE_RE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _UNSATISFIED_RE = re.compile(r"bytes \*/([0-9]{1,18})")
 #: What urllib3 puts before a reason: the name and address of an object in memory.
@@ -330,7 +331,7 @@ class Answer:
             return start
         found = _RANGE_RE.fullmatch(self.headers.get("Content-Range", ""))
         if self.status != 206 or found is None:
-            raise TransientError("a range was answered with something else", code="not-partial", where=where, got=f"status {self.status}")  # fmt: skip
+            raise TransientError("a range was answered with something else", code="not-partial", where=where, got=f"status {self.status}", hint=_NO_RANGES)  # fmt: skip
         first, last, size = map(int, found.groups())
         end = size if length is None else min(size, start + length)
         if (first, last + 1) != (start, end):

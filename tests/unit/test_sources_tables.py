@@ -276,3 +276,41 @@ def test_choices_that_do_nothing_for_a_kind_of_source_are_refused(
     with pytest.raises(UsageError) as caught:
         open_source(tmp_path / place if place != "." else write_files(tmp_path / "f", {"1.jpg": b""}), **choice)
     assert caught.value.code == "option-idle"
+
+
+def _six(tmp_path: Path, tables: dict[str, bytes]) -> Packed:
+    write_files(tmp_path / "src", {f"{n}.jpg": tiny_jpeg(n) for n in range(6)} | tables)
+    return pack_all(tmp_path / "src", tmp_path / "out")
+
+
+_COCO = {
+    "images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(6)],
+    "annotations": [{"image_id": n, "caption": "x"} for n in range(5)],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "missing", "empty"),
+    [
+        ("metadata.csv", b"file_name,text\n0.jpg,a\n1.jpg,b\n2.jpg,\n", [3, 4, 5], "2"),
+        ("metadata.jsonl", b'{"file_name":"0.jpg","text":"a"}\n{"file_name":"1.jpg","text":null}\n', [2, 3, 4, 5], "1"),
+        ("captions.json", json.dumps(_COCO).encode(), [5], None),
+    ],
+)
+def test_an_empty_cell_leaves_captions_required(
+    name: str, table: bytes, missing: list[int], empty: str | None, tmp_path: Path
+) -> None:
+    packed = _six(tmp_path, {name: table})
+    assert [(skip["path"], skip["reason"]) for skip in packed.skips] == [
+        (f"{n}.jpg", "caption-missing") for n in missing
+    ]
+    assert [key for key, sample in packed.samples().items() if not sample["txt"]] == ([empty] if empty else [])
+
+
+def test_captions_that_are_numbers_are_skipped_by_name(tmp_path: Path) -> None:
+    rows = [{"file_name": f"{n}.jpg", "caption": "a" if n else 5} for n in range(6)]
+    packed = _six(tmp_path, {"metadata.jsonl": rendered(rows, "jsonl")})
+    assert ("0.jpg", "caption-not-text") in [(skip["path"], skip["reason"]) for skip in packed.skips]
+    assert sorted(packed.samples()) == ["1", "2", "3", "4", "5"]
+    alone = open_source(str(tmp_path / "src/metadata.jsonl")).list()
+    assert [(skip.path, skip.reason) for skip in alone.skips] == [("0.jpg", "caption-not-text")]

@@ -118,6 +118,8 @@ class Said:
     more: dict[str, Any] = field(default_factory=dict)
     where: str = ""
     key: str | None = None
+    #: A row has an empty cell where its caption belongs: a caption that is empty, as an empty text file is one.
+    blank: bool = False
 
     def add(self, other: Said) -> None:
         """What another row says of the same image: captions are added, for the rest the first word counts."""
@@ -125,17 +127,16 @@ class Said:
         self.label = self.label if self.label is not None else other.label
         self.split = self.split if self.split is not None else other.split
         self.key = self.key if self.key is not None else other.key
+        self.blank = self.blank or other.blank
         self.more = {**other.more, **self.more}
 
 
 def captions_in(value: Any) -> list[str] | None:
-    """The captions that a cell holds: a text, a number, a list of them, objects with a text; None where it is something else."""
+    """The captions that a cell holds: a text, a list of them, objects with a text; None where it is something else."""
     if value is None:
         return []
     if isinstance(value, str):
         return [value]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return [str(value)]
     if isinstance(value, dict):
         name = next((name for name in CAPTION_COLUMNS if isinstance(value.get(name), str)), None)
         return None if name is None else [value[name]]
@@ -146,19 +147,20 @@ def captions_in(value: Any) -> list[str] | None:
 
 
 def read_row(row: Mapping[str, Any], columns: Columns) -> Said | None:
-    """What a row says; None where its caption is none (an object without a text)."""
+    """What a row says; None where its caption is none (a number, an object without a text)."""
     captions = captions_in(row.get(columns.caption)) if columns.caption else []
     if captions is None:
         return None
     more = {name: value for name, value in row.items() if name not in columns.named and not isinstance(value, bytes)}
     label, split = (_word(row.get(name)) if name else None for name in (columns.label, columns.split))
-    return Said(captions, label, split, more)
+    blank = columns.caption is not None and columns.caption in row and row[columns.caption] is None
+    return Said(captions, label, split, more, blank=blank)
 
 
 def settle(said: Said, several: str, *, lists: bool) -> tuple[str | None, str | None]:
     """Caption and ``json`` of an image; ``lists`` tells that some image of the source has several captions."""
     captions = said.captions
-    caption = captions[0] if captions else None
+    caption = captions[0] if captions else "" if said.blank else None
     if several == "join" and captions:
         caption = "\n".join(captions)
     more: dict[str, Any] = dict(said.more)

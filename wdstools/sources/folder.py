@@ -193,10 +193,8 @@ class FolderSource:
             read = [join_path(folder, name) for folder, names in tables.read.items() for name in names]
             found.skips += tables.skips
             found.notes += tables.notes
-            words = [bool(said.captions) for said in tables.rows.values()]
-            captions = self._captions or (
-                "required" if words and all(words) else "optional" if any(words) else captions
-            )
+            if self._captions is None and any(said.captions for said in tables.rows.values()):
+                captions = "required"
         if layout.table is not None:
             table_name = layout.table.path
             read = [join_path(base, table_name)]

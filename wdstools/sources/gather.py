@@ -252,10 +252,7 @@ def _hold_captions(tree: Tree, files: list[tuple[str, bytes | None]], key: str |
 
 
 def _policy(tables: Tables, *, beside: bool) -> str:
-    captions = [bool(said.captions) for said in tables.rows.values()]
-    if beside or (captions and all(captions)):
-        return "required"
-    return "optional" if any(captions) else "none"
+    return "required" if beside or any(said.captions for said in tables.rows.values()) else "none"
 
 
 def _rows(tables: Tables, found: Survey) -> dict[str, Said]:

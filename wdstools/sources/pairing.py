@@ -268,7 +268,7 @@ class Pairing:
             said.more.setdefault("label", said.label)
         lists = self._lists and found.text is None
         caption, more = settle(said, self.rules.several, lists=lists) if self.rows is not None else (None, None)
-        if self.rules.json_captions and found.text is None and caption is None:
+        if self.rules.json_captions and found.text is None and (caption is None or (said.blank and not caption)):
             found.text = found.meta
         refused = self._refuse(found, (place, stem), split, caption)
         if refused is not None:

@@ -295,8 +295,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         while block := answer.read(_BLOCK):
             self.state.pace(len(block))
+            seen.sent += len(block)  # before it is: who has it may ask at once
             self.wfile.write(block)
-            seen.sent += len(block)
 
     def _answer(self, answer: http.client.HTTPResponse, fault: Fault, seen: Seen) -> None:
         """The answer with something done to it."""
@@ -329,8 +329,8 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(0.05)
             self._reset()
             return
-        self.wfile.write(body)
         seen.sent += len(body)
+        self.wfile.write(body)
 
     def _refuse(self, fault: Fault) -> None:
         status, code = _STATUS[fault.name]

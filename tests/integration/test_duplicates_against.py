@@ -123,6 +123,64 @@ def test_a_pack_leaves_out_what_another_set_holds(place: Path, tmp_path: Path) -
     assert len(find_shared(tmp_path / "out", [place / "test"], level="edited")) == 0
 
 
+@pytest.fixture(scope="module")
+def untidy(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of images of ``train`` at the top, among splits, without captions; one that is cut, one that is nothing."""
+    pictures = place / "train-images"
+    folder = tmp_path_factory.mktemp("untidy") / "set"
+    names = ("top", "train/stray", "train/cat/alone", "train/cat/told", "val/cat/v")
+    for number, name in came(enumerate(names)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pictures / f"t{number}.jpg", folder / f"{name}.jpg")
+    for name in ("train/cat/told", "val/cat/v", "train/cat/cut"):
+        (folder / f"{name}.txt").write_text("told")
+    (folder / "train/cat/cut.jpg").write_bytes((pictures / "t9.jpg").read_bytes()[:900])
+    (folder / "nothing.png").write_bytes(b"no picture at all")
+    shutil.make_archive(str(folder.parent / "zipped"), "zip", folder)
+    shutil.make_archive(str(folder.parent / "tarred"), "gztar", folder.parent, "set")
+    return folder.parent
+
+
+@pytest.mark.parametrize("name", ["set", "zipped.zip", "tarred.tar.gz"])
+@pytest.mark.parametrize("level", ["exact", "re-encode"])
+def test_every_image_of_a_folder_counts_whatever_the_layout(name: str, level: Any, place: Path, untidy: Path) -> None:
+    found = find_shared(place / "train", [untidy / name], level=level)
+    assert {image.key for image in found} == {f"t{number}" for number in range(5)}
+    assert (list(found.others.values()), list(found.held.values())) == ([7], [5])
+    assert len(found.unreadable) == 2
+    assert any("nothing.png" in key for key, _ in found.unreadable)
+    assert any("cut" in key for key, _ in found.unreadable)
+    back = find_shared(untidy / name, [place / "train"], level=level)
+    assert {image.other_key for image in back} == {image.key for image in found}
+
+
+def test_a_folder_of_images_alone_and_one_of_damage_alone(place: Path, tmp_path: Path) -> None:
+    for name, data in (("bare", (place / "train-images/t4.jpg").read_bytes()), ("bad", b"x")):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep/a.jpg").write_bytes(data)
+    assert find_shared(place / "train", [tmp_path / "bare"]).keys == ("t4",)
+    ran = run_command("duplicates", place / "train", "--against", tmp_path / "bad")
+    assert ran.code == 0
+    assert "1 image cannot be decoded" in ran.out
+    assert "deep/a" in ran.out
+    same = find_shared(tmp_path / "bad", [tmp_path / "bad"])
+    assert (len(same), len(same.unreadable)) == (1, 2)  # byte for byte it is still the same
+
+
+def test_images_that_cannot_be_had_are_like_no_other() -> None:
+    mine, theirs = (fingerprints([scene(seed)], exact=[0]) for seed in (1, 2))
+    assert [part.other.tolist() for part in match(mine, theirs, ())] == [[-1], [-1]]
+
+
+def test_a_pack_leaves_out_what_an_untidy_folder_holds(place: Path, untidy: Path, tmp_path: Path) -> None:
+    ran = run_command("pack", place / "train-images", tmp_path / "out", "--exclude-duplicates-of", untidy / "set")
+    assert ran.code == 3
+    skipped = [json.loads(line) for line in (tmp_path / "out/.wdstools/skipped.jsonl").read_text().splitlines()]
+    assert {line["key"] for line in skipped} == {f"t{number}" for number in range(5)}
+    assert "2 images of" in ran.out + ran.err
+    assert "nothing.png" in ran.out + ran.err
+
+
 @pytest.mark.parametrize("options", [("--captions",), ("--method", "size")])
 def test_options_that_do_not_go_together_are_refused(options: tuple[str, ...], place: Path) -> None:
     ran = run_command("duplicates", place / "train", "--against", place / "test", *options)

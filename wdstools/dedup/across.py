@@ -42,11 +42,12 @@ def match(mine: Fingerprints, theirs: Fingerprints, levels: Sequence[Level]) -> 
 
 
 def _match_bytes(mine: NDArray[np.uint64], theirs: NDArray[np.uint64], found: tuple[Matches, Matches]) -> None:
-    """Byte-identical images: only what the smaller set may hold is compared in full."""
+    """Byte-identical images: only what the smaller set may hold is compared in full. A digest of zero is of no bytes."""
     known = np.sort(theirs[:, 0])
     if not len(known):
         return
-    rows = np.flatnonzero(known[np.minimum(np.searchsorted(known, mine[:, 0]), len(known) - 1)] == mine[:, 0])
+    there = known[np.minimum(np.searchsorted(known, mine[:, 0]), len(known) - 1)] == mine[:, 0]
+    rows = np.flatnonzero(there & (mine[:, 0] != 0))
     count = len(rows)
     first = first_equal(np.concatenate((mine[rows], theirs)))
     smallest = np.full(count + len(theirs), -1, np.int64)

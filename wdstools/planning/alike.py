@@ -40,12 +40,13 @@ _FIRST_BUFFER = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """How a source's images are got, as they will be packed."""
+    """How a source's images are got, as they will be packed; ``as_they_lie`` takes the bytes of any file, damaged or not."""
 
     opener: SourceOpener
     encoding: Encoding | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
     trailing: str = KEEP
+    as_they_lie: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ def images_as_packed(task: AlikeTask) -> Iterator[bytes]:
 
 
 def _as_packed(data: bytes, pictures: Pictures, checker: ImageChecker) -> bytes:
+    if pictures.as_they_lie:
+        return data
     encoding = pictures.encoding
     try:
         if encoding is not None and not (encoding.only_others and sniff(data[:16]) == encoding.image_type):
@@ -148,6 +151,13 @@ def fingerprints_of(
     samples: pa.Table, order: NDArray[np.int64], pictures: Pictures, executor: Executor, progress: Progress
 ) -> Fingerprints:
     """The fingerprints of samples in an order. An image that cannot be packed is like no other."""
+    return told_fingerprints(samples, order, pictures, executor, progress)[0]
+
+
+def told_fingerprints(
+    samples: pa.Table, order: NDArray[np.int64], pictures: Pictures, executor: Executor, progress: Progress
+) -> tuple[Fingerprints, list[str | None]]:
+    """The same, and for each image why it cannot be decoded; None where it can."""
     from wdstools.dedup.groups import LOOK_BYTES, Fingerprints
     from wdstools.planning.compiling import compile_kernels
     from wdstools.reader.hashes import join_turned, turned_of
@@ -176,7 +186,8 @@ def fingerprints_of(
     turned = join_turned(
         [turned_of(h.turn, h.upright) for _, h, _ in parts], [len(h.turn) for _, h, _ in parts], np.arange(len(spreads))
     )
-    return Fingerprints(exact, words, mirrored, spreads, looks_of, turned)
+    reasons = [reason for _, hashes, _ in parts for reason in hashes.unreadable]
+    return Fingerprints(exact, words, mirrored, spreads, looks_of, turned), reasons
 
 
 def _rows_of(found: Grouping, order: NDArray[np.int64]) -> Grouping:

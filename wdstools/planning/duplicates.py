@@ -13,6 +13,7 @@ from wdstools.errors import UsageError, option
 from wdstools.planning.alike import Pictures, by_preference, fingerprints_of, group_alike
 from wdstools.planning.identical import group_identical
 from wdstools.planning.splits import SplitRule, assign_splits
+from wdstools.units import counted, some_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,8 +78,11 @@ def divide(samples: Samples, pictures: Pictures, division: Division, executor: E
     skips: list[Skip] = []
     notes: list[str] = []
     for other in rule.excluded:
-        samples, more = exclude(samples, pictures, other, rule.level, executor, progress)
+        samples, more, unreadable = exclude(samples, pictures, other, rule.level, executor, progress)
         skips += more
+        if unreadable:
+            names = some_of([f"{key} ({reason})" for key, reason in unreadable])
+            notes.append(f"{counted(len(unreadable), 'image')} of {other} cannot be decoded: {names}")
         notes.append(f"left out {len(more):,} images that are in {other}, level {rule.level}")
         if not len(samples):
             raise UsageError("no samples are left to pack", code="source-empty", got="image-excluded")
@@ -109,8 +113,11 @@ def divide(samples: Samples, pictures: Pictures, division: Division, executor: E
 
 def exclude(
     samples: Samples, pictures: Pictures, other: str | Dataset, level: str, executor: Executor, progress: Progress
-) -> tuple[Samples, list[Skip]]:
-    """Leave out the samples whose image another set holds too, or the dataset that they are to be added to."""
+) -> tuple[Samples, list[Skip], tuple[tuple[str, str], ...]]:
+    """Leave out the samples whose image another set holds too, or the dataset that they are to be added to.
+
+    Gives those that stay, those that do not, and the other set's images that cannot be decoded.
+    """
     from wdstools.dedup.across import match
     from wdstools.planning.prints import print_set
 
@@ -121,7 +128,7 @@ def exclude(
     rows = np.flatnonzero(~keep)
     whose, reason = (f" of {other}", "image-excluded") if isinstance(other, str) else ("", "image-duplicate")
     details = [f"{level}: the same image as {theirs.keys[at]}{whose}" for at in found.other[rows].tolist()]
-    return samples.keep(keep), samples.skips(rows, reason, details)
+    return samples.keep(keep), samples.skips(rows, reason, details), theirs.unreadable
 
 
 def _refuse_given(samples: Samples, rule: DuplicateRule) -> None:

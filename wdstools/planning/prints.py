@@ -19,7 +19,7 @@ from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.hashes import column_of, is_handed_out, present, read_handed_out, write_handed_out
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.answer import write_answer
-from wdstools.planning.alike import Pictures, fingerprints_of
+from wdstools.planning.alike import Pictures, told_fingerprints
 from wdstools.planning.compiling import compile_kernels
 from wdstools.planning.samples import with_keys
 from wdstools.progress import under_way
@@ -33,7 +33,8 @@ from wdstools.reader.hashes import (
     stored_hashes,
     turned_of,
 )
-from wdstools.sources.open import open_source
+from wdstools.sources.base import image_paths, text_columns
+from wdstools.sources.every_image import listed, lost_images, more_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +57,8 @@ class PrintedSet:
     unreadable: tuple[tuple[str, str], ...] = ()
     dataset: Dataset | None = None
     places: NDArray[np.int64] | None = None
+    #: Kept while the set is: what a compressed archive was unpacked to goes with its source.
+    source: object = None
 
 
 def print_set(
@@ -125,17 +128,42 @@ def _of_dataset(
 
 
 def _of_source(path: str, executor: Executor, progress: Progress) -> PrintedSet:
-    listing = open_source(path).list()
-    if not listing.image_types:
+    """Every image file counts: those of samples by the key that they would have, others by their path."""
+    source, listing = listed(path)
+    if listing is not None and not listing.image_types:
         raise UsageError("no images are here", code="no-images", where=path)
-    samples = with_keys(listing, 0).samples
-    if not len(samples):
+    samples = None if listing is None else with_keys(listing, 0).samples
+    known = frozenset() if samples is None else frozenset(image_paths(samples.table))
+    more = more_images(source, listing, known)
+    tables = [] if samples is None else [_pictures_of(samples.table)]
+    lost: Sequence[tuple[str, str]] = ()
+    if more is not None:
+        tables.append(_pictures_of(more.table()))
+        lost = more.lost
+    elif listing is not None:
+        lost = lost_images(listing.skips)
+    table = pa.concat_tables(tables) if tables else None
+    if table is None or not table.num_rows:
         raise UsageError("no images are here", code="source-empty", where=path)
-    order = to_numpy(pc.sort_indices(samples.table, sort_keys=[("key", "ascending")])).astype(np.int64)
-    prints = fingerprints_of(samples.table, order, Pictures(listing.opener), executor, progress)
-    ordered = samples.take(order)
-    splits = [split or "" for split in ordered.texts("split")]
-    return PrintedSet(path, [key.decode() for key in ordered.texts("key")], prints, splits)
+    opener = more.opener if more is not None else listing.opener  # type: ignore[union-attr]
+    order = to_numpy(pc.sort_indices(table, sort_keys=[("key", "ascending")])).astype(np.int64)
+    pictures = Pictures(opener, as_they_lie=True)
+    prints, reasons = told_fingerprints(table, order, pictures, executor, progress)
+    ordered = table.take(to_array(order, pa.int64()))
+    keys = to_list(ordered.column("key"))
+    paths = image_paths(ordered)
+    damaged = [(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason is not None]
+    splits = [split or "" for split in to_list(ordered.column("split"))]
+    return PrintedSet(path, keys, prints, splits, tuple(sorted((*damaged, *lost))), source=source)
+
+
+def _pictures_of(samples: pa.Table) -> pa.Table:
+    """What it takes to find the images of a table of samples, and to name them, as plain columns."""
+    names = ("key", "split", "image_dir", "stem", "image_suffix", "image_entry")
+    kinds = (*[pa.large_string()] * 5, pa.large_binary())
+    columns = dict(zip(names, text_columns(samples, names), strict=True))
+    columns["key"] = [key.decode() if isinstance(key, bytes) else key for key in columns["key"]]
+    return pa.table([pa.array(columns[name], kind) for name, kind in zip(names, kinds, strict=True)], list(names))
 
 
 def _of_file(path: str) -> PrintedSet:

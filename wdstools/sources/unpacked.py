@@ -43,6 +43,8 @@ class UnpackedSource:
         self._scratch = scratch
         self._ignore = tuple(ignore)
         self._unpacked: str | None = None
+        #: The source of what is unpacked, once it is listed.
+        self.inner: Source | None = None
         self._stored: dict[str, str] = {}
         self._skips: list[Skip] = []
         self._notes: list[str] = []
@@ -54,7 +56,8 @@ class UnpackedSource:
         """
         if self._unpacked is None:
             self._unpacked = self._unpack()
-        listing = self._plain(self._unpacked).list()
+        self.inner = self._plain(self._unpacked)
+        listing = self.inner.list()
         skips = (*self._skips, *(replace(s, path=self._stored.get(s.path, s.path)) for s in listing.skips))
         notes = (*self._notes, *listing.differences)
         account = Counter(listing.account)

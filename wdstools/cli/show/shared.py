@@ -8,6 +8,7 @@ from wdstools.cli.output import one_line
 from wdstools.dedup.levels import EXACT, LIMITS
 from wdstools.errors import UsageError, option
 from wdstools.results import proof
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,10 @@ def shared(output: Output, found: SharedImages, *, keys_to: str | None, html: st
         output.line(f"  {found.level}: {LIMITS[found.level]}")
         bound = f"at most {found.false_pairs_bound:.2g} among photographs; of other pictures unknown"
         output.line(f"  pairs expected by chance: {bound}")
+    if found.unreadable:
+        output.line(
+            f"  {counted(len(found.unreadable), 'image')} cannot be decoded: nothing but their bytes is compared"
+        )
     output.few(f"  cannot be decoded: {one_line(key)}: {reason}" for key, reason in found.unreadable)
     output.line(f"  {proof(found.proved)['proof']}")
     if keys_to is not None:

@@ -459,7 +459,7 @@ class _Planner:
         rule, level = options.duplicates, options.duplicates.level
         if rule.compares:
             work = self.executor, self.progress
-            samples, more = exclude(samples, pictures, self.dataset, level, *work)
+            samples, more, _ = exclude(samples, pictures, self.dataset, level, *work)
             self.skips += more
         if not len(samples):
             return samples.with_splits([])

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from wdstools.cli.output import Output
     from wdstools.landing.staging import FinishResult
+    from wdstools.ops.remove import RemovePlan, RemoveResult
     from wdstools.plan import Plan
+    from wdstools.reader.select import Selection
 
 Result = TypeVar("Result")
 
@@ -30,11 +32,11 @@ class PlanChoices(TypedDict, total=False):
     yes: Annotated[bool, Option(False, "Carry the plan out without asking.", _PANEL, flag="--yes -y")]
 
 
-def approved(output: Output, plan: Plan[object], choices: PlanChoices, code: int = 0) -> bool:
+def approved(output: Output, plan: Plan[object], choices: PlanChoices, code: int = 0, *, listed: bool = False) -> bool:
     """Show a plan, and tell whether to carry it out: with ``-y``, or when a person at the terminal says so.
 
     With ``-n`` the plan is the answer, and the command ends with ``code``, or 1 where it leaves something damaged; with ``-q -y`` nobody
-    wants to see it. Raises UsageError when there is nobody to ask.
+    wants to see it. ``listed``: standard input is the list of what to change. Raises UsageError when there is nobody to ask.
     """
     dry_run, yes = choices["dry_run"], choices["yes"]
     if output.quiet and yes and not (dry_run or output.json):
@@ -49,7 +51,8 @@ def approved(output: Output, plan: Plan[object], choices: PlanChoices, code: int
             "nothing was changed: there is no terminal to ask at",
             code="not-confirmed",
             where=plan.target,
-            hint=f"add {option('yes', True)} to carry the plan out, or {option('dry_run', True)} to see it only",
+            hint=f"add {option('yes', True)} to carry the plan out, or {option('dry_run', True)} to see it only"
+            + ("; standard input is read as the list here, so nobody can answer on it" if listed else ""),
         )
     return typer.confirm("carry this out?", err=True)
 
@@ -72,3 +75,25 @@ def first_finished(
         done = apply(made)
         finished(output, done)
     return cast("Plan[Result]", made), done
+
+
+def removal_named(
+    output: Output,
+    choices: PlanChoices,
+    selection: Selection,
+    planned: Callable[[Selection], Plan[RemoveResult | FinishResult]],
+) -> tuple[RemovePlan, FinishResult | None]:
+    """The plan of a removal, as ``first_finished`` gives it; names that are no keys are looked up where there are such."""
+    from wdstools.cli.show.named import tell_meant
+    from wdstools.ops.named import find_named
+    from wdstools.ops.remove import RemovePlan
+
+    made, done = first_finished(output, choices, lambda: planned(selection))
+    assert isinstance(made, RemovePlan)
+    if made.absent and made.dataset is not None:
+        found = find_named(made.dataset, selection, gone=made.earlier)
+        tell_meant(output, found)
+        if found.meant:
+            made, _ = first_finished(output, choices, lambda: planned(found.selection))
+            assert isinstance(made, RemovePlan)
+    return made, done

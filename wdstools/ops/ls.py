@@ -163,6 +163,11 @@ def head(dataset: Dataset | StrPath, samples: int = 10, **choices: Unpack[Select
         FormatError: A manifest or an index is damaged.
         StoreError: Storage could not be read.
     """
+    return first_samples(as_dataset(dataset), samples, select(**choices))
+
+
+def first_samples(dataset: Dataset, samples: int, selection: Selection) -> tuple[SampleInfo, ...]:
+    """``head`` of a selection."""
     if samples < 0:
         raise UsageError("out of range", where=option("samples"), expected="at least 0", got=str(samples))
-    return tuple(islice(list_samples(as_dataset(dataset), None, select(**choices)), samples))
+    return tuple(islice(list_samples(dataset, None, selection), samples))

@@ -24,7 +24,7 @@ def read_member(dataset: Dataset, name: str) -> bytes:
     That is the name of the file that it was packed from, ``SPLIT/KEY.EXT``, a name that is not escaped (``a b.c.jpg``), or
     the key alone, as ``ls`` lists it, for the caption.
     """
-    key, extension = _parts(dataset, name)
+    key, extension = parts_of_name(dataset, name)
     try:
         sample = get_split_or_sample(dataset, key)
     except KeyError:
@@ -39,7 +39,7 @@ def read_member(dataset: Dataset, name: str) -> bytes:
     return sample[member]
 
 
-def _parts(dataset: Dataset, name: str) -> tuple[str, str | None]:
+def parts_of_name(dataset: Dataset, name: str) -> tuple[str, str | None]:
     """The key and the extension in a name; no extension where the name ends with none of the dataset's."""
     members = dataset.manifest.members
     split = split_member_name(name)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Optional
 
 import typer
 
-from wdstools.cli.approval import PlanChoices, approved, first_finished
+from wdstools.cli.approval import PlanChoices, approved, first_finished, removal_named
 from wdstools.cli.options import DatasetPath, Session, command
 from wdstools.cli.show import change as show
+from wdstools.cli.show.named import named
 from wdstools.options.check import RepairChoices
 from wdstools.options.pack import AppendChoices
 from wdstools.options.read import OpenChoices, SelectChoices
@@ -67,16 +69,15 @@ def remove(
     Example: wdstools remove shards --keys takedown.txt --in-place
     """
     from wdstools.ops.next_version.land import choose_place
-    from wdstools.ops.remove import RemovePlan, plan_remove
+    from wdstools.ops.remove import plan_remove
     from wdstools.plan import apply
     from wdstools.reader.select import select
 
     choose_place("remove", output, in_place=in_place, dry_run=plan["dry_run"])
-    planned = partial(plan_remove, dataset, select(**chosen), output=output, root=root, caches=caches or ())
-    made, done = first_finished(session.output, plan, planned)
-    assert isinstance(made, RemovePlan)
+    planned = partial(plan_remove, dataset, output=output, root=root, caches=caches or ())
+    made, done = removal_named(session.output, plan, select(**chosen), planned)
     code = show.absent(session.output, made.absent, made.earlier if done else ())
-    if not approved(session.output, made, plan, code=code):
+    if not approved(session.output, made, plan, code=code, listed=chosen.get("keys") == "-"):
         return
     with session.workers("threads") as executor:
         result = apply(made, executor=executor, progress=session.output.progress())
@@ -155,5 +156,6 @@ def extract(
 
     with session.workers("processes") as executor:
         opened, progress = open_dataset(dataset, **opening), session.output.progress()
-        result = write(opened, folder, selection=select(**chosen), executor=executor, progress=progress)
-    raise typer.Exit(show.extracted(session.output, result))
+        which = named(session.output, opened, select(**chosen))
+        result = write(opened, folder, selection=which.selection, executor=executor, progress=progress)
+    raise typer.Exit(show.extracted(session.output, replace(result, missing_keys=which.missing)))

@@ -8,6 +8,7 @@ import typer
 
 from wdstools.cli.options import DatasetPath, Session, command, page_file
 from wdstools.cli.show import look as show
+from wdstools.cli.show.named import named
 from wdstools.options.read import OpenChoices, SelectChoices
 
 _ONE_FILE = "One page in place of a server"
@@ -36,12 +37,13 @@ def ls(
     from wdstools.reader.select import select
 
     opened, selection = open_dataset(dataset, **opening), select(**chosen)
+    found = named(session.output, opened, selection)
     if long:
-        show.samples(session.output, list_samples(opened, which, selection))
-    elif which is None and selection.is_everything:
+        raise typer.Exit(show.samples(session.output, list_samples(opened, which, found.selection), found.missing))
+    if which is None and selection.is_everything:
         show.shards(session.output, list_shards(opened))
     else:
-        show.keys(session.output, list_keys(opened, which, selection))
+        raise typer.Exit(show.keys(session.output, list_keys(opened, which, found.selection), found.missing))
 
 
 @command("head", chosen=SelectChoices, opening=OpenChoices)
@@ -57,9 +59,12 @@ def head(
     Example: wdstools head hf://datasets/me/cities -n 5
     """
     from wdstools.dataset import open_dataset
-    from wdstools.ops.ls import head as first
+    from wdstools.ops.ls import first_samples
+    from wdstools.reader.select import select
 
-    show.samples(session.output, first(open_dataset(dataset, **opening), samples, **chosen))
+    opened = open_dataset(dataset, **opening)
+    found = named(session.output, opened, select(**chosen))
+    raise typer.Exit(show.samples(session.output, first_samples(opened, samples, found.selection), found.missing))
 
 
 @command("cat", opening=OpenChoices)
@@ -92,13 +97,15 @@ def stats(session: Session, dataset: DatasetPath, chosen: SelectChoices, opening
     Example: wdstools stats shards --split train
     """
     from wdstools.dataset import open_dataset
-    from wdstools.ops.stats import stats as count
+    from wdstools.ops.stats import count_samples
+    from wdstools.reader.select import select
 
     opened = open_dataset(dataset, **opening)
+    which = named(session.output, opened, select(**chosen))
     far = show.is_far(opened)
     with session.workers("threads" if far else "processes", show.WORKER_MODULES, remote=far) as executor:
-        found = count(opened, executor=executor, progress=session.output.progress(), **chosen)
-    show.stats(session.output, found)
+        found = count_samples(opened, which.selection, executor, session.output.progress())
+    raise typer.Exit(show.stats(session.output, found, which.missing))
 
 
 @command("view", chosen=SelectChoices, opening=OpenChoices)
@@ -143,4 +150,5 @@ def view(
         return
     far = show.is_far(opened)
     with session.workers("threads" if far else "processes", show.WORKER_MODULES, remote=far) as executor:
-        raise typer.Exit(show.write_sheet(session.output, opened, selection, html, samples=samples, executor=executor))
+        found = named(session.output, opened, selection)
+        raise typer.Exit(show.write_sheet(session.output, opened, found, html, samples=samples, executor=executor))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from wdstools.cli.approval import PlanChoices, approved
 from wdstools.cli.options import DatasetPath, Session, command
 from wdstools.cli.show import transfer as show
+from wdstools.cli.show.named import as_named
 from wdstools.options.move import MirrorChoices, PullChoices, SignChoices
 from wdstools.options.read import SelectChoices
 
@@ -62,7 +64,8 @@ def pull(
 
     output, selection = session.output, select(**chosen)
     with session.workers("threads", remote=True) as executor:
-        plan = plan_pull(url, dest, selection=selection, executor=executor, progress=output.progress(), **choices)
+        planned = partial(plan_pull, url, dest, executor=executor, progress=output.progress(), **choices)
+        plan = as_named(output, url, selection, lambda which: planned(selection=which))
         show.wanted(output, plan, last=dry_run)
         if not dry_run:
             result = apply(plan, executor=executor, progress=output.progress())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line, printable
 from wdstools.cli.show.core import source_account, would_be_skipped
+from wdstools.cli.show.named import no_such_keys
 from wdstools.results import proof
 from wdstools.units import counted, size
 
@@ -194,7 +195,6 @@ def extracted(output: Output, result: ExtractResult) -> int:
         f"extracted {counted(result.samples, 'sample')} into {counted(result.files, 'file')}, {size(result.bytes)}: {result.path}"
     )
     output.line(f"  {proof(result.proved)['proof']}")
-    for key in result.missing_keys:
-        output.line(f"  no such key: {one_line(key)}")
+    no_such_keys(output, result.missing_keys)
     output.summary(result, exit_code=code, ok=code == 0)
     return code

@@ -7,7 +7,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line
-from wdstools.results import proof
+from wdstools.cli.show.named import no_such_keys
+from wdstools.results import proof, to_dict
 from wdstools.units import count, counted, size
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor
     from wdstools.ops.ls import SampleInfo, ShardInfo
+    from wdstools.ops.named import Named
     from wdstools.ops.stats import StatsResult
     from wdstools.ops.tally import Histogram
     from wdstools.ops.view.samples import Address
@@ -48,24 +50,32 @@ def shards(output: Output, listed: Iterable[ShardInfo]) -> None:
     output.summary({"shards": count}, exit_code=0, ok=True)
 
 
-def keys(output: Output, listed: Iterable[str]) -> None:
-    """Keys, one a line."""
+def keys(output: Output, listed: Iterable[str], missing: Sequence[str] = ()) -> int:
+    """Keys, one a line; the exit code: 3 where some that were asked for are missing."""
     count = 0
     for key in listed:
         count += 1
         output.line(key)
         output.record("sample", {"key": key})
-    output.summary({"samples": count}, exit_code=0, ok=True)
+    return _end(output, {"samples": count}, missing)
 
 
-def samples(output: Output, listed: Iterable[SampleInfo]) -> None:
-    """Samples, one a line: key, label, width and height, bytes, and as much of the caption as there is room for."""
+def samples(output: Output, listed: Iterable[SampleInfo], missing: Sequence[str] = ()) -> int:
+    """Samples, one a line: key, label, width and height, bytes, and as much of the caption as there is room for; the exit code."""
     number = 0
     for sample, line in _sample_lines(listed, _terminal_cells()):
         number += 1
         output.line(line)
         output.record("sample", sample)
-    output.summary({"samples": number}, exit_code=0, ok=True)
+    return _end(output, {"samples": number}, missing)
+
+
+def _end(output: Output, summary: dict[str, object], missing: Sequence[str]) -> int:
+    """The summary, after the keys that are missing; the exit code."""
+    code = no_such_keys(output, missing, aside=True)
+    shown = {**summary, "missing_keys": list(missing)} if missing else summary
+    output.summary(shown, exit_code=code, ok=code == 0)
+    return code
 
 
 def _terminal_cells() -> int:
@@ -137,8 +147,8 @@ def is_far(dataset: Dataset) -> bool:
     return not isinstance(dataset.metadata, LocalStore)
 
 
-def stats(output: Output, found: StatsResult) -> None:
-    """What a dataset is made of."""
+def stats(output: Output, found: StatsResult, missing: Sequence[str] = ()) -> int:
+    """What a dataset is made of; the exit code."""
     where = f" where {one_line(found.where)}" if found.where else ""
     output.line(f"{one_line(found.name)}{where}: {counted(found.samples, 'sample')}, {size(found.bytes)}")
     _labels(output, found)
@@ -156,7 +166,7 @@ def stats(output: Output, found: StatsResult) -> None:
         output.line(f"  captions: {found.captioned:,} with text, {found.samples - found.captioned:,} without")
     _tags(output, found)
     output.line(f"  {proof(found.proved)['proof']}")
-    output.summary(found, exit_code=0, ok=True)
+    return _end(output, to_dict(found), missing)
 
 
 def _labels(output: Output, found: StatsResult) -> None:
@@ -272,22 +282,25 @@ def serve_view(
     output.summary({"samples": viewer.catalogue.count}, exit_code=0, ok=True)
 
 
-def write_sheet(
-    output: Output, dataset: Dataset, selection: Selection, path: str, *, samples: int, executor: Executor
-) -> int:
-    """Write statistics and some samples as one page; the exit code: 3 where a picture cannot be shown."""
+def write_sheet(output: Output, dataset: Dataset, named: Named, path: str, *, samples: int, executor: Executor) -> int:
+    """Write statistics and some samples as one page; the exit code: 3 where a picture cannot be shown, or a key is missing."""
     from wdstools.address import display
     from wdstools.ops.view.sheet import make_sheet
     from wdstools.report.samples import render_samples
 
-    sheet = make_sheet(dataset, selection, samples, executor=executor, progress=output.progress())
+    sheet = make_sheet(dataset, named.selection, samples, executor=executor, progress=output.progress())
     output.page(path, render_samples(sheet, display(dataset.shards.url)))
     output.line(f"{one_line(dataset.name)}: {len(sheet.cards):,} of {counted(sheet.stats.samples, 'sample')} in {path}")
     lacking = [card for card in sheet.cards if card.missing]
     output.few(f"  no picture: {one_line(card.sample.key)}: {one_line(card.missing)}" for card in lacking)
     for card in lacking:
         output.record("missing", {"key": card.sample.key, "reason": card.missing})
-    code = 3 if lacking else 0
-    shown = {"samples": sheet.stats.samples, "shown": len(sheet.cards), "without_picture": len(lacking)}
+    code = no_such_keys(output, named.missing, aside=True) or (3 if lacking else 0)
+    shown: dict[str, object] = {
+        "samples": sheet.stats.samples,
+        "shown": len(sheet.cards),
+        "without_picture": len(lacking),
+        **({"missing_keys": list(named.missing)} if named.missing else {}),
+    }
     output.summary(shown, exit_code=code, ok=code == 0)
     return code

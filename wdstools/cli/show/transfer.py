@@ -6,6 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.address import display
+from wdstools.cli.show.named import no_such_keys
 from wdstools.cli.show.plan import show_plan
 from wdstools.results import proof
 from wdstools.units import counted, size
@@ -100,10 +101,7 @@ def pulled(output: Output, result: PullResult) -> int:
     output.line(f"  {proof(result.proved, result.signer)['proof']}")
     if result.not_covered:
         output.line(f"  not covered by the root digest, as the source has it: {', '.join(result.not_covered)}")
-    for key in result.missing_keys[:20]:
-        output.line(f"  no such key: {key}")
-    if result.missing_keys:
-        output.line(f"  {counted(len(result.missing_keys), 'key')} not in the dataset")
+    no_such_keys(output, result.missing_keys)
     output.hint(f"check:  wdstools verify {quote(result.path)}")
     output.summary(result, exit_code=code, ok=code == 0)
     return code

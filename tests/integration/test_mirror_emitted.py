@@ -57,7 +57,7 @@ def test_without_being_asked_for_they_stay_here(folder: Path) -> None:
 def test_they_are_stored_before_the_manifest_and_mended_after(folder: Path) -> None:
     dataset, target = open_dataset(str(folder)), BadStore()
     plan_mirror(dataset, target, emitted=True).carry_out(Serial(), Silent())
-    emitted = {*read_emitted(dataset.metadata).files, EMITTED_PATH}
+    emitted = {*read_emitted(dataset.metadata, dataset.manifest).files, EMITTED_PATH}
     puts = {path: number for number, path in enumerate(target.puts)}
     assert max(puts[path] for path in emitted) < puts["SHA256SUMS"] < puts[MANIFEST_PATH]
     target.flip("_info.json", 20)
@@ -92,7 +92,8 @@ def test_what_was_not_emitted_cannot_come_along(state: str, folder: Path) -> Non
 def test_a_pulled_copy_has_none_of_them_and_emit_makes_the_same_there(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     assert run_command("pull", folder, copy).code == 0
-    paths = read_emitted(open_dataset(str(folder)).metadata).files
+    opened = open_dataset(str(folder))
+    paths = read_emitted(opened.metadata, opened.manifest).files
     assert [path for path in paths if (copy / path).exists()] in ([], ["README.md"])  # the card is the dataset's own
     assert not (copy / EMITTED_PATH).exists()
     assert verify(open_dataset(str(copy))).ok

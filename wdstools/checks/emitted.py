@@ -22,7 +22,7 @@ _MAX_FILE_BYTES = 1 << 40
 def known_emitted(dataset: Dataset) -> tuple[Emitted, list[Finding]]:
     """The list of emitted files, and what is wrong with the list itself."""
     try:
-        emitted = read_emitted(dataset.metadata)
+        emitted = read_emitted(dataset.metadata, dataset.manifest)
     except FormatError as error:
         return Emitted(), [Finding("emitted", EMITTED_PATH, error.message, cause=error.code)]
     except StoreError as error:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DALI_FOLDER = ".wdstools/dali"
 #: So does webshart.
 WEBSHART_FOLDER = ".wdstools/webshart"
+ENERGON_DATABASE = ".nv-meta/index.sqlite"
 _ENERGON_VERSION = "7.4.1"
 _CAPTIONS = ("txt", "caption", "text")
 
@@ -31,6 +32,11 @@ _CAPTIONS = ("txt", "caption", "text")
 def dali_path(entry: ShardEntry) -> str:
     """Where DALI's index of a shard lies."""
     return entry.index_path.replace(".wdstools/index", DALI_FOLDER).removesuffix(".parquet") + ".idx"
+
+
+def energon_path(entry: ShardEntry) -> str:
+    """Where Energon's offsets of a shard lie."""
+    return f"{entry.path}.idx"
 
 
 def webshart_path(path: str) -> str:
@@ -180,4 +186,4 @@ def offsets_file(task: OffsetsTask, tick: Tick) -> tuple[str, bytes]:
     if task.consumer == "webshart":
         image = task.dataset.manifest.image_extension
         return webshart_path(task.entry.path), webshart_index(table, task.entry, image)
-    return f"{task.entry.path}.idx", energon_offsets(table, task.entry)
+    return energon_path(task.entry), energon_offsets(table, task.entry)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Unpack, get_args
 
@@ -17,7 +18,7 @@ from wdstools.interop.croissant import croissant_files
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.interop.huggingface import emitted_card, new_title, plain_card, written_keys
 from wdstools.interop.sizes import open_clip_files, timm_files
-from wdstools.interop.tarindexes import OffsetsTask, energon_database, energon_files, offsets_file
+from wdstools.interop.tarindexes import ENERGON_DATABASE, OffsetsTask, energon_database, energon_files, offsets_file
 from wdstools.landing.inside import read_inside, require_inside
 from wdstools.options.declare import settle
 from wdstools.options.move import Consumer, EmitChoices
@@ -27,13 +28,14 @@ from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from wdstools.executors.base import Executor
     from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
 
 CONSUMERS: tuple[Consumer, ...] = tuple(name for name in get_args(Consumer) if name != "all")
+_MAX_FILE_BYTES = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class EmitPlan(Plan[EmitResult]):
     """What would be written and deleted, beside the manifest.
 
     ``files`` are the contents, ``links`` lead to shards that lie elsewhere, ``emitted`` is the new list (None: none is left).
+    ``under_way`` is the list while files are written; ``before`` has the digest of each file that is replaced or deleted.
     """
 
     dataset: Dataset | None = None
@@ -63,32 +66,41 @@ class EmitPlan(Plan[EmitResult]):
     links: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     emitted: Emitted | None = None
+    under_way: Emitted | None = None
+    before: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def carry_out(self, executor: Executor, progress: Progress) -> EmitResult:
-        """Write the list first: whatever is written after it is known to be ours."""
+        """Write a list first: it has the digest of whatever is written after it, so that this is known to be ours."""
         del executor
         assert self.dataset is not None
         store = self.dataset.metadata
         if isinstance(store, LocalStore):
             require_inside(store.path, [*self.files, *self.links, *self.deleted, EMITTED_PATH])
-        if self.emitted is not None and self.steps:
-            store.put(EMITTED_PATH, self.emitted.dumps())
+        first = self.under_way or self.emitted
+        if first is not None and self.steps:
+            store.put(EMITTED_PATH, first.dumps())
         progress.start(self.verb, len(self.steps), "files")
         for path, data in self.files.items():
+            self._require_as_planned(path)
             store.put(path, data)
             progress.advance(1)
         for path in self.links:
+            if _there(self.dataset, path) or _is_link(self.dataset, path):
+                raise _in_the_way(path)
             assert isinstance(store, LocalStore)
             assert isinstance(self.dataset.shards, LocalStore)
             store.link(path, self.dataset.shards.locate(path))
             progress.advance(1)
         for path in self.deleted:
+            self._require_as_planned(path)
             store.delete(path)
             if isinstance(store, LocalStore):
                 store.remove_empty_folders(path)
             progress.advance(1)
         if self.emitted is None and self.steps:
             store.delete(EMITTED_PATH)
+        elif self.emitted is not None and self.emitted != first:
+            store.put(EMITTED_PATH, self.emitted.dumps())
         progress.finish()
         return EmitResult(
             target=self.target,
@@ -98,6 +110,18 @@ class EmitPlan(Plan[EmitResult]):
             consumers=tuple(sorted(self.emitted.consumers)) if self.emitted else (),
             proved=self._proved(),
         )
+
+    def _require_as_planned(self, path: str) -> None:
+        """Refuse to touch what is not what lay there when the plan was made; raises StoreError."""
+        assert self.dataset is not None
+        if path in self.before:
+            if _digest(self.dataset, path) != self.before[path]:
+                raise _changed(path)
+        elif _is_link(self.dataset, path):
+            if not _is_our_link(self.dataset, path):
+                raise _in_the_way(path)
+        elif _there(self.dataset, path):
+            raise _in_the_way(path)
 
     def _proved(self) -> Proved:
         if self.dataset is None or not self.files:
@@ -128,7 +152,8 @@ def plan_emit(
 
     Raises:
         UsageError: There is no such reader, or it cannot read this dataset.
-        StoreError: A file that wdstools did not write is in the way (``file-in-the-way``).
+        StoreError: A file that wdstools did not write is in the way (``file-in-the-way``), or one that it wrote was changed
+            since (``emitted-changed``): it stays.
         WdsError: The dataset could not be opened.
     """
     license_name = settle(EmitChoices, choices)["license_name"]
@@ -140,7 +165,7 @@ def plan_emit(
             where=dataset.metadata.url,
             expected=f"a folder or URL with {MANIFEST_PATH}",
         )
-    old = read_emitted(dataset.metadata)
+    old = read_emitted(dataset.metadata, dataset.manifest)
     files_of = partial(_files_for, dataset, license_name, executor or open_executor("serial"))
     made = {path: (consumer, data) for consumer in wanted for path, data in files_of(consumer)}
     card_before = _card(dataset)
@@ -150,15 +175,24 @@ def plan_emit(
     files = kept | {path: (consumer, sha256_hex(data)) for path, (consumer, data) in made.items()}
     writes = {path: data for path, (_, data) in made.items()} | {CARD_PATH: card}
     writes = {path: data for path, data in writes.items() if _differs(dataset, path, data, old)}
-    stale = tuple(sorted(path for path in old.files if path not in files and _there(dataset, path)))
+    gone = _still_ours(dataset, old, sorted(path for path in old.files if path not in files))
+    before = gone | {path: digest for path in writes if (digest := _digest(dataset, path)) is not None}
+    stale = tuple(gone)
     emitted = Emitted(
         dataset.root,
         dict(sorted(files.items())),
         tuple(sorted(written_keys(card_before, ours))),
         old.new_card or not card_before,
-        tuple(sorted(_links(dataset, old))),
+        tuple(sorted(_links(dataset))),
+        {path: digest for path, digest in old.earlier.items() if path in kept},
     )
-    stale += tuple(path for path in old.links if path not in emitted.links and _is_link(dataset, path))
+    stale += tuple(path for path in old.links if path not in emitted.links and _is_our_link(dataset, path))
+    under_way = replace(
+        emitted,
+        files=emitted.files | {path: old.files[path] for path in gone},
+        earlier=emitted.earlier
+        | {path: digest for path, digest in before.items() if path in old.files and path not in gone},
+    )
     links = tuple(path for path in emitted.links if not _there(dataset, path))
     if not writes and not stale and not links and old == emitted:
         return EmitPlan("emit", dataset.metadata.url, (), dataset=dataset, emitted=emitted)
@@ -167,6 +201,7 @@ def plan_emit(
     ]
     steps += [Step("link", path, detail=f"to the shard in {dataset.shards.url}") for path in links]
     steps += [Step("delete", path) for path in stale]
+    steps += _kept(old)
     steps += [Step("write", EMITTED_PATH, len(emitted.dumps()), detail="what is emitted")]
     return EmitPlan(
         "emit",
@@ -177,6 +212,8 @@ def plan_emit(
         links=links,
         deleted=stale,
         emitted=emitted,
+        under_way=under_way,
+        before=before,
     )
 
 
@@ -229,29 +266,28 @@ def plan_emit_removal(dataset: Dataset | StrPath, consumers: Iterable[Consumer])
     """
     dataset = as_dataset(dataset)
     gone = _consumers(consumers)
-    old = read_emitted(dataset.metadata)
+    old = read_emitted(dataset.metadata, dataset.manifest)
     paths = sorted(path for path, (consumer, _) in old.files.items() if consumer in gone)
-    there = tuple(path for path in paths if _there(dataset, path))
-    for path in there:
-        if sha256_hex(get_whole(dataset.metadata, path, 1 << 40)) != old.files[path][1]:
-            raise StoreError(
-                "an emitted file was changed since", code="emitted-changed", where=path, hint="delete it by hand"
-            )
+    digests = _still_ours(dataset, old, paths)
+    there = tuple(digests)
     files = {path: entry for path, entry in old.files.items() if path not in paths}
     writes: dict[str, bytes] = {}
     keys = old.card_keys
     if not files and old.card_keys:
         before = _card(dataset)
+        digests |= {CARD_PATH: digest} if (digest := _digest(dataset, CARD_PATH)) is not None else {}
         after = plain_card(dataset.manifest, before, frozenset(old.card_keys))
         keys = ()
         if old.new_card and after.strip() == new_title(dataset.manifest).strip():
             there = (*there, CARD_PATH)
         elif after != before:
             writes[CARD_PATH] = after.encode()
-    emitted = Emitted(old.root, files, keys, old.new_card, old.links) if files or keys else None
+    earlier = {path: digest for path, digest in old.earlier.items() if path in files}
+    emitted = Emitted(old.root, files, keys, old.new_card, old.links, earlier) if files or keys else None
     if emitted is None:  # what is no link any more is not ours
-        there = (*there, *(path for path in old.links if _is_link(dataset, path)))
+        there = (*there, *(path for path in old.links if _is_our_link(dataset, path)))
     steps = [Step("delete", path) for path in there] + [Step("write", path, len(data)) for path, data in writes.items()]
+    steps += _kept(old)
     if steps:
         steps.append(Step("write" if emitted else "delete", EMITTED_PATH))
     return EmitPlan(
@@ -262,6 +298,8 @@ def plan_emit_removal(dataset: Dataset | StrPath, consumers: Iterable[Consumer])
         files=writes,
         deleted=there,
         emitted=emitted,
+        under_way=old,
+        before=digests,
     )
 
 
@@ -290,7 +328,7 @@ def _files_for(
         yield from run_all(
             executor, offsets_file, [OffsetsTask(dataset, entry, consumer) for _, entry in manifest.shards]
         )
-        yield ".nv-meta/index.sqlite", energon_database(dataset)
+        yield ENERGON_DATABASE, energon_database(dataset)
     elif consumer in ("dali", "webshart"):
         yield from run_all(
             executor, offsets_file, [OffsetsTask(dataset, entry, consumer) for _, entry in manifest.shards]
@@ -306,19 +344,48 @@ def _card(dataset: Dataset) -> str:
         raise UsageError("the card is not UTF-8", where=CARD_PATH) from error
 
 
-def _links(dataset: Dataset, old: Emitted) -> Iterable[str]:
+def _links(dataset: Dataset) -> Iterable[str]:
     """The shards to which links are needed; raises StoreError where something else has the name of one."""
     apart = dataset.manifest.profile == "foreign" and dataset.metadata.url != dataset.shards.url
     if not apart or not isinstance(dataset.shards, LocalStore):
         return
     for _, entry in dataset.manifest.shards:
-        if entry.path not in old.links and _there(dataset, entry.path) and not _is_link(dataset, entry.path):
+        if (_there(dataset, entry.path) or _is_link(dataset, entry.path)) and not _is_our_link(dataset, entry.path):
             raise _in_the_way(entry.path)
         yield entry.path
 
 
 def _is_link(dataset: Dataset, path: str) -> bool:
     return isinstance(dataset.metadata, LocalStore) and dataset.metadata.is_link(path)
+
+
+def _is_our_link(dataset: Dataset, path: str) -> bool:
+    """Whether a link leads to where the shard lies: no other one is ours."""
+    metadata, shards = dataset.metadata, dataset.shards
+    if not _is_link(dataset, path) or not isinstance(metadata, LocalStore) or not isinstance(shards, LocalStore):
+        return False
+    return os.readlink(metadata.locate(path)) == os.path.abspath(shards.locate(path))
+
+
+def _digest(dataset: Dataset, path: str) -> str | None:
+    """The SHA-256 of what lies there; None where nothing does."""
+    try:
+        return sha256_hex(get_whole(dataset.metadata, path, _MAX_FILE_BYTES))
+    except NotFoundError:
+        return None
+
+
+def _still_ours(dataset: Dataset, old: Emitted, paths: Iterable[str]) -> dict[str, str]:
+    """The digests of those of the emitted files that are there; raises StoreError where somebody has changed one."""
+    found = {path: digest for path in paths if (digest := _digest(dataset, path)) is not None}
+    for path, digest in found.items():
+        if not old.made(path, digest):
+            raise _changed(path)
+    return found
+
+
+def _kept(old: Emitted) -> list[Step]:
+    return [Step("keep", path, detail="on the list of another version: not known to be emitted") for path in old.others]
 
 
 def _there(dataset: Dataset, path: str) -> bool:
@@ -331,13 +398,22 @@ def _there(dataset: Dataset, path: str) -> bool:
 
 def _differs(dataset: Dataset, path: str, data: bytes, old: Emitted) -> bool:
     """Whether a file must be written; raises StoreError where another's is in the way."""
-    try:
-        same = get_whole(dataset.metadata, path, 1 << 40) == data
-    except NotFoundError:
+    there = _digest(dataset, path)
+    if there is None:
         return True
-    if not same and path not in old.files and path != CARD_PATH:
-        raise _in_the_way(path)
+    same = there == sha256_hex(data)
+    if not same and path != CARD_PATH and not old.made(path, there):
+        raise _changed(path) if path in old.files else _in_the_way(path)
     return not same
+
+
+def _changed(path: str) -> StoreError:
+    return StoreError(
+        "an emitted file was changed since: it stays as it is",
+        code="emitted-changed",
+        where=path,
+        hint="move it away or delete it; then run the same command again",
+    )
 
 
 def _in_the_way(path: str) -> StoreError:

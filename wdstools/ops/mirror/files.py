@@ -32,7 +32,7 @@ _OWN = (CLAIM_PATH, PROBE_PATH, ".wdstools/hashes/")
 
 def emitted_files(dataset: Dataset) -> list[Wanted]:
     """What was emitted for other readers, and the list of it."""
-    listed = read_emitted(dataset.metadata)
+    listed = read_emitted(dataset.metadata, dataset.manifest)
     if listed.root != dataset.root:
         raise UsageError(
             "what was emitted for other readers is of another version" if listed.root else "nothing was emitted",

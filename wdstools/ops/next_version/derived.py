@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wdstools.address import display
-from wdstools.errors import FormatError, StoreError
+from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.joined.kept import files_of as joined_files
@@ -59,7 +59,7 @@ class Derived:
         """The list of emitted files once they are gone: it still says which keys of the card are not its owner's."""
         if self.emitted is None or not self.emitted.card_keys:
             return {}
-        return {EMITTED_PATH: replace(self.emitted, root=root, files={}, links=()).dumps()}
+        return {EMITTED_PATH: replace(self.emitted, root=root, files={}, links=(), earlier={}).dumps()}
 
 
 def as_left_behind(derived: Derived) -> Derived:
@@ -95,17 +95,19 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
 def _emitted(dataset: Dataset) -> tuple[Emitted | None, list[str]]:
     """What was emitted, and which of it somebody has changed since: that is theirs."""
     try:
-        emitted = read_emitted(dataset.metadata)
+        emitted = read_emitted(dataset.metadata, dataset.manifest)
     except FormatError:
         return None, [EMITTED_PATH]
     if not emitted.root:
         return None, []
-    changed = []
-    for path, (_, digest) in emitted.files.items():
+    changed = list(emitted.others)
+    for path in emitted.files:
         try:
-            same = sha256_hex(get_whole(dataset.metadata, path, _MAX_EMITTED_BYTES)) == digest
-        except StoreError:
+            same = emitted.made(path, sha256_hex(get_whole(dataset.metadata, path, _MAX_EMITTED_BYTES)))
+        except NotFoundError:
             continue
+        except StoreError:  # nobody knows what it is
+            same = False
         if not same:
             changed.append(path)
     return emitted, changed

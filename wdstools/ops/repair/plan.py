@@ -46,7 +46,7 @@ from wdstools.units import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from wdstools.formats.manifest import ShardEntry
+    from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.options.declare import StrPath
 
 
@@ -300,7 +300,7 @@ class _Planner:
 
     def _extra(self, truth: Truth, *, delete: bool) -> list[str]:
         """Files among the shards that are not of the dataset. Of these only tars are ever deleted, and each is named."""
-        known = {entry.path for _, entry in truth.manifest.shards} | _emitted(self.store)
+        known = {entry.path for _, entry in truth.manifest.shards} | _emitted(self.store, truth.manifest)
         folders = {path.rpartition("/")[0] for path in known if path.endswith(".tar")}
         gone = []
         for file in self.store.list():
@@ -332,10 +332,10 @@ class _Planner:
         return found
 
 
-def _emitted(store: LocalStore) -> set[str]:
+def _emitted(store: LocalStore, manifest: Manifest) -> set[str]:
     """What emit wrote for other readers; nothing where its list cannot be read."""
     try:
-        return set(read_emitted(store).files)
+        return set(read_emitted(store, manifest).files)
     except (FormatError, StoreError):
         return set()
 

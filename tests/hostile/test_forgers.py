@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import random
 import shutil
 from dataclasses import replace
@@ -18,6 +20,7 @@ from tests.hostile.forgers import MESSAGE_BYTES, forge_block, forge_samples, for
 from tests.support.command import run_command
 from tests.support.outcome import contents
 from tests.support.streams import in_memory
+from wdstools.dataset import STAGED_MARK
 from wdstools.errors import FormatError, IntegrityError, UsageError, WdsError
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.staging import commit
@@ -515,6 +518,60 @@ def test_a_change_that_a_stranger_has_staged_is_not_finished_by_whoever_gives_a_
         assert (ran.code, ran.error["code"]) == (1, "root-differs")
         assert "repair" in ran.error["hint"]
         assert contents(forged) == before
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("anchored", [True, False])
+def test_a_staged_change_that_came_with_a_dataset_moves_and_deletes_nothing(
+    marked: bool, anchored: bool, good: Path, root: str, tmp_path: Path
+) -> None:
+    dataset = Path(shutil.copytree(good, tmp_path / "set"))
+    if marked:  # a real change of ours, on another disk: every file is a copy
+        _staged(dataset)
+        dataset = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    else:
+        shutil.copytree(good, dataset / ".wdstools/staged")
+    (dataset / "mine").mkdir()
+    (dataset / "mine/thesis.txt").write_text("years of work")
+    stage = dataset / ".wdstools/staged"
+    moved = {str(path.relative_to(stage / "new")): [1, 1, 1] for path in (stage / "new").rglob("*") if path.is_file()}
+    document = {"moved": moved, "deleted": {"mine/thesis.txt": [13, 1, 1]}}
+    for text in (json.dumps(document), json.dumps({"moved": [*moved], "deleted": ["mine/thesis.txt"]})):
+        (stage / "commit.json").write_text(text)
+        before = contents(dataset)
+        for verb, *rest in (
+            ["remove", "--where", "label == 'rome'", "--in-place"],
+            ["repair"],
+            ["append", str(good), "--in-place"],
+        ):
+            given = ["--root", root] if anchored else []
+            ran = run_command(verb, dataset, *rest, "-y", *given, "--json")
+            assert ran.code in (1, 5), ran.out
+            assert ran.error["code"] in ("stage-not-ours", "stage-damaged", "root-differs")
+            assert contents(dataset) == before
+
+
+def test_what_came_after_a_change_that_was_made_is_not_deleted_by_it(good: Path, tmp_path: Path) -> None:
+    dataset = Path(shutil.copytree(good, tmp_path / "set"))
+    signature = dataset / ".wdstools/signatures/later.sigstore.json"
+    signature.parent.mkdir()
+    signature.write_text("of the old version")
+    key = next(iter(wt.open_dataset(str(dataset))["train"].keys()))
+    unlink, mark = os.unlink, str(dataset / STAGED_MARK)
+
+    def stop_at_the_mark(path: str, **options: Any) -> None:
+        if path == mark:
+            raise KeyboardInterrupt
+        unlink(path, **options)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patch.setattr(os, "unlink", stop_at_the_mark)
+        apply(plan_remove(str(dataset), Selection(keys=frozenset([key]))))
+    assert not signature.exists()
+    signature.write_text("of the new version")
+    assert run_command("repair", dataset, "-y").code == 0
+    assert signature.read_text() == "of the new version"
+    assert not (dataset / STAGED_MARK).exists()
 
 
 def test_what_was_asked_for_is_done_after_what_was_interrupted(good: Path, tmp_path: Path) -> None:

@@ -518,3 +518,20 @@ def test_the_same_command_finishes_what_was_cut_short(
     ran = run_command("append", copy, more, "--in-place", "-y", "--json")
     assert (ran.code, ran.summary["there"], ran.summary["shards"]) == (0, 2, [])
     assert contents(copy) == contents(tmp_path / "new")
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_with_the_name_of_a_new_shard_is_never_replaced(link: bool, copy: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "more", pairs("x/1", "x/2", first=50))
+    own = copy / "extra/extra-000000.tar"
+    own.parent.mkdir()
+    if link:
+        (tmp_path / "target").write_text("mine")
+        own.symlink_to(tmp_path / "target")
+    else:
+        own.write_text("mine")
+    ran = run_command("append", copy, source, "--split", "extra", "--in-place", "-y", "--json")
+    assert (ran.code, ran.error["code"]) == (4, "file-in-the-way")
+    assert own.read_text() == "mine"
+    assert own.is_symlink() == link
+    assert run_command("verify", copy).code == 0

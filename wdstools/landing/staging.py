@@ -17,15 +17,17 @@ from wdstools.errors import FormatError, IntegrityError
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.inside import require_inside
-from wdstools.landing.scratch import Scratch, is_marked, remove_empty
+from wdstools.landing.scratch import Scratch, is_marked
 from wdstools.plan import Plan, Step
 from wdstools.stores.abilities import replace, sync_folder
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
+from wdstools.stores.receipts import NEW, Stamp, stamp
+from wdstools.units import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from wdstools.executors.base import Executor
     from wdstools.progress import Progress
@@ -58,69 +60,134 @@ def _stage(root: str) -> str:
 
 
 def commit(root: str, moved: Sequence[str], deleted: Sequence[str]) -> None:
-    """Everything in ``moved`` lies in the stage, durable: from here on the change will be made, then make it."""
-    document = {"moved": sorted(moved), "deleted": sorted(deleted)}
-    LocalStore(_stage(root)).put(_COMMIT, json.dumps(document).encode())
+    """Everything in ``moved`` lies in the stage, durable: from here on the change will be made, then make it.
+
+    Raises StoreError (``file-in-the-way``) where a file of somebody else's has the name of one that is new; nothing is changed.
+    """
+    stage = _stage(root)
+    document = {
+        "moved": {path: stamp(os.lstat(os.path.join(stage, NEW, path))) for path in sorted(moved)},
+        "deleted": {path: _stamp_of(os.path.join(root, path)) for path in sorted(deleted)},
+    }
+    LocalStore(stage).put(_COMMIT, json.dumps(document).encode())
     finish(root)
 
 
 def finish(root: str) -> None:
-    """Move a committed change in, manifest last; may be cut short and called again."""
+    """Move a committed change in, manifest last; may be cut short and called again.
+
+    Raises FormatError (``stage-not-ours``) before anything is changed where what lies there is not what was noted.
+    """
     stage = _stage(root)
     try:
-        document = _read_mark(stage)
-        ours = is_marked(stage)
-        made = os.path.join(stage, "new") if ours else stage  # version 0.1 staged without a mark
-        staged_paths = [os.path.relpath(os.path.join(made, path), root) for path in (*document["moved"], _COMMIT)]
-        require_inside(root, [*document["deleted"], *document["moved"], *staged_paths, MANIFEST_PATH, STAGED_MARK])
-        if os.path.exists(os.path.join(made, MANIFEST_PATH)):
-            _unlink(os.path.join(root, MANIFEST_PATH))
-            sync_folder(os.path.join(root, ".wdstools"))
-        for path in document["deleted"]:
-            _unlink(os.path.join(root, path))
-        for path in sorted(document["moved"], key=lambda path: (path == MANIFEST_PATH, path)):
-            target = os.path.join(root, path)
-            if os.path.exists(os.path.join(made, path)):
-                make_folders(os.path.dirname(target))
-                replace(os.path.join(made, path), target)
-                sync_folder(os.path.dirname(target))
+        change = _read_mark(root)
+        require_inside(root, [*change.deleted, *change.moved, *change.staged, MANIFEST_PATH, STAGED_MARK])
+        if not change.is_made:
+            if MANIFEST_PATH in change.moved:
+                _unlink(os.path.join(root, MANIFEST_PATH))
+                sync_folder(os.path.join(root, ".wdstools"))
+            for path in change.deleted:
+                _unlink(os.path.join(root, path))
+            for path in sorted(change.moved, key=lambda path: (path == MANIFEST_PATH, path)):
+                target = os.path.join(root, path)
+                if os.path.exists(os.path.join(change.made, path)):
+                    make_folders(os.path.dirname(target))
+                    replace(os.path.join(change.made, path), target)
+                    sync_folder(os.path.dirname(target))
         os.unlink(os.path.join(stage, _COMMIT))
-        if ours:
-            with Scratch(stage, root, (_COMMIT,)) as scratch:
-                scratch.remove()
-        else:
-            remove_empty(stage)
+        with Scratch(stage, root, (_COMMIT,)) as scratch:
+            scratch.remove()
     except OSError as error:
         raise storage_error(error, stage) from error
 
 
 def staged_root(root: str) -> str | None:
     """The root digest that a dataset will have when its staged change is moved in; None if that changes no manifest."""
-    for place in ("new", ""):
-        path = os.path.join(_stage(root), place, MANIFEST_PATH)
-        if os.path.isfile(path):
-            return sha256_hex(LocalStore(os.path.dirname(path)).get(os.path.basename(path)))
-    return None
+    path = os.path.join(_stage(root), NEW, MANIFEST_PATH)
+    return sha256_hex(LocalStore(os.path.dirname(path)).get(os.path.basename(path))) if os.path.isfile(path) else None
 
 
-def _read_mark(stage: str) -> dict[str, list[str]]:
-    """What to move and delete; the mark may come with a dataset from anywhere, so nothing in it may lead outside."""
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A committed change: what is moved from ``made`` and what is deleted, each with the stamp that it had."""
+
+    root: str
+    moved: Mapping[str, Stamp]
+    deleted: Mapping[str, Stamp | None]
+
+    @property
+    def made(self) -> str:
+        return os.path.join(_stage(self.root), NEW)
+
+    @property
+    def staged(self) -> list[str]:
+        """Where the files that are moved lie, below the dataset."""
+        return [os.path.relpath(os.path.join(self.made, path), self.root) for path in self.moved]
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the manifest, which is moved last, is in its place: nothing is left to move, and what is there is new."""
+        return MANIFEST_PATH in self.moved and not os.path.lexists(os.path.join(self.made, MANIFEST_PATH))
+
+    def not_ours(self) -> list[str]:
+        """Files that are not those that were noted: a dataset that was copied here carries no change of ours."""
+        if self.is_made:
+            return []
+        staged = {os.path.join(self.made, path): noted for path, noted in self.moved.items()}
+        gone = {os.path.join(self.root, path): noted for path, noted in self.deleted.items()}
+        return [
+            path
+            for path, noted in {**staged, **gone}.items()
+            if (now := _stamp_of(path)) is not None and (noted is None or not _is_same_file(now, noted))
+        ]
+
+
+def _stamp_of(path: str) -> Stamp | None:
+    return stamp(os.lstat(path)) if os.path.lexists(path) else None
+
+
+def _is_same_file(now: Stamp, noted: Stamp) -> bool:
+    """By size and inode: a time can be made by whoever made the dataset, an inode on this disk cannot."""
+    return (now[0], now[2]) == (noted[0], noted[2])
+
+
+def _read_mark(root: str) -> _Change:
+    """What to move and delete. The mark may come with a dataset from anywhere, so it is believed only of files of this disk."""
+    stage = _stage(root)
     path = os.path.join(stage, _COMMIT)
+    hint = f"this is no work of wdstools on this disk: look at {stage}, and delete it"
     try:
         document = json.loads(LocalStore(stage).get(_COMMIT))
-        found = {name: [str(item) for item in document[name]] for name in ("moved", "deleted")}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FormatError("a staged change cannot be read", code="stage-damaged", where=path) from error
-    for item in (*found["moved"], *found["deleted"]):
+        moved = {str(item): _noted(value) for item, value in document["moved"].items()}
+        deleted = {str(item): value and _noted(value) for item, value in document["deleted"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FormatError("a staged change cannot be read", code="stage-damaged", where=path, hint=hint) from error
+    for item in (*moved, *deleted):
         if os.path.isabs(item) or "\0" in item or ".." in item.split("/"):
             raise FormatError(
                 "a staged change leads outside the dataset",
                 code="stage-damaged",
                 where=path,
                 got=repr(item[:200]),
-                hint=f"this is no work of wdstools: look at {stage}, and delete it",
+                hint=hint,
             )
-    return found
+    change = _Change(root, moved, deleted)
+    others = change.not_ours() if is_marked(stage) else [stage]
+    if others:
+        raise FormatError(
+            "a staged change is not of files that wdstools wrote on this disk: nothing was changed",
+            code="stage-not-ours",
+            where=path,
+            got=some_of([os.path.relpath(other, root) for other in others]),
+            hint=hint,
+        )
+    return change
+
+
+def _noted(value: object) -> Stamp:
+    if not isinstance(value, list) or len(value) != 3 or not all(type(number) is int for number in value):
+        raise TypeError("not a stamp")
+    return value[0], value[1], value[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +221,7 @@ def plan_finish(root: str, anchor: str | None = None) -> FinishPlan | None:
     mark = os.path.join(root, STAGED_MARK)
     if not os.path.exists(mark):
         return None
+    change = _read_mark(root)
     if anchor is not None:
         then = staged_root(root) or open_dataset(root).root
         if then != anchor:
@@ -166,7 +234,10 @@ def plan_finish(root: str, anchor: str | None = None) -> FinishPlan | None:
                 hint=f"if it is a change of yours that was interrupted, wdstools repair {quote(root)} finishes it; "
                 f"if not, delete {quote(_stage(root))}",
             )
-    return FinishPlan("finish", root, (Step("finish", STAGED_MARK, detail="a change that was interrupted"),))
+    detail = f"a change that was interrupted: {len(change.moved)} files are moved in"
+    if change.deleted and not change.is_made:
+        detail += f", deleted are {some_of(list(change.deleted))}"
+    return FinishPlan("finish", root, (Step("finish", STAGED_MARK, detail=detail),))
 
 
 def _unlink(path: str) -> None:

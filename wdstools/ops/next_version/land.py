@@ -21,6 +21,7 @@ from wdstools.ops.next_version.shard import ADDED_SUFFIX, copy_shard
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
 from wdstools.stores.reading import get_whole
+from wdstools.units import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,12 +75,13 @@ def change_in_place(
     """
     target = dataset.metadata.url
     require_inside(target, [*shards, MANIFEST_PATH])
+    old = {path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)}
+    _refuse_in_the_way(target, sorted({*shards} - old))
     with locked_folder(os.path.join(target, ".wdstools"), target):
         _refuse_changed(dataset)
         with staged(target, (*_scratch_names(shards), *SMALL_FILES, EMITTED_PATH)) as work:
             made = write(work)
         stays = {path for _, entry in made.manifest.shards for path in (entry.path, entry.index_path)}
-        old = {path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)}
         commit(target, made.files, sorted({*derived.deleted, *(old - stays)}))
         for path in derived.cached:
             with contextlib.suppress(FileNotFoundError):
@@ -101,6 +103,19 @@ def make_new(dataset: Dataset, shards: Sequence[str], output: str, write: Callab
             with contextlib.suppress(NotFoundError):
                 LocalStore(work).put(SKIPPED_PATH, read_inside(dataset.metadata, SKIPPED_PATH))
     return made
+
+
+def _refuse_in_the_way(target: str, paths: Sequence[str]) -> None:
+    """Raise StoreError for files that have the name of a shard to come: nothing says that they are ours."""
+    there = [path for path in paths if os.path.lexists(os.path.join(target, path))]
+    if there:
+        raise StoreError(
+            "files that are not of this dataset have the names of new shards: nothing was changed",
+            code="file-in-the-way",
+            where=target,
+            got=some_of(there),
+            hint="move them away, or write the new version elsewhere",
+        )
 
 
 def _scratch_names(shards: Sequence[str]) -> list[str]:

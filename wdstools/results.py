@@ -109,7 +109,7 @@ class Proved(StrEnum):
 _PROOFS = {
     Proved.NOTHING: "not proved",
     Proved.ACCIDENT: "proved against accidents, not against forgers",
-    Proved.FORGER: "proved against forgers, by SHA-256 from the root digest that was given",
+    Proved.FORGER: "proved against forgers, by SHA-256 from the root digest or the manifest that was named",
 }
 
 

@@ -135,3 +135,32 @@ def test_a_pipe_is_no_shard(manifest: Path, tmp_path: Path) -> None:
 
     os.mkfifo(tmp_path / "one.tar")
     assert_clean_failure(run_command("verify", manifest, "--at", tmp_path / "one.tar"), 1, 4)
+
+
+@pytest.mark.parametrize("extra", [(), ("--only-present",)])
+def test_what_is_not_here_is_a_shard_that_was_asked_for(extra: tuple[str, ...], manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    ran = run_command("verify", manifest, "--at", tmp_path / "none", "--split", "val", *extra, "--json")
+    found = [line for line in ran.lines if line["type"] == "finding"]
+    assert [line["expected"].partition("/")[0] for line in found] == ["val"]
+    assert ran.summary["checked"]["shards"] > 0
+    assert "in 0 shards" not in run_command("verify", manifest, "--at", tmp_path / "none", "--split", "val", *extra).out
+
+
+def test_shards_that_lie_without_their_folder_are_pointed_out(dataset: Path, manifest: Path, tmp_path: Path) -> None:
+    shard = next(path for path in shards_of(dataset) if path.startswith("train/"))
+    name = shard.rpartition("/")[2]
+    (tmp_path / "flat").mkdir()
+    shutil.copy(dataset / shard, tmp_path / "flat" / name)
+    ran = run_command("verify", manifest, "--at", tmp_path / "flat")
+    assert ran.code == 1
+    assert "the folder train/" in ran.out
+    assert f"--at {tmp_path / 'flat' / name}" in ran.out
+    assert run_command("verify", manifest, "--at", tmp_path / "flat" / name).code == 0
+    other = run_command("verify", manifest, "--at", tmp_path / "flat", "--split", "val")
+    assert name not in other.out
+
+
+def test_no_root_digest_is_spoken_of_as_given_where_none_was(dataset: Path, manifest: Path) -> None:
+    ran = run_command("verify", manifest, "--at", dataset)
+    assert (ran.code, "against forgers" in ran.out, "root digest that was given" in ran.out) == (0, True, False)

@@ -139,3 +139,15 @@ def test_the_split_is_that_of_the_manifest_whatever_the_column_says() -> None:
     chosen = Selection(where=parse_where("split == 'val'"))
     assert chosen.mask("val", TABLE).all()
     assert not chosen.mask("train", TABLE).any()
+
+
+@pytest.mark.parametrize(
+    "text", ["label == london", "label in (london, 'x')", "label == new york", "label == caption", "width > wide"]
+)
+def test_a_condition_without_its_quotes_is_refused_in_plain_words(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_where(text)
+    said = f"{caught.value} {caught.value.hint}"
+    assert "ast." not in said
+    assert "malformed" not in said
+    assert ("quotes" in said) == text.startswith("label")

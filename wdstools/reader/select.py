@@ -202,7 +202,9 @@ def _parse(text: str) -> Callable[[pa.Table], Mask]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if isinstance(error, UsageError):
             raise
-        raise _refused(text, str(error)) from error
+        why = error.msg if isinstance(error, SyntaxError) else str(error)
+        quotes = "text stands in quotes, as label == 'new york'" if isinstance(error, SyntaxError) else ""
+        raise _refused(text, why, hint=quotes) from error
 
 
 def _depth(tree: ast.expr) -> int:
@@ -275,7 +277,14 @@ def _column(node: ast.Name) -> str:
 
 
 def _literal(node: ast.expr, column: str) -> str | int:
-    value = ast.literal_eval(node)
+    try:
+        value = ast.literal_eval(node)
+    except ValueError as error:
+        text = ast.unparse(node)
+        quotes = f"text stands in quotes: {column} == {text!r}" if COLUMNS[column] is str else ""
+        if isinstance(node, ast.Name) and text in COLUMNS:
+            quotes = f"columns are compared with values, not with each other{f'; {quotes}' if quotes else ''}"
+        raise _refused(text, "this is no value", hint=quotes) from error
     if type(value) is not COLUMNS[column]:
         raise _refused(ast.unparse(node), f"column {column} holds {COLUMNS[column].__name__}, not this")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -330,11 +339,12 @@ def _to_numpy(mask: Mask, rows: int) -> NDArray[np.bool_]:
     return np.asarray(mask.to_pylist(), np.bool_).reshape(rows)
 
 
-def _refused(got: str, reason: str, *, expected: str = "") -> UsageError:
+def _refused(got: str, reason: str, *, expected: str = "", hint: str = "") -> UsageError:
     return UsageError(
         f"a condition is not understood: {reason}",
         code="where-not-understood",
         where=option("where"),
         expected=expected or "column, comparison, value, as label == 'newyork' and width >= 300",
         got=got[:200],
+        hint=hint,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
 from wdstools.dataset import Dataset, open_dataset
@@ -113,20 +114,30 @@ def stranger(dataset: Dataset, file: str) -> Finding:
     )
 
 
-def without_all_missing(dataset: Dataset, findings: Sequence[Finding], asked: int, missing: int) -> list[Finding]:
+def without_all_missing(
+    dataset: Dataset, findings: Sequence[Finding], asked: Sequence[tuple[str, ShardEntry]], missing: int
+) -> list[Finding]:
     """The findings, those of shards that lie elsewhere told as one if none of them is there."""
     elsewhere = dataset.manifest_key != MANIFEST_PATH or dataset.shards is not dataset.metadata
-    if not asked or missing < asked or not elsewhere:
+    if not asked or missing < len(asked) or not elsewhere:
         return list(findings)
     return [nothing_here(dataset, asked), *(f for f in findings if f.kind != "missing")]
 
 
-def nothing_here(dataset: Dataset, asked: int) -> Finding:
-    """None of the shards is where they were looked for."""
-    many = f"none of the {asked:,} shards is here" if asked > 1 else "the shard is not here"
+def nothing_here(dataset: Dataset, asked: Sequence[tuple[str, ShardEntry]]) -> Finding:
+    """None of the shards that are asked for is where they were looked for."""
+    many = f"none of the {len(asked):,} shards is here" if len(asked) > 1 else "the shard is not here"
     beside = ", beside the manifest" if dataset.shards is dataset.metadata else ""
-    first = dataset.manifest.shards[0][1].path
-    return Finding("missing", dataset.shards.url, many + beside, expected=first, cause="shards-missing")
+    expected = next((entry.path for _, entry in asked), None)
+    got = None
+    for _, entry in asked:
+        folder, _, name = entry.path.rpartition("/")
+        place = os.path.join(dataset.shards.path, name) if isinstance(dataset.shards, LocalStore) else ""
+        if folder and os.path.isfile(place):
+            expected = entry.path
+            got = f"{name}: it belongs in the folder {folder}/, or check it alone: --at {quote(place)}"
+            break
+    return Finding("missing", dataset.shards.url, many + beside, expected=expected, got=got, cause="shards-missing")
 
 
 def is_one_file(at: str | None) -> bool:

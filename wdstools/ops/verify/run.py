@@ -164,11 +164,12 @@ class _DatasetCheck:
 
     def run(self) -> Report:
         """The report."""
-        findings = without_all_missing(self.dataset, list(self._shards()), len(self.shards), len(self.missing))
+        findings = without_all_missing(self.dataset, list(self._shards()), self.shards, len(self.missing))
         if self.asked.file and not self.shards:
             findings.append(stranger(self.dataset, self.asked.file))
         elif self.asked.may_lack and len(self.missing) == len(self.shards):
-            findings = [nothing_here(self.dataset, len(self.shards))]
+            findings = [nothing_here(self.dataset, self.shards)]
+            self.checked["shards"] = len(self.shards)  # all of them were looked for
         if self.level != "size":
             findings += self._metadata()
         if self.first_part:

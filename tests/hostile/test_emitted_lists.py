@@ -209,3 +209,20 @@ def test_what_came_between_the_plan_and_its_application_stays(copy: Path) -> Non
     with pytest.raises(wt.StoreError, match="changed"):
         apply(removal)
     assert (copy / "_info.json").read_text() == "mine"
+
+
+def test_what_a_killed_emit_left_half_written_goes_and_what_is_named_like_it_stays(copy: Path) -> None:
+    paths = {*copy.rglob("*")}
+    apply(plan_emit(str(copy), ("energon",)))
+    offsets = next((copy / "train").glob("*.idx"))
+    data = offsets.read_bytes()
+    offsets.unlink()
+    torn, mine = (offsets.with_name(f"{offsets.name}.{16 * digit}.wdstools-tmp") for digit in "ab")
+    mine.write_bytes(b"mine")
+    torn.write_bytes(data[:20])
+    ran = run_command("emit", copy, "--for", "energon", "-y", "--json")
+    assert (ran.code, ran.summary["deleted"]) == (0, 1), ran.err
+    assert not torn.exists()
+    torn.write_bytes(data)
+    apply(plan_emit_removal(str(copy), ("all",)))
+    assert {*copy.rglob("*")} - paths == {mine}

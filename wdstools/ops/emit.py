@@ -19,12 +19,14 @@ from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.interop.huggingface import emitted_card, new_title, plain_card, written_keys
 from wdstools.interop.sizes import open_clip_files, timm_files
 from wdstools.interop.tarindexes import ENERGON_DATABASE, OffsetsTask, energon_database, energon_files, offsets_file
+from wdstools.interop.torn import torn_files
 from wdstools.landing.inside import read_inside, require_inside
 from wdstools.options.declare import settle
 from wdstools.options.move import Consumer, EmitChoices
 from wdstools.plan import Plan, Step, apply
 from wdstools.results import Proved
 from wdstools.stores.local import LocalStore
+from wdstools.stores.locks import locked_folder
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor
     from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
+    from wdstools.stores.base import Store
 
 CONSUMERS: tuple[Consumer, ...] = tuple(name for name in get_args(Consumer) if name != "all")
 _MAX_FILE_BYTES = 1 << 40
@@ -74,8 +77,14 @@ class EmitPlan(Plan[EmitResult]):
         del executor
         assert self.dataset is not None
         store = self.dataset.metadata
-        if isinstance(store, LocalStore):
-            require_inside(store.path, [*self.files, *self.links, *self.deleted, EMITTED_PATH])
+        if not isinstance(store, LocalStore) or not self.steps:
+            return self._write(store, progress)
+        require_inside(store.path, [*self.files, *self.links, *self.deleted, EMITTED_PATH])
+        with locked_folder(store.locate(".wdstools"), store.path):
+            return self._write(store, progress)
+
+    def _write(self, store: Store, progress: Progress) -> EmitResult:
+        assert self.dataset is not None
         first = self.under_way or self.emitted
         if first is not None and self.steps:
             store.put(EMITTED_PATH, first.dumps())
@@ -173,11 +182,12 @@ def plan_emit(
     card = emitted_card(dataset, card_before, ours, license_name).encode()
     kept = {path: entry for path, entry in old.files.items() if entry[0] not in wanted}
     files = kept | {path: (consumer, sha256_hex(data)) for path, (consumer, data) in made.items()}
-    writes = {path: data for path, (_, data) in made.items()} | {CARD_PATH: card}
-    writes = {path: data for path, data in writes.items() if _differs(dataset, path, data, old)}
+    whole = {path: data for path, (_, data) in made.items()} | {CARD_PATH: card}
+    writes = {path: data for path, data in whole.items() if _differs(dataset, path, data, old)}
     gone = _still_ours(dataset, old, sorted(path for path in old.files if path not in files))
-    before = gone | {path: digest for path in writes if (digest := _digest(dataset, path)) is not None}
-    stale = tuple(gone)
+    torn = torn_files(dataset.metadata, whole, lambda path, data: whole[path].startswith(data))
+    before = gone | torn | {path: digest for path in writes if (digest := _digest(dataset, path)) is not None}
+    stale = (*gone, *torn)
     emitted = Emitted(
         dataset.root,
         dict(sorted(files.items())),
@@ -191,7 +201,7 @@ def plan_emit(
         emitted,
         files=emitted.files | {path: old.files[path] for path in gone},
         earlier=emitted.earlier
-        | {path: digest for path, digest in before.items() if path in old.files and path not in gone},
+        | {path: digest for path, digest in before.items() if path in files and path in old.files},
     )
     links = tuple(path for path in emitted.links if not _there(dataset, path))
     if not writes and not stale and not links and old == emitted:
@@ -200,8 +210,7 @@ def plan_emit(
         Step("write", path, len(data), detail=made.get(path, ("huggingface", b""))[0]) for path, data in writes.items()
     ]
     steps += [Step("link", path, detail=f"to the shard in {dataset.shards.url}") for path in links]
-    steps += [Step("delete", path) for path in stale]
-    steps += _kept(old)
+    steps += [*(Step("delete", path) for path in stale), *_kept(old)]
     steps += [Step("write", EMITTED_PATH, len(emitted.dumps()), detail="what is emitted")]
     return EmitPlan(
         "emit",
@@ -269,6 +278,7 @@ def plan_emit_removal(dataset: Dataset | StrPath, consumers: Iterable[Consumer])
     old = read_emitted(dataset.metadata, dataset.manifest)
     paths = sorted(path for path, (consumer, _) in old.files.items() if consumer in gone)
     digests = _still_ours(dataset, old, paths)
+    digests |= torn_files(dataset.metadata, paths, lambda path, data: old.made(path, sha256_hex(data)))
     there = tuple(digests)
     files = {path: entry for path, entry in old.files.items() if path not in paths}
     writes: dict[str, bytes] = {}

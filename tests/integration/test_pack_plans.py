@@ -73,3 +73,15 @@ def test_shards_hold_about_so_many_bytes(source: Path, tmp_path: Path) -> None:
 def test_a_size_that_is_none_is_refused(size: object, source: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         pack(str(source), str(tmp_path / "out"), shard_bytes=size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("dest", "code"),
+    [("src/out", "destination-in-source"), ("full", "destination-not-empty"), ("file", "destination-not-empty")],
+)
+def test_a_dry_run_refuses_a_destination_as_the_pack_does(dest: str, code: str, source: Path, tmp_path: Path) -> None:
+    write_files(tmp_path, {"full/mine.txt": b"x", "file": b"x"})
+    for more in ((), ("-n",)):
+        ran = run_command("pack", source, tmp_path / dest, "--json", *more)
+        assert (ran.error["code"], ran.out) == (code, ""), more
+    assert not (tmp_path / "src/out").exists()

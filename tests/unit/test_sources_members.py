@@ -246,3 +246,20 @@ def test_what_extensions_stand_for() -> None:
         name: kind_of(name) for name in ("jpg", "JPEG", "mask.png", "TXT", "caption", "cls", "json", "npy", "a.txt")
     }
     assert json.dumps(kinds) == json.dumps({"jpg": "image", "JPEG": "image", "mask.png": "image", "TXT": "caption", "caption": "caption", "cls": "cls", "json": "json", "npy": "", "a.txt": ""})  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", [b"1", b"cat"])
+def test_a_class_that_few_samples_have_is_left_out_and_counted(classes: bytes, tmp_path: Path) -> None:
+    folder = shards(tmp_path / "s", *(full(n, **({"cls": classes} if n < 2 else {})) for n in range(6)))
+    found = pack_all(folder, tmp_path / "a")
+    assert (found.dataset.manifest.members, len(found.samples())) == (("jpg", "txt"), 6)
+    assert [(skip["path"], skip["reason"]) for skip in found.skips] == [("*.cls", "member-left-out")]
+    asked = pack_all(folder, tmp_path / "b", layout={"members": "txt,cls"})
+    assert (asked.dataset.manifest.members, sorted(asked.samples())) == (("jpg", "txt", "cls"), ["0", "1"])
+
+
+def test_a_class_that_half_of_the_samples_have_is_kept(tmp_path: Path) -> None:
+    folder = shards(tmp_path / "s", *(full(n, **({"cls": b"1"} if n < 2 else {})) for n in range(4)))
+    found = pack_all(folder, tmp_path / "a")
+    assert found.dataset.manifest.members == ("jpg", "txt", "cls")
+    assert [skip["reason"] for skip in found.skips] == ["label-missing"] * 2

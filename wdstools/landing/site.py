@@ -84,9 +84,13 @@ class PackSite:
         """What was made is not worth keeping: leaving removes it."""
         self._kept = False
 
-    def _refuse_foreign_destination(self) -> None:
-        if not os.path.lexists(self.dest):
-            return
+    def refuse_taken(self) -> None:
+        """Refuse a destination that is not ours, as entering does, and change nothing; raises StoreError."""
+        if os.path.lexists(self.dest) and self._taken():
+            self._refuse(self._held())
+
+    def _taken(self) -> bool:
+        """Whether something lies at DEST that is not our own unfinished landing. Raises StoreError where DEST is no folder."""
         if not os.path.isdir(self.dest):
             raise StoreError(
                 "the destination is a file",
@@ -94,15 +98,17 @@ class PackSite:
                 where=self.dest,
                 hint="choose another destination",
             )
-        held = self._held()
         ours = is_marked(self._scratch.path)
-        if held and not (ours and self._journal.landing() is not None):
-            if ours and all(
+        return bool(self._held()) and not (ours and self._journal.landing() is not None)
+
+    def _refuse_foreign_destination(self) -> None:
+        if os.path.lexists(self.dest) and self._taken():
+            if is_marked(self._scratch.path) and all(
                 name == MARK or is_log(name) for name in os.listdir(self._scratch.path)
             ):  # stopped while it took its marks away
                 with self._scratch:
                     self._scratch.remove()
-            self._refuse(held)
+            self._refuse(self._held())
 
     def _held(self) -> list[str]:
         """What lies at DEST, but for what a file system itself keeps there and our own work."""

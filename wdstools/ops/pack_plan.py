@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from wdstools.executors.open import workers
+from wdstools.landing.inside import refuse_inside
+from wdstools.landing.site import PackSite
 from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.planning.options import make_options
@@ -49,14 +51,17 @@ class PackPreview:
 
 def plan_pack(
     source: StrPath,
+    dest: StrPath,
     *,
     executor: Executor | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
     **choices: Unpack[PackChoices],
 ) -> PackPreview:
-    """Tell what ``pack`` would write; images are read only where they are compared. Raises what ``pack`` raises."""
+    """Tell what ``pack`` would write to ``dest``; images are read only where they are compared. Raises what ``pack`` raises."""
     options, chosen = make_options(**choices), settle(PackChoices, choices)
+    refuse_inside(os.fspath(source), os.fspath(dest))
+    PackSite(os.fspath(dest)).refuse_taken()
     with (
         tempfile.TemporaryDirectory(prefix="wdstools-") as scratch,
         workers(executor, "processes", jobs, WORKER_MODULES) as at_work,

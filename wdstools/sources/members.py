@@ -109,6 +109,15 @@ def choose_members(counts: Mapping[str, int], samples: int, choice: MemberChoice
     return Chosen(tuple(kept), left)
 
 
+def why_class_left(count: int, samples: int, choice: MemberChoice) -> str | None:
+    """Why the class is left out though ``count`` of the samples have one; None if it is kept. A sample without it is no sample then."""
+    if choice.wanted is not None or not 0 < count < samples:
+        return None
+    if choice.missing == "drop":
+        return f"{counted(samples - count, 'sample')} without it"
+    return "most samples lack it: --members cls,... keeps it, and skips the others" if 2 * count < samples else None
+
+
 def _why_left(member: str, count: int, samples: int, choice: MemberChoice) -> str | None:
     """Why a member is not kept: "" if it was asked for so, None if it is kept."""
     if not choice.takes(member):

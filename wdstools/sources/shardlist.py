@@ -14,14 +14,14 @@ import pyarrow as pa
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS, class_of, kind_of, label_of
 from wdstools.foreign.samples import TarSample, read_samples
-from wdstools.formats.arrow import one_chunk, to_array, to_list, valid
+from wdstools.formats.arrow import coded, one_chunk, to_array, to_list, valid
 from wdstools.formats.sample import is_key, make_key
 from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE, files_of
 from wdstools.sources.base import SamplesBuilder, entry_part, image_paths, text_columns
-from wdstools.sources.members import choose_members
+from wdstools.sources.members import choose_members, why_class_left
 from wdstools.sources.readers import reading, tar_entry
 from wdstools.sources.sidecar import caption_in_json
 from wdstools.sources.tarscan import damage_skip, refuse_damage
@@ -332,6 +332,7 @@ class ShardList:
         samples, labels = self._labels(samples)
         if self.captions == "required" or (self.captions is None and found.seen["txt"]):
             samples = self._only_with(samples, "caption_entry", found.without_caption)
+        samples, labels = self._rare_class_left(samples, labels)
         held = {name: _count(samples, entry_part(name)) for name in found.further}
         chosen = choose_members(held, samples.num_rows, self.choice)
         for name, (count, why) in chosen.left.items():
@@ -353,6 +354,18 @@ class ShardList:
         packed, rest = files_of(samples), {name: self.counts[name] for name in ("outside", "ignored", "hidden")}
         skipped = self.counts["files"] - packed - sum(rest.values())
         return {"files": self.counts["files"], "samples": packed, "read": 0, "skipped": skipped, **rest}
+
+    def _rare_class_left(self, samples: pa.Table, labels: tuple[str, ...]) -> tuple[pa.Table, tuple[str, ...]]:
+        """Samples and labels without a class that few samples have: it would cost the others."""
+        count = _count(samples, "cls_entry")
+        why = why_class_left(count, samples.num_rows, self.choice)
+        if why is None:
+            return samples, labels
+        self.skips.append(Skip("member-left-out", "*.cls", detail=f"in {counted(count, 'sample')}: {why}"))
+        names = samples.column_names
+        samples = samples.drop_columns([name for name in ("cls", "cls_entry") if name in names])
+        none = coded(np.full(samples.num_rows, -1, np.int32), [])
+        return samples.set_column(samples.column_names.index("label"), "label", none), ()
 
     def _only_with(self, samples: pa.Table, part: str, known: list[Skip] | None) -> pa.Table:
         """Only the samples that have a member; the others are skipped."""

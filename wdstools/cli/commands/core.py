@@ -63,7 +63,7 @@ def pack(
         from wdstools.ops.pack_plan import plan_pack
 
         if dry_run:
-            preview = plan_pack(src, executor=executor, progress=session.output.progress(), **choices)
+            preview = plan_pack(src, dest, executor=executor, progress=session.output.progress(), **choices)
             raise typer.Exit(show.pack_plan(session.output, preview))
         result = run(src, dest, executor=executor, progress=session.output.progress(), **choices)
     raise typer.Exit(show.packed(session.output, result, fail_on_leak=fail_on_leak))

@@ -314,3 +314,9 @@ def test_captions_that_are_numbers_are_skipped_by_name(tmp_path: Path) -> None:
     assert sorted(packed.samples()) == ["1", "2", "3", "4", "5"]
     alone = open_source(str(tmp_path / "src/metadata.jsonl")).list()
     assert [(skip.path, skip.reason) for skip in alone.skips] == [("0.jpg", "caption-not-text")]
+
+
+def test_labels_that_differ_in_capitals_are_told(tmp_path: Path) -> None:
+    table = b"file_name,label\n" + b"".join(b"%d.jpg,%s\n" % (n, b"Dog" if n % 2 else b"dog") for n in range(6))
+    write_files(tmp_path / "src", {f"{n}.jpg": tiny_jpeg(n) for n in range(6)} | {"metadata.csv": table})
+    assert any("Dog, dog" in note for note in scan(str(tmp_path / "src")).notes)

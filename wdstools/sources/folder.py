@@ -31,7 +31,7 @@ from wdstools.sources.tree import open_tree
 from wdstools.sources.words import extension_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from wdstools.results import Skip
     from wdstools.sources.tree import Tree
@@ -131,7 +131,7 @@ class FolderSource:
             side=int(recipe.expect.get("side", 0)),
             differences=tuple(differences(recipe, pairing.counts, pairing.labels)),
             account=_account(pairing.account.counts, len(tree.skips)),
-            notes=(*tree.notes, *found.notes),
+            notes=(*tree.notes, *found.notes, *_labels_alike(labels if pairing.labels else ())),
             several=self._tables.several_captions,
             caption_key=self._tables.caption_column,
         )
@@ -244,6 +244,16 @@ class FolderSource:
             else f"name the layout with {option('recipe')}, or with the templates {option('image')} and {option('caption')}",
             skips=tuple(skips),
         )
+
+
+def _labels_alike(labels: Sequence[str]) -> Iterator[str]:
+    """Labels that differ in capitals alone are classes of their own, which is said."""
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(label.casefold(), []).append(label)
+    for names in alike.values():
+        if len(names) > 1:
+            yield f"labels {', '.join(map(shown, names))} differ in capitals alone and are classes of their own"
 
 
 _TEXTS = ("*.txt", "*.TXT", "*.caption", "*.text", "*.json", "*.csv")

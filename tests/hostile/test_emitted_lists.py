@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import wdstools as wt
+from tests.support.came import came
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import assert_clean_failure, run_command
 from tests.support.foreign_tars import pairs, tar_bytes, write
@@ -85,7 +86,7 @@ def test_what_a_list_of_another_version_names_stays_and_is_named(copy: Path) -> 
     shard = wt.open_dataset(str(copy)).manifest.splits["train"][0].path
     named = {MINE: "timm", shard: "timm", "SHA256SUMS": "dali"}
     before = contents(copy)
-    for command in _all_that_deletes(copy)[:2]:
+    for command in came(_all_that_deletes(copy)[:2]):
         _list(copy, named, root="0" * 64)
         ran = run_command(*command, "--json")
         kept = {line["path"] for line in ran.lines if line["type"] == "step" and line["action"] == "keep"}
@@ -115,7 +116,7 @@ def test_keys_of_the_card_that_emit_never_writes_stay(copy: Path) -> None:
 def test_a_link_of_the_users_is_not_deleted(copy: Path, tmp_path: Path) -> None:
     (copy / "mylink").symlink_to(tmp_path)
     _list(copy, {}, links=["mylink"])
-    for command in _all_that_deletes(copy)[:2]:
+    for command in came(_all_that_deletes(copy)[:2]):
         assert_clean_failure(run_command(*command), 5)
         assert (copy / "mylink").is_symlink()
 

@@ -393,9 +393,9 @@ def test_nothing_is_written_moved_or_deleted_through_links_of_a_stranger(
     staged = Path(shutil.copytree(given_work / "whole", tmp_path / "staged"))
     (staged / ".wdstools/staged").mkdir()
     (staged / ".wdstools/staged/train").symlink_to(outside)
-    commit = {"moved": ["train/dataset.yaml"], "deleted": []}
+    commit = {"moved": {"train/dataset.yaml": [0, 0, 0]}, "deleted": {}}
     (staged / ".wdstools/staged/commit.json").write_text(json.dumps(commit))
-    _refused(lambda: apply(plan_repair(str(staged))), outside, "path-unsafe")
+    _refused(lambda: apply(plan_repair(str(staged))), outside, "stage-not-ours")
 
     emitting = Path(shutil.copytree(given_work / "whole", tmp_path / "emitting"))
     (emitting / ".nv-meta").symlink_to(outside)

@@ -100,15 +100,12 @@ def plan_mirror(
     known = KnownDigests(dataset)
     tasks = list(_tasks(dataset, store, wanted, found, believed, known))
     states = _compare(tasks, store.url, known, executor or open_executor("serial"), progress or Silent())
-    folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
-    extra = extra_files(found or {}, {w.path for w in wanted}, folders)
+    extra = _extra(found or {}, wanted, dataset, theirs)
     published = states[-1].state == "same"
     claimed = CLAIM_PATH in (found or {})
     if not (chosen["replace"] or claimed):
         _refuse_taken(store, states)
-    counts, sizes = Counter(s.state for s in states), Counter({"extra": sum(i.bytes for i in extra)})
-    for state in states:
-        sizes[state.state] += state.wanted.bytes
+    counts, sizes = _sums(states, extra)
     return MirrorPlan(
         verb="mirror",
         target=store.url,
@@ -116,8 +113,8 @@ def plan_mirror(
         source=dataset,
         store=store,
         files=tuple(states),
-        counts=dict(counts) | {"extra": len(extra)},
-        sizes=dict(sizes),
+        counts=counts,
+        sizes=sizes,
         extra=extra,
         replaced=replaced,
         published=published,
@@ -126,6 +123,22 @@ def plan_mirror(
         delete=chosen["delete"],
         believed=believed,
     )
+
+
+def _extra(
+    found: Mapping[str, ObjectInfo], wanted: Sequence[Wanted], dataset: Dataset, theirs: Manifest | None
+) -> tuple[ObjectInfo, ...]:
+    """What lies in the other place, in the folders of splits of either dataset, and is not wanted there."""
+    folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
+    return extra_files(found, {file.path for file in wanted}, folders)
+
+
+def _sums(states: Sequence[ObjectState], extra: Sequence[ObjectInfo]) -> tuple[dict[str, int], dict[str, int]]:
+    """How many files there are of each state, and how many bytes."""
+    counts, sizes = Counter(state.state for state in states), Counter({"extra": sum(info.bytes for info in extra)})
+    for state in states:
+        sizes[state.state] += state.wanted.bytes
+    return {**counts, "extra": len(extra)}, dict(sizes)
 
 
 def _plan_hub(dataset: Dataset, url: str, chosen: MirrorChoices) -> HubMirrorPlan:
@@ -151,11 +164,8 @@ def _plan_hub(dataset: Dataset, url: str, chosen: MirrorChoices) -> HubMirrorPla
     if not chosen["replace"]:
         _refuse_taken(store, states)
     infos = {path: ObjectInfo(path, file.bytes) for path, file in found.items()}
-    folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
-    extra = extra_files(infos, {file.path for file in wanted}, folders)
-    counts, sizes = Counter(s.state for s in states), Counter({"extra": sum(i.bytes for i in extra)})
-    for state in states:
-        sizes[state.state] += state.wanted.bytes
+    extra = _extra(infos, wanted, dataset, theirs)
+    counts, sizes = _sums(states, extra)
     return HubMirrorPlan(
         verb="mirror",
         target=hub.url,
@@ -163,8 +173,8 @@ def _plan_hub(dataset: Dataset, url: str, chosen: MirrorChoices) -> HubMirrorPla
         source=dataset,
         store=store,
         files=tuple(states),
-        counts=dict(counts) | {"extra": len(extra)},
-        sizes=dict(sizes),
+        counts=counts,
+        sizes=sizes,
         extra=extra,
         replaced=replaced,
         published=states[-1].state == "same",

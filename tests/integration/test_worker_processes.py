@@ -137,6 +137,18 @@ def test_what_a_function_raises_is_raised_here_with_the_sample(dataset: Dataset)
         assert any(note.startswith("while reading sample ") for note in caught.value.__notes__)
 
 
+def test_what_cannot_be_sent_is_named(dataset: Dataset) -> None:
+    def with_a_function(sample: dict[str, Any]) -> dict[str, Any]:
+        return {**sample, "odd": lambda: None}
+
+    with wt.loader(dataset, batch_size=4, workers="processes", threads=2, transform=with_a_function) as loader:
+        with pytest.raises(UsageError, match="cannot be sent") as caught:
+            next(iter(loader))
+        assert (caught.value.code, caught.value.where) == ("not-picklable", "odd")
+    with wt.loader(dataset, batch_size=4, workers="threads", threads=2, transform=with_a_function) as loader:
+        assert callable(next(iter(loader))["odd"][0])
+
+
 def dying(image: Any) -> Any:
     if os.path.exists(os.environ["DYING"]):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -128,7 +128,7 @@ class ProcessMaking:
         return Asked(plan, self._resources.maker(plan.shares[0].feed, plan.step.lane), asked)
 
     def batch_bytes(self) -> int:
-        """What a batch takes, as far as the worker that was asked last has told; else nothing is known."""
+        """What a batch takes, as far as the worker that was asked last has told; otherwise nothing is known."""
         return self._workers.batch_bytes
 
     def close(self) -> None:
@@ -160,6 +160,7 @@ class _Worker:
     def __init__(self, given: tuple[Course, Connection, bool], inherited: Sequence[Connection]) -> None:
         context = multiprocessing.get_context()
         self._begun = False
+        self._ending = threading.Lock()
         self.pipe, theirs = context.Pipe()
         # a forked child has the parent's ends too, and would keep them open
         inherited = [*inherited, self.pipe] if context.get_start_method() == "fork" else []
@@ -184,13 +185,13 @@ class _Worker:
             self.pipe.send(task)
             found = _receive(self.pipe)
         except (EOFError, OSError) as error:
-            self.process.join(_LOST_SECONDS)
+            code = self.end_code(_LOST_SECONDS)
             memory = "-9 often means that memory ran out: fewer threads=, or a smaller batch_size"
             raise WorkerError(
                 "a worker process of a loader was lost",
                 code="worker-lost",
                 where=f"process {self.process.pid}",
-                got=f"exit code {self.process.exitcode}",
+                got=f"exit code {code}",
                 hint=memory if self._begun else f"could it import what it was given? {_AT_THE_TOP}",
             ) from error
         self._begun = True
@@ -198,6 +199,14 @@ class _Worker:
             raise found
         made: Answer = found
         return made
+
+    def end_code(self, seconds: float) -> int | None:
+        """The exit code of the process, waited for; None while it lives. Two threads that wait for one process at once
+        would leave one of them without its code.
+        """  # noqa: D205
+        with self._ending:
+            self.process.join(seconds)
+            return self.process.exitcode
 
 
 def _end(workers: list[_Worker], pid: int) -> None:
@@ -207,8 +216,7 @@ def _end(workers: list[_Worker], pid: int) -> None:
         with contextlib.suppress(OSError):
             worker.pipe.send(None)
     for worker in workers:
-        worker.process.join(_END_SECONDS)
-        if worker.process.is_alive():
+        if worker.end_code(_END_SECONDS) is None:
             worker.process.terminate()
         worker.pipe.close()
 
@@ -238,7 +246,7 @@ def _serve(
                 answer: Any = (begun.result(), begun.maker.tensors, {} if meter is None else meter.taken())
             except Exception as error:  # noqa: BLE001  it is raised where the batch was asked for
                 answer = _sendable(error)
-            _send(pipe, answer)
+            _send(pipe, *_packed_or_said(answer))
 
 
 def _sendable(error: Exception) -> Exception:
@@ -271,17 +279,45 @@ def _tensor(numbers: Any, dtype: str, shape: tuple[int, ...]) -> Any:
     return torch.from_numpy(numbers).view(getattr(torch, dtype)).reshape(shape)
 
 
-def _send(pipe: Connection, value: object) -> None:
+def _packed(value: object) -> tuple[memoryview, list[memoryview]]:
+    """A value as pickle's bytes and, beside them, the bytes of its arrays."""
     buffers: list[pickle.PickleBuffer] = []
     sink = BytesIO()
     _Pickler(sink, protocol=5, buffer_callback=buffers.append).dump(value)
-    views = [buffer.raw() for buffer in buffers]
+    return sink.getbuffer(), [buffer.raw() for buffer in buffers]
+
+
+def _packed_or_said(answer: Any) -> tuple[memoryview, list[memoryview]]:
+    """An answer, packed; where a user's function put something into a batch that cannot be sent, the error that names it."""
+    try:
+        return _packed(answer)
+    except Exception as error:  # noqa: BLE001  whatever a class of the user's does
+        return _packed(
+            UsageError(
+                "a field of a batch cannot be sent by a worker process",
+                code="not-picklable",
+                where=next((name for name, value in answer[0][0].items() if not _packs(value)), "batch"),
+                got=f"{type(error).__name__}: {error}",
+                hint="let the function return arrays, tensors, numbers and strings; or workers='threads'",
+            )
+        )
+
+
+def _packs(value: object) -> bool:
+    try:
+        _packed(value)
+    except Exception:  # noqa: BLE001  whatever a class of the user's does
+        return False
+    return True
+
+
+def _send(pipe: Connection, data: memoryview, views: list[memoryview]) -> None:
     starts, size = [], 0
     for view in views:
         starts.append(size)
         size += view.nbytes + -view.nbytes % _ALIGNED
     pipe.send([(start, view.nbytes) for start, view in zip(starts, views, strict=True)])
-    pipe.send_bytes(sink.getbuffer())
+    pipe.send_bytes(data)
     if size:
         with nameless_file(size) as fd:
             memory = mapped(fd)

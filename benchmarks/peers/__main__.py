@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,8 @@ def main() -> None:
     names = arguments.only.split(",")
     if unknown := set(names) - set(ENVIRONMENTS):
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")
+    if find_spec("torch") is None:  # said now, not after the first races
+        parser.error("wdstools' own loader races with torch too: pip install torch==2.13.0 here")
     scratch = os.path.abspath(arguments.scratch)
     setup = prepare(scratch, arguments.photos, arguments.samples, rounds=arguments.rounds)
     environments = os.path.abspath(arguments.environments)

@@ -36,8 +36,17 @@ def render() -> str:
 def _command(name: str, command: Any) -> list[str]:
     arguments = " ".join(p.metavar or p.name.upper() for p in command.params if p.param_type_name == "argument")
     text = "\n".join(line.strip() for line in (command.help or "").strip().splitlines())
-    text, _, example = text.partition("Example: ")
-    lines = [f"## wdstools {name} {arguments}".rstrip(), "", text.strip(), "", "```sh", example.strip(), "```", ""]
+    text, *examples = text.split("Example: ")
+    lines = [
+        f"## wdstools {name} {arguments}".rstrip(),
+        "",
+        text.strip(),
+        "",
+        "```sh",
+        *map(str.strip, examples),
+        "```",
+        "",
+    ]
     options = _options(command, shared=False)
     return [*lines, *options, ""] if options else lines
 
@@ -48,8 +57,10 @@ def _options(command: Any, *, shared: bool) -> list[str]:
         is_shared = getattr(parameter, "rich_help_panel", None) == _SHARED
         if parameter.param_type_name == "option" and is_shared is shared and parameter.name != "help":
             default = "" if parameter.default in (None, False, "") else f" Default: {parameter.default}."
+            words = (parameter.metavar or "").split("|")
+            choices = f" Choices: `{'`, `'.join(words)}`." if len(words) > 1 and parameter.metavar.islower() else ""
             variable = f" Variable: {parameter.envvar}." if getattr(parameter, "envvar", None) else ""
-            rows.append(f"| `{'`, `'.join(parameter.opts)}` | {parameter.help}{default}{variable} |")
+            rows.append(f"| `{'`, `'.join(parameter.opts)}` | {parameter.help}{choices}{default}{variable} |")
     return ["| option | meaning |", "|---|---|", *rows] if rows else []
 
 

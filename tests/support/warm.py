@@ -37,6 +37,7 @@ REPOSITORY = Path(__file__).parents[2]
 READ_AT_START = (
     *("PYTHON", "LD_", "DYLD_", "LC_", "LANG", "TZ", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "ARROW_", "MALLOC_"),
     *("TYPER_", "_TYPER", "TERMINAL_WIDTH", "FORCE_", "PY_COLORS", "GITHUB_ACTIONS", "NO_COLOR"),
+    "_WDSTOOLS_COMPLETE",
 )
 #: What commands load of others, sooner or later. What is missing here is only slower.
 LIBRARIES = (

@@ -8,9 +8,12 @@ import os
 import sys
 import traceback
 
+import typer
+
 from wdstools.cli.output import Output, lost
-from wdstools.cli.program import Interrupted, app
+from wdstools.cli.program import NAME, Interrupted, app
 from wdstools.cli.standard import open_missing, say, show_all
+from wdstools.cli.wrong_usage import NOT_UNDERSTOOD, refuse
 from wdstools.errors import (
     BusyError,
     FormatError,
@@ -39,11 +42,16 @@ _CODE_OF_ERROR: tuple[tuple[type[BaseException], int], ...] = (
 _OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF, errno.EPIPE, errno.ENXIO}
 
 
-def _run() -> None:
+def _run() -> int:
+    """Run the command that was typed; its exit code."""
     try:
-        app()
+        return app(prog_name=NAME, standalone_mode=False) or 0
+    except NOT_UNDERSTOOD as error:
+        return refuse(error)
     except WdsError:
         raise
+    except typer.Abort:  # a question that nobody answered
+        raise Interrupted from None
     except OSError as error:
         if error.errno == errno.ENOMEM:
             raise MemoryError from error
@@ -67,28 +75,25 @@ def main() -> None:
     _start_lightly()
     open_missing()
     show_all()
+    output = Output.of(sys.argv)
     try:
         from wdstools.cli import commands  # noqa: F401  registers the commands
 
-        _run()
+        sys.exit(_run())
     except WdsError as error:
         code = next(number for kind, number in _CODE_OF_ERROR if isinstance(error, kind))
-        Output.of(sys.argv).error(error, code)
-        if isinstance(error, WorkerError) and error.traceback:
+        output.error(error, code)
+        if isinstance(error, WorkerError) and error.traceback and not output.json:
             say(error.traceback)
-        sys.exit(code)
     except (KeyboardInterrupt, Interrupted):
-        say("interrupted: no file was left half-written; run the same command again to continue\n")
-        sys.exit(130)
+        text = "no file was left half-written; run the same command again to continue"
+        code = output.end("interrupted", text, 130)
     except MemoryError:
-        say("error: there is not enough memory\n  hint: use fewer jobs, or raise the limit (ulimit -v)\n")
-        sys.exit(4)
+        hint = "use fewer jobs, or raise the limit (ulimit -v)"
+        code = output.end("memory", "there is not enough memory", 4, hint=hint)
     except ImportError as error:
-        say(
-            f"error: a library cannot be loaded: {error}\n  hint: check that there is enough memory (ulimit -v), or install it again\n"
-        )
-        sys.exit(4)
+        hint = "check that there is enough memory (ulimit -v), or install it again"
+        code = output.end("library-missing", f"a library cannot be loaded: {error}", 4, hint=hint)
     except Exception:  # noqa: BLE001  the last resort: say that it is a bug
-        say(traceback.format_exc())
-        say("this is a bug in wdstools: please report it with the lines above\n")
-        sys.exit(70)
+        code = output.bug(traceback.format_exc())
+    sys.exit(code)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, cast, get_origin
 
 import typer
 
-from wdstools.cli.output import Output
-from wdstools.cli.program import EPILOG, Interrupted, app
+from wdstools.cli.output import COLORS, Output
+from wdstools.cli.program import AREAS, Command, Interrupted, app
 from wdstools.errors import UsageError, WdsError
 from wdstools.executors.open import open_executor, processors
 from wdstools.options.declare import Declared, declared, parts, settle
@@ -21,17 +21,38 @@ from wdstools.options.run import SHARED, WorkerChoices
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from wdstools.cli.program import Area
     from wdstools.executors.base import Executor
     from wdstools.options.run import ExecutorKind
 
 _REMOTE_JOBS = 8
+#: A shell asks for completions. Only then are they looked for: typer takes a millisecond to look at each.
+_COMPLETING = "_WDSTOOLS_COMPLETE" in os.environ
+
+
+def completes(choices: Sequence[str] = (), kind: str = "") -> Callable[..., list[str]] | None:
+    """What completes a value, for ``autocompletion``: some choices, or a kind of ``cli.complete.KINDS``."""
+    if not _COMPLETING:
+        return None
+    from wdstools.cli.complete import completer
+
+    return completer(choices, kind)
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout.", rich_help_panel=SHARED)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.", rich_help_panel=SHARED)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print everything found.", rich_help_panel=SHARED)]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.", rich_help_panel=SHARED)]
 Color = Annotated[
-    str, typer.Option("--color", help="auto, always or never.", envvar="WDSTOOLS_COLOR", rich_help_panel=SHARED)
+    str,
+    typer.Option(
+        "--color",
+        metavar="auto|always|never",
+        help="Whether progress is coloured.",
+        envvar="WDSTOOLS_COLOR",
+        rich_help_panel=SHARED,
+        autocompletion=completes(COLORS),
+    ),
 ]
 
 DatasetPath = Annotated[
@@ -111,8 +132,8 @@ class Session:
 Entry = tuple[str, Any, Any]
 
 
-def command(name: str, **groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command. Its function takes a Session first; the shared options are added to its own.
+def command(name: str, area: Area, **groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command, which help lists under ``area``. Its function takes a Session first; the shared options are added to its own.
 
     ``groups`` name sets of options, each a ``TypedDict`` of declared options, that the function gets as a dictionary.
     """
@@ -157,7 +178,7 @@ def command(name: str, **groups: type) -> Callable[[Callable[..., None]], Callab
         run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # typer reads it
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
         del run.__wrapped__  # the signature of the wrapper is the one that counts
-        app.command(name, epilog=EPILOG)(run)
+        app.command(name, cls=Command, rich_help_panel=AREAS[area])(run)
         return function
 
     return register
@@ -171,9 +192,10 @@ def _entry(one: Declared) -> Entry:
     details = typer.Option(
         *flags,
         help=option.help,
-        metavar=option.metavar or None,
+        metavar=option.metavar or "|".join(one.choices) or None,
         rich_help_panel=option.panel or None,
         envvar=option.variable or None,
+        autocompletion=completes(one.choices, option.complete),
     )
     return one.name, Annotated[kind if default is not None else Optional[kind], details], default
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from wdstools.errors import WdsError
 
 _PLAIN_SECONDS = 30.0
-_SIGPIPE = 128 + 13
+_SIGPIPE, _INTERRUPTED, _BUG = 128 + 13, 130, 70
 _FEW = 20
+COLORS = ("auto", "always", "never")
 #: Version of the JSON lines: fields may be added under one number, never renamed or removed.
 JSON_SCHEMA = 1
 
@@ -39,8 +40,8 @@ class Output:
         no_progress: bool = False,
         color: str = "auto",
     ) -> None:
-        if color not in ("auto", "always", "never"):
-            raise UsageError("no such choice", where="--color", expected="auto, always or never", got=color)
+        if color not in COLORS:
+            raise UsageError("no such choice", where="--color", expected=" or ".join(COLORS), got=color)
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
@@ -50,7 +51,8 @@ class Output:
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Output:
         """The output that these arguments ask for, when parsing them has failed or is over."""
-        return cls(json="--json" in arguments)
+        own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        return cls(json="--json" in own)
 
     def line(self, text: str = "") -> None:
         """A line of the answer, for people."""
@@ -111,12 +113,34 @@ class Output:
     def error(self, error: WdsError, code: int) -> None:
         """A fatal error, on stderr."""
         if self.json:
-            say(json.dumps({"type": "error", **error.to_dict(), "exit_code": code}, sort_keys=True) + "\n")
+            self._fatal(code, error.to_dict())
             return
         text = f"error: {error.code}: {error}"
         if error.hint:
             text += f"\n  hint: {error.hint}"
         say(printable(text) + "\n")
+
+    def end(self, code: str, message: str, exit_code: int, *, hint: str = "") -> int:
+        """An end that no error of ours tells of, on stderr; the exit code."""
+        if self.json:
+            self._fatal(exit_code, {"code": code, "message": message, **({"hint": hint} if hint else {})})
+        else:
+            kind = code if exit_code == _INTERRUPTED else "error"
+            say(printable(f"{kind}: {message}" + (f"\n  hint: {hint}" if hint else "")) + "\n")
+        return exit_code
+
+    def bug(self, trace: str) -> int:
+        """The end that nobody meant, on stderr; the exit code."""
+        request = "this is a bug in wdstools: please report it with the lines above"
+        if self.json:
+            self._fatal(_BUG, {"code": "bug", "message": request.replace("above", "in traceback"), "traceback": trace})
+        else:
+            say(f"{trace}{request}\n")
+        return _BUG
+
+    def _fatal(self, exit_code: int, parts: dict[str, str]) -> None:
+        document = {"type": "error", "schema": JSON_SCHEMA, **parts, "exit_code": exit_code}
+        say(json.dumps(document, sort_keys=True) + "\n")
 
     def progress(self) -> Progress:
         """A bar on a terminal, a plain line every 30 seconds elsewhere, nothing when asked so."""

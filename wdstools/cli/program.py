@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from wdstools import __version__
+from wdstools.errors import UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    #: What a command is for: the headings of ``wdstools --help``, in its order.
+    Area = Literal["make", "look", "check", "change", "move", "train"]
+
+NAME = "wdstools"
 EXIT_CODES = (
     (0, "yes, or done"),
     (1, "checked, and the answer is no: damage, duplicates, a difference"),
@@ -17,17 +27,62 @@ EXIT_CODES = (
     (70, "a bug in wdstools"),
     (130, "interrupted"),
 )
-EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES) + "."
+AREAS = {
+    "make": "Make a dataset",
+    "look": "Look at it",
+    "check": "Check it",
+    "change": "Change it",
+    "move": "Move and share it",
+    "train": "Train with it",
+}
 
 
 class Interrupted(Exception):  # noqa: N818
     """A command was told to stop: by itself typer would end without a word."""
 
 
+def _help(command: TyperCommand | TyperGroup, ctx: typer.Context, formatter: Any) -> None:
+    from wdstools.cli.help import render
+
+    formatter.write(render(command, ctx, AREAS, EXIT_CODES))
+
+
+class Command(TyperCommand):
+    """A command whose help is readable in any width."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        _help(self, ctx, formatter)
+
+
+class Program(TyperGroup):
+    """All commands; help lists them by what they are for."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        _help(self, ctx, formatter)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, in the order of the headings."""
+        del ctx
+        return list(self.commands)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command of this name; raises UsageError (``no-such-command``)."""
+        name = args[0]
+        if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, self.commands, 1)
+            hint = f"did you mean {NAME} {near[0]}?" if near else f"{NAME} --help lists the commands"
+            raise UsageError("no such command", code="no-such-command", where=name, hint=hint)
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
-    name="wdstools",
+    name=NAME,
+    cls=Program,
     help="Pack images and captions into checksummed WebDataset shards; verify and read them.",
-    epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,7 +91,7 @@ app = typer.Typer(
 
 def _print_version(value: bool) -> None:
     if value:
-        typer.echo(f"wdstools {__version__}")
+        typer.echo(f"{NAME} {__version__}")
         raise typer.Exit
 
 

@@ -54,8 +54,7 @@ class VerifyChoices(TypedDict, total=False):
     public_key: Annotated[StrPath | None, PUBLIC_KEY]
     min_version: Annotated[int | None, MIN_VERSION]
     level: Annotated[
-        VerifyLevel,
-        Option("digest", "size, remote, digest, samples or decode: each checks what the one before does, and more."),
+        VerifyLevel, Option("digest", "How thoroughly: each level checks what the one before it does, and more.")
     ]
     digest: Annotated[
         DigestKind | None,
@@ -66,7 +65,7 @@ class VerifyChoices(TypedDict, total=False):
     ]
     splits: Annotated[
         Sequence[str] | str | None,
-        Option(None, "Check this split only; may be repeated.", flag="--split", metavar="NAME"),
+        Option(None, "Check this split only; may be repeated.", flag="--split", metavar="NAME", complete="split"),
     ]
     only_present: Annotated[bool, Option(False, "Check the shards that are here; that others are not is no damage.")]
     probe: Annotated[
@@ -146,7 +145,7 @@ class DuplicateChoices(TypedDict, total=False):
 class AgainstChoices(TypedDict, total=False):
     """Two sets of images against each other."""
 
-    level: Annotated[DuplicateLevel, Option("re-encode", "exact, re-encode or edited.", _COMPARE)]
+    level: Annotated[DuplicateLevel, Option("re-encode", "What counts as the same.", _COMPARE)]
     cache: Annotated[
         StrPath | None,
         Option(None, "Keep hashes in this folder or bucket, not in the datasets.", _COMPARE, metavar="DIR|URL"),
@@ -156,13 +155,13 @@ class AgainstChoices(TypedDict, total=False):
 class BenchChoices(OpenChoices, total=False):
     """What is measured, and for how long."""
 
-    split: Annotated[str | None, Option(None, "Which split; without it, train or the first.")]
+    split: Annotated[str | None, Option(None, "Which split; without it, train or the first.", complete="split")]
     batch_size: Annotated[
         int | None, Option(None, "Samples in a batch; without it 64, or the split if that is smaller.", least=1)
     ]
     threads: Annotated[int | None, Option(None, "Threads that decode; without it, one for each core.", least=1)]
     seconds: Annotated[float, Option(3.0, "How long to measure each thing.", least=0.001)]
-    shuffle: Annotated[Literal["full", "block", "none"], Option("full", "The order: full, block or none.")]
+    shuffle: Annotated[Literal["full", "block", "none"], Option("full", "The order of reading.")]
     pipeline: Annotated[
         Literal["clip", "resnet"] | None,
         Option(
@@ -192,6 +191,7 @@ class BenchChoices(OpenChoices, total=False):
             (),
             "Other loaders in the same run: webdataset, datasets, dali, webshart.",
             metavar="PEER,...",
+            complete="peers",
             read=parse_peers,
             shown="",
         ),

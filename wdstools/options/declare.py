@@ -37,6 +37,7 @@ class Option:
     command line the option is ``--its-name``, or ``flag`` (several names with spaces between); ``metavar`` names its
     value there, and ``read`` turns the text of a value into one, given the flag for its errors; ``shown`` is then the
     default as text. ``variable`` is the environment variable that stands for the flag, on the command line alone.
+    ``complete`` says what a shell may complete where the type does not: one of ``cli.complete.KINDS``.
     """
 
     default: object
@@ -49,6 +50,7 @@ class Option:
     read: Callable[[str, str], object] | None = None
     shown: str | None = None
     variable: str = ""
+    complete: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,7 @@ class AdoptChoices(TypedDict, total=False):
     version: Annotated[int, Option(1, "The dataset's version, a whole number.", least=0, most=2**53 - 1)]
     split: Annotated[str | None, Option(None, "One split for everything.")]
     split_from: Annotated[
-        Literal["auto", "path", "timm", "energon", "huggingface", "one"],
-        Option("auto", "Where splits are written: auto, path, timm, energon, huggingface or one."),
+        Literal["auto", "path", "timm", "energon", "huggingface", "one"], Option("auto", "Where splits are written.")
     ]
     digests: Annotated[
         Digests,

@@ -23,12 +23,21 @@ DuplicateLevel = Literal["exact", "re-encode", "edited"]
 class LayoutChoices(TypedDict, total=False):
     """How the files of a source make samples. Without any of these the layout is recognised."""
 
-    recipe: Annotated[StrPath | None, Option(None, "A layout by its name, or a TOML file that describes one.", _SOURCE)]
+    recipe: Annotated[
+        StrPath | None,
+        Option(
+            None,
+            "A layout by its name, or a TOML file that describes one.",
+            _SOURCE,
+            metavar="NAME|FILE",
+            complete="recipe",
+        ),
+    ]
     image: Annotated[str | None, Option(None, "Image paths, as 'img/{split}/{label}/{id}.jpg'.", _SOURCE)]
     caption: Annotated[str | None, Option(None, "Caption paths, as 'txt/{label}/{id}.txt'.", _SOURCE)]
     captions: Annotated[
         Literal["required", "optional", "none"] | None,
-        Option(None, "required, optional or none; without it, required where there are any.", _SOURCE),
+        Option(None, "Whether each image needs a caption; without it, required where there are any.", _SOURCE),
     ]
     several_captions: Annotated[
         Literal["all", "first", "join"],
@@ -131,9 +140,9 @@ class PackChoices(LayoutChoices, total=False):
             metavar="OTHER",
         ),
     ]
-    level: Annotated[DuplicateLevel, Option("exact", "What counts as the same: exact, re-encode or edited.", _SAME)]
+    level: Annotated[DuplicateLevel, Option("exact", "What counts as the same.", _SAME)]
     resplit: Annotated[bool, Option(False, "Let group move images out of the splits that the source gives.", _SAME)]
-    check: Annotated[Literal["header", "decode"], Option("decode", "How to check images: header or decode.", _IMAGES)]
+    check: Annotated[Literal["header", "decode"], Option("decode", "How to check images.", _IMAGES)]
     max_pixels: Annotated[int, Option(MAX_PIXELS, "Skip images with more pixels than this.", _IMAGES, least=1)]
     resize: Annotated[int | None, Option(None, "Resize images to this side, in pixels.", _IMAGES, least=1, most=65_500)]
     mode: Annotated[
@@ -143,8 +152,8 @@ class PackChoices(LayoutChoices, total=False):
         ),
     ]
     quality: Annotated[int, Option(75, "JPEG or WebP quality of re-encoded images.", _IMAGES, least=1, most=100)]
-    convert: Annotated[ImageType | None, Option(None, "Re-encode images of other types to jpg, png or webp.", _IMAGES)]
-    only: Annotated[ImageType | None, Option(None, "Leave out images that are not jpg, png or webp.", _IMAGES)]
+    convert: Annotated[ImageType | None, Option(None, "Re-encode images of other types to this one.", _IMAGES)]
+    only: Annotated[ImageType | None, Option(None, "Leave out images that are of another type.", _IMAGES)]
     trailing: Annotated[
         Literal["keep", "cut", "skip"],
         Option(
@@ -155,7 +164,7 @@ class PackChoices(LayoutChoices, total=False):
         ),
     ]
     on_error: Annotated[
-        Literal["skip", "fail"], Option("skip", "skip samples that cannot be packed, or fail at the first.", _RUN)
+        Literal["skip", "fail"], Option("skip", "Skip samples that cannot be packed, or fail at the first.", _RUN)
     ]
     restart: Annotated[bool, Option(False, "Throw away an unfinished pack.", _RUN)]
 

@@ -69,7 +69,9 @@ class SelectChoices(TypedDict, total=False):
 
     splits: Annotated[
         Sequence[str] | str | None,
-        Option(None, "Samples of this split; may be repeated.", _WHICH, flag="--split", metavar="NAME"),
+        Option(
+            None, "Samples of this split; may be repeated.", _WHICH, flag="--split", metavar="NAME", complete="split"
+        ),
     ]
     keys: Annotated[
         StrPath | None,

@@ -11,7 +11,7 @@ from wdstools.cli.show import bench as show
 from wdstools.options.check import BenchChoices
 
 
-@command("bench", choices=BenchChoices)
+@command("bench", "train", choices=BenchChoices)
 def bench(
     session: Session,
     dataset: DatasetPath,

@@ -18,7 +18,7 @@ from wdstools.options.read import OpenChoices, SelectChoices
 from wdstools.writer import WORKER_MODULES
 
 
-@command("repair", choices=RepairChoices, plan=PlanChoices)
+@command("repair", "change", choices=RepairChoices, plan=PlanChoices)
 def repair(session: Session, dataset: DatasetPath, choices: RepairChoices, plan: PlanChoices) -> None:
     """Make a damaged dataset whole again, moving only the damaged bytes from a copy.
 
@@ -38,7 +38,7 @@ def repair(session: Session, dataset: DatasetPath, choices: RepairChoices, plan:
     raise typer.Exit(show.repaired(session.output, result))
 
 
-@command("remove", chosen=SelectChoices, plan=PlanChoices)
+@command("remove", "change", chosen=SelectChoices, plan=PlanChoices)
 def remove(
     session: Session,
     dataset: DatasetPath,
@@ -84,7 +84,7 @@ def remove(
     raise typer.Exit(show.removed(session.output, result, code))
 
 
-@command("append", choices=AppendChoices, plan=PlanChoices)
+@command("append", "change", choices=AppendChoices, plan=PlanChoices)
 def append(
     session: Session,
     dataset: DatasetPath,
@@ -121,7 +121,7 @@ def append(
     raise typer.Exit(show.appended(session.output, result))
 
 
-@command("diff")
+@command("diff", "check")
 def diff(
     session: Session,
     before: Annotated[str, typer.Argument(metavar="A", help="A dataset, or a manifest file.")],
@@ -138,7 +138,7 @@ def diff(
     raise typer.Exit(show.difference(session.output, found))
 
 
-@command("extract", chosen=SelectChoices, opening=OpenChoices)
+@command("extract", "move", chosen=SelectChoices, opening=OpenChoices)
 def extract(
     session: Session,
     dataset: DatasetPath,

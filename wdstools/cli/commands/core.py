@@ -30,7 +30,7 @@ Checkable = Annotated[
 ]
 
 
-@command("scan", layout=LayoutChoices)
+@command("scan", "make", layout=LayoutChoices)
 def scan(session: Session, src: Source, layout: LayoutChoices) -> None:
     """Tell what is there, and what would be skipped and why. Writes nothing.
 
@@ -43,7 +43,7 @@ def scan(session: Session, src: Source, layout: LayoutChoices) -> None:
     show.inventory(session.output, found)
 
 
-@command("pack", choices=PackChoices)
+@command("pack", "make", choices=PackChoices)
 def pack(
     session: Session,
     src: Source,
@@ -69,7 +69,7 @@ def pack(
     raise typer.Exit(show.packed(session.output, result, fail_on_leak=fail_on_leak))
 
 
-@command("verify", choices=VerifyChoices)
+@command("verify", "check", choices=VerifyChoices)
 def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
     """Check that everything is as it was packed, and name what is not. Changes nothing.
 
@@ -105,7 +105,7 @@ def _repair(path: str, at: str | None, report: Report) -> str | None:
     return f"wdstools repair {quote(display(place))} --from COPY    with another copy, or the source it was packed from"
 
 
-@command("info")
+@command("info", "look")
 def info(session: Session, dataset: DatasetPath, at: At = None) -> None:
     """Tell what a dataset is: totals, splits, labels, root digest.
 
@@ -116,7 +116,7 @@ def info(session: Session, dataset: DatasetPath, at: At = None) -> None:
     show.info(session.output, open_dataset(dataset, at=at))
 
 
-@command("demo")
+@command("demo", "make")
 def demo(
     session: Session,
     folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Where to work; it must not exist.")] = "demo",

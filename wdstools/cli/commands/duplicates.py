@@ -14,7 +14,7 @@ _ANSWER = "The answer"
 _AGAINST = "Two sets against each other"
 
 
-@command("duplicates", choices=DuplicateChoices)
+@command("duplicates", "check", choices=DuplicateChoices)
 def duplicates(
     session: Session,
     dataset: DatasetPath,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional, cast
 import typer
 
 from wdstools.cli.approval import PlanChoices, approved
-from wdstools.cli.options import At, Session, command
+from wdstools.cli.options import At, Session, command, completes
 from wdstools.cli.show import interop as show
 from wdstools.errors import UsageError, option
 from wdstools.options.move import AdoptChoices, EmitChoices
@@ -24,7 +24,7 @@ Output = Annotated[
 ]
 
 
-@command("adopt", choices=AdoptChoices)
+@command("adopt", "make", choices=AdoptChoices)
 def adopt(session: Session, shards: Shards, choices: AdoptChoices, output: Output = None) -> None:
     """Make a manifest and indexes for tars that something else made, and tell what will go wrong with them, for whom.
 
@@ -44,12 +44,13 @@ Consumers = Annotated[
     typer.Option(
         "--for",
         metavar="NAME,...",
+        autocompletion=completes(kind="consumers"),
         help="huggingface, open_clip, timm, energon, dali, webshart, croissant, or all; without it, --remove deletes all.",
     ),
 ]
 
 
-@command("emit", choices=EmitChoices, plan=PlanChoices)
+@command("emit", "train", choices=EmitChoices, plan=PlanChoices)
 def emit(
     session: Session,
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder.")],
@@ -78,12 +79,18 @@ def emit(
             show.emitted(session.output, result, removed=remove)
 
 
-@command("doctor")
+@command("doctor", "train")
 def doctor(
     session: Session,
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder.")],
     consumers: Annotated[
-        Optional[list[str]], typer.Option("--for", metavar="NAME,...", help="Which readers to ask; without it, all.")
+        Optional[list[str]],
+        typer.Option(
+            "--for",
+            metavar="NAME,...",
+            autocompletion=completes(kind="readers"),
+            help="Which readers to ask; without it, all.",
+        ),
     ] = None,
     envs: Annotated[
         Optional[str], typer.Option("--envs", metavar="DIR", help="Environments of readers, as DIR/timm/bin/python.")

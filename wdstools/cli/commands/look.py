@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from wdstools.cli.options import DatasetPath, Session, command, page_file
+from wdstools.cli.options import DatasetPath, Session, command, completes, page_file
 from wdstools.cli.show import look as show
 from wdstools.cli.show.named import named
 from wdstools.options.read import OpenChoices, SelectChoices
@@ -14,14 +14,19 @@ from wdstools.options.read import OpenChoices, SelectChoices
 _ONE_FILE = "One page in place of a server"
 
 
-@command("ls", chosen=SelectChoices, opening=OpenChoices)
+@command("ls", "look", chosen=SelectChoices, opening=OpenChoices)
 def ls(
     session: Session,
     dataset: DatasetPath,
     chosen: SelectChoices,
     opening: OpenChoices,
     which: Annotated[
-        Optional[str], typer.Argument(metavar="[SPLIT|SHARD]", help="List the keys of a split or a shard.")
+        Optional[str],
+        typer.Argument(
+            metavar="[SPLIT|SHARD]",
+            autocompletion=completes(kind="split-or-shard"),
+            help="List the keys of a split or a shard.",
+        ),
     ] = None,
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Of each sample its key, label, size, and its caption.")
@@ -46,7 +51,7 @@ def ls(
         raise typer.Exit(show.keys(session.output, list_keys(opened, which, found.selection), found.missing))
 
 
-@command("head", chosen=SelectChoices, opening=OpenChoices)
+@command("head", "look", chosen=SelectChoices, opening=OpenChoices)
 def head(
     session: Session,
     dataset: DatasetPath,
@@ -67,7 +72,7 @@ def head(
     raise typer.Exit(show.samples(session.output, first_samples(opened, samples, found.selection), found.missing))
 
 
-@command("cat", opening=OpenChoices)
+@command("cat", "look", opening=OpenChoices)
 def cat(
     session: Session,
     dataset: DatasetPath,
@@ -75,6 +80,7 @@ def cat(
         str,
         typer.Argument(
             metavar="KEY.EXT",
+            autocompletion=completes(kind="member"),
             help="A member's name, as london/123.jpg, or its file's; or a key alone, for its caption.",
         ),
     ],
@@ -90,7 +96,7 @@ def cat(
     session.output.payload(read_member(open_dataset(dataset, **opening), member))
 
 
-@command("stats", chosen=SelectChoices, opening=OpenChoices)
+@command("stats", "look", chosen=SelectChoices, opening=OpenChoices)
 def stats(session: Session, dataset: DatasetPath, chosen: SelectChoices, opening: OpenChoices) -> None:
     """Count labels, image sizes, bytes, caption lengths and hashtags, from the indexes alone.
 
@@ -108,7 +114,7 @@ def stats(session: Session, dataset: DatasetPath, chosen: SelectChoices, opening
     raise typer.Exit(show.stats(session.output, found, which.missing))
 
 
-@command("view", chosen=SelectChoices, opening=OpenChoices)
+@command("view", "look", chosen=SelectChoices, opening=OpenChoices)
 def view(
     session: Session,
     dataset: DatasetPath,

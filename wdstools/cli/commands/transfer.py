@@ -15,7 +15,7 @@ from wdstools.options.move import MirrorChoices, PullChoices, SignChoices
 from wdstools.options.read import SelectChoices
 
 
-@command("mirror", choices=MirrorChoices, plan=PlanChoices)
+@command("mirror", "move", choices=MirrorChoices, plan=PlanChoices)
 def mirror(
     session: Session,
     dataset: DatasetPath,
@@ -41,7 +41,7 @@ def mirror(
             raise typer.Exit(show.mirrored(output, result, dataset))
 
 
-@command("pull", chosen=SelectChoices, choices=PullChoices)
+@command("pull", "move", chosen=SelectChoices, choices=PullChoices)
 def pull(
     session: Session,
     url: Annotated[
@@ -72,7 +72,7 @@ def pull(
             raise typer.Exit(show.pulled(output, result))
 
 
-@command("sign", choices=SignChoices)
+@command("sign", "move", choices=SignChoices)
 def sign(session: Session, dataset: DatasetPath, choices: SignChoices) -> None:
     """Stand for a dataset with a key of yours: verify and pull with --public-key take nothing else.
 

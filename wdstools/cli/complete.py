@@ -1,0 +1,134 @@
+"""What a shell may complete: choices, and names that only a dataset knows. Nothing here fails, waits or asks a server."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import typer
+
+    from wdstools.dataset import Dataset
+
+    Complete = Callable[[typer.Context, str], list[str]]
+
+#: What may be completed beside choices: ``Option.complete`` names one.
+KINDS = ("recipe", "split", "split-or-shard", "member", "consumers", "readers", "peers")
+#: So many keys are offered, and so many are looked at: a person waits for it.
+_OFFERED, _LOOKED_AT = 100, 200_000
+#: What may go wrong with a dataset that is damaged, or is none; pyarrow's errors are ValueErrors too.
+_SILENT = (OSError, ValueError, ArithmeticError, LookupError, TypeError)
+
+
+def completer(choices: Sequence[str] = (), kind: str = "") -> Complete | None:
+    """What completes a value: some choices, or what ``kind`` says; None where the shell completes files."""
+    if not choices and not kind:
+        return None
+
+    # typer reads these annotations, so they are values here
+    def complete(ctx, incomplete):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        from wdstools.errors import WdsError
+
+        try:
+            found = choices or _KNOWN[kind](ctx, incomplete)
+            return list(islice((word for word in found if word.startswith(incomplete)), _OFFERED))
+        except (WdsError, *_SILENT):
+            return []
+
+    return complete
+
+
+def _recipes(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    del ctx
+    from glob import escape, glob
+
+    from wdstools.sources.recipe import recipe_names
+
+    return (*recipe_names(), *glob(f"{escape(incomplete)}*.toml"))
+
+
+def _splits(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    del incomplete
+    dataset = _dataset(ctx)
+    return dataset.manifest.splits if dataset else ()
+
+
+def _splits_and_shards(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    del incomplete
+    dataset = _dataset(ctx)
+    return (*dataset.manifest.splits, *(entry.path for _, entry in dataset.manifest.shards)) if dataset else ()
+
+
+def _members(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Keys that begin so; of one that stands there whole, its members."""
+    dataset = _dataset(ctx)
+    if dataset is None:
+        return
+    from wdstools.formats.arrow import to_list
+
+    looked_at = 0
+    for _, entry in dataset.manifest.shards:
+        looked_at += entry.samples
+        if looked_at > _LOOKED_AT:
+            return
+        for key in to_list(dataset.index(entry).column("key")):
+            if incomplete.startswith(f"{key}.") or incomplete == key:
+                yield from (f"{key}.{extension}" for extension in dataset.manifest.members)
+            elif key.startswith(incomplete):
+                yield key
+
+
+def _dataset(ctx: typer.Context) -> Dataset | None:
+    """The dataset of the command line, where it lies on this machine: no server is asked for a completion."""
+    # where the word before is a flag that waits for its value, what stands alone is not given to arguments
+    named = (ctx.params.get("dataset"), ctx.params.get("path"), *ctx.args)
+    given: Any = next((name for name in named if name), None)
+    places = (given, ctx.params.get("at"))
+    if given is None or any("://" in str(place) for place in places if place):
+        return None
+    from wdstools.dataset import open_dataset
+
+    return open_dataset(given, at=ctx.params.get("at"))
+
+
+def _in_a_list(words: Callable[[], Sequence[str]]) -> Callable[[typer.Context, str], Iterator[str]]:
+    """The last of several names between commas."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+        del ctx
+        before, comma, _ = incomplete.rpartition(",")
+        taken = before.split(",")
+        return (f"{before}{comma}{word}" for word in words() if word not in taken)
+
+    return complete
+
+
+def _consumers() -> Sequence[str]:
+    from wdstools.options.move import Consumer
+
+    return get_args(Consumer)
+
+
+def _readers() -> Sequence[str]:
+    from wdstools.options.move import Reader
+
+    return get_args(Reader)
+
+
+def _peers() -> Sequence[str]:
+    from wdstools.options.check import Peer
+
+    return get_args(Peer)
+
+
+_KNOWN: dict[str, Callable[[typer.Context, str], Iterable[str]]] = {
+    "recipe": _recipes,
+    "split": _splits,
+    "split-or-shard": _splits_and_shards,
+    "member": _members,
+    "consumers": _in_a_list(_consumers),
+    "readers": _in_a_list(_readers),
+    "peers": _in_a_list(_peers),
+}

@@ -97,7 +97,11 @@ def test_ratios_are_exact_for_each_label(source: Path, tmp_path: Path) -> None:
     [
         ("train=80,val=5,test=16", "the ratios sum to 101, not 100, and were taken in proportion: train 79.21 %"),
         ("train=0.8,val=0.1", "the ratios sum to 0.9, not 1,"),
+        ("train=80,val=20,test=20", "the ratios sum to 120, not 100,"),
+        ("train=800,val=200", "the ratios sum to 1000, not 100, and were taken in proportion: train 80.00 %"),
+        ("train=0.8,val=0.3,test=0.3", "the ratios sum to 1.4, not 1,"),
         ("train=80,val=5,test=15", None),
+        ("train=1,val=1", None),
         ("train=1/3,val=2/3", None),
         ("train=8,val=1", None),
         ("train=40,val=2", None),

@@ -37,6 +37,8 @@ SPLIT_WORDS = {
     "minitrain": "minitrain",
     "minival": "minival",
 }
+#: Splits of two others together, beside which the parts may have lists or tables of their own.
+UNIONS = {"trainval": ("train", "val")}
 #: Words for what every dataset has: they name no split.
 _GENERIC = frozenset((
     "all", "archive", "archives", "batch", "batches", "chunk", "chunks", "data", "dataset", "datasets", "default",
@@ -88,6 +90,13 @@ def split_of_word(word: str) -> str | None:
     """The split that a whole word names: ``Train``, ``training``, ``train2017``, ``trainset``; None for any other word."""
     match = _WORD_RE.fullmatch(word.lower())
     return SPLIT_WORDS[match[1]] if match else None
+
+
+def narrower(one: str, other: str) -> str | None:
+    """Of two splits that an image is in, the one that is a part of the other; None where neither is."""
+    if other in UNIONS.get(one, ()):
+        return other
+    return one if one in UNIONS.get(other, ()) else None
 
 
 def split_in_name(name: str) -> tuple[str, str] | None:

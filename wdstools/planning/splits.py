@@ -54,11 +54,17 @@ def parse_ratios(text: str) -> dict[str, Fraction] | None:
 def _odd_sum(ratios: Mapping[str, Fraction]) -> list[str]:
     """A note on ratios that were surely meant as percentages, or as parts of one, and are not: a slip of the hand."""
     total = sum(ratios.values(), Fraction())
+    fractions = any(weight.denominator > 1 for weight in ratios.values())
     for whole in (1, 100):
-        if total != whole and 10 * abs(total - whole) <= whole:
+        above = total > whole if whole > 1 else fractions and 1 < total < _SEVERAL_WHOLES
+        if above or (total != whole and 10 * abs(total - whole) <= whole):
             shares = ", ".join(f"{split} {float(100 * weight / total):.2f} %" for split, weight in ratios.items())
             return [f"the ratios sum to {float(total):g}, not {whole}, and were taken in proportion: {shares}"]
     return []
+
+
+#: Parts of one whose sum is more than this are no parts of one.
+_SEVERAL_WHOLES = 3
 
 
 def assign_splits(

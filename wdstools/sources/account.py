@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from wdstools.formats.arrow import one_chunk, to_array, to_numpy
 from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown, side_paths
+from wdstools.sources.ignoring import ignoring, is_ignored
 from wdstools.sources.several import MORE_CAPTIONS, caption_files
 from wdstools.sources.words import extension_of, kind_of
 
@@ -32,6 +32,8 @@ class Account:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        #: The patterns that a person gave and that are about some file.
+        self.used: set[str] = set()
         self._left: dict[str, set[str]] = {}
 
     def take(self, folder: str, held: Folder, names: Iterable[str], kind: str) -> None:
@@ -48,30 +50,31 @@ class Account:
         left = self._left.get(folder)
         return left is None or name in left
 
-    def close(self, folders: Iterable[tuple[str, Folder]], ignore: Collection[str] = ()) -> list[Skip]:
-        """What nothing has taken, once everything was looked at; ``ignore`` are patterns of what one knows to be there."""
+    def close(
+        self, folders: Iterable[tuple[str, Folder]], ignore: Collection[str] = (), known: Collection[str] = ()
+    ) -> list[Skip]:
+        """What nothing has taken, once everything was looked at.
+
+        ``ignore`` are the patterns that a person gave: what they match was not looked at. ``known`` are patterns of what else is no
+        loss where nothing has taken it.
+        """
         outside: list[Skip] = []
         for folder, held in folders:
             self.counts["files"] += len(held.files)
             self.counts["hidden"] += held.hidden
             left = self._left.pop(folder, None)
-            for name in held.files if left is None else sorted(left):
+            for name in held.files if left is None or ignore else sorted(left):
                 path = join_path(folder, name)
-                if is_ignored(path, ignore):
+                matching = ignoring(path, ignore)
+                self.used.update(matching)
+                if not matching and left is not None and name not in left:
+                    continue
+                if matching or is_ignored(path, known):
                     self.counts["ignored"] += 1
                     continue
                 self.counts["outside"] += 1
                 outside.append(Skip(OUTSIDE, shown(path), detail=kind_of(name) or None))
         return outside
-
-
-def is_ignored(path: str, patterns: Collection[str]) -> bool:
-    """Whether one of some patterns is a file's path, its name, or one of the folders that it lies in."""
-    if not patterns:
-        return False
-    parts = path.split("/")
-    places = [path, parts[-1], *("/".join(parts[:end]) for end in range(1, len(parts)))]
-    return any(fnmatchcase(place, pattern.strip("/")) for pattern in patterns for place in places)
 
 
 def counts_to_tell(skips: Sequence[Skip]) -> dict[str, int]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.results import Skip
-from wdstools.sources.account import OUTSIDE, is_ignored
+from wdstools.sources.account import OUTSIDE
 from wdstools.sources.base import join_path, shown
+from wdstools.sources.ignoring import ignoring, unused
 from wdstools.sources.words import extension_of, kind_of
-from wdstools.stores.folders import walk
+from wdstools.stores.folders import files_below, walk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,21 +51,29 @@ def beside_tars(root: str, ignore: Sequence[str] = ()) -> BesideTars:
     found = BesideTars()
     own = os.path.exists(os.path.join(root, MANIFEST_PATH))
     describing: Counter[str] = Counter()
+    used: set[str] = set()
     for folder, folders, names in walk(root):
-        found.counts["hidden"] += sum(name.startswith(".") for name in (*folders, *names))
+        found.counts["hidden"] += sum(name.startswith(".") for name in names)
+        found.counts["hidden"] += sum(
+            files_below(os.path.join(folder, name)) for name in folders if name.startswith(".")
+        )
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(folder, root)
         stems = {name.partition(".")[0] for name in names if encoding_of(name)}
         for name in sorted(names):
             path = join_path("" if below == "." else below, name)
-            if name.startswith(".") or (encoding_of(name) and os.path.isfile(os.path.join(folder, name))):
+            if name.startswith("."):
                 continue
-            if encoding_of(name):
+            matching = ignoring(path, ignore)
+            used.update(matching)
+            if encoding_of(name) and os.path.isfile(os.path.join(folder, name)):
+                found.counts["ignored"] += bool(matching)
+            elif encoding_of(name) and not matching:
                 found.counts["skipped"] += 1
                 found.skips.append(
                     Skip("not-a-file", shown(path), detail="a pipe, a device, a socket or a broken link")
                 )
-            elif own or is_ignored(path, ignore):
+            elif own or matching:
                 found.counts["ignored"] += 1
             elif name.partition(".")[0] in stems or name.partition(".")[0].removesuffix("_stats") in stems:
                 found.counts["ignored"] += 1
@@ -76,4 +85,5 @@ def beside_tars(root: str, ignore: Sequence[str] = ()) -> BesideTars:
     if describing:
         kinds = ", ".join(f"{count:,} .{end}" for end, count in sorted(describing.items()))
         found.notes = (f"files that are called as the tars, and describe them, are not packed: {kinds}",)
+    found.notes += tuple(unused(ignore, used))
     return found

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError, option
+from wdstools.foreign.split_names import narrower, split_of_word
 from wdstools.sources.base import is_text
 from wdstools.sources.rows import as_json
+from wdstools.units import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 PATH_COLUMNS = (
     "file_name", "filename", "image_path", "path", "filepath", "file_path", "image", "img", "image_name", "image_file", "img_path",
@@ -30,7 +33,19 @@ _MEANINGS = {
     "split": SPLIT_COLUMNS,
     "key": ID_COLUMNS,
 }
-
+#: Columns of something that an image has several of: a row with all of these is about one box, not about the image.
+_BOX_COLUMNS = (
+    ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("x", "y", "width", "height"),
+    ("left", "top", "width", "height"), ("left", "top", "right", "bottom"), ("xcenter", "ycenter", "width", "height"),
+    ("bbox",), ("boundingbox",), ("encodedpixels",), ("rle",), ("segmentation",),
+)  # fmt: skip
+#: What becomes of them where an image has several: a list in its ``json``, as of COCO's boxes.
+ANNOTATIONS = "annotations"
+#: A row says another split, label or key of an image than a row before.
+CONTRADICTS = "row-contradicts"
+#: The caption of a row is something else than a text.
+NOT_TEXT = "caption-not-text"
+NOT_TEXT_DETAIL = "its caption is neither a text nor a list of texts"
 
 #: The choices that TableRules are made of.
 TABLE_CHOICES = ("path_column", "caption_column", "label_column", "split_column", "key_column", "several_captions")
@@ -73,6 +88,8 @@ class Columns:
     label: str | None = None
     split: str | None = None
     key: str | None = None
+    #: Whether a row is about a box, of which an image may have several.
+    boxes: bool = False
 
     @property
     def named(self) -> set[str]:
@@ -86,8 +103,10 @@ def columns_of(names: Collection[str], rules: TableRules, where: str, *, alone: 
     Raises UsageError for one that was asked for and is not there, if the table stands ``alone``.
     """
     lower: dict[str, str] = {}
+    plain: dict[str, str] = {}
     for name in names:
         lower.setdefault(name.lower().strip(), name)
+        plain.setdefault(_plain_name(name), name)
     found: dict[str, str | None] = {}
     taken: set[str] = set()
     for meaning, usual in _MEANINGS.items():
@@ -100,12 +119,20 @@ def columns_of(names: Collection[str], rules: TableRules, where: str, *, alone: 
                 expected=", ".join(names)[:200],
                 got=asked,
             )
-        candidates = (asked.lower(),) if asked is not None else usual
         column = asked if asked in names else None
-        column = column or next((lower[c] for c in candidates if c in lower and lower[c] not in taken), None)
+        if column is None and asked is not None:
+            column = lower.get(asked.lower())
+        elif column is None:
+            called = (plain.get(_plain_name(name)) for name in usual)
+            column = next((name for name in called if name is not None and name not in taken), None)
         found[meaning] = column
         taken |= {column} if column else set()
-    return Columns(**found)
+    return Columns(**found, boxes=any(plain.keys() >= set(parts) for parts in _BOX_COLUMNS))
+
+
+def _plain_name(name: str) -> str:
+    """A column's name as it is compared: ``ImageID``, ``image_id`` and ``Image Id`` are one."""
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 @dataclass(slots=True)
@@ -120,15 +147,59 @@ class Said:
     key: str | None = None
     #: A row has an empty cell where its caption belongs: a caption that is empty, as an empty text file is one.
     blank: bool = False
+    #: What rows say of boxes in the image: the further columns of each, and that of its class.
+    boxes: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+    #: Why the image is no sample though a row names it: a stable reason and, for people, why.
+    refused: tuple[str, str] | None = None
+    #: Rows whose captions are neither a text nor a list of texts.
+    odd: list[str] = field(default_factory=list)
+    #: Further columns in which rows differ: that of the first row is kept.
+    differs: set[str] = field(default_factory=set)
 
     def add(self, other: Said) -> None:
-        """What another row says of the same image: captions are added, for the rest the first word counts."""
+        """What another row says of the same image: captions and boxes are added; there can be only one split, label and key."""
         self.captions += [caption for caption in other.captions if caption not in self.captions]
-        self.label = self.label if self.label is not None else other.label
-        self.split = self.split if self.split is not None else other.split
-        self.key = self.key if self.key is not None else other.key
+        self.label = self._agree("label", other) if not (self.boxes and other.boxes) else self.label
+        self.split = self._agree("split", other)
+        self.key = self._agree("key", other)
         self.blank = self.blank or other.blank
+        self.boxes += other.boxes
+        self.odd += other.odd
+        self.refused = self.refused or other.refused
+        self.differs |= other.differs
+        self.differs |= {name for name, value in other.more.items() if self.more.get(name, value) != value}
         self.more = {**other.more, **self.more}
+
+    def _agree(self, what: str, other: Said) -> str | None:
+        mine: str | None = getattr(self, what)
+        others: str | None = getattr(other, what)
+        if mine is None or others is None or mine == others:
+            return others if mine is None else mine
+        if what == "split" and (narrow := narrower(mine, others)) is not None:
+            return narrow
+        detail = f"{what} {mine} in {self.where}, {others} in {other.where}"
+        self.refused = self.refused or (CONTRADICTS, detail)
+        return mine
+
+
+def bring_together(saids: Iterable[Said]) -> list[str]:
+    """Once every row is read: boxes become a list of each image where one has several, else columns; gives what to tell."""
+    saids = list(saids)
+    several = any(len(said.boxes) > 1 for said in saids)
+    differs: dict[str, int] = {}
+    for said in saids:
+        if several and said.boxes:
+            said.more = {ANNOTATIONS: [{**box, **kind} for box, kind in said.boxes], **said.more}
+            said.label = None
+        elif said.boxes:
+            said.more = {**said.boxes[0][0], **said.more}
+        said.boxes = []
+        for name in said.differs:
+            differs[name] = differs.get(name, 0) + 1
+    return [
+        f"rows of one image differ in column {name}: that of the first row is kept, of {counted(count, 'image')}"
+        for name, count in sorted(differs.items())
+    ]
 
 
 def captions_in(value: Any) -> list[str] | None:
@@ -146,15 +217,24 @@ def captions_in(value: Any) -> list[str] | None:
     return None
 
 
-def read_row(row: Mapping[str, Any], columns: Columns) -> Said | None:
-    """What a row says; None where its caption is none (a number, an object without a text)."""
+def read_row(row: Mapping[str, Any], columns: Columns, where: str = "") -> Said:
+    """What a row says; ``where`` is the row, for people. A caption that is none (a number, an object without a text) is odd."""
     captions = captions_in(row.get(columns.caption)) if columns.caption else []
-    if captions is None:
-        return None
+    odd = [where] if captions is None else []
     more = {name: value for name, value in row.items() if name not in columns.named and not isinstance(value, bytes)}
     label, split = (_word(row.get(name)) if name else None for name in (columns.label, columns.split))
+    if split is not None:
+        split = _NUMBERED_SPLITS.get(split, split) if columns.split and columns.split.lower() == "partition" else split
+        split = split_of_word(split) or split
     blank = columns.caption is not None and columns.caption in row and row[columns.caption] is None
-    return Said(captions, label, split, more, blank=blank)
+    if columns.boxes:
+        kind = {} if columns.label is None else {columns.label: row.get(columns.label)}
+        return Said(captions or [], label, split, where=where, blank=blank, boxes=[(more, kind)], odd=odd)
+    return Said(captions or [], label, split, more, where=where, blank=blank, odd=odd)
+
+
+#: Splits as lists of CelebA number them.
+_NUMBERED_SPLITS = {"0": "train", "1": "val", "2": "test"}
 
 
 def settle(said: Said, several: str, *, lists: bool) -> tuple[str | None, str | None]:

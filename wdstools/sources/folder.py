@@ -21,9 +21,11 @@ from wdstools.sources.base import (
 from wdstools.sources.bulk import read_captions, read_split_lists, split_lists
 from wdstools.sources.columns import TableRules
 from wdstools.sources.gather import Gathered, gather
+from wdstools.sources.ignoring import IgnoringTree, unused
 from wdstools.sources.layouts import bases, caption_folders, differences, fits, places_of
-from wdstools.sources.members import MemberChoice
+from wdstools.sources.members import MemberChoice, why_class_left
 from wdstools.sources.pairing import Pairing, Rules
+from wdstools.sources.rare_class import class_left_out, count_of_classes, without_class
 from wdstools.sources.recipe import DATASET_RECIPES, Layout, Recipe, load_recipe, parse_template, recipe_names
 from wdstools.sources.survey import survey, walk_all
 from wdstools.sources.tables_beside import IN_TABLE, Tables
@@ -32,6 +34,8 @@ from wdstools.sources.words import extension_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import pyarrow as pa
 
     from wdstools.results import Skip
     from wdstools.sources.tree import Tree
@@ -88,7 +92,8 @@ class FolderSource:
 
     def list(self) -> Listing:
         """List the samples by name; no file but tables, and the first of metadata, is opened."""
-        tree = open_tree(self.path, follow_links=self._follow_links, name_encoding=self._name_encoding)
+        whole = open_tree(self.path, follow_links=self._follow_links, name_encoding=self._name_encoding)
+        tree: Tree = IgnoringTree(whole, self._ignore) if self._ignore else whole
         chosen = self._choose(tree)
         if chosen is None:
             found, recipe, layout = (
@@ -100,25 +105,29 @@ class FolderSource:
             recipe, layout, base = chosen
             found = self._by_recipe(tree, recipe, layout, base)
         pairing = found.pairing
-        ignore = (*self._ignore, *recipe.ignore, *(_TEXTS if self._captions == "none" else ()))
-        ignore += tuple(f"*.{member}" for member in sorted(self._members.dropped))
+        known = (*recipe.ignore, *(_TEXTS if self._captions == "none" else ()))
+        known += tuple(f"*.{member}" for member in sorted(self._members.dropped))
         samples = pairing.builder.table() if pairing.image_types else None
         kept: tuple[str, ...] = ()
         lacking: Sequence[Skip] = ()
         if samples is not None and pairing.further is not None:
             samples, kept, lacking = pairing.further.finish(samples)
             _take_members(tree, pairing, kept)
-        outside = pairing.account.close(walk_all(tree), ignore)
+        samples, rare = self._rare_class_left(samples)
+        outside = pairing.account.close(walk_all(whole), self._ignore, known)
+        found.notes += unused(self._ignore, pairing.account.used)
+        pairing.account.counts["ignored"] += len(whole.skips) - len(tree.skips)
         if samples is None:
             raise self._nothing(found, (*tree.skips, *found.skips, *pairing.skips, *outside), layout)
         labels = recipe.labels + tuple(sorted(pairing.labels - set(recipe.labels)))
+        labels = labels if pairing.labels and not rare else ()
         tree.close()
         release_memory()  # the table needs room beside its parts
-        skips = (*tree.skips, *found.skips, *pairing.skips, *lacking, *outside)
+        skips = (*tree.skips, *found.skips, *pairing.skips, *lacking, *rare, *outside)
         listing = Listing(
             opener=tree.opener,
             samples=samples,
-            labels=labels if pairing.labels else (),
+            labels=labels,
             captions=pairing.rules.captions,
             label_in_key=layout.image.has_label if layout else "{label}" in found.template,
             recipe=recipe.name,
@@ -131,12 +140,20 @@ class FolderSource:
             side=int(recipe.expect.get("side", 0)),
             differences=tuple(differences(recipe, pairing.counts, pairing.labels)),
             account=_account(pairing.account.counts, len(tree.skips)),
-            notes=(*tree.notes, *found.notes, *_labels_alike(labels if pairing.labels else ())),
+            notes=(*tree.notes, *found.notes, *_labels_alike(labels)),
             several=self._tables.several_captions,
             caption_key=self._tables.caption_column,
         )
         others = [member for member in other_members(listing) if self._members.takes(member)]
         return replace(listing, members=(*others, *kept)) if kept or others != other_members(listing) else listing
+
+    def _rare_class_left(self, samples: pa.Table | None) -> tuple[pa.Table | None, tuple[Skip, ...]]:
+        """The samples without a class that few of them have, and what is told of it."""
+        if samples is None or self._tables.label_column is not None:
+            return samples, ()
+        count = count_of_classes(samples)
+        why = why_class_left(count, samples.num_rows, self._members)
+        return (samples, ()) if why is None else (without_class(samples), (class_left_out(count, why),))
 
     def _template(self, found: Gathered, layout: Layout | None) -> dict[str, str]:
         """How the samples lie, and the options that it took to read them, for whoever reads them again."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wdstools.errors import WdsError
-from wdstools.foreign.split_names import split_of_word
 from wdstools.formats.manifest import is_split_name
-from wdstools.sources.base import DamagedEntryError, NeedSpaceError, join_path
+from wdstools.sources.base import DamagedEntryError, NeedSpaceError, join_path, shown
 from wdstools.sources.boxes import BOXES, are_boxes, role_of
 from wdstools.sources.further_members import Further
 from wdstools.sources.pairing import Pairing, Rules
@@ -18,6 +17,7 @@ from wdstools.sources.split_lists import SplitLists
 from wdstools.sources.survey import Place, survey
 from wdstools.sources.tables_beside import Tables, read_whole
 from wdstools.sources.words import IMAGE_FOLDERS, JSON_SUFFIXES, TEXT_SUFFIXES, is_image
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.results import Skip
@@ -88,6 +88,11 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
     if pairing.other_forms:
         notes.append(
             f"{pairing.other_forms:,} captions have the names of their images in another Unicode form (NFC, NFD)"
+        )
+    if pairing.other_splits:
+        named = counted(len(pairing.other_splits), "image")
+        notes.append(
+            f"{named} by their folder in another split than a table says: the folder decides, as of {shown(pairing.other_splits[0])}"
         )
     patterns = Counter(place.template for place in places)
     template = patterns.most_common(1)[0][0] if patterns else "{id}.*"
@@ -262,8 +267,7 @@ def _rows(tables: Tables, found: Survey) -> dict[str, Said]:
         del tables.rows[path]
     for said in tables.rows.values():
         if said.split is not None:
-            split = split_of_word(said.split) or said.split
-            said.split = split if is_split_name(split) else None
+            said.split = said.split if is_split_name(said.split) else None
     return tables.rows
 
 

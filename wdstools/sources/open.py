@@ -167,8 +167,8 @@ def _shards(path: str, scratch: str | None, shards: Callable[..., ShardsSource],
         if dataset.manifest.profile == "foreign" and isinstance(dataset.shards, LocalStore):
             path, adopted = dataset.shards.path, dataset.manifest
             if any(is_compressed(entry.path) for _, entry in adopted.shards):
-                return UnpackedSource(path, lambda plain: shards(plain, adopted), scratch, ignore)
+                return UnpackedSource(path, lambda plain: shards(plain, adopted, ignore=()), scratch, ignore)
             return shards(path, adopted)
     elif os.path.isdir(path) and any(map(is_compressed, find_tars(path))):
-        return UnpackedSource(path, shards, scratch, ignore)
+        return UnpackedSource(path, lambda plain: shards(plain, ignore=()), scratch, ignore)
     return shards(path)

@@ -7,13 +7,14 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wdstools.foreign.split_names import narrower
 from wdstools.formats.sample import is_further_member
 from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.account import Account
 from wdstools.sources.base import SamplesBuilder, entry_part, is_text, join_path, path_part, shown
 from wdstools.sources.boxes import BOXES, role_of
-from wdstools.sources.columns import Said, settle
+from wdstools.sources.columns import NOT_TEXT, NOT_TEXT_DETAIL, Said, settle
 from wdstools.sources.parallels import is_member_file, member_called, owner_of
 from wdstools.sources.several import CaptionFile, render_more
 from wdstools.sources.side_files import Side, SideFolder, in_form, usual
@@ -114,6 +115,8 @@ class Pairing:
     image_types: Counter[str] = field(default_factory=Counter)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     other_forms: int = 0
+    #: Images whose row in a table says another split than their folder.
+    other_splits: list[str] = field(default_factory=list)
     #: Files beside images that stay what they are for want of a place: by folder.
     _spare: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     #: How files beside images lie: what they are, whose place it is, their folder and suffix, and how many lie so.
@@ -121,6 +124,8 @@ class Pairing:
     _at_hand: dict[str, SideFolder] = field(default_factory=dict)
     _side_folders: dict[str, tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
     _lists: bool = False
+    _places: tuple[Place, ...] = ()
+    _types: Counter[str] | None = None
 
     def run(
         self, places: Iterable[Place], more: Mapping[str, tuple[str | None, tuple[str, ...]]] | None = None
@@ -130,7 +135,8 @@ class Pairing:
         ``more`` are folders of captions to which no image may lead, with their split and suffixes (none: the usual ones).
         """
         self._lists = any(len(said.captions) > 1 for said in (self.rows or {}).values())
-        for place in places:
+        self._places = tuple(places)
+        for place in self._places:
             held = self.tree.list(place.folder)
             if held is not None:
                 self._place(place, held)
@@ -270,6 +276,7 @@ class Pairing:
         caption, more = settle(said, self.rules.several, lists=lists) if self.rows is not None else (None, None)
         if self.rules.json_captions and found.text is None and (caption is None or (said.blank and not caption)):
             found.text = found.meta
+        self._tell_odd(found, said)
         refused = self._refuse(found, (place, stem), split, caption)
         if refused is not None:
             self.skips.append(Skip(refused[0], path, split, detail=refused[1]))
@@ -294,16 +301,33 @@ class Pairing:
             return "split-not-listed", None
         if caption is not None and not is_text(caption):
             return "caption-not-utf8", "half of a character: a lone surrogate"
+        if found.said is not None and found.said.refused is not None:
+            return found.said.refused
+        if found.text is None and caption is None and found.said is not None and found.said.odd:
+            return (NOT_TEXT, f"{found.said.odd[0]}: {NOT_TEXT_DETAIL}") if self.rules.captions != "none" else None
         if found.text is None and caption is None and self.rules.captions == "required":
             return "caption-missing", self._looked_for(*place)
         return None
+
+    def _tell_odd(self, found: _Found, said: Said) -> None:
+        """Rows without a usable caption, of an image that has one all the same."""
+        if said.odd and (found.text is not None or said.captions) and self.rules.captions != "none":
+            self.skips += [Skip(NOT_TEXT, shown(where), detail=NOT_TEXT_DETAIL) for where in said.odd]
 
     def _split_of(self, place: Place, said: Said, image: tuple[str, str]) -> str | None:
         """The split of an image, given by path and id: lists of ids, lists of paths, its folder, a table."""
         path, sample_id = image
         if self.split_of is not None:
             return self.split_of.pop(sample_id, None)
-        return self.listed.get(path) if self.listed is not None else place.split or said.split
+        if self.listed is not None:
+            return self.listed.get(path)
+        if (
+            place.split is not None
+            and said.split not in (None, place.split)
+            and not narrower(place.split, said.split or "")
+        ):
+            self.other_splits.append(path)
+        return place.split or said.split
 
     def _several(self, own: dict[str, Any], found: _Found, said: Said, image: str) -> None:
         """Captions beyond the first: kept, or named where the sample has no place for them."""
@@ -356,17 +380,37 @@ class Pairing:
         if len(images) == len(found) and is_text(place.folder + "".join(images)):
             return images
         images = {}
-        for stem, ext in sorted(found, key=lambda image: TYPE_OF_EXTENSION[image[1][1:].lower()] not in STORABLE_TYPES):
+        for stem, ext in sorted(found, key=lambda image: self._preference(place.folder, *image)):
             path = join_path(place.folder, stem + ext)
             if not is_text(place.folder + stem):
                 self.skips.append(Skip("name-not-utf8", shown(path)))
             elif stem in images:
-                self.skips.append(Skip("key-duplicate", path, detail=f"same id as {stem + images[stem]}"))
+                row = self.rows.pop(path, None) if self.rows is not None and self.row_name is None else None
+                named = f"; named in {row.where}" if row is not None else ""
+                self.skips.append(Skip("key-duplicate", path, detail=f"same id as {stem + images[stem]}{named}"))
             else:
                 images[stem] = ext
                 continue
             self.account.take(place.folder, held, [stem + ext], "skipped")
         return images
+
+    def _preference(self, folder: str, stem: str, ext: str) -> tuple[bool, bool, int, bool, int, str]:
+        """Of images of one id: one that a table names, of a type that shards hold, of the type of most, called the usual way."""
+        kind = TYPE_OF_EXTENSION[ext[1:].lower()]
+        named = self.rows is not None and self.row_name is None and join_path(folder, stem + ext) in self.rows
+        odd = ext != ext.lower()
+        return not named, kind not in STORABLE_TYPES, -self._common_types()[kind], odd, len(ext), ext
+
+    def _common_types(self) -> Counter[str]:
+        """How many images of each type there are in all; asked only where two of one id meet."""
+        if self._types is None:
+            self._types = Counter()
+            for place in self._places:
+                held = self.tree.list(place.folder)
+                suffixes = Counter(ext for _, ext in self.rules.stems(held.files)) if held is not None else Counter()
+                for ext, count in suffixes.items():
+                    self._types[TYPE_OF_EXTENSION[ext[1:].lower()]] += count
+        return self._types
 
     def _add(
         self,

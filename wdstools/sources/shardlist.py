@@ -14,7 +14,7 @@ import pyarrow as pa
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS, class_of, kind_of, label_of
 from wdstools.foreign.samples import TarSample, read_samples
-from wdstools.formats.arrow import coded, one_chunk, to_array, to_list, valid
+from wdstools.formats.arrow import one_chunk, to_array, to_list, valid
 from wdstools.formats.sample import is_key, make_key
 from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.images.check import TYPE_OF_EXTENSION
@@ -22,6 +22,7 @@ from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE, files_of
 from wdstools.sources.base import SamplesBuilder, entry_part, image_paths, text_columns
 from wdstools.sources.members import choose_members, why_class_left
+from wdstools.sources.rare_class import class_left_out, without_class
 from wdstools.sources.readers import reading, tar_entry
 from wdstools.sources.sidecar import caption_in_json
 from wdstools.sources.tarscan import damage_skip, refuse_damage
@@ -361,11 +362,8 @@ class ShardList:
         why = why_class_left(count, samples.num_rows, self.choice)
         if why is None:
             return samples, labels
-        self.skips.append(Skip("member-left-out", "*.cls", detail=f"in {counted(count, 'sample')}: {why}"))
-        names = samples.column_names
-        samples = samples.drop_columns([name for name in ("cls", "cls_entry") if name in names])
-        none = coded(np.full(samples.num_rows, -1, np.int32), [])
-        return samples.set_column(samples.column_names.index("label"), "label", none), ()
+        self.skips.append(class_left_out(count, why))
+        return without_class(samples), ()
 
     def _only_with(self, samples: pa.Table, part: str, known: list[Skip] | None) -> pa.Table:
         """Only the samples that have a member; the others are skipped."""

@@ -14,6 +14,7 @@ from wdstools.formats.sample import split_member_name
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.sources.base import Listing
 from wdstools.sources.beside_tars import beside_tars
+from wdstools.sources.ignoring import is_ignored
 from wdstools.sources.members import MemberChoice
 from wdstools.sources.readers import ArchiveOpener, ArchiveReader
 from wdstools.sources.shardlist import ShardList
@@ -65,9 +66,11 @@ class ShardsSource:
         """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
         root = self.path if os.path.isdir(self.path) else os.path.dirname(self.path) or "."
         manifest = self._adopted or (_manifest(root) if root == self.path else None)
-        tars = list(find_tars(root)) if root == self.path else [os.path.basename(self.path)]
+        found_tars = find_tars(root) if root == self.path else [os.path.basename(self.path)]
+        tars = [tar for tar in found_tars if not is_ignored(tar, self._ignore)]
         if not tars:
-            raise NotFoundError("no tars here", code="source-empty", where=self.path)
+            ignored = "all of them are ignored" if self._ignore and any(True for _ in find_tars(root)) else ""
+            raise NotFoundError("no tars here", code="source-empty", where=self.path, got=ignored)
         splits = splits_of_paths(tars)
         listed = {plain_name(entry.path): split for split, entry in manifest.shards} if manifest else {}
         found = ShardList(

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wdstools.foreign.split_names import split_in_name
+from wdstools.foreign.split_names import UNIONS, split_in_name
 from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown
 from wdstools.sources.tables_beside import open_member
@@ -32,8 +32,6 @@ _NOUN_RE = re.compile(
 _ENDINGS = (".txt", ".lst", ".list")
 _PROBED_LINES = 200
 _WIDEST_LINE = 1 << 16
-#: A list of several splits together, beside lists of each.
-_UNIONS = {"trainval": ("train", "val")}
 
 
 @dataclass(slots=True)
@@ -75,7 +73,7 @@ class SplitLists:
     def _divide(self, named: dict[str, dict[str, str]], splits: set[str]) -> bool:
         """Give each image its split; whether the lists agree."""
         for path, images in named.items():
-            parts = _UNIONS.get(next(iter(images.values()), ""), ())
+            parts = UNIONS.get(next(iter(images.values()), ""), ())
             if parts and splits.issuperset(parts):
                 continue  # what is in it is in the lists of its parts
             for image, split in images.items():

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, UsageError, option
-from wdstools.foreign.split_names import split_of_word
 from wdstools.formats.sample import make_key
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
@@ -20,8 +19,18 @@ from wdstools.sources.base import (
     is_text,
     shown,
 )
-from wdstools.sources.columns import Columns, Said, TableRules, read_row, settle
+from wdstools.sources.columns import (
+    NOT_TEXT,
+    NOT_TEXT_DETAIL,
+    Columns,
+    Said,
+    TableRules,
+    bring_together,
+    read_row,
+    settle,
+)
 from wdstools.sources.image_names import leads_outside, plain_path
+from wdstools.sources.rare_class import class_left_out, count_of_classes, without_class
 from wdstools.sources.readers import FolderOpener
 from wdstools.sources.rows import BadRow, damaged, read_rows
 from wdstools.sources.tables_beside import IN_TABLE, holds_images, load_columns
@@ -78,10 +87,16 @@ class TableSource:
                 hint=f"paths count from the table's folder, {rows.folder}; give that folder, and images are found by their names",
                 skips=tuple(rows.skips),
             )
+        samples, labels = rows.builder.table(), tuple(sorted(rows.labels))
+        count = count_of_classes(samples)
+        if self._tables.label_column is None and 0 < 2 * count < samples.num_rows:
+            why = f"most samples lack it: --label-column {rows.columns.label} keeps it, and skips the others"
+            rows.skips.append(class_left_out(count, why))
+            samples, labels = without_class(samples), ()
         return Listing(
             opener=FolderOpener(rows.folder),
-            samples=rows.builder.table(),
-            labels=tuple(sorted(rows.labels)),
+            samples=samples,
+            labels=labels,
             captions=captions,
             label_in_key=False,
             recipe="table",
@@ -89,6 +104,7 @@ class TableSource:
             image_types=dict(sorted(rows.types.items())),
             skips=tuple(rows.skips),
             account=rows.account(),
+            notes=tuple(rows.notes),
         )
 
 
@@ -108,6 +124,7 @@ class _Rows:
         self.said: dict[tuple[str, str | None], Said] = {}
         #: Images that are there and that a row keeps from being packed.
         self.refused: set[str] = set()
+        self.notes: list[str] = []
         self._follow = follow_links
         self._root = os.path.realpath(self.folder)
         self._names: dict[str, set[str]] = {}
@@ -129,17 +146,15 @@ class _Rows:
                 known = {*(known or ()), *row}
                 self.columns = load_columns(known if len(known) > len(row) else row, self.rules, self.table)
             given = row.get(self.columns.path or self.columns.key or "")
-            said = read_row(row, self.columns)
+            said = read_row(row, self.columns, where)
             path, reason = self._place(given)
             sample_id = row.get(self.columns.key) if self.columns.key and self.columns.path else None
-            reason = reason or _refuse_id(sample_id) or ("caption-not-text" if said is None else None)
-            if reason is not None or said is None:
-                if path and reason in ("caption-not-text", "key-invalid"):
+            reason = reason or _refuse_id(sample_id)
+            if reason is not None:
+                if path and reason == "key-invalid":
                     self.refused.add(path)
-                split = said.split if said else None
-                self.skips.append(Skip(reason or "", shown(str(given)), split, detail=where))
+                self.skips.append(Skip(reason, shown(str(given)), said.split, detail=where))
                 continue
-            said.where = where
             place = (path, None if sample_id is None else str(sample_id))
             if place in self.said:
                 self.said[place].add(said)
@@ -154,21 +169,22 @@ class _Rows:
 
     def add(self, captions: str) -> None:
         """Make samples of what was read."""
+        self.notes += bring_together(self.said.values())
         lists = any(len(said.captions) > 1 for said in self.said.values())
         more = any(said.more for said in self.said.values()) or (lists and self.rules.several_captions == "all")
         runs: dict[tuple[str | None, ...], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         for (path, sample_id), said in self.said.items():
             caption, meta = settle(said, self.rules.several_captions, lists=lists)
-            reason = "caption-missing" if caption is None and captions == "required" else None
-            if caption is not None and not is_text(caption):
-                reason = "caption-not-utf8"
-            if reason is not None:
-                self.skips.append(Skip(reason, path, said.split, detail=said.where))
+            refused = _refuse(said, caption, captions)
+            if refused is not None:
+                self.skips.append(Skip(refused[0], path, said.split, detail=refused[1]))
                 continue
+            if said.odd and captions != "none":
+                name = os.path.basename(self.table)
+                self.skips += [Skip(NOT_TEXT, shown(name), detail=f"{where}: {NOT_TEXT_DETAIL}") for where in said.odd]
             folder, _, name = path.rpartition("/")
             stem, dot, extension = name.rpartition(".")
-            split = (split_of_word(said.split) or said.split) if said.split else None
-            run = runs[split, said.label, folder]
+            run = runs[said.split, said.label, folder]
             run["stem"].append(stem)
             run["image_suffix"].append(dot + extension)
             if self.columns.key is not None and self.columns.path is not None:
@@ -219,6 +235,17 @@ class _Rows:
         full = os.path.join(self.folder, path)
         target = os.path.realpath(full)
         return target.startswith(self._root.rstrip("/") + "/")
+
+
+def _refuse(said: Said, caption: str | None, captions: str) -> tuple[str, str] | None:
+    """Why an image is no sample, with the detail; None if it is one."""
+    if said.refused is not None:
+        return said.refused
+    if caption is not None and not is_text(caption):
+        return "caption-not-utf8", said.where
+    if caption is None and said.odd and captions != "none":
+        return NOT_TEXT, said.odd[0]
+    return ("caption-missing", said.where) if caption is None and captions == "required" else None
 
 
 def _key(sample_id: object) -> str | None:

@@ -14,7 +14,7 @@ from wdstools.formats.sample import make_key
 from wdstools.images.check import sniff
 from wdstools.results import Skip
 from wdstools.sources.base import NeedSpaceError, join_path, shown
-from wdstools.sources.columns import Columns, Said, columns_of, read_row
+from wdstools.sources.columns import Columns, Said, bring_together, columns_of, read_row
 from wdstools.sources.image_names import ImageNames, Match
 from wdstools.sources.rows import BadRow, NumberedRow, read_rows
 from wdstools.sources.words import LOOSE_TABLE_EXTENSIONS, TABLE_EXTENSIONS, is_image
@@ -90,6 +90,7 @@ class Tables:
                 continue
             if used:
                 self.read[folder].append(name)
+        self.notes += bring_together(self.rows.values())
 
     def refuse_absent(self, *, documents: bool = False) -> None:
         """Raise UsageError for a column that was asked for and that no table has; ``documents`` may have a name for captions."""
@@ -183,7 +184,7 @@ class Tables:
         self, folder: str, table: str, row: dict[str, object], columns: Columns, said: Said | None = None
     ) -> Match:
         """The image that a row names."""
-        said = said or read_row(row, columns) or Said()
+        said = said or read_row(row, columns)
         split = said.split or _split_of_table(table)
         return self.images.find(folder, row.get(columns.path or columns.key or ""), split, said.label)
 
@@ -194,22 +195,19 @@ class Tables:
             self.skips.append(Skip(row.reason, shown(path), detail=f"row {number}: {row.detail}"))
             return
         assert isinstance(row, dict)
-        said = read_row(row, columns)
+        said = read_row(row, columns, where)
         match = self._image(folder, path, row, columns, said)
         name = shown(join_path(folder, str(row.get(columns.path or columns.key or "") or "")))
         if match.reason == "path-missing":
             self.skips.append(Skip("path-missing", shown(path), detail=f"row {number}"))
-        elif said is None:
-            detail = f"{where}: its caption is neither a text nor a list of texts"
-            self.skips.append(Skip("caption-not-text", shown(match.path or name), detail=detail))
         elif match.path is None:
             detail = f"named in {where}" + (f"; {match.detail}" if match.detail else "")
             self.skips.append(Skip(match.reason, name, detail=detail))
-        elif (key := _key_of(row, columns)) is _REFUSED:
-            self.skips.append(Skip("key-invalid", shown(match.path), detail=f"{where}, column {columns.key}"))
         else:
             odd.update([match.how] if match.how else [])
-            said.where, said.key = where, key
+            said.key = _key_of(row, columns)
+            if said.key is _REFUSED:
+                said.key, said.refused = None, ("key-invalid", f"{where}, column {columns.key}")
             said.split = said.split or _split_of_table(path)
             if match.path in self.rows:
                 self.rows[match.path].add(said)

@@ -19,6 +19,7 @@ from wdstools.sources.readers import ENTRY_BYTES, ArchiveOpener, FolderOpener, r
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.words import cloud_name, is_volume
 from wdstools.sources.zipscan import scan_zip
+from wdstools.stores.folders import files_below
 from wdstools.stores.local import open_plain, storage_error
 
 _MAX_NAME = 4096
@@ -33,7 +34,7 @@ _OTHER_COMPRESSION = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x1f\x8b": "gzip",
 class Folder:
     """One folder of a tree: names of its subfolders and files, sorted; ``entries`` beside the files in archives.
 
-    ``hidden`` counts what begins with a dot and is passed over.
+    ``hidden`` counts the files that are passed over: those whose names, or whose folders' names, begin with a dot.
     """
 
     folders: list[str] = field(default_factory=list)
@@ -49,10 +50,13 @@ class Folder:
 class Tree(Protocol):
     """Files in folders, by names relative to the root; the root is ""."""
 
-    #: Files that are there but cannot be had, found so far.
-    skips: list[Skip]
-    #: What a person should know of how names were read.
-    notes: list[str]
+    @property
+    def skips(self) -> list[Skip]:
+        """Files that are there but cannot be had, found so far."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of how names were read."""
 
     @property
     def opener(self) -> SourceOpener:
@@ -115,6 +119,7 @@ class FolderTree:
         self._root = os.path.realpath(path)
         self._seen: dict[tuple[int, int], str] = {}
         self._told: set[str] = set()
+        self._below: dict[str, int] = {}
 
     @property
     def opener(self) -> SourceOpener:
@@ -130,7 +135,7 @@ class FolderTree:
                 for entry in entries:
                     name = entry.name
                     if name[0] == ".":
-                        self._hidden(name, folder, found)
+                        self._hidden(entry, folder, found)
                     elif entry.is_file(follow_symlinks=False):  # nearly all of them: keep their way short
                         found.files.append(name)
                     else:
@@ -151,9 +156,14 @@ class FolderTree:
     def close(self) -> None:
         """Nothing is kept."""
 
-    def _hidden(self, name: str, folder: str, found: Folder) -> None:
-        stands_for = cloud_name(name)
-        if stands_for is None:
+    def _hidden(self, entry: os.DirEntry[str], folder: str, found: Folder) -> None:
+        stands_for = cloud_name(entry.name)
+        if stands_for is None and entry.is_dir(follow_symlinks=False):
+            path = join_path(folder, entry.name)
+            if path not in self._below:  # a folder may be listed more than once
+                self._below[path] = files_below(entry.path)
+            found.hidden += self._below[path]
+        elif stands_for is None:
             found.hidden += 1
         else:
             detail = "only a placeholder: the file is in the cloud; have the drive download it"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wdstools.errors import FormatError
 from wdstools.foreign.window import ENCODINGS, encoding_of
 from wdstools.sources.beside_tars import beside_tars
+from wdstools.sources.ignoring import is_ignored
 from wdstools.sources.readers import reading
 from wdstools.sources.tarscan import damage_skip
 from wdstools.stores.abilities import name_new
@@ -67,7 +68,9 @@ class UnpackedSource:
 
     def _unpack(self) -> str:
         """Where everything is unpacked."""
-        tars = list(find_tars(self.path)) if os.path.isdir(self.path) else None
+        tars = None
+        if os.path.isdir(self.path):
+            tars = [tar for tar in find_tars(self.path) if not is_ignored(tar, self._ignore)]
         names = [os.path.basename(self.path)] if tars is None else tars
         with contextlib.ExitStack() as stack:
             with reading(self._scratch or tempfile.gettempdir()):

@@ -35,6 +35,14 @@ def walk(root: str, onerror: Callable[[OSError], object] | None = None) -> Itera
         waiting += [path for path in below if not os.path.islink(path)]
 
 
+def files_below(root: str) -> int:
+    """How many files, and links, lie in a folder and below it."""
+    return sum(
+        len(names) + sum(os.path.islink(os.path.join(folder, name)) for name in folders)
+        for folder, folders, names in walk(root)
+    )
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()

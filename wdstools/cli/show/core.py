@@ -147,7 +147,7 @@ _CLASSES = {
     "skipped": "skipped",
     "outside": "outside the layout",
     "ignored": "ignored",
-    "hidden": "hidden (a hidden folder counts as one)",
+    "hidden": "hidden",
 }
 
 

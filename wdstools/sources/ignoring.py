@@ -1,0 +1,72 @@
+"""A tree without what a person knows to be no part of a dataset: it is not looked at, and counted as ignored."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from wdstools.sources.base import join_path
+from wdstools.sources.tree import Folder
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from wdstools.results import Skip
+    from wdstools.sources.base import SourceOpener
+    from wdstools.sources.tree import Tree
+
+
+def ignoring(path: str, patterns: Collection[str]) -> list[str]:
+    """The patterns that a file's path matches: by itself, by its name, or by one of the folders that it lies in."""
+    if not patterns:
+        return []
+    parts = path.split("/")
+    places = [path, parts[-1], *("/".join(parts[:end]) for end in range(1, len(parts)))]
+    return [pattern for pattern in patterns if any(fnmatchcase(place, pattern.strip("/")) for place in places)]
+
+
+def is_ignored(path: str, patterns: Collection[str]) -> bool:
+    """Whether one of some patterns is a file's path, its name, or one of the folders that it lies in."""
+    return bool(ignoring(path, patterns))
+
+
+def unused(patterns: Sequence[str], used: Collection[str]) -> list[str]:
+    """What to tell of patterns that are about no file: they were surely meant to be about some."""
+    return [f"--ignore {pattern} matches no file" for pattern in patterns if pattern not in used]
+
+
+class IgnoringTree:
+    """A tree of which the files that patterns match are not listed."""
+
+    def __init__(self, tree: Tree, patterns: Sequence[str]) -> None:
+        self.whole = tree
+        self._patterns = tuple(patterns)
+
+    @property
+    def opener(self) -> SourceOpener:
+        """Opens any file of the tree."""
+        return self.whole.opener
+
+    @property
+    def skips(self) -> list[Skip]:
+        """What is there and cannot be had, as far as it is not ignored."""
+        return [skip for skip in self.whole.skips if not is_ignored(skip.path, self._patterns)]
+
+    @property
+    def notes(self) -> list[str]:
+        """See Tree."""
+        return self.whole.notes
+
+    def list(self, folder: str) -> Folder | None:
+        """What a folder holds that is not ignored."""
+        held = self.whole.list(folder)
+        if held is None:
+            return None
+        kept = [at for at, name in enumerate(held.files) if not is_ignored(join_path(folder, name), self._patterns)]
+        entries = [held.entries[at] for at in kept] if held.entries is not None else None
+        folders = [name for name in held.folders if not is_ignored(join_path(folder, name), self._patterns)]
+        return Folder(folders, [held.files[at] for at in kept], entries, held.hidden)
+
+    def close(self) -> None:
+        """See Tree."""
+        self.whole.close()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.servers.azurite import azurite_server
+from tests.servers.google import google_server
 from tests.servers.localstack import localstack_server
 from tests.servers.nginx import nginx_server
 from tests.servers.rclone import rclone_server
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.servers.azurite import AzureServer
+    from tests.servers.google import GoogleServer
     from tests.servers.nginx import WebServer
     from tests.servers.s3 import S3Server
 
@@ -80,6 +82,13 @@ def localstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
     """Microsoft's emulator of Azure Blob Storage."""
     with azurite_server(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def google() -> Iterator[GoogleServer]:
+    """Google Cloud Storage as far as it is asked, with the metadata service of a machine there."""
+    with google_server() as server:
         yield server
 
 

@@ -145,7 +145,7 @@ def test_a_failed_read_is_a_store_error_that_says_where(store: Store) -> None:
 
 
 def test_a_store_says_where_it_is(store: Store, tmp_path: Path) -> None:
-    assert store.url in ("memory:", str(tmp_path)) or store.url.partition("://")[0] in ("s3", "az")
+    assert store.url in ("memory:", str(tmp_path)) or store.url.partition("://")[0] in ("s3", "az", "gs")
 
 
 def test_a_local_store_leaves_nothing_beside_its_objects(tmp_path: Path) -> None:

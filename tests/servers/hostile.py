@@ -247,8 +247,15 @@ LISTINGS: dict[str, dict[str, Callable[[Asked], Iterator[bytes]]]] = {
         "entities": _s3_entities,
     },
     "hf": {"the same page": _hub_same_page, "ever new pages": _hub_ever_new, "one page": _body},
-    "az": {"the same marker": _azure_same_marker, "ever new pages": _azure_ever_new},
+    "az": {
+        "the same marker": _azure_same_marker,
+        "ever new pages": _azure_ever_new,
+        "one page": _s3_endless_page,
+        "entities": _s3_entities,
+    },
 }
+#: Google's listing is that of S3.
+LISTINGS["gs"] = LISTINGS["s3"]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NEAR_KINDS = ("memory", "local", "local-url")
 _SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("localstack", "azurite")]
 #: rclone is no store to rely on (it ignores ranges): it has tests of its own.
-ALL_KINDS = (*NEAR_KINDS, "swift", *_SLOW)
+ALL_KINDS = (*NEAR_KINDS, "swift", "google", *_SLOW)
 
 
 def make_store(kind: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
@@ -41,4 +41,6 @@ def make_remote(
         monkeypatch.setenv(name, value)
     if kind == "azurite":
         return open_remote(f"az://{server.new_container()}/some/prefix")
+    if kind == "google":
+        return open_remote(f"gs://{server.new_bucket()}/some/prefix")
     return open_remote(f"s3://{server.new_bucket()}/some/prefix")

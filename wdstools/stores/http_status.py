@@ -16,6 +16,8 @@ _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _DAMAGED_BODY = ("BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "Md5Mismatch", "IncompleteBody")
 #: Error codes of S3 (and Google) and of Azure for a bucket or container that is not there.
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+#: Azure's error code for a PUT that wants nothing there.
+_THERE = ("BlobAlreadyExists",)
 _DENIED_HINT = "check the credentials (the provider's own: environment, profile, instance role) and the bucket's policy"
 _CODE_RE = re.compile(r"<Code>(\w+)</Code>")
 
@@ -25,14 +27,10 @@ def answer_error(status: int, body: str, where: str, *, retry_after: float | Non
     found = _CODE_RE.search(body)
     name = found.group(1) if found else ""
     said = f"{status} {name}".strip()
-    if name in _DAMAGED_BODY:
-        return TransientError("the server refused bytes that are not those announced", code="refused-checksum", where=where, got=said)  # fmt: skip
-    if name == "RequestTimeTooSkewed":
-        return StoreError("this machine's clock is wrong, says the server", code="clock-skew", where=where, got=said, hint="set the clock (timedatectl set-ntp true)")  # fmt: skip
+    if (named := _by_name(name, said, where)) is not None:
+        return named
     if status in _TRANSIENT or name in ("RequestTimeout", "SlowDown"):
         return TransientError("the server cannot answer at the moment", where=where, got=said, retry_after=retry_after)
-    if name in _NO_BUCKET:
-        return NotFoundError("there is no such bucket", code="bucket-missing", where=where, hint="look at its name and at the endpoint; buckets are made with the provider's own tool")  # fmt: skip
     if status in (404, 410):
         return NotFoundError("nothing is stored here", where=where)
     if status in (401, 403) or name in ("ExpiredToken", "InvalidToken"):
@@ -45,6 +43,25 @@ def answer_error(status: int, body: str, where: str, *, retry_after: float | Non
         return StoreError("the store cannot do this", code="store-cannot", where=where, got=said)
     text = " ".join(body.split())[:200]
     return StoreError("the server refused", code="refused", where=where, got=f"{said} {text}".strip())
+
+
+def _by_name(name: str, said: str, where: str) -> StoreError | None:
+    """The error that the provider's own code names, whatever the status."""
+    if name in _DAMAGED_BODY:
+        return TransientError(
+            "the server refused bytes that are not those announced", code="refused-checksum", where=where, got=said
+        )
+    if name == "RequestTimeTooSkewed":
+        hint = "set the clock (timedatectl set-ntp true)"
+        return StoreError(
+            "this machine's clock is wrong, says the server", code="clock-skew", where=where, got=said, hint=hint
+        )
+    if name in _NO_BUCKET:
+        hint = "look at its name and at the endpoint; buckets are made with the provider's own tool"
+        return NotFoundError("there is no such bucket", code="bucket-missing", where=where, hint=hint)
+    if name in _THERE:
+        return StoreError("an object is already there", code="object-exists", where=where)
+    return None
 
 
 def unreachable(reason: str, where: str) -> TransientError:

@@ -43,10 +43,14 @@ def _opener(scheme: str) -> Callable[[str, Waits], RemoteStore]:
         from wdstools.stores.s3 import open_s3
 
         return open_s3
-    if scheme in ("gs", "az"):
-        from wdstools.stores.gcs_azure import open_signed
+    if scheme == "gs":
+        from wdstools.stores.google import open_google
 
-        return open_signed
+        return open_google
+    if scheme == "az":
+        from wdstools.stores.azure import open_azure
+
+        return open_azure
     if scheme == "hf":
         from wdstools.stores.hf import open_hf
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from wdstools.address import display, without_secrets
 from wdstools.errors import StoreError, UsageError
-from wdstools.stores.web import host_of
+from wdstools.stores.buckets import is_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
 
 #: Where the environment may name another S3 than Amazon's, the first that does (AWS SDKs and Tools Reference Guide).
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-_HOST_RE = re.compile(r"(?:[a-z0-9_-]+\.)*[a-z0-9_-]*[a-z][a-z0-9_-]*\.?")
 #: The SHA-256 of nothing, for requests without a body.
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #: The header that names the SHA-256 of what is sent.
@@ -46,7 +42,7 @@ class Account:
             raise _unusable(error) from error
         named = "" if ignored else next((os.environ[name] for name in _ENDPOINT_VARIABLES if os.environ.get(name)), "")
         endpoint = named or self._own_endpoint(session)
-        if not _is_address(endpoint):
+        if not is_server(endpoint):
             raise UsageError(
                 "no address of an S3 server",
                 code="store-settings",
@@ -103,25 +99,6 @@ class Account:
         except BotoCoreError as error:
             raise _unusable(error) from error
         return dict(signed.headers.items())
-
-
-def _is_address(text: str) -> bool:
-    """Whether a text is the address of a server: not all that is none is refused by the libraries, which then end badly."""
-    host = host_of(text)
-    if not host or not text.isascii() or not text.isprintable() or " " in text or "@" in text:
-        return False
-    parts = urlsplit(text)
-    # scheme, host, port and path, and nothing behind; a host in brackets is a number
-    whole = parts.scheme in ("http", "https") and f"{parts.scheme}://{parts.netloc}{parts.path}" == text
-    return whole and (_is_number(host) or ("[" not in text and bool(_HOST_RE.fullmatch(host))))
-
-
-def _is_number(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _unusable(error: Exception) -> StoreError:

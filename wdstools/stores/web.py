@@ -35,6 +35,7 @@ _UNSATISFIED_RE = re.compile(r"bytes \*/([0-9]{1,18})")
 #: What urllib3 puts before a reason: the name and address of an object in memory.
 _OBJECT_RE = re.compile(r"^(<[^>]*>: |\w+\([^)]*\): )+")
 _REDIRECTS = (301, 302, 303, 307, 308)
+_DONE = (200, 201, 204, 206)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -146,7 +147,7 @@ class Web:
         if answer.status == 416 and _UNSATISFIED_RE.fullmatch(answer.headers.get("Content-Range", "bytes */0")):
             answer.close()
             return answer
-        if request.method == "HEAD" or answer.status not in (200, 201, 204, 206):
+        if request.method == "HEAD" or answer.status not in _DONE:
             answer.read_start(self.limits.error)
         try:
             answer.check()
@@ -355,9 +356,11 @@ class Answer:
         where = self._request.where
         if self.status == 412:
             raise changed(where, "the ETag of the first answer", self.etag)
-        if self.status not in (200, 201, 204, 206):
+        if self.status not in _DONE and not (self.status == 202 and self._request.method == "DELETE"):
             asked = wish(self.headers.get("Retry-After"), datetime.now(UTC))
             said = self._said(self.body.decode("utf-8", "replace"))
+            if not said and (name := self.headers.get("x-ms-error-code")):  # Azure's answers to HEAD
+                said = f"<Code>{self._said(name)}</Code>"
             raise answer_error(self.status, said[:2000], where, retry_after=asked)
         encoding = self.headers.get("Content-Encoding", "identity")
         if encoding != "identity":

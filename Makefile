@@ -42,9 +42,20 @@ check: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.run
 
+# The pages that the code gives, and the site of all pages in build/site: strictly, so that a link or a reference that
+# leads nowhere fails. SITE_URL is the site's address, where it has one.
 docs: $(VENV)/.ready-dev
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_api.py
+	$(BIN)/python docs/make_codes.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open build/site/index.html"
+
+# What commands print, in README and the pages of docs/ (PAGES=docs/tutorial.md writes one of them).
+PAGES ?=
+.PHONY: docs-outputs
+docs-outputs: tools
+	PYTHONPATH=. $(BIN)/python docs/make_outputs.py $(PAGES)
 
 # The pictures of docs/images, taken of the demo in a real browser.
 .PHONY: docs-images

@@ -251,6 +251,46 @@ def page() -> str:
     return "\n".join(lines)
 
 
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z]+", "-", title.lower()).strip("-")
+
+
+def _block(name: str, level: int = 2) -> list[str]:
+    """What tells mkdocstrings to show a public name, and the table of its options."""
+    lines = [f"::: wdstools.{name}", "    options:", f"        heading: wt.{name}", f"        toc_label: {name}"]
+    lines += [f"        heading_level: {level}", ""]
+    module, _, own = name.rpartition(".")
+    for node in _definitions(module or own):
+        if isinstance(node, ast.FunctionDef) and node.name == own:
+            options = _options(node)
+            rows = (f"| `{o}` | `{_cell(k)}` | {f'`{d}`' if d else ''} | {_cell(t)} |" for o, k, d, t in options)
+            lines += ["| option | type | default | meaning |", "|---|---|---|---|", *rows, ""] if options else []
+    return lines
+
+
+def _public(kind: type[Definition]) -> list[str]:
+    names = sorted(set(wdstools.__all__) - {"__version__", *MODULES})
+    return [name for name in names if any(isinstance(node, kind) for node in _definitions(name))]
+
+
+def site_pages() -> dict[str, str]:
+    """The pages of the site's reference, which mkdocstrings fills: by name, each public name once."""
+    named = {name for _, names in CHAPTERS for name in names}
+    torch = [f"torch.{node.name}" for node in _definitions("torch")]
+    chapters = [*CHAPTERS[:-2], *(("Other functions", tuple(_others(named))),) * bool(_others(named)), *CHAPTERS[-2:]]
+    chapters += [("PyTorch", tuple(torch)), ("Values and errors", (*_public(ast.ClassDef), "image.Pipeline"))]
+    pages = {
+        "index.md": ["# Python", "", "`import wdstools as wt`. Every function is typed, and so are its options: a type"]
+    }
+    pages["index.md"] += ["checker knows a misspelt one, and so does the function.", ""]
+    for title, names in chapters:
+        page = f"{_slug(title)}.md"
+        pages[page] = [f"# {title}", "", *(line for name in names for line in _block(name))]
+        links = ", ".join(f"[{name}][wdstools.{name}]" for name in names)
+        pages["index.md"] += [f"## [{title}]({page})", "", links, ""]
+    return {page: "\n".join(lines) for page, lines in pages.items()}
+
+
 def _others(named: set[str]) -> Sequence[str]:
     """Public functions that no chapter names yet."""
     names = sorted(set(wdstools.__all__) - named - {"__version__", *MODULES})

@@ -1,4 +1,4 @@
-"""What the pages about training show runs, and what they link to is there."""
+"""What the pages about training show runs."""
 
 from __future__ import annotations
 
@@ -39,14 +39,3 @@ def test_the_python_of_a_page_runs(place: Path, page: str) -> None:
         env=environment(PYTHONPATH=str(ROOT)),
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_every_link_of_a_page_leads_somewhere() -> None:
-    links = [
-        (page.name, link)
-        for page in [*PAGES, ROOT / "docs" / "streaming.md"]
-        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
-        if not (page.parent / link).exists()
-    ]
-    assert links == []
-    assert len(PAGES) >= 10

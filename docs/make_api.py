@@ -94,7 +94,7 @@ def _options(node: ast.FunctionDef) -> list[tuple[str, str, str, str]]:
 
 
 def _find(name: str) -> Any:
-    for part in ("options.pack", "options.read", "options.check", "options.move", "reader.options"):
+    for part in ("options.pack", "options.read", "options.check", "options.move", "options.columns", "reader.options"):
         options = importlib.import_module(f"wdstools.{part}")
         if hasattr(options, name):
             return getattr(options, name)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 EACH = pytest.mark.parametrize(
     "change",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ("append-and-divide", "append-to-new") else ())
+        pytest.param(
+            name, marks=pytest.mark.slow if name in ("append-and-divide", "append-to-new", "columns-rm") else ()
+        )
         for name in CHANGES
     ],
 )

@@ -412,7 +412,7 @@ def test_what_was_made_of_the_samples_is_deleted_or_named_as_by_remove(copy: Pat
     rewritten = [step.path for step in wt.plan_append(copy, more).steps if step.action == "rewrite"]
     hashes = [f".wdstools/hashes/{Path(path).stem}.parquet" for path in rewritten]
     other = ".wdstools/hashes/other.parquet"
-    made = [*hashes, ".wdstools/columns/score.json", ".wdstools/signatures/0.sigstore.json"]
+    made = [*hashes, ".wdstools/signatures/0.sigstore.json"]
     write(copy, dict.fromkeys([*made, other], b"made"))
     result = append(copy, more)
     assert set(made) < set(result.deleted)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wdstools as wt
+from tests.support.added_columns import add_scores
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from wdstools.interop.emitted import EMITTED_PATH
@@ -109,17 +110,14 @@ def seed_derived(dataset: Path) -> dict[str, bytes]:
         entry for _, entry in opened.manifest.shards if PERSON in opened.index(entry).column("key").to_pylist()
     )
     name = Path(shard.index_path).name
-    made = {
-        f".wdstools/hashes/{name}": b"hashes",
-        ".wdstools/columns/score.json": b"{}",
-        f".wdstools/columns/score/{name}": b"column",
-        ".wdstools/signatures/0.sigstore.json": b"{}",
-    }
+    made = {f".wdstools/hashes/{name}": b"hashes", ".wdstools/signatures/0.sigstore.json": b"{}"}
     for path, data in made.items():
         (dataset / path).parent.mkdir(parents=True, exist_ok=True)
         (dataset / path).write_bytes(data)
     emitted = json.loads((dataset / EMITTED_PATH).read_bytes())["files"]
     assert emitted
+    add_scores(dataset)
+    (dataset / ".wdstools/columns/scores/mine.txt").write_text("mine")
     return made | {path: (dataset / path).read_bytes() for path in emitted}
 
 
@@ -146,6 +144,8 @@ def test_what_was_made_of_the_samples_goes_with_them(dataset: Path, tmp_path: Pa
     assert (dataset / ".wdstools/hashes/val-000000.parquet").exists()
     assert (dataset / "mine.html").exists()
     assert "mine.html" not in str(result.elsewhere)
+    assert (dataset / ".wdstools/columns/scores/mine.txt").exists()
+    assert ".wdstools/columns/scores/mine.txt" in str(result.elsewhere)
     assert "review.html" in str(result.elsewhere)
     assert "s3://bucket/cities" in str(result.elsewhere)
     left = {path for path in blocks if path.exists()}

@@ -14,15 +14,17 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.support.added_columns import add_scores, keys_of, score_of, score_table, values_of
 from tests.support.city_pairs import write_city_pairs
 from tests.support.damaged_dataset import make_dataset, shards_of
 from tests.support.kill_sweep import HEAVY, KILLED, in_child
 from tests.support.outcome import assert_complete, contents
 from tests.support.write_points import WritePoints
-from wdstools.dataset import open_dataset
-from wdstools.errors import NotFoundError, StoreError
+from wdstools.dataset import STAGED_MARK, open_dataset
+from wdstools.errors import NotFoundError, StoreError, UsageError
 from wdstools.formats.manifest import index_path
 from wdstools.ops.append import plan_append
+from wdstools.ops.columns import list_columns, plan_add_columns, plan_remove_columns
 from wdstools.ops.extract import extract
 from wdstools.ops.remove import plan_remove
 from wdstools.ops.repair import plan_repair
@@ -205,9 +207,50 @@ class Extract(Change):
         return "complete"
 
 
+class AddColumns(Change):
+    """A score, captions and vectors are added to the samples."""
+
+    stride = 3
+
+    def act(self) -> None:
+        """Add, or finish what was begun."""
+        while self.state() == "none" or (self.place / STAGED_MARK).exists():
+            apply(plan_add_columns(str(self.place), score_table(keys_of(self.place)), name="scores"))
+
+    def state(self) -> str:
+        """No columns, or all of them; the samples are whole in any case."""
+        _root(self.place)
+        found = list_columns(self.place)
+        assert [one.state for one in found] == ["ok"] * len(found)
+        if found:
+            values = values_of(self.place, "scores")
+            assert {key: row["score"] for key, row in values.items()} == {key: score_of(key) for key in values}
+        return "scores" if found else "none"
+
+
+class RemoveColumns(AddColumns):
+    """They are taken away again."""
+
+    stride = 1
+
+    def reset(self) -> None:
+        """Add them."""
+        super().reset()
+        add_scores(self.place)
+
+    def act(self) -> None:
+        """Remove, or finish what was begun."""
+        while self.state() == "scores" or (self.place / STAGED_MARK).exists():
+            try:
+                apply(plan_remove_columns(str(self.place), "scores"))
+            except UsageError as error:
+                assert error.code == "columns-missing"  # noqa: PT017  it is finished
+
+
 CHANGES: dict[str, type[Change]] = {
     "repair": Repair, "remove-in-place": RemoveInPlace, "remove-to-new": RemoveToNew, "extract": Extract,
     "append-in-place": AppendInPlace, "append-and-divide": AppendAndDivide, "append-to-new": AppendToNew,
+    "columns-add": AddColumns, "columns-rm": RemoveColumns,
 }  # fmt: skip
 
 

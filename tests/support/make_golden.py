@@ -7,6 +7,8 @@ checkout: odd names, one image under two keys, one without a caption, one that i
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -53,6 +55,43 @@ def make_golden_members(home: Path) -> str:
     return wdstools.pack(str(home / "source"), str(home / "dataset"), **MEMBERS_OPTIONS).root
 
 
+#: Columns of the golden dataset: each type, nulls, and what floats and texts have that is odd.
+COLUMNS: dict[str, list[Any]] = {
+    "score": [0.1, None, math.nan, -0.0, math.inf, 1e-45],
+    "exact": [0.1, None, -math.inf, 5e-324, 1.7976931348623157e308],
+    "number": [-(2**63), 2**63 - 1, None, 0],
+    "again": ["", None, "\u00e9 \U0001f600", "two\nlines", '"'],
+    "good": [True, False, None],
+    "vector": [[0.5, -1.0, 3.4028234663852886e38], None, [math.nan, 0.0, -0.0]],
+}
+COLUMN_TYPES = {"score": "float32", "exact": "float64", "number": "int64", "again": "string", "good": "bool"}
+
+
+def columns_table(dataset: Path) -> Any:
+    """The table of COLUMNS for all samples of the golden dataset but the last, its values repeated."""
+    import pyarrow as pa
+
+    from tests.support.added_columns import keys_of
+
+    keys = sorted(keys_of(dataset))[:-1]
+    columns = {}
+    for name, values in COLUMNS.items():
+        kind = pa.list_(pa.float32(), 3) if name == "vector" else pa.type_for_alias(COLUMN_TYPES[name])
+        columns[name] = pa.array([values[row % len(values)] for row in range(len(keys))], kind)
+    return pa.table({"key": keys, **columns})
+
+
+def make_golden_columns(home: Path) -> str:
+    """Write the columns of the golden dataset ``v2``, as they lie in its ``.wdstools/columns``; gives its root digest."""
+    with tempfile.TemporaryDirectory() as scratch:
+        dataset = Path(shutil.copytree(home.parent / "v2/dataset", Path(scratch) / "dataset"))
+        made = wdstools.add_columns(dataset, columns_table(dataset), name="golden")
+        shutil.copytree(dataset / ".wdstools/columns", home)
+    assert isinstance(made, wdstools.ColumnsResult)
+    return made.root
+
+
 if __name__ == "__main__":
-    make = make_golden_members if sys.argv[1].endswith("members") else make_golden
+    kinds = {"members": make_golden_members, "columns": make_golden_columns}
+    make = next((kinds[kind] for kind in kinds if sys.argv[1].endswith(kind)), make_golden)
     sys.stdout.write(make(Path(sys.argv[1])) + "\n")

@@ -143,6 +143,18 @@ def move(path: Path) -> None:
     assert_type(wt.pull("hf://owner/name", path, seeds=["old"]).dataset, wt.Dataset)
 
 
+def columns(path: Path) -> None:
+    """Columns that come to samples later."""
+    plan = wt.plan_add_columns(path, "scores.parquet", name="clip", fields=["score"], progress=Dots())
+    assert_type(wt.apply(plan), wt.ColumnsResult | wt.FinishResult)
+    wt.add_columns(path, Path("scores.csv"), key_column="id")
+    found = wt.list_columns("s3://bucket/shards")
+    assert_type(found, tuple[wt.ColumnsInfo, ...])
+    assert_type(found[0].values["score"], int)
+    assert_type(wt.apply(wt.plan_remove_columns(path, "clip")), wt.ColumnsResult | wt.FinishResult)
+    assert_type(wt.remove_columns(path, "clip"), wt.ColumnsResult | wt.FinishResult)
+
+
 def steps(path: Path) -> None:
     """Steps on images."""
     crop = wt.image.random_resized_crop((224, 160), scale=(0.5, 1.0), interpolation="bicubic")

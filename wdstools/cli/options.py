@@ -132,8 +132,12 @@ class Session:
 Entry = tuple[str, Any, Any]
 
 
-def command(name: str, area: Area, **groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command, which help lists under ``area``. Its function takes a Session first; the shared options are added to its own.
+def command(
+    name: str, area: Area, parent: typer.Typer = app, **groups: type
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command, of the program or of a ``parent``, which help lists under ``area``.
+
+    Its function takes a Session first; the shared options are added to its own.
 
     ``groups`` name sets of options, each a ``TypedDict`` of declared options, that the function gets as a dictionary.
     """
@@ -178,7 +182,7 @@ def command(name: str, area: Area, **groups: type) -> Callable[[Callable[..., No
         run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # typer reads it
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
         del run.__wrapped__  # the signature of the wrapper is the one that counts
-        app.command(name, cls=Command, rich_help_panel=AREAS[area])(run)
+        parent.command(name, cls=Command, rich_help_panel=AREAS[area])(run)
         return function
 
     return register

@@ -35,6 +35,9 @@ MANIFEST_PATH = ".wdstools/manifest.json"
 #: Beside it: how it was made, and what was not packed and why.
 PROVENANCE_PATH = ".wdstools/provenance.json"
 SKIPPED_PATH = ".wdstools/skipped.jsonl"
+#: Where columns lie that were added later, and which sets of them there are.
+COLUMNS_FOLDER = ".wdstools/columns/"
+COLUMNS_LIST = f"{COLUMNS_FOLDER}SHA256SUMS"
 _MAX_INT = 2**53
 #: A manifest of two and a half million shards is as long; it takes some eight times as much memory.
 MAX_MANIFEST_BYTES = 1 << 30

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from wdstools.dataset import STAGED_MARK, open_dataset
 from wdstools.errors import FormatError, IntegrityError
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
 from wdstools.landing.inside import require_inside
 from wdstools.landing.scratch import Scratch, is_marked
 from wdstools.plan import Plan, Step
@@ -86,19 +86,25 @@ def finish(root: str) -> None:
             if MANIFEST_PATH in change.moved:
                 _unlink(os.path.join(root, MANIFEST_PATH))
                 sync_folder(os.path.join(root, ".wdstools"))
-            for path in change.deleted:
+            for path in sorted(change.moved.keys() - {MANIFEST_PATH}, key=lambda path: (path == COLUMNS_LIST, path)):
+                _move_in(root, change, path)
+            for path in change.deleted:  # what lists them is gone, or says so no more
                 _unlink(os.path.join(root, path))
-            for path in sorted(change.moved, key=lambda path: (path == MANIFEST_PATH, path)):
-                target = os.path.join(root, path)
-                if os.path.exists(os.path.join(change.made, path)):
-                    make_folders(os.path.dirname(target))
-                    replace(os.path.join(change.made, path), target)
-                    sync_folder(os.path.dirname(target))
+            if MANIFEST_PATH in change.moved:
+                _move_in(root, change, MANIFEST_PATH)
         os.unlink(os.path.join(stage, _COMMIT))
         with Scratch(stage, root, (_COMMIT,)) as scratch:
             scratch.remove()
     except OSError as error:
         raise storage_error(error, stage) from error
+
+
+def _move_in(root: str, change: _Change, path: str) -> None:
+    target = os.path.join(root, path)
+    if os.path.exists(os.path.join(change.made, path)):
+        make_folders(os.path.dirname(target))
+        replace(os.path.join(change.made, path), target)
+        sync_folder(os.path.dirname(target))
 
 
 def staged_root(root: str) -> str | None:

@@ -6,6 +6,6 @@ from wdstools.cli.commands import core
 from wdstools.cli.commands import look
 
 # isort: split
-from wdstools.cli.commands import bench, change, duplicates, interop, transfer
+from wdstools.cli.commands import bench, change, columns, duplicates, interop, transfer
 
-__all__ = ["bench", "change", "core", "duplicates", "interop", "look", "transfer"]
+__all__ = ["bench", "change", "columns", "core", "duplicates", "interop", "look", "transfer"]

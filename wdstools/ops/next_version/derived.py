@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wdstools.address import display
+from wdstools.columns.sets import listed_files
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import COLUMNS_FOLDER
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.joined.kept import files_of as joined_files
 from wdstools.landing.small_files import read_provenance
@@ -21,12 +23,12 @@ from wdstools.stores.reading import get_whole
 from wdstools.transfer.known import NAME as KNOWN_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
 
-_HASHES, _COLUMNS, _SIGNATURES = ".wdstools/hashes/", ".wdstools/columns/", ".wdstools/signatures/"
+_HASHES, _SIGNATURES = ".wdstools/hashes/", ".wdstools/signatures/"
 _MAX_EMITTED_BYTES = 1 << 40
 _MAX_LIST_BYTES = 1 << 24
 #: Every page of ours says so near its beginning.
@@ -78,17 +80,22 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         if os.path.lexists(store.locate(path)):
             deleted[path] = "hashes of images"
     for info in store.list(".wdstools/"):
-        if info.key.startswith(_COLUMNS):
-            deleted[info.key] = "a column of this version"
-        elif info.key.startswith(_SIGNATURES):
+        if info.key.startswith(_SIGNATURES):
             deleted[info.key] = "a signature of this version"
+    columns = listed_files(store)
+    deleted |= dict.fromkeys(columns, "columns of this version")
     emitted, changed = _emitted(dataset)
     if emitted is not None:
         deleted |= {path: "for other readers; emit makes it again" for path in emitted.files if path not in changed}
         if not emitted.card_keys:
             deleted[EMITTED_PATH] = "the list of what was emitted"
     there = {path: what for path, what in deleted.items() if os.path.lexists(store.locate(path))}
-    elsewhere = (*_mirrors(dataset), *(f"{path}: changed since it was emitted" for path in changed), *_pages(store))
+    elsewhere = (
+        *_mirrors(dataset),
+        *(f"{path}: changed since it was emitted" for path in changed),
+        *(f"{path}: a file of no set of columns" for path in _strangers(store, columns)),
+        *_pages(store),
+    )
     return Derived(there, emitted, elsewhere, tuple(_cached(dataset, touched, caches)))
 
 
@@ -129,6 +136,13 @@ def _mirrors(dataset: Dataset) -> Iterator[str]:
     for url in sorted({url for url in noted if isinstance(url, str)}):
         kept = "; its history keeps every version" if url.startswith("hf://") else ""
         yield f"{display(url)}: a mirror, as it was noted{kept}"
+
+
+def _strangers(store: LocalStore, ours: Collection[str]) -> Iterator[str]:
+    """What lies among the columns and is of no set: nobody knows whose it is."""
+    for info in store.list(COLUMNS_FOLDER):
+        if info.key not in ours:
+            yield info.key
 
 
 def _pages(store: LocalStore) -> Iterator[str]:

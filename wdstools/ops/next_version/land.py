@@ -78,7 +78,7 @@ def change_in_place(
     old = {path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)}
     _refuse_in_the_way(target, sorted({*shards} - old))
     with locked_folder(os.path.join(target, ".wdstools"), target):
-        _refuse_changed(dataset)
+        refuse_changed(dataset)
         with staged(target, (*_scratch_names(shards), *SMALL_FILES, EMITTED_PATH)) as work:
             made = write(work)
         stays = {path for _, entry in made.manifest.shards for path in (entry.path, entry.index_path)}
@@ -122,7 +122,8 @@ def _scratch_names(shards: Sequence[str]) -> list[str]:
     return [*shards, *(path + ADDED_SUFFIX for path in shards if path.endswith(".tar"))]
 
 
-def _refuse_changed(dataset: Dataset) -> None:
+def refuse_changed(dataset: Dataset) -> None:
+    """Raise StoreError (``dataset-replaced``) where another version lies in a dataset's place than the one that was opened."""
     now = sha256_hex(get_whole(dataset.metadata, MANIFEST_PATH, MAX_MANIFEST_BYTES))
     if now != dataset.root:
         raise StoreError(

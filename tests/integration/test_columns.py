@@ -1,0 +1,237 @@
+"""columns add, ls and rm, as people use them: every value where its key is, whole or not at all, and nothing else touched."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import wdstools as wt
+from tests.support.added_columns import add_scores, keys_of, score_of, values_of, write_scores
+from tests.support.city_pairs import write_city_pairs
+from tests.support.command import run_command
+from tests.support.outcome import contents
+from wdstools.errors import FormatError, StoreError, UsageError
+
+LIST = ".wdstools/columns/SHA256SUMS"
+
+
+@pytest.fixture(scope="module", name="packed")
+def _packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("columns")
+    wt.pack(write_city_pairs(work / "source", train=12, val=4), work / "packed", shard_samples=4, name="cities")
+    return work / "packed"
+
+
+@pytest.fixture(name="dataset")
+def _dataset(packed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(packed, tmp_path / "dataset"))
+
+
+def test_a_table_is_added_listed_and_removed(dataset: Path, tmp_path: Path) -> None:
+    before = contents(dataset)
+    keys = keys_of(dataset)
+    table = write_scores(tmp_path / "Clip Scores.v1.parquet", [*reversed(keys[1:]), "rome/nobody"])
+    planned = run_command("columns", "add", dataset, table, "-n")
+    assert (planned.code, contents(dataset)) == (3, before)
+    assert "15 of 16 samples have a row" in planned.out
+    added = run_command("columns", "add", dataset, table, "-y", "--json")
+    assert added.code == added.summary["exit_code"] == 3
+    assert (added.summary["covered"], added.summary["absent"], added.summary["absent_keys"]) == (15, 1, ["rome/nobody"])
+    found = values_of(dataset, "clip-scores")
+    assert found[keys[0]] == dict.fromkeys(("is_good", "people", "recaption", "score", "vector"))
+    for key in keys[1:]:
+        assert found[key] == {
+            "score": score_of(key),
+            "recaption": f"again {key}",
+            "vector": [score_of(key), -1.0, 2.5],
+            "people": len(key),
+            "is_good": score_of(key) >= 0.5,
+        }
+    listed = run_command("columns", "ls", dataset)
+    assert listed.code == 0
+    assert "score  float32  15 of 16 samples" in listed.out
+    assert "vector  float32[3]" in listed.out
+    now = contents(dataset)
+    assert {path: now[path] for path in before} == before
+    new = {path for path in now if path not in before}
+    assert all(path.startswith(".wdstools/columns/") for path in new)
+    subprocess.run(["sha256sum", "--strict", "-c", LIST], cwd=dataset, check=True, capture_output=True)
+    assert {line.split("  ")[1] for line in now[LIST].decode().splitlines()} == new - {LIST}
+    removed = run_command("columns", "rm", dataset, "clip-scores", "-y", "--json")
+    assert (removed.code, set(removed.summary["deleted"])) == (0, new - {LIST})
+    assert contents(dataset) == before
+    assert not (dataset / ".wdstools/columns").exists()
+
+
+def test_two_sets_live_beside_each_other(dataset: Path) -> None:
+    add_scores(dataset)
+    keys = keys_of(dataset)
+    wt.add_columns(dataset, pa.table({"key": keys, "aesthetic": [0.5] * len(keys)}), name="aesthetics")
+    assert [(one.name, one.state) for one in wt.list_columns(dataset)] == [("aesthetics", "ok"), ("scores", "ok")]
+    wt.remove_columns(dataset, "scores")
+    (left,) = wt.list_columns(dataset)
+    assert (left.name, left.fields, left.values) == ("aesthetics", {"aesthetic": "float64"}, {"aesthetic": 16})
+    subprocess.run(["sha256sum", "--strict", "-c", LIST], cwd=dataset, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "json"])
+def test_tables_of_text_and_json_have_the_types_that_their_values_have(
+    dataset: Path, tmp_path: Path, form: str
+) -> None:
+    keys = keys_of(dataset)
+    rows = [
+        {"id": key, "score": 0.25 if n else None, "n": n, "seen": n % 2 == 0, "word": f"a {n}", "code": f"00{n}"}
+        for n, key in enumerate(keys)
+    ]
+    path = tmp_path / f"table.{form}"
+    if form == "json":
+        path.write_text(json.dumps(rows))
+    elif form == "jsonl":
+        path.write_text("".join(json.dumps({**row, "vec": [1, 0.5]}) + "\n" for row in rows))
+    else:
+        mark = {"csv": ",", "tsv": "\t"}[form]
+        lines = [mark.join("" if value is None else str(value) for value in row.values()) for row in rows]
+        path.write_text("\n".join([mark.join(rows[0]), *lines]))
+    wt.add_columns(dataset, path, key_column="id", name="t")
+    (info,) = wt.list_columns(dataset)
+    kinds = {"score": "float64", "n": "int64", "seen": "bool", "word": "string", "code": "string"}
+    assert info.fields == kinds | ({"vec": "float64[2]"} if form == "jsonl" else {})
+    assert info.values["score"] == 15
+    found = values_of(dataset, "t")[keys[3]]
+    assert found == {
+        "score": 0.25,
+        "n": 3,
+        "seen": False,
+        "word": "a 3",
+        "code": "003",
+        **({"vec": [1.0, 0.5]} if form == "jsonl" else {}),
+    }
+
+
+def test_a_key_that_comes_twice_must_say_the_same(dataset: Path, tmp_path: Path) -> None:
+    keys = keys_of(dataset)
+    before = contents(dataset)
+    same = pa.table({"key": [*keys, keys[2]], "score": [*map(score_of, keys), score_of(keys[2])], "x": [math.nan] * 17})
+    plan = wt.plan_add_columns(dataset, same, name="s")
+    assert getattr(plan, "repeated", None) == 1
+    wt.apply(plan)
+    assert values_of(dataset, "s")[keys[2]]["score"] == score_of(keys[2])
+    wt.remove_columns(dataset, "s")
+    pq.write_table(same.set_column(1, "score", pa.array([*map(score_of, keys), 9.0])), tmp_path / "t.parquet")
+    ran = run_command("columns", "add", dataset, tmp_path / "t.parquet", "-y")
+    assert ran.code == 2
+    assert "columns-differ" in ran.err
+    assert keys[2] in ran.err
+    assert "rows 3 and 17" in ran.err
+    assert contents(dataset) == before
+
+
+REFUSED = {
+    "columns-name": {"caption": ["x"]},
+    "columns-unsupported": {"when": pa.array([1], pa.timestamp("s"))},
+    "columns-empty": {"key": ["nobody"], "x": [1]},
+    "table-columns": {"key": None, "x": [1]},
+    "columns-key": {"key": pa.array([None], pa.string()), "x": [1]},
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_what_cannot_be_added_is_refused_by_name(dataset: Path, code: str) -> None:
+    columns = {"key": keys_of(dataset)[:1], **REFUSED[code]}
+    table = pa.table({name: values for name, values in columns.items() if values is not None})
+    before = contents(dataset)
+    with pytest.raises(UsageError) as caught:
+        wt.add_columns(dataset, table, name="t")
+    assert caught.value.code == code
+    assert contents(dataset) == before
+
+
+@pytest.mark.parametrize("column", ["jpg", "images", "key", "class", "2x", "a b", "é", "score", "len", "x" * 65])
+def test_a_column_never_hides_another(dataset: Path, column: str) -> None:
+    add_scores(dataset)
+    table = pa.table({"id": keys_of(dataset), column: [1] * 16})
+    with pytest.raises(UsageError) as caught:
+        wt.add_columns(dataset, table, name="other", key_column="id")
+    assert caught.value.code == "columns-name"
+    assert column in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [[[1.0, 2.0], [1.0]], [[1.0, None], [1.0, 2.0]], [[], []]])
+def test_lists_of_different_lengths_and_of_missing_numbers_are_refused(
+    dataset: Path, values: list[list[float | None]]
+) -> None:
+    table = pa.table({"key": keys_of(dataset)[:2], "v": pa.array(values, pa.list_(pa.float32()))})
+    with pytest.raises(UsageError) as caught:
+        wt.add_columns(dataset, table, name="t")
+    assert caught.value.code == "columns-unsupported"
+
+
+@pytest.mark.parametrize("name", ["", "Scores", "a/b", "../x", ".", "a.b", "x" * 65])
+def test_a_set_is_called_as_a_file_may_be(dataset: Path, name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        wt.add_columns(dataset, pa.table({"key": keys_of(dataset), "x": [1] * 16}), name=name)
+    assert caught.value.code == "columns-name"
+
+
+def test_a_name_that_is_taken_is_refused_and_what_lies_there_stays(dataset: Path) -> None:
+    add_scores(dataset)
+    table = pa.table({"key": keys_of(dataset), "x": [1] * 16})
+    with pytest.raises(UsageError) as caught:
+        wt.add_columns(dataset, table, name="scores")
+    assert caught.value.code == "columns-taken"
+    mine = dataset / ".wdstools/columns/mine/train-000000.parquet"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    with pytest.raises(StoreError) as in_the_way:
+        wt.add_columns(dataset, table, name="mine")
+    assert in_the_way.value.code == "file-in-the-way"
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_strangers_file_stays_when_a_set_goes(dataset: Path) -> None:
+    add_scores(dataset)
+    stranger = dataset / ".wdstools/columns/scores/notes.txt"
+    stranger.write_text("mine")
+    other = dataset / ".wdstools/columns/theirs.json"
+    other.write_text("{}")
+    plan = wt.plan_remove_columns(dataset, "scores")
+    named = {step.path for step in plan.steps}
+    there = {path for path in contents(dataset) if path.startswith(".wdstools/columns/")}
+    wt.apply(plan)
+    left = {path for path in contents(dataset) if path.startswith(".wdstools/columns/")}
+    assert left == {".wdstools/columns/scores/notes.txt", ".wdstools/columns/theirs.json"}
+    assert there - left == named | {LIST}
+    with pytest.raises(UsageError) as caught:
+        wt.remove_columns(dataset, "scores")
+    assert caught.value.code == "columns-missing"
+
+
+def test_a_damaged_document_is_named_and_its_set_can_be_removed(dataset: Path) -> None:
+    add_scores(dataset)
+    document = dataset / ".wdstools/columns/scores.json"
+    document.write_bytes(document.read_bytes().replace(b"float32[3]", b"float32[4]"))
+    listed = run_command("columns", "ls", dataset)
+    assert listed.code == 1
+    assert "scores: damaged" in listed.out
+    with pytest.raises(FormatError):
+        wt.add_columns(dataset, pa.table({"key": keys_of(dataset), "x": [1] * 16}), name="x")
+    assert run_command("columns", "rm", dataset, "scores", "-y").code == 0
+    assert not (dataset / ".wdstools/columns").exists()
+
+
+def test_a_table_that_cannot_be_read_is_an_error_and_changes_nothing(dataset: Path, tmp_path: Path) -> None:
+    before = contents(dataset)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 not PAR1")
+    (tmp_path / "b.csv").write_text("key,x\nrome/1\n")
+    (tmp_path / "c.jsonl").write_text("[1]\n")
+    for name, code in (("a.parquet", 5), ("b.csv", 5), ("c.jsonl", 5), ("none.csv", 4)):
+        ran = run_command("columns", "add", dataset, tmp_path / name, "-y")
+        assert (ran.code, "Traceback" in ran.err) == (code, False), ran.err
+    assert contents(dataset) == before

@@ -1,0 +1,171 @@
+"""Which sets of columns lie with a dataset, and which field is of which set.
+
+The list of them, ``.wdstools/columns/SHA256SUMS``, says which there are: stores that cannot list have it too. All of it came
+with the dataset and is believed as far as it fits: a set counts only for the root digest that it was made for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from wdstools.errors import FormatError, NotFoundError, UsageError
+from wdstools.formats.columns import MAX_SET_BYTES, ColumnSet, damaged, is_set_name, loads, set_path
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST
+from wdstools.formats.sums import parse_sums
+from wdstools.stores.reading import get_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from wdstools.dataset import Dataset
+    from wdstools.stores.base import Store
+
+_MAX_LIST_BYTES = 1 << 30
+#: Where a dataset keeps the sets that were read of it.
+_KEY = "\0columns"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a set of a dataset, and the store that holds it."""
+
+    name: str
+    columns: ColumnSet
+    store: Store
+
+    @property
+    def kind(self) -> str:
+        """The type of its values."""
+        return self.columns.field(self.name).kind
+
+
+def read_sums(store: Store) -> dict[str, str]:
+    """The list of a dataset's sets, path -> SHA-256; empty where there is none. Raises FormatError (``sums-damaged``)."""
+    try:
+        data = get_whole(store, COLUMNS_LIST, _MAX_LIST_BYTES)
+    except NotFoundError:
+        return {}
+    return {line.path: line.digest for line in parse_sums(data, where=COLUMNS_LIST)}
+
+
+def names_in(sums: Collection[str]) -> list[str]:
+    """The sets that a list names."""
+    found = [path.removeprefix(COLUMNS_FOLDER).removesuffix(".json") for path in sums if path.endswith(".json")]
+    return sorted(name for name in found if is_set_name(name) and set_path(name) in sums)
+
+
+def read_set(store: Store, name: str, digest: str) -> ColumnSet:
+    """A set that the list names; raises NotFoundError, StoreError, or FormatError (``columns-damaged``)."""
+    path = set_path(name)
+    data = get_whole(store, path, MAX_SET_BYTES)
+    if (got := sha256_hex(data)) != digest:
+        raise damaged(path, "its document is not the one that was written", expected=digest, got=got)
+    columns = loads(data, where=path)
+    if columns.name != name:
+        raise damaged(path, "its document is of another set", expected=name, got=columns.name)
+    return columns
+
+
+def listed_files(store: Store) -> list[str]:
+    """The files of all sets that lie with a dataset, as far as the list and each document say so, and the list itself.
+
+    Names that the format does not give to files of a set are none, whatever a list says: it may come from anywhere.
+    """
+    try:
+        sums = read_sums(store)
+    except FormatError:
+        return []
+    found = [path for path in sums if any(is_of(path, name) for name in names_in(sums))]
+    return [*found, COLUMNS_LIST] if sums else []
+
+
+def is_of(path: str, name: str) -> bool:
+    """Whether a file may be of this set: its document, or a file in its folder."""
+    folder, _, file = path.rpartition("/")
+    return path == set_path(name) or (f"{folder}/" == f"{COLUMNS_FOLDER}{name}/" and file.endswith(".parquet"))
+
+
+def store_of(dataset: Dataset) -> Store:
+    """Where the sets of a dataset lie: beside its metadata, else beside its shards."""
+    if dataset.shards is dataset.metadata or read_sums(dataset.metadata):
+        return dataset.metadata
+    return dataset.shards if read_sums(dataset.shards) else dataset.metadata
+
+
+def column_sets(dataset: Dataset) -> tuple[ColumnSet, ...]:
+    """All sets that lie with a dataset, by name, also those that were made for another root. Raises as ``read_set``."""
+    store = store_of(dataset)
+    sums = read_sums(store)
+    return tuple(read_set(store, name, sums[set_path(name)]) for name in names_in(sums))
+
+
+def fits(columns: ColumnSet, dataset: Dataset) -> bool:
+    """Whether a set was made for this dataset, as it is now."""
+    return columns.root == dataset.root and [(shard.path, shard.rows) for shard in columns.shards] == [
+        (entry.path, entry.samples) for _, entry in dataset.manifest.shards
+    ]
+
+
+def find_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
+    """Fields of a dataset's sets, by name.
+
+    Raises UsageError: there is no such field (``column-missing``), or only one of a set that was made for another
+    version of the dataset (``columns-stale``); and as ``column_sets``.
+    """
+    if not names:
+        return {}
+    known = dataset.readers.get(_KEY)
+    held: dict[str, Field] = known if isinstance(known, dict) else {}
+    if not held.keys() >= set(names):
+        held = _all_fields(dataset, names)
+        dataset.readers[_KEY] = held
+    return {name: held[name] for name in names}
+
+
+def forget_fields(dataset: Dataset) -> None:
+    """Its sets have changed: they are read again when they are needed."""
+    dataset.readers.pop(_KEY, None)
+
+
+def _all_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
+    store = store_of(dataset)
+    sums = read_sums(store)
+    found: dict[str, Field] = {}
+    stale: dict[str, ColumnSet] = {}
+    for name in names_in(sums):
+        columns = read_set(store, name, sums[set_path(name)])
+        good = fits(columns, dataset)
+        for field in columns.fields:
+            if good:
+                found[field.name] = Field(field.name, columns, store)
+            else:
+                stale[field.name] = columns
+    for name in names:
+        if name in found:
+            continue
+        if name in stale:
+            raise stale_set(dataset, stale[name])
+        raise UsageError(
+            "no such column",
+            code="column-missing",
+            where=name,
+            expected=", ".join(found) or f"a column of the index; none was added to {dataset.metadata.url}",
+            hint=f"wdstools columns ls {quote(dataset.metadata.url)}    lists those that were added",
+        )
+    return found
+
+
+def stale_set(dataset: Dataset, columns: ColumnSet) -> UsageError:
+    """The error for the use of a set that was made for another version of the dataset."""
+    where = quote(dataset.metadata.url)
+    return UsageError(
+        "these columns were made for another version of the dataset",
+        code="columns-stale",
+        where=columns.name,
+        expected=f"root {dataset.root}",
+        got=f"root {columns.root}",
+        hint=f"wdstools columns rm {where} {columns.name}    then add them again, made for this version",
+    )

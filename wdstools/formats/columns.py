@@ -1,0 +1,333 @@
+"""Columns that were added to a dataset: a set of fields in one JSON document, and one row-aligned Parquet file a shard.
+
+A set lies outside the root digest and is bound to it: the document names the root that its rows were made for, and the
+length and SHA-256 of each file. It is canonical JSON, one shard a line. Law: ``dumps(loads(b)) == b`` for every ``b`` that
+``loads`` accepts, and ``read_columns`` gives what ``write_columns`` was given.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wdstools.errors import FormatError, UnsupportedVersionError
+from wdstools.formats.arrow import one_chunk, reader_over, to_numpy, valid
+from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
+from wdstools.formats.manifest import COLUMNS_FOLDER, index_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The newest version of the document that is read.
+COLUMNS_VERSION = 1
+#: Larger than the document of two and a half million shards.
+MAX_SET_BYTES = 1 << 29
+MAX_COLUMNS_BYTES = 1 << 31
+#: The longest list of numbers that a sample may have in one field.
+MAX_WIDTH = 1 << 16
+MAX_FIELDS = 256
+#: The scalar types of fields, and what Arrow calls them; ``float32[512]`` is a list of so many.
+SCALARS = {
+    "bool": pa.bool_(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "string": pa.string(),
+}
+_LISTED = ("float32", "float64")
+_NAME_RE = re.compile(r"[a-z0-9_][a-z0-9_-]{0,63}")
+_FIELD_RE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_KIND_RE = re.compile(r"(float32|float64)\[([1-9][0-9]{0,4})\]")
+_DIGEST_RE = re.compile(f"[0-9a-f]{{{DIGEST_HEX_DIGITS['sha256']}}}")
+_MAX_INT = 2**53
+_KEY = pa.field("key", pa.string(), nullable=False)
+
+
+def is_set_name(name: str) -> bool:
+    """Whether a set may be called so: it names a file and a folder."""
+    return _NAME_RE.fullmatch(name) is not None
+
+
+def is_field_name(name: str) -> bool:
+    """Whether a field may be called so: conditions name it bare."""
+    return _FIELD_RE.fullmatch(name) is not None and not keyword.iskeyword(name) and name != "len"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnField:
+    """One field of a set: ``kind`` is ``bool``, ``int64``, ``float32``, ``float64``, ``string``, or a list as ``float32[512]``."""
+
+    name: str
+    kind: str
+
+    @property
+    def width(self) -> int:
+        """How many numbers a value has: 0 where it is no list."""
+        match = _KIND_RE.fullmatch(self.kind)
+        return int(match[2]) if match else 0
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The Arrow type of its values; raises ValueError for what is no kind."""
+        match = _KIND_RE.fullmatch(self.kind)
+        if match and int(match[2]) <= MAX_WIDTH:
+            return pa.list_(SCALARS[match[1]], int(match[2]))
+        if self.kind not in SCALARS:
+            raise ValueError(f"no kind of field: {self.kind}")
+        return SCALARS[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnShard:
+    """The file of one shard: ``path`` is the shard's; ``nulls`` counts, field by field, the rows without a value."""
+
+    path: str
+    bytes: int
+    sha256: str
+    rows: int
+    nulls: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSet:
+    """Columns that were added to a dataset under one ``name``, made for the dataset with this ``root``."""
+
+    #: Every item of work that reads them holds the set: see ``executors.shared``.
+    travels_once: ClassVar[bool] = True
+
+    name: str
+    root: str
+    fields: tuple[ColumnField, ...]
+    shards: tuple[ColumnShard, ...]
+
+    @property
+    def path(self) -> str:
+        """Where its document lies in a dataset."""
+        return f"{COLUMNS_FOLDER}{self.name}.json"
+
+    @property
+    def samples(self) -> int:
+        """How many rows it has: as many as the dataset has samples."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        """How long its files are together."""
+        return sum(shard.bytes for shard in self.shards)
+
+    def field(self, name: str) -> ColumnField:
+        """The field of this name; raises KeyError."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise KeyError(name)
+
+    def nulls(self, name: str) -> int:
+        """How many samples have no value in a field."""
+        at = [field.name for field in self.fields].index(name)
+        return sum(shard.nulls[at] for shard in self.shards)
+
+    def files(self) -> dict[str, str]:
+        """Every file of it, the document last, and the SHA-256 of each."""
+        own = {column_path(self.name, shard.path): shard.sha256 for shard in self.shards}
+        return {**own, self.path: sha256_hex(dumps(self))}
+
+
+def column_path(name: str, shard: str) -> str:
+    """Where a set keeps the rows of a shard."""
+    return f"{COLUMNS_FOLDER}{name}/{index_path(shard).rpartition('/')[2]}"
+
+
+def set_path(name: str) -> str:
+    """Where a set's document lies."""
+    return f"{COLUMNS_FOLDER}{name}.json"
+
+
+def dumps(columns: ColumnSet) -> bytes:
+    """The document of a set, in canonical form."""
+    head = {
+        "fields": [{"name": field.name, "type": field.kind} for field in columns.fields],
+        "format": COLUMNS_VERSION,
+        "name": columns.name,
+        "root": columns.root,
+    }
+    lines = [
+        _json({"bytes": s.bytes, "nulls": list(s.nulls), "path": s.path, "rows": s.rows, "sha256": s.sha256})
+        for s in columns.shards
+    ]
+    shards = ",\n".join(lines)
+    return f'{_json(head)[:-1]},"shards":[\n{shards}\n]}}\n'.encode()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def loads(data: bytes, *, where: str = "") -> ColumnSet:
+    """The set of a document; raises FormatError (``columns-damaged``), and UnsupportedVersionError for a newer one."""
+    try:
+        document = json.loads(data.decode())
+        version = document["format"]
+        if type(version) is int and version > COLUMNS_VERSION:
+            raise _newer(version, where)
+        found = ColumnSet(
+            _checked(document["name"], is_set_name(document["name"])),
+            _checked(document["root"], _DIGEST_RE.fullmatch(document["root"]) is not None),
+            tuple(_field(one) for one in document["fields"]),
+            tuple(_shard(one, len(document["fields"])) for one in document["shards"]),
+        )
+        names = [field.name for field in found.fields]
+        paths = [shard.path for shard in found.shards]
+        _checked(names, names == sorted(set(names)) and 0 < len(names) <= MAX_FIELDS)
+        _checked(paths, len(set(paths)) == len(paths))
+        _checked(version, version == COLUMNS_VERSION and dumps(found) == data)
+    except UnsupportedVersionError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise damaged(where, "its document is not in the form of one") from error
+    return found
+
+
+def damaged(where: str, why: str, *, expected: str = "", got: str = "", hint: str = "") -> FormatError:
+    """The error for added columns that are not as they were written."""
+    return FormatError(
+        f"added columns cannot be used: {why}",
+        code="columns-damaged",
+        where=where,
+        expected=expected,
+        got=got,
+        hint=hint,
+    )
+
+
+def _newer(version: int, where: str) -> UnsupportedVersionError:
+    return UnsupportedVersionError(
+        "these columns are of another format version",
+        where=where,
+        expected=f"at most {COLUMNS_VERSION}",
+        got=str(version),
+        hint="upgrade wdstools",
+    )
+
+
+def _checked(value: Any, good: bool) -> Any:
+    if not good:
+        raise ValueError(value)
+    return value
+
+
+def _field(found: Any) -> ColumnField:
+    field = ColumnField(found["name"], found["type"])
+    _checked(field.name, is_field_name(field.name))
+    _checked(field.arrow, len(found) == 2)
+    return field
+
+
+def _shard(found: Any, fields: int) -> ColumnShard:
+    numbers = [found["bytes"], found["rows"], *found["nulls"]]
+    good = all(type(number) is int and 0 <= number < _MAX_INT for number in numbers)
+    good = good and len(found["nulls"]) == fields and all(number <= found["rows"] for number in found["nulls"])
+    path = _checked(found["path"], good and type(found["path"]) is str)
+    digest = _checked(found["sha256"], _DIGEST_RE.fullmatch(found["sha256"]) is not None)
+    return ColumnShard(path, found["bytes"], digest, found["rows"], tuple(found["nulls"]))
+
+
+def schema_of(fields: Sequence[ColumnField]) -> pa.Schema:
+    """The schema of a file with these fields: ``key``, and each of them."""
+    return pa.schema([_KEY, *(pa.field(field.name, field.arrow) for field in fields)])
+
+
+def write_columns(table: pa.Table, fields: Sequence[ColumnField]) -> bytes:
+    """Parquet bytes of one shard's rows: zstd, page checksums, dictionaries for texts; the same table gives the same bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table.select(["key", *(field.name for field in fields)]),
+        sink,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[field.name for field in fields if field.kind == "string"],
+        write_statistics=False,
+        write_page_checksum=True,
+        store_schema=False,
+        row_group_size=1 << 20,
+    )
+    return bytes(sink.getvalue())
+
+
+def described(path: str, table: pa.Table, data: bytes, fields: Sequence[ColumnField]) -> ColumnShard:
+    """What the document says of the file ``data`` of a shard, whose rows are ``table``."""
+    nulls = tuple(table.column(field.name).null_count for field in fields)
+    return ColumnShard(path, len(data), sha256_hex(data), table.num_rows, nulls)
+
+
+def read_columns(
+    data: bytes, columns: ColumnSet, shard: ColumnShard, names: Sequence[str], *, where: str = ""
+) -> pa.Table:
+    """Some columns of a file (fields of the set, and ``key``), proved by the SHA-256 that the document gives.
+
+    Raises FormatError (``columns-damaged``).
+    """
+    got = sha256_hex(data)
+    if got != shard.sha256:
+        raise damaged(where, "its bytes are not those that were written", expected=shard.sha256, got=got)
+    wanted = schema_of(columns.fields)
+    try:
+        file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
+        _check_claims(file, shard.rows, wanted.names)
+        table = file.read(columns=list(names)).select(list(names))
+        arrays = [aligned(table.column(name), wanted.field(name).type) for name in names]
+        table = pa.Table.from_arrays(arrays, schema=pa.schema([wanted.field(name) for name in names]))
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
+        raise damaged(where, str(error).partition("\n")[0]) from error
+    return table
+
+
+def _check_claims(file: pq.ParquetFile, wanted: int, names: Sequence[str]) -> None:
+    """Refuse a file that claims other rows or columns, or more bytes than one may have: Arrow allocates what is claimed."""
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    rows = sum(group.num_rows for group in groups)
+    unpacked = sum(group.total_byte_size for group in groups)
+    if {file.metadata.num_rows, rows} != {wanted} or unpacked > MAX_COLUMNS_BYTES:
+        raise ValueError(f"it claims {rows:,} rows and {unpacked:,} bytes, not {wanted:,} rows")
+    if file.schema_arrow.names != names:
+        raise ValueError(f"it has the columns {', '.join(file.schema_arrow.names)[:200]}")
+
+
+def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column as an array of a field's type; raises ValueError where its values are of another, or lists of another length."""
+    array = one_chunk(column)
+    if array.type.equals(kind):
+        return array
+    if not pa.types.is_fixed_size_list(kind):
+        return array.cast(kind)
+    width, value = kind.list_size, kind.value_type
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), kind)
+    if not (
+        pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)
+    ):
+        raise ValueError(f"{array.type} is no list of {width} numbers")
+    there = valid(array)
+    if pa.types.is_fixed_size_list(array.type):
+        lengths = np.where(there, array.type.list_size, 0)
+    else:
+        lengths = to_numpy(array.value_lengths())
+    if (lengths[there] != width).any():
+        raise ValueError(f"a list has {int(lengths[there][lengths[there] != width][0])} numbers, not {width}")
+    inner = array.drop_null().flatten()
+    if inner.null_count:
+        raise ValueError("a number in a list is missing")
+    flat = to_numpy(inner.cast(value))
+    values = np.zeros((len(array), width), flat.dtype)
+    values[there] = flat.reshape(-1, width)
+    validity = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
+    child = pa.Array.from_buffers(value, values.size, [None, pa.py_buffer(values.reshape(-1))])
+    return pa.Array.from_buffers(kind, len(array), [validity], children=[child])

@@ -1,0 +1,230 @@
+"""columns add: the columns of a table, joined to the samples by their keys, beside the shards that stay as they are."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+from wdstools.columns.sets import column_sets
+from wdstools.dataset import Dataset, open_dataset
+from wdstools.errors import UsageError, option
+from wdstools.executors.open import open_executor
+from wdstools.formats.columns import column_path, is_set_name, set_path
+from wdstools.formats.index import SCHEMA
+from wdstools.landing.staging import FinishResult, plan_finish
+from wdstools.ops.columns.join import Join, join
+from wdstools.ops.columns.land import land_set, require_folder, taken
+from wdstools.ops.columns.place import Places, spill_names
+from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
+from wdstools.ops.columns.table import Table, open_table
+from wdstools.options.columns import ColumnsChoices
+from wdstools.options.declare import settle
+from wdstools.plan import Plan, Step, apply
+from wdstools.progress import Progress, Silent, under_way
+from wdstools.units import some_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+
+    from wdstools.executors.base import Executor
+    from wdstools.formats.columns import ColumnSet
+    from wdstools.options.declare import StrPath
+
+#: What a batch, a sample of a transform, or an index has under a name of its own.
+RESERVED = frozenset(
+    {
+        *SCHEMA.names,
+        *("image", "images", "captions", "labels", "keys", "mask", "sources", "damaged", "tokens", "findings"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AddPlan(ColumnsPlan):
+    """Which columns of which table come to which samples."""
+
+    dataset: Dataset | None = None
+    table: Table | None = None
+    joined: Join | None = None
+
+    def carry_out(self, executor: Executor, progress: Progress) -> ColumnsResult:
+        """Write the set in a staging folder, and move it in: it is there whole, or not."""
+        del executor
+        assert self.dataset is not None
+        assert self.table is not None
+        assert self.joined is not None
+        dataset, table = self.dataset, self.table
+        places = Places(dataset, table, self.joined, self.name)
+        paths = [column_path(self.name, entry.path) for _, entry in dataset.manifest.shards]
+
+        def write(work: str) -> ColumnSet:
+            with under_way(progress, "columns", self.samples, "samples") as tick:
+                return places.write(work, tick)
+
+        made = land_set(dataset, (*paths, set_path(self.name)), spill_names(places), write)
+        return ColumnsResult(
+            self.target,
+            dataset.root,
+            self.name,
+            self.fields,
+            self.samples,
+            self.covered,
+            self.absent,
+            self.absent_keys,
+            made.bytes,
+        )
+
+
+def plan_add_columns(
+    dataset: Dataset | StrPath,
+    table: StrPath | pa.Table,
+    *,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    **choices: Unpack[ColumnsChoices],
+) -> Plan[ColumnsResult | FinishResult]:
+    """Plan to add the columns of a table to a dataset: its keys are looked up, and nothing is changed.
+
+    A change of the dataset that was interrupted is only finished.
+
+    Args:
+        dataset: A dataset in a folder, or its path.
+        table: Parquet, CSV, TSV, JSON lines or JSON, with a column of keys; or a table of pyarrow's.
+        executor: Who reads the indexes; without one it is done here.
+        progress: Receives how many samples are looked up.
+        **choices: The set's name, the column of keys, and which columns; see ``ColumnsChoices``.
+
+    Returns:
+        The plan; applied, it gives a ColumnsResult, or a FinishResult where it only finished an older change.
+
+    Raises:
+        UsageError: A name does not fit or is taken (``columns-name``, ``columns-taken``), the table lacks a column
+            (``table-columns``) or holds values of no supported type (``columns-unsupported``), a key is missing or not
+            of one sample (``columns-key``), or none of them is in the dataset (``columns-empty``).
+        FormatError: The table, a manifest or an index is damaged.
+        StoreError: Storage could not be read.
+    """
+    chosen = settle(ColumnsChoices, choices)
+    path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
+    unfinished = plan_finish(path)
+    if unfinished is not None:
+        return unfinished
+    opened = dataset if isinstance(dataset, Dataset) else open_dataset(path)
+    require_folder(opened)
+    name = _name_of(table) if chosen["name"] is None else chosen["name"]
+    refuse_name(name)
+    source = open_table(table, chosen["key_column"], chosen["fields"])
+    refuse_clashes(opened, name, [field.name for field in source.fields])
+    samples = opened.manifest.totals["samples"]
+    with under_way(progress or Silent(), "keys", samples, "samples") as tick:
+        found = join(source, opened, executor or open_executor("serial"), tick)
+    if not found.covered:
+        raise UsageError(
+            "no key of the table is one of this dataset",
+            code="columns-empty",
+            where=source.path,
+            expected="keys as `wdstools ls DATASET SPLIT` lists them",
+            got=some_of(list(found.absent_keys)) or "no rows",
+            hint=f"{option('key_column', 'NAME')} says which column holds the keys; nothing was changed",
+        )
+    return AddPlan(
+        "add columns to",
+        path,
+        tuple(_steps(opened, name, found)),
+        name=name,
+        fields={field.name: field.kind for field in source.fields},
+        samples=samples,
+        covered=found.covered,
+        repeated=found.repeated,
+        absent=found.absent,
+        absent_keys=found.absent_keys,
+        dataset=opened,
+        table=source,
+        joined=found,
+    )
+
+
+def add_columns(
+    dataset: Dataset | StrPath,
+    table: StrPath | pa.Table,
+    *,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    **choices: Unpack[ColumnsChoices],
+) -> ColumnsResult | FinishResult:
+    """Add the columns of a table to a dataset: ``plan_add_columns``, carried out. No shard is touched, and the root stays.
+
+    Rows come to the samples with their key; a sample without a row has no value (null). The set appears whole or not at
+    all. Afterwards its fields can be used in ``where`` and in ``wt.loader(..., columns=[...])``. Memory: about 64 bytes
+    for each row of the table, and 512 MiB.
+
+    Args:
+        dataset: A dataset in a folder, or its path.
+        table: Parquet, CSV, TSV, JSON lines or JSON, with a column of keys; or a table of pyarrow's.
+        executor: Who reads the indexes; without one it is done here.
+        progress: Receives how many samples are done.
+        **choices: The set's name, the column of keys, and which columns; see ``ColumnsChoices``.
+
+    Returns:
+        What was added; a FinishResult where an older change was only finished: call it again.
+
+    Raises:
+        UsageError: As ``plan_add_columns``; or one key has different values (``columns-differ``).
+        BusyError: Another process changes the dataset.
+        FormatError: The table, a manifest or an index is damaged.
+        StoreError: Storage could not be read or written, or the table changed meanwhile.
+    """
+    plan = plan_add_columns(dataset, table, executor=executor, progress=progress, **choices)
+    return apply(plan, executor=executor, progress=progress)
+
+
+def _name_of(table: Any) -> str:
+    """What a set is called if nobody says: as its file."""
+    if not isinstance(table, str | os.PathLike):
+        raise UsageError("a set of columns needs a name", where=option("name"), expected="a name, as scores")
+    name = os.path.basename(os.fspath(table)).partition(".")[0].lower()
+    return re.sub(r"[^a-z0-9_-]+", "-", name).strip("-")[:64]
+
+
+def refuse_name(name: str) -> None:
+    """Refuse what no set can be called; raises UsageError (``columns-name``)."""
+    if not is_set_name(name):
+        raise UsageError(
+            "a set of columns cannot be called so",
+            code="columns-name",
+            where=option("name"),
+            expected="lower-case letters, digits, - and _, at most 64",
+            got=repr(name)[:100],
+        )
+
+
+def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
+    """Refuse a set or fields whose name something else has; raises UsageError (``columns-taken``, ``columns-name``)."""
+    sets = column_sets(dataset)
+    if any(one.name == name for one in sets):
+        raise taken(dataset.metadata.url, name)
+    owners = {field.name: f"the set {one.name}" for one in sets for field in one.fields}
+    owners |= dict.fromkeys(dataset.manifest.members, "a member of the samples")
+    owners |= dict.fromkeys(RESERVED, "a column of the index, or a field of batches")
+    for field in fields:
+        if field in owners:
+            raise UsageError(
+                "a column is called as something that is there already",
+                code="columns-name",
+                where=field,
+                got=owners[field],
+                hint=f"rename it in the table, or choose others with {option('fields')}; nothing was changed",
+            )
+
+
+def _steps(dataset: Dataset, name: str, found: Join) -> Iterable[Step]:
+    for (_, entry), rows in zip(dataset.manifest.shards, found.of_shards, strict=True):
+        covered = int((rows >= 0).sum())
+        yield Step(
+            "write", column_path(name, entry.path), detail=f"{covered:,} of {entry.samples:,} samples have a row"
+        )
+    yield Step("write", set_path(name))

@@ -1,0 +1,98 @@
+"""How a dataset's columns change: the list of sets, and the files of one set, together or not at all."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from wdstools.columns.sets import forget_fields, is_of, read_sums
+from wdstools.errors import StoreError, UsageError
+from wdstools.formats.columns import dumps
+from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
+from wdstools.formats.sums import render_sums
+from wdstools.landing.inside import require_inside
+from wdstools.landing.staging import commit, staged
+from wdstools.ops.next_version.land import refuse_changed
+from wdstools.stores.local import LocalStore
+from wdstools.stores.locks import locked_folder
+from wdstools.units import some_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wdstools.dataset import Dataset
+    from wdstools.formats.columns import ColumnSet
+
+
+def require_folder(dataset: Dataset) -> LocalStore:
+    """Where a dataset's columns are changed; raises UsageError for one that lies in no folder here."""
+    store = dataset.metadata
+    if not isinstance(store, LocalStore) or dataset.manifest_key != MANIFEST_PATH:
+        raise UsageError(
+            "columns are added to a dataset in its folder",
+            where=store.url,
+            expected=f"a folder here with {MANIFEST_PATH}",
+            hint="add them there, and mirror it again: they go along",
+        )
+    return store
+
+
+def land_set(
+    dataset: Dataset, files: Sequence[str], spills: Sequence[str], write: Callable[[str], ColumnSet]
+) -> ColumnSet:
+    """Add the set whose ``files`` (and passing ``spills``) ``write`` makes in a folder: it is there whole, or not.
+
+    Raises StoreError (``file-in-the-way``), and BusyError where another process changes the dataset.
+    """
+    target = require_folder(dataset).path
+    require_inside(target, [*files, COLUMNS_LIST])
+    there = [path for path in files if os.path.lexists(os.path.join(target, path))]
+    if there:
+        raise StoreError(
+            "files that belong to no set of columns have the names of new ones: nothing was changed",
+            code="file-in-the-way",
+            where=target,
+            got=some_of(there),
+            hint="move them away, or choose another name",
+        )
+    with locked_folder(os.path.join(target, ".wdstools"), target):
+        refuse_changed(dataset)
+        with staged(target, (*files, *spills, COLUMNS_LIST)) as work:
+            columns = write(work)
+            stage, listed = LocalStore(work), read_sums(dataset.metadata)
+            if columns.path in listed:
+                raise taken(target, columns.name)
+            stage.put(columns.path, dumps(columns))
+            stage.put(COLUMNS_LIST, render_sums({**listed, **columns.files()}))
+        commit(target, [*columns.files(), COLUMNS_LIST], ())
+    forget_fields(dataset)
+    return columns
+
+
+def drop_set(dataset: Dataset, name: str, deleted: Sequence[str]) -> None:
+    """Remove a set: its lines from the list, then the files ``deleted``; cut short, the next command goes on."""
+    target = require_folder(dataset).path
+    require_inside(target, [*deleted, COLUMNS_LIST])
+    with locked_folder(os.path.join(target, ".wdstools"), target):
+        listed = read_sums(dataset.metadata)
+        left = {path: digest for path, digest in listed.items() if not is_of(path, name)}
+        gone = [*deleted, *(() if left else (COLUMNS_LIST,))]
+        with staged(target, (COLUMNS_LIST,)) as work:
+            if left:
+                LocalStore(work).put(COLUMNS_LIST, render_sums(left))
+        commit(target, [COLUMNS_LIST] if left else [], gone)
+    store = LocalStore(target)
+    for path in gone:
+        store.remove_empty_folders(path)
+    forget_fields(dataset)
+
+
+def taken(where: str, name: str) -> UsageError:
+    """The error for a name that another set has."""
+    return UsageError(
+        "a set of columns is called so already",
+        code="columns-taken",
+        where=where,
+        got=name,
+        hint=f"choose another name, or remove that one first: wdstools columns rm {where} {name}",
+    )

@@ -1,0 +1,185 @@
+"""Puts the rows of a table in the places of their samples, in bounded memory: rows are first parted by shards, on the disk."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.errors import UsageError
+from wdstools.formats.arrow import numbers_over, one_chunk, to_list, to_numpy
+from wdstools.formats.columns import ColumnSet, ColumnShard, column_path, described, write_columns
+from wdstools.stores.abilities import TEMP_SUFFIX
+from wdstools.stores.local import LocalStore, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Tick
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.ops.columns.join import Join
+    from wdstools.ops.columns.table import Table
+
+#: About how many bytes of rows are in memory at once.
+_HELD_BYTES = 192 << 20
+_MOST_PARTS = 256
+_ROW = "\0row"
+
+
+class Places:
+    """The rows of ``table`` as a set ``name`` of the dataset, as ``joined`` found them."""
+
+    def __init__(self, dataset: Dataset, table: Table, joined: Join, name: str, *, held: int = _HELD_BYTES) -> None:
+        self._dataset, self._table, self._joined, self._name = dataset, table, joined, name
+        entries = [entry for _, entry in dataset.manifest.shards]
+        wanted = min(_MOST_PARTS, max(1, len(entries)), 1 + table.size // held)
+        edges = [round(number * len(entries) / wanted) for number in range(wanted + 1)]
+        self._parts = [(first, entries[first:last]) for first, last in pairwise(edges)]
+
+    @property
+    def parts(self) -> int:
+        """In how many parts the rows are divided; one needs no disk."""
+        return len(self._parts)
+
+    def write(self, work: str, tick: Tick) -> ColumnSet:
+        """Write the set's files below ``work``, durable; raises UsageError (``columns-differ``)."""
+        part_of = self._part_of_rows()
+        files: list[ColumnShard] = []
+        if self.parts == 1:
+            rows = [self._numbered(batch, first, part_of, 0) for first, batch in self._counted()]
+            files += self._place(0, pa.concat_tables(rows) if rows else None, work, tick)
+        else:
+            self._spill(work, part_of)
+            for number in range(self.parts):
+                path = _spill_path(work, number)
+                with translated(path), pa.OSFile(path) as file, pa.ipc.open_stream(file) as stream:
+                    table = stream.read_all()
+                os.unlink(path)
+                files += self._place(number, table, work, tick)
+        return ColumnSet(self._name, self._dataset.root, self._table.fields, tuple(files))
+
+    def _part_of_rows(self) -> NDArray[np.int16]:
+        """The part that each row of the table belongs to, -1 for none; what repeats a key goes where its first row is."""
+        part_of = np.full(self._joined.rows, -1, np.int16)
+        for number, (first, entries) in enumerate(self._parts):
+            for rows in self._joined.of_shards[first : first + len(entries)]:
+                part_of[rows[rows >= 0]] = number
+        found: NDArray[np.int16] = part_of[self._joined.first_of]
+        return found
+
+    def _counted(self) -> Any:
+        first = 0
+        for batch in self._table.batches():
+            yield first, batch
+            first += batch.num_rows
+
+    def _numbered(self, batch: pa.Table, first: int, part_of: NDArray[np.int16], part: int) -> pa.Table:
+        """Those rows of a batch that are of a part, with their numbers."""
+        mine = np.flatnonzero(part_of[first : first + batch.num_rows] == part)
+        rows = batch.take(_indices(mine)) if len(mine) < batch.num_rows else batch
+        return rows.append_column(_ROW, _indices(mine + first))
+
+    def _spill(self, work: str, part_of: NDArray[np.int16]) -> None:
+        """Part the rows, each part in a file of its own."""
+        paths = [_spill_path(work, number) for number in range(self.parts)]
+        with translated(work):
+            files = [open(path, "xb") for path in paths]  # noqa: SIM115  closed below
+            streams: list[Any] = []
+            try:
+                for first, batch in self._counted():
+                    for number, file in enumerate(files):
+                        rows = self._numbered(batch, first, part_of, number)
+                        if len(streams) == number:
+                            streams.append(pa.ipc.new_stream(file, rows.schema))
+                        if rows.num_rows:
+                            streams[number].write_table(rows)
+                for stream in streams:
+                    stream.close()
+            finally:
+                for file in files:
+                    file.close()
+
+    def _place(self, number: int, rows: pa.Table | None, work: str, tick: Tick) -> list[ColumnShard]:
+        first, entries = self._parts[number]
+        assert rows is not None
+        rows = rows.combine_chunks()
+        numbers = to_numpy(rows.column(_ROW))
+        self._refuse_different(rows, numbers)
+        made = []
+        for entry, wanted in zip(entries, self._joined.of_shards[first : first + len(entries)], strict=True):
+            table = self._aligned(entry, rows, numbers, wanted)
+            data = write_columns(table, self._table.fields)
+            LocalStore(work).put(column_path(self._name, entry.path), data)
+            made.append(described(entry.path, table, data, self._table.fields))
+            tick(entry.samples)
+        return made
+
+    def _aligned(
+        self, entry: ShardEntry, rows: pa.Table, numbers: NDArray[np.int64], wanted: NDArray[np.int64]
+    ) -> pa.Table:
+        """The rows of one shard, in its order."""
+        keys = one_chunk(self._dataset.index(entry).column("key"))
+        there = wanted >= 0
+        at = np.where(there, np.searchsorted(numbers, wanted), 0)
+        if there.any():
+            # a hash led here: only the key itself proves it
+            given = to_list(one_chunk(rows.column("key")).take(_indices(at[there])))
+            mine = to_list(keys.filter(pa.array(there)))
+            same = np.fromiter((one == other for one, other in zip(given, mine, strict=True)), bool, len(mine))
+            there[np.flatnonzero(there)[~same]] = False
+        index = numbers_over(at, there, pa.int64())
+        values = rows.select([field.name for field in self._table.fields]).take(index)
+        return values.add_column(0, pa.field("key", pa.string(), nullable=False), keys.cast(pa.string()))
+
+    def _refuse_different(self, rows: pa.Table, numbers: NDArray[np.int64]) -> None:
+        """Refuse a key that has other values in another row; the same again is no harm."""
+        before = self._joined.first_of[numbers]
+        again = np.flatnonzero(before != numbers)
+        if not len(again):
+            return
+        fields = [field.name for field in self._table.fields]
+        one = rows.take(_indices(again))
+        other = rows.take(_indices(np.searchsorted(numbers, before[again])))
+        for name in fields:
+            row = _first_difference(one.column(name), other.column(name))
+            if row is None:
+                continue
+            raise UsageError(
+                "one key has different values",
+                code="columns-differ",
+                where=f"{self._table.path}, rows {int(before[again[row]]) + 1} and {int(numbers[again[row]]) + 1}",
+                expected=f"{name} {_shown(other.column(name)[row])} for {one.column('key')[row].as_py()}",
+                got=_shown(one.column(name)[row]),
+                hint="leave one row of each key in the table; nothing was changed",
+            )
+
+
+def spill_names(places: Places) -> list[str]:
+    """Names of the files that rows are parted in: temporary ones, which a killed run leaves behind as its own."""
+    return [f"rows-{number:03d}" for number in range(places.parts)] if places.parts > 1 else []
+
+
+def _spill_path(work: str, number: int) -> str:
+    return os.path.join(work, f"rows-{number:03d}.part{TEMP_SUFFIX}")
+
+
+def _indices(rows: NDArray[np.int64]) -> pa.Array:
+    return numbers_over(rows, np.ones(len(rows), np.bool_), pa.int64())
+
+
+def _first_difference(one: pa.ChunkedArray, other: pa.ChunkedArray) -> int | None:
+    """The first row in which two columns differ; not-a-number is itself."""
+    if one.equals(other):
+        return None
+    pairs: Sequence[tuple[Any, Any]] = list(zip(one.to_pylist(), other.to_pylist(), strict=True))
+    return next((row for row, (a, b) in enumerate(pairs) if repr(a) != repr(b)), None)
+
+
+def _shown(value: pa.Scalar) -> str:
+    return repr(value.as_py())[:60]

@@ -1,0 +1,108 @@
+"""columns rm: take a set of columns away. What lies in its folder and is not its own stays."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.columns.sets import is_of, names_in, read_set, read_sums
+from wdstools.dataset import Dataset, open_dataset
+from wdstools.errors import FormatError, StoreError, UsageError
+from wdstools.formats.columns import set_path
+from wdstools.landing.staging import FinishResult, plan_finish
+from wdstools.ops.columns.land import drop_set, require_folder
+from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
+from wdstools.plan import Plan, Step, apply
+
+if TYPE_CHECKING:
+    from wdstools.executors.base import Executor
+    from wdstools.options.declare import StrPath
+    from wdstools.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveColumnsPlan(ColumnsPlan):
+    """Which files of a set go."""
+
+    dataset: Dataset | None = None
+
+    def carry_out(self, executor: Executor, progress: Progress) -> ColumnsResult:
+        """Take the set out of the list, and its files away."""
+        del executor, progress
+        assert self.dataset is not None
+        deleted = tuple(step.path for step in self.steps)
+        drop_set(self.dataset, self.name, deleted)
+        return ColumnsResult(
+            self.target, self.dataset.root, self.name, self.fields, samples=self.samples, deleted=deleted
+        )
+
+
+def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsResult | FinishResult]:
+    """Plan to remove a set of columns: exactly the files that its document names, as the plan lists them.
+
+    Args:
+        dataset: A dataset in a folder, or its path.
+        name: The set.
+
+    Returns:
+        The plan; applied, it gives a ColumnsResult, or a FinishResult where it only finished an older change.
+
+    Raises:
+        UsageError: There is no such set (``columns-missing``), or the dataset lies in no folder here.
+        StoreError: Storage could not be read.
+        FormatError: A manifest, or the list of sets, is damaged.
+    """
+    path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
+    unfinished = plan_finish(path)
+    if unfinished is not None:
+        return unfinished
+    opened = dataset if isinstance(dataset, Dataset) else open_dataset(path)
+    store = require_folder(opened)
+    sums = read_sums(store)
+    names = names_in(sums)
+    if name not in names:
+        raise UsageError(
+            "no such set of columns",
+            code="columns-missing",
+            where=path,
+            expected=", ".join(names) or "none: no columns were added",
+            got=name[:100],
+        )
+    listed = [file for file in sums if is_of(file, name)]
+    fields: dict[str, str] = {}
+    samples = 0
+    try:
+        columns = read_set(store, name, sums[set_path(name)])
+        fields, samples = {field.name: field.kind for field in columns.fields}, columns.samples
+        files = [file for file in columns.files() if file in sums]
+    except (FormatError, StoreError):  # its document is damaged or gone: the list says what was its own
+        files = listed
+    there = [file for file in files if os.path.lexists(store.locate(file))]
+    steps = tuple(Step("delete", file, detail=f"of the set {name}") for file in sorted(there))
+    return RemoveColumnsPlan(
+        "remove columns of", path, steps, name=name, fields=fields, samples=samples, dataset=opened
+    )
+
+
+def remove_columns(
+    dataset: Dataset | StrPath, name: str, *, executor: Executor | None = None, progress: Progress | None = None
+) -> ColumnsResult | FinishResult:
+    """Remove a set of columns from a dataset: ``plan_remove_columns``, carried out.
+
+    Args:
+        dataset: A dataset in a folder, or its path.
+        name: The set.
+        executor: As of all verbs; this one has no use for it.
+        progress: The same.
+
+    Returns:
+        What was removed; a FinishResult where an older change was only finished: call it again.
+
+    Raises:
+        UsageError: As ``plan_remove_columns``.
+        BusyError: Another process changes the dataset.
+        StoreError: Storage could not be read or written.
+        FormatError: A manifest, or the list of sets, is damaged.
+    """
+    return apply(plan_remove_columns(dataset, name), executor=executor, progress=progress)

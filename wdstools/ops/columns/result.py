@@ -1,0 +1,62 @@
+"""What the verbs of columns plan and give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wdstools.ops.made import Made
+from wdstools.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnsResult(Made):
+    """A set of columns that was added, or removed: ``fields`` maps each field to its type.
+
+    ``covered`` of the dataset's ``samples`` have a row in the table. ``absent`` counts rows whose key no sample has, and
+    ``absent_keys`` are the first of these keys. ``deleted`` are files that were removed.
+    """
+
+    path: str
+    root: str
+    name: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    samples: int = 0
+    covered: int = 0
+    absent: int = 0
+    absent_keys: tuple[str, ...] = ()
+    bytes: int = 0
+    deleted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnsInfo:
+    """A set of columns of a dataset. ``values`` counts, for each field, the samples that have a value in it.
+
+    ``state`` is ``ok``, ``stale`` (made for another version of the dataset) or ``damaged``; nothing of the values is read.
+    """
+
+    name: str
+    state: str
+    root: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, int] = field(default_factory=dict)
+    samples: int = 0
+    bytes: int = 0
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnsPlan(Plan[ColumnsResult]):
+    """A change of a dataset's columns, and what can be said of it before."""
+
+    name: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    samples: int = 0
+    covered: int = 0
+    repeated: int = 0
+    absent: int = 0
+    absent_keys: tuple[str, ...] = ()

@@ -1,0 +1,389 @@
+"""The table that columns come from: Parquet, or CSV, TSV, JSON and JSON lines; read in batches, as often as is needed."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wdstools.errors import SourceChangedError, UsageError, option
+from wdstools.formats.arrow import one_chunk
+from wdstools.formats.columns import MAX_FIELDS, MAX_WIDTH, ColumnField, aligned, is_field_name
+from wdstools.sources.rows import BadRow, damaged, read_rows
+from wdstools.stores.local import buffered_plain, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from wdstools.options.declare import StrPath
+
+#: What the column of keys is called, if nobody says.
+_KEYS = ("key", "__key__")
+_BATCH_ROWS = 1 << 14
+_BATCH_BYTES = 32 << 20
+_INT_RE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_FLOAT_RE = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_BOOLS = {"true": True, "false": False}
+_SUPPORTED = "bool, whole numbers, floats, text, and lists of floats, all of one length"
+_WIDE = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose column of keys and whose fields are known. ``stamp`` is how its file was when they were looked up.
+
+    ``texts`` tells that its values are those of text or JSON, and not of Parquet or Arrow; ``in_memory`` is the table itself where it is in no file.
+    """
+
+    path: str
+    key: str
+    fields: tuple[ColumnField, ...]
+    texts: bool = False
+    stamp: tuple[int, int] = (0, 0)
+    in_memory: pa.Table | None = None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes its values take."""
+        if self.in_memory is not None:
+            return int(self.in_memory.nbytes)
+        if self.texts:
+            return self.stamp[0]
+        with translated(self.path), buffered_plain(self.path) as file:
+            metadata = pq.ParquetFile(file).metadata
+            return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+
+    def key_batches(self) -> Iterator[list[str]]:
+        """The keys, batch by batch."""
+        for batch in self._batches([self.key]):
+            yield self._keys_of(batch, 0).to_pylist()
+
+    def batches(self) -> Iterator[pa.Table]:
+        """``key`` and the fields, batch by batch; raises UsageError (``columns-unsupported``) for what does not fit."""
+        schema = pa.schema([pa.field("key", pa.string()), *(pa.field(f.name, f.arrow) for f in self.fields)])
+        first = 0
+        for batch in self._batches([self.key, *(field.name for field in self.fields if field.name != self.key)]):
+            arrays = [self._keys_of(batch, first)]
+            for field in self.fields:
+                try:
+                    arrays.append(aligned(batch.column(field.name), field.arrow))
+                except (ValueError, pa.ArrowException) as error:
+                    raise unsupported(self.path, field.name, str(error)) from error
+            yield pa.Table.from_arrays(arrays, schema=schema)
+            first += batch.num_rows
+        self._check_same()
+
+    def _keys_of(self, batch: pa.Table, first: int) -> pa.Array:
+        column = one_chunk(batch.column(self.key))
+        if not _is_text(column.type):
+            raise unsupported(self.path, self.key, f"keys are text, and this is {column.type}")
+        column = column.cast(pa.string())
+        if column.null_count:
+            row = first + int(np.flatnonzero(~np.asarray(column.is_valid().to_pylist(), bool))[0])
+            raise UsageError(
+                "a row has no key", code="columns-key", where=f"{self.path}, row {row + 1}", got=f"column {self.key}"
+            )
+        return column
+
+    def _batches(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        if self.in_memory is not None:
+            yield from map(pa.Table.from_batches, ([b] for b in self.in_memory.select(names).to_batches(_BATCH_ROWS)))
+        elif self.texts:
+            yield from self._rows(names)
+        else:
+            with translated(self.path), buffered_plain(self.path) as file:
+                yield from _parquet_batches(file, self.path, names)
+
+    def _rows(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        kinds = {field.name: field for field in self.fields}
+        for rows in _numbered(self.path):
+            arrays = []
+            for name in names:
+                values = [row.get(name) for _, row in rows]
+                field = kinds.get(name)
+                if field is None or name == self.key:
+                    arrays.append(pa.array([None if v is None else str(v) for v in values], pa.string()))
+                    continue
+                try:
+                    arrays.append(pa.array([_value_of(value, field.kind) for value in values], field.arrow))
+                except (ValueError, TypeError, pa.ArrowException) as error:
+                    raise unsupported(self.path, name, str(error)) from error
+            yield pa.Table.from_arrays(arrays, names=list(names))
+
+    def _check_same(self) -> None:
+        if self.in_memory is None and self.stamp != _stamp(self.path):
+            raise SourceChangedError(
+                "the table changed while it was read", where=self.path, hint="run this again; nothing was changed"
+            )
+
+
+def open_table(given: StrPath | pa.Table, key: str | None, fields: Sequence[str] | None) -> Table:
+    """A table, with its column of keys and the fields that are wanted of it: all others, or those in ``fields``.
+
+    Raises UsageError (``table-columns``, ``columns-unsupported``, ``columns-name``), FormatError (``table-damaged``), and
+    StoreError.
+    """
+    if isinstance(given, pa.Table):
+        return _of_schema(Table("table", "", (), in_memory=given), given.schema, key, fields)
+    path = os.fspath(given)
+    with translated(path):
+        stamp = _stamp(path)
+    if path.lower().endswith(".parquet"):
+        with translated(path), buffered_plain(path) as file:
+            schema = _parquet_schema(file, path)
+        return _of_schema(Table(path, "", (), stamp=stamp), schema, key, fields)
+    kinds = _kinds_of_rows(path)
+    chosen_key, names = _chosen(list(kinds), path, key, fields)
+    found = []
+    for name in names:
+        kind = kinds[name].kind()
+        if kind is None:
+            raise unsupported(path, name, kinds[name].why())
+        found.append(ColumnField(name, kind))
+    return Table(path, chosen_key, tuple(found), texts=True, stamp=stamp)
+
+
+def unsupported(path: str, name: str, got: str) -> UsageError:
+    """The error for values that no field holds."""
+    return UsageError(
+        "a column holds what cannot be added",
+        code="columns-unsupported",
+        where=f"{path}, column {name}",
+        expected=_SUPPORTED,
+        got=got.partition("\n")[0][:200],
+        hint=f"choose the columns with {option('fields')}, or change this one; nothing was changed",
+    )
+
+
+def _of_schema(table: Table, schema: pa.Schema, key: str | None, wanted: Sequence[str] | None) -> Table:
+    chosen_key, names = _chosen(schema.names, table.path, key, wanted)
+    table = replace(table, key=chosen_key)
+    found = []
+    for name in names:
+        kind = schema.field(name).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        word = _word_of(kind)
+        if word is None and _is_list(kind) and _is_float(kind.value_type):
+            width = kind.list_size if pa.types.is_fixed_size_list(kind) else _first_length(table, name)
+            if not 0 < width <= MAX_WIDTH:
+                raise unsupported(table.path, name, f"lists of {width:,} numbers")
+            word = f"{_word_of(kind.value_type)}[{width}]"
+        if word is None:
+            raise unsupported(table.path, name, str(kind))
+        found.append(ColumnField(name, word))
+    return replace(table, fields=tuple(found))
+
+
+def _chosen(names: Sequence[str], path: str, key: str | None, wanted: Sequence[str] | None) -> tuple[str, list[str]]:
+    """The column of keys, and the fields, sorted."""
+    if len(set(names)) != len(names):
+        raise UsageError("a column is given twice", code="table-columns", where=path, got=", ".join(names)[:200])
+    found = key or next((name for name in _KEYS if name in names), None)
+    if found is None or found not in names:
+        raise UsageError(
+            "the table has no column of keys" if key is None else "the table has no such column",
+            code="table-columns",
+            where=path,
+            expected=", ".join(names)[:200],
+            got=key or "no column called key",
+            hint=f"{option('key_column', 'NAME')} says which one holds the samples' keys",
+        )
+    chosen = [name for name in names if name != found] if wanted is None else list(dict.fromkeys(wanted))
+    if missing := [name for name in chosen if name not in names]:
+        raise UsageError(
+            "the table has no such column",
+            code="table-columns",
+            where=f"{path}, {option('fields')}",
+            expected=", ".join(names)[:200],
+            got=missing[0],
+        )
+    if not 0 < len(chosen) <= MAX_FIELDS:
+        raise UsageError(
+            "these are no columns to add",
+            code="table-columns",
+            where=path,
+            expected=f"1 to {MAX_FIELDS} beside the keys",
+            got=str(len(chosen)),
+        )
+    for name in chosen:
+        if not is_field_name(name):
+            raise UsageError(
+                "a column cannot be called so",
+                code="columns-name",
+                where=f"{path}, column {name[:80]!r}",
+                expected="letters, digits and _, a letter first, at most 64, and no word of Python's",
+                hint=f"rename it, or choose others with {option('fields')}",
+            )
+    return found, sorted(chosen)
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+def _parquet_schema(file: Any, path: str) -> pa.Schema:
+    try:
+        return pq.ParquetFile(file).schema_arrow
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise damaged(path, str(error).splitlines()[0]) from error
+
+
+def _parquet_batches(file: Any, path: str, names: Sequence[str]) -> Iterator[pa.Table]:
+    try:
+        table = pq.ParquetFile(file)
+        rows = max(1, table.metadata.num_rows)
+        size = sum(table.metadata.row_group(n).total_byte_size for n in range(table.metadata.num_row_groups))
+        at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES * rows // max(1, size)))
+        for batch in table.iter_batches(at_once, columns=list(names)):
+            yield pa.Table.from_batches([batch]).select(list(names))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise damaged(path, str(error).splitlines()[0]) from error
+
+
+def _first_length(table: Table, name: str) -> int:
+    """The length of the first list in a column; 0 where there is none."""
+    for batch in table._batches([name]):  # noqa: SLF001  its own module
+        lengths = one_chunk(batch.column(name)).drop_null().value_lengths()
+        if len(lengths):
+            return int(lengths[0].as_py())
+    return 0
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_float(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view())
+
+
+def _word_of(kind: pa.DataType) -> str | None:
+    """What a scalar type is here."""
+    if pa.types.is_boolean(kind):
+        return "bool"
+    if pa.types.is_integer(kind):
+        return "int64"
+    if pa.types.is_float64(kind):
+        return "float64"
+    if _is_float(kind):
+        return "float32"
+    return "string" if _is_text(kind) else None
+
+
+def _numbered(path: str) -> Iterator[list[tuple[int, Mapping[str, Any]]]]:
+    """The rows of a table of text or JSON, some at a time; raises FormatError for one that cannot be read."""
+    rows: list[tuple[int, Mapping[str, Any]]] = []
+    with translated(path), buffered_plain(path) as file:
+        for number, row in read_rows(file, path):
+            if isinstance(row, BadRow):
+                raise damaged(f"{path}, row {number}", row.detail)
+            rows.append((number, row))
+            if len(rows) >= _BATCH_ROWS:
+                yield rows
+                rows = []
+    if rows:
+        yield rows
+
+
+class _Kinds:
+    """What the values of one column of a table of text or JSON are."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, str] = {}
+
+    def note(self, value: Any) -> None:
+        """Look at a value."""
+        if value is None:
+            return
+        word = _kind_of(value)
+        if word not in self._found:
+            self._found[word] = repr(value)[:60]
+
+    def kind(self) -> str | None:
+        """The field that holds all of them; None if none does."""
+        words = set(self._found)
+        if words <= {"int64", "text:int"} and words:
+            return "int64"
+        if words <= {"int64", "float64", "text:int", "text:float"} and words:
+            return "float64"
+        if words <= {"bool", "text:bool"} and words:
+            return "bool"
+        if len(words) == 1 and next(iter(words)).startswith("float64["):
+            return next(iter(words))
+        # of texts that look like something else, and not all alike, each is what it is
+        return "string" if not words or all(word.startswith("text") for word in words) else None
+
+    def why(self) -> str:
+        """What does not fit."""
+        return " and ".join(list(self._found.values())[:2])
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, _JsonText):
+        return "text"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int64" if -_WIDE <= value < _WIDE else "other"
+    if isinstance(value, float):
+        return "float64"
+    if isinstance(value, str):
+        return _kind_of_text(value)
+    if isinstance(value, list) and value and len(value) <= MAX_WIDTH:
+        numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
+        return f"float64[{len(value)}]" if numbers else "other"
+    return "other"
+
+
+def _kind_of_text(value: str) -> str:
+    if _INT_RE.fullmatch(value) and -_WIDE <= int(value[:40]) < _WIDE and len(value) < 21:
+        return "text:int"
+    if value.lower() in _BOOLS:
+        return "text:bool"
+    # 007 is a name, 0.07 a number
+    if _FLOAT_RE.fullmatch(value) and not re.match(r"[+-]?0[0-9]", value):
+        return "text:float"
+    return "text"
+
+
+def _value_of(value: Any, kind: str) -> Any:
+    if value is None or kind == "string":
+        return value
+    if isinstance(value, str):
+        return _BOOLS[value.lower()] if kind == "bool" else int(value) if kind == "int64" else float(value)
+    return float(value) if kind == "float64" else [float(item) for item in value] if "[" in kind else value
+
+
+def _kinds_of_rows(path: str) -> dict[str, _Kinds]:
+    is_delimited = path.rpartition(".")[2].lower() not in ("json", "jsonl", "ndjson")
+    found: dict[str, _Kinds] = {}
+    for rows in _numbered(path):
+        for _, row in rows:
+            for name, value in row.items():
+                kinds = found.setdefault(name, _Kinds())
+                if is_delimited or not isinstance(value, str):
+                    kinds.note(value)
+                else:
+                    kinds.note(_JsonText(value))
+    return found
+
+
+class _JsonText(str):
+    """A text of JSON, which has numbers and truth of its own."""
+
+    __slots__ = ()

@@ -1,0 +1,30 @@
+"""The options of ``columns``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, TypedDict
+
+from wdstools.options.declare import Option
+
+
+def _parse_names(text: str, where: str) -> tuple[str, ...]:
+    """Names between commas."""
+    del where
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+class ColumnsChoices(TypedDict, total=False):
+    """What of a table becomes columns, and under which name."""
+
+    name: Annotated[
+        str | None, Option(None, "What the set of columns is called; without it, the file's name.", metavar="NAME")
+    ]
+    key_column: Annotated[
+        str | None,
+        Option(None, "The column that holds the samples' keys; without it, the one called key.", metavar="COL"),
+    ]
+    fields: Annotated[
+        Sequence[str] | None,
+        Option(None, "The columns to add, with commas between; without it, all.", metavar="A,B", read=_parse_names),
+    ]

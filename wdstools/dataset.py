@@ -17,6 +17,7 @@ from wdstools.options.declare import settle
 from wdstools.options.read import OpenChoices
 from wdstools.results import Proved
 from wdstools.stores.cache import Caching
+from wdstools.stores.confirmed import is_confirmed
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import open_remote, open_store, remote
 from wdstools.stores.read_only import ReadOnly
@@ -371,9 +372,8 @@ def root_differs(where: str, wanted: str, found: str) -> IntegrityError:
 def adopted_from(metadata: Store, where: str) -> str | None:
     """Where the tars of a foreign dataset are, if not beside its manifest. No digest covers it: they are checked anyway.
 
-    Whoever made the dataset has written it, and that may be a stranger: a folder of this machine is read where the
-    dataset itself is one, and nothing is asked of a server that the user has not named. Raises UsageError
-    (``location-unconfirmed``).
+    Whoever made the dataset has written it, and that may be a stranger: a folder or a server that this user has not named is not
+    looked at. Raises UsageError (``location-unconfirmed``).
     """
     try:
         found = json.loads(get_whole(metadata, LOCATION_PATH, _MAX_LOCATION_BYTES))
@@ -382,13 +382,18 @@ def adopted_from(metadata: Store, where: str) -> str | None:
     at = found.get("shards") if isinstance(found, dict) else None
     if not isinstance(at, str) or at == metadata.url:
         return None
-    if "://" in at or not isinstance(metadata, LocalStore):
-        shown = display(at)
-        raise UsageError(
-            "this dataset names another place for its tars, and nothing is asked there before you confirm it",
-            code="location-unconfirmed",
-            where=display(where),
-            got=shown,
-            hint=f"{option('at', shown)}    reads them there, if you know that place",
-        )
-    return at
+    if isinstance(metadata, LocalStore) and (_is_beside(at, metadata) or is_confirmed(metadata.path, at)):
+        return at
+    shown = display(at)
+    raise UsageError(
+        "this dataset names another place for its tars, and nothing is looked for there before you confirm it",
+        code="location-unconfirmed",
+        where=display(where),
+        got=shown,
+        hint=f"{option('at', shown)}    reads them there, if you know that place; or look at them yourself: wdstools adopt {quote(shown)} -o NEW",
+    )
+
+
+def _is_beside(at: str, metadata: LocalStore) -> bool:
+    """Whether a place is the folder that the manifest is in."""
+    return "://" not in at and os.path.isabs(at) and os.path.realpath(at) == os.path.realpath(metadata.path)

@@ -388,9 +388,16 @@ def test_a_strangers_dataset_sends_no_request_anywhere(other: Player, tmp_path: 
 
     split = next(path.name for path in packed.iterdir() if path.is_dir() and not path.name.startswith("."))
     adopt(str(packed / split), str(tmp_path / "theirs"))
-    for place in (f"{other.endpoint}/x", "s3://bucket/x", "hf://datasets/o/n", f"file://{packed}"):
+    for place in (
+        f"{other.endpoint}/x",
+        "s3://bucket/x",
+        "hf://datasets/o/n",
+        f"file://{packed}",
+        str(packed),
+        "../packed",
+    ):
         location = tmp_path / "theirs/.wdstools/location.json"
-        location.write_text(json.dumps({"shards": f"{place}?sig={CANARY}"}))
+        location.write_text(json.dumps({"shards": f"{place}?sig={CANARY}" if "://" in place else place}))
         with pytest.raises(UsageError) as caught:
             open_dataset(str(tmp_path / "theirs"))
         assert caught.value.code == "location-unconfirmed"
@@ -424,3 +431,21 @@ def test_web_servers_and_the_hub_need_no_library_of_the_cloud(packed: Path, monk
         command = [sys.executable, "-c", code, f"http://user:{CANARY}@{host}/d"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [open_dataset(str(packed)).root, *["extra-missing"] * 3]
+
+
+def test_tars_that_this_user_has_adopted_are_found_again_and_by_nobody_else(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wdstools.ops.adopt import adopt
+
+    split = next(path.name for path in packed.iterdir() if path.is_dir() and not path.name.startswith("."))
+    adopt(str(packed / split), str(tmp_path / "theirs"))
+    assert open_dataset(str(tmp_path / "theirs")).shards.url == str(packed / split)
+    shutil.copytree(tmp_path / "theirs", tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    for place in ("moved", "theirs"):
+        with pytest.raises(UsageError) as caught:
+            open_dataset(place)
+        assert caught.value.code == "location-unconfirmed"
+        assert open_dataset(place, at=str(packed / split)).shards.url == str(packed / split)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of somebody else"))

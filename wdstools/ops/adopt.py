@@ -26,6 +26,8 @@ from wdstools.options.declare import settle
 from wdstools.options.move import AdoptChoices
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.results import to_dict
+from wdstools.stores.confirmed import confirm
+from wdstools.stores.local import LocalStore
 from wdstools.stores.open import open_store
 from wdstools.version import __version__
 
@@ -124,6 +126,8 @@ def adopt(
         documents[LOCATION_PATH] = (json.dumps({"shards": where}) + "\n").encode()
     for path, data in (*documents.items(), (MANIFEST_PATH, dumps(manifest))):
         metadata.put(path, data)
+    if LOCATION_PATH in documents and isinstance(metadata, LocalStore) and display(place) == place:
+        confirm(metadata.path, where)
     return AdoptResult(
         path=display(dest or place),
         shards_at=display(place),

@@ -35,7 +35,7 @@ def adopted(output: Output, result: AdoptResult) -> int:
         output.hint(f"hint: {hint}")
     if "://" in result.shards_at and result.path != result.shards_at:
         named = f"{quote(result.path)} --at {quote(display(result.shards_at))}"
-        output.hint(f"check:  wdstools verify {named}    the tars are asked for there only where you name the place")
+        output.hint(f"check:  wdstools verify {named}    other machines ask for the tars only where you name the place")
     code = 3 if result.incomplete else 0
     output.summary(result, exit_code=code, ok=code == 0)
     return code

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +29,33 @@ def test_a_manifest_may_be_larger_than_other_small_files(tmp_path: Path, size: i
     with pytest.raises(FormatError) as caught:
         wt.open_dataset(tmp_path)
     assert caught.value.code == code
+
+
+_OPEN = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+import wdstools as wt
+print(len(wt.open_dataset(sys.argv[1]).manifest.shards))
+"""
+
+
+@pytest.mark.slow
+def test_a_manifest_of_half_a_million_shards_is_opened_by_a_process_that_may_compute_for_20_seconds(
+    tmp_path: Path,
+) -> None:
+    digest = hashlib.sha256(b"").hexdigest()
+    shards = tuple(
+        ShardEntry(
+            shard_path("train", n), 10**6, 2000, digest, f"{n:032x}", "0" * 8, f"{n:016x}", digest, values=digest
+        )
+        for n in range(500_000)
+    )
+    path = tmp_path / MANIFEST_PATH
+    path.parent.mkdir()
+    path.write_bytes(dumps(Manifest("large", 1, (), ("jpg",), 0, {"train": shards})))
+    del shards
+    done = subprocess.run([sys.executable, "-c", _OPEN, tmp_path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "500000")
 
 
 @pytest.mark.slow

@@ -231,7 +231,13 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
 
 _SHARD_FIELDS = [f.name for f in fields(ShardEntry) if f.name != "extra"]
 _KNOWN = {"authenticated_ranges", "dataset", "format", "labels", "members", "profile", "seed", "splits", "totals"}
-_SHARD_FIELDS = [f.name for f in fields(ShardEntry) if f.name != "extra"]
+#: The fields of a shard as today's writers make it, and the form of all its texts, one behind the other.
+_USUAL_FIELDS = set(_SHARD_FIELDS)
+_USUAL_DIGITS = {**DIGEST_HEX_DIGITS, "rows": 64, "values": 64}
+_USUAL_TEXTS = ("path", "encoding", *_USUAL_DIGITS)
+_USUAL_RE = re.compile(
+    rf"({_SPLIT_RE.pattern})/\1-[0-9]{{6,}}\.tar tar" + "".join(f" [0-9a-f]{{{n}}}" for n in _USUAL_DIGITS.values())
+)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
@@ -356,6 +362,8 @@ class _Reader:
     def shard(self, entry: object, prefix: str, *, foreign: bool) -> ShardEntry:
         if not isinstance(entry, dict):
             raise self.error("a shard is not an object", prefix)
+        if (usual := _usual_shard(entry)) is not None:
+            return usual
         prefix += "."
         known: dict[str, Any] = {name: self.text(entry, name, prefix) for name in ("path", "rows", "encoding")}
         known |= {name: self.integer(entry, name, prefix) for name in ("bytes", "samples")}
@@ -401,6 +409,17 @@ class _Reader:
                             expected=shard_path(split, number),
                             got=shard.path[:200],
                         )
+
+
+def _usual_shard(entry: dict[str, Any]) -> ShardEntry | None:
+    """A shard whose every field is as writers of canonical datasets make it, by one look; None where a fault must be named."""
+    if entry.keys() != _USUAL_FIELDS or not type(entry["bytes"]) is type(entry["samples"]) is int:
+        return None
+    try:
+        text = " ".join([entry[name] for name in _USUAL_TEXTS])
+    except TypeError:  # not all of them are texts
+        return None
+    return ShardEntry(**entry) if _USUAL_RE.fullmatch(text) else None
 
 
 def needed_format(members: Sequence[str]) -> int:

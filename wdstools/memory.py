@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 _PAGE_BYTES = 4096
+_MOST_IN_MEMORY = 1 << 30
 
 
 def page_aligned(size: int) -> mmap.mmap:
@@ -29,6 +33,17 @@ def page_aligned(size: int) -> mmap.mmap:
         with contextlib.suppress(OSError):  # a kernel without huge pages
             memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
+
+
+def many_rows(count: int, width: int) -> NDArray[np.uint8]:
+    """Room for rows of bytes: in memory, or beyond 1 GiB in a file without a name, which goes with the last who refers to it."""
+    import numpy as np
+
+    if count * width <= _MOST_IN_MEMORY:
+        return np.empty((count, width), np.uint8)
+    with tempfile.TemporaryFile() as file:
+        file.truncate(count * width)
+        return np.frombuffer(mmap.mmap(file.fileno(), count * width), np.uint8).reshape(count, width)
 
 
 @contextlib.contextmanager

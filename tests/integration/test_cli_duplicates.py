@@ -12,6 +12,7 @@ import wdstools as wt
 from tests.support.alike_pairs import PLANTED, SINGLES, SURPLUS, write_alike_pairs
 from tests.support.command import assert_clean_failure, run_command
 from wdstools.executors.open import open_executor
+from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps, shard_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -260,3 +261,22 @@ def test_a_broken_copy_never_displaces_a_whole_image(source: Path, tmp_path: Pat
     }
     assert reasons["oslo/000"] == reasons["oslo/001"] == "image-truncated"
     assert wt.open_dataset(str(tmp_path / "set"))["rome/901"]["jpg"] == whole
+
+
+@pytest.mark.parametrize(
+    ("samples", "level", "told"),
+    [(100_000_000, "edited", True), (1_000_000, "edited", False), (100_000_000, "re-encode", False)],
+)
+def test_what_a_long_search_takes_is_told_before_it_begins(
+    tmp_path: Path, samples: int, level: str, *, told: bool
+) -> None:
+    entry = ShardEntry(shard_path("train", 0), 1 << 40, samples, "0" * 64, "0" * 32, "0" * 8, "0" * 16, "0" * 64)
+    manifest = Manifest("large", 1, (), ("jpg",), 0, {"train": (entry,)})
+    (tmp_path / ".wdstools").mkdir()
+    (tmp_path / MANIFEST_PATH).write_bytes(dumps(manifest))
+    ran = run_command("duplicates", tmp_path, "--level", level)
+    assert ran.code == 4, ran.err  # there is no index: the search ends where it would begin
+    lines = ran.err.splitlines()
+    assert (f"searching {samples:,} images at level {level} takes about" in lines[0]) == told
+    assert lines[0].startswith("error: ") != told
+    assert "Traceback" not in ran.err

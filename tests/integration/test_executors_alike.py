@@ -11,9 +11,11 @@ import pytest
 
 import wdstools as wt
 from tests.support.verbs_alike import make_images, must_find, run_verbs
+from wdstools.dedup import groups, parts
 from wdstools.executors.futures import FuturesExecutor
 from wdstools.executors.local import Threads
 from wdstools.executors.processes import Processes
+from wdstools.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +53,30 @@ def test_every_verb_gives_the_same_with_each_kind(
     executor: Executor, source: str, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     assert run_verbs(source, str(tmp_path / "x"), executor) == expected
+
+
+def test_duplicates_searched_by_ranges_are_those_of_one_pass(
+    executor: Executor, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = wt.pack(source, tmp_path / "shards", shard_samples=25).path
+    whole = wt.find_duplicates(place, level="edited")
+    monkeypatch.setattr(parts, "_SHORTEST", 1e-12)
+    monkeypatch.setattr(groups, "MEMBERS_AT_ONCE", 1)
+    steps: list[tuple[str, int]] = []
+    cut = wt.find_duplicates(place, level="edited", executor=executor, progress=_Steps(steps))
+    assert whole.groups
+    assert (cut.groups, cut.levels) == (whole.groups, whole.levels)
+    assert dict(steps)["search hashes"] >= 20 * executor.jobs
+
+
+class _Steps(Silent):
+    """Notes which steps begin, and of how many units."""
+
+    def __init__(self, steps: list[tuple[str, int]]) -> None:
+        self._steps = steps
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        self._steps.append((task, total))
 
 
 def test_a_relative_destination_is_the_callers_whatever_folder_a_worker_is_in(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+import pickle
+from typing import TYPE_CHECKING, Any
 
 import imagehash
 import numpy as np
@@ -15,13 +16,18 @@ from PIL import Image, ImageEnhance
 from tests.support.came import came
 from tests.support.lookalikes import colours, components, fingerprints, gray, jpeg, scene
 from tests.support.pictures import noise, saved
-from wdstools.dedup import hamming
+from wdstools.dedup import groups, hamming
+from wdstools.dedup.compare import MEMBERS_AT_ONCE, Comparison
 from wdstools.dedup.groups import group
 from wdstools.dedup.hamming import link
 from wdstools.dedup.levels import LEVELS, NEAR_CHROMA, NEAR_LOCAL
+from wdstools.dedup.parts import Alone, SearchTask, linked, ranges_for, search_part
 from wdstools.dedup.phash import phash
 from wdstools.images.check import DamagedImageError
 from wdstools.images.luma import check_kernels, luma_images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -156,6 +162,71 @@ def test_the_search_links_exactly_what_brute_force_links(
     assert link(codes, (limit, rest), mirrored).tolist() == components(near)
 
 
+class _Shuffled(Alone):
+    """Many ranges, searched and told in an order of their own, some of them twice, each by a worker of its own."""
+
+    def __init__(self, ranges: int, seed: int) -> None:
+        super().__init__(ranges)
+        self._draw = np.random.default_rng(seed)
+        self.searched = 0
+
+    def search(self, tasks: Iterable[SearchTask], count: int) -> Iterator[np.ndarray[Any, Any]]:
+        held = list(tasks)
+        assert len(held) == count
+        for at in self._draw.permutation(len(held)).tolist() + self._draw.integers(0, len(held), 2).tolist():
+            self.searched += 1
+            yield search_part(pickle.loads(pickle.dumps(held[at])), lambda _: None)  # noqa: S301  our own
+
+    def compare(self, tasks: Iterable[Comparison], count: int) -> Iterator[tuple[int, Any]]:
+        held = list(super().compare(tasks, count))
+        return iter([held[at] for at in self._draw.permutation(len(held)).tolist()])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(0, 150), st.integers(0, 12), st.integers(0, 60), st.booleans(),
+    st.sampled_from([2, 7, 64]),
+)  # fmt: skip
+@example(1, 150, 10, 60, True, 64)
+def test_ranges_link_what_one_pass_links_in_any_order(
+    seed: int, count: int, limit: int, rest: int, mirrors: bool, ranges: int
+) -> None:
+    codes = _near_codes(seed, count, 3, limit)
+    mirrored = np.random.default_rng(seed).permutation(codes) ^ np.uint64(5) if mirrors else None
+    workers = _Shuffled(ranges, seed)
+    assert linked(codes, (limit, rest), mirrored, workers).tolist() == link(codes, (limit, rest), mirrored).tolist()
+    assert workers.searched > ranges or count < 2
+
+
+@pytest.mark.parametrize("limit", [2, 10])
+def test_ranges_send_back_less_than_an_edge_a_code_where_thousands_are_alike(limit: int) -> None:
+    draw = np.random.default_rng(limit)
+    codes = np.repeat(draw.integers(0, 2**63, (1, 2), np.uint64), 2000, axis=0)
+    codes[:, 1] ^= np.arange(2000, dtype=np.uint64) & np.uint64(7)
+    codes[:, 0] ^= np.uint64(1) << draw.integers(0, 64, 2000).astype(np.uint64)
+    sizes: list[int] = []
+
+    class Weighed(Alone):
+        def search(self, tasks: Iterable[SearchTask], count: int) -> Iterator[np.ndarray[Any, Any]]:
+            for edges in super().search(tasks, count):
+                sizes.append(len(edges))
+                yield edges
+
+    found = linked(codes, (limit, 8), None, Weighed(7))
+    assert found.tolist() == link(codes, (limit, 8)).tolist()
+    assert sizes
+    assert 0 < max(sizes) < len(np.unique(codes, axis=0))
+
+
+@pytest.mark.parametrize(("seconds", "jobs", "ranges"), [
+    (0.5, 8, 1), (5.0, 8, 5), (400.0, 8, 160), (400.0, 100, 400), (90_000.0, 8, 1500),
+])  # fmt: skip
+def test_a_band_is_cut_into_twenty_ranges_a_worker_of_a_second_to_a_minute(
+    seconds: float, jobs: int, ranges: int
+) -> None:
+    assert ranges_for(seconds, jobs) == ranges
+
+
 @pytest.mark.parametrize("limit", [2, 4, 8, 10])
 def test_the_search_is_exact_where_thousands_of_codes_are_alike(limit: int) -> None:
     """Buckets so full that codes of one tree are passed over."""
@@ -245,6 +316,22 @@ def test_which_images_belong_together_does_not_depend_on_their_order(seed: int) 
     for a, b in came(zip(straight, shuffled, strict=True)):
         sets = {frozenset(np.flatnonzero(a.component == c).tolist()) for c in a.component}
         assert sets == {frozenset(order[np.flatnonzero(b.component == c)].tolist()) for c in b.component}
+
+
+@pytest.mark.parametrize(("ranges", "at_once"), [(1, 1), (7, 3), (64, MEMBERS_AT_ONCE)])
+def test_groups_are_the_same_however_the_work_is_cut(
+    ranges: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prints = fingerprints(_family((1, 2, 3, 4)))
+    category = np.arange(len(prints.exact)) % 3
+    whole = group(prints, LEVELS, category)
+    monkeypatch.setattr(groups, "MEMBERS_AT_ONCE", at_once)
+    cut = group(prints, LEVELS, category, _Shuffled(ranges, ranges))
+    for one, other in came(zip(whole, cut, strict=True)):
+        assert one.level == other.level
+        for name in ("leader", "component", "near", "flipped"):
+            assert getattr(one, name).tolist() == getattr(other, name).tolist()
+    assert len(set(whole[-1].component.tolist())) < len(set(whole[1].component.tolist())) < len(prints.exact)
 
 
 def test_no_two_leaders_are_the_same_image_and_every_member_is_its_leaders() -> None:

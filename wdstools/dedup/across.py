@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wdstools.dedup.groups import FLIPPED, LOOK_BYTES, first_equal, limits_of, same, with_turned
+from wdstools.dedup.compare import FLIPPED, LOOK_BYTES, limits_of, same
+from wdstools.dedup.groups import first_equal, with_turned
 from wdstools.dedup.hamming import link_across
 from wdstools.kernels import jit
 

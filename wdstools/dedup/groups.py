@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wdstools.dedup.hamming import find, flatten, link, popcount, rest_alike, row_type, unite
-from wdstools.dedup.levels import (
-    COLOUR_SIDE,
-    LOW_INFORMATION_STD,
-    LUMA_SIDE,
-    NEAR_ALPHA,
-    NEAR_CHROMA,
-    NEAR_LOCAL,
-    NEAR_PIXELS,
-    Level,
-)
-from wdstools.kernels import jit
+from wdstools.dedup.compare import FLIPPED, LOOK_BYTES, MEMBERS_AT_ONCE, Compared, Comparison
+from wdstools.dedup.hamming import flatten, unite
+from wdstools.dedup.levels import COLOUR_SIDE, LOW_INFORMATION_STD, LUMA_SIDE, NEAR_PIXELS, Level
+from wdstools.dedup.parts import Alone, linked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from wdstools.dedup.hamming import Rows
+    from wdstools.dedup.parts import Workers
 
 _PIXELS = LUMA_SIDE * LUMA_SIDE
 _NEAR_DEVIATION, _LOOKS_AT_ONCE = 0.5, 4096
-_CELLS = COLOUR_SIDE * COLOUR_SIDE
-#: Bytes of what is compared of an image beside its hashes: the luma, then the cells of the colour picture.
-LOOK_BYTES = _PIXELS + 4 * _CELLS
-#: How two images are the same: as they are, or one mirrored.
-DIRECT, FLIPPED = 1, 2
-
-
 #: Added to the orientation of an image whose hashes noise decides: it is compared by its pixels alone when it is turned.
 UNDECIDED = 16
 
@@ -97,12 +84,16 @@ class Grouping:
 
 
 def group(
-    prints: Fingerprints, levels: Sequence[Level], category: NDArray[np.int64] | None = None
+    prints: Fingerprints,
+    levels: Sequence[Level],
+    category: NDArray[np.int64] | None = None,
+    workers: Workers | None = None,
 ) -> tuple[Grouping, ...]:
     """Group the images: first the byte-identical ones (``exact``), then at each of ``levels``, the strictest first.
 
-    ``category`` (0 to 63, for instance the split) is what ``near`` tells about. The result is a function of the rows
-    in their order alone. Memory: linear; small pictures are asked for only where hashes are alike.
+    ``category`` (0 to 63, for instance the split) is what ``near`` tells about; ``workers`` search and compare, without them
+    it is done here. The result is a function of the rows in their order alone. Memory: linear; small pictures are asked for
+    only where hashes are alike.
     """
     count = len(prints.exact)
     first = first_equal(prints.exact)
@@ -113,36 +104,77 @@ def group(
     if not levels:
         return (exact,)
     rows = np.flatnonzero((first == np.arange(count)) & ~np.isnan(prints.deviation))
-    widest = levels[-1]
-    linked = _link(prints, rows, widest)
-    sizes = np.bincount(linked, minlength=len(linked))
-    marked = np.flatnonzero(sizes[linked] > 1)
-    marked = marked[np.argsort(linked[marked], kind="stable")]
-    starts = np.flatnonzero(np.diff(linked[marked], prepend=-1, append=-1)).astype(np.int64)
-    members = rows[marked]
-    order = np.argsort(members, kind="stable")
-    looks = np.empty((len(members), LOOK_BYTES), np.uint8)
-    looks[order] = prints.looks(members[order]).reshape(-1, LOOK_BYTES)
-    data = with_turned(prints, members, looks)
-    found = [exact]
-    leader = np.arange(len(members))
-    for level in levels:
-        grouping, leader = _group_at(level, data, (members, starts, leader), first, own)
-        found.append(grouping)
-    return tuple(found)
+    trees = _link(prints, rows, levels[-1], workers or Alone())
+    sizes = np.bincount(trees, minlength=len(trees))
+    marked = np.flatnonzero(sizes[trees] > 1)
+    marked = marked[np.argsort(trees[marked], kind="stable")]
+    starts = np.flatnonzero(np.diff(trees[marked], prepend=-1, append=-1)).astype(np.int64)
+    found = _compare(prints, rows[marked], starts, own, levels, workers or Alone())
+    return (exact, *(_all_rows(level, rows[marked], found[level.name], first, own) for level in levels))
 
 
-def _link(prints: Fingerprints, rows: NDArray[np.int64], widest: Level) -> Rows:
+def _compare(
+    prints: Fingerprints,
+    members: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    own: NDArray[np.uint64],
+    levels: Sequence[Level],
+    workers: Workers,
+) -> dict[str, Compared]:
+    """What is found at each level among members that are linked, component by component; a few thousand at a time."""
+    count = len(members)
+    pictures = prints.looks(np.sort(members)).reshape(-1, LOOK_BYTES)
+    place = np.empty(count, np.int64)
+    place[np.argsort(members, kind="stable")] = np.arange(count)
+    cuts = _cuts(starts)
+
+    def tasks() -> Iterator[Comparison]:
+        for low, high in itertools.pairwise(cuts):
+            some = slice(starts[low], starts[high])
+            data = with_turned(prints, members[some], pictures[place[some]])
+            yield Comparison(data, starts[low : high + 1] - starts[low], own[members[some]], tuple(levels))
+
+    found = {level.name: Compared.nothing(count) for level in levels}
+    for number, parts in workers.compare(tasks(), count):
+        start, stop = (int(starts[cuts[at]]) for at in (number, number + 1))
+        for level, part in zip(levels, parts, strict=True):
+            into = found[level.name]
+            into.leader[start:stop], into.root[start:stop] = part.leader + start, part.root + start
+            into.near[start:stop], into.how[start:stop] = part.near, part.how
+    return found
+
+
+def _cuts(starts: NDArray[np.int64]) -> list[int]:
+    """Where to cut a row of components, of which each begins at one of ``starts``, so that no part has many members."""
+    cuts = [0]
+    while cuts[-1] < len(starts) - 1:
+        reach = int(np.searchsorted(starts, starts[cuts[-1]] + MEMBERS_AT_ONCE, "right")) - 1
+        cuts.append(max(cuts[-1] + 1, min(reach, len(starts) - 1)))
+    return cuts
+
+
+def _all_rows(
+    level: Level, members: NDArray[np.int64], found: Compared, first: NDArray[np.int64], own: NDArray[np.uint64]
+) -> Grouping:
+    """What was found among the members, as arrays of all rows; whoever is equal to a member belongs where that does."""
+    everyone = np.arange(len(first))
+    leaders, component, masks, flipped = everyone.copy(), everyone.copy(), own.copy(), np.zeros(len(first), bool)
+    leaders[members], component[members], masks[members] = members[found.leader], members[found.root], found.near
+    flipped[members] = found.how == FLIPPED
+    return Grouping(level.name, leaders[first], component[first], masks[first], flipped[first])
+
+
+def _link(prints: Fingerprints, rows: NDArray[np.int64], widest: Level, workers: Workers) -> Rows:
     """Components of what may be the same at a level; images that are to be turned take part both ways round."""
     limits = (widest.phash, widest.phash16)
     if not widest.flips:
-        return link(prints.words[rows], limits)
+        return linked(prints.words[rows], limits, None, workers)
     turned = prints.turned
     at = np.searchsorted(rows, turned.rows)
     at[at == len(rows)] = 0
     there = np.flatnonzero(rows[at] == turned.rows) if len(rows) else np.zeros(0, np.int64)
     words = np.concatenate((prints.words[rows], turned.words[there]))
-    parent = link(words, limits, np.concatenate((prints.mirrored[rows], turned.mirrored[there])))
+    parent = linked(words, limits, np.concatenate((prints.mirrored[rows], turned.mirrored[there])), workers)
     for number, base in enumerate(at[there].tolist(), len(rows)):
         unite(parent, number, base)
     for number in there.tolist():
@@ -171,18 +203,20 @@ def _near_turned(prints: Fingerprints, rows: NDArray[np.int64], number: int) -> 
 
 def with_turned(prints: Fingerprints, members: NDArray[np.int64], looks: NDArray[np.uint8]) -> tuple[Any, ...]:
     """What is compared of the members, with the turned ones once more behind them, and where each one's is (-1: nowhere)."""
-    place = {row: at for at, row in enumerate(members.tolist())}
-    held = [number for number, row in enumerate(prints.turned.rows.tolist()) if row in place]
-    base = np.array([place[int(prints.turned.rows[number])] for number in held], np.int64)
+    turned = prints.turned
+    at = np.minimum(np.searchsorted(turned.rows, members), max(0, len(turned.rows) - 1))
+    base = np.flatnonzero(turned.rows[at] == members) if len(turned.rows) else np.zeros(0, np.int64)
+    held = at[base]
     second = np.full(len(members), -1, np.int64)
     second[base] = np.arange(len(members), len(members) + len(held))
-    again = [turn_look(looks[at], int(prints.turned.turns[number])) for at, number in zip(base, held, strict=True)]
+    ways = turned.turns[held].tolist()
+    again = [turn_look(looks[row], way) for row, way in zip(base.tolist(), ways, strict=True)]
     low = prints.low_information[members]
     # an undecided one is judged as one of low information: by its pixels, strictly
-    vague = np.array([bool(prints.turned.turns[number] & UNDECIDED) for number in held], bool)
+    vague = np.array([bool(way & UNDECIDED) for way in ways], bool)
     return (
-        np.concatenate((prints.words[members], prints.turned.words[held])),
-        np.concatenate((prints.mirrored[members], prints.turned.mirrored[held])),
+        np.concatenate((prints.words[members], turned.words[held])),
+        np.concatenate((prints.mirrored[members], turned.mirrored[held])),
         np.concatenate((looks, np.array(again, np.uint8).reshape(-1, LOOK_BYTES))),
         np.concatenate((low, low[base] | vague)),
         second,
@@ -205,35 +239,6 @@ def turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
-
-
-def _group_at(
-    level: Level,
-    data: tuple[Any, ...],
-    components: tuple[Any, Any, Any],
-    first: NDArray[np.int64],
-    own: NDArray[np.uint64],
-) -> tuple[Grouping, NDArray[np.int64]]:
-    """The grouping, and each member's leader among the members; the third of ``components`` is that of the level before."""
-    members, starts, before = components
-    size = len(members)
-    leader, near, how = before.copy(), own[members], np.zeros(size, np.uint8)
-    parent = np.arange(size, dtype=row_type(size))
-    limits = limits_of(level)
-    if size:
-        _cluster(starts, data, limits, (leader, parent, near, how), own[members])
-    roots = np.fromiter((find(parent, row) for row in range(size)), np.int64, size)
-    everyone = np.arange(len(first))
-    leaders, component, masks, flipped = everyone.copy(), everyone.copy(), own.copy(), np.zeros(len(first), bool)
-    leaders[members], component[members], masks[members] = members[leader], members[roots], near
-    flipped[members] = how == FLIPPED
-    return Grouping(level.name, leaders[first], component[first], masks[first], flipped[first]), leader
-
-
-def limits_of(level: Level) -> tuple[Any, ...]:
-    """A level's limits as the kernels take them."""
-    difference = round(level.difference * _PIXELS)
-    return (level.phash, level.phash16, difference, level.correlation, level.flips, 4 * level.local, 3 * level.chroma)
 
 
 def first_equal(exact: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -294,144 +299,3 @@ def _ways(
 def _bits(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[Any, Any]:
     bits = np.bitwise_count(a ^ b).astype(np.int64)
     return bits[..., 0], bits[..., 1:].sum(axis=-1)
-
-
-@jit
-def _cluster(starts, data, limits, result, own):  # type: ignore[no-untyped-def]
-    """In each component: leaders first come, then who is linked with whom, and with which categories."""
-    leader, parent, near, how = result
-    leaders = np.empty(len(leader), np.int64)
-    for component in range(len(starts) - 1):
-        start, stop = starts[component], starts[component + 1]
-        _lead(start, stop, data, limits, (leader, how, leaders))
-        for row in range(start, stop):
-            for other in range(start, row):
-                known = (own[other] & ~near[row]) | (own[row] & ~near[other]) == np.uint64(0)
-                if known and find(parent, row) == find(parent, other):
-                    continue
-                if same(data, limits, row, other):
-                    near[row] |= own[other]
-                    near[other] |= own[row]
-                    unite(parent, row, other)
-
-
-@jit
-def _lead(start, stop, data, limits, result):  # type: ignore[no-untyped-def]
-    """Each row follows the first leader that it is the same as, or leads; a stricter level's followers stay with theirs."""
-    leader, how, leaders = result
-    count = 0
-    for row in range(start, stop):
-        if leader[row] != row:
-            how[row] = how[leader[row]]
-            leader[row] = leader[leader[row]]
-            continue
-        for at in range(count):
-            how[row] = same(data, limits, row, leaders[at])
-            if how[row]:
-                leader[row] = leaders[at]
-                break
-        if leader[row] == row:
-            leaders[count] = row
-            count += 1
-
-
-@jit
-def same(data, limits, a, b):  # type: ignore[no-untyped-def]
-    """Whether two images are the same: directly, or one mirrored, or one turned or both; 0 if not."""
-    how = _same_way(data, limits, a, b)
-    if how or not limits[4]:
-        return how
-    second = data[4]
-    other, another = second[a], second[b]
-    if other >= 0:
-        how = _same_way(data, limits, other, b)
-    if not how and another >= 0:
-        how = _same_way(data, limits, a, another)
-    if not how and other >= 0 and another >= 0:
-        how = _same_way(data, limits, other, another)
-    return how
-
-
-@jit
-def _same_way(data, limits, a, b):  # type: ignore[no-untyped-def]
-    """The same for two images, each one way round."""
-    words, mirrored, luma, low, _, vague = data
-    blind = vague[a] or vague[b]
-    if (blind or _hashes_alike(words[a], words[b], limits)) and _pixels_alike(
-        luma[a], luma[b], limits, low[a] or low[b], False
-    ):
-        return DIRECT
-    if (
-        limits[4]
-        # a hash and that of the mirror image have medians of their own: the two ways round may differ by a bit
-        and (blind or _hashes_alike(words[a], mirrored[b], limits) or _hashes_alike(words[b], mirrored[a], limits))
-        and _pixels_alike(luma[a], luma[b], limits, low[a] or low[b], True)
-    ):
-        return FLIPPED
-    return 0
-
-
-@jit
-def _hashes_alike(a, b, limits):  # type: ignore[no-untyped-def]
-    return popcount(a[0] ^ b[0]) <= np.uint64(limits[0]) and rest_alike(a, b, limits[1])
-
-
-@jit
-def _pixels_alike(a, b, limits, low, mirrored):  # type: ignore[no-untyped-def]
-    """Mean absolute difference and normalised correlation of two lumas, from exact integer sums, and what is local."""
-    difference = sum_a = sum_b = sum_aa = sum_bb = sum_ab = np.int64(0)
-    for at in range(_PIXELS):
-        x = np.int64(a[at])
-        y = np.int64(b[at ^ (LUMA_SIDE - 1)]) if mirrored else np.int64(b[at])
-        difference += abs(x - y)
-        sum_a += x
-        sum_b += y
-        sum_aa += x * x
-        sum_bb += y * y
-        sum_ab += x * y
-    if difference > (np.int64(NEAR_PIXELS * _PIXELS) if low else limits[2]):
-        return False
-    local, chroma = (4 * NEAR_LOCAL, 3 * NEAR_CHROMA) if low else (limits[5], limits[6])
-    if _largest_local(a, b, mirrored) > local or not _colours_alike(a, b, chroma, mirrored):
-        return False
-    if low or limits[3] <= -1.0:
-        return True
-    covariance = _PIXELS * sum_ab - sum_a * sum_b
-    spread = float(_PIXELS * sum_aa - sum_a * sum_a) * float(_PIXELS * sum_bb - sum_b * sum_b)
-    return covariance > limits[3] * np.sqrt(spread)
-
-
-@jit
-def _largest_local(a, b, mirrored):  # type: ignore[no-untyped-def]
-    """The largest difference of the sums of 2x2 neighbours of two lumas."""
-    largest = 0
-    above = np.zeros(LUMA_SIDE, np.int64)
-    for row in range(LUMA_SIDE):
-        before = np.int64(0)
-        for column in range(LUMA_SIDE):
-            at = row * LUMA_SIDE + column
-            here = np.int64(a[at]) - np.int64(b[at ^ (LUMA_SIDE - 1)] if mirrored else b[at])
-            if row and column:
-                largest = max(largest, abs(here + before + above[column] + above[column - 1]))
-            if column:
-                above[column - 1] = before
-            before = here
-        above[LUMA_SIDE - 1] = before
-    return largest
-
-
-@jit
-def _colours_alike(a, b, chroma, mirrored):  # type: ignore[no-untyped-def]
-    """Whether in no cell the alpha, or a colour's distance from gray (three times over), differs by more."""
-    for cell in range(_CELLS):
-        mine = _PIXELS + 4 * cell
-        theirs = _PIXELS + 4 * (cell ^ (COLOUR_SIDE - 1) if mirrored else cell)
-        if abs(np.int64(a[mine + 3]) - np.int64(b[theirs + 3])) > NEAR_ALPHA:
-            return False
-        total = np.int64(0)
-        for channel in range(3):
-            total += np.int64(a[mine + channel]) - np.int64(b[theirs + channel])
-        for channel in range(3):
-            if abs(3 * (np.int64(a[mine + channel]) - np.int64(b[theirs + channel])) - total) > chroma:
-                return False
-    return True

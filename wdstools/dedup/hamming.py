@@ -51,6 +51,16 @@ class Band:
         chosen = (itertools.combinations(flips, count) for count in range(self.radius + 1))
         return np.array([sum(some) for some in itertools.chain.from_iterable(chosen)], np.int64)
 
+    @property
+    def whole(self) -> Part:
+        """All of its buckets."""
+        return self.part(0, 1)
+
+    def part(self, number: int, parts: int) -> Part:
+        """One of so many equal ranges of its buckets."""
+        buckets = 1 << self.width
+        return Part(self.steps, number * buckets // parts, (number + 1) * buckets // parts)
+
 
 #: Numbers of rows: 32 bits are enough for most, and half the memory.
 Rows: TypeAlias = "NDArray[Any]"
@@ -62,7 +72,15 @@ def row_type(count: int) -> type[np.int32 | np.int64]:
     return np.int32 if count <= _MOST_32_BITS else np.int64
 
 
-class _Buckets(NamedTuple):
+class Part(NamedTuple):
+    """Buckets ``first`` up to ``last`` of a band, each compared with those that its number XOR a step gives."""
+
+    steps: NDArray[np.int64]
+    first: int
+    last: int
+
+
+class Buckets(NamedTuple):
     """Codes in order of one band: ``ends[b]`` is where bucket b ends; ``trees`` the root of each code's row, or what it was."""
 
     codes: NDArray[np.uint64]
@@ -81,17 +99,16 @@ def link(codes: NDArray[np.uint64], limits: tuple[int, int], mirrored: NDArray[n
     count = len(codes)
     if count < 2:
         return np.arange(count, dtype=row_type(count))
-    parent = _equal(codes if mirrored is None else np.concatenate((codes, mirrored), axis=1))
+    parent = equal_codes(codes if mirrored is None else np.concatenate((codes, mirrored), axis=1))
     rows = np.flatnonzero(parent == np.arange(count)).astype(parent.dtype)
     words = np.ascontiguousarray(codes)
     other_words = words if mirrored is None else np.ascontiguousarray(mirrored)
     for band in plan_bands(len(rows), limits[0]):
-        mine = _sort(words[rows, 0], rows, band, parent)
-        steps = band.steps
-        _join((mine, mine), steps, True, (words, words), limits, parent)
+        mine = sort_by(band, words[rows, 0], rows, parent)
+        join((mine, mine), band.whole, True, (words, words), limits, parent)
         if mirrored is not None:
-            others = _sort(other_words[rows, 0], rows, band, parent)
-            _join((mine, others), steps, False, (words, other_words), limits, parent)
+            others = sort_by(band, other_words[rows, 0], rows, parent)
+            join((mine, others), band.whole, False, (words, other_words), limits, parent)
     flatten(parent)
     return parent
 
@@ -109,7 +126,7 @@ def link_across(
     words = np.concatenate((mine[0], theirs[0]))
     mirrored = np.concatenate((mine[1], theirs[1])) if flips else words
     # of equal codes of the other set one takes part, else a full bucket would be compared over and over
-    equal = [_equal(np.ascontiguousarray(codes[first:])) for codes in ((words, mirrored) if flips else (words,))]
+    equal = [equal_codes(np.ascontiguousarray(codes[first:])) for codes in ((words, mirrored) if flips else (words,))]
     kind = row_type(first + second)
     firsts = [(np.flatnonzero(some == np.arange(second)) + first).astype(kind) for some in equal]
     bands = plan_bands(max(2, math.isqrt(first * second)), limits[0])
@@ -139,19 +156,19 @@ def _link_bands(
     words, mirrored = codes
     parent, ours = (np.arange(rows, dtype=row_type(len(words))) for rows in (len(words), first))
     for band in bands:
-        steps = band.steps
         # the smaller set asks: its codes are compared with whole buckets of the larger
-        asking, asked = _sort(words[firsts[0], 0], firsts[0], band, parent), _sort(words[:first, 0], ours, band, parent)
-        _join((asking, asked), steps, False, (words, words), limits, parent)
+        asking = sort_by(band, words[firsts[0], 0], firsts[0], parent)
+        asked = sort_by(band, words[:first, 0], ours, parent)
+        join((asking, asked), band.whole, False, (words, words), limits, parent)
         if len(firsts) > 1:
-            turned = _sort(mirrored[firsts[1], 0], firsts[1], band, parent)
-            _join((turned, asked), steps, False, (mirrored, words), limits, parent)
-            asked = _sort(mirrored[:first, 0], ours, band, parent)
-            _join((asking, asked), steps, False, (words, mirrored), limits, parent)
+            turned = sort_by(band, mirrored[firsts[1], 0], firsts[1], parent)
+            join((turned, asked), band.whole, False, (mirrored, words), limits, parent)
+            asked = sort_by(band, mirrored[:first, 0], ours, parent)
+            join((asking, asked), band.whole, False, (words, mirrored), limits, parent)
     return parent
 
 
-def _equal(codes: NDArray[np.uint64]) -> Rows:
+def equal_codes(codes: NDArray[np.uint64]) -> Rows:
     """For each row the first one that is equal."""
     codes = np.ascontiguousarray(codes)
     first = np.arange(len(codes), dtype=row_type(len(codes)))
@@ -203,6 +220,11 @@ def _gain(count: int, width: int, radius: int) -> float:
     return math.inf if width == _WIDEST else _cost(count, width + 1, radius) - _cost(count, width, radius)
 
 
+def band_seconds(count: int, band: Band, *, mirrors: bool) -> float:
+    """About how long one core takes for a band where codes are random. Mirrored codes are looked up in every bucket near."""
+    return _cost(count, band.width, band.radius) * (3 if mirrors else 1) / 1e9
+
+
 def _cost(count: int, width: int, radius: int) -> float:
     """Nanoseconds that a band is expected to take where codes are random."""
     near = sum(math.comb(width, flips) for flips in range(radius + 1))
@@ -210,9 +232,10 @@ def _cost(count: int, width: int, radius: int) -> float:
     return _SORT_NS * count + near * pairs / 2
 
 
-def _sort(codes: NDArray[np.uint64], rows: Rows, band: Band, parent: Rows) -> _Buckets:
+def sort_by(band: Band, codes: NDArray[np.uint64], rows: Rows, parent: Rows) -> Buckets:
+    """Codes, and the rows that they are of, in order of a band's bits."""
     keys = (codes >> np.uint64(band.shift)) & np.uint64((1 << band.width) - 1)
-    made = _Buckets(
+    made = Buckets(
         np.empty_like(codes), np.empty_like(rows), np.empty_like(rows), np.zeros((1 << band.width) + 1, rows.dtype)
     )
     _spread(codes, rows, keys, parent, made)
@@ -314,13 +337,14 @@ def _spread(codes, rows, keys, parent, sorted_):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _join(sets, steps, itself, words, limits, parent):  # type: ignore[no-untyped-def]
-    """Unite codes of two sets that are alike, of every bucket and those near it; of one with ``itself`` each pair once."""
+def join(sets, part, itself, words, limits, parent):  # type: ignore[no-untyped-def]
+    """Unite codes of two sets that are alike, of a part's buckets and those near; of one with ``itself`` each pair once."""
     mine, theirs = sets
+    steps, low, high = part
     codes, _, _, ends = mine
     their_codes, _, _, their_ends = theirs
-    start = 0
-    for bucket in range(len(ends) - 1):
+    start = np.int64(ends[low - 1]) if low else np.int64(0)
+    for bucket in range(low, high):
         stop = ends[bucket]
         if start == stop:
             continue

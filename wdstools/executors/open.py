@@ -67,6 +67,14 @@ def open_executor(
     return Processes(jobs, preload)
 
 
+def in_threads(executor: Executor) -> Executor:
+    """As many threads where an executor's workers are on this machine, for compiled loops over much memory; else itself."""
+    from wdstools.executors import local
+    from wdstools.executors.processes import Processes
+
+    return local.Threads(executor.jobs) if isinstance(executor, Processes) else executor
+
+
 @contextmanager
 def workers(
     executor: Executor | None, kind: ExecutorKind, jobs: int, preload: tuple[str, ...] = ()

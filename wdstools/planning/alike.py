@@ -82,7 +82,7 @@ def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArra
 
 def looks(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
     """The small pictures of images that ``fingerprint`` could read."""
-    from wdstools.dedup.groups import LOOK_BYTES
+    from wdstools.dedup.compare import LOOK_BYTES
     from wdstools.images.luma import look_at
 
     made = []
@@ -142,9 +142,10 @@ def group_alike(
     The arrays of the result, and the rows that they name, are rows of ``samples``. An image that cannot be packed is like no other.
     """
     from wdstools.dedup.groups import group
+    from wdstools.planning.searching import OnWorkers
 
     prints = fingerprints_of(samples, order, pictures, executor, progress)
-    return _rows_of(group(prints, levels_up_to(level))[-1], order)
+    return _rows_of(group(prints, levels_up_to(level), workers=OnWorkers(executor, progress))[-1], order)
 
 
 def fingerprints_of(
@@ -158,7 +159,8 @@ def told_fingerprints(
     samples: pa.Table, order: NDArray[np.int64], pictures: Pictures, executor: Executor, progress: Progress
 ) -> tuple[Fingerprints, list[str | None]]:
     """The same, and for each image why it cannot be decoded; None where it can."""
-    from wdstools.dedup.groups import LOOK_BYTES, Fingerprints
+    from wdstools.dedup.compare import LOOK_BYTES
+    from wdstools.dedup.groups import Fingerprints
     from wdstools.planning.compiling import compile_kernels
     from wdstools.reader.hashes import join_turned, turned_of
 

@@ -18,10 +18,10 @@ _SIDES = ((48, 64), (64, 48))
 def compile_kernels(progress: Progress) -> None:
     """Have the loops compiled; ``progress`` is told where that takes time, which is once on a machine."""
     from wdstools import kernels
-    from wdstools.dedup import across, groups, hamming
+    from wdstools.dedup import across, compare, hamming, parts
     from wdstools.images import lanczos, luma
 
-    if not kernels.uncompiled({module.__name__ for module in (across, groups, hamming, lanczos, luma)}):
+    if not kernels.uncompiled({module.__name__ for module in (across, compare, hamming, parts, lanczos, luma)}):
         return
     with under_way(progress, "compiling, once", 0, ""):
         _use_them()
@@ -32,8 +32,10 @@ def _use_them() -> None:
     from PIL import Image
 
     from wdstools.dedup.across import match
-    from wdstools.dedup.groups import LOOK_BYTES, Fingerprints, group
+    from wdstools.dedup.compare import LOOK_BYTES
+    from wdstools.dedup.groups import Fingerprints, group
     from wdstools.dedup.levels import LEVELS
+    from wdstools.dedup.parts import Alone, linked
     from wdstools.dedup.phash import deviation
     from wdstools.images.lanczos import resize
     from wdstools.reader.hashes import hash_images, turned_of
@@ -58,4 +60,5 @@ def _use_them() -> None:
     turned = turned_of(found.turn, found.upright)
     prints = Fingerprints(exact, words, mirrored, deviation(found.luma), lambda rows: looks[rows], turned)
     group(prints, LEVELS, np.zeros(len(images), np.int64))
+    linked(words, (10, 60), mirrored, Alone(ranges=2))
     match(prints, prints, LEVELS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wdstools.dataset import open_dataset
-from wdstools.dedup.groups import LOOK_BYTES, Fingerprints
+from wdstools.dedup.compare import LOOK_BYTES
+from wdstools.dedup.groups import Fingerprints
 from wdstools.dedup.phash import deviation
 from wdstools.errors import UsageError
 from wdstools.executors.base import run_all
@@ -19,16 +21,18 @@ from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.hashes import column_of, is_handed_out, present, read_handed_out, write_handed_out
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.answer import write_answer
+from wdstools.memory import many_rows
 from wdstools.planning.alike import Pictures, told_fingerprints
 from wdstools.planning.compiling import compile_kernels
 from wdstools.planning.samples import with_keys
 from wdstools.progress import under_way
 from wdstools.reader.hashes import (
     HashPlace,
+    LookTask,
     PrintTask,
     join_turned,
     library_versions,
-    looks_of,
+    look_at_rows,
     print_shard,
     stored_hashes,
     turned_of,
@@ -37,12 +41,13 @@ from wdstools.sources.base import image_paths, text_columns
 from wdstools.sources.every_image import listed, lost_images, more_images
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor
+    from wdstools.formats.manifest import ShardEntry
     from wdstools.progress import Progress
 
 
@@ -102,12 +107,8 @@ def _of_dataset(
     row = np.concatenate([np.zeros(0, np.int64), *(np.arange(count) for count in counts)])[order]
 
     def looks(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        made = np.empty((len(rows), LOOK_BYTES), np.uint8)
         assert place is not None
-        for number in np.unique(shard[rows]).tolist():
-            mine = np.flatnonzero(shard[rows] == number)
-            made[mine] = looks_of(place, shards[number][1], row[rows[mine]], versions)
-        return made
+        return look_up(place, [entry for _, entry in shards], (shard[rows], row[rows]), versions, executor)
 
     def joined(name: str) -> Any:
         return np.concatenate([getattr(part, name) for part in parts])[order if pixels or name == "exact" else []]
@@ -125,6 +126,28 @@ def _of_dataset(
         dataset=dataset,
         places=np.stack((shard, row), axis=1),
     )  # fmt: skip
+
+
+def look_up(
+    place: HashPlace,
+    entries: Sequence[ShardEntry],
+    at: tuple[NDArray[np.int64], NDArray[np.int64]],
+    versions: Mapping[str, str],
+    executor: Executor,
+) -> NDArray[np.uint8]:
+    """The small pictures of images, each by the number of its shard and its row there; each shard is read once, by a worker."""
+    shard, row = at
+    made = many_rows(len(shard), LOOK_BYTES)
+    order = np.argsort(shard, kind="stable")
+    numbers, starts = np.unique(shard[order], return_index=True)
+    spans = [order[start:stop] for start, stop in itertools.pairwise([*starts.tolist(), len(order)])]
+    tasks = (
+        LookTask(place, entries[number], row[mine], versions)
+        for number, mine in zip(numbers.tolist(), spans, strict=True)
+    )
+    for outcome in executor.map(look_at_rows, tasks):
+        made[spans[outcome.index]] = outcome.result()
+    return made
 
 
 def _of_source(path: str, executor: Executor, progress: Progress) -> PrintedSet:

@@ -287,12 +287,21 @@ def stored_hashes(place: HashPlace, entry: ShardEntry, versions: Mapping[str, st
     return _kept(place, entry, [*_WORDS, "luma", "colour", "turn", "upright", "unreadable"], versions)
 
 
-def looks_of(
-    place: HashPlace, entry: ShardEntry, rows: NDArray[np.int64], versions: Mapping[str, str]
-) -> NDArray[np.uint8]:
-    """The small pictures, [n, LOOK_BYTES], of some rows of a shard whose hashes are kept."""
-    table = _kept(place, entry, ["luma", "colour"], versions)
-    return np.concatenate([column_of(table, name)[rows] for name in ("luma", "colour")], axis=1)
+@dataclass(frozen=True, slots=True)
+class LookTask:
+    """Some rows of a shard whose hashes are kept."""
+
+    place: HashPlace
+    entry: ShardEntry
+    rows: NDArray[np.int64]
+    versions: Mapping[str, str]
+
+
+def look_at_rows(task: LookTask, tick: Tick) -> NDArray[np.uint8]:
+    """Their small pictures, [n, LOOK_BYTES]."""
+    table = _kept(task.place, task.entry, ["luma", "colour"], task.versions)
+    tick(len(task.rows))
+    return np.concatenate([column_of(table, name)[task.rows] for name in ("luma", "colour")], axis=1)
 
 
 def _kept(place: HashPlace, entry: ShardEntry, columns: list[str], versions: Mapping[str, str]) -> pa.Table:

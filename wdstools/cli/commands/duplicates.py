@@ -71,6 +71,7 @@ def duplicates(
 
     with session.workers("processes", show.WORKER_MODULES) as executor:
         opened = open_dataset(dataset, at=at)
+        show.expected(session.output, opened, choices)
         found = find_duplicates(opened, executor=executor, progress=session.output.progress(), **choices)
     if html is not None:
         show.page(opened, found, html)

@@ -22,6 +22,19 @@ WORKER_MODULES = ("wdstools.reader.hashes", "simplejpeg")
 _CAPTION_CHARACTERS = 100
 
 
+def expected(output: Output, dataset: Dataset, choices: DuplicateChoices) -> None:
+    """Tell before a long search about how long it takes."""
+    from wdstools.ops.duplicates.find import expected_work
+
+    images = dataset.manifest.totals["samples"]
+    work = expected_work(images, choices)
+    if work is not None:
+        output.hint(
+            f"searching {images:,} images at level {work.level} takes about {work.search:.1f} core-hours;"
+            f" hashing them {work.hashing:.1f}, once, where no hashes are kept"
+        )
+
+
 def duplicates(
     output: Output, name: str, found: DuplicateGroups, *, across_splits: bool = False, html: str | None = None
 ) -> int:

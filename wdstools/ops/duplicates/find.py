@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wdstools.dataset import Dataset, as_dataset
-from wdstools.dedup.groups import LOOK_BYTES, Fingerprints, Grouping, distances, group
+from wdstools.dedup.groups import Fingerprints, Grouping, distances, group
 from wdstools.dedup.levels import EXACT, LEVELS, expected_false_pairs, levels_up_to
+from wdstools.dedup.parts import core_hours
 from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
 from wdstools.errors import UsageError, option
 from wdstools.executors.base import run_all
@@ -23,16 +24,10 @@ from wdstools.ops.duplicates.captions import count_captions
 from wdstools.options.check import DuplicateChoices
 from wdstools.options.declare import settle
 from wdstools.planning.compiling import compile_kernels
+from wdstools.planning.prints import look_up
+from wdstools.planning.searching import OnWorkers
 from wdstools.progress import Progress, Silent, under_way
-from wdstools.reader.hashes import (
-    HashPlace,
-    PrintTask,
-    ShardPrints,
-    join_turned,
-    library_versions,
-    looks_of,
-    print_shard,
-)
+from wdstools.reader.hashes import HashPlace, PrintTask, ShardPrints, join_turned, library_versions, print_shard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +42,26 @@ DEFAULT_LEVEL = "re-encode"
 #: What worker processes need.
 WORKER_MODULES = ("wdstools.reader.hashes", "simplejpeg")
 _MOST_SPLITS = 64
+#: A search is announced that is expected to take more core-hours; and what hashing an image takes, in seconds, as measured.
+_WORTH_TELLING, _HASH_SECONDS = 0.1, 0.65e-3
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedWork:
+    """About how many core-hours a search takes, and the hashing before it where no hashes are kept."""
+
+    level: str
+    search: float
+    hashing: float
+
+
+def expected_work(images: int, choices: DuplicateChoices) -> ExpectedWork | None:
+    """What to expect of a search among so many images; None where it takes less than a tenth of a core-hour."""
+    chosen = settle(DuplicateChoices, choices)
+    level = EXACT if chosen["method"] == "size" else chosen["level"] or DEFAULT_LEVEL
+    widest = levels_up_to(level)[-1:]
+    hours = sum(core_hours(images, (one.phash, one.phash16), mirrors=one.flips) for one in widest)
+    return ExpectedWork(level, hours, images * _HASH_SECONDS / 3600) if hours > _WORTH_TELLING else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +142,10 @@ class _Finder:
             compile_kernels(progress)
         parts = self._prints(executor, progress)
         samples, order = self._samples(parts)
-        prints = self._fingerprints(parts, samples, order)
+        prints = self._fingerprints(parts, samples, order, executor)
         computed = sum(part.computed for part in parts)
         unreadable = tuple(sorted(entry for part in parts for entry in part.unreadable))
-        found = group(prints, self.levels, samples.split)
+        found = group(prints, self.levels, samples.split, OnWorkers(executor, progress))
         by_size = _equal_rows(np.concatenate((samples.shape.astype(np.uint64), prints.exact[:, 1:]), axis=1))
         last = found[-1]
         if method == "size":
@@ -185,15 +200,13 @@ class _Finder:
         )
         return made, order
 
-    def _fingerprints(self, parts: Sequence[ShardPrints], samples: _Samples, order: NDArray[np.int64]) -> Fingerprints:
+    def _fingerprints(
+        self, parts: Sequence[ShardPrints], samples: _Samples, order: NDArray[np.int64], executor: Executor
+    ) -> Fingerprints:
         def looks(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-            pixels = np.empty((len(rows), LOOK_BYTES), np.uint8)
             assert self.place is not None
-            for number in np.unique(samples.shard[rows]).tolist():
-                mine = np.flatnonzero(samples.shard[rows] == number)
-                entry = self.shards[number][1]
-                pixels[mine] = looks_of(self.place, entry, samples.row[rows[mine]], self.versions)
-            return pixels
+            entries = [entry for _, entry in self.shards]
+            return look_up(self.place, entries, (samples.shard[rows], samples.row[rows]), self.versions, executor)
 
         exact = _joined([part.exact for part in parts], order)
         if not self.levels:

@@ -1,0 +1,44 @@
+"""Who looks for images that are the same: workers elsewhere, or threads here, which need no copy of the codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wdstools.dedup.compare import compare
+from wdstools.dedup.parts import ranges_for, search_part
+from wdstools.executors.open import in_threads
+from wdstools.progress import under_way
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from wdstools.dedup.compare import Compared, Comparison
+    from wdstools.dedup.parts import SearchTask
+    from wdstools.executors.base import Executor
+    from wdstools.progress import Progress
+
+
+class OnWorkers:
+    """An executor's workers, as ``dedup.parts.Workers``; where they are on this machine, as many threads."""
+
+    def __init__(self, executor: Executor, progress: Progress) -> None:
+        self._executor = in_threads(executor)
+        self._progress = progress
+
+    def ranges(self, seconds: float) -> int:
+        """One where one worker does it all: then each band knows what those before it have linked."""
+        return 1 if self._executor.jobs == 1 else ranges_for(seconds, self._executor.jobs)
+
+    def search(self, tasks: Iterable[SearchTask], count: int) -> Iterator[NDArray[Any]]:
+        """What each task gives, as they end."""
+        with under_way(self._progress, "search hashes", count, "ranges") as tick:
+            for outcome in self._executor.map(search_part, tasks, tick):
+                yield outcome.result()
+
+    def compare(self, tasks: Iterable[Comparison], count: int) -> Iterator[tuple[int, tuple[Compared, ...]]]:
+        """The number of each task and what it gives, as they end."""
+        with under_way(self._progress, "compare pictures", count, "images") as tick:
+            for outcome in self._executor.map(compare, tasks, tick):
+                yield outcome.index, outcome.result()

@@ -20,7 +20,7 @@ from wdstools.cli.program import AREAS, app
 if TYPE_CHECKING:
     from pathlib import Path
 
-assert commands.__all__  # importing them registers them
+commands.load_all()
 GROUP: Any = typer.main.get_command(app)
 NARROW = 50
 

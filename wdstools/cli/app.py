@@ -77,8 +77,9 @@ def main() -> None:
     show_all()
     output = Output.of(sys.argv)
     try:
-        from wdstools.cli import commands  # noqa: F401  registers the commands
+        from wdstools.cli import commands
 
+        commands.load(sys.argv[1:])
         sys.exit(_run())
     except WdsError as error:
         code = next(number for kind, number in _CODE_OF_ERROR if isinstance(error, kind))

@@ -130,62 +130,77 @@ class Session:
 
 
 Entry = tuple[str, Any, Any]
+#: What ``register`` does for each command of the program whose module was imported.
+_declared_commands: dict[str, Callable[[], object]] = {}
+
+
+def register(name: str) -> None:
+    """Make a command that ``command`` declared one of the program; nothing where it is one already."""
+    if name in _declared_commands and name not in {known.name for known in app.registered_commands}:
+        _declared_commands[name]()
 
 
 def command(
     name: str, area: Area, parent: typer.Typer = app, **groups: type
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command, of the program or of a ``parent``, which help lists under ``area``.
+    """Declare a command, of the program or of a ``parent``, which help lists under ``area``.
 
-    Its function takes a Session first; the shared options are added to its own.
-
-    ``groups`` name sets of options, each a ``TypedDict`` of declared options, that the function gets as a dictionary.
+    Its function takes a Session first; the shared options are added to its own. ``groups`` name sets of options, each a
+    ``TypedDict`` of declared options, that the function gets as a dictionary. Options take time to be taken apart, so
+    a command of the program is one only when ``register`` is called, for the commands that a process needs.
     """
 
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        own = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own if parameter.name not in groups
-        ]
-        entries = {group: [_entry(one) for one in declared(options)] for group, options in groups.items()}
-        working = [_entry(one) for one in declared(WorkerChoices)]
-        added = [
-            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-            for option, kind, default in (
-                *(entry for group in entries.values() for entry in group),
-                *_SHARED_PARAMETERS,
-                *working,
-            )
-        ]
-        flags = _flags((*own, *added))
-
-        @functools.wraps(function)
-        def run(**given: Any) -> None:
-            chosen = {option: given.pop(option) for option, _, _ in _SHARED_PARAMETERS}
-            who = {option: given.pop(option) for option, _, _ in working}
-            session = None
-            try:
-                session = Session(Output(**chosen), cast("WorkerChoices", _values(WorkerChoices, who)))
-                for group, options in groups.items():
-                    texts = {option: given.pop(option) for option, _, _ in entries[group]}
-                    given[group] = _values(options, texts)
-                function(session, **given)
-            except WdsError as error:
-                error.name_flags(flags)
-                raise
-            except KeyboardInterrupt as interrupt:
-                raise Interrupted from interrupt
-            finally:
-                if session is not None:
-                    session.output.flush()
-
-        run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # typer reads it
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
-        del run.__wrapped__  # the signature of the wrapper is the one that counts
-        parent.command(name, cls=Command, rich_help_panel=AREAS[area])(run)
+    def declare(function: Callable[..., None]) -> Callable[..., None]:
+        add = functools.partial(parent.command, name, cls=Command, rich_help_panel=AREAS[area])
+        if parent is app:
+            _declared_commands[name] = lambda: add()(_callable(function, groups))
+        else:
+            add()(_callable(function, groups))
         return function
 
-    return register
+    return declare
+
+
+def _callable(function: Callable[..., None], groups: dict[str, type]) -> Callable[..., None]:
+    """The function of a command as typer wants it: every option is a parameter of its own."""
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own if parameter.name not in groups]
+    entries = {group: [_entry(one) for one in declared(options)] for group, options in groups.items()}
+    working = [_entry(one) for one in declared(WorkerChoices)]
+    added = [
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for option, kind, default in (
+            *(entry for group in entries.values() for entry in group),
+            *_SHARED_PARAMETERS,
+            *working,
+        )
+    ]
+    flags = _flags((*own, *added))
+
+    @functools.wraps(function)
+    def run(**given: Any) -> None:
+        chosen = {option: given.pop(option) for option, _, _ in _SHARED_PARAMETERS}
+        who = {option: given.pop(option) for option, _, _ in working}
+        session = None
+        try:
+            session = Session(Output(**chosen), cast("WorkerChoices", _values(WorkerChoices, who)))
+            for group, options in groups.items():
+                texts = {option: given.pop(option) for option, _, _ in entries[group]}
+                given[group] = _values(options, texts)
+            function(session, **given)
+        except WdsError as error:
+            error.name_flags(flags)
+            raise
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted from interrupt
+        finally:
+            if session is not None:
+                session.output.flush()
+
+    run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # typer reads it
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
+    del run.__wrapped__  # the signature of the wrapper is the one that counts
+    return run
 
 
 def _entry(one: Declared) -> Entry:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wdstools.errors import FormatError
 from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, to_array, valid
@@ -71,6 +70,8 @@ def write_hashes(hashes: ImageHashes, shard: str, versions: Mapping[str, str]) -
     columns["unreadable"] = to_array(hashes.unreadable, pa.string())
     metadata = {_META_SHARD: shard, _META_VERSIONS: json.dumps(dict(versions), sort_keys=True)}
     table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
     pq.write_table(
         table, sink, compression={**dict.fromkeys(_WIDTHS, "none"), **dict.fromkeys((*_PACKED, "unreadable"), "zstd")},
@@ -81,6 +82,8 @@ def write_hashes(hashes: ImageHashes, shard: str, versions: Mapping[str, str]) -
 
 def read_hashes(data: bytes, shard: str, versions: Mapping[str, str], rows: int, columns: list[str]) -> pa.Table | None:
     """Some columns; None if the file is of another shard or other versions, is damaged, or is none at all."""
+    import pyarrow.parquet as pq
+
     try:
         file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
         metadata = file.metadata.metadata or {}
@@ -88,7 +91,8 @@ def read_hashes(data: bytes, shard: str, versions: Mapping[str, str], rows: int,
         if known != (shard, dict(versions)) or file.metadata.num_rows != rows:
             return None
         table = file.read(columns)
-        return table.cast(pa.schema([SCHEMA.field(name) for name in columns]))
+        wanted = pa.schema([SCHEMA.field(name) for name in columns])
+        return table if table.schema == wanted else table.cast(wanted)
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError):
         return None
 
@@ -111,6 +115,8 @@ _META_HANDED_OUT = b"wdstools.handed-out"
 def write_handed_out(table: pa.Table, versions: Mapping[str, str]) -> bytes:
     """Hashes of many shards, with ``key``, ``split``, ``xxh3_64`` and ``bytes``, as one file that stands for the images."""
     metadata = {_META_HANDED_OUT: json.dumps(dict(versions), sort_keys=True)}
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd", write_statistics=False)
     return bytes(sink.getvalue())
@@ -118,6 +124,8 @@ def write_handed_out(table: pa.Table, versions: Mapping[str, str]) -> bytes:
 
 def is_handed_out(path: str) -> bool:
     """Whether a file is what ``write_handed_out`` wrote, and not some other table."""
+    import pyarrow.parquet as pq
+
     try:
         return _META_HANDED_OUT in (pq.read_metadata(path).metadata or {})
     except (pa.ArrowException, OSError):
@@ -126,6 +134,8 @@ def is_handed_out(path: str) -> bool:
 
 def read_handed_out(path: str, version: str) -> pa.Table:
     """The table; raises FormatError where it is damaged, or of another version of the hashes."""
+    import pyarrow.parquet as pq
+
     try:
         table = pq.read_table(path)
         wanted = [*SCHEMA, *map(pa.field, *zip(*_HANDED_OUT, strict=True))]

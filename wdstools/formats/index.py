@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wdstools.errors import FormatError
-from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, text_bytes, to_array, to_list, to_numpy, valid
+from wdstools.formats.arrow import (
+    fixed_bytes,
+    flat,
+    list_lengths,
+    one_chunk,
+    reader_over,
+    text_bytes,
+    to_array,
+    to_list,
+    to_numpy,
+    valid,
+)
 from wdstools.formats.manifest import ShardEntry
 from wdstools.formats.tar import BLOCK, NAME_BYTES
 
@@ -108,6 +118,8 @@ def _plain_column(columns: Mapping[str, Sequence[Any]], field: pa.Field, rows: i
 
 def write_index(table: pa.Table) -> bytes:
     """Parquet bytes of an index: zstd, page checksums, integers delta-encoded, statistics on the key only."""
+    import pyarrow.parquet as pq  # late: it loads file systems and TLS, which only listing a source does not need
+
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -129,12 +141,15 @@ def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[s
 
     Raises FormatError (``index-damaged``) when the bytes are not an index file.
     """
+    import pyarrow.parquet as pq
+
     try:
         # not read_table: it imports pyarrow.dataset and, with it, pandas
         file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
         _check_claims(file.metadata, len(data))
         table = file.read(columns=list(columns))
-        table = table.select(columns).cast(pa.schema([SCHEMA.field(name) for name in columns]))
+        table, wanted = table.select(columns), pa.schema([SCHEMA.field(name) for name in columns])
+        table = table if table.schema == wanted else table.cast(wanted)  # which imports pyarrow.compute
         table.validate(full=True)
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
         raise FormatError(
@@ -162,9 +177,9 @@ def check_bounds(table: pa.Table, samples: int, shard_bytes: int, *, where: str)
     Raises FormatError (``index-damaged``): whatever digest agrees with it, such an index cannot be read by.
     """
     members = one_chunk(table.column("members"))
-    values = members.flatten()
+    values = flat(members)
     offset, length = to_numpy(table.column("offset"), null=-1), to_numpy(table.column("length"), null=-1)
-    counts = to_numpy(members.value_lengths())
+    counts = list_lengths(members)
     start, size = to_numpy(values.field("offset")), to_numpy(values.field("size"))
     sound = table.num_rows == samples and bool(np.all(counts > 0)) and table.column("xxh3_128").null_count == 0
     if sound and samples:
@@ -190,12 +205,12 @@ def check_foreign_bounds(table: pa.Table, samples: int, shard_bytes: int, *, whe
     Raises FormatError (``index-damaged``).
     """
     members = one_chunk(table.column("members"))
-    values = members.flatten()
+    values = flat(members)
     start, size = to_numpy(values.field("offset")), to_numpy(values.field("size"))
     limit = shard_bytes or 2**62
     sound = (
         table.num_rows == samples
-        and bool(np.all(to_numpy(members.value_lengths()) > 0))
+        and bool(np.all(list_lengths(members) > 0))
         and bool(
             np.all(start >= BLOCK) and np.all(size >= 0) and np.all(start <= limit) and np.all(size <= limit - start)
         )
@@ -213,7 +228,7 @@ def rows_digest(table: pa.Table) -> str:
     payload offsets; u64 sizes; u64 XXH3-64. A null offset or length is 2**64 - 1, a null digest sixteen zero bytes.
     """
     members = one_chunk(table.column("members"))
-    values = members.flatten()
+    values = flat(members)
     digest = hashlib.sha256(_ROWS_MAGIC)
     sha256 = one_chunk(table.column("sha256"))
     authenticated = len(sha256) > 0 and sha256.null_count == 0
@@ -224,7 +239,7 @@ def rows_digest(table: pa.Table) -> str:
     digest.update(fixed_bytes(table.column("xxh3_128")))
     if authenticated:
         digest.update(fixed_bytes(sha256))
-    digest.update(to_numpy(members.value_lengths()).astype("<u4").tobytes())
+    digest.update(list_lengths(members).astype("<u4").tobytes())
     _update_strings(digest, values.field("ext"))
     for name in ("offset", "size", "xxh3_64"):
         digest.update(to_numpy(values.field(name)).astype("<u8", copy=False).tobytes())

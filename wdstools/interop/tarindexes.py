@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.formats.arrow import one_chunk, to_list, to_numpy
+from wdstools.formats.arrow import list_lengths, one_chunk, to_list, to_numpy
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,7 +141,7 @@ def energon_database(dataset: Dataset) -> bytes:
             members = one_chunk(table.column("members"))
             values = members.flatten()
             columns = (
-                np.repeat(rows, to_numpy(members.value_lengths())).tolist(), to_list(values.field("ext")),
+                np.repeat(rows, list_lengths(members)).tolist(), to_list(values.field("ext")),
                 to_numpy(values.field("offset")).tolist(), to_numpy(values.field("size")).tolist(),
             )  # fmt: skip
             parts = ((number, *part) for part in zip(*columns, strict=True))

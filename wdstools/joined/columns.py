@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.errors import FormatError
-from wdstools.formats.arrow import fixed_bytes, one_chunk, text_bytes, to_list, to_numpy, valid
+from wdstools.formats.arrow import fixed_bytes, flat, list_lengths, one_chunk, text_bytes, to_list, to_numpy, valid
 from wdstools.formats.digest import xxh3_64
 from wdstools.joined.layout import CAPTIONS, LOOSE_MEMBER, NULL, VALUES
 
@@ -126,8 +126,8 @@ class Columns:
     def _members(self, place: NDArray[Any], table: pa.Table) -> NDArray[Any]:
         """Put members into the records, or give them as loose ones."""
         members = one_chunk(table.column("members"))
-        values = members.flatten()
-        counts = to_numpy(members.value_lengths())
+        values = flat(members)
+        counts = list_lengths(members)
         columns = {name: to_numpy(values.field(name)) for name in ("offset", "size", "xxh3_64")}
         if self.layout.inline:
             wanted = self.extensions.names[: self.layout.members]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdstools.formats.arrow import fixed_bytes, one_chunk, to_list, to_numpy
+from wdstools.formats.arrow import fixed_bytes, flat, list_lengths, one_chunk, to_list, to_numpy
 from wdstools.joined.opening import joined_of
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def shard_rows(dataset: Dataset, entry: ShardEntry, *, digest: str) -> ShardRows
             return found
     table = dataset.index(entry)
     members = one_chunk(table.column("members"))
-    values = members.flatten()
-    bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(to_numpy(members.value_lengths()))))
+    values = flat(members)
+    bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(list_lengths(members))))
     length = to_numpy(table.column("length"), null=-1)
     return _spanned(
         to_list(table.column("key")),

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from wdstools.dataset import as_dataset
 from wdstools.errors import NotFoundError, UsageError, option
-from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
+from wdstools.formats.arrow import list_lengths, one_chunk, to_array, to_list, to_numpy
 from wdstools.reader.select import Selection, select
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def samples_of(found: ChosenRows, part: slice) -> Iterator[SampleInfo]:
     first = 0
     columns = zip(*(to_list(table.column(name)) for name in names), strict=True)
     rows = found.rows[start:stop].tolist()
-    for row, count, (key, *values_of) in zip(rows, to_numpy(members.value_lengths()).tolist(), columns, strict=True):
+    for row, count, (key, *values_of) in zip(rows, list_lengths(members).tolist(), columns, strict=True):
         held = tuple(extensions[first : first + count])
         total = int(sizes[first : first + count].sum())
         first += count

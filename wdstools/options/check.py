@@ -1,7 +1,5 @@
 """The options of ``verify``, ``repair``, ``duplicates`` and ``bench``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict

@@ -1,7 +1,5 @@
 """The options of ``mirror``, ``pull``, ``adopt`` and ``emit``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 

@@ -1,7 +1,5 @@
 """The options of ``scan``, ``pack`` and ``append``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 

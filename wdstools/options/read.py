@@ -1,7 +1,5 @@
 """The options of commands that read samples: how a dataset is opened, and which samples are chosen."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, TypedDict
 

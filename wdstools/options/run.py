@@ -1,7 +1,5 @@
 """The options of every command that runs work: how many workers there are, of which kind, and where."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, TypedDict
 
 from wdstools.options.declare import Option

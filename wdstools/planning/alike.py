@@ -13,13 +13,12 @@ import numpy as np
 
 from wdstools.dedup.levels import levels_up_to
 from wdstools.executors.base import run_all
-from wdstools.formats.arrow import from_ipc, to_array, to_ipc, to_list
+from wdstools.formats.arrow import from_ipc, taken, to_ipc, to_list
 from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, sniff
 from wdstools.images.whole import CUT, KEEP, ImageChecker
 from wdstools.progress import under_way
-from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, text_columns
-from wdstools.writer.assembly import MAX_FILE_BYTES
+from wdstools.sources.base import MAX_FILE_BYTES, DamagedEntryError, NeedSpaceError, image_paths, text_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,14 +169,14 @@ def told_fingerprints(
         for start in range(0, rows.num_rows, _ROWS_A_TASK):
             yield AlikeTask(pictures, to_ipc(rows.slice(start, _ROWS_A_TASK)))
 
-    ordered = _take(samples, order)
+    ordered = taken(samples, order)
     parts = _run(fingerprint, tasks(ordered), executor, progress, ordered.num_rows)
     exact = np.frombuffer(b"".join(digests for digests, _, _ in parts), np.uint64).reshape(-1, 2).copy()
     unknown = np.flatnonzero(~exact.any(axis=1))
     exact[unknown, 1] = unknown + 1
 
     def looks_of(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        found = _run(looks, tasks(_take(ordered, rows)), executor, progress, len(rows))
+        found = _run(looks, tasks(taken(ordered, rows)), executor, progress, len(rows))
         return np.concatenate([np.zeros((0, LOOK_BYTES), np.uint8), *found])
 
     words, mirrored = (
@@ -201,12 +200,6 @@ def _rows_of(found: Grouping, order: NDArray[np.int64]) -> Grouping:
         near=found.near[back],
         flipped=found.flipped[back],
     )
-
-
-def _take(samples: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
-    import pyarrow as pa
-
-    return samples.take(to_array(rows, pa.int64()))
 
 
 def _run(

@@ -13,8 +13,7 @@ from wdstools.formats.digest import xxh3_128_digest
 from wdstools.images.whole import CUT
 from wdstools.planning.alike import AlikeTask, images_as_packed
 from wdstools.progress import under_way
-from wdstools.sources.base import DamagedEntryError, NeedSpaceError, image_paths, text_columns
-from wdstools.writer.assembly import MAX_FILE_BYTES
+from wdstools.sources.base import MAX_FILE_BYTES, DamagedEntryError, NeedSpaceError, image_paths, text_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +86,7 @@ def count_identical(digests: dict[str, list[Any]]) -> tuple[dict[str, int], int]
 
     ``digests`` holds, for each split, arrays of 64-bit image digests.
     """
-    unique = {split: np.unique(np.concatenate(arrays)) for split, arrays in digests.items()}
+    unique = {split: _distinct(np.concatenate(arrays)) for split, arrays in digests.items()}
     names = sorted(unique)
     leaks = {
         f"{a}/{b}": len(np.intersect1d(unique[a], unique[b], assume_unique=True))
@@ -95,4 +94,11 @@ def count_identical(digests: dict[str, list[Any]]) -> tuple[dict[str, int], int]
         for b in names[i + 1 :]
     }
     everything = np.concatenate([array for arrays in digests.values() for array in arrays])
-    return leaks, len(everything) - len(np.unique(everything))
+    return leaks, len(everything) - len(_distinct(everything))
+
+
+def _distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """Each value once, sorted: as ``np.unique``, which imports numpy.ma for it."""
+    values = np.sort(values)
+    first: NDArray[Any] = values[np.append(np.ones(len(values[:1]), bool), values[1:] != values[:-1])]
+    return first

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.errors import StoreError
-from wdstools.formats.arrow import to_array, to_ipc, to_numpy
+from wdstools.formats.arrow import taken, to_ipc, to_numpy
 from wdstools.formats.tar import BLOCK
 from wdstools.sources.base import DamagedEntryError
 from wdstools.writer.assembly import rows_of, stats_of
@@ -22,10 +22,8 @@ _LOOKED_AT = 512
 
 def sample_bytes(samples: pa.Table, opener: SourceOpener, members: tuple[str, ...]) -> int:
     """Bytes that a sample takes in a tar, on average, as the files of a few hundred of them tell: the same ones each time."""
-    import pyarrow as pa
-
     order = np.argsort(to_numpy(samples.column("order_hash")), kind="stable")[:_LOOKED_AT]
-    few = samples.take(to_array(order, pa.int64()))
+    few = taken(samples, order)
     total, counted = 0, 0
     reader = opener.open()
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from wdstools.formats.arrow import one_chunk, to_array, to_ipc, to_list, to_numpy, valid
+from wdstools.formats.arrow import kept, one_chunk, taken, to_array, to_ipc, to_list, to_numpy, valid
 from wdstools.results import Skip
 from wdstools.sources.base import image_paths, text_columns
 
@@ -62,11 +62,11 @@ class Samples:
 
     def keep(self, mask: Sequence[bool] | NDArray[np.bool_]) -> Samples:
         """Those of a mask."""
-        return Samples(self.table.filter(to_array(mask, pa.bool_())))
+        return Samples(kept(self.table, mask))
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Samples:
         """Those at these numbers, in this order."""
-        return Samples(self.table.take(to_array(rows, pa.int64())))
+        return Samples(taken(self.table, rows))
 
     def with_column(self, name: str, parts: Sequence[Sequence[Any] | NDArray[Any]], kind: pa.DataType) -> Samples:
         """The samples with a column, given in parts, in place of any of that name."""

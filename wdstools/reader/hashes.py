@@ -11,7 +11,7 @@ from wdstools.dedup.groups import UNDECIDED, Turned, turn
 from wdstools.dedup.levels import COLOUR_SIDE
 from wdstools.dedup.phash import SIDES, deviation, is_undecided, phash
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError, option
-from wdstools.formats.arrow import one_chunk, to_list, to_numpy
+from wdstools.formats.arrow import flat, one_chunk, to_list, to_numpy
 from wdstools.formats.captions import Caption
 from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes, write_hashes
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
@@ -182,7 +182,7 @@ def _known(
         found = joined.members(np.arange(rows.start, rows.stop), extension)
         return table, found.xxh3_64[found.size >= 0], found.size[found.size >= 0]
     table = dataset.index(entry)
-    values = one_chunk(table.column("members")).flatten()
+    values = flat(one_chunk(table.column("members")))
     first = np.flatnonzero([name == extension for name in to_list(values.field("ext"))])
     return table, to_numpy(values.field("xxh3_64"))[first], to_numpy(values.field("size"))[first]
 

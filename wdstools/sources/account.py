@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from wdstools.formats.arrow import one_chunk, to_array, to_numpy
+import numpy as np
+
+from wdstools.formats.arrow import kept, one_chunk, to_list, to_numpy, valid
 from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown, side_paths
 from wdstools.sources.ignoring import ignoring, is_ignored
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from wdstools.sources.tree import Folder
 
@@ -110,70 +113,78 @@ def _most_first(entry: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str
     return -entry[1], entry[0]
 
 
-def files_of(samples: pa.Table, without: Sequence[str] = ()) -> int:
+def files_of(samples: pa.Table, without: Collection[str] = ()) -> int:
     """How many files some samples are made of, ``without`` those of some keys; one that several samples share counts once."""
-    import pyarrow.compute as pc
-
-    if without:
-        keys = to_array([key.encode() for key in without], samples.schema.field("key").type)
-        samples = samples.filter(pc.invert(pc.is_in(samples.column("key"), value_set=keys)))
-    own, shared = _with_suffix(one_chunk(samples.column("image_suffix"))), set()
-    apart = {}
+    rows = _rows(samples, without)
+    suffixes = one_chunk(samples.column("image_suffix"))
+    some = [code for code, suffix in enumerate(to_list(suffixes.dictionary)) if suffix]
+    codes = to_numpy(suffixes.indices, null=-1)
+    own, shared, apart = sum(int((rows & (codes == code)).sum()) for code in some), set[str](), {}
     for part in ("caption", "json"):
-        with_file = pc.is_valid(samples.column(f"{part}_suffix"))
-        elsewhere = _of_several(samples, part)
-        shared |= set(side_paths(samples.filter(pc.and_(with_file, elsewhere)), part))
-        with_file = pc.and_(with_file, pc.invert(elsewhere))
-        apart[part] = with_file
-        own += pc.sum(with_file).as_py() or 0
-        own += _of_shards(samples, part)
-    own += _of_shards(samples, "cls")
+        with_file = rows & valid(samples.column(f"{part}_suffix"))
+        elsewhere = with_file & _of_several(samples, part, rows)
+        if elsewhere.any():
+            shared.update(filter(None, side_paths(kept(samples, elsewhere), part)))
+        apart[part] = with_file & ~elsewhere
+        own += int(apart[part].sum()) + _of_shards(samples, part, rows)
+    own += _of_shards(samples, "cls", rows)
     for name in samples.column_names:
         if name.startswith(("path:", "entry:")):
-            own += samples.num_rows - samples.column(name).null_count
+            own += int((rows & valid(samples.column(name))).sum())
     if MORE_CAPTIONS in samples.column_names:
-        shared |= caption_files(samples.column(MORE_CAPTIONS).drop_null().to_pylist())
-    both = pc.and_(apart["caption"], apart["json"])
-    rows = samples.filter(both)
-    folders = (
-        rows.column(name).cast("string") for name in ("caption_dir", "json_dir", "caption_suffix", "json_suffix")
-    )
-    captions, metas, caption_ends, meta_ends = folders
-    one = pc.and_(pc.equal(captions, metas), pc.equal(caption_ends, meta_ends))
-    return int(own - (pc.sum(one).as_py() or 0) + len(shared))
+        found = samples.column(MORE_CAPTIONS).to_pylist()
+        shared |= caption_files([more for more, there in zip(found, rows.tolist(), strict=True) if there and more])
+    return own - _twice(samples, apart["caption"] & apart["json"]) + len(shared)
 
 
-def _with_suffix(suffixes: pa.DictionaryArray) -> int:
-    """How many of some suffixes are not empty; counted without a comparison of Arrow's, which imports pandas where it is."""
-    some = [code for code, suffix in enumerate(suffixes.dictionary.to_pylist()) if suffix]
-    return sum(to_numpy(suffixes.indices, null=-1).tolist().count(code) for code in some)
+def _rows(samples: pa.Table, without: Collection[str]) -> NDArray[np.bool_]:
+    """Which samples have none of some keys."""
+    if not without:
+        return np.ones(samples.num_rows, bool)
+    dropped = {key.encode() for key in without}
+    return np.fromiter((key not in dropped for key in to_list(samples.column("key"))), bool, samples.num_rows)
 
 
-def _of_shards(samples: pa.Table, part: str) -> int:
-    """How many samples have a member that a shard holds beside their image."""
-    import pyarrow.compute as pc
+def _twice(samples: pa.Table, rows: NDArray[np.bool_]) -> int:
+    """How many of some samples have their caption and their metadata in one file: the same folder and suffix."""
+    if not rows.any():
+        return 0
+    number: dict[str, int] = {}
+    same = rows
+    for what in ("dir", "suffix"):
+        caption, metadata = (_numbered(samples.column(f"{part}_{what}"), number) for part in ("caption", "json"))
+        same = same & (caption == metadata) & (caption >= 0)
+    return int(same.sum())
 
+
+def _numbered(texts: pa.ChunkedArray, number: dict[str, int]) -> NDArray[np.int64]:
+    """Each text by its number, below 0 where there is none; texts without one get the next."""
+    texts = one_chunk(texts)
+    numbers = [number.setdefault(text, len(number)) for text in to_list(texts.dictionary)]
+    codes: NDArray[np.int64] = np.array([*numbers, -1], np.int64)[to_numpy(texts.indices, null=-1)]
+    return codes
+
+
+def _of_shards(samples: pa.Table, part: str, rows: NDArray[np.bool_]) -> int:
+    """How many of some samples have a member that a shard holds beside their image."""
     if f"{part}_entry" not in samples.column_names:
         return 0
-    there = pc.is_valid(samples.column(f"{part}_entry"))
+    there = rows & valid(samples.column(f"{part}_entry"))
     if f"{part}_suffix" in samples.column_names:
-        there = pc.and_(there, pc.is_null(samples.column(f"{part}_suffix")))
-    return pc.sum(there).as_py() or 0
+        there &= ~valid(samples.column(f"{part}_suffix"))
+    return int(there.sum())
 
 
-def _of_several(samples: pa.Table, part: str) -> pa.Array:
-    """Whether a caption or metadata may be that of other samples too: under another stem, or in a folder of several folders' captions."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+def _of_several(samples: pa.Table, part: str, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which captions or metadata may be those of other samples too: under another stem, or in a folder of several folders' captions."""
     folders, images = (one_chunk(samples.column(name)) for name in (f"{part}_dir", "image_dir"))
     codes = to_numpy(folders.indices, null=-1).astype(np.int64)
-    pairs = np.unique(codes << _CODE_BITS | to_numpy(images.indices, null=0).astype(np.int64))
-    used, times = np.unique(pairs >> _CODE_BITS, return_counts=True)
-    several = to_array(np.isin(codes, used[times > 1]), pa.bool_())
+    pairs = np.sort((codes << _CODE_BITS | to_numpy(images.indices, null=0).astype(np.int64))[rows])
+    used = pairs[1:][np.diff(pairs) != 0] >> _CODE_BITS
+    used = np.append(pairs[:1] >> _CODE_BITS, used)
+    several = np.isin(codes, used[1:][np.diff(used) == 0])
     if f"{part}_stem" in samples.column_names:
-        several = pc.or_(several, pc.is_valid(one_chunk(samples.column(f"{part}_stem"))))
+        several |= valid(samples.column(f"{part}_stem"))
     return several
 
 

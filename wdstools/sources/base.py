@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from wdstools.results import Skip
 
 CAPTION_POLICIES = ("required", "optional", "none")
+#: A longer file is skipped.
+MAX_FILE_BYTES = 1 << 30
 
 #: Parts that are the same for a whole folder of samples; null where a source has none.
 _RUN_PARTS = (

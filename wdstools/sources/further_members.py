@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from wdstools.formats.arrow import to_array
+from wdstools.formats.arrow import kept, valid
 from wdstools.formats.sample import is_further_member
 from wdstools.results import Skip
 from wdstools.sources.base import entry_part, image_paths, path_part, text_columns
@@ -20,6 +18,8 @@ from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import pyarrow as pa
 
 _KINDS = ("arrays", "sound and video")
 
@@ -79,13 +79,13 @@ class Further:
         for member in chosen.kept if self.choice.missing == "skip" else ():
             keep = np.zeros(samples.num_rows, bool)
             for part in (p for p in _parts(member) if p in samples.column_names):
-                keep |= pc.is_valid(samples.column(part)).to_numpy()
-            lost = samples.filter(to_array(~keep, pa.bool_()))
+                keep |= valid(samples.column(part))
+            lost = kept(samples, ~keep)
             skips += [
                 Skip("member-missing", path, split, detail=f"no {member}: --members-missing empty keeps it")
                 for path, split in zip(image_paths(lost), text_columns(lost, ("split",))[0], strict=True)
             ]
-            samples = samples.filter(to_array(keep, pa.bool_()))
+            samples = kept(samples, keep)
         return samples, chosen.kept, skips
 
 

@@ -9,12 +9,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS, class_of, kind_of, label_of
 from wdstools.foreign.samples import TarSample, read_samples
-from wdstools.formats.arrow import one_chunk, to_array, to_list, valid
+from wdstools.formats.arrow import kept, one_chunk, to_list, valid
 from wdstools.formats.sample import is_key, make_key
 from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.images.check import TYPE_OF_EXTENSION
@@ -31,6 +30,8 @@ from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import pyarrow as pa
 
     from wdstools.foreign.samples import TarContents
     from wdstools.formats.manifest import Manifest
@@ -371,7 +372,7 @@ class ShardList:
         keep = valid(one_chunk(samples.column(part))) if there else np.zeros(samples.num_rows, bool)
         if keep.all():
             return samples
-        lost = samples.filter(to_array(~keep, pa.bool_()))
+        lost = kept(samples, ~keep)
         if known is not None:
             self.skips += known
         else:
@@ -381,7 +382,7 @@ class ShardList:
                 Skip("member-missing", path, split, detail=f"no {name}: --members-missing empty keeps it")
                 for path, split in zip(image_paths(lost), splits, strict=True)
             ]
-        return samples.filter(to_array(keep, pa.bool_()))
+        return kept(samples, keep)
 
     def _labels(self, samples: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
         """Labels of classes that are words; where others are numbers, such a sample is skipped."""
@@ -393,10 +394,10 @@ class ShardList:
         numbers = "cls" in samples.column_names and valid(one_chunk(samples.column("cls"))).any()
         if not numbers:
             return samples, tuple(sorted({label for label in to_list(samples.column("label")) if label is not None}))
-        odd = samples.filter(to_array(named, pa.bool_()))
+        odd = kept(samples, named)
         for path, split, label in zip(image_paths(odd), *text_columns(odd, ("split", "label")), strict=True):
             self.skips.append(Skip("cls-not-integer", path, split, detail=repr(label.encode())))
-        return samples.filter(to_array(~named, pa.bool_())), ()
+        return kept(samples, ~named), ()
 
 
 def _count(samples: pa.Table, part: str) -> int:

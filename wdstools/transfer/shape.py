@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from wdstools.formats.arrow import fixed_bytes, one_chunk, to_array, to_list, to_numpy
+from wdstools.formats.arrow import fixed_bytes, list_lengths, one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.digest import sha256_digest, xxh3_128_digest
 from wdstools.formats.index import SCHEMA
 from wdstools.formats.tar import trailer_bytes
@@ -93,7 +93,7 @@ def lay_out(rows: pa.Table) -> pa.Table:
     old, lengths = to_numpy(rows.column("offset")), to_numpy(rows.column("length"))
     new = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))[: rows.num_rows].astype(np.int64)
     members = one_chunk(rows.column("members"))
-    counts = to_numpy(members.value_lengths())
+    counts = list_lengths(members)
     values = members.flatten()
     shifted = to_numpy(values.field("offset")) - np.repeat(old - new, counts)
     bounds = np.concatenate((np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)))

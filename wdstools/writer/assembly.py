@@ -19,6 +19,7 @@ from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageInf
 from wdstools.images.whole import CUT, KEEP, SKIP, ImageChecker, trailing_refusal
 from wdstools.results import Skip
 from wdstools.sources.base import (
+    MAX_FILE_BYTES,
     DamagedEntryError,
     NeedSpaceError,
     entry_part,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from wdstools.sources.base import SourceOpener, SourceReader
     from wdstools.writer.buffer import BlockSink
 
-MAX_FILE_BYTES = 1 << 30
 MAX_CAPTION_BYTES = 1 << 20
 #: One PUT moves an object of at most 5 GB to any store, which then keeps a digest of the whole.
 MAX_SHARD_BYTES = 5_000_000_000

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.errors import FormatError, StoreError
-from wdstools.formats.arrow import one_chunk, to_numpy
+from wdstools.formats.arrow import flat, one_chunk, to_numpy
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import read_index, shard_entry, write_index
 from wdstools.formats.manifest import ShardEntry, index_path, shard_path
@@ -112,7 +112,7 @@ def _keep(task: ShardTask, finished: ShardResult, store: LocalStore) -> ShardRes
             return None
         if _sources_now(task) != finished.sources:
             return None
-        members = one_chunk(read_index(index).column("members")).flatten()
+        members = flat(one_chunk(read_index(index).column("members")))
     except (StoreError, FormatError):
         return None
     named = task.settings.members

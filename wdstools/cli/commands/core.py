@@ -58,10 +58,10 @@ def pack(
 
     Example: wdstools pack InstaCities1M shards --split train=80,val=5,test=15
     """
-    with session.workers("processes", WORKER_MODULES) as executor:
-        from wdstools.ops.pack import pack as run
-        from wdstools.ops.pack_plan import plan_pack
+    from wdstools.ops.pack import pack as run  # before workers are forked, which then have it too
+    from wdstools.ops.pack_plan import plan_pack
 
+    with session.workers("processes", WORKER_MODULES) as executor:
         if dry_run:
             preview = plan_pack(src, dest, executor=executor, progress=session.output.progress(), **choices)
             raise typer.Exit(show.pack_plan(session.output, preview))

@@ -32,9 +32,9 @@ def adopt(session: Session, shards: Shards, choices: AdoptChoices, output: Outpu
 
     Example: wdstools adopt their-shards -o theirs
     """
-    with session.workers("processes", ("wdstools.foreign.shard",)) as executor:
-        from wdstools.ops.adopt import adopt as run
+    from wdstools.ops.adopt import adopt as run  # before workers are forked, which then have it too
 
+    with session.workers("processes", ("wdstools.foreign.shard",)) as executor:
         result = run(shards, output, executor=executor, progress=session.output.progress(), **choices)
     raise typer.Exit(show.adopted(session.output, result))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from wdstools.cli.output import one_line, printable
-from wdstools.images.check import STORABLE_TYPES
+from wdstools.options.pack import ImageType
 from wdstools.results import proof
 from wdstools.units import counted, size
 
@@ -58,7 +58,7 @@ def inventory(output: Output, found: Inventory) -> None:
         output.record("skip", skip)
     for reason in sorted(set(found.skipped) & set(_SKIP_HINTS)):
         output.hint(f"hint: {_SKIP_HINTS[reason]}")
-    types = [kind for kind in found.image_types if kind in STORABLE_TYPES]
+    types = [kind for kind in found.image_types if kind in get_args(ImageType)]
     if len(types) > 1:
         most = max(types, key=lambda kind: found.image_types[kind])
         output.hint(

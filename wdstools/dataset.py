@@ -42,6 +42,8 @@ UsualSplit = Literal["train", "val", "valid", "validation", "dev", "test"]
 STAGED_MARK = ".wdstools/staged/commit.json"
 #: Lies at a place while a dataset is mirrored to it, and says for which root.
 CLAIM_PATH = ".wdstools/mirroring.json"
+#: Lies in a bucket while a dataset is packed into it, and says for which plan.
+PACK_CLAIM_PATH = ".wdstools/packing/claim.json"
 _MAX_INDEX_BYTES = 1 << 30
 _MAX_LOCATION_BYTES = 1 << 16
 #: In the metadata of tars that lie elsewhere: where.
@@ -268,6 +270,13 @@ def _refuse_unfinished(metadata: Store) -> None:
             code="change-unfinished",
             where=metadata.url,
             hint=f"wdstools repair {quote(metadata.url)} -y    finishes it",
+        )
+    if _lies_at(metadata, PACK_CLAIM_PATH):
+        raise NotFoundError(
+            "a pack to this place is not finished",
+            code="pack-unfinished",
+            where=metadata.url,
+            hint=f"wait for it, or run the same command again: wdstools pack SRC {metadata.url}",
         )
     if _lies_at(metadata, CLAIM_PATH):
         raise NotFoundError(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
+import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +16,14 @@ from awscrt import checksums
 
 from tests.support.stores import ALL_KINDS, make_remote
 from wdstools.errors import NotFoundError, SourceChangedError, StoreError, UsageError
+from wdstools.formats.digest import sha256_hex
+from wdstools.landing.notes import create
 from wdstools.stores.base import ABSENT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wdstools.stores.base import RemoteStore
+    from wdstools.stores.base import ObjectInfo, RemoteStore
 
 DIGESTS: dict[str, Any] = {
     "sha256": hashlib.sha256,
@@ -61,6 +66,43 @@ def test_what_is_there_is_not_replaced_by_a_put_that_wants_nothing_there(store: 
         store.put_data("x", b"second", only_if=ABSENT)
     assert caught.value.code == "object-exists"
     assert store.get("x") == b"first"
+
+
+def test_of_many_that_create_an_object_at_once_one_does(store: RemoteStore, kind: str) -> None:
+    """Swift looks before it takes the bytes, so of some that come at the same moment the last one's object stays."""
+    refused: list[str] = []
+
+    def create(number: int) -> None:
+        try:
+            store.put_data("x", bytes([number]) * 1000, only_if=ABSENT)
+        except StoreError as error:
+            refused.append(error.code)
+
+    crew = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        thread.join()
+    assert refused == ["object-exists"] * (len(refused) if kind == "swift" else 7)
+    assert len(set(store.get("x"))) == 1
+
+
+def put_if(store: RemoteStore, key: str, data: bytes, only_if: str) -> ObjectInfo:
+    return store.put_data(key, data, only_if=only_if)
+
+
+def test_what_is_created_is_there_or_something_else_stays(store: RemoteStore) -> None:
+    for conditions in (True, False):
+        for key, data in (("new", b"ours"), ("new", b"ours"), ("taken", b"ours")):
+            if key == "taken":
+                store.put_data(key, b"their")
+            put = partial(put_if, store, key, data)
+            with pytest.raises(StoreError) if key == "taken" else contextlib.nullcontext() as caught:
+                create(store, key, sha256_hex(data), put, conditions=conditions)
+            if caught is not None:
+                assert caught.value.code == "scratch-not-ours"
+        assert (store.get("new"), store.get("taken")) == (b"ours", b"their")
+        store.delete("new")
 
 
 def test_a_put_on_another_version_changes_nothing(store: RemoteStore) -> None:

@@ -24,6 +24,7 @@ from wdstools.executors.shared import SharedValues
 from wdstools.foreign.shard import ForeignShardTask
 from wdstools.formats.manifest import Manifest, ShardEntry, shard_path
 from wdstools.interop.tarindexes import OffsetsTask
+from wdstools.landing.homes import DiskHome
 from wdstools.reader.hashes import HashPlace, PrintTask, library_versions
 from wdstools.reader.select import Selection
 from wdstools.sources.readers import FolderOpener
@@ -36,6 +37,7 @@ from wdstools.transfer.download import PullTask
 from wdstools.transfer.seeds import Seeds
 from wdstools.transfer.upload import UploadTask
 from wdstools.writer.assembly import ShardSettings
+from wdstools.writer.shard import ShardTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,12 +109,11 @@ def test_every_class_that_holds_a_path_of_this_machine_says_so() -> None:
 def test_a_path_is_absolute_where_it_travels_far(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     near, far = SharedValues(), SharedValues(partial(elsewhere, shared_disk=True, seen=lambda _: True))
-    task = ShardSettings(
-        "out.partial", FolderOpener("images"), ("jpg",), (), "", "header", 1, None, fail=False, started_ns=0
-    )
+    settings = ShardSettings(FolderOpener("images"), ("jpg",), (), "", "header", 1, None, fail=False, started_ns=0)
+    task = ShardTask(settings, DiskHome("out.partial"), "train", 0, b"")
     (_, same), (_, made) = (pickle.loads(values.dumps((0, task))[0]) for values in (near, far))  # noqa: S301
     assert same == task
-    assert (made.root, made.opener.path) == (str(tmp_path / "out.partial"), str(tmp_path / "images"))
+    assert (made.home.root, made.settings.opener.path) == (str(tmp_path / "out.partial"), str(tmp_path / "images"))
     apart = SharedValues(partial(elsewhere, shared_disk=False, seen=lambda path: path == "/seen"))
     for path in ("out.partial", "/unseen"):
         with pytest.raises(UsageError) as caught:

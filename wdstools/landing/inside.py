@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from wdstools.address import display, is_address
 from wdstools.errors import StoreError, UsageError
 from wdstools.stores.local import LocalStore
+from wdstools.stores.open import is_bucket
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from wdstools.options.declare import StrPath
     from wdstools.stores.base import Store
 
 _MAX_BYTES = 1 << 30
@@ -70,14 +72,22 @@ def refuse_elsewhere(dest: str) -> None:
         )
 
 
-def refuse_inside(source: str, dest: str) -> None:
+def refuse_inside(source: str, dest: StrPath | Store) -> None:
     """Refuse a destination inside the source: the next scan would find shards among the images."""
-    inner, outer = os.path.realpath(dest), os.path.realpath(source)
-    if os.path.isdir(source) and inner != outer and inner.startswith(f"{outer.rstrip('/')}/"):
+    if not isinstance(dest, str | os.PathLike):
+        return
+    dest = os.fspath(dest)
+    if is_bucket(source) or is_bucket(dest):
+        outer, inner = f"{source.rstrip('/')}/", f"{dest.rstrip('/')}/"
+        is_inside = inner.startswith(outer)
+    else:
+        inner, outer = os.path.realpath(dest), os.path.realpath(source)
+        is_inside = os.path.isdir(source) and inner != outer and inner.startswith(f"{outer.rstrip('/')}/")
+    if is_inside:
         raise UsageError(
             "the destination lies inside the source",
             code="destination-in-source",
-            where=dest,
-            got=f"source {source}",
+            where=display(dest),
+            got=f"source {display(source)}",
             hint="choose a folder outside of it; nothing was written",
         )

@@ -7,17 +7,21 @@ import os
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Self
 
+from wdstools.address import is_address
 from wdstools.errors import BusyError, StoreError, option
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, index_path
 from wdstools.formats.sums import SUMS_PATH
+from wdstools.landing.bucket_site import BucketSite
+from wdstools.landing.homes import DiskHome
 from wdstools.landing.inside import refuse_elsewhere
 from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import Scratch, files_below, is_marked, remove_empty
 from wdstools.stores.abilities import name_new, sync_folder
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import LocalStore, storage_error
+from wdstools.stores.open import is_bucket, open_store, remote
 from wdstools.stores.receipts import MARK, is_log
 from wdstools.units import some_of
 from wdstools.version import __version__
@@ -25,10 +29,28 @@ from wdstools.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from wdstools.options.declare import StrPath
+    from wdstools.stores.base import Store
+
 _JOURNAL = "journal.jsonl"
 _SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
 #: What a file system itself keeps at its root.
 _MOUNT_LEFTOVERS = {"lost+found", "System Volume Information", ".Trashes", ".fseventsd", ".Spotlight-V100"}
+
+
+def site_at(dest: StrPath | Store) -> PackSite | BucketSite:
+    """The place to build a dataset in: a folder, or a prefix of an object store. Raises UsageError where nothing is stored."""
+    if not isinstance(dest, str | os.PathLike):
+        return BucketSite(remote(dest))
+    dest = os.fspath(dest)
+    if dest and is_address(dest) and not os.path.exists(dest):
+        store = open_store(dest)
+        if isinstance(store, LocalStore):
+            return PackSite(store.path)
+        if not is_bucket(dest):
+            refuse_elsewhere(dest)
+        return BucketSite(remote(store))
+    return PackSite(dest)
 
 
 class PackSite:
@@ -39,6 +61,9 @@ class PackSite:
     ``work`` is where the dataset lies until it is published.
     """
 
+    #: What this place cannot promise: nothing.
+    notes: tuple[str, ...] = ()
+
     def __init__(self, dest: str) -> None:
         refuse_elsewhere(dest)
         self.dest = dest.rstrip("/") or "/"
@@ -48,6 +73,11 @@ class PackSite:
         self._journal = Journal(self._scratch.locate(_JOURNAL))
         self._kept = False
         self._stack = contextlib.ExitStack()
+
+    @property
+    def home(self) -> DiskHome:
+        """Where workers put shards."""
+        return DiskHome(self.work)
 
     def __enter__(self) -> Self:
         self._refuse_foreign_destination()

@@ -6,6 +6,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from wdstools.address import is_address
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.card import CARD_PATH, render_card
 from wdstools.formats.digest import sha256_hex
@@ -55,7 +56,11 @@ def render_skips(skips: Iterable[Skip]) -> bytes:
 
 
 def keep_skips(dest: str, skips: Iterable[Skip]) -> str:
-    """Keep a list of what was skipped beside a dataset that does not come to be; nothing that is there is touched."""
+    """Keep a list of what was skipped beside a dataset that does not come to be; nothing that is there is touched.
+
+    Beside a prefix of a bucket means here, in the working folder.
+    """
+    dest = dest.rstrip("/").rpartition("/")[2] if is_address(dest) else dest
     data = render_skips(sorted(skips, key=lambda s: (s.path, s.reason, s.split or "", s.key or "", s.detail or "")))
     for number in range(1, _MOST_LISTS):
         path = f"{dest}.skipped{f'-{number}' if number > 1 else ''}.jsonl"

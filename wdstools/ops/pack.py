@@ -29,7 +29,7 @@ from wdstools.formats.manifest import (
 )
 from wdstools.landing.inside import refuse_inside
 from wdstools.landing.scratch import unpacked_folder
-from wdstools.landing.site import PackSite, work_place
+from wdstools.landing.site import PackSite, site_at, work_place
 from wdstools.landing.small_files import assemble, keep_skips, render_provenance, render_skips
 from wdstools.ops.made import FormerlyDataset
 from wdstools.options.declare import part, settle
@@ -42,6 +42,8 @@ from wdstools.progress import Progress, Silent
 from wdstools.sources.account import account_of_pack, counts_to_tell, files_of, grouped, is_loss
 from wdstools.sources.base import EmptySourceError
 from wdstools.sources.open import open_source
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import is_bucket
 from wdstools.version import __version__
 from wdstools.writer import WORKER_MODULES
 from wdstools.writer.assembly import ShardSettings
@@ -51,9 +53,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from wdstools.executors.base import Executor
+    from wdstools.landing.bucket_site import BucketSite
     from wdstools.options.declare import StrPath
+    from wdstools.options.run import ExecutorKind
     from wdstools.planning.options import PackOptions
     from wdstools.sources.base import Listing, Source
+    from wdstools.stores.base import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ class PackResult(FormerlyDataset):
 
 def run_pack(
     source: Source,
-    dest: str,
+    dest: StrPath | Store,
     options: PackOptions,
     *,
     executor: Executor,
@@ -99,10 +104,11 @@ def run_pack(
     shards that are finished, and gives the same bytes. Raises UsageError, StoreError, BusyError, FormatError, and
     SkippedError under ``on_error="fail"``; ``dest`` is then absent.
     """
-    progress = progress or Silent()
+    progress, site = progress or Silent(), site_at(dest)
     started_ns = time.time_ns()
-    executor.share(Place(dest))
-    with PackSite(dest) as site, keeping_skips(site.dest):
+    if isinstance(site, PackSite):
+        executor.share(Place(site.dest))
+    with site, keeping_skips(site.dest):
         listing = source.list()
         listed = listing.account
         plan, notes = make_plan(listing, options, executor, progress)
@@ -120,7 +126,7 @@ def run_pack(
                 got=first.detail or "",
                 hint=f"mend or remove it, or pack with {option('on_error', 'skip')}",
             )
-        settings = _settings(site.work, listing, plan, options, started_ns)
+        settings = _settings(listing, plan, options, started_ns)
         finished = _finished(site.begin(_plan_digest(plan, listing, options), _paths(plan), restart=restart))
         results = _write_shards(plan, settings, finished, site, executor, progress)
         if not any(result.entry.samples for result in results):
@@ -148,9 +154,11 @@ def keeping_skips(dest: str) -> Iterator[None]:
         raise
 
 
-def scratch_of(dest: str) -> str:
-    """Where compressed sources are unpacked while they are packed."""
-    return unpacked_folder(work_place(dest))
+def scratch_of(dest: StrPath | Store) -> str | None:
+    """Where compressed sources are unpacked while they are packed; None: in a temporary folder."""
+    if is_bucket(dest) or not isinstance(dest, str | os.PathLike):
+        return None
+    return unpacked_folder(work_place(os.fspath(dest)))
 
 
 def _paths(plan: PackPlan) -> Iterator[str]:
@@ -161,10 +169,9 @@ def _paths(plan: PackPlan) -> Iterator[str]:
         yield index_path(path)
 
 
-def _settings(root: str, listing: Listing, plan: PackPlan, options: PackOptions, started_ns: int) -> ShardSettings:
+def _settings(listing: Listing, plan: PackPlan, options: PackOptions, started_ns: int) -> ShardSettings:
     template, base = listing.template.get("image", ""), listing.template.get("base", "")
     return ShardSettings(
-        root=root,
         opener=listing.opener,
         members=plan.members,
         labels=listing.labels,
@@ -206,12 +213,13 @@ def _write_shards(
     plan: PackPlan,
     settings: ShardSettings,
     finished: dict[tuple[str, int], ShardResult],
-    site: PackSite,
+    site: PackSite | BucketSite,
     executor: Executor,
     progress: Progress,
 ) -> list[ShardResult]:
+    home = site.home
     tasks = (
-        ShardTask(settings, split, number, samples, finished.get((split, number)))
+        ShardTask(settings, home, split, number, samples, finished.get((split, number)))
         for split, number, samples in slices(plan)
     )
     results: dict[int, ShardResult] = {}
@@ -228,7 +236,12 @@ def _write_shards(
 
 
 def _publish(
-    site: PackSite, listing: Listing, plan: PackPlan, options: PackOptions, results: list[ShardResult], notes: list[str]
+    site: PackSite | BucketSite,
+    listing: Listing,
+    plan: PackPlan,
+    options: PackOptions,
+    results: list[ShardResult],
+    notes: list[str],
 ) -> PackResult:
     splits: dict[str, list[ShardEntry]] = {}
     for result in results:
@@ -277,7 +290,7 @@ def _publish(
         duplicates=duplicates,
         level=options.duplicates.level,
         kept_shards=sum(result.kept for result in results),
-        notes=tuple(notes),
+        notes=(*notes, *site.notes),
         remarks=remarks,
         account=listing.account,
         outside=tuple(grouped(skips)),
@@ -305,7 +318,7 @@ def _provenance(
 
 def pack(
     source: Source | StrPath,
-    dest: StrPath,
+    dest: StrPath | Store,
     *,
     executor: Executor | None = None,
     jobs: int = 1,
@@ -315,12 +328,13 @@ def pack(
     """Pack images and captions into checksummed shards, a set for each split.
 
     The same source and choices give the same bytes with any executor. Until the pack is whole, ``dest`` does not exist:
-    an interrupted pack leaves ``dest.partial``, and the same call continues it. Samples that cannot be packed are
+    an interrupted pack leaves ``dest.partial``, and the same call continues it. In a bucket each shard is stored as soon as it
+    is made, and the manifest last. Samples that cannot be packed are
     left out, counted in the result, and listed in ``.wdstools/skipped.jsonl``.
 
     Args:
         source: A folder, zip or tar of images and captions, a table, existing shards, or an opened source.
-        dest: The dataset's folder; it must not exist.
+        dest: The dataset's folder, which must not exist, or an empty prefix: a URL that begins with ``s3://``, ``gs://`` or ``az://``, or a store.
         executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
         jobs: How many processes to start.
         progress: Receives how many samples are done.
@@ -338,11 +352,11 @@ def pack(
     """
     options = make_options(**choices)
     chosen = settle(PackChoices, choices)
-    dest = os.fspath(dest)
     if isinstance(source, str | os.PathLike):
         refuse_inside(os.fspath(source), dest)
         source = open_source(source, scratch=scratch_of(dest), **part(LayoutChoices, chosen))
     elif part(LayoutChoices, chosen) != settle(LayoutChoices, {}):
         raise UsageError("the layout of an opened source is known already", expected="no layout, or the source's path")
-    with workers(executor, "processes", jobs, WORKER_MODULES) as at_work:
+    kind: ExecutorKind = "threads" if isinstance(dest, MemoryStore) else "processes"
+    with workers(executor, kind, jobs, WORKER_MODULES) as at_work:
         return run_pack(source, dest, options, executor=at_work, restart=chosen["restart"], progress=progress)

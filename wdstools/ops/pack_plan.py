@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from wdstools.executors.open import workers
 from wdstools.landing.inside import refuse_inside
-from wdstools.landing.site import PackSite
+from wdstools.landing.site import site_at
 from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.planning.options import make_options
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor
     from wdstools.options.declare import StrPath
     from wdstools.results import Skip
+    from wdstools.stores.base import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class PackPreview:
 
 def plan_pack(
     source: StrPath,
-    dest: StrPath,
+    dest: StrPath | Store,
     *,
     executor: Executor | None = None,
     jobs: int = 1,
@@ -60,8 +61,8 @@ def plan_pack(
 ) -> PackPreview:
     """Tell what ``pack`` would write to ``dest``; images are read only where they are compared. Raises what ``pack`` raises."""
     options, chosen = make_options(**choices), settle(PackChoices, choices)
-    refuse_inside(os.fspath(source), os.fspath(dest))
-    PackSite(os.fspath(dest)).refuse_taken()
+    refuse_inside(os.fspath(source), dest)
+    site_at(dest).refuse_taken()
     with (
         tempfile.TemporaryDirectory(prefix="wdstools-") as scratch,
         workers(executor, "processes", jobs, WORKER_MODULES) as at_work,

@@ -87,6 +87,14 @@ class ReadsInBlocks(Protocol):
 
 
 @runtime_checkable
+class Creates(Protocol):
+    """A store near by that lets one of many writers make an object: buckets do so by a condition of a put (ABSENT)."""
+
+    def create(self, key: str, data: bytes) -> None:
+        """Store an object where nothing is, atomically; raises StoreError (``object-exists``) where something is."""
+
+
+@runtime_checkable
 class OpensBodies(Protocol):
     """A store that tells the size of an object by the same request that asks for its bytes."""
 

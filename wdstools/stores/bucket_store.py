@@ -121,6 +121,7 @@ class BucketStore(RemoteBase):
         seal = self._seal_file(path, digests)
         with translated(path), buffered_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
+            file.seek(0)  # /dev/fd/N may share its position with whoever wrote the file
             return ObjectInfo(key, size, self._put(key, (file, size), seal, only_if))
 
     def _put(self, key: str, content: tuple[IO[bytes], int], seal: Mapping[str, str], only_if: str) -> str:

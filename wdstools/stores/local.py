@@ -183,6 +183,11 @@ class LocalStore:
         with DurableFile(self.locate(key)) as file:
             file.write(memoryview(data))
 
+    def create(self, key: str, data: bytes) -> None:
+        """Write a file as ``put`` does, where nothing is."""
+        with DurableFile(self.locate(key), replace=False) as file:
+            file.write(memoryview(data))
+
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Files under a prefix, sorted by key; temporary files are passed over."""
         with translated(self.path):
@@ -292,7 +297,7 @@ class DurableFile:
             try:
                 sync_file(self._fd)
             finally:
-                os.close(self._fd)
+                self._let_go()
             if (place := marked_place(self.path)) is not None:
                 refuse_to_replace(self.path, place)
                 leave_receipt(self.path, os.stat(self._temporary))
@@ -305,9 +310,15 @@ class DurableFile:
     def discard(self) -> None:
         """Give up: remove the temporary file."""
         with contextlib.suppress(OSError):
-            os.close(self._fd)
+            self._let_go()
         with contextlib.suppress(OSError):
             os.unlink(self._temporary)
+
+    def _let_go(self) -> None:
+        """Close the file once: its number may be another file's by now, in another thread."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def __enter__(self) -> Self:
         return self

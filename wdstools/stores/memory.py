@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, ClassVar
 
-from wdstools.errors import NotFoundError
+from wdstools.errors import NotFoundError, StoreError
 from wdstools.stores.base import ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_creating = threading.Lock()
+
 
 class MemoryStore:
     """Objects in a dictionary."""
+
+    url_of_all: ClassVar[str] = "memory:"
 
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
@@ -20,7 +25,7 @@ class MemoryStore:
     @property
     def url(self) -> str:
         """Always ``memory:``; such a store cannot be opened twice."""
-        return "memory:"
+        return self.url_of_all
 
     def head(self, key: str) -> ObjectInfo:
         """Size of one object."""
@@ -34,6 +39,14 @@ class MemoryStore:
     def put(self, key: str, data: bytes) -> None:
         """Store an object."""
         self._objects[key] = bytes(data)
+
+    def create(self, key: str, data: bytes) -> None:
+        """Store an object where nothing is."""
+        with _creating:
+            if key not in self._objects:
+                self._objects[key] = bytes(data)
+                return
+        raise StoreError("an object is already there", code="object-exists", where=f"memory:{key}")
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects under a prefix, sorted by key."""

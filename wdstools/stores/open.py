@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from wdstools.stores.retry import Patience, Retrying
 
 SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
+#: Stores of objects that a dataset can be built in.
+BUCKETS = ("s3", "gs", "az")
 #: What the stores of the ``cloud`` extra need; web servers and the Hub need nothing but urllib3.
 _NEEDS = {"s3": ("botocore",), "gs": ("obstore",), "az": ("obstore",)}
 
@@ -99,6 +101,11 @@ def open_store(address: StrPath | Url) -> Store:
         where=url,
         expected="a local path, " + ", ".join(f"{known}://" for known in SCHEMES),
     )
+
+
+def is_bucket(where: StrPath | Store) -> bool:
+    """Whether a place is a store of objects that a dataset can be built in, or a store that was opened; a folder is not."""
+    return not isinstance(where, str | os.PathLike) or os.fspath(where).partition("://")[0] in BUCKETS
 
 
 def path_of(url: str) -> str:

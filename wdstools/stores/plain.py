@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from wdstools.errors import NotFoundError, SourceChangedError, StoreError
-from wdstools.stores.base import ABSENT, ANYTHING, Body, ObjectInfo, Store
+from wdstools.stores.base import ABSENT, ANYTHING, Body, Creates, ObjectInfo, Store
 from wdstools.stores.local import DurableFile, LocalStore, storage_error
 from wdstools.stores.reading import read_blocks
 from wdstools.stores.remote import STREAM_BLOCK, RemoteBase, cannot, changed, check_source, short_body
@@ -71,9 +71,8 @@ class PlainRemote(RemoteBase):
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
         """Store bytes atomically. Two writers that replace the same ETag at the same moment are not told apart."""
         self._check(key, only_if)
-        if isinstance(self._store, LocalStore):
-            with DurableFile(self._store.locate(key), replace=only_if != ABSENT) as file:
-                file.write(memoryview(data))
+        if only_if == ABSENT and isinstance(self._store, Creates):
+            self._store.create(key, data)
         else:
             self._store.put(key, data)
         return self.head(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -60,9 +60,6 @@ class ShardSettings:
     files are listed in ``json`` (``all``) or become lines of the caption (``join``); ``caption_key`` what metadata calls the caption.
     """
 
-    local_paths: ClassVar[tuple[str, ...]] = ("root",)
-
-    root: str
     opener: SourceOpener
     members: tuple[str, ...]
     labels: tuple[str, ...]

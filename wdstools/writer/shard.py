@@ -5,7 +5,6 @@ What a shard holds depends on its own samples and settings alone.
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,27 +14,28 @@ import numpy as np
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.arrow import flat, one_chunk, to_numpy
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.index import read_index, shard_entry, write_index
-from wdstools.formats.manifest import ShardEntry, index_path, shard_path
+from wdstools.formats.index import read_index, shard_entry, unlike, write_index
+from wdstools.formats.manifest import ShardEntry, shard_path
 from wdstools.formats.sample import image_member
 from wdstools.results import Skip, to_dict
-from wdstools.stores.local import BlockFile, LocalStore
 from wdstools.writer.assembly import Assembly, ShardSettings, rows_of, sources_digest, stats_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.executors.base import Tick
+    from wdstools.writer.home import ShardHome
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """One shard to write; ``samples`` are the rows of the plan, as Arrow IPC bytes.
+    """One shard to write, to ``home``; ``samples`` are the rows of the plan, as Arrow IPC bytes.
 
     ``finished`` is what an interrupted run had already made of it: kept if it still is as it was.
     """
 
     settings: ShardSettings
+    home: ShardHome
     split: str
     number: int
     samples: bytes
@@ -69,52 +69,55 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
     """Write one shard and its index below the root, durably; raises a WdsError and leaves no shard otherwise."""
     settings = task.settings
     path = shard_path(task.split, task.number)
-    store = LocalStore(settings.root)
-    if task.finished is not None and (kept := _keep(task, task.finished, store)):
+    if (kept := _keep(task, path)) is not None:
         tick(kept.entry.samples + len(kept.skips))
         return kept
-    reader = settings.opener.open()
-    try:
-        with BlockFile(store.locate(path)) as file:
-            assembly = Assembly(settings, task.split, reader, file)
-            assembly.run(rows_of(task.samples, task.split, settings.image_template, settings.members), tick)
-            digests = assembly.buffer.finish()
-    finally:
-        reader.close()
-    table = assembly.table()
-    index = write_index(table)
-    store.put(index_path(path), index)
-    entry = shard_entry(path, digests, table)
-    return ShardResult(
-        task.split,
-        entry,
-        sha256_hex(index),
-        assembly.image_digests(),
-        tuple(assembly.skips),
-        assembly.sources(),
-        assembly.other_sizes(),
-        assembly.trailing,
-        assembly.odd_captions,
-        assembly.frames,
-    )
+    with task.home.making(path) as made:
+        reader = settings.opener.open()
+        try:
+            with made.filling() as file:
+                assembly = Assembly(settings, task.split, reader, file)
+                assembly.run(rows_of(task.samples, task.split, settings.image_template, settings.members), tick)
+                digests = assembly.buffer.finish()
+        finally:
+            reader.close()
+        table = assembly.table()
+        index = write_index(table)
+        result = ShardResult(
+            task.split,
+            shard_entry(path, digests, table),
+            sha256_hex(index),
+            assembly.image_digests(),
+            tuple(assembly.skips),
+            assembly.sources(),
+            assembly.other_sizes(),
+            assembly.trailing,
+            assembly.odd_captions,
+            assembly.frames,
+        )
+        made.land(to_line(result), index)
+    return result
 
 
-def _keep(task: ShardTask, finished: ShardResult, store: LocalStore) -> ShardResult | None:
-    """The finished shard, if its bytes and its index are what was journalled and its sources have not changed."""
-    if not finished.entry.values:
-        return None  # by an older writer
-    try:
-        digest = hashlib.sha256()
-        for block in store.blocks(finished.entry.path):
-            digest.update(block)
-        index = store.get(finished.entry.index_path)
-        if digest.hexdigest() != finished.entry.sha256 or sha256_hex(index) != finished.index_sha256:
-            return None
-        if _sources_now(task) != finished.sources:
-            return None
-        members = flat(one_chunk(read_index(index).column("members")))
-    except (StoreError, FormatError):
+def _keep(task: ShardTask, path: str) -> ShardResult | None:
+    """The finished shard, if its bytes and its index are what was noted and its sources have not changed."""
+    home = task.home
+    line = to_line(task.finished) if task.finished is not None else home.noted(path)
+    if line is None:
         return None
+    try:
+        finished = task.finished or from_line(line)
+        if finished.entry.path != path or not finished.entry.values:
+            return None  # by an older writer
+        index = home.index_if_held(line)
+        if index is None or _sources_now(task) != finished.sources:
+            return None
+        table = read_index(index)
+        if unlike(table, finished.entry) is not None:
+            return None
+        members = flat(one_chunk(table.column("members")))
+    except (StoreError, FormatError, LookupError, TypeError, ValueError, AttributeError):
+        return None  # a note may have come from anywhere
     named = task.settings.members
     images = to_numpy(members.field("xxh3_64"))[:: len(named)] if image_member(named) else np.zeros(0, np.uint64)
     return replace(finished, kept=True, image_digests=images)

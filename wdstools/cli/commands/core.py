@@ -14,6 +14,7 @@ from wdstools.cli.options import At, DatasetPath, Session, command
 from wdstools.cli.show import core as show
 from wdstools.options.check import VerifyChoices
 from wdstools.options.pack import LayoutChoices, PackChoices
+from wdstools.stores.open import is_bucket
 from wdstools.user_cache import cache_folder
 from wdstools.writer import WORKER_MODULES
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 Source = Annotated[
     str, typer.Argument(metavar="SRC", help="A folder, zip or tar of images and captions, a table, or existing shards.")
 ]
-Destination = Annotated[str, typer.Argument(metavar="DEST", help="The dataset's folder; it must not exist.")]
+Destination = Annotated[
+    str,
+    typer.Argument(metavar="DEST", help="The dataset's folder, which must not exist, or an empty prefix of a bucket."),
+]
 Checkable = Annotated[
     str,
     typer.Argument(metavar="DATASET|MANIFEST|SHARD.tar|SUMS|-", help="What to check; - is a shard on standard input."),
@@ -97,7 +101,7 @@ def _repair(path: str, at: str | None, report: Report) -> str | None:
     place = at or path
     if any(finding.cause == "shards-missing" for finding in report.findings):
         return None if at else f"wdstools verify {quote(display(path))} --at WHERE    checks them where they are"
-    writable = place.partition("://")[0] in ("s3", "gs", "az") if "://" in place else os.path.isdir(place)
+    writable = is_bucket(place) if "://" in place else os.path.isdir(place)
     if not writable or (at and any(finding.kind == "manifest" for finding in report.findings)):
         return None
     if at and os.path.isdir(path):

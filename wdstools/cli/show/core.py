@@ -6,6 +6,7 @@ from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING, get_args
 
+from wdstools.address import is_address
 from wdstools.cli.output import one_line, printable
 from wdstools.options.pack import ImageType
 from wdstools.results import proof
@@ -109,9 +110,8 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
         output.line(f"  {same} in two splits: {matrix}")
     output.note(f"  surplus copies of identical images: {result.duplicates:,}")
     split = max(result.samples, key=lambda name: result.samples[name])
-    output.hint(
-        f"check:  wdstools verify {quote(result.path)}   (or: cd {quote(result.path)} && sha256sum -c SHA256SUMS)"
-    )
+    by_hand = "" if is_address(result.path) else f"   (or: cd {quote(result.path)} && sha256sum -c SHA256SUMS)"
+    output.hint(f"check:  wdstools verify {quote(result.path)}{by_hand}")
     output.hint(
         f"read:   wdstools.open_dataset({result.path!r})[{split!r}], or any WebDataset reader on {result.path}/{split}/*.tar"
     )

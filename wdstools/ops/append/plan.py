@@ -402,7 +402,6 @@ class _Planner:
     def _settings(self, listing: Listing) -> ShardSettings:
         options, manifest = self.options, self.dataset.manifest
         return ShardSettings(
-            root="",
             opener=listing.opener,
             members=manifest.members,
             labels=listing.labels,

@@ -7,8 +7,8 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Unpack
 
-from wdstools.dataset import CLAIM_PATH, Dataset, as_dataset
-from wdstools.errors import FormatError, NotFoundError, StoreError, TransientError, UsageError, option
+from wdstools.dataset import CLAIM_PATH, PACK_CLAIM_PATH, Dataset, as_dataset
+from wdstools.errors import BusyError, FormatError, NotFoundError, StoreError, TransientError, UsageError, option
 from wdstools.executors.open import open_executor, workers
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
@@ -96,6 +96,7 @@ def plan_mirror(
     if "://" not in store.url:
         require_inside(store.url, [file.path for file in wanted])
     found = listing(store)
+    _refuse_packing(store, found or {})
     believed = _refuses_wrong_checksums(store)
     known = KnownDigests(dataset)
     tasks = list(_tasks(dataset, store, wanted, found, believed, known))
@@ -187,6 +188,17 @@ def _plan_hub(dataset: Dataset, url: str, chosen: MirrorChoices) -> HubMirrorPla
         private=chosen["private"],
         card=card,
     )
+
+
+def _refuse_packing(store: RemoteStore, found: Mapping[str, ObjectInfo]) -> None:
+    """Refuse a place that another dataset is packed to."""
+    if PACK_CLAIM_PATH in found:
+        raise BusyError(
+            "a pack to this place is not finished",
+            code="pack-unfinished",
+            where=store.url,
+            hint="finish it by the same command, or mirror to another prefix; nothing was changed",
+        )
 
 
 def _refuse_taken(store: RemoteStore, states: Sequence[ObjectState]) -> None:

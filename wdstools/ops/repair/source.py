@@ -142,7 +142,6 @@ class SourceCopy:
 
     def _assemble(self, listing: Listing, samples: pa.Table, split: str, sink: BlockSink) -> Assembly:
         settings = ShardSettings(
-            root="",
             opener=listing.opener,
             members=self.manifest.members,
             labels=self.manifest.labels,

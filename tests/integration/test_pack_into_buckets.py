@@ -1,0 +1,367 @@
+"""pack into object stores: the bytes that a disk gets, whoever dies when; what is somebody else's stays as it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.city_pairs import write_city_pairs
+from tests.support.outcome import contents
+from wdstools.dataset import PACK_CLAIM_PATH, Dataset
+from wdstools.errors import BusyError, StoreError, UsageError
+from wdstools.executors.local import Serial, Threads
+from wdstools.executors.processes import Processes
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, loads
+from wdstools.landing.notes import PACKING
+from wdstools.ops.mirror import mirror
+from wdstools.ops.pack import PackResult, pack
+from wdstools.ops.verify import verify
+from wdstools.stores.base import ABSENT, ANYTHING
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import remote
+from wdstools.stores.wrapper import Wrapper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from wdstools.executors.base import Executor
+    from wdstools.options.pack import PackChoices
+    from wdstools.stores.base import ObjectInfo, RemoteStore
+
+OPTIONS: PackChoices = {"shard_samples": 3, "name": "pairs", "check": "header"}
+SHARD = "train/train-000000.tar"
+
+
+class KilledError(BaseException):
+    """The driver is gone, with all that it would have tidied up."""
+
+
+class Watched(Wrapper):
+    """A store that calls ``act`` at its write number ``stop``, or that is called ``at``, before it is done or after it."""
+
+    def __init__(
+        self,
+        store: RemoteStore,
+        stop: int = 0,
+        act: Callable[[], None] | None = None,
+        *,
+        at: str = "",
+        after: bool = False,
+    ) -> None:
+        super().__init__(store)
+        self.writes: list[str] = []
+        self._lock = threading.Lock()
+        self._stop = stop
+        self._at = at
+        self._act = act or self._die
+        self._after = after
+
+    @staticmethod
+    def _die() -> None:
+        raise KilledError
+
+    def _counted(self, name: str, key: str, work: Callable[[], Any]) -> Any:
+        with self._lock:
+            self.writes.append(f"{name} {key}")
+            hit = len(self.writes) == self._stop or self.writes[-1] == self._at
+        if hit and not self._after:
+            self._act()
+        try:
+            return work()
+        finally:
+            if hit and self._after:
+                self._act()
+
+    def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
+        """Counted."""
+        done: ObjectInfo = self._counted("put", key, lambda: super(Watched, self).put_data(key, data, only_if=only_if))
+        return done
+
+    def put_file(self, key: str, path: str, digests: Mapping[str, str], *, only_if: str = ANYTHING) -> ObjectInfo:
+        """Counted."""
+        done: ObjectInfo = self._counted(
+            "put", key, lambda: super(Watched, self).put_file(key, path, digests, only_if=only_if)
+        )
+        return done
+
+    def delete(self, key: str) -> None:
+        """Counted."""
+        self._counted("delete", key, lambda: super(Watched, self).delete(key))
+
+
+class WithoutConditions(Wrapper):
+    """A store that takes "only if nothing is there" and does not keep to it, as some gateways do."""
+
+    def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
+        """Whatever is there is replaced."""
+        return super().put_data(key, data, only_if=ANYTHING if only_if == ABSENT else only_if)
+
+    def put_file(self, key: str, path: str, digests: Mapping[str, str], *, only_if: str = ANYTHING) -> ObjectInfo:
+        """Whatever is there is replaced."""
+        return super().put_file(key, path, digests, only_if=ANYTHING if only_if == ABSENT else only_if)
+
+
+@pytest.fixture(scope="module", name="source")
+def _source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_city_pairs(tmp_path_factory.mktemp("pairs") / "source", train=6, val=2)
+
+
+@pytest.fixture(scope="module", name="on_disk")
+def _on_disk(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    dest = tmp_path_factory.mktemp("disk") / "out"
+    pack(source, dest, **OPTIONS)
+    return contents(dest)
+
+
+@pytest.fixture(name="store")
+def _store() -> RemoteStore:
+    return remote(MemoryStore())
+
+
+def packed(source: Path, store: RemoteStore, executor: Executor | None = None, **more: Any) -> PackResult:
+    return pack(source, store, executor=executor or Serial(), **{**OPTIONS, **more})
+
+
+def held(store: RemoteStore) -> dict[str, bytes]:
+    return {info.key: store.get(info.key) for info in store.list()}
+
+
+def cut_off(source: Path, store: RemoteStore, at: str, **more: Any) -> None:
+    """A pack that is killed right after its first write of this name."""
+    with pytest.raises(KilledError):
+        packed(source, Watched(store, at=at, after=True), **more)
+
+
+@pytest.mark.parametrize("executor", [Serial(), Threads(3)])
+def test_a_bucket_gets_what_a_disk_gets(
+    source: Path, store: RemoteStore, on_disk: dict[str, bytes], executor: Executor
+) -> None:
+    result = packed(source, store, executor)
+    assert held(store) == on_disk
+    assert result.root == sha256_hex(on_disk[MANIFEST_PATH])
+    assert (result.kept_shards, result.notes) == (0, ())
+    dataset = Dataset(loads(store.get(MANIFEST_PATH)), result.root, store, store)
+    assert verify(dataset, level="decode").findings == ()
+
+
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_whoever_dies_when_the_same_command_finishes(source: Path, on_disk: dict[str, bytes], step: int) -> None:
+    whole = Watched(remote(MemoryStore()))
+    packed(source, whole)
+    assert len(whole.writes) > 20
+    for after in (False, True):
+        for stop in range(1 + after, len(whole.writes) + 1, step):
+            store = remote(MemoryStore())
+            watched = Watched(store, stop, after=after)
+            with pytest.raises(KilledError):
+                packed(source, watched)
+            there = MANIFEST_PATH in held(store)
+            noted = sum(b'"done"' in data for key, data in held(store).items() if key.startswith(PACKING))
+            try:
+                assert packed(source, store).kept_shards == noted or there, whole.writes[stop - 1]
+            except StoreError as error:
+                assert (error.code, there) == ("destination-not-empty", True)  # noqa: PT017  # which, the next line says
+            assert held(store) == on_disk, (whole.writes[stop - 1], after)
+
+
+def test_what_was_finished_is_not_stored_again(source: Path, store: RemoteStore, on_disk: dict[str, bytes]) -> None:
+    cut_off(source, store, "put README.md")
+    again = Watched(store)
+    assert packed(source, again).kept_shards == 3
+    assert [name for name in again.writes if name.endswith((".tar", ".parquet"))] == []
+    assert held(store) == on_disk
+
+
+def test_a_source_that_changed_meanwhile_is_packed_as_it_is_now(
+    source: Path, store: RemoteStore, tmp_path: Path
+) -> None:
+    changed = tmp_path / "source"
+    shutil.copytree(source, changed)
+    cut_off(changed, store, f"put {SHARD}")
+    for caption in changed.rglob("*.txt"):
+        caption.write_text("another caption")
+    pack(changed, tmp_path / "out", **OPTIONS)
+    packed(changed, store)
+    assert held(store) == contents(tmp_path / "out")
+
+
+def test_other_options_are_refused_until_the_user_begins_anew(
+    source: Path, store: RemoteStore, on_disk: dict[str, bytes]
+) -> None:
+    for place in (f"put {SHARD}", "put .wdstools/index/train-000000.parquet", "put README.md"):
+        cut_off(source, store, place, seed=5)
+        before = held(store)
+        with pytest.raises(BusyError) as caught:
+            packed(source, store)
+        assert caught.value.code == "partial-of-other-plan"
+        assert held(store) == before
+        packed(source, store, restart=True)
+        assert held(store) == on_disk
+        for info in list(store.list()):
+            store.delete(info.key)
+
+
+@pytest.mark.parametrize("key", ["notes.txt", SHARD, MANIFEST_PATH, f"{PACKING}x.json", "README.md"])
+def test_what_somebody_else_has_stored_stays(source: Path, store: RemoteStore, key: str) -> None:
+    store.put_data(key, b"theirs")
+    with pytest.raises(StoreError) as caught:
+        packed(source, store, restart=True)
+    assert caught.value.code == "destination-not-empty"
+    assert held(store) == {key: b"theirs"}
+
+
+@pytest.mark.parametrize(
+    "key", ["notes.txt", "train/train-000001.tar", MANIFEST_PATH, "README.md", f"{PACKING}{'0' * 32}/train-000000.json"]
+)
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_somebody_stores_while_a_pack_is_stopped_stays(
+    source: Path, store: RemoteStore, key: str, *, restart: bool
+) -> None:
+    cut_off(source, store, "put .wdstools/index/train-000000.parquet")
+    store.put_data(key, b"theirs")
+    with pytest.raises((StoreError, BusyError)) as caught:
+        packed(source, store, restart=restart)
+    assert caught.value.code in ("scratch-not-ours", "destination-not-empty", "busy")
+    assert caught.value.hint
+    assert store.get(key) == b"theirs"
+    assert MANIFEST_PATH not in held(store) or key == MANIFEST_PATH
+
+
+def test_a_shard_that_was_replaced_is_refused_and_stays(source: Path, store: RemoteStore) -> None:
+    cut_off(source, store, "put README.md")
+    store.put_data(SHARD, b"theirs")
+    for restart in (False, True):
+        with pytest.raises(StoreError) as caught:
+            packed(source, store, restart=restart)
+        assert caught.value.code == "scratch-not-ours"
+        assert SHARD in caught.value.where
+        assert store.get(SHARD) == b"theirs"
+    store.delete(SHARD)
+    assert packed(source, store).kept_shards == 2
+
+
+def test_a_note_is_believed_only_of_what_the_store_holds(
+    source: Path, store: RemoteStore, on_disk: dict[str, bytes]
+) -> None:
+    """Whoever may write under the prefix may write notes too."""
+    cut_off(source, store, "put README.md")
+    notes = sorted(key for key in held(store) if key.endswith("train-000000.json"))
+    note = json.loads(store.get(notes[0]))
+    wrong: list[Any] = [
+        {"entry": {"path": "../x"}},
+        {"entry": None},
+        {"entry": 5},
+        {"index_sha256": "0" * 64},
+        {"skips": [1]},
+    ]
+    for lie in wrong:
+        store.put_data(notes[0], json.dumps({**note, "done": {**note["done"], **lie}}).encode())
+        store.delete("README.md")
+        cut_off(source, store, "put README.md")
+        assert json.loads(store.get(notes[0])) == note
+    store.put_data(notes[0], json.dumps({**note, "done": {**note["done"], "index_sha256": "0" * 64}}).encode())
+    assert packed(source, store).kept_shards == 2
+    assert held(store) == on_disk
+
+
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_two_that_pack_the_same_at_once_help_each_other(source: Path, on_disk: dict[str, bytes], step: int) -> None:
+    whole = Watched(remote(MemoryStore()))
+    packed(source, whole)
+    assert len(whole.writes) > 20
+    for stop in range(1, len(whole.writes) + 1, step):
+        store = remote(MemoryStore())
+        other: list[str] = []
+
+        def run_other(store: RemoteStore = store, other: list[str] = other) -> None:
+            try:
+                other.append(packed(source, store).root)
+            except StoreError as error:
+                other.append(error.code)
+
+        try:
+            root = packed(source, Watched(store, stop, run_other)).root
+        except StoreError as error:
+            root = error.code
+        assert {root, *other} <= {sha256_hex(on_disk[MANIFEST_PATH]), "destination-not-empty"}
+        assert (root == "destination-not-empty") + (other == ["destination-not-empty"]) < 2
+        assert held(store) == on_disk
+
+
+def test_of_two_that_pack_other_things_one_is_refused(source: Path, on_disk: dict[str, bytes]) -> None:
+    for stop in (1, 2, 5, 9):
+        store = remote(MemoryStore())
+        refused: list[str] = []
+
+        def run_other(store: RemoteStore = store, refused: list[str] = refused) -> None:
+            try:
+                packed(source, store, seed=9)
+            except (BusyError, StoreError) as error:
+                refused.append(error.code)
+
+        try:
+            packed(source, Watched(store, stop, run_other))
+        except (BusyError, StoreError) as error:
+            refused.append(error.code)
+        assert len(refused) == 1
+        assert refused[0] in ("partial-of-other-plan", "scratch-not-ours", "busy", "destination-not-empty")
+        if stop > 1:
+            assert held(store) == on_disk
+
+
+def test_no_mirror_goes_where_a_pack_is_unfinished(source: Path, store: RemoteStore, tmp_path: Path) -> None:
+    pack(source, tmp_path / "out", **OPTIONS)
+    cut_off(source, store, "put .wdstools/packing/claim.json")
+    for replace in (False, True):
+        with pytest.raises(BusyError) as caught:
+            mirror(tmp_path / "out", store, replace=replace)
+        assert caught.value.code == "pack-unfinished"
+    assert [*held(store)] == [PACK_CLAIM_PATH]
+
+
+def test_a_store_that_keeps_to_no_conditions_is_looked_at_first(
+    source: Path, store: RemoteStore, on_disk: dict[str, bytes]
+) -> None:
+    lax = WithoutConditions(store)
+    cut_off(source, lax, "put .wdstools/index/train-000000.parquet")
+    store.put_data("train/train-000001.tar", b"theirs")
+    with pytest.raises(StoreError) as caught:
+        packed(source, lax)
+    assert caught.value.code == "scratch-not-ours"
+    assert store.get("train/train-000001.tar") == b"theirs"
+    store.delete("train/train-000001.tar")
+    result = packed(source, lax)
+    assert "If-None-Match" in result.notes[-1]
+    assert held(store) == on_disk
+
+
+def test_memory_is_refused_to_other_processes(source: Path, store: RemoteStore) -> None:
+    workers = Processes(2)
+    try:
+        with pytest.raises(UsageError) as caught:
+            packed(source, store, workers)
+    finally:
+        workers.close()
+    assert caught.value.code == "store-not-shared"
+    assert pack(source, MemoryStore(), jobs=2, **OPTIONS).shards == 3
+
+
+def test_a_pack_of_which_nothing_is_left_leaves_nothing(
+    source: Path, store: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    broken = tmp_path / "broken"
+    shutil.copytree(source, broken)
+    for image in broken.rglob("*.jpg"):
+        image.write_bytes(image.read_bytes()[:-30])
+    with pytest.raises(UsageError) as caught:
+        packed(broken, store)
+    assert caught.value.code == "source-empty"
+    assert held(store) == {}
+    assert PACK_CLAIM_PATH not in held(store)

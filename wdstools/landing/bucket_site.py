@@ -1,0 +1,292 @@
+"""Where a dataset is built in an object store: under its own prefix, the manifest last; until then there is none.
+
+There is no lock: who dies leaves none behind, and two that do the same write the same bytes and help each other. A claim
+says for which plan things lie here, so that two datasets never mix.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from shlex import quote
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from wdstools.dataset import PACK_CLAIM_PATH
+from wdstools.errors import BusyError, NotFoundError, StoreError, option
+from wdstools.formats.card import CARD_PATH
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, index_path
+from wdstools.formats.sums import SUMS_PATH
+from wdstools.landing.homes import BucketHome
+from wdstools.landing.notes import (
+    BEGUN,
+    DONE,
+    PACKING,
+    SMALL_NOTE,
+    clear_begun,
+    create,
+    is_note,
+    not_ours,
+    note_path,
+    read_note,
+    sha256_there,
+    write_note,
+)
+from wdstools.stores.base import ABSENT
+from wdstools.stores.reading import get_whole
+from wdstools.units import some_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from wdstools.landing.notes import Line
+    from wdstools.stores.base import ObjectInfo, RemoteStore
+
+_SMALL_FILES = (PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH, MANIFEST_PATH)
+_MAX_CLAIM_BYTES = 1 << 20
+#: Small requests that are made at once.
+_AT_ONCE = 16
+Found = TypeVar("Found")
+
+
+class BucketSite:
+    """A prefix to pack into. Entered, it was found to be empty, or to hold an unfinished pack."""
+
+    def __init__(self, store: RemoteStore) -> None:
+        self._store = store
+        self.dest = store.url
+        self._plan = ""
+        self._names: set[str] = set()
+        self._conditions = True
+        #: Said in the result: what this store cannot promise.
+        self.notes: tuple[str, ...] = ()
+
+    @property
+    def home(self) -> BucketHome:
+        """Where workers put shards, once it was begun."""
+        return BucketHome(self._store, self._plan, self._conditions)
+
+    def __enter__(self) -> Self:
+        self.refuse_taken()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    def refuse_taken(self) -> None:
+        """Refuse a prefix that holds a dataset or anything else; raises StoreError (``destination-not-empty``)."""
+        found = self._list()
+        if PACK_CLAIM_PATH in found:
+            self._read_claim()
+            return
+        others = [key for key in found if not is_note(key)]
+        if MANIFEST_PATH in found:
+            self._forget(found)  # of a pack that was stopped while it took its notes away
+        if others or found:
+            self._refuse(others or list(found))
+
+    def _list(self) -> dict[str, ObjectInfo]:
+        return {info.key: info for info in self._store.list()}
+
+    def _refuse(self, held: Iterable[str]) -> None:
+        held = list(held)
+        is_dataset = MANIFEST_PATH in held
+        raise StoreError(
+            "the destination holds a dataset already" if is_dataset else "the destination is not empty",
+            code="destination-not-empty",
+            where=self.dest,
+            got=some_of(held),
+            hint=f"wdstools verify {quote(self.dest)}" if is_dataset else "choose a new prefix; nothing was changed",
+        )
+
+    def begin(self, plan: str, names: Iterable[str], *, restart: bool) -> list[dict[str, Any]]:
+        """Begin, or go on with what an interrupted run of the same plan has left: workers read its notes.
+
+        ``names`` are the paths that will be written, beside the small files. Raises BusyError
+        (``partial-of-other-plan``), and StoreError (``scratch-not-ours``) where there is anything else.
+        """
+        self._plan, self._names = plan, set(names)
+        found = self._list()
+        earlier = self._read_claim() if PACK_CLAIM_PATH in found else None
+        if MANIFEST_PATH in found:
+            self._refuse_landed(found, earlier)
+        elif restart and earlier is not None:
+            self._clear(found)
+            found, earlier = self._list(), None
+        claimed = self._claim() if earlier in (None, plan) else earlier
+        if claimed != plan:
+            raise BusyError(
+                "unfinished work on another source or with other options lies here",
+                code="partial-of-other-plan",
+                where=self.dest,
+                hint=f"add {option('restart', True)} to begin again, or finish the other one first",
+            )
+        self._refuse_strangers(found)
+        return []
+
+    def _refuse_landed(self, found: Mapping[str, ObjectInfo], earlier: str | None) -> None:
+        """A dataset is there. It may be this one, of a run that was stopped before its notes were gone; else say so."""
+        landed = earlier is not None and (
+            read_note(self._store, note_path(earlier, SMALL_NOTE)).get(BEGUN, {}).get(MANIFEST_PATH)
+            == sha256_there(self._store, MANIFEST_PATH)
+        )
+        if landed and earlier == self._plan:
+            return
+        if landed:
+            self._forget(found)
+        self._refuse([MANIFEST_PATH])
+
+    def _claim(self) -> str:
+        """Claim the prefix for this plan, where nobody has; gives the plan that it is claimed for.
+
+        A store in which the claim can be created twice keeps to no condition. Then the claim that is read back counts: of
+        two who claim at the same moment, both see the later one.
+        """
+        data = (json.dumps({"owner": "wdstools", "plan": self._plan}) + "\n").encode()
+        self._conditions = True
+        for _ in range(2):
+            try:
+                self._store.put_data(PACK_CLAIM_PATH, data, only_if=ABSENT)
+            except StoreError as error:
+                if error.code == "object-exists":
+                    return self._read_claim()
+                if error.code != "store-cannot":
+                    raise
+                self._store.put_data(PACK_CLAIM_PATH, data)
+                break
+        self._conditions = False
+        self.notes = (
+            "this store does not keep to “only if nothing is there” (If-None-Match): let one pack at a time write to a prefix",
+        )
+        return self._read_claim()
+
+    def _read_claim(self) -> str:
+        try:
+            claim = json.loads(get_whole(self._store, PACK_CLAIM_PATH, _MAX_CLAIM_BYTES))
+            plan = claim["plan"] if claim["owner"] == "wdstools" else None
+        except NotFoundError:
+            raise self._taken_over() from None
+        except (ValueError, RecursionError, LookupError, TypeError):
+            plan = None
+        if not isinstance(plan, str):
+            raise not_ours(f"{self.dest}/{PACK_CLAIM_PATH}", "no claim that wdstools has written")
+        return plan
+
+    def _refuse_strangers(self, found: Iterable[str]) -> None:
+        ours = {*self._names, *_SMALL_FILES, PACK_CLAIM_PATH}
+        others = [key for key in found if key not in ours and not is_note(key)]
+        if others:
+            raise not_ours(self.dest, some_of(others))
+        self._read_notes(key for key in found if is_note(key) and not key.startswith(f"{PACKING}{self._plan}/"))
+
+    def _read_notes(self, keys: Iterable[str]) -> list[Line]:
+        """Notes, some at once; raises for what is none."""
+        return list(_at_once(lambda key: read_note(self._store, key), keys))
+
+    def record(self, line: Mapping[str, Any]) -> None:
+        """The worker has noted it."""
+
+    def discard(self) -> None:
+        """What was made is not worth keeping."""
+        self._clear(self._list())
+
+    def publish(self, files: Mapping[str, bytes], shards: Mapping[str, int]) -> None:
+        """Look at what is there, store the last files, and the manifest last of all; then the notes can go."""
+        found = self._list()
+        self._refuse_strangers(found)
+        for path, size in shards.items():
+            there = found[path].bytes if path in found and index_path(path) in found else None
+            self._require(path, there, size)
+        note, sums = note_path(self._plan, SMALL_NOTE), {path: sha256_hex(data) for path, data in files.items()}
+        if MANIFEST_PATH not in found:  # else it is of this run's twin, or of its forerunner
+            clear_begun(self._store, read_note(self._store, note), sums)
+            write_note(self._store, note, sums)
+            self._refuse_taken_over(sums[MANIFEST_PATH])
+        for path in sorted(files, key=lambda path: (path == MANIFEST_PATH, path)):
+            self._create(path, files[path])
+            self._require(path, self._store.head(path).bytes, len(files[path]))
+        if sha256_there(self._store, MANIFEST_PATH) != sums[MANIFEST_PATH]:
+            raise self._taken_over()
+        self._forget(self._list())
+
+    def _refuse_taken_over(self, manifest: str) -> None:
+        """Raise BusyError where the prefix is no longer claimed for this plan, unless its very dataset is there meanwhile."""
+        try:
+            if self._read_claim() == self._plan:
+                return
+        except BusyError:
+            if sha256_there(self._store, MANIFEST_PATH) == manifest:
+                return
+        raise self._taken_over()
+
+    def _require(self, path: str, there: int | None, size: int) -> None:
+        """What was stored must be there: an answer may be a gateway's that stored nothing."""
+        if there != size:
+            raise StoreError(
+                "what was stored has gone, or lost its size",
+                where=f"{self.dest}/{path}",
+                expected=f"{size} bytes",
+                got="nothing" if there is None else f"{there} bytes",
+                hint="something else writes here, or the store loses what it takes: run this again",
+            )
+
+    def _create(self, path: str, data: bytes) -> None:
+        try:
+            create(
+                self._store,
+                path,
+                sha256_hex(data),
+                lambda only_if: self._store.put_data(path, data, only_if=only_if),
+                conditions=self._conditions,
+            )
+        except StoreError as error:
+            if error.code == "scratch-not-ours" and path == MANIFEST_PATH:
+                raise self._taken_over() from error
+            raise
+
+    def _taken_over(self) -> BusyError:
+        return BusyError(
+            "another writer has taken this place over",
+            where=self.dest,
+            hint="wait for it, then run this again, or choose another prefix",
+        )
+
+    def _clear(self, found: Mapping[str, ObjectInfo]) -> None:
+        """Delete what the notes say is ours, then the notes, the claim last. Nothing, if anything there is otherwise."""
+        notes = [key for key in found if is_note(key)]
+        ours: list[str] = []
+        for note in self._read_notes(notes):
+            stored = note.get(DONE, {}).get("stored", {})
+            etags = set(stored.values()) if isinstance(stored, dict) else set()
+            for path, digest in note.get(BEGUN, {}).items():
+                if path not in found:
+                    continue
+                if found[path].etag not in etags and sha256_there(self._store, path) != digest:
+                    raise not_ours(f"{self.dest}/{path}", "other bytes than were noted")
+                ours.append(path)
+        self._delete(ours)
+        self._delete(notes)
+        self._delete([key for key in found if key == PACK_CLAIM_PATH])
+
+    def _forget(self, found: Iterable[str]) -> None:
+        """Take the claim and the notes away: the dataset is there. The claim first, for notes alone say that it is."""
+        found = list(found)
+        self._delete([key for key in found if key == PACK_CLAIM_PATH])
+        self._read_notes(key for key in found if is_note(key) and not key.startswith(f"{PACKING}{self._plan}/"))
+        self._delete([key for key in found if is_note(key)])
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        for _ in _at_once(self._delete_one, keys):
+            pass
+
+    def _delete_one(self, key: str) -> None:
+        try:
+            self._store.delete(key)
+        except NotFoundError:
+            return
+
+
+def _at_once(work: Callable[[str], Found], keys: Iterable[str]) -> Iterator[Found]:
+    """Small requests, some at once; answers in the order of the keys."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield from threads.map(work, keys)

@@ -1,0 +1,189 @@
+"""Where a worker puts the shards that it makes: into a folder, or by one PUT each into an object store.
+
+A home is a small value that travels to the workers. In a folder a shard is written where it will lie. For an object store it
+is made in a file without a name on the worker's own disk, so that nothing is left of it, whoever dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from wdstools.errors import UsageError, option
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import index_path
+from wdstools.landing.notes import DONE, clear_begun, create, note_path, read_note, sha256_there, write_note
+from wdstools.stores.local import BlockFile, LocalStore, storage_error
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.reading import get_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from wdstools.landing.notes import Line
+    from wdstools.stores.base import RemoteStore
+
+_MAX_INDEX_BYTES = 1 << 30
+#: Digests that a shard's line in the manifest has, and that a store may give.
+_OWN_DIGESTS = ("sha256", "crc64nvme", "crc32c", "xxh3_128")
+
+
+@dataclass(frozen=True, slots=True)
+class DiskHome:
+    """A folder: each shard appears in it under its name, durable, its index behind it."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("root",)
+
+    root: str
+
+    def noted(self, path: str) -> Line | None:
+        """Nothing: what is finished is in the journal, which the caller has read."""
+        del path
+        return None
+
+    @contextlib.contextmanager
+    def making(self, path: str) -> Iterator[_DiskShard]:
+        """A shard to be made."""
+        yield _DiskShard(LocalStore(self.root), path)
+
+    def index_if_held(self, line: Line) -> bytes | None:
+        """The index of a finished shard, if both are as they were noted; raises StoreError."""
+        store, path = LocalStore(self.root), line["entry"]["path"]
+        if sha256_there(store, path) != line["entry"]["sha256"]:
+            return None
+        index = store.get(index_path(path))
+        return index if sha256_hex(index) == line["index_sha256"] else None
+
+
+@dataclass(frozen=True, slots=True)
+class _DiskShard:
+    """A shard that is being made in a folder."""
+
+    store: LocalStore
+    path: str
+
+    def filling(self) -> BlockFile:
+        """The file to write to, for a ``with`` block: when it ends well, the shard has its name."""
+        return BlockFile(self.store.locate(self.path))
+
+    def land(self, line: Line, index: bytes) -> Mapping[str, str]:
+        """Put the index there."""
+        self.store.put(index_path(line["entry"]["path"]), index)
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class BucketHome:
+    """A prefix of an object store, claimed for a plan; ``conditions``: the store keeps to "only if nothing is there".
+
+    For each shard: a note with the digests of what is about to come, the shard and its index by one PUT each, and the
+    note again, which now says that both are there.
+    """
+
+    travels_once: ClassVar[bool] = True
+
+    store: RemoteStore
+    plan: str
+    conditions: bool = True
+
+    def __reduce__(self) -> tuple[type[BucketHome], tuple[RemoteStore, str, bool]]:
+        """Another process cannot see what is in this one's memory: it would fill a copy."""
+        if self.store.url == MemoryStore.url_of_all:
+            raise UsageError(
+                "a store in memory cannot be reached by other processes",
+                code="store-not-shared",
+                where=self.store.url,
+                hint=f"choose {option('executor', 'threads')} or {option('executor', 'serial')}, or a folder or bucket",
+            )
+        return BucketHome, (self.store, self.plan, self.conditions)
+
+    def noted(self, path: str) -> Line | None:
+        """What is noted of a finished shard, by an earlier run or by another one at the same time."""
+        found = read_note(self.store, note_path(self.plan, path)).get(DONE)
+        return dict(found) if found is not None else None
+
+    @contextlib.contextmanager
+    def making(self, path: str) -> Iterator[_BucketShard]:
+        """A shard to be made; raises StoreError where there is no room for it."""
+        try:
+            scratch = tempfile.TemporaryFile(prefix="wdstools-")  # noqa: SIM115  # closed below
+        except OSError as error:
+            raise storage_error(error, tempfile.gettempdir()) from error
+        with scratch:
+            yield _BucketShard(self, path, scratch.fileno())
+
+    def index_if_held(self, line: Line) -> bytes | None:
+        """The index of a finished shard, if the store holds both as they were noted; raises StoreError.
+
+        The shard is read only where its ETag does not say that it is the one that was stored.
+        """
+        entry = line["entry"]
+        there = self.store.head(entry["path"])
+        same = bool(there.etag) and there.etag == line.get("stored", {}).get("shard")
+        if there.bytes != entry["bytes"] or not (same or sha256_there(self.store, entry["path"]) == entry["sha256"]):
+            return None
+        index = get_whole(self.store, index_path(entry["path"]), _MAX_INDEX_BYTES)
+        return index if sha256_hex(index) == line["index_sha256"] else None
+
+
+@dataclass(frozen=True, slots=True)
+class _BucketShard:
+    """A shard that is being made for a bucket, in the open file ``fd``."""
+
+    home: BucketHome
+    path: str
+    fd: int
+
+    @contextlib.contextmanager
+    def filling(self) -> Iterator[_BucketShard]:
+        """The file to write to."""
+        yield self
+
+    def write(self, block: memoryview) -> None:
+        """Append a block."""
+        while block:
+            try:
+                block = block[os.write(self.fd, block) :]
+            except OSError as error:
+                failure = storage_error(error, tempfile.gettempdir())
+                failure.hint = "a shard is made here before it is sent: free some space, or set TMPDIR to another disk"
+                raise failure from error
+
+    def land(self, line: Line, index: bytes) -> Mapping[str, str]:
+        """Store the shard, its index, and the note that says so; gives their ETags."""
+        store, conditions, entry = self.home.store, self.home.conditions, line["entry"]
+        note, beside = note_path(self.home.plan, self.path), index_path(self.path)
+        sums = {self.path: entry["sha256"], beside: sha256_hex(index)}
+        clear_begun(store, read_note(store, note), sums)
+        write_note(store, note, sums)
+        made, digest = f"/dev/fd/{self.fd}", {"sha256": entry["sha256"]}
+        infos = {
+            "shard": create(
+                store,
+                self.path,
+                entry["sha256"],
+                lambda only_if: store.put_file(self.path, made, digest, only_if=only_if),
+                conditions=conditions,
+            ),
+            "index": create(
+                store,
+                beside,
+                sums[beside],
+                lambda only_if: store.put_data(beside, index, only_if=only_if),
+                conditions=conditions,
+            ),
+        }
+        stored = {name: info.etag for name, info in infos.items() if info.md5 or self._proves(entry, name)}
+        write_note(store, note, sums, {**line, "stored": stored})
+        return stored
+
+    def _proves(self, entry: Mapping[str, Any], name: str) -> bool:
+        """Whether the store gives a digest of the shard, and the right one: then its ETag names these bytes from now on."""
+        if name != "shard":
+            return False
+        given = self.home.store.remote_digests(self.path)
+        known = [digest for digest in _OWN_DIGESTS if digest in given]
+        return bool(known) and all(given[digest] == entry[digest] for digest in known)

@@ -1,0 +1,120 @@
+"""What lies in a bucket while a dataset is packed into it: who packs, and a note for each shard, which is the journal.
+
+An object store renames no prefix and locks nothing. So each thing is an object of its own that is written whole, and
+whatever lies under the prefix is ours by a note that was there before it, with its digest; anything else stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import NotFoundError, StoreError
+from wdstools.stores.base import ABSENT, ANYTHING
+from wdstools.stores.reading import get_whole, read_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wdstools.stores.base import ObjectInfo, RemoteStore, Store
+
+#: No part of a dataset; gone when the manifest is there.
+PACKING = ".wdstools/packing/"
+#: In a note: the objects that are about to be stored with their SHA-256, and what is known of a finished shard.
+BEGUN, DONE = "begun", "done"
+#: The note of the small files.
+SMALL_NOTE = "files"
+_MAX_NOTE_BYTES = 1 << 24
+_NOTE_RE = re.compile(re.escape(PACKING) + r"[0-9a-f]{32}/[A-Za-z0-9_-]+\.json")
+_DIGEST_RE = re.compile(r"[0-9a-f]{64}")
+
+Line = dict[str, Any]
+
+
+def note_path(plan: str, name: str) -> str:
+    """Where the note of a shard lies, which may be given by its path."""
+    return f"{PACKING}{plan}/{name.rpartition('/')[2].removesuffix('.tar')}.json"
+
+
+def is_note(key: str) -> bool:
+    """Whether an object has the name of a note."""
+    return _NOTE_RE.fullmatch(key) is not None
+
+
+def read_note(store: Store, key: str) -> Line:
+    """A note, empty where there is none. Raises StoreError (``scratch-not-ours``) for what is no note."""
+    try:
+        data = get_whole(store, key, _MAX_NOTE_BYTES)
+    except NotFoundError:
+        return {}
+    try:
+        note = json.loads(data)
+        begun = note[BEGUN]
+        good = all(isinstance(path, str) and _DIGEST_RE.fullmatch(digest) for path, digest in begun.items())
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        good = False
+    if not good or not isinstance(note.get(DONE, {}), dict):
+        raise not_ours(f"{store.url}/{key}", "no note that wdstools has written")
+    return dict(note)
+
+
+def write_note(store: RemoteStore, key: str, begun: Mapping[str, str], done: Line | None = None) -> None:
+    """Note what is about to be stored, or that all of it is there."""
+    note = {BEGUN: dict(begun)} | ({} if done is None else {DONE: done})
+    store.put_data(key, (json.dumps(note, ensure_ascii=False, sort_keys=True) + "\n").encode())
+
+
+def not_ours(where: str, got: str) -> StoreError:
+    """The error for an object that nothing says to be ours."""
+    return StoreError(
+        "an object that wdstools has not written lies where a dataset is packed to",
+        code="scratch-not-ours",
+        where=where,
+        got=got,
+        hint="move it away or delete it, then run the same command again; nothing of it was changed",
+    )
+
+
+def sha256_there(store: Store, key: str) -> str:
+    """The SHA-256 of an object, by reading it; empty where there is none."""
+    seen = hashlib.sha256()
+    try:
+        for block in read_blocks(store, key):
+            seen.update(block)
+    except NotFoundError:
+        return ""
+    return seen.hexdigest()
+
+
+def clear_begun(store: RemoteStore, note: Line, wanted: Mapping[str, str]) -> None:
+    """Delete what an earlier run has stored and this one makes otherwise: it is ours if it is what its note says."""
+    for path, digest in note.get(BEGUN, {}).items():
+        if wanted.get(path) != digest and sha256_there(store, path) == digest:
+            store.delete(path)
+
+
+def create(
+    store: RemoteStore, key: str, sha256: str, put: Callable[[str], ObjectInfo], *, conditions: bool
+) -> ObjectInfo:
+    """Store an object where nothing is. One that is there already with the same bytes is as good; another one stays.
+
+    Without ``conditions`` (the store takes no "only if nothing is there") it is looked first, which is the next best:
+    between the look and the PUT somebody else may come. Raises StoreError (``scratch-not-ours``).
+    """
+    try:
+        if conditions:
+            return put(ABSENT)
+        store.head(key)
+    except NotFoundError:
+        return put(ANYTHING)
+    except StoreError as error:
+        if error.code == "store-cannot":
+            return create(store, key, sha256, put, conditions=False)
+        if error.code != "object-exists":
+            raise
+    there = store.head(key)
+    if sha256_there(store, key) != sha256:
+        raise not_ours(f"{store.url}/{key}", f"other bytes: {there.bytes:,}")
+    return there

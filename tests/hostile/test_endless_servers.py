@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -148,3 +150,25 @@ def test_uploads_without_end_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(StoreError) as caught:
             open_hostile("s3", server, monkeypatch).unfinished()
         assert caught.value.code == "list-endless"
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_a_server_that_hardly_takes_what_is_sent_is_given_up(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        done = threading.Event()
+        stack.callback(done.set)
+
+        def take() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                while not done.wait(0.1) and connection.recv(100):
+                    pass
+
+        threading.Thread(target=take, daemon=True).start()
+        store = open_hostile(kind, Hostile(f"http://127.0.0.1:{listener.getsockname()[1]}"), monkeypatch)
+        with pytest.raises(TransientError) as caught:
+            store.put_data("x", bytes(16 << 20))
+    assert caught.value.code == "too-slow"

@@ -6,13 +6,14 @@ import base64
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.servers.recorded import Player, Recorded, recorded_server
 from wdstools.address import display
 from wdstools.errors import FormatError, NotFoundError, StoreError, TransientError, UsageError
+from wdstools.stores.base import Body, ObjectInfo
 from wdstools.stores.buckets import header_digests
 from wdstools.stores.hf import open_hf
 from wdstools.stores.http import HttpStore
@@ -28,6 +29,8 @@ from wdstools.stores.web import Web
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from wdstools.stores.base import RemoteStore
 
 SHARD = b"shard bytes " * 1000
 OID = hashlib.sha256(SHARD).hexdigest()
@@ -353,18 +356,68 @@ def test_retries_end_and_wait_as_long_as_patience_says() -> None:
     assert waits == [1, 2, 4]
 
 
-def test_what_was_too_slow_is_tried_once_more_only() -> None:
-    class Slow(MemoryStore):
-        tries = 0
+class Failing(MemoryStore):
+    """Fails with ``code`` as long as that is one."""
 
-        def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-            self.tries += 1
-            raise TransientError("slow", code="too-slow", where=key)
+    code, tries = "", 0
 
-    slow = Slow()
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        self.tries += 1
+        if self.code:
+            raise TransientError("not now", code=self.code, where=key)
+        return super().get(key, start, length)
+
+
+@pytest.mark.parametrize(("code", "most"), [("too-slow", 2), ("not-partial", 2), ("unreachable", 4)])
+def test_what_was_given_up_is_tried_once_only_until_an_answer_comes(code: str, most: int) -> None:
+    failing = Failing()
+    failing.put("x", b"0123")
+    store = Retrying(remote(failing), Patience(attempts=4, sleep=lambda _: None))
+    for expected in (most, 1, 1):
+        failing.code, failing.tries = code, 0
+        with pytest.raises(TransientError):
+            store.get("x", 1, 2)
+        assert failing.tries == expected
+    failing.code = ""
+    assert store.get("x", 1, 2) == b"12"
+    failing.code, failing.tries = code, 0
     with pytest.raises(TransientError):
-        Retrying(remote(slow), Patience(attempts=4, sleep=lambda _: None)).get("x")
-    assert slow.tries == 2
+        store.get("x", 1, 2)
+    assert failing.tries == most
+
+
+def test_a_server_that_breaks_off_after_each_byte_is_given_up() -> None:
+    class Crumbs(MemoryStore):
+        asked = 0
+
+        def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+            self.asked += 1
+
+            def blocks() -> Iterator[memoryview]:
+                yield memoryview(b"x")
+                raise TransientError("broken off", code="short-body", where=key)
+
+            return Body("", start, 10_000, blocks())
+
+    crumbs = Crumbs()
+    with pytest.raises(TransientError):
+        list(Retrying(cast("RemoteStore", crumbs), Patience(attempts=4, sleep=lambda _: None)).stream("x"))
+    assert crumbs.asked == 4
+
+
+def test_a_listing_that_breaks_off_after_each_key_is_given_up() -> None:
+    class Crumbs(MemoryStore):
+        asked = 0
+
+        def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+            self.asked += 1
+            yield ObjectInfo(f"{self.asked:09}", 1)
+            raise TransientError("broken off", code="list-torn", where=prefix)
+
+    crumbs = Crumbs()
+    with pytest.raises(TransientError):
+        list(Retrying(cast("RemoteStore", crumbs), Patience(attempts=4, sleep=lambda _: None)).list())
+    assert crumbs.asked == 4
 
 
 def test_a_read_only_store_changes_nothing() -> None:

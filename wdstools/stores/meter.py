@@ -82,6 +82,10 @@ class Meter:
         self._left += 2 * size + (64 << 10)
         self._deadline += size / self._waits.rate
 
+    def expect_sending(self, size: int) -> None:
+        """Allow for the time that a body of ``size`` bytes takes on its way there."""
+        self._deadline += size / self._waits.rate
+
     def room(self) -> int:
         """Bytes that may still come; raises when there are none."""
         if self._left <= 0:
@@ -98,6 +102,10 @@ class Meter:
     def took(self, count: int, seconds: float) -> None:
         """Note bytes that have come and how long they were waited for; raises when that is too slow."""
         self._left -= count
+        self.moved(count, seconds)
+
+    def moved(self, count: int, seconds: float) -> None:
+        """Note bytes that went either way and how long that took; raises when it is too slow."""
         self._waited += seconds
         self._window_waited += seconds
         self._window_bytes += count
@@ -152,11 +160,26 @@ class _Response(http.client.HTTPResponse):
             self.fp = io.BufferedReader(_Metered(raw, sock, meter))
 
 
-class _PlainConnection(urllib3.connection.HTTPConnection):
+class _Sends(urllib3.connection.HTTPConnection):
+    """Sends no slower than it may."""
+
+    def send(self, data: Any) -> None:
+        """Send one block of a request."""
+        meter = METER.get()
+        if meter is None or self.sock is None or not isinstance(data, bytes | bytearray | memoryview):
+            super().send(data)
+            return
+        self.sock.settimeout(meter.patience())
+        before = time.monotonic()
+        super().send(data)
+        meter.moved(len(data), time.monotonic() - before)
+
+
+class _PlainConnection(_Sends):
     response_class = _Response
 
 
-class _SecureConnection(urllib3.connection.HTTPSConnection):
+class _SecureConnection(_Sends, urllib3.connection.HTTPSConnection):
     response_class = _Response
 
 

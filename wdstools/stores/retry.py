@@ -22,18 +22,22 @@ if TYPE_CHECKING:
     from wdstools.stores.base import ObjectInfo, Store
 
 Answer = TypeVar("Answer")
+_SELDOM_PASSES = ("too-slow", "not-partial")
+#: So much has to come between two failures for the second to count as a first one: a server that sends a byte and breaks off
+#: each time must find an end.
+_HEADWAY_BYTES, _HEADWAY_KEYS = 64 << 10, 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How often to try, and how long to wait between: doubled each time, half of it drawn at random, bounded.
 
-    What was too slow has taken long already, and is tried ``slow_attempts`` times. A server's own wish (Retry-After) is
-    granted up to ``longest_wait``. ``sleep`` and ``draw`` are for tests.
+    What was too slow has taken long already, and a server that answers no ranges will not learn it: both are tried
+    ``few_attempts`` times. A server's own wish (Retry-After) is granted up to ``longest_wait``. ``sleep`` and ``draw`` are for tests.
     """
 
     attempts: int = 6
-    slow_attempts: int = 2
+    few_attempts: int = 2
     first_wait: float = 0.2
     longest_wait: float = 30
     sleep: Callable[[float], None] = field(default=time.sleep, compare=False)
@@ -46,7 +50,7 @@ class Patience:
 
     def rest(self, attempt: int, error: TransientError) -> int:
         """Wait after an attempt (from 0) that failed, and give the number of the next; raises the error after the last."""
-        most = min(self.slow_attempts, self.attempts) if error.code == "too-slow" else self.attempts
+        most = min(self.few_attempts, self.attempts) if error.code in _SELDOM_PASSES else self.attempts
         if attempt + 1 >= most:
             raise error
         self.sleep(self.wait(attempt, error))
@@ -67,6 +71,7 @@ class Retrying(Wrapper):
         super().__init__(store)
         self._patience = patience or Patience()
         self._reopen = reopen
+        self._tired: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as the way to open it: another process finds the credentials itself."""
@@ -74,13 +79,26 @@ class Retrying(Wrapper):
             return _call, (self._reopen,)
         return Retrying, (self._store, self._patience)
 
-    def _again(self, work: Callable[[], Answer]) -> Answer:
+    def _again(self, work: Callable[[], Answer], *, ranged: bool = False) -> Answer:
         attempt = 0
         while True:
             try:
-                return work()
+                found = work()
             except TransientError as error:
-                attempt = self._patience.rest(attempt, error)
+                attempt = self._rest(attempt, error)
+            else:
+                self._tired &= set() if ranged else {"not-partial"}
+                return found
+
+    def _rest(self, attempt: int, error: TransientError) -> int:
+        """As ``Patience.rest``. What was given up once is tried once only, until an answer comes: a place has many objects."""
+        if error.code in self._tired:
+            raise error
+        try:
+            return self._patience.rest(attempt, error)
+        except TransientError:
+            self._tired |= {error.code}
+            raise
 
     def head(self, key: str) -> ObjectInfo:
         """Size and ETag of one object."""
@@ -88,46 +106,47 @@ class Retrying(Wrapper):
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Bytes of an object from ``start``."""
-        return self._again(lambda: self._store.get(key, start, length))
+        return self._again(lambda: self._store.get(key, start, length), ranged=bool(start) or length is not None)
 
     def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
         """Exactly ``length`` bytes of one version."""
-        return self._again(lambda: self._store.fetch(key, start, length, etag=etag))
+        return self._again(lambda: self._store.fetch(key, start, length, etag=etag), ranged=True)
 
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
         """Bytes of one version as they come; a body that breaks off is asked for again from there on."""
-        body = self._again(lambda: self._store.open_body(key, start, length, etag=etag))
+        ranged = bool(start) or length is not None
+        body = self._again(lambda: self._store.open_body(key, start, length, etag=etag), ranged=ranged)
         return replace(body, blocks=self._resumed(key, body))
 
     def _resumed(self, key: str, body: Body) -> Iterator[memoryview]:
-        at, attempt, blocks = body.start, 0, body.blocks
+        at, attempt, blocks, began = body.start, 0, body.blocks, body.start
         while True:
             try:
                 for block in blocks:
-                    at, attempt = at + len(block), 0
+                    at += len(block)
                     yield block
             except TransientError as error:
-                attempt = self._patience.rest(attempt, error)
-                blocks = self._rest(key, at, body)
+                attempt = self._rest(0 if at - began >= _HEADWAY_BYTES else attempt, error)
+                blocks, began = self._remainder(key, at, body), at
             else:
                 return
 
-    def _rest(self, key: str, at: int, body: Body) -> Iterator[memoryview]:
+    def _remainder(self, key: str, at: int, body: Body) -> Iterator[memoryview]:
         """What a body still lacks, asked for when the first block is wanted."""
         if at < body.end:
             yield from self._store.open_body(key, at, body.end - at, etag=body.etag).blocks
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects under a prefix; a listing that fails is started again, and goes on after what it has given."""
-        last, attempt = "", 0
+        last, attempt, more = "", 0, 0
         while True:
             try:
                 for found in self._store.list(prefix):
                     if found.key > last:
-                        last, attempt = found.key, 0
+                        last, more = found.key, more + 1
                         yield found
             except TransientError as error:
-                attempt = self._patience.rest(attempt, error)
+                attempt, more = self._rest(0 if more >= _HEADWAY_KEYS else attempt, error), 0
             else:
                 return
 

@@ -124,6 +124,7 @@ class Web:
     def _send(self, request: Request, signature: Mapping[str, str]) -> Answer:
         sent = {"Accept-Encoding": "identity", **request.headers, **signature}
         meter = Meter(self._waits, self.limits)
+        meter.expect_sending(int(sent.get("Content-Length", 0)))
         token = METER.set(meter)
         try:
             response = self._pool(request.url).urlopen(
@@ -238,8 +239,9 @@ def broken(error: urllib3.exceptions.HTTPError, request: Request) -> StoreError:
         return StoreError(
             "the server sends more than was asked for", code="answer-too-long", where=request.where, got=said
         )
-    if isinstance(reason, TooSlowError):
-        return TransientError("the server answers too slowly", code="too-slow", where=request.where, got=str(reason))
+    if isinstance(reason, TooSlowError | urllib3.exceptions.ReadTimeoutError | TimeoutError):
+        said = str(reason) if isinstance(reason, TooSlowError) else "nothing in time"
+        return TransientError("the server answers too slowly", code="too-slow", where=request.where, got=said)
     text = _OBJECT_RE.sub("", str(reason)).replace(request.url, request.where)
     return unreachable(text or type(reason).__name__, request.where)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.stores.base import Store
+
+
+#: After so many failures in a row a place is not asked any more: what it would have saved is fetched.
+_MOST_FAILURES = 3
 
 
 class Seeds:
@@ -42,6 +47,7 @@ class Seeds:
         self._digest = np.concatenate(digests)[order]
         self._number = np.concatenate(numbers)[order]
         self._offset = np.concatenate(offsets)[order]
+        self._failures: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._digest)
@@ -52,9 +58,12 @@ class Seeds:
         first, last = (np.searchsorted(self._digest, wanted, side) for side in ("left", "right"))
         for at in range(int(first), int(last)):
             store, path = self._shards[self._number[at]]
-            if self._offset[at] < 0:
+            if self._offset[at] < 0 or self._failures[store.url] >= _MOST_FAILURES:
                 continue
             try:
-                yield store.get(path, int(self._offset[at]), length)
+                data = store.get(path, int(self._offset[at]), length)
             except StoreError:
+                self._failures[store.url] += 1
                 continue
+            self._failures[store.url] = 0
+            yield data

@@ -1,7 +1,8 @@
-"""Writes docs/cli.md from the commands themselves: ``python docs/make_cli.py``."""
+"""Writes docs/cli.md from the commands themselves, and the schemas of what they print: ``python docs/make_cli.py``."""
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,4 @@ def _options(command: Any, *, shared: bool) -> list[str]:
 
 if __name__ == "__main__":
     TARGET.write_text(render(), encoding="utf-8")
+    runpy.run_path(str(TARGET.with_name("make_schemas.py")), run_name="__main__")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from wdstools.address import Url
 from wdstools.errors import IntegrityError
@@ -119,7 +119,15 @@ def weakest(*proved: Proved) -> Proved:
     return order[min(map(order.index, proved))]
 
 
-def proof(proved: Proved, signer: str | None = None) -> dict[str, Any]:
+class Proof(TypedDict):
+    """What an answer proves: ``proved`` and ``authenticated`` for programs, ``proof`` for people."""
+
+    proved: str
+    authenticated: bool
+    proof: str
+
+
+def proof(proved: Proved, signer: str | None = None) -> Proof:
     """What an answer proves, for programs (``proved``, ``authenticated``) and for people (``proof``): said nowhere else.
 
     ``signer`` is the key whose signature the proof begins with, where one was asked for.
@@ -136,7 +144,7 @@ def to_dict(value: object) -> Any:
         pairs = ((f.name, getattr(value, f.name)) for f in fields(value))
         document = {name: to_dict(item) for name, item in pairs if item is not None and not isinstance(item, Url)}
         proved = getattr(value, "proved", None)
-        return document | (proof(proved, getattr(value, "signer", None)) if isinstance(proved, Proved) else {})
+        return document | ({**proof(proved, getattr(value, "signer", None))} if isinstance(proved, Proved) else {})
     if isinstance(value, dict):
         return {str(key): to_dict(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

@@ -41,7 +41,9 @@ COMMANDS = (
     "emit",
     "doctor",
     "mirror",
+    "columns",
     "sign",
+    "schema",
     "pull",
 )
 

@@ -25,17 +25,27 @@ GROUP: Any = typer.main.get_command(app)
 NARROW = 50
 
 
+def _all(group: Any, name: str = "") -> dict[str, Any]:
+    found = {name: group}
+    for one, command in getattr(group, "commands", {}).items():
+        found |= _all(command, f"{name} {one}".strip())
+    return found
+
+
+ALL = _all(GROUP)
+
+
 def test_every_command_has_a_place_in_the_help() -> None:
     assert {command.rich_help_panel for command in GROUP.commands.values()} == set(AREAS.values())
 
 
 @pytest.mark.parametrize("columns", [40, NARROW, 72, 80, 200])
-@pytest.mark.parametrize("name", ["", *sorted(GROUP.commands)])
+@pytest.mark.parametrize("name", ALL)
 def test_no_line_of_help_is_longer_than_the_terminal_and_no_name_is_broken(
     name: str, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    command = GROUP.commands[name] if name else GROUP
+    command = ALL[name]
     parent = typer.Context(GROUP, info_name="wdstools")
     told = re.sub(
         r"\x1b\[[0-9;]*m",
@@ -45,7 +55,7 @@ def test_no_line_of_help_is_longer_than_the_terminal_and_no_name_is_broken(
     for line in came(told.splitlines()):
         assert len(line) <= columns or len(line.split('"')) > 2, line  # a quoted word of an example is one word
     words = {word.rstrip(",") for word in told.split()}
-    for parameter in came(command.params):
+    for parameter in command.params:
         if parameter.param_type_name == "option":
             assert set(parameter.opts) <= words
         if parameter.metavar and len(parameter.metavar) < columns - 8:

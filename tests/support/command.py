@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.support import warm
+from tests.support.json_lines import check_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,10 @@ def run_command(
     module: str = "wdstools",
     cold: bool = False,
 ) -> Ran:
-    """Run ``wdstools ARGUMENTS`` to its end, or another module; ``cold`` from a new Python, a third of a second more."""
+    """Run ``wdstools ARGUMENTS`` to its end, or another module; ``cold`` from a new Python, a third of a second more.
+
+    What it prints with ``--json`` is held against the command's schema, in every test.
+    """
     command = [*map(str, arguments)]
     with start_command(*command, cwd=cwd, env=env, module=module, cold=cold) as process:
         try:
@@ -72,6 +76,8 @@ def run_command(
             raise
     out, err = (text.decode("utf-8", "surrogateescape") for text in (raw, told))
     assert process.returncode is not None
+    if module == "wdstools" and "--json" in command and process.returncode >= 0:
+        check_lines(command, out, err)
     return Ran(process.returncode, out, err, raw)
 
 

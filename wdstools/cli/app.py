@@ -88,13 +88,13 @@ def main() -> None:
             say(error.traceback)
     except (KeyboardInterrupt, Interrupted):
         text = "no file was left half-written; run the same command again to continue"
-        code = output.end("interrupted", text, 130)
+        code = output.end(text, 130, code="interrupted")
     except MemoryError:
         hint = "use fewer jobs, or raise the limit (ulimit -v)"
-        code = output.end("memory", "there is not enough memory", 4, hint=hint)
+        code = output.end("there is not enough memory", 4, code="no-memory", hint=hint)
     except ImportError as error:
         hint = "check that there is enough memory (ulimit -v), or install it again"
-        code = output.end("library-missing", f"a library cannot be loaded: {error}", 4, hint=hint)
+        code = output.end(f"a library cannot be loaded: {error}", 4, code="library-missing", hint=hint)
     except Exception:  # noqa: BLE001  the last resort: say that it is a bug
         code = output.bug(traceback.format_exc())
     sys.exit(code)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Complete = Callable[[typer.Context, str], list[str]]
 
 #: What may be completed beside choices: ``Option.complete`` names one.
-KINDS = ("recipe", "split", "split-or-shard", "member", "consumers", "readers", "peers")
+KINDS = ("recipe", "split", "split-or-shard", "member", "consumers", "readers", "peers", "schema")
 #: So many keys are offered, and so many are looked at: a person waits for it.
 _OFFERED, _LOOKED_AT = 100, 200_000
 #: What may go wrong with a dataset that is damaged, or is none; pyarrow's errors are ValueErrors too.
@@ -123,6 +123,13 @@ def _peers() -> Sequence[str]:
     return get_args(Peer)
 
 
+def _schemas(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    del ctx, incomplete
+    from wdstools.cli.schema import schema_names
+
+    return schema_names()
+
+
 _KNOWN: dict[str, Callable[[typer.Context, str], Iterable[str]]] = {
     "recipe": _recipes,
     "split": _splits,
@@ -131,4 +138,5 @@ _KNOWN: dict[str, Callable[[typer.Context, str], Iterable[str]]] = {
     "consumers": _in_a_list(_consumers),
     "readers": _in_a_list(_readers),
     "peers": _in_a_list(_peers),
+    "schema": _schemas,
 }

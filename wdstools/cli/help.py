@@ -40,7 +40,7 @@ def render(command: Any, ctx: Any, areas: Mapping[str, str], exit_codes: Iterabl
     for title, entries in (*_parameters(command), *_commands(commands, areas.values())):
         lines += [_heading(title), *_listed(entries, width), ""]
     if commands:
-        lines += [*textwrap.wrap("wdstools COMMAND --help tells what a command takes.", width), ""]
+        lines += [*textwrap.wrap(f"{ctx.command_path} COMMAND --help tells what a command takes.", width), ""]
     lines += [_heading("Exit codes"), *_listed(((str(code), text) for code, text in exit_codes), width), ""]
     return "\n".join((*lines, *textwrap.wrap(f"Documentation: {documentation()}", width, break_long_words=False)))
 

@@ -113,17 +113,18 @@ class Output:
     def error(self, error: WdsError, code: int) -> None:
         """A fatal error, on stderr."""
         if self.json:
-            self._fatal(code, error.to_dict())
+            trace = getattr(error, "traceback", "")  # of a worker
+            self._fatal(code, **error.to_dict(), **({"traceback": trace} if trace else {}))
             return
         text = f"error: {error.code}: {error}"
         if error.hint:
             text += f"\n  hint: {error.hint}"
         say(printable(text) + "\n")
 
-    def end(self, code: str, message: str, exit_code: int, *, hint: str = "") -> int:
+    def end(self, message: str, exit_code: int, *, code: str, hint: str = "") -> int:
         """An end that no error of ours tells of, on stderr; the exit code."""
         if self.json:
-            self._fatal(exit_code, {"code": code, "message": message, **({"hint": hint} if hint else {})})
+            self._fatal(exit_code, code=code, message=message, **({"hint": hint} if hint else {}))
         else:
             kind = code if exit_code == _INTERRUPTED else "error"
             say(printable(f"{kind}: {message}" + (f"\n  hint: {hint}" if hint else "")) + "\n")
@@ -133,12 +134,12 @@ class Output:
         """The end that nobody meant, on stderr; the exit code."""
         request = "this is a bug in wdstools: please report it with the lines above"
         if self.json:
-            self._fatal(_BUG, {"code": "bug", "message": request.replace("above", "in traceback"), "traceback": trace})
+            self._fatal(_BUG, code="bug", message=request.replace("above", "in traceback"), traceback=trace)
         else:
             say(f"{trace}{request}\n")
         return _BUG
 
-    def _fatal(self, exit_code: int, parts: dict[str, str]) -> None:
+    def _fatal(self, exit_code: int, **parts: str) -> None:
         document = {"type": "error", "schema": JSON_SCHEMA, **parts, "exit_code": exit_code}
         say(json.dumps(document, sort_keys=True) + "\n")
 

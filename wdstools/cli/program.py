@@ -74,7 +74,8 @@ class Program(TyperGroup):
             from difflib import get_close_matches
 
             near = get_close_matches(name, self.commands, 1)
-            hint = f"did you mean {NAME} {near[0]}?" if near else f"{NAME} --help lists the commands"
+            path = ctx.command_path
+            hint = f"did you mean {path} {near[0]}?" if near else f"{path} --help lists the commands"
             raise UsageError("no such command", code="no-such-command", where=name, hint=hint)
         return super().resolve_command(ctx, args)
 

@@ -12,7 +12,7 @@ from wdstools.cli.options import register
 #: The module of each command, in the order in which help lists those of one heading.
 HOMES = {
     "core": ("scan", "pack", "verify", "info", "demo"),
-    "look": ("ls", "head", "cat", "stats", "view"),
+    "look": ("ls", "head", "cat", "schema", "stats", "view"),
     "bench": ("bench",),
     "change": ("repair", "remove", "append", "diff", "extract"),
     "columns": ("columns",),

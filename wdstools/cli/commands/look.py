@@ -86,14 +86,33 @@ def cat(
     ],
     opening: OpenChoices,
 ) -> None:
-    """Write one member to standard output, checked.
+    """Write one member to standard output, checked; with --json as text, or in base64 where it is none.
 
     Example: wdstools cat shards london/1413.txt
     """
     from wdstools.dataset import open_dataset
     from wdstools.ops.member_names import read_member
 
-    session.output.payload(read_member(open_dataset(dataset, **opening), member))
+    show.member(session.output, member, read_member(open_dataset(dataset, **opening), member))
+
+
+@command("schema", "look")
+def schema(
+    session: Session,
+    name: Annotated[
+        Optional[str],
+        typer.Argument(
+            metavar="[COMMAND]",
+            autocompletion=completes(kind="schema"),
+            help="Of which command, or error; without it, all are listed.",
+        ),
+    ] = None,
+) -> None:
+    """Print the JSON Schema of what a command prints with --json: of each line, and of errors.
+
+    Example: wdstools schema verify
+    """
+    show.schemas(session.output, name)
 
 
 @command("stats", "look", chosen=SelectChoices, opening=OpenChoices)

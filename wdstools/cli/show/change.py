@@ -15,6 +15,7 @@ from wdstools.units import counted, size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wdstools.cli.lines import Absent, DiffSummary
     from wdstools.cli.output import Output
     from wdstools.landing.staging import FinishResult
     from wdstools.ops.append import AppendResult
@@ -67,7 +68,8 @@ def absent(output: Output, absent_keys: Sequence[str], just_removed: Sequence[st
             "and nothing is removed for"
             f" {'it' if len(keys) == 1 else 'them'}"
         )
-    output.record("absent", {"keys": len(keys), "missing_keys": keys})
+    line: Absent = {"keys": len(keys), "missing_keys": keys}
+    output.record("absent", line)
     return 3 if keys else 0
 
 
@@ -183,8 +185,14 @@ def difference(output: Output, result: DiffResult) -> int:
         shards = ", ".join(f"{count:,} {change}" for change, count in result.shards.items() if count)
         output.line(f"samples: {counted}; shards: {shards}")
     output.line(f"  what is the same: {proof(result.proved)['proof']}")
-    summary = {"roots": result.roots, "fields": result.fields, "shards": result.shards, "samples": result.counts}
-    output.summary({**summary, **proof(result.proved)}, exit_code=code, ok=code == 0)
+    summary: DiffSummary = {
+        "roots": result.roots,
+        "fields": result.fields,
+        "shards": result.shards,
+        "samples": result.counts,
+        **proof(result.proved),
+    }
+    output.summary(summary, exit_code=code, ok=code == 0)
     return code
 
 

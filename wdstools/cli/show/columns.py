@@ -11,6 +11,7 @@ from wdstools.units import counted, size
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wdstools.cli.lines import ColumnsSummary
     from wdstools.cli.output import Output
     from wdstools.ops.columns import ColumnsInfo, ColumnsResult
     from wdstools.plan import Plan
@@ -77,5 +78,6 @@ def listed(output: Output, path: str, found: Sequence[ColumnsInfo]) -> int:
             output.hint(f"  remove it, and add it again: wdstools columns rm {quote(path)} {one.name}")
     if not found:
         output.line("no columns were added")
-    output.summary({"sets": len(found)}, exit_code=code, ok=code == 0)
+    summary: ColumnsSummary = {"sets": len(found)}
+    output.summary(summary, exit_code=code, ok=code == 0)
     return code

@@ -15,6 +15,7 @@ from wdstools.units import counted, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from wdstools.cli.lines import InfoSummary, ScanSummary, VerifySummary
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
     from wdstools.ops.pack import PackResult
@@ -65,7 +66,7 @@ def inventory(output: Output, found: Inventory) -> None:
         output.hint(
             f"hint: images are of several types: pack with --convert {most} (re-encodes the others) or --only {most} (leaves them out)"
         )
-    summary = {
+    summary: ScanSummary = {
         "source": found.source,
         "recipe": found.recipe,
         "layout": found.layout,
@@ -190,15 +191,19 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
         output.line(f"  {proof(checked.proved, checked.signer)['proof']}")
     for text in checked.unproved:
         output.line(f"not proved: {text}")
-    summary = {
+    proved = proof(checked.proved, checked.signer)
+    summary: VerifySummary = {
         "level": checked.level,
         "checked": checked.checked,
         "findings": len(checked.findings),
         "unproved": checked.unproved,
         "root": checked.root,
-        **({"signer": checked.signer} if checked.signer else {}),
-        **proof(checked.proved, checked.signer),
+        "proved": proved["proved"],
+        "authenticated": proved["authenticated"],
+        "proof": proved["proof"],
     }
+    if checked.signer:
+        summary["signer"] = checked.signer
     output.summary(summary, exit_code=code, ok=code == 0)
     return code
 
@@ -228,7 +233,7 @@ def info(output: Output, dataset: Dataset) -> None:
     if manifest.profile != "canonical":
         output.line(f"  adopted: tars that something else made, at {one_line(dataset.shards.url)}")
     output.line(f"  root digest {dataset.root}")
-    summary = {
+    summary: InfoSummary = {
         "profile": manifest.profile,
         "name": manifest.name,
         "version": manifest.version,

@@ -10,8 +10,9 @@ from wdstools.dedup.levels import EXACT, LIMITS
 from wdstools.results import proof
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from wdstools.cli.lines import DuplicatesSummary
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
     from wdstools.dedup.results import CaptionCounts, DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
@@ -148,10 +149,25 @@ def _cut(text: str) -> str:
     return text if len(text) <= _CAPTION_CHARACTERS else text[:_CAPTION_CHARACTERS] + "..."
 
 
-def _summary(found: DuplicateGroups, shown: int) -> Mapping[str, object]:
-    names = ("level", "method", "samples", "unique", "levels", "same_size_unique", "low_information", "other_labels",
-             "other_captions", "flipped", "computed", "unreadable", "captions", "versions")  # fmt: skip
-    return {**{name: getattr(found, name) for name in names}, "groups": shown, **proof(found.proved)}
+def _summary(found: DuplicateGroups, shown: int) -> DuplicatesSummary:
+    return {
+        "level": found.level,
+        "method": found.method,
+        "samples": found.samples,
+        "unique": found.unique,
+        "levels": found.levels,
+        "same_size_unique": found.same_size_unique,
+        "low_information": found.low_information,
+        "other_labels": found.other_labels,
+        "other_captions": found.other_captions,
+        "flipped": found.flipped,
+        "computed": found.computed,
+        "unreadable": found.unreadable,
+        "captions": found.captions,
+        "versions": found.versions,
+        "groups": shown,
+        **proof(found.proved),
+    }
 
 
 def page(dataset: Dataset, found: DuplicateGroups, path: str) -> None:

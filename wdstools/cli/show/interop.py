@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from wdstools.results import proof
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
+    from wdstools.cli.lines import DoctorSummary
     from wdstools.cli.output import Output
     from wdstools.ops.adopt import AdoptResult
     from wdstools.ops.doctor import Diagnosis
@@ -61,9 +63,14 @@ def diagnoses(output: Output, found: tuple[Diagnosis, ...]) -> int:
         output.line(one_line(f"{name:24} {diagnosis.status:14} {'; '.join(filter(None, (counts, diagnosis.detail)))}"))
         if diagnosis.status == "works":
             output.line(one_line(f"    {diagnosis.how}"))
-    answers = {
-        status: sum(d.status == status for d in found) for status in ("works", "fails", "cannot", "not installed")
-    }
+    answers = Counter(diagnosis.status for diagnosis in found)
     code = 1 if answers["fails"] else 0
-    output.summary({"consumers": len(found), **answers}, exit_code=code, ok=code == 0)
+    summary: DoctorSummary = {
+        "consumers": len(found),
+        "works": answers["works"],
+        "fails": answers["fails"],
+        "cannot": answers["cannot"],
+        "not installed": answers["not installed"],
+    }
+    output.summary(summary, exit_code=code, ok=code == 0)
     return code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -14,6 +16,18 @@ from wdstools.units import count, counted, size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from wdstools.cli.lines import (
+        Key,
+        MemberLine,
+        MembersSummary,
+        Page,
+        SamplesSummary,
+        SchemaLine,
+        SchemasSummary,
+        ShardsSummary,
+        SheetSummary,
+        WithoutPicture,
+    )
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor
@@ -47,7 +61,8 @@ def shards(output: Output, listed: Iterable[ShardInfo]) -> None:
             + (f"  xxh3_128:{shard.xxh3_128}" if shard.xxh3_128 else "")
         )
         output.record("shard", shard)
-    output.summary({"shards": count}, exit_code=0, ok=True)
+    summary: ShardsSummary = {"shards": count}
+    output.summary(summary, exit_code=0, ok=True)
 
 
 def keys(output: Output, listed: Iterable[str], missing: Sequence[str] = ()) -> int:
@@ -56,8 +71,9 @@ def keys(output: Output, listed: Iterable[str], missing: Sequence[str] = ()) -> 
     for key in listed:
         count += 1
         output.line(key)
-        output.record("sample", {"key": key})
-    return _end(output, {"samples": count}, missing)
+        line: Key = {"key": key}
+        output.record("sample", line)
+    return _end(output, count, missing)
 
 
 def samples(output: Output, listed: Iterable[SampleInfo], missing: Sequence[str] = ()) -> int:
@@ -67,15 +83,53 @@ def samples(output: Output, listed: Iterable[SampleInfo], missing: Sequence[str]
         number += 1
         output.line(line)
         output.record("sample", sample)
-    return _end(output, {"samples": number}, missing)
+    return _end(output, number, missing)
 
 
-def _end(output: Output, summary: dict[str, object], missing: Sequence[str]) -> int:
+def _end(output: Output, listed: int, missing: Sequence[str]) -> int:
     """The summary, after the keys that are missing; the exit code."""
+    summary: SamplesSummary = {"samples": listed}
+    if missing:
+        summary["missing_keys"] = missing
     code = no_such_keys(output, missing, aside=True)
-    shown = {**summary, "missing_keys": list(missing)} if missing else summary
-    output.summary(shown, exit_code=code, ok=code == 0)
+    output.summary(summary, exit_code=code, ok=code == 0)
     return code
+
+
+def member(output: Output, name: str, data: bytes) -> None:
+    """The bytes of a member as they are; in JSON as text where they are UTF-8."""
+    if not output.json:
+        output.payload(data)
+        return
+    line: MemberLine = {"name": name, "bytes": len(data)}
+    try:
+        line["text"] = data.decode("utf-8")
+    except UnicodeDecodeError:
+        line["base64"] = base64.b64encode(data).decode("ascii")
+    output.record("member", line)
+    summary: MembersSummary = {"members": 1}
+    output.summary(summary, exit_code=0, ok=True)
+
+
+def schemas(output: Output, name: str | None) -> None:
+    """The names of all schemas, or one of them."""
+    from wdstools.cli.schema import read_schema, schema_names
+
+    names = schema_names()
+    if name is not None:
+        text = read_schema(name)
+        output.line(text.rstrip("\n"))
+        names = (name,)
+    for one in names:
+        if name is None:
+            output.line(one)
+        if output.json:
+            line: SchemaLine = {"command": one, "document": json.loads(read_schema(one))}
+            output.record("schema", line)
+    if name is None:
+        output.hint("one of them: wdstools schema verify")
+    summary: SchemasSummary = {"schemas": len(names)}
+    output.summary(summary, exit_code=0, ok=True)
 
 
 def _terminal_cells() -> int:
@@ -166,7 +220,10 @@ def stats(output: Output, found: StatsResult, missing: Sequence[str] = ()) -> in
         output.line(f"  captions: {found.captioned:,} with text, {found.samples - found.captioned:,} without")
     _tags(output, found)
     output.line(f"  {proof(found.proved)['proof']}")
-    return _end(output, to_dict(found), missing)
+    code = no_such_keys(output, missing, aside=True)
+    shown = {**to_dict(found), "missing_keys": missing} if missing else found
+    output.summary(shown, exit_code=code, ok=code == 0)
+    return code
 
 
 def _labels(output: Output, found: StatsResult) -> None:
@@ -270,7 +327,8 @@ def serve_view(
 
     def ready(url: str) -> None:
         output.line(url)
-        output.record("page", {"url": url})
+        line: Page = {"url": url}
+        output.record("page", line)
         output.flush()
         output.hint("the page is for this machine alone, and for whoever knows its address; Ctrl-C ends it")
         if browser:
@@ -279,7 +337,8 @@ def serve_view(
             webbrowser.open(url)
 
     serve(viewer, port, ready)
-    output.summary({"samples": viewer.catalogue.count}, exit_code=0, ok=True)
+    summary: SamplesSummary = {"samples": viewer.catalogue.count}
+    output.summary(summary, exit_code=0, ok=True)
 
 
 def write_sheet(output: Output, dataset: Dataset, named: Named, path: str, *, samples: int, executor: Executor) -> int:
@@ -294,13 +353,11 @@ def write_sheet(output: Output, dataset: Dataset, named: Named, path: str, *, sa
     lacking = [card for card in sheet.cards if card.missing]
     output.few(f"  no picture: {one_line(card.sample.key)}: {one_line(card.missing)}" for card in lacking)
     for card in lacking:
-        output.record("missing", {"key": card.sample.key, "reason": card.missing})
+        line: WithoutPicture = {"key": card.sample.key, "reason": card.missing}
+        output.record("missing", line)
     code = no_such_keys(output, named.missing, aside=True) or (3 if lacking else 0)
-    shown: dict[str, object] = {
-        "samples": sheet.stats.samples,
-        "shown": len(sheet.cards),
-        "without_picture": len(lacking),
-        **({"missing_keys": list(named.missing)} if named.missing else {}),
-    }
+    shown: SheetSummary = {"samples": sheet.stats.samples, "shown": len(sheet.cards), "without_picture": len(lacking)}
+    if named.missing:
+        shown["missing_keys"] = named.missing
     output.summary(shown, exit_code=code, ok=code == 0)
     return code

@@ -11,6 +11,7 @@ from wdstools.units import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from wdstools.cli.lines import Meant
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
     from wdstools.ops.named import Named
@@ -32,7 +33,8 @@ def named(output: Output, dataset: Dataset, selection: Selection) -> Named:
 def tell_meant(output: Output, found: Named) -> None:
     """Which sample each name that is no key is taken for, and which names mean several; on stderr, for the answer may be a list of keys."""
     for name, key in found.meant:
-        output.record("meant", {"name": name, "key": key})
+        line: Meant = {"name": name, "key": key}
+        output.record("meant", line)
     for name, key in found.meant if output.verbose else found.meant[:_FEW]:
         output.hint(f"{one_line(name)} is the key {one_line(key)}")
     if len(found.meant) > _FEW and not output.verbose:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
+    from wdstools.cli.lines import PlanSummary
     from wdstools.cli.output import Output
     from wdstools.plan import Plan
 
@@ -22,7 +23,7 @@ def show_plan(output: Output, plan: Plan[object], *, last: bool, code: int = 0) 
     output.few(f"cannot be mended: {finding}" for finding in plan.unsolved)
     output.line(f"{plan.verb} {plan.target}: {counted(len(plan.steps), 'step')}, {size(plan.bytes)} to move")
     if last:
-        summary = {
+        summary: PlanSummary = {
             "verb": plan.verb,
             "target": plan.target,
             "steps": len(plan.steps),

@@ -13,6 +13,7 @@ from wdstools.units import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wdstools.cli.lines import SharedSummary
     from wdstools.cli.output import Output
     from wdstools.ops.duplicates.against import SharedImage, SharedImages
     from wdstools.options.check import AgainstChoices, DuplicateChoices
@@ -55,8 +56,17 @@ def shared(output: Output, found: SharedImages, *, keys_to: str | None, html: st
         output.hint(f"page:   {html}")
     if code and keys_to is not None:
         output.hint(f"hint: wdstools remove DATASET --keys {keys_to} -o NEW    takes them out")
-    summary = {name: getattr(found, name) for name in ("name", "level", "samples", "others", "held", "unreadable")}
-    output.summary({**summary, "shared": len(found.keys), **proof(found.proved)}, exit_code=code, ok=code == 0)
+    summary: SharedSummary = {
+        "name": found.name,
+        "level": found.level,
+        "samples": found.samples,
+        "others": found.others,
+        "held": found.held,
+        "unreadable": found.unreadable,
+        "shared": len(found.keys),
+        **proof(found.proved),
+    }
+    output.summary(summary, exit_code=code, ok=code == 0)
     return code
 
 

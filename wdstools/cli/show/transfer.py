@@ -12,6 +12,7 @@ from wdstools.results import proof
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
+    from wdstools.cli.lines import Comparison, FilesAndBytes, Transfer
     from wdstools.cli.output import Output
     from wdstools.ops.mirror import MirrorResult
     from wdstools.ops.mirror.run import MirrorPlan
@@ -23,8 +24,11 @@ def comparison(output: Output, plan: MirrorPlan) -> None:
     """How a place compares with a dataset, before the steps."""
     from wdstools.transfer.compare import STATES
 
-    states = {name: {"files": plan.counts.get(name, 0), "bytes": plan.sizes.get(name, 0)} for name in STATES}
-    output.record("comparison", {"target": plan.target, "states": states, "replaces": plan.replaced})
+    states: dict[str, FilesAndBytes] = {
+        name: {"files": plan.counts.get(name, 0), "bytes": plan.sizes.get(name, 0)} for name in STATES
+    }
+    line: Comparison = {"target": plan.target, "states": states, "replaces": plan.replaced}
+    output.record("comparison", line)
     told = ", ".join(
         f"{entry['files']:,} {name} ({size(entry['bytes'])})" for name, entry in states.items() if entry["files"]
     )
@@ -65,7 +69,7 @@ def mirrored(output: Output, result: MirrorResult, dataset: str) -> int:
 def wanted(output: Output, plan: PullPlan, *, last: bool) -> None:
     """What a pull would fetch."""
     share = plan.bytes / plan.total_bytes if plan.total_bytes else 1.0
-    document = {
+    document: Transfer = {
         "samples": plan.samples,
         "bytes": plan.bytes,
         "requests": plan.requests,

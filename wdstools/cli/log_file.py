@@ -1,0 +1,43 @@
+"""``--log-file``: what happens in a command, a line each with its time, appended to a file. Worker processes write into it too."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+
+from wdstools import __version__
+from wdstools.cli.output import one_line
+from wdstools.cli.standard import hide
+from wdstools.errors import UsageError
+from wdstools.log import tell
+from wdstools.stores.local import storage_error
+
+
+class _Lines(logging.Formatter):
+    """Time in UTC, level, area, process, message: one line, whatever the message holds, and no secret."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        message = one_line(hide(record.getMessage()))
+        return f"{moment}.{int(record.msecs):03}Z {record.levelname} {record.name} [{record.process}] {message}"
+
+
+def write_log(path: str, command: str) -> None:
+    """Append what happens from now on to a file; raises UsageError and StoreError where that cannot be."""
+    if not path or os.path.isdir(path):
+        raise UsageError(
+            "the log must go to a file", where="--log-file", expected="a file's path", got=path or "nothing"
+        )
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise storage_error(error, path) from None
+    handler.setFormatter(_Lines())
+    top = logging.getLogger("wdstools")
+    top.addHandler(handler)
+    top.setLevel(logging.DEBUG)
+    top.propagate = False
+    logging.raiseExceptions = False  # a log that cannot be written changes no result
+    tell("cli", f"begins: {command}", version=__version__, python=sys.version.split()[0], platform=sys.platform)

@@ -1,0 +1,24 @@
+"""The JSON Schemas of what commands print with ``--json``: files beside this one, written from the types by ``make docs``."""
+
+from __future__ import annotations
+
+import os
+
+from wdstools.errors import UsageError
+from wdstools.stores.local import translated
+
+FOLDER = os.path.join(os.path.dirname(__file__), "schemas")
+
+
+def schema_names() -> tuple[str, ...]:
+    """Every command, and ``error``, which any of them may end with."""
+    return tuple(sorted(name.removesuffix(".json") for name in os.listdir(FOLDER)))
+
+
+def read_schema(name: str) -> str:
+    """The schema of a command's lines, as JSON; raises UsageError."""
+    if name not in schema_names():
+        raise UsageError("no such command", code="no-such-command", where=name, expected=", ".join(schema_names()))
+    path = os.path.join(FOLDER, f"{name}.json")
+    with translated(path), open(path, encoding="utf-8") as file:
+        return file.read()

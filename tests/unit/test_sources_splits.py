@@ -243,9 +243,7 @@ def test_a_caption_that_is_called_as_a_split_is_a_caption(tmp_path: Path) -> Non
 
 
 def test_one_list_alone_divides_nothing_and_is_told(tmp_path: Path) -> None:
-    source = write_files(
-        tmp_path / "src", {**PATHS, "list_eval_partition.txt": b"0.jpg 0\n1.jpg 0\n2.jpg 1\n3.jpg 2\n"}
-    )
+    source = write_files(tmp_path / "src", {**PATHS, "test_list.txt": b"0.jpg 0\n1.jpg 0\n2.jpg 1\n3.jpg 2\n"})
     result = pack(source, tmp_path / "out")
     assert dict(result.samples) == {"train": 4}
     assert dict(result.skipped) == {"outside-layout": 1}

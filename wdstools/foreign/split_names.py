@@ -178,18 +178,19 @@ def _known(path: str) -> tuple[str, str] | None:
 def _own_name(path: str, *, apart: bool) -> str | None:
     """What a path without a known word calls its split; ``apart`` where other paths have such words, so that a bare name is one."""
     folder, _, _ = path.rpartition("/")
-    named = [part for part in folder.split("/") if not _says_nothing(part)]
+    named = [part for part in folder.split("/") if not says_nothing(part)]
     if named:
         return named[0]
     stem = _stem_of(path)
     match = _NUMBERED_RE.fullmatch(stem)
     if match is None:
-        return stem if apart and not _says_nothing(stem) else None
+        return stem if apart and not says_nothing(stem) else None
     name = match[1] if match[2] or apart or len(match[3]) >= _NUMBERING_DIGITS else ""
-    return None if _says_nothing(name) else name
+    return None if says_nothing(name) else name
 
 
-def _says_nothing(name: str) -> bool:
+def says_nothing(name: str) -> bool:
+    """Whether a name is what any dataset has: ``data``, ``part``, a version."""
     return name.lower() in _GENERIC or _VERSION_RE.fullmatch(name) is not None
 
 

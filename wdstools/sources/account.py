@@ -123,9 +123,12 @@ def files_of(samples: pa.Table, without: Collection[str] = ()) -> int:
     for part in ("caption", "json"):
         with_file = rows & valid(samples.column(f"{part}_suffix"))
         elsewhere = with_file & _of_several(samples, part, rows)
-        if elsewhere.any():
-            shared.update(filter(None, side_paths(kept(samples, elsewhere), part)))
         apart[part] = with_file & ~elsewhere
+        if elsewhere.any():
+            of_several = set(filter(None, side_paths(kept(samples, elsewhere), part)))
+            shared |= of_several
+            # a document may be that of the image of its name and of an edited copy
+            own -= sum(path in of_several for path in side_paths(kept(samples, apart[part]), part))
         own += int(apart[part].sum()) + _of_shards(samples, part, rows)
     own += _of_shards(samples, "cls", rows)
     for name in samples.column_names:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 PATH_COLUMNS = (
-    "file_name", "filename", "image_path", "path", "filepath", "file_path", "image", "img", "image_name", "image_file", "img_path",
-    "file", "photo", "name", "url", "image_url",
+    "file_name", "filename", "image_path", "path", "filepath", "file_path", "image", "img", "image_name", "img_name", "image_file",
+    "img_path", "image_index", "file", "photo", "name", "uri", "url", "image_url",
 )  # fmt: skip
 CAPTION_COLUMNS = (
-    "caption", "captions", "text", "txt", "description", "prompt", "comment", "sentence", "sentences", "title", "raw", "alt_text", "alt",
+    "caption", "captions", "text", "txt", "description", "prompt", "comment", "sentence", "sentences", "title", "raw", "caption_str",
+    "alt_text", "alt",
 )  # fmt: skip
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "city")
 SPLIT_COLUMNS = ("split", "subset", "partition")
@@ -123,11 +124,31 @@ def columns_of(names: Collection[str], rules: TableRules, where: str, *, alone: 
         if column is None and asked is not None:
             column = lower.get(asked.lower())
         elif column is None:
-            called = (plain.get(_plain_name(name)) for name in usual)
+            called = [plain.get(_plain_name(name)) for name in usual]
+            called += _other_names(meaning, plain)
             column = next((name for name in called if name is not None and name not in taken), None)
         found[meaning] = column
         taken |= {column} if column else set()
     return Columns(**found, boxes=any(plain.keys() >= set(parts) for parts in _BOX_COLUMNS))
+
+
+#: The columns of DiffusionDB: prompt, seed, step, guidance, sampler.
+_DIFFUSION = {"p", "se", "c", "st", "sa"}
+
+
+def _other_names(meaning: str, plain: Mapping[str, str]) -> list[str]:
+    """Columns that are called otherwise: ``image_file_name``, if only one is; the prompts of DiffusionDB."""
+    if meaning == "path":
+        ending = [name for short, name in plain.items() if short.endswith("filename")]
+        return ending if len(ending) == 1 else []
+    return [plain["p"]] if meaning == "caption" and plain.keys() >= _DIFFUSION else []
+
+
+def naming(names: Collection[str]) -> list[str]:
+    """The columns that may name images, the likeliest first."""
+    plain = {_plain_name(name): name for name in reversed(list(names))}
+    called = [plain.get(_plain_name(name)) for name in (*PATH_COLUMNS, *ID_COLUMNS)] + _other_names("path", plain)
+    return list(dict.fromkeys(name for name in called if name is not None))
 
 
 def _plain_name(name: str) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wdstools.errors import WdsError
+from wdstools.foreign.split_names import says_nothing
 from wdstools.formats.manifest import is_split_name
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, join_path, shown
 from wdstools.sources.boxes import BOXES, are_boxes, role_of
 from wdstools.sources.further_members import Further
+from wdstools.sources.gallery_names import photograph_of
 from wdstools.sources.pairing import Pairing, Rules
 from wdstools.sources.sidecar import caption_in_json
 from wdstools.sources.split_lists import SplitLists
 from wdstools.sources.survey import Place, survey
-from wdstools.sources.tables_beside import Tables, read_whole
-from wdstools.sources.words import IMAGE_FOLDERS, JSON_SUFFIXES, TEXT_SUFFIXES, is_image
+from wdstools.sources.tables_beside import Tables, describing, read_whole
+from wdstools.sources.words import IMAGE_FOLDERS, JSON_SUFFIXES, TEXT_SUFFIXES, extension_of, is_image
 from wdstools.units import counted
 
 if TYPE_CHECKING:
@@ -81,6 +84,7 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
             pairing.account.take(folder, held, names, "read")
     for skip in tables.skips:
         _take_skipped(tree, pairing, skip)
+    notes += _take_describing(tree, found, pairing)
     inside = [
         path for path in found.folders if not found.base or path == found.base or path.startswith(found.base + "/")
     ]
@@ -177,6 +181,10 @@ def _labels_of_lists(found: Survey, places: list[Place]) -> list[Place]:
             del rest[0]
     if not all(parts.values()) or len({rest[0] for rest in parts.values()}) < _LEAST_CLASSES:
         return places
+    if any(
+        says_nothing(_NUMBER_RE.sub("", rest[0])) or not _IMAGE_FOLDERS.isdisjoint(rest[1:]) for rest in parts.values()
+    ):
+        return places  # a dataset in parts: images_001/images/
     return [
         replace(
             place,
@@ -189,6 +197,9 @@ def _labels_of_lists(found: Survey, places: list[Place]) -> list[Place]:
 
 
 _LEAST_CLASSES = 2
+#: The number of a part, behind a word; a number alone may be a class.
+_NUMBER_RE = re.compile(r"(?<=[^\d_-])[_-]?\d+$")
+_IMAGE_FOLDERS = frozenset(IMAGE_FOLDERS)
 
 
 def _before_label(found: Survey, place: Place, rest: list[str]) -> str:
@@ -233,6 +244,7 @@ def _matches(
             files = held if side == place.folder else tree.list(side)
             for name in files.files if files else ():
                 stems_of = [name[: -len(end)] for end in suffixes if name.lower().endswith(end)]
+                stems_of += [photograph_of(name) or ""] if suffixes == JSON_SUFFIXES else []
                 if not any(stem in known or stem.lower() in folded for stem in stems_of):
                     continue
                 matches[role].append((join_path(side, name), files.entry(name) if files else None))
@@ -269,6 +281,19 @@ def _rows(tables: Tables, found: Survey) -> dict[str, Said]:
         if said.split is not None:
             said.split = said.split if is_split_name(said.split) else None
     return tables.rows
+
+
+def _take_describing(tree: Tree, found: Survey, pairing: Pairing) -> list[str]:
+    """Files beside folders of images that describe them are no part of the dataset, and no loss."""
+    kinds: Counter[str] = Counter()
+    for folder, facts in found.folders.items():
+        held = tree.list(folder) if facts.folders and facts.sides else None
+        names = describing(facts.folders, held.files) if held is not None else set()
+        if held is not None and names:
+            pairing.account.take(folder, held, names, "ignored")
+            kinds.update(extension_of(name) for name in names)
+    told = ", ".join(f"{count:,} .{end}" for end, count in sorted(kinds.items()))
+    return [f"files that are called as folders, and describe them, are not packed: {told}"] if kinds else []
 
 
 def _take_skipped(tree: Tree, pairing: Pairing, skip: Skip) -> None:

@@ -249,6 +249,8 @@ class Pairing:
             if metas:
                 found.meta, *found.more_meta = metas
                 break
+        if found.meta is None and self.rules.json:
+            found.meta = next((meta for side, _ in there for meta in side.document_of(stem, ext)), None)
         return found
 
     def _side(self, folder: str, held: Folder | None) -> SideFolder | None:

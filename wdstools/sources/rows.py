@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wdstools.errors import FormatError, UsageError
 from wdstools.sources.base import is_text
+from wdstools.sources.words import is_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -83,13 +84,33 @@ def _text_rows(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
     header = first.split("\n", 1)[0].rstrip("\r")
     if _TOKEN_RE.fullmatch(header):
         return _tokens(lines)
-    return _delimited(lines, _delimiter(header, where), where)
+    if header.strip().isdigit() and where.lower().endswith(".txt"):
+        return _counted(lines, where)
+    delimiter = _delimiter(header, where)
+    if delimiter not in header and is_image(header.partition(" ")[0]):
+        return _pairs(lines, _names_of(header.split(" ", 1), where) or [])
+    return _delimited(lines, delimiter, where, header)
+
+
+def _pairs(lines: Iterable[str], names: list[str]) -> Iterator[NumberedRow]:
+    """The name of an image, a blank, and what is said of it."""
+    for number, line in enumerate(lines, 1):
+        words = line.strip().split(maxsplit=1)
+        if words and not is_text(line):
+            yield number, BadRow("row-not-utf8", _NOT_UTF8)
+        elif words and len(words) != len(names):
+            yield number, BadRow("row-damaged", "not a name, a blank and words")
+        elif words:
+            yield number, dict(zip(names, words, strict=True))
 
 
 def _delimiter(header: str, where: str) -> str:
     """Which of the usual delimiters parts a header into the most columns; a file called .tsv is parted by tabs."""
     if where.lower().endswith(".tsv"):
         return "\t"
+    naming = [mark for mark in _DELIMITERS if mark in header and _names_of(header.split(mark), where) is not None]
+    if naming:  # no header, but a row
+        return naming[0]
     return max(_DELIMITERS, key=lambda mark: (header.count(mark), mark == ","))
 
 
@@ -106,8 +127,51 @@ def _tokens(lines: Iterable[str]) -> Iterator[NumberedRow]:
             yield number, {"file_name": match[1], "caption": match[3]}
 
 
-def _delimited(lines: Iterable[str], delimiter: str, where: str) -> Iterator[NumberedRow]:
-    rows = csv.reader(lines, delimiter=delimiter)
+def _counted(lines: Iterable[str], where: str) -> Iterator[NumberedRow]:
+    """CelebA and DeepFashion: how many rows, then the names of columns, then rows of words; the image may have no name of a column."""
+    numbered = ((number, line.split()) for number, line in enumerate(lines, 1))
+    next(numbered)
+    _, header = next(numbered, (0, []))
+    if not header or len(set(header)) != len(header):
+        raise damaged(where, "no names of columns follow the number of rows")
+    for number, words in numbered:
+        names = header if len(words) == len(header) else ["file_name", *header]
+        if words and len(words) != len(names):
+            yield number, BadRow("row-damaged", f"{len(words)} columns, the header has {len(header)}")
+        elif words and not is_text("".join(words)):
+            yield number, BadRow("row-not-utf8", _NOT_UTF8)
+        elif words:
+            yield number, dict(zip(names, words, strict=True))
+
+
+def _delimited(lines: Iterable[str], delimiter: str, where: str, first: str) -> Iterator[NumberedRow]:
+    """Rows by a header; a first line that names an image is a row itself. A blank behind each delimiter is no part of a cell."""
+    cells = first.split(delimiter)
+    blank = len(cells) > 1 and all(cell.startswith(" ") for cell in cells[1:])
+    names = _names_of(cells, where)
+    if names is None:
+        yield from _headed(csv.reader(lines, delimiter=delimiter, skipinitialspace=blank), where)
+    else:
+        yield from _cells(csv.reader(lines, delimiter=delimiter, skipinitialspace=blank), names)
+
+
+def _names_of(cells: list[str], where: str) -> list[str] | None:
+    """The names of columns of which no header tells; None where the first line is one."""
+    image = next((at for at, cell in enumerate(cells) if is_image(cell.strip().strip('"'))), None)
+    if image is None or len(cells) < _PAIR:
+        return None
+    names = [f"column {number}" for number in range(1, len(cells) + 1)]
+    names[image] = "file_name"
+    if len(cells) == _PAIR:
+        name = where.rpartition("/")[2].lower()
+        names[1 - image] = "label" if any(word in name for word in ("label", "class", "categor")) else "caption"
+    return names
+
+
+_PAIR = 2
+
+
+def _headed(rows: Any, where: str) -> Iterator[NumberedRow]:
     try:
         header = [name.strip().lstrip("\ufeff") for name in next(rows, [])]
     except csv.Error as error:
@@ -116,6 +180,10 @@ def _delimited(lines: Iterable[str], delimiter: str, where: str) -> Iterator[Num
         raise damaged(where, "it has no header")
     if len(set(header)) != len(header):
         raise UsageError("a column is given twice", code="table-columns", where=where, got=", ".join(header)[:200])
+    yield from _cells(rows, header)
+
+
+def _cells(rows: Any, header: list[str]) -> Iterator[NumberedRow]:
     while True:
         number = rows.line_num + 1
         try:
@@ -195,16 +263,39 @@ def _rows_of(document: Any, where: str) -> Iterator[dict[str, Any] | BadRow]:
         yield from _coco(document)
         return
     if isinstance(document, dict):
-        named = next((name for name in _LISTS if _is_table(document.get(name))), None)
+        tables = [name for name, value in document.items() if _is_table(value)]
+        named = next((name for name in _LISTS if name in tables), tables[0] if len(tables) == 1 else None)
         document = document[named] if named else document
     if isinstance(document, list):
         for row in document:
+            if isinstance(row, dict) and _is_table(row.get("media")) and "uri" in row["media"][0]:
+                yield from _post(row)
+                continue
             yield row if isinstance(row, dict) else BadRow("row-damaged", f"not an object but a {type(row).__name__}")
     elif isinstance(document, dict):
         for name, said in document.items():
             yield {**said, "id": name} if isinstance(said, dict) else {"id": name, "caption": said}
     else:
         raise damaged(where, f"it holds a {type(document).__name__}")
+
+
+def _post(post: Mapping[str, Any]) -> Iterator[dict[str, Any] | BadRow]:
+    """Instagram's own export: a post of one medium or several. What it writes as characters are the bytes of UTF-8."""
+    words = post.get("title")
+    for medium in post["media"]:
+        if not isinstance(medium, dict):
+            yield BadRow("row-damaged", f"not an object but a {type(medium).__name__}")
+            continue
+        title = words or medium.get("title")
+        said = {"title": _from_bytes(title)} if isinstance(title, str) and title else {}
+        yield {name: value for name, value in medium.items() if name != "title"} | said
+
+
+def _from_bytes(text: str) -> str:
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 def _is_table(value: Any) -> bool:

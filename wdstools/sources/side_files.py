@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.sources.base import join_path
+from wdstools.sources.gallery_names import asked_names, documents
 from wdstools.sources.words import is_image
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class SideFolder:
         self._ends = {end for name in self._by_name for end in _ends_of(name)}
         self._there: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._by_form: dict[str, str] | None = None
+        self._documents: dict[str, str] | None = None
         self._entry_of: dict[str, bytes] | None = None
 
     def find(self, stem: str, suffixes: tuple[str, ...]) -> list[Side]:
@@ -67,6 +69,14 @@ class SideFolder:
             self._by_form = {in_form(name): real for name, real in self._by_name.items()}
         formed = [(self._by_form.get(in_form(stem + s.lower())), s) for s in there]
         return [Side(self, name, name[: -len(s)]) for name, s in formed if name is not None]
+
+    def document_of(self, stem: str, ext: str) -> list[Side]:
+        """The metadata of a photograph, as Google Takeout calls it."""
+        if self._documents is None:
+            self._documents = documents(self.held.files)
+        names = (self._documents.get(name) for name in asked_names(stem, ext)) if self._documents else ()
+        name = next((name for name in names if name is not None), None)
+        return [] if name is None else [Side(self, name, _common(stem, name))]
 
     def entry(self, name: str) -> bytes | None:
         """Where an archive holds a file."""
@@ -90,6 +100,12 @@ def _ends_of(name: str) -> tuple[str, ...]:
     two = f".{inner}{dot}{extension}" if inner != stem else ""
     third = stem.rpartition(".")[0].rpartition(".")[2]
     return dot + extension, two, f".{third}{two}"
+
+
+def _common(one: str, other: str) -> str:
+    """What both begin with."""
+    count = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:count]
 
 
 def in_form(name: str) -> str:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from wdstools.foreign.split_names import UNIONS, split_in_name
 from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown
+from wdstools.sources.partitions import partitions
 from wdstools.sources.tables_beside import open_member
 from wdstools.sources.words import is_image
 from wdstools.units import counted, some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from wdstools.sources.image_names import ImageNames
     from wdstools.sources.survey import Survey
@@ -30,6 +31,7 @@ _NOUN_RE = re.compile(
     r"(?<=[A-Za-z0-9])[_-]?(images?|imgs?|lists?|ids?|files?|filenames?|names?|paths?)$", re.IGNORECASE
 )
 _ENDINGS = (".txt", ".lst", ".list")
+_TRAINVAL_RE = re.compile(r"train[_-]val(?![a-z])", re.IGNORECASE)
 _PROBED_LINES = 200
 _WIDEST_LINE = 1 << 16
 
@@ -45,42 +47,81 @@ class SplitLists:
     read: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     skips: list[Skip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    #: Lines of each list that name no image.
+    _lost: dict[str, list[Skip]] = field(default_factory=lambda: defaultdict(list))
     #: Lists whose lines say more than names.
     _more: list[str] = field(default_factory=list)
 
-    def run(self, taken: dict[str, list[str]]) -> None:
+    def run(self, taken: Mapping[str, list[str]]) -> None:
         """Read every list; ``taken`` are the tables, which are none."""
+        named, beside = self._read(taken)
+        if not named:
+            return
+        splits = {split for images in named.values() for split in images.values()}
+        where = some_of(sorted(map(shown, named)))
+        if len(splits) == 1:
+            self.notes.append(f"{where} is not used: one list divides nothing; --split {next(iter(splits))}=FILE does")
+            return
+        contradiction = self._divide(named)
+        used = named if contradiction is None else self._of_one_folder(named)
+        if not used:
+            self.notes.append(
+                f"lists of splits are not used: {contradiction}; --split NAME=FILE, repeated, says which lists divide it"
+            )
+            return
+        if others := [path for path in named if path not in used]:
+            self.notes.append(f"lists of another division are not used: {some_of(sorted(map(shown, others)))}")
+        for folder, names in _by_folder((*used, *(name for path in used for name in beside.get(path, ())))).items():
+            self.read[folder] += names
+        self.skips += [skip for path in used for skip in self._lost[path]]
+        self.notes.append(f"splits from {some_of(sorted(map(shown, used)))}: {counted(len(self.split_of), 'image')}")
+        more = [path for path in self._more if path in used]
+        if more:
+            self.notes.append(f"what follows the names of images in them is not packed, as in {shown(more[0])}")
+
+    def _read(self, taken: Mapping[str, list[str]]) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
+        """The split of each image that a list names, by list; and the lists that were read with one."""
         named: dict[str, dict[str, str]] = {}
-        for folder, name, split in self._candidates(taken):
+        beside: dict[str, list[str]] = {}
+        for partition in partitions(self.tree, self.found, self.images):
+            named[partition.path] = partition.split_of
+            beside[partition.path] = [join_path(partition.path.rpartition("/")[0], name) for name in partition.read]
+            for number, given in partition.lost:
+                self._missing(partition.path, number, given, None)
+        for folder, name, split in self._candidates(_together(taken, _by_folder(named))):
             listed = self._list(folder, name, split)
             if listed is not None:
                 named[join_path(folder, name)] = dict.fromkeys(listed, split)
-        if not named:
-            return
-        where = some_of(sorted(map(shown, named)))
-        splits = {split for images in named.values() for split in images.values()}
-        if len(splits) == 1:
-            self.notes.append(f"{where} is not used: one list divides nothing; --split {next(iter(splits))}=FILE does")
-            self.skips.clear()
-        elif self._divide(named, splits):
-            for folder, _, name in (path.rpartition("/") for path in named):
-                self.read[folder].append(name)
-            self.notes.append(f"splits from {where}: {counted(len(self.split_of), 'image')}")
-            if self._more:
-                first = shown(self._more[0])
-                self.notes.append(f"what follows the names of images in them is not packed, as in {first}")
+        return named, beside
 
-    def _divide(self, named: dict[str, dict[str, str]], splits: set[str]) -> bool:
-        """Give each image its split; whether the lists agree."""
+    def _divide(self, named: Mapping[str, dict[str, str]]) -> str | None:
+        """Give each image its split; gives, for people, where lists contradict each other: they are no division then."""
+        self.split_of.clear()
+        splits = {split for images in named.values() for split in images.values()}
         for path, images in named.items():
-            parts = UNIONS.get(next(iter(images.values()), ""), ())
+            own = set(images.values())
+            parts = UNIONS.get(next(iter(own), ""), ()) if len(own) == 1 else ()
             if parts and splits.issuperset(parts):
                 continue  # what is in it is in the lists of its parts
             for image, split in images.items():
-                if self.split_of.setdefault(image, split) != split:
-                    self._refuse(path, image, split)
-                    return False
-        return True
+                other = self.split_of.setdefault(image, split)
+                if other != split:
+                    self.split_of.clear()
+                    return f"{shown(image)} is in those of {other} and {split} ({shown(path)})"
+        return None
+
+    def _of_one_folder(self, named: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        """The lists of the folder that divides the most images, where each folder has a division of its own, as VOC's Main and Segmentation."""
+        folders: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
+        for path, images in named.items():
+            folders[path.rpartition("/")[0]][path] = images
+        sizes = {
+            folder: len({image for images in lists.values() for image in images}) for folder, lists in folders.items()
+        }
+        for folder in sorted(sizes, key=lambda name: (-sizes[name], name)) if len(folders) > 1 else ():
+            if len({split for images in folders[folder].values() for split in images.values()}) > 1:
+                return folders[folder] if self._divide(folders[folder]) is None else {}
+        return {}
 
     def agree(self, split_of: Callable[[str], str | None]) -> None:
         """Where folders are splits, lists that say the same are read, and others are not used."""
@@ -93,16 +134,7 @@ class SplitLists:
         self.skips.clear()
         self.split_of.clear()
 
-    def _refuse(self, path: str, image: str, split: str) -> None:
-        """An image in the lists of two splits: they are no division, and none is used."""
-        self.notes.append(
-            f"lists of splits are not used: {shown(image)} is in those of {self.split_of[image]} and {split} ({shown(path)});"
-            " --split NAME=FILE, repeated, says which lists divide it"
-        )
-        self.split_of.clear()
-        self.skips.clear()
-
-    def _candidates(self, taken: dict[str, list[str]]) -> Iterator[tuple[str, str, str]]:
+    def _candidates(self, taken: Mapping[str, list[str]]) -> Iterator[tuple[str, str, str]]:
         for folder, facts in self.found.folders.items():
             held = self.tree.list(folder) if facts.sides or facts.others else None
             if held is None:
@@ -135,10 +167,12 @@ class SplitLists:
             if image is not None:
                 images.append(image)
             else:
-                given = line.decode("utf-8", "backslashreplace")
-                detail = f"in {shown(path)}, line {number}, and no such image is there"
-                self.skips.append(Skip("sample-missing", given[:_SHOWN], split, detail=detail))
+                self._missing(path, number, line.decode("utf-8", "backslashreplace"), split)
         return images
+
+    def _missing(self, path: str, number: int, given: str, split: str | None) -> None:
+        detail = f"in {shown(path)}, line {number}, and no such image is there"
+        self._lost[path].append(Skip("sample-missing", shown(given[:_SHOWN]), split, detail=detail))
 
     def _image(self, folder: str, line: bytes, split: str) -> str | None:
         try:
@@ -155,7 +189,18 @@ class SplitLists:
 _SHOWN = 200
 
 
+def _together(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return {folder: [*one.get(folder, ()), *other.get(folder, ())] for folder in (*one, *other)}
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for folder, _, name in (path.rpartition("/") for path in paths):
+        found[folder].append(name)
+    return found
+
+
 def _split_of(stem: str) -> str | None:
     """The split in a list's name: ``train``, ``val_list``, ``Flickr_8k.trainImages``."""
-    found = split_in_name(_NOUN_RE.sub("", stem))
+    found = split_in_name(_TRAINVAL_RE.sub("trainval", _NOUN_RE.sub("", stem)))
     return found[0] if found else None

@@ -202,6 +202,7 @@ class _Splits:
             if (split := _in_name(name)) is not None
         )
         self._by_part = len(tops) > 1
+        self._numbered = _one_numbered({path.rpartition("/")[2] for path in found.folders})
 
     def holds(self, path: str) -> bool:
         """Whether a folder lies below the base."""
@@ -220,7 +221,7 @@ class _Splits:
         return below.split("/") if below else []
 
     def _split_of(self, name: str) -> str | None:
-        split = split_of_word(name) or (_in_name(name) if self._by_part else None)
+        split = split_of_word(name) or (_in_name(name) if self._by_part else None) or self._numbered.get(name)
         if split is not None:
             self._words.setdefault(split, set()).add(name)
         return split
@@ -287,6 +288,16 @@ class _Splits:
         if len(set(alike.values())) > 1:
             detail = "looks like a split and is not taken for one: say what is with --image '{split}/{id}.*', or --split NAME"
             found.skips += [Skip("split-unread", path, detail=detail) for path in sorted(alike)]
+
+
+def _one_numbered(names: set[str]) -> dict[str, str]:
+    """Folders called as a split and a digit (``test1``), where no other folder is of that split."""
+    splits = Counter(split for name in names if (split := split_of_word(name.rstrip(_DIGITS))) is not None)
+    found = {name: split_of_word(name[:-1]) for name in names if name[-1:].isdigit() and split_of_word(name) is None}
+    return {name: split for name, split in found.items() if split is not None and splits[split] == 1}
+
+
+_DIGITS = "0123456789"
 
 
 def _in_name(name: str) -> str | None:

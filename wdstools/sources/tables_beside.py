@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,7 +15,7 @@ from wdstools.formats.sample import make_key
 from wdstools.images.check import sniff
 from wdstools.results import Skip
 from wdstools.sources.base import NeedSpaceError, join_path, shown
-from wdstools.sources.columns import Columns, Said, bring_together, columns_of, read_row
+from wdstools.sources.columns import Columns, Said, bring_together, columns_of, naming, read_row
 from wdstools.sources.image_names import ImageNames, Match
 from wdstools.sources.rows import BadRow, NumberedRow, read_rows
 from wdstools.sources.words import LOOSE_TABLE_EXTENSIONS, TABLE_EXTENSIONS, is_image
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Files called so are tables, or damaged ones.
 _SURE_STEMS = ("metadata", "captions")
-_LOOSE_STEMS = ("captions", "results", "annotations", "metadata", "labels", "flickr")
+_LOOSE_STEMS = ("captions", "results", "annotations", "metadata", "labels", "flickr", "list_")
 #: Rows that are looked at before a file is taken for a table of these images.
 _PROBED_ROWS = 200
 #: A folder with more JSON files than these holds one an image.
@@ -128,6 +129,13 @@ class Tables:
                 lower, (stem, _, extension) = name.lower(), name.rpartition(".")
                 if not lower.endswith(LOOSE_TABLE_EXTENSIONS) or stem in stems or stem.rpartition(".")[0] in stems:
                     continue
+                if name in describing(facts.folders, held.files):
+                    continue
+                if _FORM_RE.match(stem):
+                    self.notes.append(
+                        f"{shown(join_path(folder, name))} is not used: a form to fill in, whose values mean nothing"
+                    )
+                    continue
                 if extension.lower() == "txt" and not stem.lower().startswith(_LOOSE_STEMS):
                     continue
                 if extension.lower() != "json" or few or stem.lower() in _SURE_STEMS:
@@ -143,14 +151,14 @@ class Tables:
                 if len(first) >= _PROBED_ROWS:
                     break
             good = [row for _, row in first if not isinstance(row, BadRow)]
-            names = list(dict.fromkeys(name for row in good for name in row))
+            names = row_names(good)
             self._columns[path] = names
             if holds_images(good):
                 self.holding.append(path)
                 self._tell_unused(path, IN_TABLE)
                 return False
             try:
-                columns = load_columns(names, self.rules, path, alone=False)
+                columns = self._likeliest(load_columns(names, self.rules, path, alone=False), folder, path, good)
             except UsageError:
                 if path.rpartition("/")[2].rpartition(".")[0].lower() == "metadata":
                     raise
@@ -158,9 +166,8 @@ class Tables:
                     path, f"no column names images, of {', '.join(names)[:200]}: --path-column says which"
                 )
                 return False
-            if columns.path is not None and self.rules.key_column is None:
-                columns = replace(columns, key=None)  # what has no meaning is kept as it is
-            if not any(self._image(folder, path, row, columns).path for row in good):
+            named = sum(self._image(folder, path, row, columns).path is not None for row in good)
+            if not named or (columns.path is None and _is_dictionary(good) and 2 * named <= len(good)):
                 column = columns.path or columns.key or ""
                 first_name = next((row[column] for row in good if row.get(column)), None)
                 if good and first_name is not None:
@@ -174,6 +181,21 @@ class Tables:
             f"{path}: {counted(count, 'row')} in which images are called {how}" for how, count in sorted(odd.items())
         ]
         return True
+
+    def _likeliest(self, columns: Columns, folder: str, path: str, rows: list[dict[str, object]]) -> Columns:
+        """The columns, of which that one names images that does so most often: a URL may, and an id beside it does."""
+        if columns.path is not None and self.rules.key_column is None:
+            columns = replace(columns, key=None)  # what has no meaning is kept as it is
+        if self.rules.path_column is not None or not rows:
+            return columns
+        names = [
+            name for name in naming(row_names(rows)) if name not in (columns.caption, columns.label, columns.split)
+        ]
+        tried = [replace(columns, path=name) for name in names]
+        counts = [sum(self._image(folder, path, row, one).path is not None for row in rows) for one in tried]
+        if not counts or columns.path is None or max(counts) <= counts[names.index(columns.path)]:
+            return columns
+        return tried[counts.index(max(counts))]
 
     def _tell_unused(self, path: str, why: str) -> None:
         """A table is not used, and why; lists and documents of other kinds are no tables."""
@@ -219,6 +241,30 @@ class Tables:
         folder, _, name = path.rpartition("/")
         held = self.tree.list(folder)
         return open_member(self.tree, path, held.entry(name) if held else None)
+
+
+#: Competitions give one, with the same value in each row.
+_FORM_RE = re.compile(r"sample_?submission", re.IGNORECASE)
+
+
+def describing(folders: Iterable[str], names: Iterable[str]) -> set[str]:
+    """Files that img2dataset writes beside a folder of images, and that say nothing more: ``00000.parquet``, ``00000_stats.json``."""
+    known, there = set(folders), set(names)
+    numbered = {name.removesuffix(_STATS) for name in there if name.endswith(_STATS)} & known
+    return {name for stem in numbered for name in (stem + _STATS, f"{stem}.parquet") if name in there}
+
+
+_STATS = "_stats.json"
+
+
+def row_names(rows: Iterable[dict[str, object]]) -> list[str]:
+    """The columns of some rows."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _is_dictionary(rows: list[dict[str, object]]) -> bool:
+    """Whether rows are a document of words by names: such a one may be about something else than images."""
+    return all(row.keys() == {"id", "caption"} for row in rows)
 
 
 _REFUSED = ""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SKIP_HINTS = {
     "caption-missing": "--captions optional packs images without a caption file too",
     "image-needs-convert": "--convert jpg re-encodes images of the types that do not go into shards as they are",
+    "label-missing": "--drop-members cls packs those without a label too, and none has one then",
     "link-outside": "--follow-links takes what links lead to",
     "member-left-out": "--members NAME,... keeps a member that few samples have, and skips the samples without it",
     "outside-layout": "--ignore PATTERN says that you know of files outside the layout; --image and --caption describe another layout",

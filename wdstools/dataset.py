@@ -13,6 +13,7 @@ from wdstools.address import display
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, Manifest, ShardEntry, loads
+from wdstools.log import tell
 from wdstools.options.declare import settle
 from wdstools.options.read import OpenChoices
 from wdstools.results import Proved
@@ -349,6 +350,7 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
     if chosen["cache"] is not None and not isinstance(shards, LocalStore):
         shards = Caching(remote(shards), os.fspath(chosen["cache"]), found, limit_bytes=chosen["cache_bytes"])
     mirrors = tuple(ReadOnly(open_remote(os.fspath(mirror))) for mirror in chosen["mirrors"])
+    tell("dataset", "opened", manifest=f"{metadata.url}/{key}", shards=shards.url, root=found, version=manifest.version)
     return Dataset(manifest, found, metadata, shards, key, mirrors, anchored=anchored)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from wdstools.executors.open import open_executor
+from wdstools.log import listener, tell
 from wdstools.progress import Progress, Silent
 from wdstools.units import counted
 
@@ -84,4 +85,7 @@ def apply(plan: Plan[Result], *, executor: Executor | None = None, progress: Pro
     Raises:
         WdsError: What the operation raises; each plan says which.
     """
+    if listener("plan") is not None:
+        for step in plan.steps:
+            tell("plan", f"{plan.verb}: {step}", target=plan.target)
     return plan.carry_out(executor or open_executor("serial"), progress or Silent())

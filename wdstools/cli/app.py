@@ -25,6 +25,7 @@ from wdstools.errors import (
     WorkerError,
 )
 from wdstools.executors.base import COLLECT_AFTER
+from wdstools.log import Clock, tell
 
 _CODE_OF_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (UsageError, 2),
@@ -75,12 +76,12 @@ def main() -> None:
     _start_lightly()
     open_missing()
     show_all()
-    output = Output.of(sys.argv)
+    output, clock = Output.of(sys.argv), Clock()
     try:
         from wdstools.cli import commands
 
         commands.load(sys.argv[1:])
-        sys.exit(_run())
+        code = _run()
     except WdsError as error:
         code = next(number for kind, number in _CODE_OF_ERROR if isinstance(error, kind))
         output.error(error, code)
@@ -97,4 +98,5 @@ def main() -> None:
         code = output.end(f"a library cannot be loaded: {error}", 4, code="library-missing", hint=hint)
     except Exception:  # noqa: BLE001  the last resort: say that it is a bug
         code = output.bug(traceback.format_exc())
+    tell("cli", "ends", exit=code, seconds=clock)
     sys.exit(code)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import time
 
 from wdstools import __version__
+from wdstools.address import display
 from wdstools.cli.output import one_line
 from wdstools.cli.standard import hide
 from wdstools.errors import UsageError
@@ -24,7 +26,7 @@ class _Lines(logging.Formatter):
         return f"{moment}.{int(record.msecs):03}Z {record.levelname} {record.name} [{record.process}] {message}"
 
 
-def write_log(path: str, command: str) -> None:
+def write_log(path: str) -> None:
     """Append what happens from now on to a file; raises UsageError and StoreError where that cannot be."""
     if not path or os.path.isdir(path):
         raise UsageError(
@@ -40,4 +42,10 @@ def write_log(path: str, command: str) -> None:
     top.setLevel(logging.DEBUG)
     top.propagate = False
     logging.raiseExceptions = False  # a log that cannot be written changes no result
-    tell("cli", f"begins: {command}", version=__version__, python=sys.version.split()[0], platform=sys.platform)
+    tell(
+        "cli",
+        f"begins: wdstools {shlex.join(map(display, sys.argv[1:]))}",
+        version=__version__,
+        python=sys.version.split()[0],
+        platform=sys.platform,
+    )

@@ -43,6 +43,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout."
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.", rich_help_panel=SHARED)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print everything found.", rich_help_panel=SHARED)]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.", rich_help_panel=SHARED)]
+LogFile = Annotated[
+    Optional[str],
+    typer.Option(
+        "--log-file",
+        metavar="FILE",
+        help="Append what happens to this file, with times: requests, shards, decisions.",
+        envvar="WDSTOOLS_LOG_FILE",
+        rich_help_panel=SHARED,
+    ),
+]
 Color = Annotated[
     str,
     typer.Option(
@@ -172,6 +182,7 @@ def _callable(function: Callable[..., None], groups: dict[str, type]) -> Callabl
         for option, kind, default in (
             *(entry for group in entries.values() for entry in group),
             *_SHARED_PARAMETERS,
+            ("log_file", LogFile, None),
             *working,
         )
     ]
@@ -181,8 +192,12 @@ def _callable(function: Callable[..., None], groups: dict[str, type]) -> Callabl
     def run(**given: Any) -> None:
         chosen = {option: given.pop(option) for option, _, _ in _SHARED_PARAMETERS}
         who = {option: given.pop(option) for option, _, _ in working}
-        session = None
+        session, log = None, given.pop("log_file")
         try:
+            if log is not None:
+                from wdstools.cli.log_file import write_log
+
+                write_log(log)
             session = Session(Output(**chosen), cast("WorkerChoices", _values(WorkerChoices, who)))
             for group, options in groups.items():
                 texts = {option: given.pop(option) for option, _, _ in entries[group]}

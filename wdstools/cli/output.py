@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.cli.standard import hide, say
 from wdstools.errors import StoreError, UsageError
+from wdstools.log import tell
 from wdstools.progress import Progress, Silent
 from wdstools.results import to_dict
 from wdstools.units import size
@@ -112,6 +113,7 @@ class Output:
 
     def error(self, error: WdsError, code: int) -> None:
         """A fatal error, on stderr."""
+        tell("cli", f"error: {error.code}: {error}")
         if self.json:
             trace = getattr(error, "traceback", "")  # of a worker
             self._fatal(code, **error.to_dict(), **({"traceback": trace} if trace else {}))
@@ -123,6 +125,7 @@ class Output:
 
     def end(self, message: str, exit_code: int, *, code: str, hint: str = "") -> int:
         """An end that no error of ours tells of, on stderr; the exit code."""
+        tell("cli", f"error: {code}: {message}")
         if self.json:
             self._fatal(exit_code, code=code, message=message, **({"hint": hint} if hint else {}))
         else:
@@ -132,6 +135,7 @@ class Output:
 
     def bug(self, trace: str) -> int:
         """The end that nobody meant, on stderr; the exit code."""
+        tell("cli", f"error: bug: {trace}")
         request = "this is a bug in wdstools: please report it with the lines above"
         if self.json:
             self._fatal(_BUG, code="bug", message=request.replace("above", "in traceback"), traceback=trace)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic
 from wdstools.errors import StoreError, WdsError, WorkerError, option
 from wdstools.executors.base import ATTEMPTS, Item, Outcome, Tick, Value, Work
 from wdstools.executors.shared import Ref, SharedValues
+from wdstools.log import Clock, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,9 +22,13 @@ _PARENT_GONE = 1
 
 def attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outcome[Value]:
     """One item worked on, whatever comes of it: a value, an error of ours, or a bug, told with its traceback."""
+    clock, task = Clock(), type(item).__name__.removesuffix("Task")
     try:
-        return Outcome(index, work(item, tick))
+        done = Outcome(index, work(item, tick))
+        tell("work", "done", task=task, of=named(done.value) or named(item), item=index, seconds=clock)
+        return done  # noqa: TRY300  what is told is part of the attempt
     except WdsError as error:
+        tell("work", "failed", task=task, of=named(item), item=index, seconds=clock, code=error.code, where=error.where)
         return Outcome(index, error=error)
     except Exception as error:  # noqa: BLE001  the boundary: a bug in one item must not end the others
         if isinstance(error, MemoryError | ImportError) or getattr(error, "errno", None) == errno.ENOMEM:
@@ -33,6 +38,17 @@ def attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outc
             )
         bug = WorkerError(f"{type(error).__name__}: {error}", where=f"item {index}", traceback=traceback.format_exc())
         return Outcome(index, error=bug)
+
+
+def named(item: object) -> str | None:
+    """What an item is about, as far as it says: a path that it has, or that of its shard."""
+    entry = getattr(item, "entry", None) or getattr(item, "shard", None)
+    for owner in (entry, item):
+        for name in ("path", "dest", "key", "name", "target"):
+            value = getattr(owner, name, None)
+            if isinstance(value, str):
+                return value
+    return None
 
 
 def lost_worker(index: int, host: str, reason: str, attempts: int) -> WorkerError:

@@ -31,6 +31,7 @@ from wdstools.landing.inside import refuse_inside
 from wdstools.landing.scratch import unpacked_folder
 from wdstools.landing.site import PackSite, site_at, work_place
 from wdstools.landing.small_files import assemble, keep_skips, render_provenance, render_skips
+from wdstools.log import listener, tell
 from wdstools.ops.made import FormerlyDataset
 from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
@@ -269,6 +270,8 @@ def _publish(
     history = {PROVENANCE_PATH: _provenance(listing, options, skipped, remarks, manifest)}
     if skips:
         history[SKIPPED_PATH] = render_skips(skips)
+        for skip in skips if listener("pack") is not None else ():
+            tell("pack", f"skipped: {skip.path}", reason=skip.reason, detail=skip.detail)
     sums = {result.entry.path: result.entry.sha256 for result in results}
     sums |= {index_path(result.entry.path): result.index_sha256 for result in results}
     files = assemble(manifest, history, sums)

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError, NotFoundError, StoreError, TransientError
+from wdstools.log import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ class Places:
 
     def failed(self, store: Store, error: StoreError) -> None:
         """A place did not give what it was asked for; whether it answered at all, the error says."""
+        tell("reader", "a place failed, the next is asked", place=store.url, code=error.code, where=error.where)
         with self._lock:
             if isinstance(error, TransientError) and store is self._stores[0]:
                 self._stores = [*self._stores[1:], store]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from wdstools.log import DEBUG, tell
 from wdstools.stores.base import Body, RemoteStore
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import open_plain
@@ -100,6 +101,14 @@ class Caching(Wrapper):
         """Blocks from the store within, into ``blocks`` and the folder."""
         for run in _runs(numbers):
             data = self._store.get(key, run[0] * _BLOCK_BYTES, len(run) * _BLOCK_BYTES)
+            tell(
+                "stores",
+                "into the cache",
+                DEBUG,
+                where=f"{self.url}/{key}",
+                start=run[0] * _BLOCK_BYTES,
+                bytes=len(data),
+            )
             for place, number in enumerate(run):
                 blocks[number] = data[place * _BLOCK_BYTES : (place + 1) * _BLOCK_BYTES]
                 self._save(key, number, blocks[number])

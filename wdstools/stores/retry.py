@@ -13,6 +13,7 @@ import xxhash
 
 from wdstools.errors import StoreError, TransientError
 from wdstools.formats.digest import sha256_hex
+from wdstools.log import tell
 from wdstools.stores.base import ANYTHING, Body, RemoteStore, Upload
 from wdstools.stores.wrapper import Wrapper
 
@@ -53,7 +54,17 @@ class Patience:
         most = min(self.few_attempts, self.attempts) if error.code in _SELDOM_PASSES else self.attempts
         if attempt + 1 >= most:
             raise error
-        self.sleep(self.wait(attempt, error))
+        wait = self.wait(attempt, error)
+        tell(
+            "stores",
+            "asked again",
+            where=error.where,
+            because=error.message,
+            got=error.got,
+            wait=f"{wait:.3f}",
+            attempt=attempt + 2,
+        )
+        self.sleep(wait)
         return attempt + 1
 
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import urllib3
 
 from wdstools.errors import StoreError, TransientError, UsageError
+from wdstools.log import DEBUG, Clock, tell
 from wdstools.stores.base import Body
 from wdstools.stores.http_status import answer_error, unreachable, wish
 from wdstools.stores.meter import METER, POOLS, TOO_MUCH_HEAD, Limits, Meter, TooLongError, TooSlowError, Waits
@@ -125,7 +126,7 @@ class Web:
         sent = {"Accept-Encoding": "identity", **request.headers, **signature}
         meter = Meter(self._waits, self.limits)
         meter.expect_sending(int(sent.get("Content-Length", 0)))
-        token = METER.set(meter)
+        token, clock = METER.set(meter), Clock()
         try:
             response = self._pool(request.url).urlopen(
                 request.method,
@@ -137,9 +138,14 @@ class Web:
                 retries=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise broken(error, request) from error
+            failure = broken(error, request)
+            tell("stores", f"request: {request.method} {request.where}", DEBUG, failed=failure.code, seconds=clock)
+            raise failure from error
         finally:
             METER.reset(token)
+        part, size = sent.get("Range"), response.headers.get("Content-Length")
+        told = {"status": response.status, "range": part, "length": size, "sent": sent.get("Content-Length")}
+        tell("stores", f"request: {request.method} {request.where}", DEBUG, **told, seconds=clock)
         return Answer(response, request, meter, _hidden(request, signature))
 
     def succeed(self, request: Request) -> Answer:

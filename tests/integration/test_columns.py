@@ -235,3 +235,78 @@ def test_a_table_that_cannot_be_read_is_an_error_and_changes_nothing(dataset: Pa
         ran = run_command("columns", "add", dataset, tmp_path / name, "-y")
         assert (ran.code, "Traceback" in ran.err) == (code, False), ran.err
     assert contents(dataset) == before
+
+
+def lines_of(*arguments: str | Path) -> list[str]:
+    ran = run_command(*arguments)
+    assert ran.code == 0, ran.err
+    return ran.out.splitlines()
+
+
+def test_fields_are_used_in_conditions_wherever_there_are_any(dataset: Path, tmp_path: Path) -> None:
+    add_scores(dataset)
+    wanted = [key for key in keys_of(dataset) if score_of(key) >= 0.5]
+    where = "score >= 0.5 and is_good and len(recaption) > 3 and people > 2"
+    assert lines_of("ls", dataset, "--where", where) == wanted
+    assert run_command("stats", dataset, "--where", where, "--json").summary["samples"] == len(wanted)
+    assert [info.key for info in wt.head(dataset, 99, where=where)] == wanted
+    assert run_command("extract", dataset, tmp_path / "files", "--where", where, "--json").summary["samples"] == len(
+        wanted
+    )
+    train = [key for key in wt.open_dataset(dataset)["train"].keys() if key in wanted]  # noqa: SIM118
+    assert [sample.key for sample in wt.stream(dataset, where=where, shuffle=None)] == train
+    batches = wt.loader(dataset, batch_size=3, where=where, shuffle=None, remainder="keep", decode="bytes")
+    assert [key for batch in batches for key in batch.keys] == train
+    removed = run_command("remove", dataset, "--where", where, "-o", tmp_path / "rest", "-y", "--json")
+    assert removed.summary["removed"] == len(wanted)
+    assert set(keys_of(tmp_path / "rest")) == set(keys_of(dataset)) - set(wanted)
+
+
+def test_a_choice_by_what_was_added_is_proved_against_accidents_alone(dataset: Path) -> None:
+    add_scores(dataset)
+    root = wt.open_dataset(dataset).root
+    by_score, by_key = (
+        run_command("extract", dataset, dataset.parent / name, "--root", root, "--where", where, "--json").summary
+        for name, where in (("s", "score >= 0"), ("k", "key != ''"))
+    )
+    assert (by_score["samples"], by_key["samples"]) == (16, 16)
+    anchored = wt.open_dataset(dataset, root=root)
+    chosen = [wt.select(where=where).proved_by(anchored) for where in ("score >= 0", "key != ''")]
+    assert chosen == [wt.Proved.ACCIDENT, wt.Proved.FORGER]
+
+
+@pytest.mark.parametrize("where", ["scor > 1", "score == 'x'", "is_good > 1", "vector == 1", "score"])
+def test_a_condition_that_does_not_fit_is_refused_at_once(dataset: Path, where: str) -> None:
+    add_scores(dataset)
+    ran = run_command("ls", dataset, "--where", where)
+    assert (ran.code, "where-not-understood" in ran.err) == (2, True)
+    with pytest.raises(UsageError) as caught:
+        wt.loader(dataset, batch_size=2, where=where)
+    assert caught.value.code == "where-not-understood"
+    if where.startswith("scor "):
+        assert "is_good" in caught.value.expected
+
+
+def test_columns_of_another_version_are_refused_with_what_to_do(dataset: Path, packed: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    wt.remove(packed, wt.Selection(keys=frozenset(keys_of(packed)[:1])), output=other)
+    add_scores(other)
+    shutil.copytree(other / ".wdstools/columns", dataset / ".wdstools/columns")
+    listed = run_command("columns", "ls", dataset)
+    assert (listed.code, "scores: stale" in listed.out) == (1, True)
+    ran = run_command("ls", dataset, "--where", "score > 0")
+    assert ran.code == 2
+    assert "columns-stale" in ran.err
+    assert f"wdstools columns rm {dataset} scores" in ran.err
+
+
+def test_a_damaged_file_of_columns_is_an_error_and_no_other_choice(dataset: Path) -> None:
+    add_scores(dataset)
+    path = dataset / ".wdstools/columns/scores/train-000001.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    for _ in range(2):
+        ran = run_command("ls", dataset, "--where", "score > 0")
+        assert (ran.code, "columns-damaged" in ran.err, "Traceback" in ran.err) == (5, True, False)
+        path.unlink(missing_ok=True)

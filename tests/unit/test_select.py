@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,3 +153,68 @@ def test_a_condition_without_its_quotes_is_refused_in_plain_words(text: str) -> 
     assert "ast." not in said
     assert "malformed" not in said
     assert ("quotes" in said) == text.startswith("label")
+
+
+ADDED = TABLE.append_column("score", pa.array([0.3, 0.9, math.nan, None], pa.float32()))
+ADDED = ADDED.append_column("people", pa.array([0, 2, None, 5], pa.int64())).append_column(
+    "nsfw", pa.array([True, False, None, False])
+)
+ADDED = ADDED.append_column("again", pa.array(["sun", "", None, "d\u00e9j\u00e0"])).append_column(
+    "vector", pa.array([[1.0, 2.0], None, [0.0, 0.0], [1.0, 1.0]], pa.list_(pa.float32(), 2))
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("score >= 0.3", [0, 1]),
+        ("score == 0.3", [0]),
+        ("score > 0", [0, 1]),
+        ("score != 0.9", [0, 2]),
+        ("not score < 0.5", [1, 2, 3]),
+        ("score is None", [3]),
+        ("score is not None and not score > -1", [2]),
+        ("0.5 < score", [1]),
+        ("-1.5 < score <= 0.30000001", [0]),
+        ("score in (0.3, 1)", [0]),
+        ("people > 1.5", [1, 3]),
+        ("people in (2, 5.0, 0.5)", [1, 3]),
+        ("nsfw", [0]),
+        ("not nsfw", [1, 2, 3]),
+        ("nsfw == False", [1, 3]),
+        ("nsfw or score > 0.5 and width == 640", [0, 1]),
+        ("len(caption) > 13", [0, 2]),
+        ("len(again) == 4", [3]),
+        ("0 < len(again)", [0, 3]),
+        ("len(again) in (0, 3)", [0, 1]),
+        ("'j' in again", [3]),
+        ("again not in ('sun', 'x')", [1, 2, 3]),
+        ("vector is None", [1]),
+        ("score > 0.5 and label == 'london'", [1]),
+    ],
+)
+def test_a_condition_may_name_what_was_added(text: str, rows: list[int]) -> None:
+    assert parse_where(text).mask(ADDED).nonzero()[0].tolist() == rows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("score", "people", "again", "score == 'x'", "score == True", "again == 3", "nsfw == 1", "nsfw == 'x'"),
+        *(
+            "vector == 1",
+            "vector",
+            "len(score) > 1",
+            "len(vector) > 1",
+            "len(width) > 1",
+            "len() > 1",
+            "len(again, 1) > 1",
+        ),
+        *("'x' in score", "3 in again", "people in ('x',)", "score > None", "score == 1e999 or score == (1, 2)"),
+        *("len(again) == 'x'", "len(again) > 1.5", "other > 1", "not other", "score > people", "caption", "len == 3"),
+    ],
+)
+def test_what_does_not_fit_what_was_added_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_where(text).mask(ADDED)
+    assert caught.value.code == "where-not-understood"

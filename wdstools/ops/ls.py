@@ -111,7 +111,7 @@ def rows_of(dataset: Dataset, shard: tuple[str, ShardEntry], selection: Selectio
     table = dataset.index(entry)
     if selection.is_everything:
         return ChosenRows(split, entry, table, np.arange(table.num_rows, dtype=np.int64))
-    rows = np.flatnonzero(selection.mask(split, table)).astype(np.int64)
+    rows = np.flatnonzero(selection.rows(dataset, split, entry, table)).astype(np.int64)
     return ChosenRows(split, entry, table.take(to_array(rows, pa.int64())), rows)
 
 

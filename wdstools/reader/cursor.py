@@ -201,10 +201,10 @@ def choose(dataset: Dataset, choice: Choice) -> NDArray[np.int64] | None:
     selection = Selection(keys=choice.keys, where=None if choice.where is None else parse_where(choice.where))
     selection.check(dataset)
     found, first, missing = [], 0, set(choice.keys or ())
-    for table in index_tables(dataset, choice.split, selection.columns):
+    for entry, table in zip(entries, index_tables(dataset, choice.split, selection.columns), strict=True):
         if missing:
             missing.difference_update(to_list(table.column("key")))
-        found.append(first + np.flatnonzero(selection.mask(choice.split, table)))
+        found.append(first + np.flatnonzero(selection.rows(dataset, choice.split, entry, table)))
         first += table.num_rows
     if missing:
         raise UsageError(

@@ -75,7 +75,7 @@ def choose(task: ChooseTask, tick: Tick) -> Chosen:
     if task.read is not None:
         table = task.read(task.dataset, task.split, task.entry)
         data = write_index(table)
-    rows = task.selection.mask(task.split, table)
+    rows = task.selection.rows(task.dataset, task.split, task.entry, table)
     shape = shape_of(table, rows)
     requests = list(coalesce(shape.source, shape.length, gap=task.gap, limit=REQUEST_BYTES))
     wanted = task.selection.keys

@@ -203,7 +203,7 @@ def _tasks(dataset: Dataset, selection: Selection, work: str) -> Iterator[Extrac
             continue
         proving = selection.needs_members(dataset)
         table = proved_index(dataset, split, entry) if proving else dataset.index(entry)
-        rows = tuple(selection.mask(split, table).nonzero()[0].tolist())
+        rows = tuple(selection.rows(dataset, split, entry, table).nonzero()[0].tolist())
         if not rows:
             continue
         columns = (table.column(name).to_pylist() for name in ("key", "label", "source", "members"))

@@ -234,7 +234,7 @@ def _find(task: _FindTask, tick: Tick) -> _Gone | None:
     table = task.dataset.index(task.entry)
     if task.selection.needs_members(task.dataset):
         table = proved_index(task.dataset, task.split, task.entry)
-    gone = task.selection.mask(task.split, table)
+    gone = task.selection.rows(task.dataset, task.split, task.entry, table)
     if not gone.any():
         return None
     lengths = np.array(table.column("length").to_pylist(), np.int64)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from wdstools.dataset import Dataset
+
 #: No sensible search is longer; nor does anybody look for so many words.
 _MOST_CHARACTERS, _MOST_WORDS = 1_000, 32
 _MOST_NUMBER = 2**53
@@ -52,6 +54,15 @@ class Filters:
         """Whether a condition asks where samples came from."""
         conditions = (base.where, parse_where(self.where) if self.where else None)
         return any(one is not None and SOURCE in one.columns for one in conditions)
+
+    def added(self, base: Selection) -> frozenset[str]:
+        """The fields that were added to the dataset and that conditions name."""
+        return base.added | (parse_where(self.where).added if self.where else frozenset())
+
+    def check(self, dataset: Dataset) -> None:
+        """Refuse a condition on a column that the dataset does not have; raises UsageError."""
+        if self.where:
+            Selection(where=parse_where(self.where)).check(dataset, by_members=True)
 
     def mask(self, split: str, table: pa.Table, base: Selection) -> NDArray[np.bool_]:
         """Which rows of a shard are shown, as far as its own columns tell; ``base`` is what the viewer was opened with."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from wdstools.address import display
+from wdstools.columns.values import with_columns
 from wdstools.errors import UsageError
 from wdstools.ops.ls import EVERYTHING
 from wdstools.ops.view.catalogue import Catalogue
@@ -148,6 +149,7 @@ class Viewer:
         with self._lock:
             counting = self._counts.get(filters)
             if counting is None:
+                filters.check(self.dataset)
                 shards, where = self.shards_for(filters), filters.where
                 counting = Counting(self.catalogue, shards, lambda shard: self.mask(filters, shard), where)
                 self._counts[filters] = counting
@@ -177,6 +179,7 @@ class Viewer:
         """Which samples of a shard are shown."""
         split, entry = self.catalogue.shards[shard]
         table = self.catalogue.table(shard, source=filters.needs_source(self.selection))
+        table = with_columns(self.dataset, entry, table, filters.added(self.selection))
         mask = filters.mask(split, table, self.selection)
         if filters.damaged:
             mask = mask & self.check.damage.mask(entry.path, table)
@@ -205,6 +208,7 @@ class Viewer:
         with self._lock:
             search = self._searches.get(filters)
             if search is None:
+                filters.check(self.dataset)
                 search = self._searches[filters] = self._begin(filters)
             self._searches.move_to_end(filters)
             while len(self._searches) > _SEARCHES:

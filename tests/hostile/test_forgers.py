@@ -616,3 +616,18 @@ def test_the_same_place_given_twice_is_no_anchor(same: str, good: Path, tmp_path
     shutil.copytree(good, tmp_path / "copy")
     elsewhere = run_command("verify", good, "--at", tmp_path / "copy", "--json")
     assert (elsewhere.code, elsewhere.summary["proved"]) == (0, "forger")
+
+
+def test_duplicates_with_a_root_refuse_forged_images_also_where_hashes_of_them_are_kept(
+    good: Path, forged: tuple[Path, list[str]], root: str, tmp_path: Path
+) -> None:
+    copy, cache = forged[0], str(tmp_path / "cache")
+    for place in (None, cache):
+        assert wt.find_duplicates(str(copy), cache=place).computed == 12  # as accidents go, all is well
+        with pytest.raises(IntegrityError) as caught:
+            wt.find_duplicates(str(copy), root=root, cache=place)
+        assert caught.value.code == "sample-damaged"
+    ran = run_command("duplicates", copy, "--root", root)
+    against = run_command("duplicates", good, "--against", copy, "--against-root", root)
+    assert ("sample-damaged" in ran.err, "sample-damaged" in against.err) == (True, True)
+    assert ran.code == against.code != 0

@@ -122,7 +122,7 @@ class DuplicateGroups:
     unreadable: tuple[tuple[str, str], ...] = ()
     captions: CaptionCounts | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    #: Hashes and fast digests compare images: whoever made them can make two that agree, or none.
+    #: Of the images that were compared. Whoever made a picture can make it look like another to a hash, or unlike.
     proved: Proved = Proved.ACCIDENT
 
     @property

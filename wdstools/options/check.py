@@ -117,6 +117,12 @@ class RepairChoices(TypedDict, total=False):
 class DuplicateChoices(TypedDict, total=False):
     """What counts as the same image."""
 
+    root: Annotated[
+        str | None,
+        Option(
+            None, "The root digest that the dataset must have: every image is then proved by SHA-256.", metavar="DIGEST"
+        ),
+    ]
     level: Annotated[
         DuplicateLevel | None,
         Option(

@@ -37,6 +37,7 @@ from wdstools.reader.hashes import (
     stored_hashes,
     turned_of,
 )
+from wdstools.results import Proved, weakest
 from wdstools.sources.base import image_paths, text_columns
 from wdstools.sources.every_image import listed, lost_images, more_images
 
@@ -61,6 +62,8 @@ class PrintedSet:
     splits: Sequence[str]
     unreadable: tuple[tuple[str, str], ...] = ()
     dataset: Dataset | None = None
+    #: What is proved of the images: a folder or a file of hashes has no digests.
+    proved: Proved = Proved.NOTHING
     places: NDArray[np.int64] | None = None
     #: Kept while the set is: what a compressed archive was unpacked to goes with its source.
     source: object = None
@@ -108,7 +111,8 @@ def _of_dataset(
 
     def looks(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         assert place is not None
-        return look_up(place, [entry for _, entry in shards], (shard[rows], row[rows]), versions, executor)
+        kept = [(entry, part.kept) for (_, entry), part in zip(shards, parts, strict=True)]
+        return look_up(place, kept, (shard[rows], row[rows]), versions, executor)
 
     def joined(name: str) -> Any:
         return np.concatenate([getattr(part, name) for part in parts])[order if pixels or name == "exact" else []]
@@ -124,25 +128,35 @@ def _of_dataset(
         splits=names,
         unreadable=tuple(sorted(entry for part in parts for entry in part.unreadable)),
         dataset=dataset,
+        proved=proved_of(dataset, pixels=pixels),
         places=np.stack((shard, row), axis=1),
     )  # fmt: skip
 
 
+def proved_of(dataset: Dataset, *, pixels: bool) -> Proved:
+    """What is proved of a dataset's images and of their labels and captions, where they are compared."""
+    proved = dataset.proved_by_samples if pixels else Proved.FORGER
+    return proved if dataset.anchored and dataset.manifest.has_values else weakest(proved, Proved.ACCIDENT)
+
+
 def look_up(
     place: HashPlace,
-    entries: Sequence[ShardEntry],
+    kept: Sequence[tuple[ShardEntry, str]],
     at: tuple[NDArray[np.int64], NDArray[np.int64]],
     versions: Mapping[str, str],
     executor: Executor,
 ) -> NDArray[np.uint8]:
-    """The small pictures of images, each by the number of its shard and its row there; each shard is read once, by a worker."""
+    """The small pictures of images, each by the number of its shard and its row there; each shard is read once, by a worker.
+
+    ``kept`` are the shards, and the SHA-256 of the file that holds the hashes of each.
+    """
     shard, row = at
     made = many_rows(len(shard), LOOK_BYTES)
     order = np.argsort(shard, kind="stable")
     numbers, starts = np.unique(shard[order], return_index=True)
     spans = [order[start:stop] for start, stop in itertools.pairwise([*starts.tolist(), len(order)])]
     tasks = (
-        LookTask(place, entries[number], row[mine], versions)
+        LookTask(place, kept[number][0], row[mine], versions, kept[number][1])
         for number, mine in zip(numbers.tolist(), spans, strict=True)
     )
     for outcome in executor.map(look_at_rows, tasks):
@@ -208,7 +222,7 @@ def hand_out(dataset: Dataset, path: str, cache: str | None) -> int:
     place, versions = HashPlace.of(dataset, cache), library_versions()
     tables = []
     for split, entry in dataset.manifest.shards:
-        prints = print_shard(PrintTask(dataset, entry, None, {}), lambda _: None)
+        prints = print_shard(PrintTask(dataset, entry, place, versions), lambda _: None)
         exact = [pa.array(column, pa.uint64()) for column in prints.exact.T]
         columns = {
             "key": prints.keys,
@@ -216,7 +230,7 @@ def hand_out(dataset: Dataset, path: str, cache: str | None) -> int:
             "xxh3_64": exact[0],
             "bytes": exact[1],
         }
-        hashes = stored_hashes(place, entry, versions)
+        hashes = stored_hashes(place, entry, versions, prints.kept)
         tables.append(pa.table({**columns, **{name: hashes.column(name) for name in hashes.column_names}}))
     write_answer(path, write_handed_out(pa.concat_tables(tables).sort_by("key"), versions), "hashes")
     return sum(table.num_rows for table in tables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,17 +14,19 @@ from wdstools.dedup.phash import SIDES, deviation, is_undecided, phash
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError, option
 from wdstools.formats.arrow import flat, one_chunk, to_list, to_numpy
 from wdstools.formats.captions import Caption
+from wdstools.formats.digest import sha256_hex
 from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes, write_hashes
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
 from wdstools.images.luma import check_kernels, look_at
 from wdstools.joined.opening import joined_of
 from wdstools.reader.shard import ShardReader
+from wdstools.stores.confirmed import note, noted
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import open_store
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -38,6 +41,7 @@ _WORDS = ["phash", "phash16", "mirrored", "mirrored16"]
 _MAX_FILE_BYTES = 1 << 32
 #: Counts up when other columns are kept: 2 has colours and turns.
 _FORMAT = "2"
+_NOTES, _PROVED = "hashes", "made here of samples that were proved"
 
 
 def library_versions() -> dict[str, str]:
@@ -75,18 +79,34 @@ class HashPlace:
             return f"{entry.sha256}.parquet"
         return entry.index_path.replace(".wdstools/index/", ".wdstools/hashes/", 1)
 
-    def read(self, entry: ShardEntry, columns: list[str], versions: Mapping[str, str]) -> pa.Table | None:
-        """Some columns of a shard's hashes; None where there are none that hold."""
+    def read(
+        self, entry: ShardEntry, columns: list[str], versions: Mapping[str, str], believe: Callable[[str], bool]
+    ) -> tuple[pa.Table, str] | None:
+        """Some columns of a shard's hashes, and the SHA-256 of their file; None where there are none that hold.
+
+        ``believe`` says whether a file of this SHA-256 is what was made of the shard.
+        """
         try:
             data = get_whole(self.store, self.key(entry), _MAX_FILE_BYTES)
         except NotFoundError:
             return None
-        return read_hashes(data, entry.sha256, versions, entry.samples, columns)
+        digest = sha256_hex(data)
+        table = read_hashes(data, entry.sha256, versions, entry.samples, columns) if believe(digest) else None
+        return None if table is None else (table, digest)
 
-    def write(self, entry: ShardEntry, data: bytes) -> None:
-        """Keep a shard's hashes; raises StoreError, with what to do about it."""
+    def believes(self, dataset: Dataset, digest: str) -> bool:
+        """Whether a file of hashes may be believed of a dataset: what was computed here, or what the user's own cache holds.
+
+        What is to be proved against forgers must have been made of samples that were.
+        """
+        said = noted(_NOTES, digest)
+        return said == _PROVED if dataset.anchored else self.cached or said is not None
+
+    def write(self, entry: ShardEntry, data: bytes, *, proved: bool) -> None:
+        """Keep a shard's hashes; ``proved``: each sample was by its SHA-256. Raises StoreError, with what to do about it."""
         try:
             self.store.put(self.key(entry), data)
+            note(_NOTES, sha256_hex(data), _PROVED if proved else "made here")
         except StoreError as error:
             if error.code in ("read-only", "denied") and not self.cached:
                 error.hint = "add --cache DIR: a folder or bucket of yours for the hashes"
@@ -111,6 +131,7 @@ class ShardPrints:
     ``shape`` [N, 2] int32 its width and height, ``captions`` [N, 2] uint64 the digests of its
     normalised text and of its set of hashtags (0: none), ``over_long`` whether the text is longer than any real one.
     ``words``, ``mirrored`` [N, 5] uint64, ``deviation`` and ``turned`` are as in ``Fingerprints``; empty without pixels.
+    ``kept`` is the SHA-256 of the file that holds the hashes.
     """
 
     keys: pa.Array
@@ -125,6 +146,7 @@ class ShardPrints:
     unreadable: tuple[tuple[str, str], ...]
     turned: Turned = field(default_factory=Turned.none)
     computed: int = 0
+    kept: str = ""
 
 
 def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
@@ -155,7 +177,7 @@ def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
     if task.place is None:
         tick(task.entry.samples)
         return made
-    hashes, computed = _hashes_of(task, task.place, tick)
+    hashes, computed, kept = _hashes_of(task, task.place, tick)
     luma = column_of(hashes, "luma")
     reasons = to_list(hashes.column("unreadable"))
     keys = to_list(table.column("key"))
@@ -167,6 +189,7 @@ def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
         turned=turned_of(column_of(hashes, "turn"), column_of(hashes, "upright")),
         unreadable=tuple((key, reason) for key, reason in zip(keys, reasons, strict=True) if reason is not None),
         computed=computed,
+        kept=kept,
     )
 
 
@@ -204,20 +227,20 @@ def image_extension(dataset: Dataset) -> str:
     return found
 
 
-def _hashes_of(task: PrintTask, place: HashPlace, tick: Tick) -> tuple[pa.Table, int]:
+def _hashes_of(task: PrintTask, place: HashPlace, tick: Tick) -> tuple[pa.Table, int, str]:
     columns = [*_WORDS, "luma", "turn", "upright", "unreadable"]
-    kept = place.read(task.entry, columns, task.versions)
+    kept = place.read(task.entry, columns, task.versions, partial(place.believes, task.dataset))
     if kept is not None:
         tick(task.entry.samples)
-        return kept, 0
+        return kept[0], 0, kept[1]
     reader = ShardReader(task.dataset, task.entry)
     extension = image_extension(task.dataset)
     images = (reader.sample(row).view(extension) for row in range(len(reader)))
     data = write_hashes(hash_images(images, len(reader), tick), task.entry.sha256, task.versions)
-    place.write(task.entry, data)
+    place.write(task.entry, data, proved=task.dataset.strict)
     made = read_hashes(data, task.entry.sha256, task.versions, task.entry.samples, columns)
     assert made is not None
-    return made, task.entry.samples
+    return made, task.entry.samples, sha256_hex(data)
 
 
 def hash_images(images: Iterable[bytes | memoryview], count: int, tick: Tick) -> ImageHashes:
@@ -282,35 +305,37 @@ def _words(hashes: pa.Table, small: str, large: str) -> NDArray[np.uint64]:
     return np.ascontiguousarray(joined).view(np.uint64)
 
 
-def stored_hashes(place: HashPlace, entry: ShardEntry, versions: Mapping[str, str]) -> pa.Table:
-    """All columns of a shard's hashes that are kept; raises StoreError where they are not."""
-    return _kept(place, entry, [*_WORDS, "luma", "colour", "turn", "upright", "unreadable"], versions)
+def stored_hashes(place: HashPlace, entry: ShardEntry, versions: Mapping[str, str], digest: str) -> pa.Table:
+    """All columns of a shard's hashes, kept in the file of this SHA-256; raises StoreError where it is not there."""
+    return _kept(place, entry, [*_WORDS, "luma", "colour", "turn", "upright", "unreadable"], (versions, digest))
 
 
 @dataclass(frozen=True, slots=True)
 class LookTask:
-    """Some rows of a shard whose hashes are kept."""
+    """Some rows of a shard whose hashes are kept in a file of this SHA-256."""
 
     place: HashPlace
     entry: ShardEntry
     rows: NDArray[np.int64]
     versions: Mapping[str, str]
+    kept: str
 
 
 def look_at_rows(task: LookTask, tick: Tick) -> NDArray[np.uint8]:
     """Their small pictures, [n, LOOK_BYTES]."""
-    table = _kept(task.place, task.entry, ["luma", "colour"], task.versions)
+    table = _kept(task.place, task.entry, ["luma", "colour"], (task.versions, task.kept))
     tick(len(task.rows))
     return np.concatenate([column_of(table, name)[task.rows] for name in ("luma", "colour")], axis=1)
 
 
-def _kept(place: HashPlace, entry: ShardEntry, columns: list[str], versions: Mapping[str, str]) -> pa.Table:
-    table = place.read(entry, columns, versions)
-    if table is None:
+def _kept(place: HashPlace, entry: ShardEntry, columns: list[str], made: tuple[Mapping[str, str], str]) -> pa.Table:
+    versions, digest = made
+    found = place.read(entry, columns, versions, digest.__eq__)
+    if found is None:
         raise StoreError(
             "hashes that were kept a moment ago are gone",
             code="hashes-lost",
             where=f"{place.store.url}/{place.key(entry)}",
             hint="let nothing else write there, then run this again",
         )
-    return table
+    return found[0]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from wdstools.cli.options import At, DatasetPath, Session, command, hashes_file, keys_file, page_file
 from wdstools.cli.show import duplicates as show
+from wdstools.cli.show import shared
 from wdstools.options.check import DuplicateChoices
+
+if TYPE_CHECKING:
+    from wdstools.dataset import Dataset
 
 _ANSWER = "The answer"
 _AGAINST = "Two sets against each other"
@@ -38,6 +42,15 @@ def duplicates(
             rich_help_panel=_AGAINST,
         ),
     ] = None,
+    against_root: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--against-root",
+            metavar="DIGEST",
+            help="The root digest that an OTHER must have; may be repeated, one for each in the same order.",
+            rich_help_panel=_AGAINST,
+        ),
+    ] = None,
     keys_to: Annotated[
         Optional[str],
         typer.Option(
@@ -64,9 +77,13 @@ def duplicates(
     Example: wdstools duplicates shards --html duplicates.html
     Example: wdstools duplicates train --against coco-test --keys-to shared.txt
     """
-    if against:
-        raise typer.Exit(_against(session, (dataset, *against), choices, keys_to, html))
     from wdstools.dataset import open_dataset
+
+    roots = (choices.get("root"), *shared.roots_of(against, against_root))
+    if against:
+        mine = open_dataset(dataset, at=at) if at else dataset
+        sets = tuple(shared.anchored(one, root) for one, root in zip((mine, *against), roots, strict=True))
+        raise typer.Exit(_against(session, sets, choices, keys_to, html))
     from wdstools.ops.duplicates import find_duplicates
 
     with session.workers("processes", show.WORKER_MODULES) as executor:
@@ -81,9 +98,8 @@ def duplicates(
 
 
 def _against(
-    session: Session, sets: tuple[str, ...], choices: DuplicateChoices, keys_to: str | None, html: str | None
+    session: Session, sets: tuple[str | Dataset, ...], choices: DuplicateChoices, keys_to: str | None, html: str | None
 ) -> int:
-    from wdstools.cli.show import shared
     from wdstools.ops.duplicates.against import find_shared
 
     wanted = shared.choices_of(choices)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from wdstools.cli.lines import SharedSummary
     from wdstools.cli.output import Output
+    from wdstools.dataset import Dataset
     from wdstools.ops.duplicates.against import SharedImage, SharedImages
     from wdstools.options.check import AgainstChoices, DuplicateChoices
 
@@ -26,6 +27,26 @@ def choices_of(choices: DuplicateChoices) -> AgainstChoices:
             raise UsageError(f"{option(name)} and {option('against')} exclude each other")
     wanted: AgainstChoices = {"level": choices.get("level") or "re-encode", "cache": choices.get("cache")}
     return wanted
+
+
+def roots_of(against: Sequence[str] | None, roots: Sequence[str] | None) -> Sequence[str | None]:
+    """The root digest that each of the other sets must have; raises UsageError where it is not told which."""
+    others, given = list(against or ()), list(roots or ())
+    if given and len(given) != len(others):
+        raise UsageError(
+            "one root digest for each other set",
+            where=option("against-root"),
+            expected=str(len(others)),
+            got=str(len(given)),
+        )
+    return given or [None] * len(others)
+
+
+def anchored(one: str | Dataset, root: str | None) -> str | Dataset:
+    """A set of images, which must be the dataset with this root digest if one is given."""
+    from wdstools.dataset import as_dataset
+
+    return one if root is None else as_dataset(one).anchor(root)
 
 
 def shared(output: Output, found: SharedImages, *, keys_to: str | None, html: str | None) -> int:
@@ -76,7 +97,7 @@ def _line(image: SharedImage) -> str:
     return f"{one_line(image.key)} is {one_line(image.other_key)} of {one_line(image.other)} ({how})"
 
 
-def write_files(found: SharedImages, paths: Sequence[str], *, keys_to: str | None, html: str | None) -> None:
+def write_files(found: SharedImages, sets: Sequence[str | Dataset], *, keys_to: str | None, html: str | None) -> None:
     """The list of keys, and the page."""
     from wdstools.landing.answer import write_answer, write_page
     from wdstools.ops.duplicates.pairs import pair_pictures
@@ -86,6 +107,6 @@ def write_files(found: SharedImages, paths: Sequence[str], *, keys_to: str | Non
     if keys_to is not None:
         write_answer(keys_to, "".join(f"{key}\n" for key in found.keys).encode(), "keys")
     if html is not None:
-        mine, *others = map(opened, paths)
+        mine, *others = (opened(one) if isinstance(one, str) else one for one in sets)
         pairs = pair_pictures(found, mine, dict(zip(found.others, others, strict=True)))
         write_page(html, render_shared(found, pairs))

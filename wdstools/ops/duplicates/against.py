@@ -18,7 +18,7 @@ from wdstools.options.check import AgainstChoices
 from wdstools.options.declare import settle
 from wdstools.planning.prints import print_set
 from wdstools.progress import Progress, Silent
-from wdstools.results import Proved
+from wdstools.results import Proved, weakest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +65,7 @@ class SharedImages:
     held: Mapping[str, int]
     unreadable: tuple[tuple[str, str], ...] = ()
     false_pairs_bound: float = 0.0
-    #: Hashes and fast digests compare images; what a folder of images holds has no digest at all.
+    #: Of the images, as far as they have digests: what a folder or a file of hashes holds has none.
     proved: Proved = Proved.NOTHING
 
     @property
@@ -122,10 +122,10 @@ def find_shared(
     others: dict[str, int] = {}
     held: dict[str, int] = {}
     unreadable = list(mine.unreadable)
-    bound, digested = 0.0, mine.dataset is not None
+    bound, proved = 0.0, mine.proved
     for number, one in enumerate(against):
         theirs = printed(one)
-        digested = digested and theirs.dataset is not None
+        proved = weakest(proved, theirs.proved)
         name = theirs.name if theirs.name not in others else f"{theirs.name} ({number + 1})"
         there, here = match(mine.prints, theirs.prints, levels_up_to(level))
         others[name], held[name] = len(theirs.keys), int(np.count_nonzero(here.other >= 0))
@@ -152,7 +152,7 @@ def find_shared(
         held=held,
         unreadable=tuple(unreadable),
         false_pairs_bound=bound,
-        proved=Proved.ACCIDENT if digested else Proved.NOTHING,
+        proved=proved,
     )
 
 

@@ -24,7 +24,7 @@ from wdstools.ops.duplicates.captions import count_captions
 from wdstools.options.check import DuplicateChoices
 from wdstools.options.declare import settle
 from wdstools.planning.compiling import compile_kernels
-from wdstools.planning.prints import look_up
+from wdstools.planning.prints import look_up, proved_of
 from wdstools.planning.searching import OnWorkers
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.hashes import HashPlace, PrintTask, ShardPrints, join_turned, library_versions, print_shard
@@ -88,8 +88,9 @@ def find_duplicates(
     """Group the images of a dataset that are the same.
 
     Level ``exact`` reads the indexes alone. The others hash every image once; the hashes are kept in
-    ``.wdstools/hashes``, or in ``cache``, a folder or a bucket, and are made again only for shards that changed, or for other
-    versions of the libraries. ``method="size"``, which has no levels, compares width, height and file size, for
+    ``.wdstools/hashes``, or in ``cache``, a folder or a bucket, and are made again for shards that changed, for other
+    versions of the libraries, and where they came with the dataset and were not computed by this user. With ``root`` they are made of
+    samples that SHA-256 proves. ``method="size"``, which has no levels, compares width, height and file size, for
     comparison with others. The result does not depend on workers or on the order of shards.
 
     Args:
@@ -118,7 +119,7 @@ def find_duplicates(
             got=option("level", level),
             hint=f"leave {option('level')} out, or leave {option('method', 'size')} out",
         )
-    dataset = as_dataset(dataset)
+    dataset = as_dataset(dataset).anchor(chosen["root"])
     if len(dataset.manifest.splits) > _MOST_SPLITS:
         raise UsageError("too many splits", expected=f"at most {_MOST_SPLITS}", got=str(len(dataset.manifest.splits)))
     cache = None if chosen["cache"] is None else os.fspath(chosen["cache"])
@@ -168,6 +169,7 @@ class _Finder:
             if captions
             else None,
             versions=self.versions,
+            proved=proved_of(self.dataset, pixels=bool(self.levels)),
         )
 
     def _prints(self, executor: Executor, progress: Progress) -> list[ShardPrints]:
@@ -205,8 +207,8 @@ class _Finder:
     ) -> Fingerprints:
         def looks(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
             assert self.place is not None
-            entries = [entry for _, entry in self.shards]
-            return look_up(self.place, entries, (samples.shard[rows], samples.row[rows]), self.versions, executor)
+            kept = [(entry, part.kept) for (_, entry), part in zip(self.shards, parts, strict=True)]
+            return look_up(self.place, kept, (samples.shard[rows], samples.row[rows]), self.versions, executor)
 
         exact = _joined([part.exact for part in parts], order)
         if not self.levels:

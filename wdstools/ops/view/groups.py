@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class GroupSearch:
         dataset = self._catalogue.dataset
         try:
             if groups.level != EXACT and not self._has_hashes():
-                groups.message = "no hashes of these images are stored beside the dataset"
+                groups.message = "no hashes of these images that were made here are stored beside the dataset"
                 groups.hint = f"wdstools duplicates {quote(display(dataset.metadata.url))} --level {groups.level}"
                 groups.state = "missing"
                 return
@@ -76,8 +77,11 @@ class GroupSearch:
         if not isinstance(store, LocalStore):
             return False
         place, versions = HashPlace(store), library_versions()
+        believe = partial(place.believes, self._catalogue.dataset)
         shards = self._catalogue.shards
-        return all(place.read(entry, ["unreadable"], versions) is not None for _, entry in shards if entry.samples)
+        return all(
+            place.read(entry, ["unreadable"], versions, believe) is not None for _, entry in shards if entry.samples
+        )
 
     def _take(self, groups: Groups, found: DuplicateGroups) -> None:
         group_of = np.full(self._catalogue.count, -1, np.int32)

@@ -32,6 +32,7 @@ ENCODINGS = {
     ".tar.xz": "tar.xz",
     ".txz": "tar.xz",
 }
+TAR_SUFFIXES = tuple(ENCODINGS)
 _BLOCK = 1 << 20
 _RANGE = 1 << 18
 #: Of a local file: how much is looked at together, and how much of it is read for a header.
@@ -44,7 +45,9 @@ LARGEST_VIEW = 1 << 28
 
 def encoding_of(path: str) -> str | None:
     """The encoding that a shard's name tells; None if it is none of a tar."""
-    return next((encoding for suffix, encoding in ENCODINGS.items() if path.endswith(suffix)), None)
+    if not path.endswith(TAR_SUFFIXES):  # of a million names in a folder, nearly all
+        return None
+    return next(encoding for suffix, encoding in ENCODINGS.items() if path.endswith(suffix))
 
 
 class Window(Protocol):

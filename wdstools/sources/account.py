@@ -48,10 +48,10 @@ class Account:
         left.difference_update(names)
         self.counts[kind] += before - len(left)
 
-    def is_left(self, folder: str, name: str) -> bool:
-        """Whether nothing has taken a file of this folder, which must have been looked at."""
+    def left(self, folder: str, held: Folder) -> list[str]:
+        """The files of a folder that nothing has taken."""
         left = self._left.get(folder)
-        return left is None or name in left
+        return held.files if left is None else [name for name in held.files if name in left] if left else []
 
     def close(
         self, folders: Iterable[tuple[str, Folder]], ignore: Collection[str] = (), known: Collection[str] = ()

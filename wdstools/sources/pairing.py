@@ -160,7 +160,8 @@ class Pairing:
         entry_of = dict(zip(held.files, held.entries, strict=True)) if held.entries else None
         runs: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
         taken: dict[tuple[str, str], list[str]] = {(place.folder, "samples"): []}
-        for stem, ext in images.items():
+        rest = self._take_plain(place, held, (images, further), sides) if entry_of is None else images
+        for stem, ext in rest.items():
             found = self._beside((place.folder, stem, ext), images, sides)
             own = self._sample(place, stem, ext, found)
             kind = "skipped" if own is None else "samples"
@@ -183,6 +184,55 @@ class Pairing:
         for (folder, kind), names in (*sorted(taken.items()), *sorted(self._spare.items())):
             self.account.take(folder, folders[folder], names, kind)
         self._spare.clear()
+
+    def _take_plain(
+        self,
+        place: Place,
+        held: Folder,
+        images: tuple[dict[str, str], Mapping[str, object]],
+        sides: list[tuple[SideFolder | None, tuple[str, ...]]],
+    ) -> dict[str, str]:
+        """Add the images of a folder of which nothing else is to be asked than whether their caption is there; the others.
+
+        In most folders these are all. ``_beside`` and ``_sample`` would find the same for each, at ten times the cost.
+        ``images`` are those of the folder, and which of them have further members.
+        """
+        found, further = images
+        side, suffix, types = self._only_side(sides, {*found.values()})
+        if side is None:
+            return found
+        there = side.holds([stem + suffix for stem in found])
+        if all(there) and not further and len(types) == len({*found.values()}):
+            mine, rest = found, dict[str, str]()
+        else:
+            taken = [is_there and stem not in further for stem, is_there in zip(found, there, strict=True)]
+            mine = {stem: ext for (stem, ext), take in zip(found.items(), taken, strict=True) if take and ext in types}
+            rest = {stem: ext for stem, ext in found.items() if stem not in mine}
+        if mine:
+            own: dict[str, list[Any]] = {"stem": [*mine], "image_suffix": [*mine.values()]}
+            self._add(place, (place.split or None, None), (side.folder, suffix, None, None), own)
+            self.account.take(place.folder, held, [stem + ext for stem, ext in mine.items()], "samples")
+            self.account.take(side.folder, side.held, [stem + suffix for stem in mine], "samples")
+        return rest
+
+    def _only_side(
+        self, sides: list[tuple[SideFolder | None, tuple[str, ...]]], types: set[str]
+    ) -> tuple[SideFolder | None, str, set[str]]:
+        """The one folder and suffix of captions that images of some suffixes may have, and these; None where more is to be asked."""
+        rules = self.rules
+        simple = rules.sidecars and rules.captions != "none" and not (rules.json or rules.boxes or self._lists)
+        if not simple or self.rows is not None or self.split_of is not None or self.listed is not None:
+            return None, "", set()
+        there: dict[str, list[tuple[SideFolder, str]]] = {ext: [] for ext in types}
+        for ext in types:
+            for side, given in sides:
+                suffixes = side.there(given or usual(TEXT_SUFFIXES, ext)) if side is not None else ()
+                there[ext] += [(side, suffix) for suffix in suffixes if side is not None]
+        only = {found[0] for found in there.values() if len(found) == 1 and found[0][0].is_plain}
+        if len(only) != 1:
+            return None, "", set()
+        side, suffix = only.pop()
+        return side, suffix, {ext for ext, found in there.items() if found == [(side, suffix)]}
 
     def _further(self, place: Place, held: Folder, images: dict[str, str]) -> dict[str, dict[str, _File]]:
         """Further members of each image of a folder, by stem and member. Images that are some are no samples of their own."""
@@ -445,11 +495,7 @@ class Pairing:
         usual = (*TEXT_SUFFIXES, *(JSON_SUFFIXES if self.rules.json else ()))
         ends = tuple(end.lower() for end in suffixes or usual)
         boxes = set(self.further.files[self.further.called(BOXES)][folder]) if self.further and self.rules.boxes else ()
-        left = [
-            name
-            for name in held.files
-            if name.lower().endswith(ends) and self.account.is_left(folder, name) and name not in boxes
-        ]
+        left = [name for name in self.account.left(folder, held) if name.lower().endswith(ends) and name not in boxes]
         if not left:
             return
         known = {name for stem, suffix in self.rules.stems(held.files) for name in (stem, stem + suffix)}

@@ -6,6 +6,7 @@ folders. ``{id}.*`` means any image extension. The caption template uses the sam
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -259,6 +260,7 @@ def load_recipe(name: str) -> Recipe:
         ) from error
 
 
+@functools.cache
 def _part_pattern(part: str) -> re.Pattern[str]:
     return re.compile(
         "".join(

@@ -13,6 +13,8 @@ from wdstools.sources.gallery_names import asked_names, documents
 from wdstools.sources.words import is_image
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wdstools.sources.tree import Folder
 
 _INNER = frozenset((*TYPE_OF_EXTENSION, "json"))
@@ -46,20 +48,47 @@ class SideFolder:
         self._by_name: dict[str, str] = {}
         #: Names that differ from one of these in capitals of their extension alone.
         self._twins: dict[str, list[str]] = {}
+        self._ends: set[str] = set()
+        usual_ends: dict[str, bool] = {}
         for name in held.files:
-            if not is_image(name) and self._by_name.setdefault(_lower_end(name), name) != name:
-                self._twins.setdefault(self._by_name[_lower_end(name)], []).append(name)
-        self._ends = {end for name in self._by_name for end in _ends_of(name)}
+            stem, _, extension = name.rpartition(".")
+            is_usual = usual_ends.get(extension)
+            if is_usual is None:
+                is_usual = extension == extension.lower() and extension not in TYPE_OF_EXTENSION
+                usual_ends[extension] = is_usual
+            if stem and is_usual and "." not in stem:  # nearly all of them: keep their way short
+                if self._by_name.setdefault(name, name) != name:
+                    self._twins.setdefault(self._by_name[name], []).append(name)
+            elif not is_image(name):
+                lower = _lower_end(name)
+                self._ends.update(_ends_of(lower))
+                if self._by_name.setdefault(lower, name) != name:
+                    self._twins.setdefault(self._by_name[lower], []).append(name)
+        self._ends.update("." + extension for extension, is_usual in usual_ends.items() if is_usual)
         self._there: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._by_form: dict[str, str] | None = None
         self._documents: dict[str, str] | None = None
         self._entry_of: dict[str, bytes] | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a name stands for one file, which no archive holds."""
+        return not self._twins and self.held.entries is None
+
+    def there(self, suffixes: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of some suffixes that names here may have: of ten a folder has one or two."""
+        found = self._there.get(suffixes)
+        if found is None:
+            found = self._there[suffixes] = tuple(s for s in suffixes if len(suffixes) == 1 or s.lower() in self._ends)
+        return found
+
+    def holds(self, names: Sequence[str]) -> list[bool]:
+        """Which of some names are those of files, written so."""
+        return [there == name for there, name in zip(map(self._by_name.get, names), names, strict=True)]
+
     def find(self, stem: str, suffixes: tuple[str, ...]) -> list[Side]:
         """The files stem + suffix, in the order of the suffixes."""
-        there = self._there.get(suffixes)
-        if there is None:  # of ten suffixes a folder has one or two
-            there = self._there[suffixes] = tuple(s for s in suffixes if len(suffixes) == 1 or s.lower() in self._ends)
+        there = self.there(suffixes)
         names = [self._by_name.get(stem + s) or self._by_name.get(stem + s.lower()) for s in there]
         alike = [twin for name in names if name is not None and self._twins for twin in self._twins.get(name, ())]
         found = [Side(self, name, name[: len(stem)]) for name in dict.fromkeys((*names, *alike)) if name is not None]

@@ -27,6 +27,7 @@ _MAX_NAME = 4096
 _MAX_PATH_BYTES = 4096
 _MAX_PART_BYTES = 255
 _MAX_DEPTH = 64
+_NAMES_AT_HAND = 300_000
 _OTHER_COMPRESSION = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -119,6 +120,9 @@ class FolderTree:
         self._root = os.path.realpath(path)
         self._seen: dict[tuple[int, int], str] = {}
         self._told: set[str] = set()
+        #: Folders are asked for by several passes: these stay at hand, as many as their names leave room for.
+        self._at_hand: dict[str, Folder] = {}
+        self._room = _NAMES_AT_HAND
         self._below: dict[str, int] = {}
 
     @property
@@ -128,6 +132,15 @@ class FolderTree:
 
     def list(self, folder: str) -> Folder | None:
         """One scandir; nothing is stat'ed but links."""
+        if folder in self._at_hand:
+            return self._at_hand[folder]
+        found = self._scan(folder)
+        if found is not None and len(found.files) <= self._room:
+            self._room -= len(found.files)
+            self._at_hand[folder] = found
+        return found
+
+    def _scan(self, folder: str) -> Folder | None:
         path = os.path.join(self.path, folder)
         found = Folder()
         try:
@@ -154,7 +167,8 @@ class FolderTree:
         return found
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Forget what folders hold."""
+        self._at_hand.clear()
 
     def _hidden(self, entry: os.DirEntry[str], folder: str, found: Folder) -> None:
         stands_for = cloud_name(entry.name)

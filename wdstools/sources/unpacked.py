@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError
-from wdstools.foreign.window import ENCODINGS, encoding_of
+from wdstools.foreign.window import ENCODINGS, TAR_SUFFIXES, encoding_of
 from wdstools.sources.beside_tars import beside_tars
 from wdstools.sources.ignoring import is_ignored
 from wdstools.sources.readers import reading
@@ -174,7 +174,7 @@ def find_tars(root: str) -> Iterator[str]:
     for folder, folders, names in walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(folder, root)
-        tars = sorted(name for name in names if encoding_of(name) and not name.startswith("."))
+        tars = sorted(name for name in names if name.endswith(TAR_SUFFIXES) and name[0] != ".")
         plain = [name for name in tars if os.path.isfile(os.path.join(folder, name))]
         yield from (name if below == "." else f"{below}/{name}" for name in plain)
 

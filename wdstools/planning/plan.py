@@ -12,7 +12,6 @@ from wdstools.planning.alike import Pictures
 from wdstools.planning.duplicates import Division, divide
 from wdstools.planning.place import place
 from wdstools.planning.samples import drop_repeated, image_extension, keep_labelled, keep_storable, keep_type, with_keys
-from wdstools.planning.sizes import sample_bytes
 from wdstools.planning.table import Samples
 from wdstools.sources.base import first_skips, other_members
 
@@ -123,6 +122,8 @@ def make_plan(
         )
     layout = options.layout
     if layout.shard_bytes is not None:
+        from wdstools.planning.sizes import sample_bytes  # late: it knows how shards are written
+
         size = sample_bytes(divided.samples.table, listing.opener, members)
         layout = replace(layout, shard_samples=max(1, layout.shard_bytes // size))
     order, bounds = place(divided.samples, layout)

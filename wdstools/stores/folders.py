@@ -25,7 +25,10 @@ def walk(root: str, onerror: Callable[[OSError], object] | None = None) -> Itera
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    (folders if _is_folder(entry) else names).append(entry.name)
+                    if entry.is_file(follow_symlinks=False):  # nearly all of them: keep their way short
+                        names.append(entry.name)
+                    else:
+                        (folders if _is_folder(entry) else names).append(entry.name)
         except OSError as error:
             if onerror is not None:
                 onerror(error)

@@ -195,7 +195,7 @@ class Report:
     ``checked`` counts what was looked at (``shards``, ``samples``, ``bytes``, ``files``), and in a check of a part the
     shards that were ``not_asked`` for; ``unproved`` names what
     could not be checked at the level that was asked for; ``proved`` is against whom it was found to be right, ``signer`` the key whose signature
-    was asked for.
+    was asked for. ``believed`` is the file of an earlier run by which shards were passed over.
     """
 
     level: str
@@ -205,6 +205,7 @@ class Report:
     root: str | None = None
     proved: Proved = Proved.NOTHING
     signer: str | None = None
+    believed: str | None = None
 
     @property
     def ok(self) -> bool:

@@ -123,6 +123,7 @@ class VerifySummary(Proof):
     unproved: Sequence[str]
     root: str | None
     signer: NotRequired[str]
+    believed: NotRequired[str]
 
 
 class InfoSummary(TypedDict):

@@ -190,8 +190,7 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
             output.hint(f"hint: {repair}")
     if code == 0:
         output.line(f"  {proof(checked.proved, checked.signer)['proof']}")
-    for text in checked.unproved:
-        output.line(f"not proved: {text}")
+    _not_read(output, checked)
     proved = proof(checked.proved, checked.signer)
     summary: VerifySummary = {
         "level": checked.level,
@@ -205,8 +204,21 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
     }
     if checked.signer:
         summary["signer"] = checked.signer
+    if checked.believed is not None:
+        summary["believed"] = checked.believed
     output.summary(summary, exit_code=code, ok=code == 0)
     return code
+
+
+def _not_read(output: Output, checked: Report) -> None:
+    """What was believed without a look, and what could not be proved."""
+    if checked.believed is not None:
+        shards = counted(checked.checked["passed_over"], "shard")
+        output.line(
+            f"  not read now, but believed by what earlier checks noted: {shards} ({one_line(checked.believed)})"
+        )
+    for text in checked.unproved:
+        output.line(f"not proved: {text}")
 
 
 def _of_all(checked: Report) -> str:

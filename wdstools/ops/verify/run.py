@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Unpack, get_args
+from typing import TYPE_CHECKING, Unpack, get_args
 
+from wdstools.checks.batch import BatchTask, Look, Looked, Manner, batches, check_batch
 from wdstools.checks.change import explain_change
 from wdstools.checks.emitted import check_emitted, known_emitted
-from wdstools.checks.metadata import IndexCheckTask, check_index, check_metadata, damaged_text, read_list
-from wdstools.checks.remote import RemoteCheckTask, check_remote, noted_md5
-from wdstools.checks.shard import ShardCheckTask, check_shard
+from wdstools.checks.metadata import check_metadata, damaged_text, read_list
+from wdstools.checks.remote import noted_md5
 from wdstools.checks.signature import trusted
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, UnsupportedVersionError, UsageError, WdsError, option
-from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES
@@ -32,9 +31,9 @@ from wdstools.stores.probe import probe as find_out
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from wdstools.executors.base import Executor, Work
+    from wdstools.executors.base import Executor
     from wdstools.formats.manifest import ShardEntry
     from wdstools.ops.verify.scrub import Scrub, ScrubOptions
     from wdstools.options.declare import StrPath
@@ -160,18 +159,21 @@ class _DatasetCheck:
         self.executor = executor
         self.progress = progress
         self.checked = {"shards": 0, "samples": 0, "bytes": 0}
-        self.unproved: dict[int, tuple[str, ...]] = {}
 
     def run(self) -> Report:
         """The report."""
-        findings = without_all_missing(self.dataset, list(self._shards()), self.shards, len(self.missing))
+        listed, findings_of_list = self._list()
+        looked = self._look(listed)
+        findings = without_all_missing(
+            self.dataset, [f for one in looked for f in one.shard.findings], self.shards, len(self.missing)
+        )
         if self.asked.file and not self.shards:
             findings.append(stranger(self.dataset, self.asked.file))
         elif self.asked.may_lack and len(self.missing) == len(self.shards):
             findings = [nothing_here(self.dataset, self.shards)]
             self.checked["shards"] = len(self.shards)  # all of them were looked for
-        if self.level != "size":
-            findings += self._metadata()
+        findings += findings_of_list
+        findings += [f for one in looked if not self._without_index(one) for f in one.index]
         if self.first_part:
             emitted, wrong = known_emitted(self.dataset)
             findings += wrong
@@ -182,7 +184,7 @@ class _DatasetCheck:
             self.checked["not_asked"] = self.dataset.manifest.totals["shards"] - self.checked["shards"]
         if self.scrub is not None:
             self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
-        unproved = tuple(what for index in sorted(self.unproved) for what in self.unproved[index])
+        unproved = tuple(what for one in looked for what in one.shard.unproved)
         found = tuple(without_echoes(findings))
         proved = Proved.NOTHING if found or unproved else self._proved()
         return Report(
@@ -193,6 +195,7 @@ class _DatasetCheck:
             root=self.dataset.root,
             proved=proved,
             signer=self.dataset.signer or None,
+            believed=self.scrub.report.path if self.scrub is not None and self.scrub.passed_over else None,
         )
 
     def _proved(self) -> Proved:
@@ -204,29 +207,28 @@ class _DatasetCheck:
         by_sha256 = self.level != "remote" and self.digest == "sha256"
         return Proved.FORGER if by_sha256 and self.dataset.anchored else Proved.ACCIDENT
 
-    def _shards(self) -> Iterator[Finding]:
-        begun: list[ShardEntry] = []
-        found: dict[int, tuple[Finding, ...]] = {}
+    def _look(self, listed: Mapping[str, str]) -> list[Looked]:
+        """What was found of each shard that was looked at and was asked for, and of its index, in order."""
+        found: dict[int, tuple[Looked, ...]] = {}
         self.progress.start(f"verify ({self.level})", sum(entry.bytes for _, entry in self.shards), "bytes")
         try:
-            work: Work[Any, Any] = check_remote if self.level == "remote" else check_shard
-            for outcome in self._workers().map(work, self._tasks(begun), self.progress.advance):
-                check = outcome.result()
-                if any(finding.cause == "shard-missing" for finding in check.findings):
-                    self.missing.add(check.path)
-                    if self.asked.may_lack:
-                        continue
+            for outcome in self._workers().map(check_batch, self._tasks(listed), self.progress.advance):
+                found[outcome.index] = self._take(outcome.result())
                 if self.scrub is not None:
-                    self.scrub.note(begun[outcome.index], whole=not check.findings and not check.unproved)
-                self.checked["shards"] += 1
-                self.checked["samples"] += check.samples
-                self.checked["bytes"] += check.bytes
-                found[outcome.index] = check.findings
-                self.unproved[outcome.index] = check.unproved
+                    self.scrub.note((one.shard.path, one.whole) for one in outcome.result())
         finally:
             self.progress.finish()
-        for index in sorted(found):
-            yield from found[index]
+        return [one for index in sorted(found) for one in found[index]]
+
+    def _take(self, looked: Sequence[Looked]) -> tuple[Looked, ...]:
+        """Count what was looked at; a shard that is not here, and need not be, was not."""
+        self.missing |= {one.shard.path for one in looked if one.missing}
+        kept = tuple(one for one in looked if not (one.missing and self.asked.may_lack))
+        for one in kept:
+            self.checked["shards"] += 1
+            self.checked["samples"] += one.shard.samples
+            self.checked["bytes"] += one.shard.bytes
+        return kept
 
     def _workers(self) -> Executor:
         """Who looks at shards: the sizes of local files are known sooner than a worker is told to ask for them."""
@@ -234,37 +236,41 @@ class _DatasetCheck:
             return open_executor("serial")
         return self.executor
 
-    def _tasks(self, begun: list[ShardEntry]) -> Iterator[ShardCheckTask | RemoteCheckTask]:
-        for split, entry in self.shards:
-            if self.scrub is None or self.scrub.wants(entry):
-                begun.append(entry)
-                if self.level == "remote":
-                    yield RemoteCheckTask(self.dataset, entry, self.md5.get(entry.sha256), self.believed)
-                else:
-                    yield ShardCheckTask(self.dataset, split, entry, self.level, self.digest)
-            else:
-                self.progress.advance(entry.bytes)
-
-    def _metadata(self) -> list[Finding]:
-        findings: list[Finding] = []
-        listed: dict[str, str] = {}
-        # a foreign dataset keeps to its own files: no list, no card
-        if self.dataset.manifest_key == MANIFEST_PATH and self.dataset.manifest.profile == "canonical":
-            listed, wrong = read_list(self.dataset.metadata)
-            if self.first_part:
-                findings += wrong
-                findings += check_metadata(self.dataset, listed) if listed else []
-        tasks = (
-            IndexCheckTask(self.dataset, split, entry, listed.get(entry.index_path))
+    def _tasks(self, listed: Mapping[str, str]) -> Iterator[BatchTask]:
+        manner = Manner(self.level, self.digest, self.believed, self.asked.may_lack)
+        looks = (
+            Look(split, entry, listed.get(entry.index_path), self.md5.get(entry.sha256))
             for split, entry in self.shards
-            if not (self.missing and self._without_index(entry))
+            if self._wants(entry)
         )
-        found = (finding for found in run_all(self.executor, check_index, tasks) for finding in found)
-        return findings + [f for f in found if not (self.asked.may_lack and f.cause == "index-missing")]
+        if self.scrub is not None and self.scrub.options.time_limit is not None:  # each is begun on its own
+            yield from (BatchTask(self.dataset, manner, (look,)) for look in looks)
+            return
+        total = sum(entry.bytes for _, entry in self.shards)
+        near = isinstance(self.dataset.shards, LocalStore)
+        for some in batches(looks, self.level, total=total, jobs=self.executor.jobs, near=near):
+            yield BatchTask(self.dataset, manner, some)
 
-    def _without_index(self, entry: ShardEntry) -> bool:
-        """Whether nobody asks for a shard's index: the shard is not here, and need not be, or none of them is."""
-        return entry.path in self.missing and (self.asked.may_lack or len(self.missing) == len(self.shards))
+    def _wants(self, entry: ShardEntry) -> bool:
+        if self.scrub is None or self.scrub.wants(entry):
+            return True
+        self.progress.advance(entry.bytes)
+        return False
+
+    def _list(self) -> tuple[dict[str, str], list[Finding]]:
+        """The dataset's checksum list, and what is wrong with it and the other small files."""
+        # a foreign dataset keeps to its own files: no list, no card
+        ours = self.dataset.manifest_key == MANIFEST_PATH and self.dataset.manifest.profile == "canonical"
+        if self.level == "size" or not ours:
+            return {}, []
+        listed, wrong = read_list(self.dataset.metadata)
+        if not self.first_part:
+            return listed, []
+        return listed, [*wrong, *(check_metadata(self.dataset, listed) if listed else [])]
+
+    def _without_index(self, looked: Looked) -> bool:
+        """Whether nobody asks for a shard's index: none of the shards is here."""
+        return looked.missing and len(self.missing) == len(self.shards)
 
 
 def verify_path(

@@ -1,22 +1,36 @@
-"""Scrubbing: checking a large dataset a little at a time. What was checked when is kept outside the dataset."""
+"""Checking a large dataset a little at a time, or going on where a check was killed: what was seen is kept in a report.
+
+The report lies outside the dataset, in the user's cache: JSON lines that are only ever added to, so that a check may end at any
+moment, and several parts be checked at once. It is bound to one root; what it says, to one level, digest and place.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import stat
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import FormatError, NotFoundError
-from wdstools.stores.local import LocalStore
-from wdstools.stores.reading import get_whole
+from wdstools.address import display
+from wdstools.errors import FormatError, StoreError
+from wdstools.formats.digest import sha256_hex
+from wdstools.stores.abilities import sync_file
+from wdstools.stores.folders import make_folders
+from wdstools.stores.local import LocalStore, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
 
-_VERSION = 1
+_VERSION = 2
+#: A report is written anew where so many of its entries, and most of them, say what no longer holds.
+_MANY = 10_000
+#: Size and time of change of a local file; nothing is asked of a store elsewhere.
+_Stamp = tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +38,7 @@ class ScrubOptions:
     """How much of a dataset one run checks; times in seconds, ``now`` since 1970.
 
     Shards found whole less than ``max_age`` ago are passed over; without it those found whole in this round, which
-    ends when all were. None is begun ``time_limit`` after the start. ``folder`` holds a state file for each dataset.
+    ends when all were. None is begun ``time_limit`` after the start. ``folder`` holds a report for each dataset.
     """
 
     folder: str
@@ -33,66 +47,177 @@ class ScrubOptions:
     time_limit: float | None = None
 
     def open(self, dataset: Dataset, kind: str) -> Scrub:
-        """Begin a run of checks of a ``kind``, which is level and digest: another kind has seen nothing.
+        """Begin a run of checks of a ``kind``, which is level and digest: another kind has seen nothing, nor has another place.
 
-        Raises FormatError (``state-damaged``).
+        Raises FormatError (``state-damaged``), StoreError (``state-not-ours``).
         """
-        store, name = LocalStore(self.folder), f"{dataset.root}.json"
-        kinds = _load(store, name)
-        seen = kinds.setdefault(kind, {})
-        if self.max_age is None and all(entry.sha256 in seen for _, entry in dataset.manifest.shards):
-            seen.clear()  # the round is over; the next one begins
-        return Scrub(self, store, name, kinds, seen, self.now())
+        report = _Report(os.path.join(self.folder, f"{dataset.root}.jsonl"), dataset.root)
+        local = dataset.shards if isinstance(dataset.shards, LocalStore) else None
+        place = os.path.realpath(local.path) if local else display(dataset.shards.url)
+        scrub = Scrub(self, report, f"{kind} {sha256_hex(place.encode())[:16]}", local, self.now())
+        scrub.seen = report.read(scrub.kind)
+        if self.max_age is None and all(entry.path in scrub.seen for _, entry in dataset.manifest.shards):
+            report.add({"kind": scrub.kind, "round": True})  # the round is over; the next one begins
+            scrub.seen = {}
+        return scrub
 
 
 @dataclass(slots=True)
 class Scrub:
-    """One run: which shards it looks at. What it has seen is kept after each shard, so that it may end at any time."""
+    """One run: which shards it looks at. What it has seen is added to the report as it goes, so that it may end at any time.
+
+    A shard in a local file that has changed since is looked at again, and so is one that was not whole with its index.
+    """
 
     options: ScrubOptions
-    store: LocalStore
-    name: str
-    kinds: dict[str, dict[str, float]]
-    seen: dict[str, float]
+    report: _Report
+    kind: str
+    local: LocalStore | None
     began: float
-    passed_over: int = field(default=0)
-    waiting: int = field(default=0)
+    seen: dict[str, tuple[float, _Stamp]] = field(default_factory=dict)
+    begun: dict[str, _Stamp] = field(default_factory=dict)
+    passed_over: int = 0
+    waiting: int = 0
 
     def wants(self, entry: ShardEntry) -> bool:
         """Whether a shard is to be checked in this run."""
-        at = self.seen.get(entry.sha256)
-        if at is not None and (self.options.max_age is None or self.options.now() - at < self.options.max_age):
+        stamp = self._stamp(entry)
+        seen = self.seen.get(entry.path)
+        if seen is not None and seen[1] == stamp and self._is_fresh(seen[0]):
             self.passed_over += 1
             return False
         if self.options.time_limit is not None and self.options.now() - self.began >= self.options.time_limit:
             self.waiting += 1
             return False
+        self.begun[entry.path] = stamp
         return True
 
-    def note(self, entry: ShardEntry, *, whole: bool) -> None:
-        """A shard was checked; a damaged one is looked at again in the next run."""
-        if whole:
-            self.seen[entry.sha256] = self.options.now()
-        else:
-            self.seen.pop(entry.sha256, None)
-        document = {"seen": self.kinds, "version": _VERSION}
-        self.store.put(self.name, (json.dumps(document, sort_keys=True) + "\n").encode())
+    def note(self, checked: Iterable[tuple[str, bool]]) -> None:
+        """Some shards were checked, and their indexes: which, and whether they were whole."""
+        checked = list(checked)
+        line: dict[str, Any] = {"kind": self.kind, "at": self.options.now()}
+        line["whole"] = {path: self.begun.pop(path, None) for path, whole in checked if whole}
+        line["again"] = [path for path, whole in checked if not whole]
+        self.report.add(line)
+
+    def _is_fresh(self, at: float) -> bool:
+        return self.options.max_age is None or self.options.now() - at < self.options.max_age
+
+    def _stamp(self, entry: ShardEntry) -> _Stamp:
+        if self.local is None:
+            return None
+        try:
+            status = os.stat(self.local.locate(entry.path))
+        except OSError:
+            return (-1, 0)
+        return status.st_size, status.st_mtime_ns
 
 
-def _load(store: LocalStore, name: str) -> dict[str, dict[str, float]]:
-    """Kind -> SHA-256 of a shard -> when it was found whole."""
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The file. Its first line says whose it is and of which root; a line that cannot be read says nothing."""
+
+    path: str
+    root: str
+
+    def read(self, kind: str) -> dict[str, tuple[float, _Stamp]]:
+        """When each shard was found whole by checks of a kind, and its stamp then."""
+        kinds: dict[str, dict[str, tuple[float, _Stamp]]] = {}
+        said = 0
+        for line in self._lines():
+            said += _take(line, kinds)
+        held = sum(map(len, kinds.values()))
+        if said - held > max(held, _MANY):
+            self._compact(kinds)
+        return kinds.get(kind, {})
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Add a line, durably."""
+        make_folders(os.path.dirname(self.path))
+        with translated(self.path):
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+            try:
+                size = os.fstat(fd).st_size
+                head = "" if size else json.dumps(self._head(), sort_keys=True) + "\n"
+                torn = "\n" if size and os.pread(fd, 1, size - 1) != b"\n" else ""
+                left = memoryview(f"{head}{torn}{json.dumps(line, sort_keys=True)}\n".encode())
+                while left:
+                    left = left[os.write(fd, left) :]
+                sync_file(fd)
+            finally:
+                os.close(fd)
+
+    def _head(self) -> dict[str, Any]:
+        return {"owner": "wdstools", "root": self.root, "version": _VERSION}
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._not_ours(error.strerror or "it cannot be opened") from error
+        with open(fd, "rb") as file:
+            status = os.fstat(fd)
+            ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+            if not stat.S_ISREG(status.st_mode) or not ours:
+                raise self._not_ours("it is another user's, or no plain file")
+            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise self._not_ours("others may write to it")
+            first = file.readline()
+            if first and _parsed(first) != self._head():
+                raise FormatError(
+                    "what earlier checks have seen cannot be read",
+                    code="state-damaged",
+                    where=self.path,
+                    hint=f"rm {quote(self.path)}",
+                )
+            for line in file:
+                found = _parsed(line)
+                if found is not None:
+                    yield found
+
+    def _compact(self, kinds: dict[str, dict[str, tuple[float, _Stamp]]]) -> None:
+        lines = [self._head()]
+        for kind, seen in kinds.items():
+            for at in sorted({at for at, _ in seen.values()}):
+                whole = {path: stamp for path, (time, stamp) in seen.items() if time == at}
+                lines.append({"kind": kind, "at": at, "whole": whole, "again": []})
+        folder, name = os.path.split(self.path)
+        data = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()
+        LocalStore(folder).put(name, data)
+        os.chmod(self.path, 0o600)
+
+    def _not_ours(self, why: str) -> StoreError:
+        return StoreError(
+            "what earlier checks have seen lies in a file that is not ours",
+            code="state-not-ours",
+            where=self.path,
+            got=why,
+            hint=f"move it away: mv {quote(self.path)} {quote(self.path + '.old')}",
+        )
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        document: Any = json.loads(get_whole(store, name))
-        if document["version"] != _VERSION:
-            return {}
-        return {
-            str(kind): {str(digest): float(at) for digest, at in seen.items()}
-            for kind, seen in document["seen"].items()
-        }
-    except NotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        where = store.locate(name)
-        raise FormatError(
-            "what earlier checks have seen cannot be read", code="state-damaged", where=where, hint=f"rm {where}"
-        ) from error
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None  # torn when a check was killed
+    return found if isinstance(found, dict) else None
+
+
+def _take(line: dict[str, Any], kinds: dict[str, dict[str, tuple[float, _Stamp]]]) -> int:
+    """Take one line into what is known; gives how many entries it has."""
+    kind, at, whole, again = (line.get(name) for name in ("kind", "at", "whole", "again"))
+    if not isinstance(kind, str):
+        return 0
+    seen = kinds.setdefault(kind, {})
+    if line.get("round"):
+        seen.clear()
+    if not isinstance(at, int | float) or not isinstance(whole, dict) or not isinstance(again, list):
+        return 0
+    for path, stamp in whole.items():
+        seen[path] = (float(at), tuple(stamp) if isinstance(stamp, list) else None)
+    for path in again:
+        seen.pop(path, None)
+    return len(whole) + len(again)

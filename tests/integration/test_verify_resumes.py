@@ -1,0 +1,213 @@
+"""A check that was killed goes on where it was; what it believes is said, bound to root, level and place, and ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wdstools as wt
+from tests.support.command import run_command
+from tests.support.damaged_dataset import flipped, make_dataset, shards_of
+from tests.support.laws import LAW
+from wdstools.checks.batch import Look, batches
+from wdstools.errors import FormatError, StoreError
+from wdstools.executors.local import Serial
+from wdstools.formats.manifest import ShardEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from wdstools.executors.base import Item, Outcome, Tick, Value, Work
+
+
+@pytest.fixture(scope="module", name="made")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("resumes"), train=20, val=6, shard_samples=3)
+
+
+@pytest.fixture(name="dataset")
+def _dataset(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "set")
+
+
+class Killed(Serial):
+    """Is killed after so many items."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+
+    def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
+        for outcome in super().map(work, items, tick):
+            if outcome.index == self._after:
+                raise KeyboardInterrupt
+            yield outcome
+
+
+def _report(state: Path) -> Path:
+    (found,) = state.iterdir()
+    return found
+
+
+def _killed(dataset: Path, state: Path, after: int, **choices: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        wt.verify(dataset, resume=True, state=state, executor=Killed(after), **choices)
+
+
+@pytest.mark.parametrize("level", ["digest", "samples"])
+def test_a_check_that_was_killed_goes_on_where_it_was(dataset: Path, tmp_path: Path, level: Any) -> None:
+    shards, state = len(shards_of(dataset)), tmp_path / "state"
+    _killed(dataset, state, 3, level=level)
+    again = wt.verify(dataset, resume=True, state=state, level=level)
+    assert (again.checked["passed_over"], again.checked["shards"]) == (3, shards - 3)
+    assert (again.ok, again.proved, again.believed) == (True, wt.Proved.NOTHING, str(_report(state)))
+    anew = wt.verify(dataset, resume=True, state=state, level=level)
+    assert (anew.checked["passed_over"], anew.checked["shards"], anew.believed) == (0, shards, None)
+
+
+def test_the_command_says_what_it_believed(dataset: Path, tmp_path: Path) -> None:
+    _killed(dataset, tmp_path / "state", 3)
+    command = ("verify", dataset, "--resume", "--state", tmp_path / "state")
+    copied = shutil.copytree(tmp_path / "state", tmp_path / "same")
+    ran = run_command(*command)
+    assert ran.code == 0
+    assert f"believed by what earlier checks noted: 3 shards ({_report(tmp_path / 'state')})" in ran.out
+    assert "not proved" in ran.out
+    answer = run_command(*command[:-1], copied, "--json").summary
+    assert (answer["believed"], answer["checked"]["passed_over"]) == (str(_report(copied)), 3)
+
+
+def test_what_was_not_whole_is_looked_at_again_with_its_index(dataset: Path, tmp_path: Path) -> None:
+    first, second = (wt.open_dataset(dataset).manifest.shards[at][1] for at in (0, 1))
+    (dataset / first.path).write_bytes(flipped((dataset / first.path).read_bytes(), 3000, 1))
+    (dataset / second.index_path).unlink()
+    _killed(dataset, tmp_path / "state", 4)
+    again = wt.verify(dataset, resume=True, state=tmp_path / "state")
+    assert again.checked["passed_over"] == 2
+    assert {finding.path for finding in again.findings} == {first.path, second.index_path}
+
+
+def test_a_file_that_has_changed_since_is_looked_at_again(dataset: Path, tmp_path: Path) -> None:
+    paths = [dataset / entry.path for _, entry in wt.open_dataset(dataset).manifest.shards[:3]]
+    _killed(dataset, tmp_path / "state", 3)
+    paths[0].write_bytes(flipped(paths[0].read_bytes(), 3000, 1))
+    paths[1].unlink()
+    again = wt.verify(dataset, resume=True, state=tmp_path / "state")
+    assert again.checked["passed_over"] == 1
+    assert {finding.path for finding in again.findings} == {str(path.relative_to(dataset)) for path in paths[:2]}
+
+
+def test_what_was_seen_is_bound_to_root_level_digest_and_place(dataset: Path, made: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    _killed(dataset, state, 3)
+    for other in ({"level": "samples"}, {"digest": "sha256"}, {"at": made}):
+        found = wt.verify(dataset, max_age=1e6, state=state, **other)
+        assert (found.checked["passed_over"], found.believed) == (0, None)
+    another = make_dataset(tmp_path / "another", train=21, val=6, shard_samples=3)
+    assert wt.verify(another, max_age=1e6, state=state).checked["passed_over"] == 0
+    assert wt.verify(dataset, max_age=1e6, state=state).checked["passed_over"] == 3
+
+
+def test_a_report_that_was_torn_anywhere_believes_no_more_than_it_says(made: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    _killed(made, state, 5)
+    report = _report(state)
+    data, passed = report.read_bytes(), set()
+    first = data.index(b"\n") + 1
+    for end in [0, *range(first, len(data), 97), len(data)]:
+        report.write_bytes(data[:end])
+        found = wt.verify(made, max_age=1e6, state=state)
+        assert found.ok
+        assert found.checked["passed_over"] <= data[:end].count(b"\n")
+        passed.add(found.checked["passed_over"])
+        lines = report.read_bytes().splitlines()
+        assert json.loads(lines[-1])["whole"], "what was looked at now is noted behind the torn line"
+    assert passed == set(range(6))
+
+
+def _of_another_root(report: Path) -> None:
+    lines = report.read_text().splitlines(keepends=True)
+    lines[0] = json.dumps({**json.loads(lines[0]), "root": "0" * 64}, sort_keys=True) + "\n"
+    report.write_text("".join(lines))
+
+
+def _of_others(report: Path) -> None:
+    report.chmod(0o666)
+
+
+def _linked(report: Path) -> None:
+    report.rename(report.with_suffix(".elsewhere"))
+    report.symlink_to(report.with_suffix(".elsewhere"))
+
+
+def _not_marked(report: Path) -> None:
+    report.write_text("".join(report.read_text().splitlines(keepends=True)[1:]))
+
+
+def _piped(report: Path) -> None:
+    report.unlink()
+    os.mkfifo(report, 0o600)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "code"),
+    [
+        (_of_another_root, FormatError, "state-damaged"),
+        (_not_marked, FormatError, "state-damaged"),
+        (_of_others, StoreError, "state-not-ours"),
+        (_linked, StoreError, "state-not-ours"),
+        (_piped, StoreError, "state-not-ours"),
+    ],
+)
+def test_a_report_that_is_not_ours_is_refused(
+    made: Path, tmp_path: Path, change: Any, error: type[wt.WdsError], code: str
+) -> None:
+    _killed(made, tmp_path / "state", 3)
+    change(_report(tmp_path / "state"))
+    with pytest.raises(error) as caught:
+        wt.verify(made, resume=True, state=tmp_path / "state")
+    assert caught.value.code == code
+    assert "rm " in caught.value.hint or "mv " in caught.value.hint
+
+
+def test_parts_note_what_they_saw_in_one_report(dataset: Path, tmp_path: Path) -> None:
+    shards, state = len(shards_of(dataset)), tmp_path / "state"
+    for number in (1, 2):
+        assert wt.verify(dataset, resume=True, state=state, part=(number, 3)).ok
+    last = wt.verify(dataset, resume=True, state=state)
+    assert last.checked["shards"] + last.checked["passed_over"] == shards
+    assert last.checked["passed_over"] == sum(len(range(number, shards, 3)) for number in (0, 1))
+
+
+def _looks(sizes: list[int]) -> list[Look]:
+    return [Look("train", ShardEntry(f"{n}", size, 1, "", "", "", "", "")) for n, size in enumerate(sizes)]
+
+
+@LAW
+@given(
+    st.lists(st.integers(0, 4 << 30), max_size=80),
+    st.sampled_from(["size", "remote", "digest", "decode"]),
+    st.integers(1, 9),
+)
+def test_batches_hold_every_shard_once_in_order_and_leave_work_for_all(sizes: list[int], level: str, jobs: int) -> None:
+    looks, total = _looks(sizes), sum(sizes)
+    cut = list(batches(looks, level, total=total, jobs=jobs))
+    assert [look for some in cut for look in some] == looks
+    for some in cut:
+        size = sum(look.entry.bytes for look in some)
+        assert len(some) == 1 or size <= total // (8 * jobs)
+        assert len(some) == 1 or level != "digest" or size <= 4 << 30
+
+
+def test_small_shards_by_the_thousand_are_few_tasks() -> None:
+    small, large = _looks([1 << 20] * 20_000), _looks([64 << 20] * 8000)
+    assert len(list(batches(small, "digest", total=20_000 << 20, jobs=1))) == 10  # of 2,000 shards
+    assert len(list(batches(small, "digest", total=20_000 << 20, jobs=1, near=False))) == 80  # of 250
+    assert len(list(batches(large, "digest", total=8000 << 26, jobs=4))) == 125  # of 4 GiB

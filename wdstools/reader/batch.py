@@ -41,6 +41,9 @@ class Batch(Mapping[str, Any]):
       given.
     - other members that were asked for, under their extensions, as ``batch["npy"]``, and what a transform or a
       tokenizer added: arrays are stacked where their shapes and dtypes agree, and otherwise are a list.
+    - fields that were asked for by ``columns``, under their names: numbers and truth as an array [B], lists as [B, N], texts as
+      a list. A float that a sample does not have is NaN, a text None; whole numbers and truth of a field that some
+      samples do not have are float64.
     - ``keys``: the samples' keys; in a mix ``sources`` are the names of the sources that they are of.
     - ``mask``: bool [B], False in a row that holds no sample of its own: padding that makes ranks equal, or a damaged
       sample under ``on_damage="skip"``; such a row repeats another sample. Evaluation counts ``mask``.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from wdstools.reader.added import AddedFields
     from wdstools.reader.cursor import Cursor
     from wdstools.reader.payloads import Payloads
     from wdstools.reader.recipe import Recipe
@@ -94,6 +95,8 @@ class Maker:
         self._values = Values(recipe, self._plan, cursor.dataset.manifest.labels)
         self._checked: set[int] = set()
         self._buffers: Buffers | None = None
+        #: Fields that were added to the dataset, where any are wanted.
+        self.added: AddedFields | None = None
         #: Whether a transform gives tensors, which are not torn out of their layout.
         self.tensors = False
         # read at a time, for all rows alike
@@ -218,6 +221,8 @@ class Maker:
                     decoded.append(pixels)
             if self._plan.images and place is None:
                 chunk.columns = {"images": decoded, **chunk.columns}
+            if self.added is not None:
+                chunk.columns |= self.added.take(rows)
             if self.recipe.transform is not None:
                 self._transform(self.recipe.transform, chunk, positions.tolist(), draws, named)
         chunk.findings.sort(key=itemgetter(0))

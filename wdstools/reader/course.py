@@ -237,7 +237,7 @@ class Course(Position):
         return xxh3_128_hexdigest(repr([(f.name, root) for f, root in zip(self.feeds, roots, strict=True)]).encode())
 
     def _options(self) -> str:
-        choices = [feed.cursor.choice.digest(feed.cursor.count) for feed in self.feeds]
+        choices = [feed.cursor.digest() for feed in self.feeds]
         if not self.has_lanes and self.mixing is None:
             return choices[0]
         mixed = self.mixing and (self.mixing.turns.shares, self.mixing.count, self.mixing.homogeneous)

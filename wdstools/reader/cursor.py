@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wdstools.columns.sets import find_fields
 from wdstools.errors import IntegrityError, UsageError
 from wdstools.formats.arrow import to_list
 from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
@@ -85,8 +86,14 @@ class Cursor(Position):
                 expected="at least one sample",
                 hint=f"wdstools info {quote(dataset.metadata.url)}" if not whole else "ask for other samples",
             )
+        self._bound = _bound_to(dataset, choice)
         # refuses options that are none
         self._span = (self.order(0), 0, np.zeros(0, np.int64))
+
+    def digest(self) -> str:
+        """What a saved state is bound to: the options, and what was added to the dataset and is chosen by."""
+        options = self.choice.digest(self.count)
+        return xxh3_128_hexdigest(f"{options} {self._bound}".encode()) if self._bound else options
 
     @property
     def whole(self) -> int:
@@ -127,7 +134,7 @@ class Cursor(Position):
         return {
             "version": STATE_VERSION,
             "root": self.dataset.root,
-            "options": self.choice.digest(self.count),
+            "options": self.digest(),
             "seed": self.seed,
             "epoch": self.epoch,
             "position": self.position,
@@ -185,6 +192,13 @@ class Cursor(Position):
                 got=root,
                 hint="open it again",
             )
+
+
+def _bound_to(dataset: Dataset, choice: Choice) -> str:
+    """The sets of columns that a condition asks: other values choose other samples."""
+    added = parse_where(choice.where).added if choice.where is not None else frozenset()
+    sets = {field.columns.path: field.columns for field in find_fields(dataset, added).values()}
+    return " ".join(columns.files()[path] for path, columns in sorted(sets.items()))
 
 
 def choose(dataset: Dataset, choice: Choice) -> NDArray[np.int64] | None:

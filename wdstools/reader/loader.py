@@ -332,7 +332,7 @@ def loader(
     """Batches (``Batch``) of decoded samples of a split, or of a ``wt.mix``; every byte is checked before it is decoded.
 
     ``options`` are those of ``wdstools.reader.options.LoaderOptions`` and ``StreamOptions``: batch_size or
-    global_batch_size, shuffle, seed, rank and world_size, where, keys and limit, members, decode, image_size and fit,
+    global_batch_size, shuffle, seed, rank and world_size, where, keys and limit, members, columns, decode, image_size and fit,
     buckets, decoders, caption, labels, image_transform, transform, tokenizer, threads, prefetch, memory, metrics, on_damage, remainder. Raises UsageError,
     NotFoundError and FormatError before the first batch if options or shards are not as they should be.
     """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wdstools.reader.added import AddedFields
 from wdstools.reader.assembly import assemble
 from wdstools.reader.batch_maker import Maker
 from wdstools.reader.buffers import Spare
@@ -84,6 +85,13 @@ class Resources:
         for feed in course.feeds:
             members = feed.recipe.plan(feed.cursor.dataset.manifest.members).read
             self.tables.append(RowTable(feed.cursor.dataset, feed.cursor.choice.split, members))
+        #: Fields that were added to a feed's dataset, where any are wanted.
+        self._added = [
+            AddedFields(feed.cursor.dataset, feed.cursor.choice.split, feed.recipe.columns)
+            if feed.recipe.columns
+            else None
+            for feed in course.feeds
+        ]
         self._makers: dict[tuple[int, tuple[int, int] | None], Maker] = {}
 
     @property
@@ -113,6 +121,7 @@ class Resources:
                 recipe = replace(recipe, image_size=shape, fit=buckets.fit)
             kind, recipe = self._timed(recipe)
             maker = self._makers[feed, shape] = kind(recipe, source.cursor, self.tables[feed], self.spare)
+            maker.added = self._added[feed]
             if self._meter is not None:
                 self._meter.watch(maker)
         return maker

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
+from wdstools.columns.sets import find_fields
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.errors import UsageError
 from wdstools.reader.course import Course, Feed, Mixing
@@ -54,7 +55,7 @@ def source(
         split: Which split of it.
         weight: How often it comes beside the others: 0.7 and 0.3, or 7 and 3.
         **options: What this source has otherwise than the loader says: ``where``, ``keys``, ``limit``, ``shuffle``,
-            ``block_samples``, ``window_blocks``, ``members``, ``decoders``, ``caption``, ``image_transform``, ``transform``.
+            ``block_samples``, ``window_blocks``, ``members``, ``columns``, ``decoders``, ``caption``, ``image_transform``, ``transform``.
 
     Returns:
         The source.
@@ -127,6 +128,7 @@ def course_of(dataset: Dataset | Mix | StrPath, split: str, options: LoaderOptio
         opened = as_dataset(dataset)
         feed = Feed("", Cursor(opened, choice_of(split, options), options["seed"]), _recipe(options))
         feed.recipe.plan(opened.manifest.members)
+        find_fields(opened, feed.recipe.columns)
         return Course([feed], options["seed"], None, buckets)
     given = [name for name in _OF_SOURCES if options.get(name) is not None]
     if given or split != "train":
@@ -164,6 +166,7 @@ def _feed(name: str, one: Source, options: LoaderOptions) -> Feed:
         cursor = Cursor(as_dataset(one.dataset), choice_of(one.split, merged), options["seed"])
         recipe = _recipe(merged)
         recipe.plan(cursor.dataset.manifest.members)
+        find_fields(cursor.dataset, recipe.columns)
     except UsageError as error:
         error.add_note(f"  in source {name!r}")
         raise

@@ -74,6 +74,12 @@ class SampleOptions(TypedDict, total=False):
             "in a dataset without images.",
         ),
     ]
+    columns: Annotated[
+        Sequence[str] | None,
+        Option(
+            None, "Fields that were added to the dataset (wt.add_columns): each has a value in a batch, under its name."
+        ),
+    ]
     decoders: Annotated[
         Mapping[str, Callable[[bytes], Any]] | None,
         Option(None, "For an extension, or the last part of one, a function of a member's bytes."),

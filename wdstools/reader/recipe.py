@@ -38,6 +38,8 @@ class Recipe:
     #: For each number of a label in the dataset, its number here.
     renumbered: tuple[int, ...] | None = None
     allocate: Callable[[int], Any] = page_aligned
+    #: Fields that were added to the dataset.
+    columns: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, options: LoaderOptions) -> Recipe:
@@ -59,6 +61,7 @@ class Recipe:
             _image_transform(image_transform),
             None if transform is None else Function(transform),
             options["tokenizer"],
+            columns=tuple(dict.fromkeys(options["columns"] or ())),
         )
 
     def __post_init__(self) -> None:

@@ -1,0 +1,150 @@
+"""Added columns in training: in batches, in mixes, with buckets, and in what a saved state is bound to."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import wdstools as wt
+from tests.support.added_columns import add_scores, keys_of, score_of
+from tests.support.came import came
+from tests.support.city_pairs import write_city_pairs
+from wdstools.errors import FormatError, UsageError
+
+FIELDS = ("score", "recaption", "vector", "people", "is_good")
+
+
+@pytest.fixture(scope="module", name="packed")
+def _packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("columns")
+    wt.pack(write_city_pairs(work / "source", train=24, val=6), work / "packed", shard_samples=6, name="cities")
+    return work / "packed"
+
+
+@pytest.fixture(scope="module", name="scored")
+def _scored(packed: Path) -> Path:
+    place = Path(shutil.copytree(packed, packed.with_name("scored")))
+    add_scores(place)
+    return place
+
+
+def check(batch: wt.Batch) -> None:
+    """Each value is that of its key."""
+    keys = list(batch.keys)
+    assert batch["score"].dtype == np.float32
+    assert batch["score"].tolist() == [score_of(key) for key in keys]
+    assert batch["recaption"] == [f"again {key}" for key in keys]
+    assert batch["vector"].dtype == np.float32
+    assert batch["vector"].tolist() == [[score_of(key), -1.0, 2.5] for key in keys]
+    assert (batch["people"].dtype, batch["people"].tolist()) == (np.int64, [len(key) for key in keys])
+    assert (batch["is_good"].dtype, batch["is_good"].tolist()) == (np.bool_, [score_of(key) >= 0.5 for key in keys])
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "chosen": {"where": "score < 0.9 and people > 1", "shuffle": "block"},
+    "buckets": {"buckets": wt.aspect_buckets(256, step=8), "remainder": "keep"},
+    "transformed": {"transform": lambda sample: {**sample, "double": np.float32(2) * sample["score"]}, "image_size": 8},
+    "without images": {"members": ["txt"]},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_every_value_is_that_of_its_sample(scored: Path, options: str) -> None:
+    chosen = OPTIONS[options]
+    more = {} if {"buckets", "members", "image_size"} & chosen.keys() else {"decode": "bytes"}
+    loader = wt.loader(scored, batch_size=5, columns=FIELDS, threads=2, **{**more, **chosen})
+    seen = []
+    for batch in came(loader):
+        check(batch)
+        seen += [key for key, mine in zip(batch.keys, batch.mask, strict=True) if mine]
+        if options == "transformed":
+            assert (batch["double"] == 2 * batch["score"]).all()
+    train = set(wt.open_dataset(scored)["train"].keys())
+    assert set(seen) == ({key for key in train if score_of(key) < 0.9} if options == "chosen" else train)
+    assert len(seen) == len(set(seen))
+
+
+def test_values_that_are_not_there_are_nan_or_none_in_every_batch(packed: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(packed, tmp_path / "some"))
+    keys = keys_of(place)
+    add_scores(place, keys=keys[::3])
+    there = set(keys[::3])
+    kinds = set()
+    for batch in came(wt.loader(place, batch_size=2, columns=FIELDS, decode="bytes", remainder="keep")):
+        known = np.array([key in there for key in batch.keys])
+        kinds |= {(name, batch[name].dtype.name) for name in ("score", "vector", "people", "is_good")}
+        for name in ("score", "people", "is_good"):
+            assert (np.isnan(batch[name]) == ~known).all()
+        assert (np.isnan(batch["vector"]).all(axis=1) == ~known).all()
+        assert [text is not None for text in batch["recaption"]] == known.tolist()
+    assert kinds == {("score", "float32"), ("vector", "float32"), ("people", "float64"), ("is_good", "float64")}
+
+
+def test_worker_processes_have_the_same_values(scored: Path) -> None:
+    made = [
+        [(list(batch.keys), batch["score"].tolist()) for batch in came(loader)]
+        for loader in (
+            wt.loader(scored, batch_size=6, columns=["score"], decode="bytes", workers=kind, threads=2)
+            for kind in ("threads", "processes")
+        )
+    ]
+    assert made[0] == made[1]
+
+
+def test_a_mix_has_the_values_of_each_source(scored: Path, packed: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(packed, tmp_path / "other"))
+    keys = keys_of(other)
+    wt.add_columns(other, pa.table({"key": keys, "score": pa.array([-1.0] * len(keys), pa.float32())}), name="less")
+    mix = wt.mix({"a": wt.source(scored, weight=2, where="score >= 0.25"), "b": other}, stop="all")
+    sources = set()
+    for batch in came(wt.loader(mix, batch_size=6, columns=["score"], decode="bytes")):
+        for key, score, source in zip(batch.keys, batch["score"].tolist(), batch["sources"], strict=True):
+            assert score == (score_of(key) if source == "a" else -1.0)
+            sources.add(source)
+    assert sources == {"a", "b"}
+    with pytest.raises(UsageError) as caught:
+        wt.loader(wt.mix({"a": scored, "b": other}), batch_size=6, columns=["people"], decode="bytes")
+    assert caught.value.code == "column-missing"
+    assert "in source 'b'" in str(caught.value.__notes__)
+
+
+def test_a_column_that_is_not_there_or_damaged_is_told(scored: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as missing:
+        wt.loader(scored, batch_size=2, columns=["scores"])
+    assert missing.value.code == "column-missing"
+    assert "score" in missing.value.expected
+    place = Path(shutil.copytree(scored, tmp_path / "damaged"))
+    (place / ".wdstools/columns/scores/train-000000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(FormatError) as damaged:
+        list(wt.loader(place, batch_size=2, columns=["score"], decode="bytes"))
+    assert damaged.value.code == "columns-damaged"
+
+
+def test_a_state_goes_on_with_another_number_of_ranks_and_never_with_other_scores(scored: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"where": "score < 0.9", "columns": ["score"], "decode": "bytes", "seed": 3}
+    whole = [
+        key
+        for batch in came(wt.loader(scored, global_batch_size=4, rank=0, world_size=1, **options))
+        for key in batch.keys
+    ]
+    first = wt.loader(scored, global_batch_size=4, rank=0, world_size=2, **options)
+    second = wt.loader(scored, global_batch_size=4, rank=1, world_size=2, **options)
+    done = [[*one.keys, *other.keys] for _, one, other in zip(range(2), first, second, strict=False)]
+    state = first.state_dict()
+    alone = wt.loader(scored, global_batch_size=4, rank=0, world_size=1, **options)
+    alone.load_state_dict(state)
+    rest = [key for batch in came(alone) for key in batch.keys]
+    assert [key for keys in done for key in keys] + rest == whole
+    place = Path(shutil.copytree(scored, tmp_path / "other"))
+    wt.remove_columns(place, "scores")
+    keys = keys_of(place)
+    wt.add_columns(place, pa.table({"key": keys, "score": [score_of(key) for key in keys]}), name="scores")
+    with pytest.raises(UsageError) as caught:
+        wt.loader(place, global_batch_size=4, rank=0, world_size=1, **options).load_state_dict(state)
+    assert caught.value.code == "state-refused"

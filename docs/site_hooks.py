@@ -27,7 +27,8 @@ DOCUMENTS = {
     "docs/api.md": "python/index.md",
 }
 _LINK = re.compile(r"(?<=\]\()(?!https?://|mailto:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
-_FENCE = re.compile(r"^(```.*?^```[^\n]*$)", re.MULTILINE | re.DOTALL)
+#: Code, in blocks and in lines: what is in it is shown as it is.
+_CODE = re.compile(r"(^```.*?^```[^\n]*$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 
 
 def _maker() -> Any:
@@ -41,7 +42,7 @@ def _maker() -> Any:
 
 def _sources(text: str, folder: str) -> set[str]:
     """Files of the repository outside docs/ that a text links to, and that are no documents."""
-    paths = {posixpath.normpath(posixpath.join(folder, link[1])) for link in _LINK.finditer(_FENCE.sub("", text))}
+    paths = {posixpath.normpath(posixpath.join(folder, link[1])) for link in _LINK.finditer(_CODE.sub("", text))}
     return {path for path in paths if path.endswith((".py", ".toml")) and (ROOT / path).is_file()}
 
 
@@ -83,5 +84,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     if uri.startswith(("python/", "source/")):
         return markdown
-    parts = _FENCE.split(markdown)  # what is inside a fence is shown as it is
-    return "".join(part if part.startswith("```") else _LINK.sub(_moved, part) for part in parts)
+    parts = _CODE.split(markdown)
+    return "".join(part if part.startswith("`") else _LINK.sub(_moved, part) for part in parts)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^ *```.*?^ *```[^\n]*$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\]\((?!https?://|mailto:)([^)\s#]*)(?:#([^)\s]+))?\)")
 
 
@@ -17,8 +18,8 @@ def pages() -> list[Path]:
 
 
 def prose(text: str) -> str:
-    """A page without its blocks of code."""
-    return _FENCE.sub("", text)
+    """A page without its code, in blocks and in lines."""
+    return _CODE.sub("", _FENCE.sub("", text))
 
 
 def links(page: Path) -> list[tuple[Path, str]]:
@@ -29,6 +30,6 @@ def links(page: Path) -> list[tuple[Path, str]]:
 
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as both the repository and the site make them."""
-    headings = re.findall(r"^#+ (.+?)(?: *\{[^}]*\})?$", prose(page.read_text("utf-8")), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+?)(?: *\{[^}]*\})?$", _FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
     plain = (re.sub(r"[`*]|\]\([^)]*\)|\[", "", heading).strip().lower() for heading in headings)
     return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}

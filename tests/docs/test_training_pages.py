@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.docs.running import BLOCKS
 from tests.support.command import HANG_SECONDS, environment
 from tests.support.streams import packed
 
@@ -24,9 +24,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("page", [page.stem for page in PAGES if "```python" in page.read_text()])
+def _blocks(page: Path) -> list[str]:
+    found = BLOCKS.blocks(page.read_text("utf-8"))
+    return [block.text for block in found if block.language == "python" and not block.not_run]
+
+
+@pytest.mark.parametrize("page", [page.stem for page in PAGES if _blocks(page)])
 def test_the_python_of_a_page_runs(place: Path, page: str) -> None:
-    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs/training" / f"{page}.md").read_text(), re.DOTALL))
+    code = "\n".join(_blocks(ROOT / "docs/training" / f"{page}.md"))
     if "import torch" in code and importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
     done = subprocess.run(

@@ -535,3 +535,37 @@ def test_a_file_with_the_name_of_a_new_shard_is_never_replaced(link: bool, copy:
     assert own.read_text() == "mine"
     assert own.is_symlink() == link
     assert run_command("verify", copy).code == 0
+
+
+CAPTIONS = {"metadata.csv": b"file_name,text\na.jpg,one\na.jpg,two\nb.jpg,three\n"}
+MORE = {
+    "a table beside": {"c.jpg": tiny_jpeg(3), "metadata.csv": b"file_name,text\nc.jpg,four\n"},
+    "a table by name": {"c.jpg": tiny_jpeg(3), "metadata.csv": b"file_name,text\nc.jpg,four\n"},
+    "a text beside": {"c.jpg": tiny_jpeg(3), "c.txt": b"four"},
+}
+
+
+@pytest.mark.parametrize("form", MORE)
+def test_captions_are_listed_where_those_of_the_dataset_are(form: str, tmp_path: Path) -> None:
+    old = write(tmp_path / "old", {"a.jpg": tiny_jpeg(1), "b.jpg": tiny_jpeg(2), **CAPTIONS})
+    wt.pack(old, tmp_path / "data")
+    new = write(tmp_path / "new", MORE[form])
+    result = append(tmp_path / "data", new / "metadata.csv" if "by name" in form else new)
+    assert dict(result.skipped) == {}
+    whole(tmp_path / "data")
+    table = CAPTIONS["metadata.csv"] + (b"c.jpg,four\n" if "table" in form else b"")
+    write(tmp_path / "all", {"a.jpg": tiny_jpeg(1), "b.jpg": tiny_jpeg(2), **MORE[form], "metadata.csv": table})
+    wt.pack(tmp_path / "all", tmp_path / "packed")
+    assert contents(tmp_path / "data/train") == contents(tmp_path / "packed/train")
+    assert json.loads(wt.open_dataset(tmp_path / "data")["c"]["json"]) == {"captions": ["four"]}
+
+
+def test_a_table_is_appended_to_a_dataset_of_further_members_where_they_may_be_empty(tmp_path: Path) -> None:
+    wt.pack(write(tmp_path / "old", {"a.jpg": tiny_jpeg(1), "a.txt": b"one", "a.npy": b"array"}), tmp_path / "data")
+    new = write(tmp_path / "new", {"b.jpg": tiny_jpeg(2), "t.csv": b"file_name,text\nb.jpg,two\n"})
+    with pytest.raises(UsageError) as caught:
+        append(tmp_path / "data", new / "t.csv")
+    assert caught.value.code == "members-missing"
+    append(tmp_path / "data", new / "t.csv", members_missing="empty")
+    assert wt.open_dataset(tmp_path / "data")["b"] == {"jpg": tiny_jpeg(2), "txt": b"two", "npy": b""}
+    whole(tmp_path / "data")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import wdstools as wt
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
+from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from wdstools.errors import BusyError, IntegrityError, NotFoundError, UsageError
 from wdstools.formats.manifest import PROVENANCE_PATH
 from wdstools.ops.repair import RepairResult, plan_repair
@@ -371,3 +372,25 @@ def test_halves_of_files_that_a_killed_run_left_are_taken_away_and_nothing_else_
     result = mend(bad, made[1])
     assert result.unsolved == ()
     assert [path for path in (*torn, *mine) if path.exists()] == mine
+
+
+@pytest.mark.parametrize("source", ["plain", "compressed", "adopted", "keys that restart"])
+def test_a_folder_of_shards_that_something_else_made_is_a_source(source: str, tmp_path: Path) -> None:
+    restarts = source == "keys that restart"
+    tars = [tar_bytes(pairs(0 if restarts else 5 * n, 5 + n)) for n in range(2)]
+    write(tmp_path / "theirs", {f"{n:05d}.tar": data for n, data in enumerate(tars)})
+    made = wt.pack(tmp_path / "theirs", tmp_path / "data", prefix_keys="shard" if restarts else None)
+    assert not made.skipped
+    shard = tmp_path / "data/train/train-000000.tar"
+    data = bytearray(shard.read_bytes())
+    data[512:4096:7] = bytes(0xFF ^ byte for byte in data[512:4096:7])
+    shard.write_bytes(data)
+    origin = tmp_path / "theirs"
+    if source == "compressed":
+        zipped = {f"{n:05d}.tar.gz": compressed(data, "tar.gz") for n, data in enumerate(tars)}
+        origin = write(tmp_path / "zipped", zipped)
+    elif source == "adopted":
+        origin = tmp_path / "adopted"
+        wt.adopt(tmp_path / "theirs", origin)
+    assert mend_all(tmp_path / "data", origin)
+    assert wt.verify(tmp_path / "data", level="samples").findings == ()

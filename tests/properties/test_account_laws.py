@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import io
 import json
 import tarfile
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDERS = st.sampled_from(
-    ["", "a/", "a/b/", "train/", "test/", "train/cat/", "val/dog/", "images/", "captions/", "images/train/", "captions/train/", "é/"]
+    ["", "a/", "a/b/", "train/", "test/", "train/cat/", "val/dog/", "images/", "captions/", "images/train/", "captions/train/", "é/", ".cache/"]
 )  # fmt: skip
 STEMS = st.sampled_from(["1", "2", "x_1", "x_2", "x", "É", "README"])
 ENDINGS = st.sampled_from(
-    [".jpg", ".JPG", ".jpeg", ".txt", ".TXT", ".caption", ".jpg.txt", ".json", ".csv", ".npy", ".pdf", ".tar.00", ""]
+    [".jpg", ".JPG", ".jpeg", ".txt", ".TXT", ".caption", ".jpg.txt", ".json", ".jpg.supplem.json", ".csv", ".npy", ".pdf", ".tar.00", ""]
 )  # fmt: skip
 
 
@@ -58,15 +60,25 @@ def trees(draw: st.DrawFn) -> dict[str, bytes]:
     return {name: data for name, data in files.items() if name not in folders and name.rpartition("/")[2]}
 
 
-@pytest.mark.parametrize("container", ["folder", "zip", "tar"])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def contained(container: str, path: Path, files: dict[str, bytes]) -> Path:
+    """The files in a container, compressed ones too."""
+    source = make(container.removesuffix(".gz"), path, files)
+    if not container.endswith(".gz"):
+        return source
+    packed = source.with_suffix(".tar.gz")
+    packed.write_bytes(gzip.compress(source.read_bytes(), mtime=0))
+    return packed
+
+
+@pytest.mark.parametrize("container", ["folder", "zip", "zip of Windows", "tar", "tar.gz"])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=trees())
 def test_every_file_is_in_one_class(
     container: str, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     work = tmp_path_factory.mktemp("account")
-    source = make(container, work / "src", files)
-    recipe = "folders" if container == "tar" else None
+    source = contained(container, work / "src", files)
+    recipe = "folders" if "tar" in container else None
     try:
         result = run_pack(open_source(str(source), recipe=recipe), str(work / "out"), make_options(), executor=Serial())
     except WdsError as error:
@@ -85,12 +97,13 @@ def test_every_file_is_in_one_class(
     lines = _lines(work / "out/.wdstools/skipped.jsonl")
     outside = {line["path"] for line in lines if line["reason"] == "outside-layout"}
     skipped = {line["path"] for line in lines} - outside
-    assert account["outside"] == len(outside)
+    hidden = {name for name in files if ".cache/" in name}
+    assert (account["outside"], account["hidden"]) == (len(outside), len(hidden))
     packed = {name for name, data in files.items() if data in held}
     assert not packed & (outside | skipped)
     assert len(packed) <= account["packed"]
     tables = {name for name in files if name.endswith(".csv")}
-    rest = files.keys() - packed - outside - skipped - tables
+    rest = files.keys() - packed - outside - skipped - tables - hidden
     skipped_stems = {path.rpartition(".")[0] for path in skipped}
     for name in rest:  # beside an image that was skipped, or metadata whose caption was packed
         assert name.endswith((".json", ".txt", ".TXT", ".caption")) or name.rpartition(".")[0] in skipped_stems, name
@@ -123,6 +136,67 @@ def test_two_packs_of_one_source_write_the_same_bytes_in_every_file(
             {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
         )
     assert made[0] == made[1]
+
+
+CELLS = st.tuples(
+    st.sampled_from(["a.jpg", "b.jpg", "sub/c.jpg", "no.jpg", "notes.txt", "../x.jpg", "", "damaged.jpg"]),
+    st.sampled_from(["one", "two", "", "\ufeffmark"]),
+    st.sampled_from(["train", "test", ""]),
+    st.sampled_from(["cat", "dog", ""]),
+    st.sampled_from(["", "3", "4"]),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(CELLS, min_size=1, max_size=8),
+    columns=st.sets(st.sampled_from(["text", "split", "label", "likes"])),
+    broken=st.booleans(),
+    captions=st.sampled_from([None, "optional", "none"]),
+)
+def test_the_table_and_every_image_that_it_names_are_in_one_class(
+    rows: list[tuple[str, ...]],
+    columns: set[str],
+    broken: bool,
+    captions: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    work = tmp_path_factory.mktemp("table")
+    files = {name: tiny_jpeg(number) for number, name in enumerate(("a.jpg", "b.jpg", "sub/c.jpg"), 1)}
+    files |= {"damaged.jpg": tiny_jpeg(9)[:200], "notes.txt": b"x"}
+    sink = io.StringIO()
+    table = csv.writer(sink)
+    kept = [0, *(at for at, name in enumerate(("text", "split", "label", "likes"), 1) if name in columns)]
+    table.writerow([("path", "text", "split", "label", "likes")[at] for at in kept])
+    table.writerows([row[at] for at in kept] for row in rows)
+    source = write_files(work / "src", files | {"t.csv": sink.getvalue().encode() + b'"cut' * broken}) / "t.csv"
+    try:
+        result = run_pack(
+            open_source(str(source), captions=captions), str(work / "out"), make_options(), executor=Serial()
+        )
+    except WdsError as error:
+        if error.code not in ("source-empty", "table-damaged"):
+            raise
+        assert not (work / "out").exists()
+        return
+    account = dict(result.account)
+    named = {row[0] for row in rows} & {name for name in files if name.endswith(".jpg")}
+    assert account.pop("files") == 1 + len(named) == sum(account.values())
+    dataset = open_dataset(result.path)
+    held = {bytes(sample["jpg"]) for split in dataset.splits for sample in dataset[split]}
+    packed = {name for name, data in files.items() if data in held}
+    skipped = {line["path"] for line in _lines(work / "out/.wdstools/skipped.jsonl")}
+    assert packed | (named & skipped) == named
+    assert account["packed"] == len(packed)
+    if "split" in columns or "label" in columns:  # no image is in two splits, or of two labels
+        said = {name: {(row[2], row[3]) for row in rows if row[0] == name} for name in packed}
+        for at, column in enumerate(("split", "label")):
+            if column in columns:
+                assert all(len({one[at] for one in words} - {""}) <= 1 for words in said.values())
+    found = scan(str(source), captions=captions)
+    by_content = "damaged.jpg" in named - {skip.path for skip in found.skips}
+    assert found.account["samples"] == account["packed"] + by_content
+    assert found.account["files"] == result.account["files"]
 
 
 MEMBER_NAMES = st.tuples(

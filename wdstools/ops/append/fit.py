@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from wdstools.errors import UsageError, option
+from wdstools.errors import UsageError, WdsError, option
 from wdstools.formats.sample import MEMBER_ORDER
 from wdstools.planning.table import Samples
 from wdstools.results import Skip
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from wdstools.dataset import Dataset
     from wdstools.formats.manifest import Manifest
     from wdstools.sources.base import Listing
 
@@ -44,13 +46,15 @@ class Fitted:
     left_out: tuple[str, ...]
 
 
-def fit(listing: Listing, manifest: Manifest, *, missing: str) -> Fitted:
+def fit(listing: Listing, dataset: Dataset, *, missing: str) -> Fitted:
     """Leave out members that the dataset has not, refuse a source without one that it has, and number labels as it does.
 
-    ``missing`` says what becomes of samples without a further member, ``skip`` or ``empty``. Raises UsageError
-    (``members-missing``, ``labels-unlike``).
+    ``missing`` says what becomes of samples without a further member, ``skip`` or ``empty``. Where the dataset lists the captions of
+    every sample, these samples' are listed too. Raises UsageError (``members-missing``, ``labels-unlike``).
     """
+    manifest = dataset.manifest
     _refuse_other_images(listing, manifest)
+    listing = _with_lists(listing, dataset)
     wanted, given = manifest.beside_image, other_members(listing)
     samples = Samples(listing.samples)
     skips = list(listing.skips)
@@ -77,6 +81,30 @@ def fit(listing: Listing, manifest: Manifest, *, missing: str) -> Fitted:
         samples, labels = _number_labels(samples, listing.labels, manifest, skips, notes)
     fitted = replace(listing, samples=samples.table, labels=labels, skips=tuple(skips))
     return Fitted(fitted, tuple(notes), tuple(left_out))
+
+
+def _with_lists(listing: Listing, dataset: Dataset) -> Listing:
+    """A listing whose captions will be listed in ``json``, where those of the dataset are: a source of one caption an image has no lists."""
+    samples = listing.samples
+    held = {"txt", "json"}.issubset(dataset.manifest.members) and "txt" in other_members(listing)
+    if not held or listing.several != "all" or MORE_CAPTIONS in samples.column_names or not _lists_captions(dataset):
+        return listing
+    none = pa.nulls(samples.num_rows, pa.large_string())
+    members = (*listing.members, "json") if listing.members and "json" not in listing.members else listing.members
+    return replace(listing, samples=samples.append_column(MORE_CAPTIONS, none), members=members)
+
+
+def _lists_captions(dataset: Dataset) -> bool:
+    """Whether the ``json`` of the dataset's samples lists their captions, as the first tells."""
+    split = next((name for name, entries in dataset.manifest.splits.items() if any(e.samples for e in entries)), None)
+    if split is None:
+        return False
+    try:
+        document = json.loads(dataset.split(split)[0]["json"])
+    except (WdsError, ValueError, RecursionError):  # what is damaged is named where it is written again
+        return False
+    captions = document.get("captions") if isinstance(document, dict) else None
+    return isinstance(captions, list) and all(isinstance(caption, str) for caption in captions)
 
 
 def _refuse_other_images(listing: Listing, manifest: Manifest) -> None:

@@ -334,7 +334,7 @@ class _Planner:
         source, listing, told = read_source(path_of_source, self.dataset.manifest, self.made, self.chosen)
         # the keys of a dataset are what they are
         listing = replace(listing, split_in_key=self.made.split_in_key and not is_canonical(path_of_source))
-        fitted = fit(listing, self.dataset.manifest, missing=self.chosen["members_missing"] or "skip")
+        fitted = fit(listing, self.dataset, missing=self.chosen["members_missing"] or "skip")
         self.notes += [*told, *listing.notes, *listing.differences, *fitted.notes]
         if not self.made.known:
             self.notes.append("provenance does not say how the dataset was packed: images are taken as they are")
@@ -425,7 +425,7 @@ class _Planner:
             if rule == SplitRule() and not samples.there("split").all():
                 name = self._split_of_the_others()
                 lost = int((~samples.there("split")).sum())
-                self.notes.append(f"the source does not say the split of {lost:,} samples: taken into {name}")
+                self.notes.append(f"the source does not say the split of {counted(lost, 'sample')}: taken into {name}")
                 samples = samples.with_splits([split or name for split in samples.texts("split")])
             samples, more, notes = assign_splits(samples, rule, seed=self.options.layout.seed)
             self.skips += more

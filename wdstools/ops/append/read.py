@@ -56,7 +56,7 @@ def _open(path: StrPath, layout: LayoutChoices, chosen: AppendChoices) -> Source
             raise
     plain: LayoutChoices = {
         **layout,
-        "members_missing": chosen["members_missing"],
+        "members_missing": None,  # decided behind the source, where its samples are made to fit
         "several_captions": chosen["several_captions"],
     }
     return open_source(path, **plain)

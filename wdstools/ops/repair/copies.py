@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wdstools.dataset import open_dataset
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.index import read_index
 from wdstools.formats.manifest import MANIFEST_PATH
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 #: Neighbouring samples are fetched together when no more than this lies between them.
 GAP_BYTES = 64 << 10
 _FETCH_BYTES = 8 << 20
+_HEAD_BYTES = 512
 #: Ends the second name of a local shard whose content another one needs, while both are overwritten.
 SEED_SUFFIX = f".seed{TEMP_SUFFIX}"
 
@@ -187,7 +189,7 @@ def open_copy(where: str) -> StoreCopy | None:
         if not stat.S_ISREG(mode):
             raise NotFoundError("there is no copy here: neither a file nor a folder", where=where)
         with open(where, "rb") as file:
-            head = file.read(512)
+            head = file.read(_HEAD_BYTES)
     if head[257:262] == b"ustar" and head[265:270] == b"xxh3:":
         folder, name = os.path.split(where)
         return StoreCopy(LocalStore(folder or "."), name)
@@ -195,16 +197,33 @@ def open_copy(where: str) -> StoreCopy | None:
 
 
 def _is_copy(folder: str) -> bool:
-    return os.path.exists(os.path.join(folder, MANIFEST_PATH)) or _has_tars(folder)
+    """Whether a folder holds a dataset, or shards of one; tars that something else made are a source."""
+    if not os.path.exists(os.path.join(folder, MANIFEST_PATH)):
+        return any(map(_is_sealed, _tars(folder)))
+    try:
+        return open_dataset(folder).manifest.profile == "canonical"
+    except (StoreError, FormatError):
+        return True  # a copy whose manifest is damaged
 
 
-def _has_tars(folder: str) -> bool:
-    """Whether shards lie in a folder or just below it."""
+def _tars(folder: str) -> Iterator[str]:
+    """The tars in a folder and just below it."""
     with os.scandir(folder) as entries:
         for entry in entries:
             # os.path takes a link that leads to itself for nothing; the entry would raise
             if entry.name.endswith(".tar") and os.path.isfile(entry.path):
-                return True
-            if os.path.isdir(entry.path) and any(name.endswith(".tar") for name in os.listdir(entry.path)):
-                return True
-    return False
+                yield entry.path
+            elif os.path.isdir(entry.path):
+                yield from (os.path.join(entry.path, name) for name in os.listdir(entry.path) if name.endswith(".tar"))
+
+
+def _is_sealed(path: str) -> bool:
+    """Whether a tar begins as one that wdstools has written; one whose beginning is damaged may still be."""
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    return head[257:262] != b"ustar" or head[265:270] == b"xxh3:"

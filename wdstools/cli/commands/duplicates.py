@@ -13,6 +13,7 @@ from wdstools.options.check import DuplicateChoices
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
+    from wdstools.dedup.results import DuplicateGroups
 
 _ANSWER = "The answer"
 _AGAINST = "Two sets against each other"
@@ -84,17 +85,21 @@ def duplicates(
         mine = open_dataset(dataset, at=at) if at else dataset
         sets = tuple(shared.anchored(one, root) for one, root in zip((mine, *against), roots, strict=True))
         raise typer.Exit(_against(session, sets, choices, keys_to, html))
-    from wdstools.ops.duplicates import find_duplicates
-
-    with session.workers("processes", show.WORKER_MODULES) as executor:
-        opened = open_dataset(dataset, at=at)
-        show.expected(session.output, opened, choices)
-        found = find_duplicates(opened, executor=executor, progress=session.output.progress(), **choices)
+    opened = open_dataset(dataset, at=at)
+    found = _found(session, opened, choices)
     if html is not None:
         show.page(opened, found, html)
     if hashes_to is not None:
         show.hand_out(opened, hashes_to, choices)
     raise typer.Exit(show.duplicates(session.output, opened.name, found, across_splits=across_splits, html=html))
+
+
+def _found(session: Session, dataset: Dataset, choices: DuplicateChoices) -> DuplicateGroups:
+    from wdstools.ops.duplicates import find_duplicates
+
+    with session.workers("processes", show.WORKER_MODULES) as executor:
+        show.expected(session.output, dataset, choices)
+        return find_duplicates(dataset, executor=executor, progress=session.output.progress(), **choices)
 
 
 def _against(

@@ -6,7 +6,7 @@ A listing of a million samples must stay small, so it is an Arrow table of dicti
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from wdstools.formats.arrow import coded, one_chunk, to_array, to_list
 from wdstools.sources.several import MORE_CAPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from wdstools.results import Skip
 
@@ -115,6 +115,14 @@ class SourceReader(Protocol):
 
     def close(self) -> None:
         """Let go of open files."""
+
+
+@runtime_checkable
+class ExpectsFiles(Protocol):
+    """A reader of files far away, which can ask for several before they are wanted."""
+
+    def expect(self, files: Iterable[tuple[str, bytes | None]]) -> None:
+        """Path and entry of what will be read, in this order; some of it may be passed over."""
 
 
 class SourceOpener(Protocol):

@@ -17,7 +17,7 @@ from wdstools.sources.words import extension_of, kind_of
 from wdstools.stores.folders import files_below, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from wdstools.sources.base import Listing
 
@@ -48,25 +48,36 @@ def beside_tars(root: str, ignore: Sequence[str] = ()) -> BesideTars:
     What is called as a tar (``00000.parquet`` and ``00000_stats.json`` beside ``00000.tar``) describes it, and everything beside the
     tars of a dataset is the dataset's own: neither is missed.
     """
-    found = BesideTars()
     own = os.path.exists(os.path.join(root, MANIFEST_PATH))
-    describing: Counter[str] = Counter()
-    used: set[str] = set()
+    return beside_walked(_walked(root), ignore, own=own, is_file=lambda path: os.path.isfile(os.path.join(root, path)))
+
+
+def _walked(root: str) -> Iterator[tuple[str, list[str], int]]:
+    """Each folder below a root: its path, the names of its files, and how many files its hidden folders hold."""
     for folder, folders, names in walk(root):
-        found.counts["hidden"] += sum(name.startswith(".") for name in names)
-        found.counts["hidden"] += sum(
-            files_below(os.path.join(folder, name)) for name in folders if name.startswith(".")
-        )
+        hidden = sum(files_below(os.path.join(folder, name)) for name in folders if name.startswith("."))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(folder, root)
+        yield "" if below == "." else below, names, hidden
+
+
+def beside_walked(
+    folders: Iterable[tuple[str, list[str], int]], ignore: Sequence[str], *, own: bool, is_file: Callable[[str], bool]
+) -> BesideTars:
+    """The same of folders that were listed, each with its path, names and hidden files below; ``own``: of a dataset of ours."""
+    found = BesideTars()
+    describing: Counter[str] = Counter()
+    used: set[str] = set()
+    for below, names, hidden in folders:
+        found.counts["hidden"] += hidden + sum(name.startswith(".") for name in names)
         stems = {name.partition(".")[0] for name in names if encoding_of(name)}
         for name in sorted(names):
-            path = join_path("" if below == "." else below, name)
+            path = join_path(below, name)
             if name.startswith("."):
                 continue
             matching = ignoring(path, ignore)
             used.update(matching)
-            if encoding_of(name) and os.path.isfile(os.path.join(folder, name)):
+            if encoding_of(name) and is_file(path):
                 found.counts["ignored"] += bool(matching)
             elif encoding_of(name) and not matching:
                 found.counts["skipped"] += 1

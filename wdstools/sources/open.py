@@ -23,6 +23,7 @@ from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.unpacked import UnpackedSource, find_tars, is_compressed
 from wdstools.sources.words import IMAGE_FOLDERS, TEXT_SUFFIXES, is_image, kind_of
 from wdstools.stores.local import LocalStore, open_plain
+from wdstools.stores.open import is_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
     path, chosen = os.fspath(path), settle(LayoutChoices, layout)
     image, caption, captions = chosen["image"], chosen["caption"], chosen["captions"]
     recipe = None if chosen["recipe"] is None else os.fspath(chosen["recipe"])
-    if not os.path.exists(path):
+    if not is_bucket(path) and not os.path.exists(path):
         raise NotFoundError("no such file or folder", where=path)
     choice = member_choice(chosen["members"], chosen["drop_members"], chosen["members_missing"])
     rules = TableRules(**{name: chosen[name] for name in TABLE_CHOICES})  # type: ignore[literal-required]
@@ -84,6 +85,8 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
         ignore=ignore,
         caption_column=chosen["caption_column"],
     )
+    if is_bucket(path):
+        return _in_bucket(path, chosen, folder, shards, rules)
     if os.path.isfile(path) and is_compressed(path):
         return UnpackedSource(
             path, lambda plain: folder(plain) if recipe or image else _plain(plain, folder, shards), scratch
@@ -99,6 +102,27 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
             return _shards(path, scratch, shards, ignore)
     _refuse_idle(chosen, "a folder" if os.path.isdir(path) else "an archive", path)
     return folder(path, follow_links=chosen["follow_links"], name_encoding=chosen["name_encoding"])
+
+
+def _in_bucket(
+    url: str, chosen: LayoutChoices, folder: Callable[[str], Source], shards: partial[ShardsSource], rules: TableRules
+) -> Source:
+    """The source at a place in an object store."""
+    from wdstools.sources.open_bucket import BucketTable, is_table, open_shards
+
+    if chosen["name_encoding"] is not None or chosen["follow_links"]:
+        name = "name_encoding" if chosen["name_encoding"] is not None else "follow_links"
+        raise UsageError(f"{option(name)} does nothing for a bucket", code="option-idle", where=option(name))
+    if chosen["recipe"] is None and chosen["image"] is None:
+        if is_table(url):
+            _refuse_idle(chosen, "a table", url)
+            return BucketTable(url, captions=chosen["captions"], tables=rules)
+        found = open_shards(url, **shards.keywords)
+        if found is not None:
+            _refuse_idle(chosen, "shards", url)
+            return found
+    _refuse_idle(chosen, "a folder", url)
+    return folder(url)
 
 
 def _refuse_idle(chosen: LayoutChoices, kind: str, path: str) -> None:

@@ -35,6 +35,12 @@ def tar_entry(offset: int, size: int) -> bytes:
     return _ENTRY.pack(offset, size, size, _TAR_PLAIN, 0)
 
 
+def place_of_entry(entry: bytes) -> tuple[int, int]:
+    """Where a payload lies in a plain tar, and its size."""
+    offset, _, size, _, _ = _ENTRY.unpack(entry)
+    return offset, size
+
+
 def zip_entry(offset: int, stored: int, size: int, method: int, crc: int) -> bytes:
     """Where a member lies in a zip, for ArchiveReader: its local header, its sizes, how it is stored, its CRC-32."""
     return _ENTRY.pack(offset, stored, size, method, crc)

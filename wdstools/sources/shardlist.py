@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
+from collections.abc import Callable  # an alias is made of it
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ import numpy as np
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS, class_of, kind_of, label_of
 from wdstools.foreign.samples import TarSample, read_samples
+from wdstools.foreign.window import RangeWindow
 from wdstools.formats.arrow import kept, one_chunk, to_list, valid
 from wdstools.formats.sample import is_key, make_key
 from wdstools.formats.tarextension import SPARSE_ADVICE
@@ -25,18 +28,18 @@ from wdstools.sources.rare_class import class_left_out, without_class
 from wdstools.sources.readers import reading, tar_entry
 from wdstools.sources.sidecar import caption_in_json
 from wdstools.sources.tarscan import damage_skip, refuse_damage
-from wdstools.stores.local import open_plain
+from wdstools.stores.local import LocalStore
 from wdstools.units import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
     from wdstools.foreign.samples import TarContents
     from wdstools.formats.manifest import Manifest
     from wdstools.sources.members import MemberChoice
-    from wdstools.stores.local import LocalStore
+    from wdstools.stores.base import Store
 
 _MAX_CLASS_BYTES = 160
 _PROBED_DOCUMENTS = 8
@@ -45,6 +48,20 @@ _FROM_JSON = "from json"
 _ANY_LENGTH = 1 << 30
 #: Another image without a dot in its extension: a dataset has one image called by its type.
 _SECOND = "second."
+
+
+#: Gives the bytes of a tar from an offset on, so many of them.
+Payload = Callable[[int, int], bytes]
+
+
+@contextlib.contextmanager
+def payloads(store: Store, tar: str) -> Iterator[Payload]:
+    """Small payloads of a plain tar: from a file as they are asked for, from afar with what lies behind them."""
+    if isinstance(store, LocalStore):
+        with store.opened(tar) as file:
+            yield lambda offset, size: os.pread(file.fileno(), size, offset)
+    else:
+        yield RangeWindow(store, tar).read
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +130,7 @@ class ShardList:
     Where no sample has an image, those without one are the dataset, if there is more to them than text.
     """
 
-    store: LocalStore
+    store: Store
     splits: Mapping[str, str]
     manifest: Manifest | None
     choice: MemberChoice
@@ -144,19 +161,19 @@ class ShardList:
 
     def add(self, tar: str) -> None:
         """List one tar. Raises FormatError, StoreError, UsageError."""
-        path = self.store.locate(tar)
+        path = f"{self.store.url}/{tar}"
         with reading(path):
             contents = read_samples(self.store, tar, repeated="apart" if self.prefixed else "join")
-        refuse_damage(contents.notes, path)
+        refuse_damage(contents.notes, path, self.store, tar)
         self._note(tar, contents)
         roles = Roles.of(Counter(e for sample in contents.samples for e in sample.members), self.choice)
         runs: dict[tuple[bool, bool, str | None], list[dict[str, object]]] = {}
         keys: set[str] = set()
-        with reading(path), open_plain(path) as file:
-            roles = replace(roles, in_json=self._captions_in_json(contents.samples, roles, file.fileno()))
+        with reading(path), payloads(self.store, tar) as payload:
+            roles = replace(roles, in_json=self._captions_in_json(contents.samples, roles, payload))
             self._tell_roles(roles)
             for sample in contents.samples:
-                found = self._sample(tar, sample, roles, file.fileno())
+                found = self._sample(tar, sample, roles, payload)
                 if found is not None:
                     label, values = found
                     values["key"] = self._key(tar, sample.key, keys)
@@ -171,7 +188,7 @@ class ShardList:
             kind = self._pictured if pictured else self._plain
             kind.builder.add(shared, {part: [values.get(part) for values in values_of] for part in parts})
 
-    def _captions_in_json(self, samples: list[TarSample], roles: Roles, fd: int) -> bool:
+    def _captions_in_json(self, samples: list[TarSample], roles: Roles, payload: Payload) -> bool:
         """Whether the ``json`` of samples that have no caption of their own holds captions, as the first of them tell."""
         if self.captions == "none" or not self.choice.takes("txt"):
             return False
@@ -181,7 +198,7 @@ class ShardList:
         )
         for offset, size in islice(asked, _PROBED_DOCUMENTS):
             try:
-                if caption_in_json(os.pread(fd, size, offset), "x.json", self.caption_key) is not None:
+                if caption_in_json(payload(offset, size), "x.json", self.caption_key) is not None:
                     return True
             except ValueError:
                 continue
@@ -225,7 +242,7 @@ class ShardList:
             self.told["captions are those in the samples' json"] += 1
 
     def _sample(
-        self, tar: str, sample: TarSample, roles: Roles, fd: int
+        self, tar: str, sample: TarSample, roles: Roles, payload: Payload
     ) -> tuple[str | None, dict[str, object]] | None:
         """The label and the columns of a sample; None where it cannot be packed."""
         members, split, path = sample.members, self.splits.get(tar), f"{tar}/{sample.key}"
@@ -239,10 +256,10 @@ class ShardList:
         label = None
         if "cls" in members and self.choice.takes("cls"):
             offset, size = members["cls"]
-            payload = os.pread(fd, min(size, _MAX_CLASS_BYTES), offset)
-            values["cls"], label = self._class(payload)
+            word = payload(offset, min(size, _MAX_CLASS_BYTES))
+            values["cls"], label = self._class(word)
             if values["cls"] is None and label is None:
-                found.skips.append(Skip("cls-not-integer", f"{path}.cls", split, detail=repr(payload[:40])))
+                found.skips.append(Skip("cls-not-integer", f"{path}.cls", split, detail=repr(word[:40])))
                 return None
             values["cls_entry"] = tar_entry(offset, size)
             found.seen["cls"] += 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from wdstools.errors import FormatError, NotFoundError, UsageError, option
 from wdstools.foreign.split_names import gaps, splits_of_paths
 from wdstools.foreign.window import encoding_of
-from wdstools.formats.manifest import MANIFEST_PATH, loads
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.formats.sample import split_member_name
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.sources.base import Listing
@@ -23,13 +23,17 @@ from wdstools.sources.unpacked import find_tars, is_compressed, plain_name
 from wdstools.sources.words import kind_of
 from wdstools.stores.folders import walk
 from wdstools.stores.local import LocalStore
+from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from wdstools.formats.manifest import Manifest
     from wdstools.options.pack import LayoutChoices
-    from wdstools.sources.base import SourceReader
+    from wdstools.sources.base import SourceOpener, SourceReader
+    from wdstools.sources.beside_tars import BesideTars
+    from wdstools.sources.tarscan import TarMember
+    from wdstools.stores.base import Store
 
 _MAX_OPEN = 256  # well below the usual limit of open files
 
@@ -64,17 +68,17 @@ class ShardsSource:
 
     def list(self) -> Listing:
         """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
-        root = self.path if os.path.isdir(self.path) else os.path.dirname(self.path) or "."
-        manifest = self._adopted or (_manifest(root) if root == self.path else None)
-        found_tars = find_tars(root) if root == self.path else [os.path.basename(self.path)]
-        tars = [tar for tar in found_tars if not is_ignored(tar, self._ignore)]
+        root, store, there = self._place()
+        whole = root == self.path
+        manifest = self._adopted or (_manifest(store) if whole else None)
+        tars = [tar for tar in there if not is_ignored(tar, self._ignore)]
         if not tars:
-            ignored = "all of them are ignored" if self._ignore and any(True for _ in find_tars(root)) else ""
+            ignored = "all of them are ignored" if there else ""
             raise NotFoundError("no tars here", code="source-empty", where=self.path, got=ignored)
         splits = splits_of_paths(tars)
         listed = {plain_name(entry.path): split for split, entry in manifest.shards} if manifest else {}
         found = ShardList(
-            LocalStore(root),
+            store,
             {**splits.of, **listed},
             manifest,
             self._members,
@@ -101,7 +105,7 @@ class ShardsSource:
             )
         samples, labels, members = found.finish()
         listing = Listing(
-            opener=ShardsOpener(root),
+            opener=self._opener(root),
             samples=samples,
             labels=labels,
             captions=found.policy if "txt" in members else "none",
@@ -122,7 +126,20 @@ class ShardsSource:
             ),
             account=found.account(samples),
         )
-        return beside_tars(root, self._ignore).added_to(listing) if root == self.path else listing
+        return self._beside(root).added_to(listing) if whole else listing
+
+    def _place(self) -> tuple[str, Store, Sequence[str]]:
+        """The folder of the tars, its store, and the tars; the folder is that which was given, or a tar in it was."""
+        if os.path.isdir(self.path):
+            return self.path, LocalStore(self.path), list(find_tars(self.path))
+        root = os.path.dirname(self.path) or "."
+        return root, LocalStore(root), [os.path.basename(self.path)]
+
+    def _opener(self, root: str) -> SourceOpener:
+        return ShardsOpener(root)
+
+    def _beside(self, root: str) -> BesideTars:
+        return beside_tars(root, self._ignore)
 
     def _template(self) -> dict[str, str]:
         """What was chosen, for provenance."""
@@ -197,10 +214,14 @@ def _loose_images(root: str) -> Iterator[str]:
 
 
 def _looks_like_shard(path: str) -> bool:
+    return looks_like_shard(scan_compressed(path) if is_compressed(path) else scan_tar(path))
+
+
+def looks_like_shard(members: Iterable[TarMember]) -> bool:
     """Members of one key side by side: an image, a sound, a video or an array with a text, class or json of its own."""
     keys: Counter[str] = Counter()
     extensions = set()
-    for number, member in enumerate(scan_compressed(path) if is_compressed(path) else scan_tar(path)):
+    for number, member in enumerate(members):
         split = split_member_name(member.name) if member.is_file else None
         if split is not None:
             keys[split[0]] += 1
@@ -218,9 +239,9 @@ def _looks_like_shard(path: str) -> bool:
 _PAYLOADS = ("images", "sound and video", "arrays")
 
 
-def _manifest(root: str) -> Manifest | None:
+def _manifest(store: Store) -> Manifest | None:
     try:
-        return loads(LocalStore(root).get(MANIFEST_PATH))
+        return loads(get_whole(store, MANIFEST_PATH, MAX_MANIFEST_BYTES))
     except NotFoundError:
         return None
 

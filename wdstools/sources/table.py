@@ -40,6 +40,7 @@ from wdstools.stores.local import buffered_plain, storage_error
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from wdstools.sources.base import SourceOpener
     from wdstools.sources.rows import NumberedRow
 
 #: Names that Hugging Face gives to a table of metadata beside images.
@@ -68,12 +69,7 @@ class TableSource:
 
     def list(self) -> Listing:
         """List the rows; images are not opened, but their existence is looked up folder by folder."""
-        rows = _Rows(self.path, self._tables, follow_links=self._follow_links)
-        try:
-            with buffered_plain(self.path) as file:
-                rows.read(read_rows(file, self.path))
-        except OSError as error:
-            raise storage_error(error, self.path) from error
+        rows = self._rows()
         if not rows.said and not rows.skips:
             raise damaged(self.path, "it has no rows")
         captions = self._captions or ("required" if rows.columns.caption is not None else "none")
@@ -94,7 +90,7 @@ class TableSource:
             rows.skips.append(class_left_out(count, why))
             samples, labels = without_class(samples), ()
         return Listing(
-            opener=FolderOpener(rows.folder),
+            opener=rows.opener,
             samples=samples,
             labels=labels,
             captions=captions,
@@ -107,8 +103,18 @@ class TableSource:
             notes=tuple(rows.notes),
         )
 
+    def _rows(self) -> Rows:
+        """Everything that the table says."""
+        rows = Rows(self.path, self._tables, follow_links=self._follow_links)
+        try:
+            with buffered_plain(self.path) as file:
+                rows.read(read_rows(file, self.path))
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+        return rows
 
-class _Rows:
+
+class Rows:
     """What the rows say of each image, and then runs of samples that share split, label and folder."""
 
     def __init__(self, table: str, rules: TableRules, *, follow_links: bool) -> None:
@@ -186,6 +192,8 @@ class _Rows:
             stem, dot, extension = name.rpartition(".")
             run = runs[said.split, said.label, folder]
             run["stem"].append(stem)
+            for part, value in self._beside(path).items():
+                run[part].append(value)
             run["image_suffix"].append(dot + extension)
             if self.columns.key is not None and self.columns.path is not None:
                 run["key"].append(_key(sample_id))
@@ -196,7 +204,29 @@ class _Rows:
             self.types[TYPE_OF_EXTENSION[extension.lower()]] += 1
             self.labels |= {said.label} if said.label is not None else set()
         for (split, label, place), own in runs.items():
-            self.builder.add({"split": split, "label": label, "id_dir": place, "image_dir": place}, own)
+            ids = self._id_of(place or "")
+            self.builder.add({"split": split, "label": label, "id_dir": ids, "image_dir": place}, own)
+
+    @property
+    def opener(self) -> SourceOpener:
+        """How the images are read."""
+        return FolderOpener(self.folder)
+
+    def _beside(self, path: str) -> dict[str, Any]:
+        """What else is known of an image that is there."""
+        del path
+        return {}
+
+    def _id_of(self, folder: str) -> str:
+        """What of an image's folder goes into its key."""
+        return folder
+
+    def _held(self, folder: str) -> set[str]:
+        """The names in a folder; none where there is no such folder."""
+        try:
+            return set(os.listdir(os.path.join(self.folder, folder)))
+        except (OSError, ValueError):
+            return set()
 
     def _place(self, given: object) -> tuple[str, str | None]:
         """The image's path below the table's folder, and why it cannot be taken, if it cannot."""
@@ -212,10 +242,7 @@ class _Rows:
             return path, "path-outside"
         folder, _, base = path.rpartition("/")
         if folder not in self._names:
-            try:
-                self._names[folder] = set(os.listdir(os.path.join(self.folder, folder)))
-            except (OSError, ValueError):
-                self._names[folder] = set()
+            self._names[folder] = self._held(folder)
         if base not in self._names[folder]:
             return path, "image-missing"
         return path, None if self._follow or self._inside(path) else "link-outside"

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError
-from wdstools.foreign.window import StreamWindow, decompressed
+from wdstools.foreign.window import StreamWindow, decompressed, headers_window
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.formats.tarhop import HopNotes, TarEntry, hop, is_file
 from wdstools.results import Skip
-from wdstools.stores.local import open_plain, storage_error
+from wdstools.stores.local import LocalStore, open_plain, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from wdstools.stores.base import Store
 
 _KINDS = {
     "0": "file",
@@ -67,12 +69,24 @@ def scan_tar(path: str) -> Iterator[TarMember]:
     refuse_damage(notes, path)
 
 
-def refuse_damage(notes: HopNotes, path: str) -> None:
-    """Raise FormatError (``tar-damaged``, or ``not-a-tar`` with what it is) unless a tar ended as it should."""
+def scan_tar_in(store: Store, key: str) -> Iterator[TarMember]:
+    """The members of a plain tar in any store, as far as they can be read; for a first look."""
+    with headers_window(store, key) as window:
+        for entry in hop(window.read, HopNotes(), window.bytes):
+            yield _member(entry)
+
+
+def refuse_damage(notes: HopNotes, path: str, store: Store | None = None, key: str = "") -> None:
+    """Raise FormatError (``tar-damaged``, or ``not-a-tar`` with what it is) unless a tar ended as it should.
+
+    It is at ``path``, or under a ``key`` of a store.
+    """
     if notes.end == "archive":
         return
-    with open_plain(path) as file:
-        sniffed = what_is(file.read(SNIFF_BYTES), os.fstat(file.fileno()).st_size)
+    if store is None:
+        folder, key = os.path.split(path)
+        store = LocalStore(folder or ".")
+    sniffed = what_is(store.get(key, 0, SNIFF_BYTES), store.head(key).bytes)
     if sniffed is not None and sniffed.code != "tar" and not notes.headers:
         raise FormatError(f"not a tar but {sniffed}", code="not-a-tar", where=path, hint=sniffed.hint)
     what = {

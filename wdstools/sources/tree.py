@@ -21,6 +21,7 @@ from wdstools.sources.words import cloud_name, is_volume
 from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.folders import files_below
 from wdstools.stores.local import open_plain, storage_error
+from wdstools.stores.open import is_bucket, open_remote
 
 _MAX_NAME = 4096
 #: The longest path that Linux opens at once, its end included.
@@ -71,11 +72,15 @@ class Tree(Protocol):
 
 
 def open_tree(path: str, *, follow_links: bool = False, name_encoding: str | None = None) -> Tree:
-    """The tree at a path: a folder, a .zip or a .tar.
+    """The tree at a path: a folder, a .zip or a .tar, or a prefix of a bucket.
 
     ``follow_links`` takes what links lead to also where that lies outside of the folder; ``name_encoding`` is that of names
     of a zip that are not UTF-8.
     """
+    if is_bucket(path):
+        from wdstools.sources.bucket import BucketTree
+
+        return BucketTree(open_remote(path))
     if os.path.isdir(path):
         return FolderTree(path, follow_links=follow_links)
     if not os.path.exists(path):
@@ -230,7 +235,7 @@ def _broken(path: str) -> tuple[str, str]:
     return "link-broken", "a symbolic link that leads nowhere"
 
 
-class _ArchiveTree:
+class ArchiveTree:
     """Folders made from an archive's list of members; names that lead outside are not listed.
 
     Names and entries are kept as bytes, not as objects: two million members take a hundred megabytes.
@@ -303,7 +308,7 @@ class _PackedFolder:
         return Folder(sorted(self.folders), files, entries, self.hidden)
 
 
-class TarTree(_ArchiveTree):
+class TarTree(ArchiveTree):
     """A plain tar of a folder, read where it lies."""
 
     def __init__(self, path: str) -> None:
@@ -329,7 +334,7 @@ class TarTree(_ArchiveTree):
                     self.skips.append(Skip("not-a-file", shown(name), detail="a hard link to a file that is not there"))
 
 
-class ZipTree(_ArchiveTree):
+class ZipTree(ArchiveTree):
     """A zip of a folder, read where it lies. ``name_encoding`` is that of names that are not said to be UTF-8, and are not."""
 
     def __init__(self, path: str, name_encoding: str | None = None) -> None:

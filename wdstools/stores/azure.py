@@ -168,9 +168,12 @@ class AzureStore(BucketStore):
     def _wrong_seal(self) -> Mapping[str, str]:
         return {"Content-MD5": _WRONG_MD5}
 
-    def _entries(self, prefix: str, where: str) -> Iterator[tuple[str, str, str]]:
+    def _entries(self, prefix: str, where: str, delimiter: str = "") -> Iterator[tuple[str, str, str]]:
         query = {"restype": "container", "comp": "list", "prefix": prefix, "maxresults": "1000"}
+        query |= {"delimiter": delimiter} if delimiter else {}
         for page in self._pages(query, (("marker", "NextMarker"),), where):
+            for folder in page.iterfind("{*}Blobs/{*}BlobPrefix/{*}Name"):
+                yield unquote(folder.text or "") if folder.get("Encoded") == "true" else folder.text or "", "", ""
             for blob in page.iterfind("{*}Blobs/{*}Blob"):
                 name = blob.find("{*}Name")
                 said = blob.find("{*}Properties")

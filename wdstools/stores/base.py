@@ -95,6 +95,14 @@ class Creates(Protocol):
 
 
 @runtime_checkable
+class ListsLevels(Protocol):
+    """A store that lists one level of its keys, as a folder is listed: so that many listings can run at once."""
+
+    def level(self, prefix: str = "") -> tuple[tuple[ObjectInfo, ...], tuple[str, ...]]:
+        """The objects whose keys have no ``/`` behind ``prefix``, and the prefixes, which end in one, of all others; sorted."""
+
+
+@runtime_checkable
 class OpensBodies(Protocol):
     """A store that tells the size of an object by the same request that asks for its bytes."""
 

@@ -181,13 +181,34 @@ class BucketStore(RemoteBase):
             if not key.endswith("/"):
                 yield ObjectInfo(key, int(size), etag)
 
-    def _entries(self, prefix: str, where: str) -> Iterator[tuple[str, str, str]]:
-        """Name, size and ETag of everything under a prefix of the bucket, in the listing's order."""
+    def level(self, prefix: str = "") -> tuple[tuple[ObjectInfo, ...], tuple[str, ...]]:
+        """One level of the keys, by listings that stop at the next ``/``."""
+        whole, where = self._prefix + prefix, f"{self.url}/{prefix}"
+        found: dict[str, ObjectInfo] = {}
+        folders: dict[str, None] = {}
+        for name, size, etag in self._entries(whole, where, "/"):
+            if not name.startswith(whole):
+                raise TransientError("a listing of something else", code="list-torn", where=where, got=name[:200])
+            key = name.removeprefix(self._prefix)
+            if not size:
+                folders[key] = None
+            elif key != prefix and _SIZE_RE.fullmatch(size) and not key.endswith("/"):
+                found[key] = ObjectInfo(key, int(size), etag)
+        return tuple(found[key] for key in sorted(found)), tuple(sorted(folders))
+
+    def _entries(self, prefix: str, where: str, delimiter: str = "") -> Iterator[tuple[str, str, str]]:
+        """Name, size and ETag of everything under a prefix of the bucket, in the listing's order.
+
+        With a ``delimiter`` what lies behind one is a name that ends in it, without a size.
+        """
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
+        query |= {"delimiter": delimiter} if delimiter else {}
         for page in self._pages(query, (("continuation-token", "NextContinuationToken"),), where):
             decode = unquote if text_of(page, "EncodingType") == "url" else str
             for entry in page.iterfind("{*}Contents"):
                 yield decode(text_of(entry, "Key")), text_of(entry, "Size"), text_of(entry, "ETag")
+            for entry in page.iterfind("{*}CommonPrefixes"):
+                yield decode(text_of(entry, "Prefix")), "", ""
 
     def _pages(self, query: Mapping[str, str], markers: tuple[tuple[str, str], ...], where: str) -> Iterator[Element]:
         """The pages of a listing. One that was asked for before is not asked for again: such a listing has no end.

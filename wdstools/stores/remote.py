@@ -64,6 +64,17 @@ class RemoteBase(ABC):
         """The blocks of a body."""
         yield from self.open_body(key, start, length, etag=etag).blocks
 
+    def level(self, prefix: str = "") -> tuple[tuple[ObjectInfo, ...], tuple[str, ...]]:
+        """One level of the keys, taken out of a whole listing, unless the store knows better."""
+        there = tuple(self.list(prefix))
+        direct = tuple(info for info in there if "/" not in info.key[len(prefix) :])
+        deeper = (info.key[len(prefix) :].partition("/") for info in there)
+        return direct, tuple(sorted({f"{prefix}{name}/" for name, slash, _ in deeper if slash}))
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Every object whose key begins with ``prefix``, sorted by key."""
+
     def remote_digests(self, key: str) -> Mapping[str, str]:
         """None, unless the store knows better; raises NotFoundError."""
         self.head(key)

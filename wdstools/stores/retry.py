@@ -161,6 +161,10 @@ class Retrying(Wrapper):
             else:
                 return
 
+    def level(self, prefix: str = "") -> tuple[tuple[ObjectInfo, ...], tuple[str, ...]]:
+        """One level of the keys."""
+        return self._again(lambda: super(Retrying, self).level(prefix))
+
     def delete(self, key: str) -> None:
         """Remove an object."""
         self._again(lambda: self._store.delete(key))

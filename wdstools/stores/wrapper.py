@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wdstools.stores.base import ANYTHING, Body, RemoteStore, Upload
+from wdstools.stores.base import ANYTHING, Body, ListsLevels, RemoteStore, Upload
 from wdstools.stores.remote import RemoteBase
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class Wrapper(RemoteBase):
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects under a prefix."""
         return self._store.list(prefix)
+
+    def level(self, prefix: str = "") -> tuple[tuple[ObjectInfo, ...], tuple[str, ...]]:
+        """One level of the keys."""
+        return self._store.level(prefix) if isinstance(self._store, ListsLevels) else super().level(prefix)
 
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
         """Store bytes by one PUT."""

@@ -444,14 +444,19 @@ def sources_digest(stats: array[int]) -> str:
 
 def stats_of(reader: SourceReader, row: Row, members: tuple[str, ...]) -> list[int]:
     """Size and modification time of each file of a sample, by a look at them alone."""
-    stats = [*reader.stat(row.image, row.image_entry)]
+    return [number for path, entry in files_of(row, members) for number in reader.stat(path, entry)]
+
+
+def files_of(row: Row, members: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
+    """Path and entry of each file of a sample, in the order in which they are read."""
+    yield row.image, row.image_entry
     if row.caption_path is not None and "txt" in members:
-        stats += reader.stat(row.caption_path, row.caption_entry)
+        yield row.caption_path, row.caption_entry
     for more in parse_more(row.more_captions) if row.more_captions else ():
-        stats += () if isinstance(more, str) else reader.stat(more.path, more.entry)
+        if not isinstance(more, str):
+            yield more.path, more.entry
     if (row.json_path is not None or row.json_entry is not None) and "json" in members:
-        stats += reader.stat(row.json_path or row.image, row.json_entry)
+        yield row.json_path or row.image, row.json_entry
     for path, entry in row.further:
         if path is not None or entry is not None:
-            stats += reader.stat(path or row.image, entry)
-    return stats
+            yield path or row.image, entry

@@ -18,7 +18,8 @@ from wdstools.formats.index import read_index, shard_entry, unlike, write_index
 from wdstools.formats.manifest import ShardEntry, shard_path
 from wdstools.formats.sample import image_member
 from wdstools.results import Skip, to_dict
-from wdstools.writer.assembly import Assembly, ShardSettings, rows_of, sources_digest, stats_of
+from wdstools.sources.base import ExpectsFiles
+from wdstools.writer.assembly import Assembly, ShardSettings, files_of, rows_of, sources_digest, stats_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +75,9 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
         return kept
     with task.home.making(path) as made:
         reader = settings.opener.open()
+        if isinstance(reader, ExpectsFiles):
+            rows = rows_of(task.samples, task.split, settings.image_template, settings.members)
+            reader.expect(file for row in rows for file in files_of(row, settings.members))
         try:
             with made.filling() as file:
                 assembly = Assembly(settings, task.split, reader, file)

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from wdstools.results import Report
 
 Source = Annotated[
-    str, typer.Argument(metavar="SRC", help="A folder, zip or tar of images and captions, a table, or existing shards.")
+    str,
+    typer.Argument(
+        metavar="SRC",
+        help="A folder, zip or tar of images and captions, a table, or existing shards; here or in a bucket.",
+    ),
 ]
 Destination = Annotated[
     str,

@@ -1,0 +1,91 @@
+"""What lies in an object store as a source of files."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.laws import SHORT_LAW
+from wdstools.errors import NotFoundError, SourceChangedError
+from wdstools.sources.base import NeedSpaceError
+from wdstools.sources.bucket import BucketReader, BucketTree, list_in_parallel, object_entry
+from wdstools.stores.local import LocalStore
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import remote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wdstools.stores.base import Body, ObjectInfo, RemoteStore
+
+KEYS = st.lists(st.sampled_from(["a", "b", "c d", "é", "x.jpg"]), min_size=1, max_size=6).map("/".join)
+
+
+@SHORT_LAW
+@given(st.sets(KEYS, min_size=1, max_size=30))
+def test_a_listing_by_folders_is_the_whole_listing(keys: set[str]) -> None:
+    store = remote(MemoryStore())
+    for key in keys:
+        store.put_data(key, key.encode())
+    assert sorted(list_in_parallel(store), key=lambda info: info.key) == list(store.list())
+
+
+def test_files_come_as_they_were_listed_and_in_any_order() -> None:
+    store = remote(MemoryStore())
+    for number in range(200):
+        store.put_data(f"{number}.jpg", bytes([number]) * number)
+    files = [(info.key, object_entry(store.head(info.key))) for info in store.list()]
+    reader = BucketReader(store)
+    assert len(files) == 200
+    reader.expect(files)
+    view = memoryview(bytearray(300))
+    for path, entry in [*files[::3], *files[1:20]]:
+        size, _ = reader.read_into(path, entry, view)
+        assert bytes(view[:size]) == store.get(path)
+        assert reader.stat(path, entry)[0] == size
+    with pytest.raises(NeedSpaceError):
+        reader.read_into("199.jpg", object_entry(store.head("199.jpg")), view[:100])
+    reader.close()
+
+
+def test_another_version_of_a_file_is_refused(tmp_path: Path) -> None:
+    store = remote(LocalStore(tmp_path))
+    store.put_data("x", b"first")
+    entry = object_entry(store.head("x"))
+    store.put_data("x", b"other")
+    with pytest.raises(SourceChangedError):
+        BucketReader(store).read_into("x", entry, memoryview(bytearray(10)))
+
+
+def test_several_files_are_on_their_way_at_once() -> None:
+    store = remote(MemoryStore())
+    for number in range(8):
+        store.put_data(str(number), b"x")
+    together = threading.Barrier(8, timeout=60)
+    opened = store.open_body
+
+    def wait(key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        together.wait()
+        return opened(key, start, length, etag=etag)
+
+    store.open_body = wait  # type: ignore[method-assign]
+    files = [(info.key, None) for info in store.list()]
+    assert len(files) == 8
+    reader = BucketReader(store)
+    reader.expect((path, object_entry(_head(store, path))) for path, _ in files)
+    for path, _ in files:
+        assert reader.read_into(path, object_entry(_head(store, path)), memoryview(bytearray(4)))[0] == 1
+    reader.close()
+
+
+def _head(store: RemoteStore, key: str) -> ObjectInfo:
+    return store.head(key)
+
+
+def test_an_empty_prefix_is_no_source() -> None:
+    with pytest.raises(NotFoundError):
+        BucketTree(remote(MemoryStore()))

@@ -1,0 +1,300 @@
+"""Sources in object stores: what lies under a prefix as a tree of files, and a reader that asks for several at once."""
+
+from __future__ import annotations
+
+import struct
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from wdstools.errors import NotFoundError, SourceChangedError, UsageError
+from wdstools.foreign.window import encoding_of
+from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.sources.base import DamagedEntryError, NeedSpaceError
+from wdstools.sources.beside_tars import beside_walked
+from wdstools.sources.readers import place_of_entry
+from wdstools.sources.shards import ShardsSource
+from wdstools.sources.tree import ArchiveTree
+from wdstools.stores.base import ListsLevels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from wdstools.sources.base import SourceOpener
+    from wdstools.sources.beside_tars import BesideTars
+    from wdstools.stores.base import ObjectInfo, RemoteStore, Store
+
+#: As long as an entry of an archive: a digest of the ETag, nothing, the size, and a method that no archive has.
+_ENTRY = struct.Struct("<QQQHI")
+_METHOD = 0xFFFE
+#: Digests of ETags stand for times of change, and are all in the past.
+_DIGEST_BITS = (1 << 60) - 1
+#: Listings, or files, that are asked for at once; and how many files, or bytes, are kept for what is read next.
+_AT_ONCE = 16
+_AHEAD_FILES, _AHEAD_BYTES = 64, 64 << 20
+_DEEPEST = 4
+
+
+def object_entry(info: ObjectInfo) -> bytes:
+    """What a listing says of an object: its size, and by a digest which version it is."""
+    return _ENTRY.pack(_digest(info.etag), 0, info.bytes, _METHOD, 0)
+
+
+def list_in_parallel(store: RemoteStore) -> Iterator[ObjectInfo]:
+    """Every object of a store, those of one folder together: a billion keys are a million pages, one after the other."""
+    if not isinstance(store, ListsLevels):
+        yield from store.list()
+        return
+    folders: list[str] = [""]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for _ in range(_DEEPEST):
+            levels = list(threads.map(store.level, folders))
+            for found, _ in levels:
+                yield from found
+            folders = [below for _, further in levels for below in further]
+            if not folders or len(folders) >= _AT_ONCE:
+                break
+        for page in threads.map(lambda folder: list(store.list(folder)), folders):
+            yield from page
+
+
+class BucketTree(ArchiveTree):
+    """The objects under a prefix as files in folders. ``found`` is a listing that was made already."""
+
+    def __init__(self, store: RemoteStore, found: Iterable[ObjectInfo] | None = None) -> None:
+        super().__init__(store.url)
+        self._store = store
+        empty = True
+        for info in list_in_parallel(store) if found is None else found:
+            empty = False
+            self._add(info.key, object_entry(info))
+        if empty:
+            raise NotFoundError("nothing lies under this prefix", where=store.url)
+
+    @property
+    def opener(self) -> SourceOpener:
+        """Reads objects by their keys."""
+        return BucketOpener(self._store)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketOpener:
+    """Reads the objects of a store as files."""
+
+    travels_once: ClassVar[bool] = True
+
+    store: RemoteStore
+
+    def open(self) -> BucketReader:
+        """A reader."""
+        return BucketReader(self.store)
+
+
+class ReadsAhead(ABC):
+    """A reader that asks for what it is told to expect before it is wanted, several at once."""
+
+    def __init__(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+        self._coming: Iterator[tuple[str, bytes | None]] = iter(())
+        self._asked: deque[tuple[tuple[str, bytes | None], Future[bytes]]] = deque()
+        self._held = 0
+
+    @abstractmethod
+    def _get(self, path: str, entry: bytes | None) -> bytes:
+        """A whole file, from the store."""
+
+    @abstractmethod
+    def _size(self, entry: bytes | None) -> int:
+        """The size that was listed."""
+
+    @abstractmethod
+    def _version(self, path: str, entry: bytes | None) -> int:
+        """What stands for the time of change."""
+
+    def expect(self, files: Iterable[tuple[str, bytes | None]]) -> None:
+        """What will be read, in this order; some of it may be passed over."""
+        self._threads = self._threads or ThreadPoolExecutor(_AT_ONCE)
+        self._coming = iter(files)
+        self._ask()
+
+    def _ask(self) -> None:
+        """Have the next files on their way, as many as may be kept."""
+        assert self._threads is not None
+        while len(self._asked) < _AHEAD_FILES and self._held < _AHEAD_BYTES:
+            wanted = next(self._coming, None)
+            if wanted is None:
+                return
+            self._held += self._size(wanted[1])
+            self._asked.append((wanted, self._threads.submit(self._get, *wanted)))
+
+    def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
+        """See SourceReader."""
+        size = self._size(entry)
+        if size > len(view):
+            raise NeedSpaceError(size)
+        data = self._taken(path, entry)
+        view[: len(data)] = data
+        return len(data), self._version(path, entry)
+
+    def _taken(self, path: str, entry: bytes | None) -> bytes:
+        """A file that was asked for already, else from the store; those before it are passed over."""
+        if all(wanted != (path, entry) for wanted, _ in self._asked):
+            return self._get(path, entry)
+        while True:
+            wanted, future = self._asked.popleft()
+            self._held -= self._size(wanted[1])
+            if wanted == (path, entry):
+                break
+            future.cancel()
+        data = future.result()
+        self._ask()
+        return data
+
+    def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:
+        """See SourceReader: as it was listed."""
+        return self._size(entry), self._version(path, entry)
+
+    def close(self) -> None:
+        """Nothing more is asked for."""
+        for _, future in self._asked:
+            future.cancel()
+        self._asked.clear()
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+
+
+class BucketReader(ReadsAhead):
+    """Reads whole objects."""
+
+    def __init__(self, store: RemoteStore) -> None:
+        super().__init__()
+        self._store = store
+
+    def _get(self, path: str, entry: bytes | None) -> bytes:
+        body = self._store.open_body(path)
+        where = f"{self._store.url}/{path}"
+        if entry is not None:
+            _require_version(where, body.etag, entry)
+        if body.end != _size(entry):
+            raise changed_source(where)
+        return b"".join(body.blocks)
+
+    def _size(self, entry: bytes | None) -> int:
+        return _size(entry)
+
+    def _version(self, path: str, entry: bytes | None) -> int:
+        del path
+        return _version(entry)
+
+
+def changed_source(where: str) -> SourceChangedError:
+    """The error for an object that is no longer the one that was listed."""
+    return SourceChangedError(
+        "the object changed since it was listed", where=where, hint="let nothing write to the source, then pack again"
+    )
+
+
+def _require_version(where: str, etag: str, entry: bytes) -> None:
+    if etag and _digest(etag) != _version(entry):
+        raise changed_source(where)
+
+
+def _digest(etag: str) -> int:
+    return xxh3_64_intdigest(etag.encode()) & _DIGEST_BITS
+
+
+def _size(entry: bytes | None) -> int:
+    return 0 if entry is None else int(_ENTRY.unpack(entry)[2])
+
+
+def _version(entry: bytes | None) -> int:
+    return 0 if entry is None else int(_ENTRY.unpack(entry)[0])
+
+
+class BucketShards(ShardsSource):
+    """Plain tars under a prefix, in WebDataset form; or one, by its name. ``found`` is the listing of the prefix."""
+
+    def __init__(self, store: RemoteStore, found: Sequence[ObjectInfo], **choices: Any) -> None:
+        super().__init__(store.url, **choices)
+        self._store = store
+        self._found = {info.key: info for info in found}
+
+    def _place(self) -> tuple[str, Store, Sequence[str]]:
+        return self.path, self._store, tars_of(self._found)
+
+    def _opener(self, root: str) -> SourceOpener:
+        del root
+        return RangesOpener(
+            self._store,
+            tuple(object_entry(self._found[tar]) for tar in tars_of(self._found)),
+            tuple(tars_of(self._found)),
+        )
+
+    def _beside(self, root: str) -> BesideTars:
+        del root
+        folders: dict[str, list[str]] = {}
+        hidden: Counter[str] = Counter()
+        for key in self._found:
+            parts = key.split("/")
+            dotted = next((at for at, part in enumerate(parts[:-1]) if part.startswith(".")), None)
+            if dotted is not None:
+                hidden["/".join(parts[:dotted])] += 1
+            else:
+                folders.setdefault("/".join(parts[:-1]), []).append(parts[-1])
+        walked = [(folder, folders.get(folder, []), hidden[folder]) for folder in sorted({*folders, *hidden})]
+        return beside_walked(walked, self._ignore, own=MANIFEST_PATH in self._found, is_file=lambda _: True)
+
+
+def tars_of(keys: Iterable[str]) -> list[str]:
+    """The tars among some keys, in order; what is hidden is passed over."""
+    return [key for key in sorted(keys) if encoding_of(key) and not any(p.startswith(".") for p in key.split("/"))]
+
+
+@dataclass(frozen=True, slots=True)
+class RangesOpener:
+    """Reads members of tars elsewhere, by ``TAR/...`` path; ``versions`` says which of each ``tars`` was listed."""
+
+    travels_once: ClassVar[bool] = True
+
+    store: RemoteStore
+    versions: tuple[bytes, ...]
+    tars: tuple[str, ...]
+
+    def open(self) -> RangesReader:
+        """A reader."""
+        return RangesReader(self.store, dict(zip(self.tars, self.versions, strict=True)))
+
+
+class RangesReader(ReadsAhead):
+    """Reads members by ranges, several at once; the version of each tar must be the one that was listed."""
+
+    def __init__(self, store: RemoteStore, versions: Mapping[str, bytes]) -> None:
+        super().__init__()
+        self._store = store
+        self._versions = versions
+
+    def _tar(self, path: str) -> str:
+        tar, found, _ = path.partition(".tar/")
+        if not found:
+            raise UsageError("a path without its tar", where=path)
+        return f"{tar}.tar"
+
+    def _get(self, path: str, entry: bytes | None) -> bytes:
+        tar = self._tar(path)
+        offset, size = (0, 0) if entry is None else place_of_entry(entry)
+        body = self._store.open_body(tar, offset, size)
+        _require_version(f"{self._store.url}/{tar}", body.etag, self._versions[tar])
+        data = b"".join(body.blocks)
+        if len(data) != size:
+            raise DamagedEntryError("source-damaged", f"the archive ends inside {path}")
+        return data
+
+    def _size(self, entry: bytes | None) -> int:
+        return 0 if entry is None else place_of_entry(entry)[1]
+
+    def _version(self, path: str, entry: bytes | None) -> int:
+        del entry
+        return _version(self._versions[self._tar(path)])

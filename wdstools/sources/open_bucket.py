@@ -1,0 +1,141 @@
+"""Which source a place in an object store means: a table, tars, or files in folders."""
+
+from __future__ import annotations
+
+import posixpath
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from wdstools.errors import NotFoundError, UsageError
+from wdstools.foreign.window import encoding_of
+from wdstools.sources.bucket import BucketOpener, BucketShards, list_in_parallel, object_entry, tars_of
+from wdstools.sources.image_names import plain_path
+from wdstools.sources.rows import read_rows
+from wdstools.sources.shards import looks_like_shard
+from wdstools.sources.table import Rows, TableSource
+from wdstools.sources.tarscan import scan_tar_in
+from wdstools.sources.words import TABLE_EXTENSIONS, is_image
+from wdstools.stores.base import ListsLevels
+from wdstools.stores.open import open_remote
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.sources.base import Source, SourceOpener
+    from wdstools.sources.columns import TableRules
+    from wdstools.stores.base import ObjectInfo, RemoteStore
+
+#: What a table may hold here before it goes to a temporary file.
+_TABLE_BYTES = 64 << 20
+
+
+def open_shards(url: str, **choices: Any) -> Source | None:
+    """The tars under a prefix, or the tar at a URL; None where there are none of samples.
+
+    Raises UsageError for what has to lie here to be read: compressed tars, and shards with loose images among them.
+    """
+    if encoding_of(url):
+        folder, _, name = url.rpartition("/")
+        store = open_remote(folder)
+        found: Sequence[ObjectInfo] = (store.head(name),)
+    else:
+        store = open_remote(url)
+        found = tuple(list_in_parallel(store))
+    if not found:
+        raise NotFoundError("nothing lies under this prefix", where=store.url)
+    tars = tars_of(info.key for info in found)
+    if not tars:
+        return None
+    packed = [tar for tar in tars if encoding_of(tar) != "tar"]
+    if packed:
+        raise UsageError(
+            "compressed tars are unpacked before they are packed again, and that needs them here",
+            code="source-elsewhere",
+            where=f"{store.url}/{packed[0]}",
+            hint="copy them to a folder, or unpack them in the bucket; wdstools adopt reads them where they are",
+        )
+    if not looks_like_shard(scan_tar_in(store, tars[0])):
+        return None
+    loose = next((info.key for info in found if is_image(info.key) and not info.key.startswith(".")), None)
+    if loose is not None:
+        raise UsageError(
+            "this prefix holds shards and loose images",
+            code="source-ambiguous",
+            where=store.url,
+            got=f"{tars[0]} and {loose}",
+            hint="give the prefix of the one or of the other",
+        )
+    return BucketShards(store, found, **choices)
+
+
+def is_table(url: str) -> bool:
+    """Whether a URL is one of a table, by its name."""
+    return url.lower().endswith(TABLE_EXTENSIONS)
+
+
+class BucketTable(TableSource):
+    """A table in an object store. Its rows name objects of the same bucket: by paths from the table's folder, or by URLs."""
+
+    def _rows(self) -> Rows:
+        scheme, _, rest = self.path.partition("://")
+        bucket, _, key = rest.partition("/")
+        store = open_remote(f"{scheme}://{bucket}")
+        rows = _BucketRows(key, self._tables, store)
+        with tempfile.SpooledTemporaryFile(_TABLE_BYTES, prefix="wdstools-") as file:
+            for block in store.stream(key):
+                file.write(block)
+            file.seek(0)
+            rows.read(read_rows(file, self.path))  # type: ignore[arg-type]  # reads, seeks and gives lines as a file does
+        return rows
+
+
+class _BucketRows(Rows):
+    """Paths are keys of the bucket."""
+
+    def __init__(self, table: str, rules: TableRules, store: RemoteStore) -> None:
+        super().__init__(table, rules, follow_links=False)
+        self._store = store
+        self._place_of_table = posixpath.dirname(table)
+        self._entries: dict[str, bytes] = {}
+
+    @property
+    def opener(self) -> SourceOpener:
+        """How the images are read."""
+        return BucketOpener(self._store)
+
+    def add(self, captions: str) -> None:
+        """Make samples of what was read; of images that all lie below the table's folder as on a disk, from there."""
+        below = f"{self._place_of_table}/" if self._place_of_table else ""
+        if below and all(path.startswith(below) for path, _ in self.said):
+            self.said = {(path.removeprefix(below), sample_id): said for (path, sample_id), said in self.said.items()}
+            self._entries = {path.removeprefix(below): entry for path, entry in self._entries.items()}
+            self._store, self._place_of_table = open_remote(f"{self._store.url}/{self._place_of_table}"), ""
+        super().add(captions)
+
+    def _plain(self, name: str) -> str:
+        if name.startswith(f"{self._store.url}/"):
+            return name.removeprefix(f"{self._store.url}/")
+        if "://" in name:
+            return f"/{name}"  # of another store: it leads outside
+        path = plain_path(name)
+        return path if path.startswith("/") else posixpath.normpath(posixpath.join(self._place_of_table, path))
+
+    def _held(self, folder: str) -> set[str]:
+        prefix = f"{folder}/" if folder else ""
+        assert isinstance(self._store, ListsLevels)
+        found = self._store.level(prefix)[0]
+        self._entries |= {info.key: object_entry(info) for info in found}
+        return {info.key.removeprefix(prefix) for info in found}
+
+    def _inside(self, path: str) -> bool:
+        del path
+        return True
+
+    def _beside(self, path: str) -> dict[str, Any]:
+        return {"image_entry": self._entries[path]}
+
+    def _id_of(self, folder: str) -> str:
+        """From the table's folder, as on a disk."""
+        if self._place_of_table and f"{folder}/".startswith(f"{self._place_of_table}/"):
+            return folder[len(self._place_of_table) + 1 :]
+        return folder

@@ -1,9 +1,15 @@
-"""Takes the pictures of docs/images: ``make docs-images``. What they show is made here, by the demo; needs Chromium."""
+"""Takes the pictures of docs/images: ``make docs-images``. They show the demo and the site; needs Chromium."""
 
 from __future__ import annotations
 
+import functools
+import http.server
+import os
 import re
+import subprocess
+import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +56,39 @@ PICTURES: tuple[tuple[str, dict[str, int], str, Callable[[Page], None]], ...] = 
     ("view-sample.jpg", _DESK, "dark", _sample),
     ("view-statistics.jpg", _DESK, "light", _statistics),
     ("view-phone.jpg", _PHONE, "dark", _gallery),
+    ("view-statistics-phone.jpg", _PHONE, "light", _statistics),
+)
+#: Pages of the site: name of the file, window, colours, page.
+PAGES: tuple[tuple[str, dict[str, int], str, str], ...] = (
+    ("docs-home.jpg", _DESK, "light", "index.html"),
+    ("docs-tutorial.jpg", _DESK, "dark", "tutorial.html"),
+    ("docs-phone.jpg", _PHONE, "light", "howto/verify.html"),
 )
 
 
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def site_pictures() -> None:
+    """Build the site, serve it to this machine, and take a picture of some pages."""
+    with tempfile.TemporaryDirectory() as folder, started_browser() as browser:
+        build = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", folder]
+        subprocess.run(build, cwd=IMAGES.parents[1], check=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+        handler = functools.partial(_Quiet, directory=folder)
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            for name, window, scheme, path in PAGES:
+                options: dict[str, Any] = {"viewport": window, "color_scheme": scheme}
+                with browser.open(f"http://127.0.0.1:{server.server_port}/{path}", **options) as opened:
+                    opened.page.wait_for_load_state("networkidle")
+                    opened.page.screenshot(path=IMAGES / name, type="jpeg", quality=_QUALITY)
+            server.shutdown()
+
+
 def main() -> None:
-    """Take all of them."""
+    """Take those of the viewer."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         make_source(f"{folder}/cities", 600, executor=wt.open_executor("serial"), progress=Silent())
@@ -74,3 +108,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    site_pictures()

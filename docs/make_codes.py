@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "codes.md"
-_CODE = re.compile(r"[a-z]+(-[a-z0-9]+)+")
+#: Words that begin with x- are headers of HTTP.
+_CODE = re.compile(r"(?!x-)[a-z]+(-[a-z0-9]+)+")
 #: Rooms whose words are about other things: what is shown, and other programs.
 _OTHER_ROOMS = ("cli", "report", "peers", "options")
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wdstools.errors import FormatError, UnsupportedVersionError
 from wdstools.formats.arrow import one_chunk, reader_over, to_numpy, valid
@@ -24,6 +23,8 @@ from wdstools.formats.manifest import COLUMNS_FOLDER, index_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow.parquet as pq
 
 #: The newest version of the document that is read.
 COLUMNS_VERSION = 1
@@ -247,6 +248,8 @@ def schema_of(fields: Sequence[ColumnField]) -> pa.Schema:
 def write_columns(table: pa.Table, fields: Sequence[ColumnField]) -> bytes:
     """Parquet bytes of one shard's rows: zstd, page checksums, dictionaries for texts; the same table gives the same bytes."""
     sink = pa.BufferOutputStream()
+    import pyarrow.parquet as pq  # late: it loads file systems and TLS
+
     pq.write_table(
         table.select(["key", *(field.name for field in fields)]),
         sink,
@@ -274,6 +277,8 @@ def read_columns(
 
     Raises FormatError (``columns-damaged``).
     """
+    import pyarrow.parquet as pq
+
     got = sha256_hex(data)
     if got != shard.sha256:
         raise damaged(where, "its bytes are not those that were written", expected=shard.sha256, got=got)

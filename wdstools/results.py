@@ -33,6 +33,7 @@ FINDING_KINDS = (
     "sums",
     "file",
     "emitted",
+    "columns",
 )
 
 #: Every cause of a finding that is not the code of an error, with what it says of the finding's path; append-only.
@@ -45,6 +46,7 @@ FINDING_CAUSES = {
     "card-missing": "there is no dataset card",
     "card-not-text": "the card is not UTF-8",
     "card-part-differs": "a part of the card is not what the manifest gives",
+    "columns-of-another": "added columns were made for another version of the dataset",
     "column-differs": "a column of the index is not what the shard gives",
     "emitted-differs": "an emitted file is not what was written",
     "emitted-missing": "an emitted file is missing",
@@ -60,6 +62,7 @@ FINDING_CAUSES = {
     "header-missing": "there is no header where one must be",
     "image-missing": "a sample has no image",
     "index-missing": "an index is missing",
+    "keys-differ": "the keys of added columns are not those of the index",
     "line-differs": "a line of the checksum list is not the manifest's digest",
     "line-digest-damaged": "the digest on a line of the checksum list is damaged",
     "line-missing": "the checksum list has no line for a file",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools.errors import FormatError, NotFoundError, UsageError
+from wdstools.errors import NotFoundError, UsageError
 from wdstools.formats.columns import MAX_SET_BYTES, ColumnSet, damaged, is_set_name, loads, set_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST
@@ -69,17 +69,13 @@ def read_set(store: Store, name: str, digest: str) -> ColumnSet:
     return columns
 
 
-def listed_files(store: Store) -> list[str]:
-    """The files of all sets that lie with a dataset, as far as the list and each document say so, and the list itself.
+def listed_files(sums: Collection[str]) -> list[str]:
+    """The files of sets that a list names.
 
     Names that the format does not give to files of a set are none, whatever a list says: it may come from anywhere.
     """
-    try:
-        sums = read_sums(store)
-    except FormatError:
-        return []
-    found = [path for path in sums if any(is_of(path, name) for name in names_in(sums))]
-    return [*found, COLUMNS_LIST] if sums else []
+    names = names_in(sums)
+    return [path for path in sums if any(is_of(path, name) for name in names)]
 
 
 def is_of(path: str, name: str) -> bool:

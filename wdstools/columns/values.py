@@ -27,7 +27,7 @@ def shard_values(store: Store, columns: ColumnSet, path: str, names: Sequence[st
 
     Raises FormatError (``columns-damaged``), also where the file is missing, and StoreError.
     """
-    shard = next(shard for shard in columns.shards if shard.path == path)
+    shard = columns.shard(path)
     where = column_path(columns.name, path)
     try:
         data = get_whole(store, where, MAX_COLUMNS_BYTES)

@@ -123,6 +123,13 @@ class ColumnSet:
         """How long its files are together."""
         return sum(shard.bytes for shard in self.shards)
 
+    def shard(self, path: str) -> ColumnShard:
+        """What it has of the shard at ``path``; raises KeyError."""
+        for shard in self.shards:
+            if shard.path == path:
+                return shard
+        raise KeyError(path)
+
     def field(self, name: str) -> ColumnField:
         """The field of this name; raises KeyError."""
         for field in self.fields:

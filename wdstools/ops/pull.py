@@ -43,6 +43,7 @@ from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
 from wdstools.stores.reading import get_whole
 from wdstools.transfer.choose import ChooseTask, Chosen, choose
+from wdstools.transfer.columns import PulledColumns
 from wdstools.transfer.download import PulledShard, PullTask, asked_again, fetch_file, pull_shard
 from wdstools.transfer.seeds import Seeds
 from wdstools.version import __version__
@@ -229,6 +230,7 @@ class _Pull:
         self.progress = progress
         self.not_covered: list[str] = ["index column source"]
         self.signatures: dict[str, bytes] = {}
+        self.columns: PulledColumns | None = None
 
     def run(self) -> PullResult:
         """The pull; DEST is absent until everything in it is whole."""
@@ -238,20 +240,23 @@ class _Pull:
         try:
             listed = self._listed()  # before anything is begun: a manifest that was damaged on its way names no dataset
             self.signatures = bundles_of(self.source) if self.whole else {}  # of a part they are not
+            self.columns = PulledColumns(self.source, self.plan.chosen)
             with PackSite(self.plan.target) as site:
                 site.begin(self._digest(), self._paths(), restart=self.plan.restart)
                 pulled = self._with_proved_values(site.work, self._shards(site.work, listed))
-                files, root = self._files(pulled, listed)
+                files, manifest = self._files(pulled, listed)
+                files |= self.columns.bring(manifest, pulled, site.work, self.executor)
+                self.not_covered += [f"added columns {one.name}" for one in self.columns.sets]
                 site.publish(files, {shard.entry.path: shard.entry.bytes for shard in pulled})
         except (IntegrityError, NotFoundError) as error:
             self._refuse_replaced(error)
             raise
-        return self._result(root, pulled)
+        return self._result(manifest.root, pulled)
 
     def _paths(self) -> list[str]:
         """Every shard that will be written, and its index; and the signatures."""
         shards = (path for one in self.plan.chosen for path in (one.entry.path, one.entry.index_path))
-        return [*shards, *self.signatures]
+        return [*shards, *self.signatures, *(self.columns.paths if self.columns is not None else ())]
 
     def _already_there(self) -> PullResult:
         from wdstools.ops.verify import verify
@@ -336,8 +341,8 @@ class _Pull:
             made.append(replace(shard, index_sha256=sha256_hex(data)))
         return made
 
-    def _files(self, pulled: list[PulledShard], listed: Mapping[str, str]) -> tuple[dict[str, bytes], str]:
-        """Everything beside the shards and indexes, and the root digest."""
+    def _files(self, pulled: list[PulledShard], listed: Mapping[str, str]) -> tuple[dict[str, bytes], Manifest]:
+        """Everything beside the shards and indexes, and the manifest."""
         metadata = self.source.metadata
         card = None
         if self.whole:
@@ -354,7 +359,7 @@ class _Pull:
         sums: dict[str, str] = {}
         for shard in pulled:
             sums |= {shard.entry.path: shard.entry.sha256, shard.entry.index_path: shard.index_sha256}
-        return assemble(manifest, history, sums, card) | self.signatures, manifest.root
+        return assemble(manifest, history, sums, card) | self.signatures, manifest
 
     def _card(self) -> bytes:
         """The source's card, or a new one if that is not there or not whole."""

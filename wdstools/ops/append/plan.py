@@ -133,7 +133,7 @@ class AppendPlan(Plan[AppendResult]):
         shards = [path for change in intake.changes for path in change.paths]
         try:
             if self.output is not None:
-                make_new(dataset, shards, self.output, write)
+                make_new(dataset, shards, self.output, self.derived, write)
             else:
                 change_in_place(dataset, shards, self.derived, write)
         except NothingNewError as error:
@@ -179,7 +179,7 @@ class AppendPlan(Plan[AppendResult]):
             proved=Proved.FORGER if self.dataset.anchored else Proved.ACCIDENT,
             leaks=made.leaks,
             duplicates=made.duplicates,
-            rewritten=tuple(derived.emitted_list(manifest.root)) if self.output is None else (),
+            rewritten=derived.rewritten(manifest.root) if self.output is None else (),
             deleted=tuple(sorted(derived.deleted)),
             elsewhere=derived.elsewhere,
             notes=(*self.notes, *made.notes),

@@ -15,6 +15,7 @@ from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PA
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
 from wdstools.landing.inside import read_inside, refuse_outside
+from wdstools.transfer.columns import column_files
 from wdstools.transfer.compare import Wanted, holder, shard_file
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def wanted_files(dataset: Dataset, emitted: list[Wanted]) -> list[Wanted]:
     if listed.get(MANIFEST_PATH) != sha256_hex(data[MANIFEST_PATH]):
         raise _damaged_here(dataset, f"the line for {MANIFEST_PATH} is not its SHA-256")
     others += [Wanted(path, len(made), {"sha256": sha256_hex(made)}) for path, made in bundles_of(dataset).items()]
+    others += column_files(dataset)
     last = [Wanted(path, len(data[path]), {"sha256": sha256_hex(data[path])}) for path in data]
     return [*shards, *others, *emitted, *last]
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wdstools.address import display
-from wdstools.columns.sets import listed_files
+from wdstools.columns.sets import fits, listed_files, names_in, read_set, read_sums
 from wdstools.errors import FormatError, NotFoundError, StoreError
+from wdstools.formats.columns import column_path, set_path
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import COLUMNS_FOLDER
+from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.joined.kept import files_of as joined_files
 from wdstools.landing.small_files import read_provenance
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from wdstools.dataset import Dataset
+    from wdstools.formats.columns import ColumnSet
     from wdstools.formats.manifest import ShardEntry
 
 _HASHES, _SIGNATURES = ".wdstools/hashes/", ".wdstools/signatures/"
@@ -45,6 +47,9 @@ class Derived:
     """
 
     deleted: dict[str, str] = field(default_factory=dict)
+    #: Added columns that are written anew for the next version, and for which shards.
+    columns: tuple[ColumnSet, ...] = ()
+    touched: tuple[str, ...] = ()
     emitted: Emitted | None = None
     elsewhere: tuple[str, ...] = ()
     cached: tuple[str, ...] = ()
@@ -55,7 +60,17 @@ class Derived:
         return [
             *(Step("delete", path, detail=what) for path, what in sorted(self.deleted.items())),
             *(Step("delete", path, detail="cached") for path in self.cached),
+            *(
+                Step("rewrite", path, detail=f"the columns {one.name}")
+                for one in self.columns
+                for path in (*(column_path(one.name, shard) for shard in self.touched), one.path)
+            ),
         ]
+
+    def rewritten(self, root: str) -> tuple[str, ...]:
+        """What is written anew beside the shards, for the next version with this root."""
+        lists = (*self.emitted_list(root), *(one.path for one in self.columns))
+        return (*lists, *(column_path(one.name, shard) for one in self.columns for shard in self.touched))
 
     def emitted_list(self, root: str) -> dict[str, bytes]:
         """The list of emitted files once they are gone: it still says which keys of the card are not its owner's."""
@@ -67,7 +82,8 @@ class Derived:
 def as_left_behind(derived: Derived) -> Derived:
     """For a new dataset: the old one keeps everything, and so it is a place that still holds the samples."""
     kept = tuple(f"{path}: {what}, in the old dataset" for path, what in sorted(derived.deleted.items()))
-    return Derived(elsewhere=(*derived.elsewhere, *kept), cached=derived.cached)
+    kept += tuple(f"{one.path}: columns, in the old dataset" for one in derived.columns)
+    return Derived(columns=derived.columns, elsewhere=(*derived.elsewhere, *kept), cached=derived.cached)
 
 
 def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequence[str]) -> Derived:
@@ -82,8 +98,9 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
     for info in store.list(".wdstools/"):
         if info.key.startswith(_SIGNATURES):
             deleted[info.key] = "a signature of this version"
-    columns = listed_files(store)
-    deleted |= dict.fromkeys(columns, "columns of this version")
+    columns, sets = _columns(dataset, store)
+    carried = {path for one in sets for path in (*one.files(), COLUMNS_LIST)}
+    deleted |= {path: "columns of another version" for path in columns if path not in carried}
     emitted, changed = _emitted(dataset)
     if emitted is not None:
         deleted |= {path: "for other readers; emit makes it again" for path in emitted.files if path not in changed}
@@ -96,7 +113,14 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         *(f"{path}: a file of no set of columns" for path in _strangers(store, columns)),
         *_pages(store),
     )
-    return Derived(there, emitted, elsewhere, tuple(_cached(dataset, touched, caches)))
+    return Derived(
+        there,
+        sets,
+        tuple(entry.path for entry in touched),
+        emitted,
+        elsewhere,
+        tuple(_cached(dataset, touched, caches)),
+    )
 
 
 def _emitted(dataset: Dataset) -> tuple[Emitted | None, list[str]]:
@@ -136,6 +160,26 @@ def _mirrors(dataset: Dataset) -> Iterator[str]:
     for url in sorted({url for url in noted if isinstance(url, str)}):
         kept = "; its history keeps every version" if url.startswith("hf://") else ""
         yield f"{display(url)}: a mirror, as it was noted{kept}"
+
+
+def _columns(dataset: Dataset, store: LocalStore) -> tuple[list[str], tuple[ColumnSet, ...]]:
+    """The files of all sets of columns and the list of them, and the sets that are of this version.
+
+    None where the list cannot be read; a set whose document is damaged is of no version.
+    """
+    try:
+        sums = read_sums(store)
+    except FormatError:
+        return [], ()
+    sets = []
+    for name in names_in(sums):
+        try:
+            columns = read_set(store, name, sums[set_path(name)])
+        except (FormatError, StoreError):
+            continue
+        if fits(columns, dataset):
+            sets.append(columns)
+    return [*listed_files(sums), COLUMNS_LIST] if sums else [], tuple(sets)
 
 
 def _strangers(store: LocalStore, ours: Collection[str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from wdstools.landing.inside import read_inside, refuse_outside, require_inside
 from wdstools.landing.new_folder import new_folder
 from wdstools.landing.staging import commit, staged
 from wdstools.ops.canonical import require_canonical
+from wdstools.ops.next_version.columns import carry_columns, column_names
 from wdstools.ops.next_version.shard import ADDED_SUFFIX, copy_shard
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
@@ -79,23 +80,31 @@ def change_in_place(
     _refuse_in_the_way(target, sorted({*shards} - old))
     with locked_folder(os.path.join(target, ".wdstools"), target):
         refuse_changed(dataset)
-        with staged(target, (*_scratch_names(shards), *SMALL_FILES, EMITTED_PATH)) as work:
+        sets = derived.columns
+        old |= {path for one in sets for path in one.files()}
+        names = column_names(sets, {*shards, *(entry.path for _, entry in dataset.manifest.shards)})
+        with staged(target, (*_scratch_names(shards), *SMALL_FILES, EMITTED_PATH, *names)) as work:
             made = write(work)
+            columns = carry_columns(dataset, sets, made.manifest, work, whole=False)
         stays = {path for _, entry in made.manifest.shards for path in (entry.path, entry.index_path)}
-        commit(target, made.files, sorted({*derived.deleted, *(old - stays)}))
+        stays |= set(column_names(sets, (entry.path for _, entry in made.manifest.shards)))
+        commit(target, (*made.files, *columns), sorted({*derived.deleted, *(old - stays)}))
         for path in derived.cached:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
     return made
 
 
-def make_new(dataset: Dataset, shards: Sequence[str], output: str, write: Callable[[str], NextVersion]) -> NextVersion:
+def make_new(
+    dataset: Dataset, shards: Sequence[str], output: str, derived: Derived, write: Callable[[str], NextVersion]
+) -> NextVersion:
     """Make a new dataset of what ``write`` makes and, copied, of everything that stays as it is."""
     with new_folder(output) as scratch:
         work = scratch.new
         there = [path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)]
-        scratch.note((*there, *_scratch_names(shards), *SMALL_FILES))
+        scratch.note((*there, *_scratch_names(shards), *SMALL_FILES, *column_names(derived.columns, {*there, *shards})))
         made = write(work)
+        carry_columns(dataset, derived.columns, made.manifest, work, whole=True)
         for _, entry in made.manifest.shards:
             if entry.path not in made.files:
                 copy_shard(dataset, entry, work)

@@ -99,7 +99,7 @@ class RemovePlan(Plan[RemoveResult]):
             return self._write(work, executor, progress)
 
         if self.output is not None:
-            return self._result(make_new(dataset, touched, self.output, write), self.output)
+            return self._result(make_new(dataset, touched, self.output, self.derived, write), self.output)
         return self._result(change_in_place(dataset, touched, self.derived, write), self.target)
 
     def _result(self, made: NextVersion, path: str) -> RemoveResult:
@@ -114,7 +114,7 @@ class RemovePlan(Plan[RemoveResult]):
             proved=Proved.FORGER if self.dataset.anchored else Proved.ACCIDENT,
             absent=self.absent,
             earlier=self.earlier,
-            rewritten=tuple(derived.emitted_list(made.manifest.root)) if self.output is None else (),
+            rewritten=derived.rewritten(made.manifest.root) if self.output is None else (),
             deleted=(*sorted(derived.deleted), *derived.cached),
             elsewhere=derived.elsewhere,
         )

@@ -24,6 +24,7 @@ from wdstools.landing.inside import require_inside
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.canonical import require_canonical
+from wdstools.ops.repair.columns import mend_columns
 from wdstools.ops.repair.copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
 from wdstools.ops.repair.files import SmallFile, mend_card_file, mend_history, render_list
 from wdstools.ops.repair.index import IndexRepair, choose_index, listed_digests, make_index, usable_index
@@ -208,6 +209,9 @@ class _Planner:
             files.append(SmallFile(MANIFEST_PATH, truth.data, truth.origin))
         card = mend_card_file(self.store, stores, truth)
         files += [card] if card else []
+        columns, lost = mend_columns(self.store, stores, truth)
+        files += columns
+        unsolved += lost
         self.steps += [Step("write", file.path, len(file.data), file.origin) for file in files]
         self.unsolved += unsolved
         extra = [*self._extra(truth, delete=delete), *self._torn(truth)]

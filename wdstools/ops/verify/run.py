@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Unpack, get_args
 
 from wdstools.checks.batch import BatchTask, Look, Looked, Manner, batches, check_batch
 from wdstools.checks.change import explain_change
+from wdstools.checks.columns import check_columns, columns_tasks, known_sets
 from wdstools.checks.emitted import check_emitted, known_emitted
 from wdstools.checks.metadata import check_metadata, damaged_text, read_list
 from wdstools.checks.remote import noted_md5
 from wdstools.checks.signature import trusted
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, UnsupportedVersionError, UsageError, WdsError, option
+from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES
@@ -144,6 +146,10 @@ class _What:
     scrub: Scrub | None
 
 
+#: The levels at which everything is read.
+_READING = ("digest", "samples", "decode")
+
+
 class _DatasetCheck:
     def __init__(self, what: _What, executor: Executor, progress: Progress) -> None:
         self.dataset = what.dataset
@@ -178,8 +184,10 @@ class _DatasetCheck:
             emitted, wrong = known_emitted(self.dataset)
             findings += wrong
             findings += extra_shards(self.dataset, set(emitted.files))
-            if self.asked.whole and self.level in ("digest", "samples", "decode"):
+            if self.asked.whole and self.level in _READING:
                 findings += check_emitted(self.dataset, emitted)
+        if self.level in _READING:
+            findings += self._columns()
         if not self.asked.whole:
             self.checked["not_asked"] = self.dataset.manifest.totals["shards"] - self.checked["shards"]
         if self.scrub is not None:
@@ -267,6 +275,15 @@ class _DatasetCheck:
         if not self.first_part:
             return listed, []
         return listed, [*wrong, *(check_metadata(self.dataset, listed) if listed else [])]
+
+    def _columns(self) -> list[Finding]:
+        """What is wrong with columns that were added, of the shards that are asked for."""
+        store, sets, findings = known_sets(self.dataset)
+        tasks = columns_tasks(self.dataset, store, sets, self.shards)
+        if tasks:
+            self.checked["column_files"] = len(tasks)
+        found = [finding for found in run_all(self.executor, check_columns, tasks) for finding in found]
+        return [*(findings if self.first_part else []), *found]
 
     def _without_index(self, looked: Looked) -> bool:
         """Whether nobody asks for a shard's index: none of the shards is here."""

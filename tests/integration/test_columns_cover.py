@@ -1,0 +1,235 @@
+"""What keeps a dataset whole covers its added columns: verify, repair, mirror and pull."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import wdstools as wt
+from tests.support.added_columns import add_scores, keys_of, score_of, values_of
+from tests.support.city_pairs import write_city_pairs
+from tests.support.command import run_command
+from tests.support.outcome import contents
+from wdstools.formats.digest import sha256_hex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOLDER = ".wdstools/columns"
+FILE = f"{FOLDER}/scores/train-000001.parquet"
+
+
+@pytest.fixture(scope="module", name="scored")
+def _scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("columns")
+    wt.pack(write_city_pairs(work / "source", train=12, val=4), work / "scored", shard_samples=4, name="cities")
+    add_scores(work / "scored")
+    return work / "scored"
+
+
+@pytest.fixture(name="dataset")
+def _dataset(scored: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(scored, tmp_path / "dataset"))
+
+
+def relisted(dataset: Path, path: str, data: bytes) -> None:
+    """Put other bytes in a file, and their digest in the list: only what lies in them can tell."""
+    old = sha256_hex((dataset / path).read_bytes())
+    (dataset / path).write_bytes(data)
+    for name in (f"{FOLDER}/scores.json", f"{FOLDER}/SHA256SUMS"):
+        text = (dataset / name).read_text().replace(old, sha256_hex(data))
+        if name.endswith(".json"):
+            before = sha256_hex((dataset / name).read_bytes())
+            (dataset / name).write_text(text)
+            sums = dataset / f"{FOLDER}/SHA256SUMS"
+            sums.write_text(sums.read_text().replace(before, sha256_hex(text.encode())))
+        else:
+            (dataset / name).write_text(text)
+
+
+def flip(dataset: Path) -> None:
+    data = bytearray((dataset / FILE).read_bytes())
+    data[99] ^= 4
+    (dataset / FILE).write_bytes(data)
+
+
+def other_keys(dataset: Path) -> None:
+    other = (dataset / FILE.replace("1.parquet", "0.parquet")).read_bytes()
+    mine = pq.read_table(pa.BufferReader((dataset / FILE).read_bytes()))
+    rows = pq.read_table(pa.BufferReader(other)).slice(0, mine.num_rows)
+    assert rows.num_rows == mine.num_rows
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, store_schema=False)
+    relisted(dataset, FILE, bytes(sink.getvalue()))
+    document = dataset / f"{FOLDER}/scores.json"
+    sizes = document.read_text().splitlines()
+    assert len(sizes) > 3
+
+
+def truncate(dataset: Path) -> None:
+    relisted(dataset, FILE, (dataset / FILE).read_bytes()[:-9])
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "a flipped bit": (flip, FILE, "bytes-differ"),
+    "a missing file": (lambda d: (d / FILE).unlink(), FILE, "file-missing"),
+    "a missing document": (lambda d: (d / f"{FOLDER}/scores.json").unlink(), f"{FOLDER}/scores.json", "file-missing"),
+    "a changed document": (
+        lambda d: (d / f"{FOLDER}/scores.json").write_text("{}"),
+        f"{FOLDER}/scores.json",
+        "columns-damaged",
+    ),
+    "a list that is none": (
+        lambda d: (d / f"{FOLDER}/SHA256SUMS").write_text("?"),
+        f"{FOLDER}/SHA256SUMS",
+        "sums-damaged",
+    ),
+    "other keys": (other_keys, FILE, "keys-differ"),
+    "no Parquet": (truncate, FILE, "columns-damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_verify_names_what_is_wrong_and_repair_takes_it_from_a_copy(scored: Path, dataset: Path, damage: str) -> None:
+    assert wt.verify(dataset).checked["column_files"] == len(wt.open_dataset(dataset).manifest.shards)
+    before = contents(dataset)
+    act, path, cause = DAMAGES[damage]
+    act(dataset)
+    ran = run_command("verify", dataset, "--json")
+    findings = [line for line in ran.lines if line["type"] == "finding"]
+    assert ran.code == 1
+    assert (path, cause) in [(one["path"], one["cause"]) for one in findings]
+    assert {one["kind"] for one in findings} <= {"columns", "missing"}
+    if damage in ("other keys", "no Parquet"):
+        return  # its own list vouches for it
+    alone = run_command("repair", dataset, "-y", "--json")
+    assert alone.code == 1
+    repaired = run_command("repair", dataset, "--from", scored, "-y", "--json")
+    assert (repaired.code, repaired.summary["unsolved"]) == (0, [])
+    assert contents(dataset) == before
+
+
+def test_a_set_of_another_version_is_a_finding(dataset: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    wt.remove(dataset, wt.Selection(keys=frozenset(keys_of(dataset)[:1])), output=other)
+    shutil.rmtree(other / FOLDER, ignore_errors=True)
+    shutil.copytree(dataset / FOLDER, other / FOLDER)
+    (finding,) = wt.verify(other).findings
+    assert (finding.kind, finding.cause, finding.path) == ("columns", "columns-of-another", f"{FOLDER}/scores.json")
+
+
+def test_a_mirror_holds_the_columns_too(dataset: Path, tmp_path: Path) -> None:
+    wt.remove_columns(dataset, "scores")
+    wt.mirror(dataset, str(tmp_path / "mirror"))
+    add_scores(dataset)
+    there = run_command("mirror", dataset, tmp_path / "mirror", "-y", "--json")
+    assert there.code == 0
+    mine, theirs = contents(dataset), contents(tmp_path / "mirror")
+    assert {path: theirs.get(path) for path in mine if path.startswith(FOLDER)} == {
+        path: data for path, data in mine.items() if path.startswith(FOLDER)
+    }
+    assert wt.verify(tmp_path / "mirror").ok
+    subprocess.run(["sha256sum", "--strict", "-c", f"{FOLDER}/SHA256SUMS"], cwd=tmp_path / "mirror", check=True)
+    again = run_command("mirror", dataset, tmp_path / "mirror", "-n", "--json")
+    assert again.summary["steps"] == 0
+
+
+def test_a_pull_brings_the_columns_as_they_are(dataset: Path, tmp_path: Path) -> None:
+    pulled = wt.pull(dataset, tmp_path / "here")
+    assert pulled.root == wt.open_dataset(dataset).root
+    mine, here = contents(dataset / FOLDER), contents(tmp_path / "here" / FOLDER)
+    assert mine == here
+    assert wt.verify(tmp_path / "here").ok
+
+
+@pytest.mark.parametrize("choice", [["--where", "score >= 0.5"], ["--split", "val"]])
+def test_a_part_brings_its_rows_of_the_columns(dataset: Path, tmp_path: Path, choice: list[str]) -> None:
+    root = wt.open_dataset(dataset).root
+    ran = run_command("pull", dataset, tmp_path / "part", "--root", root, *choice, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.summary["proved"] == ("accident" if "--where" in choice else "forger")
+    keys = keys_of(tmp_path / "part")
+    val = set(wt.open_dataset(dataset).split("val").keys())
+    wanted = [key for key in keys_of(dataset) if (score_of(key) >= 0.5 if "--where" in choice else key in val)]
+    assert sorted(keys) == sorted(wanted)
+    found = values_of(tmp_path / "part", "scores")
+    assert {key: row["score"] for key, row in found.items()} == {key: score_of(key) for key in keys}
+    assert wt.verify(tmp_path / "part").ok
+    assert [one.state for one in wt.list_columns(tmp_path / "part")] == ["ok"]
+
+
+def scores_in(dataset: Path) -> dict[str, float | None]:
+    """The score of each sample, as it is stored."""
+    return {key: row["score"] for key, row in values_of(dataset, "scores").items()}
+
+
+@pytest.mark.parametrize("place", ["in place", "new"])
+def test_a_removal_takes_the_values_of_those_samples_and_binds_the_rest(
+    dataset: Path, tmp_path: Path, place: str
+) -> None:
+    gone = keys_of(dataset)[3:5]
+    (dataset / f"{FOLDER}/theirs.txt").write_text("not ours")
+    output = tmp_path / "new" if place == "new" else None
+    plan = wt.plan_remove(dataset, wt.Selection(keys=frozenset(gone)), output=output)
+    named = {step.path for step in plan.steps}
+    before = contents(dataset)
+    result = wt.apply(plan)
+    assert isinstance(result, wt.RemoveResult)
+    made = output or dataset
+    left = keys_of(made)
+    assert not set(gone) & set(left)
+    assert scores_in(made) == {key: score_of(key) for key in left}
+    assert [one.state for one in wt.list_columns(made)] == ["ok"]
+    assert wt.verify(made).ok
+    assert (made / f"{FOLDER}/theirs.txt").exists() == (place == "in place")
+    if place == "in place":
+        assert "theirs.txt" in str(result.elsewhere)
+        changed = {path for path, data in contents(made).items() if before.get(path) != data and FOLDER in path}
+        assert changed <= named | {f"{FOLDER}/SHA256SUMS"}
+        assert changed <= {*result.rewritten, f"{FOLDER}/SHA256SUMS"}
+        for key in gone:
+            assert all(key.encode() not in data for path, data in contents(made).items() if FOLDER in path)
+    else:
+        assert contents(dataset) == before
+        assert "columns, in the old dataset" in str(result.elsewhere)
+
+
+@pytest.mark.parametrize("shards", [None, 2])
+def test_an_append_leaves_old_values_with_their_samples(dataset: Path, tmp_path: Path, shards: int | None) -> None:
+    old = keys_of(dataset)
+    more = write_city_pairs(tmp_path / "more", train=20, val=5)
+    wt.append(dataset, more, shards=shards)
+    keys = keys_of(dataset)
+    assert len(keys) > len(old)
+    assert scores_in(dataset) == {key: score_of(key) if key in set(old) else None for key in keys}
+    assert wt.verify(dataset).ok
+    (info,) = wt.list_columns(dataset)
+    assert (info.state, info.values["score"]) == ("ok", len(old))
+
+
+def test_a_set_of_another_version_goes_with_a_change(dataset: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    wt.remove(dataset, wt.Selection(keys=frozenset(keys_of(dataset)[:1])), output=other)
+    shutil.rmtree(other / FOLDER)
+    shutil.copytree(dataset / FOLDER, other / FOLDER)
+    result = wt.remove(other, wt.Selection(keys=frozenset(keys_of(other)[:1])))
+    assert isinstance(result, wt.RemoveResult)
+    assert f"{FOLDER}/scores.json" in result.deleted
+    assert not (other / FOLDER).exists() or contents(other / FOLDER) == {}
+    assert wt.verify(other).ok
+
+
+def test_damaged_columns_stop_a_change_before_it_begins(dataset: Path) -> None:
+    flip(dataset)
+    before = contents(dataset)
+    shard = wt.open_dataset(dataset).manifest.splits["train"][1]
+    key = wt.open_dataset(dataset).index(shard).column("key").to_pylist()[0]
+    ran = run_command("remove", dataset, "--in-place", "--where", f"key == '{key}'", "-y")
+    assert (ran.code, "columns-damaged" in ran.err) == (5, True)
+    assert contents(dataset) == before

@@ -1,0 +1,138 @@
+"""Checking columns that were added to a dataset: their list, each document, and each file against the index of its shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.columns.sets import fits, names_in, read_set, read_sums, store_of
+from wdstools.errors import FormatError, NotFoundError, StoreError
+from wdstools.formats.arrow import one_chunk
+from wdstools.formats.columns import MAX_COLUMNS_BYTES, column_path, read_columns, set_path
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import COLUMNS_LIST
+from wdstools.results import Finding
+from wdstools.stores.local import LocalStore
+from wdstools.stores.reading import get_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Tick
+    from wdstools.formats.columns import ColumnSet, ColumnShard
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import Store
+
+#: What mends any of it.
+_AGAIN = "a copy has it, for repair; or remove the set and add it again"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnsCheckTask:
+    """The file that a set has of one shard."""
+
+    dataset: Dataset
+    store: Store
+    columns: ColumnSet
+    entry: ShardEntry
+
+
+def known_sets(dataset: Dataset) -> tuple[Store, list[ColumnSet], list[Finding]]:
+    """The sets that can be looked into, and what is wrong with the list, or with a document."""
+    store = dataset.metadata
+    findings: list[Finding] = []
+    try:
+        store = store_of(dataset)
+        sums = read_sums(store)
+    except FormatError as error:
+        return store, [], [Finding("columns", COLUMNS_LIST, error.message, got=error.got or None, cause=error.code)]
+    except StoreError as error:
+        local = isinstance(dataset.metadata, LocalStore)
+        found = Finding("unreadable", COLUMNS_LIST, error.message, got=error.code, cause=error.code)
+        return store, [], [found] if local else []
+    sets = []
+    for name in names_in(sums):
+        path = set_path(name)
+        try:
+            columns = read_set(store, name, sums[path])
+        except NotFoundError:
+            message = f"the document of added columns is missing; {_AGAIN}"
+            findings.append(Finding("missing", path, message, expected=sums[path], cause="file-missing"))
+            continue
+        except (FormatError, StoreError) as error:
+            found = Finding("columns", path, f"{error.message}; {_AGAIN}", cause=error.code)
+            findings.append(found)
+            continue
+        if not fits(columns, dataset):
+            message = "these columns were made for another version; remove the set, and add it again"
+            findings.append(
+                Finding("columns", path, message, expected=dataset.root, got=columns.root, cause="columns-of-another")
+            )
+            continue
+        findings += _lines(columns, sums)
+        sets.append(columns)
+    return store, sets, findings
+
+
+def _lines(columns: ColumnSet, sums: dict[str, str]) -> list[Finding]:
+    """Where the list and a document disagree about a file."""
+    found = []
+    for path, digest in columns.files().items():
+        if sums.get(path) != digest:
+            message = f"the list of columns has not the document's digest of {path}"
+            got, cause = sums.get(path), "line-missing" if path not in sums else "line-differs"
+            found.append(Finding("columns", COLUMNS_LIST, message, expected=digest, got=got, cause=cause, field=path))
+    return found
+
+
+def columns_tasks(
+    dataset: Dataset, store: Store, sets: Sequence[ColumnSet], shards: Sequence[tuple[str, ShardEntry]]
+) -> list[ColumnsCheckTask]:
+    """A task for each file of some shards."""
+    return [ColumnsCheckTask(dataset, store, columns, entry) for columns in sets for _, entry in shards]
+
+
+def check_columns(task: ColumnsCheckTask, tick: Tick) -> tuple[Finding, ...]:
+    """Check one file: its bytes, its form, its rows against the index, and what the document says of them."""
+    del tick
+    columns, entry = task.columns, task.entry
+    path = column_path(columns.name, entry.path)
+    shard = columns.shard(entry.path)
+    try:
+        data = get_whole(task.store, path, MAX_COLUMNS_BYTES)
+    except NotFoundError:
+        message = f"a file of added columns is missing; {_AGAIN}"
+        return (Finding("missing", path, message, expected=shard.sha256, cause="file-missing"),)
+    except (StoreError, FormatError) as error:
+        return (Finding("unreadable", path, error.message, got=error.code, cause=error.code),)
+    got = sha256_hex(data)
+    if got != shard.sha256:
+        message = f"the bytes are not those that were written; {_AGAIN}"
+        return (Finding("columns", path, message, expected=shard.sha256, got=got, cause="bytes-differ"),)
+    return _rows(task, shard, path, data)
+
+
+def _rows(task: ColumnsCheckTask, shard: ColumnShard, path: str, data: bytes) -> tuple[Finding, ...]:
+    """Whether rows are those of the index, and as the document says."""
+    columns = task.columns
+    names = [field.name for field in columns.fields]
+    try:
+        table = read_columns(data, columns, shard, ["key", *names], where=path)
+    except FormatError as error:
+        return (Finding("columns", path, f"{error.message}; {_AGAIN}", cause=error.code),)
+    try:
+        keys = one_chunk(task.dataset.index(task.entry).column("key"))
+    except (FormatError, StoreError):
+        keys = None  # the index has a finding of its own
+    if keys is not None and not one_chunk(table.column("key")).equals(keys):
+        message = f"the keys are not those of the index; {_AGAIN}"
+        return (Finding("columns", path, message, cause="keys-differ"),)
+    nulls = tuple(table.column(name).null_count for name in names)
+    if nulls != shard.nulls or len(data) != shard.bytes:
+        message = f"its document counts other bytes, or other values that are not there; {_AGAIN}"
+        expected, got = (
+            f"{size} bytes, {count} nulls" for size, count in ((shard.bytes, shard.nulls), (len(data), nulls))
+        )
+        return (Finding("columns", columns.path, message, expected=expected, got=got, cause="field-wrong"),)
+    return ()

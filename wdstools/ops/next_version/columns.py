@@ -1,0 +1,122 @@
+"""Added columns in a dataset's next version: each sample keeps its values, samples that went take theirs along, new ones have none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.columns.sets import store_of
+from wdstools.columns.values import shard_values
+from wdstools.formats.arrow import numbers_over, to_list
+from wdstools.formats.columns import ColumnSet, column_path, described, dumps, schema_of, write_columns
+from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.index import read_index
+from wdstools.formats.manifest import COLUMNS_LIST
+from wdstools.formats.sums import render_sums
+from wdstools.stores.local import LocalStore
+from wdstools.transfer.download import fetch_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+    from wdstools.formats.columns import ColumnShard
+    from wdstools.formats.manifest import Manifest, ShardEntry
+
+#: Old files that are held at once: neighbours of a shard that was divided anew.
+_HELD = 4
+
+
+def column_names(sets: Sequence[ColumnSet], shards: Iterable[str]) -> list[str]:
+    """Every file of these sets for these shards, their documents and the list."""
+    files = [column_path(one.name, path) for path in shards for one in sets if path.endswith(".tar")]
+    return [*files, *(one.path for one in sets), *([COLUMNS_LIST] if sets else [])]
+
+
+def carry_columns(
+    dataset: Dataset, sets: Sequence[ColumnSet], manifest: Manifest, work: str, *, whole: bool
+) -> tuple[str, ...]:
+    """Write below ``work`` the files of these sets that are not as they were; with ``whole`` all. Gives their paths.
+
+    Shards that were written anew lie there, with their indexes. Raises FormatError (``columns-damaged``), also for a file
+    that is missing, and StoreError.
+    """
+    if not sets:
+        return ()
+    store, out = store_of(dataset), LocalStore(work)
+    old = {entry.path: entry for _, entry in dataset.manifest.shards}
+    same = {entry.path for _, entry in manifest.shards if old.get(entry.path) == entry}
+    moving = _Moving(dataset, [entry for path, entry in old.items() if path not in same])
+    paths: list[str] = []
+    sums: dict[str, str] = {}
+    for columns in sets:
+        made: list[ColumnShard] = []
+        for _, entry in manifest.shards:
+            path = column_path(columns.name, entry.path)
+            if entry.path in same:
+                shard = columns.shard(entry.path)
+                if whole:
+                    out.put(path, fetch_file(store, path, shard.sha256))
+                    paths.append(path)
+                made.append(shard)
+                continue
+            keys = to_list(read_index(out.get(entry.index_path), columns=["key"]).column("key"))
+            table = moving.table(columns, keys)
+            data = write_columns(table, columns.fields)
+            out.put(path, data)
+            paths.append(path)
+            made.append(described(entry.path, table, data, columns.fields))
+        new = ColumnSet(columns.name, manifest.root, columns.fields, tuple(made))
+        out.put(new.path, dumps(new))
+        paths.append(new.path)
+        sums |= new.files()
+    out.put(COLUMNS_LIST, render_sums(sums))
+    return (*paths, COLUMNS_LIST)
+
+
+class _Moving:
+    """The rows of old shards that are not in the new version as they were, found by the hash of their key."""
+
+    def __init__(self, dataset: Dataset, entries: Sequence[ShardEntry]) -> None:
+        self._store = store_of(dataset)
+        self._entries = entries
+        keys = [_hashes(to_list(dataset.index(entry).column("key"))) for entry in entries]
+        hashes = np.concatenate([np.zeros(0, np.uint64), *keys])
+        self._order = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[self._order]
+        self._starts = np.cumsum([0, *map(len, keys)])
+        self._tables: dict[tuple[str, int], pa.Table] = {}
+
+    def table(self, columns: ColumnSet, keys: list[str]) -> pa.Table:
+        """The rows of these keys, null where there is none."""
+        hashes = _hashes(keys)
+        at = np.minimum(np.searchsorted(self._hashes, hashes), max(0, len(self._hashes) - 1))
+        there = self._hashes[at] == hashes if len(self._hashes) else np.zeros(len(hashes), bool)
+        rows = np.where(there, self._order[at] if len(self._hashes) else 0, -1)
+        shards = np.searchsorted(self._starts[1:], rows, side="right")
+        needed = np.unique(shards[there]).tolist()
+        parts = [self._values(columns, shard) for shard in needed]
+        first = dict(zip(needed, np.cumsum([0, *(part.num_rows for part in parts)])[:-1].tolist(), strict=True))
+        offset = np.array([first.get(shard, 0) for shard in shards.tolist()], np.int64)
+        index = numbers_over(np.where(there, rows - self._starts[shards] + offset, 0), there, pa.int64())
+        schema = schema_of(columns.fields)
+        joined = pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table()
+        found = joined.take(index)
+        return found.set_column(0, schema.field("key"), pa.array(keys, pa.string()))
+
+    def _values(self, columns: ColumnSet, shard: int) -> pa.Table:
+        place = (columns.name, shard)
+        if place not in self._tables:
+            while len(self._tables) >= _HELD:
+                self._tables.pop(next(iter(self._tables)))
+            names = ["key", *(field.name for field in columns.fields)]
+            self._tables[place] = shard_values(self._store, columns, self._entries[shard].path, names)
+        return self._tables[place]
+
+
+def _hashes(keys: list[str]) -> NDArray[np.uint64]:
+    return np.fromiter((xxh3_64_intdigest(key.encode()) for key in keys), np.uint64, len(keys))

@@ -1,0 +1,73 @@
+"""Added columns that are damaged: each file is taken from a copy that has it as the list says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wdstools.columns.sets import listed_files, names_in, read_set
+from wdstools.errors import FormatError, StoreError
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import COLUMNS_LIST
+from wdstools.formats.sums import parse_sums
+from wdstools.ops.repair.copies import read_or_none
+from wdstools.ops.repair.files import SmallFile
+from wdstools.results import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.ops.repair.copies import Copy
+    from wdstools.ops.repair.truth import Truth
+    from wdstools.stores.local import LocalStore
+
+
+def mend_columns(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tuple[list[SmallFile], list[Finding]]:
+    """The files of added columns that are not what their list says, from copies; and what no copy has."""
+    own = read_or_none(store, COLUMNS_LIST)
+    if own is None:
+        return [], []
+    lists = [("", own), *((copy.name, data) for copy in copies if (data := copy.file(COLUMNS_LIST)) is not None)]
+    origin, data = next(((name, found) for name, found in lists if _is_list(found)), ("", None))
+    if data is None:
+        return [], [Finding("columns", COLUMNS_LIST, "no copy has it", cause="no-copy")]
+    files = [SmallFile(COLUMNS_LIST, data, origin)] if origin else []
+    unsolved: list[Finding] = []
+    for path, digest in _listed(data).items():
+        held = read_or_none(store, path)
+        if held is not None and sha256_hex(held) == digest:
+            continue
+        given = ((copy.name, copy.file(path)) for copy in copies)
+        whole = next(((name, got) for name, got in given if got is not None and sha256_hex(got) == digest), None)
+        if whole is not None:
+            files.append(SmallFile(path, whole[1], whole[0]))
+        else:
+            kind = "missing" if held is None else "columns"
+            unsolved.append(Finding(kind, path, "no copy has it", expected=digest, cause="no-copy"))
+    return files, [*unsolved, *_stale(store, data, truth)]
+
+
+def _is_list(data: bytes) -> bool:
+    try:
+        return bool(parse_sums(data, where=COLUMNS_LIST))
+    except FormatError:
+        return False
+
+
+def _listed(data: bytes) -> dict[str, str]:
+    sums = {line.path: line.digest for line in parse_sums(data, where=COLUMNS_LIST)}
+    return {path: sums[path] for path in listed_files(sums)}
+
+
+def _stale(store: LocalStore, data: bytes, truth: Truth) -> list[Finding]:
+    """Sets that were made for another version: they are whole, and of no use."""
+    sums = {line.path: line.digest for line in parse_sums(data, where=COLUMNS_LIST)}
+    found = []
+    for name in names_in(sums):
+        try:
+            columns = read_set(store, name, sums[f".wdstools/columns/{name}.json"])
+        except (FormatError, StoreError):
+            continue
+        if columns.root != truth.manifest.root:
+            message = "these columns were made for another version: wdstools columns rm removes them"
+            found.append(Finding("columns", columns.path, message, got=columns.root, cause="columns-of-another"))
+    return found

@@ -1,0 +1,118 @@
+"""Added columns on their way: the files that a mirror holds, and those that a pull brings, with the rows that are pulled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import pyarrow as pa
+
+from wdstools.columns.sets import column_sets, fits, listed_files, read_sums, store_of
+from wdstools.columns.values import shard_values
+from wdstools.errors import NotFoundError
+from wdstools.executors.base import run_all
+from wdstools.formats.arrow import to_array
+from wdstools.formats.columns import ColumnSet, ColumnShard, column_path, described, dumps, write_columns
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import COLUMNS_LIST
+from wdstools.formats.sums import render_sums
+from wdstools.landing.inside import read_inside, refuse_outside
+from wdstools.stores.local import LocalStore
+from wdstools.transfer.compare import Wanted
+from wdstools.transfer.download import fetch_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Executor, Tick
+    from wdstools.formats.manifest import Manifest
+    from wdstools.stores.base import Store
+    from wdstools.transfer.choose import Chosen
+    from wdstools.transfer.download import PulledShard
+
+
+def column_files(dataset: Dataset) -> list[Wanted]:
+    """Every file of the sets that lie beside a dataset's manifest, in the order in which they are stored: their list last."""
+    store = dataset.metadata
+    sums = read_sums(store)
+    if not sums:
+        return []
+    paths = sorted(listed_files(sums), key=lambda path: (path.endswith(".json"), path))
+    refuse_outside(store, (*paths, COLUMNS_LIST))
+    data = read_inside(store, COLUMNS_LIST)
+    found = [Wanted(path, store.head(path).bytes, {"sha256": sums[path]}) for path in paths]
+    return [*found, Wanted(COLUMNS_LIST, len(data), {"sha256": sha256_hex(data)})]
+
+
+@dataclass(frozen=True, slots=True)
+class PullColumnsTask:
+    """The file of a set for one shard, to be written below ``folder``; ``rows`` are those that are pulled, None for all."""
+
+    local_paths: ClassVar[tuple[str, ...]] = ("folder",)
+
+    store: Store
+    columns: ColumnSet
+    path: str
+    folder: str
+    rows: NDArray[np.bool_] | None
+
+
+def pull_columns(task: PullColumnsTask, tick: Tick) -> ColumnShard:
+    """Bring one file; raises FormatError (``columns-damaged``) and StoreError."""
+    del tick
+    columns, path = task.columns, column_path(task.columns.name, task.path)
+    here = LocalStore(task.folder)
+    if task.rows is None:
+        shard = columns.shard(task.path)
+        try:
+            whole = sha256_hex(here.get(path)) == shard.sha256  # an interrupted pull has left it
+        except NotFoundError:
+            whole = False
+        if not whole:
+            refuse_outside(task.store, (path,))
+            here.put(path, fetch_file(task.store, path, shard.sha256))
+        return shard
+    names = ["key", *(field.name for field in columns.fields)]
+    table = shard_values(task.store, columns, task.path, names)
+    table = table.filter(to_array(task.rows, pa.bool_()))
+    data = write_columns(table, columns.fields)
+    here.put(path, data)
+    return described(task.path, table, data, columns.fields)
+
+
+class PulledColumns:
+    """The sets of a dataset that come along with what is ``chosen`` of it; those of another version stay."""
+
+    def __init__(self, dataset: Dataset, chosen: tuple[Chosen, ...]) -> None:
+        self.sets = tuple(one for one in column_sets(dataset) if fits(one, dataset))
+        self._store = store_of(dataset)
+        self._rows = {one.entry.path: one.rows for one in chosen}
+
+    @property
+    def paths(self) -> list[str]:
+        """Every file that will be written."""
+        files = [column_path(one.name, path) for one in self.sets for path in self._rows]
+        return [*files, *(one.path for one in self.sets), *([COLUMNS_LIST] if self.sets else [])]
+
+    def bring(self, manifest: Manifest, pulled: list[PulledShard], folder: str, executor: Executor) -> dict[str, bytes]:
+        """Write the files below ``folder``; gives the documents and their list, bound to the dataset of this manifest."""
+        if not self.sets:
+            return {}
+        paths = [shard.entry.path for shard in pulled]
+        tasks = [
+            PullColumnsTask(self._store, columns, path, folder, self._rows[path])
+            for columns in self.sets
+            for path in paths
+        ]
+        made = run_all(executor, pull_columns, tasks)
+        order = {entry.path: number for number, (_, entry) in enumerate(manifest.shards)}
+        files: dict[str, bytes] = {}
+        sums: dict[str, str] = {}
+        for number, columns in enumerate(self.sets):
+            shards = sorted(made[number * len(paths) : (number + 1) * len(paths)], key=lambda one: order[one.path])
+            new = ColumnSet(columns.name, manifest.root, columns.fields, tuple(shards))
+            files[new.path] = dumps(new)
+            sums |= new.files()
+        return {**files, COLUMNS_LIST: render_sums(sums)}

@@ -22,16 +22,16 @@ _Future = concurrent.futures.Future[Answer]
 
 
 class FuturesExecutor:
-    """Runs work in somebody else's pool, which stays open: ``close`` ends nothing that is not ours.
+    """Runs work in somebody else's pool, which stays open: ``close`` does not end it.
 
     Args:
         pool: Where the work runs; its workers must be able to import wdstools in this version.
-        jobs: How many items are worked on at once, or a function that says so, which is asked again and again; without
-            it the pool's number of workers, where it tells (pools of this machine and Dask's do), else 1.
+        jobs: How many items are worked on at once, or a function that says so, which is called again and again; without
+            it the pool's number of workers, if it says so (pools of this machine and Dask's do), or 1.
         shared_disk: Whether the workers see the same paths as the caller.
 
     An item whose worker was lost runs again, three times in all; then its outcome names the reason. Any work may run
-    twice, at once, or after its caller died, and leaves the same. Progress is told when an item ends.
+    twice, at once, or after its caller died, and leaves the same. Progress is reported when an item ends.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ def open_executor(
         jobs: How many workers; with one on this machine there is no need for any, and the work is serial. Without it
             there is one, and on a cluster as many as it has room for.
         preload: Modules that worker processes will need: each imports them at its start, while the caller goes on.
-        ray_address: The cluster of ``ray``; without it the one that runs on this machine, else one that is started here.
+        ray_address: The cluster of ``ray``; without it the one that runs on this machine, or one that is started here.
 
     Returns:
         The executor, for any number of calls.

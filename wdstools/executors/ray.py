@@ -36,17 +36,17 @@ class RayExecutor:
 
     Args:
         address: The cluster, as ``auto``, ``HOST:6379`` or ``ray://HOST:10001``. Without it the one that ``ray.init`` of
-            this program has reached, else the one that ``RAY_ADDRESS`` names or that runs on this machine, else one that
+            this program has reached, or the one that ``RAY_ADDRESS`` names or that runs on this machine, or one that
             is started here and ends with ``close``.
-        jobs: At most so many items at once; without it as many as the cluster has room for, also when that changes.
+        jobs: How many items at once, at most; without it, as many as the cluster has room for, even when that changes.
         shared_disk: Whether all hosts see this machine's files under the same paths; without it that is found out for
             each path.
-        say: Is told what is worth knowing, in sentences; without it they are Python warnings.
+        say: Called with sentences that are worth knowing; without it they become Python warnings.
         **resources: What each item asks for: ``num_cpus`` (1), ``memory`` in bytes (1 GiB), further ``resources``.
 
     Raises:
         UsageError: Ray is not installed (``no-ray``), hosts have versions that could lead to other results
-            (``mixed-versions``), or a choice cannot be.
+            (``mixed-versions``), or a choice is not possible.
         StoreError: The cluster cannot be reached (``no-cluster``).
     """
 

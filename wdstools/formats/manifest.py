@@ -83,7 +83,7 @@ class Manifest:
 
     The number of shards of a split is also the S of the order rule (``sample.shard_of``). ``members`` are the
     extensions of every sample in tar order; ``labels`` are in ``cls`` order; ``seed`` is that of the order hash. ``authenticated_ranges``
-    tells that the index holds a SHA-256 of each sample. ``format`` is the version of the format whose rules hold.
+    says that the index holds a SHA-256 of each sample. ``format`` is the version of the format whose rules hold.
     """
 
     #: Every item of work holds the manifest: see ``executors.shared``.

@@ -86,7 +86,7 @@ def adopt(
     progress: Progress | None = None,
     **choices: Unpack[AdoptChoices],
 ) -> AdoptResult:
-    """Make a manifest and indexes for tars that something else made, and tell what will go wrong with them, for whom.
+    """Make a manifest and indexes for tars that something else made, and say what will go wrong with them, and in which reader.
 
     The tars are only read. The same tars give the same manifest, which is written last: until it is there, nothing is
     adopted.
@@ -103,10 +103,10 @@ def adopt(
         What was adopted, with the hazards that were found; its ``dataset`` opens the dataset.
 
     Raises:
-        UsageError: A choice cannot be.
+        UsageError: A choice is not possible.
         NotFoundError: There are no tars.
         StoreError: Storage could not be read or written, or a dataset is there already (``dataset-exists``).
-        FormatError: What tells of the splits cannot be understood.
+        FormatError: The file that gives the splits cannot be understood.
     """
     chosen = settle(AdoptChoices, choices)
     shards, dest = os.fspath(shards), None if dest is None else os.fspath(dest)

@@ -41,7 +41,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class DiffResult:
-    """What is different between two datasets. ``fields`` are those of the manifest, with both values.
+    """What differs between two datasets. ``fields`` are those of the manifest, with both values.
 
     ``shards`` counts shards that are the same, changed, added and removed; ``counts`` the samples by change. ``proved`` is of
     what is called the same: shards are compared by SHA-256, the samples of others by their fast digests.

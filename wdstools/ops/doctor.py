@@ -44,7 +44,7 @@ _LAST_WORDS = 300
 class Diagnosis:
     """Whether a consumer opens a dataset.
 
-    ``status`` is works, fails, cannot (it needs what the dataset has not) or not installed; ``how`` is what to type; ``samples`` were given and ``equal`` of them compared and found the same.
+    ``status`` is works, fails, cannot (the dataset lacks what it needs) or not installed; ``how`` is what to type; ``samples`` were given and ``equal`` of them compared and found the same.
     """
 
     consumer: str
@@ -71,7 +71,7 @@ def doctor(
 
     Args:
         dataset: A dataset in a folder, or its path.
-        consumers: Whom to ask, of ``PATIENTS``, or ``all``.
+        consumers: Which readers to ask, of ``PATIENTS``, or ``all``.
         envs: A folder of environments, ``ENVS/CONSUMER/bin/python``; for a reader without one, this Python is asked.
         executor: Who asks them; without one it is done here, one after the other.
         progress: Receives how many readers have answered.

@@ -347,7 +347,7 @@ def pack(
         What was packed and what was not; its ``dataset`` opens the dataset.
 
     Raises:
-        UsageError: A choice cannot be, or nothing is left to pack.
+        UsageError: A choice is not possible, or nothing is left to pack.
         StoreError: Storage could not be read or written.
         BusyError: Another process packs to the same place.
         FormatError: The source, or the manifest to divide like, cannot be understood.

@@ -127,9 +127,9 @@ def plan_pull(
     progress: Progress | None = None,
     **choices: Unpack[PullChoices],
 ) -> PullPlan:
-    """Find out what has to be fetched; nothing is written until the plan is applied.
+    """Plan what has to be fetched; nothing is written until the plan is applied.
 
-    For a choice of samples the indexes are read, which tell it; for whole shards the manifest does.
+    For chosen samples the indexes are read; for whole shards the manifest is enough.
 
     Args:
         source: A dataset, its folder or URL.
@@ -144,7 +144,7 @@ def plan_pull(
 
     Raises:
         UsageError: Nothing is chosen (``nothing-chosen``), or the tars were not written by wdstools.
-        IntegrityError: It is another dataset than ``root`` (``root-differs``).
+        IntegrityError: It is not the dataset with that ``root`` (``root-differs``).
         NotFoundError: There is no dataset.
         FormatError: A manifest or an index is damaged.
         StoreError: Storage could not be read.
@@ -470,7 +470,7 @@ def pull(
     progress: Progress | None = None,
     **choices: Unpack[PullChoices],
 ) -> PullResult:
-    """Bring a dataset, or some of its samples, to a local folder: ``plan_pull``, carried out.
+    """Fetch a dataset, or some of its samples, to a local folder: ``plan_pull``, carried out.
 
     Everything is checked before it has its final name. Until the pull is whole, ``dest`` does not exist; the same call
     continues an interrupted one with the samples that are there.
@@ -485,7 +485,7 @@ def pull(
         **choices: As of ``plan_pull``.
 
     Returns:
-        What was brought, and whether every byte of it is authenticated; its ``dataset`` opens it.
+        What was fetched, and whether every byte of it is authenticated; its ``dataset`` opens it.
 
     Raises:
         UsageError: As ``plan_pull``.

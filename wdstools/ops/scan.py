@@ -60,18 +60,18 @@ class Inventory:
 
 
 def scan(source: Source | StrPath, *, executor: Executor | None = None, **layout: Unpack[LayoutChoices]) -> Inventory:
-    """Tell what a source holds and what a pack would skip, and why. No image is opened and nothing is written.
+    """Say what a source holds, and what a pack would skip and why. No image is opened and nothing is written.
 
     Args:
         source: A folder, zip or tar of images and captions, a table, existing shards, or an opened source.
-        executor: Who looks, as one piece of work: on a cluster it is done beside the files. Without one it is done here.
+        executor: Who does it, as one piece of work: on a cluster it is done beside the files. Without one it is done here.
         **layout: How the files of a path make samples; see ``LayoutChoices``.
 
     Returns:
         Samples by split and label, and everything that would be left out.
 
     Raises:
-        UsageError: A choice cannot be, or no layout fits.
+        UsageError: A choice is not possible, or no layout fits.
         StoreError: The source could not be read.
         FormatError: The source, or a recipe, cannot be understood.
     """

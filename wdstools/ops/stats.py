@@ -136,7 +136,7 @@ def stats(
     progress: Progress | None = None,
     **choices: Unpack[SelectChoices],
 ) -> StatsResult:
-    """Count what a dataset is made of: labels, sizes, captions, hashtags. Only its indexes are read, here or from afar.
+    """Count what a dataset is made of: labels, sizes, captions, hashtags. Only its indexes are read, here or in a remote place.
 
     Args:
         dataset: A dataset, its folder or URL.

@@ -37,7 +37,7 @@ class WorkerChoices(TypedDict, total=False):
         str | None,
         Option(
             None,
-            "The cluster of --executor ray; without it the one that runs on this machine, else one that is started here.",
+            "The cluster of --executor ray; without it the one that runs on this machine, or one that is started here.",
             SHARED,
             metavar="ADDRESS",
             variable="RAY_ADDRESS",

@@ -49,7 +49,7 @@ class Batch(Mapping[str, Any]):
       sample under ``on_damage="skip"``; such a row repeats another sample. Evaluation counts ``mask``.
     - ``damaged``: keys of this batch's damaged samples.
 
-    A field whose member the dataset does not have is not there.
+    A field is absent if the dataset does not have its member.
     """
 
     __slots__ = ("__weakref__", "_fields")

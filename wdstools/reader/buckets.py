@@ -48,9 +48,9 @@ def aspect_buckets(
     """Shapes of about one area and many aspects, for ``wt.loader(..., buckets=...)``: every batch is of one shape.
 
     Args:
-        area: Pixels of a shape at most, as ``512 * 512``.
+        area: The most pixels that a shape may have, as ``512 * 512``.
         step: Sides are multiples of this.
-        max_aspect: The longer side is at most so many times the shorter one.
+        max_aspect: How many times the shorter side the longer one may be.
         fit: How an image is brought to its shape: ``crop`` fills it and cuts off what sticks out, ``stretch`` or ``pad``.
 
     Returns:

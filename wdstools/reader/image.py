@@ -92,7 +92,7 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """Mirror an image left to right so often; made by ``flip``."""
+    """Mirror an image left to right with a probability; made by ``flip``."""
 
     chance: float
 
@@ -179,7 +179,7 @@ def normalize(
 class Pipeline:
     """Steps on an image, done at once; made by ``pipeline``. Give it to a loader as ``image_transform``.
 
-    Called with an image (uint8 [H, W, C], C 1 or 3) and a random generator, it gives the same as in a loader, but that a
+    Called with an image (uint8 [H, W, C], C 1 or 3) and a random generator, it gives the same as in a loader, except that a
     loader may decode a JPEG at a half, a quarter or an eighth of its size first (see ``exact``). Pickles.
     """
 

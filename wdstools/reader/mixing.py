@@ -54,7 +54,7 @@ def source(
         dataset: A dataset, or its folder or URL.
         split: Which split of it.
         weight: How often it comes beside the others: 0.7 and 0.3, or 7 and 3.
-        **options: What this source has otherwise than the loader says: ``where``, ``keys``, ``limit``, ``shuffle``,
+        **options: What differs for this source from what the loader says: ``where``, ``keys``, ``limit``, ``shuffle``,
             ``block_samples``, ``window_blocks``, ``members``, ``columns``, ``decoders``, ``caption``, ``image_transform``, ``transform``.
 
     Returns:
@@ -88,7 +88,7 @@ def mix(
         sources: Sources by name, as ``wt.source`` makes them; a dataset alone has weight 1. A batch has ``sources``,
             the name for each row.
         stop: When an epoch ends: as soon as the ``first`` source was read once, or as soon as ``all`` were.
-        samples: Or after so many samples.
+        samples: Or after this many samples.
         per_batch: ``mixed`` batches, or ``homogeneous`` ones of one source each, of all ranks together.
 
     Returns:

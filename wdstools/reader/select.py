@@ -130,7 +130,7 @@ class Selection:
 
 
 def select(**choices: Unpack[SelectChoices]) -> Selection:
-    """Which samples, from what people write.
+    """Choose samples by splits, a list of keys, or a condition.
 
     Args:
         **choices: Splits, a file of keys, a condition; see ``SelectChoices``. Without any, all samples.

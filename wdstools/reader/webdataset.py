@@ -77,7 +77,7 @@ def webdataset(
 ) -> Any:
     """A ``webdataset.DataPipeline`` over the verified samples of a split, with webdataset's fluent methods.
 
-    ``wt.webdataset("shards").decode("pil").to_tuple("jpg", "txt")`` is ``webdataset.WebDataset(urls)...`` but that
+    ``wt.webdataset("shards").decode("pil").to_tuple("jpg", "txt")`` is ``webdataset.WebDataset(urls)...``, except that
     damage is noticed, every sample comes once over all nodes and workers, and the whole split is shuffled. ``options``
     are those of ``wdstools.stream``; ``epoch`` is the first pass's, and ``set_epoch`` sets another. Needs no shard
     splitter.

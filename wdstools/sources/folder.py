@@ -52,7 +52,7 @@ class FolderSource:
     ``recipe`` names a recipe or a TOML file; without it what lies there is recognised. ``image`` and ``caption`` are path
     templates that replace those of the recipe (``img/{split}/{label}/{id}.jpg``); ``captions`` is ``required``
     (a sample without one is skipped), ``optional`` (its caption is empty) or ``none``. ``tables`` says how tables are read,
-    ``ignore`` which files one knows to be no part of it (patterns); ``follow_links`` takes what links lead to, wherever;
+    ``ignore`` which files are known not to be part of it (patterns); ``follow_links`` takes what links lead to, wherever;
     ``name_encoding`` is that of a zip's names.
     """
 

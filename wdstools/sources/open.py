@@ -55,7 +55,7 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
 
     Raises:
         NotFoundError: There is nothing at the path.
-        UsageError: A choice cannot be, or no layout fits.
+        UsageError: A choice is not possible, or no layout fits.
         FormatError: A recipe cannot be understood.
         StoreError: The source could not be read.
     """

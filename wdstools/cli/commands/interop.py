@@ -26,7 +26,7 @@ Output = Annotated[
 
 @command("adopt", "make", choices=AdoptChoices)
 def adopt(session: Session, shards: Shards, choices: AdoptChoices, output: Output = None) -> None:
-    """Make a manifest and indexes for tars that something else made, and tell what will go wrong with them, for whom.
+    """Make a manifest and indexes for tars that something else made, and say what will go wrong with them, and in which reader.
 
     The tars are not touched.
 

@@ -60,7 +60,7 @@ class AppendResult(Made):
 
     ``appended`` counts the new samples by split; ``there`` those that the dataset had already, byte for byte. ``shards``
     are those that were written anew, ``written`` and ``kept`` the bytes of these and of all others. ``labels`` are
-    new ones, ``members_left_out`` members of the source that the dataset has not. ``skipped`` counts what was left
+    new ones, ``members_left_out`` members of the source that the dataset does not have. ``skipped`` counts what was left
     out by reason, and ``skips`` names it. ``proved`` is of the old samples that were written again. ``leaks`` maps
     pairs of splits to the number of byte-identical images in both, ``duplicates`` counts surplus copies. ``deleted``
     and ``rewritten`` are files that were made of the samples, ``elsewhere`` places that are not changed from here.
@@ -214,7 +214,7 @@ def plan_append(
         The plan; applied, it gives an AppendResult, or a FinishResult where it only finished an older change.
 
     Raises:
-        UsageError: A choice cannot be, the source does not fit the dataset, or this is not canonical or not in a folder.
+        UsageError: A choice is not possible, the source does not fit the dataset, or the dataset is not canonical or not in a folder.
         IntegrityError: It is another dataset, or an interrupted change would make it one (``root-differs``).
         NotFoundError: There is no dataset, or no source.
         FormatError: A manifest, an index or the source is damaged.

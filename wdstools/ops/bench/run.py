@@ -71,7 +71,7 @@ def bench(
         Rates in samples and bytes a second, times in milliseconds, and advice in sentences.
 
     Raises:
-        UsageError: There is no such split or peer, or a choice cannot be.
+        UsageError: There is no such split or peer, or a choice is not possible.
         WdsError: The dataset could not be read.
     """
     task = _BenchTask(os.fspath(where), settle(BenchChoices, choices))

@@ -176,7 +176,7 @@ def add_columns(
         UsageError: As ``plan_add_columns``; or one key has different values (``columns-differ``).
         BusyError: Another process changes the dataset.
         FormatError: The table, a manifest or an index is damaged.
-        StoreError: Storage could not be read or written, or the table changed meanwhile.
+        StoreError: Storage could not be read or written, or the table changed while it was read.
     """
     plan = plan_add_columns(dataset, table, executor=executor, progress=progress, **choices)
     return apply(plan, executor=executor, progress=progress)

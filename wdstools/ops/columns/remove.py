@@ -93,8 +93,8 @@ def remove_columns(
     Args:
         dataset: A dataset in a folder, or its path.
         name: The set.
-        executor: As of all verbs; this one has no use for it.
-        progress: The same.
+        executor: Accepted, as by every verb; not used here.
+        progress: Accepted; not used here.
 
     Returns:
         What was removed; a FinishResult where an older change was only finished: call it again.

@@ -51,10 +51,10 @@ class SharedImage:
 
 @dataclass(frozen=True, slots=True)
 class SharedImages:
-    """What a set of images has in common with others. Iterates over its images that others hold, by key.
+    """What a set of images shares with others. Iterates over the shared images, by key.
 
     ``others`` counts the images of each other set, ``held`` how many of those this set holds. ``false_pairs_bound`` is
-    an upper bound of the pairs of different photographs that agree by chance; of other pictures it is not known.
+    an upper bound of the pairs of different photographs that agree by chance; for other pictures none is known.
     """
 
     name: str
@@ -88,7 +88,7 @@ def find_shared(
     progress: Progress | None = None,
     **choices: Unpack[AgainstChoices],
 ) -> SharedImages:
-    """Find the images of one set that others hold too. Exact, and the same whichever is set against which.
+    """Find the images of one set that others hold too. The search is exact, and the same in both directions.
 
     Args:
         dataset: A dataset, its folder or URL; a folder, zip or tar of images; or a file of hashes.
@@ -101,11 +101,11 @@ def find_shared(
         The images that are shared, with what they are the same as.
 
     Raises:
-        UsageError: A choice cannot be, or nothing is set against the dataset.
+        UsageError: A choice is not possible, or there is nothing to compare the dataset with.
         NotFoundError: There is no such set.
         FormatError: A manifest, an index or a file of hashes is damaged.
         IntegrityError: A shard is damaged.
-        StoreError: Storage could not be read, or hashes not be kept.
+        StoreError: Storage could not be read, or hashes could not be kept.
     """
     chosen = settle(AgainstChoices, choices)
     if not against:

@@ -103,11 +103,11 @@ def find_duplicates(
         The groups, with how many images are different ones and which splits leak.
 
     Raises:
-        UsageError: A choice cannot be, or the dataset has too many splits.
+        UsageError: A choice is not possible, or the dataset has too many splits.
         NotFoundError: There is no dataset, or an index is missing.
         FormatError: A manifest or an index is damaged.
         IntegrityError: A shard is damaged.
-        StoreError: Storage could not be read, or hashes not be kept.
+        StoreError: Storage could not be read, or hashes could not be kept.
     """
     chosen = settle(DuplicateChoices, choices)
     method, level = chosen["method"], chosen["level"]

@@ -137,12 +137,12 @@ def emit(
     progress: Progress | None = None,
     **choices: Unpack[EmitChoices],
 ) -> EmitResult:
-    """Write the files that other readers want, or take them away: ``plan_emit`` or ``plan_emit_removal``, carried out.
+    """Write the files that other readers need, or remove them: ``plan_emit`` or ``plan_emit_removal``, carried out.
 
     Args:
         dataset: A dataset, its folder or URL.
         consumers: For whom, of ``CONSUMERS``, or ``all``.
-        remove: Take away what was emitted for them.
+        remove: Remove what was emitted for them.
         executor: Who reads the indexes of shards; without one it is done here.
         progress: Receives how many files are written.
         **choices: As of ``plan_emit``.

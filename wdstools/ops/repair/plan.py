@@ -116,7 +116,7 @@ def plan_repair(
     progress: Progress | None = None,
     **choices: Unpack[RepairChoices],
 ) -> Plan[RepairResult | FinishResult]:
-    """Look at every byte of a dataset and plan what makes it whole again; nothing is changed until the plan is applied.
+    """Read every byte of a dataset and plan what makes it whole again; nothing is changed until the plan is applied.
 
     Without any copy, one flipped bit in a sample is still undone, and everything that follows from the index or the
     manifest is made again. A change that was interrupted is only finished. At a URL, whole files are replaced.
@@ -132,9 +132,9 @@ def plan_repair(
         The plan; its ``unsolved`` are the findings that it cannot mend.
 
     Raises:
-        IntegrityError: The manifest is lost, and no copy has it (``manifest-lost``).
+        IntegrityError: The manifest is lost, and no copy has one (``manifest-lost``).
         NotFoundError: There is no dataset.
-        UsageError: A copy is of another dataset, or a choice cannot be.
+        UsageError: A copy is of another dataset, or a choice is not possible.
         StoreError: Storage could not be read.
     """
     chosen = settle(RepairChoices, choices)

@@ -51,7 +51,7 @@ def verify(
     progress: Progress | None = None,
     **choices: Unpack[VerifyChoices],
 ) -> Report:
-    """Check that everything is as it was packed, and name what is not. Nothing is changed.
+    """Check that everything is as it was packed, and name what is not. Nothing changes.
 
     Level ``size`` looks at names and sizes. ``remote`` compares the digests that the shards' store gives, without
     reading a byte of them; what it gives no digest of is in ``unproved``. ``digest`` reads every byte once and finds any
@@ -68,8 +68,8 @@ def verify(
         What was looked at, what was found, and against whom it is proved; ``raise_for_findings`` makes an error of damage.
 
     Raises:
-        UsageError: A choice cannot be.
-        IntegrityError: It is another dataset than the one with the given ``root`` (``root-differs``).
+        UsageError: A choice is not possible.
+        IntegrityError: It is not the dataset with the given ``root`` (``root-differs``).
         NotFoundError: There is no dataset.
         FormatError: What is there is not understood.
         StoreError: Storage could not be read.

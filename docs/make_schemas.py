@@ -45,6 +45,7 @@ from wdstools.ops.sign import SignResult
 from wdstools.ops.stats import StatsResult
 from wdstools.plan import Step
 from wdstools.results import Finding, Hazard, Proof, Proved, Skip
+from wdstools.stores.abilities import Weakness
 
 FOLDER = Path(__file__).parents[1] / "wdstools" / "cli" / "schemas"
 JSON = dict[str, Any]
@@ -137,7 +138,8 @@ class Schema:
         if kind == "summary":
             ends = {"schema": {"const": JSON_SCHEMA}, "ok": {"type": "boolean"}, "exit_code": {"type": "integer"}}
             named = _MISSING_KEYS if of is StatsResult else {}
-            made["properties"] = {**made["properties"], **named, **ends}
+            weaker = {"weaker": {"type": "array", "items": self._value(Weakness)}}
+            made["properties"] = {**made["properties"], **named, **weaker, **ends}
             made["required"] = [*made["required"], *ends]
         return made
 

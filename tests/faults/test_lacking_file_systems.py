@@ -75,6 +75,27 @@ def test_every_writing_command_works_without(lack: str, source: Path, built: Pat
     assert left == []
 
 
+@pytest.mark.parametrize(
+    ("lack", "codes"),
+    [
+        ("fsync-folder flock posix-locks links noreplace", {"no-folder-sync", "no-locks", "no-new-names"}),
+        pytest.param("fsync-file", {"no-file-sync"}, marks=pytest.mark.slow),
+        pytest.param("links", set(), marks=pytest.mark.slow),  # a rename that replaces nothing is as good
+        pytest.param("", set(), marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_weaker_there_is_said_once(
+    lack: str, codes: set[str], source: Path, built: Path, tmp_path: Path
+) -> None:
+    env = without(lack, built)
+    ran = run_command("pack", source, "d", "--no-progress", cwd=tmp_path, env=env, cold=True)
+    said = [line.split(": ")[1] for line in ran.err.splitlines() if line.startswith("weaker: ")]
+    assert (ran.code, sorted(said)) == (0, sorted(codes))
+    told = run_command("pull", "d", "copy", "--json", cwd=tmp_path, env=env, cold=True)
+    assert {one["code"] for one in told.summary.get("weaker", ())} == codes
+    assert told.err == ""
+
+
 def test_a_file_that_is_too_large_for_the_disk_is_told_with_what_to_do(
     source: Path, built: Path, tmp_path: Path
 ) -> None:

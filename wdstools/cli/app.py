@@ -98,5 +98,6 @@ def main() -> None:
         code = output.end(f"a library cannot be loaded: {error}", 4, code="library-missing", hint=hint)
     except Exception:  # noqa: BLE001  the last resort: say that it is a bug
         code = output.bug(traceback.format_exc())
+    output.weaker()
     tell("cli", "ends", exit=code, seconds=clock)
     sys.exit(code)

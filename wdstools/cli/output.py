@@ -14,6 +14,7 @@ from wdstools.errors import StoreError, UsageError
 from wdstools.log import tell
 from wdstools.progress import Progress, Silent
 from wdstools.results import to_dict
+from wdstools.stores.abilities import weaknesses
 from wdstools.units import size
 
 if TYPE_CHECKING:
@@ -96,7 +97,14 @@ class Output:
         """The last JSON line."""
         if self.json:
             document = {**to_dict(value), "type": "summary", "schema": JSON_SCHEMA, "ok": ok, "exit_code": exit_code}
+            if found := weaknesses():
+                document["weaker"] = [to_dict(one) for one in found]
             self._write(json.dumps(document, ensure_ascii=True, sort_keys=True) + "\n")
+
+    def weaker(self) -> None:
+        """What the places lack that were written to, once, on stderr."""
+        for one in weaknesses():
+            self.hint(f"weaker: {one.code}: {one.message}" + (f": {one.where}" if one.where else ""))
 
     def few(self, lines: Iterable[str]) -> None:
         """Some lines; the first twenty of many, unless ``--verbose``."""

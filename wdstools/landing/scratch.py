@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from wdstools.errors import StoreError
 from wdstools.landing.names import refuse_clashes_at
-from wdstools.stores.abilities import sync_file
+from wdstools.stores.abilities import ask_new_names, sync_file
 from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
@@ -78,6 +78,7 @@ class Scratch:
             make_folders(self.path)
             self._stack.enter_context(locked_folder(self.path, self._what))
             self._mark()
+            ask_new_names(self.path, MARK)
         except OSError as error:
             self._stack.close()
             raise storage_error(error, self.path) from error

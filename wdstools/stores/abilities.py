@@ -2,7 +2,7 @@
 
 External disks (exFAT, FAT32, NTFS) and network folders (SMB, NFS, VirtualBox, FUSE) lack some of what ext4 and APFS have.
 Each function here tries the usual way first. Only an answer that means "not here" leads to the next one; any other is an
-error, for a full or failing disk must not look like a simple one.
+error, for a full or failing disk must not look like a simple one. What was weaker for it is kept (``weaknesses``), and said once.
 
 | lack | instead | what is weaker there |
 |---|---|---|
@@ -20,9 +20,13 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from wdstools.log import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +44,30 @@ TEMP_SUFFIX = ".wdstools-tmp"
 LOCK_SUFFIX = f".lock{TEMP_SUFFIX}"
 
 
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """What a place lacks that makes a promise weaker there: a stable code, one place, and what it means for whoever writes."""
+
+    code: str
+    where: str
+    message: str
+
+
+#: What was met in this process, the first place of each kind.
+_MET: dict[str, Weakness] = {}
+
+
+def weaknesses() -> tuple[Weakness, ...]:
+    """What this process has had to do without, in the order of its codes."""
+    return tuple(_MET[code] for code in sorted(_MET))
+
+
+def _weaker(code: str, where: str, message: str) -> None:
+    if code not in _MET:
+        _MET[code] = Weakness(code, where, message)
+        tell("landing", "weaker here", code=code, where=where)
+
+
 def sync_file(fd: int) -> None:
     """Make an open file durable, where the file system can."""
     try:
@@ -47,6 +75,11 @@ def sync_file(fd: int) -> None:
     except OSError as error:
         if error.errno not in _ABSENT:
             raise
+        _weaker(
+            "no-file-sync",
+            "",
+            "files cannot be made durable here: after a power cut the last bytes may be missing; verify shows it",
+        )
 
 
 def sync_folder(path: str) -> None:
@@ -56,14 +89,24 @@ def sync_folder(path: str) -> None:
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
+        _folder_not_synced(path)
         return
     try:
         os.fsync(fd)
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
+        _folder_not_synced(path)
     finally:
         os.close(fd)
+
+
+def _folder_not_synced(path: str) -> None:
+    _weaker(
+        "no-folder-sync",
+        path,
+        "names cannot be made durable here: after a power cut a file may be missing; verify shows it",
+    )
 
 
 def replace(source: str, target: str) -> None:
@@ -73,6 +116,11 @@ def replace(source: str, target: str) -> None:
     except OSError as error:
         if error.errno not in _NO_REPLACE or os.path.isdir(target) or not os.path.lexists(target):
             raise
+        _weaker(
+            "no-replace",
+            target,
+            "a file cannot replace another here: for a moment nothing has its name, and a reader may miss it",
+        )
         aside = f"{target}.{os.getpid()}.old{TEMP_SUFFIX}"
         os.rename(target, aside)
         try:
@@ -93,9 +141,25 @@ def name_new(source: str, target: str) -> None:
         if not _rename_new(source, target):
             if os.path.lexists(target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+            _weaker(
+                "no-new-names",
+                target,
+                "a new name can replace a file here: let no two writers work on one place at the same moment",
+            )
             os.rename(source, target)
     else:
         os.unlink(source)
+
+
+def ask_new_names(folder: str, name: str) -> None:
+    """Find out how ``name_new`` works in a folder, by names that are temporary ones of ``name``; raises OSError.
+
+    Workers name what they make: the one that began the work is to know what is weaker for it.
+    """
+    first, second = (os.path.join(folder, f"{name}.{secrets.token_hex(8)}{TEMP_SUFFIX}") for _ in range(2))
+    os.close(os.open(first, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    name_new(first, second)
+    os.unlink(second)
 
 
 def _rename_new(source: str, target: str) -> bool:
@@ -129,6 +193,11 @@ def exclusive(fd: int, path: str) -> Iterator[bool]:
     if (taken := _lock_open(fd)) is not None:
         yield taken
         return
+    _weaker(
+        "no-locks",
+        path,
+        "there are no locks here, so a file stands for one: if another machine dies at work, its lock file has to be removed by hand",
+    )
     with _lock_file(path.rstrip("/") + LOCK_SUFFIX) as held:
         yield held
 

@@ -68,7 +68,15 @@ def in_the_code() -> set[str]:
 def documented() -> set[str]:
     """Every code that the page has, and the words that look like one and are none."""
     said = table()
-    groups = (said["errors"], said["skips"], said["findings"], FINDING_CAUSES, HAZARD_KINDS, said["not_codes"])
+    groups = (
+        said["errors"],
+        said["skips"],
+        said["findings"],
+        said["weaker"],
+        FINDING_CAUSES,
+        HAZARD_KINDS,
+        said["not_codes"],
+    )
     return {code for group in groups for code in group}
 
 
@@ -99,6 +107,13 @@ def render() -> str:
         ),
         *("an error may be one too. Skips make exit code 3; remarks do not.", ""),
         *_rows(said["skips"]),
+        *(
+            "## What a disk lacks",
+            "",
+            "`weaker` of a summary: what a command had to do without. The exit code stays.",
+            "",
+        ),
+        *_rows(said["weaker"]),
         *("## Findings", "", "`kind` of what `verify` found: the part of a dataset that is damaged.", ""),
         *("| kind | what to do |", "|---|---|"),
         *(f"| `{kind}` | {said['findings'][kind]} |" for kind in FINDING_KINDS),

@@ -26,7 +26,10 @@ EACH = pytest.mark.parametrize(
     "change",
     [
         pytest.param(
-            name, marks=pytest.mark.slow if name in ("append-and-divide", "append-to-new", "columns-rm") else ()
+            name,
+            marks=pytest.mark.slow
+            if name in ("append-and-divide", "append-to-new", "columns-rm", "columns-map")
+            else (),
         )
         for name in CHANGES
     ],

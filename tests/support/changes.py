@@ -24,7 +24,7 @@ from wdstools.dataset import STAGED_MARK, open_dataset
 from wdstools.errors import NotFoundError, StoreError, UsageError
 from wdstools.formats.manifest import index_path
 from wdstools.ops.append import plan_append
-from wdstools.ops.columns import list_columns, plan_add_columns, plan_remove_columns
+from wdstools.ops.columns import list_columns, map_columns, plan_add_columns, plan_remove_columns
 from wdstools.ops.extract import extract
 from wdstools.ops.remove import plan_remove
 from wdstools.ops.repair import plan_repair
@@ -247,10 +247,21 @@ class RemoveColumns(AddColumns):
                 assert error.code == "columns-missing"  # noqa: PT017  it is finished
 
 
+class ComputeColumns(AddColumns):
+    """The score is computed from the samples, shard by shard."""
+
+    def act(self) -> None:
+        """Compute what is left to be computed."""
+        while self.state() == "none" or (self.place / STAGED_MARK).exists():
+            map_columns(
+                str(self.place), lambda s: {"score": score_of(s.key)}, columns={"score": "float32"}, name="scores"
+            )
+
+
 CHANGES: dict[str, type[Change]] = {
     "repair": Repair, "remove-in-place": RemoveInPlace, "remove-to-new": RemoveToNew, "extract": Extract,
     "append-in-place": AppendInPlace, "append-and-divide": AppendAndDivide, "append-to-new": AppendToNew,
-    "columns-add": AddColumns, "columns-rm": RemoveColumns,
+    "columns-add": AddColumns, "columns-rm": RemoveColumns, "columns-map": ComputeColumns,
 }  # fmt: skip
 
 

@@ -151,6 +151,8 @@ def columns(path: Path) -> None:
     found = wt.list_columns("s3://bucket/shards")
     assert_type(found, tuple[wt.ColumnsInfo, ...])
     assert_type(found[0].values["score"], int)
+    lengths = wt.map_columns(path, lambda sample: {"size": len(sample["jpg"])}, columns={"size": "int64"}, name="sizes")
+    assert_type(lengths, wt.ColumnsResult | wt.FinishResult)
     assert_type(wt.apply(wt.plan_remove_columns(path, "clip")), wt.ColumnsResult | wt.FinishResult)
     assert_type(wt.remove_columns(path, "clip"), wt.ColumnsResult | wt.FinishResult)
 

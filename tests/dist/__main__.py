@@ -1,7 +1,8 @@
 """``make dist``: build the wheel and the source distribution, look into them, and run the demo from the wheel.
 
 Each Python that wdstools supports and that this machine has gets an environment of its own, with nothing in it but the wheel and
-what that asks for. ``--homepage URL`` makes README's links absolute, as an index of packages needs them.
+what that asks for. ``--homepage URL`` makes README's links absolute, as an index of packages needs them, and names the
+project's addresses in the metadata: no address is written in the repository, for whoever publishes it decides on one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 SAMPLES = "200"
 _LINK = re.compile(r"(\]\()(?!https?://|#|mailto:)([^)\s]+)(\))")
+_PICTURE = re.compile(r"(!\[[^\]]*\]\()(?!https?://)([^)\s]+)(\))")
 
 
 def main() -> int:
@@ -68,14 +70,27 @@ def build(out: Path, homepage: str) -> list[Path]:
         if homepage:
             readme = tree / "README.md"
             readme.write_text(absolute(readme.read_text("utf-8"), homepage), "utf-8")
+            project = tree / "pyproject.toml"
+            project.write_text(project.read_text("utf-8") + urls(homepage), "utf-8")
+        else:
+            say("README's links stay relative, which an index of packages cannot follow: HOMEPAGE=... to release")
         say("building ...")
         subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", str(out)], cwd=tree, check=True, capture_output=True)
     return [*out.glob("*.tar.gz"), *out.glob("*.whl")]
 
 
 def absolute(text: str, homepage: str) -> str:
-    """A text of Markdown with its relative links made absolute."""
-    return _LINK.sub(lambda found: f"{found[1]}{homepage.rstrip('/')}/{found[2]}{found[3]}", text)
+    """A text of Markdown with its relative links made absolute; pictures by the address of their bytes."""
+    pages = homepage.rstrip("/")
+    text = _PICTURE.sub(rf"\1{pages.replace('/blob/', '/raw/')}/\2\3", text)
+    return _LINK.sub(rf"\1{pages}/\2\3", text)
+
+
+def urls(homepage: str) -> str:
+    """The project's addresses, as a part of pyproject.toml."""
+    repository = homepage.partition("/blob/")[0]
+    lines = {"Repository": repository, "Changelog": f"{homepage.rstrip('/')}/CHANGELOG.md"}
+    return "\n[project.urls]\n" + "".join(f'{name} = "{address}"\n' for name, address in lines.items())
 
 
 def faults_of(path: Path, homepage: str) -> list[str]:
@@ -99,6 +114,7 @@ def faults_of(path: Path, homepage: str) -> list[str]:
             found.append(f"{path.name} does not say {field}")
     if homepage:
         found += [f"{path.name}: README links to {link[2]}" for link in _LINK.finditer(metadata)]
+        found += [] if "Project-URL: Repository, " in metadata else [f"{path.name} does not name the repository"]
     return found
 
 

@@ -30,7 +30,11 @@ def test_relative_links_are_seen_where_they_should_not_be(tmp_path: Path) -> Non
     ("text", "expected"),
     [
         ("[a](docs/a.md#b)", f"[a]({HOMEPAGE}/docs/a.md#b)"),
-        ("![a](docs/a.png)", f"![a]({HOMEPAGE}/docs/a.png)"),
+        ("![a](docs/a.png)", "![a](https://example.org/owner/wdstools/raw/main/docs/a.png)"),
+        (
+            "[![a](docs/a.png) b](c.md)",
+            f"[![a](https://example.org/owner/wdstools/raw/main/docs/a.png) b]({HOMEPAGE}/c.md)",
+        ),
         ("[a](https://x.org/a)", "[a](https://x.org/a)"),
         ("[a](#here) [b](mailto:a@b.c)", "[a](#here) [b](mailto:a@b.c)"),
     ],

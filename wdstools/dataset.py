@@ -328,16 +328,17 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
         if error.code == "bucket-missing":
             raise
         _refuse_unfinished(metadata)
-        there = "://" in where or os.path.exists(where)
-        shown = display(where)
+        far, shown = "://" in where, display(where)
+        there = far or os.path.exists(where)
+        hint = f"wdstools scan {quote(shown)}    tells what is there; a lone shard can be given to wdstools verify"
+        if far:
+            hint = f"give the folder that holds .wdstools/; for tars that something else made: wdstools adopt {quote(shown)} -o NEW"
         raise NotFoundError(
             "no dataset here" if there else "no such file or folder",
             code="dataset-missing",
             where=shown,
             expected=f"a folder with {MANIFEST_PATH}",
-            hint=f"wdstools scan {quote(shown)}    tells what is there; a lone shard can be given to wdstools verify"
-            if there
-            else "",
+            hint=hint if there else "",
         ) from error
     found = _required_root(data, chosen["root"], metadata)
     manifest = loads(data, where=f"{metadata.url}/{key}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,6 +53,25 @@ def test_what_the_store_gives_no_comparable_digest_of_is_unproved(copy: InBucket
     assert ran.code == 4
     assert len(ran.summary["unproved"]) == len(shards_of(copy.folder))
     assert "md5" in ran.summary["unproved"][0]
+
+
+def test_where_the_store_proves_nothing_the_hint_names_commands_that_do(copy: InBucket) -> None:
+    copy.note_md5()
+    ran = run_command("verify", copy.url, "--level", "remote", env=copy.env)
+    assert ran.code == 4
+    hints = [line.removeprefix("hint: ").partition("    ")[0] for line in ran.err.split("; ")]
+    assert len(hints) == 2
+    for hint in hints:
+        words = [str(copy.folder) if word == "ORIGINAL" else word for word in shlex.split(hint)]
+        assert words[0] == "wdstools"
+        again = run_command(*words[1:], env=copy.env)
+        assert again.code == 0, (hint, again.err)
+
+
+def test_a_dataset_that_is_not_there_is_told_with_what_helps(copy: InBucket) -> None:
+    ran = run_command("pull", f"{copy.url}/nothere", "x", "--json", env=copy.env, cwd=copy.folder.parent)
+    assert (ran.code, ran.error["code"]) == (4, "dataset-missing")
+    assert f"wdstools adopt {copy.url}/nothere -o NEW" in ran.error["hint"]
 
 
 def test_corruption_of_the_same_size_is_named_without_a_download(copy: InBucket) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wdstools.address import display, is_address
 from wdstools.errors import StoreError, UsageError
 from wdstools.stores.local import LocalStore
-from wdstools.stores.open import is_bucket
+from wdstools.stores.open import READ_ONLY, is_bucket
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
@@ -70,6 +70,20 @@ def refuse_elsewhere(dest: str) -> None:
             where=display(dest),
             hint="make it here, and send it with wdstools mirror; nothing was written",
         )
+
+
+def refuse_read_only(place: object, hint: str) -> None:
+    """Refuse a place that can only be read, before its server is asked for anything; raises UsageError (``read-only``)."""
+    address = os.fspath(place) if isinstance(place, str | os.PathLike) else ""
+    if "://" in address and address.partition("://")[0] in READ_ONLY:
+        raise UsageError("this place can only be read", code="read-only", where=display(address), hint=hint)
+
+
+def require_here(dataset: object, message: str, hint: str) -> None:
+    """Refuse an address where only a folder on this machine can be changed, before its server is asked; raises UsageError."""
+    address = os.fspath(dataset) if isinstance(dataset, str | os.PathLike) else ""
+    if is_address(address) and not address.startswith("file://") and not os.path.exists(address):
+        raise UsageError(message, where=display(address), expected="a folder on this machine", hint=hint)
 
 
 def refuse_inside(source: str, dest: StrPath | Store) -> None:

@@ -20,6 +20,7 @@ from wdstools.foreign.shard import ForeignShard, ForeignShardTask, index_shard
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps
 from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.landing.inside import refuse_read_only
 from wdstools.landing.small_files import render_provenance
 from wdstools.ops.made import FormerlyDataset
 from wdstools.options.declare import settle
@@ -111,6 +112,7 @@ def adopt(
     chosen = settle(AdoptChoices, choices)
     shards, dest = os.fspath(shards), None if dest is None else os.fspath(dest)
     place, pattern = _split_pattern(shards)
+    refuse_read_only(dest or place, "put the manifest and the indexes in a folder: wdstools adopt SHARDS -o DIR")
     store, metadata = open_store(place), open_store(dest or place)
     _refuse_replacing(metadata, place, replace=chosen["replace"])
     layout = read_layout(store, pattern, chosen["split_from"], chosen["split"])

@@ -27,7 +27,7 @@ from wdstools.formats.manifest import (
     ShardEntry,
 )
 from wdstools.formats.sums import SUMS_PATH, parse_sums
-from wdstools.landing.inside import read_inside, refuse_outside
+from wdstools.landing.inside import read_inside, refuse_elsewhere, refuse_outside
 from wdstools.landing.site import PackSite, forget_landed
 from wdstools.landing.small_files import assemble, render_provenance
 from wdstools.ops.canonical import require_canonical
@@ -150,6 +150,7 @@ def plan_pull(
         StoreError: Storage could not be read.
     """
     chosen = settle(PullChoices, choices)
+    refuse_elsewhere(os.fspath(dest))
     opened = trusted(as_dataset(source).anchor(chosen["root"]), chosen["public_key"], chosen["min_version"])
     if chosen["limit_rate"] is not None:
         opened = replace(opened, shards=Limited(remote(opened.shards), Rate(chosen["limit_rate"])), readers={})

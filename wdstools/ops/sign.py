@@ -10,7 +10,7 @@ from wdstools.checks.signature import as_public_key, key_bytes, require_signing,
 from wdstools.dataset import as_dataset
 from wdstools.errors import StoreError, UsageError, option
 from wdstools.formats.manifest import MANIFEST_PATH, dumps
-from wdstools.landing.inside import require_inside
+from wdstools.landing.inside import require_here, require_inside
 from wdstools.options.declare import settle
 from wdstools.options.move import SignChoices
 from wdstools.stores.local import LocalStore
@@ -51,15 +51,12 @@ def sign(dataset: Dataset | StrPath, **choices: Unpack[SignChoices]) -> SignResu
         StoreError: Storage could not be read or written.
     """
     chosen = settle(SignChoices, choices)
+    message, hint = "a dataset is signed in its folder", "sign it there, and mirror it again: the signature goes along"
+    require_here(dataset, message, hint)
     opened = as_dataset(dataset)
     store = opened.metadata
     if not isinstance(store, LocalStore) or opened.manifest_key != MANIFEST_PATH:
-        raise UsageError(
-            "a dataset is signed in its folder",
-            where=store.url,
-            expected=f"a folder here with {MANIFEST_PATH}",
-            hint="sign it there, and mirror it again: the signature goes along",
-        )
+        raise UsageError(message, where=store.url, expected=f"a folder here with {MANIFEST_PATH}", hint=hint)
     require_signing()
     if chosen["key"] is None:
         raise UsageError("a signature needs a key", where=option("key"), expected="a file with a private key in PEM")

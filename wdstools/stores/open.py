@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
 #: Stores of objects that a dataset can be built in.
 BUCKETS = ("s3", "gs", "az")
+#: What nothing can be written to; the Hub takes what ``mirror`` commits, and nothing else.
+READ_ONLY = ("http", "https", "hf")
 #: What the stores of the ``cloud`` extra need; web servers and the Hub need nothing but urllib3.
 _NEEDS = {"s3": ("botocore",), "gs": ("obstore",), "az": ("obstore",)}
 

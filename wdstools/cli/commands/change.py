@@ -151,9 +151,11 @@ def extract(
     Example: wdstools extract shards files --split val
     """
     from wdstools.dataset import open_dataset
+    from wdstools.landing.inside import refuse_elsewhere
     from wdstools.ops.extract import extract as write
     from wdstools.reader.select import select
 
+    refuse_elsewhere(folder)
     with session.workers("processes") as executor:
         opened, progress = open_dataset(dataset, **opening), session.output.progress()
         which = named(session.output, opened, select(**chosen))

@@ -103,6 +103,8 @@ def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
 def _repair(path: str, at: str | None, report: Report) -> str | None:
     """What to do now: look elsewhere, or repair; only datasets can be, where they can be written, and not into another."""
     place = at or path
+    if report.unproved and report.level == "remote" and not report.findings:
+        return _read_back(path, at)
     if any(finding.cause == "shards-missing" for finding in report.findings):
         return None if at else f"wdstools verify {quote(display(path))} --at WHERE    checks them where they are"
     writable = is_bucket(place) if "://" in place else os.path.isdir(place)
@@ -111,6 +113,15 @@ def _repair(path: str, at: str | None, report: Report) -> str | None:
     if at and os.path.isdir(path):
         return f"wdstools repair {quote(display(place))} --from {quote(display(path))}"
     return f"wdstools repair {quote(display(place))} --from COPY    with another copy, or the source it was packed from"
+
+
+def _read_back(path: str, at: str | None) -> str:
+    """What to do where a store proves nothing by itself: let the original's notes be compared, or read every byte."""
+    there = f" --at {quote(display(at))}" if at else ""
+    reading = f"wdstools verify {quote(display(path))}{there} --level digest    reads every byte"
+    if at:
+        return reading
+    return f"{reading}; wdstools verify ORIGINAL --at {quote(display(path))} --level remote    compares with what its mirror noted"
 
 
 @command("info", "look")

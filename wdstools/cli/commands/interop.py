@@ -65,12 +65,13 @@ def emit(
     Example: wdstools emit shards --for all -y
     """
     from wdstools.dataset import open_dataset
-    from wdstools.ops.emit import plan_emit, plan_emit_removal
+    from wdstools.ops.emit import plan_emit, plan_emit_removal, refuse_only_read
     from wdstools.plan import apply
 
     names = cast("list[Consumer]", consumers or ["all"])  # checked where they are used
     if not consumers and not remove:
         raise UsageError("it is not said for whom", where="emit", expected=f"{option('consumers', 'all')}, or names")
+    refuse_only_read(dataset)
     opened = open_dataset(dataset, at=at)
     with session.workers("serial") as executor:
         made = plan_emit_removal(opened, names) if remove else plan_emit(opened, names, executor=executor, **choices)

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from wdstools.cli.options import DatasetPath, Session, command, completes, page_file
+from wdstools.cli.show import documents
 from wdstools.cli.show import look as show
 from wdstools.cli.show.named import named
 from wdstools.options.read import OpenChoices, SelectChoices
@@ -93,7 +94,7 @@ def cat(
     from wdstools.dataset import open_dataset
     from wdstools.ops.member_names import read_member
 
-    show.member(session.output, member, read_member(open_dataset(dataset, **opening), member))
+    documents.member(session.output, member, read_member(open_dataset(dataset, **opening), member))
 
 
 @command("schema", "look")
@@ -112,7 +113,7 @@ def schema(
 
     Example: wdstools schema verify
     """
-    show.schemas(session.output, name)
+    documents.schemas(session.output, name)
 
 
 @command("stats", "look", chosen=SelectChoices, opening=OpenChoices)

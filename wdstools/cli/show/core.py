@@ -170,7 +170,7 @@ def source_account(
 
 
 def report(output: Output, checked: Report, repair: str | None) -> int:
-    """What a check found, and the ``repair`` to type if there is one; the exit code."""
+    """What a check found, and what to type now (``repair``) if there is something; the exit code."""
     code = 1 if checked.findings else 4 if checked.unproved else 0
     counts = {what: count for what, count in checked.checked.items() if what != "not_asked"}
     looked_at = ", ".join(_amount(what, count) for what, count in counts.items())
@@ -191,6 +191,8 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
     if code == 0:
         output.line(f"  {proof(checked.proved, checked.signer)['proof']}")
     _not_read(output, checked)
+    if checked.unproved and not checked.findings and repair is not None:
+        output.hint(f"hint: {repair}")
     proved = proof(checked.proved, checked.signer)
     summary: VerifySummary = {
         "level": checked.level,

@@ -13,7 +13,7 @@ from wdstools.errors import FormatError, UsageError, option
 from wdstools.executors.open import workers
 from wdstools.foreign.split_names import DEFAULT_SPLIT
 from wdstools.formats.digest import parse_root
-from wdstools.landing.inside import refuse_inside
+from wdstools.landing.inside import refuse_inside, require_here
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.append.before import made_before
@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from wdstools.planning.table import Samples
     from wdstools.results import Skip
     from wdstools.sources.base import Listing, Source
+
+#: What is said of a dataset that lies in no folder here, and what to do.
+_ELSEWHERE = ("samples are added to a dataset in a folder", "add them to the original, then mirror it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +227,12 @@ def plan_append(
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
     output = None if output is None else os.fspath(output)
     root = chosen["root"] or (dataset.root if isinstance(dataset, Dataset) and dataset.anchored else None)
+    require_here(path, *_ELSEWHERE)
     unfinished = plan_finish(path, root and parse_root(root)) if output is None else None
     if unfinished is not None:
         return unfinished
     opened = open_dataset(path, root=root)
-    refuse_unchangeable(
-        opened,
-        ("samples are added to a dataset in a folder", "add them to the original, then wdstools mirror it again"),
-    )
+    refuse_unchangeable(opened, _ELSEWHERE)
     refuse_inside(os.fspath(source), output or path)
     made = MadeWith.told_by(read_provenance(opened.metadata))
     options = _options(opened, made, chosen)

@@ -13,9 +13,10 @@ from wdstools.errors import UsageError, option
 from wdstools.executors.open import open_executor
 from wdstools.formats.columns import column_path, is_set_name, set_path
 from wdstools.formats.index import SCHEMA
+from wdstools.landing.inside import require_here
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.columns.join import Join, join
-from wdstools.ops.columns.land import land_set, require_folder, taken
+from wdstools.ops.columns.land import ELSEWHERE, land_set, require_folder, taken
 from wdstools.ops.columns.place import Places, spill_names
 from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
 from wdstools.ops.columns.table import Table, open_table
@@ -110,6 +111,7 @@ def plan_add_columns(
     """
     chosen = settle(ColumnsChoices, choices)
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
+    require_here(path, *ELSEWHERE)
     unfinished = plan_finish(path)
     if unfinished is not None:
         return unfinished

@@ -24,16 +24,19 @@ if TYPE_CHECKING:
     from wdstools.formats.columns import ColumnSet
 
 
+#: What is said of a dataset that lies in no folder here, and what to do.
+ELSEWHERE = (
+    "columns are added to a dataset in its folder, and removed there",
+    "change it there, and mirror it again: columns go along",
+)
+
+
 def require_folder(dataset: Dataset) -> LocalStore:
     """Where a dataset's columns are changed; raises UsageError for one that lies in no folder here."""
     store = dataset.metadata
+    message, hint = ELSEWHERE
     if not isinstance(store, LocalStore) or dataset.manifest_key != MANIFEST_PATH:
-        raise UsageError(
-            "columns are added to a dataset in its folder",
-            where=store.url,
-            expected=f"a folder here with {MANIFEST_PATH}",
-            hint="add them there, and mirror it again: they go along",
-        )
+        raise UsageError(message, where=store.url, expected=f"a folder here with {MANIFEST_PATH}", hint=hint)
     return store
 
 

@@ -10,8 +10,9 @@ from wdstools.columns.sets import is_of, names_in, read_set, read_sums
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.formats.columns import set_path
+from wdstools.landing.inside import require_here
 from wdstools.landing.staging import FinishResult, plan_finish
-from wdstools.ops.columns.land import drop_set, require_folder
+from wdstools.ops.columns.land import ELSEWHERE, drop_set, require_folder
 from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
 from wdstools.plan import Plan, Step, apply
 
@@ -54,6 +55,7 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
         FormatError: A manifest, or the list of sets, is damaged.
     """
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
+    require_here(path, *ELSEWHERE)
     unfinished = plan_finish(path)
     if unfinished is not None:
         return unfinished

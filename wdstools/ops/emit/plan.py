@@ -26,6 +26,7 @@ from wdstools.ops.emit.there import (
     kept_steps,
     links_needed,
     must_write,
+    refuse_only_read,
     still_ours,
 )
 from wdstools.options.declare import settle
@@ -68,6 +69,7 @@ def plan_emit(
         WdsError: The dataset could not be opened.
     """
     license_name = settle(EmitChoices, choices)["license_name"]
+    refuse_only_read(dataset)
     dataset = as_dataset(dataset)
     wanted = consumers_of(consumers)
     if dataset.manifest_key != MANIFEST_PATH:

@@ -12,7 +12,7 @@ from wdstools.interop.huggingface import new_title, plain_card
 from wdstools.interop.torn import torn_files
 from wdstools.ops.emit.consumers import consumers_of
 from wdstools.ops.emit.run import EmitPlan
-from wdstools.ops.emit.there import card_of, digest_of, is_our_link, kept_steps, still_ours
+from wdstools.ops.emit.there import card_of, digest_of, is_our_link, kept_steps, refuse_only_read, still_ours
 from wdstools.plan import Step
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def plan_emit_removal(dataset: Dataset | StrPath, consumers: Iterable[Consumer])
         StoreError: A file was changed since it was emitted (``emitted-changed``): it stays.
         WdsError: The dataset could not be opened.
     """
+    refuse_only_read(dataset)
     dataset = as_dataset(dataset)
     gone = consumers_of(consumers)
     old = read_emitted(dataset.metadata, dataset.manifest)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wdstools.errors import NotFoundError, StoreError, UsageError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.landing.inside import read_inside
+from wdstools.landing.inside import read_inside, refuse_read_only
 from wdstools.plan import Step
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from wdstools.interop.emitted import Emitted
 
 _MAX_FILE_BYTES = 1 << 40
+
+
+def refuse_only_read(dataset: object) -> None:
+    """Refuse an address at which nothing can be written, before its server is asked; raises UsageError (``read-only``)."""
+    refuse_read_only(dataset, "emit beside the original, and mirror it with --emitted")
 
 
 def card_of(dataset: Dataset) -> str:

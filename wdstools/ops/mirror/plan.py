@@ -14,7 +14,7 @@ from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.interop.huggingface import emitted_card
-from wdstools.landing.inside import read_inside, require_inside
+from wdstools.landing.inside import read_inside, refuse_read_only, require_inside
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.mirror.files import PROBE_PATH, emitted_files, extra_files, wanted_files
 from wdstools.ops.mirror.hub import HubMirrorPlan, compare_tree, look, open_hub, require_local
@@ -70,6 +70,7 @@ def plan_mirror(
             ``root`` (``root-differs``).
     """
     chosen = settle(MirrorChoices, choices)
+    hub = _hub_in(target)
     dataset = as_dataset(dataset).anchor(chosen["root"])
     if dataset.manifest_key != MANIFEST_PATH:
         raise UsageError(
@@ -82,8 +83,8 @@ def plan_mirror(
         dataset.metadata.url,
         "these tars were not written by wdstools; copy them, and check the copy with verify --at",
     )
-    if isinstance(target, str | os.PathLike) and os.fspath(target).startswith("hf://"):
-        return _plan_hub(dataset, os.fspath(target), chosen)
+    if hub:
+        return _plan_hub(dataset, hub, chosen)
     if chosen["create"] or chosen["private"]:
         raise UsageError(
             "only the Hub has repositories to make", where=option("create"), expected="hf://datasets/OWNER/NAME"
@@ -124,6 +125,15 @@ def plan_mirror(
         delete=chosen["delete"],
         believed=believed,
     )
+
+
+def _hub_in(target: StrPath | Store) -> str:
+    """The address of a repository on the Hub; empty for another place. Raises UsageError for what can only be read."""
+    address = os.fspath(target) if isinstance(target, str | os.PathLike) else ""
+    if address.startswith("hf://"):
+        return address
+    refuse_read_only(address, "send it to a bucket, a folder or hf://datasets/OWNER/NAME")
+    return ""
 
 
 def _extra(

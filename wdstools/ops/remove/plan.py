@@ -14,6 +14,7 @@ from wdstools.errors import UsageError, option
 from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.formats.digest import parse_root, sha256_hex
+from wdstools.landing.inside import require_here
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.made import Made
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
     from wdstools.reader.select import Selection
+
+#: What is said of a dataset that lies in no folder here, and what to do.
+_ELSEWHERE = ("samples are removed from a dataset in a folder", "remove them from the original, then mirror it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,7 @@ def plan_remove(
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
     output = None if output is None else os.fspath(output)
     anchor = None if root is None else parse_root(root)
+    require_here(path, *_ELSEWHERE)
     unfinished = plan_finish(path, anchor) if output is None else None
     if unfinished is not None:
         return unfinished
@@ -294,8 +299,7 @@ def remove(
 
 
 def _refuse(dataset: Dataset, selection: Selection) -> None:
-    elsewhere = "samples are removed from a dataset in a folder"
-    refuse_unchangeable(dataset, (elsewhere, "remove them from the original, then wdstools mirror it again"))
+    refuse_unchangeable(dataset, _ELSEWHERE)
     if selection.keys is None and selection.where is None:
         raise UsageError(
             "it is not said which samples to remove",

@@ -20,7 +20,7 @@ from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.interop.emitted import read_emitted
-from wdstools.landing.inside import require_inside
+from wdstools.landing.inside import refuse_read_only, require_inside
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.canonical import require_canonical
@@ -142,6 +142,7 @@ def plan_repair(
     root = parse_root(chosen["root"]) if chosen["root"] is not None else None
     spares = [os.fspath(spare) for spare in chosen["spares"]]
     executor, progress = executor or open_executor("serial"), progress or Silent()
+    refuse_read_only(path, "repair the copy that it was made from, and send it there again")
     if "://" in path:
         return plan_repair_afar(path, spares, root, executor, progress)
     unfinished = plan_finish(path, root)

@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 
 
-def unproved_by(entry: ShardEntry, digest: str) -> tuple[str, ...]:
-    """What cannot be told of a shard, because the digest was not computed when it was adopted."""
-    if getattr(entry, digest):
-        return ()
-    return (f"{entry.path} was adopted without {digest}: only its size and headers can be compared",)
-
-
 def localise_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterator[Finding]:
     """Which members of a shard that is not what it was are not what they were; else which groups. Reads it once."""
     found = False

@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wdstools.checks.rebuild import first_difference, rebuild_index
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.card import CARD_PATH, card_differences
 from wdstools.formats.digest import sha256_hex
@@ -97,6 +96,8 @@ def _check_samples(task: IndexCheckTask, rows: int) -> tuple[Finding, ...]:
 
 
 def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
+    from wdstools.checks.rebuild import first_difference, rebuild_index
+
     entry, dataset = task.entry, task.dataset
     message, key, column = "the bytes are not those that were packed", None, None
     try:

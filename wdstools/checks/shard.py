@@ -1,4 +1,7 @@
-"""Checking one shard of a dataset: is it whole, and if not, which sample and which bytes."""
+"""Checking one shard of a dataset: is it whole, and if not, which sample and which bytes.
+
+What looks into shards is imported where it is needed: a shard that is whole is only hashed.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from wdstools.checks.foreign import check_foreign_rows, decode_foreign, localise_foreign, unproved_by
-from wdstools.checks.localise import Localiser
-from wdstools.checks.rebuild import Rebuilt, first_difference, rebuild_index
-from wdstools.checks.stream import check_stream
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.index import unlike
 from wdstools.formats.manifest import TRAILING_BYTES_FORMAT
@@ -23,6 +22,7 @@ from wdstools.stores.reading import near_copy, read_blocks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wdstools.checks.rebuild import Rebuilt
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Tick
     from wdstools.formats.manifest import ShardEntry
@@ -68,8 +68,15 @@ def check_shard(task: ShardCheckTask, tick: Tick) -> ShardCheck:
             return ShardCheck(entry.path, (), unproved=(f"{store.url}/{entry.path}: {error.message} ({error.code})",))
         findings = [Finding("unreadable", entry.path, error.message, got=error.code, cause=error.code)]
     tick(entry.bytes)
-    unproved = unproved_by(entry, task.digest) if task.level != "size" and not findings else ()
+    unproved = _unproved_by(entry, task.digest) if task.level != "size" and not findings else ()
     return ShardCheck(entry.path, tuple(findings), size if task.level != "size" else 0, entry.samples, unproved)
+
+
+def _unproved_by(entry: ShardEntry, digest: str) -> tuple[str, ...]:
+    """What cannot be told of a shard, because the digest was not computed when it was adopted."""
+    if getattr(entry, digest):
+        return ()
+    return (f"{entry.path} was adopted without {digest}: only its size and headers can be compared",)
 
 
 def missing_shard(entry: ShardEntry, tick: Tick) -> ShardCheck:
@@ -123,6 +130,8 @@ def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
         if size == entry.bytes and computed == getattr(entry, task.digest):
             return []
         return _explain(task, size, computed)
+    from wdstools.checks.rebuild import rebuild_index
+
     hashing = _Hashing(blocks, task.digest)
     level = "decode" if task.level == "decode" else "header"
     labels = task.dataset.manifest.labels
@@ -141,6 +150,8 @@ def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
 
 def _check_foreign(task: ShardCheckTask, size: int) -> list[Finding]:
     """The same for a shard that something else made."""
+    from wdstools.checks.foreign import check_foreign_rows, decode_foreign
+
     entry, store = task.entry, task.dataset.shards
     expected = getattr(entry, task.digest)
     if expected or size != entry.bytes:
@@ -178,6 +189,8 @@ class _Hashing:
 
 def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
     """A shard whose digest holds: its images, its manifest row and its index must agree with it too."""
+    from wdstools.checks.rebuild import first_difference
+
     entry = task.entry
     findings = [*rebuilt.stream.findings, *rebuilt.findings]
     if task.dataset.manifest.format < TRAILING_BYTES_FORMAT:
@@ -228,6 +241,10 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
         with near_copy(task.dataset.shards, task.entry.path, task.entry.bytes) as near:
             dataset = replace(task.dataset, shards=near, readers={})
             return _check_bytes(replace(task, dataset=dataset), near.head(task.entry.path).bytes)
+    from wdstools.checks.foreign import localise_foreign
+    from wdstools.checks.localise import Localiser
+    from wdstools.checks.stream import check_stream
+
     entry, manifest = task.entry, task.dataset.manifest
     if computed == getattr(entry, task.digest):
         return [_wrong_field(task, "bytes", str(size))]

@@ -262,10 +262,11 @@ def values_digest(table: pa.Table) -> str:
         if pa.types.is_integer(column.type):
             digest.update(to_numpy(column).astype("<i8").tobytes())
             continue
-        lengths, _ = text_bytes(column)
+        lengths, data = text_bytes(column)
         if lengths[~there].any():  # bytes behind a null are no value
-            column = to_array(to_list(column), column.type)
-        _update_strings(digest, column)
+            lengths, data = text_bytes(to_array(to_list(column), column.type))
+        digest.update(lengths.astype("<u4").tobytes())
+        digest.update(data)
     return digest.hexdigest()
 
 

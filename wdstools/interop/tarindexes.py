@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -120,6 +119,8 @@ def energon_files(manifest: Manifest) -> dict[str, bytes]:
 
 def energon_database(dataset: Dataset) -> bytes:
     """``index.sqlite``: samples and their parts, with energon's tables and indexes."""
+    import sqlite3
+
     database = sqlite3.connect(":memory:")
     try:
         database.executescript(_TABLES)

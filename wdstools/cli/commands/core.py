@@ -84,18 +84,20 @@ def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
     Example: wdstools verify shards
     """
     from wdstools.ops.verify import verify as check
-    from wdstools.ops.verify.lone import verify_stream
-    from wdstools.stores.local import translated
 
     at = None if choices["at"] is None else os.fspath(choices["at"])
     choices["state"] = choices["state"] or os.path.join(cache_folder(), "scrub")
     if path == "-":
+        from wdstools.ops.verify.lone import verify_stream
+        from wdstools.stores.local import translated
+
         with translated("standard input"):
             report = verify_stream(sys.stdin.buffer, "standard input")
     else:
         remote = any("://" in place for place in (path, at or ""))
         threads = remote or choices["level"] in ("size", "digest")
-        with session.workers("threads" if threads else "processes", remote=remote) as executor:
+        preload = () if threads else ("wdstools.checks.rebuild",)
+        with session.workers("threads" if threads else "processes", preload, remote=remote) as executor:
             report = check(path, executor=executor, progress=session.output.progress(), **choices)
     raise typer.Exit(show.report(session.output, report, _repair(path, at, report)))
 

@@ -11,7 +11,6 @@ from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import NotFoundError
 from wdstools.formats.digest import ShardDigester
 from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.reader.select import Selection
 from wdstools.results import Finding
 from wdstools.stores.local import LocalStore, translated
 
@@ -42,7 +41,10 @@ class Part:
 
     def shards(self, dataset: Dataset) -> list[tuple[str, ShardEntry]]:
         """The shards that are asked for; raises UsageError (``split-missing``)."""
-        Selection(splits=self.splits).check(dataset, by_members=True)
+        if self.splits is not None:
+            from wdstools.reader.select import Selection
+
+            Selection(splits=self.splits).check(dataset, by_members=True)
         shards = dataset.manifest.shards
         if isinstance(dataset.shards, OneShard):
             return [(split, entry) for split, entry in shards if entry.path == dataset.shards.key]

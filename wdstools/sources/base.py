@@ -224,7 +224,7 @@ class SamplesBuilder:
             number[None] = -1
             codes = np.array([number[value] for value in values], np.int32)
             columns[part] = coded(np.repeat(codes, counts), names)
-        for part in list(self._own):
+        for part in sorted(self._own):  # in the same order in every process: a plan is known by these bytes
             chunks = pa.chunked_array(self._own.pop(part), _kind_of_part(part))
             columns[part] = one_chunk(chunks.unify_dictionaries())
         return pa.table(columns)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.foreign_tars import tar_bytes
 from tests.support.laws import LAW
 from tests.support.rawtar import END, base256, header, long_name, member, pax
+from wdstools.formats.tarextension import Extension
 from wdstools.formats.tarhop import HopNotes, TarEntry, hop, is_file
 
 _PARTS = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=40)
@@ -88,3 +89,12 @@ def test_the_start_of_an_entry_is_that_of_its_extension_record() -> None:
     entries, _ = _hop(member(b"a.jpg", b"x") + long_name(b"b" * 150) + member(b"b", b"y") + END)
     assert [e[2] for e in entries] == [0, 1024]
     assert entries[1][0] == b"b" * 150
+
+
+@pytest.mark.parametrize(
+    "data", [b"x path=a\n", b" path=a\n", b"-9 path=a\n", b"0 path=a\n", b"1 path=a\n", b"99 path=a\n"]
+)
+def test_records_of_a_length_that_is_none_are_not_understood(data: bytes) -> None:
+    said = Extension(0)
+    assert not said.read(ord("x"), data, HopNotes())
+    assert (said.name, said.size) == (None, None)

@@ -287,6 +287,15 @@ def test_members_that_format_2_does_not_have_are_refused(members: list[str]) -> 
     assert "members" in refused(canonical({**document(), "format": 2, "members": members})).message
 
 
+@pytest.mark.parametrize("absent", ["sha256", "xxh3_128", "crc32c", "crc64nvme"])
+def test_only_a_foreign_manifest_may_lack_a_digest_that_was_not_computed(absent: str) -> None:
+    parsed = document()
+    parsed["splits"]["train"][0][absent] = ""
+    assert absent in refused(canonical(parsed)).message
+    parsed["profile"] = "foreign"
+    assert getattr(loads(canonical(parsed)).splits["train"][0], absent) == ""
+
+
 def test_the_digest_of_values_may_be_absent_but_not_empty() -> None:
     parsed = document()
     assert "values" not in parsed["splits"]["train"][0]

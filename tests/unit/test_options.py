@@ -19,6 +19,7 @@ from wdstools.cli import commands
 from wdstools.cli.program import app
 from wdstools.errors import UsageError, option
 from wdstools.options.declare import Option, StrPath, declared, settle
+from wdstools.planning.options import make_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,3 +147,12 @@ def test_every_option_says_what_it_means_in_a_sentence_and_has_a_default_of_its_
     for one in found:
         assert one.option.help.endswith("."), one.name
         assert one.check(one.option.default) == one.option.default
+
+
+@pytest.mark.parametrize(("beside", "named"), [({"shards": 3}, "shards"), ({"like": "other"}, "like")])
+def test_a_bound_on_bytes_beside_what_divides_already_is_refused_and_named(beside: dict[str, Any], named: str) -> None:
+    assert make_options(shard_bytes=1 << 20).layout.shard_bytes == 1 << 20
+    with pytest.raises(UsageError) as caught:
+        make_options(shard_bytes=1 << 20, **beside)
+    assert (caught.value.code, caught.value.where) == ("option-idle", "shard_bytes")
+    assert caught.value.message.endswith(f" {named}")

@@ -176,13 +176,54 @@ def test_memory_of_batches_is_used_again_across_shapes(dataset: Dataset) -> None
         ({"image_size": 32}, "image_size has no use"),
         ({"fit": "pad"}, "fit has no use"),
         ({"decode": "bytes"}, "bytes are not decoded"),
-        ({"image_transform": wt.image.pipeline(wt.image.random_resized_crop(16))}, "given twice"),
         ({"buckets": 512}, "not a value of this option"),
     ],
 )
 def test_options_that_do_not_fit_buckets_are_refused(dataset: Dataset, options: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         loader(dataset, **options)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize(
+    "crop",
+    [wt.image.random_resized_crop(16, scale=(0.5, 1)), wt.image.resize_crop(16), wt.image.resize_crop(8, resize=9)],
+)
+def test_fused_steps_give_each_batch_the_shape_of_its_bucket(dataset: Dataset, crop: Any, layout: Any) -> None:
+    steps = wt.image.pipeline(crop, wt.image.flip(), wt.image.normalize(), layout=layout)
+    made, seen = loader(dataset, image_transform=steps, remainder="keep", seed=5), []
+    shapes = set()
+    for batch in came(made):
+        sides = batch.images.shape[1:3] if layout == "NHWC" else batch.images.shape[2:]
+        assert sides in BUCKETS.shapes
+        assert batch.images.dtype == np.float32
+        assert np.isfinite(batch.images).all()
+        shapes.add(sides)
+        seen += own_keys([batch])
+    assert len(shapes) > 1
+    assert sorted(seen) == sorted(dataset.split("train").keys())
+    again = [
+        batch.images.copy()
+        for batch in came(loader(dataset, image_transform=steps, remainder="keep", seed=5, threads=1))
+    ]
+    once = [batch.images.copy() for batch in came(loader(dataset, image_transform=steps, remainder="keep", seed=5))]
+    assert all(np.array_equal(a, b) for a, b in came(zip(again, once, strict=True)))
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000), st.sampled_from(BUCKETS.shapes), st.sampled_from([16, 24]))
+def test_a_crop_at_a_shape_lies_in_the_image_and_has_its_aspect(
+    height: int, width: int, shape: tuple[int, int], resize: int
+) -> None:
+    box = wt.image.resize_crop(16, resize=resize).at(shape).box(height, width, np.zeros(40))
+    tall, wide = box.bottom - box.top, box.right - box.left
+    assert -1e-6 <= box.top <= box.bottom <= height + 1e-6
+    assert -1e-6 <= box.left <= box.right <= width + 1e-6
+    assert np.isclose(wide / tall, shape[1] / shape[0])
+    assert np.isclose(max(tall / height, wide / width), 16 / resize)
+    drawn = np.random.default_rng(height).random(40)
+    part = wt.image.random_resized_crop(16, ratio=(1, 1)).at(shape).box(height, width, drawn)
+    assert 0 <= part.top < part.bottom <= height
+    assert 0 <= part.left < part.right <= width
 
 
 def test_shapes_that_are_none_are_refused() -> None:

@@ -94,6 +94,25 @@ def test_it_measures_with_the_steps_that_will_train(shards: Path, tmp_path: Path
     assert_clean_failure(run_command("bench", shards, "--pipeline", "clip", "--transform", "a:b"), 2)
 
 
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("def mine(image):\n    return image[::0]\n", "ValueError"),
+        ("def mine(image, random):\n    raise KeyError('x')\n", "KeyError"),
+        ("1 // 0\n", "ZeroDivisionError"),
+    ],
+)
+def test_an_error_of_the_users_function_is_told_as_the_users(
+    shards: Path, tmp_path: Path, code: str, error: str
+) -> None:
+    (tmp_path / "own_mistake.py").write_text(code)
+    ran = run_command("bench", shards, *QUICK, "--transform", "own_mistake:mine", "--json", cwd=tmp_path, cold=True)
+    assert (ran.code, ran.error["code"]) == (2, "function-failed")
+    assert error in ran.error["got"]
+    assert "own_mistake.py, line " in ran.error["got"]
+    assert "own_mistake:mine" in ran.error["where"]
+
+
 def test_nothing_is_written_into_the_dataset(ran: Ran, shards: Path) -> None:
     assert ran.code == 0
     assert run_command("verify", shards).code == 0

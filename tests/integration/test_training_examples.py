@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -65,6 +66,15 @@ def test_buckets_are_printed_and_trained_on(datasets: tuple[Dataset, Dataset]) -
     assert out.splitlines()[0].split()[:3] == ["height", "width", "samples"]
     assert sum(line.startswith("       all") and "24" in line for line in out.splitlines()) == 1
     assert 0 < lines(out)[0]["loss"] < 2
+
+
+def test_a_score_is_computed_once_and_trained_by(datasets: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+    place = shutil.copytree(datasets[0].shards.url, tmp_path / "scored")
+    first, again = (run("train_score_column", place, "--least", 0.05, "--epochs", 1) for _ in range(2))
+    assert 0 < lines(first)[0]["samples"] <= 40
+    assert 0 < lines(first)[0]["loss"] < 1
+    assert "waited" in first
+    assert lines(again) == lines(first)
 
 
 def test_evaluation_is_the_same_on_any_number_of_ranks(datasets: tuple[Dataset, Dataset]) -> None:

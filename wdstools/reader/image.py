@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -58,6 +58,15 @@ class Crop:
     scale: tuple[float, float] | None = None
     ratio: tuple[float, float] = (1.0, 1.0)
     resize: int = 0
+    #: Of a shape that is the image's own, nearly: how much of what fits is shown, in place of ``resize``.
+    covered: float = 0.0
+
+    def at(self, shape: tuple[int, int]) -> Crop:
+        """The same at another shape: a random part is around the shape's aspect, as it was around this one's."""
+        if self.scale is None:
+            return replace(self, size=shape, covered=max(self.size) / self.resize)
+        turned = (shape[1] / shape[0]) / (self.size[1] / self.size[0])
+        return replace(self, size=shape, ratio=(self.ratio[0] * turned, self.ratio[1] * turned))
 
     def box(self, height: int, width: int, drawn: NDArray[np.float64]) -> Box:
         """The part of an image of these sides; ``drawn`` are numbers from 0 to 1."""
@@ -65,6 +74,8 @@ class Crop:
 
     def _middle(self, height: int, width: int) -> Box:
         shrunk = min(height, width) / self.resize
+        if self.covered:
+            shrunk = min(height / self.size[0], width / self.size[1]) * self.covered
         tall, wide = self.size[0] * shrunk, self.size[1] * shrunk
         top, left = (height - tall) / 2, (width - wide) / 2
         return Box(top, left, top + tall, left + wide)
@@ -200,6 +211,10 @@ class Pipeline:
     def __repr__(self) -> str:
         height, width = self.crop.size
         return f"Pipeline({height}x{width}, {self.dtype}, {self.layout})"
+
+    def at(self, shape: tuple[int, int]) -> Pipeline:
+        """The same steps to another height and width: those of a bucket."""
+        return Pipeline(self.crop.at(shape), self._chance, self._normal, self.layout, exact=self.exact)
 
     def shape(self, channels: int) -> tuple[int, int, int]:
         """The shape of a result."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,7 +118,7 @@ class Resources:
             source = self._course.feeds[feed]
             recipe, buckets = source.recipe, self._course.buckets
             if shape is not None and buckets is not None:
-                recipe = replace(recipe, image_size=shape, fit=buckets.fit)
+                recipe = recipe.of_shape(shape, buckets.fit)
             kind, recipe = self._timed(recipe)
             maker = self._makers[feed, shape] = kind(recipe, source.cursor, self.tables[feed], self.spare)
             maker.added = self._added[feed]

@@ -156,7 +156,7 @@ def _recipe(options: LoaderOptions) -> Recipe:
         )
     recipe = Recipe.of(options)
     if buckets is not None:
-        replace(recipe, image_size=buckets.shapes[0], fit=buckets.fit)  # refuses what has no size, or one of its own
+        recipe.of_shape(buckets.shapes[0], buckets.fit)  # refuses what has no size, or one of its own
     return recipe
 
 

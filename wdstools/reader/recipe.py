@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from wdstools.errors import UsageError
@@ -63,6 +63,12 @@ class Recipe:
             options["tokenizer"],
             columns=tuple(dict.fromkeys(options["columns"] or ())),
         )
+
+    def of_shape(self, shape: tuple[int, int], fit: str) -> Recipe:
+        """The same for images of a bucket's shape, to which the steps of ``wt.image`` bring them, or else ``fit``."""
+        if isinstance(self.image_transform, Pipeline):
+            return replace(self, image_transform=self.image_transform.at(shape))
+        return replace(self, image_size=shape, fit=fit)
 
     def __post_init__(self) -> None:
         if self.decode not in ("rgb", "gray", "bytes"):

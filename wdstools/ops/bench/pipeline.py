@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.errors import UsageError, option
+from wdstools.given import Calling
 from wdstools.reader import image as steps
 from wdstools.reader.decode import Decoder
 from wdstools.reader.transforms import Draws, Function
@@ -46,15 +47,29 @@ def _found(text: str) -> Callable[..., Any]:
         raise UsageError("not a function", where=where, expected="module:name", got=text)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    try:
-        found = importlib.import_module(module)
-    except ImportError as error:
-        raise UsageError("a module cannot be imported", where=where, got=f"{module}: {error}") from error
+    with Calling(f"{where} {text}", "while it was imported"):
+        try:
+            found = importlib.import_module(module)
+        except ImportError as error:
+            raise UsageError("a module cannot be imported", where=where, got=f"{module}: {error}") from error
     function = getattr(found, name, None)
     if not callable(function):
         known = ", ".join(sorted(one for one in vars(found) if one[0] != "_" and callable(vars(found)[one]))[:10])
         raise UsageError("a module has no such function", where=where, expected=known, got=text)
-    return function  # type: ignore[no-any-return]
+    return Told(function, text)
+
+
+class Told:
+    """The function of the user's: what it raises is told as its own. It takes what the function takes, and pickles as that does."""
+
+    def __init__(self, function: Callable[..., Any], text: str) -> None:
+        self.__wrapped__ = function
+        self._text = text
+
+    def __call__(self, *given: Any) -> Any:
+        """What the function gives."""
+        with Calling(f"{option('transform')} {self._text}"):
+            return self.__wrapped__(*given)
 
 
 def decode_through(transform: Callable[..., Any]) -> Callable[[bytes | memoryview], Any]:

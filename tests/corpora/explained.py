@@ -9,7 +9,8 @@ EXPLAINED = {
     ),
     ("image", "Pillow", "image-damaged", "good"): (
         "Bytes lie where a marker must be, or between two parts of the picture. libjpeg itself warns of these ('Corrupt JPEG data'), and Pillow "
-        "passes no warning on. Here each is damage: a checksum taken of it would certify it."
+        "passes no warning on. Here each is damage, as for libjpeg's own tools (jpegtran ends with 2): a checksum taken of it would certify it. "
+        "Where bytes lie between markers, what is told of the file says how jpegtran takes them out without loss."
     ),
     ("image", "Pillow", "image-truncated", "good"): (
         "The file ends before the image's end marker, or inside it: it was cut. Pillow shows what there is."

@@ -287,3 +287,11 @@ def test_types_are_told_by_their_first_bytes(kind: str, expected: str) -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
 def test_a_bitmap_without_the_header_of_a_file_is_one(mode: str) -> None:
     assert sniff(encoded("DIB", mode)) == "bmp"
+
+
+def test_bytes_between_two_markers_are_damage_with_the_way_out() -> None:
+    good = WHOLE["baseline"]
+    at = good.index(b"\xff\xdb")
+    with pytest.raises(DamagedImageError, match="jpegtran -copy all") as caught:
+        check(good[:at] + b"\0\1\2\3" + good[at:])
+    assert caught.value.code == "image-damaged"

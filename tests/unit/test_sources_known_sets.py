@@ -13,6 +13,7 @@ from tests.support.pictures import encoded
 from wdstools import scan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -21,7 +22,7 @@ def images(*names: str) -> dict[str, bytes]:
     return {name: tiny_jpeg(number) for number, name in enumerate(names, 1)}
 
 
-def packed(tmp_path: Path, files: dict[str, bytes | str], **layout: Any) -> Packed:
+def packed(tmp_path: Path, files: Mapping[str, bytes | str], **layout: Any) -> Packed:
     """A folder of these files, packed; every file of it is in one class."""
     write_files(tmp_path / "src", {n: d.encode() if isinstance(d, str) else d for n, d in files.items()})
     account = dict(scan(tmp_path / "src", **layout).account)
@@ -267,3 +268,52 @@ def test_a_document_about_classes_is_no_table_of_captions(tmp_path: Path) -> Non
 def test_a_header_is_read_whatever_stands_between_its_words(column: str, tmp_path: Path) -> None:
     found = packed(tmp_path, {**images("a.jpg", "b.jpg"), "metadata.csv": f"{column},Alt-Text\na.jpg,one\nb.jpg,two\n"})
     assert captions(found) == {"a": b"one", "b": b"two"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("captions.csv", "sep=;\r\nfile_name;text\r\na.jpg;one, two\r\nb.jpg;three\r\n"),
+        ("captions.csv", '"sep=|"\nfile_name|text\na.jpg|one, two\nb.jpg|three\n'),
+        ("captions.json", '{"image": "a.jpg", "text": "one, two"}\n{"image": "b.jpg", "text": "three"}\n'),
+        ("metadata.jsonl", '[{"file_name": "a.jpg", "text": "one, two"},\n {"file_name": "b.jpg", "text": "three"}]'),
+        ("data.json", '{"train": [{"image": "a.jpg", "text": "one, two"}, {"image": "b.jpg", "text": "three"}]}'),
+    ],
+)
+def test_a_table_is_read_as_what_it_is_whatever_it_is_called(name: str, text: str, tmp_path: Path) -> None:
+    found = packed(tmp_path, {**images("a.jpg", "b.jpg"), name: text})
+    assert captions(found) == {"a": b"one, two", "b": b"three"}
+    assert found.skips == ()
+
+
+def test_rows_listed_by_their_split_are_in_it(tmp_path: Path) -> None:
+    said = {"train": [{"image": "a.jpg", "text": "one"}], "validation": [{"image": "b.jpg", "text": "two"}]}
+    found = packed(tmp_path, {**images("a.jpg", "b.jpg"), "data.json": json.dumps(said)})
+    assert keys(found) == {"train": {"a"}, "validation": {"b"}}
+
+
+@pytest.mark.parametrize("cell", ['"[\'one\', ""it\'s two""]"', '"[""one"", ""it\'s two""]"'])
+def test_a_list_that_was_written_into_a_cell_is_a_list(cell: str, tmp_path: Path) -> None:
+    table = f"file_name,captions\na.jpg,{cell}\nb.jpg,[not a list]\n"
+    found = packed(tmp_path, {**images("a.jpg", "b.jpg"), "metadata.csv": table})
+    assert captions(found) == {"a": b"one", "b": b"[not a list]"}
+    assert document(found, "a")["captions"] == ["one", "it's two"]
+
+
+@pytest.mark.parametrize(
+    "cell", ["[" * 5000 + "'a'" + "]" * 5000, "['" + "a" * 100_000, "['a', 1]", "[]", "['a'] or so"]
+)
+def test_what_only_looks_like_a_list_is_a_caption(cell: str, tmp_path: Path) -> None:
+    found = packed(tmp_path, {**images("a.jpg"), "metadata.tsv": f"file_name\tcaption\na.jpg\t{cell}\n"})
+    assert captions(found) == {"a": cell.encode()}
+
+
+def test_the_caption_of_an_image_of_a_type_that_is_not_read_is_not_said_to_lack_it(tmp_path: Path) -> None:
+    found = packed(tmp_path, {**images("b.jpg"), "b.txt": "x", "a.tga": "targa", "a.txt": "one", "c.txt": "lost"})
+    assert found.reasons == {"a.tga": "outside-layout", "a.txt": "caption-extra", "c.txt": "image-missing"}
+
+
+@pytest.mark.parametrize("extension", ["jfif", "jif", "JPE", "pjpeg", "pjp", "mpo"])
+def test_a_jpeg_under_any_of_its_names_is_packed(extension: str, tmp_path: Path) -> None:
+    name = f"a.{extension}"
+    assert packed(tmp_path, images(name)).samples()["a"]["jpg"] == tiny_jpeg(1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,7 @@ def check(folder: Path, text: bytes, name: str = "SUMS", data: bytes = DATA) -> 
 BY_LENGTH: dict[str, Callable[[bytes], Any]] = {
     "md5": hashlib.md5, "sha1": hashlib.sha1, "sha224": hashlib.sha224, "sha256": hashlib.sha256, "sha384": hashlib.sha384,
     "sha512": hashlib.sha512, "blake2b": hashlib.blake2b, "blake2s": hashlib.blake2s, "sha3-256": hashlib.sha3_256,
+    **{name: functools.partial(hashlib.new, name) for name in ("sha512_256", "sm3", "ripemd160") if name in hashlib.algorithms_available},
     "blake2b-256": lambda data: hashlib.blake2b(data, digest_size=32), "xxh32": xxhash.xxh32, "xxh64": xxhash.xxh64,
     "xxh3": xxhash.xxh3_64, "xxh128": xxhash.xxh3_128,
 }  # fmt: skip
@@ -70,8 +73,14 @@ FORMS: dict[str, bytes] = {
     "tagged BLAKE2b": f"BLAKE2b (a b.tar) = {hashlib.blake2b(DATA).hexdigest()}\n".encode(),
     "tagged BLAKE2b-256": f"BLAKE2b-256 (a b.tar) = {hashlib.blake2b(DATA, digest_size=32).hexdigest()}\n".encode(),
     "tagged XXH128": f"XXH128 (a b.tar) = {xxhash.xxh3_128(DATA).hexdigest()}\n".encode(),
+    "comments of Windows": f"; made by a tool\n{sha()} *a b.tar\r\n".encode(),
+    "ends of NUL": f"{sha()}  a b.tar\0".encode(),
+    "certutil": f"SHA256 hash of a b.tar:\r\n{sha()}\r\nCertUtil: -hashfile command completed successfully.\r\n".encode(),
+    "certutil of Windows 7": f"SHA256 hash of file a b.tar:\r\n{' '.join(re.findall('..', sha()))}\r\nCertUtil: -hashfile command completed successfully.\r\n".encode(),
     "clear-signed": f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{sha()}  a b.tar\n-----BEGIN PGP SIGNATURE-----\n\niQ==\n-----END PGP SIGNATURE-----\n".encode(),
 }
+if "sha512_256" in hashlib.algorithms_available:
+    FORMS["OpenSSL SHA-512/256"] = f"SHA2-512/256(a b.tar)= {hashlib.new('sha512_256', DATA).hexdigest()}\n".encode()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -114,6 +123,7 @@ def test_what_is_no_line_is_refused_by_its_number(line: str) -> None:
         "b2sum --tag -l 256",
         "md5sum -b",
         "sha1sum --tag",
+        "sha256sum -z",
     ],
 )
 def test_the_lists_of_coreutils_are_taken(tool: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Law: ``parse_sums(render_sums(s)) == s`` for sha256 entries.
 from __future__ import annotations
 
 import codecs
+import hashlib
 import re
 from dataclasses import dataclass, field
 
@@ -20,14 +21,21 @@ _GNU_RE = re.compile(rf"(\\?)(?:(XXH3)_)?({_HEX})(?: [ *]|[ \t]+\*?)(.+)", re.DO
 #: As ``--tag`` and the tools of BSD and OpenSSL write it: ``SHA256 (path) = digest``, also without these spaces.
 _BSD_RE = re.compile(rf"(\\?)([A-Za-z0-9_/-]+) ?\((.+)\) ?= ?({_HEX})[ \t]*", re.DOTALL)
 _BARE_RE = re.compile(rf"({_HEX})[ \t]*")
+
+
+def _there(*algorithms: str) -> tuple[str, ...]:
+    """Those that Python was built with."""
+    return tuple(algorithm for algorithm in algorithms if algorithm in hashlib.algorithms_available)
+
+
 #: What a digest of so many digits may be; the first is what ``sha256sum`` and its like would make of it.
 ALGORITHMS_BY_DIGITS = {
     8: ("xxh32",),
     16: ("xxh64", "xxh3_64"),
     32: ("md5", "xxh3_128"),
-    40: ("sha1",),
+    40: ("sha1", *_there("ripemd160")),
     56: ("sha224", "sha3_224"),
-    64: ("sha256", "blake2s", "sha3_256", "blake2b-256"),
+    64: ("sha256", "blake2s", "sha3_256", "blake2b-256", *_there("sha512_256", "sm3")),
     96: ("sha384", "sha3_384", "blake2b-384"),
     128: ("sha512", "blake2b", "sha3_512"),
 }
@@ -42,6 +50,10 @@ _NAMES = {
     "SHA2256": "sha256",
     "SHA2384": "sha384",
     "SHA2512": "sha512",
+    "SHA512256": "sha512_256",
+    "SHA2512256": "sha512_256",
+    "RIPEMD160": "ripemd160",
+    "SM3": "sm3",
     "SHA3224": "sha3_224",
     "SHA3256": "sha3_256",
     "SHA3384": "sha3_384",
@@ -67,6 +79,7 @@ _HINTS = (
     ("blake2", "blake2b"),
 )
 _BITS_A_DIGIT = 4
+_CERTUTIL_RE = re.compile(rb"\s*(\w+) hash of (?:file )?([^\r\n]+?):?\r?\n([0-9a-fA-F ]+)\r?\nCertUtil: [^\r\n]*\s*")
 _SIGNED_BEGIN, _SIGNATURE = b"-----BEGIN PGP SIGNED MESSAGE-----", b"-----BEGIN PGP SIGNATURE-----"
 _ESCAPED_RE = re.compile(r"\\([nr\\])")
 _ESCAPES = {"n": "\n", "r": "\r", "\\": "\\"}
@@ -93,16 +106,20 @@ def render_sums(sums: dict[str, str]) -> bytes:
 
 
 def parse_sums(data: bytes, *, where: str = SUMS_PATH) -> list[SumLine]:
-    """Read a checksum list, as coreutils' ``-c`` reads it and more; blank lines and comments (``#``) are passed over.
+    """Read a checksum list, as coreutils' ``-c`` reads it and more; blank lines and comments (``#``, ``;``) are passed over.
 
-    UTF-8 with or without a byte order mark, or UTF-16 with one; lines may end in CR LF; a clear-signed list is read to
-    its signature (which is not checked). A digest alone is that of the file that the list is named after
+    UTF-8 with or without a byte order mark, or UTF-16 with one; lines may end in CR LF, or in NUL as ``-z`` ends them; a
+    clear-signed list is read to its signature (which is not checked). What Windows' ``certutil`` says of a file is read too. A digest alone is that of the file that the list is named after
     (``x.tar.sha256``). Raises FormatError (``sums-damaged``) naming the first line that is no form.
     """
     lines = []
-    for number, raw in enumerate(_text_of(data, where).split(b"\n"), 1):
+    text = _text_of(data, where)
+    certified = _CERTUTIL_RE.fullmatch(text)
+    if certified is not None:
+        text = b"%b (%b) = %b" % (certified[1], certified[2], certified[3].replace(b" ", b""))
+    for number, raw in enumerate(text.split(b"\0" if b"\0" in text else b"\n"), 1):
         line = raw.removesuffix(b"\r")
-        if not line.strip() or line.startswith(b"#"):
+        if not line.strip() or line.startswith((b"#", b";")):
             continue
         entry = _parse_line(line.decode("utf-8", "surrogateescape"), where)
         if entry is None:

@@ -38,6 +38,8 @@ _STANDALONE = frozenset((0x01, *range(0xD0, 0xD8)))
 _SOI, _SOS, _EOI = 0xD8, 0xDA, 0xD9
 _SOF_BYTES = 8
 _KNOWN_COMPONENTS = (1, 3, 4)
+#: libjpeg passes over them, and says "Corrupt JPEG data".
+_STRAY = "bytes between two markers: `jpegtran -copy all FILE` writes the image without them, and loses nothing"
 
 
 def walk_header(buffer: Buffer | memoryview, start: int, end: int) -> tuple[ImageInfo, int, bool]:
@@ -94,7 +96,7 @@ def _next_marker(buffer: Buffer | memoryview, at: int, end: int) -> tuple[int, i
     if found is not None:
         return found[1][0], found.end()
     if at < end and buffer[at : at + 1] != b"\xff":
-        raise DamagedImageError("image-damaged", "bytes between two markers")
+        raise DamagedImageError("image-damaged", _STRAY)
     raise DamagedImageError("image-truncated", "no end-of-image marker")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -228,13 +230,27 @@ def captions_in(value: Any) -> list[str] | None:
     if value is None:
         return []
     if isinstance(value, str):
-        return [value]
+        return _listed(value) or [value]
     if isinstance(value, dict):
         name = next((name for name in CAPTION_COLUMNS if isinstance(value.get(name), str)), None)
         return None if name is None else [value[name]]
     if isinstance(value, list):
         parts = [captions_in(item) for item in value]
         return None if None in parts else [text for part in parts for text in part or ()]
+    return None
+
+
+def _listed(text: str) -> list[str] | None:
+    """The texts of a list that was written into a cell, as JSON or as Python shows it; None where it is none."""
+    if not (text.startswith("[") and text.rstrip().endswith("]") and text[1:].lstrip()[:1] in ("'", '"')):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list) and found and all(isinstance(one, str) for one in found):
+            return found
     return None
 
 

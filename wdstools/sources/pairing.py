@@ -19,7 +19,7 @@ from wdstools.sources.parallels import is_member_file, member_called, owner_of
 from wdstools.sources.several import CaptionFile, render_more
 from wdstools.sources.side_files import Side, SideFolder, in_form, usual
 from wdstools.sources.tree import Folder
-from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES
+from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -499,12 +499,18 @@ class Pairing:
         if not left:
             return
         known = {name for stem, suffix in self.rules.stems(held.files) for name in (stem, stem + suffix)}
+        unread = {
+            name.rpartition(".")[0]: name for name in held.files if kind_of(name) == "images" and not is_image(name)
+        }
         for name in left:
             path, end = join_path(folder, name), next(end for end in ends if name.lower().endswith(end))
             if not is_text(path):
                 if name[: -len(end)] not in known:  # else it goes with its image, which is named
                     self.skips.append(Skip("name-not-utf8", shown(path)))
-            elif name[: -len(end)] in known:
+            elif (stem := name[: -len(end)]) in unread and stem not in known:
+                detail = f"its image {unread[stem]} is of a type that is not read"
+                self.skips.append(Skip("caption-extra", path, split, detail=detail))
+            elif stem in known:
                 reason = "json-extra" if end in JSON_SUFFIXES else "caption-extra"
                 self.skips.append(
                     Skip(reason, path, split, detail="its image is skipped, or has another file for this")

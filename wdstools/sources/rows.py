@@ -13,9 +13,11 @@ import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wdstools.errors import FormatError, UsageError
+from wdstools.foreign.split_names import split_of_word
 from wdstools.sources.base import is_text
 from wdstools.sources.words import is_image
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = (",", ";", "\t", "|")
+_LIST_RE = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\{|$)")
+_SAID_RE = re.compile(r"sep=(.)", re.IGNORECASE)
 _TOKEN_RE = re.compile(r"([^\t]+)#(\d+)\t(.*)")
 _HEAD_BYTES = 1 << 16
 _NOT_UTF8 = "not UTF-8: `iconv -f CP1252 -t UTF-8` makes it so, if it is from Windows"
@@ -82,6 +86,9 @@ def _text_rows(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
         lines = (line.removeprefix(_UTF8_MARK).decode("utf-8", "surrogateescape") for line in file)
         first = head.removeprefix(_UTF8_MARK).decode("utf-8", "replace")
     header = first.split("\n", 1)[0].rstrip("\r")
+    said = _SAID_RE.fullmatch(header.strip().strip('"'))
+    if said is not None:  # what Excel takes, and writes, for the delimiter
+        return _delimited(islice(lines, 1, None), said[1], where, first.split("\n", 2)[1].rstrip("\r"))
     if _TOKEN_RE.fullmatch(header):
         return _tokens(lines)
     if header.strip().isdigit() and where.lower().endswith(".txt"):
@@ -209,6 +216,9 @@ def _json_lines(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
+        if number == 1 and _LIST_RE.match(line):  # a document, whatever it is called
+            yield from _json(io.BytesIO(b"".join(chain([line], file))), where)
+            return
         row = _object(line.removeprefix(_UTF8_MARK))
         first = first or (row if isinstance(row, BadRow) else None)
         read += not isinstance(row, BadRow)
@@ -241,11 +251,25 @@ def _parquet(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
 
 
 def _json(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
+    data = file.read()
     try:
-        document = json.loads(file.read().removeprefix(_UTF8_MARK), object_pairs_hook=_once)
+        document = json.loads(data.removeprefix(_UTF8_MARK), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
+        if _are_lines(data):
+            yield from _json_lines(io.BytesIO(data), where)
+            return
         raise damaged(where, str(error)) from error
     yield from enumerate(_rows_of(document, where), 1)
+
+
+def _are_lines(data: bytes) -> bool:
+    """Whether a document is an object a line, whatever it is called: its first two lines are."""
+    lines = [line for line in data.removeprefix(_UTF8_MARK).split(b"\n", _SEVERAL_LINES + 1) if line.strip()]
+    first = lines[:_SEVERAL_LINES]
+    return len(first) == _SEVERAL_LINES and not any(isinstance(_object(line), BadRow) for line in first)
+
+
+_SEVERAL_LINES = 2
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -263,20 +287,29 @@ def _rows_of(document: Any, where: str) -> Iterator[dict[str, Any] | BadRow]:
         yield from _coco(document)
         return
     if isinstance(document, dict):
-        tables = [name for name, value in document.items() if _is_table(value)]
-        named = next((name for name in _LISTS if name in tables), tables[0] if len(tables) == 1 else None)
-        document = document[named] if named else document
+        document = _listed_in(document)
     if isinstance(document, list):
         for row in document:
-            if isinstance(row, dict) and _is_table(row.get("media")) and "uri" in row["media"][0]:
+            if not isinstance(row, dict):
+                yield BadRow("row-damaged", f"not an object but a {type(row).__name__}")
+            elif _is_table(row.get("media")) and "uri" in row["media"][0]:
                 yield from _post(row)
-                continue
-            yield row if isinstance(row, dict) else BadRow("row-damaged", f"not an object but a {type(row).__name__}")
+            else:
+                yield row
     elif isinstance(document, dict):
         for name, said in document.items():
             yield {**said, "id": name} if isinstance(said, dict) else {"id": name, "caption": said}
     else:
         raise damaged(where, f"it holds a {type(document).__name__}")
+
+
+def _listed_in(document: dict[str, Any]) -> Any:
+    """The rows that a document holds under a name, or under that of each split; the document where it holds none so."""
+    tables = [name for name, value in document.items() if _is_table(value)]
+    if len(tables) > 1 and all(map(split_of_word, tables)):
+        return [{"split": name} | row if isinstance(row, dict) else row for name in tables for row in document[name]]
+    named = next((name for name in _LISTS if name in tables), tables[0] if len(tables) == 1 else None)
+    return document[named] if named else document
 
 
 def _post(post: Mapping[str, Any]) -> Iterator[dict[str, Any] | BadRow]:

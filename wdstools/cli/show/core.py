@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from wdstools.results import Report, Skip
 
 _SKIP_HINTS = {
+    "caption-not-utf8": "`iconv -f CP1252 -t UTF-8 FILE` makes UTF-8 of a text from Windows, and `-f UTF-16` of one that it calls Unicode",
+    **{
+        f"image-not-{kind}": f"--convert {kind} goes by the bytes of images, whatever their names say"
+        for kind in get_args(ImageType)
+    },
     "caption-missing": "--captions optional packs images without a caption file too",
     "image-needs-convert": "--convert jpg re-encodes images of the types that do not go into shards as they are",
     "label-missing": "--drop-members cls packs those without a label too, and none has one then",

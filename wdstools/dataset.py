@@ -339,7 +339,7 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
             where=shown,
             expected=f"a folder with {MANIFEST_PATH}",
             hint=hint if there else "",
-        ) from error
+        ) from None
     found = _required_root(data, chosen["root"], metadata)
     manifest = loads(data, where=f"{metadata.url}/{key}")
     given = chosen["at"] is not None and isinstance(metadata, LocalStore)

@@ -18,6 +18,9 @@ No part shows
 what is secret in a URL, whatever it was made of. ``code`` is stable and append-only: scripts may match on it, never on the message. All of them pickle, so a
 worker process can raise them.
 
+An error of ours says all that is known: it is raised ``from None``, and a traceback ends with it and not with those of other
+libraries. Only where somebody else's function failed (a transform, a module that is not installed) its own error is the cause.
+
 A text names an option with ``option("resize", 300)``. It reads ``resize=300`` in Python, and the command line, which
 knows its own flags, shows ``--resize 300``.
 """

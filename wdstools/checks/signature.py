@@ -107,7 +107,7 @@ def read_public_key(path: str) -> PublicKey:
     data = key_bytes(path)
     try:
         return as_public_key(serialization.load_pem_public_key(data))
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm):
         private = b"PRIVATE KEY" in data
         raise UsageError(
             "this is a private key: keep it to yourself" if private else "not a public key that signs datasets",
@@ -115,7 +115,7 @@ def read_public_key(path: str) -> PublicKey:
             where=path,
             expected="an EC public key of P-256, P-384 or P-521 in PEM",
             hint=f"openssl pkey -in {path} -pubout    writes the public one" if private else "",
-        ) from error
+        ) from None
 
 
 def key_bytes(path: str) -> bytes:

@@ -31,12 +31,12 @@ def shard_values(store: Store, columns: ColumnSet, path: str, names: Sequence[st
     where = column_path(columns.name, path)
     try:
         data = get_whole(store, where, MAX_COLUMNS_BYTES)
-    except NotFoundError as error:
+    except NotFoundError:
         raise damaged(
             where,
             "a file of them is missing",
             hint=f"wdstools columns rm {store.url} {columns.name}    then add them again",
-        ) from error
+        ) from None
     return read_columns(data, columns, shard, names, where=where)
 
 

@@ -118,7 +118,7 @@ def _given_splits(store: Store, listed: Mapping[str, int], tars: list[str], spli
             if split_from == name:
                 raise UsageError(
                     f"no splits can be read from the files of {name}", where=store.url, got=str(error)
-                ) from error
+                ) from None
             continue
         if found:
             return found

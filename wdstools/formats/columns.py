@@ -198,8 +198,8 @@ def loads(data: bytes, *, where: str = "") -> ColumnSet:
         _checked(version, version == COLUMNS_VERSION and dumps(found) == data)
     except UnsupportedVersionError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise damaged(where, "its document is not in the form of one") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise damaged(where, "its document is not in the form of one") from None
     return found
 
 
@@ -298,7 +298,7 @@ def read_columns(
         table = pa.Table.from_arrays(arrays, schema=pa.schema([wanted.field(name) for name in names]))
         table.validate(full=True)
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
-        raise damaged(where, str(error).partition("\n")[0]) from error
+        raise damaged(where, str(error).partition("\n")[0]) from None
     return table
 
 

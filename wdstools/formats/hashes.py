@@ -141,8 +141,8 @@ def read_handed_out(path: str, version: str) -> pa.Table:
         wanted = [*SCHEMA, *map(pa.field, *zip(*_HANDED_OUT, strict=True))]
         known = json.loads((table.schema.metadata or {}).get(_META_HANDED_OUT, b"null"))
         table = table.select([field.name for field in wanted]).cast(pa.schema(wanted))
-    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
-        raise FormatError("stored hashes that cannot be read", code="hashes-damaged", where=path) from error
+    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError):
+        raise FormatError("stored hashes that cannot be read", code="hashes-damaged", where=path) from None
     if not isinstance(known, dict) or known.get("hashes") != version:
         raise FormatError(
             "stored hashes of another version",

@@ -154,7 +154,7 @@ def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[s
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
         raise FormatError(
             f"an index file cannot be read ({str(error).partition(chr(10))[0]})", code="index-damaged", where=where
-        ) from error
+        ) from None
     return table
 
 

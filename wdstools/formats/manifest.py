@@ -302,7 +302,7 @@ class _Reader:
         except (ValueError, RecursionError) as error:
             if isinstance(error, FormatError):
                 raise
-            raise self.error(f"not JSON: {error}", "(whole file)") from error
+            raise self.error(f"not JSON: {error}", "(whole file)") from None
         if not isinstance(document, dict):
             raise self.error("not a JSON object", "(whole file)")
         return dict(document)

@@ -143,8 +143,8 @@ def _text_of(data: bytes, where: str) -> bytes:
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         try:
             data = data.decode("utf-16").encode()
-        except UnicodeDecodeError as error:
-            raise _damaged(where, data) from error
+        except UnicodeDecodeError:
+            raise _damaged(where, data) from None
     data = data.removeprefix(codecs.BOM_UTF8)
     if not data.startswith(_SIGNED_BEGIN):
         return data

@@ -140,27 +140,25 @@ def _open(data: bytes | memoryview) -> Image.Image:
         with quiet():
             return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
-        raise DamagedImageError("image-too-large", first_line(error)) from error
-    except UnidentifiedImageError as error:  # its text holds an address, another one each time
-        raise DamagedImageError(
-            "image-damaged", "Pillow cannot tell what image it is: its header is damaged"
-        ) from error
+        raise DamagedImageError("image-too-large", first_line(error)) from None
+    except UnidentifiedImageError:  # its text holds an address, another one each time
+        raise DamagedImageError("image-damaged", "Pillow cannot tell what image it is: its header is damaged") from None
     except _NOT_OPENED as error:
-        raise DamagedImageError("image-damaged", first_line(error)) from error
+        raise DamagedImageError("image-damaged", first_line(error)) from None
 
 
 def _open_heic(data: bytes | memoryview) -> Image.Image:
     """HEIC comes in through pillow-heif, an extra; nothing is registered with Pillow."""
     try:
         from pillow_heif.as_plugin import HeifImageFile
-    except ImportError as error:
+    except ImportError:
         hint = "HEIC is read with pillow-heif: pip install 'wdstools[heic]'"
-        raise DamagedImageError("image-unsupported", hint) from error
+        raise DamagedImageError("image-unsupported", hint) from None
     try:
         with quiet():
             image: Image.Image = HeifImageFile(io.BytesIO(data))
     except _NOT_OPENED as error:
-        raise DamagedImageError("image-damaged", first_line(error)) from error
+        raise DamagedImageError("image-damaged", first_line(error)) from None
     return image
 
 
@@ -189,7 +187,7 @@ def load_pixels(image: Image.Image) -> None:
         PillowImage.DecompressionBombError,
     ) as error:
         text = first_line(error)
-        raise DamagedImageError("image-truncated" if "truncated" in text else "image-damaged", text) from error
+        raise DamagedImageError("image-truncated" if "truncated" in text else "image-damaged", text) from None
 
 
 def first_line(error: BaseException) -> str:

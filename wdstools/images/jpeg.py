@@ -196,7 +196,7 @@ def raise_if_damaged(data: bytes | memoryview, error: ValueError) -> None:
     if _is_readable(data):
         text = first_line(error)
         truncated = "premature end" in text.lower() or "input file" in text.lower()
-        raise DamagedImageError("image-truncated" if truncated else "image-damaged", text) from error
+        raise DamagedImageError("image-truncated" if truncated else "image-damaged", text) from None
 
 
 def _is_readable(data: bytes | memoryview) -> bool:

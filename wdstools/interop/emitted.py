@@ -87,10 +87,10 @@ def read_emitted(store: Store, manifest: Manifest) -> Emitted:
             tuple(map(str, document.get("links", ()))),
             {str(path): str(digest) for path, digest in document.get("earlier", {}).items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise FormatError(
             "the list of emitted files is damaged", code="emitted-damaged", where=EMITTED_PATH, hint=_HINT
-        ) from error
+        ) from None
     return _only_ours(emitted, manifest)
 
 

@@ -135,10 +135,10 @@ def energon_database(dataset: Dataset) -> bytes:
             )
             try:
                 database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", samples)
-            except sqlite3.IntegrityError as error:
+            except sqlite3.IntegrityError:
                 raise UsageError(
                     "energon needs keys that are there once", code="key-duplicate", where=entry.path
-                ) from error
+                ) from None
             members = one_chunk(table.column("members"))
             values = members.flatten()
             columns = (

@@ -241,7 +241,7 @@ class BucketSite:
             )
         except StoreError as error:
             if error.code == "scratch-not-ours" and path == MANIFEST_PATH:
-                raise self._taken_over() from error
+                raise self._taken_over() from None
             raise
 
     def _taken_over(self) -> BusyError:

@@ -111,7 +111,7 @@ class BucketHome:
         try:
             scratch = tempfile.TemporaryFile(prefix="wdstools-")  # noqa: SIM115  # closed below
         except OSError as error:
-            raise storage_error(error, tempfile.gettempdir()) from error
+            raise storage_error(error, tempfile.gettempdir()) from None
         with scratch:
             yield _BucketShard(self, path, scratch.fileno())
 
@@ -150,7 +150,7 @@ class _BucketShard:
             except OSError as error:
                 failure = storage_error(error, tempfile.gettempdir())
                 failure.hint = "a shard is made here before it is sent: free some space, or set TMPDIR to another disk"
-                raise failure from error
+                raise failure from None
 
     def land(self, line: Line, index: bytes) -> Mapping[str, str]:
         """Store the shard, its index, and the note that says so; gives their ETags."""

@@ -27,7 +27,7 @@ def name_folding(folder: str) -> Callable[[str], str] | None:
         composes = os.path.lexists(os.path.join(folder, f"e\u0301{TEMP_SUFFIX}"))
         os.unlink(probe)
     except OSError as error:
-        raise storage_error(error, folder) from error
+        raise storage_error(error, folder) from None
     if not ignores_case and not composes:
         return None
     return lambda name: fold(name, case=ignores_case, composition=composes)

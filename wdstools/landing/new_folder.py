@@ -42,7 +42,7 @@ def new_folder(dest: str) -> Iterator[Scratch]:
                 scratch.remove()
         sync_folder(os.path.dirname(os.path.abspath(dest)))
     except OSError as error:
-        raise storage_error(error, dest) from error
+        raise storage_error(error, dest) from None
 
 
 def _tidy(dest: str) -> None:

@@ -81,7 +81,7 @@ class Scratch:
             ask_new_names(self.path, MARK)
         except OSError as error:
             self._stack.close()
-            raise storage_error(error, self.path) from error
+            raise storage_error(error, self.path) from None
         except BaseException:
             self._stack.close()
             raise

@@ -89,7 +89,7 @@ class PackSite:
             self._kept = bool(self._journal.lines())
         except OSError as error:
             self._stack.close()
-            raise storage_error(error, self._scratch.path) from error
+            raise storage_error(error, self._scratch.path) from None
         except BaseException:
             self._stack.close()
             raise
@@ -106,7 +106,7 @@ class PackSite:
             if not self._kept:  # nothing was begun, or it is finished: leave no trace
                 self._scratch.remove()
         except OSError as failure:
-            raise storage_error(failure, self._scratch.path) from failure
+            raise storage_error(failure, self._scratch.path) from None
         finally:
             self._stack.close()
 
@@ -197,7 +197,7 @@ class PackSite:
             if not lines:
                 self._journal.append({"plan": plan, "wdstools": __version__})
         except OSError as error:
-            raise storage_error(error, self._scratch.path) from error
+            raise storage_error(error, self._scratch.path) from None
         self._kept = True
         return [line for line in lines[1:] if "landing" not in line]
 
@@ -206,7 +206,7 @@ class PackSite:
         try:
             self._journal.append(line)
         except OSError as error:
-            raise storage_error(error, self._scratch.locate(_JOURNAL)) from error
+            raise storage_error(error, self._scratch.locate(_JOURNAL)) from None
 
     def publish(self, files: Mapping[str, bytes], shards: Mapping[str, int]) -> None:
         """Write the last files, look at what is there, and let DEST appear."""
@@ -232,7 +232,7 @@ class PackSite:
                 os.rename(self.work, self.dest)
                 sync_folder(os.path.dirname(os.path.abspath(self.dest)))
         except OSError as error:
-            raise storage_error(error, self.dest) from error
+            raise storage_error(error, self.dest) from None
         self._kept = False
 
     def _landed(self) -> bool:

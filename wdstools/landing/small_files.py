@@ -73,7 +73,7 @@ def keep_skips(dest: str, skips: Iterable[Skip]) -> str:
                     return path
             continue
         except OSError as error:
-            raise storage_error(error, path) from error
+            raise storage_error(error, path) from None
         return path
     return path
 

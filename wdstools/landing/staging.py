@@ -47,7 +47,7 @@ def staged(root: str, names: Iterable[str]) -> Iterator[str]:
             scratch.note(names)
             os.mkdir(scratch.new)
         except OSError as error:
-            raise storage_error(error, scratch.path) from error
+            raise storage_error(error, scratch.path) from None
         try:
             yield scratch.new
         except BaseException:
@@ -96,7 +96,7 @@ def finish(root: str) -> None:
         with Scratch(stage, root, (_COMMIT,)) as scratch:
             scratch.remove()
     except OSError as error:
-        raise storage_error(error, stage) from error
+        raise storage_error(error, stage) from None
 
 
 def _move_in(root: str, change: _Change, path: str) -> None:
@@ -166,8 +166,8 @@ def _read_mark(root: str) -> _Change:
         document = json.loads(LocalStore(stage).get(_COMMIT))
         moved = {str(item): _noted(value) for item, value in document["moved"].items()}
         deleted = {str(item): value and _noted(value) for item, value in document["deleted"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError("a staged change cannot be read", code="stage-damaged", where=path, hint=hint) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise FormatError("a staged change cannot be read", code="stage-damaged", where=path, hint=hint) from None
     for item in (*moved, *deleted):
         if os.path.isabs(item) or "\0" in item or ".." in item.split("/"):
             raise FormatError(

@@ -249,8 +249,8 @@ class _Pull:
                 files |= self.columns.bring(manifest, pulled, site.work, self.executor)
                 self.not_covered += [f"added columns {one.name}" for one in self.columns.sets]
                 site.publish(files, {shard.entry.path: shard.entry.bytes for shard in pulled})
-        except (IntegrityError, NotFoundError) as error:
-            self._refuse_replaced(error)
+        except (IntegrityError, NotFoundError):
+            self._refuse_replaced()
             raise
         return self._result(manifest.root, pulled)
 
@@ -397,7 +397,7 @@ class _Pull:
         }
         return render_provenance(document)
 
-    def _refuse_replaced(self, error: Exception) -> None:
+    def _refuse_replaced(self) -> None:
         """If the manifest there is another one by now, that is what went wrong."""
         try:
             now = sha256_hex(get_whole(self.source.metadata, self.source.manifest_key, MAX_MANIFEST_BYTES))
@@ -411,7 +411,7 @@ class _Pull:
                 expected=self.source.root,
                 got=now,
                 hint=f"run the same command again with {option('restart', True)}",
-            ) from error
+            ) from None
 
     def _result(self, root: str, pulled: list[PulledShard]) -> PullResult:
         totals = {name: sum(getattr(shard.moved, name) for shard in pulled) for name in _COUNTED}

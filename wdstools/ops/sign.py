@@ -81,7 +81,7 @@ def _public_half(data: bytes, password: bytes | None, where: str) -> PublicKey:
 
     try:
         return as_public_key(serialization.load_pem_private_key(data, password).public_key())
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+    except (TypeError, ValueError, UnsupportedAlgorithm):
         locked = b"ENCRYPTED" in data
         raise UsageError(
             "the password is not the key's, or none was given" if locked else "not a private key that signs datasets",
@@ -91,7 +91,7 @@ def _public_half(data: bytes, password: bytes | None, where: str) -> PublicKey:
             if locked
             else "an EC private key of P-256, P-384 or P-521 in PEM",
             hint="" if locked else "openssl ecparam -name prime256v1 -genkey -noout -out key.pem    makes one",
-        ) from error
+        ) from None
 
 
 def _bundle(manifest: bytes, pem: bytes, password: bytes | None) -> bytes:

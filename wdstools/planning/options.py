@@ -170,10 +170,10 @@ def _lines(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read().splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError("a split list is not UTF-8 text", where=path) from error
+    except UnicodeDecodeError:
+        raise UsageError("a split list is not UTF-8 text", where=path) from None
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path) from None
 
 
 def _load_manifest(path: str) -> Manifest:
@@ -183,4 +183,4 @@ def _load_manifest(path: str) -> Manifest:
         with open(path, "rb") as file:
             return loads(file.read(), where=path)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path) from None

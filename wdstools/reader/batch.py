@@ -129,7 +129,7 @@ def plain_array(name: str, value: Any) -> Any:
         return value
     try:
         return value.detach().numpy()
-    except TypeError as error:
+    except TypeError:
         raise UsageError(
             "numpy has no such dtype", where=name, got=str(value.dtype), hint="wdstools.torch.loader gives tensors"
-        ) from error
+        ) from None

@@ -24,6 +24,6 @@ def parse_keys(data: bytes, *, where: str) -> frozenset[str]:
     encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
     try:
         lines = data.decode(encoding).splitlines()
-    except UnicodeDecodeError as error:
-        raise FormatError("a list of keys is not UTF-8", code="keys-not-text", where=where) from error
+    except UnicodeDecodeError:
+        raise FormatError("a list of keys is not UTF-8", code="keys-not-text", where=where) from None
     return frozenset(key for line in lines if (key := line.strip(_AROUND_KEYS)))

@@ -52,14 +52,14 @@ def _text(data: bytes) -> str:
     try:
         return str(data, "utf-8")
     except UnicodeDecodeError as error:
-        raise UndecodedError("UTF-8 text", str(error)) from error
+        raise UndecodedError("UTF-8 text", str(error)) from None
 
 
 def _json(data: bytes) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise UndecodedError("JSON", str(error)) from error
+        raise UndecodedError("JSON", str(error)) from None
 
 
 def _npy(data: bytes) -> Any:
@@ -78,7 +78,7 @@ def _npy(data: bytes) -> Any:
             return np.zeros(shape, dtype)
         return np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if by_columns else "C").copy("K")
     except (ValueError, EOFError, TypeError, SyntaxError, OverflowError, struct.error) as error:
-        raise UndecodedError("a whole .npy without pickled objects", str(error)) from error
+        raise UndecodedError("a whole .npy without pickled objects", str(error)) from None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -99,7 +99,7 @@ def _npz(data: bytes) -> dict[str, Any]:
                 raise UndecodedError(f"an .npz of at most {_MAX_ARCHIVE_BYTES:,} bytes", "more")
             return {name.removesuffix(".npy"): _npy(archive.read(name)) for name in archive.namelist()}
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError, KeyError) as error:
-        raise UndecodedError("an .npz", str(error)) from error
+        raise UndecodedError("an .npz", str(error)) from None
 
 
 def _pixels_as_stored(data: bytes) -> Any:
@@ -112,7 +112,7 @@ def _pixels_as_stored(data: bytes) -> Any:
                 )
             return np.array(image)
     except (DamagedImageError, OSError, SyntaxError, EOFError) as error:
-        raise UndecodedError("an image", str(error)) from error
+        raise UndecodedError("an image", str(error)) from None
 
 
 _USUAL: dict[str, Decode] = {"json": _json, "npy": _npy, "npz": _npz, **dict.fromkeys(CAPTION_EXTENSIONS, _text)}

@@ -86,7 +86,7 @@ class OpenFiles:
             while len(data) < length and (more := os.pread(self.get(path).fd, length - len(data), start + len(data))):
                 data += more
         except OSError as error:
-            raise storage_error(error, path) from error
+            raise storage_error(error, path) from None
         return data
 
     def get(self, path: str) -> _File:
@@ -183,7 +183,7 @@ class _File:
         try:
             self.fd = plain_fd(path)
         except OSError as error:
-            raise storage_error(error, path) from error
+            raise storage_error(error, path) from None
 
     def __del__(self) -> None:
         if self.fd >= 0:

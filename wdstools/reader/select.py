@@ -74,7 +74,7 @@ class Selection:
             if error.code != "column-missing":
                 raise
             known = [field.name for one in column_sets(dataset) if fits(one, dataset) for field in one.fields]
-            raise no_such_column(error.where, known) from error
+            raise no_such_column(error.where, known) from None
         where.mask(empty_table(fields))  # refuses what these columns cannot be compared with
 
     @property

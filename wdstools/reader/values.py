@@ -46,7 +46,7 @@ class Row:
             finding = self.payloads.finding(
                 self.extents, self.number, name, "payload", f"a member is not {error.expected}", what
             )
-            raise DamagedSampleError(replace(finding, cause="member-not-text")) from error
+            raise DamagedSampleError(replace(finding, cause="member-not-text")) from None
 
     def image(self, names: Sequence[str]) -> memoryview:
         """The first of these members that there is. Raises DamagedSampleError if there is none."""

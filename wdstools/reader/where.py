@@ -153,7 +153,7 @@ def _parse(text: str) -> Callable[[pa.Table], Mask]:
             raise
         why = error.msg if isinstance(error, SyntaxError) else str(error)
         quotes = "text stands in quotes, as label == 'new york'" if isinstance(error, SyntaxError) else ""
-        raise refused(text, why, hint=quotes) from error
+        raise refused(text, why, hint=quotes) from None
 
 
 def _depth(tree: ast.expr) -> int:
@@ -267,12 +267,12 @@ def _literal(node: ast.expr, operand: _Operand) -> Value:
     column, kind = operand.name, operand.kind
     try:
         value = ast.literal_eval(node)
-    except ValueError as error:
+    except ValueError:
         text = ast.unparse(node)
         quotes = f"text stands in quotes: {column} == {text!r}" if kind in (str, None) else ""
         if isinstance(node, ast.Name) and text in COLUMNS:
             quotes = f"columns are compared with values, not with each other{f'; {quotes}' if quotes else ''}"
-        raise refused(text, "this is no value", hint=quotes) from error
+        raise refused(text, "this is no value", hint=quotes) from None
     if kind is None and type(value) not in (str, int, float, bool):
         raise refused(ast.unparse(node), "this is no value of a column", expected="text, a number, True or False")
     if kind is not None and type(value) is not kind:
@@ -302,8 +302,8 @@ def _scalar(operand: _Operand, column: pa.ChunkedArray, value: Value) -> pa.Scal
         value = float(value)
     try:
         return pa.scalar(value, kind)
-    except (pa.ArrowInvalid, OverflowError) as error:
-        raise refused(str(value), "a value out of range") from error
+    except (pa.ArrowInvalid, OverflowError):
+        raise refused(str(value), "a value out of range") from None
 
 
 def _check_fits(value: Value, column: pa.ChunkedArray, operand: _Operand) -> None:
@@ -337,8 +337,8 @@ def _is_in(operand: _Operand, column: pa.ChunkedArray, values: list[Value]) -> M
 def _array(values: list[Value], column: pa.ChunkedArray) -> pa.Array:
     try:
         return to_array(values, column.type)
-    except (ValueError, OverflowError) as error:
-        raise refused(str(values), "a value out of range") from error
+    except (ValueError, OverflowError):
+        raise refused(str(values), "a value out of range") from None
 
 
 def _call(function: str, *arguments: Any, **options: Any) -> Mask:

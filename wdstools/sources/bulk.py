@@ -60,8 +60,8 @@ def read_split_lists(tree: Tree, base: str, lists: str) -> dict[str, str]:
         with open_member(tree, path, _entry(tree, path)) as file:
             try:
                 lines = file.read().decode("utf-8-sig").splitlines()
-            except UnicodeDecodeError as error:
-                raise damaged(path, "it is not UTF-8") from error
+            except UnicodeDecodeError:
+                raise damaged(path, "it is not UTF-8") from None
         for line in lines:
             sample = line.split(",", 1)[0].strip().removesuffix(".jpg")
             if sample and split_of.setdefault(sample, split) != split:

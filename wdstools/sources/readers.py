@@ -84,7 +84,7 @@ class FolderReader:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise storage_error(error, f"{self._path}/{path}") from error
+            raise storage_error(error, f"{self._path}/{path}") from None
         if count != size or not stat.S_ISREG(status.st_mode):
             self._refuse(path, count, status, len(view))
         return count, status.st_mtime_ns
@@ -193,7 +193,7 @@ def _inflate(data: bytes, size: int, method: int) -> bytes:
         stream = _lzma(data, size) if method == _ZIP_LZMA else _DECOMPRESSORS[method]()
         plain: bytes = stream.decompress(data[_LZMA_HEAD_BYTES:] if method == _ZIP_LZMA else data, size + 1)
     except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, struct.error) as error:
-        raise DamagedEntryError("source-damaged", f"the zip's data cannot be inflated: {error}") from error
+        raise DamagedEntryError("source-damaged", f"the zip's data cannot be inflated: {error}") from None
     if len(plain) != size:
         raise DamagedEntryError("source-damaged", f"the zip says {size} bytes and gives another number")
     return plain
@@ -250,4 +250,4 @@ class reading:  # noqa: N801
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, StoreError):
-            raise storage_error(error, self._path) from error
+            raise storage_error(error, self._path) from None

@@ -157,7 +157,7 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the recipe is not TOML: {error}", code="recipe-invalid", where=where) from error
+        raise UsageError(f"the recipe is not TOML: {error}", code="recipe-invalid", where=where) from None
     unknown = set(document) - {
         "name",
         "dataset",
@@ -186,7 +186,7 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
             raise
         raise UsageError(
             f"a field of the recipe is of another type: {error}", code="recipe-invalid", where=where
-        ) from error
+        ) from None
 
 
 def _recipe(document: dict[str, Any], entries: list[Any], captions: str, where: str) -> Recipe:
@@ -254,10 +254,10 @@ def load_recipe(name: str) -> Recipe:
     try:
         with open(name, encoding="utf-8") as file:
             return parse_recipe(file.read(), where=name)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError):
         raise UsageError(
             "no such recipe", code="recipe-unknown", where=name, expected=", ".join(_RECIPE_ORDER) + ", or a TOML file"
-        ) from error
+        ) from None
 
 
 @functools.cache

@@ -182,7 +182,7 @@ def _headed(rows: Any, where: str) -> Iterator[NumberedRow]:
     try:
         header = [name.strip().lstrip("\ufeff") for name in next(rows, [])]
     except csv.Error as error:
-        raise damaged(where, str(error)) from error
+        raise damaged(where, str(error)) from None
     if not any(header):
         raise damaged(where, "it has no header")
     if len(set(header)) != len(header):
@@ -247,7 +247,7 @@ def _parquet(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
                 number += 1
                 yield number, row
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise damaged(where, str(error).splitlines()[0]) from error
+        raise damaged(where, str(error).splitlines()[0]) from None
 
 
 def _json(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
@@ -258,7 +258,7 @@ def _json(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
         if _are_lines(data):
             yield from _json_lines(io.BytesIO(data), where)
             return
-        raise damaged(where, str(error)) from error
+        raise damaged(where, str(error)) from None
     yield from enumerate(_rows_of(document, where), 1)
 
 

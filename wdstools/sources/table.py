@@ -110,7 +110,7 @@ class TableSource:
             with buffered_plain(self.path) as file:
                 rows.read(read_rows(file, self.path))
         except OSError as error:
-            raise storage_error(error, self.path) from error
+            raise storage_error(error, self.path) from None
         return rows
 
 

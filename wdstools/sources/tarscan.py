@@ -65,7 +65,7 @@ def scan_tar(path: str) -> Iterator[TarMember]:
             for entry in hop(lambda at, count: os.pread(fd, count, at), notes, total):
                 yield _member(entry)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path) from None
     refuse_damage(notes, path)
 
 
@@ -115,7 +115,7 @@ def scan_compressed(path: str) -> Iterator[TarMember]:
             for entry in hop(window.read_on, HopNotes()):
                 yield _member(entry)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path) from None
 
 
 def _member(entry: TarEntry) -> TarMember:

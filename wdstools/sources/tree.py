@@ -164,7 +164,7 @@ class FolderTree:
             if error.errno == errno.ENAMETOOLONG:
                 self._skip(folder, "path-too-long", f"a path may have {_MAX_PATH_BYTES - 1:,} bytes")
                 return None
-            raise storage_error(error, path) from error
+            raise storage_error(error, path) from None
         if len(os.fsencode(folder)) >= _MAX_PATH_BYTES - _MAX_PART_BYTES - 2:
             self._leave_out_long(folder, found)
         found.files.sort()

@@ -51,13 +51,13 @@ def scan_zip(path: str, name_encoding: str | None = None) -> Iterator[ZipMember]
     """
     try:
         codecs.lookup(name_encoding or "cp437")
-    except LookupError as error:
+    except LookupError:
         raise UsageError(
             "no such encoding",
             where=option("name_encoding"),
             expected="as shift_jis, gbk or cp437",
             got=name_encoding or "",
-        ) from error
+        ) from None
     with buffered_plain(path) as file:
         start, size, count = _directory(file, path)
         file.seek(start)

@@ -124,10 +124,10 @@ def _sendable(text: str, where: str) -> str:
 def _bytes_of(key: str) -> bytes:
     try:
         return base64.b64decode(key, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError):
         raise UsageError(
             "this is no key of an account", code="store-settings", where=_KEYS[0], expected="base64"
-        ) from error
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -134,7 +134,7 @@ class BucketStore(RemoteBase):
         except StoreError as refusal:
             if only_if == ABSENT and refusal.code == "object-changed":
                 where = f"{self.url}/{key}"
-                raise StoreError("an object is already there", code="object-exists", where=where) from refusal
+                raise StoreError("an object is already there", code="object-exists", where=where) from None
             raise
         answer.read_start(self._web.limits.error)
         return str(answer.headers.get("ETag", ""))

@@ -49,7 +49,7 @@ def held_in_memory(path: str, digests: Mapping[str, str]) -> bytes | None:
             file.seek(0)
             data = file.readall()
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path) from None
     check_source(data, path, digests)
     return data
 

@@ -31,7 +31,7 @@ def cold_blocks(store: LocalStore, key: str) -> Iterator[int]:
         yield from _read(path, getattr(os, "O_DIRECT", 0), buffer)
     except OSError as refused:
         if refused.errno != errno.EINVAL:
-            raise storage_error(refused, path) from refused
+            raise storage_error(refused, path) from None
         yield from _read(path, 0, buffer)
     finally:
         buffer.close()

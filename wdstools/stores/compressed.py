@@ -63,7 +63,7 @@ def plain_blocks(file: Readable, name: str, trailing: Callable[[int], None] | No
             code="compression-damaged",
             where=name,
             hint="get it again: what is compressed cannot be checked further",
-        ) from error
+        ) from None
 
 
 def _read(stream: Any) -> Iterator[bytes]:

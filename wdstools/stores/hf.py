@@ -83,8 +83,8 @@ class HubStore(HttpStore):
         answer.read(self._web.limits.page)
         try:
             found = json.loads(answer.body)["sha"]
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise FormatError("the Hub's answer is not understood", where=where) from error
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise FormatError("the Hub's answer is not understood", where=where) from None
         if not isinstance(found, str) or not re.fullmatch(r"[0-9a-f]{40,64}", found):
             raise FormatError("the Hub's answer is not understood", where=where, got=repr(found)[:100])
         return found
@@ -181,5 +181,5 @@ def _entries_of(body: bytes, where: str) -> list[dict[str, Any]]:
         for entry in found:
             int(entry["size"]), str(entry["path"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise FormatError("the Hub's answer is not understood", where=where, got=str(error)[:200]) from error
+        raise FormatError("the Hub's answer is not understood", where=where, got=str(error)[:200]) from None
     return found

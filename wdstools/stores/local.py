@@ -68,7 +68,9 @@ def storage_error(error: OSError, where: str) -> StoreError:
     hint = _HINTS.get(error.errno or 0, "")
     if error.errno in (errno.EINVAL, errno.ENOENT) and (odd := sorted(_ODD_CHARACTERS & set(os.path.basename(where)))):
         hint = f"some file systems (exFAT, NTFS, SMB) take no name with {' '.join(odd)} in it: choose a folder on another one"
-    return kind(reason[:1].lower() + reason[1:], code=code, where=where, hint=hint)
+    made = kind(reason[:1].lower() + reason[1:], code=code, where=where, hint=hint)
+    made.errno = error.errno
+    return made
 
 
 def _require_plain(status: os.stat_result, path: str) -> None:
@@ -175,8 +177,8 @@ class LocalStore:
         with translated(self.locate(key)) as path, open_plain(path) as file:
             try:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except ValueError as error:  # an empty file
-                raise StoreError("an empty file cannot be mapped", where=path) from error
+            except ValueError:  # an empty file
+                raise StoreError("an empty file cannot be mapped", where=path) from None
 
     def put(self, key: str, data: bytes) -> None:
         """Write a file atomically and durably: temporary file, fsync, rename, fsync of the folder."""
@@ -360,7 +362,7 @@ class BlockFile(DurableFile):
                 super().write(data[: len(data) - len(data) % _DIRECT_BYTES])
             except StoreError as error:
                 # some file systems accept the flag but not the writes
-                if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EINVAL:
+                if error.errno != errno.EINVAL:
                     raise
         rest = data[os.lseek(self._fd, 0, os.SEEK_CUR) - start :]
         if rest:
@@ -422,11 +424,11 @@ def translated(path: str) -> Iterator[str]:
     try:
         yield path
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path) from None
     except WdsError:
         raise  # of what lies there: some are ValueErrors, too
-    except ValueError as error:  # a NUL in a name
-        raise NotFoundError("not a file name", where=repr(path)) from error
+    except ValueError:  # a NUL in a name
+        raise NotFoundError("not a file name", where=repr(path)) from None
 
 
 def _raise(error: OSError) -> None:

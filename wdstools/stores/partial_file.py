@@ -95,4 +95,4 @@ class PartFile:
         try:
             yield
         except OSError as error:
-            raise storage_error(error, self.path) from error
+            raise storage_error(error, self.path) from None

@@ -40,7 +40,7 @@ class PlainRemote(RemoteBase):
         try:
             status = os.stat(self._store.locate(key))
         except OSError as error:
-            raise storage_error(error, self._store.locate(key)) from error
+            raise storage_error(error, self._store.locate(key)) from None
         return f'"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"'
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:

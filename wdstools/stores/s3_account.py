@@ -39,7 +39,7 @@ class Account:
             validate_region_name(self.region)
             ignored = session.get_config_variable("ignore_configured_endpoint_urls")
         except BotoCoreError as error:
-            raise _unusable(error) from error
+            raise _unusable(error) from None
         named = "" if ignored else next((os.environ[name] for name in _ENDPOINT_VARIABLES if os.environ.get(name)), "")
         endpoint = named or self._own_endpoint(session)
         if not is_server(endpoint):
@@ -61,7 +61,7 @@ class Account:
         try:
             client = session.create_client("s3", region_name=self.region, config=Config(signature_version=UNSIGNED))
         except (BotoCoreError, ValueError) as error:  # the latter for an address in a profile that is none
-            raise _unusable(error) from error
+            raise _unusable(error) from None
         return str(client.meta.endpoint_url)
 
     def keys(self) -> Any:
@@ -97,7 +97,7 @@ class Account:
             signer.payload = lambda _request: digest
             signer.add_auth(signed)
         except BotoCoreError as error:
-            raise _unusable(error) from error
+            raise _unusable(error) from None
         return dict(signed.headers.items())
 
 

@@ -91,8 +91,8 @@ class Web:
             pool = (
                 urllib3.ProxyManager(proxy, proxy_headers=login, **options) if proxy else urllib3.PoolManager(**options)
             )
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
-            raise UsageError("this proxy cannot be used", code="store-settings", where="the environment", expected="http://HOST:PORT", got=proxy.rpartition("@")[2]) from error  # fmt: skip
+        except (urllib3.exceptions.HTTPError, ValueError):
+            raise UsageError("this proxy cannot be used", code="store-settings", where="the environment", expected="http://HOST:PORT", got=proxy.rpartition("@")[2]) from None  # fmt: skip
         pool.pool_classes_by_scheme = POOLS
         return pool
 
@@ -140,7 +140,7 @@ class Web:
         except urllib3.exceptions.HTTPError as error:
             failure = broken(error, request)
             tell("stores", f"request: {request.method} {request.where}", DEBUG, failed=failure.code, seconds=clock)
-            raise failure from error
+            raise failure from None
         finally:
             METER.reset(token)
         part, size = sent.get("Range"), response.headers.get("Content-Length")
@@ -290,7 +290,7 @@ class Answer:
                 yield block
             self._response.release_conn()
         except urllib3.exceptions.HTTPError as error:
-            raise broken(error, self._request) from error
+            raise broken(error, self._request) from None
         finally:
             self._response.close()
 

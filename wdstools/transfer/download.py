@@ -148,7 +148,7 @@ def asked_again(get: Callable[[], bytes], check: Callable[[bytes], Value], where
             if attempt == _ATTEMPTS - 1:
                 raise IntegrityError(
                     error.message, code="remote-damaged", where=where, expected=error.expected, got=error.got
-                ) from error
+                ) from None
     raise AssertionError
 
 

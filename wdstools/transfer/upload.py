@@ -67,8 +67,8 @@ def prove(task: UploadTask, etag: str) -> Uploaded:
     wanted = task.wanted
     try:
         given = evidence(task.target.remote_digests(wanted.path), believed=task.believed)
-    except NotFoundError as error:
-        raise damaged(task, f"{wanted.bytes} bytes", "nothing") from error
+    except NotFoundError:
+        raise damaged(task, f"{wanted.bytes} bytes", "nothing") from None
     known, computed = known_digests(task.dataset, wanted, given)
     differing = disagreements(known, given)
     if differing:
@@ -106,5 +106,5 @@ def _put(task: UploadTask) -> ObjectInfo:
             expected=error.expected,
             got=error.got,
             hint=f"{task.dataset.verify_command}    then repair it from another copy",
-        ) from error
+        ) from None
     return task.target.put_data(wanted.path, data)

@@ -256,7 +256,7 @@ class Assembly:
         try:
             text = str(self.buffer.memory[start:end], "utf-8")
         except UnicodeDecodeError as error:
-            raise _RefusedError("caption-not-utf8", f"{path}: {error.reason} at byte {error.start}") from error
+            raise _RefusedError("caption-not-utf8", f"{path}: {error.reason} at byte {error.start}") from None
         if text.startswith("version https://git-lfs"):
             self._refuse_pointer(start, end)
         self.odd_captions += "\0" in text or text.startswith("\ufeff")
@@ -275,7 +275,7 @@ class Assembly:
             text = caption_in_json(bytes(self.buffer.memory[start:end]), path, self.settings.caption_key)
             data = (text or "").encode()
         except ValueError as error:  # that it is no JSON, or that its text is no UTF-8
-            raise _RefusedError("json-invalid", f"{path}: {error}") from error
+            raise _RefusedError("json-invalid", f"{path}: {error}") from None
         if text is None and self.settings.captions == "required":
             raise _RefusedError("caption-missing", f"none in {path}")
         self._seal(row, "txt", self.buffer.put(data))
@@ -296,7 +296,7 @@ class Assembly:
             try:
                 plain = plain_json(data, row.json_path)
             except ValueError as error:
-                raise _RefusedError("json-invalid", f"{row.json_path}: {error}") from error
+                raise _RefusedError("json-invalid", f"{row.json_path}: {error}") from None
             end = end if plain == data else self.buffer.put(plain)
         self._seal(row, "json", end)
 
@@ -315,7 +315,7 @@ class Assembly:
         try:
             start, end, mtime_ns = self.buffer.read(self.reader, path, entry, limit)
         except NeedSpaceError as need:
-            raise _RefusedError(code, f"{need.size:,} bytes, the limit is {limit:,}") from need
+            raise _RefusedError(code, f"{need.size:,} bytes, the limit is {limit:,}") from None
         if end - start > limit:
             raise _RefusedError(code, f"{end - start:,} bytes, the limit is {limit:,}")
         if mtime_ns > self.settings.started_ns:

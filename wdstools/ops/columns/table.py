@@ -73,7 +73,7 @@ class Table:
                 try:
                     arrays.append(aligned(batch.column(field.name), field.arrow))
                 except (ValueError, pa.ArrowException) as error:
-                    raise unsupported(self.path, field.name, str(error)) from error
+                    raise unsupported(self.path, field.name, str(error)) from None
             yield pa.Table.from_arrays(arrays, schema=schema)
             first += batch.num_rows
         self._check_same()
@@ -112,7 +112,7 @@ class Table:
                 try:
                     arrays.append(pa.array([_value_of(value, field.kind) for value in values], field.arrow))
                 except (ValueError, TypeError, pa.ArrowException) as error:
-                    raise unsupported(self.path, name, str(error)) from error
+                    raise unsupported(self.path, name, str(error)) from None
             yield pa.Table.from_arrays(arrays, names=list(names))
 
     def _check_same(self) -> None:
@@ -232,7 +232,7 @@ def _parquet_schema(file: Any, path: str) -> pa.Schema:
     try:
         return pq.ParquetFile(file).schema_arrow
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise damaged(path, str(error).splitlines()[0]) from error
+        raise damaged(path, str(error).splitlines()[0]) from None
 
 
 def _parquet_batches(file: Any, path: str, names: Sequence[str]) -> Iterator[pa.Table]:
@@ -246,7 +246,7 @@ def _parquet_batches(file: Any, path: str, names: Sequence[str]) -> Iterator[pa.
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
-        raise damaged(path, str(error).splitlines()[0]) from error
+        raise damaged(path, str(error).splitlines()[0]) from None
 
 
 def _first_length(table: Table, name: str) -> int:

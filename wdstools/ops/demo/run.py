@@ -89,7 +89,7 @@ def _damage(dataset: Dataset, shards: str, damaged: str, say: Say, executor: Exe
             file.seek(at)
             file.write(bytes([byte ^ _FLIPPED_BIT]))
     except OSError as error:
-        raise storage_error(error, damaged) from error
+        raise storage_error(error, damaged) from None
     say(f"\n# one bit of byte {at:,} of {damaged}/{entry.path} is flipped\n$ wdstools verify {damaged}")
     report = verify(open_dataset(damaged), executor=executor, progress=progress)
     for finding in report.findings:
@@ -110,7 +110,7 @@ def _read_back(dataset: Dataset, source: str) -> int:
                     with open(path, "rb") as file:
                         same = file.read() == sample[extension]
                 except OSError as error:
-                    raise storage_error(error, path) from error
+                    raise storage_error(error, path) from None
                 if not same:
                     raise IntegrityError("a sample is not its source file", where=path)
             count += 1

@@ -113,7 +113,7 @@ def make_source(folder: str, samples: int, *, executor: Executor, progress: Prog
                 for kind in ("img", "captions"):
                     make_folders(f"{folder}/{kind}/{split}/{city}")
     except OSError as error:
-        raise storage_error(error, folder) from error
+        raise storage_error(error, folder) from None
     tasks = [MakeTask(folder, start, min(start + _TASK_SAMPLES, samples)) for start in range(0, samples, _TASK_SAMPLES)]
     progress.start("make photographs", samples, "images")
     try:
@@ -134,7 +134,7 @@ def write_samples(task: MakeTask, tick: Tick) -> None:
             with open(f"{task.folder}/captions/{name}.txt", "wb") as file:
                 file.write(caption_bytes(number, city))
         except OSError as error:
-            raise storage_error(error, f"{task.folder}/{name}") from error
+            raise storage_error(error, f"{task.folder}/{name}") from None
         tick(1)
 
 

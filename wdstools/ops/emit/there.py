@@ -33,8 +33,8 @@ def card_of(dataset: Dataset) -> str:
         return read_inside(dataset.metadata, CARD_PATH).decode()
     except NotFoundError:
         return ""
-    except UnicodeDecodeError as error:
-        raise UsageError("the card is not UTF-8", where=CARD_PATH) from error
+    except UnicodeDecodeError:
+        raise UsageError("the card is not UTF-8", where=CARD_PATH) from None
 
 
 def links_needed(dataset: Dataset) -> Iterable[str]:

@@ -173,7 +173,7 @@ class _Writer:
                     raise
                 os.unlink(self._temporary)
         except OSError as error:
-            raise storage_error(error, target) from error
+            raise storage_error(error, target) from None
 
     def __enter__(self) -> Self:
         with translated(self._folder):

@@ -67,7 +67,7 @@ def look(store: HubStore, *, create: bool) -> tuple[str, dict[str, HubFile]]:
     try:
         head = store.commit()
         return head, store.tree()
-    except NotFoundError as error:
+    except NotFoundError:
         if create:
             return "", {}
         raise NotFoundError(
@@ -76,7 +76,7 @@ def look(store: HubStore, *, create: bool) -> tuple[str, dict[str, HubFile]]:
             where=store.url,
             hint=f"add {option('create', True)} to make it, and {option('private', True)} for one that only you see; "
             "hf auth login",
-        ) from error
+        ) from None
 
 
 def compare_tree(

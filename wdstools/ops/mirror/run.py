@@ -140,7 +140,7 @@ class MirrorRun:
                 raise
             if self._claimed_root() != self.source.root:
                 if not self.plan.take_over:
-                    raise self._busy("another dataset is being mirrored to this place", "") from error
+                    raise self._busy("another dataset is being mirrored to this place", "") from None
                 self.store.put_data(CLAIM_PATH, data)
 
     def _claimed_root(self) -> str | None:

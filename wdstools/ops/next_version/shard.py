@@ -187,8 +187,8 @@ def _copy(
         offset, length = row["offset"], row["length"]
         try:
             group = store.get(path, offset, length)
-        except NotFoundError as error:
-            raise _damaged(dataset, "a shard whose samples stay is missing: nothing was changed", path) from error
+        except NotFoundError:
+            raise _damaged(dataset, "a shard whose samples stay is missing: nothing was changed", path) from None
         if not is_group(row, group):
             where = f"{path}, sample {row['key']}, bytes {offset}..{offset + length}"
             raise IntegrityError(

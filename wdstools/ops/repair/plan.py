@@ -396,7 +396,7 @@ def _metadata_folder(path: str) -> str:
     try:
         make_folders(folder)
     except OSError as error:
-        raise storage_error(error, folder) from error
+        raise storage_error(error, folder) from None
     return folder
 
 
@@ -423,7 +423,7 @@ def _kept(store: LocalStore, seeds: Sequence[str], shards: Sequence[str]) -> Ite
                 with contextlib.suppress(FileExistsError):
                     second_name(store.locate(seed), store.locate(seed + SEED_SUFFIX))
     except OSError as error:
-        raise storage_error(error, store.path) from error
+        raise storage_error(error, store.path) from None
     yield
     for path in _leftovers(store, shards):
         with contextlib.suppress(OSError):

@@ -45,7 +45,7 @@ def kind_of_file(path: str) -> str:
         with open_plain(path) as file:
             head = file.read(512)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path) from None
     if head[:1] == b"{":
         return "manifest"
     sniffed = what_is(head)
@@ -107,7 +107,7 @@ def verify_shard_file(path: str) -> Report:
     except NotFoundError:
         raise
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path) from None
 
 
 def verify_stream(file: BinaryIO, name: str) -> Report:

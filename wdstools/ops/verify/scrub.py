@@ -156,7 +156,7 @@ class _Report:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise self._not_ours(error.strerror or "it cannot be opened") from error
+            raise self._not_ours(error.strerror or "it cannot be opened") from None
         with open(fd, "rb") as file:
             status = os.fstat(fd)
             ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()

@@ -116,8 +116,8 @@ def read_findings(path: str, dataset: Dataset) -> Checked:
             elif kind == "summary":
                 level = str(document.get("level", ""))
                 root = document.get("root")
-        except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-            raise _not_understood(path, f"line {number}") from error
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+            raise _not_understood(path, f"line {number}") from None
         if kind == "summary" and root not in (None, dataset.root):
             raise IntegrityError(
                 "these findings are of another dataset",

@@ -52,7 +52,7 @@ class Thumbnails:
                 with self._decoders:
                     data = small_jpeg(data, side, _QUALITY)
         except DamagedImageError as error:
-            raise FormatError(error.detail, code=error.code, where=str(number)) from error
+            raise FormatError(error.detail, code=error.code, where=str(number)) from None
         with self._lock:
             if (number, side) not in self._made:
                 self._made[number, side] = data

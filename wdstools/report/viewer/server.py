@@ -77,5 +77,5 @@ def _listening(port: int) -> socket.socket:
             where=f"{_HOST}:{port}",
             got=error.strerror or str(error),
             hint=f"{option('port', 0)}    takes one that is free",
-        ) from error
+        ) from None
     return listener

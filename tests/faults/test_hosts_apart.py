@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -58,15 +59,20 @@ def test_hosts_that_share_nothing_pack_what_one_machine_packs(
     src, dest = f"s3://{bucket}/photos", f"s3://{bucket}/city"
     command = (sys.executable, "-m", "wdstools", "pack", src, dest, *OPTIONS)
     port = urlsplit(swift.endpoint).port or 0
-    with hosts_apart(3, tmp_path / "disk") as (hosts, address), tcp_door(address, port) as door:
+    with (
+        hosts_apart(3, tmp_path / "disk") as (hosts, address),
+        tcp_door(address, port) as door,
+        contextlib.ExitStack() as started,
+    ):
         env = {**swift.at(f"http://{address}:{door}").env, "PYTHONPATH": str(REPOSITORY), "NO_PROXY": "*"}
-        first = hosts[0].start(command, env)
+        first = started.enter_context(hosts[0].start(command, env))
         wait_for(dest, 3, first)
         hosts[0].kill()  # the machine with the driver and its workers
         assert _ended(first) == -signal.SIGKILL
         kept = noted(dest)
         assert SHARDS > kept >= 3
-        second, third = (host.start(command, env) for host in hosts[1:])  # two go on with it at once
+        # two go on with it at once
+        second, third = (started.enter_context(host.start(command, env)) for host in hosts[1:])
         wait_for(dest, kept + 2, second)
         assert second.poll() is None, _said(second)
         os.killpg(second.pid, signal.SIGKILL)
@@ -74,7 +80,7 @@ def test_hosts_that_share_nothing_pack_what_one_machine_packs(
         code = _ended(third)
         if code:  # the host that is left is asked again, on another engine
             assert b"Traceback" not in _said(third)
-        last = hosts[2].start((*command, "--executor", "threads"), env)
+        last = started.enter_context(hosts[2].start((*command, "--executor", "threads"), env))
         out, err = last.communicate(timeout=HANG_SECONDS)
         found: dict[str, Any] = json.loads((out or err).splitlines()[-1])
         if code:

@@ -33,6 +33,7 @@ from wdstools.landing.site import PackSite, site_at, work_place
 from wdstools.landing.small_files import assemble, keep_skips, render_provenance, render_skips
 from wdstools.log import listener, tell
 from wdstools.ops.made import FormerlyDataset
+from wdstools.ops.pack_plan import shard_settings
 from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.planning.identical import count_identical
@@ -47,7 +48,6 @@ from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import is_bucket
 from wdstools.version import __version__
 from wdstools.writer import WORKER_MODULES
-from wdstools.writer.assembly import ShardSettings
 from wdstools.writer.shard import ShardResult, ShardTask, from_line, to_line, write_shard
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from wdstools.planning.options import PackOptions
     from wdstools.sources.base import Listing, Source
     from wdstools.stores.base import Store
+    from wdstools.writer.assembly import ShardSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def run_pack(
                 got=first.detail or "",
                 hint=f"mend or remove it, or pack with {option('on_error', 'skip')}",
             )
-        settings = _settings(listing, plan, options, started_ns)
+        settings = shard_settings(listing, plan, options, started_ns)
         finished = _finished(site.begin(_plan_digest(plan, listing, options), _paths(plan), restart=restart))
         results = _write_shards(plan, settings, finished, site, executor, progress)
         if not any(result.entry.samples for result in results):
@@ -168,27 +169,6 @@ def _paths(plan: PackPlan) -> Iterator[str]:
         path = shard_path(split, number)
         yield path
         yield index_path(path)
-
-
-def _settings(listing: Listing, plan: PackPlan, options: PackOptions, started_ns: int) -> ShardSettings:
-    template, base = listing.template.get("image", ""), listing.template.get("base", "")
-    return ShardSettings(
-        opener=listing.opener,
-        members=plan.members,
-        labels=listing.labels,
-        image_template=f"{base}/{template}" if base and template else template,
-        check=options.check,
-        max_pixels=options.max_pixels,
-        encoding=options.encoding,
-        fail=options.on_error == "fail",
-        started_ns=started_ns,
-        authenticated=options.authenticated_ranges,
-        captions=listing.captions,
-        side=0 if options.encoding and options.encoding.side else listing.side,
-        trailing=options.trailing,
-        several=listing.several,
-        caption_key=listing.caption_key,
-    )
 
 
 def _plan_digest(plan: PackPlan, listing: Listing, options: PackOptions) -> str:

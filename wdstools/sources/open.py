@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import partial
 from itertools import islice
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Unpack
 from wdstools.dataset import open_dataset
 from wdstools.errors import NotFoundError, UsageError, option
 from wdstools.foreign.split_names import split_in_name, split_of_word
+from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.options.declare import settle
 from wdstools.options.pack import LayoutChoices
 from wdstools.sources.columns import TABLE_CHOICES, TableRules
+from wdstools.sources.embedded import EmbeddedSource, embedded_in
 from wdstools.sources.folder import FolderSource
 from wdstools.sources.members import member_choice
 from wdstools.sources.readers import reading
@@ -37,6 +40,14 @@ _COLUMNS = ("path_column", "caption_column", "label_column", "split_column", "ke
 _IDLE = {
     "shards": (*(name for name in _COLUMNS if name != "caption_column"), "follow_links"),
     "a table": ("prefix_keys", "members", "drop_members", "members_missing", "ignore"),
+    "tables with images in them": (
+        "path_column",
+        "key_column",
+        "split_column",
+        "prefix_keys",
+        "ignore",
+        "follow_links",
+    ),
     "a folder": ("prefix_keys",),
     "an archive": ("prefix_keys", "follow_links"),
 }
@@ -86,7 +97,7 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
         caption_column=chosen["caption_column"],
     )
     if is_bucket(path):
-        return _in_bucket(path, chosen, folder, shards, rules)
+        return _in_bucket(path, chosen, folder, shards, rules, scratch)
     if os.path.isfile(path) and is_compressed(path):
         return UnpackedSource(
             path, lambda plain: folder(plain) if recipe or image else _plain(plain, folder, shards), scratch
@@ -94,6 +105,10 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
     if chosen["name_encoding"] is not None and not _is_zip(path):
         raise UsageError("only names in a zip have an encoding", where=option("name_encoding"), got=path)
     if recipe is None and image is None:
+        embedded = _embedded(path, rules, shards, scratch)
+        if embedded is not None:
+            _refuse_idle(chosen, "tables with images in them", path)
+            return embedded
         if path.lower().endswith(TABLE_EXTENSIONS):
             _refuse_idle(chosen, "a table", path)
             return TableSource(path, captions=captions, tables=rules, follow_links=chosen["follow_links"])
@@ -104,16 +119,61 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
     return folder(path, follow_links=chosen["follow_links"], name_encoding=chosen["name_encoding"])
 
 
+def _embedded(
+    path: str, rules: TableRules, shards: Callable[[str], Source], scratch: str | None
+) -> EmbeddedSource | None:
+    """Parquet tables that hold the images themselves: one, or those of a folder in which there are no other images."""
+    if os.path.isdir(path):
+        if not _has_tables(path):
+            return None
+        store = LocalStore(path)
+        keys = [info.key for info in store.list()]
+        if any(is_image(key) or encoding_of(key) for key in keys):
+            return None
+    elif path.lower().endswith(".parquet"):
+        folder, name = os.path.split(path)
+        store, keys = LocalStore(folder or "."), [name]
+    else:
+        return None
+    tables = embedded_in(store, keys)
+    return EmbeddedSource(store, keys, tables, shards, rules, scratch) if tables else None
+
+
+def _has_tables(path: str) -> bool:
+    """Whether Parquet tables lie in a folder, or in one of those in it: no deeper, for a folder may hold a million images."""
+    with reading(path), os.scandir(path) as entries:
+        found = list(entries)
+    names = [entry.name for entry in found]
+    for folder in [entry.path for entry in found if entry.is_dir() and not entry.name.startswith(".")][
+        :_PROBED_FOLDERS
+    ]:
+        with contextlib.suppress(OSError):
+            names += os.listdir(folder)
+    return any(name.lower().endswith(".parquet") for name in names)
+
+
+_PROBED_FOLDERS = 64
+
+
 def _in_bucket(
-    url: str, chosen: LayoutChoices, folder: Callable[[str], Source], shards: partial[ShardsSource], rules: TableRules
+    url: str,
+    chosen: LayoutChoices,
+    folder: Callable[[str], Source],
+    shards: partial[ShardsSource],
+    rules: TableRules,
+    scratch: str | None,
 ) -> Source:
     """The source at a place in an object store."""
-    from wdstools.sources.open_bucket import BucketTable, is_table, open_shards
+    from wdstools.sources.open_bucket import BucketTable, embedded_at, is_table, open_shards
 
     if chosen["name_encoding"] is not None or chosen["follow_links"]:
         name = "name_encoding" if chosen["name_encoding"] is not None else "follow_links"
         raise UsageError(f"{option(name)} does nothing for a bucket", code="option-idle", where=option(name))
     if chosen["recipe"] is None and chosen["image"] is None:
+        embedded = embedded_at(url)
+        if embedded is not None:
+            _refuse_idle(chosen, "tables with images in them", url)
+            return EmbeddedSource(*embedded, shards, rules, scratch)
         if is_table(url):
             _refuse_idle(chosen, "a table", url)
             return BucketTable(url, captions=chosen["captions"], tables=rules)

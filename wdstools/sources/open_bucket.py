@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wdstools.errors import NotFoundError, UsageError
 from wdstools.foreign.window import encoding_of
 from wdstools.sources.bucket import BucketOpener, BucketShards, list_in_parallel, object_entry, tars_of
+from wdstools.sources.embedded import embedded_in
 from wdstools.sources.image_names import plain_path
 from wdstools.sources.rows import read_rows
 from wdstools.sources.shards import looks_like_shard
@@ -66,6 +67,22 @@ def open_shards(url: str, **choices: Any) -> Source | None:
             hint="give the prefix of the one or of the other",
         )
     return BucketShards(store, found, **choices)
+
+
+def embedded_at(url: str) -> tuple[RemoteStore, list[str], list[str]] | None:
+    """Parquet tables that hold the images themselves: their store, all keys there, and the tables; None where there are none."""
+    if url.lower().endswith(".parquet"):
+        folder, _, name = url.rpartition("/")
+        store, keys = open_remote(folder), [name]
+    elif is_table(url) or encoding_of(url):
+        return None
+    else:
+        store = open_remote(url)
+        keys = [info.key for info in list_in_parallel(store)]
+        if any(is_image(key) or encoding_of(key) for key in keys if not key.startswith(".")):
+            return None
+    tables = embedded_in(store, keys)
+    return (store, keys, tables) if tables else None
 
 
 def is_table(url: str) -> bool:

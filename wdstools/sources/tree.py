@@ -1,7 +1,6 @@
 """Trees of files: a folder, or a zip or tar of one that is never extracted.
 
-A tree lists one folder at a time, and opens a reader in each worker. Whatever an archive says about where a file
-lies travels as an opaque ``entry``.
+A tree lists one folder at a time, and opens a reader in each worker. Where a file lies travels as an opaque ``entry``.
 """
 
 from __future__ import annotations
@@ -34,10 +33,7 @@ _OTHER_COMPRESSION = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x1f\x8b": "gzip",
 
 @dataclass(slots=True)
 class Folder:
-    """One folder of a tree: names of its subfolders and files, sorted; ``entries`` beside the files in archives.
-
-    ``hidden`` counts the files that are passed over: those whose names, or whose folders' names, begin with a dot.
-    """
+    """One folder: names in it, sorted; ``entries`` of files in archives; ``hidden`` counts what is passed over."""
 
     folders: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -74,8 +70,7 @@ class Tree(Protocol):
 def open_tree(path: str, *, follow_links: bool = False, name_encoding: str | None = None) -> Tree:
     """The tree at a path: a folder, a .zip or a .tar, or a prefix of a bucket.
 
-    ``follow_links`` takes what links lead to also where that lies outside of the folder; ``name_encoding`` is that of names
-    of a zip that are not UTF-8.
+    ``follow_links`` also takes what links lead to outside of a folder; ``name_encoding`` is that of names in a zip.
     """
     if is_bucket(path):
         from wdstools.sources.bucket import BucketTree

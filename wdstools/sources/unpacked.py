@@ -74,7 +74,7 @@ class UnpackedSource:
         names = [os.path.basename(self.path)] if tars is None else tars
         with contextlib.ExitStack() as stack:
             with reading(self._scratch or tempfile.gettempdir()):
-                place = _Place(self, self._scratch, [plain_name(name) for name in names])
+                place = Place(self, self._scratch, [plain_name(name) for name in names])
                 stack.callback(place.close)
             if tars is not None:
                 self._unpack_all(tars, place)
@@ -82,7 +82,7 @@ class UnpackedSource:
             self._unpack_one(self.path, place, plain_name(names[0]))
             return place.locate(plain_name(names[0]))
 
-    def _unpack_all(self, tars: Sequence[str], place: _Place) -> None:
+    def _unpack_all(self, tars: Sequence[str], place: Place) -> None:
         damage: list[FormatError] = []
         for tar in tars:
             self._stored[plain_name(tar)] = tar
@@ -95,7 +95,7 @@ class UnpackedSource:
         if damage and len(damage) == len(tars):
             raise damage[0]
 
-    def _unpack_one(self, path: str, place: _Place, name: str) -> None:
+    def _unpack_one(self, path: str, place: Place, name: str) -> None:
         """A plain tar called ``name``, as old as the compressed one; of one that is plain already a link."""
         target = place.locate(name)
         temporary = temporary_name(target)
@@ -125,7 +125,7 @@ class UnpackedSource:
             raise
 
 
-class _Place:
+class Place:
     """Where tars are unpacked: ``scratch``, in which each leaves a receipt, or else a temporary folder. It goes with its owner."""
 
     def __init__(self, owner: UnpackedSource, scratch: str | None, names: Sequence[str]) -> None:

@@ -13,9 +13,9 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.dataset import STAGED_MARK, open_dataset
-from wdstools.errors import FormatError, IntegrityError
+from wdstools.errors import FormatError, IntegrityError, StoreError
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
+from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH, MAX_MANIFEST_BYTES
 from wdstools.landing.inside import require_inside
 from wdstools.landing.scratch import Scratch, is_marked
 from wdstools.plan import Plan, Step
@@ -23,6 +23,7 @@ from wdstools.stores.abilities import replace, sync_folder
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
+from wdstools.stores.reading import get_whole
 from wdstools.stores.receipts import NEW, Stamp, stamp
 from wdstools.units import some_of
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Executor
     from wdstools.progress import Progress
+    from wdstools.stores.base import Store
 
 _STAGE, _COMMIT = os.path.split(STAGED_MARK)
 
@@ -53,6 +55,39 @@ def staged(root: str, names: Iterable[str]) -> Iterator[str]:
         except BaseException:
             scratch.remove()
             raise
+
+
+def digest_of_manifest(store: Store) -> str:
+    """The SHA-256 of the manifest that lies in a dataset's place, damaged or not; empty for none."""
+    try:
+        return sha256_hex(get_whole(store, MANIFEST_PATH, MAX_MANIFEST_BYTES))
+    except (StoreError, FormatError):
+        return ""
+
+
+def refuse_replaced(store: Store, seen: str) -> None:
+    """Raise StoreError (``dataset-replaced``) where another manifest lies there than the one that was read, by its digest."""
+    if (now := digest_of_manifest(store)) != seen:
+        raise StoreError(
+            "the dataset has changed since the plan was made",
+            code="dataset-replaced",
+            where=store.url,
+            expected=seen or "no manifest",
+            got=now or "no manifest",
+            hint="run the same command again",
+        )
+
+
+def is_left_over(root: str) -> bool:
+    """Whether a stage of ours lies here whose change was never committed, or is made: a process was killed at it."""
+    return is_marked(_stage(root)) and not os.path.lexists(os.path.join(root, STAGED_MARK))
+
+
+def clear_left_over(root: str) -> None:
+    """Remove such a stage; raises StoreError (``scratch-not-ours``) if there is more in it than what we have written."""
+    if is_left_over(root):
+        with Scratch(_stage(root), root, (_COMMIT,)) as scratch:
+            scratch.remove()
 
 
 def _stage(root: str) -> str:

@@ -24,7 +24,7 @@ from wdstools.ops.append.shards import ShardChange, shard_changes, shard_counts
 from wdstools.ops.append.write import Intake, NothingNewError, Written, write_version
 from wdstools.ops.made import Made
 from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
-from wdstools.ops.next_version.land import change_in_place, make_new, refuse_unchangeable
+from wdstools.ops.next_version.land import beside_others, change_in_place, make_new, refuse_unchangeable
 from wdstools.options.declare import settle
 from wdstools.options.pack import AppendChoices
 from wdstools.plan import Plan, Step, apply
@@ -234,9 +234,9 @@ def plan_append(
     opened = open_dataset(path, root=root)
     refuse_unchangeable(opened, _ELSEWHERE)
     refuse_inside(os.fspath(source), output or path)
-    made = MadeWith.told_by(read_provenance(opened.metadata))
-    options = _options(opened, made, chosen)
-    with workers(executor, "processes", jobs, WORKER_MODULES) as at_work:
+    with workers(executor, "processes", jobs, WORKER_MODULES) as at_work, beside_others(opened):
+        made = MadeWith.told_by(read_provenance(opened.metadata))
+        options = _options(opened, made, chosen)
         planner = _Planner(opened, made, options, chosen, at_work, progress or Silent())
         return planner.plan(source, path, output)
 

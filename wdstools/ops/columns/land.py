@@ -11,8 +11,7 @@ from wdstools.formats.columns import dumps
 from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
 from wdstools.formats.sums import render_sums
 from wdstools.landing.inside import require_inside
-from wdstools.landing.staging import commit, staged
-from wdstools.ops.next_version.land import refuse_changed
+from wdstools.landing.staging import commit, refuse_replaced, staged
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
 from wdstools.units import some_of
@@ -59,7 +58,7 @@ def land_set(
             hint="move them away, or choose another name",
         )
     with locked_folder(os.path.join(target, ".wdstools"), target):
-        refuse_changed(dataset)
+        refuse_replaced(dataset.metadata, dataset.root)
         with staged(target, (*files, *spills, COLUMNS_LIST)) as work:
             columns = write(work)
             stage, listed = LocalStore(work), read_sums(dataset.metadata)

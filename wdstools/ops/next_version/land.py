@@ -7,25 +7,23 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wdstools.errors import NotFoundError, StoreError, UsageError, option
+from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.formats.card import CARD_PATH
-from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, PROVENANCE_PATH, SKIPPED_PATH, Manifest
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.interop.emitted import EMITTED_PATH
 from wdstools.landing.inside import read_inside, refuse_outside, require_inside
 from wdstools.landing.new_folder import new_folder
-from wdstools.landing.staging import commit, staged
+from wdstools.landing.staging import commit, refuse_replaced, staged
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.next_version.columns import carry_columns, column_names
 from wdstools.ops.next_version.shard import ADDED_SUFFIX, copy_shard
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
-from wdstools.stores.reading import get_whole
 from wdstools.units import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.ops.next_version.derived import Derived
@@ -77,9 +75,9 @@ def change_in_place(
     target = dataset.metadata.url
     require_inside(target, [*shards, MANIFEST_PATH])
     old = {path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)}
-    _refuse_in_the_way(target, sorted({*shards} - old))
     with locked_folder(os.path.join(target, ".wdstools"), target):
-        refuse_changed(dataset)
+        refuse_replaced(dataset.metadata, dataset.root)
+        _refuse_in_the_way(target, sorted({*shards} - old))
         sets = derived.columns
         old |= {path for one in sets for path in one.files()}
         names = column_names(sets, {*shards, *(entry.path for _, entry in dataset.manifest.shards)})
@@ -114,6 +112,26 @@ def make_new(
     return made
 
 
+@contextlib.contextmanager
+def beside_others(dataset: Dataset) -> Iterator[None]:
+    """What fails since another process puts another version in the dataset's place is told as that, and not as damage.
+
+    Raises BusyError, or StoreError (``dataset-replaced``) where the other one is done.
+    """
+    try:
+        yield
+    except (FormatError, IntegrityError, NotFoundError):
+        if isinstance(dataset.metadata, LocalStore):
+            target = dataset.metadata.path
+            try:
+                with locked_folder(os.path.join(target, ".wdstools"), target):
+                    refuse_replaced(dataset.metadata, dataset.root)
+            except StoreError as other:
+                if other.code == "dataset-replaced":
+                    raise
+        raise
+
+
 def _refuse_in_the_way(target: str, paths: Sequence[str]) -> None:
     """Raise StoreError for files that have the name of a shard to come: nothing says that they are ours."""
     there = [path for path in paths if os.path.lexists(os.path.join(target, path))]
@@ -129,17 +147,3 @@ def _refuse_in_the_way(target: str, paths: Sequence[str]) -> None:
 
 def _scratch_names(shards: Sequence[str]) -> list[str]:
     return [*shards, *(path + ADDED_SUFFIX for path in shards if path.endswith(".tar"))]
-
-
-def refuse_changed(dataset: Dataset) -> None:
-    """Raise StoreError (``dataset-replaced``) where another version lies in a dataset's place than the one that was opened."""
-    now = sha256_hex(get_whole(dataset.metadata, MANIFEST_PATH, MAX_MANIFEST_BYTES))
-    if now != dataset.root:
-        raise StoreError(
-            "the dataset has changed since the plan was made",
-            code="dataset-replaced",
-            where=dataset.metadata.url,
-            expected=dataset.root,
-            got=now,
-            hint="run the same command again",
-        )

@@ -20,7 +20,7 @@ from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.made import Made
 from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
 from wdstools.ops.next_version.files import next_version, small_files
-from wdstools.ops.next_version.land import NextVersion, change_in_place, make_new, refuse_unchangeable
+from wdstools.ops.next_version.land import NextVersion, beside_others, change_in_place, make_new, refuse_unchangeable
 from wdstools.ops.next_version.shard import RewriteTask, Rewritten, rewrite_shard
 from wdstools.plan import Plan, Step, apply
 from wdstools.progress import under_way
@@ -183,12 +183,19 @@ def plan_remove(
         return unfinished
     opened = open_dataset(path, root=root)
     _refuse(opened, selection)
+    with beside_others(opened):
+        return _plan(opened, selection, output, caches, executor or open_executor("serial"))
+
+
+def _plan(
+    opened: Dataset, selection: Selection, output: str | None, caches: Sequence[StrPath], executor: Executor
+) -> RemovePlan:
     concerned: list[tuple[str, ShardEntry, NDArray[np.bool_]]] = []
     steps: list[Step] = []
     receipt: list[dict[str, str]] = []
     found: set[str] = set()
     tasks = [_FindTask(opened, split, entry, selection) for split, entry in opened.manifest.shards]
-    for task, gone in zip(tasks, run_all(executor or open_executor("serial"), _find, tasks), strict=True):
+    for task, gone in zip(tasks, run_all(executor, _find, tasks), strict=True):
         if gone is None:
             continue
         concerned.append((task.split, task.entry, gone.kept))
@@ -209,7 +216,17 @@ def plan_remove(
         derived = as_left_behind(derived)
     steps += derived.steps
     return RemovePlan(
-        "remove", path, tuple(steps), (), opened, tuple(concerned), tuple(receipt), absent, output, derived, earlier
+        "remove",
+        opened.metadata.url,
+        tuple(steps),
+        (),
+        opened,
+        tuple(concerned),
+        tuple(receipt),
+        absent,
+        output,
+        derived,
+        earlier,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
-from wdstools.dataset import Dataset
+from wdstools.dataset import STAGED_MARK, Dataset
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.executors.base import Executor, run_all
 from wdstools.executors.open import open_executor
@@ -22,7 +22,14 @@ from wdstools.formats.sums import SUMS_PATH
 from wdstools.interop.emitted import read_emitted
 from wdstools.landing.inside import refuse_read_only, require_inside
 from wdstools.landing.small_files import read_provenance
-from wdstools.landing.staging import FinishResult, plan_finish
+from wdstools.landing.staging import (
+    FinishResult,
+    clear_left_over,
+    digest_of_manifest,
+    is_left_over,
+    plan_finish,
+    refuse_replaced,
+)
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.repair.columns import mend_columns
 from wdstools.ops.repair.copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
@@ -61,6 +68,8 @@ class RepairPlan(Plan[RepairResult]):
     files: tuple[SmallFile, ...] = ()
     seeds: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    #: The digest of the manifest that lay there when the plan was made; empty for none.
+    seen: str = ""
 
     def carry_out(self, executor: Executor, progress: Progress) -> RepairResult:
         """Write what the plan says, each file atomically; then see that the dataset is what its manifest says."""
@@ -69,6 +78,8 @@ class RepairPlan(Plan[RepairResult]):
         require_inside(self.target, self._paths())
         shards = [entry.path for _, entry in self.truth.manifest.shards]
         with locked_folder(_metadata_folder(self.target), self.target), _kept(store, self.seeds, shards):
+            refuse_replaced(store, self.seen)
+            clear_left_over(self.target)
             progress.start("repair", sum(recipe.task.entry.bytes for recipe in self.recipes), "bytes")
             try:
                 done: list[str] = run_all(executor, mend_shard, self.recipes, progress.advance)
@@ -192,6 +203,7 @@ class _Planner:
         self.unsolved: list[Finding] = []
 
     def plan(self, spares: Sequence[str], root: str | None, *, delete: bool) -> RepairPlan:
+        seen = digest_of_manifest(self.store)
         opened = [(where, open_copy(where)) for where in spares]
         stores = [copy for _, copy in opened if copy is not None]
         truth = find_truth(self.store, stores, root, self.executor, self.progress)
@@ -216,12 +228,17 @@ class _Planner:
         self.steps += [Step("write", file.path, len(file.data), file.origin) for file in files]
         self.unsolved += unsolved
         extra = [*self._extra(truth, delete=delete), *self._torn(truth)]
+        if is_left_over(self.path):
+            self.steps.append(
+                Step("delete", os.path.dirname(STAGED_MARK), detail="what an interrupted change left behind")
+            )
+        refuse_replaced(self.store, seen)
         sums = render_list(self.store, truth, _index_digests(self.store, truth))
         if sums is not None and not indexes and not files:
             self.steps.append(Step("write", sums.path, len(sums.data), sums.origin))
         return RepairPlan(
             "repair", self.path, tuple(self.steps), tuple(self.unsolved),
-            truth, tuple(recipes), tuple(indexes), tuple(files), tuple(seeds), tuple(extra),
+            truth, tuple(recipes), tuple(indexes), tuple(files), tuple(seeds), tuple(extra), seen,
         )  # fmt: skip
 
     def _survey(self, truth: Truth) -> dict[str, Survey]:

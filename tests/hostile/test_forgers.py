@@ -402,8 +402,21 @@ def test_without_values_readers_refuse_to_choose_by_them(older: tuple[Path, str]
     with pytest.raises(UsageError) as caught:
         wt.loader(dataset, batch_size=4, where="label == 'london'")
     assert caught.value.code == "values-unproved"
+    with pytest.raises(UsageError) as caught:
+        next(iter(wt.stream(dataset, where="label == 'london'")))
+    assert caught.value.code == "values-unproved"
     # a choice by what the rows prove is none of theirs
     wt.loader(dataset, batch_size=4, where="length > 0")
+
+
+def test_without_values_and_without_a_root_readers_choose_as_ever(good: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(good, tmp_path / "older"))
+    without_values(copy)
+    dataset, where = wt.open_dataset(str(copy)), "label == 'london'"
+    assert {sample.key.split("/")[0] for sample in wt.stream(dataset, where=where)} == {"london"}
+    assert sum(len(batch["keys"]) for batch in wt.loader(dataset, batch_size=4, where=where)) == 6
+    assert len(run_command("ls", copy, "--where", where, "--json").out.splitlines()) >= 6
+    assert apply(plan_pull(str(copy), str(tmp_path / "some"), selection=LONDON)).proved is Proved.ACCIDENT
 
 
 def test_without_values_extract_chooses_by_what_it_finds_in_the_samples(

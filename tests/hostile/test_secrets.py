@@ -24,6 +24,8 @@ from tests.support.damaged_dataset import make_dataset
 from wdstools.address import Url, display, secrets_of, without_secrets
 from wdstools.dataset import open_dataset
 from wdstools.errors import StoreError, UsageError, WdsError
+from wdstools.stores.azure import open_azure
+from wdstools.stores.google import open_google
 from wdstools.stores.hf import open_hf
 from wdstools.stores.http import HttpStore
 from wdstools.stores.meter import Waits
@@ -100,7 +102,10 @@ def outputs_of(commands: list[tuple[str, ...]], folder: Path, env: dict[str, str
     home = {"HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "home/cache"), "NO_PROXY": "127.0.0.1"}
 
     def run(command: tuple[str, ...]) -> tuple[str, str]:
-        ran = run_command(*command, cwd=folder, env={**home, **env}, hang_seconds=120, cold=True)
+        told = (
+            () if command[0] == "stream-no-such-command" else ("--log-file", "log.txt")
+        )  # all that is told, at any level
+        ran = run_command(*command, *told, cwd=folder, env={**home, **env}, hang_seconds=120, cold=True)
         assert "Traceback" not in ran.err, ran.err
         return f"{' '.join(display(word) for word in command)}: {ran.code}", ran.out + ran.err
 
@@ -143,6 +148,7 @@ def test_a_secret_in_an_address_is_in_no_output_and_no_file(packed: Path, tmp_pa
         assert outputs_of([("info", dead)], tmp_path, {"WDSTOOLS_NOTHING": "1"})
     assert any(name.endswith(": 0") and name.startswith("pull") for name in outputs), outputs
     assert any(name.endswith(": 0") and name.startswith("info") for name in outputs), outputs
+    assert "DEBUG wdstools.stores" in (tmp_path / "log.txt").read_text()
     assert leaks(tmp_path, outputs) == []
 
 
@@ -167,6 +173,7 @@ def test_a_secret_in_the_environment_is_in_no_output_and_no_file(packed: Path, t
             "hf": {"HF_TOKEN": CANARY, "HF_ENDPOINT": f"http://{host}"},
             "az": {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_ACCOUNT_KEY": key, "AZURE_STORAGE_ENDPOINT": f"http://{host}/a"},
             "az sas": {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_SAS_KEY": f"sig={CANARY}", "AZURE_STORAGE_ENDPOINT": f"http://{host}/a"},
+            "az token": {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_TOKEN": CANARY, "AZURE_STORAGE_ENDPOINT": f"http://{host}/a"},
             "gs": {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps({"private_key": CANARY, "client_email": "x", "private_key_id": CANARY, "gcs_base_url": f"http://{host}"})},
             "proxy": {"http_proxy": f"http://user:{CANARY}@127.0.0.1:1"},
             "bad proxy": {"http_proxy": f"socks9://user:{CANARY}@127.0.0.1:1"},
@@ -305,21 +312,30 @@ def sent_to(player: Player) -> str:
 def test_no_credential_follows_a_redirect(other: Player, monkeypatch: pytest.MonkeyPatch) -> None:
     away = Recorded(307, {"Location": f"{_elsewhere(other)}/x"})
     monkeypatch.setattr("huggingface_hub.get_token", lambda: CANARY)
-    with recorded_server(
-        {("GET", "/x"): away, ("GET", "/datasets/o/n/resolve/main/x"): away, ("GET", "/bucket/x"): away}
-    ) as front:
-        for name, value in (S3Server(front.endpoint, "key", CANARY).env | {"AWS_SESSION_TOKEN": CANARY}).items():
+    paths = ("/x", "/datasets/o/n/resolve/main/x", "/bucket/x", "/account/container/x")
+    with recorded_server({("GET", path): away for path in paths}) as front:
+        env = S3Server(front.endpoint, "key", CANARY).env | {"AWS_SESSION_TOKEN": CANARY}
+        env |= {"AZURE_STORAGE_ACCOUNT_NAME": "account", "AZURE_STORAGE_ENDPOINT": f"{front.endpoint}/account"}
+        env |= {"GOOGLE_BASE_URL": front.endpoint}
+        for name, value in env.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr("wdstools.stores.provider_login.Login.authorization", lambda _: f"Bearer {CANARY}")
+        monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", f"sig={CANARY}")
+        with_sas = open_azure("az://container", Waits())
+        monkeypatch.setenv("AZURE_STORAGE_TOKEN", CANARY)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         login = front.endpoint.replace("://", f"://user:{CANARY}@")
         for store in (
             HttpStore(login, Waits()),
             open_hf("hf://datasets/o/n", Waits(), hub=front.endpoint),
             open_s3("s3://bucket", Waits()),
+            with_sas,
+            open_azure("az://container", Waits()),
+            open_google("gs://bucket", Waits()),
         ):
             assert store.get("x") == b"data"
-        assert sent_to(front).count(CANARY) + sent_to(front).count(LOGIN) >= 3  # there they were sent
-    assert len(other.requests) == 3
+        assert all(any(form in f"{asked}" for form in FORMS) for asked in front.requests)  # there they were sent
+    assert len(other.requests) == len(front.requests) == 6
     assert not any(form in sent_to(other) for form in FORMS)
     assert "uthorization" not in sent_to(other)
 

@@ -620,3 +620,18 @@ def test_a_page_of_ours_is_replaced_also_through_a_link(given_work: Path) -> Non
             with pytest.raises(StoreError) as caught:
                 write_answer(str(work / f"new.{kind}"), b"others", kind)
             assert caught.value.code == "file-in-the-way"
+
+
+def test_hashes_are_not_written_through_a_link_that_leads_out_of_a_dataset(given_work: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(given_work / "whole", tmp_path / "theirs")
+    theirs = tmp_path / "victim"
+    theirs.mkdir()
+    for _, entry in open_dataset(str(copy)).manifest.shards:
+        (theirs / os.path.basename(entry.index_path)).write_bytes(b"precious")
+    (copy / ".wdstools/hashes").symlink_to(theirs)
+    before = contents(theirs)
+    ran = run_command("duplicates", copy, "--json")
+    assert (ran.code, ran.error["code"]) == (4, "path-unsafe")
+    assert contents(theirs) == before
+    assert run_command("duplicates", copy, "--cache", tmp_path / "cache").code in (0, 1)
+    assert contents(theirs) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import queue
+import resource
 import threading
 import traceback
 from typing import TYPE_CHECKING, Generic
@@ -31,13 +32,20 @@ def attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outc
         tell("work", "failed", task=task, of=named(item), item=index, seconds=clock, code=error.code, where=error.where)
         return Outcome(index, error=error)
     except Exception as error:  # noqa: BLE001  the boundary: a bug in one item must not end the others
-        if isinstance(error, MemoryError | ImportError) or getattr(error, "errno", None) == errno.ENOMEM:
+        if _is_short_of_memory(error):
             hint = f"is there enough memory? Use fewer {option('jobs')}, or raise the limit (ulimit -v)"
             return Outcome(
                 index, error=StoreError("a worker has run out of memory", code="no-memory", got=str(error), hint=hint)
             )
         bug = WorkerError(f"{type(error).__name__}: {error}", where=f"item {index}", traceback=traceback.format_exc())
         return Outcome(index, error=bug)
+
+
+def _is_short_of_memory(error: Exception) -> bool:
+    """Whether an error means that there is no memory: some libraries say so badly, or cannot be loaded."""
+    if isinstance(error, SystemError):  # from code in C that got none and said nothing
+        return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    return isinstance(error, MemoryError | ImportError) or getattr(error, "errno", None) == errno.ENOMEM
 
 
 def named(item: object) -> str | None:

@@ -21,6 +21,7 @@ from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.formats.hashes import column_of, is_handed_out, present, read_handed_out, write_handed_out
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.answer import write_answer
+from wdstools.landing.inside import require_inside
 from wdstools.memory import many_rows
 from wdstools.planning.alike import Pictures, told_fingerprints
 from wdstools.planning.compiling import compile_kernels
@@ -40,6 +41,7 @@ from wdstools.reader.hashes import (
 from wdstools.results import Proved, weakest
 from wdstools.sources.base import image_paths, text_columns
 from wdstools.sources.every_image import listed, lost_images, more_images
+from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +99,7 @@ def opened(path: str) -> Dataset | None:
 def _of_dataset(
     dataset: Dataset, cache: str | None, executor: Executor, progress: Progress, *, pixels: bool
 ) -> PrintedSet:
-    place = HashPlace.of(dataset, cache) if pixels else None
+    place = hash_place(dataset, cache) if pixels else None
     versions = library_versions() if pixels else {}
     shards = dataset.manifest.shards
     counts = [entry.samples for _, entry in shards]
@@ -131,6 +133,14 @@ def _of_dataset(
         proved=proved_of(dataset, pixels=pixels),
         places=np.stack((shard, row), axis=1),
     )  # fmt: skip
+
+
+def hash_place(dataset: Dataset, cache: str | None) -> HashPlace:
+    """Where the hashes of a dataset are kept. Raises UsageError, and StoreError where a link leads from there to elsewhere."""
+    place = HashPlace.of(dataset, cache)
+    if not place.cached and isinstance(place.store, LocalStore):
+        require_inside(place.store.path, [place.key(entry) for _, entry in dataset.manifest.shards])
+    return place
 
 
 def proved_of(dataset: Dataset, *, pixels: bool) -> Proved:
@@ -219,7 +229,7 @@ def _of_file(path: str) -> PrintedSet:
 
 def hand_out(dataset: Dataset, path: str, cache: str | None) -> int:
     """Write the hashes of a dataset, which are kept already, to one file that needs no pictures; gives how many."""
-    place, versions = HashPlace.of(dataset, cache), library_versions()
+    place, versions = hash_place(dataset, cache), library_versions()
     tables = []
     for split, entry in dataset.manifest.shards:
         prints = print_shard(PrintTask(dataset, entry, place, versions), lambda _: None)

@@ -24,10 +24,10 @@ from wdstools.ops.duplicates.captions import count_captions
 from wdstools.options.check import DuplicateChoices
 from wdstools.options.declare import settle
 from wdstools.planning.compiling import compile_kernels
-from wdstools.planning.prints import look_up, proved_of
+from wdstools.planning.prints import hash_place, look_up, proved_of
 from wdstools.planning.searching import OnWorkers
 from wdstools.progress import Progress, Silent, under_way
-from wdstools.reader.hashes import HashPlace, PrintTask, ShardPrints, join_turned, library_versions, print_shard
+from wdstools.reader.hashes import PrintTask, ShardPrints, join_turned, library_versions, print_shard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +134,7 @@ class _Finder:
         self.levels = levels_up_to(level)
         self.shards = dataset.manifest.shards
         self.splits = list(dataset.manifest.splits)
-        self.place = HashPlace.of(dataset, cache) if self.levels else None
+        self.place = hash_place(dataset, cache) if self.levels else None
         self.versions = library_versions() if self.levels else {}
 
     def run(self, executor: Executor, progress: Progress, method: str, *, captions: bool) -> DuplicateGroups:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import torch
@@ -67,6 +68,9 @@ def train(options: argparse.Namespace) -> Iterator[tuple[int, int, float]]:
         plain.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         loader.load_state_dict(saved["loader"])
+        if rank == 0:
+            at = f"epoch {saved['loader']['epoch']}, position {saved['loader']['position']}"
+            print(f"resumed from {options.checkpoint}: {at}", file=sys.stderr, flush=True)
     model = DistributedDataParallel(plain) if world_size > 1 else plain
     steps = 0
     while loader.epoch < options.epochs:

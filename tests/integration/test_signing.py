@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wdstools as wt
-from tests.support.command import assert_clean_failure, run_command
+from tests.support.command import REPOSITORY, assert_clean_failure, environment, run_command
 from tests.support.damaged_dataset import make_dataset
 from wdstools.checks.signature import MAX_BUNDLE_BYTES, SIGNATURES, read_public_key, signed_by
 from wdstools.dataset import open_dataset
@@ -93,6 +93,25 @@ def test_model_signing_alone_accepts_the_bundle(place: Path, tmp_path: Path) -> 
         [*command, "--public_key", str(place / "ours.pub"), str(elsewhere)], capture_output=True, check=False
     )
     assert wrong.returncode != 0
+
+
+@pytest.mark.parametrize("flag", ["sign --key", "sign --password-file", "verify --public-key"])
+def test_a_pipe_that_never_begins_is_not_waited_for(flag: str, place: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    command, option = flag.split()
+    key = ("--key", place / "ours.pem") if option == "--password-file" else ()
+    ran = run_command(command, place / "signed", *key, option, tmp_path / "pipe", "--json", hang_seconds=100)
+    assert_clean_failure(ran, 4)
+    assert (ran.error["where"], ran.error["got"]) == (str(tmp_path / "pipe"), "a pipe")
+
+
+def test_a_key_may_come_from_a_shell_that_has_it(place: Path) -> None:
+    line = 'exec "$@" --public-key <(cat ours.pub)'
+    command = ["bash", "-c", line, "-", sys.executable, "-m", "wdstools", "verify", "signed"]
+    ran = subprocess.run(
+        command, cwd=place, env=environment(PYTHONPATH=str(REPOSITORY)), capture_output=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_a_signature_lies_outside_root_and_checksum_list(place: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -156,6 +159,8 @@ def test_parts_of_the_gallery_are_those_of_the_whole(page: Viewing) -> None:
         ("api/sample/42", {}, 404, "sample-missing"),
         ("api/sample/99999999999999999999", {}, 404, "sample-missing"),
         ("api/alike/0", {"level": "roughly"}, 400, "usage"),
+        pytest.param(f"api/sample/{'9' * 5_000}", {}, 404, "", id="5,000 digits"),
+        pytest.param(f"picture/{'9' * 5_000}", {}, 404, "", id="a picture of 5,000 digits"),
         ("picture/4242", {}, 404, "sample-missing"),
         ("thumb/4242", {}, 404, "sample-missing"),
         ("member/0/png", {}, 404, "member-missing"),
@@ -171,6 +176,14 @@ def test_what_cannot_be_is_said_and_harms_nothing(
         assert found.document["code"] == code
     assert b"Traceback" not in found.body
     assert page.ask("api/about").status == 200
+
+
+def test_connections_that_ask_nothing_keep_nobody_waiting(page: Viewing) -> None:
+    parts = urlsplit(page.url)
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(socket.create_connection((parts.hostname, parts.port)))
+        assert page.ask("api/about").status == 200
 
 
 def test_a_sample_is_told_with_everything_about_it(page: Viewing, shards: Path) -> None:

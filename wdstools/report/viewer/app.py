@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -50,6 +51,7 @@ _STATUS: tuple[tuple[type[WdsError], int], ...] = (
 
 def make_app(viewer: Viewer) -> Starlette:
     """The routes, without what guards them."""
+    register_url_convertor("sample", _Number())
     asked = _Answers(viewer)
     routes = [
         Route("/", lambda request: _file("view.html")),  # noqa: ARG005
@@ -57,16 +59,30 @@ def make_app(viewer: Viewer) -> Starlette:
         Route("/api/about", asked.about),
         Route("/api/samples", asked.samples),
         Route("/api/stats", asked.stats),
-        Route("/api/sample/{number:int}", asked.sample),
-        Route("/api/state/{number:int}", asked.state),
-        Route("/api/alike/{number:int}", asked.alike),
+        Route("/api/sample/{number:sample}", asked.sample),
+        Route("/api/state/{number:sample}", asked.state),
+        Route("/api/alike/{number:sample}", asked.alike),
         Route("/api/check", asked.check),
         Route("/api/check", asked.start_check, methods=["POST"]),
-        Route("/thumb/{number:int}", asked.thumbnail),
-        Route("/picture/{number:int}", asked.picture),
-        Route("/member/{number:int}/{extension}", asked.member),
+        Route("/thumb/{number:sample}", asked.thumbnail),
+        Route("/picture/{number:sample}", asked.picture),
+        Route("/member/{number:sample}/{extension}", asked.member),
     ]
     return Starlette(routes=routes)
+
+
+class _Number(Convertor[int]):
+    """The number of a sample in an address; more digits than any has are no such address."""
+
+    regex = "[0-9]{1,100}"
+
+    def convert(self, value: str) -> int:
+        """As a number."""
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        """As text."""
+        return str(value)
 
 
 class _Answers:

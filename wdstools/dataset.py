@@ -113,7 +113,7 @@ class Dataset:
     def index(self, shard: ShardEntry, columns: Sequence[str] | None = None) -> pa.Table:
         """A shard's index, checked against the manifest's ``rows`` and ``values``; ``columns`` must hold those that are checked.
 
-        Looked for beside the manifest, then beside the shards; what comes damaged from afar is fetched again, and then
+        Looked for beside the manifest, then beside the shards; what arrives damaged from remote storage is fetched again, and then
         taken from a mirror. Raises NotFoundError (``index-missing``), StoreError or FormatError (``index-damaged``).
         """
         damage: FormatError | None = None
@@ -155,7 +155,7 @@ class Dataset:
         return next(self._index_readings(shard))
 
     def _index_readings(self, shard: ShardEntry) -> Iterator[bytes]:
-        """A shard's index file from each place that has it, those afar twice; at least one, or an error."""
+        """A shard's index file from each place that has it, remote ones twice; at least one, or an error."""
         places = (self.metadata,) if self.shards is self.metadata else (self.metadata, self.shards)
         failure: StoreError | None = None
         found = False
@@ -181,7 +181,7 @@ class Dataset:
     def read_again(self, path: str, start: int, length: int) -> Iterator[bytes]:
         """Further readings of a range of a shard that was not what was packed, for the caller to check one by one.
 
-        From afar it is fetched once more, past any cache (the network may have done it); then from each mirror. What
+        A remote one is fetched once more, past any cache (the network may have done it); then from each mirror. What
         cannot be read there is passed over.
         """
         if isinstance(self.shards, Caching):

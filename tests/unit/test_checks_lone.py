@@ -226,7 +226,7 @@ def test_a_frame_that_is_passed_over_may_come_first(tmp_path: Path) -> None:
 def test_a_window_that_is_too_large_is_no_damage(tmp_path: Path) -> None:
     write(tmp_path, {"x.tar.zst": _WIDE + bytes(100)})
     ran = run_command("verify", tmp_path / "x.tar.zst")
-    assert (ran.code, "zstd -d --long=31" in ran.err, "get it again" in ran.err) == (5, True, False)
+    assert (ran.code, "zstd -d --long=31" in ran.err, "download it again" in ran.err) == (5, True, False)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ _PIECE = 1 << 20
 
 
 def localise_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterator[Finding]:
-    """Which members of a shard that is not what it was are not what they were; else which groups. Reads it once."""
+    """Which members of a shard that is not what it was are not what they were; otherwise which groups. Reads it once."""
     found = False
     groups = []
     try:

@@ -234,7 +234,7 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
 def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
     """A shard that is not what the manifest says: find out where.
 
-    A shard from afar is fetched once more, to a temporary file: what was damaged on its way only is whole this time,
+    A remote shard is fetched once more, to a temporary file: what was damaged on its way only is whole this time,
     and what is damaged there is looked at closely without a request a sample.
     """
     if not isinstance(task.dataset.shards, LocalStore | MemoryStore):
@@ -297,7 +297,7 @@ def _unexplained(task: ShardCheckTask, computed: str, *, known: bool) -> Finding
     """Every header and payload is right, and yet the digest is another.
 
     Then the manifest's digest is wrong, if every sample is the one in the index (``known``) or the other digest holds;
-    else the shard is a whole one of something else.
+    otherwise the shard is a whole one of something else.
     """
     other = "sha256" if task.digest == "xxh3_128" else "xxh3_128"
     got = _Hashing(read_blocks(task.dataset.shards, task.entry.path), other).hexdigest()

@@ -146,7 +146,7 @@ def trusted(dataset: Dataset, public_key: StrPath | None, min_version: int | Non
             where=dataset.metadata.url,
             expected=f"version {min_version} or newer",
             got=f"version {version}, root {dataset.root}",
-            hint="whoever serves it may hold back what is newer: ask at another place",
+            hint="the server may hold back a newer version: ask at another place",
         )
     return dataset
 
@@ -174,7 +174,7 @@ def signed_by(dataset: Dataset, key: PublicKey) -> Dataset:
         where=dataset.metadata.url,
         expected=f"a signature of root {dataset.root} by {key}",
         got=next((text for found, text in reasons if found == code), "none"),
-        hint=f"nothing of it is to be believed; ask who signed it for the dataset again, or leave out {option('public_key')}",
+        hint=f"trust none of it; ask its signer for the dataset again, or leave out {option('public_key')}",
     )
 
 

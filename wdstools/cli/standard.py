@@ -13,7 +13,7 @@ from wdstools.address import secrets_of
 def open_missing() -> None:
     """Give the process the standard files that it was started without (``>&-``, some daemons); call it first.
 
-    Else the next file that is opened gets their number, and what is meant for people is written into it. A missing
+    Otherwise the next file that is opened gets their number, and what is meant for people is written into it. A missing
     input cannot be read, and a missing output refuses what is written, so that nothing is lost without a word; messages
     go nowhere.
     """

@@ -45,7 +45,7 @@ class ForeignRows:
 
     Members of one key that lie apart are joined to one row, without ``offset``, ``length`` and group digest, unless one
     of them is there already: then they are another row of the same key. With ``window`` payloads are read: each member
-    and group gets its digest, and captions, classes and image sizes are taken; else they are null, and digests 0.
+    and group gets its digest, and captions, classes and image sizes are taken; otherwise they are null, and digests 0.
     ``left`` is told of every entry that is of no sample, with the code of why.
     """
 

@@ -44,7 +44,7 @@ LARGEST_VIEW = 1 << 28
 
 
 def encoding_of(path: str) -> str | None:
-    """The encoding that a shard's name tells; None if it is none of a tar."""
+    """The encoding that a shard's name tells; None if it is not that of a tar."""
     if not path.endswith(TAR_SUFFIXES):  # of a million names in a folder, nearly all
         return None
     return next(encoding for suffix, encoding in ENCODINGS.items() if path.endswith(suffix))

@@ -326,7 +326,7 @@ def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
     if not (
         pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)
     ):
-        raise ValueError(f"{array.type} is no list of {width} numbers")
+        raise ValueError(f"{array.type} is not a list of {width} numbers")
     there = valid(array)
     if pa.types.is_fixed_size_list(array.type):
         lengths = np.where(there, array.type.list_size, 0)

@@ -21,7 +21,7 @@ class Sniffed:
         return self.what
 
 
-EMPTY = Sniffed("empty", "an empty file", "get it again: nothing of it is here")
+EMPTY = Sniffed("empty", "an empty file", "download it again: nothing of it is here")
 _LFS = Sniffed(
     "git-lfs", "a Git LFS pointer, not the file itself", "git lfs pull    gets the files that the pointers stand for"
 )

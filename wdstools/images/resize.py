@@ -81,7 +81,7 @@ def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:
     if not data:
         raise DamagedImageError("image-empty", "the file is empty")
     if not sniff(data[:16]):
-        raise DamagedImageError("image-unknown", "the bytes are no known image")
+        raise DamagedImageError("image-unknown", "the bytes are not an image of a known type")
     pixels = decode_rgb(data, encoding.max_pixels)
     if encoding.side is not None:
         pixels = fit(pixels, encoding.side, encoding.mode)

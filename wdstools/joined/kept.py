@@ -119,7 +119,7 @@ class Kept(Columns):
         if data is None:
             data = b"".join([os.pread(self._fd, size, at) for at in starts.tolist()])
         if len(data) != len(rows) * size:
-            raise StoreError("a joined index was cut while it was read", hint="run this again: it is then made anew")
+            raise StoreError("a joined index was cut while it was read", hint="run this again: it is made again")
         return np.frombuffer(data, kind)
 
     def _neighbours(self, starts: NDArray[np.int64], sizes: NDArray[Any]) -> bytes | None:

@@ -74,7 +74,7 @@ def joined_of(dataset: Dataset) -> Joined:
 
 
 def joined_for_reading(dataset: Dataset) -> Joined:
-    """The rows for whoever reads samples: all of them where a process could not hold them, else as far as they are known."""
+    """The rows for whoever reads samples: all of them where a process could not hold them, otherwise as far as they are known."""
     found = joined_of(dataset)
     if found.is_kept or len(found) <= _HELD_ROWS or not kept.is_keepable(dataset):
         return found

@@ -227,7 +227,7 @@ class BucketSite:
                 where=f"{self.dest}/{path}",
                 expected=f"{size} bytes",
                 got="nothing" if there is None else f"{there} bytes",
-                hint="something else writes here, or the store loses what it takes: run this again",
+                hint="another program writes here, or the store loses what it is given: run this again",
             )
 
     def _create(self, path: str, data: bytes) -> None:

@@ -217,7 +217,7 @@ class PackSite:
                     "a finished shard has lost its size",
                     where=store.locate(path),
                     expected=f"{size} bytes",
-                    hint="something else writes here: run this again",
+                    hint="another program writes here: run this again",
                 )
         for path, data in files.items():
             store.put(path, data)

@@ -101,7 +101,7 @@ class Declared:
 
 
 def parts(kind: Any) -> tuple[Any, ...]:
-    """The types of a union; a type that is none, alone."""
+    """The types of a union; any other type alone."""
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 

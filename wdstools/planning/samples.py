@@ -52,7 +52,7 @@ def with_keys(listing: Listing, seed: int, limit: int = KEY_BYTES) -> Keyed:
 
 
 def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
-    """The one image extension of a dataset: what was asked for, else the type of most of the images.
+    """The one image extension of a dataset: what was asked for, otherwise the type of most of the images.
 
     Raises UsageError where no image is of a type that goes into shards as it is.
     """

@@ -61,7 +61,7 @@ class Decoder:
             if walk_header(data, 0, len(data))[0].channels != 4:
                 return decode_jpeg(data, self.colorspace, DEFAULT_MAX_PIXELS)
         elif not sniff(bytes(data[:16])):
-            raise DamagedImageError("image-unknown", "the bytes are no known image")
+            raise DamagedImageError("image-unknown", "the bytes are not an image of a known type")
         rgb = decode_rgb(bytes(data))
         return rgb if self.channels == 3 else _gray(rgb)
 

@@ -336,6 +336,6 @@ def _kept(place: HashPlace, entry: ShardEntry, columns: list[str], made: tuple[M
             "hashes that were kept a moment ago are gone",
             code="hashes-lost",
             where=f"{place.store.url}/{place.key(entry)}",
-            hint="let nothing else write there, then run this again",
+            hint="stop what else writes there, then run this again",
         )
     return found[0]

@@ -34,7 +34,7 @@ class UndecodedError(ValueError):
 
 
 def decoder_of(extension: str, given: Mapping[str, Decode]) -> Decode:
-    """The decoder of a member: one that was given for its extension or the last part of it, else the usual one.
+    """The decoder of a member: one that was given for its extension or the last part of it, otherwise the usual one.
 
     Text and JSON are decoded, ``npy`` and ``npz`` (nothing pickled), and images that are not the sample's image: as
     they are stored, a mask's numbers included. Everything else stays bytes.
@@ -124,7 +124,7 @@ def is_tensor(value: Any) -> bool:
 
 
 def joined(values: Sequence[Any]) -> Any:
-    """The values of a field, row by row, as one array or tensor where shapes and dtypes agree; else the list.
+    """The values of a field, row by row, as one array or tensor where shapes and dtypes agree; otherwise the list.
 
     Nothing is cast: whole numbers become int64, floats float64, booleans bool, each only among themselves.
     """

@@ -197,7 +197,7 @@ def prepared(
     pool: Executor | None = None,
     size_of: Callable[[Item], int] | None = None,
 ) -> Iterator[Item]:
-    """The items, once the indexes of their rows are open; from afar looking at least ``horizon`` rows ahead.
+    """The items, once the indexes of their rows are open; for remote shards looking at least ``horizon`` rows ahead.
 
     ``size_of`` is how many rows an item has in all, where some of them are elsewhere.
     """

@@ -1,4 +1,4 @@
-"""Bytes of shards from afar: what is announced is fetched ahead, many ranges at once, and looked at as it arrives."""
+"""Bytes of remote shards: what is announced is fetched ahead, many ranges at once, and looked at as it arrives."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class FetchedRanges:
                 self._start()
 
     def _fetched(self, span: Span) -> bytes:
-        """A span's bytes from the first place that has them whole; else the last that came. Raises the first error."""
+        """A span's bytes from the first place that has them whole; otherwise the last that came. Raises the first error."""
         failure, data = None, None
         for place in self._places:
             for _ in range(_ATTEMPTS):

@@ -1,4 +1,4 @@
-"""Bytes of shards: here local files, from afar in ``prefetched``.
+"""Bytes of shards: local files here, remote ones in ``prefetched``.
 
 Local shards are read with ``pread``, not mapped: a disk error or a file cut meanwhile is an error instead of a signal
 that ends the process, and what has been read does not count as the process's memory.
@@ -58,7 +58,7 @@ class Ranges(Protocol):
 
 
 def open_ranges(table: RowTable, budget_bytes: int | None = None) -> Ranges:
-    """The way to read the shards of these rows; from afar holding ``budget_bytes`` that were fetched ahead, or as usual."""
+    """The way to read the shards of these rows; for remote ones holding ``budget_bytes`` that were fetched ahead, or as usual."""
     store = table.dataset.shards
     return (
         LocalRanges(store, [entry.path for entry in table.entries])

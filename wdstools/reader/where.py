@@ -272,9 +272,9 @@ def _literal(node: ast.expr, operand: _Operand) -> Value:
         quotes = f"text stands in quotes: {column} == {text!r}" if kind in (str, None) else ""
         if isinstance(node, ast.Name) and text in COLUMNS:
             quotes = f"columns are compared with values, not with each other{f'; {quotes}' if quotes else ''}"
-        raise refused(text, "this is no value", hint=quotes) from None
+        raise refused(text, "this is not a value", hint=quotes) from None
     if kind is None and type(value) not in (str, int, float, bool):
-        raise refused(ast.unparse(node), "this is no value of a column", expected="text, a number, True or False")
+        raise refused(ast.unparse(node), "this is not a value of a column", expected="text, a number, True or False")
     if kind is not None and type(value) is not kind:
         raise refused(ast.unparse(node), f"column {column} holds {kind.__name__}, not this")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:

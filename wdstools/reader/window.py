@@ -1,4 +1,4 @@
-"""Looking ahead from afar: indexes are opened and bytes announced a group of rows before these are needed."""
+"""Looking ahead in remote storage: indexes are opened and bytes announced a group of rows before these are needed."""
 
 from __future__ import annotations
 

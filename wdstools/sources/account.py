@@ -195,6 +195,6 @@ _CODE_BITS = 32
 
 
 def account_of_pack(listed: Mapping[str, int], packed: int, called: str = "packed") -> dict[str, int]:
-    """The account of a source of whose files ``packed`` are; what was listed as samples and is none of these is skipped."""
+    """The account of a source of whose files ``packed`` are; what was listed as samples and is not among these is skipped."""
     rest = {name: count for name, count in listed.items() if name not in ("files", "samples", "skipped")}
     return {"files": listed["files"], called: packed, **rest, "skipped": listed["files"] - packed - sum(rest.values())}

@@ -193,7 +193,7 @@ class BucketReader(ReadsAhead):
 def changed_source(where: str) -> SourceChangedError:
     """The error for an object that is no longer the one that was listed."""
     return SourceChangedError(
-        "the object changed since it was listed", where=where, hint="let nothing write to the source, then pack again"
+        "the object changed since it was listed", where=where, hint="stop what writes to the source, then pack again"
     )
 
 

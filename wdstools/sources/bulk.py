@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read_captions(tree: Tree, path: str, caption: str | None) -> dict[str, Said]:
-    """What one file of a tree says of each image, by id; ``caption`` is the caption's field, else one that is usual.
+    """What one file of a tree says of each image, by id; ``caption`` is the caption's field, otherwise a usual one.
 
     Raises FormatError (``table-damaged``) for a file that cannot be read or that gives an id twice.
     """

@@ -56,7 +56,7 @@ TABLE_CHOICES = ("path_column", "caption_column", "label_column", "split_column"
 
 @dataclass(frozen=True, slots=True)
 class TableRules:
-    """How a person wants tables to be read: the column of each meaning, else the usual ones; and what of several captions.
+    """How a person wants tables to be read: the column of each meaning, otherwise the usual ones; and what of several captions.
 
     ``several_captions``: ``all`` keeps the first as caption and all in ``json``; ``first`` keeps that; ``join`` makes one of them, a
     line each.
@@ -255,7 +255,7 @@ def _listed(text: str) -> list[str] | None:
 
 
 def read_row(row: Mapping[str, Any], columns: Columns, where: str = "") -> Said:
-    """What a row says; ``where`` is the row, for people. A caption that is none (a number, an object without a text) is odd."""
+    """What a row says; ``where`` is the row, for people. A caption that is not text (a number, an object without a text) is odd."""
     captions = captions_in(row.get(columns.caption)) if columns.caption else []
     odd = [where] if captions is None else []
     more = {name: value for name, value in row.items() if name not in columns.named and not isinstance(value, bytes)}

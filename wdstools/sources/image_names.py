@@ -60,7 +60,7 @@ class ImageNames:
         self._members = frozenset(folder for place in self.found.places for folder, _ in place.parallels)
 
     def find(self, folder: str, given: object, split: str | None = None, label: str | None = None) -> Match:
-        """The image that a row of a table in ``folder`` names: from there, from the base, else the one of that name.
+        """The image that a row of a table in ``folder`` names: from there, from the base, otherwise the one of that name.
 
         Of several of one name it is the one whose path ends as the given one does, or that lies in the row's split or label.
         """

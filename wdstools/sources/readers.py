@@ -99,7 +99,7 @@ class FolderReader:
             where=f"{self._path}/{path}",
             expected=f"{status.st_size} bytes",
             got=f"{count}",
-            hint="let nothing write to the source, then pack again",
+            hint="stop what writes to the source, then pack again",
         )
 
     def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:

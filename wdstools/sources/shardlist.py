@@ -56,7 +56,7 @@ Payload = Callable[[int, int], bytes]
 
 @contextlib.contextmanager
 def payloads(store: Store, tar: str) -> Iterator[Payload]:
-    """Small payloads of a plain tar: from a file as they are asked for, from afar with what lies behind them."""
+    """Small payloads of a plain tar: from a file as they are asked for, from remote storage with what lies behind them."""
     if isinstance(store, LocalStore):
         with store.opened(tar) as file:
             yield lambda offset, size: os.pread(file.fileno(), size, offset)

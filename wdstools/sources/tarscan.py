@@ -54,7 +54,7 @@ class TarMember:
 def scan_tar(path: str) -> Iterator[TarMember]:
     """The members of a plain tar (ustar, pax, GNU), in order.
 
-    Raises FormatError (``tar-damaged``) at a header that is none, when the file ends inside a member, or when it ends
+    Raises FormatError (``tar-damaged``) at a header that is not one, when the file ends inside a member, or when it ends
     without an end of archive: what a cut download looks like.
     """
     notes = HopNotes()
@@ -98,7 +98,7 @@ def refuse_damage(notes: HopNotes, path: str, store: Store | None = None, key: s
         f"the tar is damaged at byte {notes.end_at:,}: {what}",
         code="tar-damaged",
         where=path,
-        hint="get it again, or take what is whole with `tar --ignore-zeros -x`",
+        hint="download it again, or take out what is whole with `tar --ignore-zeros -x`",
     )
 
 

@@ -126,7 +126,7 @@ class UnpackedSource:
 
 
 class Place:
-    """Where tars are unpacked: ``scratch``, in which each leaves a receipt, or else a temporary folder. It goes with its owner."""
+    """Where tars are unpacked: ``scratch``, in which each leaves a receipt, otherwise a temporary folder. It goes with its owner."""
 
     def __init__(self, owner: UnpackedSource, scratch: str | None, names: Sequence[str]) -> None:
         self._log: ReceiptLog | None = None

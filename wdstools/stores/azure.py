@@ -99,7 +99,7 @@ def _who(account: str, key: str, find: Callable[[], Login]) -> tuple[Callable[[R
     if (sas := _from(_SAS)) and not _from(_CLIENTS):
         pairs = parse_qsl(sas.removeprefix("?"))
         if not pairs:
-            raise UsageError("this is no SAS", code="store-settings", where=_SAS[0], expected="sv=...&sig=...")
+            raise UsageError("this is not a SAS", code="store-settings", where=_SAS[0], expected="sv=...&sig=...")
         return _nobody, "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
     login = find()
     return lambda _: {"Authorization": said} if (said := login.authorization()) else {}, ""
@@ -126,7 +126,7 @@ def _bytes_of(key: str) -> bytes:
         return base64.b64decode(key, validate=True)
     except (binascii.Error, ValueError):
         raise UsageError(
-            "this is no key of an account", code="store-settings", where=_KEYS[0], expected="base64"
+            "this is not an account key", code="store-settings", where=_KEYS[0], expected="base64"
         ) from None
 
 

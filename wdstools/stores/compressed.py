@@ -62,7 +62,7 @@ def plain_blocks(file: Readable, name: str, trailing: Callable[[int], None] | No
             f"the compressed stream is damaged: {error}",
             code="compression-damaged",
             where=name,
-            hint="get it again: what is compressed cannot be checked further",
+            hint="download it again: compressed bytes cannot be checked further",
         ) from None
 
 

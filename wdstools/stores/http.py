@@ -52,7 +52,7 @@ class HttpStore(RemoteBase):
         answer = self._open("HEAD", key)
         size = answer.size
         if size is None:
-            raise StoreError("the server does not tell this object's size", code="no-size", where=f"{self.url}/{key}")
+            raise StoreError("the server does not give this object's size", code="no-size", where=f"{self.url}/{key}")
         return ObjectInfo(key, size, answer.etag)
 
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:

@@ -205,7 +205,7 @@ def _followed(request: Request, url: str, target: str) -> str:
 
 
 def _astray(where: str, what: str) -> StoreError:
-    return StoreError("the server leads elsewhere", code="redirect-refused", where=where, got=what, hint="look at the address; if the data has moved, give its new one")  # fmt: skip
+    return StoreError("the server redirects elsewhere", code="redirect-refused", where=where, got=what, hint="look at the address; if the data has moved, give its new one")  # fmt: skip
 
 
 def too_long(where: str, limit: int) -> StoreError:

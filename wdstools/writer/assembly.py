@@ -331,7 +331,7 @@ class Assembly:
             raise SourceChangedError(
                 "the file changed while it was read",
                 where=path,
-                hint="let nothing write to the source, then run the same command again",
+                hint="stop what writes to the source, then run the same command again",
             )
 
     def _seal(self, row: Row, extension: str, end: int) -> None:

@@ -146,7 +146,7 @@ def _right(text: str, width: int) -> str:
 
 
 def is_far(dataset: Dataset) -> bool:
-    """Whether the indexes come from afar, so that workers wait for them."""
+    """Whether the indexes are remote, so that workers wait for them."""
     from wdstools.stores.local import LocalStore
 
     return not isinstance(dataset.metadata, LocalStore)

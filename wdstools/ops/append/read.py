@@ -1,4 +1,4 @@
-"""How the source of an append is read: as people say, else as the dataset's was, else by what lies there."""
+"""How the source of an append is read: as people say, otherwise as the dataset's was, otherwise by what lies there."""
 
 from __future__ import annotations
 

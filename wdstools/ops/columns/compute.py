@@ -331,7 +331,7 @@ def _array(values: list[Any], field: ColumnField, keys: Sequence[str]) -> pa.Arr
             plain.append(_plain(value, field))
         except (ValueError, TypeError, OverflowError) as error:
             raise UsageError(
-                "a function gave what is no value of a column",
+                "a function gave what is not a value of a column",
                 code="columns-unsupported",
                 where=f"{field.name}, sample {key}",
                 expected=field.kind,

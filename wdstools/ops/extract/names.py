@@ -118,7 +118,7 @@ def _identity(template: str, image: str, split: str, label: str | None) -> str |
 
 
 def _refuse_odd(path: str, where: str) -> None:
-    """Refuse a path that leads outside, that is none, or that no file system takes; raises FormatError."""
+    """Refuse a path that leads outside, that is empty, or that no file system takes; raises FormatError."""
     parts = path.split("/")
     if os.path.isabs(path) or not is_text(path) or "\0" in path or any(part in ("", ".", "..") for part in parts):
         raise FormatError(

@@ -71,7 +71,7 @@ class OneShard(LocalStore):
 
 
 def open_with_file(manifest: str, file: str, root: str | None) -> Dataset:
-    """A dataset of which one shard lies in ``file``: the one of its name, else the one with its bytes, else none."""
+    """A dataset of which one shard lies in ``file``: the one of its name, otherwise the one with its bytes, otherwise none."""
     dataset = open_dataset(manifest, at=os.path.dirname(file) or ".", root=root)
     inside = isinstance(dataset.metadata, LocalStore) and _is_below(file, dataset.metadata.path)
     return replace(
@@ -105,7 +105,7 @@ def _which(dataset: Dataset, file: str) -> str:
 
 
 def stranger(dataset: Dataset, file: str) -> Finding:
-    """A file that was given as a shard and is none of the dataset's."""
+    """A file that was given as a shard and is not one of the dataset's."""
     shards = dataset.manifest.totals["shards"]
     return Finding(
         "swapped",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tarfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +153,28 @@ def test_values_that_only_a_dataset_knows_are_completed(dataset: Path) -> None:
     assert "split-pairs" in _of("recipe", "split-")
     assert _of("consumers", "timm,ener") == ["timm,energon"]
     assert "timm" not in _of("consumers", "timm,")
+
+
+def test_a_shell_is_given_no_words_that_it_would_carry_out(tmp_path: Path) -> None:
+    names = [
+        "a/plain",
+        "a/$(touch${IFS}pwned)",
+        "a/`id`",
+        "a/;id;",
+        "a/x&id",
+        "a/x|id",
+        "a/x>y",
+        "a/\x1b[2J",
+        "a/x\ny",
+        "-rf",
+        "~root",
+    ]
+    (tmp_path / "theirs").mkdir()
+    with tarfile.open(tmp_path / "theirs/x.tar", "w") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(f"{name}.jpg"), io.BytesIO())
+    assert run_command("adopt", tmp_path / "theirs").code in (0, 3)
+    assert _of("member", "", dataset=str(tmp_path / "theirs")) == ["a/plain"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 KINDS = ("recipe", "split", "split-or-shard", "member", "consumers", "readers", "peers", "schema")
 #: So many keys are offered, and so many are looked at: a person waits for it.
 _OFFERED, _LOOKED_AT = 100, 200_000
+#: A shell puts a word into the command line as it is: whoever made a dataset must not write commands there.
+_PLAIN_RE = re.compile(r"[\w./%][\w./%+,:@=^-]*")
 #: What may go wrong with a dataset that is damaged, or is none; pyarrow's errors are ValueErrors too.
 _SILENT = (OSError, ValueError, ArithmeticError, LookupError, TypeError)
 
@@ -32,7 +35,7 @@ def completer(choices: Sequence[str] = (), kind: str = "") -> Complete | None:
         from wdstools.errors import WdsError
 
         try:
-            found = choices or _KNOWN[kind](ctx, incomplete)
+            found = choices or filter(_PLAIN_RE.fullmatch, _KNOWN[kind](ctx, incomplete))
             return list(islice((word for word in found if word.startswith(incomplete)), _OFFERED))
         except (WdsError, *_SILENT):
             return []

@@ -140,3 +140,15 @@ def test_a_large_file_is_sent_as_a_stream_under_a_condition(
     with pytest.raises(SourceChangedError):
         store.put_file("y", str(file), digests)
     assert [found.key for found in store.list()] == ["x"]
+
+
+def test_whoever_made_the_folder_that_we_stand_in_runs_nothing(
+    google: GoogleServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in google.env.items():
+        monkeypatch.setenv(name, value)
+    for module in ("json", "obstore", "secrets", "wdstools"):
+        (tmp_path / f"{module}.py").write_text("open('pwned', 'w').close()\nraise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    assert Login("gs", HANG_SECONDS).authorization() == f"Bearer {TOKEN}"
+    assert not (tmp_path / "pwned").exists()

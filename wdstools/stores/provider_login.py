@@ -48,9 +48,11 @@ class Login:
             return self._known[0]
 
     def _asked(self) -> str:
-        command = [sys.executable, "-m", __name__, self._scheme]
+        # -P: the folder that we stand in, which may be a stranger's, is no place for modules
+        command = [sys.executable, "-P", "-m", __name__, self._scheme]
         away = ",".join(filter(None, (os.environ.get("NO_PROXY"), os.environ.get("no_proxy"), "127.0.0.1")))
-        path = os.pathsep.join(sys.path)  # as this process finds the package
+        home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        path = os.pathsep.join((home, *filter(None, sys.path)))  # as this process finds its packages
         env = {**os.environ, "NO_PROXY": away, "no_proxy": away, "PYTHONPATH": path}
         try:
             done = subprocess.run(

@@ -350,6 +350,9 @@ def test_memory_is_refused_to_other_processes(source: Path, store: RemoteStore) 
         workers.close()
     assert caught.value.code == "store-not-shared"
     assert pack(source, MemoryStore(), jobs=2, **OPTIONS).shards == 3
+    with pytest.raises(UsageError) as caught:
+        pack(source, "memory:", **OPTIONS)
+    assert caught.value.code == "destination-elsewhere"
 
 
 def test_a_pack_of_which_nothing_is_left_leaves_nothing(

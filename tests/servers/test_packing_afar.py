@@ -61,6 +61,8 @@ def test_a_pack_into_s3_is_that_on_a_disk(
     assert len(shards) == len(set(shards)) == 2 * ran.summary["shards"]
     verified = run_command("verify", url, "--json", "--level", "samples")
     assert (verified.code, verified.summary["root"]) == (0, ran.summary["root"])
+    like = run_command("pack", source, f"{url}-like", "--like", url, "--check", "header", "--json")
+    assert like.summary["shards"] == ran.summary["shards"], like.err
     again = run_command("pack", source, url, *OPTIONS)
     assert_clean_failure(again, 4)
     assert again.error["code"] == "destination-not-empty"

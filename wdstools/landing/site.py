@@ -8,7 +8,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Self
 
 from wdstools.address import is_address
-from wdstools.errors import BusyError, StoreError, option
+from wdstools.errors import BusyError, StoreError, UsageError, option
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, index_path
@@ -21,6 +21,7 @@ from wdstools.landing.scratch import Scratch, files_below, is_marked, remove_emp
 from wdstools.stores.abilities import name_new, sync_folder
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import LocalStore, storage_error
+from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import is_bucket, open_store, remote
 from wdstools.stores.receipts import MARK, is_log
 from wdstools.units import some_of
@@ -43,6 +44,13 @@ def site_at(dest: StrPath | Store) -> PackSite | BucketSite:
     if not isinstance(dest, str | os.PathLike):
         return BucketSite(remote(dest))
     dest = os.fspath(dest)
+    if dest == MemoryStore.url_of_all:
+        raise UsageError(
+            "what is in memory is gone when the command ends",
+            code="destination-elsewhere",
+            where=dest,
+            hint="give a folder or a bucket; in Python, give a wdstools.stores.memory.MemoryStore",
+        )
     if dest and is_address(dest) and not os.path.exists(dest):
         store = open_store(dest)
         if isinstance(store, LocalStore):

@@ -7,6 +7,8 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
+from wdstools.address import is_address
+from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError, option
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, loads
@@ -177,6 +179,8 @@ def _lines(path: str) -> list[str]:
 
 
 def _load_manifest(path: str) -> Manifest:
+    if is_address(path) and not os.path.exists(path):
+        return open_dataset(path).manifest
     if os.path.isdir(path):
         path = os.path.join(path, MANIFEST_PATH)
     try:

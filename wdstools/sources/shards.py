@@ -68,12 +68,11 @@ class ShardsSource:
     def list(self) -> Listing:
         """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
         root, store, there = self._place()
-        whole = root == self.path
-        manifest = self._adopted or (_manifest(store) if whole else None)
+        manifest = self._adopted or (_manifest(store) if root == self.path else None)
         tars = [tar for tar in there if not is_ignored(tar, self._ignore)]
         if not tars:
-            ignored = "all of them are ignored" if there else ""
-            raise NotFoundError("no tars here", code="source-empty", where=self.path, got=ignored)
+            got = "all of them are ignored" if there else ""
+            raise NotFoundError("no tars here", code="source-empty", where=self.path, got=got)
         splits = splits_of_paths(tars)
         listed = {plain_name(entry.path): split for split, entry in manifest.shards} if manifest else {}
         from wdstools.sources.shardlist import ShardList  # late: folders of images need nothing of it
@@ -127,7 +126,7 @@ class ShardsSource:
             ),
             account=found.account(samples),
         )
-        return self._beside(root).added_to(listing) if whole else listing
+        return self._beside(root).added_to(listing) if root == self.path else listing
 
     def _place(self) -> tuple[str, Store, Sequence[str]]:
         """The folder of the tars, its store, and the tars; the folder is that which was given, or a tar in it was."""

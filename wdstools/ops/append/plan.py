@@ -54,7 +54,10 @@ if TYPE_CHECKING:
     from wdstools.sources.base import Listing, Source
 
 #: What is said of a dataset that lies in no folder here, and what to do.
-_ELSEWHERE = ("samples are added to a dataset in a folder", "add them to the original, then mirror it again")
+_ELSEWHERE = (
+    "samples are added to a dataset in a folder",
+    "add them to the original, or to what wdstools pull brings here; then wdstools mirror DIR URL --replace",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from wdstools.reader.select import Selection
 
 #: What is said of a dataset that lies in no folder here, and what to do.
-_ELSEWHERE = ("samples are removed from a dataset in a folder", "remove them from the original, then mirror it again")
+_ELSEWHERE = (
+    "samples are removed from a dataset in a folder",
+    "remove them from the original, or from what wdstools pull brings here; then wdstools mirror DIR URL --replace",
+)
 
 
 @dataclass(frozen=True, slots=True)

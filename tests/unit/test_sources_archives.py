@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conformance.test_layouts import make
 from tests.support.accounting import pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.outcome import contents
@@ -267,3 +268,59 @@ def test_scanning_an_archive_tells_what_scanning_its_folder_tells(tmp_path: Path
             of_folder.skipped,
             of_folder.unmatched,
         )
+
+
+PAIRS = {"ds/train/a.jpg": tiny_jpeg(1), "ds/train/a.txt": b"1", "ds/test/b.jpg": tiny_jpeg(2), "ds/test/b.txt": b"2"}
+BESIDE = {
+    "AppleDouble": {"._ds": b"\0\x05\x16\x07", "ds/._train": b"\0\x05\x16\x07"},
+    "a paper": {"README.md": b"read", "ds/LICENSE": b"free"},
+    "a hidden folder": {".git/config": b"x"},
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_a_tar_of_splits_is_one_whatever_lies_beside_its_folder(beside: str, prefix: str, tmp_path: Path) -> None:
+    files = {prefix + name: data for name, data in {**BESIDE[beside], **PAIRS}.items()}
+    found = scan(make("tar", tmp_path / "x", files))
+    assert {split: sum(labels.values()) for split, labels in found.samples.items()} == {"train": 1, "test": 1}
+
+
+def test_a_link_in_a_zip_is_named_and_its_target_is_no_caption(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("a.jpg", "b.jpg"):
+            archive.writestr(name, tiny_jpeg(1 + (name == "b.jpg")))
+        archive.writestr("a.txt", b"words")
+        link = zipfile.ZipInfo("b.txt")
+        link.create_system, link.external_attr = 3, 0o120777 << 16
+        archive.writestr(link, "../texts/b.txt")
+    packed = pack_all(tmp_path / "x.zip", tmp_path / "out")
+    assert packed.reasons == {"b.txt": "not-a-file", "b.jpg": "caption-missing"}
+    assert packed.samples()["a"]["txt"] == b"words"
+
+
+def test_a_comment_that_looks_like_the_end_of_a_zip_does_not_hide_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.jpg", tiny_jpeg(1))
+        archive.comment = b"PK\5\6 is how a zip ends: PK\5\6" + bytes(40)
+    assert scan(tmp_path / "x.zip").total == 1
+
+
+def test_a_dot_in_a_path_of_a_zip_is_no_folder(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for number, name in enumerate(("./data/a.jpg", "data/./b.jpg"), 1):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = name
+            archive.writestr(entry, tiny_jpeg(number))
+    assert set(pack_all(tmp_path / "x.zip", tmp_path / "out").samples()) == {"a", "b"}
+
+
+def test_a_tar_of_a_folder_with_headers_of_version_7_is_read(tmp_path: Path) -> None:
+    plain = make("tar", tmp_path / "x", PAIRS)
+    data = bytearray(plain.read_bytes())
+    for at in [at for at in range(0, len(data), 512) if data[at + 257 : at + 262] == b"ustar"]:
+        data[at + 257 : at + 512] = bytes(255)
+        data[at + 148 : at + 156] = b" " * 8
+        data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    plain.write_bytes(data)
+    assert set(scan(plain).samples) == {"train", "test"}

@@ -24,7 +24,7 @@ from wdstools.sources.shards import ShardsSource, is_shards
 from wdstools.sources.table import TABLE_EXTENSIONS, TableSource
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.unpacked import UnpackedSource, find_tars, is_compressed
-from wdstools.sources.words import IMAGE_FOLDERS, TEXT_SUFFIXES, is_image, kind_of
+from wdstools.sources.words import IMAGE_FOLDERS, TEXT_SUFFIXES, is_image, is_paper, kind_of
 from wdstools.stores.local import LocalStore, open_plain
 from wdstools.stores.open import is_bucket
 
@@ -216,14 +216,15 @@ def is_folder_tar(path: str) -> bool:
     with reading(path), open_plain(path) as file:
         if b"wds1:" in file.read(512):
             return False
-    names = [member.name for member in islice(scan_tar(path), _PROBED_MEMBERS) if member.is_file]
+    found = [member.name.removeprefix("./") for member in islice(scan_tar(path), _PROBED_MEMBERS) if member.is_file]
+    names = [name for name in found if not any(part.startswith(".") for part in name.split("/"))]
     if any(
         kind_of(name) not in ("images", "texts", "metadata", "tables", "") or name.endswith(".cls") for name in names
     ):
         return False
     if any(is_image(name.rpartition(".")[0]) and name.lower().endswith(TEXT_SUFFIXES) for name in names):
         return True  # x.jpg.txt
-    parts = [name.removeprefix("./").split("/") for name in names]
+    parts = [name.split("/") for name in names if not is_paper(name.rpartition("/")[2])]
     wrapped = False
     while parts and all(len(part) > 1 and part[0] == parts[0][0] for part in parts) and not _is_word(parts[0][0]):
         parts, wrapped = [part[1:] for part in parts], True

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wdstools.errors import NotFoundError, UsageError
+from wdstools.formats.tar import BLOCK
 from wdstools.formats.tarextension import SPARSE_ADVICE
+from wdstools.formats.tarhop import is_header
 from wdstools.results import Skip
 from wdstools.sources.base import SourceOpener, join_path, shown
 from wdstools.sources.readers import ENTRY_BYTES, ArchiveOpener, FolderOpener, reading, tar_entry, zip_entry
@@ -81,10 +83,10 @@ def open_tree(path: str, *, follow_links: bool = False, name_encoding: str | Non
     if not os.path.exists(path):
         raise NotFoundError("no such file or folder", where=path)
     with reading(path), open_plain(path) as file:
-        head = file.read(262)
+        head = file.read(BLOCK)
     if head[:2] == b"PK":
         return ZipTree(path, name_encoding)
-    if head[257:262] == b"ustar":
+    if head[257:262] == b"ustar" or (len(head) == BLOCK and is_header(head)):
         return TarTree(path)
     if is_volume(os.path.basename(path)):
         raise UsageError(
@@ -259,7 +261,7 @@ class ArchiveTree:
     def _add(self, name: str, entry: bytes) -> None:
         if "\\" in name and "/" not in name.removeprefix("./"):
             name = name.replace("\\", "/")  # as tools on Windows write folders
-        parts = name.removeprefix("./").split("/")
+        parts = [part for part in name.split("/") if part != "."]  # as unzip and tar read them
         if len(name) > _MAX_NAME or len(parts) > _MAX_DEPTH or any(part in ("", ".", "..") for part in parts):
             self.skips.append(
                 Skip("name-unsafe", shown(name[:_MAX_NAME]), detail="not a plain path below the archive's root")
@@ -337,7 +339,9 @@ class ZipTree(ArchiveTree):
         guessed = 0
         with reading(path):
             for member in scan_zip(path, name_encoding):
-                if not member.name.endswith(("\\", "/")):
+                if member.is_link:
+                    self.skips.append(Skip("not-a-file", shown(member.name), detail="a symbolic link in a zip"))
+                elif not member.name.endswith(("\\", "/")):
                     entry = zip_entry(member.offset, member.stored, member.size, member.method, member.crc)
                     self._add(member.name, entry)
                     guessed += member.guessed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import stat
 import struct
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -27,6 +28,8 @@ _PIECE = 4 << 20
 _MAX_DIRECTORY_BYTES = 1 << 31
 _IN_ZIP64 = 0xFFFFFFFF
 _ENCRYPTED, _UTF8 = 1, 0x800
+#: Systems whose modes of files are in the upper half of the external attributes.
+_UNIX = (3, 19)
 
 
 class ZipMember(NamedTuple):
@@ -42,6 +45,7 @@ class ZipMember(NamedTuple):
     method: int
     crc: int
     guessed: bool = False
+    is_link: bool = False
 
 
 def scan_zip(path: str, name_encoding: str | None = None) -> Iterator[ZipMember]:
@@ -91,7 +95,9 @@ def _entries(file: BinaryIO, size: int, count: int, names: tuple[str, str]) -> I
             raise UsageError(
                 "the zip is encrypted", code="source-encrypted", where=path, hint="extract it, and pack the folder"
             )
-        yield ZipMember(*_placed(raw, flags, encoding, (offset, stored, plain, method, crc)))
+        is_link = fields[2] in _UNIX and stat.S_ISLNK(fields[17] >> 16)
+        member = ZipMember(*_placed(raw, flags, encoding, (offset, stored, plain, method, crc)))
+        yield member._replace(is_link=True) if is_link else member
 
 
 def _placed(raw: bytes, flags: int, encoding: str, place: tuple[int, ...]) -> tuple[Any, ...]:
@@ -109,7 +115,7 @@ def _directory(file: BinaryIO, path: str) -> tuple[int, int, int]:
     total = file.seek(0, os.SEEK_END)
     file.seek(max(0, total - _END.size - _MAX_COMMENT - _LOCATOR64.size))
     tail = file.read()
-    at = tail.rfind(b"PK\5\6")
+    at = _end_in(tail)
     if at < 0 or at + _END.size > len(tail):
         raise _damaged(path, "the end of its directory is missing: was the download cut?")
     *_, count, size, start, _ = _END.unpack_from(tail, at)
@@ -126,6 +132,16 @@ def _directory(file: BinaryIO, path: str) -> tuple[int, int, int]:
     if start + size > total or size > _MAX_DIRECTORY_BYTES:
         raise _damaged(path, "its directory runs past the end of the file")
     return start, size, count
+
+
+def _end_in(tail: bytes) -> int:
+    """Where the end of the directory is: the last that a comment of the length that it says follows; else the last."""
+    at = last = tail.rfind(b"PK\5\6")
+    while at >= 0:
+        if at + _END.size <= len(tail) and at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail):
+            return at
+        at = tail.rfind(b"PK\5\6", 0, at)
+    return last
 
 
 def _zip64_sizes(extra: bytes, stored: int, size: int, offset: int) -> tuple[int, int, int]:

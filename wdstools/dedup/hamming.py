@@ -9,12 +9,9 @@ of pairs: memory stays linear however many codes are alike.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -22,44 +19,14 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
+from wdstools.dedup.bands import Band, plan_bands
 from wdstools.kernels import jit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-_BITS, _WIDEST = 64, 22
 #: Bands are sought by so many threads, unless there are few pairs to look at.
 _THREADS, _FEW_PAIRS = 4, 1 << 26
-#: Measured, in nanoseconds: sorting a code, visiting a bucket near another, starting on it with a code, comparing two codes.
-_SORT_NS, _VISIT_NS, _START_NS, _COMPARE_NS = 20.0, 3.0, 10.0, 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """``width`` bits from ``shift`` up; codes are sought in buckets that differ in at most ``radius`` of them."""
-
-    shift: int
-    width: int
-    radius: int
-
-    @property
-    def steps(self) -> NDArray[np.int64]:
-        """What to XOR a bucket's number with for each bucket within the radius, itself first."""
-        flips = [1 << bit for bit in range(self.width)]
-        chosen = (itertools.combinations(flips, count) for count in range(self.radius + 1))
-        return np.array([sum(some) for some in itertools.chain.from_iterable(chosen)], np.int64)
-
-    @property
-    def whole(self) -> Part:
-        """All of its buckets."""
-        return self.part(0, 1)
-
-    def part(self, number: int, parts: int) -> Part:
-        """One of so many equal ranges of its buckets."""
-        buckets = 1 << self.width
-        return Part(self.steps, number * buckets // parts, (number + 1) * buckets // parts)
 
 
 #: Numbers of rows: 32 bits are enough for most, and half the memory.
@@ -70,14 +37,6 @@ _MOST_32_BITS = 2**31 - 1
 def row_type(count: int) -> type[np.int32 | np.int64]:
     """The type that numbers of so many rows have."""
     return np.int32 if count <= _MOST_32_BITS else np.int64
-
-
-class Part(NamedTuple):
-    """Buckets ``first`` up to ``last`` of a band, each compared with those that its number XOR a step gives."""
-
-    steps: NDArray[np.int64]
-    first: int
-    last: int
 
 
 class Buckets(NamedTuple):
@@ -174,62 +133,6 @@ def equal_codes(codes: NDArray[np.uint64]) -> Rows:
     first = np.arange(len(codes), dtype=row_type(len(codes)))
     _link_equal(codes, np.argsort(_mix(codes), kind="stable"), first)
     return first
-
-
-def plan_bands(count: int, limit: int) -> list[Band]:
-    """The bands that are expected to find all pairs of ``count`` codes within ``limit`` bits soonest."""
-    if limit >= _BITS:
-        return [Band(0, 1, 1)]  # everything is near everything
-    plans = [_widen(count, [_narrowest(radius) for radius in radii]) for radii in _radii(limit + 1)]
-    chosen = min((bands for bands in plans if bands), key=lambda bands: sum(_cost(count, *band) for band in bands))
-    shifts = itertools.accumulate((width for width, _ in chosen), initial=0)
-    return [Band(shift, *band) for shift, band in zip(shifts, chosen, strict=False)]
-
-
-def _radii(total: int) -> Iterator[list[int]]:
-    """Every choice of radii whose r + 1 add up to ``total``."""
-    for larger in range(total // 3 + 1):
-        rest = total - larger * 3
-        for middle in range(rest // 2 + 1):
-            yield [2] * larger + [1] * middle + [0] * (rest - 2 * middle)
-
-
-def _narrowest(radius: int) -> tuple[int, int]:
-    """Width and radius of a band that at most half of all buckets are within the radius of."""
-    return 2 * radius + 1, radius
-
-
-def _widen(count: int, bands: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Give each bit that is left to the band that gains most by it; nothing where there are not bits enough."""
-    spare = _BITS - sum(width for width, _ in bands)
-    if spare < 0:
-        return []
-    gains = [(_gain(count, *band), number) for number, band in enumerate(bands)]
-    heapq.heapify(gains)
-    for _ in range(spare):
-        gain, number = gains[0]
-        if gain >= 0:
-            break
-        bands[number] = (bands[number][0] + 1, bands[number][1])
-        heapq.heapreplace(gains, (_gain(count, *bands[number]), number))
-    return bands
-
-
-def _gain(count: int, width: int, radius: int) -> float:
-    """What one bit more spares a band, as a number that is the smaller the better."""
-    return math.inf if width == _WIDEST else _cost(count, width + 1, radius) - _cost(count, width, radius)
-
-
-def band_seconds(count: int, band: Band, *, mirrors: bool) -> float:
-    """About how long one core takes for a band where codes are random. Mirrored codes are looked up in every bucket near."""
-    return _cost(count, band.width, band.radius) * (3 if mirrors else 1) / 1e9
-
-
-def _cost(count: int, width: int, radius: int) -> float:
-    """Nanoseconds that a band is expected to take where codes are random."""
-    near = sum(math.comb(width, flips) for flips in range(radius + 1))
-    pairs = _START_NS * count + _VISIT_NS * 2.0**width + _COMPARE_NS * count**2 / 2.0**width
-    return _SORT_NS * count + near * pairs / 2
 
 
 def sort_by(band: Band, codes: NDArray[np.uint64], rows: Rows, parent: Rows) -> Buckets:

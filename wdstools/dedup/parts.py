@@ -14,20 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from wdstools.dedup.bands import Band, band_seconds, plan_bands
 from wdstools.dedup.compare import compare
-from wdstools.dedup.hamming import (
-    Band,
-    Buckets,
-    band_seconds,
-    equal_codes,
-    flatten,
-    join,
-    link,
-    plan_bands,
-    row_type,
-    sort_by,
-    unite,
-)
+from wdstools.dedup.hamming import Buckets, equal_codes, flatten, join, link, row_type, sort_by, unite
 from wdstools.kernels import jit
 
 if TYPE_CHECKING:

@@ -38,10 +38,11 @@ from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.planning.identical import count_identical
 from wdstools.planning.options import make_options
-from wdstools.planning.plan import NothingLeftError, PackPlan, make_plan, slices
+from wdstools.planning.packable import NothingLeftError
+from wdstools.planning.plan import Planned, make_plan, slices
 from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.progress import Progress, Silent
-from wdstools.sources.account import account_of_pack, counts_to_tell, files_of, grouped, is_loss
+from wdstools.sources.account import account_of_pack, counts_to_tell, grouped, is_loss
 from wdstools.sources.base import EmptySourceError
 from wdstools.sources.open import open_source
 from wdstools.stores.memory import MemoryStore
@@ -113,10 +114,10 @@ def run_pack(
     with site, keeping_skips(site.dest):
         listing = source.list()
         listed = listing.account
-        plan, notes = make_plan(listing, options, executor, progress)
+        plan, notes = make_plan(listing, options, executor, progress, scratch_place(site))
         notes = [*listing.notes, *listing.differences, *notes]
         template = dict(listing.template) | ({"key": SPLIT_IN_KEY} if plan.split_in_key else {})
-        listing = replace(listing, samples=plan.samples, template=template)  # the others are free now
+        listing = replace(listing, samples=pa.table({}), template=template)  # the plan holds those that are packed
         release_memory()
         losses = [skip for skip in plan.skips if is_loss(skip)]
         if options.on_error == "fail" and losses:
@@ -135,9 +136,8 @@ def run_pack(
             site.discard()
             raise NothingLeftError((*(skip for result in results for skip in result.skips), *plan.skips))
         dropped = [skip.key for result in results for skip in result.skips if skip.key is not None]
-        listing = replace(listing, account=account_of_pack(listed, files_of(plan.samples, dropped)))
-        none = pa.table({})  # of a million samples the table takes 200 MB, and comparing images needs memory too
-        listing, plan = replace(listing, samples=none), replace(plan, samples=none)
+        listing = replace(listing, account=account_of_pack(listed, plan.files(dropped)))
+        plan = plan.let_go()
         release_memory()
         return _publish(site, listing, plan, options, results, notes)
 
@@ -163,7 +163,12 @@ def scratch_of(dest: StrPath | Store) -> str | None:
     return unpacked_folder(work_place(os.fspath(dest)))
 
 
-def _paths(plan: PackPlan) -> Iterator[str]:
+def scratch_place(site: PackSite | BucketSite) -> str | None:
+    """The folder for what planning does not hold in memory; None: in a temporary folder."""
+    return os.path.dirname(site.work) if isinstance(site, PackSite) else None
+
+
+def _paths(plan: Planned) -> Iterator[str]:
     """Every shard that will be written, and its index."""
     for split, number, _, _ in plan.bounds:
         path = shard_path(split, number)
@@ -171,7 +176,7 @@ def _paths(plan: PackPlan) -> Iterator[str]:
         yield index_path(path)
 
 
-def _plan_digest(plan: PackPlan, listing: Listing, options: PackOptions) -> str:
+def _plan_digest(plan: Planned, listing: Listing, options: PackOptions) -> str:
     digest = xxh3_128()
     for _, _, samples in slices(plan):
         digest.update(samples)
@@ -191,7 +196,7 @@ def _finished(lines: Iterable[dict[str, Any]]) -> dict[tuple[str, int], ShardRes
 
 
 def _write_shards(
-    plan: PackPlan,
+    plan: Planned,
     settings: ShardSettings,
     finished: dict[tuple[str, int], ShardResult],
     site: PackSite | BucketSite,
@@ -204,7 +209,7 @@ def _write_shards(
         for split, number, samples in slices(plan)
     )
     results: dict[int, ShardResult] = {}
-    progress.start("pack", plan.samples.num_rows, "samples")
+    progress.start("pack", plan.count, "samples")
     try:
         for outcome in executor.map(write_shard, tasks, progress.advance):
             result = outcome.result()
@@ -219,7 +224,7 @@ def _write_shards(
 def _publish(
     site: PackSite | BucketSite,
     listing: Listing,
-    plan: PackPlan,
+    plan: Planned,
     options: PackOptions,
     results: list[ShardResult],
     notes: list[str],

@@ -16,7 +16,7 @@ from wdstools.planning.options import make_options
 from wdstools.planning.plan import make_plan
 from wdstools.planning.sizes import sample_bytes
 from wdstools.progress import Progress, Silent
-from wdstools.sources.account import account_of_pack, counts_to_tell, files_of, grouped
+from wdstools.sources.account import account_of_pack, counts_to_tell, grouped
 from wdstools.sources.open import open_source
 from wdstools.writer import WORKER_MODULES
 from wdstools.writer.assembly import ShardSettings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor
     from wdstools.options.declare import StrPath
     from wdstools.planning.options import PackOptions
-    from wdstools.planning.plan import PackPlan
+    from wdstools.planning.plan import Planned
     from wdstools.results import Skip
     from wdstools.sources.base import Listing
     from wdstools.stores.base import Store
@@ -73,7 +73,7 @@ def plan_pack(
     ):
         listing = open_source(source, scratch=os.path.join(scratch, "unpacked"), **part(LayoutChoices, chosen)).list()
         plan, notes = make_plan(listing, options, at_work, progress or Silent())
-        size = sample_bytes(plan.samples, listing.opener, plan.members)
+        size = sample_bytes(plan.first(), listing.opener, plan.members)
     samples: dict[str, int] = {}
     shards: dict[str, int] = {}
     for split, _, start, stop in plan.bounds:
@@ -83,17 +83,17 @@ def plan_pack(
         source=os.fspath(source),
         samples=samples,
         shards=shards,
-        bytes=size * plan.samples.num_rows,
+        bytes=size * plan.count,
         members=plan.members,
         skipped=counts_to_tell(plan.skips),
         skips=plan.skips,
-        account=account_of_pack(listing.account, files_of(plan.samples), "samples"),
+        account=account_of_pack(listing.account, plan.files(), "samples"),
         outside=tuple(grouped(plan.skips)),
         notes=(*listing.notes, *listing.differences, *notes),
     )
 
 
-def shard_settings(listing: Listing, plan: PackPlan, options: PackOptions, started_ns: int) -> ShardSettings:
+def shard_settings(listing: Listing, plan: Planned, options: PackOptions, started_ns: int) -> ShardSettings:
     """What is the same for all shards of a pack."""
     template, base = listing.template.get("image", ""), listing.template.get("base", "")
     return ShardSettings(

@@ -69,16 +69,20 @@ def hash_images(task: HashTask, tick: Tick) -> bytes:
 
 def group_identical(samples: pa.Table, pictures: Pictures, executor: Executor, progress: Progress) -> NDArray[np.int64]:
     """Number the samples so that byte-identical images have the same number."""
+    with under_way(progress, "compare images", samples.num_rows, "images") as tick:
+        digests = image_digests(samples, pictures, executor, tick)
+    _, numbers = np.unique(digests, return_inverse=True)
+    return numbers.astype(np.int64)
+
+
+def image_digests(samples: pa.Table, pictures: Pictures, executor: Executor, tick: Tick) -> NDArray[Any]:
+    """16 bytes of each image, which are the same for byte-identical ones."""
 
     def tasks() -> Iterator[HashTask]:
         for start in range(0, samples.num_rows, _ROWS_A_TASK):
             yield HashTask(pictures, to_ipc(samples.slice(start, _ROWS_A_TASK)))
 
-    with under_way(progress, "compare images", samples.num_rows, "images") as tick:
-        parts = run_all(executor, hash_images, tasks(), tick)
-    digests = np.frombuffer(b"".join(parts), np.dtype("V16"))
-    _, numbers = np.unique(digests, return_inverse=True)
-    return numbers.astype(np.int64)
+    return np.frombuffer(b"".join(run_all(executor, hash_images, tasks(), tick)), np.dtype("V16"))
 
 
 def count_identical(digests: dict[str, list[Any]]) -> tuple[dict[str, int], int]:

@@ -6,7 +6,7 @@ alone: that is what makes packing the same on any number of workers and after an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +45,11 @@ class ShardLayout:
             return len(self.like.splits[split])
         return self.shards or usual_shards(samples, self.shard_samples)
 
+    def by_bytes(self, sample_bytes: int) -> ShardLayout:
+        """The layout whose shards have about ``shard_bytes``, where a sample takes so many."""
+        assert self.shard_bytes is not None
+        return replace(self, shard_samples=max(1, self.shard_bytes // sample_bytes))
+
 
 #: Samples in a shard, on average, unless somebody says otherwise; and how many shards a small split has, if each has so many.
 _USUAL_SAMPLES, _FEW_SHARDS, _FEW_SAMPLES = 10_000, 4, 1_000
@@ -75,7 +80,7 @@ def place(samples: Samples, layout: ShardLayout) -> tuple[NDArray[np.int64], tup
         count = layout.count(split, len(rows))
         numbers = shards_of(hashes[rows], count)
         edges = np.searchsorted(numbers, np.arange(count + 1))
-        _refuse_empty(split, edges, layout)
+        refuse_empty(split, edges, layout)
         bounds += [(split, n, start + int(edges[n]), start + int(edges[n + 1])) for n in range(count)]
         parts.append(rows)
         start += len(rows)
@@ -121,7 +126,7 @@ def refuse_names(names: Iterable[str]) -> None:
             )
 
 
-def _refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> None:
+def refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> None:
     """An empty shard trips several readers, so it is not planned; ``--like`` must keep its number of shards."""
     if layout.like is None and np.any(edges[:-1] == edges[1:]):
         raise UsageError(

@@ -44,11 +44,15 @@ def with_keys(listing: Listing, seed: int, limit: int = KEY_BYTES) -> Keyed:
     """
     given = bool(listing.split_in_key)
     samples, skips = _with_keys(listing, seed, limit, split_in_key=given)
-    if listing.split_in_key is None and (shared := _shared_by_splits(samples)) is not None:
+    if listing.split_in_key is None and (shared := shared_by_splits(samples)) is not None:
         samples, skips = _with_keys(listing, seed, limit, split_in_key=True)
-        note = f"keys begin with their split: several splits have samples of one name, as {shared}"
-        return Keyed(samples, skips, split_in_key=True, notes=(note,))
+        return Keyed(samples, skips, split_in_key=True, notes=(note_of_splits(shared),))
     return Keyed(samples, skips, given)
+
+
+def note_of_splits(key: str) -> str:
+    """What to tell where samples of two splits have one name."""
+    return f"keys begin with their split: several splits have samples of one name, as {key}"
 
 
 def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
@@ -80,7 +84,7 @@ def _with_keys(listing: Listing, seed: int, limit: int, *, split_in_key: bool) -
     return (samples.keep(samples.there("key")) if skips else samples), skips
 
 
-def _shared_by_splits(samples: Samples) -> str | None:
+def shared_by_splits(samples: Samples) -> str | None:
     """A key that samples of two splits have, as the source divides them; None where there is none."""
     codes, names = samples.named("split")
     if len(names) + bool((codes < 0).any()) < _SEVERAL:

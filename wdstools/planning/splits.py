@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
@@ -51,7 +52,7 @@ def parse_ratios(text: str) -> dict[str, Fraction] | None:
     return ratios if sum(ratios.values()) > 0 else None
 
 
-def _odd_sum(ratios: Mapping[str, Fraction]) -> list[str]:
+def odd_sum(ratios: Mapping[str, Fraction]) -> list[str]:
     """A note on ratios that were surely meant as percentages, or as parts of one, and are not: a slip of the hand."""
     total = sum(ratios.values(), Fraction())
     fractions = any(weight.denominator > 1 for weight in ratios.values())
@@ -76,7 +77,7 @@ def assign_splits(
     """
     if rule.ratios is not None:
         names, notes = _by_ratio(samples, rule.ratios, seed, identical)
-        return samples.with_splits(names), [], [*_odd_sum(rule.ratios), *notes]
+        return samples.with_splits(names), [], [*odd_sum(rule.ratios), *notes]
     if rule.lists is not None:
         return _by_lists(samples, rule.lists)
     if rule.one is not None:
@@ -145,28 +146,60 @@ def _by_ratio(
     names = {-1: "", **dict(enumerate(labels))}
     hashes = hash_keys(samples, lambda key: split_hash(key, seed))
     order = np.argsort(hashes, kind="stable")
-    room = {
-        label: _quotas(int(count), ratios)
-        for label, count in zip(*np.unique(label_of, return_counts=True), strict=True)
-    }
+    counts = zip(*np.unique(label_of, return_counts=True), strict=True)
+    room = Room.of({names[label]: int(count) for label, count in counts}, ratios)
     chosen = np.full(len(samples), -1, np.int16)
     for rows in _groups(order, identical):
-        split = _split_for_group(label_of[rows].tolist(), int(hashes[rows[0]]), room, ratios)
-        chosen[rows] = splits.index(split)
-        for label in label_of[rows].tolist():
-            room[label][split] -= 1
-    for label, left in room.items():
+        chosen[rows] = room.place([names[label] for label in label_of[rows].tolist()], int(hashes[rows[0]]))
+    for label, name in names.items():
         singles = order[(chosen[order] < 0) & (label_of[order] == label)]
-        counts = [max(left[split], 0) for split in splits]
-        filled = np.repeat(np.arange(len(splits), dtype=np.int16), counts)[: len(singles)]
-        chosen[singles] = np.pad(filled, (0, len(singles) - len(filled)), constant_values=len(splits) - 1)
-        for number, split in enumerate(splits):
-            left[split] -= int(np.count_nonzero(chosen[singles] == number))
-    off = [
-        f"{names[label] or 'all'}/{split} by {-n:+d}" for label, left in room.items() for split, n in left.items() if n
-    ]
-    notes = [f"identical images kept together: counts differ from the exact ratio in {', '.join(off)}"] if off else []
-    return [splits[number] for number in chosen.tolist()], notes
+        chosen[singles] = np.searchsorted(room.ends(name), np.arange(len(singles)), side="right")
+        room.take(name, len(singles))
+    return [splits[number] for number in chosen.tolist()], room.notes()
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is left of each label's counts, by label ("" where there is none) and split, while samples take their places."""
+
+    ratios: Mapping[str, Fraction]
+    left: dict[str, dict[str, int]]
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int], ratios: Mapping[str, Fraction]) -> Room:
+        """The room of so many samples of each label."""
+        return cls(ratios, {label: _quotas(count, ratios) for label, count in counts.items()})
+
+    def place(self, labels: list[str], first_hash: int) -> int:
+        """The number of the split that a group goes to, whose samples have these labels."""
+        split = _split_for_group(labels, first_hash, self.left, self.ratios)
+        for label in labels:
+            self.left[label][split] -= 1
+        return list(self.ratios).index(split)
+
+    def ends(self, label: str) -> NDArray[np.int64]:
+        """Which of a label's single samples, in hash order, is the first of the next split: of each split but the last."""
+        counts = [max(self.left[label][split], 0) for split in self.ratios] if label in self.left else []
+        return np.cumsum(counts)[:-1].astype(np.int64)
+
+    def take(self, label: str, singles: int) -> None:
+        """So many single samples of a label take their places."""
+        if label in self.left:
+            edges = [0, *np.minimum(self.ends(label), singles).tolist(), singles]
+            for split, (start, stop) in zip(self.ratios, itertools.pairwise(edges), strict=True):
+                self.left[label][split] -= stop - start
+
+    def notes(self) -> list[str]:
+        """Where counts are not those of the ratios."""
+        off = [
+            f"{label or 'all'}/{split} by {-n:+d}"
+            for label, left in self.left.items()
+            for split, n in left.items()
+            if n
+        ]
+        return (
+            [f"identical images kept together: counts differ from the exact ratio in {', '.join(off)}"] if off else []
+        )
 
 
 def _groups(order: NDArray[np.int64], identical: NDArray[np.int64] | None) -> list[NDArray[np.int64]]:
@@ -182,7 +215,7 @@ def _groups(order: NDArray[np.int64], identical: NDArray[np.int64] | None) -> li
 
 
 def _split_for_group(
-    labels: list[int], first_hash: int, room: Mapping[int, Mapping[str, int]], ratios: Mapping[str, Fraction]
+    labels: list[str], first_hash: int, room: Mapping[str, Mapping[str, int]], ratios: Mapping[str, Fraction]
 ) -> str:
     total, reached, wanted = sum(ratios.values()), Fraction(0), list(ratios)[-1]
     for split, weight in ratios.items():

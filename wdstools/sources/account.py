@@ -19,7 +19,7 @@ from wdstools.sources.several import MORE_CAPTIONS, caption_files
 from wdstools.sources.words import extension_of, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -115,29 +115,63 @@ def _most_first(entry: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str
 
 def files_of(samples: pa.Table, without: Collection[str] = ()) -> int:
     """How many files some samples are made of, ``without`` those of some keys; one that several samples share counts once."""
-    rows = _rows(samples, without)
+    return files_of_parts(lambda: (samples,), without)
+
+
+def files_of_parts(parts: Callable[[], Iterable[pa.Table]], without: Collection[str] = ()) -> int:
+    """The same of samples in parts, which are asked for again and again: only all of them tell what is shared."""
+    pairs: dict[str, set[tuple[str | None, str | None]]] = {part: set() for part in _BESIDE}
+    for samples in parts():
+        for part in _BESIDE:
+            pairs[part] |= _folder_pairs(samples, part, _rows(samples, without))
+    several = {part: {of for of, n in Counter(of for of, _ in pairs[part]).items() if n > 1} for part in _BESIDE}
+    shared: dict[str, set[str]] = {part: set() for part in _BESIDE}
+    for samples in parts():
+        for part in _BESIDE:
+            elsewhere = _with_file(samples, part, _rows(samples, without)) & _of_several(samples, part, several[part])
+            if elsewhere.any():
+                shared[part] |= set(filter(None, side_paths(kept(samples, elsewhere), part)))
+    own, everyone = 0, set[str]().union(*shared.values())
+    for samples in parts():
+        rows = _rows(samples, without)
+        own += _own_files(samples, rows, several, shared)
+        if MORE_CAPTIONS in samples.column_names:
+            found = samples.column(MORE_CAPTIONS).to_pylist()
+            everyone |= caption_files(
+                [more for more, there in zip(found, rows.tolist(), strict=True) if there and more]
+            )
+    return own + len(everyone)
+
+
+_BESIDE = ("caption", "json")
+
+
+def _own_files(
+    samples: pa.Table,
+    rows: NDArray[np.bool_],
+    several: Mapping[str, Collection[str | None]],
+    shared: Mapping[str, Collection[str]],
+) -> int:
+    """How many files are those of one sample alone."""
     suffixes = one_chunk(samples.column("image_suffix"))
     some = [code for code, suffix in enumerate(to_list(suffixes.dictionary)) if suffix]
     codes = to_numpy(suffixes.indices, null=-1)
-    own, shared, apart = sum(int((rows & (codes == code)).sum()) for code in some), set[str](), {}
-    for part in ("caption", "json"):
-        with_file = rows & valid(samples.column(f"{part}_suffix"))
-        elsewhere = with_file & _of_several(samples, part, rows)
-        apart[part] = with_file & ~elsewhere
-        if elsewhere.any():
-            of_several = set(filter(None, side_paths(kept(samples, elsewhere), part)))
-            shared |= of_several
+    own, apart = sum(int((rows & (codes == code)).sum()) for code in some), {}
+    for part in _BESIDE:
+        apart[part] = _with_file(samples, part, rows) & ~_of_several(samples, part, several[part])
+        if shared[part]:
             # a document may be that of the image of its name and of an edited copy
-            own -= sum(path in of_several for path in side_paths(kept(samples, apart[part]), part))
+            own -= sum(path in shared[part] for path in side_paths(kept(samples, apart[part]), part))
         own += int(apart[part].sum()) + _of_shards(samples, part, rows)
     own += _of_shards(samples, "cls", rows)
     for name in samples.column_names:
         if name.startswith(("path:", "entry:")):
             own += int((rows & valid(samples.column(name))).sum())
-    if MORE_CAPTIONS in samples.column_names:
-        found = samples.column(MORE_CAPTIONS).to_pylist()
-        shared |= caption_files([more for more, there in zip(found, rows.tolist(), strict=True) if there and more])
-    return own - _twice(samples, apart["caption"] & apart["json"]) + len(shared)
+    return own - _twice(samples, apart["caption"] & apart["json"])
+
+
+def _with_file(samples: pa.Table, part: str, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return rows & valid(samples.column(f"{part}_suffix"))
 
 
 def _rows(samples: pa.Table, without: Collection[str]) -> NDArray[np.bool_]:
@@ -178,16 +212,23 @@ def _of_shards(samples: pa.Table, part: str, rows: NDArray[np.bool_]) -> int:
     return int(there.sum())
 
 
-def _of_several(samples: pa.Table, part: str, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _folder_pairs(samples: pa.Table, part: str, rows: NDArray[np.bool_]) -> set[tuple[str | None, str | None]]:
+    """Each folder of captions or metadata with each folder of images that it serves."""
+    columns = [one_chunk(samples.column(name)) for name in (f"{part}_dir", "image_dir")]
+    names = [[None, *to_list(column.dictionary)] for column in columns]
+    codes = [to_numpy(column.indices, null=-1).astype(np.int64) + 1 for column in columns]
+    pairs = np.unique((codes[0] << _CODE_BITS | codes[1])[rows])
+    mask = (1 << _CODE_BITS) - 1
+    return {(names[0][one >> _CODE_BITS], names[1][one & mask]) for one in pairs.tolist()}
+
+
+def _of_several(samples: pa.Table, part: str, folders: Collection[str | None]) -> NDArray[np.bool_]:
     """Which captions or metadata may be those of other samples too: under another stem, or in a folder of several folders' captions."""
-    folders, images = (one_chunk(samples.column(name)) for name in (f"{part}_dir", "image_dir"))
-    codes = to_numpy(folders.indices, null=-1).astype(np.int64)
-    pairs = np.sort((codes << _CODE_BITS | to_numpy(images.indices, null=0).astype(np.int64))[rows])
-    used = pairs[1:][np.diff(pairs) != 0] >> _CODE_BITS
-    used = np.append(pairs[:1] >> _CODE_BITS, used)
-    several = np.isin(codes, used[1:][np.diff(used) == 0])
+    column = one_chunk(samples.column(f"{part}_dir"))
+    of = np.array([name in folders for name in [*to_list(column.dictionary), None]], bool)
+    several: NDArray[np.bool_] = of[to_numpy(column.indices, null=-1)]
     if f"{part}_stem" in samples.column_names:
-        several |= valid(samples.column(f"{part}_stem"))
+        several = several | valid(samples.column(f"{part}_stem"))
     return several
 
 

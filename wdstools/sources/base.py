@@ -12,13 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from wdstools.errors import NotFoundError
-from wdstools.formats.arrow import coded, one_chunk, to_array, to_list
+from wdstools.formats.arrow import coded, one_chunk, to_array, to_list, to_numpy
+from wdstools.sources.segments import Segments, mapped
 from wdstools.sources.several import MORE_CAPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from wdstools.results import Skip
+
+#: Of so many samples a listing is held in memory; of more it lies in a file without a name, which is mapped.
+MOST_HELD = 1 << 20
 
 CAPTION_POLICIES = ("required", "optional", "none")
 #: A longer file is skipped.
@@ -197,6 +201,8 @@ class SamplesBuilder:
         self._runs: list[tuple[int, tuple[str | None, ...]]] = []
         self._own: dict[str, list[pa.Array]] = {"stem": [], "image_suffix": []}
         self._count = 0
+        self._held = 0
+        self._segments: Segments | None = None
 
     def __bool__(self) -> bool:
         return self._count > 0
@@ -209,25 +215,78 @@ class SamplesBuilder:
         self._runs.append((count, tuple(shared.get(part) for part in _RUN_PARTS)))
         for part in {*self._own, *own}:
             kind = _kind_of_part(part)
-            columns = self._own.setdefault(part, [pa.nulls(self._count, kind)] if self._count else [])
+            columns = self._own.setdefault(part, [pa.nulls(self._held, kind)] if self._held else [])
             columns.append(to_array(own[part], kind) if part in own else pa.nulls(count, kind))
         self._count += count
+        self._held += count
+        if self._held >= MOST_HELD:
+            self._put_down()
 
     def table(self) -> pa.Table:
         """Everything added, once: the builder is empty then, for a copy of a million samples is not small."""
-        columns: dict[str, pa.Array] = {}
-        counts = [count for count, _ in self._runs]
-        for position, part in enumerate(_RUN_PARTS):
-            values = [run[position] for _, run in self._runs]
-            names = sorted({value for value in values if value is not None})
-            number: dict[str | None, int] = {name: code for code, name in enumerate(names)}
-            number[None] = -1
-            codes = np.array([number[value] for value in values], np.int32)
-            columns[part] = coded(np.repeat(codes, counts), names)
+        if self._segments is not None:
+            return self._from_segments(self._segments)
+        columns = _run_columns(self._runs, self._run_names())
         for part in sorted(self._own):  # in the same order in every process: a plan is known by these bytes
             chunks = pa.chunked_array(self._own.pop(part), _kind_of_part(part))
             columns[part] = one_chunk(chunks.unify_dictionaries())
         return pa.table(columns)
+
+    def _run_names(self) -> list[list[str]]:
+        """Of each part that the samples of a folder share, all names."""
+        return [
+            sorted({name for _, run in self._runs if (name := run[position]) is not None})
+            for position in range(len(_RUN_PARTS))
+        ]
+
+    def _put_down(self) -> None:
+        """Write what is held to a file: of very many samples only the runs stay in memory."""
+        columns = {part: pa.chunked_array(held, _kind_of_part(part)) for part, held in self._own.items()}
+        self._segments = self._segments or Segments()
+        self._segments.add(pa.table({part: one_chunk(of.unify_dictionaries()) for part, of in columns.items()}))
+        self._own = {part: [] for part in self._own}
+        self._held = 0
+
+    def _from_segments(self, segments: Segments) -> pa.Table:
+        if self._held:
+            self._put_down()
+        suffixes: set[str] = set()
+        for number in range(len(segments)):
+            suffixes |= set(to_list(one_chunk(segments.table(number).column("image_suffix")).dictionary))
+        table = mapped(self._whole_tables(segments, sorted(suffixes)))
+        segments.close()
+        self._runs, self._segments = [], None
+        return table
+
+    def _whole_tables(self, segments: Segments, suffixes: list[str]) -> Iterator[pa.Table]:
+        """Each segment with all columns, the same dictionaries in all of them."""
+        names, runs = self._run_names(), iter(self._runs)
+        for number in range(len(segments)):
+            table = segments.table(number)
+            mine, left = [], table.num_rows
+            while left:
+                mine.append(next(runs))
+                left -= mine[-1][0]
+            columns = _run_columns(mine, names)
+            for part in sorted(self._own):
+                there = part in table.column_names
+                columns[part] = one_chunk(table.column(part)) if there else pa.nulls(len(table), _kind_of_part(part))
+            own = columns["image_suffix"]
+            code = np.array([*(suffixes.index(name) for name in to_list(own.dictionary)), -1], np.int32)
+            columns["image_suffix"] = coded(code[to_numpy(own.indices, null=-1)], suffixes)
+            yield pa.table(columns)
+
+
+def _run_columns(runs: list[tuple[int, tuple[str | None, ...]]], names: list[list[str]]) -> dict[str, pa.Array]:
+    """The parts that the samples of a folder share, of some runs."""
+    columns: dict[str, pa.Array] = {}
+    counts = [count for count, _ in runs]
+    for position, part in enumerate(_RUN_PARTS):
+        number: dict[str | None, int] = {name: code for code, name in enumerate(names[position])}
+        number[None] = -1
+        codes = np.array([number[run[position]] for _, run in runs], np.int32)
+        columns[part] = coded(np.repeat(codes, counts), names[position])
+    return columns
 
 
 def text_columns(samples: pa.Table, names: Sequence[str]) -> list[list[Any]]:

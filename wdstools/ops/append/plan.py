@@ -32,7 +32,7 @@ from wdstools.planning.alike import Pictures
 from wdstools.planning.duplicates import Division, DuplicateRule, divide, exclude
 from wdstools.planning.made_with import MadeWith
 from wdstools.planning.options import make_options, split_rule
-from wdstools.planning.plan import Packable, packable
+from wdstools.planning.packable import Packable, packable
 from wdstools.planning.sizes import sample_bytes
 from wdstools.planning.splits import SplitRule, assign_splits
 from wdstools.progress import Progress, Silent

@@ -1,0 +1,155 @@
+"""pack of very many samples: planned range by range, in files without a name, with the bytes of a plan made at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import wdstools as wt
+from tests.integration.test_verify_resumes import Killed
+from tests.support.accounting import write_files
+from tests.support.city_pairs import tiny_jpeg
+from tests.support.command import REPOSITORY
+from wdstools.ops.pack_plan import plan_pack
+from wdstools.planning import packable, ranges, spill
+from wdstools.sources import base
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.filterwarnings("error::ResourceWarning")
+
+
+@pytest.fixture(scope="module", name="source")
+def _source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    files: dict[str, bytes] = {}
+    for split in ("train", "val"):
+        for label in ("oslo", "rome"):
+            for number in range(15):
+                stem = f"{split}/{label}/{number}{split if number % 5 else ''}"
+                files[f"{stem}.jpg"] = tiny_jpeg(number // 3)  # every image three times
+                if number != 7:
+                    files[f"{stem}.txt"] = f"words {number}".encode()
+    return write_files(tmp_path_factory.mktemp("ranges") / "src", {**files, "other/x.jpg": tiny_jpeg(99)})
+
+
+@pytest.fixture(name="by_ranges")
+def _by_ranges(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whatever is packed is taken for very much; says of each plan whether it was made by ranges."""
+    said: list[bool] = []
+    plan = ranges.RangedPlanning.plan
+    monkeypatch.setattr(ranges.RangedPlanning, "plan", lambda self: (said.append(True), plan(self))[1])
+    for module, name, value in (
+        (packable, "LARGE", 1), (base, "MOST_HELD", 4), (ranges, "_PART_ROWS", 7), (spill, "_MOST_HELD", 9),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    return said
+
+
+def _of(result: wt.PackResult) -> tuple[Any, ...]:
+    return (result.root, result.samples, result.skipped, result.leaks, result.duplicates, result.account, result.notes)
+
+
+_CHOICES = [
+    {},
+    {"splits": "train=70,test=30", "shards": 2},
+    {"splits": "all", "shard_bytes": 20_000},
+    {"only": "jpg", "convert": None, "shards": 3, "seed": 5},
+]
+
+
+@pytest.mark.parametrize("choices", _CHOICES)
+def test_the_dataset_is_the_same(
+    source: Path, tmp_path: Path, choices: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    whole = wt.pack(source, tmp_path / "whole", **choices)
+    told = plan_pack(source, tmp_path / "told", **choices)
+    said = request.getfixturevalue("by_ranges")
+    cut = wt.pack(source, tmp_path / "cut", **choices)
+    assert _of(cut) == _of(whole)
+    assert plan_pack(source, tmp_path / "told", **choices) == told
+    assert len(said) == 2
+    assert wt.verify(cut.path).ok
+    assert (tmp_path / "cut/SHA256SUMS").read_bytes() == (tmp_path / "whole/SHA256SUMS").read_bytes()
+
+
+def test_a_pack_that_was_killed_goes_on(source: Path, tmp_path: Path, by_ranges: list[bool]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        wt.pack(source, tmp_path / "out", shards=3, executor=Killed(2))
+    assert os.listdir(tmp_path) == ["out.partial"]
+    again = wt.pack(source, tmp_path / "out", shards=3)
+    assert again.kept_shards == 2
+    assert by_ranges == [True, True]
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_full_disk_while_planning_leaves_nothing(
+    source: Path, tmp_path: Path, by_ranges: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spill.Spill, "_write", full)
+    with pytest.raises(wt.StoreError) as caught:
+        wt.pack(source, tmp_path / "out")
+    assert caught.value.code == "disk-full"
+    assert os.listdir(tmp_path) == []
+    assert by_ranges == [True]
+
+
+_FLAT = """
+import sys
+from wdstools.executors.local import Serial
+from wdstools.planning.options import make_options
+from wdstools.planning.plan import make_plan, slices
+from wdstools.progress import Silent
+from wdstools.sources.base import Listing, SamplesBuilder
+
+peak, samples = 0, int(sys.argv[1])
+
+def look():
+    global peak
+    with open("/proc/self/status") as status:
+        peak = max(peak, *(int(line.split()[1]) for line in status if line.startswith("RssAnon")))
+
+class Looking(Silent):
+    def advance(self, count):
+        look()
+
+builder = SamplesBuilder()
+for folder in range(samples // 10_000):
+    names = [f"{folder:06d}-{number:06d}" for number in range(10_000)]
+    shared = {"label": f"{folder % 100:02d}", "image_dir": f"{folder:06d}", "caption_dir": "c", "caption_suffix": ".txt"}
+    builder.add(shared, {"stem": names, "image_suffix": [".jpg"] * len(names)})
+    look()
+table = builder.table()
+listing = Listing(None, table, (), "required", label_in_key=True, recipe="", template={}, split_in_key=False)
+del table
+plan, _ = make_plan(listing, make_options(splits="train=80,val=5,test=15"), Serial(), Looking())
+del listing
+look()
+shards = 0
+for shard in slices(plan):
+    shards += 1
+    look()
+assert plan.count == samples and shards == len(plan.bounds)
+print(peak // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_memory_does_not_grow_with_the_samples_of_a_listing() -> None:
+    peaks = []
+    for samples in (5_000_000, 15_000_000):
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(
+            [sys.executable, "-c", _FLAT, str(samples)], capture_output=True, text=True, check=True, env=environment
+        )
+        peaks.append(int(done.stdout))
+    assert peaks[1] < 1000
+    assert peaks[1] - peaks[0] < 150, "of 10 million more, held at once, 10 bytes each would be as much"

@@ -1,0 +1,131 @@
+"""Which samples of a listing can be packed as far as names tell: image type, members, keys, one sample of each key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from wdstools.errors import UsageError, option
+from wdstools.formats.sample import key_bytes
+from wdstools.planning.samples import (
+    Keyed,
+    drop_repeated,
+    image_extension,
+    keep_labelled,
+    keep_storable,
+    keep_type,
+    with_keys,
+)
+from wdstools.sources.base import first_skips, other_members
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wdstools.planning.options import PackOptions
+    from wdstools.planning.table import Samples
+    from wdstools.results import Skip
+    from wdstools.sources.base import Listing
+
+
+#: From so many samples on a plan is made range by range: of fewer, everything at once takes up to a gigabyte.
+LARGE = 4_000_000
+
+
+def by_ranges(listing: Listing, options: PackOptions) -> bool:
+    """Whether a plan is made range by range: there are many samples, and no choice looks at all of them at once."""
+    looks_at_all = options.duplicates.compares or options.splits.lists is not None or options.layout.like is not None
+    return listing.samples.num_rows >= LARGE and not looks_at_all
+
+
+@dataclass(frozen=True, slots=True)
+class Packable:
+    """The samples of a listing that can be packed as far as names tell, one of each key, and why the others cannot."""
+
+    samples: Samples
+    skips: tuple[Skip, ...]
+    image_extension: str
+    members: tuple[str, ...]
+    split_in_key: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def packable(listing: Listing, options: PackOptions, beside: tuple[str, ...] | None = None) -> Packable:
+    """Decide image type, members and keys; raises NothingLeftError, and UsageError where a choice is the user's.
+
+    ``beside`` are the members beside the image where they are decided already.
+    """
+    extension, members = decide_members(listing, options, beside)
+    keyed = fitting(listing, options, (extension, members))
+    samples, skips = keyed.samples, [*listing.skips, *keyed.skips]
+    if not len(samples):
+        raise NothingLeftError(skips)
+    samples, more = drop_repeated(samples)
+    notes = (*keyed.notes, *note_of_repeated(listing, len(more)))
+    return Packable(samples, (*skips, *more), extension, members, keyed.split_in_key, notes)
+
+
+def decide_members(
+    listing: Listing, options: PackOptions, beside: tuple[str, ...] | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """The extension of images, "" where there are none, and all members."""
+    convert = options.encoding.image_type if options.encoding else None
+    rest = tuple(other_members(listing)) if beside is None else beside
+    if not listing.image_types:
+        if listing.samples.num_rows:
+            _refuse_image_options(options)
+        return "", rest
+    extension = image_extension(listing.image_types, only=options.only if convert is None else None, convert=convert)
+    return extension, (extension, *rest)
+
+
+def fitting(listing: Listing, options: PackOptions, decided: tuple[str, tuple[str, ...]]) -> Keyed:
+    """The samples with keys that can be packed as far as names tell, those of one key among them; the others are skips."""
+    extension, members = decided
+    keyed = with_keys(listing, options.layout.seed, key_bytes(members))
+    samples, skips = keyed.samples, keyed.skips
+    if options.only is not None and set(listing.image_types) - {options.only}:
+        samples, more = keep_type(samples, options.only)
+        skips += more
+    elif options.encoding is None and set(listing.image_types) - {extension}:
+        samples, more = keep_storable(samples, extension)
+        skips += more
+    if "cls" in members:
+        samples, more = keep_labelled(samples)
+        skips += more
+    return replace(keyed, samples=samples, skips=skips)
+
+
+def note_of_repeated(listing: Listing, count: int) -> tuple[str, ...]:
+    """What to do where samples of shards have one key."""
+    if not count or listing.recipe != "shards":
+        return ()
+    again = f"{count:,} samples have keys that are in another shard too"
+    return (f"{again}: --prefix-keys shard puts the tar's name before each key, and keeps them all",)
+
+
+def _refuse_image_options(options: PackOptions) -> None:
+    """What can be done with images alone is refused where there is none."""
+    rule = options.duplicates
+    given = {
+        "only": options.only,
+        "resize": options.encoding.side if options.encoding else None,
+        "convert": options.encoding.image_type if options.encoding else None,
+        "duplicates": rule.action if rule.action != "keep" else None,
+        "exclude_duplicates_of": ", ".join(rule.excluded) or None,
+    }
+    found = next(((name, value) for name, value in given.items() if value is not None), None)
+    if found is not None:
+        raise UsageError("no sample of this source has an image", code="no-images", where=option(*found))
+
+
+class NothingLeftError(UsageError):
+    """A source of which no sample can be packed; ``skips`` says why, sample by sample."""
+
+    def __init__(self, skips: Sequence[Skip]) -> None:
+        super().__init__(
+            "no samples are left to pack",
+            code="source-empty",
+            where=f"{len(skips):,} skipped: {', '.join(sorted({skip.reason for skip in skips}))}",
+            got=first_skips(skips),
+        )
+        self.skips = tuple(skips)

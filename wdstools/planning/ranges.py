@@ -1,0 +1,246 @@
+"""A plan of very many samples, range by range of the order hash: memory holds one range, a file without a name the rest.
+
+A shard is a range of the order hash within a split, so sorting range by range gives the order of all; a key lies in one range,
+so what repeats is seen there. The plan is the one that is made of everything at once, for any number of ranges.
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.formats.arrow import to_array, to_list
+from wdstools.formats.sample import key_bytes
+from wdstools.planning.alike import Pictures
+from wdstools.planning.packable import NothingLeftError, decide_members, fitting, note_of_repeated
+from wdstools.planning.place import in_order, refuse_empty, refuse_names, shards_of
+from wdstools.planning.ranged_splits import RatioSplits
+from wdstools.planning.samples import note_of_splits, shared_by_splits, with_keys
+from wdstools.planning.sizes import LOOKED_AT, sample_bytes
+from wdstools.planning.spill import Spill, joined, ranges, shelve, spread, tables_of
+from wdstools.planning.splits import assign_splits
+from wdstools.planning.table import Samples
+from wdstools.progress import under_way
+from wdstools.sources.account import files_of_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from fractions import Fraction
+
+    from numpy.typing import NDArray
+
+    from wdstools.executors.base import Executor
+    from wdstools.planning.options import PackOptions
+    from wdstools.progress import Progress
+    from wdstools.results import Skip
+    from wdstools.sources.base import Listing
+
+_PART_ROWS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class RangedPlan:
+    """As ``PackPlan``, with the samples of each split and range in a spill; ``counts`` holds how many there are, by split."""
+
+    spill: Spill[tuple[str, int]]
+    counts: Mapping[str, tuple[int, ...]]
+    bounds: tuple[tuple[str, int, int, int], ...]
+    skips: tuple[Skip, ...]
+    members: tuple[str, ...]
+    split_in_key: bool = False
+    leaks: Mapping[str, int] | None = None
+    _latest: dict[tuple[str, int], pa.Table] = field(default_factory=dict, repr=False)
+
+    @property
+    def count(self) -> int:
+        """How many samples."""
+        return sum(map(sum, self.counts.values()))
+
+    def rows(self, start: int, stop: int) -> pa.Table:
+        """The samples of one shard, which lie there in the order of all."""
+        split, _, before, _ = self.bounds[bisect.bisect_right([bound[2] for bound in self.bounds], start) - 1]
+        first = next(bound[2] for bound in self.bounds if bound[0] == split)
+        assert before <= start
+        ends = np.cumsum(self.counts[split])
+        parts, at = [], start - first
+        for number in range(int(np.searchsorted(ends, at, side="right")), len(ends)):
+            low = int(ends[number]) - self.counts[split][number]
+            if low >= stop - first:
+                break
+            begin = max(0, at - low)
+            if self.counts[split][number]:
+                parts.append(self._part(split, number).slice(begin, stop - first - low - begin))
+        return _plain(joined(parts).drop_columns(["order_hash"])) if parts else self._empty()
+
+    def first(self) -> pa.Table:
+        """Samples among which are those with the smallest order hashes, by which the size of all is estimated."""
+        return _first(self.spill, self.counts)
+
+    def files(self, without: Collection[str] = ()) -> int:
+        """How many files the samples are made of, ``without`` those of some keys."""
+        return files_of_parts(self._parts, without)
+
+    def let_go(self) -> RangedPlan:
+        """The plan without its samples."""
+        self.spill.close()
+        self._latest.clear()
+        return replace(self, counts={})
+
+    def _parts(self) -> Iterator[pa.Table]:
+        for split, counts in self.counts.items():
+            for number, count in enumerate(counts):
+                if count:
+                    yield self.spill.whole((split, number))
+
+    def _part(self, split: str, number: int) -> pa.Table:
+        if (split, number) not in self._latest:
+            self._latest.clear()
+            self._latest[split, number] = self.spill.whole((split, number))
+        return self._latest[split, number]
+
+    def _empty(self) -> pa.Table:
+        return next(self._parts()).slice(0, 0).drop_columns(["order_hash"])
+
+
+class RangedPlanning:
+    """Makes the plan: keys and ranges, then repeated keys and splits, then shards."""
+
+    def __init__(
+        self, listing: Listing, options: PackOptions, executor: Executor, progress: Progress, scratch: str | None
+    ) -> None:
+        self.listing = listing
+        self.options = options
+        self.executor = executor
+        self.progress = progress
+        self.scratch = scratch
+        self.decided = decide_members(listing, options)
+        self.skips: list[Skip] = list(listing.skips)
+        self.notes: list[str] = []
+
+    def plan(self) -> tuple[RangedPlan, list[str]]:
+        """The plan, and notes for people."""
+        split_in_key = self._split_in_key()
+        spill = self._spread(split_in_key=split_in_key)
+        ratios = self.options.splits.ratios
+        placed = self._given(spill) if ratios is None else self._by_ratio(spill, ratios)
+        names = sorted({split for split, _ in placed.held()})
+        refuse_names(names)
+        counts = {split: tuple(placed.rows((split, number)) for number in ranges()) for split in names}
+        layout = self.options.layout
+        if layout.shard_bytes is not None:
+            layout = layout.by_bytes(sample_bytes(_first(placed, counts), self.listing.opener, self.decided[1]))
+        bounds: list[tuple[str, int, int, int]] = []
+        start = 0
+        for split in names:
+            shards = layout.count(split, sum(counts[split]))
+            edges = np.concatenate(([0], np.cumsum(self._shard_sizes(placed, split, shards))))
+            refuse_empty(split, edges, layout)
+            bounds += [(split, n, start + int(edges[n]), start + int(edges[n + 1])) for n in range(shards)]
+            start += int(edges[-1])
+        made = RangedPlan(placed, counts, tuple(bounds), tuple(self.skips), self.decided[1], split_in_key)
+        return made, self.notes
+
+    def _parts(self) -> Iterator[Listing]:
+        samples = self.listing.samples
+        for start in range(0, samples.num_rows, _PART_ROWS):
+            yield replace(self.listing, samples=joined([samples.slice(start, _PART_ROWS)]))
+
+    def _split_in_key(self) -> bool:
+        """Whether keys begin with their split: as the listing says, or where two splits have samples of one name."""
+        listing = self.listing
+        if listing.split_in_key is not None or not _has_several_splits(listing.samples):
+            return bool(listing.split_in_key)
+        spill: Spill[int] = Spill(self.scratch)
+        for part in self._parts():
+            samples = with_keys(
+                replace(part, split_in_key=False), self.options.layout.seed, key_bytes(self.decided[1])
+            ).samples
+            spread(spill, Samples(samples.table.select(["key", "split", "order_hash"])))
+        found = (shared_by_splits(Samples(table)) for table in tables_of(spill))
+        shared = next((key for key in found if key is not None), None)
+        spill.close()
+        if shared is not None:
+            self.notes.append(note_of_splits(shared))
+        return shared is not None
+
+    def _spread(self, *, split_in_key: bool) -> Spill[int]:
+        """What can be packed as far as names tell, by range."""
+        spill: Spill[int] = Spill(self.scratch)
+        left = 0
+        with under_way(self.progress, "plan", self.listing.samples.num_rows, "samples") as tick:
+            for part in self._parts():
+                keyed = fitting(replace(part, split_in_key=split_in_key), self.options, self.decided)
+                self.skips += keyed.skips
+                spread(spill, keyed.samples)
+                left += len(keyed.samples)
+                tick(part.samples.num_rows)
+        if not left:
+            raise NothingLeftError(self.skips)
+        return spill
+
+    def _sorted(self, spill: Spill[int]) -> Iterator[tuple[int, Samples]]:
+        """Each range in order, one sample of each key."""
+        repeated = 0
+        for number in ranges():
+            table = spill.take(number)
+            if table is None:
+                continue
+            samples = Samples(table)
+            order, others = in_order(samples)
+            self.skips += samples.skips(others, "key-duplicate")
+            repeated += len(others)
+            yield number, samples.take(order)
+        spill.close()
+        self.notes += note_of_repeated(self.listing, repeated)
+
+    def _given(self, spill: Spill[int]) -> Spill[tuple[str, int]]:
+        """By split and range, where the source or a choice names the splits."""
+        placed: Spill[tuple[str, int]] = Spill(self.scratch)
+        for number, samples in self._sorted(spill):
+            shelve(placed, number, assign_splits(samples, self.options.splits, seed=self.options.layout.seed)[0])
+        return placed
+
+    def _by_ratio(self, spill: Spill[int], ratios: Mapping[str, Fraction]) -> Spill[tuple[str, int]]:
+        options = self.options
+        pictures = Pictures(self.listing.opener, options.encoding, options.max_pixels, options.trailing)
+        compared = pictures if self.decided[0] else None
+        splits = RatioSplits(options.layout.seed, compared, self.executor, self.progress, self.scratch)
+        placed = splits.divide(self._sorted(spill), ratios)
+        self.notes += splits.notes
+        return placed
+
+    def _shard_sizes(self, placed: Spill[tuple[str, int]], split: str, shards: int) -> NDArray[np.int64]:
+        sizes = np.zeros(shards, np.int64)
+        for number in ranges():
+            table = placed.take((split, number))
+            if table is not None:
+                sizes += np.bincount(shards_of(Samples(table).numbers("order_hash"), shards), minlength=shards)
+        return sizes
+
+
+def _first(placed: Spill[tuple[str, int]], counts: Mapping[str, tuple[int, ...]]) -> pa.Table:
+    """The samples of the first ranges, until there are as many as the size of all is estimated by."""
+    parts: list[pa.Table] = []
+    for number in ranges():
+        parts += [placed.whole((split, number)) for split in counts if counts[split][number]]
+        if sum(part.num_rows for part in parts) >= LOOKED_AT:
+            break
+    return joined(parts)
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table with the dictionaries of its own values alone: what it holds decides its bytes, not where it was cut from."""
+    for at, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(at, column, to_array(to_list(table.column(at)), column.type))
+    return table
+
+
+def _has_several_splits(samples: pa.Table) -> bool:
+    column = samples.column("split")
+    names = {name for chunk in column.chunks for name in to_list(chunk.dictionary)}
+    return len(names) + bool(column.null_count) > 1

@@ -10,17 +10,16 @@ from wdstools.checks.batch import BatchTask, Look, Looked, Manner, batches, chec
 from wdstools.checks.change import explain_change
 from wdstools.checks.columns import check_columns, columns_tasks, known_sets
 from wdstools.checks.emitted import check_emitted, known_emitted
-from wdstools.checks.metadata import check_metadata, damaged_text, read_list
+from wdstools.checks.metadata import check_metadata, read_list
 from wdstools.checks.remote import noted_md5
 from wdstools.checks.signature import trusted
 from wdstools.dataset import Dataset, open_dataset
-from wdstools.errors import FormatError, NotFoundError, UnsupportedVersionError, UsageError, WdsError, option
+from wdstools.errors import FormatError, NotFoundError, UsageError, option
 from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
-from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES
-from wdstools.formats.sums import SumLine
-from wdstools.ops.verify.lone import check_lines, kind_of_file, refuse_pipe, verify_shard_file, verify_sums
+from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.verify.by_list import is_damaged, verify_by_list
+from wdstools.ops.verify.lone import kind_of_file, refuse_pipe, verify_shard_file, verify_sums
 from wdstools.ops.verify.part import Part, is_one_file, nothing_here, open_with_file, stranger, without_all_missing
 from wdstools.ops.verify.strangers import extra_shards, without_echoes
 from wdstools.options.check import VerifyChoices, VerifyLevel
@@ -28,9 +27,8 @@ from wdstools.options.declare import settle
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Proved, Report
 from wdstools.stores.local import LocalStore
-from wdstools.stores.open import open_store, remote
+from wdstools.stores.open import remote
 from wdstools.stores.probe import probe as find_out
-from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.ops.verify.scrub import Scrub, ScrubOptions
     from wdstools.options.declare import StrPath
-    from wdstools.stores.base import Store
 
 LEVELS: tuple[VerifyLevel, ...] = get_args(VerifyLevel)
 
@@ -323,40 +320,8 @@ def verify_path(
         dataset = open_with_file(path, at or "", root) if one else open_dataset(path, at=at, root=root)
     except (FormatError, NotFoundError) as error:
         anchored = root is not None or chosen["public_key"] is not None
-        if anchored or at is not None or os.path.isfile(path) or not _is_damaged(path, error):
+        if anchored or at is not None or os.path.isfile(path) or not is_damaged(path, error):
             raise
-        return _verify_by_list(path, error, executor, progress)
+        return verify_by_list(path, error, executor, progress)
     dataset = trusted(dataset, chosen["public_key"], chosen["min_version"])
     return explain_change(dataset, _verify_dataset(dataset, chosen, scrubbing, executor, progress))
-
-
-def _is_damaged(path: str, error: WdsError) -> bool:
-    """Whether a manifest that cannot be read is a damaged or lost one, rather than of a newer version or never there."""
-    if isinstance(error, NotFoundError):
-        return MANIFEST_PATH in read_list(LocalStore(path))[0]
-    if not isinstance(error, UnsupportedVersionError):
-        return True
-    store = open_store(path)
-    listed, _ = read_list(store)
-    return listed.get(MANIFEST_PATH) not in (None, sha256_hex(get_whole(store, MANIFEST_PATH, MAX_MANIFEST_BYTES)))
-
-
-def _verify_by_list(path: str, error: WdsError, executor: Executor, progress: Progress) -> Report:
-    """A dataset whose manifest cannot be read: name its damage, and check the rest by the checksum list."""
-    store = open_store(path)
-    listed, wrong = read_list(store)
-    finding = _manifest_finding(store, listed, error)
-    lines = [SumLine(name, "sha256", value) for name, value in listed.items() if name != MANIFEST_PATH]
-    report = check_lines(store, lines, executor, progress)
-    return Report("digest", report.checked, (finding, *wrong, *report.findings))
-
-
-def _manifest_finding(store: Store, listed: dict[str, str], error: WdsError) -> Finding:
-    if isinstance(error, NotFoundError):
-        message = "the manifest is missing"
-        return Finding("missing", MANIFEST_PATH, message, expected=listed[MANIFEST_PATH], cause="manifest-missing")
-    data = get_whole(store, MANIFEST_PATH, MAX_MANIFEST_BYTES)
-    if MANIFEST_PATH in listed and listed[MANIFEST_PATH] != sha256_hex(data):
-        return damaged_text("manifest", MANIFEST_PATH, data, listed[MANIFEST_PATH])
-    expected, got = error.expected or None, error.got or None
-    return Finding("manifest", MANIFEST_PATH, error.message, expected=expected, got=got, cause=error.code)

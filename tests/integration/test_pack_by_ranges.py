@@ -42,7 +42,12 @@ def _by_ranges(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whatever is packed is taken for very much; says of each plan whether it was made by ranges."""
     said: list[bool] = []
     plan = ranges.RangedPlanning.plan
-    monkeypatch.setattr(ranges.RangedPlanning, "plan", lambda self: (said.append(True), plan(self))[1])
+
+    def saying(self: ranges.RangedPlanning) -> Any:
+        said.append(True)
+        return plan(self)
+
+    monkeypatch.setattr(ranges.RangedPlanning, "plan", saying)
     for module, name, value in (
         (packable, "LARGE", 1), (base, "MOST_HELD", 4), (ranges, "_PART_ROWS", 7), (spill, "_MOST_HELD", 9),
     ):  # fmt: skip

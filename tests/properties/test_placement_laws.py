@@ -19,7 +19,7 @@ from wdstools.executors.local import Serial
 from wdstools.formats.sample import order_hash, shard_of, split_hash
 from wdstools.planning import samples as planned
 from wdstools.planning.options import make_options
-from wdstools.planning.plan import make_plan
+from wdstools.planning.plan import PackPlan, make_plan
 from wdstools.planning.samples import with_keys
 from wdstools.planning.splits import SplitRule, assign_splits, parse_ratios
 from wdstools.planning.table import Samples
@@ -79,6 +79,7 @@ def arranged(samples: list[Sample], **choices: Unpack[PackChoices]) -> tuple[pa.
     """The samples in their places, as a pack puts them there."""
     made, notes = make_plan(listing_of(samples), make_options(**choices), Serial(), Silent())
     assert notes == []
+    assert isinstance(made, PackPlan)
     return made.samples.take(made.order), made.bounds, made.skips
 
 

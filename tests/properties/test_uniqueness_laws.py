@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance
 from tests.support.came import came
 from tests.support.lookalikes import colours, components, fingerprints, gray, jpeg, scene
 from tests.support.pictures import noise, saved
-from wdstools.dedup import groups, hamming
+from wdstools.dedup import bands, groups, hamming
 from wdstools.dedup.compare import MEMBERS_AT_ONCE, Comparison
 from wdstools.dedup.groups import group
 from wdstools.dedup.hamming import link
@@ -129,9 +129,9 @@ def test_numbers_of_rows_beyond_32_bits_link_the_same(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("mirrors", [False, True])
 def test_the_bands_of_a_million_codes_miss_no_pair(limit: int, mirrors: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few codes need no radius; with the bands of many, pairs at the limit are found whichever bits differ."""
-    bands = hamming.plan_bands(1_000_000, limit)
-    assert max(band.radius for band in bands) > 0
-    monkeypatch.setattr(hamming, "plan_bands", lambda *_: bands)
+    planned = bands.plan_bands(1_000_000, limit)
+    assert max(band.radius for band in planned) > 0
+    monkeypatch.setattr(hamming, "plan_bands", lambda *_: planned)
     draw = np.random.default_rng(limit)
     codes = draw.integers(0, 2**63, (2000, 1), np.uint64)
     apart = codes.copy()

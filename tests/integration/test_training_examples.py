@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.added_columns import add_scores, keys_of, score_of
 from tests.support.command import HANG_SECONDS, environment
 from tests.support.streams import of_many_aspects, packed
 
@@ -108,7 +109,13 @@ def clip(dataset: Dataset, other: Dataset, ranks: int, *options: object) -> list
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    arguments = (dataset.shards.url, "--other", other.shards.url, "--where", "width >= 24 and height < 70")
+    arguments = (
+        dataset.shards.url,
+        "--other",
+        other.shards.url,
+        "--where",
+        "score >= 0.2 and width >= 24 and height < 70",
+    )
     sizes = ("--area", 32 * 32, "--step", 4, "--global-batch-size", 8, "--epochs", 2)
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(ranks)}
     running = [started("train_clip", *arguments, *sizes, *options, RANK=str(rank), **place) for rank in range(ranks)]
@@ -123,6 +130,10 @@ def clip(dataset: Dataset, other: Dataset, ranks: int, *options: object) -> list
 def test_a_run_on_a_mix_in_buckets_goes_on_exactly_on_another_number_of_ranks(tmp_path: Path) -> None:
     first = of_many_aspects(tmp_path / "first", train=70, val=0)
     second = of_many_aspects(tmp_path / "second", train=40, val=0, label="rome")
+    for dataset in (first, second):
+        add_scores(Path(dataset.shards.url))
+    scored = {score_of(key) >= 0.2 for key in keys_of(first.shards.url)}
+    assert scored == {True, False}
     whole = clip(first, second, 1)
     assert len({tuple(step["shape"]) for step in whole}) > 2
     parts: list[dict[str, Any]] = []

@@ -38,7 +38,7 @@ from wdstools.plan import apply
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.shard import ShardReader
 from wdstools.stores.folders import make_folders
-from wdstools.stores.local import LocalStore
+from wdstools.stores.local import LocalStore, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -147,7 +147,8 @@ def map_columns(
     plan = sha256_hex(repr((opened.root, name, fields, batch_size, _name_of(function))).encode())
     at_work = executor or open_executor("serial")
     paths = [column_path(name, entry.path) for _, entry in opened.manifest.shards]
-    with Scratch(os.path.join(target, _PLACE, name), f"{path}, columns {name}", (_JOURNAL,)) as scratch:
+    place = os.path.join(target, _PLACE, name)
+    with translated(place), Scratch(place, f"{path}, columns {name}", (_JOURNAL,)) as scratch:
         journal = Journal(scratch.locate(_JOURNAL))
         done = _begun(scratch, journal, plan, restart=restart)
         scratch.note(paths)
@@ -166,7 +167,8 @@ def map_columns(
             if len(journal.lines()) <= 1:  # nothing was finished: nothing is kept
                 scratch.remove()
         scratch.remove()
-    _tidy(os.path.join(target, _PLACE))
+    with translated(place):
+        _tidy(os.path.dirname(place))
     kinds = {field.name: field.kind for field in fields}
     samples = opened.manifest.totals["samples"]
     return ColumnsResult(path, opened.root, name, kinds, samples, samples, bytes=made.bytes)

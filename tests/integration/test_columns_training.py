@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,17 @@ def test_a_state_goes_on_with_another_number_of_ranks_and_never_with_other_score
     with pytest.raises(UsageError) as caught:
         wt.loader(place, global_batch_size=4, rank=0, world_size=1, **options).load_state_dict(state)
     assert caught.value.code == "state-refused"
+
+
+def test_streams_give_the_values_beside_each_sample(scored: Path) -> None:
+    made = wt.stream(scored, columns=["score", "recaption"], seed=4, where="people > 1")
+    for sample in came(made):
+        assert dict(sample.columns) == {"score": score_of(sample.key), "recaption": f"again {sample.key}"}
+        again = pickle.loads(pickle.dumps(sample))  # noqa: S301  our own
+        assert (again.columns, dict(again)) == (sample.columns, dict(sample))
+    assert next(iter(wt.stream(scored))).columns == {}
+    rows = list(wt.webdataset(scored, columns=["score"]))
+    assert {row["__key__"]: row["score"] for row in rows} == {row["__key__"]: score_of(row["__key__"]) for row in rows}
+    with pytest.raises(UsageError) as caught:
+        wt.stream(scored, columns=["nothing"])
+    assert caught.value.code == "column-missing"

@@ -36,7 +36,7 @@ def check(place: str, scored: Path, tmp_path: Path) -> None:
     assert [(one.name, one.state) for one in wt.list_columns(place)] == [("scores", "ok")]
     wanted = [key for key in keys_of(scored) if score_of(key) >= 0.5]
     assert [info.key for info in wt.head(place, 99, where=WHERE)] == wanted
-    seen = {}
+    seen: dict[str, float] = {}
     for batch in came(wt.loader(place, batch_size=3, columns=["score"], where=WHERE, decode="bytes", remainder="keep")):
         seen |= dict(zip(batch.keys, batch["score"].tolist(), strict=True))
     train = set(wt.open_dataset(scored)["train"].keys())

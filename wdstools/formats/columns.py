@@ -19,6 +19,7 @@ import pyarrow as pa
 from wdstools.errors import FormatError, UnsupportedVersionError
 from wdstools.formats.arrow import one_chunk, reader_over, to_numpy, valid
 from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
+from wdstools.formats.index import SCHEMA
 from wdstools.formats.manifest import COLUMNS_FOLDER, index_path
 
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ SCALARS = {
     "string": pa.string(),
 }
 _LISTED = ("float32", "float64")
+#: What a batch, a sample of a transform, or an index has under a name of its own.
+RESERVED = frozenset(
+    {
+        *SCHEMA.names,
+        *("image", "images", "captions", "labels", "keys", "mask", "sources", "damaged", "tokens", "findings"),
+    }
+)
 _NAME_RE = re.compile(r"[a-z0-9_][a-z0-9_-]{0,63}")
 _FIELD_RE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _KIND_RE = re.compile(r"(float32|float64)\[([1-9][0-9]{0,4})\]")
@@ -233,7 +241,7 @@ def _checked(value: Any, good: bool) -> Any:
 
 def _field(found: Any) -> ColumnField:
     field = ColumnField(found["name"], found["type"])
-    _checked(field.name, is_field_name(field.name))
+    _checked(field.name, is_field_name(field.name) and field.name not in RESERVED)
     _checked(field.arrow, len(found) == 2)
     return field
 

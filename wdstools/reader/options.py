@@ -31,6 +31,13 @@ class ChoiceOptions(TypedDict, total=False):
     where: Annotated[str | None, Option(None, "A condition on the index, as width >= 300.")]
     keys: Annotated[Iterable[str] | None, Option(None, "Keys of samples.")]
     limit: Annotated[int | None, Option(None, "At most so many, the first in the order of the shards.", least=0)]
+    columns: Annotated[
+        Sequence[str] | None,
+        Option(
+            None,
+            "Fields that were added to the dataset (wt.add_columns): each has a value in a batch, or in sample.columns.",
+        ),
+    ]
     block_samples: Annotated[int, Option(64, "Neighbours in a block of shuffle='block'.", least=1)]
     window_blocks: Annotated[int, Option(32, "Blocks that are mixed with each other.", least=1)]
 
@@ -72,12 +79,6 @@ class SampleOptions(TypedDict, total=False):
             None,
             "Extensions to read, as ('jpg', 'txt', 'npy', 'mask.png'). Without it image, caption and label; everything "
             "in a dataset without images.",
-        ),
-    ]
-    columns: Annotated[
-        Sequence[str] | None,
-        Option(
-            None, "Fields that were added to the dataset (wt.add_columns): each has a value in a batch, under its name."
         ),
     ]
     decoders: Annotated[

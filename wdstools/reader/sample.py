@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate, pairwise
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from wdstools.formats.digest import xxh3_64_intdigest
 
 Name = TypeVar("Name")
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Places(Protocol):
@@ -28,10 +30,12 @@ class Sample(Mapping[str, bytes]):
     bytes of its sample, or of a block of up to 256 KiB of neighbours, which stay in memory as long as one of them is held.
     """
 
-    __slots__ = ("_data", "_places", "_row", "key")
+    __slots__ = ("_data", "_places", "_row", "columns", "key")
 
     def __init__(self, key: str, data: bytes | memoryview, places: Places, row: int) -> None:
         self.key = key
+        #: Values of fields that were added to the dataset, where a reader was asked for them.
+        self.columns: Mapping[str, Any] = _NONE
         self._data = data
         self._places = places
         self._row = row
@@ -50,7 +54,7 @@ class Sample(Mapping[str, bytes]):
         return memoryview(self._data)[self._places.place(self._row, extension)]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _sample_of, (self.key, dict(self))
+        return _sample_of, (self.key, dict(self), dict(self.columns))
 
     def __repr__(self) -> str:
         members = ", ".join(f"{extension}: {len(self.view(extension))} bytes" for extension in self)
@@ -71,8 +75,10 @@ class _Joined:
         return list(self._slices)
 
 
-def _sample_of(key: str, members: dict[str, bytes]) -> Sample:
-    return Sample(key, memoryview(b"".join(members.values())), _Joined(members), 0)
+def _sample_of(key: str, members: dict[str, bytes], columns: Mapping[str, Any] = _NONE) -> Sample:
+    sample = Sample(key, memoryview(b"".join(members.values())), _Joined(members), 0)
+    sample.columns = columns
+    return sample
 
 
 def member_by_member(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wdstools.columns.sets import find_fields
 from wdstools.errors import UsageError
+from wdstools.reader.added import AddedFields
 from wdstools.reader.cursor import Cursor
 from wdstools.reader.options import Share, StreamOptions, choice_of, settled
 from wdstools.reader.payloads import DamagedSampleError, Payloads, prepared
@@ -17,7 +19,7 @@ from wdstools.reader.rows import RowTable
 from wdstools.reader.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from typing import Unpack
 
     from numpy.typing import NDArray
@@ -43,15 +45,20 @@ class Stream:
     Stream of the same dataset and options, whatever its number of ranks.
     """
 
-    def __init__(self, cursor: Cursor, share: Share, on_damage: str = "raise") -> None:
+    def __init__(
+        self, cursor: Cursor, share: Share, on_damage: str = "raise", columns: Sequence[str] | None = None
+    ) -> None:
         self._cursor = cursor
+        self._columns = tuple(dict.fromkeys(columns or ()))
+        self._added: AddedFields | None = None
+        find_fields(cursor.dataset, self._columns)
         self._share = share
         self._skip = on_damage == "skip"
         self._inherited: Role | None = None
         self._kept: tuple[int, RowTable] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}
+        return {**self.__dict__, "_kept": None, "_added": None}
 
     @property
     def epoch(self) -> int:
@@ -109,6 +116,7 @@ class Stream:
                     raise moved()
                 rows, behind = piece
                 places = iter(behind)
+                values = self._values(rows) if self._columns else None
                 for samples in payloads.samples(table.extents(rows), partial(self._looked_into, payloads)):
                     # this loop is a good part of what a sample costs
                     for sample, position in zip(samples, places, strict=False):
@@ -116,7 +124,10 @@ class Stream:
                             cursor.end(sharing)
                         else:
                             cursor.position = position
+                        columns = None if values is None else next(values)
                         if sample is not None:
+                            if columns is not None:
+                                sample.columns = columns
                             cursor.samples_read += 1
                             yield sample
                             if cursor.turn is not turn:
@@ -127,6 +138,13 @@ class Stream:
             payloads.ranges.close()
             table.finish()
         cursor.ended = False
+
+    def _values(self, rows: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+        """What was added to the dataset, row by row."""
+        if self._added is None:
+            self._added = AddedFields(self._cursor.dataset, self._cursor.choice.split, self._columns)
+        found = self._added.take(rows)
+        return (dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True))
 
     def _looked_into(self, payloads: Payloads, extents: Extents, row: int) -> Sample | None:
         """A sample that was not as it was packed at first sight; None if it is passed over."""
@@ -208,14 +226,14 @@ def open_stream(
 
     cursor = Cursor(as_dataset(dataset), choice_of(split, options), options["seed"])
     share = Share.of(cursor.count, options, batch_size)
-    return Stream(cursor, share, options["on_damage"])
+    return Stream(cursor, share, options["on_damage"], options["columns"])
 
 
 def stream(dataset: Dataset | str | os.PathLike[str], split: str = "train", **options: Unpack[StreamOptions]) -> Stream:
     """Verified samples (``Sample``: extension -> bytes) of a split, dealt out to ranks one by one.
 
     ``options`` are those of ``wdstools.reader.options.StreamOptions``: shuffle, seed, rank and world_size, where, keys
-    and limit, on_damage, remainder. Raises UsageError, NotFoundError and FormatError before the first sample if options
+    and limit, columns, on_damage, remainder. Raises UsageError, NotFoundError and FormatError before the first sample if options
     or shards are not as they should be.
     """
     return open_stream(dataset, split, settled(StreamOptions, options, "wt.stream"))

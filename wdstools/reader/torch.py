@@ -244,7 +244,7 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
         self._seen = (generation, stream.epoch)
 
     def _given(self, sample: Sample) -> Any:
-        found = {"__key__": sample.key, **sample}
+        found = {"__key__": sample.key, **sample, **sample.columns}
         return found if self._transform is None else self._transform(found)
 
     def state_dict(self) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class _Plain:
         self._stream.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return ({"__key__": sample.key, **sample} for sample in self._stream)
+        return ({"__key__": sample.key, **sample, **sample.columns} for sample in self._stream)
 
 
 class VerifiedPipeline(wds.DataPipeline, wds.compat.FluidInterface):  # type: ignore[misc]

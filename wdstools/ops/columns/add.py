@@ -11,8 +11,7 @@ from wdstools.columns.sets import column_sets
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import UsageError, option
 from wdstools.executors.open import open_executor
-from wdstools.formats.columns import column_path, is_set_name, set_path
-from wdstools.formats.index import SCHEMA
+from wdstools.formats.columns import RESERVED, column_path, is_set_name, set_path
 from wdstools.landing.inside import require_here
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.columns.join import Join, join
@@ -34,14 +33,6 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor
     from wdstools.formats.columns import ColumnSet
     from wdstools.options.declare import StrPath
-
-#: What a batch, a sample of a transform, or an index has under a name of its own.
-RESERVED = frozenset(
-    {
-        *SCHEMA.names,
-        *("image", "images", "captions", "labels", "keys", "mask", "sources", "damaged", "tokens", "findings"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)

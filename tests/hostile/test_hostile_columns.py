@@ -1,0 +1,184 @@
+"""Columns that came with a dataset from anywhere: they choose no file but their own, hide no field, and claim no memory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import wdstools as wt
+from tests.support.added_columns import add_scores, keys_of
+from tests.support.city_pairs import write_city_pairs
+from tests.support.command import run_command
+from tests.support.outcome import contents
+from wdstools.errors import FormatError, StoreError, UsageError, WdsError
+from wdstools.formats.digest import sha256_hex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOLDER = ".wdstools/columns"
+
+
+@pytest.fixture(scope="module", name="scored")
+def _scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("columns")
+    wt.pack(write_city_pairs(work / "source", train=8, val=4), work / "scored", shard_samples=4, name="cities")
+    add_scores(work / "scored")
+    return work / "scored"
+
+
+@pytest.fixture(name="dataset")
+def _dataset(scored: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(scored, tmp_path / "dataset"))
+
+
+def rewritten(dataset: Path, change: Any) -> None:
+    """Change the document, and the list with it, as whoever made the dataset could."""
+    path = dataset / f"{FOLDER}/scores.json"
+    before = path.read_bytes()
+    document = json.loads(before)
+    change(document)
+    shards = ",\n".join(json.dumps(one, sort_keys=True, separators=(",", ":")) for one in document.pop("shards"))
+    head = json.dumps(document, sort_keys=True, separators=(",", ":"))[:-1]
+    after = f'{head},"shards":[\n{shards}\n]}}\n'.encode()
+    path.write_bytes(after)
+    sums = dataset / f"{FOLDER}/SHA256SUMS"
+    sums.write_text(sums.read_text().replace(sha256_hex(before), sha256_hex(after)))
+
+
+def test_the_list_names_no_file_outside_of_its_sets(dataset: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.parquet"
+    mine.write_bytes(b"mine")
+    inside = dataset / f"{FOLDER}/scores/notes.txt"
+    inside.write_bytes(b"mine")
+    sums = dataset / f"{FOLDER}/SHA256SUMS"
+    lines = [
+        f"{'0' * 64}  {path}\n"
+        for path in (
+            f"{FOLDER}/scores/../../../../mine.parquet",
+            "../mine.parquet",
+            str(mine),
+            "README.md",
+            "train/train-000000.tar",
+            f"{FOLDER}/scores/notes.txt",
+            f"{FOLDER}/scores/deep/x.parquet",
+        )
+    ]
+    sums.write_text(sums.read_text() + "".join(lines))
+    before = contents(dataset)
+    plan = wt.plan_remove_columns(dataset, "scores")
+    own = {path for path in before if path.startswith((f"{FOLDER}/scores/train", f"{FOLDER}/scores/val"))}
+    assert {step.path for step in plan.steps} == own | {f"{FOLDER}/scores.json"}
+    removal = wt.plan_remove(dataset, wt.Selection(keys=frozenset(keys_of(dataset)[:1])))
+    outside = {step.path for step in removal.steps if step.action == "delete"}
+    assert not outside & {"README.md", "train/train-000000.tar", f"{FOLDER}/scores/notes.txt"}
+    wt.apply(plan)
+    assert (mine.read_bytes(), inside.read_bytes()) == (b"mine", b"mine")
+    assert (dataset / "README.md").exists()
+
+
+def test_a_folder_of_columns_that_leads_outside_is_not_written_or_deleted_through(
+    dataset: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    (dataset / f"{FOLDER}/scores").rename(outside)
+    (dataset / f"{FOLDER}/scores").symlink_to(outside)
+    before = contents(outside)
+    with pytest.raises(StoreError) as caught:
+        wt.remove_columns(dataset, "scores")
+    assert caught.value.code == "path-unsafe"
+    for refused in (
+        lambda: wt.remove(dataset, wt.Selection(keys=frozenset(keys_of(dataset)[:1]))),
+        lambda: wt.mirror(dataset, str(tmp_path / "mirror")),
+        lambda: wt.pull(dataset, tmp_path / "pulled"),
+    ):
+        with pytest.raises(WdsError):
+            refused()
+    assert contents(outside) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["fields"][0].update(name="caption"),
+        lambda d: d["fields"][0].update(name="keys"),
+        lambda d: d["fields"][0].update(name="__class__"),
+        lambda d: d["fields"][0].update(type="float32[99999999]"),
+        lambda d: d["fields"][0].update(type="object"),
+        lambda d: d.update(name="other"),
+        lambda d: d.update(name="../scores"),
+        lambda d: d.update(extra=1),
+        lambda d: d["shards"][0].update(rows=-1),
+        lambda d: d["shards"][0].update(rows=True),
+        lambda d: d["shards"][0].update(nulls=[0]),
+        lambda d: d["shards"].append(d["shards"][0]),
+        lambda d: d.update(format=0),
+        lambda d: d.update(fields=[]),
+    ],
+)
+def test_a_document_in_any_other_form_is_refused(dataset: Path, change: Any) -> None:
+    rewritten(dataset, change)
+    with pytest.raises(FormatError) as caught:
+        wt.head(dataset, 3, where="score > 0")
+    assert caught.value.code == "columns-damaged"
+    assert run_command("verify", dataset).code == 1
+
+
+def test_a_newer_form_is_refused_as_newer(dataset: Path) -> None:
+    rewritten(dataset, lambda d: d.update(format=2))
+    ran = run_command("ls", dataset, "--where", "score > 0")
+    assert (ran.code, "upgrade wdstools" in ran.err) == (5, True)
+
+
+def test_shards_or_rows_of_another_dataset_are_stale(dataset: Path) -> None:
+    rewritten(dataset, lambda d: d["shards"].pop())
+    with pytest.raises(UsageError) as caught:
+        wt.head(dataset, 3, where="score > 0")
+    assert caught.value.code == "columns-stale"
+
+
+def vouched(dataset: Path, data: bytes) -> None:
+    """Put a file in the place of one of the set's, and let list and document vouch for it."""
+    path = dataset / f"{FOLDER}/scores/train-000000.parquet"
+    old = sha256_hex(path.read_bytes())
+    path.write_bytes(data)
+    sums = dataset / f"{FOLDER}/SHA256SUMS"
+    sums.write_text(sums.read_text().replace(old, sha256_hex(data)))
+    rewritten(dataset, lambda d: next(s for s in d["shards"] if s["sha256"] == old).update(sha256=sha256_hex(data)))
+
+
+def parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return bytes(sink.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["rows", "columns", "types", "lists", "text", "nothing"])
+def test_a_file_that_its_document_vouches_for_is_still_looked_into(dataset: Path, kind: str) -> None:
+    table = pq.read_table(dataset / f"{FOLDER}/scores/train-000000.parquet")
+    ways: dict[str, Callable[[], bytes]] = {
+        "rows": lambda: parquet(pa.concat_tables([table] * 3)),
+        "columns": lambda: parquet(table.drop_columns(["score"])),
+        "types": lambda: parquet(table.set_column(4, "score", pa.array(["x"] * table.num_rows))),
+        "lists": lambda: parquet(
+            table.set_column(5, "vector", pa.array([[1.0]] * table.num_rows, pa.list_(pa.float32())))
+        ),
+        "text": lambda: b"PAR1" + b"\xff" * 400 + b"PAR1",
+        "nothing": lambda: b"",
+    }
+    made = ways[kind]()
+    assert table.column_names == ["key", "is_good", "people", "recaption", "score", "vector"]
+    vouched(dataset, made)
+    conditions = {"types": ["score > 0"], "lists": ["vector is not None"]}
+    for where in conditions.get(kind, ["score > 0", "vector is not None"]):
+        with pytest.raises(FormatError) as caught:
+            wt.head(dataset, 99, where=where)
+        assert caught.value.code == "columns-damaged"
+    ran = run_command("verify", dataset)
+    assert (ran.code, "Traceback" in ran.err) == (1, False)

@@ -83,23 +83,28 @@ def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
 
     Example: wdstools verify shards
     """
-    from wdstools.ops.verify import verify as check
-
     at = None if choices["at"] is None else os.fspath(choices["at"])
     choices["state"] = choices["state"] or os.path.join(cache_folder(), "scrub")
-    if path == "-":
-        from wdstools.ops.verify.lone import verify_stream
-        from wdstools.stores.local import translated
-
-        with translated("standard input"):
-            report = verify_stream(sys.stdin.buffer, "standard input")
-    else:
-        remote = any("://" in place for place in (path, at or ""))
-        threads = remote or choices["level"] in ("size", "digest")
-        preload = () if threads else ("wdstools.checks.rebuild",)
-        with session.workers("threads" if threads else "processes", preload, remote=remote) as executor:
-            report = check(path, executor=executor, progress=session.output.progress(), **choices)
+    report = _checked_pipe() if path == "-" else _checked(session, path, at, choices)
     raise typer.Exit(show.report(session.output, report, _repair(path, at, report)))
+
+
+def _checked_pipe() -> Report:
+    from wdstools.ops.verify.lone import verify_stream
+    from wdstools.stores.local import translated
+
+    with translated("standard input"):
+        return verify_stream(sys.stdin.buffer, "standard input")
+
+
+def _checked(session: Session, path: str, at: str | None, choices: VerifyChoices) -> Report:
+    from wdstools.ops.verify import verify as check
+
+    remote = any("://" in place for place in (path, at or ""))
+    threads = remote or choices["level"] in ("size", "digest")
+    preload = () if threads else ("wdstools.checks.rebuild",)
+    with session.workers("threads" if threads else "processes", preload, remote=remote) as executor:
+        return check(path, executor=executor, progress=session.output.progress(), **choices)
 
 
 def _repair(path: str, at: str | None, report: Report) -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from benchmarks.picture_kinds import KINDS
 from tests.support.lookalikes import jpeg, scene
@@ -17,7 +18,7 @@ from wdstools.dedup.phash import deviation
 from wdstools.reader.hashes import hash_images, turned_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _WORDS = [
     "sun",
@@ -124,3 +125,52 @@ def test_a_symmetric_picture_whose_hash_is_noise_is_found_by_its_pixels_when_exi
     blank = Image.new("RGB", (300, 200), (90, 90, 90))
     lighter = Image.new("RGB", (300, 200), (110, 110, 110))
     assert leaders([png(blank), lying(lighter, 6), lying(blank, 8)])[1] == [0, 1, 0]
+
+
+def drawing(draw: Callable[[ImageDraw.ImageDraw], None], ground: str = "white") -> bytes:
+    """A drawing of 300x300 as PNG."""
+    made = Image.new("RGB", (300, 300), ground)
+    draw(ImageDraw.Draw(made))
+    return png(made)
+
+
+def clock(hour: int) -> bytes:
+    angle = hour * math.pi / 6
+
+    def draw(pen: ImageDraw.ImageDraw) -> None:
+        pen.ellipse((20, 20, 280, 280), outline="black", width=4)
+        pen.line((150, 150, 150 + 80 * math.sin(angle), 150 - 80 * math.cos(angle)), "black", 6)
+
+    return drawing(draw)
+
+
+def bars(seed: int) -> bytes:
+    heights = np.random.default_rng(seed).integers(130, 170, 8).tolist()
+
+    def draw(pen: ImageDraw.ImageDraw) -> None:
+        for number, height in enumerate(heights):
+            pen.rectangle((30 + 30 * number, 280 - height, 50 + 30 * number, 280), "steelblue")
+
+    return drawing(draw)
+
+
+def code(seed: int) -> bytes:
+    squares = np.random.default_rng(seed).integers(0, 2, (29, 29)).astype(np.uint8) * 255
+    return png(Image.fromarray(squares).resize((290, 290), Image.Resampling.NEAREST).convert("RGB"))
+
+
+def face(mouth: int) -> bytes:
+    def draw(pen: ImageDraw.ImageDraw) -> None:
+        for left in (80, 190):
+            pen.ellipse((left, 100, left + 30, 130), "black")
+        pen.arc((90, 140 + 20 * (mouth > 1), 210, 230), 180 * (mouth % 2), 180 * (mouth % 2) + 180, "black", 6)
+
+    return drawing(draw, "gold")
+
+
+@pytest.mark.parametrize("draw", [clock, bars, code, face])
+def test_drawings_that_differ_in_what_they_mean_are_told_apart_at_the_default_level(
+    draw: Callable[[int], bytes],
+) -> None:
+    made = [draw(number) for number in range(4)]
+    assert leaders(made)[0] == list(range(4))

@@ -9,5 +9,5 @@ python=${PYTHON:-python3}
 [ -e "$dir/.ready" ] && exit 0
 rm -rf "${dir:?}"
 "$python" -m venv "$dir"
-"$dir/bin/python" -m pip install --quiet --disable-pip-version-check "$here[ray]" ray==2.60.0 distributed==2026.8.0 pytest==8.4.2
+"$dir/bin/python" -m pip install --quiet --disable-pip-version-check "$here[cloud,ray]" boto3==1.44.5 ray==2.60.0 distributed==2026.8.0 pytest==8.4.2
 touch "$dir/.ready"

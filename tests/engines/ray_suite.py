@@ -14,15 +14,20 @@ import ray
 from ray.cluster_utils import Cluster
 
 import wdstools as wt
+from tests.servers.swift import swift_server
 from tests.support import work
 from tests.support.executor_laws import HANG_SECONDS, ExecutorLaws, LossLaws, values
 from tests.support.verbs_alike import make_images, must_find, run_verbs
 from wdstools.executors import ray_cluster as ours
 from wdstools.executors.versions import Host, this_host
+from wdstools.stores.local import LocalStore
+from wdstools.stores.open import open_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.servers.s3 import S3Server
 
 _NODE = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 128 << 20}
 
@@ -40,7 +45,7 @@ def _started() -> Any:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(swift: S3Server) -> Iterator[Any]:
     made = _started()
     made.add_node(**_NODE)
     made.wait_for_nodes()
@@ -48,6 +53,14 @@ def cluster() -> Iterator[Any]:
     yield made
     ray.shutdown()
     made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Started before the cluster, whose workers have its environment from then on."""
+    with swift_server(tmp_path_factory.mktemp("swift")) as server:
+        os.environ.update(server.env)
+        yield server
 
 
 @pytest.fixture
@@ -108,6 +121,20 @@ def test_paths_that_other_hosts_do_not_see_are_refused(executor: wt.RayExecutor,
     assert os.listdir(tmp_path) == ["images"]
     # an absolute path that every host turns out to see is good
     assert wt.pack(source, tmp_path / "out", executor=apart).root == wt.pack(source, tmp_path / "in").root
+
+
+def test_hosts_without_a_common_disk_pack_from_bucket_to_bucket(cluster: Any, swift: S3Server, tmp_path: Path) -> None:
+    apart = wt.RayExecutor(shared_disk=False)
+    source = make_images(str(tmp_path / "images"), 24)
+    bucket = swift.new_bucket()
+    store = open_remote(f"s3://{bucket}/images")
+    for info in LocalStore(source).list():
+        store.put(info.key, LocalStore(source).get(info.key))
+    expected = wt.pack(source, tmp_path / "near", shard_samples=6)
+    made = wt.pack(f"s3://{bucket}/images", f"s3://{bucket}/city", shard_samples=6, executor=apart)
+    assert (made.root, made.shards) == (expected.root, expected.shards)
+    assert not wt.verify(f"s3://{bucket}/city", executor=apart).findings
+    assert list(open_remote(f"s3://{bucket}/city").list(".wdstools/packing/")) == []
 
 
 def test_a_relative_path_is_the_callers(

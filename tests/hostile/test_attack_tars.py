@@ -8,16 +8,18 @@ import json
 import os
 import shutil
 import stat
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
-from tests.support.command import HANG_SECONDS
+from tests.support.command import HANG_SECONDS, run_command
 from tests.support.limited import assert_announced, run_limited
 from tests.support.outcome import snapshot
 from tests.support.rawtar import END, base256, header, long_name, member, pax
+from tests.support.tools import need
 from wdstools import WdsError, adopt, open_source
 from wdstools.checks.stream import check_stream
 from wdstools.errors import FormatError, StoreError, UsageError
@@ -225,3 +227,21 @@ def test_a_million_empty_members_are_no_trouble(tmp_path: Path) -> None:
     assert_announced(ran, 3)
     assert sum(ran.summary["samples"].values()) == 1
     assert sum(ran.summary["skipped"].values()) == MILLION
+
+
+@pytest.mark.parametrize("program", ["tar", "bsdtar"])
+def test_a_name_in_a_tar_is_no_option_of_the_program_that_is_asked_to_read_it(program: str, tmp_path: Path) -> None:
+    need(program)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    with tarfile.open(theirs / "x.tar", "w") as tar:
+        for name in ("--to-command=touch pwned; #", "--use-compress-program=touch pwned; #"):
+            member = tarfile.TarInfo(f"{name}.txt")
+            member.size = 2
+            tar.addfile(member, io.BytesIO(b"hi"))
+    assert run_command("adopt", theirs).code in (0, 3)
+    ran = run_command("doctor", theirs, "--for", program, "--json", cwd=tmp_path)
+    assert "Traceback" not in ran.err
+    assert not list(tmp_path.rglob("pwned"))
+    (told,) = [line for line in ran.lines if line["type"] == "diagnosis" and line["consumer"] == program]
+    assert (told["status"], told["equal"]) == ("works", 2)

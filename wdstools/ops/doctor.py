@@ -322,7 +322,8 @@ def _ask_program(name: str, spec: dict[str, Any]) -> dict[str, Any]:
         names = {f"{reference['key']}.{ext}": path for ext, path in reference["files"].items()}
         equal += (
             all(
-                _output([name, "-xOf", os.path.join(spec["root"], listed[member]), member]) == probe.read_file(path)
+                _output([name, "-xOf", os.path.join(spec["root"], listed[member]), "--", member])
+                == probe.read_file(path)
                 for member, path in names.items()
                 if member in listed
             )

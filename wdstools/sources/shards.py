@@ -17,6 +17,7 @@ from wdstools.sources.beside_tars import beside_tars
 from wdstools.sources.ignoring import is_ignored
 from wdstools.sources.members import MemberChoice
 from wdstools.sources.readers import ArchiveOpener, ArchiveReader
+from wdstools.sources.shardlist import ShardList
 from wdstools.sources.tarscan import scan_compressed, scan_tar
 from wdstools.sources.unpacked import find_tars, is_compressed, plain_name
 from wdstools.sources.words import kind_of
@@ -75,8 +76,6 @@ class ShardsSource:
             raise NotFoundError("no tars here", code="source-empty", where=self.path, got=got)
         splits = splits_of_paths(tars)
         listed = {plain_name(entry.path): split for split, entry in manifest.shards} if manifest else {}
-        from wdstools.sources.shardlist import ShardList  # late: folders of images need nothing of it
-
         found = ShardList(
             store,
             {**splits.of, **listed},

@@ -98,7 +98,7 @@ def compute_shard(task: ComputeTask, tick: Tick) -> ColumnShard:
 
 def map_columns(
     dataset: Dataset | StrPath,
-    function: Callable[[Sample], Mapping[str, Any] | None] | Callable[[list[Sample]], Mapping[str, Sequence[Any]]],
+    function: Callable[[Sample], Mapping[str, object] | None] | Callable[[list[Sample]], Mapping[str, object]],
     *,
     columns: Mapping[str, str],
     name: str,

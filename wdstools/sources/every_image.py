@@ -12,8 +12,8 @@ from wdstools.sources.account import is_loss
 from wdstools.sources.base import EmptySourceError, is_text, join_path, shown
 from wdstools.sources.folder import FolderSource
 from wdstools.sources.open import open_source
+from wdstools.sources.open_tree import open_tree
 from wdstools.sources.survey import walk_all
-from wdstools.sources.tree import open_tree
 from wdstools.sources.unpacked import UnpackedSource
 from wdstools.sources.words import kind_of
 

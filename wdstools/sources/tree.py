@@ -10,19 +10,15 @@ import os
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from wdstools.errors import NotFoundError, UsageError
-from wdstools.formats.tar import BLOCK
 from wdstools.formats.tarextension import SPARSE_ADVICE
-from wdstools.formats.tarhop import is_header
 from wdstools.results import Skip
 from wdstools.sources.base import SourceOpener, join_path, shown
 from wdstools.sources.readers import ENTRY_BYTES, ArchiveOpener, FolderOpener, reading, tar_entry, zip_entry
 from wdstools.sources.tarscan import scan_tar
-from wdstools.sources.words import cloud_name, is_volume
+from wdstools.sources.words import cloud_name
 from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.folders import files_below
-from wdstools.stores.local import open_plain, storage_error
-from wdstools.stores.open import is_bucket, open_remote
+from wdstools.stores.local import storage_error
 
 _MAX_NAME = 4096
 #: The longest path that Linux opens at once, its end included.
@@ -30,7 +26,6 @@ _MAX_PATH_BYTES = 4096
 _MAX_PART_BYTES = 255
 _MAX_DEPTH = 64
 _NAMES_AT_HAND = 300_000
-_OTHER_COMPRESSION = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 @dataclass(slots=True)
@@ -67,44 +62,6 @@ class Tree(Protocol):
 
     def close(self) -> None:
         """Let go of what is known of the files: of two million in an archive that is a hundred megabytes."""
-
-
-def open_tree(path: str, *, follow_links: bool = False, name_encoding: str | None = None) -> Tree:
-    """The tree at a path: a folder, a .zip or a .tar, or a prefix of a bucket.
-
-    ``follow_links`` also takes what links lead to outside of a folder; ``name_encoding`` is that of names in a zip.
-    """
-    if is_bucket(path):
-        from wdstools.sources.bucket import BucketTree
-
-        return BucketTree(open_remote(path))
-    if os.path.isdir(path):
-        return FolderTree(path, follow_links=follow_links)
-    if not os.path.exists(path):
-        raise NotFoundError("no such file or folder", where=path)
-    with reading(path), open_plain(path) as file:
-        head = file.read(BLOCK)
-    if head[:2] == b"PK":
-        return ZipTree(path, name_encoding)
-    if head[257:262] == b"ustar" or (len(head) == BLOCK and is_header(head)):
-        return TarTree(path)
-    if is_volume(os.path.basename(path)):
-        raise UsageError(
-            "one volume of an archive that was cut up",
-            code="source-volume",
-            where=path,
-            hint="put the volumes together (`cat x.zip.* > x.zip`, or `7z x x.zip.001`), and give what that makes",
-        )
-    tool = next((tool for magic, tool in _OTHER_COMPRESSION.items() if head.startswith(magic)), None)
-    if tool is not None:
-        hint = f"{tool} -dk {path}    then give what it makes; .tar.gz and .tar.zst are read as they are"
-        raise UsageError("compressed in a way that is not read here", code="source-unknown", where=path, hint=hint)
-    raise UsageError(
-        "not a folder, a zip or a tar",
-        code="source-unknown",
-        where=path,
-        hint="give a folder of images, a .zip, .tar, .tar.gz or .tar.zst of one, a .csv, .jsonl or .parquet table, or a folder of shards",
-    )
 
 
 class FolderTree:

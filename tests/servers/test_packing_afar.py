@@ -100,6 +100,7 @@ def test_a_pack_that_is_killed_goes_on_with_what_is_in_the_bucket(
     assert held(url) == on_disk
 
 
+@pytest.mark.slow
 def test_what_the_network_damages_is_not_stored(
     source: Path, on_disk: dict[str, bytes], swift: S3Server, proxy: FaultProxy
 ) -> None:
@@ -115,6 +116,7 @@ def test_what_the_network_damages_is_not_stored(
     assert held(url) == on_disk
 
 
+@pytest.mark.slow
 def test_a_gateway_that_stores_nothing_makes_no_dataset(source: Path, swift: S3Server, proxy: FaultProxy) -> None:
     url = f"s3://{swift.new_bucket()}/city"
     proxy.add(Fault("swallowed", path="/train-000001.tar", method="PUT"))

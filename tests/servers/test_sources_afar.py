@@ -86,6 +86,7 @@ def test_tables_and_tars_are_read_where_they_lie(source: Path, url: str, swift: 
     assert len(contents(tmp_path / "one")) > 5
 
 
+@pytest.mark.slow
 def test_an_object_that_changes_while_it_is_packed_is_an_error(
     url: str, swift: S3Server, proxy: FaultProxy, tmp_path: Path
 ) -> None:

@@ -295,3 +295,55 @@ def test_a_manifest_file_alone_has_its_signature_beside_it(place: Path, tmp_path
         "verify", tmp_path / "city.json", "--at", place / "unsigned", "--public-key", place / "ours.pub", "--json"
     )
     assert (ran.code, ran.summary["proved"]) == (0, "forger")
+
+
+def _certificates(folder: Path) -> None:
+    """An authority, the certificate of our key that it issued, and another authority."""
+
+    def openssl(line: str) -> None:
+        subprocess.run(["openssl", *line.split()], cwd=folder, check=True, capture_output=True)
+
+    for name in ("ca", "stranger"):
+        _make_key(folder / f"{name}.pem", folder / f"{name}.pub")
+        openssl(f"req -x509 -new -key {name}.pem -subj /CN={name} -days 30 -out {name}.crt")
+    (folder / "usage").write_text("keyUsage=critical,digitalSignature\nbasicConstraints=CA:FALSE\n")
+    openssl("req -new -key ours.pem -subj /CN=laboratory -out csr")
+    openssl("x509 -req -in csr -CA ca.crt -CAkey ca.pem -CAcreateserial -days 30 -extfile usage -out ours.crt")
+
+
+def test_a_certificate_says_who_signed_and_authorities_decide(place: Path, tmp_path: Path) -> None:
+    _certificates(place)
+    dataset = shutil.copytree(place / "unsigned", tmp_path / "set")
+    ran = run_command("sign", dataset, "--key", place / "ours.pem", "--certificate", place / "ours.crt", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert "CN=laboratory" in ran.summary["signer"]
+    checked = run_command("verify", dataset, "--authorities", place / "ca.crt", "--json")
+    assert (checked.code, checked.summary["proved"]) == (0, "forger")
+    assert "CN=laboratory" in checked.summary["proof"]
+    pulled = run_command("pull", dataset, tmp_path / "copy", "--authorities", place / "ca.crt", "--json")
+    assert (pulled.code, pulled.summary["proved"]) == (0, "forger")
+    assert _bundle(tmp_path / "copy").read_bytes() == _bundle(dataset).read_bytes()
+    library = [sys.executable, "-m", "model_signing", "verify", "certificate", "--signature", str(_bundle(dataset))]
+    subprocess.run(
+        [*library, "--certificate_chain", str(place / "ca.crt"), str(dataset / MANIFEST_PATH)],
+        check=True,
+        capture_output=True,
+    )
+    for wrong, code in ((place / "stranger.crt", "signature-other-key"), (place / "ours.pub", "authority-invalid")):
+        refused = run_command("verify", dataset, "--authorities", wrong, "--json")
+        assert_clean_failure(refused, 1, 2)
+        assert refused.error["code"] == code
+    missing = run_command("verify", place / "signed", "--authorities", place / "ca.crt", "--json")
+    assert (missing.code, missing.error["code"]) == (1, "signature-other-key")
+    manifest = dataset / MANIFEST_PATH
+    manifest.write_bytes(manifest.read_bytes().replace(b'"seed":0', b'"seed":1'))
+    forged = run_command("verify", dataset, "--authorities", place / "ca.crt", "--json")
+    assert (forged.code, forged.error["code"]) == (1, "signature-other-root")
+
+
+def test_a_certificate_of_another_key_signs_nothing(place: Path, tmp_path: Path) -> None:
+    _certificates(place)
+    dataset = shutil.copytree(place / "unsigned", tmp_path / "set")
+    ran = run_command("sign", dataset, "--key", place / "theirs.pem", "--certificate", place / "ours.crt", "--json")
+    assert (ran.code, ran.error["code"]) == (2, "certificate-invalid")
+    assert not (dataset / SIGNATURES).exists()

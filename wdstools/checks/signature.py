@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from wdstools.dataset import Dataset
-    from wdstools.options.declare import StrPath
     from wdstools.stores.base import Store
 
 SIGNATURES = ".wdstools/signatures/"
@@ -131,26 +130,6 @@ def key_bytes(path: str) -> bytes:
     return data
 
 
-def trusted(dataset: Dataset, public_key: StrPath | None, min_version: int | None) -> Dataset:
-    """The dataset as proved by whom the caller trusts, if a key was given, and no older than it may be.
-
-    Raises UsageError (``public-key-invalid``), IntegrityError as ``signed_by`` does, and ``older-version``.
-    """
-    if public_key is not None:
-        dataset = signed_by(dataset, read_public_key(os.fspath(public_key)))
-    version = dataset.manifest.version
-    if min_version is not None and version < min_version:
-        raise IntegrityError(
-            "this is an older version than the one that was asked for",
-            code="older-version",
-            where=dataset.metadata.url,
-            expected=f"version {min_version} or newer",
-            got=f"version {version}, root {dataset.root}",
-            hint="the server may hold back a newer version: ask at another place",
-        )
-    return dataset
-
-
 def signed_by(dataset: Dataset, key: PublicKey) -> Dataset:
     """The dataset as proved by this key's signature; raises IntegrityError with one of four codes if there is none.
 
@@ -159,7 +138,7 @@ def signed_by(dataset: Dataset, key: PublicKey) -> Dataset:
     """
     reasons: list[tuple[str, str]] = []
     seen: set[bytes] = set()
-    for where, data in _bundles(dataset, key, reasons):
+    for where, data in bundles_there(dataset, key.path, reasons):
         if data in seen:
             continue
         seen.add(data)
@@ -167,24 +146,29 @@ def signed_by(dataset: Dataset, key: PublicKey) -> Dataset:
         if reason is None:
             return replace(dataset, anchored=True, signer=str(key), readers={})
         reasons.append((reason[0], f"{where}: {reason[1]}"))
+    raise unsigned(dataset, str(key), reasons, option("public_key"))
+
+
+def unsigned(dataset: Dataset, by: str, reasons: list[tuple[str, str]], asked: str) -> IntegrityError:
+    """The error for a dataset that none of its bundles proves, with the most telling of the reasons."""
     code = next((code for code in _RANKS if any(code == found for found, _ in reasons)), "signature-missing")
-    raise IntegrityError(
+    return IntegrityError(
         _MESSAGES[code],
         code=code,
         where=dataset.metadata.url,
-        expected=f"a signature of root {dataset.root} by {key}",
+        expected=f"a signature of root {dataset.root} by {by}",
         got=next((text for found, text in reasons if found == code), "none"),
-        hint=f"trust none of it; ask its signer for the dataset again, or leave out {option('public_key')}",
+        hint=f"trust none of it; ask its signer for the dataset again, or leave out {asked}",
     )
 
 
-def _bundles(dataset: Dataset, key: PublicKey, reasons: list[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
-    """Each bundle that lies with the dataset, that of the key first; those that cannot be read are reasons."""
+def bundles_there(dataset: Dataset, first: str, reasons: list[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
+    """Each bundle that lies with the dataset, the one at ``first`` before all; those that cannot be read are reasons."""
     own = dataset.manifest_key == MANIFEST_PATH
     places: list[tuple[Store, Iterable[str]]] = []
     if not own:
         places.append((dataset.metadata, (f"{dataset.manifest_key}{SUFFIX}",)))
-    places += [(store, _names(store, key)) for store in _stores(dataset, own=own)]
+    places += [(store, _names(store, first)) for store in _stores(dataset, own=own)]
     for store, names in places:
         for name in names:
             try:
@@ -204,9 +188,10 @@ def _stores(dataset: Dataset, *, own: bool) -> list[Store]:
     return [dataset.metadata, dataset.shards] if own else [dataset.shards]
 
 
-def _names(store: Store, key: PublicKey) -> Iterator[str]:
-    yield key.path
-    yield from (name for name in signature_paths(store) if name != key.path)
+def _names(store: Store, first: str) -> Iterator[str]:
+    if first:
+        yield first
+    yield from (name for name in signature_paths(store) if name != first)
 
 
 def signature_paths(store: Store) -> list[str]:
@@ -235,14 +220,14 @@ def bundles_of(dataset: Dataset) -> dict[str, bytes]:
     found = {}
     names = dict.fromkeys(signature_paths(dataset.metadata))
     if dataset.signer:
-        names[f"{SIGNATURES}{dataset.signer.removeprefix('SHA256:')[:32]}{SUFFIX}"] = None
+        names[f"{SIGNATURES}{dataset.signer.rpartition('SHA256:')[2][:32]}{SUFFIX}"] = None
     for name in names:
         try:
             data = read_inside(dataset.metadata, name, MAX_BUNDLE_BYTES)
             payload = json.loads(base64.b64decode(json.loads(data)["dsseEnvelope"]["payload"], validate=True))
         except (StoreError, FormatError, ValueError, KeyError, TypeError, RecursionError):
             continue
-        if _signed_root(payload) == dataset.root:
+        if signed_root(payload) == dataset.root:
             found[name] = data
     return found
 
@@ -267,14 +252,14 @@ def _wrong(data: bytes, dataset: Dataset, key: PublicKey) -> tuple[str, str] | N
         return "signature-other-key", f"signed by the key {str(hint)[:64]}"
     if not key.has_signed(content, signature):
         return "signature-invalid", "the signature does not hold"
-    root = _signed_root(payload)
+    root = signed_root(payload)
     if root != dataset.root:
         what = f"root {root[:64]}" if root else "something that is no manifest of a dataset"
         return "signature-other-root", f"signed {what}"
     return None if _library_agrees(data, dumps(dataset.manifest), key) else ("signature-invalid", "not understood")
 
 
-def _signed_root(payload: Any) -> str | None:
+def signed_root(payload: Any) -> str | None:
     """The SHA-256 of the one file that a payload is about."""
     try:
         (resource,), form = payload["predicate"]["resources"], payload["predicate"]["serialization"]

@@ -10,7 +10,8 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Unpack
 
 from wdstools.checks.rebuild import proved_index
-from wdstools.checks.signature import bundles_of, trusted
+from wdstools.checks.signature import bundles_of
+from wdstools.checks.trust import trusted
 from wdstools.dataset import Dataset, as_dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
@@ -151,7 +152,9 @@ def plan_pull(
     """
     chosen = settle(PullChoices, choices)
     refuse_elsewhere(os.fspath(dest))
-    opened = trusted(as_dataset(source).anchor(chosen["root"]), chosen["public_key"], chosen["min_version"])
+    opened = trusted(
+        as_dataset(source).anchor(chosen["root"]), chosen["public_key"], chosen["min_version"], chosen["authorities"]
+    )
     if chosen["limit_rate"] is not None:
         opened = replace(opened, shards=Limited(remote(opened.shards), Rate(chosen["limit_rate"])), readers={})
     require_canonical(

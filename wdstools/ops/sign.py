@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
-from wdstools.checks.signature import as_public_key, key_bytes, require_signing, signed_by, temporary_files
+from wdstools.checks.certificate import Certificate, read_certificates
+from wdstools.checks.signature import PublicKey, as_public_key, key_bytes, require_signing, signed_by, temporary_files
 from wdstools.dataset import as_dataset
 from wdstools.errors import StoreError, UsageError, option
 from wdstools.formats.manifest import MANIFEST_PATH, dumps
@@ -16,9 +17,11 @@ from wdstools.options.move import SignChoices
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from wdstools.checks.signature import PublicKey
     from wdstools.dataset import Dataset
     from wdstools.options.declare import StrPath
+
+
+_END = b"-----END CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,14 @@ def sign(dataset: Dataset | StrPath, **choices: Unpack[SignChoices]) -> SignResu
 
     Args:
         dataset: A dataset or its folder.
-        **choices: The key; see ``SignChoices``.
+        **choices: The key, and its certificate if it has one; see ``SignChoices``.
 
     Returns:
         Where the bundle lies, and whose signature it is.
 
     Raises:
-        UsageError: There is no such key (``signing-key-invalid``), or the dataset lies elsewhere than in a folder here.
+        UsageError: There is no such key (``signing-key-invalid``), the certificate is of another
+            (``certificate-invalid``), or the dataset lies elsewhere than in a folder here.
         StoreError: Storage could not be read or written.
     """
     chosen = settle(SignChoices, choices)
@@ -63,13 +67,17 @@ def sign(dataset: Dataset | StrPath, **choices: Unpack[SignChoices]) -> SignResu
     data = key_bytes(os.fspath(chosen["key"]))
     secret = chosen["password_file"]
     password = key_bytes(os.fspath(secret)).rstrip(b"\r\n") if secret is not None else None
-    public = _public_half(data, password, os.fspath(chosen["key"]))
-    bundle = _bundle(dumps(opened.manifest), data, password)
+    half, chain = _public_half(data, password, os.fspath(chosen["key"])), b""
+    public: PublicKey | Certificate = half
+    if chosen["certificate"] is not None:
+        public, chain = _certified(os.fspath(chosen["certificate"]), half.pem, locked=password is not None)
+    bundle = _bundle(dumps(opened.manifest), data, password, chain)
     require_inside(store.url, [public.path])
     if store.is_link(public.path):
         raise StoreError("a link lies where the signature goes", code="path-unsafe", where=store.locate(public.path))
     store.put(public.path, bundle)
-    signed_by(opened, public)  # as everybody else will find it
+    if public is half:
+        signed_by(opened, half)  # as everybody else will find it
     manifest = opened.manifest
     return SignResult(store.locate(public.path), opened.root, str(public), manifest.name, manifest.version)
 
@@ -94,13 +102,55 @@ def _public_half(data: bytes, password: bytes | None, where: str) -> PublicKey:
         ) from None
 
 
-def _bundle(manifest: bytes, pem: bytes, password: bytes | None) -> bytes:
+def _certified(path: str, key: bytes, *, locked: bool) -> tuple[Certificate, bytes]:
+    """The first certificate of a file, which is the key's, and all of them; raises UsageError (``certificate-invalid``)."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    if locked:
+        message = (
+            f"{option('password_file')} and {option('certificate')} exclude each other: give the key without a password"
+        )
+        raise UsageError(message, hint="openssl pkey -in KEY -out plain.pem    takes the password off")
+    chain, (first, *_) = read_certificates(path, "certificate-invalid")
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    named = x509.load_pem_x509_certificate(chain).public_key().public_bytes(serialization.Encoding.PEM, form)
+    if named != key:
+        raise UsageError(
+            "this certificate is of another key",
+            code="certificate-invalid",
+            where=path,
+            expected="first the certificate of the key, then those that lead to an authority",
+            got=first.subject,
+        )
+    return first, chain
+
+
+def _bundle(manifest: bytes, pem: bytes, password: bytes | None, chain: bytes = b"") -> bytes:
     from model_signing.signing import Config
 
     name = os.path.basename(MANIFEST_PATH)
-    with temporary_files({name: manifest, "key.pem": pem, "bundle": b""}) as paths:
+    leaf, mark, others = chain.partition(_END)
+    leaf += mark + b"\n"
+    # the library takes no chain that is empty; a certificate that is there twice leads no further
+    files = {
+        name: manifest,
+        "key.pem": pem,
+        "bundle": b"",
+        "leaf.pem": leaf,
+        "chain.pem": others if _END in others else leaf,
+    }
+    with temporary_files(files) as paths:
         # the library hands the password on as it is, and bytes are what is wanted there
         secret: Any = password
         made: Any = Config
-        made().use_elliptic_key_signer(private_key=paths["key.pem"], password=secret).sign(paths[name], paths["bundle"])
+        if chain:
+            signer = made().use_certificate_signer(
+                private_key=paths["key.pem"],
+                signing_certificate=paths["leaf.pem"],
+                certificate_chain=[paths["chain.pem"]],
+            )
+        else:
+            signer = made().use_elliptic_key_signer(private_key=paths["key.pem"], password=secret)
+        signer.sign(paths[name], paths["bundle"])
         return key_bytes(paths["bundle"])

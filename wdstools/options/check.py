@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypedDict
 from wdstools.errors import UsageError
 from wdstools.options.declare import Option, StrPath
 from wdstools.options.pack import DuplicateLevel
-from wdstools.options.read import MIN_VERSION, PUBLIC_KEY, OpenChoices
+from wdstools.options.read import AUTHORITIES, MIN_VERSION, PUBLIC_KEY, OpenChoices
 from wdstools.units import parse_duration
 
 _SCRUB = "A little at a time"
@@ -50,6 +50,7 @@ class VerifyChoices(TypedDict, total=False):
         ),
     ]
     public_key: Annotated[StrPath | None, PUBLIC_KEY]
+    authorities: Annotated[StrPath | None, AUTHORITIES]
     min_version: Annotated[int | None, MIN_VERSION]
     level: Annotated[
         VerifyLevel, Option("digest", "How thoroughly: each level checks what the one before it does, and more.")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
 from wdstools.options.declare import Option, StrPath
-from wdstools.options.read import MIN_VERSION, PUBLIC_KEY
+from wdstools.options.read import AUTHORITIES, MIN_VERSION, PUBLIC_KEY
 from wdstools.units import parse_size
 
 Digests = Literal["none", "xxh3", "all"]
@@ -39,6 +39,14 @@ class SignChoices(TypedDict, total=False):
     """Who signs."""
 
     key: Annotated[StrPath | None, Option(None, "The private key: EC (P-256, P-384 or P-521), in PEM.", metavar="FILE")]
+    certificate: Annotated[
+        StrPath | None,
+        Option(
+            None,
+            "The certificate of the key (PEM), and behind it those that lead to an authority: the signature then names you.",
+            metavar="FILE",
+        ),
+    ]
     password_file: Annotated[
         StrPath | None, Option(None, "A file whose content is the password of the key.", metavar="FILE")
     ]
@@ -69,6 +77,7 @@ class PullChoices(TypedDict, total=False):
 
     root: Annotated[str | None, Option(None, "Refuse any dataset but this one, whoever serves it.", metavar="DIGEST")]
     public_key: Annotated[StrPath | None, PUBLIC_KEY]
+    authorities: Annotated[StrPath | None, AUTHORITIES]
     min_version: Annotated[int | None, MIN_VERSION]
     allow_older: Annotated[
         bool, Option(False, "Pull a version that is older than the one that lies at DIR or in a seed, too.")

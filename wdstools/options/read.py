@@ -14,6 +14,11 @@ _CACHE_BYTES, _CACHE_SIZE = 20 << 30, "20GiB"
 PUBLIC_KEY = Option(
     None, "Refuse what this key (PEM) has not signed: SHA-256 then proves it against forgers.", metavar="FILE"
 )
+AUTHORITIES = Option(
+    None,
+    "Refuse what nobody has signed whose certificate these authorities (PEM) issued: SHA-256 then proves it against forgers.",
+    metavar="FILE",
+)
 MIN_VERSION = Option(
     None,
     "Refuse a version older than this: a signature does not tell that a newer version was signed.",

@@ -149,7 +149,7 @@ class EmbeddedSource(UnpackedSource):
         except (pa.ArrowException, ValueError) as error:
             if isinstance(error, FormatError):
                 raise
-            raise damaged(where, str(error).splitlines()[0]) from error
+            raise damaged(where, str(error).splitlines()[0]) from None
 
     def _sample(
         self,
@@ -220,7 +220,7 @@ def _schema_of(store: Store, key: str) -> pa.Schema:
     except (pa.ArrowException, ValueError) as error:
         if isinstance(error, FormatError):
             raise
-        raise damaged(f"{store.url}/{key}", str(error).splitlines()[0]) from error
+        raise damaged(f"{store.url}/{key}", str(error).splitlines()[0]) from None
 
 
 def _image_column(schema: pa.Schema) -> str | None:

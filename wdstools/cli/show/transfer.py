@@ -117,5 +117,6 @@ def signed(output: Output, result: SignResult, dataset: str) -> None:
     output.line(f"signed: {named}root {result.root}")
     output.line(f"  by the key {result.signer}")
     output.line(f"  in {result.path}")
-    output.hint(f"check:  wdstools verify {quote(display(dataset))} --public-key PUBLIC.pem")
+    asked = "--authorities CA.pem" if result.signer.startswith("of ") else "--public-key PUBLIC.pem"
+    output.hint(f"check:  wdstools verify {quote(display(dataset))} {asked}")
     output.summary(result, exit_code=0, ok=True)

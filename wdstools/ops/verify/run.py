@@ -12,7 +12,7 @@ from wdstools.checks.columns import check_columns, columns_tasks, known_sets
 from wdstools.checks.emitted import check_emitted, known_emitted
 from wdstools.checks.metadata import check_metadata, read_list
 from wdstools.checks.remote import noted_md5
-from wdstools.checks.signature import trusted
+from wdstools.checks.trust import trusted
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, UsageError, option
 from wdstools.executors.base import run_all
@@ -75,7 +75,7 @@ def verify(
         return verify_path(os.fspath(dataset), executor=executor, progress=progress, **choices)
     chosen = _settled(choices)
     opened = dataset.at(os.fspath(chosen["at"])) if chosen["at"] else dataset
-    opened = trusted(opened.anchor(chosen["root"]), chosen["public_key"], chosen["min_version"])
+    opened = trusted(opened.anchor(chosen["root"]), chosen["public_key"], chosen["min_version"], chosen["authorities"])
     return explain_change(opened, _verify_dataset(opened, chosen, scrub_options(chosen), executor, progress))
 
 
@@ -309,8 +309,9 @@ def verify_path(
         kind = kind_of_file(path)
         if kind != "manifest" and root is not None:
             raise UsageError("only a dataset has a root digest", where=option("root"), got=path)
-        if kind != "manifest" and chosen["public_key"] is not None:
-            raise UsageError("only a dataset is signed", where=option("public_key"), got=path)
+        asked = next((name for name in ("public_key", "authorities") if chosen.get(name) is not None), None)
+        if kind != "manifest" and asked is not None:
+            raise UsageError("only a dataset is signed", where=option(asked), got=path)
         if kind == "tar":
             return verify_shard_file(path)
         if kind == "sums":
@@ -319,9 +320,9 @@ def verify_path(
         one = at is not None and is_one_file(at)
         dataset = open_with_file(path, at or "", root) if one else open_dataset(path, at=at, root=root)
     except (FormatError, NotFoundError) as error:
-        anchored = root is not None or chosen["public_key"] is not None
+        anchored = any(chosen.get(name) is not None for name in ("root", "public_key", "authorities"))
         if anchored or at is not None or os.path.isfile(path) or not is_damaged(path, error):
             raise
         return verify_by_list(path, error, executor, progress)
-    dataset = trusted(dataset, chosen["public_key"], chosen["min_version"])
+    dataset = trusted(dataset, chosen["public_key"], chosen["min_version"], chosen["authorities"])
     return explain_change(dataset, _verify_dataset(dataset, chosen, scrubbing, executor, progress))

@@ -214,6 +214,13 @@ def kept(table: pa.Table, mask: Sequence[bool] | NDArray[np.bool_]) -> pa.Table:
     return _call("filter", table, to_array(mask, pa.bool_()))
 
 
+def each_once(values: NDArray[Any]) -> NDArray[Any]:
+    """Each value once, sorted: as ``np.unique``, which imports numpy.ma for it."""
+    values = np.sort(values)
+    first: NDArray[Any] = values[np.append(np.ones(len(values[:1]), bool), values[1:] != values[:-1])]
+    return first
+
+
 def _call(function: str, *given: Any) -> Any:
     try:
         from pyarrow._compute import call_function

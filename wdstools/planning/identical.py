@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.executors.base import run_all
-from wdstools.formats.arrow import from_ipc, to_ipc
+from wdstools.formats.arrow import each_once, from_ipc, to_ipc
 from wdstools.formats.digest import xxh3_128_digest
 from wdstools.images.whole import CUT
 from wdstools.planning.alike import AlikeTask, images_as_packed
@@ -90,7 +90,7 @@ def count_identical(digests: dict[str, list[Any]]) -> tuple[dict[str, int], int]
 
     ``digests`` holds, for each split, arrays of 64-bit image digests.
     """
-    unique = {split: _distinct(np.concatenate(arrays)) for split, arrays in digests.items()}
+    unique = {split: each_once(np.concatenate(arrays)) for split, arrays in digests.items()}
     names = sorted(unique)
     leaks = {
         f"{a}/{b}": len(np.intersect1d(unique[a], unique[b], assume_unique=True))
@@ -98,11 +98,4 @@ def count_identical(digests: dict[str, list[Any]]) -> tuple[dict[str, int], int]
         for b in names[i + 1 :]
     }
     everything = np.concatenate([array for arrays in digests.values() for array in arrays])
-    return leaks, len(everything) - len(_distinct(everything))
-
-
-def _distinct(values: NDArray[Any]) -> NDArray[Any]:
-    """Each value once, sorted: as ``np.unique``, which imports numpy.ma for it."""
-    values = np.sort(values)
-    first: NDArray[Any] = values[np.append(np.ones(len(values[:1]), bool), values[1:] != values[:-1])]
-    return first
+    return leaks, len(everything) - len(each_once(everything))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.formats.arrow import kept, one_chunk, to_list, to_numpy, valid
+from wdstools.formats.arrow import each_once, kept, one_chunk, to_list, to_numpy, valid
 from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown, side_paths
 from wdstools.sources.ignoring import ignoring, is_ignored
@@ -217,7 +217,7 @@ def _folder_pairs(samples: pa.Table, part: str, rows: NDArray[np.bool_]) -> set[
     columns = [one_chunk(samples.column(name)) for name in (f"{part}_dir", "image_dir")]
     names = [[None, *to_list(column.dictionary)] for column in columns]
     codes = [to_numpy(column.indices, null=-1).astype(np.int64) + 1 for column in columns]
-    pairs = np.unique((codes[0] << _CODE_BITS | codes[1])[rows])
+    pairs = each_once((codes[0] << _CODE_BITS | codes[1])[rows])
     mask = (1 << _CODE_BITS) - 1
     return {(names[0][one >> _CODE_BITS], names[1][one & mask]) for one in pairs.tolist()}
 

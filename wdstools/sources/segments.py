@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import tempfile
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from wdstools import memory
 from wdstools.formats.arrow import to_ipc
 from wdstools.stores.local import translated
 
@@ -60,5 +60,5 @@ def mapped(tables: Iterable[pa.Table]) -> pa.Table:
         assert writer is not None
         writer.close()
         file.flush()
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        data = memory.mapped(file.fileno())
     return pa.ipc.open_stream(pa.py_buffer(data)).read_all()

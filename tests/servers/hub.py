@@ -1,4 +1,4 @@
-"""A server that speaks what the Hub's library calls: repositories, preupload, LFS, commits, trees, files. In memory."""
+"""A server that speaks what the Hub's library calls: repositories, preupload, LFS, commits, pull requests, trees. In memory."""
 
 from __future__ import annotations
 
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 
 TOKEN = "hf_canary" + 28 * "0"
 _LARGE = (".tar", ".parquet", ".jsonl")
+_NOW = "2024-01-01T00:00:00.000Z"
+_NAME, _REVISION = r"/api/datasets/([^/]+/[^/]+)", r"(main|refs/pr/\d+)"
+Tree = dict[str, tuple[str | None, bytes]]
+
+
+@dataclass
+class Pull:
+    """A pull request: the commit that it began at, the one that it stands at, and draft, open, closed or merged."""
+
+    title: str
+    base: str
+    head: str
+    author: str
+    status: str = "draft"
 
 
 @dataclass
@@ -25,15 +39,48 @@ class Repository:
     """Commits, each the whole tree: path -> (SHA-256 of a large file or None, content)."""
 
     private: bool
-    trees: dict[str, dict[str, tuple[str | None, bytes]]] = field(default_factory=dict)
+    trees: dict[str, Tree] = field(default_factory=dict)
     head: str = ""
     log: list[list[dict[str, Any]]] = field(default_factory=list)
+    pulls: list[Pull] = field(default_factory=list)
+    #: Every commit that main stood at.
+    heads: list[str] = field(default_factory=list)
 
-    def add(self, tree: dict[str, tuple[str | None, bytes]]) -> str:
-        """A commit with this tree."""
-        self.head = hashlib.sha1(f"{len(self.trees)} {sorted(tree)}".encode(), usedforsecurity=False).hexdigest()
-        self.trees[self.head] = tree
-        return self.head
+    def add(self, tree: Tree) -> str:
+        """A commit with this tree, on main."""
+        return self.stand_at(self.keep(tree))
+
+    def keep(self, tree: Tree) -> str:
+        """A commit with this tree, on nothing."""
+        made = hashlib.sha1(f"{len(self.trees)} {sorted(tree)}".encode(), usedforsecurity=False).hexdigest()
+        self.trees[made] = tree
+        return made
+
+    def stand_at(self, commit: str) -> str:
+        """Main moves."""
+        self.head = commit
+        self.heads.append(commit)
+        return commit
+
+    def at(self, revision: str) -> str:
+        """The commit that main or a pull request stands at."""
+        return self.head if revision == "main" else self.pulls[int(revision.rpartition("/")[2]) - 1].head
+
+    def merge(self, pull: Pull) -> bool:
+        """What changed on a pull request comes to main; what changed on both otherwise is a conflict."""
+        base, ours, theirs = (self.trees[commit] for commit in (pull.base, self.head, pull.head))
+        merged = dict(ours)
+        for path in {*base, *theirs}:
+            if theirs.get(path) == base.get(path):
+                continue
+            if ours.get(path) not in (base.get(path), theirs.get(path)):
+                return False
+            merged.pop(path, None)
+            if path in theirs:
+                merged[path] = theirs[path]
+        self.stand_at(pull.head if self.head == pull.base else self.keep(merged))
+        pull.status = "merged"
+        return True
 
 
 @dataclass
@@ -49,6 +96,9 @@ class Hub:
     #: Called before a commit is looked at.
     meanwhile: Any = None
     lies: bool = False
+    #: Whether repositories take pull requests, and whether these are merged.
+    takes_pulls: bool = True
+    merges: bool = True
 
     @property
     def sent(self) -> list[str]:
@@ -130,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
             made.add({".gitattributes": (None, b"*.tar filter=lfs\n")})
             self._answer(200, {"url": f"{self.hub.url}/datasets/{name}"})
-        elif found := re.fullmatch(r"/api/datasets/(.+)/preupload/main", path):
+        elif found := re.fullmatch(f"{_NAME}/preupload/{_REVISION}", path):
             modes = [
                 {
                     "path": file["path"],
@@ -145,8 +195,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.endswith("/verify"):
             found_blob = json.loads(body)["oid"] in self.hub.blobs
             self._answer(200 if found_blob else 404, {})
-        elif found := re.fullmatch(r"/api/datasets/(.+)/commit/main", path):
-            self._commit(found[1], [json.loads(line) for line in body.splitlines()])
+        elif found := re.fullmatch(f"{_NAME}/commit/{_REVISION}", path):
+            self._commit(found[1], found[2], [json.loads(line) for line in body.splitlines()])
+        elif found := re.fullmatch(f"{_NAME}/discussions(?:/(\\d+)/(status|merge))?", path):
+            self._discuss(found[1], found[2], found[3], json.loads(body or b"null"))
         else:
             self._answer(404)
 
@@ -161,15 +213,50 @@ class _Handler(BaseHTTPRequestHandler):
             "actions": {"upload": upload, "verify": {"href": f"{self.hub.url}/verify"}},
         }
 
-    def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
+    def _discuss(self, name: str, number: str | None, what: str | None, document: Any) -> None:
+        repository = self.hub.repositories[name]
+        if number is None:
+            if not self.hub.takes_pulls:
+                self._answer(403, {"error": f"discussions are disabled {TOKEN}"})
+                return
+            repository.pulls.append(Pull(document["title"], repository.head, repository.head, "me"))
+            self._answer(200, {"num": len(repository.pulls), "pullRequest": True})
+            return
+        pull = repository.pulls[int(number) - 1]
+        if what == "status":
+            pull.status = document["status"]
+            event = {"id": "0", "type": "status-change", "createdAt": _NOW, "data": {"status": pull.status}}
+            self._answer(200, {"newStatus": event})
+        elif pull.status != "open" or not self.hub.merges:
+            self._answer(400, {"error": f"not to be merged {TOKEN}"})
+        else:
+            self._answer(200 if repository.merge(pull) else 409, {})
+
+    def _pull(self, name: str, repository: Repository, number: int) -> dict[str, Any]:
+        pull = repository.pulls[number - 1]
+        return {
+            "num": number,
+            "title": pull.title,
+            "status": pull.status,
+            "author": {"name": pull.author},
+            "createdAt": _NOW,
+            "repo": {"name": name, "type": "dataset"},
+            "isPullRequest": True,
+            "changes": {"base": "refs/heads/main"},
+            "filesWithConflicts": [],
+            "events": [],
+        }
+
+    def _commit(self, name: str, revision: str, lines: list[dict[str, Any]]) -> None:
         repository = self.hub.repositories[name]
         if self.hub.meanwhile:
             self.hub.meanwhile()
         parent = lines[0]["value"].get("parentCommit")
-        if parent is not None and parent != repository.head:
+        head = repository.at(revision)
+        if parent is not None and parent != head:
             self._answer(412, {"error": f"not the head, {TOKEN}"})
             return
-        tree = dict(repository.trees[repository.head])
+        tree = dict(repository.trees[head])
         for line in lines[1:]:
             value = line["value"]
             if line["key"] == "file":
@@ -182,7 +269,11 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 tree.pop(value["path"], None)
         repository.log.append(lines)
-        commit = repository.add(tree)
+        commit = repository.keep(tree)
+        if revision == "main":
+            repository.stand_at(commit)
+        else:
+            repository.pulls[int(revision.rpartition("/")[2]) - 1].head = commit
         self._answer(200, {"commitUrl": f"{self.hub.url}/datasets/{name}/commit/{commit}", "commitOid": commit})
 
     def do_HEAD(self) -> None:
@@ -193,22 +284,31 @@ class _Handler(BaseHTTPRequestHandler):
         """Heads, trees and files."""
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path}")
-        found = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(?:revision|tree)/main(/.*)?", path)
-        resolved = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/main/(.*)", path)
-        match = found or resolved
+        listed = re.fullmatch(f"{_NAME}/(?:revision|tree)/{_REVISION}(/.*)?", path)
+        resolved = re.fullmatch(f"/datasets/([^/]+/[^/]+)/resolve/{_REVISION}/(.*)", path)
+        pulls = re.fullmatch(f"{_NAME}/discussions(?:/(\\d+))?", path)
+        match = listed or resolved or pulls
         repository = self.hub.repositories.get(match[1]) if match else None
         if match is None or repository is None:
             self._answer(404)
             return
         if repository.private and not self._allowed():
             return
-        tree = repository.trees[repository.head]
+        if pulls and pulls[2]:
+            self._answer(200, self._pull(match[1], repository, int(pulls[2])))
+            return
+        if pulls:
+            found = [self._pull(match[1], repository, number + 1) for number in range(len(repository.pulls))]
+            self._answer(200, {"count": len(found), "start": 0, "discussions": found})
+            return
+        commit = repository.at(match[2])
+        tree = repository.trees[commit]
         if resolved:
-            self._file(tree.get(resolved[2]))
+            self._file(tree.get(resolved[3]))
         elif "/revision/" in path:
-            self._answer(200, {"sha": repository.head, "id": match[1]})
+            self._answer(200, {"sha": commit, "id": match[1]})
         else:
-            below = (match[2] or "/").strip("/")
+            below = (match[3] or "/").strip("/")
             self._answer(200, [self._entry(name, *tree[name]) for name in sorted(tree) if name.startswith(below)])
 
     def _entry(self, path: str, large: str | None, data: bytes) -> dict[str, Any]:

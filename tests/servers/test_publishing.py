@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wdstools as wt
-from tests.servers.hub import TOKEN, Hub, hub_server
+from tests.servers.hub import TOKEN, Hub, Pull, hub_server
 from tests.support.command import Ran, run_command
 from tests.support.damaged_dataset import flipped, make_dataset, shards_of
 from wdstools.checks.remote import NOTED_PATH
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.mirror.hub import HubMirrorPlan
+from wdstools.ops.mirror.hub_commits import CommitBound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,19 +151,105 @@ def test_a_bucket_is_no_repository(hub: Hub, dataset: Path, tmp_path: Path) -> N
     assert _run(hub, "mirror", dataset, tmp_path / "m", "--create", "-y").code == 2
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own
-def test_too_much_for_one_commit_comes_with_the_manifest_last(
-    hub: Hub, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(name="library")
+def _library(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    for part, anew in ((dataset, True), (make_dataset(tmp_path / "new", train=20), False)):
-        plan = wt.plan_mirror(part, TARGET, create=anew, replace=not anew)
-        assert isinstance(plan, HubMirrorPlan)
-        wt.apply(replace(plan, most_files=3))
+
+
+def _publish_in_parts(dataset: Path, **choices: Any) -> wt.MirrorResult:
+    plan = wt.plan_mirror(dataset, TARGET, **choices)
+    assert isinstance(plan, HubMirrorPlan)
+    return wt.apply(replace(plan, bound=CommitBound(3, 1 << 20)))
+
+
+def _main_is_whole(hub: Hub, *datasets: Path) -> None:
+    """Main stood at nothing but whole datasets, each with its own shards."""
+    repository = hub.repositories["lab/city"]
+    whole = [{path: (one / path).read_bytes() for path in (*shards_of(one), MANIFEST_PATH)} for one in datasets]
+    seen = [
+        {path: data for path, (_, data) in repository.trees[head].items() if path.endswith((".tar", MANIFEST_PATH))}
+        for head in repository.heads[1:]
+    ]
+    assert seen == whole
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own
+
+
+@pytest.mark.usefixtures("library")
+def test_too_much_for_one_commit_comes_to_main_at_once(hub: Hub, dataset: Path, tmp_path: Path) -> None:
+    new = make_dataset(tmp_path / "new", train=20)
+    _publish_in_parts(dataset, create=True)
+    first = hub.repositories["lab/city"].head
+    result = _publish_in_parts(new, replace=True, delete=True)
+    assert len(hub.repositories["lab/city"].log) > 4
+    assert result.history == first
+    _main_is_whole(hub, dataset, new)
+    assert [pull.status for pull in hub.repositories["lab/city"].pulls] == ["merged", "merged"]
+    assert (_publish_in_parts(new).uploaded, len(hub.repositories["lab/city"].pulls)) == (0, 2)
+
+
+@pytest.mark.usefixtures("library")
+def test_a_pull_request_that_a_killed_call_left_is_closed_and_those_of_others_are_not(hub: Hub, dataset: Path) -> None:
+    _publish_in_parts(dataset, create=True)
+    repository = hub.repositories["lab/city"]
+    (dataset / "README.md").write_text((dataset / "README.md").read_text() + "\nMore.\n")
+    title, head = repository.pulls[0].title, repository.head
+    repository.pulls += [Pull(title, head, head, "me"), Pull(title, head, head, "you"), Pull("mine", head, head, "me")]
+    plan = wt.plan_mirror(dataset, TARGET)
+    assert isinstance(plan, HubMirrorPlan)
+    wt.apply(
+        replace(
+            plan, bound=CommitBound(1, 1 << 20), files=(*plan.files[:-1], replace(plan.files[-1], state="different"))
+        )
+    )
+    assert [pull.status for pull in repository.pulls] == ["merged", "closed", "draft", "draft", "merged"]
+
+
+@pytest.mark.usefixtures("library")
+def test_main_that_moves_while_parts_are_sent_stays_as_others_made_it(hub: Hub, dataset: Path, tmp_path: Path) -> None:
+    _publish_in_parts(dataset, create=True)
+    repository = hub.repositories["lab/city"]
+    hub.meanwhile = lambda: repository.add({**repository.trees[repository.head], "notes.txt": (None, b"theirs")})
+    with pytest.raises(wt.BusyError):
+        _publish_in_parts(make_dataset(tmp_path / "new", train=20), replace=True)
+    assert hub.files("lab/city")[MANIFEST_PATH] == (dataset / MANIFEST_PATH).read_bytes()
+    assert hub.files("lab/city")["notes.txt"] == b"theirs"
+    assert repository.pulls[-1].status == "closed"
+
+
+@pytest.mark.usefixtures("library")
+def test_what_lies_wrong_on_a_pull_request_does_not_come_to_main(hub: Hub, dataset: Path, tmp_path: Path) -> None:
+    _publish_in_parts(dataset, create=True)
+    head, hub.lies = hub.repositories["lab/city"].head, True
+    with pytest.raises(wt.IntegrityError, match="does not hold"):
+        _publish_in_parts(make_dataset(tmp_path / "new", train=20), replace=True)
+    assert hub.repositories["lab/city"].head == head
+    assert hub.repositories["lab/city"].pulls[-1].status == "closed"
+
+
+@pytest.mark.usefixtures("library")
+def test_a_pull_request_that_is_not_merged_can_be_merged_by_hand(hub: Hub, dataset: Path, tmp_path: Path) -> None:
+    hub.merges = False
+    with pytest.raises(wt.StoreError, match="nothing was changed") as caught:
+        _publish_in_parts(dataset, create=True)
+    assert f"{hub.url}/datasets/lab/city/discussions/1" in str(caught.value.hint)
+    assert MANIFEST_PATH not in hub.files("lab/city")
+    pulled = wt.pull(f"{TARGET}@refs/pr/1", tmp_path / "copy", root=wt.open_dataset(dataset).root)
+    assert pulled.authenticated
+
+
+@pytest.mark.usefixtures("library")
+def test_where_no_pull_request_is_taken_there_is_no_dataset_until_the_last_commit(
+    hub: Hub, dataset: Path, tmp_path: Path
+) -> None:
+    hub.takes_pulls = False
+    _publish_in_parts(dataset, create=True)
+    _publish_in_parts(make_dataset(tmp_path / "new", train=20), replace=True)
     log = hub.repositories["lab/city"].log
     assert len(log) > 4
     touched = [[line["key"] for line in lines if line["value"].get("path") == MANIFEST_PATH] for lines in log]

@@ -34,7 +34,7 @@ class HubFile:
     blob: str
 
 
-_URL_RE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w./-]+?))?(?:/(.*))?")
+_URL_RE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@(refs/(?:pr|convert)/\w+|[\w./-]+?))?(?:/(.*))?")
 _NEXT_RE = re.compile(r'<([^>]+)>;\s*rel="next"')
 
 

@@ -1,7 +1,8 @@
 """The Hugging Face Hub as a mirror: blobs first, then one commit, so that nobody sees new shards beside an old manifest.
 
 What is in a repository is told by its tree: SHA-256 of large files, git's blob id of those that it keeps inline. Killed at any
-moment, the same call goes on: blobs that arrived are not sent again, and until the commit nothing has changed.
+moment, the same call goes on: blobs that arrived are not sent again, and until the commit nothing has changed. What is too
+much for one commit is ``hub_commits.py``'s work.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from wdstools.errors import BusyError, IntegrityError, NotFoundError, StoreError
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.mirror.hub_commits import COMMIT_BOUND, Change, CommitBound, commit
 from wdstools.ops.mirror.run import MirrorPlan, MirrorResult
 from wdstools.results import Proved
 from wdstools.stores.hf import HubStore, open_hf
@@ -25,17 +27,13 @@ from wdstools.transfer.compare import ObjectState, Wanted, holder
 from wdstools.transfer.known import KnownDigests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor
     from wdstools.progress import Progress
     from wdstools.stores.hf import HubFile
 
-#: What one commit may hold: files, and bytes of those that are not large.
-_MOST_FILES, _MOST_INLINE_BYTES = 5_000, 48 << 20
-#: What is never inline, and how large a file is at most that is.
-_LARGE, _MOST_INLINE_FILE = (".tar", ".parquet"), 10 << 20
 #: Files that are sent between two looks at the progress.
 _BATCH = 16
 
@@ -108,10 +106,10 @@ class HubMirrorPlan(MirrorPlan):
     parent: str
     private: bool
     card: bytes = field(repr=False)
-    most_files: int = _MOST_FILES
+    bound: CommitBound = COMMIT_BOUND
 
     def carry_out(self, executor: Executor, progress: Progress) -> MirrorResult:
-        """Blobs, then one commit on top of ``parent``; if that is no longer the head nothing changes (BusyError)."""
+        """Blobs, then the commit on top of ``parent``; if that is no longer the head nothing changes (BusyError)."""
         return _Upload(self, executor, progress).run()
 
 
@@ -137,7 +135,7 @@ class _Upload:
         head = plan.parent
         if todo or deleted:
             head = self._translated(lambda: self._change(todo, deleted))
-            self._look_again(todo)
+            self._look(plan.hub, todo)
             known = KnownDigests(plan.source)
             known.note(plan.hub.url, plan.files[-1].wanted, head, {})
             known.save()
@@ -163,20 +161,17 @@ class _Upload:
             head = plan.hub.commit()
         adds = [(file, self._operation(CommitOperationAdd, file)) for file in todo]
         self._send(adds)
+        added = [operation for file, operation in adds if file.path != MANIFEST_PATH]
         last = [operation for file, operation in adds if file.path == MANIFEST_PATH]
-        parts = list(_parts([operation for file, operation in adds if file.path != MANIFEST_PATH], plan.most_files))
-        parts = parts or [[]]
-        if len(parts) > 1 and plan.replaced is not None:
-            # there is no dataset until the last commit, rather than one with another's shards
-            parts[0] = [CommitOperationDelete(folder + MANIFEST_PATH), *parts[0]]
-        parts[-1] += [*last, *(CommitOperationDelete(folder + path) for path in deleted)]
-        for number, part in enumerate(parts, 1):
-            of = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
-            made = self.api.create_commit(
-                operations=part, parent_commit=head, commit_message=f"{self._title()}{of}", **self.where
-            )
-            head = str(made.oid)
-        return head
+        change = Change(
+            hub=plan.hub,
+            parent=head,
+            title=self._title(),
+            operations=[*added, *(CommitOperationDelete(folder + path) for path in deleted), *last],
+            first=CommitOperationDelete(folder + MANIFEST_PATH) if plan.replaced is not None else None,
+            bound=plan.bound,
+        )
+        return commit(self.api, change, lambda there: self._look(there, [state.wanted for state in plan.files]))
 
     def _title(self) -> str:
         manifest = self.plan.source.manifest
@@ -222,15 +217,14 @@ class _Upload:
         finally:
             self.progress.finish()
 
-    def _look_again(self, todo: list[Wanted]) -> None:
-        """Hold what the Hub says that it holds against what was sent."""
-        files = self.plan.hub.tree()
-        for state in compare_tree(self.plan.source, files, todo, self.plan.card):
+    def _look(self, there: HubStore, files: list[Wanted]) -> None:
+        """Hold what the Hub says that it holds against what should be there."""
+        for state in compare_tree(self.plan.source, there.tree(), files, self.plan.card):
             if state.state != "same":
                 raise IntegrityError(
                     "the Hub does not hold what was sent",
                     code="remote-damaged",
-                    where=f"{self.plan.hub.url}/{state.wanted.path}",
+                    where=f"{there.url}/{state.wanted.path}",
                     expected=state.wanted.digests["sha256"],
                     got=state.state,
                     hint="run the same command again",
@@ -279,18 +273,3 @@ class _Upload:
         return StoreError(
             "the Hub could not do it", code="unavailable", where=where, got=f"status {status}", hint="try again later"
         )
-
-
-def _parts(operations: list[Any], most: int) -> Iterator[list[Any]]:
-    """Operations in as many commits as they need: one, unless there are very many."""
-    part: list[Any] = []
-    inline = 0
-    for operation in operations:
-        size = 0 if operation.path_in_repo.endswith(_LARGE) else min(operation.upload_info.size, _MOST_INLINE_FILE)
-        if part and (len(part) >= most or inline + size > _MOST_INLINE_BYTES):
-            yield part
-            part, inline = [], 0
-        part.append(operation)
-        inline += size
-    if part:
-        yield part

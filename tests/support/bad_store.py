@@ -52,6 +52,12 @@ class BadStore(MemoryStore):
         self.puts.append(key)
         super().put(key, data)
 
+    def create(self, key: str, data: bytes) -> None:
+        """Store where nothing is, noted."""
+        self.before(f"put {key}")
+        super().create(key, data)
+        self.puts.append(key)
+
     def delete(self, key: str) -> None:
         """Remove, noted."""
         self.deletes.append(key)

@@ -16,12 +16,13 @@ from wdstools.errors import BusyError, StoreError, UsageError
 from wdstools.executors.local import Serial, Threads
 from wdstools.executors.processes import Processes
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, loads
+from wdstools.formats.manifest import MANIFEST_PATH, index_path, loads
 from wdstools.landing.notes import PACKING
 from wdstools.ops.mirror import mirror
 from wdstools.ops.pack import PackResult, pack
 from wdstools.ops.verify import verify
 from wdstools.stores.base import ABSENT, ANYTHING
+from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import remote
 from wdstools.stores.wrapper import Wrapper
@@ -368,3 +369,42 @@ def test_a_pack_of_which_nothing_is_left_leaves_nothing(
     assert caught.value.code == "source-empty"
     assert held(store) == {}
     assert PACK_CLAIM_PATH not in held(store)
+
+
+class Flipping(Wrapper):
+    """A store that keeps an object with one bit turned, and truthfully tells the digest of what it keeps."""
+
+    def __init__(self, store: RemoteStore, key: str, times: int) -> None:
+        super().__init__(store)
+        self._key = key
+        self._left = times
+
+    def _flipped(self, key: str, data: bytes) -> bytes:
+        if key != self._key or not self._left:
+            return data
+        self._left -= 1
+        return data[:100] + bytes([data[100] ^ 1]) + data[101:]
+
+    def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
+        """Perhaps otherwise than it came."""
+        return super().put_data(key, self._flipped(key, data), only_if=only_if)
+
+    def put_file(self, key: str, path: str, digests: Mapping[str, str], *, only_if: str = ANYTHING) -> ObjectInfo:
+        """Perhaps otherwise than it came."""
+        del digests
+        return self.put_data(key, LocalStore("/").get(path), only_if=only_if)
+
+
+@pytest.mark.parametrize("key", [SHARD, index_path(SHARD)])
+def test_what_a_store_says_it_holds_otherwise_is_sent_again_and_then_refused(
+    source: Path, store: RemoteStore, on_disk: dict[str, bytes], key: str
+) -> None:
+    with pytest.raises(StoreError) as caught:
+        packed(source, Flipping(store, key, times=2))
+    assert caught.value.code == "upload-damaged"
+    assert key in caught.value.where
+    assert "delete" in caught.value.hint
+    assert MANIFEST_PATH not in held(store)
+    store.delete(key)
+    packed(source, Flipping(store, key, times=1))
+    assert held(store) == on_disk

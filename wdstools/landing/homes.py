@@ -10,21 +10,22 @@ import contextlib
 import os
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from wdstools.errors import UsageError, option
-from wdstools.formats.digest import sha256_hex
+from wdstools.errors import NotFoundError, StoreError, UsageError, option
+from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
 from wdstools.formats.manifest import index_path
 from wdstools.landing.notes import DONE, clear_begun, create, note_path, read_note, sha256_there, write_note
 from wdstools.stores.local import BlockFile, LocalStore, storage_error
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.reading import get_whole
+from wdstools.stores.remote import proves, upload_damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from wdstools.landing.notes import Line
-    from wdstools.stores.base import RemoteStore
+    from wdstools.stores.base import ObjectInfo, RemoteStore
 
 _MAX_INDEX_BYTES = 1 << 30
 #: Digests that a shard's line in the manifest has, and that a store may give.
@@ -154,36 +155,52 @@ class _BucketShard:
 
     def land(self, line: Line, index: bytes) -> Mapping[str, str]:
         """Store the shard, its index, and the note that says so; gives their ETags."""
-        store, conditions, entry = self.home.store, self.home.conditions, line["entry"]
+        store, entry = self.home.store, line["entry"]
         note, beside = note_path(self.home.plan, self.path), index_path(self.path)
         sums = {self.path: entry["sha256"], beside: sha256_hex(index)}
         clear_begun(store, read_note(store, note), sums)
         write_note(store, note, sums)
         made, digest = f"/dev/fd/{self.fd}", {"sha256": entry["sha256"]}
-        infos = {
-            "shard": create(
-                store,
+        etags = {
+            "shard": self._stored(
                 self.path,
-                entry["sha256"],
+                {name: entry[name] for name in _OWN_DIGESTS},
                 lambda only_if: store.put_file(self.path, made, digest, only_if=only_if),
-                conditions=conditions,
             ),
-            "index": create(
-                store,
+            "index": self._stored(
                 beside,
-                sums[beside],
+                {"sha256": sums[beside], "xxh3_128": xxh3_128_hexdigest(index)},
                 lambda only_if: store.put_data(beside, index, only_if=only_if),
-                conditions=conditions,
             ),
         }
-        stored = {name: info.etag for name, info in infos.items() if info.md5 or self._proves(entry, name)}
+        stored = {name: etag for name, etag in etags.items() if etag}
         write_note(store, note, sums, {**line, "stored": stored})
         return stored
 
-    def _proves(self, entry: Mapping[str, Any], name: str) -> bool:
-        """Whether the store gives a digest of the shard, and the right one: then its ETag names these bytes from now on."""
-        if name != "shard":
-            return False
-        given = self.home.store.remote_digests(self.path)
-        known = [digest for digest in _OWN_DIGESTS if digest in given]
-        return bool(known) and all(given[digest] == entry[digest] for digest in known)
+    def _stored(self, path: str, known: Mapping[str, str], put: Callable[[str], ObjectInfo]) -> str:
+        """Store an object; gives its ETag where the store proves these bytes by a digest, so that it names them from now on.
+
+        What is damaged on its way is replaced once, while it is what was just stored. Raises StoreError (``upload-damaged``).
+        """
+        info = create(self.home.store, path, known["sha256"], put, conditions=self.home.conditions)
+        try:
+            return self._proved(path, known, info)
+        except StoreError as error:
+            if error.code != "upload-damaged" or not (info.etag and self.home.conditions):
+                raise
+            try:
+                info = put(info.etag)
+            except StoreError:
+                raise error from None
+        return self._proved(path, known, info)
+
+    def _proved(self, path: str, known: Mapping[str, str], info: ObjectInfo) -> str:
+        where = f"{self.home.store.url}/{path}"
+        try:
+            return info.etag if info.md5 or proves(where, known, self.home.store.remote_digests(path)) else ""
+        except NotFoundError:
+            raise upload_damaged(where, "an object", "nothing") from None
+        except StoreError as error:
+            if error.code == "upload-damaged":
+                error.hint = "the way there or the store is broken: delete this object, then run the same command again"
+            raise

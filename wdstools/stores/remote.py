@@ -124,6 +124,36 @@ def exactly(blocks: Iterable[ReadableBuffer], length: int, where: str) -> Iterat
         raise short_body(where, length, count)
 
 
+def upload_damaged(where: str, expected: str, got: str) -> StoreError:
+    """The error for a file that a store does not hold as it was sent."""
+    return StoreError(
+        "the store holds something else than it was sent",
+        code="upload-damaged",
+        where=where,
+        expected=expected,
+        got=got,
+        hint="run the same command again; if this comes back, the way there or the store is broken",
+    )
+
+
+def proves(where: str, known: Mapping[str, str], given: Mapping[str, str]) -> bool:
+    """Whether the digests that a store gives of an object prove it; False where none can be compared.
+
+    Raises StoreError (``upload-damaged``) where one is another than is known.
+    """
+    differing = disagreements(known, given)
+    if differing:
+        name = differing[0]
+        raise upload_damaged(where, f"{name} {known[name]}", f"{name} {given[name]}")
+    return differing is not None
+
+
+def disagreements(known: Mapping[str, str], given: Mapping[str, str]) -> list[str] | None:
+    """The digests in which two sets differ; None when they have none in common."""
+    common = sorted(set(known) & set(given))
+    return [name for name in common if known[name] != given[name]] if common else None
+
+
 def check_source(data: bytes, path: str, digests: Mapping[str, str]) -> None:
     """Raise SourceChangedError where the bytes of a file are not those that its digests say."""
     for name, hexdigest in (("xxh3_128", xxh3_128_hexdigest), ("sha256", sha256_hex)):

@@ -10,7 +10,7 @@ import xxhash
 
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.stores.reading import read_blocks
-from wdstools.stores.remote import etag_md5
+from wdstools.stores.remote import disagreements, etag_md5
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,12 +112,6 @@ def listing(store: RemoteStore) -> dict[str, ObjectInfo] | None:
 def evidence(given: Mapping[str, str], *, believed: bool) -> Mapping[str, str]:
     """Those of a store's digests that prove something."""
     return given if believed else {name: value for name, value in given.items() if name in _NEVER_CLAIMED}
-
-
-def disagreements(known: Mapping[str, str], given: Mapping[str, str]) -> list[str] | None:
-    """The digests in which two sets differ; None when they have none in common."""
-    common = sorted(set(known) & set(given))
-    return [name for name in common if known[name] != given[name]] if common else None
 
 
 def known_digests(

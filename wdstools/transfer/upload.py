@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import IntegrityError, NotFoundError, SourceChangedError, StoreError
 from wdstools.stores.local import LocalStore
-from wdstools.stores.remote import check_source
-from wdstools.transfer.compare import Wanted, disagreements, evidence, holder, known_digests
+from wdstools.stores.remote import check_source, proves, upload_damaged
+from wdstools.transfer.compare import Wanted, evidence, holder, known_digests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,23 +70,12 @@ def prove(task: UploadTask, etag: str) -> Uploaded:
     except NotFoundError:
         raise damaged(task, f"{wanted.bytes} bytes", "nothing") from None
     known, computed = known_digests(task.dataset, wanted, given)
-    differing = disagreements(known, given)
-    if differing:
-        name = differing[0]
-        raise damaged(task, f"{name} {known[name]}", f"{name} {given[name]}")
-    return Uploaded(wanted, etag, differing is not None, computed)
+    return Uploaded(wanted, etag, proves(f"{task.target.url}/{wanted.path}", known, given), computed)
 
 
 def damaged(task: UploadTask, expected: str, got: str) -> StoreError:
     """The error for a file that the store does not hold as it was sent."""
-    return StoreError(
-        "the store holds something else than it was sent",
-        code="upload-damaged",
-        where=f"{task.target.url}/{task.wanted.path}",
-        expected=expected,
-        got=got,
-        hint="run the same command again; if this comes back, the way there or the store is broken",
-    )
+    return upload_damaged(f"{task.target.url}/{task.wanted.path}", expected, got)
 
 
 def _put(task: UploadTask) -> ObjectInfo:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wdstools.errors import NotFoundError, UsageError
 from wdstools.formats.columns import MAX_SET_BYTES, ColumnSet, damaged, is_set_name, loads, set_path
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST
+from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST, is_plain_path
 from wdstools.formats.sums import parse_sums
 from wdstools.stores.reading import get_whole
 
@@ -79,9 +79,11 @@ def listed_files(sums: Collection[str]) -> list[str]:
 
 
 def is_of(path: str, name: str) -> bool:
-    """Whether a file may be of this set: its document, or a file in its folder."""
-    folder, _, file = path.rpartition("/")
-    return path == set_path(name) or (f"{folder}/" == f"{COLUMNS_FOLDER}{name}/" and file.endswith(".parquet"))
+    """Whether a file may be of this set: its document, or a file below its folder."""
+    if path == set_path(name):
+        return True
+    folder = f"{COLUMNS_FOLDER}{name}/"
+    return path.startswith(folder) and path.endswith(".parquet") and is_plain_path(path.removeprefix(folder))
 
 
 def store_of(dataset: Dataset) -> Store:

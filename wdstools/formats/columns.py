@@ -7,6 +7,7 @@ length and SHA-256 of each file. It is canonical JSON, one shard a line. Law: ``
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import keyword
 import re
@@ -20,7 +21,7 @@ from wdstools.errors import FormatError, UnsupportedVersionError
 from wdstools.formats.arrow import one_chunk, reader_over, to_numpy, valid
 from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
 from wdstools.formats.index import SCHEMA
-from wdstools.formats.manifest import COLUMNS_FOLDER, index_path
+from wdstools.formats.manifest import COLUMNS_FOLDER, is_plain_path, like_index
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,6 +116,7 @@ class ColumnSet:
     root: str
     fields: tuple[ColumnField, ...]
     shards: tuple[ColumnShard, ...]
+    _by_path: dict[str, ColumnShard] | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
 
     @property
     def path(self) -> str:
@@ -133,10 +135,10 @@ class ColumnSet:
 
     def shard(self, path: str) -> ColumnShard:
         """What it has of the shard at ``path``; raises KeyError."""
-        for shard in self.shards:
-            if shard.path == path:
-                return shard
-        raise KeyError(path)
+        if self._by_path is None:
+            object.__setattr__(self, "_by_path", {shard.path: shard for shard in self.shards})
+        assert self._by_path is not None
+        return self._by_path[path]
 
     def field(self, name: str) -> ColumnField:
         """The field of this name; raises KeyError."""
@@ -158,7 +160,7 @@ class ColumnSet:
 
 def column_path(name: str, shard: str) -> str:
     """Where a set keeps the rows of a shard."""
-    return f"{COLUMNS_FOLDER}{name}/{index_path(shard).rpartition('/')[2]}"
+    return like_index(shard, f"{COLUMNS_FOLDER}{name}/")
 
 
 def set_path(name: str) -> str:
@@ -250,7 +252,7 @@ def _shard(found: Any, fields: int) -> ColumnShard:
     numbers = [found["bytes"], found["rows"], *found["nulls"]]
     good = all(type(number) is int and 0 <= number < _MAX_INT for number in numbers)
     good = good and len(found["nulls"]) == fields and all(number <= found["rows"] for number in found["nulls"])
-    path = _checked(found["path"], good and type(found["path"]) is str)
+    path = _checked(found["path"], good and is_plain_path(found["path"]))
     digest = _checked(found["sha256"], _DIGEST_RE.fullmatch(found["sha256"]) is not None)
     return ColumnShard(path, found["bytes"], digest, found["rows"], tuple(found["nulls"]))
 

@@ -35,6 +35,10 @@ MANIFEST_PATH = ".wdstools/manifest.json"
 #: Beside it: how it was made, and what was not packed and why.
 PROVENANCE_PATH = ".wdstools/provenance.json"
 SKIPPED_PATH = ".wdstools/skipped.jsonl"
+#: Where the indexes of the shards lie.
+INDEX_FOLDER = ".wdstools/index/"
+#: And perceptual hashes of their images.
+HASHES_FOLDER = ".wdstools/hashes/"
 #: Where columns lie that were added later, and which sets of them there are.
 COLUMNS_FOLDER = ".wdstools/columns/"
 COLUMNS_LIST = f"{COLUMNS_FOLDER}SHA256SUMS"
@@ -154,7 +158,12 @@ def manifest_identity(manifest: Manifest) -> dict[str, Any]:
 def index_path(shard_path: str) -> str:
     """Where the index of a shard lies in a dataset: its file name, or, if that is not canonical, its whole path."""
     match = _CANONICAL_RE.fullmatch(shard_path)
-    return f".wdstools/index/{match[2] if match else shard_path}.parquet"
+    return f"{INDEX_FOLDER}{match[2] if match else shard_path}.parquet"
+
+
+def like_index(shard_path: str, folder: str) -> str:
+    """Where another file of a shard lies: below ``folder`` as its index lies below the folder of indexes."""
+    return folder + index_path(shard_path).removeprefix(INDEX_FOLDER)
 
 
 def shard_path(split: str, number: int) -> str:

@@ -16,6 +16,7 @@ from wdstools.formats.arrow import flat, one_chunk, to_list, to_numpy
 from wdstools.formats.captions import Caption
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes, write_hashes
+from wdstools.formats.manifest import HASHES_FOLDER, like_index
 from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
 from wdstools.images.luma import check_kernels, look_at
 from wdstools.joined.opening import joined_of
@@ -77,7 +78,7 @@ class HashPlace:
         """The file of a shard's hashes."""
         if self.cached:
             return f"{entry.sha256}.parquet"
-        return entry.index_path.replace(".wdstools/index/", ".wdstools/hashes/", 1)
+        return like_index(entry.path, HASHES_FOLDER)
 
     def read(
         self, entry: ShardEntry, columns: list[str], versions: Mapping[str, str], believe: Callable[[str], bool]

@@ -11,7 +11,7 @@ from wdstools.errors import IntegrityError, UsageError
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
+from wdstools.formats.manifest import HASHES_FOLDER, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
 from wdstools.landing.inside import read_inside, refuse_outside
@@ -28,7 +28,7 @@ PROBE_PATH = ".wdstools/probe"
 #: Ends the name of what emit writes beside a shard.
 _EMITTED_SUFFIX = ".idx"
 #: Files of a dataset that a mirror does not hold, or holds for itself.
-_OWN = (CLAIM_PATH, PROBE_PATH, ".wdstools/hashes/")
+_OWN = (CLAIM_PATH, PROBE_PATH, HASHES_FOLDER)
 
 
 def emitted_files(dataset: Dataset) -> list[Wanted]:

@@ -12,7 +12,7 @@ from wdstools.columns.sets import fits, listed_files, names_in, read_set, read_s
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.columns import column_path, set_path
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST
+from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST, HASHES_FOLDER, like_index
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.joined.kept import files_of as joined_files
 from wdstools.landing.small_files import read_provenance
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wdstools.formats.columns import ColumnSet
     from wdstools.formats.manifest import ShardEntry
 
-_HASHES, _SIGNATURES = ".wdstools/hashes/", ".wdstools/signatures/"
+_SIGNATURES = ".wdstools/signatures/"
 _MAX_EMITTED_BYTES = 1 << 40
 _MAX_LIST_BYTES = 1 << 24
 #: Every page of ours says so near its beginning.
@@ -92,7 +92,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
     assert isinstance(store, LocalStore)
     deleted: dict[str, str] = {}
     for entry in touched:
-        path = _HASHES + os.path.basename(entry.index_path)
+        path = like_index(entry.path, HASHES_FOLDER)
         if os.path.lexists(store.locate(path)):
             deleted[path] = "hashes of images"
     for info in store.list(".wdstools/"):

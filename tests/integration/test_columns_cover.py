@@ -17,6 +17,7 @@ from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from tests.support.outcome import contents
 from wdstools.formats.digest import sha256_hex
+from wdstools.landing import staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,12 @@ def _scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(name="dataset")
 def _dataset(scored: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(scored, tmp_path / "dataset"))
+
+
+def add_more(dataset: Path, first: int = 0) -> None:
+    """One set more, of numbers from ``first`` on."""
+    keys = keys_of(dataset)
+    wt.add_columns(dataset, pa.table({"key": keys, "rank": list(range(first, first + len(keys)))}), name="more")
 
 
 def relisted(dataset: Path, path: str, data: bytes) -> None:
@@ -146,6 +153,73 @@ def test_a_pull_brings_the_columns_as_they_are(dataset: Path, tmp_path: Path) ->
     mine, here = contents(dataset / FOLDER), contents(tmp_path / "here" / FOLDER)
     assert mine == here
     assert wt.verify(tmp_path / "here").ok
+
+
+def test_a_pull_onto_the_same_dataset_brings_columns_added_since(dataset: Path, tmp_path: Path) -> None:
+    here, root = tmp_path / "here", wt.open_dataset(dataset).root
+    wt.pull(dataset, here)
+    add_more(dataset)
+    before = contents(here)
+    ran = run_command("pull", dataset, here, "--root", root, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.summary["columns"] == ["more"]
+    assert ran.summary["not_covered"] == ["added columns more"]
+    assert contents(dataset / FOLDER) == contents(here / FOLDER)
+    left = contents(here)
+    assert {path: left[path] for path in before if not path.endswith(f"{FOLDER}/SHA256SUMS")} == {
+        path: data for path, data in before.items() if not path.endswith(f"{FOLDER}/SHA256SUMS")
+    }
+    assert wt.verify(here).ok
+    again = run_command("pull", dataset, here, "--json")
+    assert (again.code, again.summary["columns"], again.summary["fetched"]) == (0, [], 0)
+    assert "added columns: more, scores" in run_command("pull", dataset, tmp_path / "new").out
+
+
+def test_a_pull_keeps_columns_of_ones_own(dataset: Path, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    wt.pull(dataset, here)
+    add_more(here)
+    mine = contents(here)
+    assert run_command("pull", dataset, here).code == 0
+    assert contents(here) == mine
+    add_more(dataset, 1)
+    refused = run_command("pull", dataset, here, "--json")
+    assert (refused.code, refused.error["code"]) == (2, "columns-taken")
+    assert contents(here) == mine
+    wt.remove_columns(here, "more")
+    assert run_command("pull", dataset, here).code == 0
+    assert contents(dataset / FOLDER) == contents(here / FOLDER)
+
+
+def test_columns_that_arrive_damaged_do_not_come(dataset: Path, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    wt.pull(dataset, here)
+    add_more(dataset)
+    before = contents(here)
+    file = dataset / FOLDER / "more/train-000001.parquet"
+    file.write_bytes(file.read_bytes()[:-9] + b"x" + file.read_bytes()[-8:])
+    ran = run_command("pull", dataset, here, "--json")
+    assert ran.code == 1
+    assert contents(here) == before
+
+
+def test_a_pull_finishes_columns_whose_landing_was_cut_short(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    wt.pull(dataset, here)
+    add_more(dataset)
+
+    def cut(root: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(staging, "finish", cut)
+        with pytest.raises(KeyboardInterrupt):
+            wt.pull(dataset, here)
+    assert wt.pull(dataset, here).columns == ()
+    assert contents(dataset / FOLDER) == contents(here / FOLDER)
+    assert wt.verify(here).ok
 
 
 @pytest.mark.parametrize("choice", [["--where", "score >= 0.5"], ["--split", "val"]])

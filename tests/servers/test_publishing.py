@@ -67,6 +67,9 @@ def test_a_dataset_is_published_whole_in_one_commit_and_comes_back(hub: Hub, dat
     assert not [path for path in files if NOTED_PATH in path]
     checked = _run(hub, "verify", dataset, "--at", TARGET, "--level", "remote", "--json")
     assert (checked.code, checked.summary["proved"]) == (0, "accident")
+    private = _run(hub, "verify", TARGET, "--json", login="hf_other")
+    assert (private.code, private.error["code"]) == (4, "denied")
+    assert "hf auth login" in private.error["hint"]
     pulled = _run(hub, "pull", TARGET, tmp_path / "copy", "--root", wt.open_dataset(dataset).root, "--json")
     assert (pulled.code, pulled.summary["proved"]) == (0, "forger")
 
@@ -104,6 +107,7 @@ def test_an_update_moves_changed_shards_and_says_what_history_holds(hub: Hub, da
     assert "history keeps every version" in removed.out + removed.err
     refused = _publish(hub, dataset)
     assert (refused.code, refused.error["code"]) == (4, "another-dataset")
+    assert "history keeps it" in refused.error["hint"]
     sent = len(hub.sent)
     ran = _publish(hub, dataset, "--replace")
     assert (ran.code, ran.summary["history"]) == (0, before)

@@ -31,7 +31,9 @@ from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.inside import read_inside, refuse_elsewhere, refuse_outside
 from wdstools.landing.site import PackSite, forget_landed
 from wdstools.landing.small_files import assemble, render_provenance
+from wdstools.landing.staging import plan_finish
 from wdstools.ops.canonical import require_canonical
+from wdstools.ops.columns.bring import bring_sets
 from wdstools.ops.made import Made
 from wdstools.options.declare import settle
 from wdstools.options.move import PullChoices
@@ -65,7 +67,7 @@ class PullResult(Made):
 
     ``fetched`` are the bytes that came over the wire, ``kept`` those that an interrupted run had left, ``seeded`` those
     that old local shards gave; ``again`` counts samples that first arrived damaged.
-    ``missing_keys`` were asked for and are not there. ``not_covered`` is what came from the source and no root digest
+    ``missing_keys`` were asked for and are not there. ``columns`` are the sets of added columns that came. ``not_covered`` is what came from the source and no root digest
     covers, whatever ``proved`` says: files, and columns of the indexes.
     """
 
@@ -82,6 +84,7 @@ class PullResult(Made):
     again: int
     proved: Proved
     missing_keys: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     not_covered: tuple[str, ...] = ()
     signer: str | None = None
 
@@ -235,6 +238,7 @@ class _Pull:
         self.not_covered: list[str] = ["index column source"]
         self.signatures: dict[str, bytes] = {}
         self.columns: PulledColumns | None = None
+        self.brought: tuple[str, ...] = ()
 
     def run(self) -> PullResult:
         """The pull; DEST is absent until everything in it is whole."""
@@ -250,7 +254,7 @@ class _Pull:
                 pulled = self._with_proved_values(site.work, self._shards(site.work, listed))
                 files, manifest = self._files(pulled, listed)
                 files |= self.columns.bring(manifest, pulled, site.work, self.executor)
-                self.not_covered += [f"added columns {one.name}" for one in self.columns.sets]
+                self._note_columns(one.name for one in self.columns.sets)
                 site.publish(files, {shard.entry.path: shard.entry.bytes for shard in pulled})
         except (IntegrityError, NotFoundError):
             self._refuse_replaced()
@@ -262,9 +266,17 @@ class _Pull:
         shards = (path for one in self.plan.chosen for path in (one.entry.path, one.entry.index_path))
         return [*shards, *self.signatures, *(self.columns.paths if self.columns is not None else ())]
 
+    def _note_columns(self, names: Iterable[str]) -> None:
+        self.brought = tuple(names)
+        self.not_covered += [f"added columns {name}" for name in self.brought]
+
     def _already_there(self) -> PullResult:
+        """What is here is looked at, and gets the columns that were added there since."""
         from wdstools.ops.verify import verify
 
+        unfinished = plan_finish(self.plan.target, self.source.root)
+        if unfinished is not None:
+            apply(unfinished)
         there = open_dataset(self.plan.target).anchor(self.source.root if self.source.anchored else None)
         digest: DigestKind = "sha256" if there.anchored else "xxh3_128"
         report = verify(there, digest=digest, executor=self.executor, progress=self.progress)
@@ -277,7 +289,10 @@ class _Pull:
                 hint=f"wdstools repair {quote(self.plan.target)} --from {quote(self.source.shards.url)}"
                 + (f" --root {self.source.root}" if self.source.anchored else ""),
             )
-        return self._result(self.source.root, [])
+        self.not_covered = []
+        names, size = bring_sets(self.source, there, self.executor, self.progress)
+        self._note_columns(names)
+        return replace(self._result(self.source.root, []), fetched=size)
 
     def _digest(self) -> str:
         """What names this pull: the same call finds what an interrupted one left."""
@@ -427,7 +442,8 @@ class _Pull:
             bytes=sum(shard.entry.bytes for shard in pulled) if pulled else self.manifest.totals["bytes"],
             proved=self.plan.proved,
             missing_keys=self.plan.missing_keys,
-            not_covered=tuple(self.not_covered) if self.source.anchored and pulled else (),
+            columns=self.brought,
+            not_covered=tuple(self.not_covered) if self.source.anchored else (),
             signer=self.source.signer or None,
             **totals,
         )

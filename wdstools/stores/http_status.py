@@ -19,6 +19,7 @@ _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 #: Azure's error code for a PUT that wants nothing there.
 _THERE = ("BlobAlreadyExists",)
 _DENIED_HINT = "check the credentials (the provider's own: environment, profile, instance role) and the bucket's policy"
+_HUB_HINT = "hf auth login    with a token that may read this repository; HF_TOKEN is taken first"
 _CODE_RE = re.compile(r"<Code>(\w+)</Code>")
 
 
@@ -34,7 +35,8 @@ def answer_error(status: int, body: str, where: str, *, retry_after: float | Non
     if status in (404, 410):
         return NotFoundError("nothing is stored here", where=where)
     if status in (401, 403) or name in ("ExpiredToken", "InvalidToken"):
-        return StoreError("access is denied", code="denied", where=where, got=said, hint=_DENIED_HINT)
+        hint = _HUB_HINT if where.startswith("hf://") else _DENIED_HINT
+        return StoreError("access is denied", code="denied", where=where, got=said, hint=hint)
     if status == 412:
         return StoreError("the object is not the one expected", code="object-changed", where=where, got=said)
     if status == 409:

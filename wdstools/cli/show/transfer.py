@@ -97,6 +97,8 @@ def pulled(output: Output, result: PullResult) -> int:
         ("from local shards", result.seeded),
     )
     output.line("  " + ", ".join(f"{size(count)} {what}" for what, count in parts if count or what == "fetched"))
+    if result.columns:
+        output.line(f"  added columns: {', '.join(result.columns)}")
     if result.again:
         output.line(f"  {counted(result.again, 'sample')} arrived damaged, asked for again")
     output.line(

@@ -148,7 +148,7 @@ class _Upload:
             deleted=len(deleted),
             unproved=(),
             proved=Proved.ACCIDENT,
-            history=plan.parent if plan.replaced or deleted else None,
+            history=plan.parent if plan.counts.get("different") or deleted else None,
         )
 
     def _change(self, todo: list[Wanted], deleted: list[str]) -> str:

@@ -243,13 +243,15 @@ def _other(
         theirs = None
     version = theirs.version if theirs else -1
     if not replace:
+        on_hub = store.url.startswith("hf://")
+        meanwhile = "the repository's history keeps it" if on_hub else "it is absent until the new one is whole"
         raise StoreError(
             "another dataset, or another version of this one, is there already; a prefix holds one",
             code="another-dataset",
             where=store.url,
             expected=f"root {dataset.root}, version {dataset.manifest.version}",
             got=f"root {root}, version {version if theirs else 'not readable'}",
-            hint=f"add {option('replace', True)} (it is absent until the new one is whole), or mirror to another prefix",
+            hint=f"add {option('replace', True)} ({meanwhile}), or mirror to another prefix",
         )
     if version > dataset.manifest.version and not allow_older:
         raise StoreError(

@@ -21,6 +21,7 @@ CAUSES = (
     "interop/probe.py",
     "ops/bench/pipeline.py",
     "ops/columns/compute.py",
+    "ops/columns/values.py",
     "reader/torch.py",
     "reader/worker_processes.py",
     "sources/sidecar.py",

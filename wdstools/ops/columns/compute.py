@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import pyarrow as pa
-
 from wdstools.dataset import Dataset, open_dataset
-from wdstools.errors import BusyError, StoreError, UsageError, option
+from wdstools.errors import BusyError, FormatError, StoreError, UsageError, option
 from wdstools.executors.local import Serial, Threads
 from wdstools.executors.open import open_executor
 from wdstools.formats.columns import (
@@ -22,18 +19,22 @@ from wdstools.formats.columns import (
     column_path,
     described,
     is_field_name,
-    schema_of,
+    read_columns,
     set_path,
     write_columns,
 )
 from wdstools.formats.digest import sha256_hex
 from wdstools.given import Calling
+from wdstools.landing.inside import require_here
 from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import Scratch
 from wdstools.landing.staging import FinishResult, plan_finish
+from wdstools.log import tell
 from wdstools.ops.columns.add import refuse_clashes, refuse_name
-from wdstools.ops.columns.land import land_set, require_folder
+from wdstools.ops.columns.function import digest_of, module_of, name_of
+from wdstools.ops.columns.land import ELSEWHERE, land_set, require_folder
 from wdstools.ops.columns.result import ColumnsResult
+from wdstools.ops.columns.values import Values, covered
 from wdstools.plan import apply
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.shard import ShardReader
@@ -53,11 +54,12 @@ _PLACE, _JOURNAL = ".wdstools/computing", "journal.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The function of the user's: a model in it goes to a worker once."""
+    """The function of the user's: a model in it goes to a worker once. ``digest`` tells it from others, if that is known."""
 
     travels_once: ClassVar[bool] = True
 
     call: Callable[..., Any]
+    digest: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +77,34 @@ class ComputeTask:
     batch_size: int | None
 
 
-def compute_shard(task: ComputeTask, tick: Tick) -> ColumnShard:
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A file that is finished, and how many of its samples have a value in any field."""
+
+    shard: ColumnShard
+    covered: int
+
+
+def compute_shard(task: ComputeTask, tick: Tick) -> Computed:
     """Compute the values of one shard's samples, and write them, durable."""
     function = task.function.call
     reader = ShardReader(task.dataset, task.entry)
-    values: dict[str, list[Any]] = {field.name: [] for field in task.fields}
+    values = Values(task.fields)
     step = task.batch_size or 1
-    keys = reader.keys
-    with Calling(_name_of(function), hint="shards that are finished are kept: call it again") as calling:
+    hint = "shards that are finished are kept: call it again" if task.function.digest else ""
+    with Calling(name_of(function), hint=hint) as calling:
         for first in range(0, len(reader), step):
             samples = [reader.sample(row) for row in range(first, min(first + step, len(reader)))]
             calling.at = f"sample {samples[0].key}" + (f" and {len(samples) - 1} more" if len(samples) > 1 else "")
-            given = function(samples) if task.batch_size else function(samples[0])
-            _take(given, values, samples, batched=task.batch_size is not None)
+            if task.batch_size:
+                values.take_batch(function(samples), samples)
+            else:
+                values.take(function(samples[0]), samples[0])
             tick(len(samples))
-    arrays = [pa.array(keys, pa.string()), *(_array(values[field.name], field, keys) for field in task.fields)]
-    table = pa.Table.from_arrays(arrays, schema=schema_of(task.fields))
+    table = values.table(reader.keys)
     data = write_columns(table, task.fields)
     LocalStore(task.folder).put(column_path(task.name, task.entry.path), data)
-    return described(task.entry.path, table, data, task.fields)
+    return Computed(described(task.entry.path, table, data, task.fields), covered(table))
 
 
 def map_columns(
@@ -109,8 +120,11 @@ def map_columns(
 ) -> ColumnsResult | FinishResult:
     """Compute columns from the samples of a dataset, and add them to it as a set.
 
-    Each shard is one item of work. Shards that were finished when a run was stopped are not computed again by the next
-    one; the set appears when all are, whole or not at all.
+    Each shard is one item of work. The set appears when all are finished, whole or not at all. Shards that were finished
+    when a run was stopped are not computed again by the next one, as long as the function is the same: its code, its
+    defaults, the variables that it encloses, the arguments of a ``partial``, and the functions and plain values that it
+    uses of its own module. Of a function that cannot be pickled with these, nothing is kept. Other modules, files and
+    objects in global variables are not looked at: if these changed, say ``restart=True``.
 
     Args:
         dataset: A dataset in a folder, or its path.
@@ -129,14 +143,16 @@ def map_columns(
     Raises:
         UsageError: A name or type does not fit, or is taken; the function failed (``function-failed``), or gave what is no
             value of a field (``columns-unsupported``).
-        BusyError: Another process computes this set, or other columns of this name were begun (``partial-of-other-plan``).
+        BusyError: Another process computes this set, or columns of this name were begun with another function or other
+            fields (``partial-of-other-plan``).
         IntegrityError: A sample is damaged.
         StoreError: Storage could not be read or written.
     """
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
+    require_here(path, *ELSEWHERE)
     unfinished = plan_finish(path)
     if unfinished is not None:
-        return apply(unfinished)
+        return apply(unfinished, executor=executor, progress=progress)
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(path)
     target = require_folder(opened).path
     refuse_name(name)
@@ -144,70 +160,88 @@ def map_columns(
     if batch_size is not None and batch_size < 1:
         raise UsageError("out of range", where=option("batch_size"), expected="at least 1", got=str(batch_size))
     refuse_clashes(opened, name, [field.name for field in fields])
-    plan = sha256_hex(repr((opened.root, name, fields, batch_size, _name_of(function))).encode())
+    plan = sha256_hex(repr((opened.root, name, fields, batch_size, module_of(function), name_of(function))).encode())
+    given = Given(function, digest_of(function))
+    empty = ColumnSet(name, opened.root, fields, ())
     at_work = executor or open_executor("serial")
     paths = [column_path(name, entry.path) for _, entry in opened.manifest.shards]
     place = os.path.join(target, _PLACE, name)
     with translated(place), Scratch(place, f"{path}, columns {name}", (_JOURNAL,)) as scratch:
         journal = Journal(scratch.locate(_JOURNAL))
-        done = _begun(scratch, journal, plan, restart=restart)
+        begun = _begun(scratch, journal, {"function": given.digest, "plan": plan}, restart=restart)
+        done = _finished(scratch, begun, empty, {entry.path: entry.samples for _, entry in opened.manifest.shards})
         scratch.note(paths)
         make_folders(scratch.new)
         _refuse_unnamed(function, at_work)
-        given = Given(function)
         tasks = [
             ComputeTask(opened, entry, given, fields, name, scratch.new, batch_size)
             for _, entry in opened.manifest.shards
             if entry.path not in done
         ]
+        made = None
         try:
             done |= _compute(tasks, journal, at_work, progress or Silent())
             made = _land(opened, name, fields, done, scratch.new)
         finally:
-            if len(journal.lines()) <= 1:  # nothing was finished: nothing is kept
+            if made is not None or given.digest is None or len(journal.lines()) <= 1:  # nothing that is of use again
                 scratch.remove()
-        scratch.remove()
     with translated(place):
         _tidy(os.path.dirname(place))
     kinds = {field.name: field.kind for field in fields}
     samples = opened.manifest.totals["samples"]
-    return ColumnsResult(path, opened.root, name, kinds, samples, samples, bytes=made.bytes)
+    filled = sum(one.covered for one in done.values())
+    return ColumnsResult(path, opened.root, name, kinds, samples, filled, bytes=made.bytes)
 
 
-def _begun(scratch: Scratch, journal: Journal, plan: str, *, restart: bool) -> dict[str, ColumnShard]:
-    """What an interrupted run of the same plan has finished."""
+def _begun(scratch: Scratch, journal: Journal, head: dict[str, Any], *, restart: bool) -> list[dict[str, Any]]:
+    """What an interrupted run of the same work has noted; raises BusyError (``partial-of-other-plan``)."""
     lines = journal.lines()
-    if lines and lines[0].get("plan") != plan and not restart:
+    if lines and lines[0] != head and not restart:
         raise BusyError(
-            "other columns of this name were begun and not finished",
+            "columns of this name were begun with another function or other fields, and are not finished",
             code="partial-of-other-plan",
             where=scratch.path,
             hint=f"add {option('restart', True)} to begin again, or choose another name",
         )
-    if not lines or restart or lines[0].get("plan") != plan:
-        scratch.clear()
-        journal.remove()
-        journal.append({"plan": plan})
-        return {}
+    if lines and not restart and head["function"] is not None:
+        return lines[1:]
+    if lines and not restart:
+        tell("columns", "begun again: this function cannot be told from another", where=scratch.path)
+    scratch.clear()
+    journal.remove()
+    journal.append(head)
+    return []
+
+
+def _finished(
+    scratch: Scratch, lines: Sequence[dict[str, Any]], columns: ColumnSet, samples: Mapping[str, int]
+) -> dict[str, Computed]:
+    """Those files that are as they were noted. What a line says is believed of none: it is computed again."""
     store = LocalStore(scratch.new)
+    names = ["key", *(field.name for field in columns.fields)]
     found = {}
-    for line in lines[1:]:
-        shard = ColumnShard(**{**line["shard"], "nulls": tuple(line["shard"]["nulls"])})
+    for line in lines:
         try:
-            whole = sha256_hex(store.get(line["path"])) == shard.sha256
-        except StoreError:
-            whole = False
+            noted = line["shard"]
+            shard = ColumnShard(**{**noted, "nulls": tuple(noted["nulls"])})
+            if samples.get(shard.path) != shard.rows:
+                continue
+            data = store.get(column_path(columns.name, shard.path))
+            table = read_columns(data, columns, shard, names)
+            whole = described(shard.path, table, data, columns.fields) == shard
+        except (StoreError, FormatError, KeyError, TypeError, ValueError):
+            continue
         if whole:
-            found[shard.path] = shard
+            found[shard.path] = Computed(shard, covered(table))
     return found
 
 
 def _compute(
     tasks: Sequence[ComputeTask], journal: Journal, executor: Executor, progress: Progress
-) -> dict[str, ColumnShard]:
+) -> dict[str, Computed]:
     """Compute shards, noting each that is finished; at the first error no more are begun."""
     errors: list[Exception] = []
-    made: dict[str, ColumnShard] = {}
+    made: dict[str, Computed] = {}
 
     def offered() -> Iterator[ComputeTask]:
         for task in tasks:
@@ -220,19 +254,19 @@ def _compute(
             if outcome.error is not None:
                 errors.append(outcome.error)
                 continue
-            shard, task = outcome.result(), tasks[outcome.index]
-            journal.append({"shard": asdict(shard), "path": column_path(task.name, shard.path)})
-            made[shard.path] = shard
+            computed = outcome.result()
+            journal.append({"shard": asdict(computed.shard)})
+            made[computed.shard.path] = computed
     if errors:
         raise errors[0]
     return made
 
 
 def _land(
-    dataset: Dataset, name: str, fields: tuple[ColumnField, ...], done: Mapping[str, ColumnShard], folder: str
+    dataset: Dataset, name: str, fields: tuple[ColumnField, ...], done: Mapping[str, Computed], folder: str
 ) -> ColumnSet:
     computed = LocalStore(folder)
-    shards = tuple(done[entry.path] for _, entry in dataset.manifest.shards)
+    shards = tuple(done[entry.path].shard for _, entry in dataset.manifest.shards)
 
     def write(work: str) -> ColumnSet:
         store = LocalStore(work)
@@ -267,7 +301,7 @@ def _fields(columns: Mapping[str, str]) -> tuple[ColumnField, ...]:
             good = False
         if not good:
             raise UsageError(
-                "no such column can be",
+                "a column cannot have this name or type",
                 code="columns-name",
                 where=f"{name!r}: {kind!r}"[:200],
                 expected="a name of letters, digits and _, and bool, int64, float32, float64, string, or as float32[512]",
@@ -286,83 +320,7 @@ def _refuse_unnamed(function: Any, executor: Executor) -> None:
         raise UsageError(
             "this function cannot go to other processes: they import it by its name",
             code="function-unnamed",
-            where=_name_of(function),
+            where=name_of(function),
             got=str(error)[:200],
             hint="define it at the top of a module, or compute here: without executor, or with threads",
         ) from error
-
-
-def _name_of(function: Any) -> str:
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
-
-
-def _take(given: Any, values: dict[str, list[Any]], samples: Sequence[Sample], *, batched: bool) -> None:
-    """Note what a function gave of some samples; a field that it left out has no value."""
-    if given is None:
-        given = {}
-    if not isinstance(given, Mapping) or not set(given) <= values.keys():
-        raise UsageError(
-            "a function did not give the columns that were asked for",
-            code="columns-unsupported",
-            where=f"sample {samples[0].key}",
-            expected=f"a dictionary with {', '.join(values)}",
-            got=", ".join(map(str, given)) if isinstance(given, Mapping) else repr(given)[:100],
-        )
-    for name, held in values.items():
-        some = given.get(name)
-        if not batched:
-            held.append(some)
-            continue
-        some = [None] * len(samples) if some is None else list(some)
-        if len(some) != len(samples):
-            raise UsageError(
-                "a function did not give a value for each sample",
-                code="columns-unsupported",
-                where=f"{name}, sample {samples[0].key}",
-                expected=f"{len(samples)} values",
-                got=str(len(some)),
-            )
-        held.extend(some)
-
-
-def _array(values: list[Any], field: ColumnField, keys: Sequence[str]) -> pa.Array:
-    """Values as a column; raises UsageError for one that does not fit, naming its sample."""
-    plain = []
-    for value, key in zip(values, keys, strict=True):
-        try:
-            plain.append(_plain(value, field))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise UsageError(
-                "a function gave what is not a value of a column",
-                code="columns-unsupported",
-                where=f"{field.name}, sample {key}",
-                expected=field.kind,
-                got=f"{str(value)[:60]!r} ({error})"[:200],
-            ) from error
-    return pa.array(plain, field.arrow)
-
-
-def _plain(value: Any, field: ColumnField) -> Any:
-    """One value as its field holds it: arrays and tensors of one number are numbers."""
-    if value is None:
-        return None
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    kind = field.kind
-    if kind == "string":
-        if not isinstance(value, str):
-            raise TypeError("not a text")
-        value.encode()
-        return value
-    array = np.asarray(value)
-    if width := field.width:
-        if array.dtype.kind not in "fiu" or array.size != width:
-            raise ValueError(f"not {width} numbers")
-        return array.reshape(-1).astype(np.float32 if kind.startswith("float32") else np.float64)
-    wanted = {"bool": "b", "int64": "iu"}.get(kind, "fiu")
-    if array.dtype.kind not in wanted or array.size != 1:
-        raise ValueError(f"not a value of {kind}")
-    found = array.reshape(-1)[0].item()
-    if kind == "int64" and not -(2**63) <= found < 2**63:
-        raise OverflowError("out of range")
-    return found

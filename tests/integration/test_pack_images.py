@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,6 +128,34 @@ def test_images_of_other_types_are_named_with_the_way_out_and_taken_by_it(tmp_pa
     converted = packed(str(source), str(tmp_path / "converted"), convert="jpg")
     assert converted.manifest.totals["samples"] == 7
     assert not (tmp_path / "converted/.wdstools/skipped.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_shards_of_images_of_other_types_are_taken_by_convert_too(tmp_path: Path, name: str) -> None:
+    kind = OTHERS[name]
+    with tarfile.open(tmp_path / "train-000000.tar", "w") as tar:
+        for path, data in {
+            f"1{name[1:]}": encoded(kind),
+            "1.txt": b"one",
+            "2.jpg": tiny_jpeg(1),
+            "2.txt": b"two",
+        }.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    dataset = packed(str(tmp_path / "train-000000.tar"), str(tmp_path / "set"), convert="jpg")
+    assert dataset.manifest.totals["samples"] == 2
+
+
+def test_what_was_cut_off_is_cut_off_again_by_a_repair_from_the_source(tmp_path: Path) -> None:
+    source = _written(tmp_path / "src", PHONE)
+    dataset = packed(str(source), str(tmp_path / "set"), trailing="cut")
+    shard = tmp_path / "set" / dataset.manifest.shards[0][1].path
+    data = bytearray(shard.read_bytes())
+    data[700:710] = bytes(255 - byte for byte in data[700:710])
+    shard.write_bytes(data)
+    assert run_command("repair", tmp_path / "set", "--from", source, "--yes").code == 0
+    assert wt.verify(str(tmp_path / "set"), level="samples").ok
 
 
 def test_where_every_image_is_of_another_type_the_way_out_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from wdstools.errors import FormatError, WdsError
 from wdstools.formats.manifest import PROVENANCE_PATH
 from wdstools.images.resize import Encoding
+from wdstools.images.whole import CUT, KEEP, SKIP
 from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.planning.splits import SplitRule
 from wdstools.sources.recipe import recipe_names
@@ -62,6 +63,11 @@ class MadeWith:
     def number_or_none(self, name: str) -> int | None:
         """The same of one that need not be given."""
         return self.number(name, 0) or None
+
+    @property
+    def trailing(self) -> str:
+        """What became of bytes that follow the end of an image."""
+        return self.chosen("trailing", (KEEP, CUT, SKIP), KEEP)
 
     @property
     def image_template(self) -> str:

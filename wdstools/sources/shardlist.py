@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from wdstools.sources.members import MemberChoice
     from wdstools.stores.base import Store
 
+_IMAGE_TYPES = list(dict.fromkeys(TYPE_OF_EXTENSION.values()))
 _MAX_CLASS_BYTES = 160
 _PROBED_DOCUMENTS = 8
 #: Marks a sample whose caption is in its ``json``.
@@ -109,7 +110,8 @@ class Roles:
 
 
 def _rank(extension: str) -> int:
-    return ("jpg", "png", "webp", "gif", "bmp", "tiff").index(TYPE_OF_EXTENSION[extension])
+    """The place of an image's type in the table of types: those that need no conversion come first."""
+    return _IMAGE_TYPES.index(TYPE_OF_EXTENSION[extension])
 
 
 @dataclass(slots=True)

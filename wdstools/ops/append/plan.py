@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from wdstools.dataset import Dataset, open_dataset
+from wdstools.dedup.levels import EXACT, LEVEL_NAMES
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.executors.open import workers
 from wdstools.foreign.split_names import DEFAULT_SPLIT
@@ -300,7 +301,7 @@ def _options(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> PackOpt
     splits = chosen["splits"]
     told = made.options.get("duplicates")
     before = MadeWith(told if isinstance(told, dict) else {})
-    level = chosen["level"] or before.chosen("level", ("exact", "re-encode", "edited"), "exact")
+    level = chosen["level"] or before.chosen("level", LEVEL_NAMES, EXACT)
     action = chosen["duplicates"] or before.chosen("action", ("keep", "drop"), "keep")
     if chosen["level"] is not None and action == "keep":
         raise UsageError(
@@ -318,7 +319,7 @@ def _options(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> PackOpt
         only=None if encoding or not image else image,
         authenticated_ranges=manifest.authenticated_ranges,
         duplicates=DuplicateRule(action, level) if action == "drop" else DuplicateRule(),
-        trailing=made.chosen("trailing", ("keep", "cut", "skip"), usual.trailing),
+        trailing=made.trailing,
     )
 
 

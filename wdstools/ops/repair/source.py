@@ -154,6 +154,7 @@ class SourceCopy:
             authenticated=self.manifest.authenticated_ranges,
             several=listing.several,
             caption_key=listing.caption_key,
+            trailing=self._made_with.trailing,
         )
         reader = listing.opener.open()
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
+from wdstools.dedup.levels import LEVEL_NAMES
 from wdstools.errors import UsageError, option
 from wdstools.formats.arrow import one_chunk, to_numpy
 from wdstools.ops.view.catalogue import BYTES, SOURCE
@@ -101,8 +102,8 @@ def filters_of(given: Mapping[str, Sequence[str]], splits: Sequence[str]) -> Fil
     if unknown := next((split for split in given.get("split", ()) if split not in splits), None):
         raise UsageError("no such split", code="split-missing", where=unknown[:100], expected=", ".join(splits))
     same = one("same")
-    if same not in ("", "exact", "re-encode", "edited"):
-        raise UsageError("no such level", where=option("same"), expected="exact, re-encode or edited", got=same[:40])
+    if same not in ("", *LEVEL_NAMES):
+        raise UsageError("no such level", where=option("same"), expected=", ".join(LEVEL_NAMES), got=same[:40])
     where = one("where").strip()
     if where:
         parse_where(where)

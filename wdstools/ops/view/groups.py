@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from wdstools.dedup.results import DuplicateGroups
     from wdstools.ops.view.catalogue import Catalogue
 
-LEVELS = ("exact", "re-encode", "edited")
-
 
 @dataclass(slots=True)
 class Groups:
@@ -66,7 +64,7 @@ class GroupSearch:
                 groups.hint = f"wdstools duplicates {quote(display(dataset.metadata.url))} --level {groups.level}"
                 groups.state = "missing"
                 return
-            self._take(groups, find_duplicates(dataset, level=groups.level))  # type: ignore[arg-type]  # one of LEVELS
+            self._take(groups, find_duplicates(dataset, level=groups.level))  # type: ignore[arg-type]  # one of LEVEL_NAMES
             groups.state = "ready"
         except WdsError as error:
             groups.message, groups.hint, groups.state = error.message, error.hint, "failed"

@@ -11,12 +11,13 @@ import numpy as np
 
 from wdstools.address import display
 from wdstools.columns.values import with_columns
+from wdstools.dedup.levels import LEVEL_NAMES
 from wdstools.errors import UsageError
 from wdstools.ops.ls import EVERYTHING
 from wdstools.ops.view.catalogue import Catalogue
 from wdstools.ops.view.checking import Check
 from wdstools.ops.view.counting import Counting
-from wdstools.ops.view.groups import LEVELS, GroupSearch
+from wdstools.ops.view.groups import GroupSearch
 from wdstools.ops.view.matches import Found, Matches, progress_of
 from wdstools.ops.view.pictures import Thumbnails
 from wdstools.ops.view.samples import Address, Samples
@@ -97,7 +98,7 @@ class Viewer:
             ],
             "chosen": not self.selection.is_everything,
             "where": where.text if where else "",
-            "levels": LEVELS,
+            "levels": LEVEL_NAMES,
             "check_levels": CHECK_LEVELS,
             "local": isinstance(self.dataset.shards, LocalStore),
             "check": self.check.document(),
@@ -125,8 +126,8 @@ class Viewer:
 
     def alike(self, number: int, level: str) -> dict[str, Any]:
         """The samples that are the same as one at a level, itself among them; or how far the search for groups is."""
-        if level not in LEVELS:
-            raise UsageError("no such level", expected=", ".join(LEVELS), got=level[:40])
+        if level not in LEVEL_NAMES:
+            raise UsageError("no such level", expected=", ".join(LEVEL_NAMES), got=level[:40])
         self.catalogue.place(number)
         groups = self.groups.at(level)
         document: dict[str, Any] = {

@@ -20,6 +20,7 @@ from wdstools.formats.manifest import MANIFEST_PATH, index_path, loads
 from wdstools.landing.notes import PACKING
 from wdstools.ops.mirror import mirror
 from wdstools.ops.pack import PackResult, pack
+from wdstools.ops.pack_plan import plan_pack
 from wdstools.ops.verify import verify
 from wdstools.stores.base import ABSENT, ANYTHING
 from wdstools.stores.local import LocalStore
@@ -407,4 +408,26 @@ def test_what_a_store_says_it_holds_otherwise_is_sent_again_and_then_refused(
     assert MANIFEST_PATH not in held(store)
     store.delete(key)
     packed(source, Flipping(store, key, times=1))
+    assert held(store) == on_disk
+
+
+def test_a_dry_run_deletes_no_note(source: Path, store: RemoteStore) -> None:
+    with pytest.raises(KilledError):
+        packed(source, Watched(store, at=f"delete {PACK_CLAIM_PATH}", after=True))
+    before = held(store)
+    assert any(key.startswith(PACKING) for key in before)
+    with pytest.raises(StoreError) as caught:
+        plan_pack(source, store, executor=Serial(), **OPTIONS)
+    assert caught.value.code == "destination-not-empty"
+    assert held(store) == before
+
+
+def test_a_note_with_anything_for_an_etag_is_read_by_its_digests(
+    source: Path, store: RemoteStore, on_disk: dict[str, bytes]
+) -> None:
+    cut_off(source, store, "put README.md", seed=5)
+    key = next(key for key in held(store) if key.endswith("train-000000.json"))
+    note = json.loads(store.get(key))
+    store.put_data(key, json.dumps({**note, "done": {**note["done"], "stored": {"shard": [1]}}}).encode())
+    packed(source, store, restart=True)
     assert held(store) == on_disk

@@ -67,21 +67,24 @@ class BucketSite:
         return BucketHome(self._store, self._plan, self._conditions)
 
     def __enter__(self) -> Self:
-        self.refuse_taken()
+        found = self._list()
+        if MANIFEST_PATH in found and PACK_CLAIM_PATH not in found:
+            self._forget(found)  # of a pack that was stopped while it took its notes away
+        self._refuse_taken(found)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Nothing is held."""
 
     def refuse_taken(self) -> None:
-        """Refuse a prefix that holds a dataset or anything else; raises StoreError (``destination-not-empty``)."""
-        found = self._list()
+        """Refuse a prefix that holds a dataset or anything else, and change nothing; raises StoreError (``destination-not-empty``)."""
+        self._refuse_taken(self._list())
+
+    def _refuse_taken(self, found: Mapping[str, ObjectInfo]) -> None:
         if PACK_CLAIM_PATH in found:
             self._read_claim()
             return
         others = [key for key in found if not is_note(key)]
-        if MANIFEST_PATH in found:
-            self._forget(found)  # of a pack that was stopped while it took its notes away
         if others or found:
             self._refuse(others or list(found))
 
@@ -139,8 +142,8 @@ class BucketSite:
     def _claim(self) -> str:
         """Claim the prefix for this plan, where nobody has; gives the plan that it is claimed for.
 
-        A store in which the claim can be created twice keeps to no condition. Then the claim that is read back counts: of
-        two who claim at the same moment, both see the later one.
+        A store in which the claim can be created twice keeps to no condition. Then the claim that is read back counts. Of two
+        who claim at the same moment each may still read its own: the one that was replaced finds out before its manifest.
         """
         data = (json.dumps({"owner": "wdstools", "plan": self._plan}) + "\n").encode()
         self._conditions = True
@@ -257,7 +260,7 @@ class BucketSite:
         ours: list[str] = []
         for note in self._read_notes(notes):
             stored = note.get(DONE, {}).get("stored", {})
-            etags = set(stored.values()) if isinstance(stored, dict) else set()
+            etags = {etag for etag in stored.values() if isinstance(etag, str)} if isinstance(stored, dict) else set()
             for path, digest in note.get(BEGUN, {}).items():
                 if path not in found:
                     continue

@@ -104,6 +104,7 @@ def md5_of_file(path: str, digests: Mapping[str, str]) -> str:
     seen: Any = hashlib.sha256() if name == "sha256" else xxhash.xxh3_128()
     md5 = hashlib.md5(usedforsecurity=False)
     with translated(path), buffered_plain(path) as file:
+        file.seek(0)  # some systems open /dev/fd/N where N stands, at its end
         while block := file.read(1 << 20):
             seen.update(block)
             md5.update(block)

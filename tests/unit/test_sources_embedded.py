@@ -111,3 +111,18 @@ def test_what_is_damaged_or_does_nothing_is_refused(tmp_path: Path) -> None:
         pack(tmp_path / "hub", tmp_path / "out")
     assert (error.value.code, "train-00001" in error.value.where) == ("table-damaged", True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hub"]
+
+
+@pytest.mark.parametrize("part", ["footer", "pages"])
+def test_a_damaged_table_of_images_is_said_to_be_one(tmp_path: Path, part: str) -> None:
+    table = tmp_path / "t.parquet"
+    write_table(table, [{"jpg": picture(number)} for number in range(9)], {"jpg": pa.binary()})
+    data = bytearray(table.read_bytes())
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little") if part == "footer" else 4
+    data[start : start + 30] = b"\xff" * 30
+    table.write_bytes(data)
+    with pytest.raises(FormatError) as caught:
+        pack(table, tmp_path / "out", captions="none")
+    assert caught.value.code == "table-damaged"
+    assert "\n" not in str(caught.value.args[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.parquet"]

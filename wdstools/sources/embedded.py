@@ -23,7 +23,7 @@ from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE
 from wdstools.sources.columns import Columns, captions_in, columns_of
 from wdstools.sources.readers import reading
-from wdstools.sources.rows import as_json, damaged
+from wdstools.sources.rows import as_json, damaged, reading_parquet
 from wdstools.sources.unpacked import Place, UnpackedSource
 from wdstools.sources.words import kind_of
 from wdstools.stores.folders import make_folders
@@ -129,12 +129,11 @@ class EmbeddedSource(UnpackedSource):
 
     def _members(self, file: Any, table: str) -> Iterator[tuple[str, bytes]]:
         """The members of each row's sample: image, caption, class, and everything else as JSON."""
-        import pyarrow as pa
         from pyarrow import parquet
 
         where = f"{self._store.url}/{table}"
         stem = table.rpartition("/")[2].rpartition(".")[0]
-        try:
+        with reading_parquet(where):
             opened = parquet.ParquetFile(file)
             column = _image_column(opened.schema_arrow)
             if column is None:
@@ -146,10 +145,6 @@ class EmbeddedSource(UnpackedSource):
                 for row in batch.to_pylist():
                     yield from self._sample(row, column, columns, classes, f"{stem}-{number:07d}", where)
                     number += 1
-        except (pa.ArrowException, ValueError) as error:
-            if isinstance(error, FormatError):
-                raise
-            raise damaged(where, str(error).splitlines()[0]) from None
 
     def _sample(
         self,
@@ -211,16 +206,10 @@ def _opened(store: Store, key: str) -> Iterator[tuple[Any, int]]:
 
 
 def _schema_of(store: Store, key: str) -> pa.Schema:
-    import pyarrow as pa
     from pyarrow import parquet
 
-    try:
-        with _opened(store, key) as (file, _):
-            return parquet.read_schema(file)
-    except (pa.ArrowException, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise damaged(f"{store.url}/{key}", str(error).splitlines()[0]) from None
+    with _opened(store, key) as (file, _), reading_parquet(f"{store.url}/{key}"):
+        return parquet.read_schema(file)
 
 
 def _image_column(schema: pa.Schema) -> str | None:

@@ -6,6 +6,7 @@ can be read is an error (``table-damaged``).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -16,10 +17,11 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from wdstools.errors import FormatError, UsageError
+from wdstools.errors import FormatError, UsageError, WdsError
 from wdstools.foreign.split_names import split_of_word
 from wdstools.sources.base import is_text
 from wdstools.sources.words import is_image
+from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -236,18 +238,30 @@ def _object(line: bytes) -> dict[str, Any] | BadRow:
 
 
 def _parquet(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
-    import pyarrow as pa
     from pyarrow import parquet
 
-    try:
+    with reading_parquet(where):
         table = parquet.ParquetFile(file)
         number = 0
         for batch in table.iter_batches(_BATCH_ROWS):
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
+
+
+@contextlib.contextmanager
+def reading_parquet(where: str) -> Iterator[None]:
+    """What pyarrow finds wrong with a table is FormatError (``table-damaged``); an error of the disk is StoreError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except WdsError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise damaged(where, str(error).splitlines()[0]) from None
+        if isinstance(error, OSError) and error.errno:  # pyarrow's own have none
+            raise storage_error(error, where) from None
+        raise damaged(where, next(iter(str(error).splitlines()), type(error).__name__)) from None
 
 
 def _json(file: BinaryIO, where: str) -> Iterator[NumberedRow]:

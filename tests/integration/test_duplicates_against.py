@@ -12,6 +12,7 @@ from PIL import Image
 
 import wdstools as wt
 from tests.support.came import came
+from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from tests.support.lookalikes import fingerprints, jpeg, scene
 from wdstools.dedup import hamming
@@ -19,6 +20,7 @@ from wdstools.dedup.across import match
 from wdstools.dedup.groups import group
 from wdstools.dedup.levels import LEVELS, levels_up_to
 from wdstools.ops.duplicates.against import find_shared
+from wdstools.reader.hashes import HashPlace, PrintTask, library_versions, print_shard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -240,3 +242,11 @@ def _same(a: Image.Image, b: Image.Image, number: int) -> bool:
 def _strictest(image: Image.Image, others: list[Image.Image], number: int) -> int:
     """The first that is the same at the strictest level that any is."""
     return next(at for level in range(1, number + 1) for at, other in enumerate(others) if _same(image, other, level))
+
+
+def test_hashes_are_kept_of_a_dataset_that_has_a_root_and_no_sha256_of_samples(tmp_path: Path) -> None:
+    source = write_city_pairs(tmp_path / "source", train=3, val=1)
+    made = wt.pack(source, tmp_path / "set", authenticated_ranges=False, check="header")
+    dataset = wt.open_dataset(tmp_path / "set", root=made.root)
+    task = PrintTask(dataset, dataset.manifest.shards[0][1], HashPlace.of(dataset, None), library_versions())
+    assert [print_shard(task, lambda _: None).computed for _ in range(2)] == [3, 0]

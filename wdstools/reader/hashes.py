@@ -98,10 +98,10 @@ class HashPlace:
     def believes(self, dataset: Dataset, digest: str) -> bool:
         """Whether a file of hashes may be believed of a dataset: what was computed here, or what the user's own cache holds.
 
-        What is to be proved against forgers must have been made of samples that were.
+        Where each sample is proved against forgers, it must have been made of samples that were.
         """
         said = noted(_NOTES, digest)
-        return said == _PROVED if dataset.anchored else self.cached or said is not None
+        return said == _PROVED if dataset.strict else self.cached or said is not None
 
     def write(self, entry: ShardEntry, data: bytes, *, proved: bool) -> None:
         """Keep a shard's hashes; ``proved``: each sample was by its SHA-256. Raises StoreError, with what to do about it."""

@@ -161,7 +161,7 @@ class Schema:
             proof = self._record(Proof)
             properties.update(proof["properties"])
             required += [name for name in proof["required"] if name not in required]
-        return {"type": "object", "description": _first_sentence(kind), "properties": properties, "required": required}
+        return {"type": "object", "description": _first_paragraph(kind), "properties": properties, "required": required}
 
     def _any(self, parts: tuple[Any, ...]) -> JSON:
         found = [self._value(part) for part in parts]
@@ -199,7 +199,7 @@ def _parts(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
-def _first_sentence(kind: Any) -> str:
+def _first_paragraph(kind: Any) -> str:
     return " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split())
 
 

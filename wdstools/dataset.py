@@ -277,14 +277,14 @@ def _refuse_unfinished(metadata: Store) -> None:
             "a pack to this place is not finished",
             code="pack-unfinished",
             where=metadata.url,
-            hint=f"wait for it, or run the same command again: wdstools pack SRC {metadata.url}",
+            hint=f"wait for it, or run the same command again: wdstools pack SRC {quote(metadata.url)}",
         )
     if _lies_at(metadata, CLAIM_PATH):
         raise NotFoundError(
             "a mirror to this place is not finished",
             code="mirror-unfinished",
             where=metadata.url,
-            hint=f"wait for it, or run the same command again: wdstools mirror DATASET {metadata.url}",
+            hint=f"wait for it, or run the same command again: wdstools mirror DATASET {quote(metadata.url)}",
         )
 
 

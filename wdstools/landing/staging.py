@@ -97,7 +97,7 @@ def _stage(root: str) -> str:
 def commit(root: str, moved: Sequence[str], deleted: Sequence[str]) -> None:
     """Everything in ``moved`` lies in the stage, durable: from here on the change will be made, then make it.
 
-    Raises StoreError (``file-in-the-way``) where a file of somebody else's has the name of one that is new; nothing is changed.
+    Raises as ``finish`` does.
     """
     stage = _stage(root)
     document = {

@@ -103,7 +103,7 @@ def run_pack(
 ) -> PackResult:
     """Pack a source into ``dest``, which must not exist.
 
-    Until the last step everything lies in ``dest.partial``; killed at any moment, the same call goes on with the
+    In a folder, until the last step everything lies in ``dest.partial``; in a bucket under its own prefix, the manifest last. Killed at any moment, the same call goes on with the
     shards that are finished, and gives the same bytes. Raises UsageError, StoreError, BusyError, FormatError, and
     SkippedError under ``on_error="fail"``; ``dest`` is then absent.
     """

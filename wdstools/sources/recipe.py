@@ -41,11 +41,6 @@ class Template:
         """Whether the label is in the path."""
         return "{label}" in self.folder
 
-    @property
-    def has_split(self) -> bool:
-        """Whether the split is in the path."""
-        return "{split}" in self.folder
-
     def parts(self) -> list[str]:
         """The folder part, folder by folder."""
         return self.folder.split("/") if self.folder else []

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wdstools.sources.base import SourceReader
     from wdstools.sources.columns import TableRules
     from wdstools.sources.survey import Survey
-    from wdstools.sources.tree import Folder, Tree
+    from wdstools.sources.tree import Tree
 
 #: Files called so are tables, or damaged ones.
 _SURE_STEMS = ("metadata", "captions")
@@ -333,8 +333,3 @@ def read_whole(reader: SourceReader, path: str, entry: bytes | None, most: int |
 
 
 _FIRST_GUESS = 1 << 20
-
-
-def first_files(held: Folder, ends: tuple[str, ...], most: int) -> list[str]:
-    """The first files of a folder with one of some endings."""
-    return [name for name in held.files if name.lower().endswith(ends)][:most]

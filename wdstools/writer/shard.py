@@ -45,7 +45,7 @@ class ShardTask:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """A shard that lies on the disk with its index.
+    """A shard that lies in its home with its index.
 
     ``image_digests`` are the XXH3-64 of the images, in row order; ``sources`` is a digest of the sizes and
     modification times of the files that were read. ``other_sizes`` counts images that are not of the expected side,
@@ -67,7 +67,7 @@ class ShardResult:
 
 
 def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
-    """Write one shard and its index below the root, durably; raises a WdsError and leaves no shard otherwise."""
+    """Write one shard and its index to its home, durably; raises a WdsError otherwise, and no finished shard is noted then."""
     settings = task.settings
     path = shard_path(task.split, task.number)
     if (kept := _keep(task, path)) is not None:

@@ -13,14 +13,19 @@ import pytest
 
 import wdstools as wt
 from tests.support.added_columns import add_scores, keys_of, score_of, values_of
+from tests.support.bad_store import BadStore
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from tests.support.outcome import contents
+from wdstools.errors import StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.landing import staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from wdstools.options.check import VerifyLevel
+    from wdstools.stores.base import ObjectInfo
 
 FOLDER = ".wdstools/columns"
 FILE = f"{FOLDER}/scores/train-000001.parquet"
@@ -307,3 +312,42 @@ def test_damaged_columns_stop_a_change_before_it_begins(dataset: Path) -> None:
     ran = run_command("remove", dataset, "--in-place", "--where", f"key == '{key}'", "-y")
     assert (ran.code, "columns-damaged" in ran.err) == (5, True)
     assert contents(dataset) == before
+
+
+class Closed(BadStore):
+    """Answers for one file that it may not be read."""
+
+    def __init__(self, folder: Path, path: str) -> None:
+        super().__init__(folder)
+        self.path = path
+
+    def head(self, key: str) -> ObjectInfo:
+        if key == self.path:
+            raise StoreError("access is denied", code="denied", where=f"memory:{key}")
+        return super().head(key)
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        self.head(key)
+        return super().get(key, start, length)
+
+
+@pytest.mark.parametrize("path", [f"{FOLDER}/SHA256SUMS", ".wdstools/emitted.json"])
+@pytest.mark.parametrize("level", ["size", "digest"])
+def test_a_list_elsewhere_that_cannot_be_read_is_unproved(scored: Path, path: str, level: VerifyLevel) -> None:
+    assert wt.verify(Closed(scored, "").dataset, level=level).ok
+    report = wt.verify(Closed(scored, path).dataset, level=level)
+    assert (report.findings, report.unproved) == ((), (f"memory:{path}: access is denied (denied)",))
+    assert report.proved == wt.Proved.NOTHING
+
+
+@pytest.mark.parametrize("level", ["size", "remote"])
+def test_levels_that_read_no_shard_look_at_added_columns_too(scored: Path, level: VerifyLevel) -> None:
+    store = BadStore(scored)
+    assert wt.verify(store.dataset, level=level).checked["column_files"] == 4
+    data = store.objects[FILE]
+    store.objects[FILE] = data[:-1]
+    found = [(one.kind, one.path, one.cause) for one in wt.verify(store.dataset, level=level).findings]
+    assert ("columns", FILE, "bytes-differ") in found
+    del store.objects[FILE]
+    found = [(one.kind, one.path, one.cause) for one in wt.verify(store.dataset, level=level).findings]
+    assert ("missing", FILE, "file-missing") in found

@@ -1,4 +1,7 @@
-"""Checking columns that were added to a dataset: their list, each document, and each file against the index of its shard."""
+"""Checking columns that were added to a dataset: their list, each document, and each file against the index of its shard.
+
+At level size each file's length is asked for. At all others it is read, as an index is.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +39,38 @@ class ColumnsCheckTask:
     store: Store
     columns: ColumnSet
     entry: ShardEntry
+    level: str
 
 
-def known_sets(dataset: Dataset) -> tuple[Store, list[ColumnSet], list[Finding]]:
-    """The sets that can be looked into, and what is wrong with the list, or with a document."""
+@dataclass(frozen=True, slots=True)
+class KnownSets:
+    """The sets that can be looked into, and where they lie; what is wrong with the list, or with a document.
+
+    ``unproved``: where a list elsewhere cannot be read, nobody knows which sets there are. Only "not found" says that there
+    are none.
+    """
+
+    store: Store
+    sets: tuple[ColumnSet, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    unproved: tuple[str, ...] = ()
+
+
+def known_sets(dataset: Dataset) -> KnownSets:
+    """Look for the sets of a dataset."""
     store = dataset.metadata
     findings: list[Finding] = []
     try:
         store = store_of(dataset)
         sums = read_sums(store)
     except FormatError as error:
-        return store, [], [Finding("columns", COLUMNS_LIST, error.message, got=error.got or None, cause=error.code)]
+        found = Finding("columns", COLUMNS_LIST, error.message, got=error.got or None, cause=error.code)
+        return KnownSets(store, findings=(found,))
     except StoreError as error:
-        local = isinstance(dataset.metadata, LocalStore)
-        found = Finding("unreadable", COLUMNS_LIST, error.message, got=error.code, cause=error.code)
-        return store, [], [found] if local else []
+        if all(isinstance(one, LocalStore) for one in (dataset.metadata, dataset.shards)):
+            found = Finding("unreadable", COLUMNS_LIST, error.message, got=error.code, cause=error.code)
+            return KnownSets(store, findings=(found,))
+        return KnownSets(store, unproved=(unread(store, COLUMNS_LIST, error),))
     sets = []
     for name in names_in(sums):
         path = set_path(name)
@@ -72,7 +92,12 @@ def known_sets(dataset: Dataset) -> tuple[Store, list[ColumnSet], list[Finding]]
             continue
         findings += _lines(columns, sums)
         sets.append(columns)
-    return store, sets, findings
+    return KnownSets(store, tuple(sets), tuple(findings))
+
+
+def unread(store: Store, path: str, error: StoreError) -> str:
+    """What is said of a list elsewhere that cannot be read: nothing of what it names was checked."""
+    return f"{error.where or f'{store.url}/{path}'}: {error.message} ({error.code})"
 
 
 def _lines(columns: ColumnSet, sums: dict[str, str]) -> list[Finding]:
@@ -87,30 +112,44 @@ def _lines(columns: ColumnSet, sums: dict[str, str]) -> list[Finding]:
 
 
 def columns_tasks(
-    dataset: Dataset, store: Store, sets: Sequence[ColumnSet], shards: Sequence[tuple[str, ShardEntry]]
+    dataset: Dataset, known: KnownSets, level: str, shards: Sequence[tuple[str, ShardEntry]]
 ) -> list[ColumnsCheckTask]:
     """A task for each file of some shards."""
-    return [ColumnsCheckTask(dataset, store, columns, entry) for columns in sets for _, entry in shards]
+    return [
+        ColumnsCheckTask(dataset, known.store, columns, entry, level) for columns in known.sets for _, entry in shards
+    ]
 
 
 def check_columns(task: ColumnsCheckTask, tick: Tick) -> tuple[Finding, ...]:
     """Check one file: its bytes, its form, its rows against the index, and what the document says of them."""
-    del tick
     columns, entry = task.columns, task.entry
     path = column_path(columns.name, entry.path)
     shard = columns.shard(entry.path)
     try:
+        if task.level == "size":
+            return _size(shard, path, task.store.head(path).bytes)
         data = get_whole(task.store, path, MAX_COLUMNS_BYTES)
     except NotFoundError:
         message = f"a file of added columns is missing; {_AGAIN}"
         return (Finding("missing", path, message, expected=shard.sha256, cause="file-missing"),)
     except (StoreError, FormatError) as error:
         return (Finding("unreadable", path, error.message, got=error.code, cause=error.code),)
+    finally:
+        tick(shard.bytes)
     got = sha256_hex(data)
     if got != shard.sha256:
         message = f"the bytes are not those that were written; {_AGAIN}"
         return (Finding("columns", path, message, expected=shard.sha256, got=got, cause="bytes-differ"),)
     return _rows(task, shard, path, data)
+
+
+def _size(shard: ColumnShard, path: str, size: int) -> tuple[Finding, ...]:
+    """Whether a file is as long as it was written."""
+    if size == shard.bytes:
+        return ()
+    message = f"a file of added columns is not as long as it was written; {_AGAIN}"
+    expected, got = (f"{count} bytes" for count in (shard.bytes, size))
+    return (Finding("columns", path, message, expected=expected, got=got, cause="bytes-differ"),)
 
 
 def _rows(task: ColumnsCheckTask, shard: ColumnShard, path: str, data: bytes) -> tuple[Finding, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wdstools.checks.columns import unread
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
@@ -19,24 +20,23 @@ if TYPE_CHECKING:
 _MAX_FILE_BYTES = 1 << 40
 
 
-def known_emitted(dataset: Dataset) -> tuple[Emitted, list[Finding]]:
-    """The list of emitted files, and what is wrong with the list itself."""
+def known_emitted(dataset: Dataset) -> tuple[Emitted, list[Finding], tuple[str, ...]]:
+    """The list of emitted files, what is wrong with the list itself, and that it could not be read, where it lies elsewhere."""
     try:
         emitted = read_emitted(dataset.metadata, dataset.manifest)
     except FormatError as error:
-        return Emitted(), [Finding("emitted", EMITTED_PATH, error.message, cause=error.code)]
+        return Emitted(), [Finding("emitted", EMITTED_PATH, error.message, cause=error.code)], ()
     except StoreError as error:
-        local = isinstance(dataset.metadata, LocalStore)
-        found = Finding("unreadable", EMITTED_PATH, error.message, got=error.code, cause=error.code)
-        return Emitted(), [found] if local else []
+        if not isinstance(dataset.metadata, LocalStore):
+            return Emitted(), [], (unread(dataset.metadata, EMITTED_PATH, error),)
+        return Emitted(), [Finding("unreadable", EMITTED_PATH, error.message, got=error.code, cause=error.code)], ()
     if emitted.files and emitted.root != dataset.root:
         message = "other readers' files were emitted for another version: wdstools emit DATASET --for all"
-        return emitted, [
-            Finding(
-                "emitted", EMITTED_PATH, message, expected=dataset.root, got=emitted.root, cause="emitted-of-another"
-            )
-        ]
-    return emitted, []
+        found = Finding(
+            "emitted", EMITTED_PATH, message, expected=dataset.root, got=emitted.root, cause="emitted-of-another"
+        )
+        return emitted, [found], ()
+    return emitted, [], ()
 
 
 def check_emitted(dataset: Dataset, emitted: Emitted) -> Iterator[Finding]:

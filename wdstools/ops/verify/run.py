@@ -51,9 +51,10 @@ def verify(
     """Check that everything is as it was packed, and name what is not. Nothing changes.
 
     Level ``size`` looks at names and sizes. ``remote`` compares the digests that the shards' store gives, without
-    reading a byte of them; what it gives no digest of is in ``unproved``. ``digest`` reads every byte once and finds any
-    that changed. ``samples`` also reads every header, payload and caption, and makes each index again. ``decode`` also
-    decodes every image. ``part=(i, n)`` checks the i-th of n parts: all n together check everything.
+    reading a byte of them; what it gives no digest of is in ``unproved``. Indexes and added columns are read then, too.
+    ``digest`` reads every byte once and finds any that changed. ``samples`` also reads every header, payload and caption,
+    and makes each index again. ``decode`` also decodes every image. ``part=(i, n)`` checks the i-th of n parts: all n
+    together check everything.
 
     Args:
         dataset: A dataset, its folder or URL, a manifest file, one shard, or a checksum list.
@@ -162,6 +163,7 @@ class _DatasetCheck:
         self.executor = executor
         self.progress = progress
         self.checked = {"shards": 0, "samples": 0, "bytes": 0}
+        self.unproved: tuple[str, ...] = ()
 
     def run(self) -> Report:
         """The report."""
@@ -178,18 +180,18 @@ class _DatasetCheck:
         findings += findings_of_list
         findings += [f for one in looked if not self._without_index(one) for f in one.index]
         if self.first_part:
-            emitted, wrong = known_emitted(self.dataset)
+            emitted, wrong, unread = known_emitted(self.dataset)
+            self.unproved += unread
             findings += wrong
             findings += extra_shards(self.dataset, set(emitted.files))
             if self.asked.whole and self.level in _READING:
                 findings += check_emitted(self.dataset, emitted)
-        if self.level in _READING:
-            findings += self._columns()
+        findings += self._columns()
         if not self.asked.whole:
             self.checked["not_asked"] = self.dataset.manifest.totals["shards"] - self.checked["shards"]
         if self.scrub is not None:
             self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
-        unproved = tuple(what for one in looked for what in one.shard.unproved)
+        unproved = tuple(what for one in looked for what in one.shard.unproved) + self.unproved
         found = tuple(without_echoes(findings))
         proved = Proved.NOTHING if found or unproved else self._proved()
         return Report(
@@ -275,12 +277,13 @@ class _DatasetCheck:
 
     def _columns(self) -> list[Finding]:
         """What is wrong with columns that were added, of the shards that are asked for."""
-        store, sets, findings = known_sets(self.dataset)
-        tasks = columns_tasks(self.dataset, store, sets, self.shards)
+        known = known_sets(self.dataset)
+        self.unproved += known.unproved
+        tasks = columns_tasks(self.dataset, known, self.level, self.shards)
         if tasks:
             self.checked["column_files"] = len(tasks)
-        found = [finding for found in run_all(self.executor, check_columns, tasks) for finding in found]
-        return [*(findings if self.first_part else []), *found]
+        found = [finding for found in run_all(self._workers(), check_columns, tasks) for finding in found]
+        return [*(known.findings if self.first_part else []), *found]
 
     def _without_index(self, looked: Looked) -> bool:
         """Whether nobody asks for a shard's index: none of the shards is here."""

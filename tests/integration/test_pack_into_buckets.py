@@ -248,6 +248,20 @@ def test_a_shard_that_was_replaced_is_refused_and_stays(source: Path, store: Rem
     assert packed(source, store).kept_shards == 2
 
 
+@pytest.mark.parametrize("key", ["my/photo.jpg", "train/train-000007.tar"])
+def test_a_note_of_a_stranger_deletes_nothing(source: Path, store: RemoteStore, key: str) -> None:
+    cut_off(source, store, "put README.md")
+    store.put_data(key, b"theirs")
+    etag = next(info.etag for info in store.list() if info.key == key)
+    forged = {"begun": {key: "0" * 64}, "done": {"stored": {"shard": etag}}}
+    plan = next(name for name in held(store) if name.endswith("train-000000.json")).rpartition("/")[0]
+    store.put_data(f"{plan}/train-000007.json", json.dumps(forged).encode())
+    with pytest.raises(StoreError) as caught:
+        packed(source, store, restart=True)
+    assert caught.value.code == "scratch-not-ours"
+    assert store.get(key) == b"theirs"
+
+
 def test_a_note_is_believed_only_of_what_the_store_holds(
     source: Path, store: RemoteStore, on_disk: dict[str, bytes]
 ) -> None:

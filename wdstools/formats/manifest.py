@@ -166,6 +166,15 @@ def like_index(shard_path: str, folder: str) -> str:
     return folder + index_path(shard_path).removeprefix(INDEX_FOLDER)
 
 
+def is_packed(path: str) -> bool:
+    """Whether a path is that of a canonical shard, or of the index of one."""
+    if _CANONICAL_RE.fullmatch(path):
+        return True
+    name = path.removeprefix(INDEX_FOLDER).removesuffix(".parquet")
+    shard = f"{name.rpartition('-')[0]}/{name}.tar"
+    return _CANONICAL_RE.fullmatch(shard) is not None and index_path(shard) == path
+
+
 def shard_path(split: str, number: int) -> str:
     """The path of a canonical shard."""
     return f"{split}/{split}-{number:06d}.tar"

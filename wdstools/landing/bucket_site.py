@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from wdstools.dataset import PACK_CLAIM_PATH
 from wdstools.errors import BusyError, NotFoundError, StoreError, option
-from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, index_path
-from wdstools.formats.sums import SUMS_PATH
+from wdstools.formats.manifest import MANIFEST_PATH, index_path
 from wdstools.landing.homes import BucketHome
 from wdstools.landing.notes import (
     BEGUN,
-    DONE,
     PACKING,
     SMALL_NOTE,
     clear_begun,
@@ -32,6 +29,7 @@ from wdstools.landing.notes import (
     sha256_there,
     write_note,
 )
+from wdstools.landing.small_files import SMALL_FILES
 from wdstools.stores.base import ABSENT
 from wdstools.stores.reading import get_whole
 from wdstools.units import some_of
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from wdstools.landing.notes import Line
     from wdstools.stores.base import ObjectInfo, RemoteStore
 
-_SMALL_FILES = (PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH, MANIFEST_PATH)
 _MAX_CLAIM_BYTES = 1 << 20
 #: Small requests that are made at once.
 _AT_ONCE = 16
@@ -176,7 +173,7 @@ class BucketSite:
         return plan
 
     def _refuse_strangers(self, found: Iterable[str]) -> None:
-        ours = {*self._names, *_SMALL_FILES, PACK_CLAIM_PATH}
+        ours = {*self._names, *SMALL_FILES, PACK_CLAIM_PATH}
         others = [key for key in found if key not in ours and not is_note(key)]
         if others:
             raise not_ours(self.dest, some_of(others))
@@ -255,16 +252,17 @@ class BucketSite:
         )
 
     def _clear(self, found: Mapping[str, ObjectInfo]) -> None:
-        """Delete what the notes say is ours, then the notes, the claim last. Nothing, if anything there is otherwise."""
+        """Delete what the notes say is ours, then the notes, the claim last. Nothing, if anything there is otherwise.
+
+        All of it is read: whoever may write here can write a note, and an ETag is in any listing.
+        """
         notes = [key for key in found if is_note(key)]
         ours: list[str] = []
         for note in self._read_notes(notes):
-            stored = note.get(DONE, {}).get("stored", {})
-            etags = {etag for etag in stored.values() if isinstance(etag, str)} if isinstance(stored, dict) else set()
             for path, digest in note.get(BEGUN, {}).items():
                 if path not in found:
                     continue
-                if found[path].etag not in etags and sha256_there(self._store, path) != digest:
+                if sha256_there(self._store, path) != digest:
                     raise not_ours(f"{self.dest}/{path}", "other bytes than were noted")
                 ours.append(path)
         self._delete(ours)

@@ -12,6 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import NotFoundError, StoreError
+from wdstools.formats.manifest import is_packed
+from wdstools.landing.small_files import SMALL_FILES
 from wdstools.stores.base import ABSENT, ANYTHING
 from wdstools.stores.reading import get_whole, read_blocks
 
@@ -43,6 +45,11 @@ def is_note(key: str) -> bool:
     return _NOTE_RE.fullmatch(key) is not None
 
 
+def _is_written(path: str) -> bool:
+    """Whether a pack writes to a path. A note that names another may come from anybody who can write here."""
+    return path in SMALL_FILES or is_packed(path)
+
+
 def read_note(store: Store, key: str) -> Line:
     """A note, empty where there is none. Raises StoreError (``scratch-not-ours``) for what is no note."""
     try:
@@ -52,7 +59,7 @@ def read_note(store: Store, key: str) -> Line:
     try:
         note = json.loads(data)
         begun = note[BEGUN]
-        good = all(isinstance(path, str) and _DIGEST_RE.fullmatch(digest) for path, digest in begun.items())
+        good = all(_is_written(path) and _DIGEST_RE.fullmatch(digest) for path, digest in begun.items())
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         good = False
     if not good or not isinstance(note.get(DONE, {}), dict):

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from wdstools.address import is_address
 from wdstools.errors import BusyError, StoreError, UsageError, option
-from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, index_path
-from wdstools.formats.sums import SUMS_PATH
+from wdstools.formats.manifest import MANIFEST_PATH, index_path
 from wdstools.landing.bucket_site import BucketSite
 from wdstools.landing.homes import DiskHome
 from wdstools.landing.inside import refuse_elsewhere
 from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import Scratch, files_below, is_marked, remove_empty
+from wdstools.landing.small_files import SMALL_FILES
 from wdstools.stores.abilities import name_new, sync_folder
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import LocalStore, storage_error
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
 _JOURNAL = "journal.jsonl"
-_SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
 #: What a file system itself keeps at its root.
 _MOUNT_LEFTOVERS = {"lost+found", "System Volume Information", ".Trashes", ".fseventsd", ".Spotlight-V100"}
 
@@ -197,7 +195,7 @@ class PackSite:
                 lines = []
                 self._scratch.clear()
                 self._journal.remove()
-            self._scratch.note((*names, *_SMALL_FILES))
+            self._scratch.note((*names, *SMALL_FILES))
             strangers = self._scratch.strangers(self.work)
             if strangers:
                 self._scratch.clear()  # says which

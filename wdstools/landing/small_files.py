@@ -10,7 +10,7 @@ from wdstools.address import is_address
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.card import CARD_PATH, render_card
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest, dumps
 from wdstools.formats.sums import SUMS_PATH, render_sums
 from wdstools.landing.inside import read_inside
 from wdstools.results import to_dict
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from wdstools.results import Skip
     from wdstools.stores.base import Store
+
+
+#: What a pack writes beside shards and indexes.
+SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
 
 
 def assemble(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field, replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from wdstools.address import display
 from wdstools.columns.sets import fits, listed_files, names_in, read_set, read_sums
 from wdstools.errors import FormatError, NotFoundError, StoreError
-from wdstools.formats.columns import column_path, set_path
+from wdstools.formats.columns import column_path, damaged, set_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST, HASHES_FOLDER, like_index
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.joined.kept import files_of as joined_files
+from wdstools.landing.notes import sha256_there
 from wdstools.landing.small_files import read_provenance
 from wdstools.plan import Step
 from wdstools.stores.cache import Caching
@@ -165,7 +167,9 @@ def _mirrors(dataset: Dataset) -> Iterator[str]:
 def _columns(dataset: Dataset, store: LocalStore) -> tuple[list[str], tuple[ColumnSet, ...]]:
     """The files of all sets of columns and the list of them, and the sets that are of this version.
 
-    None where the list cannot be read; a set whose document is damaged is of no version.
+    None where the list cannot be read. A set is of another version only where its document is whole and says so: raises
+    FormatError (``columns-damaged``) for one that is damaged or missing. Files of other bytes than the list says are not
+    ours, and are left out.
     """
     try:
         sums = read_sums(store)
@@ -175,11 +179,17 @@ def _columns(dataset: Dataset, store: LocalStore) -> tuple[list[str], tuple[Colu
     for name in names_in(sums):
         try:
             columns = read_set(store, name, sums[set_path(name)])
-        except (FormatError, StoreError):
-            continue
+        except NotFoundError:
+            raise damaged(
+                set_path(name),
+                "its document is missing",
+                hint=f"wdstools repair {quote(display(store.url))} --from COPY    or, without one: wdstools columns rm {quote(display(store.url))} {name}",
+            ) from None
         if fits(columns, dataset):
             sets.append(columns)
-    return [*listed_files(sums), COLUMNS_LIST] if sums else [], tuple(sets)
+    carried = {path for one in sets for path in one.files()}
+    files = [path for path in listed_files(sums) if path in carried or sha256_there(store, path) == sums[path]]
+    return [*files, COLUMNS_LIST] if sums else [], tuple(sets)
 
 
 def _strangers(store: LocalStore, ours: Collection[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools.errors import NotFoundError, UsageError
+from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.formats.columns import MAX_SET_BYTES, ColumnSet, damaged, is_set_name, loads, set_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST, is_plain_path
@@ -49,6 +49,14 @@ def read_sums(store: Store) -> dict[str, str]:
     except NotFoundError:
         return {}
     return {line.path: line.digest for line in parse_sums(data, where=COLUMNS_LIST)}
+
+
+def digest_of_list(store: Store) -> str:
+    """The SHA-256 of the list of a dataset's sets, damaged or not; empty for none. Raises StoreError."""
+    try:
+        return sha256_hex(get_whole(store, COLUMNS_LIST, _MAX_LIST_BYTES))
+    except NotFoundError:
+        return ""
 
 
 def names_in(sums: Collection[str]) -> list[str]:
@@ -111,7 +119,8 @@ def find_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
     """Fields of a dataset's sets, by name.
 
     Raises UsageError: there is no such field (``column-missing``), or only one of a set that was made for another
-    version of the dataset (``columns-stale``); and as ``column_sets``.
+    version of the dataset (``columns-stale``); and as ``column_sets``,
+    where a set cannot be read and no other has the field.
     """
     if not names:
         return {}
@@ -133,8 +142,13 @@ def _all_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
     sums = read_sums(store)
     found: dict[str, Field] = {}
     stale: dict[str, ColumnSet] = {}
+    unread: FormatError | StoreError | None = None
     for name in names_in(sums):
-        columns = read_set(store, name, sums[set_path(name)])
+        try:
+            columns = read_set(store, name, sums[set_path(name)])
+        except (FormatError, StoreError) as error:
+            unread = unread or error
+            continue
         good = fits(columns, dataset)
         for field in columns.fields:
             if good:
@@ -146,6 +160,8 @@ def _all_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
             continue
         if name in stale:
             raise stale_set(dataset, stale[name])
+        if unread is not None:  # it may be a field of this set
+            raise unread
         raise UsageError(
             "no such column",
             code="column-missing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.columns.sets import find_fields
@@ -35,7 +36,7 @@ def shard_values(store: Store, columns: ColumnSet, path: str, names: Sequence[st
         raise damaged(
             where,
             "a file of them is missing",
-            hint=f"wdstools columns rm {store.url} {columns.name}    then add them again",
+            hint=f"wdstools columns rm {quote(store.url)} {columns.name}    then add them again",
         ) from None
     return read_columns(data, columns, shard, names, where=where)
 

@@ -123,7 +123,8 @@ def finish(root: str) -> None:
                 sync_folder(os.path.join(root, ".wdstools"))
             for path in sorted(change.moved.keys() - {MANIFEST_PATH}, key=lambda path: (path == COLUMNS_LIST, path)):
                 _move_in(root, change, path)
-            for path in change.deleted:  # what lists them is gone, or says so no more
+            # what lists them is gone, or says so no more
+            for path in sorted(change.deleted, key=lambda path: (path != COLUMNS_LIST, path)):
                 _unlink(os.path.join(root, path))
             if MANIFEST_PATH in change.moved:
                 _move_in(root, change, MANIFEST_PATH)

@@ -7,15 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
-from wdstools.columns.sets import column_sets
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import UsageError, option
 from wdstools.executors.open import open_executor
-from wdstools.formats.columns import RESERVED, column_path, is_set_name, set_path
+from wdstools.formats.columns import column_path, is_set_name, set_path
 from wdstools.landing.inside import require_here
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.columns.join import Join, join
-from wdstools.ops.columns.land import ELSEWHERE, land_set, require_folder, taken
+from wdstools.ops.columns.land import ELSEWHERE, land_set, refuse_clashes, require_folder
 from wdstools.ops.columns.place import Places, spill_names
 from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
 from wdstools.ops.columns.table import Table, open_table
@@ -193,25 +192,6 @@ def refuse_name(name: str) -> None:
             expected="lower-case letters, digits, - and _, at most 64",
             got=repr(name)[:100],
         )
-
-
-def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
-    """Refuse a set or fields whose name something else has; raises UsageError (``columns-taken``, ``columns-name``)."""
-    sets = column_sets(dataset)
-    if any(one.name == name for one in sets):
-        raise taken(dataset.metadata.url, name)
-    owners = {field.name: f"the set {one.name}" for one in sets for field in one.fields}
-    owners |= dict.fromkeys(dataset.manifest.members, "a member of the samples")
-    owners |= dict.fromkeys(RESERVED, "a column of the index, or a field of batches")
-    for field in fields:
-        if field in owners:
-            raise UsageError(
-                "a column is called as something that is there already",
-                code="columns-name",
-                where=field,
-                got=owners[field],
-                hint=f"rename it in the table, or choose others with {option('fields')}; nothing was changed",
-            )
 
 
 def _steps(dataset: Dataset, name: str, found: Join) -> Iterable[Step]:

@@ -9,8 +9,7 @@ from wdstools.columns.sets import column_sets, fits, store_of
 from wdstools.errors import UsageError
 from wdstools.executors.base import run_all
 from wdstools.formats.columns import column_path, dumps, set_path
-from wdstools.ops.columns.add import refuse_clashes
-from wdstools.ops.columns.land import land_set
+from wdstools.ops.columns.land import land_set, refuse_clashes
 from wdstools.progress import under_way
 from wdstools.transfer.columns import PullColumnsTask, pull_columns
 

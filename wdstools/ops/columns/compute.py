@@ -30,9 +30,9 @@ from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import Scratch
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.log import tell
-from wdstools.ops.columns.add import refuse_clashes, refuse_name
+from wdstools.ops.columns.add import refuse_name
 from wdstools.ops.columns.function import digest_of, module_of, name_of
-from wdstools.ops.columns.land import ELSEWHERE, land_set, require_folder
+from wdstools.ops.columns.land import ELSEWHERE, land_set, refuse_clashes, require_folder
 from wdstools.ops.columns.result import ColumnsResult
 from wdstools.ops.columns.values import Values, covered
 from wdstools.plan import apply

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools.columns.sets import forget_fields, is_of, read_sums
-from wdstools.errors import StoreError, UsageError
-from wdstools.formats.columns import dumps
+from wdstools.columns.sets import column_sets, forget_fields, is_of, read_sums
+from wdstools.errors import StoreError, UsageError, option
+from wdstools.formats.columns import RESERVED, dumps
 from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
 from wdstools.formats.sums import render_sums
 from wdstools.landing.inside import require_inside
@@ -17,7 +18,7 @@ from wdstools.stores.locks import locked_folder
 from wdstools.units import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.formats.columns import ColumnSet
@@ -44,7 +45,8 @@ def land_set(
 ) -> ColumnSet:
     """Add the set whose ``files`` (and passing ``spills``) ``write`` makes in a folder: it is there whole, or not.
 
-    Raises StoreError (``file-in-the-way``), and BusyError where another process changes the dataset.
+    Raises StoreError (``file-in-the-way``), UsageError where its name or a field's was taken meanwhile, and BusyError where
+    another process changes the dataset.
     """
     target = require_folder(dataset).path
     require_inside(target, [*files, COLUMNS_LIST])
@@ -61,9 +63,8 @@ def land_set(
         refuse_replaced(dataset.metadata, dataset.root)
         with staged(target, (*files, *spills, COLUMNS_LIST)) as work:
             columns = write(work)
+            refuse_clashes(dataset, columns.name, [field.name for field in columns.fields])
             stage, listed = LocalStore(work), read_sums(dataset.metadata)
-            if columns.path in listed:
-                raise taken(target, columns.name)
             stage.put(columns.path, dumps(columns))
             stage.put(COLUMNS_LIST, render_sums({**listed, **columns.files()}))
         commit(target, [*columns.files(), COLUMNS_LIST], ())
@@ -71,13 +72,30 @@ def land_set(
     return columns
 
 
-def drop_set(dataset: Dataset, name: str, deleted: Sequence[str]) -> None:
-    """Remove a set: its lines from the list, then the files ``deleted``; cut short, the next command goes on."""
+def lines_of(sums: Mapping[str, str], name: str) -> dict[str, str]:
+    """What a list says of one set: its files, and the digest of each."""
+    return {path: digest for path, digest in sums.items() if is_of(path, name)}
+
+
+def drop_set(dataset: Dataset, name: str, deleted: Sequence[str], seen: Mapping[str, str]) -> None:
+    """Remove a set: its lines from the list, then the files ``deleted``; cut short, the next command goes on.
+
+    ``seen`` are its lines as they were read. Raises StoreError (``dataset-replaced``) where they are others now.
+    """
     target = require_folder(dataset).path
     require_inside(target, [*deleted, COLUMNS_LIST])
     with locked_folder(os.path.join(target, ".wdstools"), target):
         listed = read_sums(dataset.metadata)
-        left = {path: digest for path, digest in listed.items() if not is_of(path, name)}
+        mine = lines_of(listed, name)
+        if mine != dict(seen):
+            raise StoreError(
+                "the set of columns has changed since the plan was made",
+                code="dataset-replaced",
+                where=target,
+                got=name,
+                hint="run the same command again; nothing was changed",
+            )
+        left = {path: digest for path, digest in listed.items() if path not in mine}
         gone = [*deleted, *(() if left else (COLUMNS_LIST,))]
         with staged(target, (COLUMNS_LIST,)) as work:
             if left:
@@ -89,6 +107,25 @@ def drop_set(dataset: Dataset, name: str, deleted: Sequence[str]) -> None:
     forget_fields(dataset)
 
 
+def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
+    """Refuse a set or fields whose name something else has; raises UsageError (``columns-taken``, ``columns-name``)."""
+    sets = column_sets(dataset)
+    if any(one.name == name for one in sets):
+        raise taken(dataset.metadata.url, name)
+    owners = {field.name: f"the set {one.name}" for one in sets for field in one.fields}
+    owners |= dict.fromkeys(dataset.manifest.members, "a member of the samples")
+    owners |= dict.fromkeys(RESERVED, "a column of the index, or a field of batches")
+    for field in fields:
+        if field in owners:
+            raise UsageError(
+                "a column is called as something that is there already",
+                code="columns-name",
+                where=field,
+                got=owners[field],
+                hint=f"rename it in the table, or choose others with {option('fields')}; nothing was changed",
+            )
+
+
 def taken(where: str, name: str) -> UsageError:
     """The error for a name that another set has."""
     return UsageError(
@@ -96,5 +133,5 @@ def taken(where: str, name: str) -> UsageError:
         code="columns-taken",
         where=where,
         got=name,
-        hint=f"choose another name, or remove that one first: wdstools columns rm {where} {name}",
+        hint=f"choose another name, or remove that one first: wdstools columns rm {quote(where)} {name}",
     )

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wdstools.columns.sets import is_of, names_in, read_set, read_sums
+from wdstools.columns.sets import names_in, read_set, read_sums
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.formats.columns import set_path
 from wdstools.landing.inside import require_here
 from wdstools.landing.staging import FinishResult, plan_finish
-from wdstools.ops.columns.land import ELSEWHERE, drop_set, require_folder
+from wdstools.ops.columns.land import ELSEWHERE, drop_set, lines_of, require_folder
 from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
 from wdstools.plan import Plan, Step, apply
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wdstools.executors.base import Executor
     from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
@@ -27,13 +29,14 @@ class RemoveColumnsPlan(ColumnsPlan):
     """Which files of a set go."""
 
     dataset: Dataset | None = None
+    seen: Mapping[str, str] = field(default_factory=dict)
 
     def carry_out(self, executor: Executor, progress: Progress) -> ColumnsResult:
         """Take the set out of the list, and its files away."""
         del executor, progress
         assert self.dataset is not None
         deleted = tuple(step.path for step in self.steps)
-        drop_set(self.dataset, self.name, deleted)
+        drop_set(self.dataset, self.name, deleted, self.seen)
         return ColumnsResult(
             self.target, self.dataset.root, self.name, self.fields, samples=self.samples, deleted=deleted
         )
@@ -71,19 +74,19 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
             expected=", ".join(names) or "none: no columns were added",
             got=name[:100],
         )
-    listed = [file for file in sums if is_of(file, name)]
+    listed = lines_of(sums, name)
     fields: dict[str, str] = {}
     samples = 0
     try:
         columns = read_set(store, name, sums[set_path(name)])
-        fields, samples = {field.name: field.kind for field in columns.fields}, columns.samples
+        fields, samples = {one.name: one.kind for one in columns.fields}, columns.samples
         files = [file for file in columns.files() if file in sums]
     except (FormatError, StoreError):  # its document is damaged or gone: the list says what was its own
-        files = listed
+        files = list(listed)
     there = [file for file in files if os.path.lexists(store.locate(file))]
     steps = tuple(Step("delete", file, detail=f"of the set {name}") for file in sorted(there))
     return RemoveColumnsPlan(
-        "remove columns of", path, steps, name=name, fields=fields, samples=samples, dataset=opened
+        "remove columns of", path, steps, name=name, fields=fields, samples=samples, dataset=opened, seen=listed
     )
 
 

@@ -60,8 +60,10 @@ class Table:
 
     def key_batches(self) -> Iterator[list[str]]:
         """The keys, batch by batch."""
+        first = 0
         for batch in self._batches([self.key]):
-            yield self._keys_of(batch, 0).to_pylist()
+            yield self._keys_of(batch, first).to_pylist()
+            first += batch.num_rows
 
     def batches(self) -> Iterator[pa.Table]:
         """``key`` and the fields, batch by batch; raises UsageError (``columns-unsupported``) for what does not fit."""

@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from wdstools.address import display
-from wdstools.columns.sets import fits, listed_files, names_in, read_set, read_sums
+from wdstools.columns.sets import digest_of_list, fits, listed_files, names_in, read_set, read_sums
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.columns import column_path, damaged, set_path
 from wdstools.formats.digest import sha256_hex
@@ -51,6 +51,8 @@ class Derived:
     deleted: dict[str, str] = field(default_factory=dict)
     #: Added columns that are written anew for the next version, and for which shards.
     columns: tuple[ColumnSet, ...] = ()
+    #: The digest of the list of sets, as it was when they were looked for.
+    listed: str = ""
     touched: tuple[str, ...] = ()
     emitted: Emitted | None = None
     elsewhere: tuple[str, ...] = ()
@@ -100,6 +102,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
     for info in store.list(".wdstools/"):
         if info.key.startswith(_SIGNATURES):
             deleted[info.key] = "a signature of this version"
+    listed = digest_of_list(store)  # before it is read: what comes after is another one
     columns, sets = _columns(dataset, store)
     carried = {path for one in sets for path in (*one.files(), COLUMNS_LIST)}
     deleted |= {path: "columns of another version" for path in columns if path not in carried}
@@ -118,6 +121,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
     return Derived(
         there,
         sets,
+        listed,
         tuple(entry.path for entry in touched),
         emitted,
         elsewhere,

@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wdstools.columns.sets import digest_of_list
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.formats.card import CARD_PATH
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest
+from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.interop.emitted import EMITTED_PATH
 from wdstools.landing.inside import read_inside, refuse_outside, require_inside
@@ -77,6 +78,7 @@ def change_in_place(
     old = {path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)}
     with locked_folder(os.path.join(target, ".wdstools"), target):
         refuse_replaced(dataset.metadata, dataset.root)
+        _refuse_other_columns(dataset, derived)
         _refuse_in_the_way(target, sorted({*shards} - old))
         sets = derived.columns
         old |= {path for one in sets for path in one.files()}
@@ -130,6 +132,19 @@ def beside_others(dataset: Dataset) -> Iterator[None]:
                 if other.code == "dataset-replaced":
                     raise
         raise
+
+
+def _refuse_other_columns(dataset: Dataset, derived: Derived) -> None:
+    """Raise StoreError where columns were added or removed since the plan was made: it says nothing of them."""
+    if (now := digest_of_list(dataset.metadata)) != derived.listed:
+        raise StoreError(
+            "the columns of the dataset have changed since the plan was made",
+            code="dataset-replaced",
+            where=f"{dataset.metadata.url}/{COLUMNS_LIST}",
+            expected=derived.listed or "no columns",
+            got=now or "no columns",
+            hint="run the same command again; nothing was changed",
+        )
 
 
 def _refuse_in_the_way(target: str, paths: Sequence[str]) -> None:

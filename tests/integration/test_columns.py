@@ -226,6 +226,46 @@ def test_a_damaged_document_is_named_and_its_set_can_be_removed(dataset: Path) -
     assert not (dataset / ".wdstools/columns").exists()
 
 
+def test_a_file_in_the_place_of_one_of_a_set_stays_when_the_set_goes(dataset: Path) -> None:
+    add_scores(dataset)
+    files = sorted((dataset / ".wdstools/columns/scores").iterdir())
+    files[0].write_bytes(b"my own work")
+    ran = run_command("columns", "rm", dataset, "scores", "-y")
+    assert (ran.code, f"keep .wdstools/columns/scores/{files[0].name}" in ran.out) == (0, True), ran.out
+    assert [path.read_bytes() for path in (dataset / ".wdstools/columns").rglob("*") if path.is_file()] == [
+        b"my own work"
+    ]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_change_stops_at_a_set_whose_document_is_damaged_or_gone(
+    dataset: Path, tmp_path: Path, *, gone: bool
+) -> None:
+    add_scores(dataset)
+    document = dataset / ".wdstools/columns/scores.json"
+    document.write_bytes(document.read_bytes().replace(b"float32[3]", b"float32[4]"))
+    if gone:
+        document.unlink()
+    before = contents(dataset)
+    (tmp_path / "keys.txt").write_text(keys_of(dataset)[0] + "\n")
+    ran = run_command("remove", dataset, "--keys", tmp_path / "keys.txt", "--in-place", "-y")
+    assert (ran.code, "columns-damaged" in ran.err) == (5, True), ran.err
+    assert contents(dataset) == before
+
+
+def test_a_list_that_names_the_users_file_deletes_nothing(dataset: Path, tmp_path: Path) -> None:
+    mine = dataset / ".wdstools/columns/mine/thesis.parquet"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"my work")
+    (dataset / LIST).write_text(
+        f"{'0' * 64}  .wdstools/columns/mine.json\n{'0' * 64}  .wdstools/columns/mine/thesis.parquet\n"
+    )
+    (tmp_path / "keys.txt").write_text(keys_of(dataset)[0] + "\n")
+    assert run_command("remove", dataset, "--keys", tmp_path / "keys.txt", "--in-place", "-y").code == 5
+    assert run_command("columns", "rm", dataset, "mine", "-y").code == 0
+    assert mine.read_bytes() == b"my work"
+
+
 def test_a_table_that_cannot_be_read_is_an_error_and_changes_nothing(dataset: Path, tmp_path: Path) -> None:
     before = contents(dataset)
     (tmp_path / "a.parquet").write_bytes(b"PAR1 not PAR1")

@@ -11,6 +11,7 @@ from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.formats.columns import set_path
 from wdstools.landing.inside import require_here
+from wdstools.landing.notes import sha256_there
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.columns.land import ELSEWHERE, drop_set, lines_of, require_folder
 from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
@@ -35,7 +36,7 @@ class RemoveColumnsPlan(ColumnsPlan):
         """Take the set out of the list, and its files away."""
         del executor, progress
         assert self.dataset is not None
-        deleted = tuple(step.path for step in self.steps)
+        deleted = tuple(step.path for step in self.steps if step.action == "delete")
         drop_set(self.dataset, self.name, deleted, self.seen)
         return ColumnsResult(
             self.target, self.dataset.root, self.name, self.fields, samples=self.samples, deleted=deleted
@@ -44,6 +45,8 @@ class RemoveColumnsPlan(ColumnsPlan):
 
 def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsResult | FinishResult]:
     """Plan to remove a set of columns: exactly the files that its document names, as the plan lists them.
+
+    A file whose bytes are not those that the list gives is not the set's: it stays, and the plan names it.
 
     Args:
         dataset: A dataset in a folder, or its path.
@@ -84,7 +87,9 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
     except (FormatError, StoreError):  # its document is damaged or gone: the list says what was its own
         files = list(listed)
     there = [file for file in files if os.path.lexists(store.locate(file))]
-    steps = tuple(Step("delete", file, detail=f"of the set {name}") for file in sorted(there))
+    changed = [file for file in there if file != set_path(name) and sha256_there(store, file) != listed[file]]
+    steps = tuple(Step("delete", file, detail=f"of the set {name}") for file in sorted(there) if file not in changed)
+    steps += tuple(Step("keep", file, detail="its bytes are not those of the set") for file in sorted(changed))
     return RemoveColumnsPlan(
         "remove columns of", path, steps, name=name, fields=fields, samples=samples, dataset=opened, seen=listed
     )

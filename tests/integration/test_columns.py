@@ -18,6 +18,7 @@ from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from tests.support.outcome import contents
 from wdstools.errors import FormatError, StoreError, UsageError
+from wdstools.landing import staging
 
 LIST = ".wdstools/columns/SHA256SUMS"
 
@@ -350,3 +351,17 @@ def test_a_damaged_file_of_columns_is_an_error_and_no_other_choice(dataset: Path
         ran = run_command("ls", dataset, "--where", "score > 0")
         assert (ran.code, "columns-damaged" in ran.err, "Traceback" in ran.err) == (5, True, False)
         path.unlink(missing_ok=True)
+
+
+def test_a_change_is_refused_before_it_begins_where_a_folder_lies_on_another_disk(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(dataset)
+    monkeypatch.setattr(staging, "_device", lambda folder: int("staged" in str(folder)))
+    with pytest.raises(StoreError) as caught:
+        add_scores(dataset)
+    assert caught.value.code == "mounted-inside"
+    monkeypatch.undo()
+    assert {path: data for path, data in contents(dataset).items() if "/staged/" not in path} == before
+    add_scores(dataset)
+    assert [one.state for one in wt.list_columns(dataset)] == ["ok"]

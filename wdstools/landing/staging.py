@@ -97,15 +97,35 @@ def _stage(root: str) -> str:
 def commit(root: str, moved: Sequence[str], deleted: Sequence[str]) -> None:
     """Everything in ``moved`` lies in the stage, durable: from here on the change will be made, then make it.
 
-    Raises as ``finish`` does.
+    Raises StoreError (``mounted-inside``) before anything is changed, and as ``finish`` does.
     """
     stage = _stage(root)
+    _refuse_mounts(root, os.path.join(stage, NEW), moved)
     document = {
         "moved": {path: stamp(os.lstat(os.path.join(stage, NEW, path))) for path in sorted(moved)},
         "deleted": {path: _stamp_of(os.path.join(root, path)) for path in sorted(deleted)},
     }
     LocalStore(stage).put(_COMMIT, json.dumps(document).encode())
     finish(root)
+
+
+def _refuse_mounts(root: str, stage: str, moved: Sequence[str]) -> None:
+    """Refuse folders that lie on another disk than the stage: nothing can be renamed into them."""
+    for folder in sorted({os.path.dirname(os.path.join(root, path)) for path in moved}):
+        there = folder
+        while not os.path.isdir(there):
+            there = os.path.dirname(there)
+        if _device(there) != _device(stage):
+            raise StoreError(
+                "a folder of the dataset lies on another disk than the dataset",
+                code="mounted-inside",
+                where=there,
+                hint="unmount it, or write a new dataset elsewhere; nothing was changed",
+            )
+
+
+def _device(folder: str) -> int:
+    return os.stat(folder).st_dev
 
 
 def finish(root: str) -> None:

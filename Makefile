@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 SAMPLES ?= 2000
+# Tests start hundreds of processes: what Python has compiled once is kept for the next.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-torch check test-slow bench setup clean format docs docs-interop faults dist
 

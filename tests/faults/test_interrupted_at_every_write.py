@@ -146,7 +146,7 @@ def test_a_pack_killed_at_any_write_goes_on_to_the_same_root(
 
 def test_an_interrupted_pack_leaves_no_manifest_under_the_final_name(source: Path, work: Path) -> None:
     dest = work / "out"
-    with WritePoints(15, _interrupt), pytest.raises(KeyboardInterrupt):
+    with WritePoints(30, _interrupt), pytest.raises(KeyboardInterrupt):
         pack_pairs(str(source), dest)
     assert not (dest / MANIFEST_PATH).exists()
     assert (work / "out.partial").is_dir()

@@ -25,6 +25,7 @@ from wdstools.sources.table import TABLE_EXTENSIONS, TableSource
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.unpacked import UnpackedSource, find_tars, is_compressed
 from wdstools.sources.words import IMAGE_FOLDERS, TEXT_SUFFIXES, is_image, is_paper, kind_of
+from wdstools.stores.folders import is_folder
 from wdstools.stores.local import LocalStore, open_plain
 from wdstools.stores.open import is_bucket
 
@@ -144,9 +145,8 @@ def _has_tables(path: str) -> bool:
     with reading(path), os.scandir(path) as entries:
         found = list(entries)
     names = [entry.name for entry in found]
-    for folder in [entry.path for entry in found if entry.is_dir() and not entry.name.startswith(".")][
-        :_PROBED_FOLDERS
-    ]:
+    folders = (entry.path for entry in found if not entry.name.startswith(".") and is_folder(entry))
+    for folder in islice(folders, _PROBED_FOLDERS):
         with contextlib.suppress(OSError):
             names += os.listdir(folder)
     return any(name.lower().endswith(".parquet") for name in names)

@@ -28,7 +28,7 @@ def walk(root: str, onerror: Callable[[OSError], object] | None = None) -> Itera
                     if entry.is_file(follow_symlinks=False):  # nearly all of them: keep their way short
                         names.append(entry.name)
                     else:
-                        (folders if _is_folder(entry) else names).append(entry.name)
+                        (folders if is_folder(entry) else names).append(entry.name)
         except OSError as error:
             if onerror is not None:
                 onerror(error)
@@ -46,7 +46,8 @@ def files_below(root: str) -> int:
     )
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link that leads to itself

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import logging
+import os
 import re
 import threading
 from typing import TYPE_CHECKING
@@ -115,3 +116,13 @@ def test_the_library_tells_its_logger_and_is_silent_without_one(
     assert [text for text in told if text.startswith("done task=Shard")]
     assert told[-1] == "asked where=https://host/x?..."
     assert {record.name.split(".")[0] for record in caplog.records} == {"wdstools"}
+
+
+def test_a_log_goes_to_a_file_or_to_what_the_shell_has_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    ran = run_command("schema", "info", "--log-file", tmp_path / "pipe")
+    assert ran.code == 4
+    assert "a pipe" in ran.err
+    assert "hint: give a file" in ran.err
+    ran = run_command("schema", "info", "--log-file", "/dev/stderr")
+    assert (ran.code, "begins: wdstools schema info" in ran.err) == (0, True)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from wdstools.errors import NotFoundError
 from wdstools.stores.folders import make_folders, remove_tree, walk
+from wdstools.stores.local import LocalStore, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,3 +73,11 @@ def test_a_file_in_the_way_of_a_folder_is_an_error(place: Path) -> None:
             make_folders(str(place / path))
     with pytest.raises(OSError, match="none"):
         remove_tree(str(place / "none"))
+
+
+def test_what_is_no_name_is_told_and_errors_of_the_caller_stay(place: Path) -> None:
+    for name in ("a\0b", "\ud800"):
+        with pytest.raises(NotFoundError, match="not a file name"):
+            LocalStore(place).get(name)
+    with pytest.raises(ValueError, match="theirs"), translated(str(place)):
+        raise ValueError("theirs")

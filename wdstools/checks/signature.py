@@ -20,7 +20,7 @@ from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreErr
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, dumps
 from wdstools.landing.inside import read_inside
-from wdstools.stores.local import LocalStore, open_plain, read_file, translated
+from wdstools.stores.local import LocalStore, read_file, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -33,8 +33,6 @@ SUFFIX = ".sigstore.json"
 MAX_BUNDLE_BYTES = 1 << 20
 MAX_BUNDLES = 64
 _MAX_KEY_BYTES = 1 << 20
-#: Files that are open already: one of another name that is a pipe may never begin.
-_OPENED = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 _MANIFEST = os.path.basename(MANIFEST_PATH)
 _PREDICATE = "https://model_signing/signature/v1.0"
 _PAYLOAD_TYPE = b"application/vnd.in-toto+json"
@@ -120,14 +118,8 @@ def read_public_key(path: str) -> PublicKey:
 
 
 def key_bytes(path: str) -> bytes:
-    """A file with a key, which is small; raises StoreError. A pipe is read where a shell has opened it: ``<(...)``."""
-    if path == "-" or path.startswith(_OPENED):
-        return read_file(path, _MAX_KEY_BYTES)
-    with translated(path), open_plain(path) as file:
-        data = file.read(_MAX_KEY_BYTES + 1) or b""
-    if len(data) > _MAX_KEY_BYTES:
-        raise StoreError("this is too large to be a key", code="file-too-large", where=path)
-    return data
+    """A file with a key, which is small; raises StoreError."""
+    return read_file(path, _MAX_KEY_BYTES)
 
 
 def signed_by(dataset: Dataset, key: PublicKey) -> Dataset:

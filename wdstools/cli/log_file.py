@@ -14,7 +14,7 @@ from wdstools.cli.output import one_line
 from wdstools.cli.standard import hide
 from wdstools.errors import UsageError
 from wdstools.log import tell
-from wdstools.stores.local import storage_error
+from wdstools.stores.local import appending_fd, translated
 
 
 class _Lines(logging.Formatter):
@@ -32,10 +32,9 @@ def write_log(path: str) -> None:
         raise UsageError(
             "the log must go to a file", where="--log-file", expected="a file's path", got=path or "nothing"
         )
-    try:
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise storage_error(error, path) from None
+    with translated(path):
+        stream = os.fdopen(appending_fd(path), "a", encoding="utf-8", errors="backslashreplace")
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_Lines())
     top = logging.getLogger("wdstools")
     top.addHandler(handler)

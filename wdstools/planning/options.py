@@ -11,7 +11,7 @@ from wdstools.address import is_address
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError, option
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, loads
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.images.resize import Encoding
 from wdstools.images.whole import KEEP
 from wdstools.options.declare import settle
@@ -19,7 +19,7 @@ from wdstools.options.pack import PackChoices
 from wdstools.planning.duplicates import DuplicateRule
 from wdstools.planning.place import ShardLayout
 from wdstools.planning.splits import SplitRule, parse_ratios
-from wdstools.stores.local import storage_error
+from wdstools.stores.local import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,12 +170,9 @@ def split_rule(given: Sequence[str]) -> SplitRule:
 
 def _lines(path: str) -> list[str]:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().splitlines()
+        return read_file(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise UsageError("a split list is not UTF-8 text", where=path) from None
-    except OSError as error:
-        raise storage_error(error, path) from None
 
 
 def _load_manifest(path: str) -> Manifest:
@@ -183,8 +180,4 @@ def _load_manifest(path: str) -> Manifest:
         return open_dataset(path).manifest
     if os.path.isdir(path):
         path = os.path.join(path, MANIFEST_PATH)
-    try:
-        with open(path, "rb") as file:
-            return loads(file.read(), where=path)
-    except OSError as error:
-        raise storage_error(error, path) from None
+    return loads(read_file(path, MAX_MANIFEST_BYTES), where=path)

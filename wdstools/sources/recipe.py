@@ -7,15 +7,17 @@ folders. ``{id}.*`` means any image extension. The caption template uses the sam
 from __future__ import annotations
 
 import functools
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import UsageError
+from wdstools.errors import NotFoundError, UsageError
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.sources.base import CAPTION_POLICIES
+from wdstools.stores.local import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -247,9 +249,10 @@ def load_recipe(name: str) -> Recipe:
         text = resources.files("wdstools.sources").joinpath("recipes", f"{name}.toml").read_text("utf-8")
         return parse_recipe(text, where=name)
     try:
-        with open(name, encoding="utf-8") as file:
-            return parse_recipe(file.read(), where=name)
-    except (OSError, UnicodeDecodeError):
+        return parse_recipe(read_file(name).decode(), where=name)
+    except (NotFoundError, UnicodeDecodeError):
+        if os.path.exists(name) and not os.path.isfile(name):
+            raise
         raise UsageError(
             "no such recipe", code="recipe-unknown", where=name, expected=", ".join(_RECIPE_ORDER) + ", or a TOML file"
         ) from None

@@ -11,7 +11,7 @@ from wdstools.errors import StoreError
 from wdstools.stores.base import ABSENT
 from wdstools.stores.bucket_store import Bucket, BucketStore
 from wdstools.stores.buckets import base64_md5, header_digests, is_yes, md5_of_file, parts_of, server_of
-from wdstools.stores.local import translated
+from wdstools.stores.local import read_file
 from wdstools.stores.provider_login import login_of
 from wdstools.stores.web import Web
 
@@ -55,8 +55,7 @@ def _service_account() -> Mapping[str, Any]:
     path = next((os.environ[name] for name in _ACCOUNT_FILES if os.environ.get(name)), "")
     try:
         if not text and path:
-            with translated(path), open(path, encoding="utf-8") as file:
-                text = file.read(1 << 16)
+            text = read_file(path, 1 << 16).decode()
         said = json.loads(text or "{}")
     except (StoreError, ValueError, RecursionError):
         return {}

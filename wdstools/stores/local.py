@@ -13,7 +13,7 @@ import stat
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from wdstools.errors import NotFoundError, StoreError, WdsError
+from wdstools.errors import NotFoundError, StoreError
 from wdstools.memory import page_aligned
 from wdstools.stores.abilities import TEMP_SUFFIX, name_new, replace, sync_file, sync_folder
 from wdstools.stores.base import ObjectInfo
@@ -241,8 +241,11 @@ def odd_files(root: str) -> list[str]:
 
 
 def read_file(path: str, limit: int = 1 << 28) -> bytes:
-    """A file that a person has named (``-`` is standard input), whole; raises StoreError, for one of more bytes too."""
-    with translated(path), open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+    """A file that a person has named, whole; raises StoreError, for one of more bytes too.
+
+    ``-`` is standard input, and what a shell has opened (``<(...)``) is read as it comes. Another pipe or a device is refused.
+    """
+    with translated(path), _named(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise StoreError(
@@ -252,6 +255,39 @@ def read_file(path: str, limit: int = 1 << 28) -> bytes:
             expected=f"at most {limit:,} bytes",
         )
     return data
+
+
+#: How a shell hands over what it has opened, as for ``<(...)``.
+_OPENED = ("/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self/fd/")
+
+
+def _named(path: str) -> contextlib.AbstractContextManager[io.BufferedReader]:
+    if path == "-":
+        return open(0, "rb", closefd=False)
+    return open(path, "rb") if path.startswith(_OPENED) else buffered_plain(path)
+
+
+def appending_fd(path: str) -> int:
+    """A plain file to append to, made if need be, or what a shell has opened; the caller closes the file descriptor.
+
+    Raises OSError, and NotFoundError for a pipe or a device, which could stop the command.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    if path.startswith(_OPENED):
+        return os.open(path, flags, 0o644)
+    fd = -1
+    try:
+        if os.path.exists(path):
+            _require_plain(os.stat(path), path)
+        fd = os.open(path, flags | os.O_NONBLOCK, 0o644)
+        _require_plain(os.fstat(fd), path)
+    except BaseException as error:
+        if fd >= 0:
+            os.close(fd)
+        if isinstance(error, NotFoundError):
+            error.hint = "give a file, which need not exist yet"
+        raise
+    return fd
 
 
 class DurableFile:
@@ -425,10 +461,18 @@ def translated(path: str) -> Iterator[str]:
         yield path
     except OSError as error:
         raise storage_error(error, path) from None
-    except WdsError:
-        raise  # of what lies there: some are ValueErrors, too
-    except ValueError:  # a NUL in a name
+    except ValueError:
+        if _may_be_a_name(path):
+            raise  # of what lies there, or of the caller
         raise NotFoundError("not a file name", where=repr(path)) from None
+
+
+def _may_be_a_name(path: str) -> bool:
+    """Whether the system can be asked for a path at all."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _raise(error: OSError) -> None:

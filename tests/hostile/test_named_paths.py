@@ -88,7 +88,7 @@ def _program() -> dict[str, Any]:
     """Every command by its name."""
     commands.load_all()
     group: Any = typer.main.get_command(app)
-    found = {}
+    found: dict[str, Any] = {}
     for name, one in group.commands.items():
         parts = getattr(one, "commands", None)
         found |= {f"{name} {part}": inner for part, inner in parts.items()} if parts else {name: one}

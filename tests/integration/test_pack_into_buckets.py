@@ -286,6 +286,61 @@ def test_a_note_is_believed_only_of_what_the_store_holds(
     assert held(store) == on_disk
 
 
+def test_a_shard_that_somebody_put_there_with_a_note_to_match_is_made_again(
+    source: Path, store: RemoteStore, on_disk: dict[str, bytes], tmp_path: Path
+) -> None:
+    """All agrees: shard, index, the digests in the note, sizes and times of the source. Only the seal cannot be made."""
+    other = shutil.copytree(source, tmp_path / "other")
+    for caption in other.rglob("*.txt"):
+        caption.write_bytes(b"x" * caption.stat().st_size)
+    theirs = remote(MemoryStore())
+    packed(other, Watched(theirs))
+    forged = remote(MemoryStore())
+    cut_off(other, forged, "put README.md")
+    cut_off(source, store, "put README.md")
+    (note,) = (key for key in held(store) if key.endswith("train-000000.json"))
+    (their_note,) = (key for key in held(forged) if key.endswith("train-000000.json"))
+    mine, lie = json.loads(store.get(note)), json.loads(forged.get(their_note))
+    for key in (SHARD, index_path(SHARD)):
+        store.put_data(key, forged.get(key))
+    for seal in (mine["done"]["seal"], lie["done"]["seal"], "", None, "é"):
+        done = {**lie["done"], "sources": mine["done"]["sources"], "stored": {}, "seal": seal}
+        store.put_data(note, json.dumps({**lie, "done": done}).encode())
+        store.put_data(SHARD, forged.get(SHARD))
+        store.delete("README.md")
+        cut_off(source, store, "put README.md")
+        assert store.get(SHARD) == on_disk[SHARD]
+    store.put_data(SHARD, forged.get(SHARD))
+    store.put_data(note, json.dumps({**lie, "done": done}).encode())
+    result = packed(source, store)
+    assert (result.kept_shards, result.remade_shards) == (2, 1)
+    assert held(store) == on_disk
+
+
+def test_hosts_without_a_common_home_believe_each_other_by_a_secret(
+    source: Path, on_disk: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at(home: str, secret: str) -> None:
+        monkeypatch.setenv("WDSTOOLS_PACK_SECRET", secret)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
+
+    for first, others in {
+        ("a", "one"): {("b", "one"): (3, 0), ("a", "two"): (0, 3), ("a", ""): (0, 3)},
+        ("a", ""): {("a", ""): (3, 0), ("b", ""): (0, 3)},
+    }.items():
+        left = remote(MemoryStore())
+        at(*first)
+        cut_off(source, left, "put README.md")
+        for other, counts in others.items():
+            store = remote(MemoryStore())
+            for key, data in held(left).items():
+                store.put_data(key, data)
+            at(*other)
+            result = packed(source, store)
+            assert (result.kept_shards, result.remade_shards) == counts
+            assert held(store) == on_disk
+
+
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_two_that_pack_the_same_at_once_help_each_other(source: Path, on_disk: dict[str, bytes], step: int) -> None:
     whole = Watched(remote(MemoryStore()))

@@ -26,6 +26,7 @@ from wdstools.landing.notes import (
     not_ours,
     note_path,
     read_note,
+    seal_key,
     sha256_there,
     write_note,
 )
@@ -61,7 +62,7 @@ class BucketSite:
     @property
     def home(self) -> BucketHome:
         """Where workers put shards, once it was begun."""
-        return BucketHome(self._store, self._plan, self._conditions)
+        return BucketHome(self._store, self._plan, seal_key(self._plan), self._conditions)
 
     def __enter__(self) -> Self:
         found = self._list()

@@ -9,13 +9,24 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from wdstools.errors import NotFoundError, StoreError, UsageError, option
 from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
 from wdstools.formats.manifest import index_path
-from wdstools.landing.notes import DONE, clear_begun, create, note_path, read_note, sha256_there, write_note
+from wdstools.landing.notes import (
+    DONE,
+    SEAL,
+    clear_begun,
+    create,
+    is_sealed,
+    note_path,
+    read_note,
+    seal,
+    sha256_there,
+    write_note,
+)
 from wdstools.stores.local import BlockFile, LocalStore, storage_error
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.reading import get_whole
@@ -44,6 +55,11 @@ class DiskHome:
         """Nothing: what is finished is in the journal, which the caller has read."""
         del path
         return None
+
+    def vouches_for(self, path: str, line: Line) -> bool:
+        """The journal lies in a folder of this user's."""
+        del path, line
+        return True
 
     @contextlib.contextmanager
     def making(self, path: str) -> Iterator[_DiskShard]:
@@ -80,7 +96,7 @@ class _DiskShard:
 class BucketHome:
     """A prefix of an object store, claimed for a plan; ``conditions``: the store keeps to "only if nothing is there".
 
-    For each shard: a note with the digests of what is about to come, the shard and its index by one PUT each, and the
+    ``key`` seals its notes: others may be able to write there. For each shard: a note with the digests of what is about to come, the shard and its index by one PUT each, and the
     note again, which now says that both are there.
     """
 
@@ -88,9 +104,10 @@ class BucketHome:
 
     store: RemoteStore
     plan: str
+    key: bytes = field(repr=False)
     conditions: bool = True
 
-    def __reduce__(self) -> tuple[type[BucketHome], tuple[RemoteStore, str, bool]]:
+    def __reduce__(self) -> tuple[type[BucketHome], tuple[RemoteStore, str, bytes, bool]]:
         """Another process cannot see what is in this one's memory: it would fill a copy."""
         if self.store.url == MemoryStore.url_of_all:
             raise UsageError(
@@ -99,12 +116,16 @@ class BucketHome:
                 where=self.store.url,
                 hint=f"choose {option('executor', 'threads')} or {option('executor', 'serial')}, or a folder or bucket",
             )
-        return BucketHome, (self.store, self.plan, self.conditions)
+        return BucketHome, (self.store, self.plan, self.key, self.conditions)
 
     def noted(self, path: str) -> Line | None:
         """What is noted of a finished shard, by an earlier run or by another one at the same time."""
         found = read_note(self.store, note_path(self.plan, path)).get(DONE)
         return dict(found) if found is not None else None
+
+    def vouches_for(self, path: str, line: Line) -> bool:
+        """Whether a note was sealed by this user, or by who has the same secret."""
+        return is_sealed(self.key, path, line)
 
     @contextlib.contextmanager
     def making(self, path: str) -> Iterator[_BucketShard]:
@@ -174,7 +195,8 @@ class _BucketShard:
             ),
         }
         stored = {name: etag for name, etag in etags.items() if etag}
-        write_note(store, note, sums, {**line, "stored": stored})
+        done = {**line, "stored": stored}
+        write_note(store, note, sums, {**done, SEAL: seal(self.home.key, self.path, done)})
         return stored
 
     def _stored(self, path: str, known: Mapping[str, str], put: Callable[[str], ObjectInfo]) -> str:

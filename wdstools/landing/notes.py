@@ -7,6 +7,7 @@ whatever lies under the prefix is ours by a note that was there before it, with 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from wdstools.errors import NotFoundError, StoreError
 from wdstools.formats.manifest import is_packed
 from wdstools.landing.small_files import SMALL_FILES
 from wdstools.stores.base import ABSENT, ANYTHING
+from wdstools.stores.confirmed import secret_of
 from wdstools.stores.reading import get_whole, read_blocks
+from wdstools.user_cache import shared_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 PACKING = ".wdstools/packing/"
 #: In a note: the objects that are about to be stored with their SHA-256, and what is known of a finished shard.
 BEGUN, DONE = "begun", "done"
+#: In what is known of a finished shard: who noted it.
+SEAL = "seal"
 #: The note of the small files.
 SMALL_NOTE = "files"
 _MAX_NOTE_BYTES = 1 << 24
@@ -71,6 +76,23 @@ def write_note(store: RemoteStore, key: str, begun: Mapping[str, str], done: Lin
     """Note what is about to be stored, or that all of it is there."""
     note = {BEGUN: dict(begun)} | ({} if done is None else {DONE: done})
     store.put_data(key, (json.dumps(note, ensure_ascii=False, sort_keys=True) + "\n").encode())
+
+
+def seal_key(plan: str) -> bytes:
+    """With what notes of a plan are sealed: nobody else can, whoever may write to the bucket."""
+    secret = shared_secret() or secret_of("packing")
+    return hmac.digest(secret.encode("utf-8", "surrogateescape"), plan.encode(), "sha256")
+
+
+def seal(key: bytes, path: str, done: Line) -> str:
+    """The seal of what is noted of a finished shard."""
+    said = json.dumps({name: value for name, value in done.items() if name != SEAL}, sort_keys=True)
+    return hmac.digest(key, f"{path}\n{said}".encode(), "sha256").hex()
+
+
+def is_sealed(key: bytes, path: str, done: Line) -> bool:
+    """Whether whoever noted it had the key."""
+    return hmac.compare_digest(str(done.get(SEAL)).encode(), seal(key, path, done).encode())
 
 
 def not_ours(where: str, got: str) -> StoreError:

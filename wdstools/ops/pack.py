@@ -70,10 +70,10 @@ class PackResult(FormerlyDataset):
 
     ``samples`` counts them by split, ``skipped`` what was left out by reason. ``leaks`` maps each pair of splits to the
     number of images that lie in both, at ``level``. ``duplicates`` counts the samples beyond the first of each
-    byte-identical image; ``kept_shards`` those that an interrupted run had already finished. ``remarks`` counts, by
-    code, what is worth knowing of samples that were packed; ``notes`` are sentences for people. ``account`` counts the
-    source's files by what became of them; ``outside`` lists what is no part of the layout: folder, extension, how many,
-    and the first names.
+    byte-identical image; ``kept_shards`` those that an interrupted run had finished; ``remade_shards`` those of which only a
+    note in the bucket says so that is not sealed by this user. ``remarks`` counts, by code, what is worth knowing of samples
+    that were packed; ``notes`` are sentences for people. ``account`` counts the source's files by what became of them;
+    ``outside`` lists what is no part of the layout: folder, extension, how many, and the first names.
     """
 
     path: str
@@ -90,6 +90,7 @@ class PackResult(FormerlyDataset):
     remarks: Mapping[str, int] = field(default_factory=dict)
     account: Mapping[str, int] = field(default_factory=dict)
     outside: tuple[tuple[str, str, int, tuple[str, ...]], ...] = ()
+    remade_shards: int = 0
 
 
 def run_pack(
@@ -103,8 +104,8 @@ def run_pack(
 ) -> PackResult:
     """Pack a source into ``dest``, which must not exist.
 
-    In a folder, until the last step everything lies in ``dest.partial``; in a bucket under its own prefix, the manifest last. Killed at any moment, the same call goes on with the
-    shards that are finished, and gives the same bytes. Raises UsageError, StoreError, BusyError, FormatError, and
+    In a folder, until the last step everything lies in ``dest.partial``; in a bucket under its own prefix, the manifest last.
+    Killed at any moment, the same call goes on with the finished shards, and gives the same bytes. Raises UsageError, StoreError, BusyError, FormatError, and
     SkippedError under ``on_error="fail"``; ``dest`` is then absent.
     """
     progress, site = progress or Silent(), site_at(dest)
@@ -232,9 +233,8 @@ def _publish(
     splits: dict[str, list[ShardEntry]] = {}
     for result in results:
         splits.setdefault(result.split, []).append(result.entry)
-    trailing = sum(result.trailing for result in results)
-    odd_captions = sum(result.odd_captions for result in results)
-    frames = sum(result.frames for result in results)
+    counted = ((r.other_sizes, r.odd_captions, r.frames, r.trailing) for r in results)
+    odd, odd_captions, frames, trailing = map(sum, zip(*counted, strict=True))
     counts = {"caption-control": odd_captions, "image-frames": frames, "image-trailing-bytes": trailing}
     remarks = {code: count for code, count in counts.items() if count}
     manifest = Manifest(
@@ -261,7 +261,6 @@ def _publish(
     sums |= {index_path(result.entry.path): result.index_sha256 for result in results}
     files = assemble(manifest, history, sums)
     site.publish(files, {result.entry.path: result.entry.bytes for result in results})
-    odd = sum(result.other_sizes for result in results)
     if odd:
         notes = [*notes, f"{odd:,} images are not {listing.side}x{listing.side}, as the recipe expects"]
     leaks, duplicates = count_identical(
@@ -282,6 +281,7 @@ def _publish(
         remarks=remarks,
         account=listing.account,
         outside=tuple(grouped(skips)),
+        remade_shards=sum(result.remade for result in results),
     )
 
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import stat
 
 from wdstools.stores.abilities import TEMP_SUFFIX, replace
@@ -46,6 +47,14 @@ def noted(kind: str, what: str) -> str | None:
         return None
     said = found.get("said") if isinstance(found, dict) and found.get("what") == what else None
     return said if isinstance(said, str) else None
+
+
+def secret_of(kind: str) -> str:
+    """A secret of this user's, made when it is first asked for; where nothing can be noted, another one each time."""
+    if (known := noted("secrets", kind)) is None:
+        note("secrets", kind, secrets.token_hex(32))
+        known = noted("secrets", kind)
+    return known if known is not None else secrets.token_hex(32)
 
 
 def confirm(folder: str, place: str) -> None:

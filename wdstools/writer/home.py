@@ -27,6 +27,9 @@ class ShardHome(Protocol):
     def noted(self, path: str) -> dict[str, Any] | None:
         """What is noted where the shards go of one that is finished."""
 
+    def vouches_for(self, path: str, line: dict[str, Any]) -> bool:
+        """Whether this user, or another one with the same secret, has noted that."""
+
     def making(self, path: str) -> AbstractContextManager[ShardInMaking]:
         """A shard to be made; nothing is left of it where the block raises."""
 

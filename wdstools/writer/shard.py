@@ -50,7 +50,8 @@ class ShardResult:
     ``image_digests`` are the XXH3-64 of the images, in row order; ``sources`` is a digest of the sizes and
     modification times of the files that were read. ``other_sizes`` counts images that are not of the expected side,
     ``trailing`` those that were kept with the bytes that follow their end, ``frames`` those of which only the first frame
-    was; ``odd_captions`` captions with a byte order mark or NUL.
+    was; ``odd_captions`` captions with a byte order mark or NUL. ``kept`` was finished by an earlier run; ``remade`` was too, as
+    somebody has noted who is not known, and was made again for that.
     """
 
     split: str
@@ -64,13 +65,16 @@ class ShardResult:
     odd_captions: int = 0
     frames: int = 0
     kept: bool = False
+    remade: bool = False
 
 
 def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
     """Write one shard and its index to its home, durably; raises a WdsError otherwise, and no finished shard is noted then."""
     settings = task.settings
     path = shard_path(task.split, task.number)
-    if (kept := _keep(task, path)) is not None:
+    line = to_line(task.finished) if task.finished is not None else task.home.noted(path)
+    known = line is not None and task.home.vouches_for(path, line)
+    if line is not None and known and (kept := _keep(task, path, line)) is not None:
         tick(kept.entry.samples + len(kept.skips))
         return kept
     with task.home.making(path) as made:
@@ -98,22 +102,19 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
             assembly.trailing,
             assembly.odd_captions,
             assembly.frames,
+            remade=line is not None and not known,
         )
         made.land(to_line(result), index)
     return result
 
 
-def _keep(task: ShardTask, path: str) -> ShardResult | None:
+def _keep(task: ShardTask, path: str, line: dict[str, Any]) -> ShardResult | None:
     """The finished shard, if its bytes and its index are what was noted and its sources have not changed."""
-    home = task.home
-    line = to_line(task.finished) if task.finished is not None else home.noted(path)
-    if line is None:
-        return None
     try:
         finished = task.finished or from_line(line)
         if finished.entry.path != path or not finished.entry.values:
             return None  # by an older writer
-        index = home.index_if_held(line)
+        index = task.home.index_if_held(line)
         if index is None or _sources_now(task) != finished.sources:
             return None
         table = read_index(index)

@@ -11,6 +11,7 @@ from wdstools.cli.output import one_line, printable
 from wdstools.options.pack import ImageType
 from wdstools.results import proof
 from wdstools.units import counted, size
+from wdstools.user_cache import SHARED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -100,6 +101,11 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
     output.note("  " + ", ".join(f"{split} {count:,}" for split, count in sorted(result.samples.items())))
     if result.kept_shards:
         output.note(f"  {counted(result.kept_shards, 'finished shard')} of an interrupted run checked and kept")
+    if result.remade_shards:
+        output.note(
+            f"  {counted(result.remade_shards, 'finished shard')} of a run that is not known as yours made again from the source"
+        )
+        output.hint(f"hint: hosts that share no home believe each other where {SHARED_BY} is the same secret text")
     for note in result.notes:
         output.note(printable(f"  {note}"))
     for remark, count in result.remarks.items():

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pytest
 
 import wdstools as wt
-from tests.support.added_columns import keys_of, values_of
-from tests.support.city_pairs import write_city_pairs
+from tests.support.added_columns import keys_of, pack_cities, values_of
 from tests.support.outcome import contents
 from wdstools.columns.sets import find_fields
 from wdstools.errors import FormatError, StoreError, UsageError
@@ -28,9 +27,7 @@ FOLDER = ".wdstools/columns"
 
 @pytest.fixture(scope="module", name="packed")
 def _packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    work = tmp_path_factory.mktemp("columns")
-    wt.pack(write_city_pairs(work / "source", train=4, val=2), work / "packed", shard_samples=4, name="cities")
-    return work / "packed"
+    return pack_cities(tmp_path_factory.mktemp("columns"), train=4, val=2)
 
 
 @pytest.fixture(name="dataset")

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import wdstools as wt
-from tests.support.added_columns import add_scores, keys_of
-from tests.support.city_pairs import write_city_pairs
+from tests.support.added_columns import add_scores, keys_of, pack_cities
 from tests.support.command import run_command
 from tests.support.outcome import contents
 from wdstools.errors import FormatError, StoreError, UsageError, WdsError
@@ -27,10 +26,9 @@ FOLDER = ".wdstools/columns"
 
 @pytest.fixture(scope="module", name="scored")
 def _scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    work = tmp_path_factory.mktemp("columns")
-    wt.pack(write_city_pairs(work / "source", train=8, val=4), work / "scored", shard_samples=4, name="cities")
-    add_scores(work / "scored")
-    return work / "scored"
+    scored = pack_cities(tmp_path_factory.mktemp("columns"), train=8, val=4)
+    add_scores(scored)
+    return scored
 
 
 @pytest.fixture(name="dataset")

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import wdstools as wt
-from tests.support.added_columns import add_scores, keys_of, score_of, values_of, write_scores
-from tests.support.city_pairs import write_city_pairs
+from tests.support.added_columns import add_scores, keys_of, pack_cities, score_of, values_of, write_scores
 from tests.support.command import run_command
 from tests.support.outcome import contents
 from wdstools.errors import FormatError, StoreError, UsageError
@@ -25,9 +24,7 @@ LIST = ".wdstools/columns/SHA256SUMS"
 
 @pytest.fixture(scope="module", name="packed")
 def _packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    work = tmp_path_factory.mktemp("columns")
-    wt.pack(write_city_pairs(work / "source", train=12, val=4), work / "packed", shard_samples=4, name="cities")
-    return work / "packed"
+    return pack_cities(tmp_path_factory.mktemp("columns"), train=12, val=4)
 
 
 @pytest.fixture(name="dataset")

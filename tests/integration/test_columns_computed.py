@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 import wdstools as wt
-from tests.support.added_columns import keys_of, values_of
-from tests.support.city_pairs import write_city_pairs
+from tests.support.added_columns import keys_of, pack_cities, values_of
 from tests.support.outcome import contents
 from wdstools.errors import BusyError, UsageError
 from wdstools.ops.columns.function import digest_of
@@ -24,9 +23,7 @@ KINDS = {"size": "int64", "half": "float32", "text": "string", "pair": "float32[
 
 @pytest.fixture(scope="module", name="packed")
 def _packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    work = tmp_path_factory.mktemp("columns")
-    wt.pack(write_city_pairs(work / "source", train=12, val=4), work / "packed", shard_samples=4, name="cities")
-    return work / "packed"
+    return pack_cities(tmp_path_factory.mktemp("columns"), train=12, val=4)
 
 
 @pytest.fixture(name="dataset")

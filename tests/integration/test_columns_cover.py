@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import wdstools as wt
-from tests.support.added_columns import add_scores, keys_of, score_of, values_of
+from tests.support.added_columns import add_scores, keys_of, pack_cities, score_of, values_of
 from tests.support.bad_store import BadStore
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
@@ -33,10 +33,9 @@ FILE = f"{FOLDER}/scores/train-000001.parquet"
 
 @pytest.fixture(scope="module", name="scored")
 def _scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    work = tmp_path_factory.mktemp("columns")
-    wt.pack(write_city_pairs(work / "source", train=12, val=4), work / "scored", shard_samples=4, name="cities")
-    add_scores(work / "scored")
-    return work / "scored"
+    scored = pack_cities(tmp_path_factory.mktemp("columns"), train=12, val=4)
+    add_scores(scored)
+    return scored
 
 
 @pytest.fixture(name="dataset")

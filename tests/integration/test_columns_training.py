@@ -12,9 +12,8 @@ import pyarrow as pa
 import pytest
 
 import wdstools as wt
-from tests.support.added_columns import add_scores, keys_of, score_of
+from tests.support.added_columns import add_scores, keys_of, pack_cities, score_of
 from tests.support.came import came
-from tests.support.city_pairs import write_city_pairs
 from wdstools.errors import FormatError, UsageError
 
 FIELDS = ("score", "recaption", "vector", "people", "is_good")
@@ -22,9 +21,7 @@ FIELDS = ("score", "recaption", "vector", "people", "is_good")
 
 @pytest.fixture(scope="module", name="packed")
 def _packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    work = tmp_path_factory.mktemp("columns")
-    wt.pack(write_city_pairs(work / "source", train=24, val=6), work / "packed", shard_samples=6, name="cities")
-    return work / "packed"
+    return pack_cities(tmp_path_factory.mktemp("columns"), train=24, val=6, shard_samples=6)
 
 
 @pytest.fixture(scope="module", name="scored")

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import wdstools as wt
+from tests.support.city_pairs import write_city_pairs
 from wdstools.columns.sets import column_sets, store_of
 from wdstools.columns.values import shard_values
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
     from wdstools.formats.columns import ColumnSet
     from wdstools.stores.base import Store
+
+
+def pack_cities(work: Path, *, train: int, val: int, shard_samples: int = 4) -> Path:
+    """A dataset of a few pairs, in small shards."""
+    source = write_city_pairs(work / "source", train=train, val=val)
+    wt.pack(source, work / "packed", shard_samples=shard_samples, name="cities")
+    return work / "packed"
 
 
 def keys_of(dataset: Path | str) -> list[str]:

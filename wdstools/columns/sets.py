@@ -48,6 +48,11 @@ def read_sums(store: Store) -> dict[str, str]:
         data = get_whole(store, COLUMNS_LIST, _MAX_LIST_BYTES)
     except NotFoundError:
         return {}
+    return sums_in(data)
+
+
+def sums_in(data: bytes) -> dict[str, str]:
+    """What a list says, path -> SHA-256; raises FormatError (``sums-damaged``)."""
     return {line.path: line.digest for line in parse_sums(data, where=COLUMNS_LIST)}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from shlex import quote
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from wdstools.dataset import PACK_CLAIM_PATH
@@ -16,6 +15,7 @@ from wdstools.errors import BusyError, NotFoundError, StoreError, option
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, index_path
 from wdstools.landing.homes import BucketHome
+from wdstools.landing.inside import taken
 from wdstools.landing.notes import (
     BEGUN,
     PACKING,
@@ -27,12 +27,11 @@ from wdstools.landing.notes import (
     note_path,
     read_note,
     seal_key,
-    sha256_there,
     write_note,
 )
 from wdstools.landing.small_files import SMALL_FILES
 from wdstools.stores.base import ABSENT
-from wdstools.stores.reading import get_whole
+from wdstools.stores.reading import get_whole, sha256_there
 from wdstools.units import some_of
 
 if TYPE_CHECKING:
@@ -91,14 +90,7 @@ class BucketSite:
 
     def _refuse(self, held: Iterable[str]) -> None:
         held = list(held)
-        is_dataset = MANIFEST_PATH in held
-        raise StoreError(
-            "the destination holds a dataset already" if is_dataset else "the destination is not empty",
-            code="destination-not-empty",
-            where=self.dest,
-            got=some_of(held),
-            hint=f"wdstools verify {quote(self.dest)}" if is_dataset else "choose a new prefix; nothing was changed",
-        )
+        raise taken(self.dest, held, is_dataset=MANIFEST_PATH in held, choose="choose a new prefix")
 
     def begin(self, plan: str, names: Iterable[str], *, restart: bool) -> list[dict[str, Any]]:
         """Begin, or go on with what an interrupted run of the same plan has left: workers read its notes.

@@ -24,12 +24,11 @@ from wdstools.landing.notes import (
     note_path,
     read_note,
     seal,
-    sha256_there,
     write_note,
 )
 from wdstools.stores.local import BlockFile, LocalStore, storage_error
 from wdstools.stores.memory import MemoryStore
-from wdstools.stores.reading import get_whole
+from wdstools.stores.reading import get_whole, sha256_there
 from wdstools.stores.remote import proves, upload_damaged
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.address import display, is_address
@@ -10,6 +11,7 @@ from wdstools.errors import StoreError, UsageError
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import READ_ONLY, is_bucket
 from wdstools.stores.reading import get_whole
+from wdstools.units import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +61,26 @@ def refuse_outside(store: Store, paths: Iterable[str]) -> None:
                 got=place,
                 hint="put the file in the link's place, or delete the link",
             )
+
+
+def taken(dest: str, held: Iterable[str], *, is_dataset: bool, choose: str) -> StoreError:
+    """The error for a destination that holds something; ``choose`` is what to do where that is no dataset."""
+    return StoreError(
+        "the destination holds a dataset already" if is_dataset else "the destination is not empty",
+        code="destination-not-empty",
+        where=dest,
+        got=some_of(list(held)),
+        hint=f"wdstools verify {quote(dest)}" if is_dataset else f"{choose}; nothing was changed",
+    )
+
+
+def refuse_in_the_way(target: str, paths: Iterable[str], message: str, hint: str) -> None:
+    """Raise StoreError (``file-in-the-way``) where any of some files to come is there already: nothing says that it is ours."""
+    there = [path for path in paths if os.path.lexists(os.path.join(target, path))]
+    if there:
+        raise StoreError(
+            f"{message}: nothing was changed", code="file-in-the-way", where=target, got=some_of(there), hint=hint
+        )
 
 
 def refuse_elsewhere(dest: str) -> None:

@@ -6,7 +6,6 @@ whatever lies under the prefix is ours by a note that was there before it, with 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import re
@@ -17,7 +16,7 @@ from wdstools.formats.manifest import is_packed
 from wdstools.landing.small_files import SMALL_FILES
 from wdstools.stores.base import ABSENT, ANYTHING
 from wdstools.stores.confirmed import secret_of
-from wdstools.stores.reading import get_whole, read_blocks
+from wdstools.stores.reading import get_whole, sha256_there
 from wdstools.user_cache import shared_secret
 
 if TYPE_CHECKING:
@@ -104,17 +103,6 @@ def not_ours(where: str, got: str) -> StoreError:
         got=got,
         hint="move it away or delete it, then run the same command again; nothing of it was changed",
     )
-
-
-def sha256_there(store: Store, key: str) -> str:
-    """The SHA-256 of an object, by reading it; empty where there is none."""
-    seen = hashlib.sha256()
-    try:
-        for block in read_blocks(store, key):
-            seen.update(block)
-    except NotFoundError:
-        return ""
-    return seen.hexdigest()
 
 
 def clear_begun(store: RemoteStore, note: Line, wanted: Mapping[str, str]) -> None:

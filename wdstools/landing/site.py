@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from shlex import quote
 from typing import TYPE_CHECKING, Any, Self
 
 from wdstools.address import is_address
@@ -13,7 +12,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, index_path
 from wdstools.landing.bucket_site import BucketSite
 from wdstools.landing.homes import DiskHome
-from wdstools.landing.inside import refuse_elsewhere
+from wdstools.landing.inside import refuse_elsewhere, taken
 from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import Scratch, files_below, is_marked, remove_empty
 from wdstools.landing.small_files import SMALL_FILES
@@ -23,7 +22,6 @@ from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import is_bucket, open_store, remote
 from wdstools.stores.receipts import MARK, is_log
-from wdstools.units import some_of
 from wdstools.version import __version__
 
 if TYPE_CHECKING:
@@ -157,15 +155,8 @@ class PackSite:
         return held
 
     def _refuse(self, held: Iterable[str]) -> None:
-        names = list(held)
         is_dataset = os.path.exists(f"{self.dest}/{MANIFEST_PATH}")
-        raise StoreError(
-            "the destination holds a dataset already" if is_dataset else "the destination is not empty",
-            code="destination-not-empty",
-            where=self.dest,
-            got=some_of(names),
-            hint=f"wdstools verify {quote(self.dest)}" if is_dataset else "choose a new folder; nothing was changed",
-        )
+        raise taken(self.dest, held, is_dataset=is_dataset, choose="choose a new folder")
 
     def begin(self, plan: str, names: Iterable[str], *, restart: bool) -> list[dict[str, Any]]:
         """Begin, or go on: what an interrupted run of the same plan has noted; what it left is kept.

@@ -27,7 +27,7 @@ from wdstools.sources.rows import as_json, damaged, reading_parquet
 from wdstools.sources.unpacked import Place, UnpackedSource
 from wdstools.sources.words import kind_of
 from wdstools.stores.folders import make_folders
-from wdstools.stores.local import LocalStore, temporary_name
+from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import near_copy
 
 if TYPE_CHECKING:
@@ -110,22 +110,14 @@ class EmbeddedSource(UnpackedSource):
 
     def _unpack_table(self, table: str, place: Place, name: str) -> None:
         target = place.locate(name)
-        temporary = temporary_name(target)
-        try:
-            with reading(target), _opened(self._store, table) as (file, times):
-                make_folders(os.path.dirname(target))
-                with tarfile.open(temporary, "x", format=tarfile.GNU_FORMAT) as tar:
-                    for member, data in self._members(file, table):
-                        info = tarfile.TarInfo(member)
-                        info.size = len(data)
-                        tar.addfile(info, io.BytesIO(data))
-                os.utime(temporary, ns=(times, times))
-            with reading(target):
-                place.name(temporary, name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        with place.making(name) as temporary, reading(target), _opened(self._store, table) as (file, times):
+            make_folders(os.path.dirname(target))
+            with tarfile.open(temporary, "x", format=tarfile.GNU_FORMAT) as tar:
+                for member, data in self._members(file, table):
+                    info = tarfile.TarInfo(member)
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+            os.utime(temporary, ns=(times, times))
 
     def _members(self, file: Any, table: str) -> Iterator[tuple[str, bytes]]:
         """The members of each row's sample: image, caption, class, and everything else as JSON."""

@@ -98,31 +98,24 @@ class UnpackedSource:
     def _unpack_one(self, path: str, place: Place, name: str) -> None:
         """A plain tar called ``name``, as old as the compressed one; of one that is plain already a link."""
         target = place.locate(name)
-        temporary = temporary_name(target)
         with reading(target):
             make_folders(os.path.dirname(target))
-            if not is_compressed(path):
+        if not is_compressed(path):
+            with place.making(name) as temporary, reading(target):
                 os.symlink(os.path.abspath(path), temporary)
-                place.name(temporary, name)
-                return
+            return
 
         def trailing(count: int) -> None:
             self._notes.append(
                 f"{os.path.basename(path)}: {count:,} bytes follow the compressed data, and were not read"
             )
 
-        try:
+        with place.making(name) as temporary:
             with reading(path), open_plain(path) as file:
                 times = os.fstat(file.fileno())
                 with reading(target), open(temporary, "xb") as out:
                     out.writelines(plain_blocks(file, path, trailing))
             os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns))
-            with reading(target):
-                place.name(temporary, name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
 
 
 class Place:
@@ -144,6 +137,19 @@ class Place:
     def locate(self, name: str) -> str:
         """The path of a tar."""
         return os.path.join(self.folder, name)
+
+    @contextlib.contextmanager
+    def making(self, name: str) -> Iterator[str]:
+        """The path at which to write a tar; it gets its name when the block ends, and is gone where the block raises."""
+        temporary = temporary_name(self.locate(name))
+        try:
+            yield temporary
+            with reading(self.locate(name)):
+                self.name(temporary, name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
     def name(self, temporary: str, name: str) -> None:
         """Give a tar that is finished its name, where nothing is; raises OSError."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tempfile
 from typing import TYPE_CHECKING
 
-from wdstools.errors import FormatError, StoreError
+from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.stores.base import OpensBodies, ReadsInBlocks
 
 if TYPE_CHECKING:
@@ -72,3 +73,14 @@ def near_copy(store: Store, key: str, expected: int | None = None) -> Iterator[L
             for block in read_blocks(store, key, expected):
                 file.write(block)
         yield near
+
+
+def sha256_there(store: Store, key: str) -> str:
+    """The SHA-256 of an object, by reading it; empty where there is none."""
+    seen = hashlib.sha256()
+    try:
+        for block in read_blocks(store, key):
+            seen.update(block)
+    except NotFoundError:
+        return ""
+    return seen.hexdigest()

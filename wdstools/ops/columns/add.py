@@ -7,14 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
-from wdstools.dataset import Dataset, open_dataset
+from wdstools.dataset import Dataset
 from wdstools.errors import UsageError, option
 from wdstools.executors.open import open_executor
 from wdstools.formats.columns import column_path, is_set_name, set_path
-from wdstools.landing.inside import require_here
-from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.columns.join import Join, join
-from wdstools.ops.columns.land import ELSEWHERE, land_set, refuse_clashes, require_folder
+from wdstools.ops.columns.land import land_set, opened_to_change, refuse_clashes
 from wdstools.ops.columns.place import Places, spill_names
 from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
 from wdstools.ops.columns.table import Table, open_table
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Executor
     from wdstools.formats.columns import ColumnSet
+    from wdstools.landing.staging import FinishResult
     from wdstools.options.declare import StrPath
 
 
@@ -100,13 +99,9 @@ def plan_add_columns(
         StoreError: Storage could not be read.
     """
     chosen = settle(ColumnsChoices, choices)
-    path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
-    require_here(path, *ELSEWHERE)
-    unfinished = plan_finish(path)
-    if unfinished is not None:
-        return unfinished
-    opened = dataset if isinstance(dataset, Dataset) else open_dataset(path)
-    require_folder(opened)
+    opened = opened_to_change(dataset)
+    if not isinstance(opened, Dataset):
+        return opened
     name = _name_of(table) if chosen["name"] is None else chosen["name"]
     refuse_name(name)
     source = open_table(table, chosen["key_column"], chosen["fields"])
@@ -125,7 +120,7 @@ def plan_add_columns(
         )
     return AddPlan(
         "add columns to",
-        path,
+        opened.metadata.url,
         tuple(_steps(opened, name, found)),
         name=name,
         fields={field.name: field.kind for field in source.fields},

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from wdstools.dataset import Dataset, open_dataset
+from wdstools.dataset import Dataset
 from wdstools.errors import BusyError, FormatError, StoreError, UsageError, option
 from wdstools.executors.local import Serial, Threads
 from wdstools.executors.open import open_executor
@@ -25,14 +25,12 @@ from wdstools.formats.columns import (
 )
 from wdstools.formats.digest import sha256_hex
 from wdstools.given import Calling
-from wdstools.landing.inside import require_here
 from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import Scratch
-from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.log import tell
 from wdstools.ops.columns.add import refuse_name
 from wdstools.ops.columns.function import digest_of, module_of, name_of
-from wdstools.ops.columns.land import ELSEWHERE, land_set, refuse_clashes, require_folder
+from wdstools.ops.columns.land import land_set, opened_to_change, refuse_clashes, require_folder
 from wdstools.ops.columns.result import ColumnsResult
 from wdstools.ops.columns.values import Values, covered
 from wdstools.plan import apply
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Executor, Tick
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.landing.staging import FinishResult
     from wdstools.options.declare import StrPath
     from wdstools.reader.sample import Sample
 
@@ -148,12 +147,9 @@ def map_columns(
         IntegrityError: A sample is damaged.
         StoreError: Storage could not be read or written.
     """
-    path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
-    require_here(path, *ELSEWHERE)
-    unfinished = plan_finish(path)
-    if unfinished is not None:
-        return apply(unfinished, executor=executor, progress=progress)
-    opened = dataset if isinstance(dataset, Dataset) else open_dataset(path)
+    opened = opened_to_change(dataset)
+    if not isinstance(opened, Dataset):
+        return apply(opened, executor=executor, progress=progress)
     target = require_folder(opened).path
     refuse_name(name)
     fields = _fields(columns)
@@ -166,7 +162,7 @@ def map_columns(
     at_work = executor or open_executor("serial")
     paths = [column_path(name, entry.path) for _, entry in opened.manifest.shards]
     place = os.path.join(target, _PLACE, name)
-    with translated(place), Scratch(place, f"{path}, columns {name}", (_JOURNAL,)) as scratch:
+    with translated(place), Scratch(place, f"{opened.metadata.url}, columns {name}", (_JOURNAL,)) as scratch:
         journal = Journal(scratch.locate(_JOURNAL))
         begun = _begun(scratch, journal, {"function": given.digest, "plan": plan}, restart=restart)
         done = _finished(scratch, begun, empty, {entry.path: entry.samples for _, entry in opened.manifest.shards})
@@ -190,7 +186,7 @@ def map_columns(
     kinds = {field.name: field.kind for field in fields}
     samples = opened.manifest.totals["samples"]
     filled = sum(one.covered for one in done.values())
-    return ColumnsResult(path, opened.root, name, kinds, samples, filled, bytes=made.bytes)
+    return ColumnsResult(opened.metadata.url, opened.root, name, kinds, samples, filled, bytes=made.bytes)
 
 
 def _begun(scratch: Scratch, journal: Journal, head: dict[str, Any], *, restart: bool) -> list[dict[str, Any]]:

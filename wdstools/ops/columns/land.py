@@ -7,21 +7,22 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.columns.sets import column_sets, forget_fields, is_of, read_sums
+from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import StoreError, UsageError, option
 from wdstools.formats.columns import RESERVED, dumps
 from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
 from wdstools.formats.sums import render_sums
-from wdstools.landing.inside import require_inside
-from wdstools.landing.staging import commit, refuse_replaced, staged
+from wdstools.landing.inside import refuse_in_the_way, require_here, require_inside
+from wdstools.landing.staging import commit, plan_finish, refuse_replaced, staged
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
-from wdstools.units import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from wdstools.dataset import Dataset
     from wdstools.formats.columns import ColumnSet
+    from wdstools.landing.staging import FinishPlan
+    from wdstools.options.declare import StrPath
 
 
 #: What is said of a dataset that lies in no folder here, and what to do.
@@ -40,6 +41,21 @@ def require_folder(dataset: Dataset) -> LocalStore:
     return store
 
 
+def opened_to_change(dataset: Dataset | StrPath) -> Dataset | FinishPlan:
+    """A dataset whose columns are to be changed, or, where another change was cut short, the plan to finish that first.
+
+    Raises UsageError for a dataset that lies in no folder here.
+    """
+    path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
+    require_here(path, *ELSEWHERE)
+    unfinished = plan_finish(path)
+    if unfinished is not None:
+        return unfinished
+    opened = dataset if isinstance(dataset, Dataset) else open_dataset(path)
+    require_folder(opened)
+    return opened
+
+
 def land_set(
     dataset: Dataset, files: Sequence[str], spills: Sequence[str], write: Callable[[str], ColumnSet]
 ) -> ColumnSet:
@@ -50,15 +66,8 @@ def land_set(
     """
     target = require_folder(dataset).path
     require_inside(target, [*files, COLUMNS_LIST])
-    there = [path for path in files if os.path.lexists(os.path.join(target, path))]
-    if there:
-        raise StoreError(
-            "files that belong to no set of columns have the names of new ones: nothing was changed",
-            code="file-in-the-way",
-            where=target,
-            got=some_of(there),
-            hint="move them away, or choose another name",
-        )
+    message = "files that belong to no set of columns have the names of new ones"
+    refuse_in_the_way(target, files, message, "move them away, or choose another name")
     with locked_folder(os.path.join(target, ".wdstools"), target):
         refuse_replaced(dataset.metadata, dataset.root)
         with staged(target, (*files, *spills, COLUMNS_LIST)) as work:

@@ -7,20 +7,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wdstools.columns.sets import names_in, read_set, read_sums
-from wdstools.dataset import Dataset, open_dataset
+from wdstools.dataset import Dataset
 from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.formats.columns import set_path
-from wdstools.landing.inside import require_here
-from wdstools.landing.notes import sha256_there
-from wdstools.landing.staging import FinishResult, plan_finish
-from wdstools.ops.columns.land import ELSEWHERE, drop_set, lines_of, require_folder
+from wdstools.ops.columns.land import drop_set, lines_of, opened_to_change, require_folder
 from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
 from wdstools.plan import Plan, Step, apply
+from wdstools.stores.reading import sha256_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wdstools.executors.base import Executor
+    from wdstools.landing.staging import FinishResult
     from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
 
@@ -60,13 +59,10 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
         StoreError: Storage could not be read.
         FormatError: A manifest, or the list of sets, is damaged.
     """
-    path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
-    require_here(path, *ELSEWHERE)
-    unfinished = plan_finish(path)
-    if unfinished is not None:
-        return unfinished
-    opened = dataset if isinstance(dataset, Dataset) else open_dataset(path)
-    store = require_folder(opened)
+    opened = opened_to_change(dataset)
+    if not isinstance(opened, Dataset):
+        return opened
+    path, store = opened.metadata.url, require_folder(opened)
     sums = read_sums(store)
     names = names_in(sums)
     if name not in names:

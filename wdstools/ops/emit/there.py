@@ -11,15 +11,13 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.landing.inside import read_inside, refuse_read_only
 from wdstools.plan import Step
 from wdstools.stores.local import LocalStore
-from wdstools.stores.reading import get_whole
+from wdstools.stores.reading import sha256_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from wdstools.dataset import Dataset
     from wdstools.interop.emitted import Emitted
-
-_MAX_FILE_BYTES = 1 << 40
 
 
 def refuse_only_read(dataset: object) -> None:
@@ -63,10 +61,7 @@ def is_our_link(dataset: Dataset, path: str) -> bool:
 
 def digest_of(dataset: Dataset, path: str) -> str | None:
     """The SHA-256 of what lies there; None where nothing does."""
-    try:
-        return sha256_hex(get_whole(dataset.metadata, path, _MAX_FILE_BYTES))
-    except NotFoundError:
-        return None
+    return sha256_there(dataset.metadata, path) or None
 
 
 def still_ours(dataset: Dataset, old: Emitted, paths: Iterable[str]) -> dict[str, str]:

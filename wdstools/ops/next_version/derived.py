@@ -16,17 +16,16 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST, HASHES_FOLDER, like_index
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.joined.kept import files_of as joined_files
-from wdstools.landing.notes import sha256_there
 from wdstools.landing.small_files import read_provenance
 from wdstools.plan import Step
 from wdstools.stores.cache import Caching
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
-from wdstools.stores.reading import get_whole
+from wdstools.stores.reading import get_whole, sha256_there
 from wdstools.transfer.known import NAME as KNOWN_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.formats.columns import ColumnSet
@@ -103,9 +102,8 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         if info.key.startswith(_SIGNATURES):
             deleted[info.key] = "a signature of this version"
     listed = digest_of_list(store)  # before it is read: what comes after is another one
-    columns, sets = _columns(dataset, store)
-    carried = {path for one in sets for path in (*one.files(), COLUMNS_LIST)}
-    deleted |= {path: "columns of another version" for path in columns if path not in carried}
+    sets, stale = _columns(dataset, store)
+    deleted |= dict.fromkeys(stale, "columns of another version")
     emitted, changed = _emitted(dataset)
     if emitted is not None:
         deleted |= {path: "for other readers; emit makes it again" for path in emitted.files if path not in changed}
@@ -115,7 +113,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
     elsewhere = (
         *_mirrors(dataset),
         *(f"{path}: changed since it was emitted" for path in changed),
-        *(f"{path}: a file of no set of columns" for path in _strangers(store, columns)),
+        *(f"{path}: a file of no set of columns" for path in _strangers(store, sets, stale)),
         *_pages(store),
     )
     return Derived(
@@ -168,36 +166,38 @@ def _mirrors(dataset: Dataset) -> Iterator[str]:
         yield f"{display(url)}: a mirror, as it was noted{kept}"
 
 
-def _columns(dataset: Dataset, store: LocalStore) -> tuple[list[str], tuple[ColumnSet, ...]]:
-    """The files of all sets of columns and the list of them, and the sets that are of this version.
+def _columns(dataset: Dataset, store: LocalStore) -> tuple[tuple[ColumnSet, ...], list[str]]:
+    """The sets of columns that are of this version, and the files of others, with the list of sets where it names no other.
 
-    None where the list cannot be read. A set is of another version only where its document is whole and says so: raises
+    Nothing where the list cannot be read. A set is of another version only where its document is whole and says so: raises
     FormatError (``columns-damaged``) for one that is damaged or missing. Files of other bytes than the list says are not
     ours, and are left out.
     """
     try:
         sums = read_sums(store)
     except FormatError:
-        return [], ()
-    sets = []
-    for name in names_in(sums):
-        try:
-            columns = read_set(store, name, sums[set_path(name)])
-        except NotFoundError:
-            raise damaged(
-                set_path(name),
-                "its document is missing",
-                hint=f"wdstools repair {quote(display(store.url))} --from COPY    or, without one: wdstools columns rm {quote(display(store.url))} {name}",
-            ) from None
-        if fits(columns, dataset):
-            sets.append(columns)
+        return (), []
+    sets = tuple(columns for name in names_in(sums) if fits(columns := _read_whole(store, name, sums), dataset))
     carried = {path for one in sets for path in one.files()}
-    files = [path for path in listed_files(sums) if path in carried or sha256_there(store, path) == sums[path]]
-    return [*files, COLUMNS_LIST] if sums else [], tuple(sets)
+    stale = [path for path in listed_files(sums) if path not in carried and sha256_there(store, path) == sums[path]]
+    return sets, stale if sets or not sums else [*stale, COLUMNS_LIST]
 
 
-def _strangers(store: LocalStore, ours: Collection[str]) -> Iterator[str]:
+def _read_whole(store: LocalStore, name: str, sums: Mapping[str, str]) -> ColumnSet:
+    try:
+        return read_set(store, name, sums[set_path(name)])
+    except NotFoundError:
+        where = quote(display(store.url))
+        raise damaged(
+            set_path(name),
+            "its document is missing",
+            hint=f"wdstools repair {where} --from COPY    or, without one: wdstools columns rm {where} {name}",
+        ) from None
+
+
+def _strangers(store: LocalStore, sets: Sequence[ColumnSet], stale: Collection[str]) -> Iterator[str]:
     """What lies among the columns and is of no set: nobody knows whose it is."""
+    ours = {path for one in sets for path in (*one.files(), COLUMNS_LIST)}.union(stale)
     for info in store.list(COLUMNS_FOLDER):
         if info.key not in ours:
             yield info.key

@@ -11,17 +11,16 @@ from wdstools.columns.sets import digest_of_list
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest
-from wdstools.formats.sums import SUMS_PATH
 from wdstools.interop.emitted import EMITTED_PATH
-from wdstools.landing.inside import read_inside, refuse_outside, require_inside
+from wdstools.landing.inside import read_inside, refuse_in_the_way, refuse_outside, require_inside
 from wdstools.landing.new_folder import new_folder
+from wdstools.landing.small_files import SMALL_FILES
 from wdstools.landing.staging import commit, refuse_replaced, staged
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.next_version.columns import carry_columns, column_names
 from wdstools.ops.next_version.shard import ADDED_SUFFIX, copy_shard
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
-from wdstools.units import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.ops.next_version.derived import Derived
     from wdstools.ops.next_version.shard import Rewritten
-
-SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +145,8 @@ def _refuse_other_columns(dataset: Dataset, derived: Derived) -> None:
 
 
 def _refuse_in_the_way(target: str, paths: Sequence[str]) -> None:
-    """Raise StoreError for files that have the name of a shard to come: nothing says that they are ours."""
-    there = [path for path in paths if os.path.lexists(os.path.join(target, path))]
-    if there:
-        raise StoreError(
-            "files that are not of this dataset have the names of new shards: nothing was changed",
-            code="file-in-the-way",
-            where=target,
-            got=some_of(there),
-            hint="move them away, or write the new version elsewhere",
-        )
+    message = "files that are not of this dataset have the names of new shards"
+    refuse_in_the_way(target, paths, message, "move them away, or write the new version elsewhere")
 
 
 def _scratch_names(shards: Sequence[str]) -> list[str]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wdstools.columns.sets import listed_files, names_in, read_set
+from wdstools.columns.sets import listed_files, names_in, read_set, sums_in
 from wdstools.errors import FormatError, StoreError
+from wdstools.formats.columns import set_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
-from wdstools.formats.sums import parse_sums
 from wdstools.ops.repair.copies import read_or_none
 from wdstools.ops.repair.files import SmallFile
 from wdstools.results import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wdstools.ops.repair.copies import Copy
     from wdstools.ops.repair.truth import Truth
@@ -32,7 +32,8 @@ def mend_columns(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tup
         return [], [Finding("columns", COLUMNS_LIST, "no copy has it", cause="no-copy")]
     files = [SmallFile(COLUMNS_LIST, data, origin)] if origin else []
     unsolved: list[Finding] = []
-    for path, digest in _listed(data).items():
+    sums = sums_in(data)
+    for path, digest in ((path, sums[path]) for path in listed_files(sums)):
         held = read_or_none(store, path)
         if held is not None and sha256_hex(held) == digest:
             continue
@@ -43,28 +44,22 @@ def mend_columns(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tup
         else:
             kind = "missing" if held is None else "columns"
             unsolved.append(Finding(kind, path, "no copy has it", expected=digest, cause="no-copy"))
-    return files, [*unsolved, *_stale(store, data, truth)]
+    return files, [*unsolved, *_stale(store, sums, truth)]
 
 
 def _is_list(data: bytes) -> bool:
     try:
-        return bool(parse_sums(data, where=COLUMNS_LIST))
+        return bool(sums_in(data))
     except FormatError:
         return False
 
 
-def _listed(data: bytes) -> dict[str, str]:
-    sums = {line.path: line.digest for line in parse_sums(data, where=COLUMNS_LIST)}
-    return {path: sums[path] for path in listed_files(sums)}
-
-
-def _stale(store: LocalStore, data: bytes, truth: Truth) -> list[Finding]:
+def _stale(store: LocalStore, sums: Mapping[str, str], truth: Truth) -> list[Finding]:
     """Sets that were made for another version: they are whole, and of no use."""
-    sums = {line.path: line.digest for line in parse_sums(data, where=COLUMNS_LIST)}
     found = []
     for name in names_in(sums):
         try:
-            columns = read_set(store, name, sums[f".wdstools/columns/{name}.json"])
+            columns = read_set(store, name, sums[set_path(name)])
         except (FormatError, StoreError):
             continue
         if columns.root != truth.manifest.root:

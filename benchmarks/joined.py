@@ -25,7 +25,7 @@ from wdstools.dataset import Dataset
 from wdstools.formats.digest import ShardDigester, xxh3_64_intdigest, xxh3_128_digest
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps, shard_path
 from wdstools.joined import kept
-from wdstools.joined.columns import Texts
+from wdstools.joined.index_columns import Texts
 from wdstools.joined.layout import LOOSE_MEMBER, Layout
 from wdstools.stores.local import LocalStore
 

@@ -95,7 +95,7 @@ def test_public_names_have_docstrings() -> None:
             "os.environ",
             (
                 "cli/app.py",
-                "cli/options.py",
+                "cli/session.py",
                 "cli/standard.py",
                 "reader/ranks.py",
                 "stores/azure.py",

@@ -23,6 +23,7 @@ from wdstools.executors.processes import Processes
 from wdstools.executors.shared import SharedValues
 from wdstools.foreign.shard import ForeignShardTask
 from wdstools.formats.manifest import Manifest, ShardEntry, shard_path
+from wdstools.images.rules import ImageRules
 from wdstools.interop.tarindexes import OffsetsTask
 from wdstools.landing.homes import DiskHome
 from wdstools.reader.hashes import HashPlace, PrintTask, library_versions
@@ -109,7 +110,7 @@ def test_every_class_that_holds_a_path_of_this_machine_says_so() -> None:
 def test_a_path_is_absolute_where_it_travels_far(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     near, far = SharedValues(), SharedValues(partial(elsewhere, shared_disk=True, seen=lambda _: True))
-    settings = ShardSettings(FolderOpener("images"), ("jpg",), (), "", "header", 1, None, fail=False, started_ns=0)
+    settings = ShardSettings(FolderOpener("images"), ("jpg",), (), "", ImageRules(), fail=False, started_ns=0)
     task = ShardTask(settings, DiskHome("out.partial"), "train", 0, b"")
     (_, same), (_, made) = (pickle.loads(values.dumps((0, task))[0]) for values in (near, far))  # noqa: S301
     assert same == task

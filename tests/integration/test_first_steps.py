@@ -158,7 +158,7 @@ def test_too_little_memory_is_said_and_is_no_bug(tmp_path: Path) -> None:
     assert 4 in codes
 
 
-@pytest.mark.parametrize("module", ["typer", "wdstools.cli.options", "wdstools.sources.open"])
+@pytest.mark.parametrize("module", ["typer", "wdstools.cli.session", "wdstools.sources.open"])
 def test_an_interrupt_while_libraries_are_read_ends_without_a_traceback(module: str, source: Path) -> None:
     code = (
         "import builtins, sys\n"

@@ -15,7 +15,7 @@ from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.command import REPOSITORY
 from wdstools.ops.pack_plan import plan_pack
-from wdstools.planning import packable, ranges, spill
+from wdstools.planning import by_names, ranges, spill
 from wdstools.sources import base
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _by_ranges(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(ranges.RangedPlanning, "plan", saying)
     for module, name, value in (
-        (packable, "LARGE", 1), (base, "MOST_HELD", 4), (ranges, "_PART_ROWS", 7), (spill, "_MOST_HELD", 9),
+        (by_names, "LARGE", 1), (base, "MOST_HELD", 4), (ranges, "_PART_ROWS", 7), (spill, "_MOST_HELD", 9),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     return said

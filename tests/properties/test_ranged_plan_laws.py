@@ -15,7 +15,7 @@ from tests.properties.test_placement_laws import listing_of, sample_lists
 from tests.support.laws import SHORT_LAW
 from wdstools.errors import UsageError
 from wdstools.executors.local import Serial
-from wdstools.planning import identical, packable, ranged_splits, ranges, spill
+from wdstools.planning import by_names, identical, ranged_splits, ranges, spill
 from wdstools.planning.options import make_options
 from wdstools.planning.plan import PackPlan, make_plan
 from wdstools.planning.ranges import RangedPlan
@@ -53,7 +53,7 @@ def _plan(listing: Listing, options: Any, kinds: int, cut: tuple[int, int, int] 
         patch.setattr(identical, "image_digests", _digests(kinds))
         patch.setattr(ranged_splits, "image_digests", _digests(kinds))
         if cut is not None:
-            patch.setattr(packable, "LARGE", 0)
+            patch.setattr(by_names, "LARGE", 0)
             for module, name, value in zip(
                 (spill, ranges, spill), ("RANGES", "_PART_ROWS", "_MOST_HELD"), cut, strict=True
             ):
@@ -122,6 +122,6 @@ def test_few_samples_and_choices_that_look_at_all_are_planned_at_once() -> None:
     listing = listing_of([("train", "oslo", "1")])
     assert isinstance(make_plan(listing, make_options(), Serial(), Silent())[0], PackPlan)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packable, "LARGE", 1)
-        assert packable.by_ranges(listing, make_options())
-        assert not packable.by_ranges(listing, make_options(duplicates="drop"))
+        patch.setattr(by_names, "LARGE", 1)
+        assert by_names.by_ranges(listing, make_options())
+        assert not by_names.by_ranges(listing, make_options(duplicates="drop"))

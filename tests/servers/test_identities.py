@@ -127,7 +127,7 @@ def test_what_is_damaged_on_its_way_is_refused_and_sent_again(
 def test_a_large_file_is_sent_as_a_stream_under_a_condition(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wdstools.stores.buckets.MEMORY_BYTES", 1000)
+    monkeypatch.setattr("wdstools.stores.bucket_urls.MEMORY_BYTES", 1000)
     file, data = tmp_path / "f", os.urandom(300_000)
     file.write_bytes(data)
     store, digests = open_google(f"gs://{bucket}", Waits()), {"sha256": hashlib.sha256(data).hexdigest()}

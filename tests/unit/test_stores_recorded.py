@@ -14,7 +14,7 @@ from tests.servers.recorded import Player, Recorded, recorded_server
 from wdstools.address import display
 from wdstools.errors import FormatError, NotFoundError, StoreError, TransientError, UsageError
 from wdstools.stores.base import Body, ObjectInfo
-from wdstools.stores.buckets import header_digests
+from wdstools.stores.bucket_urls import header_digests
 from wdstools.stores.hf import open_hf
 from wdstools.stores.http import HttpStore
 from wdstools.stores.http_status import answer_error, wish

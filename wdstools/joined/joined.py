@@ -17,7 +17,7 @@ import numpy as np
 
 from wdstools.errors import WdsError
 from wdstools.joined import kept
-from wdstools.joined.columns import Columns, NotInlineError
+from wdstools.joined.index_columns import Columns, NotInlineError
 from wdstools.joined.kept import Kept
 from wdstools.joined.layout import Layout
 from wdstools.joined.making import checked_index, keep, make_columns

@@ -23,7 +23,7 @@ import numpy as np
 
 from wdstools.errors import StoreError
 from wdstools.formats.digest import xxh3_64_intdigest
-from wdstools.joined.columns import Columns, Names, Texts, cut_neighbours, names_of
+from wdstools.joined.index_columns import Columns, Names, Texts, cut_neighbours, names_of
 from wdstools.joined.layout import HEAD_BYTES, LOOSE_MEMBER, SHARD, VERSION, Layout, aligned, head_of, read_head
 from wdstools.stores.folders import make_folders
 from wdstools.user_cache import cache_folder

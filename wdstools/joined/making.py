@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from wdstools.errors import FormatError
 from wdstools.executors.open import processors
 from wdstools.joined import kept
-from wdstools.joined.columns import INDEX_COLUMNS, Columns, NotInlineError
+from wdstools.joined.index_columns import INDEX_COLUMNS, Columns, NotInlineError
 from wdstools.joined.layout import Layout
 from wdstools.stores.local import LocalStore
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wdstools.joined.columns import Columns
+    from wdstools.joined.index_columns import Columns
 
 
 class Members(NamedTuple):

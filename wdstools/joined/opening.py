@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wdstools.dataset import as_dataset
 from wdstools.formats.index import SCHEMA
 from wdstools.joined import kept
-from wdstools.joined.columns import Columns
+from wdstools.joined.index_columns import Columns
 from wdstools.joined.joined import Joined
 from wdstools.joined.layout import Layout
 from wdstools.joined.making import checked_index, make_columns

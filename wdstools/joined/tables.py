@@ -14,7 +14,7 @@ from wdstools.joined.layout import NULL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wdstools.joined.columns import Columns, Names
+    from wdstools.joined.index_columns import Columns, Names
 
 #: The columns that there are; ``source`` is not among them.
 TABLE_COLUMNS = ("key", "label", "cls", "split", "width", "height", "format", "caption", "offset", "length")

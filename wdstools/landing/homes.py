@@ -15,17 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from wdstools.errors import NotFoundError, StoreError, UsageError, option
 from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
 from wdstools.formats.manifest import index_path
-from wdstools.landing.notes import (
-    DONE,
-    SEAL,
-    clear_begun,
-    create,
-    is_sealed,
-    note_path,
-    read_note,
-    seal,
-    write_note,
-)
+from wdstools.landing.notes import DONE, SEAL, clear_begun, create, is_sealed, note_path, read_note, seal, write_note
 from wdstools.stores.local import BlockFile, LocalStore, storage_error
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.reading import get_whole, sha256_there

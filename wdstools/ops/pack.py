@@ -33,12 +33,11 @@ from wdstools.landing.site import PackSite, site_at, work_place
 from wdstools.landing.small_files import assemble, keep_skips, render_provenance, render_skips
 from wdstools.log import listener, tell
 from wdstools.ops.made import FormerlyDataset
-from wdstools.ops.pack_plan import shard_settings
 from wdstools.options.declare import part, settle
 from wdstools.options.pack import LayoutChoices, PackChoices
+from wdstools.planning.by_names import NothingLeftError
 from wdstools.planning.identical import count_identical
 from wdstools.planning.options import make_options
-from wdstools.planning.packable import NothingLeftError
 from wdstools.planning.plan import Planned, make_plan, slices
 from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.progress import Progress, Silent
@@ -49,6 +48,7 @@ from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import is_bucket
 from wdstools.version import __version__
 from wdstools.writer import WORKER_MODULES
+from wdstools.writer.assembly import ShardSettings
 from wdstools.writer.shard import ShardResult, ShardTask, from_line, to_line, write_shard
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
     from wdstools.planning.options import PackOptions
     from wdstools.sources.base import Listing, Source
     from wdstools.stores.base import Store
-    from wdstools.writer.assembly import ShardSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,8 @@ def run_pack(
                 got=first.detail or "",
                 hint=f"mend or remove it, or pack with {option('on_error', 'skip')}",
             )
-        settings = shard_settings(listing, plan, options, started_ns)
+        settings = ShardSettings.of(listing, options.images, plan.members, authenticated=options.authenticated_ranges)
+        settings = replace(settings, fail=options.on_error == "fail", started_ns=started_ns)
         finished = _finished(site.begin(_plan_digest(plan, listing, options), _paths(plan), restart=restart))
         results = _write_shards(plan, settings, finished, site, executor, progress)
         if not any(result.entry.samples for result in results):
@@ -293,7 +293,7 @@ def _provenance(
     from wdstools.images.check import codec_versions
 
     document = {
-        "codecs": codec_versions() if options.encoding else {"simplejpeg": version("simplejpeg")},
+        "codecs": codec_versions() if options.images.encoding else {"simplejpeg": version("simplejpeg")},
         "dataset": manifest_identity(manifest),
         "options": options.document(),
         "recipe": listing.recipe,

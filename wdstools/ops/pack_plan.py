@@ -19,17 +19,13 @@ from wdstools.progress import Progress, Silent
 from wdstools.sources.account import account_of_pack, counts_to_tell, grouped
 from wdstools.sources.open import open_source
 from wdstools.writer import WORKER_MODULES
-from wdstools.writer.assembly import ShardSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wdstools.executors.base import Executor
     from wdstools.options.declare import StrPath
-    from wdstools.planning.options import PackOptions
-    from wdstools.planning.plan import Planned
     from wdstools.results import Skip
-    from wdstools.sources.base import Listing
     from wdstools.stores.base import Store
 
 
@@ -90,26 +86,4 @@ def plan_pack(
         account=account_of_pack(listing.account, plan.files(), "samples"),
         outside=tuple(grouped(plan.skips)),
         notes=(*listing.notes, *listing.differences, *notes),
-    )
-
-
-def shard_settings(listing: Listing, plan: Planned, options: PackOptions, started_ns: int) -> ShardSettings:
-    """What is the same for all shards of a pack."""
-    template, base = listing.template.get("image", ""), listing.template.get("base", "")
-    return ShardSettings(
-        opener=listing.opener,
-        members=plan.members,
-        labels=listing.labels,
-        image_template=f"{base}/{template}" if base and template else template,
-        check=options.check,
-        max_pixels=options.max_pixels,
-        encoding=options.encoding,
-        fail=options.on_error == "fail",
-        started_ns=started_ns,
-        authenticated=options.authenticated_ranges,
-        captions=listing.captions,
-        side=0 if options.encoding and options.encoding.side else listing.side,
-        trailing=options.trailing,
-        several=listing.several,
-        caption_key=listing.caption_key,
     )

@@ -11,8 +11,8 @@ from wdstools.errors import UsageError
 from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.formats.arrow import to_list
+from wdstools.planning.by_names import NothingLeftError, packable
 from wdstools.planning.options import make_options
-from wdstools.planning.packable import NothingLeftError, packable
 from wdstools.sources.account import account_of_pack, counts_to_tell, files_of, grouped
 from wdstools.sources.base import other_members
 from wdstools.sources.open import open_source

@@ -6,7 +6,7 @@ Kernels are imported where they are used: half a second that a pack which compar
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,8 @@ from wdstools.dedup.levels import levels_up_to
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import from_ipc, taken, to_ipc, to_list
 from wdstools.formats.digest import xxh3_64_intdigest
-from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, sniff
+from wdstools.images.check import DamagedImageError, sniff
+from wdstools.images.rules import ImageRules
 from wdstools.images.whole import CUT, KEEP, ImageChecker
 from wdstools.progress import under_way
 from wdstools.sources.base import MAX_FILE_BYTES, DamagedEntryError, NeedSpaceError, image_paths, text_columns
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from wdstools.dedup.groups import Fingerprints, Grouping
     from wdstools.executors.base import Executor, Tick, Value, Work
     from wdstools.formats.hashes import ImageHashes
-    from wdstools.images.resize import Encoding
     from wdstools.progress import Progress
     from wdstools.sources.base import SourceOpener
 
@@ -42,9 +42,7 @@ class Pictures:
     """How a source's images are got, as they will be packed; ``as_they_lie`` takes the bytes of any file, damaged or not."""
 
     opener: SourceOpener
-    encoding: Encoding | None = None
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    trailing: str = KEEP
+    rules: ImageRules = field(default_factory=ImageRules)
     as_they_lie: bool = False
 
 
@@ -86,7 +84,7 @@ def looks(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
 
     made = []
     for data in images_as_packed(task):
-        look = look_at(data, (32,), task.pictures.max_pixels)
+        look = look_at(data, (32,), task.pictures.rules.max_pixels)
         made.append(np.concatenate((look.lumas[0].reshape(-1), look.colour.reshape(-1))))
     tick(len(made))
     return np.array(made, np.uint8).reshape(-1, LOOK_BYTES)
@@ -96,7 +94,7 @@ def images_as_packed(task: AlikeTask) -> Iterator[bytes]:
     """The bytes of each image as they would be packed; none where it would be skipped."""
     samples = from_ipc(task.samples)
     reader = task.pictures.opener.open()
-    checker = ImageChecker("header", task.pictures.max_pixels)
+    checker = ImageChecker("header", task.pictures.rules.max_pixels)
     buffer = bytearray(_FIRST_BUFFER)
     try:
         for path, entry in zip(image_paths(samples), text_columns(samples, ("image_entry",))[0], strict=True):
@@ -119,7 +117,7 @@ def images_as_packed(task: AlikeTask) -> Iterator[bytes]:
 def _as_packed(data: bytes, pictures: Pictures, checker: ImageChecker) -> bytes:
     if pictures.as_they_lie:
         return data
-    encoding = pictures.encoding
+    encoding = pictures.rules.encoding
     try:
         if encoding is not None and not (encoding.only_others and sniff(data[:16]) == encoding.image_type):
             from wdstools.images.resize import reencode
@@ -128,9 +126,9 @@ def _as_packed(data: bytes, pictures: Pictures, checker: ImageChecker) -> bytes:
         info = checker.check(data, 0, len(data), sniff(data[:16]))
     except DamagedImageError:
         return b""
-    if not info.trailing or pictures.trailing == KEEP:
+    if not info.trailing or pictures.rules.trailing == KEEP:
         return data
-    return data[: -info.trailing] if pictures.trailing == CUT else b""
+    return data[: -info.trailing] if pictures.rules.trailing == CUT else b""
 
 
 def group_alike(

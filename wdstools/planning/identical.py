@@ -39,7 +39,7 @@ class HashTask:
 
 def hash_images(task: HashTask, tick: Tick) -> bytes:
     """XXH3-128 of each image, 16 bytes each, one after the other; zeros for one that its archive cannot give."""
-    if task.pictures.trailing == CUT:  # what is cut off makes no difference
+    if task.pictures.rules.trailing == CUT:  # what is cut off makes no difference
         packed = list(images_as_packed(AlikeTask(task.pictures, task.samples)))
         tick(len(packed))
         return b"".join(xxh3_128_digest(data) if data else bytes(16) for data in packed)

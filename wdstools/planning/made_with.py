@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from wdstools.errors import FormatError, WdsError
 from wdstools.formats.manifest import PROVENANCE_PATH
+from wdstools.images.check import DEFAULT_MAX_PIXELS
 from wdstools.images.resize import Encoding
+from wdstools.images.rules import ImageRules
 from wdstools.images.whole import CUT, KEEP, SKIP
 from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.planning.splits import SplitRule
@@ -64,10 +66,14 @@ class MadeWith:
         """The same of one that need not be given."""
         return self.number(name, 0) or None
 
-    @property
-    def trailing(self) -> str:
-        """What became of bytes that follow the end of an image."""
-        return self.chosen("trailing", (KEEP, CUT, SKIP), KEEP)
+    def images(self, *, check: str = "header", max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageRules:
+        """The rules for its images; ``check`` and ``max_pixels`` where provenance says nothing. Raises as ``encoding`` does."""
+        return ImageRules(
+            check=self.chosen("check", ("header", "decode"), check),
+            max_pixels=self.number("max_pixels", max_pixels),
+            encoding=self.encoding,
+            trailing=self.chosen("trailing", (KEEP, CUT, SKIP), KEEP),
+        )
 
     @property
     def image_template(self) -> str:

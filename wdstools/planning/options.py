@@ -13,6 +13,7 @@ from wdstools.errors import UsageError, option
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.images.resize import Encoding
+from wdstools.images.rules import ImageRules
 from wdstools.images.whole import KEEP
 from wdstools.options.declare import settle
 from wdstools.options.pack import PackChoices
@@ -31,28 +32,26 @@ if TYPE_CHECKING:
 class PackOptions:
     """Everything that decides the bytes of a pack, beside the source; ``make_options`` makes them.
 
-    The fields mean what the choices of the same name mean in ``PackChoices``; ``encoding`` re-encodes images.
+    The fields mean what the choices of the same name mean in ``PackChoices``; ``images`` holds those that each image is asked.
     """
 
     layout: ShardLayout
     splits: SplitRule
-    check: str
-    max_pixels: int
-    encoding: Encoding | None
+    images: ImageRules
     only: str | None
     on_error: str
     name: str | None
     version: int | None
     authenticated_ranges: bool
     duplicates: DuplicateRule
-    trailing: str
 
     def document(self) -> dict[str, Any]:
         """The options as JSON values, for provenance and for the digest of a plan."""
         document = asdict(replace(self, splits=SplitRule(), layout=replace(self.layout, like=None)))
+        document |= document.pop("images")
         if not self.duplicates.compares:
             del document["duplicates"]
-        if self.trailing == KEEP:
+        if self.images.trailing == KEEP:
             del document["trailing"]
         document["layout"]["like"] = self.layout.like.root if self.layout.like else None
         if self.layout.shard_bytes is None:
@@ -96,9 +95,9 @@ def make_options(**choices: Unpack[PackChoices]) -> PackOptions:
             chosen["shard_bytes"],
         ),
         splits=split_rule([splits] if isinstance(splits, str) else splits or []),
-        check=chosen["check"],
-        max_pixels=chosen["max_pixels"],
-        encoding=encoding,
+        images=ImageRules(
+            check=chosen["check"], max_pixels=chosen["max_pixels"], encoding=encoding, trailing=chosen["trailing"]
+        ),
         only=only,
         on_error=chosen["on_error"],
         name=chosen["name"],
@@ -107,7 +106,6 @@ def make_options(**choices: Unpack[PackChoices]) -> PackOptions:
         duplicates=DuplicateRule(
             chosen["duplicates"], chosen["level"], chosen["resplit"], tuple(chosen["exclude_duplicates_of"] or ())
         ),
-        trailing=chosen["trailing"],
     )
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 from wdstools.errors import UsageError, option
 from wdstools.formats.arrow import to_ipc
 from wdstools.planning.alike import Pictures
+from wdstools.planning.by_names import by_ranges, packable
 from wdstools.planning.duplicates import Division, divide
-from wdstools.planning.packable import by_ranges, packable
 from wdstools.planning.place import place
 from wdstools.planning.table import Samples
 from wdstools.sources.account import files_of
@@ -86,7 +86,7 @@ def make_plan(
     like = options.layout.like
     found = packable(listing, options)
     members, skips = found.members, [*found.skips]
-    pictures = Pictures(listing.opener, options.encoding, options.max_pixels, options.trailing)
+    pictures = Pictures(listing.opener, options.images)
     division = Division(options.splits, options.duplicates, options.layout.seed, images=bool(found.image_extension))
     divided = divide(found.samples, pictures, division, executor, progress)
     skips += divided.skips

@@ -16,7 +16,7 @@ import pyarrow as pa
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.formats.sample import key_bytes
 from wdstools.planning.alike import Pictures
-from wdstools.planning.packable import NothingLeftError, decide_members, fitting, note_of_repeated
+from wdstools.planning.by_names import NothingLeftError, decide_members, fitting, note_of_repeated
 from wdstools.planning.place import in_order, refuse_empty, refuse_names, shards_of
 from wdstools.planning.ranged_splits import RatioSplits
 from wdstools.planning.samples import note_of_splits, shared_by_splits, with_keys
@@ -206,7 +206,7 @@ class RangedPlanning:
 
     def _by_ratio(self, spill: Spill[int], ratios: Mapping[str, Fraction]) -> Spill[tuple[str, int]]:
         options = self.options
-        pictures = Pictures(self.listing.opener, options.encoding, options.max_pixels, options.trailing)
+        pictures = Pictures(self.listing.opener, options.images)
         compared = pictures if self.decided[0] else None
         splits = RatioSplits(options.layout.seed, compared, self.executor, self.progress, self.scratch)
         placed = splits.divide(self._sorted(spill), ratios)

@@ -16,7 +16,7 @@ from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown, side_paths
 from wdstools.sources.ignoring import ignoring, is_ignored
 from wdstools.sources.several import MORE_CAPTIONS, caption_files
-from wdstools.sources.words import extension_of, kind_of
+from wdstools.sources.source_words import extension_of, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -13,7 +13,7 @@ from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE
 from wdstools.sources.base import join_path, shown
 from wdstools.sources.ignoring import ignoring, unused
-from wdstools.sources.words import extension_of, kind_of
+from wdstools.sources.source_words import extension_of, kind_of
 from wdstools.stores.folders import files_below, walk
 
 if TYPE_CHECKING:

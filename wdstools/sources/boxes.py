@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wdstools.sources.words import CAPTION_FOLDERS
+from wdstools.sources.source_words import CAPTION_FOLDERS
 
 #: The member that such a file becomes.
 BOXES = "boxes.txt"

@@ -24,8 +24,8 @@ from wdstools.sources.account import OUTSIDE
 from wdstools.sources.columns import Columns, captions_in, columns_of
 from wdstools.sources.readers import reading
 from wdstools.sources.rows import as_json, damaged, reading_parquet
+from wdstools.sources.source_words import kind_of
 from wdstools.sources.unpacked import Place, UnpackedSource
-from wdstools.sources.words import kind_of
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import near_copy

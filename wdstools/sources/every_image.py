@@ -13,9 +13,9 @@ from wdstools.sources.base import EmptySourceError, is_text, join_path, shown
 from wdstools.sources.folder import FolderSource
 from wdstools.sources.open import open_source
 from wdstools.sources.open_tree import open_tree
+from wdstools.sources.source_words import kind_of
 from wdstools.sources.survey import walk_all
 from wdstools.sources.unpacked import UnpackedSource
-from wdstools.sources.words import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

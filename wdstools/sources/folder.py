@@ -28,9 +28,9 @@ from wdstools.sources.open_tree import open_tree
 from wdstools.sources.pairing import Pairing, Rules
 from wdstools.sources.rare_class import class_left_out, count_of_classes, without_class
 from wdstools.sources.recipe import DATASET_RECIPES, Layout, Recipe, load_recipe, parse_template, recipe_names
+from wdstools.sources.source_words import extension_of
 from wdstools.sources.survey import survey, walk_all
 from wdstools.sources.tables_beside import IN_TABLE, Tables
-from wdstools.sources.words import extension_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

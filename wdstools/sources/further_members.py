@@ -13,7 +13,7 @@ from wdstools.formats.sample import is_further_member
 from wdstools.results import Skip
 from wdstools.sources.base import entry_part, image_paths, path_part, text_columns
 from wdstools.sources.members import MemberChoice, choose_members
-from wdstools.sources.words import METADATA_OF_ONE, extension_of, is_image, kind_of
+from wdstools.sources.source_words import METADATA_OF_ONE, extension_of, is_image, kind_of
 from wdstools.units import counted
 
 if TYPE_CHECKING:

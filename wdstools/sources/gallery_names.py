@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wdstools.sources.words import is_image
+from wdstools.sources.source_words import is_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,10 +16,10 @@ from wdstools.sources.further_members import Further
 from wdstools.sources.gallery_names import photograph_of
 from wdstools.sources.pairing import Pairing, Rules
 from wdstools.sources.sidecar import caption_in_json
+from wdstools.sources.source_words import IMAGE_FOLDERS, JSON_SUFFIXES, TEXT_SUFFIXES, extension_of, is_image
 from wdstools.sources.split_lists import SplitLists
 from wdstools.sources.survey import Place, survey
 from wdstools.sources.tables_beside import Tables, describing, read_whole
-from wdstools.sources.words import IMAGE_FOLDERS, JSON_SUFFIXES, TEXT_SUFFIXES, extension_of, is_image
 from wdstools.units import counted
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from wdstools.sources.folder import FolderSource
 from wdstools.sources.members import member_choice
 from wdstools.sources.readers import reading
 from wdstools.sources.shards import ShardsSource, is_shards
+from wdstools.sources.source_words import IMAGE_FOLDERS, TEXT_SUFFIXES, is_image, is_paper, kind_of
 from wdstools.sources.table import TABLE_EXTENSIONS, TableSource
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.unpacked import UnpackedSource, find_tars, is_compressed
-from wdstools.sources.words import IMAGE_FOLDERS, TEXT_SUFFIXES, is_image, is_paper, kind_of
 from wdstools.stores.folders import is_folder
 from wdstools.stores.local import LocalStore, open_plain
 from wdstools.stores.open import is_bucket

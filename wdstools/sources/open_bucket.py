@@ -10,12 +10,12 @@ from wdstools.errors import NotFoundError, UsageError
 from wdstools.foreign.window import encoding_of
 from wdstools.sources.bucket import BucketOpener, BucketShards, list_in_parallel, object_entry, tars_of
 from wdstools.sources.embedded import embedded_in
-from wdstools.sources.image_names import plain_path
 from wdstools.sources.rows import read_rows
 from wdstools.sources.shards import looks_like_shard
+from wdstools.sources.source_words import TABLE_EXTENSIONS, is_image
 from wdstools.sources.table import Rows, TableSource
+from wdstools.sources.table_paths import plain_path
 from wdstools.sources.tarscan import scan_tar_in
-from wdstools.sources.words import TABLE_EXTENSIONS, is_image
 from wdstools.stores.base import ListsLevels
 from wdstools.stores.open import open_remote
 

@@ -10,8 +10,8 @@ from wdstools.formats.tar import BLOCK
 from wdstools.formats.tarhop import is_header
 from wdstools.sources.bucket import BucketTree
 from wdstools.sources.readers import reading
+from wdstools.sources.source_words import is_volume
 from wdstools.sources.tree import FolderTree, TarTree, ZipTree
-from wdstools.sources.words import is_volume
 from wdstools.stores.local import open_plain
 from wdstools.stores.open import is_bucket, open_remote
 

@@ -18,8 +18,8 @@ from wdstools.sources.columns import NOT_TEXT, NOT_TEXT_DETAIL, Said, settle
 from wdstools.sources.parallels import is_member_file, member_called, owner_of
 from wdstools.sources.several import CaptionFile, render_more
 from wdstools.sources.side_files import Side, SideFolder, in_form, usual
+from wdstools.sources.source_words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image, kind_of
 from wdstools.sources.tree import Folder
-from wdstools.sources.words import JSON_SUFFIXES, TEXT_SUFFIXES, is_image, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from wdstools.sources.base import join_path
-from wdstools.sources.words import IMAGE_FOLDERS, METADATA_OF_ONE, extension_of, is_image, kind_of
+from wdstools.sources.source_words import IMAGE_FOLDERS, METADATA_OF_ONE, extension_of, is_image, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping

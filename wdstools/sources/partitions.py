@@ -17,8 +17,8 @@ from wdstools.sources.tables_beside import open_member
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wdstools.sources.image_names import ImageNames
     from wdstools.sources.survey import Survey
+    from wdstools.sources.table_paths import ImageNames
     from wdstools.sources.tree import Tree
 
 _CALLED_RE = re.compile(r"(?:.*[_-])?(?:partition|split)s?(?:[_-].*)?\.(?:txt|lst|list)", re.IGNORECASE)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from wdstools.errors import FormatError, UsageError, WdsError
 from wdstools.foreign.split_names import split_of_word
 from wdstools.sources.base import is_text
-from wdstools.sources.words import is_image
+from wdstools.sources.source_words import is_image
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:

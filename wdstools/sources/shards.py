@@ -18,9 +18,9 @@ from wdstools.sources.ignoring import is_ignored
 from wdstools.sources.members import MemberChoice
 from wdstools.sources.readers import ArchiveOpener, ArchiveReader
 from wdstools.sources.shardlist import ShardList
+from wdstools.sources.source_words import kind_of
 from wdstools.sources.tarscan import scan_compressed, scan_tar
 from wdstools.sources.unpacked import find_tars, is_compressed, plain_name
-from wdstools.sources.words import kind_of
 from wdstools.stores.folders import walk
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole

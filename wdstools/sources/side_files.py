@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.sources.base import join_path
 from wdstools.sources.gallery_names import asked_names, documents
-from wdstools.sources.words import is_image
+from wdstools.sources.source_words import is_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ import lzma
 
 from wdstools.sources.columns import CAPTION_COLUMNS, captions_in
 from wdstools.sources.rows import as_json
-from wdstools.sources.words import JSON_SUFFIXES
+from wdstools.sources.source_words import JSON_SUFFIXES
 
 _MAX_XZ_MEMORY = 1 << 28
 _MAX_JSON_BYTES = 1 << 26

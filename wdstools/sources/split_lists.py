@@ -15,15 +15,15 @@ from wdstools.foreign.split_names import UNIONS, split_in_name
 from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown
 from wdstools.sources.partitions import partitions
+from wdstools.sources.source_words import is_image
 from wdstools.sources.tables_beside import open_member
-from wdstools.sources.words import is_image
 from wdstools.units import counted, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from wdstools.sources.image_names import ImageNames
     from wdstools.sources.survey import Survey
+    from wdstools.sources.table_paths import ImageNames
     from wdstools.sources.tree import Tree
 
 #: What the entries of a list may be called in its name.

@@ -15,7 +15,7 @@ from wdstools.foreign.split_names import split_in_name, split_of_word
 from wdstools.results import Skip
 from wdstools.sources.base import join_path
 from wdstools.sources.parallels import find_parallels
-from wdstools.sources.words import (
+from wdstools.sources.source_words import (
     CAPTION_FOLDERS,
     IMAGE_FOLDERS,
     JSON_SUFFIXES,

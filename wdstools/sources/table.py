@@ -29,12 +29,12 @@ from wdstools.sources.columns import (
     read_row,
     settle,
 )
-from wdstools.sources.image_names import leads_outside, plain_path
 from wdstools.sources.rare_class import class_left_out, count_of_classes, without_class
 from wdstools.sources.readers import FolderOpener
 from wdstools.sources.rows import BadRow, damaged, read_rows
+from wdstools.sources.source_words import TABLE_EXTENSIONS
+from wdstools.sources.table_paths import leads_outside, plain_path
 from wdstools.sources.tables_beside import IN_TABLE, holds_images, load_columns
-from wdstools.sources.words import TABLE_EXTENSIONS
 from wdstools.stores.local import buffered_plain, storage_error
 
 if TYPE_CHECKING:

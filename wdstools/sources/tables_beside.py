@@ -16,9 +16,9 @@ from wdstools.images.check import sniff
 from wdstools.results import Skip
 from wdstools.sources.base import NeedSpaceError, join_path, shown
 from wdstools.sources.columns import Columns, Said, bring_together, columns_of, naming, read_row
-from wdstools.sources.image_names import ImageNames, Match
 from wdstools.sources.rows import BadRow, NumberedRow, read_rows
-from wdstools.sources.words import LOOSE_TABLE_EXTENSIONS, TABLE_EXTENSIONS, is_image
+from wdstools.sources.source_words import LOOSE_TABLE_EXTENSIONS, TABLE_EXTENSIONS, is_image
+from wdstools.sources.table_paths import ImageNames, Match
 from wdstools.stores.local import plain_fd
 from wdstools.units import counted
 

@@ -14,8 +14,8 @@ from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.results import Skip
 from wdstools.sources.base import SourceOpener, join_path, shown
 from wdstools.sources.readers import ENTRY_BYTES, ArchiveOpener, FolderOpener, reading, tar_entry, zip_entry
+from wdstools.sources.source_words import cloud_name
 from wdstools.sources.tarscan import scan_tar
-from wdstools.sources.words import cloud_name
 from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.folders import files_below
 from wdstools.stores.local import storage_error

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlencode
 
 from wdstools.errors import StoreError, TransientError
 from wdstools.stores.base import ABSENT, ANYTHING, Body, ObjectInfo
-from wdstools.stores.buckets import held_in_memory
+from wdstools.stores.bucket_urls import held_in_memory
 from wdstools.stores.local import buffered_plain, translated
 from wdstools.stores.remote import RemoteBase, etag_md5
 from wdstools.stores.web import Answer, Request, Web

@@ -15,7 +15,7 @@ from wdstools.errors import UsageError
 from wdstools.formats.digest import sha256_hex
 from wdstools.stores.base import Upload
 from wdstools.stores.bucket_store import Bucket, BucketStore, text_of
-from wdstools.stores.buckets import parts_of
+from wdstools.stores.bucket_urls import parts_of
 from wdstools.stores.remote import etag_md5
 from wdstools.stores.s3_account import PAYLOAD_HEADER, Account
 from wdstools.stores.web import Web

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.address import display, without_secrets
 from wdstools.errors import StoreError, UsageError
-from wdstools.stores.buckets import is_server
+from wdstools.stores.bucket_urls import is_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

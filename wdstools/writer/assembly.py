@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.executors.base import Tick
-    from wdstools.images.resize import Encoding
-    from wdstools.sources.base import SourceOpener, SourceReader
+    from wdstools.images.rules import ImageRules
+    from wdstools.sources.base import Listing, SourceOpener, SourceReader
     from wdstools.writer.buffer import BlockSink
 
 MAX_CAPTION_BYTES = 1 << 20
@@ -55,8 +56,7 @@ class ShardSettings:
     """What is the same for all shards of a pack. ``started_ns`` is when the pack began, by the system's clock.
 
     ``authenticated`` adds the SHA-256 of each sample to the index. ``side`` is that which the recipe expects of an
-    image, in pixels; 0 if it expects none. ``trailing`` says what becomes of bytes that follow the end of an image;
-    ``captions`` whether a sample whose metadata holds no caption is ``required`` to; ``several`` whether further captions in
+    image, in pixels; 0 if it expects none. ``captions`` says whether a sample whose metadata holds no caption is ``required`` to; ``several`` whether further captions in
     files are listed in ``json`` (``all``) or become lines of the caption (``join``); ``caption_key`` what metadata calls the caption.
     """
 
@@ -64,17 +64,35 @@ class ShardSettings:
     members: tuple[str, ...]
     labels: tuple[str, ...]
     image_template: str
-    check: str
-    max_pixels: int
-    encoding: Encoding | None
+    images: ImageRules
     fail: bool
     started_ns: int
     authenticated: bool = False
     side: int = 0
-    trailing: str = KEEP
     captions: str = "optional"
     several: str = "all"
     caption_key: str | None = None
+
+    @classmethod
+    def of(
+        cls, listing: Listing, images: ImageRules, members: tuple[str, ...], *, authenticated: bool
+    ) -> ShardSettings:
+        """Those for the samples of a listing, by the rules of a pack that begins now."""
+        template, base = listing.template.get("image", ""), listing.template.get("base", "")
+        return cls(
+            opener=listing.opener,
+            members=members,
+            labels=listing.labels,
+            image_template=f"{base}/{template}" if base and template else template,
+            images=images,
+            fail=False,
+            started_ns=time.time_ns(),
+            authenticated=authenticated,
+            side=0 if images.encoding and images.encoding.side else listing.side,
+            captions=listing.captions,
+            several=listing.several,
+            caption_key=listing.caption_key,
+        )
 
 
 #: What stands for a file elsewhere, and what a server gave in place of one.
@@ -129,7 +147,7 @@ class Assembly:
         self.frames = 0  # images that were converted and have other frames or pages, which are left out
         self._stats: list[int] = []  # size and time of each file of the sample that is being made
         self._all_stats = array("q")
-        self._checker = ImageChecker(self.settings.check, self.settings.max_pixels)
+        self._checker = ImageChecker(self.settings.images.check, self.settings.images.max_pixels)
         self._extension = image_member(self.settings.members)
         self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
         self._names = {extension: b"." + extension.encode() for extension in self.settings.members}
@@ -195,7 +213,7 @@ class Assembly:
         seen: tuple[int | None, int | None, str | None] = (None, None, None)
         if info is not None:
             seen = (info.width, info.height, info.type)
-            self.trailing += bool(info.trailing) and self.settings.trailing == KEEP
+            self.trailing += bool(info.trailing) and self.settings.images.trailing == KEEP
             self.frames += info.frames
         label = row.label if "cls" in self.settings.members else None  # it is what a shard tells by its cls
         self._records.append((self.split, row.key.decode(), label, cls, *seen, caption, source))
@@ -203,7 +221,7 @@ class Assembly:
     def _add_image(self, row: Row) -> ImageInfo:
         start, end = self._read(row.image, row.image_entry)
         self._refuse_pointer(start, end)
-        encoding = self.settings.encoding
+        encoding = self.settings.images.encoding
         memory = self.buffer.memory
         if encoding is None or (encoding.only_others and sniff(bytes(memory[start : start + 16])) == self._extension):
             claimed = TYPE_OF_EXTENSION[row.image_suffix[1:].lower()]
@@ -232,9 +250,9 @@ class Assembly:
 
     def _cut(self, info: ImageInfo) -> int:
         """How many bytes to leave out behind the end of an image."""
-        if info.trailing and self.settings.trailing == SKIP:
+        if info.trailing and self.settings.images.trailing == SKIP:
             raise trailing_refusal(info)
-        return info.trailing if self.settings.trailing == CUT else 0
+        return info.trailing if self.settings.images.trailing == CUT else 0
 
     def _add_caption(self, row: Row) -> str:
         if row.caption_path is None:

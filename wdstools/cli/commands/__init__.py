@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from wdstools.cli.options import register
+from wdstools.cli.session import register
 
 #: The module of each command, in the order in which help lists those of one heading.
 HOMES = {

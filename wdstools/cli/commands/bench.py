@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from wdstools.cli.options import DatasetPath, Session, command, page_file
+from wdstools.cli.session import DatasetPath, Session, command, page_file
 from wdstools.cli.show import bench as show
 from wdstools.options.check import BenchChoices
 

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from wdstools.cli.approval import PlanChoices, approved, first_finished, removal_named
-from wdstools.cli.options import DatasetPath, Session, command
+from wdstools.cli.session import DatasetPath, Session, command
 from wdstools.cli.show import change as show
 from wdstools.cli.show.named import named
 from wdstools.options.check import RepairChoices

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from wdstools.cli.approval import PlanChoices, approved, first_finished
-from wdstools.cli.options import DatasetPath, Session, command
 from wdstools.cli.program import AREAS, Program, app
+from wdstools.cli.session import DatasetPath, Session, command
 from wdstools.cli.show import columns as show
 from wdstools.options.columns import ColumnsChoices
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wdstools.address import display
-from wdstools.cli.options import At, DatasetPath, Session, command
+from wdstools.cli.session import At, DatasetPath, Session, command
 from wdstools.cli.show import core as show
 from wdstools.options.check import VerifyChoices
 from wdstools.options.pack import LayoutChoices, PackChoices

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from wdstools.cli.options import At, DatasetPath, Session, command, hashes_file, keys_file, page_file
+from wdstools.cli.session import At, DatasetPath, Session, command, hashes_file, keys_file, page_file
 from wdstools.cli.show import duplicates as show
 from wdstools.cli.show import shared
 from wdstools.options.check import DuplicateChoices

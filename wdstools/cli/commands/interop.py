@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional, cast
 import typer
 
 from wdstools.cli.approval import PlanChoices, approved
-from wdstools.cli.options import At, Session, command, completes
+from wdstools.cli.session import At, Session, command, completes
 from wdstools.cli.show import interop as show
 from wdstools.errors import UsageError, option
 from wdstools.options.move import AdoptChoices, EmitChoices

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from wdstools.cli.options import DatasetPath, Session, command, completes, page_file
+from wdstools.cli.session import DatasetPath, Session, command, completes, page_file
 from wdstools.cli.show import documents
 from wdstools.cli.show import look as show
 from wdstools.cli.show.named import named

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wdstools.cli.approval import PlanChoices, approved
-from wdstools.cli.options import DatasetPath, Session, command
+from wdstools.cli.session import DatasetPath, Session, command
 from wdstools.cli.show import transfer as show
 from wdstools.cli.show.named import as_named
 from wdstools.options.move import MirrorChoices, PullChoices, SignChoices

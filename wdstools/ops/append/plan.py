@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
@@ -30,10 +29,10 @@ from wdstools.options.declare import settle
 from wdstools.options.pack import AppendChoices
 from wdstools.plan import Plan, Step, apply
 from wdstools.planning.alike import Pictures
+from wdstools.planning.by_names import Packable, packable
 from wdstools.planning.duplicates import Division, DuplicateRule, divide, exclude
 from wdstools.planning.made_with import MadeWith
 from wdstools.planning.options import make_options, split_rule
-from wdstools.planning.packable import Packable, packable
 from wdstools.planning.sizes import sample_bytes
 from wdstools.planning.splits import SplitRule, assign_splits
 from wdstools.progress import Progress, Silent
@@ -286,8 +285,8 @@ def append(
 def _options(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> PackOptions:
     """The options of a pack by which the dataset was made, as far as provenance tells."""
     manifest, usual = dataset.manifest, make_options()
-    encoding = made.encoding
-    image = manifest.image_extension
+    images = made.images(check=usual.images.check, max_pixels=usual.images.max_pixels)
+    encoding, image = images.encoding, manifest.image_extension
     if encoding and encoding.image_type != image:
         raise FormatError(
             "provenance says that images were re-encoded to another type than the dataset's",
@@ -313,13 +312,10 @@ def _options(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> PackOpt
         usual,
         layout=replace(usual.layout, seed=manifest.seed, shard_samples=shard_samples),
         splits=made.splits if splits is None else split_rule([splits] if isinstance(splits, str) else splits),
-        check=made.chosen("check", ("header", "decode"), usual.check),
-        max_pixels=made.number("max_pixels", usual.max_pixels),
-        encoding=encoding,
+        images=images,
         only=None if encoding or not image else image,
         authenticated_ranges=manifest.authenticated_ranges,
         duplicates=DuplicateRule(action, level) if action == "drop" else DuplicateRule(),
-        trailing=made.trailing,
     )
 
 
@@ -405,23 +401,11 @@ class _Planner:
         )
 
     def _settings(self, listing: Listing) -> ShardSettings:
-        options, manifest = self.options, self.dataset.manifest
-        return ShardSettings(
-            opener=listing.opener,
-            members=manifest.members,
-            labels=listing.labels,
-            image_template=self.made.image_template,
-            check=options.check,
-            max_pixels=options.max_pixels,
-            encoding=options.encoding,
-            fail=False,
-            started_ns=time.time_ns(),
-            authenticated=manifest.authenticated_ranges,
-            captions=listing.captions,
-            several=listing.several,
-            caption_key=listing.caption_key,
-            trailing=options.trailing,
+        manifest = self.dataset.manifest
+        made = ShardSettings.of(
+            listing, self.options.images, manifest.members, authenticated=manifest.authenticated_ranges
         )
+        return replace(made, image_template=self.made.image_template)
 
     def _tell_apart(self, found: Packable, settings: ShardSettings) -> Known:
         """The samples that are new, with their splits where these are not made by ratio."""
@@ -459,7 +443,7 @@ class _Planner:
         if not len(samples):
             return samples.with_splits([])
         options = self.options
-        pictures = Pictures(listing.opener, options.encoding, options.max_pixels, options.trailing)
+        pictures = Pictures(listing.opener, options.images)
         rule, level = options.duplicates, options.duplicates.level
         if rule.compares:
             work = self.executor, self.progress

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from wdstools.formats.manifest import Manifest, ShardEntry
+    from wdstools.images.rules import ImageRules
     from wdstools.ops.repair.copies import Wanted
     from wdstools.sources.base import Listing, Source
     from wdstools.writer.buffer import BlockSink
@@ -114,6 +114,9 @@ class SourceCopy:
     def _made_with(self) -> MadeWith:
         return MadeWith.told_by(self.made)
 
+    def _images(self) -> ImageRules:
+        return replace(self._made_with.images(max_pixels=1 << 31), check="header")
+
     def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
         """A shard's index by packing the whole shard again, as the dataset was packed."""
         try:
@@ -123,7 +126,7 @@ class SourceCopy:
                 usual,
                 layout=replace(usual.layout, like=self.manifest, seed=self.manifest.seed),
                 splits=self._made_with.splits,
-                encoding=self._made_with.encoding,
+                images=self._images(),
                 only=self._made_with.options.get("only"),
             )
             plan, _ = make_plan(listing, options, open_executor("serial"), Silent())
@@ -141,21 +144,10 @@ class SourceCopy:
         return [(key.encode(), bytes(memory.data[offset : offset + length])) for key, offset, length in places]
 
     def _assemble(self, listing: Listing, samples: pa.Table, split: str, sink: BlockSink) -> Assembly:
-        settings = ShardSettings(
-            opener=listing.opener,
-            members=self.manifest.members,
-            labels=self.manifest.labels,
-            image_template="",
-            check="header",
-            max_pixels=self._made_with.number("max_pixels", 1 << 31),
-            encoding=self._made_with.encoding,
-            fail=False,
-            started_ns=time.time_ns(),
-            authenticated=self.manifest.authenticated_ranges,
-            several=listing.several,
-            caption_key=listing.caption_key,
-            trailing=self._made_with.trailing,
-        )
+        members, authenticated = self.manifest.members, self.manifest.authenticated_ranges
+        settings = ShardSettings.of(listing, self._images(), members, authenticated=authenticated)
+        # what was packed once had all that was asked of it; the numbers of labels are the manifest's
+        settings = replace(settings, labels=self.manifest.labels, image_template="", captions="optional")
         reader = listing.opener.open()
         try:
             assembly = Assembly(settings, split, reader, sink)

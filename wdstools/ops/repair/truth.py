@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from wdstools.checks.describe import DescribeTask, Description, describe_shard
+from wdstools.checks.manifest_line import DescribeTask, Description, describe_shard
 from wdstools.checks.metadata import read_list, undo_flipped_bit
 from wdstools.checks.salvage import SurveyTask, survey_shard
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, option

@@ -68,7 +68,7 @@ def decide_members(
     listing: Listing, options: PackOptions, beside: tuple[str, ...] | None = None
 ) -> tuple[str, tuple[str, ...]]:
     """The extension of images, "" where there are none, and all members."""
-    convert = options.encoding.image_type if options.encoding else None
+    convert = options.images.encoding.image_type if options.images.encoding else None
     rest = tuple(other_members(listing)) if beside is None else beside
     if not listing.image_types:
         if listing.samples.num_rows:
@@ -86,7 +86,7 @@ def fitting(listing: Listing, options: PackOptions, decided: tuple[str, tuple[st
     if options.only is not None and set(listing.image_types) - {options.only}:
         samples, more = keep_type(samples, options.only)
         skips += more
-    elif options.encoding is None and set(listing.image_types) - {extension}:
+    elif options.images.encoding is None and set(listing.image_types) - {extension}:
         samples, more = keep_storable(samples, extension)
         skips += more
     if "cls" in members:
@@ -108,8 +108,8 @@ def _refuse_image_options(options: PackOptions) -> None:
     rule = options.duplicates
     given = {
         "only": options.only,
-        "resize": options.encoding.side if options.encoding else None,
-        "convert": options.encoding.image_type if options.encoding else None,
+        "resize": options.images.encoding.side if options.images.encoding else None,
+        "convert": options.images.encoding.image_type if options.images.encoding else None,
         "duplicates": rule.action if rule.action != "keep" else None,
         "exclude_duplicates_of": ", ".join(rule.excluded) or None,
     }

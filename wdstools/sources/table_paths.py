@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from wdstools.foreign.split_names import split_of_word
 from wdstools.sources.base import join_path
-from wdstools.sources.words import is_image
+from wdstools.sources.source_words import is_image
 
 if TYPE_CHECKING:
     from wdstools.sources.survey import Place, Survey

@@ -18,9 +18,9 @@ from PIL import Image
 from wdstools.checks.sums import SumCheckTask, check_sum
 from wdstools.errors import FormatError
 from wdstools.foreign.window import encoding_of
-from wdstools.formats.sample import TYPE_OF_EXTENSION
+from wdstools.formats.image_types import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.formats.sums import parse_sums
-from wdstools.images.check import STORABLE_TYPES, DamagedImageError
+from wdstools.images.check import DamagedImageError
 from wdstools.images.resize import Encoding, reencode
 from wdstools.images.whole import ImageChecker
 from wdstools.ops.verify.lone import verify_shard_file

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.support.came import came
 from tests.support.pictures import EOI, after_start, claiming, encoded, png_claiming, repeating_scans, segment
 from wdstools.errors import UsageError
-from wdstools.images.check import DamagedImageError, ImageInfo, sniff
+from wdstools.formats.image_types import sniff
+from wdstools.images.check import DamagedImageError, ImageInfo
 from wdstools.images.jpeg import MAX_JPEG_SCANS, bound_scans
 from wdstools.images.whole import ImageChecker
 

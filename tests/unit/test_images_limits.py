@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from tests.support.pictures import EOI, chunk, encoded, flat_blocks, noise
-from wdstools.images.check import DamagedImageError, open_image, sniff
+from wdstools.formats.image_types import sniff
+from wdstools.images.check import DamagedImageError, open_image
 from wdstools.images.luma import luma_images
 from wdstools.images.resize import Encoding, decode_rgb, reencode
 from wdstools.images.whole import ImageChecker

@@ -11,8 +11,9 @@ from wdstools.errors import FormatError
 from wdstools.foreign.shard import index_table
 from wdstools.foreign.window import StreamWindow, decompressed, raw_bytes
 from wdstools.formats.digest import xxh3_128_digest
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.formats.tar import BLOCK
-from wdstools.images.check import DEFAULT_MAX_PIXELS, TYPE_OF_EXTENSION, DamagedImageError
+from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError
 from wdstools.images.whole import ImageChecker
 from wdstools.results import Finding
 

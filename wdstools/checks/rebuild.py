@@ -10,8 +10,8 @@ from wdstools.checks.stream import StreamResult, check_stream
 from wdstools.errors import IntegrityError
 from wdstools.formats.arrow import to_list
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128
+from wdstools.formats.image_types import STORABLE_TYPES
 from wdstools.formats.index import build_index, unlike
-from wdstools.formats.sample import IMAGE_EXTENSIONS
 from wdstools.formats.tar import BLOCK, NAME_BYTES, padding, render_header
 from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageInfo
 from wdstools.images.whole import ImageChecker, trailing_refusal
@@ -159,7 +159,7 @@ class _Rows:
         elif extension == "cls" and payload.isdigit() and len(payload) < _MAX_CLS_DIGITS:
             columns["cls"][-1] = number = int(payload)
             columns["label"][-1] = self._labels[number] if number < len(self._labels) else None
-        elif extension in IMAGE_EXTENSIONS:
+        elif extension in STORABLE_TYPES:
             info = self._image(key, extension, offset, payload)
             if info is not None:
                 columns["width"][-1], columns["height"][-1], columns["format"][-1] = info.width, info.height, info.type

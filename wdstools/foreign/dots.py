@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

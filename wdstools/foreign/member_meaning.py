@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wdstools.formats.sample import is_image_extension
+from wdstools.formats.image_types import is_image_extension
 
 #: Extensions of captions, in the order in which a sample's one is looked for.
 CAPTION_EXTENSIONS = ("txt", "caption", "text")

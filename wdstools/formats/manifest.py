@@ -14,14 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from wdstools.errors import FormatError, UnsupportedVersionError
 from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
-from wdstools.formats.sample import (
-    IMAGE_EXTENSIONS,
-    MEMBER_ORDER,
-    image_member,
-    is_further_member,
-    is_image_extension,
-    member_order,
-)
+from wdstools.formats.image_types import STORABLE_TYPES, is_image_extension
+from wdstools.formats.sample import MEMBER_ORDER, image_member, is_further_member, member_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -449,7 +443,7 @@ def _are_members(members: Sequence[str], version: int) -> bool:
     further = set(members).difference(MEMBER_ORDER)
     if version == 1:
         return not further
-    return all(map(is_further_member, further)) and len(set(members).intersection(IMAGE_EXTENSIONS)) <= 1
+    return all(map(is_further_member, further)) and len(set(members).intersection(STORABLE_TYPES)) <= 1
 
 
 def is_safe_path(path: str) -> bool:

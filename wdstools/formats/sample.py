@@ -14,50 +14,14 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_hexdigest
+from wdstools.formats.image_types import STORABLE_TYPES
 from wdstools.formats.tar import NAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-#: File extensions that are taken for images, and the type each stands for.
-TYPE_OF_EXTENSION = {
-    "jpg": "jpg",
-    "jpeg": "jpg",
-    "jpe": "jpg",
-    "jfif": "jpg",
-    "jif": "jpg",
-    "pjpeg": "jpg",
-    "pjp": "jpg",
-    "mpo": "jpg",
-    "png": "png",
-    "apng": "png",
-    "webp": "webp",
-    "gif": "gif",
-    "bmp": "bmp",
-    "dib": "bmp",
-    "tif": "tiff",
-    "tiff": "tiff",
-    "avif": "avif",
-    "avifs": "avif",
-    "heic": "heic",
-    "heif": "heic",
-    "hif": "heic",
-    "jp2": "jp2",
-    "j2k": "jp2",
-    "j2c": "jp2",
-    "jpc": "jp2",
-    "jpf": "jp2",
-    "jpx": "jp2",
-    "jxl": "jxl",
-    "ppm": "ppm",
-    "pgm": "ppm",
-    "pbm": "ppm",
-    "pnm": "ppm",
-}
-#: Image extensions a shard may hold, in the order in which a dataset's one is looked for.
-IMAGE_EXTENSIONS = ("jpg", "png", "webp")
 #: Members of a sample, in tar order; a dataset has one of the images and any of the others.
-MEMBER_ORDER = (*IMAGE_EXTENSIONS, "txt", "cls", "json")
+MEMBER_ORDER = (*STORABLE_TYPES, "txt", "cls", "json")
 #: Longest key where no extension has more than four letters: a member name is the key, a dot and the extension.
 KEY_BYTES = NAME_BYTES - len(".json")
 #: Longest extension of a further member.
@@ -86,12 +50,7 @@ def is_further_member(extension: str) -> bool:
 
 def image_member(members: Sequence[str]) -> str:
     """The member that is a sample's image, which comes first; "" in a dataset without images."""
-    return members[0] if members and members[0] in IMAGE_EXTENSIONS else ""
-
-
-def is_image_extension(extension: str) -> bool:
-    """Whether an extension is that of an image, in upper or lower case, dotted ones (``mask.png``) too."""
-    return extension.rpartition(".")[2].lower() in TYPE_OF_EXTENSION
+    return members[0] if members and members[0] in STORABLE_TYPES else ""
 
 
 def member_order(members: Iterable[str]) -> tuple[str, ...]:

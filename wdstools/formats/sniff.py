@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from wdstools.formats.image_types import NAME_OF_TYPE, sniff_plain
+
 #: How many bytes are enough to tell.
 SNIFF_BYTES = 512
 
@@ -68,25 +70,8 @@ _MAGIC = (
     (b"\x89HDF\r\n\x1a\n", Sniffed("hdf5", "an HDF5 file")),
     (b"\x93NUMPY", Sniffed("npy", "a NumPy array")),
     (b"%PDF-", Sniffed("pdf", "a PDF document")),
-    (b"\xff\xd8\xff", Sniffed("jpg", "a JPEG image")),
-    (b"\x89PNG\r\n\x1a\n", Sniffed("png", "a PNG image")),
-    (b"GIF8", Sniffed("gif", "a GIF image")),
-    (b"II*\0", Sniffed("tiff", "a TIFF image")),
-    (b"MM\0*", Sniffed("tiff", "a TIFF image")),
-    (b"BM", Sniffed("bmp", "a BMP image")),
-    (b"\xff\x0a", Sniffed("jxl", "a JPEG XL image")),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", Sniffed("jxl", "a JPEG XL image")),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", Sniffed("jp2", "a JPEG 2000 image")),
 )  # fmt: skip
-_BRANDS = {
-    b"avif": Sniffed("avif", "an AVIF image"),
-    b"avis": Sniffed("avif", "an AVIF image"),
-    b"heic": Sniffed("heic", "a HEIC image"),
-    b"heix": Sniffed("heic", "a HEIC image"),
-    b"hevc": Sniffed("heic", "a HEIC image"),
-    b"mif1": Sniffed("heic", "a HEIF image"),
-    b"msf1": Sniffed("heic", "a HEIF image"),
-}
+_IMAGES = {kind: Sniffed(kind, name) for kind, name in NAME_OF_TYPE.items()}
 _TAR = Sniffed("tar", "a tar")
 _HTML_RE = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _LFS_RE = re.compile(rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/")
@@ -110,10 +95,10 @@ def what_is(head: bytes, size: int | None = None) -> Sniffed | None:
     if text.lstrip().startswith(b"<?xml") or text.lstrip().startswith(b"<Error"):
         return _HTML if b"<html" in text.lower() else _XML
     found = next((sniffed for magic, sniffed in _MAGIC if head.startswith(magic)), None)
-    if found is None and head[4:8] == b"ftyp":
-        found = _BRANDS.get(head[8:12]) or next((_BRANDS[b] for b in _brands(head) if b in _BRANDS), None)
-    if found is None and head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        found = Sniffed("webp", "a WebP image")
+    if found is None:
+        found = _IMAGES.get(sniff_plain(head)) or next(
+            (_IMAGES[kind] for kind in map(sniff_plain, _brands(head)) if kind), None
+        )
     if found is None and head[257:262] == b"ustar":
         found = _TAR
     if found is None and text.lstrip()[:1] == b"{":
@@ -122,6 +107,6 @@ def what_is(head: bytes, size: int | None = None) -> Sniffed | None:
 
 
 def _brands(head: bytes) -> list[bytes]:
-    """The compatible brands that an ISO media file names."""
-    end = min(int.from_bytes(head[:4], "big"), len(head))
-    return [head[at : at + 4] for at in range(16, end - 3, 4)]
+    """How an ISO media file would begin if each of its compatible brands were the major one."""
+    end = min(int.from_bytes(head[:4], "big"), len(head)) if head[4:8] == b"ftyp" else 0
+    return [head[:8] + head[at : at + 4] for at in range(16, end - 3, 4)]

@@ -13,7 +13,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wdstools.formats import sample
+from wdstools.formats.image_types import sniff
 from wdstools.images.png import without_large_metadata
 from wdstools.options.pack import MAX_PIXELS
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-#: File extensions that are taken for images, and the type each stands for.
-TYPE_OF_EXTENSION = sample.TYPE_OF_EXTENSION
-#: Types that may lie in a shard as they are; ``--convert`` makes one of them of the others.
-STORABLE_TYPES = ("jpg", "png", "webp")
 DEFAULT_MAX_PIXELS = MAX_PIXELS
 #: Bytes that can be sliced and searched where they lie.
 Buffer = bytes | bytearray | mmap.mmap
@@ -54,45 +50,6 @@ class ImageInfo:
     channels: int = 0
     trailing: int = 0
     frames: bool = False
-
-
-_AVIF_BRANDS = (b"avif", b"avis")
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
-_SIGNATURES = (
-    (b"GIF87a", "gif"),
-    (b"GIF89a", "gif"),
-    (b"BM", "bmp"),
-    (b"II*\0", "tiff"),
-    (b"MM\0*", "tiff"),
-    (b"II+\0", "tiff"),
-    (b"MM\0+", "tiff"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "jp2"),
-    (b"\xff\x4f\xff\x51", "jp2"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
-    (b"\xff\x0a", "jxl"),
-)
-
-
-#: How a bitmap begins that lacks the file's header, as clipboards give it: the size of its own, one plane, bits a pixel.
-_DIB_SIZES = tuple(size.to_bytes(4, "little") for size in (40, 52, 56, 64, 108, 124))
-_DIB_BITS = tuple(bits.to_bytes(2, "little") for bits in (1, 4, 8, 16, 24, 32))
-
-
-def sniff(head: bytes) -> str:
-    """The type that the first 16 bytes tell, by magic number; "" if unknown."""
-    if head[:3] == b"\xff\xd8\xff":
-        return "jpg"
-    if head[:8] == b"\x89PNG\r\n\x1a\n":
-        return "png"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[4:8] == b"ftyp":
-        return "avif" if head[8:12] in _AVIF_BRANDS else "heic" if head[8:12] in _HEIC_BRANDS else ""
-    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in (b" ", b"\t", b"\n", b"\r", b"#"):
-        return "ppm"
-    if head[:4] in _DIB_SIZES and head[12:14] == b"\1\0" and head[14:16] in _DIB_BITS:
-        return "bmp"
-    return next((kind for magic, kind in _SIGNATURES if head.startswith(magic)), "")
 
 
 def bound_pixels(width: int, height: int, limit: int) -> None:

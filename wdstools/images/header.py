@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from wdstools.images.check import DamagedImageError, read_header, sniff
+from wdstools.formats.image_types import sniff
+from wdstools.images.check import DamagedImageError, read_header
 
 if TYPE_CHECKING:
     from wdstools.images.check import ImageInfo

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, load_pixels, open_image, sniff
+from wdstools.formats.image_types import sniff
+from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, load_pixels, open_image
 from wdstools.images.jpeg import bound_scans, raise_if_damaged
 from wdstools.images.lanczos import resize_turned
 from wdstools.images.resize import orientation_of

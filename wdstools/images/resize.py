@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.errors import UsageError, option
+from wdstools.formats.image_types import STORABLE_TYPES, sniff
 from wdstools.images.check import (
     DEFAULT_MAX_PIXELS,
-    STORABLE_TYPES,
     DamagedImageError,
     ImageInfo,
     bound_pixels,
     load_pixels,
     open_image,
     quiet,
-    sniff,
 )
 from wdstools.images.jpeg import bound_scans, check_entropy_coded, decode_jpeg, walk_header
 

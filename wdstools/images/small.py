@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, load_pixels, open_image, sniff
+from wdstools.formats.image_types import sniff
+from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, load_pixels, open_image
 from wdstools.images.jpeg import bound_scans
 from wdstools.images.resize import decode_rgb, orientation_of, upright
 

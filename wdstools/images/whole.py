@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from wdstools.errors import UsageError, option
+from wdstools.formats.image_types import sniff
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.images.check import (
     DEFAULT_MAX_PIXELS,
@@ -19,7 +20,6 @@ from wdstools.images.check import (
     load_pixels,
     open_image,
     read_header,
-    sniff,
 )
 from wdstools.images.jpeg import check_entropy_coded, end_behind_scan, walk_header
 from wdstools.images.png import end_of_png

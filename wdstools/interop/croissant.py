@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError
-from wdstools.formats.sample import is_image_extension
+from wdstools.formats.image_types import MEDIA_TYPE_OF, is_image_extension
 
 if TYPE_CHECKING:
     from wdstools.formats.manifest import Manifest, ShardEntry
@@ -27,11 +27,8 @@ _CONTEXT = {
 }  # fmt: skip
 #: The media type of a member, by the last part of its extension.
 _MEDIA_TYPES = {
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "png": "image/png",
-    "webp": "image/webp",
-    "gif": "image/gif",
+    **MEDIA_TYPE_OF,
+    "jpeg": MEDIA_TYPE_OF["jpg"],
     "txt": "text/plain",
     "cls": "text/plain",
     "json": "application/json",

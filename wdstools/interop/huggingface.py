@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from wdstools.formats.card import BEGIN_MARK, END_MARK, hugging_face_names, printable_name, render_block, render_configs
-from wdstools.formats.sample import is_image_extension
+from wdstools.formats.image_types import is_image_extension
 from wdstools.interop.frontmatter import join_card, replace_block, split_card
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import numpy as np
 from wdstools.errors import FormatError
 from wdstools.formats.arrow import fixed_bytes, flat, list_lengths, one_chunk, text_bytes, to_list, to_numpy, valid
 from wdstools.formats.digest import xxh3_64
+from wdstools.formats.index import VALUE_COLUMNS
 from wdstools.joined.layout import CAPTIONS, LOOSE_MEMBER, NULL, VALUES
 
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
     from wdstools.joined.layout import Layout
 
 #: Columns of an index that are joined. ``source`` is not: nothing proves it.
-INDEX_COLUMNS = (
-    "key", "offset", "length", "xxh3_128", "sha256", "members",
-    "label", "cls", "width", "height", "format", "caption",
-)  # fmt: skip
+INDEX_COLUMNS = ("key", "offset", "length", "xxh3_128", "sha256", "members", *VALUE_COLUMNS)
 
 
 class NotInlineError(Exception):

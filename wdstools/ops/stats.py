@@ -12,7 +12,7 @@ from wdstools.dataset import Dataset, as_dataset
 from wdstools.executors.open import open_executor
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.captions import hashtags
-from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.ops.ls import rows_of
 from wdstools.ops.tally import Histogram, Tally, commonest
 from wdstools.progress import Progress, Silent, under_way

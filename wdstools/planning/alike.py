@@ -15,7 +15,8 @@ from wdstools.dedup.levels import levels_up_to
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import from_ipc, taken, to_ipc, to_list
 from wdstools.formats.digest import xxh3_64_intdigest
-from wdstools.images.check import DamagedImageError, sniff
+from wdstools.formats.image_types import sniff
+from wdstools.images.check import DamagedImageError
 from wdstools.images.rules import ImageRules
 from wdstools.images.whole import CUT, KEEP, ImageChecker
 from wdstools.progress import under_way

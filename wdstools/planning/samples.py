@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.foreign.split_names import DEFAULT_SPLIT
+from wdstools.formats.image_types import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.formats.sample import KEY_BYTES, fit_key, make_key, order_hash, plain_keys
-from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.planning.place import in_order
 from wdstools.planning.table import Samples
 from wdstools.results import Skip

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.errors import UsageError
-from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, sniff
+from wdstools.formats.image_types import sniff
+from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError
 from wdstools.images.jpeg import decode_jpeg, walk_header
 from wdstools.images.resize import decode_rgb, fit_box
 

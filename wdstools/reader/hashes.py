@@ -16,8 +16,9 @@ from wdstools.formats.arrow import flat, one_chunk, to_list, to_numpy
 from wdstools.formats.captions import Caption
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes, write_hashes
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.formats.manifest import HASHES_FOLDER, like_index
-from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError
+from wdstools.images.check import DamagedImageError
 from wdstools.images.luma import check_kernels, look_at
 from wdstools.joined.opening import joined_of
 from wdstools.reader.shard import ShardReader

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS
-from wdstools.images.check import DEFAULT_MAX_PIXELS, TYPE_OF_EXTENSION, DamagedImageError, open_image
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
+from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, open_image
 
 Decode = Callable[[bytes], Any]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from wdstools.errors import UsageError
 from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS
-from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.memory import page_aligned
 from wdstools.reader.decode import FITS, MAX_SIDE, is_size
 from wdstools.reader.image import Pipeline

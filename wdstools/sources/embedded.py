@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError
+from wdstools.formats.image_types import sniff
 from wdstools.formats.sample import make_key
-from wdstools.images.check import sniff
 from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE
 from wdstools.sources.columns import Columns, captions_in, columns_of

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wdstools.foreign.split_names import narrower
+from wdstools.formats.image_types import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.formats.sample import is_further_member
-from wdstools.images.check import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.account import Account
 from wdstools.sources.base import SamplesBuilder, entry_part, is_text, join_path, path_part, shown

@@ -15,7 +15,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import NotFoundError, UsageError
-from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.foreign.split_names import SPLIT_WORDS
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.sources.base import CAPTION_POLICIES
 from wdstools.stores.local import read_file
 
@@ -219,7 +220,7 @@ def _layout(entry: Any, where: str) -> Layout:
     return Layout(
         parse_template(entry["image"]),
         parse_template(caption) if caption else None,
-        _names(entry.get("splits", ())),
+        tuple(SPLIT_WORDS) if entry.get("splits") == "usual" else _names(entry.get("splits", ())),
         table,
         lists,
         bool(entry.get("known", False)),

@@ -17,9 +17,9 @@ from wdstools.foreign.member_meaning import CAPTION_EXTENSIONS, class_of, kind_o
 from wdstools.foreign.samples import TarSample, read_samples
 from wdstools.foreign.window import RangeWindow
 from wdstools.formats.arrow import kept, one_chunk, to_list, valid
+from wdstools.formats.image_types import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.formats.sample import is_key, make_key
 from wdstools.formats.tarextension import SPARSE_ADVICE
-from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE, files_of
 from wdstools.sources.base import SamplesBuilder, entry_part, image_paths, text_columns
@@ -77,7 +77,7 @@ class Roles:
     @classmethod
     def of(cls, extensions: Counter[str], choice: MemberChoice) -> Roles:
         """The only dotted one, if there is none without a dot, or what was asked for. Raises UsageError where there are several."""
-        image = next((found for kind in ("jpg", "png", "webp") if (found := choice.source_of(kind))), None)
+        image = next((found for kind in STORABLE_TYPES if (found := choice.source_of(kind))), None)
         if image is None and not any(extension in TYPE_OF_EXTENSION for extension in extensions):
             dotted = sorted(extension for extension in extensions if kind_of(extension) == "image")
             if len(dotted) > 1:
@@ -309,7 +309,7 @@ class ShardList:
         given = next((name for name, source in (self.choice.wanted or {}).items() if source == extension), None)
         if given is not None:
             return given
-        if TYPE_OF_EXTENSION.get(extension) in ("jpg", "png", "webp"):
+        if TYPE_OF_EXTENSION.get(extension) in STORABLE_TYPES:
             self.told[
                 f"members called {extension}, beside the samples' images, are packed as {_SECOND}{extension}"
             ] += 1

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 from wdstools.errors import FormatError, NotFoundError, UsageError, option
 from wdstools.foreign.split_names import gaps, splits_of_paths
 from wdstools.foreign.window import encoding_of
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.formats.sample import split_member_name
-from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.sources.base import Listing
 from wdstools.sources.beside_tars import beside_tars
 from wdstools.sources.ignoring import is_ignored

@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.sources.base import join_path
 from wdstools.sources.gallery_names import asked_names, documents
 from wdstools.sources.source_words import is_image

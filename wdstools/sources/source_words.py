@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 
 #: Captions beside images, in the order in which they are tried.
 TEXT_SUFFIXES = (".txt", ".caption", ".captions", ".text")

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError, UsageError, option
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.formats.sample import make_key
-from wdstools.images.check import TYPE_OF_EXTENSION
 from wdstools.results import Skip
 from wdstools.sources.base import (
     CAPTION_POLICIES,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from wdstools.errors import FormatError, UsageError, option
 from wdstools.foreign.split_names import split_in_name
+from wdstools.formats.image_types import sniff
 from wdstools.formats.sample import make_key
-from wdstools.images.check import sniff
 from wdstools.results import Skip
 from wdstools.sources.base import NeedSpaceError, join_path, shown
 from wdstools.sources.columns import Columns, Said, bring_together, columns_of, naming, read_row

@@ -13,10 +13,11 @@ import numpy as np
 from wdstools.errors import SkippedError, SourceChangedError, UsageError, option
 from wdstools.formats.arrow import from_ipc
 from wdstools.formats.digest import xxh3_128_hexdigest
+from wdstools.formats.image_types import TYPE_OF_EXTENSION, sniff
 from wdstools.formats.index import build_index
 from wdstools.formats.sample import MEMBER_ORDER, image_member
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
-from wdstools.images.check import TYPE_OF_EXTENSION, DamagedImageError, ImageInfo, sniff
+from wdstools.images.check import DamagedImageError, ImageInfo
 from wdstools.images.whole import CUT, KEEP, SKIP, ImageChecker, trailing_refusal
 from wdstools.results import Skip
 from wdstools.sources.base import (

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError
-from wdstools.images.check import DamagedImageError, open_image, sniff
+from wdstools.formats.image_types import MEDIA_TYPE_OF, sniff
+from wdstools.images.check import DamagedImageError, open_image
 from wdstools.images.small import small_jpeg
 
 if TYPE_CHECKING:
@@ -19,14 +20,6 @@ _QUALITY = 82
 _MEMORY = 64 << 20
 #: Decoders at work at once: each may need the memory of a large picture.
 _DECODERS = 2
-#: What browsers show, by the first bytes' type.
-CONTENT_TYPES = {
-    "jpg": "image/jpeg",
-    "png": "image/png",
-    "webp": "image/webp",
-    "gif": "image/gif",
-    "avif": "image/avif",
-}
 
 
 class Thumbnails:
@@ -65,7 +58,7 @@ class Thumbnails:
 
 def _is_small(data: bytes) -> bool:
     """Whether an image is small enough to go to the browser as it is: in bytes, and once it is decoded."""
-    if len(data) > _SMALL_FILE or sniff(data[:16]) not in CONTENT_TYPES:
+    if len(data) > _SMALL_FILE or sniff(data[:16]) not in MEDIA_TYPE_OF:
         return False
     with open_image(data) as image:
         return max(image.size) <= _SMALL_SIDE
@@ -73,4 +66,4 @@ def _is_small(data: bytes) -> bool:
 
 def content_type(data: bytes) -> str:
     """What a browser may take bytes for: a picture, or something to save; never a page or a script."""
-    return CONTENT_TYPES.get(sniff(data[:16]), "application/octet-stream")
+    return MEDIA_TYPE_OF.get(sniff(data[:16]), "application/octet-stream")

@@ -12,7 +12,7 @@ from wdstools.address import display
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, WdsError
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.formats.digest import xxh3_64_intdigest
-from wdstools.images.check import TYPE_OF_EXTENSION
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.reader.shard import ShardReader
 from wdstools.results import proof
 from wdstools.stores.local import LocalStore

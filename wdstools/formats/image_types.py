@@ -1,0 +1,106 @@
+"""Types of image: their extensions, what their first bytes are, what people and web servers call them."""
+
+from __future__ import annotations
+
+#: File extensions that are taken for images, and the type each stands for.
+TYPE_OF_EXTENSION = {
+    "jpg": "jpg",
+    "jpeg": "jpg",
+    "jpe": "jpg",
+    "jfif": "jpg",
+    "jif": "jpg",
+    "pjpeg": "jpg",
+    "pjp": "jpg",
+    "mpo": "jpg",
+    "png": "png",
+    "apng": "png",
+    "webp": "webp",
+    "gif": "gif",
+    "bmp": "bmp",
+    "dib": "bmp",
+    "tif": "tiff",
+    "tiff": "tiff",
+    "avif": "avif",
+    "avifs": "avif",
+    "heic": "heic",
+    "heif": "heic",
+    "hif": "heic",
+    "jp2": "jp2",
+    "j2k": "jp2",
+    "j2c": "jp2",
+    "jpc": "jp2",
+    "jpf": "jp2",
+    "jpx": "jp2",
+    "jxl": "jxl",
+    "ppm": "ppm",
+    "pgm": "ppm",
+    "pbm": "ppm",
+    "pnm": "ppm",
+}
+#: Types that may lie in a shard as they are, in the order in which a dataset's one is looked for; others are converted.
+STORABLE_TYPES = ("jpg", "png", "webp")
+#: What people call a file of each type.
+NAME_OF_TYPE = {
+    "jpg": "a JPEG image",
+    "png": "a PNG image",
+    "webp": "a WebP image",
+    "gif": "a GIF image",
+    "bmp": "a BMP image",
+    "tiff": "a TIFF image",
+    "avif": "an AVIF image",
+    "heic": "a HEIC image",
+    "jp2": "a JPEG 2000 image",
+    "jxl": "a JPEG XL image",
+    "ppm": "a PPM image",
+}
+#: The media types of those that browsers show.
+MEDIA_TYPE_OF = {kind: f"image/{'jpeg' if kind == 'jpg' else kind}" for kind in ("jpg", "png", "webp", "gif", "avif")}
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "jpg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "jp2"),
+    (b"\xff\x4f\xff\x51", "jp2"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
+    (b"\xff\x0a", "jxl"),
+    (b"BM", "bmp"),
+)
+#: What an ISO media file says it is, its major brand.
+_BRANDS = {
+    b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"heim": "heic", b"heis": "heic",
+    b"hevc": "heic", b"hevx": "heic", b"hevm": "heic", b"hevs": "heic", b"mif1": "heic", b"msf1": "heic",
+}  # fmt: skip
+#: How a bitmap begins that lacks the file's header, as clipboards give it: the size of its own, one plane, bits a pixel.
+_DIB_SIZES = tuple(size.to_bytes(4, "little") for size in (40, 52, 56, 64, 108, 124))
+_DIB_BITS = tuple(bits.to_bytes(2, "little") for bits in (1, 4, 8, 16, 24, 32))
+
+
+def is_image_extension(extension: str) -> bool:
+    """Whether an extension is that of an image, in upper or lower case, dotted ones (``mask.png``) too."""
+    return extension.rpartition(".")[2].lower() in TYPE_OF_EXTENSION
+
+
+def sniff(head: bytes) -> str:
+    """The type that the first 16 bytes tell, by magic number; "" if unknown."""
+    return sniff_plain(head) or _sniff_bare(head)
+
+
+def sniff_plain(head: bytes) -> str:
+    """The same, for a file that may be no image at all: types that few letters stand for are left out."""
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "")
+    if head[:4] == b"RIFF":
+        return "webp" if head[8:12] == b"WEBP" else ""
+    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
+
+
+def _sniff_bare(head: bytes) -> str:
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in (b" ", b"\t", b"\n", b"\r", b"#"):
+        return "ppm"
+    return "bmp" if head[:4] in _DIB_SIZES and head[12:14] == b"\1\0" and head[14:16] in _DIB_BITS else ""

@@ -312,7 +312,9 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
 
 def test_scrubbing_on_the_command_line_keeps_its_state_where_told(copy: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    assert run_command("verify", copy, "--resume", "--time-limit", "0s", "--state", state).code == 0
+    assert run_command("verify", copy, "--resume", "--time-limit", "0s", "--state", state).code == 4, (
+        "nothing was looked at"
+    )
     first = run_command("verify", copy, "--max-age", "7d", "--state", state, "--json")
     second = run_command("verify", copy, "--max-age", "7d", "--state", state, "--json")
     assert (first.summary["checked"]["passed_over"], second.summary["checked"]["shards"]) == (0, 0)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from typing import TYPE_CHECKING
 
 import pytest
 
+import wdstools as wt
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import assert_clean_failure, run_command
+from tests.support.unprivileged import unprivileged
 from wdstools.ops.verify import verify_path
 
 if TYPE_CHECKING:
@@ -184,11 +185,32 @@ def test_what_a_dataset_does_not_hold_is_refused_in_words(tmp_path: Path, argume
     assert ran.error.get("hint") or ran.error.get("expected")
 
 
-def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("mirror", "DATASET", "DATASET", "-y"),
+        ("mirror", "DATASET", "DATASET/train", "-y"),
+        ("pull", "DATASET", "DATASET/."),
+        ("pull", "DATASET", "DATASET/copy"),
+        ("extract", "DATASET", "DATASET/files"),
+        ("remove", "DATASET", "--where", "label == 'oslo'", "-o", "DATASET/next"),
+    ],
+)
+def test_nothing_is_written_where_the_dataset_itself_lies(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     source = write_city_pairs(tmp_path / "source", train=2, val=1)
-    (source / "img/train/oslo/0.jpg").chmod(0)
-    ran = run_command("pack", source, tmp_path / "out", "--json")
-    assert_clean_failure(ran, 4)
-    assert ran.error["code"] == "denied"
+    dest = tmp_path / "out"
+    wt.pack(str(source), str(dest))
+    before = sorted(str(path) for path in dest.rglob("*"))
+    ran = run_command(*(word.replace("DATASET", str(dest)) for word in arguments), "--json")
+    assert_clean_failure(ran, 2)
+    assert ran.error["code"] == "destination-in-source"
+    assert sorted(str(path) for path in dest.rglob("*")) == before
+
+
+def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
+    source = write_city_pairs(tmp_path / "source", train=2, val=1)
+    denied = source / "img/train/oslo/0.jpg"
+    denied.chmod(0)
+    with pytest.raises(wt.StoreError) as caught:
+        unprivileged(lambda: wt.pack(str(source), str(tmp_path / "out")))
+    assert (caught.value.code, caught.value.where) == ("denied", str(denied))

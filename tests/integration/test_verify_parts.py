@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.support.command import assert_clean_failure, run_command
 from tests.support.damaged_dataset import flipped, make_dataset, shards_of
+from tests.support.unprivileged import unprivileged
 from wdstools.dataset import open_dataset
+from wdstools.errors import StoreError
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.repair import plan_repair
 from wdstools.ops.verify import verify
 from wdstools.results import Proved
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module", name="dataset")
@@ -55,6 +55,46 @@ def test_damage_in_a_part_is_found(dataset: Path, manifest: Path, tmp_path: Path
     ran = run_command("verify", manifest, "--at", here, "--only-present", "--json")
     assert (ran.code, ran.summary["findings"], ran.summary["proved"]) == (1, 1, "nothing")
     assert ran.lines[0]["path"] == shards[1]
+
+
+def test_one_of_several_parts_is_not_called_the_whole(dataset: Path) -> None:
+    shards = len(shards_of(dataset))
+    looked_at = 0
+    for part in range(1, 3):
+        ran = run_command("verify", dataset, "--part", f"{part}/2")
+        answer = verify(str(dataset), part=(part, 2)).checked
+        assert f"{answer['shards']} of {shards} shards" in ran.out
+        assert answer["shards"] + answer["not_asked"] == shards
+        looked_at += answer["shards"]
+    assert looked_at == shards
+    assert "not_asked" not in verify(str(dataset), part=(1, 1)).checked
+
+
+@pytest.mark.parametrize("what", ["shard", "folder", "index", "README.md", "SHA256SUMS"])
+def test_what_may_not_be_read_is_no_damage(what: str, dataset: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    shard = copy / shards_of(dataset)[0]
+    paths = {"shard": shard, "folder": shard.parent, "index": next((copy / ".wdstools/index").iterdir())}
+    denied = paths.get(what, copy / what)
+    denied.chmod(0)
+    try:
+        if what == "folder":
+            with pytest.raises(StoreError) as caught:
+                unprivileged(lambda: verify(str(copy)))
+            assert caught.value.code == "denied"
+            return
+        report = unprivileged(lambda: verify(str(copy)))
+        assert (report.findings, report.proved, len(report.unproved)) == ((), Proved.NOTHING, 1)
+        assert denied.name in report.unproved[0]
+        if what == "shard":
+            with pytest.raises(StoreError) as caught:
+                unprivileged(lambda: plan_repair(str(copy), spares=[str(dataset)]))
+            assert (caught.value.code, caught.value.where) == ("denied", str(shard))
+            (tmp_path / "list").write_text((copy / "SHA256SUMS").read_text())
+            listed = unprivileged(lambda: verify(str(tmp_path / "list"), at=str(copy)))
+            assert (listed.findings, len(listed.unproved)) == ((), 1)
+    finally:
+        denied.chmod(0o755)
 
 
 @pytest.mark.parametrize("level", ["size", "digest", "samples", "decode"])

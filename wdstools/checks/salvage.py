@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdstools.errors import NotFoundError, StoreError
+from wdstools.checks.unread import UNREAD
+from wdstools.errors import StoreError
 from wdstools.formats.digest import sha256_digest, xxh3_64_intdigest, xxh3_128, xxh3_128_digest
 from wdstools.formats.tar import BLOCK, padding, render_header
 from wdstools.stores.reading import read_blocks
@@ -58,7 +59,7 @@ class Survey:
 
 
 def survey_shard(task: SurveyTask, tick: Tick) -> Survey:
-    """Read a shard once and hash it."""
+    """Read a shard once and hash it; raises StoreError (``denied``) where it may not be read."""
     digest, size = xxh3_128(), 0
     sha256 = hashlib.sha256() if task.strict else None
     try:
@@ -67,7 +68,9 @@ def survey_shard(task: SurveyTask, tick: Tick) -> Survey:
             if sha256 is not None:
                 sha256.update(block)
             size += len(block)
-    except (NotFoundError, StoreError):
+    except StoreError as error:
+        if error.code in UNREAD:
+            raise  # the shard may be whole
         return Survey(task.entry.path, None, None)
     finally:
         tick(task.entry.bytes)

@@ -56,14 +56,16 @@ def check_shard(task: ShardCheckTask, tick: Tick) -> ShardCheck:
     A network that fails proves nothing: that is in ``unproved``.
     """
     entry, store = task.entry, task.dataset.shards
+    size, found = 0, False
     try:
-        size = store.head(entry.path).bytes
-    except NotFoundError:
-        return missing_shard(entry, tick)
-    try:
+        size, found = store.head(entry.path).bytes, True
         findings = check_size(entry, size) if task.level == "size" else _check_bytes(task, size)
     except StoreError as error:
+        if not found and isinstance(error, NotFoundError):
+            return missing_shard(entry, tick)
         if not isinstance(store, LocalStore):
+            if not found:
+                raise  # the place itself, more likely than this shard
             tick(entry.bytes)
             return ShardCheck(entry.path, (), unproved=(f"{store.url}/{entry.path}: {error.message} ({error.code})",))
         findings = [Finding("unreadable", entry.path, error.message, got=error.code, cause=error.code)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.address import display, is_address
 from wdstools.errors import StoreError, UsageError
+from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import READ_ONLY, is_bucket
 from wdstools.stores.reading import get_whole
@@ -16,6 +17,7 @@ from wdstools.units import some_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from wdstools.dataset import Dataset
     from wdstools.options.declare import StrPath
     from wdstools.stores.base import Store
 
@@ -106,6 +108,22 @@ def require_here(dataset: object, message: str, hint: str) -> None:
     address = os.fspath(dataset) if isinstance(dataset, str | os.PathLike) else ""
     if is_address(address) and not address.startswith("file://") and not os.path.exists(address):
         raise UsageError(message, where=display(address), expected="a folder on this machine", hint=hint)
+
+
+def refuse_own_place(dataset: Dataset, dest: StrPath) -> None:
+    """Refuse to write what is made of a dataset where the dataset itself lies, or inside it; raises UsageError."""
+    if dataset.manifest_key != MANIFEST_PATH:
+        return  # only the manifest lies there
+    place = dataset.metadata.url
+    refuse_inside(place, dest)
+    here, there = display(place).rstrip("/"), os.fspath(dest).rstrip("/")
+    if here == there or (not is_address(there) and os.path.realpath(place) == os.path.realpath(there)):
+        raise UsageError(
+            "the destination is the dataset itself",
+            code="destination-in-source",
+            where=display(there),
+            hint="choose another folder; nothing was written",
+        )
 
 
 def refuse_inside(source: str, dest: StrPath | Store) -> None:

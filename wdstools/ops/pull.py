@@ -28,7 +28,7 @@ from wdstools.formats.manifest import (
     ShardEntry,
 )
 from wdstools.formats.sums import SUMS_PATH, parse_sums
-from wdstools.landing.inside import read_inside, refuse_elsewhere, refuse_outside
+from wdstools.landing.inside import read_inside, refuse_elsewhere, refuse_outside, refuse_own_place
 from wdstools.landing.site import PackSite, forget_landed
 from wdstools.landing.small_files import assemble, render_provenance
 from wdstools.landing.staging import plan_finish
@@ -158,6 +158,7 @@ def plan_pull(
     opened = trusted(
         as_dataset(source).anchor(chosen["root"]), chosen["public_key"], chosen["min_version"], chosen["authorities"]
     )
+    refuse_own_place(opened, dest)
     if chosen["limit_rate"] is not None:
         opened = replace(opened, shards=Limited(remote(opened.shards), Rate(chosen["limit_rate"])), readers={})
     require_canonical(

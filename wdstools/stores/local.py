@@ -63,6 +63,8 @@ def storage_error(error: OSError, where: str) -> StoreError:
         errno.EROFS: "read-only",
         errno.EEXIST: "object-exists",
         errno.EFBIG: "file-too-large",
+        errno.EMFILE: "too-many-open-files",
+        errno.ENFILE: "too-many-open-files",
     }.get(error.errno or 0)
     reason = error.strerror or str(error)
     hint = _HINTS.get(error.errno or 0, "")

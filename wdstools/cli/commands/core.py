@@ -110,8 +110,8 @@ def _checked(session: Session, path: str, at: str | None, choices: VerifyChoices
 def _repair(path: str, at: str | None, report: Report) -> str | None:
     """What to do now: look elsewhere, or repair; only datasets can be, where they can be written, and not into another."""
     place = at or path
-    if report.unproved and report.level == "remote" and not report.findings:
-        return _read_back(path, at)
+    if report.unproved and not report.findings:
+        return _read_back(path, at) if report.level == "remote" else None
     if any(finding.cause == "shards-missing" for finding in report.findings):
         return None if at else f"wdstools verify {quote(display(path))} --at WHERE    checks them where they are"
     writable = is_bucket(place) if "://" in place else os.path.isdir(place)

@@ -11,6 +11,7 @@ from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.executors.base import Executor, run_all
 from wdstools.executors.open import open_executor
+from wdstools.landing.inside import refuse_own_place
 from wdstools.landing.names import name_folding, refuse_clashes
 from wdstools.landing.new_folder import new_folder
 from wdstools.ops.extract.names import Names
@@ -96,6 +97,7 @@ def extract(
         FormatError: A name leads out of the folder (``path-unsafe``), or an index is damaged.
     """
     dataset, folder = as_dataset(dataset), os.fspath(folder)
+    refuse_own_place(dataset, folder)
     selection = selection or Selection()
     selection.check(dataset, by_members=True)
     with new_folder(folder) as scratch:

@@ -14,7 +14,7 @@ from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.interop.huggingface import emitted_card
-from wdstools.landing.inside import read_inside, refuse_read_only, require_inside
+from wdstools.landing.inside import read_inside, refuse_own_place, refuse_read_only, require_inside
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.mirror.files import PROBE_PATH, emitted_files, extra_files, wanted_files
 from wdstools.ops.mirror.hub import HubMirrorPlan, compare_tree, look, open_hub, require_local
@@ -90,6 +90,7 @@ def plan_mirror(
             "only the Hub has repositories to make", where=option("create"), expected="hf://datasets/OWNER/NAME"
         )
     store = remote(open_store(os.fspath(target)) if isinstance(target, str | os.PathLike) else target)
+    refuse_own_place(dataset, store.url)
     if chosen["limit_rate"] is not None:
         store = Limited(store, Rate(chosen["limit_rate"]))
     replaced, theirs = _other(dataset, store, replace=chosen["replace"], allow_older=chosen["allow_older"])

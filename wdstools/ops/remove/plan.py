@@ -14,7 +14,7 @@ from wdstools.errors import UsageError, option
 from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.formats.digest import parse_root, sha256_hex
-from wdstools.landing.inside import require_here
+from wdstools.landing.inside import refuse_own_place, require_here
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.made import Made
@@ -186,6 +186,8 @@ def plan_remove(
         return unfinished
     opened = open_dataset(path, root=root)
     _refuse(opened, selection)
+    if output is not None:
+        refuse_own_place(opened, output)
     with beside_others(opened):
         return _plan(opened, selection, output, caches, executor or open_executor("serial"))
 

@@ -39,7 +39,7 @@ def verify_by_list(path: str, error: WdsError, executor: Executor, progress: Pro
     finding = _manifest_finding(store, listed, error)
     lines = [SumLine(name, "sha256", value) for name, value in listed.items() if name != MANIFEST_PATH]
     report = check_lines(store, lines, executor, progress)
-    return Report("digest", report.checked, (finding, *wrong, *report.findings))
+    return Report("digest", report.checked, (finding, *wrong, *report.findings), report.unproved)
 
 
 def _manifest_finding(store: Store, listed: dict[str, str], error: WdsError) -> Finding:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from wdstools.checks.lone_tar import check_lone
 from wdstools.checks.sums import SumCheckTask, check_sum
+from wdstools.checks.unread import set_apart
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
@@ -86,9 +87,9 @@ def check_lines(store: Store, lines: list[SumLine], executor: Executor, progress
                 findings[outcome.index] = check.finding
     finally:
         progress.finish()
-    found = tuple(findings[index] for index in sorted(findings))
-    proved = Proved.NOTHING if found else Proved.ACCIDENT
-    return Report("digest", {"files": len(lines), "bytes": size}, found, proved=proved)
+    found, unread = set_apart(findings[index] for index in sorted(findings))
+    proved = Proved.NOTHING if found or unread else Proved.ACCIDENT
+    return Report("digest", {"files": len(lines), "bytes": size}, found, unread, proved=proved)
 
 
 def _total_bytes(store: Store, lines: list[SumLine]) -> int:

@@ -13,6 +13,7 @@ from wdstools.checks.emitted import check_emitted, known_emitted
 from wdstools.checks.metadata import check_metadata, read_list
 from wdstools.checks.remote import noted_md5
 from wdstools.checks.trust import trusted
+from wdstools.checks.unread import set_apart
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, UsageError, option
 from wdstools.executors.base import run_all
@@ -156,7 +157,7 @@ class _DatasetCheck:
         self.believed = find_out(remote(what.dataset.shards)).believed if what.probe else None
         self.md5 = noted_md5(what.dataset) if what.level == "remote" else {}
         self.scrub = what.scrub
-        self.first_part = what.part[0] == 1
+        self.first_part, self.is_part = what.part[0] == 1, what.part[1] > 1
         self.asked = what.asked
         self.shards = what.asked.shards(what.dataset)[what.part[0] - 1 :: what.part[1]]
         self.missing: set[str] = set()
@@ -187,12 +188,16 @@ class _DatasetCheck:
             if self.asked.whole and self.level in _READING:
                 findings += check_emitted(self.dataset, emitted)
         findings += self._columns()
-        if not self.asked.whole:
-            self.checked["not_asked"] = self.dataset.manifest.totals["shards"] - self.checked["shards"]
-        if self.scrub is not None:
-            self.checked |= {"passed_over": self.scrub.passed_over, "waiting": self.scrub.waiting}
-        unproved = tuple(what for one in looked for what in one.shard.unproved) + self.unproved
-        found = tuple(without_echoes(findings))
+        scrub = self.scrub
+        if not self.asked.whole or self.is_part:
+            asked = self.checked["shards"] + (scrub.passed_over + scrub.waiting if scrub else 0)
+            self.checked["not_asked"] = self.dataset.manifest.totals["shards"] - asked
+        if scrub is not None:
+            self.checked |= {"passed_over": scrub.passed_over, "waiting": scrub.waiting}
+            if scrub.waiting and not self.checked["shards"]:
+                self.unproved += ("no shard was looked at: the time limit came before the first",)
+        found, unread = set_apart(without_echoes(findings))
+        unproved = tuple(what for one in looked for what in one.shard.unproved) + self.unproved + unread
         proved = Proved.NOTHING if found or unproved else self._proved()
         return Report(
             self.level,
@@ -202,7 +207,7 @@ class _DatasetCheck:
             root=self.dataset.root,
             proved=proved,
             signer=self.dataset.signer or None,
-            believed=self.scrub.report.path if self.scrub is not None and self.scrub.passed_over else None,
+            believed=scrub.report.path if scrub is not None and scrub.passed_over else None,
         )
 
     def _proved(self) -> Proved:

@@ -17,6 +17,7 @@ from wdstools.formats.tar import BLOCK
 from wdstools.formats.tarextension import SPARSE
 from wdstools.formats.tarhop import HopNotes, hop, is_header
 from wdstools.results import Finding
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -88,7 +89,7 @@ def _check_foreign(blocks: Iterable[bytes | memoryview], name: str) -> tuple[Str
             f"{name}: members follow the end of an archive (byte {notes.resumed_at}): most readers stop there"
         )
     if notes.trailing:
-        unproved.append(f"{name}: {notes.trailing:,} bytes behind the end of the archive are no tar")
+        unproved.append(f"{name}: {counted(notes.trailing, 'byte')} behind the end of the archive: no tar")
     return result, tuple(unproved)
 
 

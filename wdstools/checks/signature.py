@@ -44,6 +44,12 @@ _MESSAGES = {
     "signature-other-key": "another key has signed this dataset",
     "signature-missing": "nobody has signed this dataset",
 }
+_HINTS = {
+    "signature-other-root": "trust none of it: ask the signer for the signature of this version, or for the version that was signed",
+    "signature-invalid": "trust none of it until the signature holds: get it again from where the dataset was published",
+    "signature-other-key": "look whether {asked} names the signer's own; if it does, trust none of this",
+    "signature-missing": f"ask the signer for the file in {SIGNATURES}; if nobody ever signed this dataset, leave out {{asked}}",
+}
 
 
 def require_signing() -> None:
@@ -150,7 +156,7 @@ def unsigned(dataset: Dataset, by: str, reasons: list[tuple[str, str]], asked: s
         where=dataset.metadata.url,
         expected=f"a signature of root {dataset.root} by {by}",
         got=next((text for found, text in reasons if found == code), "none"),
-        hint=f"trust none of it; ask its signer for the dataset again, or leave out {asked}",
+        hint=_HINTS[code].replace("{asked}", asked),
     )
 
 
@@ -241,7 +247,7 @@ def _wrong(data: bytes, dataset: Dataset, key: PublicKey) -> tuple[str, str] | N
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return "signature-invalid", "no bundle of a signature by a key"
     if hint != key.hint:
-        return "signature-other-key", f"signed by the key {str(hint)[:64]}"
+        return "signature-other-key", "by a key whose SHA-256 begins as this name does"
     if not key.has_signed(content, signature):
         return "signature-invalid", "the signature does not hold"
     root = signed_root(payload)

@@ -23,6 +23,7 @@ from wdstools.images.check import (
 )
 from wdstools.images.jpeg import check_entropy_coded, end_behind_scan, walk_header
 from wdstools.images.png import end_of_png
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.images.check import Buffer
@@ -119,7 +120,7 @@ class ImageChecker:
 
 def trailing_refusal(info: ImageInfo) -> DamagedImageError:
     """The refusal of an image that is whole, for the bytes that follow its end."""
-    return DamagedImageError("image-trailing-bytes", f"{info.trailing:,} bytes follow the end of the image")
+    return DamagedImageError("image-trailing-bytes", f"after the end of the image: {counted(info.trailing, 'byte')}")
 
 
 def decode_strictly(data: memoryview | bytes, info: ImageInfo) -> None:

@@ -30,6 +30,7 @@ from wdstools.results import to_dict
 from wdstools.stores.confirmed import confirm
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import open_store
+from wdstools.units import counted
 from wdstools.version import __version__
 
 if TYPE_CHECKING:
@@ -201,7 +202,9 @@ def _note_dataset(results: list[ForeignShard], hazards: HazardCounts) -> None:
         if extension.rpartition(".")[0] in heads:
             continue
         if 2 * count > samples > count:
-            hazards.add("member-missing", f"{extension} is in {count:,} of {samples:,} samples", samples - count)
+            hazards.add(
+                "member-missing", f"{extension} is in {count:,} of {counted(samples, 'sample')}", samples - count
+            )
         if extension in ("jpeg", "jpe", "jfif"):
             hazards.add("extension-jpeg", f".{extension}", count)
     _note_repeated(results, hazards)

@@ -46,6 +46,7 @@ from wdstools.sources.base import EmptySourceError
 from wdstools.sources.open import open_source
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import is_bucket
+from wdstools.units import counted
 from wdstools.version import __version__
 from wdstools.writer import WORKER_MODULES
 from wdstools.writer.assembly import ShardSettings
@@ -262,7 +263,7 @@ def _publish(
     files = assemble(manifest, history, sums)
     site.publish(files, {result.entry.path: result.entry.bytes for result in results})
     if odd:
-        notes = [*notes, f"{odd:,} images are not {listing.side}x{listing.side}, as the recipe expects"]
+        notes = [*notes, f"the recipe expects {listing.side}x{listing.side}: {counted(odd, 'image')} of another size"]
     leaks, duplicates = count_identical(
         {split: [r.image_digests for r in results if r.split == split] for split in splits}
     )

@@ -83,7 +83,7 @@ def divide(samples: Samples, pictures: Pictures, division: Division, executor: E
         if unreadable:
             names = some_of([f"{key} ({reason})" for key, reason in unreadable])
             notes.append(f"{counted(len(unreadable), 'image')} of {other} cannot be decoded: {names}")
-        notes.append(f"left out {len(more):,} images that are in {other}, level {rule.level}")
+        notes.append(f"left out {counted(len(more), 'image')} also in {other}, level {rule.level}")
         if not len(samples):
             raise UsageError("no samples are left to pack", code="source-empty", got="image-excluded")
     if splits.ratios is None:
@@ -97,7 +97,7 @@ def divide(samples: Samples, pictures: Pictures, division: Division, executor: E
         samples, more = _drop(samples, found.leader, rule.level)
         component = np.arange(len(samples))  # no two of those that stay are the same
         skips += more
-        notes.append(f"left out {len(more):,} images that are the same as another, level {rule.level}")
+        notes.append(f"left out {counted(len(more), 'image')}, the same as another, level {rule.level}")
         if LIMITS[rule.level]:
             notes.append(f"{rule.level}: {LIMITS[rule.level]}")
     if splits.ratios is not None:
@@ -107,7 +107,7 @@ def divide(samples: Samples, pictures: Pictures, division: Division, executor: E
         notes += added
     elif rule.resplit:
         samples, moved = _gather(samples, component)
-        notes.append(f"moved {moved:,} images to another split, so that no group of the same images is in two")
+        notes.append(f"moved {counted(moved, 'image')} to another split, so that no group of the same images is in two")
     return Divided(samples, skips, notes, _leaks(samples, component))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from wdstools.errors import UsageError, option
 from wdstools.formats.manifest import is_split_name
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -133,7 +134,7 @@ def refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> N
             "a shard would be empty",
             code="shards-too-many",
             where=f"split {split}",
-            expected=f"fewer than {len(edges) - 1} shards for {int(edges[-1]):,} samples",
+            expected=f"fewer than {counted(len(edges) - 1, 'shard')} for {counted(int(edges[-1]), 'sample')}",
             hint=f"use {option('shards', max(1, int(edges[-1]) // 20))} or fewer, or {option('shard_samples', 20)} or more",
         )
 

@@ -17,6 +17,7 @@ import numpy as np
 from wdstools.reader.batch_maker import Maker
 from wdstools.reader.payloads import Payloads
 from wdstools.reader.transforms import Function
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -92,7 +93,7 @@ class LoaderMetrics:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.steps:,} steps, {self.samples:,} samples in {self.seconds:.2f} s: {self.samples_per_second:,.0f} samples/s",
+            f"{counted(self.steps, 'step')}, {counted(self.samples, 'sample')} in {self.seconds:.2f} s: {self.samples_per_second:,.0f} samples/s",
             f"waited {self.waited:.2f} s; a step {self.wait_p50 * 1000:.2f} ms (p50), {self.wait_p99 * 1000:.2f} ms (p99)",
             f"batches ready when asked for: {self.ready:.1f} of {self.ahead}",
             "seconds of all threads: " + ", ".join(f"{name} {took:.2f}" for name, took in self.stages.items() if took),

@@ -42,7 +42,7 @@ class Split(Sequence[Sample]):
 
     def __repr__(self) -> str:
         shards = counted(len(self._shards), "shard")
-        return f"Split({self.name!r} of {self._dataset.name!r}: {self._count:,} samples in {shards})"
+        return f"Split({self.name!r} of {self._dataset.name!r}: {counted(self._count, 'sample')} in {shards})"
 
     @overload
     def __getitem__(self, number: int) -> Sample: ...

@@ -91,7 +91,7 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
     pairing.run(places, {} if found.has_splits else {path: (None, ()) for path in inside if found.folders[path].sides})
     if pairing.other_forms:
         notes.append(
-            f"{pairing.other_forms:,} captions have the names of their images in another Unicode form (NFC, NFD)"
+            f"{counted(pairing.other_forms, 'caption')} with an image's name in another Unicode form (NFC, NFD)"
         )
     if pairing.other_splits:
         named = counted(len(pairing.other_splits), "image")

@@ -233,7 +233,7 @@ class ShardList:
                 f"{tar}: samples behind the end of an archive, byte {contents.notes.resumed_at:,}, were taken too"
             ] += 1
         if contents.notes.trailing:
-            self.told[f"{tar}: {contents.notes.trailing:,} bytes behind the end of the archive are no tar"] += 1
+            self.told[f"{tar}: {counted(contents.notes.trailing, 'byte')} behind the end of the archive: no tar"] += 1
 
     def _tell_roles(self, roles: Roles) -> None:
         for extension, member in ((roles.image, "image"), (roles.caption, "caption")):

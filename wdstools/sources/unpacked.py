@@ -21,6 +21,7 @@ from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.folders import make_folders, remove_tree, walk
 from wdstools.stores.local import open_plain, temporary_name
 from wdstools.stores.receipts import ReceiptLog, logged, stamp, temporary_of
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -107,7 +108,7 @@ class UnpackedSource:
 
         def trailing(count: int) -> None:
             self._notes.append(
-                f"{os.path.basename(path)}: {count:,} bytes follow the compressed data, and were not read"
+                f"{os.path.basename(path)}: after the compressed data, and not read: {counted(count, 'byte')}"
             )
 
         with place.making(name) as temporary:

@@ -10,6 +10,7 @@ from wdstools.formats.index import write_index
 from wdstools.transfer.download import fetch_index
 from wdstools.transfer.ranges import REQUEST_BYTES, coalesce
 from wdstools.transfer.shape import shape_of
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,7 @@ class Chosen:
         """For people."""
         if self.rows is None:
             return None
-        return f"{self.samples:,} of {self.entry.samples:,} samples in {self.requests:,} requests"
+        return f"{self.samples:,} of {counted(self.entry.samples, 'sample')} in {counted(self.requests, 'request')}"
 
 
 def choose(task: ChooseTask, tick: Tick) -> Chosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Annotated
 
@@ -80,4 +81,4 @@ def sign(session: Session, dataset: DatasetPath, choices: SignChoices) -> None:
     """
     from wdstools.ops.sign import sign as run
 
-    show.signed(session.output, run(dataset, **choices), dataset)
+    show.signed(session.output, run(dataset, **choices), dataset, os.fspath(choices["key"]))

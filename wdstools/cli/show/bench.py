@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wdstools.units import size
+from wdstools.units import counted, size
 
 if TYPE_CHECKING:
     from wdstools.cli.output import Output
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def measured(output: Output, result: BenchResult, *, wanted: float | None) -> int:
     """The figures and the advice; 1 where the wanted rate was not reached."""
     output.line(
-        f"{result.dataset}: split {result.split}, {result.samples:,} samples in {result.shards:,} shards, "
+        f"{result.dataset}: split {result.split}, {counted(result.samples, 'sample')} in {counted(result.shards, 'shard')}, "
         f"{size(result.bytes)}; shuffle {result.shuffle}, batches of {result.batch_size}, {result.threads} threads"
     )
     for limit in result.limits:

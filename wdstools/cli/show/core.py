@@ -239,7 +239,7 @@ def _of_all(checked: Report) -> str:
     here, others = checked.checked["shards"], checked.checked["not_asked"]
     verb = "is" if here == 1 else "are"
     whole = f"{verb} here" if checked.level == "size" else f"{verb} here and whole"
-    return f"{here:,} of {here + others:,} shards {whole}; {others:,} {'was' if others == 1 else 'were'} not asked for"
+    return f"{here:,} of {counted(here + others, 'shard')} {whole}; {others:,} {'was' if others == 1 else 'were'} not asked for"
 
 
 def info(output: Output, dataset: Dataset) -> None:

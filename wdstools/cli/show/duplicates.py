@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from wdstools.cli.output import one_line
 from wdstools.dedup.levels import EXACT, LIMITS
 from wdstools.results import proof
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ def expected(output: Output, dataset: Dataset, choices: DuplicateChoices) -> Non
     work = expected_work(images, choices)
     if work is not None:
         output.hint(
-            f"searching {images:,} images at level {work.level} takes about {work.search:.1f} core-hours;"
+            f"searching {counted(images, 'image')} at level {work.level} takes about {work.search:.1f} core-hours;"
             f" hashing them {work.hashing:.1f}, once, where no hashes are kept"
         )
 
@@ -46,7 +47,7 @@ def duplicates(
         output.record("group", group)
     if not output.quiet:
         output.few(_group_line(group) for group in groups)
-    output.line(f"{one_line(name)}: {found.samples:,} images")
+    output.line(f"{one_line(name)}: {counted(found.samples, 'image')}")
     _levels(output, found)
     _leaks(output, found.levels)
     _remarks(output, found)
@@ -104,7 +105,7 @@ def _remarks(output: Output, found: DuplicateGroups) -> None:
     }
     output.line("  " + "; ".join(f"{name} {count:,}" for name, count in counts.items()))
     if found.computed:
-        output.line(f"  hashes computed for {found.computed:,} images, and kept")
+        output.line(f"  hashes computed for {counted(found.computed, 'image')}, and kept")
 
 
 def _captions(output: Output, counts: CaptionCounts, samples: int) -> None:
@@ -113,7 +114,7 @@ def _captions(output: Output, counts: CaptionCounts, samples: int) -> None:
         f" empty, {counts.over_long:,} over-long, of {samples:,}"
     )
     output.few(
-        f"    {entry.count:,} images, {entry.kind}: {one_line(_cut(entry.text))} (as {one_line(entry.keys[0])})"
+        f"    {counted(entry.count, 'image')}, {entry.kind}: {one_line(_cut(entry.text))} (as {one_line(entry.keys[0])})"
         for entry in counts.top
     )
 

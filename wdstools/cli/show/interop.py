@@ -23,7 +23,7 @@ def adopted(output: Output, result: AdoptResult) -> int:
     """What was adopted, and its hazards; the exit code."""
     total = sum(result.samples.values())
     output.line(
-        f"adopted {total:,} samples in {result.shards:,} shards, {size(result.bytes)}, digests {result.digests}: {one_line(result.path)}"
+        f"adopted {counted(total, 'sample')} in {counted(result.shards, 'shard')}, {size(result.bytes)}, digests {result.digests}: {one_line(result.path)}"
     )
     output.line("  " + ", ".join(f"{split} {count:,}" for split, count in sorted(result.samples.items())))
     output.line(f"  members: {one_line(', '.join(result.members))}")
@@ -59,7 +59,7 @@ def diagnoses(output: Output, found: tuple[Diagnosis, ...]) -> int:
     for diagnosis in found:
         output.record("diagnosis", diagnosis)
         name = f"{diagnosis.consumer} {diagnosis.version}".strip()
-        counts = f"{diagnosis.samples:,} samples, {diagnosis.equal:,} compared" if diagnosis.samples else ""
+        counts = f"{counted(diagnosis.samples, 'sample')}, {diagnosis.equal:,} compared" if diagnosis.samples else ""
         output.line(one_line(f"{name:24} {diagnosis.status:14} {'; '.join(filter(None, (counts, diagnosis.detail)))}"))
         if diagnosis.status == "works":
             output.line(one_line(f"    {diagnosis.how}"))

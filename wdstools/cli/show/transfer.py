@@ -80,7 +80,7 @@ def wanted(output: Output, plan: PullPlan, *, last: bool) -> None:
     }
     output.record("transfer", document)
     output.note(
-        f"{plan.source.metadata.url}: {plan.samples:,} samples, {size(plan.bytes)} in {plan.requests:,} requests, "
+        f"{plan.source.metadata.url}: {counted(plan.samples, 'sample')}, {size(plan.bytes)} in {counted(plan.requests, 'request')}, "
         f"{share:.3f} of the shards' bytes"
     )
     if last:
@@ -90,7 +90,9 @@ def wanted(output: Output, plan: PullPlan, *, last: bool) -> None:
 def pulled(output: Output, result: PullResult) -> int:
     """What a pull brought; the exit code."""
     code = 3 if result.missing_keys else 0
-    output.line(f"pulled {result.samples:,} samples in {result.shards:,} shards, {size(result.bytes)}: {result.path}")
+    output.line(
+        f"pulled {counted(result.samples, 'sample')} in {counted(result.shards, 'shard')}, {size(result.bytes)}: {result.path}"
+    )
     parts = (
         ("fetched", result.fetched),
         ("kept of an interrupted pull", result.kept),
@@ -113,12 +115,16 @@ def pulled(output: Output, result: PullResult) -> int:
     return code
 
 
-def signed(output: Output, result: SignResult, dataset: str) -> None:
+def signed(output: Output, result: SignResult, dataset: str, key: str) -> None:
     """Who signed what, and how others check it."""
     named = f"{result.name}, version {result.version}, " if result.name else ""
     output.line(f"signed: {named}root {result.root}")
     output.line(f"  by the key {result.signer}")
     output.line(f"  in {result.path}")
-    asked = "--authorities CA.pem" if result.signer.startswith("of ") else "--public-key PUBLIC.pem"
+    asked = "--public-key public.pem"
+    if result.signer.startswith("of "):
+        asked = "--authorities CA.pem"
+    else:
+        output.hint(f"public: openssl pkey -in {quote(key)} -pubout -out public.pem    writes the key that others need")
     output.hint(f"check:  wdstools verify {quote(display(dataset))} {asked}")
     output.summary(result, exit_code=0, ok=True)

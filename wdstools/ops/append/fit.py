@@ -15,7 +15,7 @@ from wdstools.planning.table import Samples
 from wdstools.results import Skip
 from wdstools.sources.base import entry_part, other_members, path_part
 from wdstools.sources.several import MORE_CAPTIONS
-from wdstools.units import some_of
+from wdstools.units import counted, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def fit(listing: Listing, dataset: Dataset, *, missing: str) -> Fitted:
         count = int(_has(samples, member).sum())
         if member not in wanted and count:
             left_out.append(member)
-            detail = f"in {count:,} samples: the dataset has no {member}"
+            detail = f"in {counted(count, 'sample')}: the dataset has no {member}"
             skips.append(Skip("member-left-out", f"*.{member}", detail=detail))
     for member in wanted:
         if member not in MEMBER_ORDER and missing == "skip" and len(samples):
@@ -170,7 +170,7 @@ def _number_labels(
             else:
                 lost[row] = True
         rows = np.flatnonzero(lost)
-        details = [f"class {numbers[row]}, and the dataset has {len(known):,} labels" for row in rows.tolist()]
+        details = [f"class {numbers[row]}, and the dataset has {counted(len(known), 'label')}" for row in rows.tolist()]
         skips += samples.skips(rows, "label-unknown", details)
         notes.append(f"{len(by_number):,} samples have a class by number alone: taken as the dataset's own numbers")
         samples, labels = samples.keep(~lost), [label for row, label in enumerate(labels) if not lost[row]]

@@ -16,6 +16,7 @@ from wdstools.ops.verify import verify
 from wdstools.planning.options import make_options
 from wdstools.sources.open import open_source
 from wdstools.stores.local import storage_error
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.executors.base import Executor
@@ -54,7 +55,9 @@ def run_demo(folder: str, samples: int, *, executor: Executor, say: Say, progres
     make_source(source, samples, executor=executor, progress=progress)
     result = pack_demo(source, shards, executor=executor, progress=progress)
     say(f"\n$ wdstools pack {source} {shards} --name {DEMO_NAME} --shard-samples {DEMO_SHARD_SAMPLES}")
-    say(f"{sum(result.samples.values()):,} samples in {result.shards} shards, root digest {result.root}")
+    say(
+        f"{counted(sum(result.samples.values()), 'sample')} in {counted(result.shards, 'shard')}, root digest {result.root}"
+    )
     say("skipped: " + (", ".join(f"{count} {reason}" for reason, count in result.skipped.items()) or "nothing"))
     say("identical images in two splits: " + ", ".join(f"{pair} {count}" for pair, count in result.leaks.items()))
     say(f"\n$ wdstools verify {shards}")

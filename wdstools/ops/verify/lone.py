@@ -19,6 +19,7 @@ from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.local import LocalStore, buffered_plain, open_plain, storage_error
 from wdstools.stores.open import open_store
 from wdstools.stores.reading import get_whole
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.executors.base import Executor
@@ -118,7 +119,7 @@ def verify_stream(file: BinaryIO, name: str) -> Report:
     """
     behind: list[int] = []
     result, unproved = check_lone(plain_blocks(file, name, behind.append), name)
-    unproved += tuple(f"{name}: {count:,} bytes behind the compressed data are passed over" for count in behind)
+    unproved += tuple(f"{name}: {counted(count, 'byte')} behind the compressed data passed over" for count in behind)
     checked = {"shards": 1, "samples": result.samples, "bytes": result.bytes}
     proved = Proved.NOTHING if result.findings or unproved else Proved.ACCIDENT
     return Report("digest", checked, tuple(result.findings), unproved, proved=proved)

@@ -13,6 +13,7 @@ from wdstools.formats.digest import ShardDigester
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.results import Finding
 from wdstools.stores.local import LocalStore, translated
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,7 +112,7 @@ def stranger(dataset: Dataset, file: str) -> Finding:
         "swapped",
         file,
         "this file is no shard of the dataset: none has its name, or its bytes",
-        expected=f"one of {shards:,} shards of root {dataset.root}",
+        expected=f"one of {counted(shards, 'shard')} of root {dataset.root}",
         cause="of-another",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import tarfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,17 @@ def test_values_that_only_a_dataset_knows_are_completed(dataset: Path) -> None:
     assert "split-pairs" in _of("recipe", "split-")
     assert _of("consumers", "timm,ener") == ["timm,energon"]
     assert "timm" not in _of("consumers", "timm,")
+
+
+def test_conditions_and_column_sets_are_completed(dataset: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(dataset, tmp_path / "copy")
+    key = run_command("ls", copy, "train").out.splitlines()[0]
+    (tmp_path / "scores.csv").write_text(f"key,sharpness\n{key},1.5\n")
+    assert run_command("columns", "add", copy, tmp_path / "scores.csv", "-y").code == 0
+    assert _of("columns", "", dataset=str(copy)) == ["scores"]
+    assert _of("where", "width > 3 and sh", dataset=str(copy)) == ["width > 3 and sharpness"]
+    assert _of("where", "label == 'os", dataset=str(copy)) == ["label == 'oslo'"]
+    assert _of("where", "label in ('oslo', 'ny", dataset=str(copy)) == []
 
 
 def test_a_shell_is_given_no_words_that_it_would_carry_out(tmp_path: Path) -> None:

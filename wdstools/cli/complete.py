@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     Complete = Callable[[typer.Context, str], list[str]]
 
 #: What may be completed beside choices: ``Option.complete`` names one.
-KINDS = ("recipe", "split", "split-or-shard", "member", "consumers", "readers", "peers", "schema")
+KINDS = ("recipe", "split", "split-or-shard", "member", "consumers", "readers", "peers", "schema", "columns", "where")
 #: So many keys are offered, and so many are looked at: a person waits for it.
 _OFFERED, _LOOKED_AT = 100, 200_000
 #: A shell puts a word into the command line as it is: whoever made a dataset must not write commands there.
 _PLAIN_RE = re.compile(r"[\w./%][\w./%+,:@=^-]*")
+#: The same of a condition, which a person has begun within double quotes: nothing in it is carried out there.
+_CONDITION_RE = re.compile(r"(?:[\w./%+,:@=^<>()' -]|!=)+")
 #: What may go wrong with a dataset that is damaged, or is none; pyarrow's errors are ValueErrors too.
 _SILENT = (OSError, ValueError, ArithmeticError, LookupError, TypeError)
 
@@ -35,7 +37,8 @@ def completer(choices: Sequence[str] = (), kind: str = "") -> Complete | None:
         from wdstools.errors import WdsError
 
         try:
-            found = choices or filter(_PLAIN_RE.fullmatch, _KNOWN[kind](ctx, incomplete))
+            plain = _PLAIN_RE if kind != "where" else _CONDITION_RE
+            found = choices or filter(plain.fullmatch, _KNOWN[kind](ctx, incomplete))
             return list(islice((word for word in found if word.startswith(incomplete)), _OFFERED))
         except (WdsError, *_SILENT):
             return []
@@ -81,6 +84,32 @@ def _members(ctx: typer.Context, incomplete: str) -> Iterator[str]:
                 yield from (f"{key}.{extension}" for extension in dataset.manifest.members)
             elif key.startswith(incomplete):
                 yield key
+
+
+def _columns(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    del incomplete
+    from wdstools.columns.sets import column_sets
+
+    dataset = _dataset(ctx)
+    return [found.name for found in column_sets(dataset)] if dataset else ()
+
+
+def _conditions(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """A condition that goes on with a label, behind an opening quote, or with the name of a column."""
+    dataset = _dataset(ctx)
+    if dataset is None:
+        return
+    before, quote, begun = incomplete.rpartition("'")
+    if incomplete.count("'") % 2:
+        yield from (f"{before}{quote}{label}'" for label in dataset.manifest.labels if label.startswith(begun))
+        return
+    from wdstools.columns.sets import column_sets
+    from wdstools.reader.where import COLUMNS
+
+    word = re.search(r"\w*$", incomplete)
+    before = incomplete[: word.start()] if word else incomplete
+    fields = (field.name for found in column_sets(dataset) for field in found.fields)
+    yield from (before + name for name in (*COLUMNS, *fields))
 
 
 def _dataset(ctx: typer.Context) -> Dataset | None:
@@ -142,4 +171,6 @@ _KNOWN: dict[str, Callable[[typer.Context, str], Iterable[str]]] = {
     "readers": _in_a_list(_readers),
     "peers": _in_a_list(_peers),
     "schema": _schemas,
+    "columns": _columns,
+    "where": _conditions,
 }

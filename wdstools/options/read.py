@@ -85,6 +85,10 @@ class SelectChoices(TypedDict, total=False):
     where: Annotated[
         str | None,
         Option(
-            None, "Samples for which this is true, as \"label == 'london' and width >= 300\".", _WHICH, metavar="EXPR"
+            None,
+            "Samples for which this is true, as \"label == 'london' and width >= 300\".",
+            _WHICH,
+            metavar="EXPR",
+            complete="where",
         ),
     ]

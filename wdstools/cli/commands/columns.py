@@ -9,7 +9,7 @@ import typer
 
 from wdstools.cli.approval import PlanChoices, approved, first_finished
 from wdstools.cli.program import AREAS, Program, app
-from wdstools.cli.session import DatasetPath, Session, command
+from wdstools.cli.session import DatasetPath, Session, command, completes
 from wdstools.cli.show import columns as show
 from wdstools.options.columns import ColumnsChoices
 
@@ -61,7 +61,12 @@ def ls(session: Session, dataset: DatasetPath) -> None:
 def rm(
     session: Session,
     dataset: DatasetPath,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The set of columns, as ls names it.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", autocompletion=completes(kind="columns"), help="The set of columns, as ls names it."
+        ),
+    ],
     plan: PlanChoices,
 ) -> None:
     """Remove a set of columns: exactly the files that the plan lists.

@@ -309,7 +309,12 @@ def test_a_gallery_of_any_length_scrolls_to_its_end(browser: Browser, tmp_path: 
         _until(opened, f"Math.abs(Math.max(...{shown}) - 30000) < 1500")
         middle = max(opened.page.evaluate(shown))
         opened.page.locator("#gallery").hover()
-        opened.page.mouse.wheel(0, 300)
+        rested = (
+            "new Promise(done => document.getElementById('gallery').addEventListener('scrollend', done, {once: true}))"
+        )
+        opened.page.evaluate(f"window.rested = {rested}; null")
+        opened.page.mouse.wheel(0, 700)  # two rows of the largest pictures
+        opened.page.evaluate("window.rested.then(() => null)")
         _until(opened, f"Math.max(...{shown}) > {middle}")
         assert max(opened.page.evaluate(shown)) < middle + 40
         opened.page.locator(".tile a").first.focus()

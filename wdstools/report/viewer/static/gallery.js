@@ -119,7 +119,11 @@ export class Gallery {
     this.draw();
     if (this.height > FAR) {
       clearTimeout(this.settling);
-      this.settling = setTimeout(() => this.settle(), 150);
+      this.settling = setTimeout(() => {
+        // the bar may have moved and its event not come yet: what a person did is not undone
+        if (this.box.scrollTop === this.last) this.settle();
+        else this.scrolled();
+      }, 150);
     }
   }
 

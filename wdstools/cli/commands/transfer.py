@@ -81,4 +81,4 @@ def sign(session: Session, dataset: DatasetPath, choices: SignChoices) -> None:
     """
     from wdstools.ops.sign import sign as run
 
-    show.signed(session.output, run(dataset, **choices), dataset, os.fspath(choices["key"]))
+    show.signed(session.output, run(dataset, **choices), dataset, os.fspath(choices["key"] or ""))

@@ -46,7 +46,6 @@ from wdstools.sources.base import EmptySourceError
 from wdstools.sources.open import open_source
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import is_bucket
-from wdstools.units import counted
 from wdstools.version import __version__
 from wdstools.writer import WORKER_MODULES
 from wdstools.writer.assembly import ShardSettings

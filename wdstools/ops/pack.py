@@ -46,6 +46,7 @@ from wdstools.sources.base import EmptySourceError
 from wdstools.sources.open import open_source
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import is_bucket
+from wdstools.units import counted
 from wdstools.version import __version__
 from wdstools.writer import WORKER_MODULES
 from wdstools.writer.assembly import ShardSettings
@@ -233,8 +234,8 @@ def _publish(
     splits: dict[str, list[ShardEntry]] = {}
     for result in results:
         splits.setdefault(result.split, []).append(result.entry)
-    counted = ((r.other_sizes, r.odd_captions, r.frames, r.trailing) for r in results)
-    odd, odd_captions, frames, trailing = map(sum, zip(*counted, strict=True))
+    tallies = ((r.other_sizes, r.odd_captions, r.frames, r.trailing) for r in results)
+    odd, odd_captions, frames, trailing = map(sum, zip(*tallies, strict=True))
     counts = {"caption-control": odd_captions, "image-frames": frames, "image-trailing-bytes": trailing}
     remarks = {code: count for code, count in counts.items() if count}
     manifest = Manifest(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import wdstools
+from tests.support.syntax import modules
 
-PACKAGE = Path(wdstools.__file__).parent
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 #: What an address is called that somebody has typed. ``store.url`` is none of these: a store shows none of its secrets.
 TYPED = {"url", "urls", "address", "proxy", "endpoint", "shards_at"}
 #: What a command calls its arguments; elsewhere these are paths and names too.
@@ -38,16 +40,10 @@ MAKES_ADDRESSES = {
 SEES_SECRETS = {"address.py", "stores/open.py", "ops/adopt.py"}
 
 
-def modules() -> list[tuple[str, ast.Module]]:
-    return [
-        (path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text())) for path in sorted(PACKAGE.rglob("*.py"))
-    ]
-
-
-def shown_names(tree: ast.AST) -> list[ast.Name]:
+def shown_names(nodes: Iterable[ast.AST]) -> list[ast.Name]:
     """Bare names that are formatted into a text or quoted for a shell."""
     found: list[ast.AST] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.FormattedValue):
             found.append(node.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("quote", "say"):
@@ -55,19 +51,19 @@ def shown_names(tree: ast.AST) -> list[ast.Name]:
     return [node for node in found if isinstance(node, ast.Name)]
 
 
-def errors_in(tree: ast.AST) -> set[ast.AST]:
+def errors_in(nodes: Iterable[ast.AST]) -> set[ast.AST]:
     """Everything inside what is raised: errors hide secrets themselves."""
-    return {inner for node in ast.walk(tree) if isinstance(node, ast.Raise) for inner in ast.walk(node)}
+    return {inner for node in nodes if isinstance(node, ast.Raise) for inner in ast.walk(node)}
 
 
 def test_no_address_is_shown_but_by_display() -> None:
     loose = []
-    for name, tree in modules():
+    for name, _, nodes in modules():
         if name in MAKES_ADDRESSES:
             continue
-        names, raised = (ARGUMENTS if name.startswith("cli/commands/") else TYPED), errors_in(tree)
+        names, raised = (ARGUMENTS if name.startswith("cli/commands/") else TYPED), errors_in(nodes)
         loose += [
-            f"{name}:{node.lineno} {node.id}" for node in shown_names(tree) if node.id in names and node not in raised
+            f"{name}:{node.lineno} {node.id}" for node in shown_names(nodes) if node.id in names and node not in raised
         ]
     assert loose == []
 
@@ -75,8 +71,8 @@ def test_no_address_is_shown_but_by_display() -> None:
 def test_the_whole_of_an_address_is_seen_in_few_places() -> None:
     seen = {
         name
-        for name, tree in modules()
-        for node in ast.walk(tree)
+        for name, _, nodes in modules()
+        for node in nodes
         if isinstance(node, ast.Attribute) and node.attr == "secret"
     }
     assert seen <= SEES_SECRETS
@@ -85,8 +81,8 @@ def test_the_whole_of_an_address_is_seen_in_few_places() -> None:
 def test_requests_are_sent_by_one_module() -> None:
     """What bounds answers and keeps credentials at home is ``stores.web``; obstore only finds identities, in a process of its own."""
     users: dict[str, set[str]] = {}
-    for name, tree in modules():
-        for node in ast.walk(tree):
+    for name, _, nodes in modules():
+        for node in nodes:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):

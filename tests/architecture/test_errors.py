@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import errno
 import traceback
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import wdstools as wt
 from tests.support.came import came
+from tests.support.syntax import modules
 
-PACKAGE = Path(wt.__file__).parent
+if TYPE_CHECKING:
+    from pathlib import Path
+
 #: Where the cause is somebody else's function or program, which its own traceback explains; and inside of the command line.
 CAUSES = (
     "cli/",
@@ -30,9 +33,9 @@ CAUSES = (
 
 def test_errors_of_ours_are_raised_from_none() -> None:
     chained = [
-        (path.relative_to(PACKAGE).as_posix(), node.lineno)
-        for path in came(sorted(PACKAGE.rglob("*.py")))
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        (path, node.lineno)
+        for path, _, nodes in came(modules())
+        for node in nodes
         if isinstance(node, ast.Raise) and node.cause is not None and ast.unparse(node.cause) != "None"
     ]
     assert [(name, line) for name, line in chained if not name.startswith(CAUSES)] == []

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-import wdstools
 from tests.support.came import came
+from tests.support.syntax import modules
 from wdstools.cli import commands
 from wdstools.cli.program import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGE = Path(wdstools.__file__).parent
 commands.load_all()
 GROUP: Any = typer.main.get_command(app)
 #: A command as texts have it: up to what is said of it (behind four spaces), or the end of the sentence.
@@ -49,18 +47,17 @@ _FLAG = re.compile(r"--[a-z][a-z-]+|(?<= )-[a-zA-Z]\b")
 
 def _texts() -> Iterator[tuple[str, str]]:
     """Every text in the package, where it stands; what is put into it is X."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text("utf-8"))
-        within = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    for path, _, nodes in modules():
+        within = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
         documented = {
             id(node.body[0].value)
-            for node in ast.walk(tree)
+            for node in nodes
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
             and node.body
             and isinstance(node.body[0], ast.Expr)
         }
-        for node in ast.walk(tree):
-            where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
+        for node in nodes:
+            where = f"{path}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.JoinedStr):
                 yield (
                     where,

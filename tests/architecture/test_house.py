@@ -6,23 +6,29 @@ import ast
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 from statistics import quantiles
+from typing import TYPE_CHECKING
 
 import pytest
 
 import wdstools
+from tests.support.syntax import PACKAGE, modules
 
-PACKAGE = Path(wdstools.__file__).parent
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FILES = sorted(PACKAGE.rglob("*.py"))
-FUNCTIONS = [
-    (path, node)
-    for path in FILES
-    for node in ast.walk(ast.parse(path.read_text()))
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-]
 #: Commands are option declarations; the rule for them is the length of their body.
-COMMANDS = PACKAGE / "cli" / "commands"
+COMMANDS = "cli/commands/"
+
+
+def _functions() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    return [
+        (path, node)
+        for path, _, nodes in modules()
+        for node in nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
 def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -37,7 +43,7 @@ def test_files_are_short() -> None:
 
 
 def test_functions_are_short() -> None:
-    lengths = {f"{path.name}:{node.name}": _body_lines(node) for path, node in FUNCTIONS}
+    lengths = {f"{path}:{node.name}": _body_lines(node) for path, node in _functions()}
     assert {name: n for name, n in lengths.items() if n > 60} == {}
     assert quantiles(lengths.values(), n=20)[-1] <= 35
 
@@ -53,32 +59,31 @@ def _weight(argument: ast.arg) -> int:
 
 def test_functions_take_at_most_six_required_or_positional_parameters() -> None:
     crowded = {}
-    for path, node in FUNCTIONS:
+    for path, node in _functions():
         arguments = node.args
         positional = [a for a in (*arguments.posonlyargs, *arguments.args) if a.arg not in ("self", "cls")]
         required = [a for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is None]
         count = sum(map(_weight, (*positional, *required)))
-        if path.parent != COMMANDS and count > 6:
-            crowded[f"{path.name}:{node.name}"] = count
+        if not path.startswith(COMMANDS) and count > 6:
+            crowded[f"{path}:{node.name}"] = count
     assert crowded == {}
 
 
 def test_a_commands_body_is_at_most_15_lines() -> None:
-    long = {node.name: n for path, node in FUNCTIONS if path.parent == COMMANDS and (n := _body_lines(node)) > 15}
+    long = {node.name: n for path, node in _functions() if path.startswith(COMMANDS) and (n := _body_lines(node)) > 15}
     assert long == {}
 
 
 def test_public_names_have_docstrings() -> None:
     bare = []
-    for path in FILES:
-        tree = ast.parse(path.read_text())
+    for path, tree, _ in modules():
         if not ast.get_docstring(tree):
-            bare.append(path.name)
+            bare.append(path)
         holders: list[ast.Module | ast.ClassDef] = [tree]
         holders += [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
         for holder in holders:
             bare += [
-                f"{path.name}:{node.name}"
+                f"{path}:{node.name}"
                 for node in holder.body
                 if isinstance(node, ast.ClassDef | ast.FunctionDef)
                 and node.name[0] != "_"
@@ -118,9 +123,7 @@ def test_what_only_some_modules_may_do(what: str, allowed: tuple[str, ...]) -> N
 
 
 def test_no_function_changes_a_modules_state() -> None:
-    users = [
-        path.name for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Global)
-    ]
+    users = [path for path, _, nodes in modules() for node in nodes if isinstance(node, ast.Global)]
     assert users == []
 
 
@@ -132,12 +135,12 @@ def _code_lines(path: Path) -> list[str]:
 
 def test_broad_excepts_stand_only_at_the_boundaries() -> None:
     users = set()
-    for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, _, nodes in modules():
+        for node in nodes:
             if isinstance(node, ast.ExceptHandler) and (
                 node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception")
             ):
-                users.add(path.relative_to(PACKAGE).as_posix())
+                users.add(path)
     assert users == {"cli/app.py", "executors/local.py", "reader/worker_processes.py"}
 
 
@@ -190,9 +193,8 @@ OPENED = {"sources/readers.py: os.open": 2}
 def test_what_comes_from_outside_is_opened_in_one_place() -> None:
     """Elsewhere a pipe would be waited for, and a device read without end."""
     found: dict[str, int] = {}
-    for path in FILES:
-        name = path.relative_to(PACKAGE).as_posix()
-        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    for name, _, nodes in modules():
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
         for call in calls if name.startswith(FROM_OUTSIDE) else ():
             called, writes = ast.unparse(call.func), any(ast.unparse(word) in ("'x'", "'xb'") for word in call.args)
             if (

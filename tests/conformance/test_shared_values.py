@@ -6,13 +6,12 @@ import ast
 import pickle
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-import wdstools
 from tests.support.came import came
+from tests.support.syntax import modules
 from wdstools.checks.metadata import IndexCheckTask
 from wdstools.checks.remote import RemoteCheckTask
 from wdstools.checks.shard import ShardCheckTask
@@ -42,6 +41,7 @@ from wdstools.writer.shard import ShardTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from wdstools.executors.base import Tick
 
@@ -93,10 +93,9 @@ def test_an_item_of_work_is_small_however_many_shards_there_are(shards: int) -> 
 
 def test_every_class_that_holds_a_path_of_this_machine_says_so() -> None:
     """A worker may have another working folder: what is not said stays relative, and means another place there."""
-    package = Path(wdstools.__file__).parent
     silent = []
-    for path in package.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for _, _, nodes in modules():
+        for node in nodes:
             if isinstance(node, ast.ClassDef) and node.name.endswith(("Task", "Settings", "Opener")):
                 fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
                 names = {ast.unparse(part.target) for part in fields if ast.unparse(part.annotation) == "str"}

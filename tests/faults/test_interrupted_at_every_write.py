@@ -130,7 +130,7 @@ def _sweep(work: Path, step: int, kind: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("kind", ["renamed", "mounted"])
-@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_pack_killed_at_any_write_goes_on_to_the_same_root(
     source: Path, root: str, work: Path, kind: str, step: int
 ) -> None:

@@ -63,7 +63,7 @@ STOPS = [
 
 
 @EACH
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stop", STOPS)
 def test_a_change_stopped_at_any_write_leaves_the_old_or_the_new_and_goes_on(
     work: Path, change: str, stop: Callable[[], None], step: int
@@ -90,7 +90,7 @@ def test_a_change_stopped_at_any_write_leaves_the_old_or_the_new_and_goes_on(
 
 
 @EACH
-@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_change_killed_at_any_write_leaves_the_old_or_the_new_and_goes_on(work: Path, change: str, step: int) -> None:
     step *= CHANGES[change].stride if step > 1 else 1
     done = subprocess.run(

@@ -211,8 +211,8 @@ def test_headers_that_nearly_hold_do_not_keep_the_check_for_hours() -> None:
     whole = bytearray(render_header(b"xx.jpg", 0, 0))
     whole[0] += 1  # two bytes wrong, and the sum off as by one flipped bit: every such bit has to be tried
     whole[1] += 1
-    result = check_stream([bytes(whole) * 50_000 + END], "x.tar")
-    assert next((f.kind, f.start, f.length) for f in result.findings) == ("header", 0, 50_000 * 512)
+    result = check_stream([bytes(whole) * 10_000 + END], "x.tar")
+    assert next((f.kind, f.start, f.length) for f in result.findings) == ("header", 0, 10_000 * 512)
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
 
 
 #: Those that take a second; every push tries these, a release all.
-QUICK = ("read", "adopt", "repair", "demo_images")
+QUICK = ("adopt", "repair")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,7 @@ def test_every_benchmark_runs_and_gives_rows(name: str, setup: Setup, monkeypatc
     assert len(table(rows).splitlines()) == len(rows) + 1
 
 
+@pytest.mark.slow
 def test_reading_through_a_link_is_held_against_the_link(setup: Setup) -> None:
     rows = far.measure(setup.dataset, Link(0.001, 1e9), 1, ["nginx"], hasty=True)
     assert [row.what.split(" (")[0] for row in rows][-1] == "plain ranges, 8 at once, unchecked"

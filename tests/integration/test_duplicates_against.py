@@ -200,7 +200,7 @@ def test_what_is_no_set_of_images_is_refused_by_name(place: Path, tmp_path: Path
         assert "Traceback" not in ran.err
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_the_search_finds_what_comparing_each_pair_finds(seed: int) -> None:
     draw = np.random.default_rng(seed)
     pool = [scene(number) for number in range(4)]

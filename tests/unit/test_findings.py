@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import wdstools
 from tests.support.damaged_dataset import Damage, flipped, make_dataset, shards_of
+from tests.support.syntax import PACKAGE, modules
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.sums import SUMS_PATH
 from wdstools.ops.verify import verify_path
@@ -18,11 +17,11 @@ from wdstools.results import FINDING_CAUSES, FINDING_KINDS, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from wdstools.options.check import VerifyLevel
 
 
-PACKAGE = Path(wdstools.__file__).parent
 INDEX = ".wdstools/index/train-000000.parquet"
 CARD, PROVENANCE, SKIPPED = "README.md", ".wdstools/provenance.json", ".wdstools/skipped.jsonl"
 
@@ -123,9 +122,9 @@ def test_a_finding_names_its_cause_and_field(dataset: Path) -> None:
 
 def _findings_in_the_package() -> list[tuple[str, ast.Call]]:
     return [
-        (path.relative_to(PACKAGE).as_posix(), node)
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
+        (path, node)
+        for path, _, nodes in modules()
+        for node in nodes
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding"
     ]
 
@@ -145,14 +144,14 @@ def test_every_finding_has_a_kind_and_a_cause_that_are_listed() -> None:
 
 def test_no_code_looks_into_a_message() -> None:
     readers = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, _, nodes in modules():
+        for node in nodes:
             within = node.comparators if isinstance(node, ast.Compare) else []
             within = [*within, *([node.left] if isinstance(node, ast.Compare) else [])]
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 within.append(node.func.value)
             readers += [
-                f"{path.relative_to(PACKAGE)}: {ast.unparse(node)}"
+                f"{path}: {ast.unparse(node)}"
                 for part in within
                 if isinstance(part, ast.Attribute) and part.attr == "message"
             ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.came import came
 from tests.support.city_pairs import write_city_pairs
 from tests.support.outcome import contents
 from wdstools.dataset import PACK_CLAIM_PATH, Dataset
@@ -331,7 +332,7 @@ def test_hosts_without_a_common_home_believe_each_other_by_a_secret(
         left = remote(MemoryStore())
         at(*first)
         cut_off(source, left, "put README.md")
-        for other, counts in others.items():
+        for other, counts in came(others.items()):
             store = remote(MemoryStore())
             for key, data in held(left).items():
                 store.put_data(key, data)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -50,10 +51,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """Seconds of each contender, round by round, and how busy others were."""
+    """Seconds of each contender, round by round, and how busy others were.
+
+    ``processor`` are the seconds of processor time of the commands that a contender ran; 0 where it ran none.
+    """
 
     seconds: Mapping[str, Sequence[float]]
     others: float
+    processor: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def by_processor(self) -> Race:
+        """The same race by processor time: what other programs keep busy changes it less."""
+        return Race(self.processor, self.others)
 
     def median(self, name: str) -> float:
         """The median of a contender's seconds."""
@@ -96,16 +106,24 @@ def race(contenders: Mapping[str, Callable[[], float]], rounds: int, *, hasty: b
     if not hasty:
         for name in names:
             contenders[name]()
-    found: list[tuple[float, dict[str, float]]] = []
+    found: list[tuple[float, dict[str, tuple[float, float]]]] = []
     patience = 1 if hasty else PATIENCE
     while len(found) < rounds * patience and sum(others <= QUIET_CORES for others, _ in found) < rounds:
         names = [*names[1:], names[0]]
         meanwhile = Others()
-        seconds = {name: contenders[name]() for name in names}
+        seconds = {name: _both_clocks(contenders[name]) for name in names}
         found.append((meanwhile.cores(), seconds))
     kept = sorted(found, key=lambda entry: entry[0])[:rounds]
-    by_name = {name: [seconds[name] for _, seconds in kept] for name in contenders}
-    return Race(by_name, median(others for others, _ in kept))
+    wall, processor = ({name: [seconds[name][clock] for _, seconds in kept] for name in contenders} for clock in (0, 1))
+    return Race(wall, median(others for others, _ in kept), processor)
+
+
+def _both_clocks(contender: Callable[[], float]) -> tuple[float, float]:
+    """The seconds that count, and the processor time of the commands that ran."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = contender()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def clocked(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:

@@ -54,6 +54,20 @@ def read_hash_decode(list_file: str, part: str) -> None:
         simplejpeg.decode_jpeg(data, colorspace="GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
 
 
+def read_hash(list_file: str, part: str) -> None:
+    """Every second sample of a list: its files are read, all of their bytes go into one SHA-256, and each sample's into another.
+
+    It is the limit of a pack that decodes nothing: less than this no packer does that has both digests.
+    """
+    samples = [line.split("\t") for line in _half(list_file, part)]
+    whole = hashlib.sha256()
+    _wait()
+    for paths in samples:
+        data = b"".join(map(_read, paths))
+        whole.update(data)
+        hashlib.sha256(data).digest()
+
+
 def _half(list_file: str, part: str) -> list[str]:
     with open(list_file, encoding="utf-8") as file:
         return file.read().splitlines()[int(part) :: 2]
@@ -109,6 +123,7 @@ def importing() -> None:
 _PEERS: dict[str, Callable[..., None]] = {
     "shard-writer": shard_writer,
     "decode": decode,
+    "read-hash": read_hash,
     "read-hash-decode": read_hash_decode,
     "resize": resize,
     "importing": importing,

@@ -36,10 +36,8 @@ _PAYLOAD_DIGITS = slice(UNAME_AT + len(PAYLOAD_MARK), UNAME_AT + len(PAYLOAD_MAR
 _GNAME = slice(GNAME_AT, GNAME_END)
 _GNAME_MARK = slice(GNAME_AT, GNAME_AT + len(HEADER_MARK))
 _GNAME_DIGITS = slice(GNAME_AT + len(HEADER_MARK), GNAME_AT + len(HEADER_MARK) + 16)
-_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 _SIZE_SHIFTS = np.arange(30, -1, -3)
 _SUM_SHIFTS = np.arange(15, -1, -3)
-_DIGEST_SHIFTS = np.arange(60, -1, -4, dtype=np.uint64)
 
 
 def render_headers(
@@ -48,7 +46,7 @@ def render_headers(
     """The headers of members, uint8 [members, 512]; names have at most 100 bytes, sizes at most eleven octal digits."""
     count = len(names)
     headers = np.tile(_template(), (count, 1))
-    headers[:, :NAME_BYTES] = np.frombuffer(b"".join(_padded(name) for name in names), np.uint8).reshape(-1, NAME_BYTES)
+    headers[:, :NAME_BYTES] = np.array(names, f"S{NAME_BYTES}").view(np.uint8).reshape(count, NAME_BYTES)
     headers[:, _SIZE] = _octal(sizes, _SIZE_SHIFTS)
     headers[:, _PAYLOAD_DIGITS] = _hexadecimal(payload_xxh3)
     flat = headers.reshape(-1).data
@@ -69,14 +67,10 @@ def _template() -> NDArray[np.uint8]:
     return template
 
 
-def _padded(name: bytes) -> bytes:
-    return name.ljust(NAME_BYTES, b"\0")
-
-
 def _octal(numbers: NDArray[np.int64], shifts: NDArray[np.int64]) -> NDArray[np.uint8]:
     return ((numbers[:, None] >> shifts & 7) + ord("0")).astype(np.uint8)
 
 
 def _hexadecimal(numbers: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    digits: NDArray[np.uint8] = _HEX[numbers[:, None] >> _DIGEST_SHIFTS & np.uint64(15)]
-    return digits
+    digits = numbers.astype(">u8").tobytes().hex().encode()
+    return np.frombuffer(digits, np.uint8).reshape(len(numbers), 16)

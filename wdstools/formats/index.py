@@ -79,6 +79,7 @@ _ROWS_MAGIC = b"wdsrows1"
 _VALUES_MAGIC = b"wdsvals1"
 _MAX_UNPACKED_BYTES = 2 << 30
 _MAX_ROWS_PER_BYTE = 32
+_LARGE_BYTES = 4 << 20
 _DICTIONARY = ["split", "label", "cls", "format", "members.list.element.ext"]
 _DELTA = dict.fromkeys(
     ("row", "offset", "length", "width", "height", "members.list.element.offset", "members.list.element.size"),
@@ -147,7 +148,8 @@ def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[s
         # not read_table: it imports pyarrow.dataset and, with it, pandas
         file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
         _check_claims(file.metadata, len(data))
-        table = file.read(columns=list(columns))
+        # of a small index Arrow's threads cost more than they bring
+        table = file.read(columns=list(columns), use_threads=len(data) > _LARGE_BYTES)
         table, wanted = table.select(columns), pa.schema([SCHEMA.field(name) for name in columns])
         table = table if table.schema == wanted else table.cast(wanted)  # which imports pyarrow.compute
         table.validate(full=True)

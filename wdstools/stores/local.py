@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from io import FileIO
     from types import TracebackType
 
-_READ_BLOCK = 1 << 20
+#: What is read into stays in a core's own cache until it has been hashed.
+_READ_BLOCK = 1 << 18
 _DIRECT_BYTES = 4096
 _HINTS = {
     errno.ENOSPC: "free some space, then run the same command again",

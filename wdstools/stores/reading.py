@@ -37,7 +37,7 @@ def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
 
 
 def read_blocks(store: Store, key: str, expected: int | None = None) -> Iterator[memoryview]:
-    """An object's bytes in blocks of 1 MB; each is valid until the next is asked for.
+    """An object's bytes in blocks of a megabyte or less; each is valid until the next is asked for.
 
     What comes over a network and says that it is much longer than ``expected`` is not read: raises StoreError
     (``answer-too-long``).

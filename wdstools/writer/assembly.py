@@ -100,7 +100,7 @@ class ShardSettings:
 _POINTERS = ("git-lfs", "git-annex")
 _PAGES = ("html", "xml", "json")
 #: Bytes with which these begin; images begin with others.
-_TEXT_STARTS = tuple(bytes([byte]) for byte in b"v./<{ \t\r\n\xef")
+_TEXT_STARTS = frozenset(b"v./<{ \t\r\n\xef")
 
 
 class _RefusedError(Exception):
@@ -146,8 +146,7 @@ class Assembly:
         self.odd_captions = 0  # captions with a byte order mark or NUL in them, kept as they are
         self.trailing = 0  # images with bytes behind their end, kept as they are
         self.frames = 0  # images that were converted and have other frames or pages, which are left out
-        self._stats: list[int] = []  # size and time of each file of the sample that is being made
-        self._all_stats = array("q")
+        self._stats = array("q")  # size and time of each file
         self._checker = ImageChecker(self.settings.images.check, self.settings.images.max_pixels)
         self._extension = image_member(self.settings.members)
         self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
@@ -160,15 +159,15 @@ class Assembly:
         done = 0
         for row in rows:
             self.buffer.begin()
-            self._stats.clear()
+            mark = len(self._stats)
             try:
                 self._add(row)
-                self._all_stats.extend(self._stats)
             except (_RefusedError, DamagedImageError, DamagedEntryError) as refusal:
                 self.buffer.take_back()
                 reason, detail = refusal.args
                 self._skip(row, reason, detail)
-                self._all_stats.extend(stats_of(self.reader, row, self.settings.members))
+                del self._stats[mark:]  # all of its files count, those behind the one that was refused too
+                self._stats.extend(stats_of(self.reader, row, self.settings.members))
             if self.buffer.offset > MAX_SHARD_BYTES:
                 self._refuse_size()
             done += 1
@@ -240,10 +239,9 @@ class Assembly:
 
     def _refuse_pointer(self, start: int, end: int) -> None:
         """What stands in the place of a file is named as what it is: a pointer, a web page, an answer of a server."""
-        head = bytes(self.buffer.memory[start : min(end, start + SNIFF_BYTES)])
-        if not head[:1] or head[:1] not in _TEXT_STARTS:
+        if start == end or self.buffer.memory[start] not in _TEXT_STARTS:
             return
-        found = what_is(head)
+        found = what_is(bytes(self.buffer.memory[start : min(end, start + SNIFF_BYTES)]))
         if found is not None and found.code in _POINTERS:
             raise _RefusedError("file-not-fetched", f"{found.what}: {found.hint}")
         if found is not None and found.code in _PAGES:
@@ -339,7 +337,8 @@ class Assembly:
             raise _RefusedError(code, f"{end - start:,} bytes, the limit is {limit:,}")
         if mtime_ns > self.settings.started_ns:
             self._read_again(path, entry, start, end, mtime_ns)
-        self._stats += (end - start, mtime_ns)
+        self._stats.append(end - start)
+        self._stats.append(mtime_ns)
         return start, end
 
     def _read_again(self, path: str, entry: bytes | None, start: int, end: int, mtime_ns: int) -> None:
@@ -377,7 +376,7 @@ class Assembly:
 
     def sources(self) -> str:
         """A digest of size and modification time of every file of every sample, skipped ones too."""
-        return sources_digest(self._all_stats)
+        return sources_digest(self._stats)
 
     def other_sizes(self) -> int:
         """How many images are not of the side that the recipe expects."""

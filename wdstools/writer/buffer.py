@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
     from wdstools.sources.base import SourceReader
 
-BLOCK_BYTES = 4 << 20
+#: Two blocks fit into a core's own cache: what was read is still there when it is hashed.
+BLOCK_BYTES = 1 << 20
 #: A new sample is begun only where this much room is left, so that most samples never meet the end of a block.
-_LOW_WATER = 1 << 20
+_LOW_WATER = 1 << 18
 _ALIGNMENT = 4096
+_PADDINGS = tuple(bytes(size) for size in range(BLOCK))
 
 
 class BlockSink(Protocol):
@@ -64,7 +66,7 @@ class Placed:
 class TarBuffer:
     """Builds a tar sample by sample; a sample may be taken back until the next one begins.
 
-    Headers, paddings and digests are made for all samples of a block at once. Positions are offsets in ``memory``; ``base``
+    Headers and digests are made for all samples of a block at once. Positions are offsets in ``memory``; ``base``
     is the tar offset of its first byte.
     """
 
@@ -141,10 +143,12 @@ class TarBuffer:
     def add(self, name: bytes, end: int) -> None:
         """The payload that ends at ``end`` is a member of the sample, called ``name``."""
         start = self._at + BLOCK
+        size = end - start
         self._names.append(name)
         self._starts.append(self.base + start)
-        self._sizes.append(end - start)
-        self._at = end + -(end - start) % BLOCK
+        self._sizes.append(size)
+        self._at = end + -size % BLOCK
+        self._view[end : self._at] = _PADDINGS[-size % BLOCK]
 
     def finish(self) -> ShardDigests:
         """Write the trailer and everything that is left; gives the digests of the whole tar."""
@@ -167,7 +171,7 @@ class TarBuffer:
         return placed
 
     def _seal(self) -> None:
-        """Give the complete samples of this block their headers and paddings, and take their digests."""
+        """Give the complete samples of this block their headers, and take their digests."""
         view, mark = self._view, self._mark
         starts = np.array(self._starts[:mark], np.int64) - self.base
         sizes = np.array(self._sizes[:mark], np.int64)
@@ -178,7 +182,6 @@ class TarBuffer:
         )
         blocks = np.frombuffer(self.memory, np.uint8).reshape(-1, BLOCK)
         blocks[starts // BLOCK - 1] = render_headers(self._names[:mark], sizes, digests)
-        _pad(blocks, ends)
         first = int(starts[0]) - BLOCK if mark else 0
         bounds = np.array([first + self.base, *self._ends], np.int64) - self.base
         groups = [view[start:end] for start, end in itertools.pairwise(bounds.tolist())]
@@ -219,11 +222,3 @@ def _joined(parts: Sequence[Placed]) -> Placed:
         [digest for part in parts for digest in part.xxh3_128],
         [digest for part in parts for digest in part.sha256],
     )
-
-
-def _pad(blocks: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
-    """Zero what follows each payload in its last block, uint8 [blocks, 512]."""
-    ends = ends[ends % BLOCK > 0]
-    last = blocks[ends // BLOCK]
-    last[np.arange(BLOCK) >= (ends % BLOCK)[:, None]] = 0
-    blocks[ends // BLOCK] = last

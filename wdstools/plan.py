@@ -59,7 +59,8 @@ class Plan(Generic[Result_co]):
         return sum(step.bytes for step in self.steps)
 
     def __str__(self) -> str:
-        lines = [f"{self.verb} {self.target}: {counted(len(self.steps), 'step')}, {self.bytes:,} bytes to move"]
+        moved = f", {self.bytes:,} bytes to move" if self.bytes else ""
+        lines = [f"{self.verb} {self.target}: {counted(len(self.steps), 'step')}{moved}"]
         lines += [f"  {step}" for step in self.steps]
         lines += [f"  cannot be mended: {finding}" for finding in self.unsolved]
         return "\n".join(lines)

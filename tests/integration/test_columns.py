@@ -18,6 +18,7 @@ from tests.support.command import run_command
 from tests.support.outcome import contents
 from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.landing import staging
+from wdstools.ops.columns.table import open_table
 
 LIST = ".wdstools/columns/SHA256SUMS"
 
@@ -111,6 +112,47 @@ def test_tables_of_text_and_json_have_the_types_that_their_values_have(
         "code": "003",
         **({"vec": [1.0, 0.5]} if form == "jsonl" else {}),
     }
+
+
+BIG = 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([str(BIG), "-3"], "int64"),
+        ([str(BIG), "0.5"], None),
+        (["9" * 25, "7"], "string"),
+        (["9" * 25, "0.5"], None),
+        (["1e999", "0.5"], None),
+        (["1e999", "ab12"], "string"),
+        (["-inf", "0.5"], "float64"),
+        ([BIG, 3], "int64"),
+        ([BIG, 0.5], None),
+        ([2**53, 0.5], "float64"),
+        ([[BIG, 0.5], [1, 2]], None),
+        ([[1, 0.5], [1, 2]], "float64[2]"),
+        (["JSON 1e999", "JSON 0.5"], None),
+    ],
+)
+def test_a_value_is_kept_as_it_is_written_or_refused(tmp_path: Path, values: list[object], kind: str | None) -> None:
+    path = tmp_path / ("t.csv" if all(isinstance(value, str) for value in values) else "t.jsonl")
+    if path.suffix == ".csv" and "JSON" not in str(values):
+        path.write_text("key,x\n" + "".join(f"{n},{value}\n" for n, value in enumerate(values)))
+    else:
+        path = tmp_path / "t.jsonl"
+        numbers = [str(value).removeprefix("JSON ") for value in values]
+        path.write_text("".join(f'{{"key": "{n}", "x": {number}}}\n' for n, number in enumerate(numbers)))
+    if kind is None:
+        with pytest.raises(UsageError) as caught:
+            open_table(path, None, None)
+        assert caught.value.code == "columns-unsupported"
+        return
+    table = open_table(path, None, None)
+    assert [field.kind for field in table.fields] == [kind]
+    found = [value for batch in table.batches() for value in batch.column("x").to_pylist()]
+    wanted = [type(found[0])(value) for value in values] if kind in ("int64", "float64") else values  # type: ignore[call-overload]
+    assert found == wanted
 
 
 def test_a_key_that_comes_twice_must_say_the_same(dataset: Path, tmp_path: Path) -> None:

@@ -218,3 +218,32 @@ def test_what_does_not_fit_what_was_added_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_where(text).mask(ADDED)
     assert caught.value.code == "where-not-understood"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("label = 'a = b'", "label == 'a = b'"),
+        ("score => 0.5 && !nsfw", "score >= 0.5 and not nsfw"),
+        ("score <> 1 OR people IS NOT NULL", "score != 1 or people is not None"),
+        ("score == None", "score is None"),
+        ("len(caption) != None", "len(caption) is not None"),
+        ("caption == null", "caption is None"),
+        ("again LIKE '%a dog%'", "'a dog' in again"),
+        ("score BETWEEN 0.1 AND .5", "0.1 <= score <= .5"),
+        ("(score > 1) | (people = 2)", "(score > 1) or (people == 2)"),
+        ("nsfw == true", "nsfw == True"),
+    ],
+)
+def test_a_condition_in_the_words_of_another_language_is_refused_with_its_own(text: str, meant: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_where(text)
+    assert caught.value.hint == f"did you mean: {meant}"
+    parse_where(meant)
+
+
+@pytest.mark.parametrize("text", ["label = paris", "score >> 3", "caption like 'p%'", "!", "= ", "label == 'it's'"])
+def test_what_cannot_be_read_as_any_condition_gets_no_other_one_for_it(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_where(text)
+    assert "did you mean" not in caught.value.hint

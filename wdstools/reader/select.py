@@ -15,7 +15,8 @@ from wdstools.formats.arrow import to_array, to_list
 from wdstools.options.declare import settle
 from wdstools.options.read import SelectChoices
 from wdstools.reader.keys import parse_keys
-from wdstools.reader.where import Where, empty_table, no_such_column, parse_where
+from wdstools.reader.operand import no_such_column
+from wdstools.reader.where import Where, empty_table, parse_where
 from wdstools.results import Proved
 from wdstools.stores.local import read_file
 

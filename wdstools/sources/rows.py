@@ -229,9 +229,23 @@ def _json_lines(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
         raise damaged(where, first.detail if first else "it is empty")
 
 
+class TooLarge(float):
+    """A number of JSON that is written with digits, and that no float holds: Python reads it as infinite."""
+
+    __slots__ = ()
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return TooLarge(value) if math.isinf(value) else value
+
+
+_LINES = json.JSONDecoder(parse_float=_number)
+
+
 def _object(line: bytes) -> dict[str, Any] | BadRow:
     try:
-        row = json.loads(line.decode())
+        row = _LINES.decode(line.decode())
     except (ValueError, RecursionError) as error:
         return BadRow("row-damaged", str(error))
     return row if isinstance(row, dict) else BadRow("row-damaged", f"not an object but a {type(row).__name__}")
@@ -267,7 +281,7 @@ def reading_parquet(where: str) -> Iterator[None]:
 def _json(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
     data = file.read()
     try:
-        document = json.loads(data.removeprefix(_UTF8_MARK), object_pairs_hook=_once)
+        document = json.loads(data.removeprefix(_UTF8_MARK), object_pairs_hook=_once, parse_float=_number)
     except (ValueError, RecursionError) as error:
         if _are_lines(data):
             yield from _json_lines(io.BytesIO(data), where)

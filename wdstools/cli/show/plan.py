@@ -21,7 +21,8 @@ def show_plan(output: Output, plan: Plan[object], *, last: bool, code: int = 0) 
     for finding in plan.unsolved if output.json else ():
         output.record("unsolved", finding)
     output.few(f"cannot be mended: {finding}" for finding in plan.unsolved)
-    output.line(f"{plan.verb} {plan.target}: {counted(len(plan.steps), 'step')}, {size(plan.bytes)} to move")
+    moved = f", {size(plan.bytes)} to move" if plan.bytes else ""
+    output.line(f"{plan.verb} {plan.target}: {counted(len(plan.steps), 'step')}{moved}")
     if last:
         summary: PlanSummary = {
             "verb": plan.verb,

@@ -181,7 +181,7 @@ def refuse_name(name: str) -> None:
     """Refuse what no set can be called; raises UsageError (``columns-name``)."""
     if not is_set_name(name):
         raise UsageError(
-            "a set of columns cannot be called so",
+            "a set of columns cannot have this name",
             code="columns-name",
             where=option("name"),
             expected="lower-case letters, digits, - and _, at most 64",

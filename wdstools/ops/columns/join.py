@@ -29,7 +29,7 @@ _NAMED = 5
 class Join:
     """For each shard, the row of the table of each of its samples, -1 for none; and how the two agree.
 
-    ``repeated`` counts rows that say something of a sample that an earlier row is of; ``absent`` those of no sample.
+    ``repeated`` counts rows whose key an earlier row has; ``absent`` counts rows whose key no sample has.
     """
 
     rows: int
@@ -83,7 +83,7 @@ def join(table: Table, dataset: Dataset, executor: Executor, tick: Tick) -> Join
     if (times > 1).any():
         row = int(order[int(np.argmax(times > 1))])
         raise UsageError(
-            "several samples of this dataset have one key: which of them a row is of, nobody knows",
+            "several samples of this dataset have the same key, so no row of the table can be given to one of them",
             code="columns-key",
             where=dataset.metadata.url,
             got=", ".join(_keys_at(table, [row])),

@@ -66,7 +66,7 @@ def land_set(
     """
     target = require_folder(dataset).path
     require_inside(target, [*files, COLUMNS_LIST])
-    message = "files that belong to no set of columns have the names of new ones"
+    message = "files that belong to no set of columns have the names of new files"
     refuse_in_the_way(target, files, message, "move them away, or choose another name")
     with locked_folder(os.path.join(target, ".wdstools"), target):
         refuse_replaced(dataset.metadata, dataset.root)
@@ -127,7 +127,7 @@ def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
     for field in fields:
         if field in owners:
             raise UsageError(
-                "a column is called as something that is there already",
+                "a column has a name that is taken",
                 code="columns-name",
                 where=field,
                 got=owners[field],
@@ -138,7 +138,7 @@ def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
 def taken(where: str, name: str) -> UsageError:
     """The error for a name that another set has."""
     return UsageError(
-        "a set of columns is called so already",
+        "a set of columns has this name already",
         code="columns-taken",
         where=where,
         got=name,

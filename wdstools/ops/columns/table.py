@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from wdstools.errors import SourceChangedError, UsageError, option
 from wdstools.formats.arrow import one_chunk
 from wdstools.formats.columns import MAX_FIELDS, MAX_WIDTH, ColumnField, aligned, is_field_name
+from wdstools.ops.columns.kinds import JsonText, Kinds, value_of
 from wdstools.sources.rows import BadRow, damaged, read_rows
 from wdstools.stores.local import buffered_plain, translated
 
@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 _KEYS = ("key", "__key__")
 _BATCH_ROWS = 1 << 14
 _BATCH_BYTES = 32 << 20
-_INT_RE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
-_FLOAT_RE = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
-_BOOLS = {"true": True, "false": False}
 _SUPPORTED = "bool, whole numbers, floats, text, and lists of floats, all of one length"
-_WIDE = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ class Table:
                     arrays.append(pa.array([None if v is None else str(v) for v in values], pa.string()))
                     continue
                 try:
-                    arrays.append(pa.array([_value_of(value, field.kind) for value in values], field.arrow))
+                    arrays.append(pa.array([value_of(value, field.kind) for value in values], field.arrow))
                 except (ValueError, TypeError, pa.ArrowException) as error:
                     raise unsupported(self.path, name, str(error)) from None
             yield pa.Table.from_arrays(arrays, names=list(names))
@@ -153,7 +149,7 @@ def open_table(given: StrPath | pa.Table, key: str | None, fields: Sequence[str]
 def unsupported(path: str, name: str, got: str) -> UsageError:
     """The error for values that no field holds."""
     return UsageError(
-        "a column holds what cannot be added",
+        "a column holds values that cannot be added",
         code="columns-unsupported",
         where=f"{path}, column {name}",
         expected=_SUPPORTED,
@@ -207,7 +203,7 @@ def _chosen(names: Sequence[str], path: str, key: str | None, wanted: Sequence[s
         )
     if not 0 < len(chosen) <= MAX_FIELDS:
         raise UsageError(
-            "these are no columns to add",
+            "the table has no columns to add" if not chosen else "the table has too many columns for one set",
             code="table-columns",
             where=path,
             expected=f"1 to {MAX_FIELDS} beside the keys",
@@ -216,10 +212,10 @@ def _chosen(names: Sequence[str], path: str, key: str | None, wanted: Sequence[s
     for name in chosen:
         if not is_field_name(name):
             raise UsageError(
-                "a column cannot be called so",
+                "a column cannot have this name",
                 code="columns-name",
                 where=f"{path}, column {name[:80]!r}",
-                expected="letters, digits and _, a letter first, at most 64, and no word of Python's",
+                expected="letters, digits and _, a letter first, at most 64, not a keyword of Python",
                 hint=f"rename it, or choose others with {option('fields')}",
             )
     return found, sorted(chosen)
@@ -302,90 +298,15 @@ def _numbered(path: str) -> Iterator[list[tuple[int, Mapping[str, Any]]]]:
         yield rows
 
 
-class _Kinds:
-    """What the values of one column of a table of text or JSON are."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, str] = {}
-
-    def note(self, value: Any) -> None:
-        """Look at a value."""
-        if value is None:
-            return
-        word = _kind_of(value)
-        if word not in self._found:
-            self._found[word] = repr(value)[:60]
-
-    def kind(self) -> str | None:
-        """The field that holds all of them; None if none does."""
-        words = set(self._found)
-        if words <= {"int64", "text:int"} and words:
-            return "int64"
-        if words <= {"int64", "float64", "text:int", "text:float"} and words:
-            return "float64"
-        if words <= {"bool", "text:bool"} and words:
-            return "bool"
-        if len(words) == 1 and next(iter(words)).startswith("float64["):
-            return next(iter(words))
-        # of texts that look like something else, and not all alike, each is what it is
-        return "string" if not words or all(word.startswith("text") for word in words) else None
-
-    def why(self) -> str:
-        """What does not fit."""
-        return " and ".join(list(self._found.values())[:2])
-
-
-def _kind_of(value: Any) -> str:
-    if isinstance(value, _JsonText):
-        return "text"
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "int64" if -_WIDE <= value < _WIDE else "other"
-    if isinstance(value, float):
-        return "float64"
-    if isinstance(value, str):
-        return _kind_of_text(value)
-    if isinstance(value, list) and value and len(value) <= MAX_WIDTH:
-        numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
-        return f"float64[{len(value)}]" if numbers else "other"
-    return "other"
-
-
-def _kind_of_text(value: str) -> str:
-    if _INT_RE.fullmatch(value) and -_WIDE <= int(value[:40]) < _WIDE and len(value) < 21:
-        return "text:int"
-    if value.lower() in _BOOLS:
-        return "text:bool"
-    # 007 is a name, 0.07 a number
-    if _FLOAT_RE.fullmatch(value) and not re.match(r"[+-]?0[0-9]", value):
-        return "text:float"
-    return "text"
-
-
-def _value_of(value: Any, kind: str) -> Any:
-    if value is None or kind == "string":
-        return value
-    if isinstance(value, str):
-        return _BOOLS[value.lower()] if kind == "bool" else int(value) if kind == "int64" else float(value)
-    return float(value) if kind == "float64" else [float(item) for item in value] if "[" in kind else value
-
-
-def _kinds_of_rows(path: str) -> dict[str, _Kinds]:
+def _kinds_of_rows(path: str) -> dict[str, Kinds]:
     is_delimited = path.rpartition(".")[2].lower() not in ("json", "jsonl", "ndjson")
-    found: dict[str, _Kinds] = {}
+    found: dict[str, Kinds] = {}
     for rows in _numbered(path):
         for _, row in rows:
             for name, value in row.items():
-                kinds = found.setdefault(name, _Kinds())
+                kinds = found.setdefault(name, Kinds())
                 if is_delimited or not isinstance(value, str):
                     kinds.note(value)
                 else:
-                    kinds.note(_JsonText(value))
+                    kinds.note(JsonText(value))
     return found
-
-
-class _JsonText(str):
-    """A text of JSON, which has numbers and truth of its own."""
-
-    __slots__ = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +17,9 @@ from tests.support.added_columns import add_scores, keys_of, pack_cities
 from tests.support.command import run_command
 from tests.support.outcome import contents
 from wdstools.errors import FormatError, StoreError, UsageError, WdsError
+from wdstools.formats import column_files
 from wdstools.formats.digest import sha256_hex
+from wdstools.formats.parquet_pages import claims_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,3 +183,47 @@ def test_a_file_that_its_document_vouches_for_is_still_looked_into(dataset: Path
         assert caught.value.code == "columns-damaged"
     ran = run_command("verify", dataset)
     assert (ran.code, "Traceback" in ran.err) == (1, False)
+
+
+BOMBS = {
+    "text": lambda rows: pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * (1 << 20)])),
+    "list": lambda rows: pa.array([*[[0.0] * 3] * (rows - 1), [0.0] * 200_000], pa.list_(pa.float32())),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_small_file_does_not_come_to_much_memory(dataset: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pq.read_table(dataset / f"{FOLDER}/scores/train-000000.parquet")
+    at = {"text": 3, "list": 5}[kind]
+    made = table.set_column(at, table.column_names[at], BOMBS[kind](table.num_rows))
+    monkeypatch.setattr(column_files, "MAX_COLUMNS_BYTES", 3 << 20)
+    sink = pa.BufferOutputStream()
+    pq.write_table(made, sink, compression="zstd", store_schema=False, write_statistics=False)
+    assert sink.tell() < 100_000
+    vouched(dataset, bytes(sink.getvalue()))
+    decoded: list[int] = []
+    monkeypatch.setattr(column_files, "aligned", lambda column, _: decoded.append(column.nbytes))
+    with pytest.raises(FormatError) as caught:
+        wt.head(dataset, 99, where=f"{made.column_names[at]} is not None")
+    assert caught.value.code == "columns-damaged"
+    assert sum(decoded) < 1000
+
+
+def test_a_damaged_footer_is_refused_by_its_own_reader(dataset: Path) -> None:
+    whole = (dataset / f"{FOLDER}/scores/train-000000.parquet").read_bytes()
+    claims = claims_of(whole)
+    table = pq.read_table(dataset / f"{FOLDER}/scores/train-000000.parquet")
+    widths = dict.fromkeys(table.column_names, 1) | {"vector": 3}
+    assert {name: claim.values for name, claim in claims.items()} == {
+        name: width * table.num_rows for name, width in widths.items()
+    }
+    assert claims["recaption"].has_dictionary
+    for at in range(len(whole)):
+        for change in (0x01, 0x80, 0xFF):
+            data = bytearray(whole)
+            data[at] ^= change
+            with contextlib.suppress(ValueError):
+                claims_of(bytes(data))
+    for size in range(len(whole)):
+        with contextlib.suppress(ValueError):
+            claims_of(whole[-size:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,10 @@ import wdstools as wt
 from tests.support.added_columns import add_scores, keys_of, pack_cities, score_of
 from tests.support.came import came
 from wdstools.errors import FormatError, UsageError
+from wdstools.reader import added
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FIELDS = ("score", "recaption", "vector", "people", "is_good")
 
@@ -160,3 +164,66 @@ def test_streams_give_the_values_beside_each_sample(scored: Path) -> None:
     with pytest.raises(UsageError) as caught:
         wt.stream(scored, columns=["nothing"])
     assert caught.value.code == "column-missing"
+
+
+def batches_of(place: Path) -> Iterator[wt.Batch]:
+    return came(wt.loader(place, batch_size=5, columns=FIELDS, decode="bytes", remainder="keep", threads=1))
+
+
+def test_values_that_are_too_many_to_hold_are_read_from_files_of_the_cache(
+    scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Path(shutil.copytree(scored, tmp_path / "mine"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(added, "HELD_BYTES", 0)
+    for batch in batches_of(place):
+        check(batch)
+    files = sorted((tmp_path / "cache/wdstools/values").iterdir())
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert len(files) == len(FIELDS) * len(wt.open_dataset(place).manifest.splits["train"])
+    with monkeypatch.context() as patched:
+        patched.setattr(added, "shard_values", None)  # nothing but the files is read
+        for batch in batches_of(place):
+            check(batch)
+    for path, data in ((path, bytearray(path.read_bytes())) for path in files):
+        data[-1] ^= 1
+        path.write_bytes(data)
+    for batch in wt.loader(place, batch_size=5, columns=FIELDS, decode="bytes", threads=1, prefetch=1):
+        check(batch)
+        for path in files:
+            path.unlink(missing_ok=True)
+    for batch in batches_of(place):
+        check(batch)
+    assert all(path.exists() for path in files)
+    wt.remove_columns(place, "scores")
+    assert not [path for path in files if path.exists()]
+
+
+def test_values_are_held_where_there_is_no_room_for_files(
+    scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache").write_text("in the way")
+    monkeypatch.setattr(added, "HELD_BYTES", 0)
+    for batch in batches_of(scored):
+        check(batch)
+
+
+def test_a_takedown_takes_kept_values_along(scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Path(shutil.copytree(scored, tmp_path / "mine"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(added, "HELD_BYTES", 0)
+    list(batches_of(place))
+    assert len(list((tmp_path / "cache").rglob("*.v1"))) > 0
+    wt.remove(place, wt.Selection(keys=frozenset(keys_of(place)[:1])))
+    assert list((tmp_path / "cache").rglob("*.v1")) == []
+
+
+def test_a_vector_that_somebody_changes_is_the_same_the_next_time(scored: Path) -> None:
+    def first() -> wt.Sample:
+        return next(iter(wt.stream(opened, columns=["vector"], shuffle=None)))
+
+    opened = wt.open_dataset(scored)
+    before = first().columns["vector"].tolist()
+    first().columns["vector"][:] = 0
+    assert first().columns["vector"].tolist() == before == [score_of(first().key), -1.0, 2.5]

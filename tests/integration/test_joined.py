@@ -249,7 +249,7 @@ def test_a_large_dataset_is_put_into_the_file_at_once(dataset: Dataset, monkeypa
     assert [sample.key for sample in wt.stream(_again(dataset), "val", shuffle=None)] == plain
     assert _file(dataset).exists()
     _check(open_joined(_again(dataset)), dataset)
-    for name in ("Writing.mapped", "_write"):
+    for name in ("Writing.mapped", "write_all"):
         monkeypatch.setattr(f"wdstools.joined.kept.{name}", lambda *_: _full_disk())
     _file(dataset).unlink()
     joined = open_joined(_again(dataset))

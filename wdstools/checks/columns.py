@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from wdstools.columns.sets import fits, names_in, read_set, read_sums, store_of
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.arrow import one_chunk
-from wdstools.formats.columns import MAX_COLUMNS_BYTES, column_path, read_columns, set_path
+from wdstools.formats.column_files import MAX_COLUMNS_BYTES, read_columns
+from wdstools.formats.columns import column_path, set_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.results import Finding

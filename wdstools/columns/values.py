@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from wdstools.columns.sets import find_fields
 from wdstools.errors import NotFoundError
 from wdstools.formats.arrow import one_chunk
-from wdstools.formats.columns import MAX_COLUMNS_BYTES, column_path, damaged, read_columns
+from wdstools.formats.column_files import MAX_COLUMNS_BYTES, read_columns
+from wdstools.formats.columns import column_path, damaged
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:

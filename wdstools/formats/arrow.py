@@ -132,12 +132,21 @@ def text_bytes(array: pa.Array) -> tuple[NDArray[np.int64], bytes]:
     """Length in bytes of each text, and all of them one behind the other; a null has no length."""
     if not len(array):
         return np.zeros(0, np.int64), b""
-    wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
-    _, offsets, data = array.buffers()
-    wide_ends = np.frombuffer(offsets, np.int64 if wide else np.int32).astype(np.int64, copy=False)
-    ends = wide_ends[array.offset : array.offset + len(array) + 1]
+    ends, data = _ends(array), array.buffers()[2]
     raw = b"" if data is None else data.slice(int(ends[0]), int(ends[-1] - ends[0])).to_pybytes()
     return ends[1:] - ends[:-1], raw
+
+
+def text_lengths(array: pa.Array) -> NDArray[np.int64]:
+    """Length in bytes of each text, without touching any."""
+    return np.diff(_ends(array)) if len(array) else np.zeros(0, np.int64)
+
+
+def _ends(array: pa.Array) -> NDArray[np.int64]:
+    """Where each text ends, after where the first begins."""
+    wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    ends = np.frombuffer(array.buffers()[1], np.int64 if wide else np.int32).astype(np.int64, copy=False)
+    return ends[array.offset : array.offset + len(array) + 1]
 
 
 def fixed_bytes(array: pa.Array | pa.ChunkedArray) -> bytes:

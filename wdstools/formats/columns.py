@@ -1,8 +1,8 @@
-"""Columns that were added to a dataset: a set of fields in one JSON document, and one row-aligned Parquet file a shard.
+"""Columns that were added to a dataset: a set of fields in one JSON document, beside one row-aligned file a shard (``column_files``).
 
 A set lies outside the root digest and is bound to it: the document names the root that its rows were made for, and the
 length and SHA-256 of each file. It is canonical JSON, one shard a line. Law: ``dumps(loads(b)) == b`` for every ``b`` that
-``loads`` accepts, and ``read_columns`` gives what ``write_columns`` was given.
+``loads`` accepts.
 """
 
 from __future__ import annotations
@@ -12,27 +12,19 @@ import json
 import keyword
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 
 from wdstools.errors import FormatError, UnsupportedVersionError
-from wdstools.formats.arrow import one_chunk, reader_over, to_numpy, valid
 from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
 from wdstools.formats.index import SCHEMA
 from wdstools.formats.manifest import COLUMNS_FOLDER, is_plain_path, like_index
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pyarrow.parquet as pq
 
 #: The newest version of the document that is read.
 COLUMNS_VERSION = 1
 #: Larger than the document of two and a half million shards.
 MAX_SET_BYTES = 1 << 29
-MAX_COLUMNS_BYTES = 1 << 31
 #: The longest list of numbers that a sample may have in one field.
 MAX_WIDTH = 1 << 16
 MAX_FIELDS = 256
@@ -57,7 +49,6 @@ _FIELD_RE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _KIND_RE = re.compile(r"(float32|float64)\[([1-9][0-9]{0,4})\]")
 _DIGEST_RE = re.compile(f"[0-9a-f]{{{DIGEST_HEX_DIGITS['sha256']}}}")
 _MAX_INT = 2**53
-_KEY = pa.field("key", pa.string(), nullable=False)
 
 
 def is_set_name(name: str) -> bool:
@@ -255,101 +246,3 @@ def _shard(found: Any, fields: int) -> ColumnShard:
     path = _checked(found["path"], good and is_plain_path(found["path"]))
     digest = _checked(found["sha256"], _DIGEST_RE.fullmatch(found["sha256"]) is not None)
     return ColumnShard(path, found["bytes"], digest, found["rows"], tuple(found["nulls"]))
-
-
-def schema_of(fields: Sequence[ColumnField]) -> pa.Schema:
-    """The schema of a file with these fields: ``key``, and each of them."""
-    return pa.schema([_KEY, *(pa.field(field.name, field.arrow) for field in fields)])
-
-
-def write_columns(table: pa.Table, fields: Sequence[ColumnField]) -> bytes:
-    """Parquet bytes of one shard's rows: zstd, page checksums, dictionaries for texts; the same table gives the same bytes."""
-    sink = pa.BufferOutputStream()
-    import pyarrow.parquet as pq  # late: it loads file systems and TLS
-
-    pq.write_table(
-        table.select(["key", *(field.name for field in fields)]),
-        sink,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=[field.name for field in fields if field.kind == "string"],
-        write_statistics=False,
-        write_page_checksum=True,
-        store_schema=False,
-        row_group_size=1 << 20,
-    )
-    return bytes(sink.getvalue())
-
-
-def described(path: str, table: pa.Table, data: bytes, fields: Sequence[ColumnField]) -> ColumnShard:
-    """What the document says of the file ``data`` of a shard, whose rows are ``table``."""
-    nulls = tuple(table.column(field.name).null_count for field in fields)
-    return ColumnShard(path, len(data), sha256_hex(data), table.num_rows, nulls)
-
-
-def read_columns(
-    data: bytes, columns: ColumnSet, shard: ColumnShard, names: Sequence[str], *, where: str = ""
-) -> pa.Table:
-    """Some columns of a file (fields of the set, and ``key``), proved by the SHA-256 that the document gives.
-
-    Raises FormatError (``columns-damaged``).
-    """
-    import pyarrow.parquet as pq
-
-    got = sha256_hex(data)
-    if got != shard.sha256:
-        raise damaged(where, "its bytes are not those that were written", expected=shard.sha256, got=got)
-    wanted = schema_of(columns.fields)
-    try:
-        file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
-        _check_claims(file, shard.rows, wanted.names)
-        table = file.read(columns=list(names)).select(list(names))
-        arrays = [aligned(table.column(name), wanted.field(name).type) for name in names]
-        table = pa.Table.from_arrays(arrays, schema=pa.schema([wanted.field(name) for name in names]))
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
-        raise damaged(where, str(error).partition("\n")[0]) from None
-    return table
-
-
-def _check_claims(file: pq.ParquetFile, wanted: int, names: Sequence[str]) -> None:
-    """Refuse a file that claims other rows or columns, or more bytes than one may have: Arrow allocates what is claimed."""
-    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-    rows = sum(group.num_rows for group in groups)
-    unpacked = sum(group.total_byte_size for group in groups)
-    if {file.metadata.num_rows, rows} != {wanted} or unpacked > MAX_COLUMNS_BYTES:
-        raise ValueError(f"it claims {rows:,} rows and {unpacked:,} bytes, not {wanted:,} rows")
-    if file.schema_arrow.names != names:
-        raise ValueError(f"it has the columns {', '.join(file.schema_arrow.names)[:200]}")
-
-
-def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
-    """A column as an array of a field's type; raises ValueError where its values are of another, or lists of another length."""
-    array = one_chunk(column)
-    if array.type.equals(kind):
-        return array
-    if not pa.types.is_fixed_size_list(kind):
-        return array.cast(kind)
-    width, value = kind.list_size, kind.value_type
-    if pa.types.is_null(array.type):
-        return pa.nulls(len(array), kind)
-    if not (
-        pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)
-    ):
-        raise ValueError(f"{array.type} is not a list of {width} numbers")
-    there = valid(array)
-    if pa.types.is_fixed_size_list(array.type):
-        lengths = np.where(there, array.type.list_size, 0)
-    else:
-        lengths = to_numpy(array.value_lengths())
-    if (lengths[there] != width).any():
-        raise ValueError(f"a list has {int(lengths[there][lengths[there] != width][0])} numbers, not {width}")
-    inner = array.drop_null().flatten()
-    if inner.null_count:
-        raise ValueError("a number in a list is missing")
-    flat = to_numpy(inner.cast(value))
-    values = np.zeros((len(array), width), flat.dtype)
-    values[there] = flat.reshape(-1, width)
-    validity = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
-    child = pa.Array.from_buffers(value, values.size, [None, pa.py_buffer(values.reshape(-1))])
-    return pa.Array.from_buffers(kind, len(array), [validity], children=[child])

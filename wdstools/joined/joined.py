@@ -23,6 +23,7 @@ from wdstools.joined.layout import Layout
 from wdstools.joined.making import checked_index, keep, make_columns
 from wdstools.joined.members import Members, members_of
 from wdstools.joined.tables import shard_table
+from wdstools.stores.kept_files import forget
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -160,7 +161,7 @@ class Joined:
 
     def _make_anew(self) -> None:
         """Replace a damaged file, all rows at once, so that what others have opened stays good."""
-        kept.forget(kept.path_of(self.dataset.root))
+        forget(kept.path_of(self.dataset.root))
         self.columns = make_columns(self.dataset)
         self._open[:] = self._captions[:] = True
 

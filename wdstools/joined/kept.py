@@ -14,9 +14,6 @@ import mmap
 import os
 import re
 import secrets
-import shutil
-import stat
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +23,7 @@ from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.joined.index_columns import Columns, Names, Texts, cut_neighbours, names_of
 from wdstools.joined.layout import HEAD_BYTES, LOOSE_MEMBER, SHARD, VERSION, Layout, aligned, head_of, read_head
 from wdstools.stores.folders import make_folders
+from wdstools.stores.kept_files import MAKING, forget, make_room, open_own, write_all
 from wdstools.user_cache import cache_folder
 
 if TYPE_CHECKING:
@@ -36,9 +34,6 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
 
 _NAME_RE = re.compile(r"[0-9a-f]{64}-v[0-9]+\.rows(\.[0-9a-f]{16}\.making)?")
-_SHARE_OF_DISK = 4
-#: A file that is being made is made anew by others after this long.
-_STALE_SECONDS = 24 * 3600
 _BLOCK_BYTES = 1 << 24
 #: Of a file larger than this, rows are read and not looked up in the map.
 LARGE_BYTES = 1 << 28
@@ -174,15 +169,11 @@ def is_keepable(dataset: Dataset) -> bool:
 def open_kept(dataset: Dataset) -> Kept | None:
     """The file of a dataset, mapped; None where there is none that may be believed. A damaged one is removed."""
     path = path_of(dataset.root)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+    fd = open_own(path)
+    if fd is None:
         return None
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            return None  # not ours, or others may write to it
-        found = _mapped(fd, dataset, status.st_size)
+        found = _mapped(fd, dataset, os.fstat(fd).st_size)
         if found is None:
             forget(path)
             return None
@@ -193,12 +184,6 @@ def open_kept(dataset: Dataset) -> Kept | None:
     finally:
         os.close(fd)
     return found
-
-
-def forget(path: str) -> None:
-    """Remove a file that is not what it should be."""
-    with contextlib.suppress(OSError):
-        os.unlink(path)
 
 
 def _mapped(fd: int, dataset: Dataset, size: int) -> Kept | None:
@@ -236,10 +221,10 @@ class Writing:
         make_folders(cache_folder())
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder(), 0o700)
-        if not _make_room(layout.fixed_bytes):
+        if not make_room(folder(), _NAME_RE, layout.fixed_bytes):
             raise OSError("there is no room for a joined index")
         self._path = path_of(dataset.root)
-        self._making = f"{self._path}.{secrets.token_hex(8)}.making"
+        self._making = f"{self._path}.{secrets.token_hex(8)}{MAKING}"
         self.fd = os.open(self._making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def mapped(self, dataset: Dataset) -> Columns:
@@ -248,7 +233,7 @@ class Writing:
             os.posix_fallocate(self.fd, 0, self._layout.fixed_bytes)
         else:
             for at in range(0, self._layout.fixed_bytes, _BLOCK_BYTES):
-                _write(self.fd, bytes(min(_BLOCK_BYTES, self._layout.fixed_bytes - at)), at)
+                write_all(self.fd, bytes(min(_BLOCK_BYTES, self._layout.fixed_bytes - at)), at)
         buffer = mmap.mmap(self.fd, self._layout.fixed_bytes)
         arrays = {
             name: np.frombuffer(buffer, kind, self._layout.rows, at)
@@ -259,13 +244,13 @@ class Writing:
     def write_fixed(self, columns: Columns) -> None:
         """Write the fixed columns from memory."""
         for name, (_, at) in self._layout.columns.items():
-            _write(self.fd, columns.arrays[name].view(np.uint8), at)
+            write_all(self.fd, columns.arrays[name].view(np.uint8), at)
 
     def add_texts(self, columns: Columns, shard: int, rows: slice) -> None:
         """Write the texts of one shard, and note where they are and what all of the shard digests to."""
         texts = columns.text_of(shard)
         data = b"".join((texts.loose.tobytes(), texts.keys, texts.captions))
-        _write(self.fd, data, self._end)
+        write_all(self.fd, data, self._end)
         self._table[shard] = (
             self._end,
             len(texts.loose),
@@ -280,51 +265,17 @@ class Writing:
         lists = {"labels": columns.labels, "formats": columns.formats, "extensions": columns.extensions}
         names = json.dumps({name: found.names for name, found in lists.items()}).encode()
         tables = self._table.tobytes() + names
-        if not _make_room(self._end + len(tables), but=self._making):
+        if not make_room(folder(), _NAME_RE, self._end + len(tables), self._making):
             raise OSError("there is no room for a joined index")
-        _write(self.fd, tables, self._end)
+        write_all(self.fd, tables, self._end)
         os.ftruncate(self.fd, self._end + len(tables))
-        _write(self.fd, head_of(self._layout, self._root, self._end, tables, len(names)), 0)
+        write_all(self.fd, head_of(self._layout, self._root, self._end, tables, len(names)), 0)
         os.rename(self._making, self._path)
 
     def close(self) -> None:
         """Let go of the file; it goes if it was not kept."""
         os.close(self.fd)
         forget(self._making)
-
-
-def _write(fd: int, data: bytes | NDArray[np.uint8], at: int) -> None:
-    view = memoryview(data)  # type: ignore[arg-type]  # an array is a buffer from Python 3.12 on
-    while view:
-        done = os.pwrite(fd, view[:_BLOCK_BYTES], at)
-        view, at = view[done:], at + done
-
-
-def _make_room(size: int, but: str = "") -> bool:
-    """Remove files used longest ago until one of this size fits; whether it does."""
-    held, now = [], time.time()
-    for entry in os.scandir(folder()):
-        if entry.path == but or not _NAME_RE.fullmatch(entry.name):
-            continue
-        with contextlib.suppress(OSError):
-            status = entry.stat(follow_symlinks=False)
-            if entry.name.endswith(".making") and now - status.st_mtime < _STALE_SECONDS:
-                continue  # somebody is at it
-            if entry.name.endswith(".making"):
-                forget(entry.path)
-                continue
-            held.append((status.st_mtime, status.st_size, entry.path))
-    total = sum(bytes_ for _, bytes_, _ in held)
-    own = os.stat(but).st_size if but else 0
-    limit = (shutil.disk_usage(folder()).free + total + own) // _SHARE_OF_DISK
-    if size > limit:
-        return False
-    for _, bytes_, path in sorted(held):
-        if total + size <= limit:
-            break
-        forget(path)
-        total -= bytes_
-    return True
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """Values of fields that were added to a dataset, row by row, for whoever reads samples in any order.
 
-A shard's values are read when one of its rows is first wanted, proved by their set, and held: 4 or 8 bytes a sample for a
-number, 1 for truth, 4 or 8 times N for a list of N.
+A shard's values are read when one of its rows is first wanted, proved by their set. Where those of the split are few, they
+are held: 4 or 8 bytes a sample for a number, 1 for truth, 4 or 8 times N for a list of N. Otherwise they are kept
+as files in the cache, which all processes of this machine read row by row.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wdstools.columns.kept import KeptValues, Place, has_room
 from wdstools.columns.sets import find_fields
 from wdstools.columns.values import by_set, shard_values
-from wdstools.formats.arrow import one_chunk, to_list, to_numpy, valid
+from wdstools.formats.arrow import one_chunk, release_memory, to_list, to_numpy, valid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
 
 Values = Any
+#: What a process holds of the values of a split; more is kept in files.
+HELD_BYTES = 64 << 20
+#: About how many bytes of memory a text takes for each byte that the set's files have.
+_OF_TEXT = 4
+_WHOLE = {"bool": np.bool_, "int64": np.int64}
 
 
 class AddedFields:
@@ -36,32 +43,97 @@ class AddedFields:
     def __init__(self, dataset: Dataset, split: str, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._fields = find_fields(dataset, self.names)
+        self._root = dataset.root
         self._entries = dataset.manifest.splits[split]
         self._starts = np.cumsum([0, *(entry.samples for entry in self._entries)])
         self._shards: dict[int, dict[str, Values]] = {}
         self._locks = [threading.Lock() for _ in range(min(64, max(1, len(self._entries))))]
+        size = self._size()
+        self._in_files = size > HELD_BYTES and has_room(self._root, size)
+
+    def _size(self) -> int:
+        """About how many bytes all values take."""
+        rows, size = int(self._starts[-1]), 0
+        for field in self._fields.values():
+            if field.kind == "string":
+                size += _OF_TEXT * sum(field.columns.shard(entry.path).bytes for entry in self._entries)
+                continue
+            kind, width = _form_of(field)
+            assert kind is not None
+            size += rows * max(1, width) * kind.itemsize
+        return size
 
     def take(self, rows: NDArray[np.int64]) -> dict[str, list[Any]]:
         """The values of some rows of the split, field by field; raises FormatError (``columns-damaged``) and StoreError."""
-        shards = np.searchsorted(self._starts[1:], rows, side="right").tolist()
-        within = (rows - self._starts[shards]).tolist() if shards else []
-        found: dict[str, list[Any]] = {name: [] for name in self.names}
-        for shard, row in zip(shards, within, strict=True):
-            held = self._shards.get(shard) or self._opened(shard)
-            for name, values in found.items():
-                values.append(held[name][row])
+        shards = np.searchsorted(self._starts[1:], rows, side="right")
+        within = rows - self._starts[shards]
+        found: dict[str, list[Any]] = {name: [None] * len(rows) for name in self.names}
+        for shard in dict.fromkeys(shards.tolist()):
+            at = np.flatnonzero(shards == shard)
+            for name, values in self._taken(shard, within[at]).items():
+                for place, value in zip(at.tolist(), values, strict=True):
+                    found[name][place] = value
         return found
+
+    def _taken(self, shard: int, rows: NDArray[np.int64]) -> dict[str, list[Any]]:
+        """The values of some rows of a shard."""
+        held = self._shards.get(shard) or self._opened(shard)
+        found = {name: _of(values, rows) for name, values in held.items()}
+        if any(values is None for values in found.values()):  # a file was removed to make room
+            with self._locks[shard % len(self._locks)]:
+                held = self._shards[shard] = self._read(shard)
+            found = {name: _of(values, rows) for name, values in held.items()}
+        return {name: values or [] for name, values in found.items()}
 
     def _opened(self, shard: int) -> dict[str, Values]:
         with self._locks[shard % len(self._locks)]:
             if shard not in self._shards:
-                path = self._entries[shard].path
-                held: dict[str, Values] = {}
-                for store, columns, names in by_set(self._fields.values()):
-                    table = shard_values(store, columns, path, names)
-                    held |= {name: _values(table.column(name), self._fields[name]) for name in names}
-                self._shards[shard] = held
+                self._shards[shard] = self._kept(shard) if self._in_files else self._read(shard)
             return self._shards[shard]
+
+    def _kept(self, shard: int) -> dict[str, Values]:
+        """A shard's values in files, those that are not there yet put into them."""
+        entry = self._entries[shard]
+        places = {
+            name: Place(self._root, field.columns.shard(entry.path).sha256, name)
+            for name, field in self._fields.items()
+        }
+        held: dict[str, Values] = {
+            name: KeptValues.opened(place, entry.samples, *_form_of(self._fields[name]))
+            for name, place in places.items()
+        }
+        missing = [name for name, values in held.items() if values is None]
+        for name, values in (self._read(shard, missing) if missing else {}).items():
+            held[name] = KeptValues.kept(places[name], values) or values
+        if missing:
+            release_memory()
+        return held
+
+    def _read(self, shard: int, names: Sequence[str] | None = None) -> dict[str, Values]:
+        """A shard's values from the files of their sets."""
+        path = self._entries[shard].path
+        held: dict[str, Values] = {}
+        for store, columns, mine in by_set(self._fields[name] for name in (self.names if names is None else names)):
+            table = shard_values(store, columns, path, mine)
+            held |= {name: _values(table.column(name), self._fields[name]) for name in mine}
+        return held
+
+
+def _of(values: Values, rows: NDArray[np.int64]) -> list[Any] | None:
+    """Some of a shard's values, as copies; None where their file is gone."""
+    if isinstance(values, KeptValues):
+        return values.take(rows.tolist())
+    return [values[row] for row in rows.tolist()] if isinstance(values, list) else list(values[rows])
+
+
+def _form_of(field: Field) -> tuple[np.dtype[Any] | None, int]:
+    """The type of a field's values, None for texts, and how many numbers each has: see ``_values``."""
+    if field.kind == "string":
+        return None, 0
+    width = field.columns.field(field.name).width
+    if field.kind in _WHOLE and field.columns.nulls(field.name):
+        return np.dtype(np.float64), width
+    return np.dtype(_WHOLE.get(field.kind) or field.kind.partition("[")[0]), width
 
 
 def _values(column: pa.ChunkedArray, field: Field) -> Values:
@@ -84,5 +156,5 @@ def _values(column: pa.ChunkedArray, field: Field) -> Values:
         numbers = to_numpy(array)
     if not field.columns.nulls(field.name):
         return numbers
-    floats = numbers.astype(np.float64, copy=False) if kind in ("bool", "int64") else numbers
+    floats = numbers.astype(np.float64, copy=False) if kind in _WHOLE else numbers
     return np.where(there, floats, floats.dtype.type(np.nan))

@@ -12,7 +12,8 @@ from wdstools.columns.values import shard_values
 from wdstools.errors import NotFoundError
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import to_array
-from wdstools.formats.columns import ColumnSet, ColumnShard, column_path, described, dumps, write_columns
+from wdstools.formats.column_files import described, write_columns
+from wdstools.formats.columns import ColumnSet, ColumnShard, column_path, dumps
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.formats.sums import render_sums

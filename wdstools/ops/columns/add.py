@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from wdstools.dataset import Dataset
 from wdstools.errors import UsageError, option
 from wdstools.executors.open import open_executor
+from wdstools.formats.column_files import refuse_too_large, size_of
 from wdstools.formats.columns import column_path, is_set_name, set_path
 from wdstools.ops.columns.join import Join, join
 from wdstools.ops.columns.land import land_set, opened_to_change, refuse_clashes
@@ -93,8 +94,9 @@ def plan_add_columns(
 
     Raises:
         UsageError: A name does not fit or is taken (``columns-name``, ``columns-taken``), the table lacks a column
-            (``table-columns``) or holds values of no supported type (``columns-unsupported``), a key is missing or not
-            of one sample (``columns-key``), or none of them is in the dataset (``columns-empty``).
+            (``table-columns``) or holds values of no supported type (``columns-unsupported``) or too many for one shard
+            (``columns-too-large``), a key is missing or not of one sample (``columns-key``), or none of them is in the
+            dataset (``columns-empty``).
         FormatError: The table, a manifest or an index is damaged.
         StoreError: Storage could not be read.
     """
@@ -106,6 +108,7 @@ def plan_add_columns(
     refuse_name(name)
     source = open_table(table, chosen["key_column"], chosen["fields"])
     refuse_clashes(opened, name, [field.name for field in source.fields])
+    refuse_too_large(max((size_of(one.samples, source.fields) for _, one in opened.manifest.shards), default=0))
     samples = opened.manifest.totals["samples"]
     with under_way(progress or Silent(), "keys", samples, "samples") as tick:
         found = join(source, opened, executor or open_executor("serial"), tick)

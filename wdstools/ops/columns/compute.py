@@ -12,17 +12,8 @@ from wdstools.dataset import Dataset
 from wdstools.errors import BusyError, FormatError, StoreError, UsageError, option
 from wdstools.executors.local import Serial, Threads
 from wdstools.executors.open import open_executor
-from wdstools.formats.columns import (
-    ColumnField,
-    ColumnSet,
-    ColumnShard,
-    column_path,
-    described,
-    is_field_name,
-    read_columns,
-    set_path,
-    write_columns,
-)
+from wdstools.formats.column_files import described, read_columns, refuse_too_large, size_of, write_columns
+from wdstools.formats.columns import ColumnField, ColumnSet, ColumnShard, column_path, is_field_name, set_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.given import Calling
 from wdstools.landing.journal import Journal
@@ -156,6 +147,7 @@ def map_columns(
     if batch_size is not None and batch_size < 1:
         raise UsageError("out of range", where=option("batch_size"), expected="at least 1", got=str(batch_size))
     refuse_clashes(opened, name, [field.name for field in fields])
+    refuse_too_large(max((size_of(one.samples, fields) for _, one in opened.manifest.shards), default=0))
     plan = sha256_hex(repr((opened.root, name, fields, batch_size, module_of(function), name_of(function))).encode())
     given = Given(function, digest_of(function))
     empty = ColumnSet(name, opened.root, fields, ())

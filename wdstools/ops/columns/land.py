@@ -6,6 +6,7 @@ import os
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from wdstools.columns.kept import files_of
 from wdstools.columns.sets import column_sets, forget_fields, is_of, read_sums
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import StoreError, UsageError, option
@@ -14,6 +15,7 @@ from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
 from wdstools.formats.sums import render_sums
 from wdstools.landing.inside import refuse_in_the_way, require_here, require_inside
 from wdstools.landing.staging import commit, plan_finish, refuse_replaced, staged
+from wdstools.stores.kept_files import forget
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
 
@@ -113,6 +115,8 @@ def drop_set(dataset: Dataset, name: str, deleted: Sequence[str], seen: Mapping[
     store = LocalStore(target)
     for path in gone:
         store.remove_empty_folders(path)
+    for path in files_of(dataset.root, [*mine.values()]):
+        forget(path)
     forget_fields(dataset)
 
 

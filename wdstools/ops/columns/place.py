@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from wdstools.errors import UsageError
 from wdstools.formats.arrow import numbers_over, one_chunk, to_list, to_numpy
-from wdstools.formats.columns import ColumnSet, ColumnShard, column_path, described, write_columns
+from wdstools.formats.column_files import described, write_columns
+from wdstools.formats.columns import ColumnSet, ColumnShard, column_path
 from wdstools.stores.abilities import TEMP_SUFFIX
 from wdstools.stores.local import LocalStore, translated
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wdstools.errors import SourceChangedError, UsageError, option
-from wdstools.formats.arrow import one_chunk
-from wdstools.formats.columns import MAX_FIELDS, MAX_WIDTH, ColumnField, aligned, is_field_name
+from wdstools.formats.arrow import one_chunk, text_lengths, to_numpy
+from wdstools.formats.column_files import aligned, size_of
+from wdstools.formats.columns import MAX_FIELDS, MAX_WIDTH, ColumnField, is_field_name
 from wdstools.ops.columns.kinds import JsonText, Kinds, value_of
 from wdstools.sources.rows import BadRow, damaged, read_rows
 from wdstools.stores.local import buffered_plain, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from wdstools.options.declare import StrPath
 
@@ -50,9 +54,11 @@ class Table:
             return int(self.in_memory.nbytes)
         if self.texts:
             return self.stamp[0]
+        texts = [field.name for field in self.fields if field.kind == "string"]
         with translated(self.path), buffered_plain(self.path) as file:
-            metadata = pq.ParquetFile(file).metadata
-            return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+            rows: int = pq.ParquetFile(file).metadata.num_rows
+            size = size_of(rows, self.fields)
+            return size + sum(int(lengths.sum()) for _, lengths in coded_batches(file, self.path, texts))
 
     def key_batches(self) -> Iterator[list[str]]:
         """The keys, batch by batch."""
@@ -233,18 +239,52 @@ def _parquet_schema(file: Any, path: str) -> pa.Schema:
         raise damaged(path, str(error).splitlines()[0]) from None
 
 
-def _parquet_batches(file: Any, path: str, names: Sequence[str]) -> Iterator[pa.Table]:
+def coded_batches(file: Any, path: str, names: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64]]]:
+    """Some columns of a table, batch by batch, texts as codes; and how many bytes the texts of each row take.
+
+    A text that is written once may be that of every row: a small file comes to any size.
+    """
+    if not names:
+        return
     try:
-        table = pq.ParquetFile(file)
-        rows = max(1, table.metadata.num_rows)
-        size = sum(table.metadata.row_group(n).total_byte_size for n in range(table.metadata.num_row_groups))
+        schema = pq.ParquetFile(file).schema_arrow
+        texts = [name for name in names if _is_text(schema.field(name).type)]
+        table = pq.ParquetFile(file, read_dictionary=texts)
+        groups = [table.metadata.row_group(number) for number in range(table.metadata.num_row_groups)]
+        size, rows = sum(group.total_byte_size for group in groups), max(1, table.metadata.num_rows)
         at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES * rows // max(1, size)))
         for batch in table.iter_batches(at_once, columns=list(names)):
-            yield pa.Table.from_batches([batch]).select(list(names))
+            sizes = np.zeros(batch.num_rows, np.int64)
+            for name in texts:
+                column = batch.column(name)
+                if pa.types.is_dictionary(column.type):
+                    lengths = np.append(text_lengths(column.dictionary), 0)  # the last is that of a null
+                    sizes += lengths[to_numpy(column.indices, null=-1)]
+                else:
+                    sizes += text_lengths(column)
+            yield batch, sizes
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
         raise damaged(path, str(error).splitlines()[0]) from None
+
+
+def _parquet_batches(file: Any, path: str, names: Sequence[str]) -> Iterator[pa.Table]:
+    for batch, sizes in coded_batches(file, path, names):
+        table = pa.Table.from_batches([batch]).select(list(names))
+        fixed = sum(column.nbytes for column in batch.columns if not pa.types.is_dictionary(column.type))
+        parts = np.cumsum(sizes + fixed // max(1, batch.num_rows)) // _BATCH_BYTES
+        edges = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), batch.num_rows]
+        for first, last in pairwise(edges):
+            yield _without_codes(table.slice(first, last - first))
+
+
+def _without_codes(table: pa.Table) -> pa.Table:
+    for number, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            decoded = one_chunk(table.column(number)).dictionary_decode()
+            table = table.set_column(number, field.name, decoded)
+    return table
 
 
 def _first_length(table: Table, name: str) -> int:

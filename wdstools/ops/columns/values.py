@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from wdstools.errors import UsageError
-from wdstools.formats.columns import schema_of
+from wdstools.formats.column_files import schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

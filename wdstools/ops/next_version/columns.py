@@ -10,7 +10,8 @@ import pyarrow as pa
 from wdstools.columns.sets import store_of
 from wdstools.columns.values import shard_values
 from wdstools.formats.arrow import numbers_over, to_list
-from wdstools.formats.columns import ColumnSet, column_path, described, dumps, schema_of, write_columns
+from wdstools.formats.column_files import described, schema_of, write_columns
+from wdstools.formats.columns import ColumnSet, column_path, dumps
 from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.formats.index import read_index
 from wdstools.formats.manifest import COLUMNS_LIST

@@ -9,6 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from wdstools.address import display
+from wdstools.columns.kept import files_of as kept_values
 from wdstools.columns.sets import digest_of_list, fits, listed_files, names_in, read_set, read_sums
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.columns import column_path, damaged, set_path
@@ -216,9 +217,10 @@ def _pages(store: LocalStore) -> Iterator[str]:
 
 
 def _cached(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequence[str]) -> Iterator[str]:
-    """Blocks of the shards in the caches of readers, and the joined index of this version: it has captions."""
+    """Blocks of the shards in the caches of readers, the joined index of this version, which has captions, and values of columns."""
     for folder in caches:
         cache = Caching(remote(dataset.shards), folder, dataset.root, limit_bytes=0)
         for entry in touched:
             yield from cache.kept(entry.path, entry.bytes)
     yield from joined_files(dataset.root)
+    yield from kept_values(dataset.root)

@@ -1,0 +1,179 @@
+"""The files of a set of columns: Parquet, one row a sample, in the order of its shard.
+
+Law: ``read_columns`` gives what ``write_columns`` was given. A file may come from anywhere: no more memory is taken for
+it than its rows have a right to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.errors import UsageError, option
+from wdstools.formats.arrow import one_chunk, reader_over, text_lengths, to_numpy, valid
+from wdstools.formats.columns import ColumnShard, damaged
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.parquet_pages import claims_of
+from wdstools.units import size as shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow.parquet as pq
+
+    from wdstools.formats.columns import ColumnField, ColumnSet
+    from wdstools.formats.parquet_pages import Claim
+
+#: How long a file of a set may be, and how much all values that are read of it may take.
+MAX_COLUMNS_BYTES = 1 << 31
+_KEY = pa.field("key", pa.string(), nullable=False)
+
+
+def schema_of(fields: Sequence[ColumnField]) -> pa.Schema:
+    """The schema of a file with these fields: ``key``, and each of them."""
+    return pa.schema([_KEY, *(pa.field(field.name, field.arrow) for field in fields)])
+
+
+def write_columns(table: pa.Table, fields: Sequence[ColumnField]) -> bytes:
+    """Parquet bytes of one shard's rows: zstd, page checksums, dictionaries for texts; the same table gives the same bytes.
+
+    Raises UsageError (``columns-too-large``).
+    """
+    refuse_too_large(table.nbytes)
+    sink = pa.BufferOutputStream()
+    import pyarrow.parquet as pq  # late: it loads file systems and TLS
+
+    pq.write_table(
+        table.select(["key", *(field.name for field in fields)]),
+        sink,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[field.name for field in fields if field.kind == "string"],
+        write_statistics=False,
+        write_page_checksum=True,
+        store_schema=False,
+        row_group_size=1 << 20,
+    )
+    return bytes(sink.getvalue())
+
+
+def refuse_too_large(size: int) -> None:
+    """Refuse more values of a shard than anybody reads again; raises UsageError (``columns-too-large``)."""
+    if size > MAX_COLUMNS_BYTES:
+        raise UsageError(
+            "the values of one shard's samples take more than a file of columns may hold",
+            code="columns-too-large",
+            expected=f"at most {shown(MAX_COLUMNS_BYTES)}",
+            got=shown(size),
+            hint=f"add fewer columns at once ({option('fields')}, each part with a {option('name')}), or pack shards with fewer samples",
+        )
+
+
+def size_of(rows: int, fields: Sequence[ColumnField]) -> int:
+    """How many bytes so many values of these fields take at least: of texts nobody knows before."""
+    widths = {"float64": 8, "float32": 4, "int64": 8}
+    return rows * sum(widths.get(field.kind.partition("[")[0], 0) * max(1, field.width) for field in fields)
+
+
+def described(path: str, table: pa.Table, data: bytes, fields: Sequence[ColumnField]) -> ColumnShard:
+    """What the document says of the file ``data`` of a shard, whose rows are ``table``."""
+    nulls = tuple(table.column(field.name).null_count for field in fields)
+    return ColumnShard(path, len(data), sha256_hex(data), table.num_rows, nulls)
+
+
+def read_columns(
+    data: bytes, columns: ColumnSet, shard: ColumnShard, names: Sequence[str], *, where: str = ""
+) -> pa.Table:
+    """Some columns of a file (fields of the set, and ``key``), proved by the SHA-256 that the document gives.
+
+    Raises FormatError (``columns-damaged``).
+    """
+    import pyarrow.parquet as pq
+
+    got = sha256_hex(data)
+    if got != shard.sha256:
+        raise damaged(where, "its bytes are not those that were written", expected=shard.sha256, got=got)
+    wanted = schema_of(columns.fields)
+    try:
+        claims = claims_of(data)
+        _check_claims(claims, wanted, shard.rows, names)
+        # a text of a dictionary may be that of every row: such columns stay codes until it is known what they come to
+        coded = [name for name in names if pa.types.is_string(wanted.field(name).type) and claims[name].has_dictionary]
+        file = pq.ParquetFile(reader_over(data), page_checksum_verification=True, read_dictionary=coded)
+        _check_rows(file, shard.rows, wanted.names)
+        table = file.read(columns=list(names)).select(list(names))
+        arrays = [aligned(_decoded(table.column(name)), wanted.field(name).type) for name in names]
+        table = pa.Table.from_arrays(arrays, schema=pa.schema([wanted.field(name) for name in names]))
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
+        raise damaged(where, str(error).partition("\n")[0]) from None
+    return table
+
+
+def _check_rows(file: pq.ParquetFile, wanted: int, names: Sequence[str]) -> None:
+    """Refuse a file that claims other rows or columns."""
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    rows = sum(group.num_rows for group in groups)
+    if {file.metadata.num_rows, rows} != {wanted}:
+        raise ValueError(f"it claims {rows:,} rows, not {wanted:,} rows")
+    if file.schema_arrow.names != names:
+        raise ValueError(f"it has the columns {', '.join(file.schema_arrow.names)[:200]}")
+
+
+def _check_claims(claims: Mapping[str, Claim], wanted: pa.Schema, rows: int, names: Sequence[str]) -> None:
+    """Refuse columns that claim more values than they have rows for, or more bytes than all may have."""
+    for name in names:
+        kind = wanted.field(name).type
+        most = rows * (kind.list_size if pa.types.is_fixed_size_list(kind) else 1)
+        if name in claims and claims[name].values > most:
+            raise ValueError(f"column {name} claims {claims[name].values:,} values, not {most:,}")
+    unpacked = sum(claims[name].bytes for name in names if name in claims)
+    if unpacked > MAX_COLUMNS_BYTES:
+        raise ValueError(f"it claims {unpacked:,} bytes, and at most {MAX_COLUMNS_BYTES:,} are read")
+
+
+def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts that are codes of a dictionary as texts; raises ValueError where they would take more than a file may."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    size = 0
+    for chunk in column.chunks:
+        lengths = np.append(text_lengths(chunk.dictionary), 0)  # the last is that of a null
+        size += int(lengths[to_numpy(chunk.indices, null=-1)].sum())
+    if size > MAX_COLUMNS_BYTES:
+        raise ValueError(f"its texts come to {size:,} bytes, and at most {MAX_COLUMNS_BYTES:,} are read")
+    return pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], column.type.value_type)
+
+
+def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column as an array of a field's type; raises ValueError where its values are of another, or lists of another length."""
+    array = one_chunk(column)
+    if array.type.equals(kind):
+        return array
+    if not pa.types.is_fixed_size_list(kind):
+        return array.cast(kind)
+    width, value = kind.list_size, kind.value_type
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), kind)
+    if not (
+        pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)
+    ):
+        raise ValueError(f"{array.type} is not a list of {width} numbers")
+    there = valid(array)
+    if pa.types.is_fixed_size_list(array.type):
+        lengths = np.where(there, array.type.list_size, 0)
+    else:
+        lengths = to_numpy(array.value_lengths())
+    if (lengths[there] != width).any():
+        raise ValueError(f"a list has {int(lengths[there][lengths[there] != width][0])} numbers, not {width}")
+    inner = array.drop_null().flatten()
+    if inner.null_count:
+        raise ValueError("a number in a list is missing")
+    flat = to_numpy(inner.cast(value))
+    values = np.zeros((len(array), width), flat.dtype)
+    values[there] = flat.reshape(-1, width)
+    validity = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
+    child = pa.Array.from_buffers(value, values.size, [None, pa.py_buffer(values.reshape(-1))])
+    return pa.Array.from_buffers(kind, len(array), [validity], children=[child])

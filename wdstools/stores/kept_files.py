@@ -1,0 +1,82 @@
+"""Files that are kept in this user's cache: ours alone, whole or not there, and together no more than a quarter of the free space.
+
+Any of them may go at any time; those used longest ago go first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import re
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+_SHARE_OF_DISK = 4
+#: A file that is being made is made anew by others after this long.
+_STALE_SECONDS = 24 * 3600
+_BLOCK_BYTES = 1 << 24
+#: How names end of files that are being made.
+MAKING = ".making"
+
+
+def open_own(path: str) -> int | None:
+    """A descriptor of a file that is ours and that nobody else may write to; None where there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        os.close(fd)
+        return None
+    return fd
+
+
+def forget(path: str) -> None:
+    """Remove a file that is not what it should be, or that nobody needs."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def write_all(fd: int, data: bytes | memoryview | NDArray[np.uint8], at: int) -> None:
+    """Write all of ``data`` at a place of a file."""
+    view = memoryview(data)  # type: ignore[arg-type]  # an array is a buffer from Python 3.12 on
+    while view:
+        done = os.pwrite(fd, view[:_BLOCK_BYTES], at)
+        view, at = view[done:], at + done
+
+
+def make_room(folder: str, names: re.Pattern[str], size: int, own: str = "") -> bool:
+    """Remove files used longest ago until ``size`` bytes fit; whether they do. Those that begin with ``own`` are part of them."""
+    held, mine, now = [], 0, time.time()
+    for entry in os.scandir(folder):
+        if not names.fullmatch(entry.name):
+            continue
+        with contextlib.suppress(OSError):
+            status = entry.stat(follow_symlinks=False)
+            if own and entry.path.startswith(own):
+                mine += status.st_size
+                continue
+            if entry.name.endswith(MAKING) and now - status.st_mtime < _STALE_SECONDS:
+                continue  # somebody is at it
+            if entry.name.endswith(MAKING):
+                forget(entry.path)
+                continue
+            held.append((status.st_mtime, status.st_size, entry.path))
+    total = sum(bytes_ for _, bytes_, _ in held)
+    limit = (shutil.disk_usage(folder).free + total + mine) // _SHARE_OF_DISK
+    if size > limit:
+        return False
+    for _, bytes_, path in sorted(held):
+        if total + size <= limit:
+            break
+        forget(path)
+        total -= bytes_
+    return True

@@ -106,11 +106,11 @@ def store_of(dataset: Dataset) -> Store:
     return dataset.shards if read_sums(dataset.shards) else dataset.metadata
 
 
-def column_sets(dataset: Dataset) -> tuple[ColumnSet, ...]:
-    """All sets that lie with a dataset, by name, also those that were made for another root. Raises as ``read_set``."""
+def column_sets(dataset: Dataset, *, but: str = "") -> tuple[ColumnSet, ...]:
+    """All sets that lie with a dataset but one, by name, also those that were made for another root. Raises as ``read_set``."""
     store = store_of(dataset)
     sums = read_sums(store)
-    return tuple(read_set(store, name, sums[set_path(name)]) for name in names_in(sums))
+    return tuple(read_set(store, name, sums[set_path(name)]) for name in names_in(sums) if name != but)
 
 
 def fits(columns: ColumnSet, dataset: Dataset) -> bool:

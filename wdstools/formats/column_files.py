@@ -153,7 +153,7 @@ def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type.equals(kind):
         return array
     if not pa.types.is_fixed_size_list(kind):
-        return array.cast(kind)
+        return _narrowed(array, array.cast(kind))
     width, value = kind.list_size, kind.value_type
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), kind)
@@ -171,9 +171,18 @@ def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
     inner = array.drop_null().flatten()
     if inner.null_count:
         raise ValueError("a number in a list is missing")
-    flat = to_numpy(inner.cast(value))
+    flat = to_numpy(_narrowed(inner, inner.cast(value)))
     values = np.zeros((len(array), width), flat.dtype)
     values[there] = flat.reshape(-1, width)
     validity = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
     child = pa.Array.from_buffers(value, values.size, [None, pa.py_buffer(values.reshape(-1))])
     return pa.Array.from_buffers(kind, len(array), [validity], children=[child])
+
+
+def _narrowed(before: pa.Array, after: pa.Array) -> pa.Array:
+    """Numbers as another type has them; raises ValueError where one is too large for it."""
+    if pa.types.is_float32(after.type) and pa.types.is_float64(before.type):
+        new, old = (to_numpy(one) for one in (after, before))
+        if (large := np.isinf(new) & np.isfinite(old)).any():
+            raise ValueError(f"{old[large][0]} is too large for a float32")
+    return after

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from wdstools.options.declare import Option
+
+#: What becomes of a set that has the name already.
+Existing = Literal["refuse", "replace", "update", "fill"]
 
 
 def _parse_names(text: str, where: str) -> tuple[str, ...]:
@@ -27,4 +30,12 @@ class ColumnsChoices(TypedDict, total=False):
     fields: Annotated[
         Sequence[str] | None,
         Option(None, "The columns to add, with commas between; without it, all.", metavar="A,B", read=_parse_names),
+    ]
+    existing: Annotated[
+        Existing,
+        Option(
+            "refuse",
+            "Where a set has this name: refuse; replace it; update the values of the table's samples; or fill in "
+            "those that are missing.",
+        ),
     ]

@@ -46,9 +46,10 @@ def added(output: Output, result: ColumnsResult) -> int:
     """What was added; the exit code."""
     code = 3 if result.absent else 0
     without = result.samples - result.covered
+    left = "as before" if result.change == "updated" else "without a value"
     output.line(
-        f"added {result.name}: {counted(result.covered, 'sample')}"
-        + (f", {without:,} without a value" if without else "")
+        f"{result.change} {result.name}: {counted(result.covered, 'sample')}"
+        + (f", {without:,} {left}" if without else "")
         + f"; {size(result.bytes)}; root digest {result.root}, as before"
     )
     field = next(iter(result.fields))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from wdstools.dataset import Dataset
@@ -12,6 +12,7 @@ from wdstools.errors import UsageError, option
 from wdstools.executors.open import open_executor
 from wdstools.formats.column_files import refuse_too_large, size_of
 from wdstools.formats.columns import column_path, is_set_name, set_path
+from wdstools.ops.columns.existing import Earlier, find_earlier
 from wdstools.ops.columns.join import Join, join
 from wdstools.ops.columns.land import land_set, opened_to_change, refuse_clashes
 from wdstools.ops.columns.place import Places, spill_names
@@ -41,6 +42,7 @@ class AddPlan(ColumnsPlan):
     dataset: Dataset | None = None
     table: Table | None = None
     joined: Join | None = None
+    earlier: Earlier = field(default_factory=Earlier)
 
     def carry_out(self, executor: Executor, progress: Progress) -> ColumnsResult:
         """Write the set in a staging folder, and move it in: it is there whole, or not."""
@@ -49,14 +51,16 @@ class AddPlan(ColumnsPlan):
         assert self.table is not None
         assert self.joined is not None
         dataset, table = self.dataset, self.table
-        places = Places(dataset, table, self.joined, self.name)
+        places = Places(dataset, table, self.joined, self.name, earlier=self.earlier)
         paths = [column_path(self.name, entry.path) for _, entry in dataset.manifest.shards]
 
         def write(work: str) -> ColumnSet:
             with under_way(progress, "columns", self.samples, "samples") as tick:
                 return places.write(work, tick)
 
-        made = land_set(dataset, (*paths, set_path(self.name)), spill_names(places), write)
+        made = land_set(
+            dataset, self.name, (*paths, set_path(self.name)), spill_names(places), write, self.earlier.seen
+        )
         return ColumnsResult(
             self.target,
             dataset.root,
@@ -67,6 +71,7 @@ class AddPlan(ColumnsPlan):
             self.absent,
             self.absent_keys,
             made.bytes,
+            change=self.earlier.change,
         )
 
 
@@ -106,8 +111,10 @@ def plan_add_columns(
         return opened
     name = _name_of(table) if chosen["name"] is None else chosen["name"]
     refuse_name(name)
+    earlier = find_earlier(opened, name, chosen["existing"])
     source = open_table(table, chosen["key_column"], chosen["fields"])
-    refuse_clashes(opened, name, [field.name for field in source.fields])
+    source = replace(source, fields=earlier.kinds(source.fields, texts=source.texts))
+    refuse_clashes(opened, name, [one.name for one in source.fields])
     refuse_too_large(max((size_of(one.samples, source.fields) for _, one in opened.manifest.shards), default=0))
     samples = opened.manifest.totals["samples"]
     with under_way(progress or Silent(), "keys", samples, "samples") as tick:
@@ -124,9 +131,9 @@ def plan_add_columns(
     return AddPlan(
         "add columns to",
         opened.metadata.url,
-        tuple(_steps(opened, name, found)),
+        tuple(_steps(opened, name, found, earlier, grows=earlier.grows(source.fields))),
         name=name,
-        fields={field.name: field.kind for field in source.fields},
+        fields={one.name: one.kind for one in source.fields},
         samples=samples,
         covered=found.covered,
         repeated=found.repeated,
@@ -135,6 +142,7 @@ def plan_add_columns(
         dataset=opened,
         table=source,
         joined=found,
+        earlier=earlier,
     )
 
 
@@ -148,8 +156,8 @@ def add_columns(
 ) -> ColumnsResult | FinishResult:
     """Add the columns of a table to a dataset: ``plan_add_columns``, carried out. No shard is touched, and the root stays.
 
-    Rows come to the samples with their key; a sample without a row has no value (null). The set appears whole or not at
-    all. Afterwards its fields can be used in ``where`` and in ``wt.loader(..., columns=[...])``. Memory: about 64 bytes
+    Rows come to the samples with their key; a sample without a row has no value (null), or with ``existing="update"`` or
+    ``"fill"`` the one that it has. The set appears whole or not at all. Afterwards its fields can be used in ``where`` and in ``wt.loader(..., columns=[...])``. Memory: about 64 bytes
     for each row of the table, and 512 MiB.
 
     Args:
@@ -192,10 +200,13 @@ def refuse_name(name: str) -> None:
         )
 
 
-def _steps(dataset: Dataset, name: str, found: Join) -> Iterable[Step]:
-    for (_, entry), rows in zip(dataset.manifest.shards, found.of_shards, strict=True):
+def _steps(dataset: Dataset, name: str, found: Join, earlier: Earlier, *, grows: bool) -> Iterable[Step]:
+    made = {column_path(name, entry.path): entry for _, entry in dataset.manifest.shards}
+    for (path, entry), rows in zip(made.items(), found.of_shards, strict=True):
         covered = int((rows >= 0).sum())
-        yield Step(
-            "write", column_path(name, entry.path), detail=f"{covered:,} of {entry.samples:,} samples have a row"
-        )
-    yield Step("write", set_path(name))
+        if covered or grows:
+            action = "rewrite" if path in earlier.seen else "write"
+            yield Step(action, path, detail=f"{covered:,} of {entry.samples:,} samples have a row")
+    for path in sorted(earlier.seen.keys() - made.keys() - {set_path(name)}):
+        yield Step("delete", path, detail=f"of the set {name} as it was")
+    yield Step("rewrite" if earlier.seen else "write", set_path(name))

@@ -61,5 +61,5 @@ def bring_sets(source: Dataset, here: Dataset, executor: Executor, progress: Pro
                     tick(1)
             return one
 
-        land_set(here, files, (), write)
+        land_set(here, one.name, files, (), write, {})
     return tuple(one.name for one in missing), sum(one.bytes for one in missing)

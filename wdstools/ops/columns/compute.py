@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
 
 from wdstools.dataset import Dataset
 from wdstools.errors import BusyError, FormatError, StoreError, UsageError, option
-from wdstools.executors.local import Serial, Threads
 from wdstools.executors.open import open_executor
+from wdstools.formats.arrow import numbers_over
 from wdstools.formats.column_files import described, read_columns, refuse_too_large, size_of, write_columns
-from wdstools.formats.columns import ColumnField, ColumnSet, ColumnShard, column_path, is_field_name, set_path
+from wdstools.formats.columns import ColumnField, ColumnSet, ColumnShard, column_path, is_field_name
 from wdstools.formats.digest import sha256_hex
 from wdstools.given import Calling
 from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import Scratch
 from wdstools.log import tell
 from wdstools.ops.columns.add import refuse_name
-from wdstools.ops.columns.function import digest_of, module_of, name_of
+from wdstools.ops.columns.existing import Earlier, find_earlier
+from wdstools.ops.columns.function import digest_of, module_of, name_of, refuse_unnamed
 from wdstools.ops.columns.land import land_set, opened_to_change, refuse_clashes, require_folder
 from wdstools.ops.columns.result import ColumnsResult
 from wdstools.ops.columns.values import Values, covered
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor, Tick
     from wdstools.formats.manifest import ShardEntry
     from wdstools.landing.staging import FinishResult
+    from wdstools.options.columns import Existing
     from wdstools.options.declare import StrPath
     from wdstools.reader.sample import Sample
 
@@ -54,7 +58,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class ComputeTask:
-    """A shard whose values are computed, and the folder that they are written below."""
+    """A shard whose values are computed, and the folder that they are written below; values of ``earlier`` stay where they should."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("folder",)
 
@@ -65,6 +69,7 @@ class ComputeTask:
     name: str
     folder: str
     batch_size: int | None
+    earlier: Earlier = field(default_factory=Earlier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +81,42 @@ class Computed:
 
 
 def compute_shard(task: ComputeTask, tick: Tick) -> Computed:
-    """Compute the values of one shard's samples, and write them, durable."""
+    """Compute the values of one shard's samples, and write them, durable; where none are wanted, the file stays."""
+    entry, earlier = task.entry, task.earlier
+    before = earlier.table(entry.path)
+    wanted = earlier.wanted(before, task.fields, entry.samples)
+    tick(int(entry.samples - wanted.sum()))
+    if earlier.columns is not None and not wanted.any():
+        return Computed(earlier.columns.shard(entry.path), 0)
+    reader = ShardReader(task.dataset, entry)
+    rows = np.flatnonzero(wanted).tolist()
+    made = _values(task, reader, rows, tick).table([reader.keys[row] for row in rows])
+    if len(rows) < entry.samples:
+        at = np.cumsum(wanted) - 1
+        made = made.take(numbers_over(at, wanted, pa.int64()))
+    table = earlier.merged(before, made, wanted)
+    fields = earlier.fields(task.fields)
+    data = write_columns(table, fields)
+    LocalStore(task.folder).put(column_path(task.name, entry.path), data)
+    return Computed(described(entry.path, table, data, fields), covered(table))
+
+
+def _values(task: ComputeTask, reader: ShardReader, rows: Sequence[int], tick: Tick) -> Values:
+    """What the function gives of some samples of a shard."""
     function = task.function.call
-    reader = ShardReader(task.dataset, task.entry)
     values = Values(task.fields)
     step = task.batch_size or 1
     hint = "shards that are finished are kept: call it again" if task.function.digest else ""
     with Calling(name_of(function), hint=hint) as calling:
-        for first in range(0, len(reader), step):
-            samples = [reader.sample(row) for row in range(first, min(first + step, len(reader)))]
+        for first in range(0, len(rows), step):
+            samples = [reader.sample(row) for row in rows[first : first + step]]
             calling.at = f"sample {samples[0].key}" + (f" and {len(samples) - 1} more" if len(samples) > 1 else "")
             if task.batch_size:
                 values.take_batch(function(samples), samples)
             else:
                 values.take(function(samples[0]), samples[0])
             tick(len(samples))
-    table = values.table(reader.keys)
-    data = write_columns(table, task.fields)
-    LocalStore(task.folder).put(column_path(task.name, task.entry.path), data)
-    return Computed(described(task.entry.path, table, data, task.fields), covered(table))
+    return values
 
 
 def map_columns(
@@ -105,6 +127,7 @@ def map_columns(
     name: str,
     batch_size: int | None = None,
     restart: bool = False,
+    existing: Existing = "refuse",
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> ColumnsResult | FinishResult:
@@ -124,6 +147,8 @@ def map_columns(
         name: What the set is called.
         batch_size: How many samples of a shard the function gets at once.
         restart: Compute everything again.
+        existing: What becomes of a set of this name that is there: ``refuse`` it, ``replace`` it, ``update`` its values, or
+            ``fill`` in those that are missing, as of samples that came since: only these samples are computed.
         executor: Who computes; without one it is done here.
         progress: Receives how many samples are done.
 
@@ -143,14 +168,25 @@ def map_columns(
         return apply(opened, executor=executor, progress=progress)
     target = require_folder(opened).path
     refuse_name(name)
-    fields = _fields(columns)
+    earlier = find_earlier(opened, name, existing)
+    fields = earlier.kinds(_fields(columns))
     if batch_size is not None and batch_size < 1:
         raise UsageError("out of range", where=option("batch_size"), expected="at least 1", got=str(batch_size))
-    refuse_clashes(opened, name, [field.name for field in fields])
+    refuse_clashes(opened, name, [one.name for one in fields])
     refuse_too_large(max((size_of(one.samples, fields) for _, one in opened.manifest.shards), default=0))
-    plan = sha256_hex(repr((opened.root, name, fields, batch_size, module_of(function), name_of(function))).encode())
+    what = (
+        opened.root,
+        name,
+        fields,
+        batch_size,
+        module_of(function),
+        name_of(function),
+        existing,
+        sorted(earlier.seen.items()),
+    )
+    plan = sha256_hex(repr(what).encode())
     given = Given(function, digest_of(function))
-    empty = ColumnSet(name, opened.root, fields, ())
+    empty = ColumnSet(name, opened.root, earlier.fields(fields), ())
     at_work = executor or open_executor("serial")
     paths = [column_path(name, entry.path) for _, entry in opened.manifest.shards]
     place = os.path.join(target, _PLACE, name)
@@ -160,25 +196,27 @@ def map_columns(
         done = _finished(scratch, begun, empty, {entry.path: entry.samples for _, entry in opened.manifest.shards})
         scratch.note(paths)
         make_folders(scratch.new)
-        _refuse_unnamed(function, at_work)
+        refuse_unnamed(function, at_work)
         tasks = [
-            ComputeTask(opened, entry, given, fields, name, scratch.new, batch_size)
+            ComputeTask(opened, entry, given, fields, name, scratch.new, batch_size, earlier)
             for _, entry in opened.manifest.shards
             if entry.path not in done
         ]
         made = None
         try:
             done |= _compute(tasks, journal, at_work, progress or Silent())
-            made = _land(opened, name, fields, done, scratch.new)
+            made = _land(opened, empty, done, scratch.new, earlier)
         finally:
             if made is not None or given.digest is None or len(journal.lines()) <= 1:  # nothing that is of use again
                 scratch.remove()
     with translated(place):
         _tidy(os.path.dirname(place))
-    kinds = {field.name: field.kind for field in fields}
+    kinds = {one.name: one.kind for one in fields}
     samples = opened.manifest.totals["samples"]
     filled = sum(one.covered for one in done.values())
-    return ColumnsResult(opened.metadata.url, opened.root, name, kinds, samples, filled, bytes=made.bytes)
+    return ColumnsResult(
+        opened.metadata.url, opened.root, name, kinds, samples, filled, bytes=made.bytes, change=earlier.change
+    )
 
 
 def _begun(scratch: Scratch, journal: Journal, head: dict[str, Any], *, restart: bool) -> list[dict[str, Any]]:
@@ -250,20 +288,21 @@ def _compute(
     return made
 
 
-def _land(
-    dataset: Dataset, name: str, fields: tuple[ColumnField, ...], done: Mapping[str, Computed], folder: str
-) -> ColumnSet:
+def _land(dataset: Dataset, empty: ColumnSet, done: Mapping[str, Computed], folder: str, earlier: Earlier) -> ColumnSet:
     computed = LocalStore(folder)
-    shards = tuple(done[entry.path].shard for _, entry in dataset.manifest.shards)
+    columns = replace(empty, shards=tuple(done[entry.path].shard for _, entry in dataset.manifest.shards))
+    stays = () if earlier.columns is None else earlier.columns.shards
 
     def write(work: str) -> ColumnSet:
         store = LocalStore(work)
-        for shard in shards:
-            path = column_path(name, shard.path)
-            store.put(path, computed.get(path))
-        return ColumnSet(name, dataset.root, fields, shards)
+        for shard in columns.shards:
+            path = column_path(columns.name, shard.path)
+            if shard not in stays:
+                store.put(path, computed.get(path))
+        return columns
 
-    return land_set(dataset, [*(column_path(name, shard.path) for shard in shards), set_path(name)], (), write)
+    files = [column_path(columns.name, shard.path) for shard in columns.shards]
+    return land_set(dataset, empty.name, [*files, columns.path], (), write, earlier.seen)
 
 
 def _tidy(folder: str) -> None:
@@ -296,19 +335,3 @@ def _fields(columns: Mapping[str, str]) -> tuple[ColumnField, ...]:
             )
         found.append(field)
     return tuple(found)
-
-
-def _refuse_unnamed(function: Any, executor: Executor) -> None:
-    """Refuse a function that other processes cannot import; raises UsageError (``function-unnamed``)."""
-    if isinstance(executor, Serial | Threads):
-        return
-    try:
-        pickle.dumps(function)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise UsageError(
-            "this function cannot go to other processes: they import it by its name",
-            code="function-unnamed",
-            where=name_of(function),
-            got=str(error)[:200],
-            hint="define it at the top of a module, or compute here: without executor, or with threads",
-        ) from error

@@ -1,4 +1,4 @@
-"""What tells the functions of users apart: the SHA-256 of a function's code, its arguments, and what it holds."""
+"""Functions of users: whether they can go to other processes, and what tells them apart: the SHA-256 of a function's code, its arguments, and what it holds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import functools
 import hashlib
 import pickle
 from types import CellType, CodeType, FunctionType, MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError
+from wdstools.executors.local import Serial, Threads
 from wdstools.given import Calling
+
+if TYPE_CHECKING:
+    from wdstools.executors.base import Executor
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
@@ -151,3 +155,19 @@ def _ordered(value: Any) -> Any:
 
 def _is_plain(value: Any) -> bool:
     return all(map(_is_plain, value)) if type(value) in (tuple, frozenset) else isinstance(value, _PLAIN)
+
+
+def refuse_unnamed(function: Any, executor: Executor) -> None:
+    """Refuse a function that other processes cannot import; raises UsageError (``function-unnamed``)."""
+    if isinstance(executor, Serial | Threads):
+        return
+    try:
+        pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(
+            "this function cannot go to other processes: they import it by its name",
+            code="function-unnamed",
+            where=name_of(function),
+            got=str(error)[:200],
+            hint="define it at the top of a module, or compute here: without executor, or with threads",
+        ) from error

@@ -18,6 +18,7 @@ from wdstools.landing.staging import commit, plan_finish, refuse_replaced, stage
 from wdstools.stores.kept_files import forget
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
+from wdstools.stores.reading import sha256_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,28 +60,73 @@ def opened_to_change(dataset: Dataset | StrPath) -> Dataset | FinishPlan:
 
 
 def land_set(
-    dataset: Dataset, files: Sequence[str], spills: Sequence[str], write: Callable[[str], ColumnSet]
+    dataset: Dataset,
+    name: str,
+    files: Sequence[str],
+    spills: Sequence[str],
+    write: Callable[[str], ColumnSet],
+    seen: Mapping[str, str],
 ) -> ColumnSet:
-    """Add the set whose ``files`` (and passing ``spills``) ``write`` makes in a folder: it is there whole, or not.
+    """Add the set ``name`` whose ``files`` (and passing ``spills``) ``write`` makes in a folder: it is there whole, or not.
 
-    Raises StoreError (``file-in-the-way``), UsageError where its name or a field's was taken meanwhile, and BusyError where
-    another process changes the dataset.
+    ``seen`` are the lines of the set that it takes the place of, as they were read; files that ``write`` does not make stay
+    as they are. Raises StoreError (``file-in-the-way``, and ``dataset-replaced`` where the lines are others now), UsageError
+    where its name or a field's was taken meanwhile, and BusyError where another process changes the dataset.
     """
-    target = require_folder(dataset).path
-    require_inside(target, [*files, COLUMNS_LIST])
-    message = "files that belong to no set of columns have the names of new files"
-    refuse_in_the_way(target, files, message, "move them away, or choose another name")
+    store = require_folder(dataset)
+    target = store.path
+    require_inside(target, [*files, *seen, COLUMNS_LIST])
     with locked_folder(os.path.join(target, ".wdstools"), target):
         refuse_replaced(dataset.metadata, dataset.root)
+        listed = _refuse_changed(store, name, seen)
+        there = [path for path in {**dict.fromkeys(files), **seen} if os.path.lexists(os.path.join(target, path))]
+        others = {
+            path for path in there if path not in seen or (_is_values(path) and sha256_there(store, path) != seen[path])
+        }
+        message = "files that belong to no set of columns have the names of new files"
+        in_the_way = sorted(others.intersection(files))
+        refuse_in_the_way(target, in_the_way, message, "move them away, or choose another name")
         with staged(target, (*files, *spills, COLUMNS_LIST)) as work:
             columns = write(work)
-            refuse_clashes(dataset, columns.name, [field.name for field in columns.fields])
-            stage, listed = LocalStore(work), read_sums(dataset.metadata)
+            refuse_clashes(dataset, name, [field.name for field in columns.fields])
+            stage, made = LocalStore(work), columns.files()
             stage.put(columns.path, dumps(columns))
-            stage.put(COLUMNS_LIST, render_sums({**listed, **columns.files()}))
-        commit(target, [*columns.files(), COLUMNS_LIST], ())
-    forget_fields(dataset)
+            stage.put(COLUMNS_LIST, render_sums({path: listed[path] for path in listed.keys() - seen.keys()} | made))
+            moved = [path for path in (*made, COLUMNS_LIST) if os.path.lexists(os.path.join(work, path))]
+        gone = [path for path in there if path not in made and path not in others]
+        commit(target, moved, gone)
+    _tidy(dataset, gone, [digest for digest in seen.values() if digest not in made.values()])
     return columns
+
+
+def _is_values(path: str) -> bool:
+    """Whether a file of a set holds values; its document may be damaged, and is still its own."""
+    return path.endswith(".parquet")
+
+
+def _refuse_changed(store: LocalStore, name: str, seen: Mapping[str, str]) -> dict[str, str]:
+    """The list of sets, if it says the same of this one as when it was read; else raises StoreError (``dataset-replaced``)."""
+    listed = read_sums(store)
+    if lines_of(listed, name) == dict(seen):
+        return listed
+    if not seen:
+        raise taken(store.url, name)
+    raise StoreError(
+        "the set of columns has changed since the plan was made",
+        code="dataset-replaced",
+        where=store.path,
+        got=name,
+        hint="run the same command again; nothing was changed",
+    )
+
+
+def _tidy(dataset: Dataset, gone: Sequence[str], digests: Sequence[str]) -> None:
+    """Empty folders go, and what is kept in the cache of files with these digests."""
+    for path in gone:
+        require_folder(dataset).remove_empty_folders(path)
+    for path in files_of(dataset.root, digests):
+        forget(path)
+    forget_fields(dataset)
 
 
 def lines_of(sums: Mapping[str, str], name: str) -> dict[str, str]:
@@ -93,38 +139,23 @@ def drop_set(dataset: Dataset, name: str, deleted: Sequence[str], seen: Mapping[
 
     ``seen`` are its lines as they were read. Raises StoreError (``dataset-replaced``) where they are others now.
     """
-    target = require_folder(dataset).path
+    store = require_folder(dataset)
+    target = store.path
     require_inside(target, [*deleted, COLUMNS_LIST])
     with locked_folder(os.path.join(target, ".wdstools"), target):
-        listed = read_sums(dataset.metadata)
-        mine = lines_of(listed, name)
-        if mine != dict(seen):
-            raise StoreError(
-                "the set of columns has changed since the plan was made",
-                code="dataset-replaced",
-                where=target,
-                got=name,
-                hint="run the same command again; nothing was changed",
-            )
-        left = {path: digest for path, digest in listed.items() if path not in mine}
+        listed = _refuse_changed(store, name, seen)
+        left = {path: digest for path, digest in listed.items() if path not in seen}
         gone = [*deleted, *(() if left else (COLUMNS_LIST,))]
         with staged(target, (COLUMNS_LIST,)) as work:
             if left:
                 LocalStore(work).put(COLUMNS_LIST, render_sums(left))
         commit(target, [COLUMNS_LIST] if left else [], gone)
-    store = LocalStore(target)
-    for path in gone:
-        store.remove_empty_folders(path)
-    for path in files_of(dataset.root, [*mine.values()]):
-        forget(path)
-    forget_fields(dataset)
+    _tidy(dataset, gone, [*seen.values()])
 
 
 def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
-    """Refuse a set or fields whose name something else has; raises UsageError (``columns-taken``, ``columns-name``)."""
-    sets = column_sets(dataset)
-    if any(one.name == name for one in sets):
-        raise taken(dataset.metadata.url, name)
+    """Refuse fields whose name something else has than the set of this name; raises UsageError (``columns-name``)."""
+    sets = column_sets(dataset, but=name)
     owners = {field.name: f"the set {one.name}" for one in sets for field in one.fields}
     owners |= dict.fromkeys(dataset.manifest.members, "a member of the samples")
     owners |= dict.fromkeys(RESERVED, "a column of the index, or a field of batches")
@@ -146,5 +177,6 @@ def taken(where: str, name: str) -> UsageError:
         code="columns-taken",
         where=where,
         got=name,
-        hint=f"choose another name, or remove that one first: wdstools columns rm {quote(where)} {name}",
+        hint=f"choose another name, or say what becomes of that one: {option('existing', 'replace')}, update or fill; "
+        f"wdstools columns rm {quote(where)} {name} removes it",
     )

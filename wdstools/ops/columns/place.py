@@ -13,6 +13,7 @@ from wdstools.errors import UsageError
 from wdstools.formats.arrow import numbers_over, one_chunk, to_list, to_numpy
 from wdstools.formats.column_files import described, write_columns
 from wdstools.formats.columns import ColumnSet, ColumnShard, column_path
+from wdstools.ops.columns.existing import Earlier
 from wdstools.stores.abilities import TEMP_SUFFIX
 from wdstools.stores.local import LocalStore, translated
 
@@ -34,10 +35,21 @@ _ROW = "\0row"
 
 
 class Places:
-    """The rows of ``table`` as a set ``name`` of the dataset, as ``joined`` found them."""
+    """The rows of ``table`` as a set ``name`` of the dataset, as ``joined`` found them; values of ``earlier`` stay where they should."""
 
-    def __init__(self, dataset: Dataset, table: Table, joined: Join, name: str, *, held: int = _HELD_BYTES) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        table: Table,
+        joined: Join,
+        name: str,
+        *,
+        earlier: Earlier | None = None,
+        held: int = _HELD_BYTES,
+    ) -> None:
         self._dataset, self._table, self._joined, self._name = dataset, table, joined, name
+        self._earlier = earlier or Earlier()
+        self._fields = self._earlier.fields(table.fields)
         entries = [entry for _, entry in dataset.manifest.shards]
         wanted = min(_MOST_PARTS, max(1, len(entries)), 1 + table.size // held)
         edges = [round(number * len(entries) / wanted) for number in range(wanted + 1)]
@@ -63,7 +75,7 @@ class Places:
                     table = stream.read_all()
                 os.unlink(path)
                 files += self._place(number, table, work, tick)
-        return ColumnSet(self._name, self._dataset.root, self._table.fields, tuple(files))
+        return ColumnSet(self._name, self._dataset.root, self._fields, tuple(files))
 
     def _part_of_rows(self) -> NDArray[np.int16]:
         """The part that each row of the table belongs to, -1 for none; what repeats a key goes where its first row is."""
@@ -114,17 +126,26 @@ class Places:
         self._refuse_different(rows, numbers)
         made = []
         for entry, wanted in zip(entries, self._joined.of_shards[first : first + len(entries)], strict=True):
-            table = self._aligned(entry, rows, numbers, wanted)
-            data = write_columns(table, self._table.fields)
-            LocalStore(work).put(column_path(self._name, entry.path), data)
-            made.append(described(entry.path, table, data, self._table.fields))
+            made.append(self._shard(entry, *self._aligned(entry, rows, numbers, wanted), work))
             tick(entry.samples)
         return made
 
+    def _shard(self, entry: ShardEntry, table: pa.Table, there: NDArray[np.bool_], work: str) -> ColumnShard:
+        """Write the file of one shard, unless it stays as it is."""
+        earlier = self._earlier
+        before = earlier.table(entry.path)
+        there = there & earlier.wanted(before, self._table.fields, entry.samples)
+        if earlier.columns is not None and not earlier.grows(self._fields) and not there.any():
+            return earlier.columns.shard(entry.path)
+        table = earlier.merged(before, table, there)
+        data = write_columns(table, self._fields)
+        LocalStore(work).put(column_path(self._name, entry.path), data)
+        return described(entry.path, table, data, self._fields)
+
     def _aligned(
         self, entry: ShardEntry, rows: pa.Table, numbers: NDArray[np.int64], wanted: NDArray[np.int64]
-    ) -> pa.Table:
-        """The rows of one shard, in its order."""
+    ) -> tuple[pa.Table, NDArray[np.bool_]]:
+        """The rows of one shard, in its order, and which of them there are."""
         keys = one_chunk(self._dataset.index(entry).column("key"))
         there = wanted >= 0
         at = np.where(there, np.searchsorted(numbers, wanted), 0)
@@ -136,7 +157,7 @@ class Places:
             there[np.flatnonzero(there)[~same]] = False
         index = numbers_over(at, there, pa.int64())
         values = rows.select([field.name for field in self._table.fields]).take(index)
-        return values.add_column(0, pa.field("key", pa.string(), nullable=False), keys.cast(pa.string()))
+        return values.add_column(0, pa.field("key", pa.string(), nullable=False), keys.cast(pa.string())), there
 
     def _refuse_different(self, rows: pa.Table, numbers: NDArray[np.int64]) -> None:
         """Refuse a key that has other values in another row; the same again is no harm."""

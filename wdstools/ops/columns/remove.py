@@ -38,7 +38,13 @@ class RemoveColumnsPlan(ColumnsPlan):
         deleted = tuple(step.path for step in self.steps if step.action == "delete")
         drop_set(self.dataset, self.name, deleted, self.seen)
         return ColumnsResult(
-            self.target, self.dataset.root, self.name, self.fields, samples=self.samples, deleted=deleted
+            self.target,
+            self.dataset.root,
+            self.name,
+            self.fields,
+            samples=self.samples,
+            deleted=deleted,
+            change="removed",
         )
 
 

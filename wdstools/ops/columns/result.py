@@ -17,7 +17,8 @@ class ColumnsResult(Made):
     """A set of columns that was added, or removed: ``fields`` maps each field to its type.
 
     ``covered`` of the dataset's ``samples`` have a row in the table, or a value that was computed. ``absent`` counts rows whose key no sample has, and
-    ``absent_keys`` are the first of these keys. ``deleted`` are files that were removed.
+    ``absent_keys`` are the first of these keys. ``deleted`` are files that were removed. ``change`` is ``added``, ``replaced`` (the set that had the
+    name), ``updated`` (values of it) or ``removed``.
     """
 
     path: str
@@ -30,6 +31,7 @@ class ColumnsResult(Made):
     absent_keys: tuple[str, ...] = ()
     bytes: int = 0
     deleted: tuple[str, ...] = ()
+    change: str = "added"
 
 
 @dataclass(frozen=True, slots=True)

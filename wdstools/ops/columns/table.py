@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,24 +11,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wdstools.errors import SourceChangedError, UsageError, option
-from wdstools.formats.arrow import one_chunk, text_lengths, to_numpy
+from wdstools.formats.arrow import one_chunk
 from wdstools.formats.column_files import aligned, size_of
 from wdstools.formats.columns import MAX_FIELDS, MAX_WIDTH, ColumnField, is_field_name
 from wdstools.ops.columns.kinds import JsonText, Kinds, value_of
+from wdstools.ops.columns.parquet_table import coded_batches, is_text, parquet_batches, schema_of_file
 from wdstools.sources.rows import BadRow, damaged, read_rows
 from wdstools.stores.local import buffered_plain, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from wdstools.options.declare import StrPath
 
 #: What the column of keys is called, if nobody says.
 _KEYS = ("key", "__key__")
 _BATCH_ROWS = 1 << 14
-_BATCH_BYTES = 32 << 20
 _SUPPORTED = "bool, whole numbers, floats, text, and lists of floats, all of one length"
 
 
@@ -84,7 +81,7 @@ class Table:
 
     def _keys_of(self, batch: pa.Table, first: int) -> pa.Array:
         column = one_chunk(batch.column(self.key))
-        if not _is_text(column.type):
+        if not is_text(column.type):
             raise unsupported(self.path, self.key, f"keys are text, and this is {column.type}")
         column = column.cast(pa.string())
         if column.null_count:
@@ -101,7 +98,7 @@ class Table:
             yield from self._rows(names)
         else:
             with translated(self.path), buffered_plain(self.path) as file:
-                yield from _parquet_batches(file, self.path, names)
+                yield from parquet_batches(file, self.path, names)
 
     def _rows(self, names: Sequence[str]) -> Iterator[pa.Table]:
         kinds = {field.name: field for field in self.fields}
@@ -114,8 +111,10 @@ class Table:
                     arrays.append(pa.array([None if v is None else str(v) for v in values], pa.string()))
                     continue
                 try:
-                    arrays.append(pa.array([value_of(value, field.kind) for value in values], field.arrow))
-                except (ValueError, TypeError, pa.ArrowException) as error:
+                    # a float32 comes later: it is looked at whether one is too large
+                    kind = ColumnField(name, field.kind.replace("float32", "float64")).arrow
+                    arrays.append(pa.array([value_of(value, field.kind) for value in values], kind))
+                except (ValueError, TypeError, KeyError, pa.ArrowException) as error:
                     raise unsupported(self.path, name, str(error)) from None
             yield pa.Table.from_arrays(arrays, names=list(names))
 
@@ -139,7 +138,7 @@ def open_table(given: StrPath | pa.Table, key: str | None, fields: Sequence[str]
         stamp = _stamp(path)
     if path.lower().endswith(".parquet"):
         with translated(path), buffered_plain(path) as file:
-            schema = _parquet_schema(file, path)
+            schema = schema_of_file(file, path)
         return _of_schema(Table(path, "", (), stamp=stamp), schema, key, fields)
     kinds = _kinds_of_rows(path)
     chosen_key, names = _chosen(list(kinds), path, key, fields)
@@ -232,61 +231,6 @@ def _stamp(path: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _parquet_schema(file: Any, path: str) -> pa.Schema:
-    try:
-        return pq.ParquetFile(file).schema_arrow
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise damaged(path, str(error).splitlines()[0]) from None
-
-
-def coded_batches(file: Any, path: str, names: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64]]]:
-    """Some columns of a table, batch by batch, texts as codes; and how many bytes the texts of each row take.
-
-    A text that is written once may be that of every row: a small file comes to any size.
-    """
-    if not names:
-        return
-    try:
-        schema = pq.ParquetFile(file).schema_arrow
-        texts = [name for name in names if _is_text(schema.field(name).type)]
-        table = pq.ParquetFile(file, read_dictionary=texts)
-        groups = [table.metadata.row_group(number) for number in range(table.metadata.num_row_groups)]
-        size, rows = sum(group.total_byte_size for group in groups), max(1, table.metadata.num_rows)
-        at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES * rows // max(1, size)))
-        for batch in table.iter_batches(at_once, columns=list(names)):
-            sizes = np.zeros(batch.num_rows, np.int64)
-            for name in texts:
-                column = batch.column(name)
-                if pa.types.is_dictionary(column.type):
-                    lengths = np.append(text_lengths(column.dictionary), 0)  # the last is that of a null
-                    sizes += lengths[to_numpy(column.indices, null=-1)]
-                else:
-                    sizes += text_lengths(column)
-            yield batch, sizes
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise damaged(path, str(error).splitlines()[0]) from None
-
-
-def _parquet_batches(file: Any, path: str, names: Sequence[str]) -> Iterator[pa.Table]:
-    for batch, sizes in coded_batches(file, path, names):
-        table = pa.Table.from_batches([batch]).select(list(names))
-        fixed = sum(column.nbytes for column in batch.columns if not pa.types.is_dictionary(column.type))
-        parts = np.cumsum(sizes + fixed // max(1, batch.num_rows)) // _BATCH_BYTES
-        edges = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), batch.num_rows]
-        for first, last in pairwise(edges):
-            yield _without_codes(table.slice(first, last - first))
-
-
-def _without_codes(table: pa.Table) -> pa.Table:
-    for number, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            decoded = one_chunk(table.column(number)).dictionary_decode()
-            table = table.set_column(number, field.name, decoded)
-    return table
-
-
 def _first_length(table: Table, name: str) -> int:
     """The length of the first list in a column; 0 where there is none."""
     for batch in table._batches([name]):  # noqa: SLF001  its own module
@@ -304,12 +248,6 @@ def _is_float(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind))
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view())
-
-
 def _word_of(kind: pa.DataType) -> str | None:
     """What a scalar type is here."""
     if pa.types.is_boolean(kind):
@@ -320,7 +258,7 @@ def _word_of(kind: pa.DataType) -> str | None:
         return "float64"
     if _is_float(kind):
         return "float32"
-    return "string" if _is_text(kind) else None
+    return "string" if is_text(kind) else None
 
 
 def _numbered(path: str) -> Iterator[list[tuple[int, Mapping[str, Any]]]]:

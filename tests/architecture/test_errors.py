@@ -23,7 +23,7 @@ CAUSES = (
     "given.py",
     "interop/probe.py",
     "ops/bench/pipeline.py",
-    "ops/columns/compute.py",
+    "ops/columns/function.py",
     "ops/columns/values.py",
     "reader/torch.py",
     "reader/worker_processes.py",

@@ -65,7 +65,9 @@ def test_values_that_are_missing_are_filled_in_and_the_others_stay(dataset: Path
     add_scores(dataset, keys=keys[::2])
     before = values_of(dataset, "scores")
     wt.add_columns(dataset, new_values(keys[:5]), name="scores", existing="fill")
-    for number, (key, values) in enumerate(checked(dataset).items()):
+    found = checked(dataset)
+    assert list(found) == keys
+    for number, (key, values) in enumerate(found.items()):
         new: dict[str, Any] = {"extra": f"x {key}" if number < 5 else None}
         new |= {"score": 9.0} if number < 5 and number % 2 else {}
         assert values == {**before[key], **new}

@@ -104,7 +104,7 @@ def _conditions(ctx: typer.Context, incomplete: str) -> Iterator[str]:
         yield from (f"{before}{quote}{label}'" for label in dataset.manifest.labels if label.startswith(begun))
         return
     from wdstools.columns.sets import column_sets
-    from wdstools.reader.where import COLUMNS
+    from wdstools.reader.operand import COLUMNS
 
     word = re.search(r"\w*$", incomplete)
     before = incomplete[: word.start()] if word else incomplete

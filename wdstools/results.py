@@ -122,6 +122,10 @@ def weakest(*proved: Proved) -> Proved:
     return order[min(map(order.index, proved))]
 
 
+#: A column of every index that no digest covers, as answers name it in ``not_covered``.
+SOURCE_COLUMN = "index column source"
+
+
 class Proof(TypedDict):
     """What an answer proves: ``proved`` and ``authenticated`` for programs, ``proof`` for people."""
 
@@ -198,7 +202,8 @@ class Report:
     ``checked`` counts what was looked at (``shards``, ``samples``, ``bytes``, ``files``), and in a check of a part the
     shards that were ``not_asked`` for; ``unproved`` names what
     could not be checked at the level that was asked for; ``proved`` is against whom it was found to be right, ``signer`` the key whose signature
-    was asked for. ``believed`` is the file of an earlier run by which shards were passed over.
+    was asked for. ``not_covered`` is what was checked too, and what the root digest that was given does not cover: only what came with
+    the data says what it is to be. ``believed`` is the file of an earlier run by which shards were passed over.
     """
 
     level: str
@@ -209,6 +214,7 @@ class Report:
     proved: Proved = Proved.NOTHING
     signer: str | None = None
     believed: str | None = None
+    not_covered: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

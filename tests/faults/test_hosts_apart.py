@@ -64,7 +64,12 @@ def test_hosts_that_share_nothing_pack_what_one_machine_packs(
         tcp_door(address, port) as door,
         contextlib.ExitStack() as started,
     ):
-        env = {**swift.at(f"http://{address}:{door}").env, "PYTHONPATH": str(REPOSITORY), "NO_PROXY": "*"}
+        env = {
+            **swift.at(f"http://{address}:{door}").env,
+            "PYTHONPATH": str(REPOSITORY),
+            "NO_PROXY": "*",
+            "WDSTOOLS_PACK_SECRET": "theirs",
+        }
         first = started.enter_context(hosts[0].start(command, env))
         wait_for(dest, 3, first)
         hosts[0].kill()  # the machine with the driver and its workers

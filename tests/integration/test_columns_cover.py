@@ -126,6 +126,21 @@ def test_verify_names_what_is_wrong_and_repair_takes_it_from_a_copy(scored: Path
     assert contents(dataset) == before
 
 
+def test_a_root_digest_does_not_cover_columns_and_answers_say_so(dataset: Path, tmp_path: Path) -> None:
+    root = wt.open_dataset(dataset).root
+    card, provenance = "README.md", ".wdstools/provenance.json"
+    apart = ["index column source", card, provenance, "added columns scores"]
+    for command in (("verify", dataset), ("repair", dataset, "-y")):
+        ran = run_command(*command, "--root", root, "--json")
+        assert (ran.code, ran.summary["proved"]) == (0, "forger")
+        assert ran.summary["not_covered"] == (apart if command[0] == "verify" else apart[-1:])
+        assert "not covered by the root digest: " in run_command(*command, "--root", root).out
+        assert not run_command(*command, "--json").summary.get("not_covered")
+    pulled = run_command("pull", dataset, tmp_path / "pulled", "--root", root, "--json")
+    assert "added columns scores" in pulled.summary["not_covered"]
+    assert wt.verify(dataset).not_covered == ()
+
+
 def test_a_set_of_another_version_is_a_finding(dataset: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     wt.remove(dataset, wt.Selection(keys=frozenset(keys_of(dataset)[:1])), output=other)

@@ -123,6 +123,7 @@ class VerifySummary(Proof):
     unproved: Sequence[str]
     root: str | None
     signer: NotRequired[str]
+    not_covered: NotRequired[Sequence[str]]
     believed: NotRequired[str]
 
 

@@ -18,7 +18,7 @@ from wdstools.formats.sums import parse_sums
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from wdstools.dataset import Dataset
     from wdstools.stores.base import Store
@@ -80,6 +80,11 @@ def read_set(store: Store, name: str, digest: str) -> ColumnSet:
     if columns.name != name:
         raise damaged(path, "its document is of another set", expected=name, got=columns.name)
     return columns
+
+
+def uncovered(names: Iterable[str]) -> tuple[str, ...]:
+    """What is said of sets where the root digest proves what else there is."""
+    return tuple(f"added columns {name}" for name in names)
 
 
 def listed_files(sums: Collection[str]) -> list[str]:

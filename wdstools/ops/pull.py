@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from wdstools.checks.rebuild import proved_index
 from wdstools.checks.signature import bundles_of
 from wdstools.checks.trust import trusted
+from wdstools.columns.sets import uncovered
 from wdstools.dataset import Dataset, as_dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
@@ -40,7 +41,7 @@ from wdstools.options.move import PullChoices
 from wdstools.plan import Plan, Step, apply
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.select import Selection
-from wdstools.results import Proved, weakest
+from wdstools.results import SOURCE_COLUMN, Proved, weakest
 from wdstools.stores.limited import Limited, Rate
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
@@ -236,7 +237,7 @@ class _Pull:
         self.whole = plan.selection.is_everything
         self.executor = executor
         self.progress = progress
-        self.not_covered: list[str] = ["index column source"]
+        self.not_covered: list[str] = [SOURCE_COLUMN]
         self.signatures: dict[str, bytes] = {}
         self.columns: PulledColumns | None = None
         self.brought: tuple[str, ...] = ()
@@ -269,7 +270,7 @@ class _Pull:
 
     def _note_columns(self, names: Iterable[str]) -> None:
         self.brought = tuple(names)
-        self.not_covered += [f"added columns {name}" for name in self.brought]
+        self.not_covered += uncovered(self.brought)
 
     def _already_there(self) -> PullResult:
         """What is here is looked at, and gets the columns that were added there since."""

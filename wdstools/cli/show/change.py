@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line, printable
-from wdstools.cli.show.core import source_account, would_be_skipped
+from wdstools.cli.show.core import not_covered, source_account, would_be_skipped
 from wdstools.cli.show.named import no_such_keys
 from wdstools.results import proof
 from wdstools.units import counted, size
@@ -45,6 +45,7 @@ def repaired(output: Output, result: RepairResult) -> int:
         output.line(f"  deleted: {path}")
     if not result.unsolved:
         output.line(f"  {proof(result.proved)['proof']}")
+        not_covered(output, result.not_covered)
     if result.unsolved:
         output.line(f"still damaged: {counted(len(result.unsolved), 'finding')}, named above; what is left was kept")
         output.hint(f"hint: wdstools repair {quote(result.path)} --from COPY    with a copy that has them whole")

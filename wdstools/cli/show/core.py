@@ -201,9 +201,16 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
             output.hint(f"hint: {repair}")
     if code == 0:
         output.line(f"  {proof(checked.proved, checked.signer)['proof']}")
+        not_covered(output, checked.not_covered)
     _not_read(output, checked)
     if checked.unproved and not checked.findings and repair is not None:
         output.hint(f"hint: {repair}")
+    output.summary(_verified(checked), exit_code=code, ok=code == 0)
+    return code
+
+
+def _verified(checked: Report) -> VerifySummary:
+    """What was checked, for programs."""
     proved = proof(checked.proved, checked.signer)
     summary: VerifySummary = {
         "level": checked.level,
@@ -217,10 +224,17 @@ def report(output: Output, checked: Report, repair: str | None) -> int:
     }
     if checked.signer:
         summary["signer"] = checked.signer
+    if checked.not_covered:
+        summary["not_covered"] = checked.not_covered
     if checked.believed is not None:
         summary["believed"] = checked.believed
-    output.summary(summary, exit_code=code, ok=code == 0)
-    return code
+    return summary
+
+
+def not_covered(output: Output, what: Sequence[str]) -> None:
+    """What is here too, and is not proved by the root digest."""
+    if what:
+        output.line(f"  not covered by the root digest: {', '.join(map(one_line, what))}")
 
 
 def _not_read(output: Output, checked: Report) -> None:

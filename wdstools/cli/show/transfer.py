@@ -6,6 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.address import display
+from wdstools.cli.show.core import not_covered
 from wdstools.cli.show.named import no_such_keys
 from wdstools.cli.show.plan import show_plan
 from wdstools.results import proof
@@ -107,8 +108,7 @@ def pulled(output: Output, result: PullResult) -> int:
         f"  root digest {result.root}" + ("" if result.root == result.source_root else f", of {result.source_root}")
     )
     output.line(f"  {proof(result.proved, result.signer)['proof']}")
-    if result.not_covered:
-        output.line(f"  not covered by the root digest, as the source has it: {', '.join(result.not_covered)}")
+    not_covered(output, result.not_covered)
     no_such_keys(output, result.missing_keys)
     output.hint(f"check:  wdstools verify {quote(result.path)}")
     output.summary(result, exit_code=code, ok=code == 0)

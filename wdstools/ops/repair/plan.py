@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from wdstools.checks.salvage import Survey, SurveyTask, survey_shard
+from wdstools.columns.sets import uncovered
 from wdstools.dataset import STAGED_MARK, Dataset
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.executors.base import Executor, run_all
@@ -31,7 +32,7 @@ from wdstools.landing.staging import (
     refuse_replaced,
 )
 from wdstools.ops.canonical import require_canonical
-from wdstools.ops.repair.columns import mend_columns
+from wdstools.ops.repair.columns import columns_here, mend_columns
 from wdstools.ops.repair.copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
 from wdstools.ops.repair.files import SmallFile, mend_card_file, mend_history, render_list
 from wdstools.ops.repair.index import IndexRepair, choose_index, listed_digests, make_index, usable_index
@@ -105,6 +106,7 @@ class RepairPlan(Plan[RepairResult]):
             unsolved=self.unsolved,
             proved=self._proved(),
             deleted=self.extra,
+            not_covered=uncovered(columns_here(store)) if self._proved() is Proved.FORGER else (),
         )
 
     def _proved(self) -> Proved:

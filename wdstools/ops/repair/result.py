@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class RepairResult(Made):
     """What a repair has written. ``bytes`` came from copies; ``unsolved`` could not be mended and was kept as it is.
 
-    ``deleted`` are the tars that were not of the dataset; ``proved`` is against whom the dataset is found to be whole now.
+    ``deleted`` are the tars that were not of the dataset; ``proved`` is against whom the dataset is found to be whole now,
+    ``not_covered`` what the root digest that was given does not cover.
     """
 
     path: str
@@ -28,3 +29,4 @@ class RepairResult(Made):
     unsolved: tuple[Finding, ...] = ()
     proved: Proved = Proved.NOTHING
     deleted: tuple[str, ...] = ()
+    not_covered: tuple[str, ...] = ()

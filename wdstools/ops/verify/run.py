@@ -14,11 +14,13 @@ from wdstools.checks.metadata import check_metadata, read_list
 from wdstools.checks.remote import noted_md5
 from wdstools.checks.trust import trusted
 from wdstools.checks.unread import set_apart
+from wdstools.columns.sets import uncovered
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, UsageError, option
 from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
-from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.card import CARD_PATH
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.ops.verify.by_list import is_damaged, verify_by_list
 from wdstools.ops.verify.lone import kind_of_file, refuse_pipe, verify_shard_file, verify_sums
 from wdstools.ops.verify.part import Part, is_one_file, nothing_here, open_with_file, stranger, without_all_missing
@@ -26,7 +28,7 @@ from wdstools.ops.verify.strangers import extra_shards, without_echoes
 from wdstools.options.check import VerifyChoices, VerifyLevel
 from wdstools.options.declare import settle
 from wdstools.progress import Progress, Silent
-from wdstools.results import Finding, Proved, Report
+from wdstools.results import SOURCE_COLUMN, Finding, Proved, Report
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
 from wdstools.stores.probe import probe as find_out
@@ -165,6 +167,7 @@ class _DatasetCheck:
         self.progress = progress
         self.checked = {"shards": 0, "samples": 0, "bytes": 0}
         self.unproved: tuple[str, ...] = ()
+        self.not_covered: tuple[str, ...] = (SOURCE_COLUMN,)
 
     def run(self) -> Report:
         """The report."""
@@ -182,6 +185,7 @@ class _DatasetCheck:
         findings += [f for one in looked if not self._without_index(one) for f in one.index]
         if self.first_part:
             emitted, wrong, unread = known_emitted(self.dataset)
+            self.not_covered += ("emitted files",) if emitted.files else ()
             self.unproved += unread
             findings += wrong
             findings += extra_shards(self.dataset, set(emitted.files))
@@ -208,6 +212,7 @@ class _DatasetCheck:
             proved=proved,
             signer=self.dataset.signer or None,
             believed=scrub.report.path if scrub is not None and scrub.passed_over else None,
+            not_covered=self.not_covered if proved is Proved.FORGER else (),
         )
 
     def _proved(self) -> Proved:
@@ -276,6 +281,7 @@ class _DatasetCheck:
         if self.level == "size" or not ours:
             return {}, []
         listed, wrong = read_list(self.dataset.metadata)
+        self.not_covered += (CARD_PATH, *(path for path in (PROVENANCE_PATH, SKIPPED_PATH) if path in listed))
         if not self.first_part:
             return listed, []
         return listed, [*wrong, *(check_metadata(self.dataset, listed) if listed else [])]
@@ -284,6 +290,7 @@ class _DatasetCheck:
         """What is wrong with columns that were added, of the shards that are asked for."""
         known = known_sets(self.dataset)
         self.unproved += known.unproved
+        self.not_covered += uncovered(columns.name for columns in known.sets)
         tasks = columns_tasks(self.dataset, known, self.level, self.shards)
         if tasks:
             self.checked["column_files"] = len(tasks)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wdstools.stores.base import RemoteStore
 
 WAITS = Waits(connect=5, stall=1, window=0.5, rate=2000, whole=1)
-LIMITS = Limits(unsized=1 << 20, page=1 << 20, pages=40, entries=100)
+LIMITS = Limits(unsized=1 << 20, page=1 << 20, pages=40, entries=100, idle=5)
 #: What is sent for each request before a server sees that nobody reads any more: buffers of the kernel on both sides.
 UNREAD = 12 << 20
 
@@ -136,10 +136,14 @@ def test_a_listing_without_end_has_one(kind: str, way: str, monkeypatch: pytest.
     with hostile_server(LISTINGS[kind]) as server:
         server.way = way
         store = open_hostile(kind, server, monkeypatch)
-        with pytest.raises(StoreError) as caught:
-            list(store.list("p/" if kind != "hf" else ""))
-        assert caught.value.code in ("list-endless", "list-torn", "answer-too-long", "storage-failed")
-        assert len(server.asked) <= 2 * LIMITS.entries
+        prefix = "p/" if kind != "hf" else ""
+        uses: list[Callable[[], object]] = [lambda: list(store.list(prefix)), lambda: store.level(prefix)]
+        for use in uses:
+            server.asked.clear()
+            with pytest.raises(StoreError) as caught:
+                use()
+            assert caught.value.code in ("list-endless", "list-torn", "answer-too-long", "storage-failed")
+            assert len(server.asked) <= (4 * LIMITS.idle if "nothing" in way else 2 * LIMITS.entries)
         assert server.sent <= UNREAD * len(server.asked)
 
 

@@ -195,6 +195,14 @@ def _s3_ever_new(asked: Asked) -> Iterator[bytes]:
     yield _xml(_s3_page(_number(asked), _number(asked) + 1))
 
 
+def _s3_nothing_new(asked: Asked) -> Iterator[bytes]:
+    yield _xml(_s3_page(1, _number(asked) + 1))
+
+
+def _s3_nothing(asked: Asked) -> Iterator[bytes]:
+    yield _xml(re.sub(rb"<Contents>.*</Contents>", b"", _s3_page(1, _number(asked) + 1)))
+
+
 def _s3_endless_page(_: Asked) -> Iterator[bytes]:
     yield _head("200 OK", _CHUNKED)
     yield from itertools.repeat(_CHUNK)
@@ -221,6 +229,11 @@ def _hub_ever_new(asked: Asked) -> Iterator[bytes]:
     yield _hub_page(f"{number}", f"{asked.server.endpoint}{plain}?cursor={number + 1}")
 
 
+def _hub_nothing(asked: Asked) -> Iterator[bytes]:
+    link = f'<{asked.server.endpoint}{asked.path.partition("?")[0]}?cursor={_number(asked) + 1}>; rel="next"'
+    yield _head("200 OK", f"Link: {link}".encode(), b"Content-Length: 2") + b"[]"
+
+
 def _azure_page(name: int, marker: int) -> bytes:
     return (
         f'<?xml version="1.0"?><EnumerationResults><Blobs><Blob><Name>p/{name:012d}</Name><Properties>'
@@ -238,18 +251,35 @@ def _azure_ever_new(asked: Asked) -> Iterator[bytes]:
     yield _xml(_azure_page(_number(asked), _number(asked) + 1))
 
 
+def _azure_nothing_new(asked: Asked) -> Iterator[bytes]:
+    yield _xml(_azure_page(1, _number(asked) + 1))
+
+
+def _azure_nothing(asked: Asked) -> Iterator[bytes]:
+    yield _xml(re.sub(rb"<Blob>.*</Blob>", b"", _azure_page(1, _number(asked) + 1)))
+
+
 #: What it may do to a listing, by the kind of store.
 LISTINGS: dict[str, dict[str, Callable[[Asked], Iterator[bytes]]]] = {
     "s3": {
         "the same token": _s3_same_token,
         "ever new pages": _s3_ever_new,
+        "ever new pages of nothing new": _s3_nothing_new,
+        "ever new pages of nothing": _s3_nothing,
         "one page": _s3_endless_page,
         "entities": _s3_entities,
     },
-    "hf": {"the same page": _hub_same_page, "ever new pages": _hub_ever_new, "one page": _body},
+    "hf": {
+        "the same page": _hub_same_page,
+        "ever new pages": _hub_ever_new,
+        "ever new pages of nothing": _hub_nothing,
+        "one page": _body,
+    },
     "az": {
         "the same marker": _azure_same_marker,
         "ever new pages": _azure_ever_new,
+        "ever new pages of nothing new": _azure_nothing_new,
+        "ever new pages of nothing": _azure_nothing,
         "one page": _s3_endless_page,
         "entities": _s3_entities,
     },

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Elements of XML that say one object of a listing.
 _ELEMENTS = 16
+#: Those that each name something in a listing.
+_NAMING = {"Contents", "CommonPrefixes", "Blob", "BlobPrefix", "Upload"}
 _SIZE_RE = re.compile("[0-9]{1,18}")
 
 
@@ -186,7 +188,9 @@ class BucketStore(RemoteBase):
         whole, where = self._prefix + prefix, f"{self.url}/{prefix}"
         found: dict[str, ObjectInfo] = {}
         folders: dict[str, None] = {}
-        for name, size, etag in self._entries(whole, where, "/"):
+        for number, (name, size, etag) in enumerate(self._entries(whole, where, "/")):
+            if number - len(found) - len(folders) > self._web.limits.idle:
+                raise TransientError("a listing that repeats itself", code="list-torn", where=where, got=name[:200])
             if not name.startswith(whole):
                 raise TransientError("a listing of something else", code="list-torn", where=where, got=name[:200])
             key = name.removeprefix(self._prefix)
@@ -215,7 +219,7 @@ class BucketStore(RemoteBase):
 
         ``markers`` are the parameters that ask for the next page, and the elements that say what is in them.
         """
-        limits, asked, count = self._web.limits, dict(query), 0
+        limits, asked, count, idle = self._web.limits, dict(query), 0, 0
         seen: set[tuple[str, ...]] = set()
         while True:
             # of the bucket, not of an object
@@ -224,14 +228,14 @@ class BucketStore(RemoteBase):
             answer.read(limits.page)
             page = _parsed(answer.body, where)
             count += sum(1 for _ in page.iter())
+            idle = 0 if any(one.tag.rpartition("}")[2] in _NAMING for one in page.iter()) else idle + 1
             yield page
             marks = tuple(text_of(page, element) for _, element in markers)
             if not self._is_truncated(page, marks):
                 return
-            if not any(marks) or marks in seen or len(seen) >= limits.pages or count > limits.entries * _ELEMENTS:
-                raise StoreError(
-                    "a listing that does not end", code="list-endless", where=where, got=f"page {len(seen) + 2}"
-                )
+            long = len(seen) >= limits.pages or count > limits.entries * _ELEMENTS or idle > limits.idle
+            if not any(marks) or marks in seen or long:
+                raise _endless(where, len(seen) + 2)
             seen.add(marks)
             asked = {**query, **{name: mark for (name, _), mark in zip(markers, marks, strict=True) if mark}}
 
@@ -248,6 +252,10 @@ class BucketStore(RemoteBase):
     def _delete_headers(self) -> Mapping[str, str]:
         """What a DELETE says besides."""
         return {}
+
+
+def _endless(where: str, page: int) -> StoreError:
+    return StoreError("a listing that does not end", code="list-endless", where=where, got=f"page {page}")
 
 
 def _parsed(body: bytes, where: str) -> Element:

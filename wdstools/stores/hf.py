@@ -149,15 +149,16 @@ class HubStore(HttpStore):
         """Every entry of a tree, page by page; a page that was there before, or lies elsewhere, is refused."""
         where, limits = f"{self.url}/{what}", self._web.limits
         seen: set[str] = set()
-        count = 0
+        count = idle = 0
         while url:
-            if url in seen or len(seen) >= limits.pages or count > limits.entries:
+            if url in seen or len(seen) >= limits.pages or count > limits.entries or idle > limits.idle:
                 raise StoreError("a listing that does not end", code="list-endless", where=where, got=f"page {len(seen) + 1}")  # fmt: skip
             seen.add(url)
             answer = self._web.succeed(Request("GET", url, where))
             answer.read(limits.page)
             page = _entries_of(answer.body, where)
             count += len(page)
+            idle = 0 if page else idle + 1
             yield from page
             found = _NEXT_RE.search(answer.headers.get("Link", ""))
             following = urljoin(url, found.group(1)) if found else ""

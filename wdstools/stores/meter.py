@@ -44,6 +44,7 @@ class Limits:
 
     ``headers``: status line, headers and interim answers of one request. ``error``: the body of an error. ``unsized``: an
     answer that does not say how long it is. ``page``: one page of a listing. ``pages`` and ``entries``: a whole listing.
+    ``idle``: pages of it in a row that name nothing, or names of it that were there before.
     """
 
     headers: int = 64 << 10
@@ -52,6 +53,7 @@ class Limits:
     page: int = 8 << 20
     pages: int = 100_000
     entries: int = 20_000_000
+    idle: int = 1_000
     redirects: int = 5
 
 

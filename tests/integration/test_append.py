@@ -205,6 +205,23 @@ def test_other_bytes_under_a_key_and_another_split_are_named(copy: Path, base: P
     whole(copy)
 
 
+def test_what_was_removed_comes_back_only_where_that_is_said(copy: Path, base: Path, tmp_path: Path) -> None:
+    """Whoever asked for a removal must not find the picture again, because the source still has it."""
+    wt.remove(copy, wt.Selection(keys=frozenset({"oslo/0", "oslo/2"})))
+    append(copy, write(tmp_path / "more", pairs("train/oslo/new", first=500)))
+    before = wt.open_dataset(copy).root
+    ran = run_command("append", copy, base / "source", "--in-place", "-y", "--json")
+    assert (ran.code, ran.summary["skipped"], ran.summary["appended"]) == (3, {"removed-before": 2}, {})
+    assert wt.open_dataset(copy).root == before
+    told = run_command("append", copy, base / "source", "-n")
+    assert "removed-before" in told.out
+    assert "--removed take" in told.err + told.out
+    ran = run_command("append", copy, base / "source", "--in-place", "-y", "--json", "--removed", "take")
+    assert (ran.code, ran.summary["skipped"], ran.summary["appended"]) == (0, {}, {"train": 2})
+    whole(copy)
+    assert append(copy, base / "source").there == 40
+
+
 def test_images_that_are_there_are_left_out_where_that_is_asked_for(copy: Path, base: Path, tmp_path: Path) -> None:
     twin = (base / "source/img/train/oslo/4.jpg").read_bytes()
     more = pairs("train/oslo/new", "train/rome/twin", "val/rome/y", first=500) | {"img/train/rome/twin.jpg": twin}

@@ -202,6 +202,10 @@ class AppendChoices(LayoutChoices, total=False):
     level: Annotated[
         DuplicateLevel | None, Option(None, "What counts as the same: exact (the default), re-encode or edited.", _SAME)
     ]
+    removed: Annotated[
+        Literal["skip", "take"],
+        Option("skip", "What to do with new samples whose keys an earlier version has removed.", _SAME),
+    ]
     root: Annotated[
         str | None,
         Option(

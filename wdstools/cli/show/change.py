@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line, printable
-from wdstools.cli.show.core import not_covered, source_account, would_be_skipped
+from wdstools.cli.show.core import not_covered, skip_hints, source_account, would_be_skipped
 from wdstools.cli.show.named import no_such_keys
 from wdstools.results import proof
 from wdstools.units import counted, size
@@ -118,6 +118,7 @@ def append_plan(output: Output, plan: Plan[AppendResult]) -> int:
         output.line(printable(f"  {note}"))
     source_account(output, plan.account, plan.outside)
     would_be_skipped(output, skipped, plan.skips)
+    skip_hints(output, skipped)
     for skip in plan.skips if output.json else ():
         output.record("skip", skip)
     if plan.moved:
@@ -140,6 +141,7 @@ def appended(output: Output, result: AppendResult) -> int:
     if result.skipped:
         listed = f"; each is listed in {result.path}/.wdstools/skipped.jsonl" if result.shards else ""
         output.line("  skipped: " + ", ".join(f"{n:,} {why}" for why, n in result.skipped.items()) + listed)
+        skip_hints(output, result.skipped)
     output.line(f"  root digest {result.root}")
     if result.shards:
         output.line(f"  the old samples that were written again: {proof(result.proved)['proof']}")

@@ -35,6 +35,7 @@ _SKIP_HINTS = {
     "label-missing": "--drop-members cls packs those without a label too, and none has one then",
     "link-outside": "--follow-links takes what links lead to",
     "member-left-out": "--members NAME,... keeps a member that few samples have, and skips the samples without it",
+    "removed-before": "--removed take takes samples back that an earlier version has removed",
     "outside-layout": "--ignore PATTERN says that you know of files outside the layout; --image and --caption describe another layout",
 }
 #: What to say of samples that were packed, by code.
@@ -65,8 +66,7 @@ def inventory(output: Output, found: Inventory) -> None:
     output.hint("names only were looked at: pack checks the content of each image and caption too")
     for skip in found.skips if output.json else ():
         output.record("skip", skip)
-    for reason in sorted(set(found.skipped) & set(_SKIP_HINTS)):
-        output.hint(f"hint: {_SKIP_HINTS[reason]}")
+    skip_hints(output, found.skipped)
     types = [kind for kind in found.image_types if kind in get_args(ImageType)]
     if len(types) > 1:
         most = max(types, key=lambda kind: found.image_types[kind])
@@ -113,8 +113,7 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
     output.line(f"  root digest {result.root}")
     if result.skipped:
         output.line(f"  skipped: {_counts(result.skipped)}; each is listed in {result.path}/.wdstools/skipped.jsonl")
-        for reason in sorted(set(result.skipped) & set(_SKIP_HINTS)):
-            output.hint(f"hint: {_SKIP_HINTS[reason]}")
+        skip_hints(output, result.skipped)
     if not output.quiet:
         source_account(output, result.account, result.outside)
     if leaked or (result.leaks and not output.quiet):
@@ -292,6 +291,12 @@ def _amount(what: str, count: int) -> str:
         return size(count)
     name = what.replace("_", " ")
     return counted(count, name.removesuffix("s"), name)
+
+
+def skip_hints(output: Output, skipped: Iterable[str]) -> None:
+    """What helps against reasons for which samples are left out, as far as one command does."""
+    for reason in sorted(set(skipped) & set(_SKIP_HINTS)):
+        output.hint(f"hint: {_SKIP_HINTS[reason]}")
 
 
 def would_be_skipped(output: Output, skipped: Mapping[str, int], skips: Iterable[Skip]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import to_ipc, to_list
+from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import ROW_COLUMNS
 from wdstools.planning.place import shards_of
 from wdstools.progress import under_way
@@ -18,6 +19,7 @@ from wdstools.writer.buffer import Nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor, Tick
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from wdstools.writer.assembly import ShardSettings
 
 _ROWS_A_TASK = 256
+#: The reason for which a sample that was removed does not come back.
+REMOVED_BEFORE = "removed-before"
 
 
 class Place(NamedTuple):
@@ -51,6 +55,19 @@ class Known:
     fresh: Samples
     there: int = 0
     skips: list[Skip] = field(default_factory=list)
+
+
+def without_removed(known: Known, gone: AbstractSet[str]) -> None:
+    """Leave out the new samples whose keys are among those that an earlier version removed, given by their SHA-256.
+
+    Somebody may have asked for that, and the source may know nothing of it.
+    """
+    keys = known.fresh.texts("key") if gone else []
+    back = np.array([sha256_hex(key) in gone for key in keys], bool)
+    rows = np.flatnonzero(back).tolist()
+    if rows:
+        known.skips += known.fresh.skips(rows, REMOVED_BEFORE, ["an earlier version has removed this key"] * len(rows))
+        known.fresh = known.fresh.keep(~back)
 
 
 def places_of(dataset: Dataset, samples: Samples) -> dict[bytes, Place]:

@@ -18,13 +18,14 @@ from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.append.before import made_before
 from wdstools.ops.append.fit import Fitted, fit
-from wdstools.ops.append.known import Known, tell_apart
+from wdstools.ops.append.known import Known, tell_apart, without_removed
 from wdstools.ops.append.read import is_canonical, read_source
 from wdstools.ops.append.shards import ShardChange, shard_changes, shard_counts
 from wdstools.ops.append.write import Intake, NothingNewError, Written, write_version
 from wdstools.ops.made import Made
 from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
 from wdstools.ops.next_version.land import beside_others, change_in_place, make_new, refuse_unchangeable
+from wdstools.ops.next_version.removed import removed_before
 from wdstools.options.declare import settle
 from wdstools.options.pack import AppendChoices
 from wdstools.plan import Plan, Step, apply
@@ -422,6 +423,8 @@ class _Planner:
         else:
             samples = samples.with_splits([None] * len(samples))
         known = tell_apart(self.dataset, samples, settings, self.executor, self.progress)
+        if self.chosen["removed"] == "skip":
+            without_removed(known, removed_before(self.dataset))
         self.skips += known.skips
         return known
 

@@ -15,12 +15,12 @@ from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.landing.inside import refuse_own_place, require_here
-from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.made import Made
 from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
 from wdstools.ops.next_version.files import next_version, small_files
 from wdstools.ops.next_version.land import NextVersion, beside_others, change_in_place, make_new, refuse_unchangeable
+from wdstools.ops.next_version.removed import removed_before
 from wdstools.ops.next_version.shard import RewriteTask, Rewritten, rewrite_shard
 from wdstools.plan import Plan, Step, apply
 from wdstools.progress import under_way
@@ -274,11 +274,7 @@ def _find(task: _FindTask, tick: Tick) -> _Gone | None:
 
 def _absent(dataset: Dataset, keys: AbstractSet[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Keys that are not in the dataset, and those among them that the receipt of an older removal names."""
-    history = read_provenance(dataset.metadata).get("history") if keys else None
-    receipts = [change.get("receipt") for change in history or () if isinstance(change, dict)]
-    gone = {
-        item.get("key_sha256") for one in receipts if isinstance(one, list) for item in one if isinstance(item, dict)
-    }
+    gone = removed_before(dataset) if keys else frozenset()
     earlier = {key for key in keys if sha256_hex(key.encode()) in gone}
     return tuple(sorted(keys)), tuple(sorted(earlier))
 

@@ -15,6 +15,7 @@ from tests.servers.hostile import LISTINGS, WAYS, Hostile, hostile_server
 from tests.servers.s3 import S3Server
 from wdstools.errors import StoreError, TransientError, WdsError
 from wdstools.stores.azure import open_azure
+from wdstools.stores.base import ListsLevels
 from wdstools.stores.google import open_google
 from wdstools.stores.hf import open_hf
 from wdstools.stores.http import HttpStore
@@ -137,7 +138,9 @@ def test_a_listing_without_end_has_one(kind: str, way: str, monkeypatch: pytest.
         server.way = way
         store = open_hostile(kind, server, monkeypatch)
         prefix = "p/" if kind != "hf" else ""
-        uses: list[Callable[[], object]] = [lambda: list(store.list(prefix)), lambda: store.level(prefix)]
+        assert isinstance(store, ListsLevels)
+        levels = store.level
+        uses: list[Callable[[], object]] = [lambda: list(store.list(prefix)), lambda: levels(prefix)]
         for use in uses:
             server.asked.clear()
             with pytest.raises(StoreError) as caught:

@@ -17,6 +17,8 @@ from tests.support.added_columns import add_scores
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from wdstools.interop.emitted import EMITTED_PATH
+from wdstools.landing.journal import Journal
+from wdstools.landing.scratch import Scratch
 from wdstools.ops.emit import plan_emit
 from wdstools.ops.mirror import mirror
 from wdstools.ops.remove import RemovePlan, RemoveResult, plan_remove
@@ -24,7 +26,9 @@ from wdstools.ops.verify import verify_path
 from wdstools.plan import apply
 from wdstools.reader.keys import parse_keys
 from wdstools.reader.select import Selection
+from wdstools.stores.abilities import TEMP_SUFFIX
 from wdstools.stores.cache import Caching
+from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
 
 if TYPE_CHECKING:
@@ -153,6 +157,48 @@ def test_what_was_made_of_the_samples_goes_with_them(dataset: Path, tmp_path: Pa
     assert blocks - left == {Path(path) for path in result.deleted if path.startswith(cache)}
     (dataset / ".wdstools/hashes/val-000000.parquet").unlink()
     assert verify_path(str(dataset)).findings == ()
+
+
+def test_unfinished_work_of_others_goes_or_is_named(dataset: Path, tmp_path: Path) -> None:
+    """Columns that were being computed hold values of these samples, and so do caches of hashes and what killed runs left."""
+    place = dataset / ".wdstools/computing/slow"
+    with Scratch(str(place), "columns slow", ("journal.jsonl",)) as scratch:
+        Journal(scratch.locate("journal.jsonl")).append({"plan": "x"})
+        scratch.note([".wdstools/columns/slow/train-000000.parquet"])
+        LocalStore(scratch.new).put(".wdstools/columns/slow/train-000000.parquet", b"values")
+    (dataset / ".wdstools/computing/theirs").mkdir()
+    torn = dataset / f"train/train-000000.tar.00{TEMP_SUFFIX}"
+    torn.write_bytes(b"half")
+    with Scratch(f"{dataset}.partial", "an unfinished pull", ("journal.jsonl",)):
+        pass
+    kept = tmp_path / "kept"
+    assert run_command("duplicates", dataset, "--cache", kept, "--level", "re-encode").code in (0, 1)
+    hashes = set(kept.iterdir())
+    left = made_of(removal(dataset, PERSON, output=tmp_path / "new"))
+    assert place.is_dir()
+    assert ".wdstools/computing/slow" in str(left.elsewhere)
+    with Scratch(str(place), "another process", ("journal.jsonl",)), pytest.raises(wt.BusyError):
+        made_of(removal(dataset, PERSON))
+    (place / "mine.txt").write_text("mine")
+    with pytest.raises(wt.StoreError) as caught:
+        made_of(removal(dataset, PERSON))
+    assert caught.value.code == "scratch-not-ours"
+    (place / "mine.txt").unlink()
+    result = made_of(removal(dataset, PERSON, caches=[str(kept)]))
+    assert not place.exists()
+    assert (dataset / ".wdstools/computing/theirs").exists()
+    assert ".wdstools/computing/slow" in result.deleted
+    assert torn.name in str(result.elsewhere)
+    assert f"{dataset}.partial" in str(result.elsewhere)
+    assert len(hashes - set(kept.iterdir())) == len([path for path in result.shards if path.endswith(".tar")])
+
+
+def test_no_empty_folder_is_left_of_what_went(dataset: Path) -> None:
+    seed_derived(dataset)
+    (dataset / ".wdstools/columns/scores/mine.txt").unlink()
+    made_of(removal(dataset, PERSON))
+    assert run_command("columns", "rm", dataset, "scores", "-y").code == 0
+    assert not [path for path in dataset.rglob("*") if path.is_dir() and not any(path.iterdir())]
 
 
 def test_an_emitted_file_that_somebody_changed_is_theirs_and_is_named(dataset: Path) -> None:

@@ -187,7 +187,7 @@ class AppendPlan(Plan[AppendResult]):
             leaks=made.leaks,
             duplicates=made.duplicates,
             rewritten=derived.rewritten(manifest.root) if self.output is None else (),
-            deleted=tuple(sorted(derived.deleted)),
+            deleted=(*sorted(derived.deleted), *derived.unfinished),
             elsewhere=derived.elsewhere,
             notes=(*self.notes, *made.notes),
         )

@@ -27,6 +27,7 @@ from wdstools.ops.columns.function import digest_of, module_of, name_of, refuse_
 from wdstools.ops.columns.land import land_set, opened_to_change, refuse_clashes, require_folder
 from wdstools.ops.columns.result import ColumnsResult
 from wdstools.ops.columns.values import Values, covered
+from wdstools.ops.next_version.unfinished import JOURNAL, computing_place, remove_if_empty
 from wdstools.plan import apply
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.reader.shard import ShardReader
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from wdstools.options.columns import Existing
     from wdstools.options.declare import StrPath
     from wdstools.reader.sample import Sample
-
-_PLACE, _JOURNAL = ".wdstools/computing", "journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +188,9 @@ def map_columns(
     empty = ColumnSet(name, opened.root, earlier.fields(fields), ())
     at_work = executor or open_executor("serial")
     paths = [column_path(name, entry.path) for _, entry in opened.manifest.shards]
-    place = os.path.join(target, _PLACE, name)
-    with translated(place), Scratch(place, f"{opened.metadata.url}, columns {name}", (_JOURNAL,)) as scratch:
-        journal = Journal(scratch.locate(_JOURNAL))
+    place = computing_place(target, name)
+    with translated(place), Scratch(place, f"{opened.metadata.url}, columns {name}", (JOURNAL,)) as scratch:
+        journal = Journal(scratch.locate(JOURNAL))
         begun = _begun(scratch, journal, {"function": given.digest, "plan": plan}, restart=restart)
         done = _finished(scratch, begun, empty, {entry.path: entry.samples for _, entry in opened.manifest.shards})
         scratch.note(paths)
@@ -210,7 +209,7 @@ def map_columns(
             if made is not None or given.digest is None or len(journal.lines()) <= 1:  # nothing that is of use again
                 scratch.remove()
     with translated(place):
-        _tidy(os.path.dirname(place))
+        remove_if_empty(os.path.dirname(place))
     kinds = {one.name: one.kind for one in fields}
     samples = opened.manifest.totals["samples"]
     filled = sum(one.covered for one in done.values())
@@ -303,11 +302,6 @@ def _land(dataset: Dataset, empty: ColumnSet, done: Mapping[str, Computed], fold
 
     files = [column_path(columns.name, shard.path) for shard in columns.shards]
     return land_set(dataset, empty.name, [*files, columns.path], (), write, earlier.seen)
-
-
-def _tidy(folder: str) -> None:
-    if os.path.isdir(folder) and not os.listdir(folder):
-        os.rmdir(folder)
 
 
 def _fields(columns: Mapping[str, str]) -> tuple[ColumnField, ...]:

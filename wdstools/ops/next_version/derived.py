@@ -18,6 +18,7 @@ from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST, HASHES_FOLDE
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.joined.kept import files_of as joined_files
 from wdstools.landing.small_files import read_provenance
+from wdstools.ops.next_version.unfinished import COMPUTING, computing, left_by_the_killed
 from wdstools.plan import Step
 from wdstools.stores.cache import Caching
 from wdstools.stores.local import LocalStore
@@ -57,6 +58,8 @@ class Derived:
     emitted: Emitted | None = None
     elsewhere: tuple[str, ...] = ()
     cached: tuple[str, ...] = ()
+    #: Sets of columns that somebody has begun to compute of this version.
+    computing: tuple[str, ...] = ()
 
     @property
     def steps(self) -> list[Step]:
@@ -64,6 +67,7 @@ class Derived:
         return [
             *(Step("delete", path, detail=what) for path, what in sorted(self.deleted.items())),
             *(Step("delete", path, detail="cached") for path in self.cached),
+            *(Step("delete", f"{COMPUTING}/{name}", detail="columns that are not finished") for name in self.computing),
             *(
                 Step("rewrite", path, detail=f"the columns {one.name}")
                 for one in self.columns
@@ -76,6 +80,11 @@ class Derived:
         lists = (*self.emitted_list(root), *(one.path for one in self.columns))
         return (*lists, *(column_path(one.name, shard) for one in self.columns for shard in self.touched))
 
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The places of columns that are not finished."""
+        return tuple(f"{COMPUTING}/{name}" for name in self.computing)
+
     def emitted_list(self, root: str) -> dict[str, bytes]:
         """The list of emitted files once they are gone: it still says which keys of the card are not its owner's."""
         if self.emitted is None or not self.emitted.card_keys:
@@ -87,6 +96,9 @@ def as_left_behind(derived: Derived) -> Derived:
     """For a new dataset: the old one keeps everything, and so it is a place that still holds the samples."""
     kept = tuple(f"{path}: {what}, in the old dataset" for path, what in sorted(derived.deleted.items()))
     kept += tuple(f"{one.path}: columns, in the old dataset" for one in derived.columns)
+    kept += tuple(
+        f"{COMPUTING}/{name}: columns that are not finished, in the old dataset" for name in derived.computing
+    )
     return Derived(columns=derived.columns, elsewhere=(*derived.elsewhere, *kept), cached=derived.cached)
 
 
@@ -116,6 +128,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         *(f"{path}: changed since it was emitted" for path in changed),
         *(f"{path}: a file of no set of columns" for path in _strangers(store, sets, stale)),
         *_pages(store),
+        *left_by_the_killed(store),
     )
     return Derived(
         there,
@@ -125,6 +138,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         emitted,
         elsewhere,
         tuple(_cached(dataset, touched, caches)),
+        computing(store),
     )
 
 
@@ -217,8 +231,14 @@ def _pages(store: LocalStore) -> Iterator[str]:
 
 
 def _cached(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequence[str]) -> Iterator[str]:
+<<<<<<< HEAD
     """Blocks of the shards in the caches of readers, the joined index of this version, which has captions, and values of columns."""
+=======
+    """What caches hold of the shards: blocks, and hashes of images; and the joined index of this version, which has captions."""
+>>>>>>> f59d8d6 (Let remove find unfinished columns, cached hashes and what killed runs left)
     for folder in caches:
+        hashes = [os.path.join(folder, f"{entry.sha256}.parquet") for entry in touched if entry.sha256]
+        yield from (path for path in hashes if os.path.isfile(path) and not os.path.islink(path))
         cache = Caching(remote(dataset.shards), folder, dataset.root, limit_bytes=0)
         for entry in touched:
             yield from cache.kept(entry.path, entry.bytes)

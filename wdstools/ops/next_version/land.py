@@ -19,6 +19,7 @@ from wdstools.landing.staging import commit, refuse_replaced, staged
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.next_version.columns import carry_columns, column_names
 from wdstools.ops.next_version.shard import ADDED_SUFFIX, copy_shard
+from wdstools.ops.next_version.unfinished import forget_computing
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
 
@@ -77,6 +78,8 @@ def change_in_place(
         refuse_replaced(dataset.metadata, dataset.root)
         _refuse_other_columns(dataset, derived)
         _refuse_in_the_way(target, sorted({*shards} - old))
+        for name in derived.computing:
+            forget_computing(target, name)
         sets = derived.columns
         old |= {path for one in sets for path in one.files()}
         names = column_names(sets, {*shards, *(entry.path for _, entry in dataset.manifest.shards)})
@@ -86,9 +89,9 @@ def change_in_place(
         stays = {path for _, entry in made.manifest.shards for path in (entry.path, entry.index_path)}
         stays |= set(column_names(sets, (entry.path for _, entry in made.manifest.shards)))
         commit(target, (*made.files, *columns), sorted({*derived.deleted, *(old - stays)}))
-        for path in derived.cached:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        _forget_cached(derived)
+        for path in derived.deleted:
+            LocalStore(target).remove_empty_folders(path)
     return made
 
 
@@ -108,7 +111,14 @@ def make_new(
         if SKIPPED_PATH not in made.files:
             with contextlib.suppress(NotFoundError):
                 LocalStore(work).put(SKIPPED_PATH, read_inside(dataset.metadata, SKIPPED_PATH))
+    _forget_cached(derived)
     return made
+
+
+def _forget_cached(derived: Derived) -> None:
+    for path in derived.cached:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 @contextlib.contextmanager

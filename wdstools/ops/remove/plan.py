@@ -122,7 +122,7 @@ class RemovePlan(Plan[RemoveResult]):
             absent=self.absent,
             earlier=self.earlier,
             rewritten=derived.rewritten(made.manifest.root) if self.output is None else (),
-            deleted=(*sorted(derived.deleted), *derived.cached),
+            deleted=(*sorted(derived.deleted), *derived.unfinished, *derived.cached),
             elsewhere=derived.elsewhere,
         )
 

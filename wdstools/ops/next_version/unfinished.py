@@ -1,0 +1,61 @@
+"""What unfinished work of others has made of a dataset's samples: columns that are being computed, files of runs that were killed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from wdstools.landing.journal import Journal
+from wdstools.landing.scratch import Scratch, is_marked
+from wdstools.stores.abilities import TEMP_SUFFIX
+from wdstools.stores.folders import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.stores.local import LocalStore
+
+#: Below a dataset: a scratch place for each set of columns that is being computed, and its journal.
+COMPUTING, JOURNAL = ".wdstools/computing", "journal.jsonl"
+
+
+def computing_place(root: str, name: str) -> str:
+    """Where a set of columns of a dataset is computed."""
+    return os.path.join(root, COMPUTING, name)
+
+
+def computing(store: LocalStore) -> tuple[str, ...]:
+    """The sets of columns that somebody has begun to compute."""
+    folder = store.locate(COMPUTING)
+    if os.path.islink(folder) or not os.path.isdir(folder):
+        return ()
+    return tuple(name for name in sorted(os.listdir(folder)) if is_marked(os.path.join(folder, name)))
+
+
+def forget_computing(root: str, name: str) -> None:
+    """Remove what was computed of a set so far: it is of a version that goes.
+
+    Raises BusyError where somebody is at it, and StoreError (``scratch-not-ours``) where other files lie in its place.
+    """
+    with Scratch(computing_place(root, name), f"{root}, columns {name}", (JOURNAL,)) as scratch:
+        scratch.remove()
+    remove_if_empty(os.path.join(root, COMPUTING))
+
+
+def remove_if_empty(folder: str) -> None:
+    """Remove a folder in which nothing lies."""
+    if os.path.isdir(folder) and not os.listdir(folder):
+        os.rmdir(folder)
+
+
+def left_by_the_killed(store: LocalStore) -> Iterator[str]:
+    """Halves of files, and unfinished datasets beside this one: nobody knows which samples they hold."""
+    for folder, _, names in walk(store.path):
+        below = os.path.relpath(folder, store.path)
+        for name in names:
+            if name.endswith(TEMP_SUFFIX) and not below.startswith(COMPUTING):
+                yield f"{os.path.normpath(os.path.join(below, name))}: left by a run that was killed; wdstools repair clears it"
+    beside = f"{os.path.abspath(store.path)}.partial"
+    if is_marked(beside):
+        lines = Journal(os.path.join(beside, JOURNAL)).lines()
+        yield f"{beside}: an unfinished pack or pull" + ("" if lines else ", with nothing in it yet")

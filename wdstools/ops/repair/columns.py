@@ -50,7 +50,7 @@ def mend_columns(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tup
 def columns_here(store: LocalStore) -> list[str]:
     """The sets that lie with a dataset, as far as their list can be read."""
     data = read_or_none(store, COLUMNS_LIST)
-    return names_in(_listed(data)) if data is not None and _is_list(data) else []
+    return names_in(sums_in(data)) if data is not None and _is_list(data) else []
 
 
 def _is_list(data: bytes) -> bool:

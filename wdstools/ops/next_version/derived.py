@@ -231,11 +231,7 @@ def _pages(store: LocalStore) -> Iterator[str]:
 
 
 def _cached(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequence[str]) -> Iterator[str]:
-<<<<<<< HEAD
-    """Blocks of the shards in the caches of readers, the joined index of this version, which has captions, and values of columns."""
-=======
-    """What caches hold of the shards: blocks, and hashes of images; and the joined index of this version, which has captions."""
->>>>>>> f59d8d6 (Let remove find unfinished columns, cached hashes and what killed runs left)
+    """What caches hold of the shards: blocks, hashes of images, the joined index with its captions, and values of columns."""
     for folder in caches:
         hashes = [os.path.join(folder, f"{entry.sha256}.parquet") for entry in touched if entry.sha256]
         yield from (path for path in hashes if os.path.isfile(path) and not os.path.islink(path))

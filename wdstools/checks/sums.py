@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,24 @@ if TYPE_CHECKING:
     from wdstools.formats.sums import SumLine
     from wdstools.stores.base import Store
 
+
+class _Crc32:
+    """The CRC-32 of zip and SFV, with the methods of a hash."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes) -> None:
+        """Take more bytes."""
+        self._value = zlib.crc32(data, self._value)
+
+    def hexdigest(self) -> str:
+        """Eight digits."""
+        return f"{self._value:08x}"
+
+
 _HASHES: dict[str, Any] = {
+    "crc32": _Crc32,
     "xxh32": xxhash.xxh32,
     "xxh64": xxhash.xxh64,
     "xxh3_64": xxhash.xxh3_64,
@@ -26,6 +45,9 @@ _HASHES: dict[str, Any] = {
 }
 #: What stands in the place of a file, by ``what_is``.
 _STANDING_IN = ("git-lfs", "git-annex", "html", "xml", "empty")
+#: A path that begins at a root: of Unix, of a drive, or of a server.
+_ROOT_RE = re.compile(r"[A-Za-z]:/+|/+")
+_MOST_FOLDERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +71,13 @@ def check_sum(task: SumCheckTask, tick: Tick) -> SumCheck:
     line = task.line
     size, got = 0, ""
     try:
+        path = _place(task.store, line.path)
         for algorithm in (line.algorithm, *line.others):
-            digest, size = _digest(task, algorithm, None if got else tick)
+            digest, size = _digest(task.store, path, algorithm, None if got else tick)
             if digest == line.digest:
                 return SumCheck(size)
             got = got or f"{algorithm}:{digest}"
-        sniffed = what_is(task.store.get(line.path, 0, min(size, SNIFF_BYTES)) if size else b"", size)
+        sniffed = what_is(task.store.get(path, 0, min(size, SNIFF_BYTES)) if size else b"", size)
     except NotFoundError:
         return SumCheck(
             size,
@@ -77,7 +100,44 @@ def check_sum(task: SumCheckTask, tick: Tick) -> SumCheck:
     )
 
 
-def _digest(task: SumCheckTask, algorithm: str, tick: Tick | None) -> tuple[str, int]:
+def is_there(store: Store, line: SumLine) -> bool:
+    """Whether the file of a line is there, readable or not."""
+    try:
+        store.head(_place(store, line.path))
+    except NotFoundError:
+        return False
+    except StoreError:
+        return True
+    return True
+
+
+def _place(store: Store, path: str) -> str:
+    """Where a listed file lies: at its path, or that with the backslashes of Windows as slashes.
+
+    A path from the root is of the machine that made the list (``C:/photos/x.tar``): here it may be where its end is.
+    """
+    slashed = path.replace("\\", "/")
+    places = [path, slashed] if slashed != path else [path]
+    root = _ROOT_RE.match(slashed)
+    if root is not None:
+        parts = slashed[root.end() :].split("/")
+        places += [
+            "/".join(parts[at:])
+            for at in range(max(0, len(parts) - _MOST_FOLDERS), len(parts))
+            if parts[at] not in ("", ".", "..")
+        ]
+    for place in places if len(places) > 1 else ():
+        try:
+            store.head(place)
+        except NotFoundError:
+            continue
+        except StoreError:
+            return place
+        return place
+    return path  # for whoever reads it to say what is wrong
+
+
+def _digest(store: Store, path: str, algorithm: str, tick: Tick | None) -> tuple[str, int]:
     """The digest of a file, and its size."""
     make = _HASHES.get(algorithm)
     name, _, bits = algorithm.partition("-")
@@ -88,7 +148,7 @@ def _digest(task: SumCheckTask, algorithm: str, tick: Tick | None) -> tuple[str,
     else:
         digest = hashlib.new(name, usedforsecurity=False)
     size = 0
-    for block in read_blocks(task.store, task.line.path):
+    for block in read_blocks(store, path):
         digest.update(block)
         size += len(block)
         if tick is not None:

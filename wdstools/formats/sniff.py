@@ -45,6 +45,15 @@ _XML = Sniffed(
 _JSON = Sniffed(
     "json", "JSON text: perhaps the error of a server, saved in its place", "look at the text, and download it again"
 )
+_SIGNATURE = Sniffed(
+    "signature",
+    "a signature, not what was signed",
+    "gpg --verify SIGNATURE FILE    checks it; give the file that was signed",
+)
+_VIDEO = Sniffed("video", "a video")
+_SOUND = Sniffed("sound", "a sound")
+_RAW = Sniffed("raw", "a camera's raw image", "develop it first: darktable-cli, or dcraw -T")
+_CPIO = Sniffed("cpio", "a cpio archive", "unpack it: cpio -id < FILE")
 _APPLE = Sniffed(
     "apple-double",
     "an AppleDouble file (._NAME), which macOS leaves beside the real one",
@@ -62,6 +71,16 @@ _MAGIC = (
     (b"\x1f\x9d", Sniffed("compress", "data of compress (.Z)", "unpack it: gzip -d")),
     (b"PK\3\4", Sniffed("zip", "a zip", "unpack it: unzip")),
     (b"PK\5\6", Sniffed("zip", "an empty zip")),
+    (b"PK\7\x08", Sniffed("zip", "the first volume of a zip that was cut up", "put it together: 7z x FILE.zip")),
+    (b"070701", _CPIO),
+    (b"070702", _CPIO),
+    (b"070707", _CPIO),
+    (b"\xc7\x71", _CPIO),
+    (b"!<arch>\n", Sniffed("ar", "an ar archive", "unpack it: ar x")),
+    (b"\x89LZO", Sniffed("lzop", "lzop data", "unpack it: lzop -d")),
+    (b"-----BEGIN PGP ", _SIGNATURE),
+    (b"-----BEGIN SSH SIGNATURE", _SIGNATURE),
+    (b"untrusted comment: ", _SIGNATURE),
     (b"7z\xbc\xaf\x27\x1c", Sniffed("7z", "a 7-Zip archive", "unpack it: 7z x")),
     (b"Rar!\x1a\7", Sniffed("rar", "a RAR archive", "unpack it: unrar x")),
     (b"\x00\x05\x16\x07", _APPLE),
@@ -70,10 +89,34 @@ _MAGIC = (
     (b"\x89HDF\r\n\x1a\n", Sniffed("hdf5", "an HDF5 file")),
     (b"\x93NUMPY", Sniffed("npy", "a NumPy array")),
     (b"%PDF-", Sniffed("pdf", "a PDF document")),
+    (b"II\x2a\0\x10\0\0\0CR", _RAW),
+    (b"8BPS", Sniffed("psd", "a Photoshop document", "export it as PNG")),
+    (b"%!PS", Sniffed("postscript", "a PostScript document")),
+    (b"FUJIFILMCCD-RAW", _RAW),
+    (b"IIRO", _RAW),
+    (b"IIRS", _RAW),
+    (b"IIU\0", _RAW),
+    (b"DDS ", Sniffed("dds", "a DDS texture")),
+    (b"qoif", Sniffed("qoi", "a QOI image")),
+    (b"v/1\1", Sniffed("exr", "an OpenEXR image")),
+    (b"\0\0\1\0", Sniffed("ico", "a Windows icon")),
+    (b"\x1aE\xdf\xa3", _VIDEO),
+    (b"OggS", _SOUND),
+    (b"fLaC", _SOUND),
+    (b"ID3", _SOUND),
+    (b"ARROW1", Sniffed("arrow", "an Arrow table")),
 )  # fmt: skip
 _IMAGES = {kind: Sniffed(kind, name) for kind, name in NAME_OF_TYPE.items()}
+_BRANDS = {
+    b"crx ": _RAW,
+    **dict.fromkeys((b"isom", b"iso2", b"mp41", b"mp42", b"avc1", b"M4V ", b"qt  ", b"3gp4", b"3gp5", b"dash"), _VIDEO),
+}
+_RIFF = {b"WAVE": _SOUND, b"AVI ": _VIDEO}
 _TAR = Sniffed("tar", "a tar")
 _HTML_RE = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_SVG_RE = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*|<!DOCTYPE svg[^>]*>\s*)*<svg\b", re.IGNORECASE | re.DOTALL
+)
 _LFS_RE = re.compile(rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/")
 _ANNEX_RE = re.compile(rb"(?:\.\./)*(?:\.git)?/annex/objects/")
 
@@ -92,18 +135,30 @@ def what_is(head: bytes, size: int | None = None) -> Sniffed | None:
     text = head.removeprefix(b"\xef\xbb\xbf")
     if _HTML_RE.match(text):
         return _HTML
+    if _SVG_RE.match(text):
+        return Sniffed("svg", "an SVG drawing", "draw it first: rsvg-convert, or inkscape")
     if text.lstrip().startswith(b"<?xml") or text.lstrip().startswith(b"<Error"):
         return _HTML if b"<html" in text.lower() else _XML
+    found = _by_magic(head)
+    return _JSON if found is None and text.lstrip()[:1] == b"{" else found
+
+
+def _by_magic(head: bytes) -> Sniffed | None:
     found = next((sniffed for magic, sniffed in _MAGIC if head.startswith(magic)), None)
     if found is None:
-        found = _IMAGES.get(sniff_plain(head)) or next(
-            (_IMAGES[kind] for kind in map(sniff_plain, _brands(head)) if kind), None
-        )
+        found = _IMAGES.get(sniff_plain(head))
+    if found is None and head[4:8] == b"ftyp":
+        found = next(filter(None, map(_of_brand, (head[8:12], *_brands(head)))), None)
+    if found is None and head[:4] == b"RIFF":
+        found = _RIFF.get(head[8:12])
     if found is None and head[257:262] == b"ustar":
         found = _TAR
-    if found is None and text.lstrip()[:1] == b"{":
-        found = _JSON
     return found
+
+
+def _of_brand(brand: bytes) -> Sniffed | None:
+    """What an ISO media file is that names a brand."""
+    return _BRANDS.get(brand) or _IMAGES.get(sniff_plain(b"\0\0\0\x0cftyp" + brand))
 
 
 def _brands(head: bytes) -> list[bytes]:

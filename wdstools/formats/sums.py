@@ -1,10 +1,11 @@
 """Checksum lists, as ``sha256sum``, ``b2sum``, ``md5sum``, ``xxhsum`` and OpenSSL write them, in their GNU and their BSD form.
 
-Law: ``parse_sums(render_sums(s)) == s`` for sha256 entries.
+``parse_sums`` takes nothing else; ``formats.sum_lists`` reads what people have. Law: ``parse_sums(render_sums(s)) == s`` for sha256 entries.
 """
 
 from __future__ import annotations
 
+import binascii
 import codecs
 import hashlib
 import re
@@ -18,8 +19,12 @@ SUMS_PATH = "SHA256SUMS"
 _HEX = r"(?:[0-9A-Fa-f]{2}){4,64}"
 #: As ``sha256sum`` writes it, with what other tools put between digest and path: one space, or tabs.
 _GNU_RE = re.compile(rf"(\\?)(?:(XXH3)_)?({_HEX})(?: [ *]|[ \t]+\*?)(.+)", re.DOTALL)
-#: As ``--tag`` and the tools of BSD and OpenSSL write it: ``SHA256 (path) = digest``, also without these spaces.
-_BSD_RE = re.compile(rf"(\\?)([A-Za-z0-9_/-]+) ?\((.+)\) ?= ?({_HEX})[ \t]*", re.DOTALL)
+_BASE64 = r"[A-Za-z0-9+/]{22,86}={0,2}"
+#: As ``--tag`` and the tools of BSD and OpenSSL write it: ``SHA256 (path) = digest``, also without these spaces; OpenSSL
+#: of what comes out of a pipe ``(stdin)= digest``.
+_BSD_RE = re.compile(rf"(\\?)([A-Za-z0-9_/-]*) ?\((.+)\) ?= ?({_HEX}|{_BASE64})[ \t]*", re.DOTALL)
+#: As ``cksum --base64`` writes it; without padding it would be a word like any other.
+_BASE64_RE = re.compile(rf"(\\?)({_BASE64})(?: [ *]|[ \t]+\*?)(.+)", re.DOTALL)
 _BARE_RE = re.compile(rf"({_HEX})[ \t]*")
 
 
@@ -30,7 +35,7 @@ def _there(*algorithms: str) -> tuple[str, ...]:
 
 #: What a digest of so many digits may be; the first is what ``sha256sum`` and its like would make of it.
 ALGORITHMS_BY_DIGITS = {
-    8: ("xxh32",),
+    8: ("xxh32", "crc32"),
     16: ("xxh64", "xxh3_64"),
     32: ("md5", "xxh3_128"),
     40: ("sha1", *_there("ripemd160")),
@@ -53,6 +58,7 @@ _NAMES = {
     "SHA512256": "sha512_256",
     "SHA2512256": "sha512_256",
     "RIPEMD160": "ripemd160",
+    "RMD160": "ripemd160",
     "SM3": "sm3",
     "SHA3224": "sha3_224",
     "SHA3256": "sha3_256",
@@ -62,6 +68,7 @@ _NAMES = {
     "BLAKE2B512": "blake2b",
     "BLAKE2S": "blake2s",
     "BLAKE2S256": "blake2s",
+    "CRC32": "crc32",
     "XXH32": "xxh32",
     "XXH64": "xxh64",
     "XXH3": "xxh3_64",
@@ -77,9 +84,12 @@ _HINTS = (
     ("b2", "blake2b"),
     ("blake2s", "blake2s"),
     ("blake2", "blake2b"),
+    ("sfv", "crc32"),
+    ("crc", "crc32"),
 )
 _BITS_A_DIGIT = 4
-_CERTUTIL_RE = re.compile(rb"\s*(\w+) hash of (?:file )?([^\r\n]+?):?\r?\n([0-9a-fA-F ]+)\r?\nCertUtil: [^\r\n]*\s*")
+_COMMENTS = ("#", ";", "//")
+_PIPE, _PIPE_OF_OPENSSL = "-", "stdin"
 _SIGNED_BEGIN, _SIGNATURE = b"-----BEGIN PGP SIGNED MESSAGE-----", b"-----BEGIN PGP SIGNATURE-----"
 _ESCAPED_RE = re.compile(r"\\([nr\\])")
 _ESCAPES = {"n": "\n", "r": "\r", "\\": "\\"}
@@ -89,7 +99,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "\\": "\\"}
 class SumLine:
     """One line of a checksum list.
 
-    ``algorithm`` is as in ``hashlib``, or xxh32, xxh64, xxh3_64, xxh3_128, or ``blake2b-BITS``; ``others`` may be meant
+    ``algorithm`` is as in ``hashlib``, or crc32, xxh32, xxh64, xxh3_64, xxh3_128, or ``blake2b-BITS``; ``others`` may be meant
     as well where the line does not say.
     """
 
@@ -106,26 +116,28 @@ def render_sums(sums: dict[str, str]) -> bytes:
 
 
 def parse_sums(data: bytes, *, where: str = SUMS_PATH) -> list[SumLine]:
-    """Read a checksum list, as coreutils' ``-c`` reads it and more; blank lines and comments (``#``, ``;``) are passed over.
+    """Read a checksum list, as coreutils' ``-c`` reads it and more; blank lines and comments (``#``, ``;``, ``//``) are passed over.
 
     UTF-8 with or without a byte order mark, or UTF-16 with one; lines may end in CR LF, or in NUL as ``-z`` ends them; a
-    clear-signed list is read to its signature (which is not checked). What Windows' ``certutil`` says of a file is read too. A digest alone is that of the file that the list is named after
-    (``x.tar.sha256``). Raises FormatError (``sums-damaged``) naming the first line that is no form.
+    clear-signed list is read to its signature (which is not checked). A digest alone, or of a pipe, is that of the file that
+    the list is named after (``x.tar.sha256``). Raises FormatError (``sums-damaged``) naming the first line that is no form.
     """
     lines = []
-    text = _text_of(data, where)
-    certified = _CERTUTIL_RE.fullmatch(text)
-    if certified is not None:
-        text = b"%b (%b) = %b" % (certified[1], certified[2], certified[3].replace(b" ", b""))
+    text = text_of(data, where)
     for number, raw in enumerate(text.split(b"\0" if b"\0" in text else b"\n"), 1):
-        line = raw.removesuffix(b"\r")
-        if not line.strip() or line.startswith((b"#", b";")):
+        line = raw.removesuffix(b"\r").decode("utf-8", "surrogateescape")
+        if not line.strip() or is_comment(line):
             continue
-        entry = _parse_line(line.decode("utf-8", "surrogateescape"), where)
+        entry = line_of(line, where)
         if entry is None:
-            raise _damaged(f"{where}, line {number}", line)
+            raise _damaged(f"{where}, line {number}", raw.removesuffix(b"\r"))
         lines.append(entry)
     return lines
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line says nothing of any file."""
+    return line.startswith(_COMMENTS)
 
 
 def _damaged(where: str, line: bytes) -> FormatError:
@@ -138,7 +150,7 @@ def _damaged(where: str, line: bytes) -> FormatError:
     )
 
 
-def _text_of(data: bytes, where: str) -> bytes:
+def text_of(data: bytes, where: str) -> bytes:
     """A list's lines as UTF-8, or bytes as they are; without a mark, a signature, or the lines about it."""
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         try:
@@ -154,22 +166,41 @@ def _text_of(data: bytes, where: str) -> bytes:
     return b"\n" * kept + b"\n".join(line.removeprefix(b"- ") for line in body.split(b"\n"))
 
 
-def _parse_line(line: str, where: str) -> SumLine | None:
-    algorithms: tuple[str, ...]
+def line_of(line: str, where: str) -> SumLine | None:
+    """What a line says; None if it is no form of ``sha256sum`` and its like."""
+    line = line.lstrip(" \t")
+    name: str | None = None
     if match := _BSD_RE.fullmatch(line):
         escaped, name, path, digest = match.groups()
-        algorithms = _named(name, len(digest))
+        path = _PIPE if path == _PIPE_OF_OPENSSL else path
     elif match := _GNU_RE.fullmatch(line):
         escaped, mark, digest, path = match.groups()
-        algorithms = ("xxh3_64",) if mark else _possible(len(digest), where)
+        name = mark and "XXH3"
     elif match := _BARE_RE.fullmatch(line):
-        escaped, digest, path = "", match[1], where.rpartition("/")[2].rpartition(".")[0]
-        algorithms = _possible(len(digest), where) if path else ()
+        escaped, digest, path = "", match[1], _PIPE
+    elif (match := _BASE64_RE.fullmatch(line)) and match[2].endswith("="):
+        escaped, digest, path = match.groups()
     else:
         return None
     if escaped:
         path = _ESCAPED_RE.sub(lambda match: _ESCAPES[match[1]], path)
-    return SumLine(path, algorithms[0], digest.lower(), algorithms[1:]) if algorithms else None
+    return sum_line(path, digest, where, name)
+
+
+def sum_line(path: str, digest: str, where: str, name: str | None = None) -> SumLine | None:
+    """A line about a file, whose digest is in hexadecimal or base64; None if no algorithm (that of ``name``) has such a one.
+
+    What came through a pipe (``-``) is the file that the list is named after.
+    """
+    if path == _PIPE:
+        path = where.rpartition("/")[2].rpartition(".")[0]
+    if not re.fullmatch(_HEX, digest):
+        try:
+            digest = binascii.a2b_base64(digest, strict_mode=True).hex()
+        except binascii.Error:
+            return None
+    algorithms = _named(name, len(digest)) if name else _possible(len(digest), where)
+    return SumLine(path, algorithms[0], digest.lower(), algorithms[1:]) if algorithms and path else None
 
 
 def _named(name: str, digits: int) -> tuple[str, ...]:

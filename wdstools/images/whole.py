@@ -68,7 +68,11 @@ class ImageChecker:
             found = sniff(bytes(buffer[start : min(end, start + 16)]))
             if found != expected_type:
                 sniffed = None if found else what_is(bytes(buffer[start : min(end, start + SNIFF_BYTES)]))
-                hint = f"this is {sniffed}: {sniffed.hint}" if sniffed else f"the bytes are {found or 'no known image'}"
+                hint = (
+                    f"this is {sniffed}: {sniffed.hint}".removesuffix(": ")
+                    if sniffed
+                    else f"the bytes are {found or 'no known image'}"
+                )
                 raise DamagedImageError(f"image-not-{expected_type}", hint)
             if found == "jpg":
                 header = self._learn_header(buffer, start, end)

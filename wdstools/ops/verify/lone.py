@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING, BinaryIO
 
 from wdstools.checks.lone_tar import check_lone
-from wdstools.checks.sums import SumCheckTask, check_sum
+from wdstools.checks.sums import SumCheckTask, check_sum, is_there
 from wdstools.checks.unread import set_apart
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.foreign.window import encoding_of
-from wdstools.formats.sniff import SNIFF_BYTES, what_is
-from wdstools.formats.sums import SumLine, parse_sums
+from wdstools.formats.sniff import what_is
+from wdstools.formats.sum_lists import CRC_DIGITS, read_list
 from wdstools.results import Finding, Proved, Report
 from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.local import LocalStore, buffered_plain, open_plain, storage_error
@@ -23,11 +24,13 @@ from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.executors.base import Executor
+    from wdstools.formats.sums import SumLine
     from wdstools.progress import Progress
     from wdstools.stores.base import Store
 
 
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+#: So many lines of a list that cannot be checked are named.
+_NAMED = 20
 
 
 def refuse_pipe(path: str) -> None:
@@ -60,18 +63,25 @@ def verify_sums(path: str, *, at: str | None = None, executor: Executor, progres
     folder, name = os.path.split(path)
     beside = LocalStore(folder or ".")
     data = get_whole(beside, name)
-    sniffed = what_is(data[:SNIFF_BYTES], len(data))
-    if sniffed is not None and b"\0" in data[:SNIFF_BYTES] and data[:2] not in _UTF16:
-        raise FormatError(
-            f"this is {sniffed}, no list of checksums", code="sums-damaged", where=path, hint=sniffed.hint
-        )
-    lines = parse_sums(data, where=path)
+    listed = read_list(data, where=path)
     store = open_store(at) if at else beside
-    if not lines:
+    if not listed.lines:
         raise FormatError(
             "nothing to check: not a manifest, a tar or a checksum list", code="not-understood", where=path
         )
-    return check_lines(store, lines, executor, progress)
+    there = {number for number, line in listed.guesses if is_there(store, line)}
+    lines = [*listed.lines, *(line for number, line in listed.guesses if number in there)]
+    report = check_lines(store, lines, executor, progress)
+    lost = [(number, line) for number, line in listed.guesses if number not in there]
+    odd = [(line.number, line.why) for line in listed.odd]
+    odd += [(number, f"no file is called {line.path!r}") for number, line in lost if len(line.digest) > CRC_DIGITS]
+    others = listed.passed + sum(len(line.digest) <= CRC_DIGITS for _, line in lost)
+    unproved = [f"{path}, line {number}: {why}" for number, why in sorted(odd)[:_NAMED]]
+    if len(odd) > _NAMED:
+        unproved.append(f"{path}: {len(odd) - _NAMED:,} more such lines")
+    checked = {**report.checked, **({"other_lines": others} if others else {})}
+    proved = Proved.NOTHING if unproved else report.proved
+    return replace(report, checked=checked, unproved=(*report.unproved, *unproved), proved=proved)
 
 
 def check_lines(store: Store, lines: list[SumLine], executor: Executor, progress: Progress) -> Report:

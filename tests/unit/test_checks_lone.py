@@ -42,6 +42,12 @@ def signed(block: bytes) -> bytes:
     return block[:148] + b"%06o\0 " % total + block[156:]
 
 
+def another_magic(block: bytes) -> bytes:
+    """A header with a magic that nobody knows, as GNU tar and Python take it: by its sum."""
+    total = sum(block) - sum(block[148:156]) + 8 * 32 - sum(block[257:265]) + sum(b"USTAR 00")
+    return block[:148] + b"%06o\0 " % total + block[156:257] + b"USTAR 00" + block[265:]
+
+
 WHOLE = {
     "ustar": tar_bytes(MEMBERS),
     "gnu": tar_bytes(MEMBERS, tarfile.GNU_FORMAT),
@@ -55,6 +61,8 @@ WHOLE = {
     "two archives": ONE + END + ONE + END,
     "junk behind the end": ONE + END + b"junk" * 300,
     "empty": END,
+    "a magic of its own": another_magic(header(b"a.jpg", 5)) + b"12345" + bytes(507) + END,
+    "one block of zeros and nothing else": bytes(512),
     "signed sums": signed(header("é".encode() + b".jpg")) + END,
 }  # fmt: skip
 
@@ -64,6 +72,24 @@ def test_a_whole_tar_of_others_is_not_damaged_but_not_proved(kind: str, tmp_path
     report = verify_shard_file(str(write(tmp_path, {"x.tar": WHOLE[kind]}) / "x.tar"))
     assert report.findings == ()
     assert report.unproved
+
+
+def test_samples_of_a_tar_of_others_are_those_that_readers_see(tmp_path: Path) -> None:
+    odd = member(b"label", b"", b"V") + member(b"./", b"", b"5") + member(b"._a.jpg", b"fork") + member(b"README", b"x")
+    data = odd + tar_bytes(MEMBERS[:2]) + member(b"d/.x.jpg", b"x") + tar_bytes(MEMBERS[2:])
+    assert verify_shard_file(str(write(tmp_path, {"x.tar": data}) / "x.tar")).checked["samples"] == len(MEMBERS) // 2
+
+
+@pytest.mark.parametrize("name", ["x.taz", "x.tzst", "x.tb2", "X.TAR", "X.TAR.GZ", "X.TGZ"])
+def test_every_usual_ending_of_a_tar_is_one(name: str, tmp_path: Path) -> None:
+    whole = tar_bytes(MEMBERS)
+    pack = {"taz": gzip.compress, "tzst": zstandard.compress, "tb2": bz2.compress, "tar": bytes}.get(
+        name[2:].lower(), gzip.compress
+    )
+    write(tmp_path / "s", {name: pack(whole)})
+    assert adopt(str(tmp_path / "s"), str(tmp_path / "a")).samples == {"train": 3}
+    assert len(pack_all(tmp_path / "s", tmp_path / "out").samples()) == 3
+    assert len(pack_all(tmp_path / "s" / name, tmp_path / "out2").samples()) == 3
 
 
 DAMAGED = {
@@ -155,6 +181,9 @@ def test_a_cut_compressed_shard_is_named_and_the_others_go_on(encoding: str, tmp
         (b"<?xml version='1.0'?><Error><Code>NoSuchKey", "xml"), (b"<?xml version='1.0'?><!DOCTYPE html><html>", "html"),
         (b'{"message": "Not Found"}', "json"), (b"\x00\x05\x16\x07\x00\x02", "apple-double"), (b"PAR1\x15", "parquet"),
         (b"\0\0\0\x1cftypavif\0\0\0\0", "avif"), (b"\0\0\0\x18ftypmif1\0\0\0\0heicmif1", "heic"), (gzip.compress(b"x", mtime=0), "gzip"),
+        (b"070701000012", "cpio"), (b"!<arch>\n", "ar"), (b"-----BEGIN PGP SIGNATURE-----", "signature"), (b"8BPS\0\1", "psd"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "video"), (b"RIFF\0\0\0\0WAVEfmt ", "sound"), (b"II*\0\x10\0\0\0CR\2\0", "raw"),
+        (b"II*\0\x08\0\0\0", "tiff"), (b"<?xml version='1.0'?>\n<!-- x --><svg xmlns=''>", "svg"), (b"PK\7\x08PK\3\4", "zip"),
         (lzma.compress(b"x"), "xz"), (bz2.compress(b"x"), "bzip2"), (tar_bytes(MEMBERS)[:512], "tar"), (b"any other bytes", None),
         (b"version https://example.com", None),
     ],

@@ -6,6 +6,7 @@ import mmap
 import resource
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,9 @@ from tests.support.pictures import EOI, after_start, claiming, encoded, png_clai
 from wdstools.errors import UsageError
 from wdstools.formats.image_types import sniff
 from wdstools.images.check import DamagedImageError, ImageInfo
-from wdstools.images.jpeg import MAX_JPEG_SCANS, bound_scans
+from wdstools.images.header import DimensionReader
+from wdstools.images.jpeg import MAX_JPEG_SCANS, bound_scans, decode_jpeg
+from wdstools.images.luma import luma_images
 from wdstools.images.whole import ImageChecker
 
 TAILS = (b"\0", b"\n", bytes(512), EOI, b"<html>", encoded("JPEG"), encoded("JPEG", progressive=True) + b"more")
@@ -132,7 +135,7 @@ def test_bytes_behind_the_other_types_are_counted(kind: str, tail: bytes, level:
         (claiming(encoded("JPEG"), 0, 5), "jpg", "image-damaged"),
         (claiming(encoded("JPEG"), 5, 0), "jpg", "image-damaged"),
         (after_start(encoded("JPEG"), b"junk"), "jpg", "image-not-jpg"),
-        (WHOLE["thumbnail"].replace(b"\xff\xdb", b"junk", 2), "jpg", "image-damaged"),
+        (WHOLE["thumbnail"].replace(b"\xff\xdb", b"junk", 2), "jpg", "image-truncated"),
         (encoded("JPEG").replace(b"\xff\xc0", b"\xff\xc3"), "jpg", "image-unsupported"),
         (encoded("JPEG").replace(b"\xff\xc0", b"\xff\xc5"), "jpg", "image-unsupported"),
         (encoded("JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "jpg", "image-unsupported"),
@@ -290,9 +293,22 @@ def test_a_bitmap_without_the_header_of_a_file_is_one(mode: str) -> None:
     assert sniff(encoded("DIB", mode)) == "bmp"
 
 
-def test_bytes_between_two_markers_are_damage_with_the_way_out() -> None:
+def test_bytes_between_two_segments_are_passed_over_and_counted() -> None:
     good = WHOLE["baseline"]
-    at = good.index(b"\xff\xdb")
-    with pytest.raises(DamagedImageError, match="jpegtran -copy all") as caught:
-        check(good[:at] + b"\0\1\2\3" + good[at:])
-    assert caught.value.code == "image-damaged"
+    for junk in (b"\0\1\2\3", b"\xff\0", b"\0\xff\0\1"):
+        odd = good[: good.index(b"\xff\xdb")] + junk + good[good.index(b"\xff\xdb") :]
+        assert replace(check(odd), stray=0) == check(good)
+        assert check(odd).stray == len(junk)
+        assert np.array_equal(decode_jpeg(odd, "RGB", 1 << 20), decode_jpeg(good, "RGB", 1 << 20))
+        assert np.array_equal(luma_images(odd, [16])[0], luma_images(good, [16])[0])
+        assert DimensionReader().read(memoryview(odd)) == DimensionReader().read(memoryview(good))
+
+
+def test_what_is_damaged_is_damaged_whatever_lies_between_its_segments() -> None:
+    good = WHOLE["baseline"]
+    odd = good[: good.index(b"\xff\xdb")] + b"\0\1" + good[good.index(b"\xff\xdb") :]
+    for cut in range(len(good) // 2, len(good) - 2, 37):
+        with pytest.raises(DamagedImageError):
+            check(odd[:cut] + b"\xff\xd9")
+    with pytest.raises(DamagedImageError):
+        check(good[: good.index(b"\xff\xdb")] + b"\0" + good[good.index(b"\xff\xc4") :])  # without its tables

@@ -313,3 +313,11 @@ def test_stretch_and_pad_are_those_of_pillow_but_for_what_the_documents_name(siz
         )
         assert not made[:top].any()
         assert not made[top + inner :].any()
+
+
+def test_damage_behind_the_pixels_of_a_png_is_seen_when_it_is_converted() -> None:
+    whole = encoded("PNG")
+    place = whole.rindex(b"IEND") - 8  # the last CRC before, and the sum of what is unpacked before that
+    for damaged in (whole[: place - 4] + bytes(4) + whole[place:], whole[: whole.rindex(b"IEND") - 4]):
+        with pytest.raises(DamagedImageError):
+            reencode(damaged, Encoding("jpg"))

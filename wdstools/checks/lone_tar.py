@@ -10,12 +10,12 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from wdstools.checks.stream import StreamResult, check_stream, may_be_mended
+from wdstools.foreign.rows import key_end
 from wdstools.foreign.window import StreamWindow
-from wdstools.formats.sample import split_member_name
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.formats.tar import BLOCK
 from wdstools.formats.tarextension import SPARSE
-from wdstools.formats.tarhop import HopNotes, hop, is_header
+from wdstools.formats.tarhop import HopNotes, hop, is_file, is_header
 from wdstools.results import Finding
 from wdstools.units import counted
 
@@ -37,18 +37,14 @@ def check_lone(blocks: Iterable[bytes | memoryview], name: str) -> tuple[StreamR
     if is_header(first) and not may_be_mended(first):
         return _check_foreign(whole, name)
     sniffed = what_is(head[:SNIFF_BYTES], None if len(head) >= SNIFF_BYTES else len(head))
-    if sniffed is not None and sniffed.code not in ("tar", "empty") and not is_header(first):
+    if sniffed is not None and sniffed.code != "tar" and not is_header(first):
         hint = f": {sniffed.hint}" if sniffed.hint else ""
         finding = Finding(
             "unreadable", name, f"this is {sniffed}, not a tar{hint}", cause="not-a-tar", got=sniffed.code
         )
         return StreamResult([finding], bytes=len(head) + sum(map(len, stream))), ()
     result = check_stream(whole, name)
-    if (
-        not result.members
-        and result.bytes >= 2 * BLOCK
-        and all(f.cause == "archive-end-missing" for f in result.findings)
-    ):
+    if not result.members and result.bytes >= BLOCK and all(f.cause == "archive-end-missing" for f in result.findings):
         return StreamResult(bytes=result.bytes), (f"{name}: an empty tar, which says nothing of what was in it",)
     loose = result.members - result.sealed
     told = loose and not result.findings
@@ -58,7 +54,7 @@ def check_lone(blocks: Iterable[bytes | memoryview], name: str) -> tuple[StreamR
 def _check_foreign(blocks: Iterable[bytes | memoryview], name: str) -> tuple[StreamResult, tuple[str, ...]]:
     """The same of a tar that something else wrote."""
     window, notes, result = StreamWindow(_Reading(blocks)), HopNotes(), StreamResult()
-    last: str | None = None
+    last: bytes | None = None
     sparse: list[str] = []
     for entry in hop(window.read_on, notes):
         _, kind, start, offset, size, _ = entry
@@ -67,13 +63,13 @@ def _check_foreign(blocks: Iterable[bytes | memoryview], name: str) -> tuple[Str
             notes.end, notes.end_at = "cut", start
             break
         window.keep_from = offset + size
-        text = entry[0].decode("utf-8", "replace")
-        key = (split_member_name(text) or (text, ""))[0]
         result.members += 1
-        result.samples += key != last
-        last = key
+        name_of = entry[0]
+        if is_file(entry) and (end := key_end(name_of)) >= 0:
+            result.samples += name_of[:end] != last
+            last = name_of[:end]
         if kind == SPARSE:
-            sparse.append(text)
+            sparse.append(name_of.decode("utf-8", "replace"))
     result.bytes = window.finish()
     result.findings += _damage(notes, name, result.bytes)
     unproved = [f"{name}: {result.members} of {result.members} members carry no checksum"]

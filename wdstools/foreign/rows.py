@@ -40,6 +40,13 @@ class _Layout(NamedTuple):
     described: list[tuple[int, str, str]]
 
 
+def key_end(name: bytes) -> int:
+    """Where the key of a member ends, by its name; -1 if it is a member of no sample."""
+    base = name.rfind(b"/") + 1
+    dot = name.find(b".", base)
+    return -1 if dot <= base or (b"__" in name and _META_RE.search(name)) else dot
+
+
 class ForeignRows:
     """Groups members into samples, as webdataset does: the first dot of a base name ends the key.
 
@@ -75,10 +82,9 @@ class ForeignRows:
         """Take the next entry; False where its payload is cut."""
         name, kind, start, offset, size, _ = entry
         self.reached = offset + size
-        base = name.rfind(b"/") + 1
-        dot = name.find(b".", base)
-        if dot <= base or kind not in FILES or (b"__" in name and _META_RE.search(name)):
-            return self._leave_out(entry, dot)
+        dot = key_end(name)
+        if dot < 0 or kind not in FILES:
+            return self._leave_out(entry, name.find(b".", name.rfind(b"/") + 1))
         key = name[:dot]
         if key != self._key:
             self._close(start)

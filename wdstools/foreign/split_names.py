@@ -153,7 +153,7 @@ def gaps(paths: Iterable[str]) -> list[Gap]:
 def _stem_of(path: str) -> str:
     """A tar's file name up to its first dot that does not stand before a number: ``my_split.003.tar`` -> ``my_split.003``."""
     name = path.rpartition("/")[2]
-    return re.sub(r"\.(tar|tgz|tbz2?|txz)(\.[A-Za-z0-9]+)?$", "", name)
+    return re.sub(r"\.(tar|tgz|taz|tbz2?|tb2|tz2|txz|tzst)(\.[A-Za-z0-9]+)?$", "", name, flags=re.IGNORECASE)
 
 
 def _known(path: str) -> tuple[str, str] | None:

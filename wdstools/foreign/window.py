@@ -21,17 +21,23 @@ if TYPE_CHECKING:
 #: Fills a buffer with the next bytes and gives their number: 0 at the end.
 ReadInto = Callable[[memoryview], int]
 #: How a shard's name tells that it is compressed.
-ENCODINGS = {
+_ENCODINGS = {
     ".tar": "tar",
     ".tar.gz": "tar.gz",
     ".tgz": "tar.gz",
+    ".taz": "tar.gz",
     ".tar.zst": "tar.zst",
+    ".tzst": "tar.zst",
     ".tar.bz2": "tar.bz2",
     ".tbz2": "tar.bz2",
     ".tbz": "tar.bz2",
+    ".tb2": "tar.bz2",
+    ".tz2": "tar.bz2",
     ".tar.xz": "tar.xz",
     ".txz": "tar.xz",
 }
+#: Old systems write names in capitals.
+ENCODINGS = {**_ENCODINGS, **{suffix.upper(): encoding for suffix, encoding in _ENCODINGS.items()}}
 TAR_SUFFIXES = tuple(ENCODINGS)
 _BLOCK = 1 << 20
 _RANGE = 1 << 18

@@ -172,8 +172,8 @@ def _other_entry(read: Read, block: bytes, at: int, notes: HopNotes) -> TarEntry
 
 def _any_entry(block: bytes, at: int, notes: HopNotes) -> TarEntry:
     """The entry of any header; raises FormatError."""
-    if block[257:265] == bytes(8):  # as tars before ustar wrote them: the same fields, no magic, no prefix
-        tail = block[345:]  # of GNU's continued members it says where they go on
+    if block[257:262] != b"ustar":  # as tars before ustar wrote them: the same fields, no magic or another, no prefix
+        tail = block[257:265] + block[345:]  # of GNU's continued members it says where they go on
         block = block[:257] + b"ustar\x0000" + block[265:345] + bytes(167)
         block = _with_sum(block, _octal_or_zero(block[148:156]) + sum(b"ustar00") - sum(tail))
     header = parse_header(block)

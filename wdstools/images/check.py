@@ -40,8 +40,8 @@ class DamagedImageError(Exception):
 class ImageInfo:
     """What an image's header says. ``channels`` is 0 where the header alone does not tell.
 
-    ``trailing`` is how many bytes follow the end of the image, ``frames`` whether others follow its first frame, where that
-    was looked for.
+    ``trailing`` is how many bytes follow the end of the image, ``stray`` how many lie between its parts, ``frames`` whether
+    others follow its first frame, where that was looked for.
     """
 
     type: str
@@ -49,6 +49,7 @@ class ImageInfo:
     height: int
     channels: int = 0
     trailing: int = 0
+    stray: int = 0
     frames: bool = False
 
 
@@ -61,6 +62,10 @@ def bound_pixels(width: int, height: int, limit: int) -> None:
 def read_header(data: bytes, image_type: str) -> ImageInfo:
     """Dimensions from the header of anything but a JPEG; raises DamagedImageError if Pillow cannot tell."""
     if image_type == "png":
+        if data[12:16] == b"CgBI":
+            raise DamagedImageError(
+                "image-unsupported", "a PNG as Apple's Xcode crushes it: convert it with pngcrush first"
+            )
         if data[12:16] != b"IHDR" or len(data) < 33:
             raise DamagedImageError("image-truncated", "no IHDR chunk")
         return ImageInfo("png", *struct.unpack(">II", data[16:24]))

@@ -71,12 +71,15 @@ def _jpeg_frame(data: bytes) -> int | None:
     """Where height and width stand in the first frame header (ITU T.81, annex B); what comes before alone decides it."""
     at, end = 2, len(data) - 9
     while at <= end:
-        if data[at] != 0xFF:
-            return None
+        if data[at] != 0xFF:  # stray bytes
+            at = data.find(b"\xff", at)
+            if at < 0:
+                return None
+            continue
         marker = data[at + 1]
         if marker == 0xFF:
             at += 1
-        elif marker in _STANDALONE:
+        elif marker in _STANDALONE or not marker:
             at += 2
         elif marker in _SOF:
             return at + 5

@@ -1,15 +1,17 @@
 """JPEG: from the start marker to the end marker (ITU T.81, annex B), and decoding strictly.
 
 Simplejpeg decodes, because it takes every warning of the decoder for an error. What it cannot do at all (a sampling of
-colours that it has no name for) is no damage: Pillow decodes that.
+colours that it has no name for) is no damage: Pillow decodes that. Stray bytes between the segments before the first scan
+are none either: every decoder passes over them, and the image is decoded strictly without them.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,24 +40,19 @@ _STANDALONE = frozenset((0x01, *range(0xD0, 0xD8)))
 _SOI, _SOS, _EOI = 0xD8, 0xDA, 0xD9
 _SOF_BYTES = 8
 _KNOWN_COMPONENTS = (1, 3, 4)
-#: libjpeg passes over them, and says "Corrupt JPEG data".
-_STRAY = "bytes between two markers: `jpegtran -copy all FILE` writes the image without them, and loses nothing"
 
 
-def walk_header(buffer: Buffer | memoryview, start: int, end: int) -> tuple[ImageInfo, int, bool]:
+def walk_header(
+    buffer: Buffer | memoryview, start: int, end: int, stray: list[tuple[int, int]] | None = None
+) -> tuple[ImageInfo, int, bool]:
     """Follow the markers from the start to the first scan.
 
-    Gives the frame, where the scan begins, and whether that scan is the whole image (sequential, all components).
-    Raises DamagedImageError, ``image-unsupported`` for a process that common decoders do not know.
+    Gives the frame, where the scan begins, and whether that scan is the whole image (sequential, all components). Places of
+    bytes between two segments are added to ``stray``. Raises DamagedImageError, ``image-unsupported`` for a process that common decoders do not know.
     """
-    at = start + 2
+    found: list[tuple[int, int]] = [] if stray is None else stray
     info, sequential = None, False
-    while True:
-        marker, at = _next_marker(buffer, at, end)
-        if marker == _EOI:
-            raise DamagedImageError("image-truncated", "the image ends before its first scan")
-        if marker in _STANDALONE:
-            continue
+    for marker, at in _segments(buffer, start, end, found):
         segment = bytes(buffer[at : min(end, at + 10)])
         length = int.from_bytes(segment[:2], "big")
         if length < 2 or at + length > end:
@@ -64,11 +61,32 @@ def walk_header(buffer: Buffer | memoryview, start: int, end: int) -> tuple[Imag
             raise DamagedImageError("image-unsupported", _process(marker))
         if marker in _SOF_BASELINE_TO_PROGRESSIVE:
             info, sequential = _frame(segment, length), marker in _SOF_SEQUENTIAL
-        at += length
         if marker == _SOS:
             if info is None:
                 raise DamagedImageError("image-damaged", "a scan before any frame header")
-            return info, at, sequential and segment[2:3] == bytes([info.channels])
+            if found:
+                info = replace(info, stray=sum(stop - first for first, stop in found))
+            return info, at + length, sequential and segment[2:3] == bytes([info.channels])
+    raise DamagedImageError("image-truncated", "the image ends before its first scan")
+
+
+def _segments(
+    buffer: Buffer | memoryview, start: int, end: int, stray: list[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    """Each marker that a length follows, and where that stands, up to the end marker; stray bytes between them are noted."""
+    at = start + 2
+    while True:
+        behind = at
+        marker, at, passed = _next_marker(buffer, at, end)
+        if passed:
+            stray.append((behind, behind + passed))
+        if marker == _EOI:
+            return
+        if marker == _SOI:
+            raise DamagedImageError("image-truncated", "another image begins before the first scan")
+        if marker not in _STANDALONE:
+            yield marker, at
+            at += int.from_bytes(buffer[at : at + 2], "big")
 
 
 def _process(marker: int) -> str:
@@ -91,13 +109,27 @@ def _frame(segment: bytes, length: int) -> ImageInfo:
     return ImageInfo("jpg", width, height, channels)
 
 
-def _next_marker(buffer: Buffer | memoryview, at: int, end: int) -> tuple[int, int]:
-    found = _FILLED_MARKER_RE.match(buffer, at, end)
-    if found is not None:
-        return found[1][0], found.end()
-    if at < end and buffer[at : at + 1] != b"\xff":
-        raise DamagedImageError("image-damaged", _STRAY)
-    raise DamagedImageError("image-truncated", "no end-of-image marker")
+def _next_marker(buffer: Buffer | memoryview, at: int, end: int) -> tuple[int, int, int]:
+    """The next marker, where it ends, and how many bytes lie before it that are none, as libjpeg passes over them."""
+    found = _FILLED_MARKER_RE.search(buffer, at, end)
+    while found is not None and not found[1][0]:  # 0xFF00 is no marker
+        found = _FILLED_MARKER_RE.search(buffer, found.end(), end)
+    if found is None:
+        raise DamagedImageError("image-truncated", "no end-of-image marker")
+    return found[1][0], found.end(), found.start() - at
+
+
+def without_stray(data: bytes | memoryview) -> bytes | None:
+    """The JPEG without the bytes that lie between segments; None if there are none. Nothing of the image is in them."""
+    stray: list[tuple[int, int]] = []
+    try:
+        walk_header(data, 0, len(data), stray)
+    except DamagedImageError:
+        return None
+    if not stray:
+        return None
+    edges = [0, *(edge for place in stray for edge in place), len(data)]
+    return b"".join(bytes(data[edges[at] : edges[at + 1]]) for at in range(0, len(edges), 2))
 
 
 def end_behind_scan(buffer: Buffer, scan: int, end: int, *, single: bool) -> int:
@@ -154,14 +186,23 @@ def _bound_scans(scans: int) -> None:
 
 def check_entropy_coded(data: bytes | memoryview, channels: int) -> None:
     """Decode strictly and throw the pixels away: in gray at 1/8 scale, which reads all data at twice the speed."""
+    colorspace = "CMYK" if channels == 4 else "GRAY"
+    if decoded(data, colorspace=colorspace, min_height=1, min_width=1, min_factor=8) is None:
+        load_pixels(open_image(data))
+
+
+def decoded(data: bytes | memoryview, **how: Any) -> NDArray[np.uint8] | None:
+    """What simplejpeg makes of it, strictly; None of what it cannot read at all. Raises DamagedImageError."""
     import simplejpeg
 
-    colorspace = "CMYK" if channels == 4 else "GRAY"
     try:
-        simplejpeg.decode_jpeg(data, colorspace=colorspace, min_height=1, min_width=1, min_factor=8)
+        return simplejpeg.decode_jpeg(data, **how)  # type: ignore[no-any-return]
     except ValueError as error:
+        clean = without_stray(data)
+        if clean is not None:
+            return decoded(clean, **how)
         raise_if_damaged(data, error)
-        load_pixels(open_image(data))
+    return None
 
 
 def decode_jpeg(data: bytes | memoryview, colorspace: str, max_pixels: int) -> NDArray[np.uint8]:
@@ -169,17 +210,11 @@ def decode_jpeg(data: bytes | memoryview, colorspace: str, max_pixels: int) -> N
 
     Not of a JPEG of four components. Raises DamagedImageError.
     """
-    import simplejpeg
-
     info, _, _ = walk_header(data, 0, len(data))
     bound_pixels(info.width, info.height, max_pixels)
     bound_scans(data)
-    try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace=colorspace)
-    except ValueError as error:
-        raise_if_damaged(data, error)
-        return _by_pillow(data, colorspace)
-    return pixels
+    pixels = decoded(data, colorspace=colorspace)
+    return _by_pillow(data, colorspace) if pixels is None else pixels
 
 
 def _by_pillow(data: bytes | memoryview, colorspace: str) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import numpy as np
 from wdstools.errors import UsageError
 from wdstools.formats.image_types import sniff
 from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, load_pixels, open_image
-from wdstools.images.jpeg import bound_scans, raise_if_damaged
+from wdstools.images.jpeg import bound_scans, decoded
 from wdstools.images.lanczos import resize_turned
 from wdstools.images.resize import orientation_of
 from wdstools.kernels import jit
@@ -89,12 +89,7 @@ def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8]
         return None
     bound_pixels(width, height, max_pixels)
     bound_scans(data)
-    try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="GRAY" if colours == "Gray" else "RGB")
-    except ValueError as error:
-        raise_if_damaged(data, error)
-        return None
-    return pixels
+    return decoded(data, colorspace="GRAY" if colours == "Gray" else "RGB")
 
 
 def _by_pillow(gray: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -24,6 +24,7 @@ from wdstools.images.check import (
     quiet,
 )
 from wdstools.images.jpeg import bound_scans, check_entropy_coded, decode_jpeg, walk_header
+from wdstools.images.png import end_of_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +82,8 @@ def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:
         raise DamagedImageError("image-empty", "the file is empty")
     if not sniff(data[:16]):
         raise DamagedImageError("image-unknown", "the bytes are not an image of a known type")
+    if sniff(data[:16]) == "png" and not end_of_png(data):
+        raise DamagedImageError("image-truncated", "no IEND chunk")
     pixels = decode_rgb(data, encoding.max_pixels)
     if encoding.side is not None:
         pixels = fit(pixels, encoding.side, encoding.mode)
@@ -106,6 +109,8 @@ def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.
         walk_header(data, 0, len(data))  # names what no decoder here reads
     with open_image(data) as image:
         bound_pixels(image.width, image.height, max_pixels)
+        if not jpeg:
+            load_pixels(image)  # first: a look for EXIF reads a PNG to its end, and would hide what is wrong there
         orientation = _orientation(image)
         profile = image.info.get("icc_profile")
         if jpeg:
@@ -114,7 +119,7 @@ def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.
             bound_scans(data)
             # Pillow alone would take a damaged JPEG
             check_entropy_coded(data, len(image.getbands()))
-        load_pixels(image)
+            load_pixels(image)
         return upright(np.asarray(_to_rgb(image, profile)), orientation)
 
 

@@ -81,7 +81,9 @@ class ImageChecker:
             stop = end_behind_scan(buffer, start + len(header.data), end, single=header.single)
         else:
             info, stop = self._check_other(buffer, start, end, found)
-        if self.level == "decode":
+        if (
+            self.level == "decode" or info.stray
+        ):  # nobody sees by its markers whether an image goes on behind stray bytes
             decode_strictly(memoryview(buffer)[start:stop], info)
         return info if stop == end else replace(info, trailing=end - stop)
 

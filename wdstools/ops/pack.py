@@ -234,9 +234,14 @@ def _publish(
     splits: dict[str, list[ShardEntry]] = {}
     for result in results:
         splits.setdefault(result.split, []).append(result.entry)
-    tallies = ((r.other_sizes, r.odd_captions, r.frames, r.trailing) for r in results)
-    odd, odd_captions, frames, trailing = map(sum, zip(*tallies, strict=True))
-    counts = {"caption-control": odd_captions, "image-frames": frames, "image-trailing-bytes": trailing}
+    tallies = ((r.other_sizes, r.odd_captions, r.frames, r.stray, r.trailing) for r in results)
+    odd, odd_captions, frames, stray, trailing = map(sum, zip(*tallies, strict=True))
+    counts = {
+        "caption-control": odd_captions,
+        "image-frames": frames,
+        "image-stray-bytes": stray,
+        "image-trailing-bytes": trailing,
+    }
     remarks = {code: count for code, count in counts.items() if count}
     manifest = Manifest(
         name=options.name if options.name is not None else listing.name,

@@ -6,12 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from wdstools.errors import NotFoundError, UsageError
+from wdstools.formats.sniff import what_is
 from wdstools.formats.tar import BLOCK
 from wdstools.formats.tarhop import is_header
 from wdstools.sources.bucket import BucketTree
 from wdstools.sources.readers import reading
 from wdstools.sources.source_words import is_volume
 from wdstools.sources.tree import FolderTree, TarTree, ZipTree
+from wdstools.sources.zipscan import ends_as_zip
 from wdstools.stores.local import open_plain
 from wdstools.stores.open import is_bucket, open_remote
 
@@ -34,10 +36,10 @@ def open_tree(path: str, *, follow_links: bool = False, name_encoding: str | Non
         raise NotFoundError("no such file or folder", where=path)
     with reading(path), open_plain(path) as file:
         head = file.read(BLOCK)
-    if head[:2] == b"PK":
-        return ZipTree(path, name_encoding)
     if head[257:262] == b"ustar" or (len(head) == BLOCK and is_header(head)):
         return TarTree(path)
+    if ends_as_zip(path) or head[:2] == b"PK":
+        return ZipTree(path, name_encoding)
     if is_volume(os.path.basename(path)):
         raise UsageError(
             "one volume of an archive that was cut up",
@@ -45,13 +47,18 @@ def open_tree(path: str, *, follow_links: bool = False, name_encoding: str | Non
             where=path,
             hint="put the volumes together (`cat x.zip.* > x.zip`, or `7z x x.zip.001`), and give what that makes",
         )
+    if len(head) == BLOCK and not any(head):
+        raise UsageError("the tar is empty", code="source-empty", where=path)
     tool = next((tool for magic, tool in _OTHER_COMPRESSION.items() if head.startswith(magic)), None)
     if tool is not None:
         hint = f"{tool} -dk {path}    then give what it makes; .tar.gz and .tar.zst are read as they are"
         raise UsageError("compressed in a way that is not read here", code="source-unknown", where=path, hint=hint)
+    sniffed = what_is(head)
+    this = f"this is {sniffed}, " if sniffed is not None else ""
     raise UsageError(
-        "not a folder, a zip or a tar",
+        f"{this}not a folder, a zip or a tar",
         code="source-unknown",
         where=path,
-        hint="give a folder of images, a .zip, .tar, .tar.gz or .tar.zst of one, a .csv, .jsonl or .parquet table, or a folder of shards",
+        hint=(sniffed and sniffed.hint)
+        or "give a folder of images, a .zip, .tar, .tar.gz or .tar.zst of one, a .csv, .jsonl or .parquet table, or a folder of shards",
     )

@@ -192,7 +192,7 @@ def _inflate(data: bytes, size: int, method: int) -> bytes:
     try:
         stream = _lzma(data, size) if method == _ZIP_LZMA else _DECOMPRESSORS[method]()
         plain: bytes = stream.decompress(data[_LZMA_HEAD_BYTES:] if method == _ZIP_LZMA else data, size + 1)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, struct.error) as error:
+    except (zlib.error, lzma.LZMAError, _ZstdError, OSError, EOFError, ValueError, struct.error) as error:
         raise DamagedEntryError("source-damaged", f"the zip's data cannot be inflated: {error}") from None
     if len(plain) != size:
         raise DamagedEntryError("source-damaged", f"the zip says {size} bytes and gives another number")
@@ -217,26 +217,39 @@ def _lzma(data: bytes, size: int) -> lzma.LZMADecompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[filters])
 
 
+class _ZstdError(Exception):
+    """Zstandard data that cannot be unpacked."""
+
+
+class _Zstd:
+    """Zstandard's frames, with the method of the other decompressors."""
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        """At most so many bytes of what they unpack to."""
+        import zstandard
+
+        unpacking = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW)
+        try:
+            with unpacking.stream_reader(data, read_across_frames=True) as stream:
+                return bytes(stream.read(most))
+        except zstandard.ZstdError as error:
+            raise _ZstdError(str(error)) from None
+
+
 _ZIP_LZMA = 14
 _LZMA_PROPERTIES = 5
 _LZMA_HEAD_BYTES = 4 + _LZMA_PROPERTIES
 _SMALLEST_DICTIONARY = 4096
 _MAX_XZ_MEMORY = 1 << 28
+_MAX_ZSTD_WINDOW = 1 << 27
 _DECOMPRESSORS: dict[int, Callable[[], Any]] = {
     _ZIP_DEFLATED: lambda: zlib.decompressobj(-15),
     12: bz2.BZ2Decompressor,
     _ZIP_LZMA: lzma.LZMADecompressor,
+    93: _Zstd,
     95: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY),
 }
-_OTHER_METHODS = {
-    1: "Shrink",
-    6: "Implode",
-    9: "Deflate64",
-    93: "Zstandard",
-    97: "WavPack",
-    98: "PPMd",
-    99: "AES encryption",
-}
+_OTHER_METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 97: "WavPack", 98: "PPMd", 99: "AES encryption"}
 
 
 class reading:  # noqa: N801

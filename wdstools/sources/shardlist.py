@@ -27,7 +27,7 @@ from wdstools.sources.members import choose_members, why_class_left
 from wdstools.sources.rare_class import class_left_out, without_class
 from wdstools.sources.readers import reading, tar_entry
 from wdstools.sources.sidecar import caption_in_json
-from wdstools.sources.tarscan import damage_skip, refuse_damage
+from wdstools.sources.tarscan import damage_skip, refuse_damage, told_of
 from wdstools.stores.local import LocalStore
 from wdstools.units import counted
 
@@ -228,12 +228,7 @@ class ShardList:
         for name in contents.replaced:
             detail = "the last member of this name was taken, as tar does"
             self.skips.append(Skip("member-duplicate", f"{tar}/{name}", split, detail=detail))
-        if contents.notes.resumed:
-            self.told[
-                f"{tar}: samples behind the end of an archive, byte {contents.notes.resumed_at:,}, were taken too"
-            ] += 1
-        if contents.notes.trailing:
-            self.told[f"{tar}: {counted(contents.notes.trailing, 'byte')} behind the end of the archive: no tar"] += 1
+        self.told.update(told_of(contents.notes, tar))
 
     def _tell_roles(self, roles: Roles) -> None:
         for extension, member in ((roles.image, "image"), (roles.caption, "caption")):

@@ -12,12 +12,15 @@ from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.formats.tarhop import HopNotes, TarEntry, hop, is_file
 from wdstools.results import Skip
 from wdstools.stores.local import LocalStore, open_plain, storage_error
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wdstools.stores.base import Store
 
+_DAMAGED = "download it again, or take out what is whole with `tar --ignore-zeros -x`"
+_NO_END = "compare its size with that where it came from; if its writer leaves out the end: head -c 1024 /dev/zero >> FILE.tar"
 _KINDS = {
     "0": "file",
     "\0": "file",
@@ -51,13 +54,13 @@ class TarMember:
         return self.kind == "file"
 
 
-def scan_tar(path: str) -> Iterator[TarMember]:
-    """The members of a plain tar (ustar, pax, GNU), in order.
+def scan_tar(path: str, notes: HopNotes | None = None) -> Iterator[TarMember]:
+    """The members of a plain tar (ustar, pax, GNU), in order; ``notes`` says how it ended.
 
     Raises FormatError (``tar-damaged``) at a header that is not one, when the file ends inside a member, or when it ends
     without an end of archive: what a cut download looks like.
     """
-    notes = HopNotes()
+    notes = notes or HopNotes()
     try:
         with open_plain(path) as file:
             fd = file.fileno()
@@ -98,8 +101,16 @@ def refuse_damage(notes: HopNotes, path: str, store: Store | None = None, key: s
         f"the tar is damaged at byte {notes.end_at:,}: {what}",
         code="tar-damaged",
         where=path,
-        hint="download it again, or take out what is whole with `tar --ignore-zeros -x`",
+        hint=_NO_END if notes.end == "missing" else _DAMAGED,
     )
+
+
+def told_of(notes: HopNotes, tar: str) -> Iterator[str]:
+    """What a person should know of how a tar that is taken ended."""
+    if notes.resumed:
+        yield f"{tar}: samples behind the end of an archive, byte {notes.resumed_at:,}, were taken too"
+    if notes.trailing:
+        yield f"{tar}: {counted(notes.trailing, 'byte')} behind the end of the archive: no tar"
 
 
 def damage_skip(tar: str, error: FormatError, split: str | None = None) -> Skip:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wdstools.formats.tarextension import SPARSE_ADVICE
+from wdstools.formats.tarhop import HopNotes
 from wdstools.results import Skip
 from wdstools.sources.base import SourceOpener, join_path, shown
 from wdstools.sources.readers import ENTRY_BYTES, ArchiveOpener, FolderOpener, reading, tar_entry, zip_entry
 from wdstools.sources.source_words import cloud_name
-from wdstools.sources.tarscan import scan_tar
+from wdstools.sources.tarscan import scan_tar, told_of
 from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.folders import files_below
 from wdstools.stores.local import storage_error
@@ -200,6 +201,7 @@ class ArchiveTree:
         self.skips: list[Skip] = []
         self.notes: list[str] = []
         self._folders: dict[str, _PackedFolder] = {"": _PackedFolder()}
+        self._absolute = 0
 
     @property
     def opener(self) -> SourceOpener:
@@ -218,8 +220,9 @@ class ArchiveTree:
     def _add(self, name: str, entry: bytes) -> None:
         if "\\" in name and "/" not in name.removeprefix("./"):
             name = name.replace("\\", "/")  # as tools on Windows write folders
-        parts = [part for part in name.split("/") if part != "."]  # as unzip and tar read them
-        if len(name) > _MAX_NAME or len(parts) > _MAX_DEPTH or any(part in ("", ".", "..") for part in parts):
+        parts = _parts(name)
+        self._absolute += name[:1] == "/"
+        if len(name) > _MAX_NAME or len(parts) > _MAX_DEPTH or not parts or ".." in parts:
             self.skips.append(
                 Skip("name-unsafe", shown(name[:_MAX_NAME]), detail="not a plain path below the archive's root")
             )
@@ -229,6 +232,10 @@ class ArchiveTree:
             return
         self._folder("/".join(parts[:-1])).add(parts[-1], entry)
 
+    def _tell_absolute(self) -> None:
+        if self._absolute:
+            self.notes.append(f"{self._absolute:,} names begin with a slash: it was cut off, as tar and unzip do")
+
     def _folder(self, name: str) -> _PackedFolder:
         folder = self._folders.get(name)
         if folder is None:
@@ -236,6 +243,11 @@ class ArchiveTree:
             above, _, base = name.rpartition("/")
             self._folder(above).folders.append(base)
         return folder
+
+
+def _parts(name: str) -> list[str]:
+    """The folders and the file that a name in an archive names, as unzip and tar read it."""
+    return [part for part in name.split("/") if part not in ("", ".")]
 
 
 class _PackedFolder:
@@ -268,16 +280,18 @@ class TarTree(ArchiveTree):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         links: dict[str, list[tuple[str, str]]] = {}  # folder of the target -> name of the link, name of the target
-        for member in scan_tar(path):
+        notes = HopNotes()
+        for member in scan_tar(path, notes):
             if member.is_file:
                 self._add(member.name, tar_entry(member.offset, member.size))
             elif member.kind == "hard link":
-                folder, _, base = member.target.removeprefix("./").rpartition("/")
+                folder, _, base = "/".join(_parts(member.target)).rpartition("/")
                 links.setdefault(folder, []).append((member.name, base))
             elif member.kind == "sparse file":
                 self.skips.append(Skip("member-sparse", shown(member.name), detail=SPARSE_ADVICE))
             elif member.kind not in ("folder", "label"):
                 self.skips.append(Skip("not-a-file", shown(member.name), detail=f"a {member.kind} in a tar"))
+        self.notes += told_of(notes, os.path.basename(path))
         for folder, names in links.items():
             held = self.list(folder) or Folder()
             entries = dict(zip(held.files, held.entries or (), strict=True))
@@ -286,6 +300,7 @@ class TarTree(ArchiveTree):
                     self._add(name, entries[target])
                 else:
                     self.skips.append(Skip("not-a-file", shown(name), detail="a hard link to a file that is not there"))
+        self._tell_absolute()
 
 
 class ZipTree(ArchiveTree):
@@ -302,6 +317,7 @@ class ZipTree(ArchiveTree):
                     entry = zip_entry(member.offset, member.stored, member.size, member.method, member.crc)
                     self._add(member.name, entry)
                     guessed += member.guessed
+        self._tell_absolute()
         if guessed:
             read_as = f"were read as {name_encoding}" if name_encoding else "were taken for code page 437"
             hint = "" if name_encoding else "; say what they are with --name-encoding, as shift_jis or gbk"

@@ -101,7 +101,7 @@ class UnpackedSource:
         target = place.locate(name)
         with reading(target):
             make_folders(os.path.dirname(target))
-        if not is_compressed(path):
+        if encoding_of(path) == "tar":
             with place.making(name) as temporary, reading(target):
                 os.symlink(os.path.abspath(path), temporary)
             return
@@ -166,8 +166,8 @@ class Place:
 
 
 def is_compressed(path: str) -> bool:
-    """Whether a tar's name tells that it is compressed."""
-    return encoding_of(path) not in (None, "tar")
+    """Whether a tar's name tells that it is compressed; one in capitals is given its usual name in the same way."""
+    return encoding_of(path) is not None and not path.endswith(".tar")
 
 
 def plain_name(path: str) -> str:

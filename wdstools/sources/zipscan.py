@@ -26,7 +26,7 @@ _MAX_COMMENT = 65_535
 _LARGEST_ENTRY = _CENTRAL.size + 3 * 65_535
 _PIECE = 4 << 20
 _MAX_DIRECTORY_BYTES = 1 << 31
-_IN_ZIP64 = 0xFFFFFFFF
+_IN_ZIP64, _IN_ZIP64_DISK = 0xFFFFFFFF, 0xFFFF
 _ENCRYPTED, _UTF8 = 1, 0x800
 #: Systems whose modes of files are in the upper half of the external attributes.
 _UNIX = (3, 19)
@@ -63,9 +63,18 @@ def scan_zip(path: str, name_encoding: str | None = None) -> Iterator[ZipMember]
             got=name_encoding or "",
         ) from None
     with buffered_plain(path) as file:
-        start, size, count = _directory(file, path)
+        start, size, count, before = _directory(file, path)
         file.seek(start)
-        yield from _entries(file, size, count, (path, name_encoding or "cp437"))
+        for member in _entries(file, size, count, (path, name_encoding or "cp437")):
+            yield member._replace(offset=member.offset + before) if before else member
+
+
+def ends_as_zip(path: str) -> bool:
+    """Whether a file ends as a zip does, whatever it begins with: the last volume of several, a program that unpacks itself."""
+    with buffered_plain(path) as file:
+        tail, _ = _tail(file)
+    at = _end_in(tail)
+    return at >= 0 and at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail)
 
 
 def _entries(file: BinaryIO, size: int, count: int, names: tuple[str, str]) -> Iterator[ZipMember]:
@@ -110,28 +119,54 @@ def _placed(raw: bytes, flags: int, encoding: str, place: tuple[int, ...]) -> tu
         return raw.decode(encoding, "replace"), *place, True
 
 
-def _directory(file: BinaryIO, path: str) -> tuple[int, int, int]:
-    """Start, size and number of entries of the central directory."""
+def _tail(file: BinaryIO) -> tuple[bytes, int]:
+    """The last bytes of a file, where a zip's directory ends, and its size."""
     total = file.seek(0, os.SEEK_END)
     file.seek(max(0, total - _END.size - _MAX_COMMENT - _LOCATOR64.size))
-    tail = file.read()
+    return file.read(), total
+
+
+def _directory(file: BinaryIO, path: str) -> tuple[int, int, int, int]:
+    """Start, size and number of entries of the central directory, and how many bytes lie before the zip, which does not count them."""
+    tail, total = _tail(file)
     at = _end_in(tail)
     if at < 0 or at + _END.size > len(tail):
         raise _damaged(path, "the end of its directory is missing: was the download cut?")
-    *_, count, size, start, _ = _END.unpack_from(tail, at)
+    _, disk, _, _, count, size, start, _ = _END.unpack_from(tail, at)
+    if disk not in (0, _IN_ZIP64_DISK):
+        raise UsageError(
+            "one volume of a zip that was cut up",
+            code="source-volume",
+            where=path,
+            hint="put the volumes together, with all of them in one folder: zip -s 0 x.zip --out whole.zip, or 7z x x.zip",
+        )
+    end = total - len(tail) + at
     locator = tail[at - _LOCATOR64.size : at] if at >= _LOCATOR64.size else b""
     if locator[:4] == b"PK\6\7":
         place = _LOCATOR64.unpack(locator)[2]
         if place > total:
             raise _damaged(path, "its zip64 directory runs past the end of the file")
-        file.seek(place)
-        record = file.read(_END64.size)
-        if record[:4] != b"PK\6\6" or len(record) < _END64.size:
+        here = end - _LOCATOR64.size - _END64.size
+        record = next((r for r in (_bytes_at(file, p, _END64.size) for p in (place, here)) if r[:4] == b"PK\6\6"), b"")
+        if len(record) < _END64.size:
             raise _damaged(path, "its zip64 directory is damaged")
         *_, count, size, start = _END64.unpack(record)
-    if start + size > total or size > _MAX_DIRECTORY_BYTES:
+        end = here
+    if size > _MAX_DIRECTORY_BYTES or size > total:
         raise _damaged(path, "its directory runs past the end of the file")
-    return start, size, count
+    if size and _bytes_at(file, start, 4) != b"PK\1\2":
+        before = end - start - size
+        if before <= 0 or _bytes_at(file, start + before, 4) != b"PK\1\2":
+            raise _damaged(path, "its directory is not where it says")
+        return start + before, size, count, before
+    return start, size, count, 0
+
+
+def _bytes_at(file: BinaryIO, at: int, size: int) -> bytes:
+    if at < 0:
+        return b""
+    file.seek(at)
+    return file.read(size)
 
 
 def _end_in(tail: bytes) -> int:

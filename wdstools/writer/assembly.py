@@ -145,6 +145,7 @@ class Assembly:
         self.skips: list[Skip] = []
         self.odd_captions = 0  # captions with a byte order mark or NUL in them, kept as they are
         self.trailing = 0  # images with bytes behind their end, kept as they are
+        self.stray = 0  # images with bytes between their parts, kept as they are
         self.frames = 0  # images that were converted and have other frames or pages, which are left out
         self._stats = array("q")  # size and time of each file
         self._checker = ImageChecker(self.settings.images.check, self.settings.images.max_pixels)
@@ -214,6 +215,7 @@ class Assembly:
         if info is not None:
             seen = (info.width, info.height, info.type)
             self.trailing += bool(info.trailing) and self.settings.images.trailing == KEEP
+            self.stray += bool(info.stray)
             self.frames += info.frames
         label = row.label if "cls" in self.settings.members else None  # it is what a shard tells by its cls
         self._records.append((self.split, row.key.decode(), label, cls, *seen, caption, source))

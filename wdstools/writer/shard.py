@@ -49,8 +49,8 @@ class ShardResult:
 
     ``image_digests`` are the XXH3-64 of the images, in row order; ``sources`` is a digest of the sizes and
     modification times of the files that were read. ``other_sizes`` counts images that are not of the expected side,
-    ``trailing`` those that were kept with the bytes that follow their end, ``frames`` those of which only the first frame
-    was; ``odd_captions`` captions with a byte order mark or NUL. ``kept`` was finished by an earlier run; ``remade`` was too, as
+    ``trailing`` those that were kept with the bytes that follow their end, ``stray`` those with bytes between their parts,
+    ``frames`` those of which only the first frame was; ``odd_captions`` captions with a byte order mark or NUL. ``kept`` was finished by an earlier run; ``remade`` was too, as
     somebody has noted who is not known, and was made again for that.
     """
 
@@ -64,6 +64,7 @@ class ShardResult:
     trailing: int = 0
     odd_captions: int = 0
     frames: int = 0
+    stray: int = 0
     kept: bool = False
     remade: bool = False
 
@@ -102,6 +103,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
             assembly.trailing,
             assembly.odd_captions,
             assembly.frames,
+            stray=assembly.stray,
             remade=line is not None and not known,
         )
         made.land(to_line(result), index)
@@ -152,6 +154,7 @@ def to_line(result: ShardResult) -> dict[str, Any]:
         "trailing": result.trailing,
         "odd_captions": result.odd_captions,
         "frames": result.frames,
+        "stray": result.stray,
     }
 
 
@@ -168,4 +171,5 @@ def from_line(line: dict[str, Any]) -> ShardResult:
         trailing=line["trailing"],
         odd_captions=line["odd_captions"],
         frames=line.get("frames", 0),
+        stray=line.get("stray", 0),
     )

@@ -42,6 +42,7 @@ _SKIP_HINTS = {
 _REMARKS = {
     "caption-control": "with a byte order mark or NUL in the caption; kept byte for byte",
     "image-frames": "with other frames or pages behind the first, which are left out",
+    "image-stray-bytes": "with bytes between their parts, which decoders pass over; kept (jpegtran -copy all takes them out)",
     "image-trailing-bytes": "with bytes behind the end, as phones write them; kept (--trailing cut takes them off)",
 }
 

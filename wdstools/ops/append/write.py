@@ -97,7 +97,8 @@ def write_version(
     trailing, odd = sum(one.trailing for one in made), sum(one.odd_captions for one in made)
     manifest = _next_manifest(intake, rewritten, trailing=trailing)
     listed, fresh = joined_skips(dataset.metadata, skips)
-    remarks = {"caption-control": odd, "image-trailing-bytes": trailing}
+    stray = sum(one.stray for one in made)
+    remarks = {"caption-control": odd, "image-stray-bytes": stray, "image-trailing-bytes": trailing}
     appended = {split: count for split, count in sorted(by_split.items()) if count}
     entry = {
         "action": "append",

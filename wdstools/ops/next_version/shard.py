@@ -68,8 +68,8 @@ class RewriteTask:
 class Rewritten:
     """A shard that was written anew, and the SHA-256 of its index.
 
-    ``added`` are the keys of its new samples, ``skips`` those that could not be packed; ``trailing`` and
-    ``odd_captions`` count what is worth knowing of the others. ``kept``: no new sample could be packed, and nothing was written.
+    ``added`` are the keys of its new samples, ``skips`` those that could not be packed; ``trailing``,
+    ``odd_captions`` and ``stray`` count what is worth knowing of the others. ``kept``: no new sample could be packed, and nothing was written.
     """
 
     entry: ShardEntry
@@ -78,6 +78,7 @@ class Rewritten:
     skips: tuple[Skip, ...] = ()
     trailing: int = 0
     odd_captions: int = 0
+    stray: int = 0
     kept: bool = False
 
 
@@ -122,6 +123,7 @@ def rewrite_shard(task: RewriteTask, tick: Tick) -> Rewritten:
         tuple(assembly.skips),
         assembly.trailing,
         assembly.odd_captions,
+        assembly.stray,
     )
 
 

@@ -82,11 +82,8 @@ def test_samples_of_a_tar_of_others_are_those_that_readers_see(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["x.taz", "x.tzst", "x.tb2", "X.TAR", "X.TAR.GZ", "X.TGZ"])
 def test_every_usual_ending_of_a_tar_is_one(name: str, tmp_path: Path) -> None:
-    whole = tar_bytes(MEMBERS)
-    pack = {"taz": gzip.compress, "tzst": zstandard.compress, "tb2": bz2.compress, "tar": bytes}.get(
-        name[2:].lower(), gzip.compress
-    )
-    write(tmp_path / "s", {name: pack(whole)})
+    pack: dict[str, Callable[[bytes], bytes]] = {"tzst": zstandard.compress, "tb2": bz2.compress, "TAR": bytes}
+    write(tmp_path / "s", {name: pack.get(name[2:], gzip.compress)(tar_bytes(MEMBERS))})
     assert adopt(str(tmp_path / "s"), str(tmp_path / "a")).samples == {"train": 3}
     assert len(pack_all(tmp_path / "s", tmp_path / "out").samples()) == 3
     assert len(pack_all(tmp_path / "s" / name, tmp_path / "out2").samples()) == 3

@@ -208,14 +208,14 @@ def zstandard_zip(path: Path, files: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
             archive.writestr(name, zstandard.compress(data))
-    data = bytearray(path.read_bytes())
+    made = bytearray(path.read_bytes())
     for name, plain in files.items():
         for mark, method, crc, size, at in ((b"PK\3\4", 8, 14, 22, 30), (b"PK\1\2", 10, 16, 24, 46)):
-            place = data.index(name.encode(), data.index(mark)) - at
-            struct.pack_into("<H", data, place + method, 93)
-            struct.pack_into("<L", data, place + crc, zlib.crc32(plain))
-            struct.pack_into("<L", data, place + size, len(plain))
-    path.write_bytes(data)
+            place = made.index(name.encode(), made.index(mark)) - at
+            struct.pack_into("<H", made, place + method, 93)
+            struct.pack_into("<L", made, place + crc, zlib.crc32(plain))
+            struct.pack_into("<L", made, place + size, len(plain))
+    path.write_bytes(made)
     return path
 
 

@@ -8,7 +8,6 @@ looks like a sum it is named.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 from dataclasses import dataclass, field
@@ -263,7 +262,7 @@ def _file_hash_csv(text: str) -> SumList | None:
     first = text.partition("\n")[0]
     delimiter = ";" if first.count(";") > first.count(",") else "\t" if "\t" in first else ","
     try:
-        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+        rows = list(csv.reader(text.splitlines(keepends=True), delimiter=delimiter))
     except csv.Error:
         return None
     head = [name.strip().lower() for name in rows[0]] if rows else []

@@ -302,6 +302,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'wdstools' has no attribute {name!r}")
     import importlib
 
+    from wdstools.system import REFUSED, is_supported
+
+    if not is_supported():
+        raise ImportError(REFUSED)
     module = importlib.import_module(f"wdstools.{home}")
     return module if name in ("image", "torch") else getattr(module, name)
 

@@ -6,6 +6,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Read the command line's code, and run it."""
     try:
+        _require_system()
         _require_unicode()
         from wdstools.cli.watched import watch
 
@@ -15,6 +16,17 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         _end_interrupted()
+
+
+def _require_system() -> None:
+    """Say where it does not run, and that there is a way; exit code 2."""
+    import sys
+
+    from wdstools.system import REFUSED, is_supported
+
+    if not is_supported():
+        sys.stderr.write(f"error: system-unsupported: {REFUSED}\n")
+        sys.exit(2)
 
 
 def _require_unicode() -> None:

@@ -1,0 +1,12 @@
+"""Which systems this runs on; asked before anything is imported that only these have."""
+
+from __future__ import annotations
+
+import sys
+
+REFUSED = "wdstools runs on Linux and macOS; on Windows use it in WSL"
+
+
+def is_supported() -> bool:
+    """Whether files can be locked, linked and read here as the rest expects."""
+    return sys.platform != "win32"

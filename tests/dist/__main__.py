@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 #: Versions that are tried, where there are any of them.
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 SAMPLES = "200"
+TWINE = "twine==7.0.0"
 _LINK = re.compile(r"(\]\()(?!https?://|#|mailto:)([^)\s]+)(\))")
 _PICTURE = re.compile(r"(!\[[^\]]*\]\()(?!https?://)([^)\s]+)(\))")
 
@@ -36,7 +37,7 @@ def main() -> int:
     arguments = parser.parse_args()
     out = Path(arguments.out).absolute()
     built = build(out, arguments.homepage)
-    faults = [fault for path in built for fault in faults_of(path, arguments.homepage)]
+    faults = [fault for path in built for fault in faults_of(path, arguments.homepage)] + refused_by_twine(built)
     tried = []
     for version in arguments.pythons.split(","):
         python = find_python(version)
@@ -116,6 +117,22 @@ def faults_of(path: Path, homepage: str) -> list[str]:
         found += [f"{path.name}: README links to {link[2]}" for link in _LINK.finditer(metadata)]
         found += [] if "Project-URL: Repository, " in metadata else [f"{path.name} does not name the repository"]
     return found
+
+
+def refused_by_twine(paths: list[Path]) -> list[str]:
+    """What the program that sends files to an index of packages finds wrong with them; it gets an environment of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        say("asking twine ...")
+        subprocess.run([sys.executable, "-m", "venv", scratch], check=True)
+        python = f"{scratch}/bin/python"
+        for command in (
+            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", TWINE],
+            [python, "-m", "twine", "check", "--strict", *map(str, paths)],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                return [f"twine: {(done.stdout + done.stderr).strip()[-500:]}"]
+    return []
 
 
 def find_python(version: str) -> str | None:

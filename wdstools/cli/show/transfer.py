@@ -42,7 +42,7 @@ def mirrored(output: Output, result: MirrorResult, dataset: str) -> int:
     """What a mirror did; the exit code."""
     code = 4 if result.unproved else 0
     if result.uploaded or result.deleted:
-        output.line(f"mirrored: {counted(result.uploaded, 'file')}, {size(result.bytes)} sent, {result.same:,} were there, {result.deleted:,} deleted")  # fmt: skip
+        output.line(f"mirrored: {counted(result.uploaded, 'file')}, {size(result.bytes)} sent, {result.same:,} already there, {result.deleted:,} deleted")  # fmt: skip
     else:
         output.line("nothing to do: the mirror is whole")
     output.line(f"  root digest {result.root}")

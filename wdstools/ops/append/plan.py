@@ -13,7 +13,7 @@ from wdstools.errors import FormatError, UsageError, option
 from wdstools.executors.open import workers
 from wdstools.foreign.split_names import DEFAULT_SPLIT
 from wdstools.formats.digest import parse_root
-from wdstools.landing.inside import refuse_inside, require_here
+from wdstools.landing.inside import refuse_elsewhere, refuse_inside, refuse_own_place, require_here
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.append.before import made_before
@@ -230,6 +230,8 @@ def plan_append(
     chosen = settle(AppendChoices, choices)
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
     output = None if output is None else os.fspath(output)
+    if output is not None:
+        refuse_elsewhere(output)
     root = chosen["root"] or (dataset.root if isinstance(dataset, Dataset) and dataset.anchored else None)
     require_here(path, *_ELSEWHERE)
     unfinished = plan_finish(path, root and parse_root(root)) if output is None else None
@@ -238,6 +240,8 @@ def plan_append(
     opened = open_dataset(path, root=root)
     refuse_unchangeable(opened, _ELSEWHERE)
     refuse_inside(os.fspath(source), output or path)
+    if output is not None:
+        refuse_own_place(opened, output)
     with workers(executor, "processes", jobs, WORKER_MODULES) as at_work, beside_others(opened):
         made = MadeWith.told_by(read_provenance(opened.metadata))
         options = _options(opened, made, chosen)

@@ -14,7 +14,7 @@ from wdstools.errors import UsageError, option
 from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.formats.digest import parse_root, sha256_hex
-from wdstools.landing.inside import refuse_own_place, require_here
+from wdstools.landing.inside import refuse_elsewhere, refuse_own_place, require_here
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.made import Made
 from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
@@ -179,6 +179,8 @@ def plan_remove(
     """
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
     output = None if output is None else os.fspath(output)
+    if output is not None:
+        refuse_elsewhere(output)
     anchor = None if root is None else parse_root(root)
     require_here(path, *_ELSEWHERE)
     unfinished = plan_finish(path, anchor) if output is None else None

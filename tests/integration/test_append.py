@@ -227,7 +227,7 @@ def test_images_that_are_there_are_left_out_where_that_is_asked_for(copy: Path, 
     more = pairs("train/oslo/new", "train/rome/twin", "val/rome/y", first=500) | {"img/train/rome/twin.jpg": twin}
     source = write(tmp_path / "more", more)
     told = append(copy, source, output=tmp_path / "kept")
-    assert told.duplicates == 1
+    assert (told.duplicates, told.leaked) == (1, ())
     plan = wt.plan_append(copy, source, duplicates="drop")
     assert isinstance(plan, AppendPlan)
     assert [(skip.reason, skip.key) for skip in plan.skips] == [("image-duplicate", "rome/twin")]
@@ -236,6 +236,37 @@ def test_images_that_are_there_are_left_out_where_that_is_asked_for(copy: Path, 
     assert (result.skipped, result.duplicates) == ({"image-duplicate": 1}, 0)
     with pytest.raises(UsageError, match="does nothing"):
         wt.plan_append(copy, source, level="edited")
+
+
+def test_new_images_that_lie_in_another_split_are_named(copy: Path, base: Path, tmp_path: Path) -> None:
+    old = min((base / "source/img/val/oslo").iterdir())
+    more = pairs("train/oslo/new", "train/rome/twin", "val/rome/y", first=500)
+    more |= {"img/train/rome/twin.jpg": old.read_bytes(), "img/val/rome/y.jpg": more["img/train/oslo/new.jpg"]}
+    source = write(tmp_path / "more", more)
+    result = append(copy, source, output=tmp_path / "new")
+    assert result.leaked == (
+        ("oslo/new", "train", "rome/y", "val"),
+        ("rome/twin", "train", f"oslo/{old.stem}", "val"),
+        ("rome/y", "val", "oslo/new", "train"),
+    )
+    ran = run_command("append", copy, source, "--in-place", "-y")
+    assert f"rome/twin in train is the same image as oslo/{old.stem} in val" in ran.out
+
+
+def test_a_folder_that_is_a_class_by_its_own_name(copy: Path, tmp_path: Path) -> None:
+    pictures = {f"{n}.{e}": data for n in (701, 702) for e, data in (("jpg", tiny_jpeg(n)), ("txt", b"words"))}
+    known = append(copy, write(tmp_path / "oslo", pictures), output=tmp_path / "known", splits=["train"])
+    assert (known.labels, known.appended, known.losses) == ((), {"train": 2}, 0)
+    assert any("classes: oslo" in note for note in known.notes)
+    sample = wt.open_dataset(str(tmp_path / "known")).sample("oslo/701")
+    assert (sample["cls"], sample["txt"]) == (b"0", b"words")
+    with pytest.raises(UsageError) as caught:  # any folder has a name
+        append(copy, write(tmp_path / "holiday", pictures), splits=["train"])
+    assert caught.value.code == "members-missing"
+    assert "recipe" in str(caught.value.hint)
+    told = append(copy, tmp_path / "holiday", output=tmp_path / "new", splits=["train"], recipe="labels")
+    assert (told.labels, told.appended) == (("holiday",), {"train": 2})
+    whole(tmp_path / "new")
 
 
 def test_members_that_the_dataset_has_not_are_left_out_and_missing_ones_refused(copy: Path, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conformance.test_layouts import make
+from tests.conformance.test_layouts import make, pairs
 from tests.support.accounting import Packed, pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
+from tests.support.command import run_command
 from tests.support.pictures import encoded
 from wdstools import NotFoundError, scan
 
@@ -174,6 +175,52 @@ def test_what_is_ignored_is_not_packed_and_a_pattern_for_nothing_is_told(contain
     found = scan(source, **layout)
     assert (found.account["ignored"], found.account["files"], found.total) == (3, 5, 1)
     assert [note for note in found.notes if "no file" in note] == ["--ignore no such* matches no file"]
+
+
+@pytest.mark.parametrize("container", ["folder", "zip"])
+@pytest.mark.parametrize(
+    ("pattern", "ignored"),
+    [
+        ("junk", 2), ("junk/", 2), ("top/junk", 2), ("./top/junk", 2), ("/top/junk", 2), ("junk/*.jpg", 1), ("top/*/3.jpg", 1),
+        ("/junk", 0), ("jun", 0), ("top/3.jpg", 0),
+    ],
+)  # fmt: skip
+def test_a_pattern_may_begin_in_any_folder(pattern: str, ignored: int, container: str, tmp_path: Path) -> None:
+    files = pairs("top/train/{}.jpg", "top/train/{}.txt", 1) | pairs("top/junk/{}.jpg", "top/junk/{}.txt", 3)
+    found = scan(str(make(container, tmp_path / "src", files)), ignore=[pattern])
+    assert (found.account["ignored"], found.account["outside"], found.total) == (ignored, 2 - ignored, 1)
+    assert [note for note in found.notes if "matches no file" in note] == (
+        [] if ignored else [f"--ignore {pattern} matches no file"]
+    )
+
+
+def test_ignored_links_that_lead_nowhere_are_counted_once(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a.jpg": tiny_jpeg(1)})
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / ".hidden").write_bytes(b"")
+    found = scan(str(tmp_path), ignore=["gone*", ".hidden"])
+    account = dict(found.account)
+    assert (account.pop("files"), sum(account.values()), account["ignored"]) == (3, 3, 1)
+    assert found.notes == ()
+
+
+def test_the_numbers_of_what_is_outside_the_layout_are_one(tmp_path: Path) -> None:
+    """The account, the counts by reason and the list of skips."""
+    beside = dict.fromkeys(("README.md", "notes", "junk/4.jpg", "junk/table.csv", "train/Thumbs.db"), b"x,y")
+    write_files(tmp_path / "src", pairs("train/{}.jpg", "train/{}.txt", 1) | beside)
+    ran = run_command("pack", tmp_path / "src", tmp_path / "out", "--json")
+    lines = (tmp_path / "out/.wdstools/skipped.jsonl").read_text().splitlines()
+    found = scan(str(tmp_path / "src"))
+    assert ran.code == 3
+    assert ran.summary["skipped"] == {"outside-layout": len(lines)} == dict(found.skipped)
+    assert ran.summary["account"]["outside"] == len(lines) == len(beside) == found.account["outside"]
+    assert ran.summary["losses"] == found.losses == 2
+
+
+def test_papers_outside_the_layout_are_listed_and_no_loss(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", pairs("{}.jpg", "{}.txt", 1) | {"README.md": b"x"})
+    ran = run_command("pack", tmp_path / "src", tmp_path / "out", "--json")
+    assert (ran.code, ran.summary["skipped"], ran.summary["losses"]) == (0, {"outside-layout": 1}, 0)
 
 
 def test_shards_that_are_ignored_are_not_packed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conformance.test_layouts import make
 from tests.support.accounting import pack_all, write_files
 from tests.support.came import came
 from tests.support.city_pairs import tiny_jpeg
@@ -130,6 +131,46 @@ def test_labels_as_folders_of_pairs(tmp_path: Path) -> None:
     packed = pack_all(tmp_path / "src", tmp_path / "out", layout={"recipe": "labels"})
     assert packed.dataset.manifest.labels == ("cat", "dog")
     assert packed.samples()["dog/103"] == {"jpg": tiny_jpeg(3), "txt": b"caption 3", "cls": b"1"}
+
+
+FOLDERS = {f"{label}/{n}.jpg": tiny_jpeg(n) for n, label in enumerate(("cat", "cat", "dog"), 1)}
+
+
+@pytest.mark.parametrize("prefix", ["", "top/", "images/"])
+def test_labels_as_folders_of_images_alone(prefix: str, tmp_path: Path) -> None:
+    source = str(write_files(tmp_path / "src", {prefix + name: data for name, data in FOLDERS.items()}))
+    found = scan(source)
+    assert [note for note in found.notes if "--recipe labels" in note and "cat, dog" in note]
+    packed = pack_all(source, tmp_path / "out", layout={"recipe": "labels"})
+    assert packed.skips == ()
+    assert packed.dataset.manifest.labels == ("cat", "dog")
+    assert {key: sample["cls"] for key, sample in packed.samples().items()} == {
+        "cat/1": b"0", "cat/2": b"0", "dog/3": b"1",
+    }  # fmt: skip
+    assert packed.dataset.manifest.members == ("jpg", "cls")
+
+
+def test_labels_beside_captions_tables_and_splits_of_any_kind(tmp_path: Path) -> None:
+    captions = {f"{name[:-4]}.caption": b"words" for name in FOLDERS}
+    found = scan(str(write_files(tmp_path / "captions", {**FOLDERS, **captions})), recipe="labels")
+    assert (found.samples, found.members) == ({"": {"cat": 2, "dog": 1}}, ("jpg", "txt", "cls"))
+    splits = {f"train/{name}": data for name, data in FOLDERS.items()} | {"test/dog/9.jpg": tiny_jpeg(9)}
+    assert scan(str(write_files(tmp_path / "splits", splits)), recipe="labels").samples == {
+        "test": {"dog": 1}, "train": {"cat": 2, "dog": 1},
+    }  # fmt: skip
+    found = scan(str(write_files(tmp_path / "stray", {**FOLDERS, "9.jpg": tiny_jpeg(9)})), recipe="labels")
+    assert [(skip.path, skip.reason) for skip in found.skips] == [("9.jpg", "label-missing")]
+
+
+@pytest.mark.parametrize("name", ["cat", "cat.zip", "cat.tar", "inner"])
+def test_a_folder_of_images_may_be_one_label_by_its_own_name(name: str, tmp_path: Path) -> None:
+    container = name.rpartition(".")[2] if "." in name else "folder"
+    inside = "cat/" if name == "inner" else ""
+    files = {f"{inside}1.jpg": tiny_jpeg(1), f"{inside}2.jpg": tiny_jpeg(2)}
+    source = make(container, tmp_path / name.partition(".")[0], files)
+    packed = pack_all(source, tmp_path / "out", layout={"recipe": "labels"})
+    assert set(packed.samples()) == {"cat/1", "cat/2"}
+    assert packed.dataset.manifest.labels == ("cat",)
 
 
 @pytest.mark.parametrize("upper", [".JPG", ".jpeg", ".JPEG", ".jpe", ".Jfif"])

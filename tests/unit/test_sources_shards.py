@@ -75,6 +75,24 @@ def test_packing_like_a_dataset_needs_no_other_option(tmp_path: Path) -> None:
     assert pack_all(tmp_path / "one", tmp_path / "two", like=str(tmp_path / "one")).dataset.root == first.dataset.root
 
 
+@pytest.mark.parametrize(
+    ("tars", "told"),
+    [
+        ({"00000.tar": ["train/1", "val/2"], "00001.tar": ["train/3"]}, ["00000.tar"]),
+        ({"train.tar": ["train/1"], "val.tar": ["val/2"]}, []),
+        ({"train.tar": ["data/test/1"], "val.tar": ["cat/2"]}, ["train.tar"]),
+    ],
+)
+def test_keys_that_lie_in_folders_of_another_split_are_told(
+    tars: dict[str, list[str]], told: list[str], tmp_path: Path
+) -> None:
+    for name, keys in tars.items():
+        held = [(f"{key}.{end}", data) for key in keys for end, data in (("jpg", tiny_jpeg(1)), ("txt", b"x"))]
+        write(tmp_path, {name: tar_bytes(held)})
+    found = scan(str(tmp_path))
+    assert [skip.path for skip in found.skips if skip.reason == "split-unread"] == told
+
+
 def test_metadata_and_classes_come_along(tmp_path: Path) -> None:
     sample = {"jpg": tiny_jpeg(1), "txt": b"x", "cls": b"7", "json": b'{"a": 1}'}
     with_tarfile(tmp_path / "src/val-0.tar", members([("k", sample)]))

@@ -307,6 +307,37 @@ def test_an_empty_cell_leaves_captions_required(
     assert [key for key, sample in packed.samples().items() if not sample["txt"]] == ([empty] if empty else [])
 
 
+@pytest.mark.parametrize(
+    ("table", "bad", "captions"),
+    [
+        (b'file_name,text\n0.jpg,"a\n1.jpg,b\n2.jpg,c\n', [2], {"1": "b", "2": "c"}),
+        (b'file_name,text\n0.jpg,"a\n1.jpg,"b\n2.jpg,c\n', [2, 3], {"2": "c"}),
+        (b'file_name,text\n0.jpg,a\n1.jpg,"b\nb"\n2.jpg,"c ""c"""\n', [], {"0": "a", "1": "b\nb", "2": 'c "c"'}),
+        (b'file_name,text\n0.jpg,5" a\n1.jpg,b\n2.jpg,"c', [4], {"0": '5" a', "1": "b"}),
+    ],
+)
+def test_a_quote_that_nothing_ends_costs_its_own_line_alone(
+    table: bytes, bad: list[int], captions: dict[str, str], tmp_path: Path
+) -> None:
+    packed = _six(tmp_path, {"metadata.csv": table})
+    assert captions_of(packed) == captions
+    damaged = [skip["detail"].partition(":")[0] for skip in packed.skips if skip["reason"] == "row-damaged"]
+    assert damaged == [f"row {number}" for number in bad]
+
+
+def test_captions_none_of_which_is_a_text_are_not_passed_over(tmp_path: Path) -> None:
+    rows = [{"file_name": f"{n}.jpg", "caption": {"en": "dog", "fr": "chien"}} for n in range(2)]
+    files = {f"{n}.jpg": tiny_jpeg(n) for n in range(2)} | {"metadata.jsonl": rendered(rows, "jsonl")}
+    source = write_files(tmp_path / "src", files)
+    with pytest.raises(NotFoundError) as caught:
+        pack(source, tmp_path / "out")
+    assert caught.value.code == "source-empty"
+    assert "caption-not-text" in str(caught.value)
+    assert "captions" in str(caught.value.hint)
+    packed = pack_all(source, tmp_path / "out", layout={"captions": "none"})
+    assert packed.samples()["0"]["json"] == b'{"caption":{"en":"dog","fr":"chien"}}'
+
+
 def test_captions_that_are_numbers_are_skipped_by_name(tmp_path: Path) -> None:
     rows = [{"file_name": f"{n}.jpg", "caption": "a" if n else 5} for n in range(6)]
     packed = _six(tmp_path, {"metadata.jsonl": rendered(rows, "jsonl")})

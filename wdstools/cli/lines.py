@@ -108,6 +108,7 @@ class ScanSummary(TypedDict):
     image_types: Mapping[str, int]
     members: Sequence[str]
     skipped: Mapping[str, int]
+    losses: int
     unmatched: Mapping[str, int]
     differences: Sequence[str]
     account: Mapping[str, int]

@@ -47,6 +47,8 @@ _GENERIC = frozenset((
 ))  # fmt: skip
 _WORD_RE = re.compile(rf"({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?:set|data|split)?(?:(?:19|20)\d\d)?")
 _TOKENS_RE = re.compile(r"[^A-Za-z0-9]+")
+#: Where a word ends within another: ``trainA``, ``myTest``.
+_CAPITAL_RE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _CANONICAL_RE = re.compile(r"(?P<split>[^/]+)/(?P=split)-[0-9]{6,}")
 #: What comes before a shard's number, the number, and of how many it is, where the name tells.
 _NUMBERED_RE = re.compile(r"(.*?)([-_.]*)(\d+)(?:-of-(\d+))?")
@@ -100,12 +102,24 @@ def narrower(one: str, other: str) -> str | None:
 
 
 def split_in_name(name: str) -> tuple[str, str] | None:
-    """The split that a part of a name names (``seg_train``, ``cc3m-val``), and that part; None where several disagree.
+    """The split that a part of a name names (``seg_train``, ``cc3m-val``, ``trainA``), and that part; None where several disagree.
 
     ``name`` is that of a folder, or of a file without extension and number.
     """
-    found = {split: token for token in _TOKENS_RE.split(name) if (split := split_of_word(token)) is not None}
+    found: dict[str, str] = {}
+    for token in _TOKENS_RE.split(name):
+        whole = split_of_word(token)
+        parts = [token] if whole is not None else _CAPITAL_RE.split(token)
+        found |= {split: part for part in parts if (split := split_of_word(part)) is not None}
     return next(iter(found.items())) if len(found) == 1 else None
+
+
+def beside_split(name: str) -> str:
+    """What a name says beside its split, in lower case and without numbers: ``a`` of ``train_A``, nothing of ``train2017`` and ``train_0``."""
+    found = split_in_name(name)
+    if found is None or split_of_word(name) is not None:
+        return ""
+    return re.sub(r"[^a-z]", "", name.replace(found[1], "", 1).lower())
 
 
 def splits_of_paths(paths: Iterable[str]) -> PathSplits:

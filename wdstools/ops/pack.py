@@ -41,7 +41,7 @@ from wdstools.planning.options import make_options
 from wdstools.planning.plan import Planned, make_plan, slices
 from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.progress import Progress, Silent
-from wdstools.sources.account import account_of_pack, counts_to_tell, grouped, is_loss
+from wdstools.sources.account import account_of_pack, count_losses, counts_of, grouped, is_loss
 from wdstools.sources.base import EmptySourceError
 from wdstools.sources.open import open_source
 from wdstools.stores.memory import MemoryStore
@@ -73,7 +73,9 @@ class PackResult(FormerlyDataset):
     byte-identical image; ``kept_shards`` those that an interrupted run had finished; ``remade_shards`` those of which only a
     note in the bucket says so that is not sealed by this user. ``remarks`` counts, by code, what is worth knowing of samples
     that were packed; ``notes`` are sentences for people. ``account`` counts the source's files by what became of them;
-    ``outside`` lists what is no part of the layout: folder, extension, how many, and the first names.
+    ``outside`` lists what is no part of the layout: folder, extension, how many, and the first names. ``losses`` is how many of
+    ``skipped`` may have been meant to be packed: all but files outside the layout that are neither images nor texts, tables,
+    metadata or the like.
     """
 
     path: str
@@ -91,6 +93,7 @@ class PackResult(FormerlyDataset):
     account: Mapping[str, int] = field(default_factory=dict)
     outside: tuple[tuple[str, str, int, tuple[str, ...]], ...] = ()
     remade_shards: int = 0
+    losses: int = 0
 
 
 def run_pack(
@@ -257,7 +260,7 @@ def _publish(
         (*plan.skips, *(skip for result in results for skip in result.skips)),
         key=lambda s: (s.path, s.reason, s.split or "", s.key or "", s.detail or ""),
     )
-    skipped = counts_to_tell(skips)
+    skipped = counts_of(skips)
     history = {PROVENANCE_PATH: _provenance(listing, options, skipped, remarks, manifest)}
     if skips:
         history[SKIPPED_PATH] = render_skips(skips)
@@ -288,6 +291,7 @@ def _publish(
         account=listing.account,
         outside=tuple(grouped(skips)),
         remade_shards=sum(result.remade for result in results),
+        losses=count_losses(skips),
     )
 
 

@@ -16,7 +16,7 @@ from wdstools.planning.options import make_options
 from wdstools.planning.plan import make_plan
 from wdstools.planning.sizes import sample_bytes
 from wdstools.progress import Progress, Silent
-from wdstools.sources.account import account_of_pack, counts_to_tell, grouped
+from wdstools.sources.account import account_of_pack, count_losses, counts_of, grouped
 from wdstools.sources.open import open_source
 from wdstools.writer import WORKER_MODULES
 
@@ -35,7 +35,7 @@ class PackPreview:
 
     ``samples`` and ``shards`` count by split, ``bytes`` is about what the shards would take; ``skipped`` counts by reason what would
     be left out, and ``skips`` names it. ``account`` counts the source's files by class; ``outside`` lists what is no part of the
-    layout: folder, extension, how many, and the first names.
+    layout: folder, extension, how many, and the first names. ``losses`` is that of the result of ``pack``.
     """
 
     source: str
@@ -48,6 +48,7 @@ class PackPreview:
     account: Mapping[str, int]
     outside: tuple[tuple[str, str, int, tuple[str, ...]], ...]
     notes: tuple[str, ...] = ()
+    losses: int = 0
 
 
 def plan_pack(
@@ -81,9 +82,10 @@ def plan_pack(
         shards=shards,
         bytes=size * plan.count,
         members=plan.members,
-        skipped=counts_to_tell(plan.skips),
+        skipped=counts_of(plan.skips),
         skips=plan.skips,
         account=account_of_pack(listing.account, plan.files(), "samples"),
         outside=tuple(grouped(plan.skips)),
         notes=(*listing.notes, *listing.differences, *notes),
+        losses=count_losses(plan.skips),
     )

@@ -13,7 +13,7 @@ from wdstools.executors.open import open_executor
 from wdstools.formats.arrow import to_list
 from wdstools.planning.by_names import NothingLeftError, packable
 from wdstools.planning.options import make_options
-from wdstools.sources.account import account_of_pack, counts_to_tell, files_of, grouped
+from wdstools.sources.account import account_of_pack, count_losses, counts_of, files_of, grouped
 from wdstools.sources.base import other_members
 from wdstools.sources.open import open_source
 
@@ -36,7 +36,7 @@ class Inventory:
     ``samples`` counts them by split and label (label "" where there is none); ``skipped`` counts reasons;
     ``differences`` says where the source differs from what its recipe expects; ``image_types`` counts extensions.
     ``account`` counts the source's files by what becomes of them; ``outside`` lists what is no part of the layout: folder,
-    extension, how many, and the first names.
+    extension, how many, and the first names. ``losses`` is how many of ``skips`` may have been meant to be packed.
     """
 
     source: str
@@ -52,6 +52,7 @@ class Inventory:
     account: Mapping[str, int] = field(default_factory=dict)
     outside: tuple[tuple[str, str, int, tuple[str, ...]], ...] = ()
     notes: tuple[str, ...] = ()
+    losses: int = 0
 
     @property
     def total(self) -> int:
@@ -115,13 +116,14 @@ def inventory(listing: Listing, source: str) -> Inventory:
         samples=samples,
         image_types=listing.image_types,
         members=members,
-        skipped=counts_to_tell(skips),
+        skipped=counts_of(skips),
         skips=skips,
         unmatched=listing.unmatched,
         differences=listing.differences,
         account=account_of_pack(listing.account, files_of(table), "samples"),
         outside=tuple(grouped(skips)),
         notes=(*listing.notes, *notes),
+        losses=count_losses(skips),
     )
 
 

@@ -19,7 +19,7 @@ from wdstools.sources.several import MORE_CAPTIONS, caption_files
 from wdstools.sources.source_words import extension_of, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -80,13 +80,18 @@ class Account:
         return outside
 
 
-def counts_to_tell(skips: Sequence[Skip]) -> dict[str, int]:
-    """Skips by reason, without what lies outside the layout and is neither image, text, table nor anything like it."""
-    return dict(sorted(Counter(skip.reason for skip in skips if is_loss(skip)).items()))
+def counts_of(skips: Iterable[Skip]) -> dict[str, int]:
+    """Skips by reason, each as it is in the list of them."""
+    return dict(sorted(Counter(skip.reason for skip in skips).items()))
+
+
+def count_losses(skips: Iterable[Skip]) -> int:
+    """How many skips may be something that was meant to be packed."""
+    return sum(map(is_loss, skips))
 
 
 def is_loss(skip: Skip) -> bool:
-    """Whether a skip may be something that was meant to be packed."""
+    """Whether a skip may be something that was meant to be packed: all but what lies outside the layout and is no image, text, table or the like."""
     return skip.reason != OUTSIDE or skip.detail is not None
 
 

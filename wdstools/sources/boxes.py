@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wdstools.sources.source_words import CAPTION_FOLDERS
+from wdstools.sources.source_words import caption_word
 
 #: The member that such a file becomes.
 BOXES = "boxes.txt"
@@ -11,7 +11,7 @@ _LEAST_NUMBERS = 4
 
 def role_of(folder: str) -> str:
     """What a folder of texts is called: the name that tells what they are for; "" where they lie beside images."""
-    return next((part for part in reversed(folder.lower().split("/")) if part in CAPTION_FOLDERS), "")
+    return next((word for part in reversed(folder.split("/")) if (word := caption_word(part))), "")
 
 
 def are_boxes(texts: list[bytes]) -> bool:

@@ -259,6 +259,8 @@ def read_row(row: Mapping[str, Any], columns: Columns, where: str = "") -> Said:
     captions = captions_in(row.get(columns.caption)) if columns.caption else []
     odd = [where] if captions is None else []
     more = {name: value for name, value in row.items() if name not in columns.named and not isinstance(value, bytes)}
+    if captions is None and columns.caption is not None:
+        more[columns.caption] = row[columns.caption]
     label, split = (_word(row.get(name)) if name else None for name in (columns.label, columns.split))
     if split is not None:
         split = _NUMBERED_SPLITS.get(split, split) if columns.split and columns.split.lower() == "partition" else split

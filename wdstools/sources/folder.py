@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from wdstools.sources.base import (
     shown,
 )
 from wdstools.sources.bulk import read_captions, read_split_lists, split_lists
-from wdstools.sources.columns import TableRules
+from wdstools.sources.columns import NOT_TEXT, TableRules
 from wdstools.sources.gather import Gathered, gather
 from wdstools.sources.ignoring import IgnoringTree, unused
 from wdstools.sources.layouts import bases, caption_folders, differences, fits, places_of
@@ -31,6 +32,7 @@ from wdstools.sources.recipe import DATASET_RECIPES, Layout, Recipe, load_recipe
 from wdstools.sources.source_words import extension_of
 from wdstools.sources.survey import survey, walk_all
 from wdstools.sources.tables_beside import IN_TABLE, Tables
+from wdstools.stores.open import is_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 #: The name of what is read without a recipe.
 BY_NAMES = "folders"
 #: Recipes that lie at the root itself, or anywhere.
-_GENERIC = ("pairs", "images", "labels")
+_GENERIC = ("pairs", "images")
 
 
 class FolderSource:
@@ -94,15 +96,12 @@ class FolderSource:
         """List the samples by name; no file but tables, and the first of metadata, is opened."""
         whole = open_tree(self.path, follow_links=self._follow_links, name_encoding=self._name_encoding)
         tree: Tree = IgnoringTree(whole, self._ignore) if self._ignore else whole
-        chosen = self._choose(tree)
-        if chosen is None:
-            found, recipe, layout = (
-                gather(tree, self._tables, self._captions, self._members),
-                Recipe(BY_NAMES, ()),
-                None,
+        recipe, layout, base = self._choose(tree)
+        if layout is None:
+            found = gather(
+                tree, self._tables, self._captions, self._members, own=self._own_name() if recipe.by_names else None
             )
         else:
-            recipe, layout, base = chosen
             found = self._by_recipe(tree, recipe, layout, base)
         pairing = found.pairing
         known = (*recipe.ignore, *(_TEXTS if self._captions == "none" else ()))
@@ -113,10 +112,12 @@ class FolderSource:
         if samples is not None and pairing.further is not None:
             samples, kept, lacking = pairing.further.finish(samples)
             _take_members(tree, pairing, kept)
-        samples, rare = self._rare_class_left(samples)
+        samples, rare = (samples, ()) if recipe.by_names else self._rare_class_left(samples)
         outside = pairing.account.close(walk_all(whole), self._ignore, known)
-        found.notes += unused(self._ignore, pairing.account.used)
-        pairing.account.counts["ignored"] += len(whole.skips) - len(tree.skips)
+        used = pairing.account.used | (tree.used() if isinstance(tree, IgnoringTree) else set())
+        found.notes += unused(self._ignore, used)
+        known_lost = len(whole.skips) - len(tree.skips)
+        pairing.account.counts.update(ignored=known_lost, files=known_lost)
         if samples is None:
             raise self._nothing(found, (*tree.skips, *found.skips, *pairing.skips, *outside), layout)
         labels = recipe.labels + tuple(sorted(pairing.labels - set(recipe.labels)))
@@ -129,7 +130,7 @@ class FolderSource:
             samples=samples,
             labels=labels,
             captions=pairing.rules.captions,
-            label_in_key=layout.image.has_label if layout else "{label}" in found.template,
+            label_in_key=layout.image.has_label if layout else recipe.by_names or "{label}" in found.template,
             recipe=recipe.name,
             template=self._template(found, layout),
             name=recipe.dataset,
@@ -146,6 +147,12 @@ class FolderSource:
         )
         others = [member for member in other_members(listing) if self._members.takes(member)]
         return replace(listing, members=(*others, *kept)) if kept or others != other_members(listing) else listing
+
+    def _own_name(self) -> str:
+        """What the source is called: of an archive without its extension."""
+        path = self.path if is_bucket(self.path) else os.path.abspath(self.path)
+        name = path.rstrip("/").rpartition("/")[2]
+        return name if is_bucket(path) or os.path.isdir(path) else name.partition(".")[0]
 
     def _rare_class_left(self, samples: pa.Table | None) -> tuple[pa.Table | None, tuple[Skip, ...]]:
         """The samples without a class that few of them have, and what is told of it."""
@@ -169,8 +176,8 @@ class FolderSource:
         options = {name: value for name, value in given.items() if value is not None}
         return said | {f"--{name}": value for name, value in sorted(options.items())}
 
-    def _choose(self, tree: Tree) -> tuple[Recipe, Layout, str] | None:
-        """The recipe that was asked for, or that of a dataset that is recognised, and where it lies; None where neither is."""
+    def _choose(self, tree: Tree) -> tuple[Recipe, Layout | None, str]:
+        """The recipe that was asked for, or that of a dataset that is recognised, and where it lies; no layout: what lies there says it."""
         image, caption = self._templates
         if image is not None:
             policy = self._captions or ("required" if caption else "none")
@@ -178,12 +185,14 @@ class FolderSource:
             return Recipe("templates", (layout,), captions=policy), layout, ""
         for name in (self._recipe,) if self._recipe else DATASET_RECIPES:
             recipe = load_recipe(name)
+            if recipe.by_names:
+                return recipe, None, ""
             for base in bases(tree) if name not in _GENERIC else ("",):
                 for layout in recipe.layouts:
                     if fits(tree, base, recipe, layout):
                         return recipe, layout, base
         if self._recipe is None:
-            return None
+            return Recipe(BY_NAMES, ()), None, ""
         raise NotFoundError(
             "the recipe does not fit",
             code="source-empty",
@@ -246,6 +255,18 @@ class FolderSource:
             )
         if not skips:
             return EmptySourceError("there is nothing in it", code="source-empty", where=self.path)
+        without = next(
+            (reason for reason in (NOT_TEXT, "caption-missing") if any(skip.reason == reason for skip in skips)), None
+        )
+        if without is not None:
+            return EmptySourceError(
+                "no image has a caption that can be packed",
+                code="source-empty",
+                where=where,
+                got=first_skips([skip for skip in skips if skip.reason == without]),
+                hint=f"pack without captions: {option('captions', 'none' if without == NOT_TEXT else 'optional')}",
+                skips=tuple(skips),
+            )
         kinds = Counter(skip.detail for skip in skips if skip.reason == OUTSIDE)
         archives = kinds["archives"] and not kinds["images"]
         return EmptySourceError(

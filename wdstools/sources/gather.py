@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wdstools.errors import WdsError
-from wdstools.foreign.split_names import says_nothing
 from wdstools.formats.manifest import is_split_name
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError, join_path, shown
 from wdstools.sources.boxes import BOXES, are_boxes, role_of
+from wdstools.sources.classes import classes_in_lists, classes_of_folders, note_of_classes, one_way_of_labels
 from wdstools.sources.further_members import Further
 from wdstools.sources.gallery_names import photograph_of
 from wdstools.sources.pairing import Pairing, Rules
 from wdstools.sources.sidecar import caption_in_json
-from wdstools.sources.source_words import IMAGE_FOLDERS, JSON_SUFFIXES, TEXT_SUFFIXES, extension_of, is_image
+from wdstools.sources.source_words import JSON_SUFFIXES, TEXT_SUFFIXES, extension_of, is_image
 from wdstools.sources.split_lists import SplitLists
 from wdstools.sources.survey import Place, survey
 from wdstools.sources.tables_beside import Tables, describing, read_whole
@@ -52,12 +51,17 @@ def stems(names: list[str]) -> list[tuple[str, str]]:
     return [(stem, dot + extension) for stem, dot, extension in (n.rpartition(".") for n in names if is_image(n))]
 
 
-def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberChoice) -> Gathered:
-    """List a tree; ``captions`` is the policy, None: required where there are any."""
+def gather(
+    tree: Tree, rules: TableRules, captions: str | None, members: MemberChoice, *, own: str | None = None
+) -> Gathered:
+    """List a tree; ``captions`` is the policy, None: required where there are any.
+
+    Folders are classes if there is ``own``, the name of the source, which may be one itself.
+    """
     if not members.takes("txt"):
         captions = "none"
     found = survey(tree)
-    places, notes = _one_way_of_labels(found.places)
+    places, notes = one_way_of_labels(found.places if own is None else classes_of_folders(found, own))
     tables = Tables(tree, found, rules)
     tables.run()
     lists = SplitLists(tree, found, tables.images)
@@ -66,7 +70,7 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
         by_folder = {place.folder: place.split for place in places}
         lists.agree(lambda path: by_folder.get(path.rpartition("/")[0]))
     elif lists.split_of:
-        places = _labels_of_lists(found, places)
+        places = classes_in_lists(found, places)
     rules_of_places = _rules(tree, found, places, (tables, captions, members))
     if rules_of_places.boxes:
         notes.append(f"texts that are boxes, a line of numbers each, are packed as {BOXES}")
@@ -98,6 +102,7 @@ def gather(tree: Tree, rules: TableRules, captions: str | None, members: MemberC
         notes.append(
             f"{named} by their folder in another split than a table says: the folder decides, as of {shown(pairing.other_splits[0])}"
         )
+    notes += [] if pairing.labels else note_of_classes(places)
     patterns = Counter(place.template for place in places)
     template = patterns.most_common(1)[0][0] if patterns else "{id}.*"
     return Gathered(
@@ -152,60 +157,6 @@ def _side_template(place: Place, folder: str, suffix: str, base: str) -> str:
     if place.split is not None and place.split in parts:
         parts[parts.index(place.split)] = "{split}"
     return "/".join([*parts, "{id}" + suffix])
-
-
-def _one_way_of_labels(places: list[Place]) -> tuple[list[Place], list[str]]:
-    """Every sample of a dataset has a class or none has: where a split is without classes, they stay in the keys alone."""
-    with_label = {place.split for place in places if place.label is not None}
-    without = {place.split for place in places} - with_label  # strays beside classes are told, and skipped
-    if not with_label or not without:
-        return places, []
-    note = (
-        f"no cls: split {', '.join(sorted(filter(None, without)))} has no folders of classes; those of"
-        f" {', '.join(sorted(filter(None, with_label)))} are in the keys"
-    )
-    plain = [
-        place
-        if place.label is None
-        else replace(place, label=None, id_dir=join_path(place.label, place.id_dir).rstrip("/"))
-        for place in places
-    ]
-    return plain, [note]
-
-
-def _labels_of_lists(found: Survey, places: list[Place]) -> list[Place]:
-    """Folders of classes, where lists divide the images: all lie in folders, of one name or another, below a folder of images."""
-    parts = {place.folder: [part for part in place.id_dir.split("/") if part] for place in places}
-    for rest in parts.values():
-        if rest and rest[0].lower() in IMAGE_FOLDERS:
-            del rest[0]
-    if not all(parts.values()) or len({rest[0] for rest in parts.values()}) < _LEAST_CLASSES:
-        return places
-    if any(
-        says_nothing(_NUMBER_RE.sub("", rest[0])) or not _IMAGE_FOLDERS.isdisjoint(rest[1:]) for rest in parts.values()
-    ):
-        return places  # a dataset in parts: images_001/images/
-    return [
-        replace(
-            place,
-            label=parts[place.folder][0],
-            id_dir="/".join(parts[place.folder][1:]),
-            template=join_path(_before_label(found, place, parts[place.folder]), "{label}/{id}.*"),
-        )
-        for place in places
-    ]
-
-
-_LEAST_CLASSES = 2
-#: The number of a part, behind a word; a number alone may be a class.
-_NUMBER_RE = re.compile(r"(?<=[^\d_-])[_-]?\d+$")
-_IMAGE_FOLDERS = frozenset(IMAGE_FOLDERS)
-
-
-def _before_label(found: Survey, place: Place, rest: list[str]) -> str:
-    """The folders below the base that stand before that of a class."""
-    below = place.folder.removeprefix(found.base).strip("/")
-    return below.removesuffix("/".join(rest)).rstrip("/")
 
 
 #: A list of boxes, and metadata of one image, are smaller than this.
@@ -269,7 +220,7 @@ def _hold_captions(tree: Tree, files: list[tuple[str, bytes | None]], key: str |
 
 
 def _policy(tables: Tables, *, beside: bool) -> str:
-    return "required" if beside or any(said.captions for said in tables.rows.values()) else "none"
+    return "required" if beside or any(said.captions or said.odd for said in tables.rows.values()) else "none"
 
 
 def _rows(tables: Tables, found: Survey) -> dict[str, Said]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import re
+from fnmatch import translate
+from functools import cache
 from typing import TYPE_CHECKING
 
 from wdstools.sources.base import join_path
@@ -17,12 +19,19 @@ if TYPE_CHECKING:
 
 
 def ignoring(path: str, patterns: Collection[str]) -> list[str]:
-    """The patterns that a file's path matches: by itself, by its name, or by one of the folders that it lies in."""
-    if not patterns:
-        return []
-    parts = path.split("/")
-    places = [path, parts[-1], *("/".join(parts[:end]) for end in range(1, len(parts)))]
-    return [pattern for pattern in patterns if any(fnmatchcase(place, pattern.strip("/")) for place in places)]
+    """The patterns that a file's path matches: by itself, by its name, or by one of the folders that it lies in.
+
+    A pattern may begin in any folder; one that begins with ``/`` begins at the top.
+    """
+    return [pattern for pattern in patterns if _expression(pattern).match(path)] if patterns else []
+
+
+@cache
+def _expression(pattern: str) -> re.Pattern[str]:
+    plain = pattern.removeprefix("./").rstrip("/")
+    inner = translate(plain.lstrip("/")).removesuffix(r"\Z").removesuffix(r"\z")
+    before = "" if plain.startswith("/") else "(?:.*/)?"
+    return re.compile(f"(?s:{before}{inner}(?:/.*)?)\\Z")
 
 
 def is_ignored(path: str, patterns: Collection[str]) -> bool:
@@ -31,8 +40,13 @@ def is_ignored(path: str, patterns: Collection[str]) -> bool:
 
 
 def unused(patterns: Sequence[str], used: Collection[str]) -> list[str]:
-    """What to tell of patterns that are about no file: they were surely meant to be about some."""
-    return [f"--ignore {pattern} matches no file" for pattern in patterns if pattern not in used]
+    """What to tell of patterns that are about no file: they were surely meant to be about some. Hidden files are never looked at."""
+    idle = [pattern for pattern in dict.fromkeys(patterns) if pattern not in used]
+    return [
+        f"--ignore {pattern} matches no file"
+        for pattern in idle
+        if not pattern.rstrip("/").rpartition("/")[2].startswith(".")
+    ]
 
 
 class IgnoringTree:
@@ -51,6 +65,10 @@ class IgnoringTree:
     def skips(self) -> list[Skip]:
         """What is there and cannot be had, as far as it is not ignored."""
         return [skip for skip in self.whole.skips if not is_ignored(skip.path, self._patterns)]
+
+    def used(self) -> set[str]:
+        """The patterns that are about what cannot be had, which no folder lists."""
+        return {pattern for skip in self.whole.skips for pattern in ignoring(skip.path, self._patterns)}
 
     @property
     def notes(self) -> list[str]:

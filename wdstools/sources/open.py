@@ -25,6 +25,7 @@ from wdstools.sources.source_words import IMAGE_FOLDERS, TEXT_SUFFIXES, is_image
 from wdstools.sources.table import TABLE_EXTENSIONS, TableSource
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.unpacked import UnpackedSource, find_tars, is_compressed
+from wdstools.sources.wrapping import is_word
 from wdstools.stores.folders import is_folder
 from wdstools.stores.local import LocalStore, open_plain
 from wdstools.stores.open import is_bucket
@@ -224,10 +225,10 @@ def is_folder_tar(path: str) -> bool:
         return False
     if any(is_image(name.rpartition(".")[0]) and name.lower().endswith(TEXT_SUFFIXES) for name in names):
         return True  # x.jpg.txt
-    parts = [name.split("/") for name in names if not is_paper(name.rpartition("/")[2])]
+    parts = _in_folders([name.split("/") for name in names if not is_paper(name.rpartition("/")[2])])
     wrapped = False
-    while parts and all(len(part) > 1 and part[0] == parts[0][0] for part in parts) and not _is_word(parts[0][0]):
-        parts, wrapped = [part[1:] for part in parts], True
+    while parts and all(len(part) > 1 and part[0] == parts[0][0] for part in parts) and not is_word(parts[0][0]):
+        parts, wrapped = _in_folders([part[1:] for part in parts]), True
     tops = {
         part[1] if len(part) > 2 and part[0].lower() in IMAGE_FOLDERS else part[0] for part in parts if len(part) > 1
     }
@@ -237,8 +238,11 @@ def is_folder_tar(path: str) -> bool:
     return wrapped and not stem[-_SHARD_DIGITS:].isdigit() and split_in_name(stem) is None
 
 
-def _is_word(name: str) -> bool:
-    return name.lower() in IMAGE_FOLDERS or split_of_word(name) is not None
+def _in_folders(parts: list[list[str]]) -> list[list[str]]:
+    """Paths, part by part, without the texts beside the folders of all images."""
+    inner = [part for part in parts if len(part) > 1]
+    loose = any(len(part) == 1 and is_image(part[0]) for part in parts)
+    return inner if not loose and any(is_image(part[-1]) for part in inner) else parts
 
 
 _PROBED_MEMBERS = 4096

@@ -135,6 +135,7 @@ class Layout:
 class Recipe:
     """A named way to read a folder.
 
+    ``by_names`` tells that files are recognised by their names, and only what the folders mean is said by the layout.
     ``expect`` holds what the dataset should have; ``scan`` prints what differs. ``ignore`` are patterns of files that come with
     the dataset and are no part of it.
     """
@@ -148,6 +149,7 @@ class Recipe:
     metadata: bool = False
     expect: Mapping[str, Any] = field(default_factory=dict)
     ignore: tuple[str, ...] = ()
+    by_names: bool = False
 
 
 def parse_recipe(text: str, *, where: str) -> Recipe:
@@ -166,6 +168,7 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
         "metadata",
         "expect",
         "ignore",
+        "by_names",
     }
     captions = document.get("captions", "required")
     entries = document.get("layouts")
@@ -199,6 +202,7 @@ def _recipe(document: dict[str, Any], entries: list[Any], captions: str, where: 
         metadata=bool(document.get("metadata", False)),
         expect=_expectation(document.get("expect", {})),
         ignore=_names(document.get("ignore", ())),
+        by_names=bool(document.get("by_names", False)),
     )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from wdstools.errors import FormatError, UsageError, WdsError
 from wdstools.foreign.split_names import split_of_word
 from wdstools.sources.base import is_text
+from wdstools.sources.cell_rows import CellRows
 from wdstools.sources.source_words import is_image
 from wdstools.stores.local import storage_error
 
@@ -157,11 +158,8 @@ def _delimited(lines: Iterable[str], delimiter: str, where: str, first: str) -> 
     """Rows by a header; a first line that names an image is a row itself. A blank behind each delimiter is no part of a cell."""
     cells = first.split(delimiter)
     blank = len(cells) > 1 and all(cell.startswith(" ") for cell in cells[1:])
-    names = _names_of(cells, where)
-    if names is None:
-        yield from _headed(csv.reader(lines, delimiter=delimiter, skipinitialspace=blank), where)
-    else:
-        yield from _cells(csv.reader(lines, delimiter=delimiter, skipinitialspace=blank), names)
+    names, rows = _names_of(cells, where), CellRows(lines, delimiter, blank=blank)
+    return _headed(rows, where) if names is None else _cells(rows, names)
 
 
 def _names_of(cells: list[str], where: str) -> list[str] | None:
@@ -180,11 +178,12 @@ def _names_of(cells: list[str], where: str) -> list[str] | None:
 _PAIR = 2
 
 
-def _headed(rows: Any, where: str) -> Iterator[NumberedRow]:
+def _headed(rows: CellRows, where: str) -> Iterator[NumberedRow]:
     try:
-        header = [name.strip().lstrip("\ufeff") for name in next(rows, [])]
+        _, cells = next(rows, (0, []))
     except csv.Error as error:
         raise damaged(where, str(error)) from None
+    header = [name.strip().lstrip("\ufeff") for name in cells]
     if not any(header):
         raise damaged(where, "it has no header")
     if len(set(header)) != len(header):
@@ -192,15 +191,14 @@ def _headed(rows: Any, where: str) -> Iterator[NumberedRow]:
     yield from _cells(rows, header)
 
 
-def _cells(rows: Any, header: list[str]) -> Iterator[NumberedRow]:
+def _cells(rows: CellRows, header: list[str]) -> Iterator[NumberedRow]:
     while True:
-        number = rows.line_num + 1
         try:
-            row = next(rows)
+            number, row = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, BadRow("row-damaged", str(error))
+            yield rows.number, BadRow("row-damaged", str(error))
             continue
         if not row or row == [""]:
             continue

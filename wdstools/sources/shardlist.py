@@ -23,6 +23,7 @@ from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE, files_of
 from wdstools.sources.base import SamplesBuilder, entry_part, image_paths, text_columns
+from wdstools.sources.inner_splits import inner_splits
 from wdstools.sources.members import choose_members, why_class_left
 from wdstools.sources.rare_class import class_left_out, without_class
 from wdstools.sources.readers import reading, tar_entry
@@ -168,6 +169,7 @@ class ShardList:
             contents = read_samples(self.store, tar, repeated="apart" if self.prefixed else "join")
         refuse_damage(contents.notes, path, self.store, tar)
         self._note(tar, contents)
+        self.skips += inner_splits(tar, self.splits.get(tar), (sample.key for sample in contents.samples))
         roles = Roles.of(Counter(e for sample in contents.samples for e in sample.members), self.choice)
         runs: dict[tuple[bool, bool, str | None], list[dict[str, object]]] = {}
         keys: set[str] = set()

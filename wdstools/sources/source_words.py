@@ -21,6 +21,10 @@ CAPTION_FOLDERS = (
     "captions", "caption", "txt", "text", "texts", "descriptions", "prompts", "metadata", "json", "annotations", "labels",
 )  # fmt: skip
 
+#: Parts of a longer name that tell of a folder of captions: ``captions_en``, ``labels_train``.
+_CAPTION_TOKENS = frozenset(("captions", "caption", "txt", "text", "texts", "descriptions", "prompts", "labels"))
+_TOKENS_RE = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
+
 _OTHER_IMAGES = (
     "avif", "heic", "heif", "jp2", "j2k", "jpx", "jxl", "ppm", "pgm", "pbm", "pnm", "svg", "tga", "psd", "ico", "exr", "hdr",
     "dng", "cr2", "cr3", "nef", "arw", "raw", "mpo", "apng",
@@ -69,6 +73,14 @@ def is_image(name: str) -> bool:
     """Whether a file is taken for an image."""
     stem, dot, extension = name.rpartition(".")
     return bool(stem and dot) and extension.lower() in TYPE_OF_EXTENSION
+
+
+def caption_word(name: str) -> str | None:
+    """What a folder of captions is called, or holds in its name (``blip_captions``); None for any other folder."""
+    lower = name.lower()
+    if lower in CAPTION_FOLDERS:
+        return lower
+    return next((word for word in map(str.lower, _TOKENS_RE.split(name)) if word in _CAPTION_TOKENS), None)
 
 
 def is_volume(name: str) -> bool:

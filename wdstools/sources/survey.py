@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wdstools.foreign.split_names import split_in_name, split_of_word
+from wdstools.foreign.split_names import beside_split, split_in_name, split_of_word
 from wdstools.results import Skip
 from wdstools.sources.base import join_path
 from wdstools.sources.parallels import find_parallels
@@ -20,10 +20,12 @@ from wdstools.sources.source_words import (
     IMAGE_FOLDERS,
     JSON_SUFFIXES,
     TEXT_SUFFIXES,
+    caption_word,
     extension_of,
     is_image,
     is_paper,
 )
+from wdstools.sources.wrapping import begin
 from wdstools.units import counted
 
 if TYPE_CHECKING:
@@ -100,7 +102,10 @@ def survey(tree: Tree) -> Survey:
         images = sum(map(is_image, files))
         beside = sum(extension_of(name) in _SIDE_EXTENSIONS for name in files)
         found.folders[path] = _Facts(tuple(held.folders), images, beside, len(files) - images - beside)
-    found.base = _base(found.folders)
+    found.base, copies = begin(tree, found.folders)
+    for copy in copies:
+        found.folders = {path: facts for path, facts in found.folders.items() if not f"{path}/".startswith(f"{copy}/")}
+        found.notes.append(f"{copy} holds all images once more, by their names and sizes: it is outside the layout")
     splits = _Splits(found)
     given = [path for path, facts in found.folders.items() if facts.images and splits.holds(path)]
     parallels = find_parallels(tree, found.folders, given, splits.parts)
@@ -122,17 +127,21 @@ def survey(tree: Tree) -> Survey:
         ]
         splits.tell()
         return found
-    described = [(path, *splits.describe(splits.parts(path))) for path in given]
-    if any(split is not None for _, split, *_ in described):
-        found.outside = [path for path, split, *_ in described if split is None]
-        described = [entry for entry in described if entry[1] is not None]
+    described = [_Described(path, *splits.describe(splits.parts(path))) for path in given]
+    if any(one.split is not None for one in described):
+        found.outside = [one.path for one in described if one.split is None]
+        described = [one for one in described if one.split is not None]
     flat = _flat_splits(found, described)
-    for path, split, pattern, rest in described:
+    kept = _kept_words(tree, found, described)
+    for one in described:
+        path, split, rest, pattern = one.path, one.split, one.rest, one.pattern
         label = rest[0] if split is not None and rest and split not in flat else None
         sides, renamed = splits.sides(path)
         if renamed is None and path in parallels:
             renamed = next(at for at, part in enumerate(splits.parts(path)) if part.lower() in IMAGE_FOLDERS)
         id_dir = "/".join(_without(rest, renamed) if split is None else rest[1:] if label is not None else rest)
+        if one.word in kept:
+            id_dir, pattern = join_path(one.word, id_dir).rstrip("/"), [part for part in pattern if part != "{split}"]
         before = pattern if split is not None or renamed != 0 else rest[:1]  # images/, which is no part of the id
         template = "/".join([*before, *(["{label}"] if label is not None else []), "{id}.*"])
         texts = tuple((side, ()) for side in sides)
@@ -141,53 +150,62 @@ def survey(tree: Tree) -> Survey:
     return found
 
 
-def _flat_splits(found: Survey, described: list[tuple[str, str | None, list[str], list[str]]]) -> set[str | None]:
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A folder of images: its split and the part of its path that names it, the pattern up to there, and the parts behind."""
+
+    path: str
+    split: str | None
+    word: str
+    pattern: list[str]
+    rest: list[str]
+
+
+def _flat_splits(found: Survey, described: list[_Described]) -> set[str | None]:
     """The splits whose images lie in no folders of classes: none, or not most of them do. Strays beside classes are told."""
     loose: Counter[str | None] = Counter()
     classed: Counter[str | None] = Counter()
-    for path, split, _, rest in described:
-        (classed if rest else loose)[split] += found.folders[path].images
+    for one in described:
+        (classed if one.rest else loose)[one.split] += found.folders[one.path].images
     flat = {split for split, count in loose.items() if count > classed[split]}
-    for path, split, _, rest in described:
-        if split is not None and not rest and split not in flat:
-            images = counted(found.folders[path].images, "image")
-            found.notes.append(f"{images} in {path} beside its folders of classes: without a label, skipped")
+    for one in described:
+        if one.split is not None and not one.rest and one.split not in flat:
+            images = counted(found.folders[one.path].images, "image")
+            found.notes.append(f"{images} in {one.path} beside its folders of classes: without a label, skipped")
     return flat
+
+
+def _kept_words(tree: Tree, found: Survey, described: list[_Described]) -> set[str]:
+    """Of the folders that are one split, those whose names stay in the keys: they say more (``trainA``), or names in them are the same."""
+    kept: set[str] = set()
+    words: dict[str, set[str]] = {}
+    for one in described:
+        if one.split is not None:
+            words.setdefault(one.split, set()).add(one.word)
+    for split, names in sorted(words.items()):
+        more = {name for name in names if beside_split(name)}
+        mine = more if len({beside_split(name) for name in names}) > 1 else set[str]()
+        if len(names) > 1 and not mine and _meet(tree, [one for one in described if one.split == split]):
+            mine = names
+        if mine:
+            found.notes.append(f"keys of split {split} keep {' and '.join(sorted(mine))}, the names of its folders")
+        kept |= mine
+    return kept
+
+
+def _meet(tree: Tree, described: list[_Described]) -> bool:
+    """Whether images of folders with other words have one name behind these."""
+    seen: dict[tuple[str, ...], str] = {}
+    for one in described:
+        held = tree.list(one.path)
+        for name in filter(is_image, held.files if held else ()):
+            if seen.setdefault((*one.rest, name.rpartition(".")[0]), one.word) != one.word:
+                return True
+    return False
 
 
 def _without(rest: list[str], place: int | None) -> list[str]:
     return rest if place is None else rest[:place] + rest[place + 1 :]
-
-
-def _base(folders: dict[str, _Facts]) -> str:
-    """Down through folders that are alone: archives often hold one folder, sometimes nested twice."""
-    held = _held(folders)
-    base = ""
-    while True:
-        facts = folders.get(base)
-        if facts is None or facts.images or facts.sides or facts.others:
-            return base
-        below = [name for name in facts.folders if held[join_path(base, name)]]
-        if len(below) != 1 or _is_word(below[0]):
-            return base
-        base = join_path(base, below[0])
-
-
-def _held(folders: dict[str, _Facts]) -> Counter[str]:
-    """How many files lie in and below each folder."""
-    held: Counter[str] = Counter()
-    for path in reversed(list(folders)):
-        facts = folders[path]
-        held[path] += facts.images + facts.sides + facts.others
-        if path:
-            held[path.rpartition("/")[0]] += held[path]
-    return held
-
-
-def _is_word(name: str) -> bool:
-    """Whether a folder's name says what it is for, so that it is more than a wrapping."""
-    lower = name.lower()
-    return lower in IMAGE_FOLDERS or lower in CAPTION_FOLDERS or split_of_word(name) is not None
 
 
 class _Splits:
@@ -196,6 +214,7 @@ class _Splits:
     def __init__(self, found: Survey) -> None:
         self.found = found
         self._words: dict[str, set[str]] = {}
+        self._captions: dict[str, list[tuple[str, bool]]] = {}
         tops = Counter(
             split
             for name in {path.split("/")[0] for path in map(self._below, found.folders) if path}
@@ -240,18 +259,18 @@ class _Splits:
         splits = {split_of_word(p[1]) for p in parts}
         return None not in splits and len(splits) > 1
 
-    def describe(self, parts: list[str]) -> tuple[str | None, list[str], list[str]]:
-        """Split, the pattern of the parts that lead to it, and the parts behind."""
+    def describe(self, parts: list[str]) -> tuple[str | None, str, list[str], list[str]]:
+        """Split, the part that names it, the pattern of the parts that lead to it, and the parts behind."""
         at = 1 if len(parts) > 1 and parts[0].lower() in IMAGE_FOLDERS else 0
         split = self._split_of(parts[at]) if len(parts) > at else None
         if split is None:
-            return None, [], parts
+            return None, "", [], parts
         pattern, rest = [*parts[:at], "{split}"], parts[at + 1 :]
         if rest and rest[0] == parts[at]:  # seg_train/seg_train/
             rest = rest[1:]
         if not at and rest and rest[0].lower() in IMAGE_FOLDERS:
             pattern, rest = [*pattern, rest[0]], rest[1:]
-        return split, pattern, rest
+        return split, parts[at], pattern, rest
 
     def sides(self, path: str) -> tuple[list[str], int | None]:
         """Folders in which captions of a folder's images may lie; and which part of its path stands for the caption folder's."""
@@ -260,18 +279,32 @@ class _Splits:
         sides, renamed = [path], None
         for at in range(len(parts), -1, -1):
             above = "/".join([*([base] if base else []), *parts[:at]])
-            names = {name.lower(): name for name in reversed(folders[above].folders)}
-            for word in CAPTION_FOLDERS:
-                name = names.get(word)
-                if name is None or (at < len(parts) and name == parts[at]):
+            for name, is_word in self._of_captions(above):
+                if at < len(parts) and (name == parts[at] or (not is_word and not self._go_together(name, parts[at:]))):
                     continue
                 for behind in (parts[at + 1 :], parts[at:]):
                     side = "/".join([*([above] if above else []), name, *behind])
-                    if side in folders and folders[side].sides and side not in sides:
+                    if side not in folders or not folders[side].sides or side in sides:
+                        continue
+                    if is_word or not folders[side].images:
                         sides.append(side)
-                        if at < len(parts) and behind == parts[at + 1 :] and parts[at].lower() in IMAGE_FOLDERS:
-                            renamed = at
+                    if is_word and at < len(parts) and behind == parts[at + 1 :] and parts[at].lower() in IMAGE_FOLDERS:
+                        renamed = at
         return sides, renamed
+
+    def _of_captions(self, above: str) -> list[tuple[str, bool]]:
+        """The folders of captions in a folder, and whether their whole names say so; these first."""
+        if above not in self._captions:
+            names = {name.lower(): name for name in reversed(self.found.folders[above].folders)}
+            whole = [(names[word], True) for word in CAPTION_FOLDERS if word in names]
+            others = [name for name in self.found.folders[above].folders if name.lower() not in CAPTION_FOLDERS]
+            self._captions[above] = whole + [(name, False) for name in others if caption_word(name)]
+        return self._captions[above]
+
+    def _go_together(self, name: str, parts: list[str]) -> bool:
+        """Whether a folder's name tells no other split than the parts of a path: ``labels_val`` has nothing for ``images_train``."""
+        split = _in_name(name)
+        return split is None or split in map(_in_name, parts)
 
     def tell(self) -> None:
         """Different words that lead to one split; and words that look like splits and are not taken for them."""

@@ -106,9 +106,9 @@ def append_plan(output: Output, plan: Plan[AppendResult]) -> int:
     from wdstools.ops.append import AppendPlan
 
     assert isinstance(plan, AppendPlan)
-    from wdstools.sources.account import counts_to_tell  # which needs numpy
+    from wdstools.sources.account import count_losses, counts_of  # which needs numpy
 
-    skipped = counts_to_tell(plan.skips)
+    skipped = counts_of(plan.skips)
     count = sum(plan.samples.values())
     split = ", ".join(f"{name} {number:,}" for name, number in plan.samples.items())
     output.line(f"{counted(count, 'new sample')}" + (f": {split}" if split else ""))
@@ -126,12 +126,12 @@ def append_plan(output: Output, plan: Plan[AppendResult]) -> int:
     if plan.intake is not None:
         output.line(f"  kept as they are: {size(plan.kept)} of shards")
         output.hint("names and keys only were looked at: the content of each new sample is checked when it is written")
-    return 3 if skipped else 0
+    return 3 if count_losses(plan.skips) else 0
 
 
 def appended(output: Output, result: AppendResult) -> int:
     """What an append has made; the exit code."""
-    code = 3 if result.skipped else 0
+    code = 3 if result.losses else 0
     if result.shards:
         _grown(output, result)
     else:
@@ -166,6 +166,12 @@ def _grown(output: Output, result: AppendResult) -> None:
     matrix = ", ".join(f"{pair.replace('/', ' and ')} {n:,}" for pair, n in result.leaks.items() if n)
     if matrix:
         output.line(f"  identical images in two splits: {matrix}")
+    output.few(
+        printable(f"  {key} in {split} is the same image as {other} in {of_other}")
+        for key, split, other, of_other in result.leaked
+    )
+    if result.leaked:
+        output.hint("hint: --duplicates drop leaves new images out that the dataset has already")
     output.line(f"  surplus copies of identical images: {result.duplicates:,}")
     for path in result.deleted:
         output.line(f"  deleted: {one_line(path)}")

@@ -67,7 +67,8 @@ def inventory(output: Output, found: Inventory) -> None:
     output.hint("names only were looked at: pack checks the content of each image and caption too")
     for skip in found.skips if output.json else ():
         output.record("skip", skip)
-    skip_hints(output, found.skipped)
+    if found.losses:
+        skip_hints(output, found.skipped)
     types = [kind for kind in found.image_types if kind in get_args(ImageType)]
     if len(types) > 1:
         most = max(types, key=lambda kind: found.image_types[kind])
@@ -83,6 +84,7 @@ def inventory(output: Output, found: Inventory) -> None:
         "image_types": found.image_types,
         "members": found.members,
         "skipped": found.skipped,
+        "losses": found.losses,
         "unmatched": found.unmatched,
         "differences": found.differences,
         "account": found.account,
@@ -94,7 +96,7 @@ def inventory(output: Output, found: Inventory) -> None:
 def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
     """What a pack made; the exit code."""
     leaked = any(result.leaks.values())
-    code = 1 if fail_on_leak and leaked else 3 if result.skipped else 0
+    code = 1 if fail_on_leak and leaked else 3 if result.losses else 0
     total = sum(result.samples.values())
     output.line(
         f"packed {counted(total, 'sample')} into {counted(result.shards, 'shard')}, {size(result.bytes)}: {result.path}"
@@ -114,7 +116,8 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
     output.line(f"  root digest {result.root}")
     if result.skipped:
         output.line(f"  skipped: {_counts(result.skipped)}; each is listed in {result.path}/.wdstools/skipped.jsonl")
-        skip_hints(output, result.skipped)
+        if result.losses:
+            skip_hints(output, result.skipped)
     if not output.quiet:
         source_account(output, result.account, result.outside)
     if leaked or (result.leaks and not output.quiet):
@@ -134,7 +137,7 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
 
 def pack_plan(output: Output, found: PackPreview) -> int:
     """What a pack would write; the exit code that it would have as far as names tell."""
-    code = 3 if found.skipped else 0
+    code = 3 if found.losses else 0
     total, shards = sum(found.samples.values()), sum(found.shards.values())
     output.line(
         f"would pack {counted(total, 'sample')} of {found.source} into {counted(shards, 'shard')}, about {size(found.bytes)};"

@@ -60,7 +60,7 @@ def fit(listing: Listing, dataset: Dataset, *, missing: str) -> Fitted:
     skips = list(listing.skips)
     lacking = [member for member in wanted if member not in given]
     if lacking and (missing != "empty" or {"txt", "cls"}.intersection(lacking)):
-        raise _lacking(manifest, lacking, given)
+        raise _lacking(manifest, lacking, [member for member in given if _has(samples, member).any()])
     left_out = []
     for member in given:
         count = int(_has(samples, member).sum())
@@ -71,7 +71,7 @@ def fit(listing: Listing, dataset: Dataset, *, missing: str) -> Fitted:
     for member in wanted:
         if member not in MEMBER_ORDER and missing == "skip" and len(samples):
             there = _has(samples, member)
-            detail = f"no {member}: {option('members_missing', 'empty')} keeps it"
+            detail = f"no {member}: --members-missing empty keeps it"
             rows = np.flatnonzero(~there)
             skips += samples.skips(rows, "member-missing", [detail] * len(rows))
             samples = samples.keep(there)
@@ -125,7 +125,8 @@ def _lacking(manifest: Manifest, lacking: Sequence[str], given: Sequence[str]) -
     elif not {"txt", "cls"}.intersection(lacking):
         hint = f"add {option('members_missing', 'empty')} to append them empty"
     if "cls" in lacking:
-        hint = f"say where labels are: {option('image', 'img/{label}/{id}.jpg')}"
+        classes = f"{option('recipe', 'labels')} if its folders are classes, or if it is one by its own name"
+        hint = f"say where labels are: {classes}; or {option('image', 'img/{label}/{id}.jpg')}"
     return UsageError(
         "the source has no sample with a member that every sample of the dataset has",
         code="members-missing",

@@ -38,7 +38,7 @@ from wdstools.planning.sizes import sample_bytes
 from wdstools.planning.splits import SplitRule, assign_splits
 from wdstools.progress import Progress, Silent
 from wdstools.results import Proved
-from wdstools.sources.account import counts_to_tell, grouped
+from wdstools.sources.account import count_losses, counts_of, grouped
 from wdstools.units import counted, some_of
 from wdstools.writer import WORKER_MODULES
 from wdstools.writer.assembly import ShardSettings
@@ -69,7 +69,8 @@ class AppendResult(Made):
     are those that were written anew, ``written`` and ``kept`` the bytes of these and of all others. ``labels`` are
     new ones, ``members_left_out`` members of the source that the dataset does not have. ``skipped`` counts what was left
     out by reason, and ``skips`` names it. ``proved`` is of the old samples that were written again. ``leaks`` maps
-    pairs of splits to the number of byte-identical images in both, ``duplicates`` counts surplus copies. ``deleted``
+    pairs of splits to the number of byte-identical images in both, ``duplicates`` counts surplus copies; ``leaked`` names new samples
+    whose images lie in another split: key and split, and key and split of the other. ``deleted``
     and ``rewritten`` are files that were made of the samples, ``elsewhere`` places that are not changed from here.
     """
 
@@ -92,6 +93,8 @@ class AppendResult(Made):
     deleted: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    losses: int = 0
+    leaked: tuple[tuple[str, str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +164,10 @@ class AppendPlan(Plan[AppendResult]):
             written=0,
             kept=manifest.totals["bytes"],
             members_left_out=self.members_left_out,
-            skipped=counts_to_tell(skips),
+            skipped=counts_of(skips),
             skips=tuple(skips),
             notes=self.notes,
+            losses=count_losses(skips),
         )
 
     def _result(self, made: Written) -> AppendResult:
@@ -181,7 +185,7 @@ class AppendPlan(Plan[AppendResult]):
             kept=manifest.totals["bytes"] - written,
             labels=self.labels,
             members_left_out=self.members_left_out,
-            skipped=counts_to_tell(made.skips),
+            skipped=counts_of(made.skips),
             skips=made.skips,
             proved=Proved.FORGER if self.dataset.anchored else Proved.ACCIDENT,
             leaks=made.leaks,
@@ -190,6 +194,8 @@ class AppendPlan(Plan[AppendResult]):
             deleted=(*sorted(derived.deleted), *derived.unfinished),
             elsewhere=derived.elsewhere,
             notes=(*self.notes, *made.notes),
+            losses=count_losses(made.skips),
+            leaked=made.leaked,
         )
 
 

@@ -13,6 +13,7 @@ from wdstools.sources.base import other_members
 from wdstools.sources.open import open_source
 from wdstools.sources.recipe import recipe_names
 from wdstools.sources.table import TABLE_EXTENSIONS
+from wdstools.units import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +40,10 @@ def read_source(
                 listing = source.list()
             except (NotFoundError, UsageError):
                 continue
-            if guessed and listing.skips:
+            if (guessed and listing.skips) or _is_new_by_its_own_name(listing, manifest):
                 continue
             if "cls" not in manifest.members or "cls" in other_members(listing):
-                return source, listing, _told(way)
+                return source, listing, _told(way, listing, guessed=guessed)
     source = _open(path, given, chosen)
     return source, source.list(), ()
 
@@ -103,6 +104,17 @@ def _as_the_dataset(made: MadeWith, given: LayoutChoices) -> Iterator[tuple[bool
     yield False, given
     if image is not None and "{label}" in image:
         yield True, _with(given, image=_without_split(image), caption=caption and _without_split(caption))
+    yield True, _with(given, recipe=_LABELS)
+
+
+#: The recipe by which a folder alone may be a class.
+_LABELS = "labels"
+
+
+def _is_new_by_its_own_name(listing: Listing, manifest: Manifest) -> bool:
+    """Whether all samples have the name of the source as their label, and the dataset does not know it: that may be any name."""
+    alone = listing.recipe == _LABELS and not listing.template["base"] and "{label}" not in listing.template["image"]
+    return alone and not set(listing.labels) <= set(manifest.labels)
 
 
 def _with(given: LayoutChoices, **more: str | None) -> LayoutChoices:
@@ -116,6 +128,8 @@ def _without_split(template: str) -> str:
     return "/".join(folder for folder in template.split("/") if "{split}" not in folder)
 
 
-def _told(way: LayoutChoices) -> tuple[str, ...]:
+def _told(way: LayoutChoices, listing: Listing, *, guessed: bool) -> tuple[str, ...]:
     image = way["image"]
+    if guessed and image is None:
+        return (f"its folders are read as classes: {some_of(list(listing.labels))}",)
     return () if image is None else (f"read as {image}, as the dataset was",)

@@ -7,31 +7,29 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from wdstools.executors.base import run_all
-from wdstools.formats.arrow import one_chunk, to_ipc, to_numpy
-from wdstools.formats.index import ROW_COLUMNS, read_index
+from wdstools.formats.arrow import to_ipc
 from wdstools.formats.manifest import SKIPPED_PATH, TRAILING_BYTES_FORMAT, Manifest, shard_path
 from wdstools.landing.small_files import read_provenance
+from wdstools.ops.append.leaked import identical_images
 from wdstools.ops.append.skips import joined_skips
 from wdstools.ops.next_version.files import small_files
 from wdstools.ops.next_version.land import NextVersion
 from wdstools.ops.next_version.shard import Added, RewriteTask, Rewritten, rewrite_shard
-from wdstools.planning.identical import count_identical
 from wdstools.planning.table import Samples
 from wdstools.progress import under_way
-from wdstools.sources.account import counts_to_tell
+from wdstools.sources.account import counts_of
 from wdstools.stores.local import LocalStore
 from wdstools.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.ops.append.leaked import Leaked
     from wdstools.ops.append.shards import ShardChange
     from wdstools.progress import Progress
     from wdstools.results import Skip
@@ -72,6 +70,7 @@ class Written:
     leaks: dict[str, int]
     duplicates: int
     notes: tuple[str, ...]
+    leaked: tuple[Leaked, ...]
 
 
 def write_version(
@@ -117,15 +116,16 @@ def write_version(
     paths = [
         path for one in rewritten if one.entry.path in listed_shards for path in (one.entry.path, one.entry.index_path)
     ]
-    images = _images(dataset, manifest, work, set(paths))
-    leaks, duplicates = count_identical(images) if images else ({}, 0)
+    added = {change.path: frozenset(one.added) for change, one in zip(intake.changes, made, strict=True)}
+    leaks, duplicates, leaked = identical_images(dataset, manifest, work, set(paths), added)
     notes = []
     if manifest.format > dataset.manifest.format:
         notes.append(
             f"bytes follow the end of {trailing:,} images: the dataset is of format {manifest.format} now, "
             f"and was of {dataset.manifest.format}"
         )
-    return Written(NextVersion(manifest, (*files, *paths), rewritten), appended, skips, leaks, duplicates, tuple(notes))
+    version = NextVersion(manifest, (*files, *paths), rewritten)
+    return Written(version, appended, skips, leaks, duplicates, tuple(notes), leaked)
 
 
 def _tasks(intake: Intake, work: str) -> Iterator[RewriteTask]:
@@ -158,7 +158,7 @@ def _next_manifest(intake: Intake, written: Sequence[Rewritten], *, trailing: in
 def _said(dataset: Dataset, skips: Sequence[Skip], remarks: Mapping[str, int]) -> dict[str, Any]:
     """What provenance counts over the whole dataset, with the new numbers added."""
     before = read_provenance(dataset.metadata)
-    skipped = _sum(before.get("skipped"), counts_to_tell(skips))
+    skipped = _sum(before.get("skipped"), counts_of(skips))
     noted = _sum(before.get("remarks"), {code: count for code, count in remarks.items() if count})
     return {"skipped": skipped} | ({"remarks": noted} if noted else {})
 
@@ -167,17 +167,3 @@ def _sum(before: object, more: Mapping[str, int]) -> dict[str, int]:
     old = before if isinstance(before, dict) else {}
     counts = {str(name): count for name, count in old.items() if type(count) is int}
     return dict(sorted((Counter(counts) + Counter(more)).items()))
-
-
-def _images(dataset: Dataset, manifest: Manifest, work: str, written: set[str]) -> dict[str, list[NDArray[np.uint64]]]:
-    """XXH3-64 of every image, by split."""
-    store, count = LocalStore(work), len(manifest.members)
-    found: dict[str, list[NDArray[np.uint64]]] = {}
-    for split, entry in manifest.shards if manifest.image_extension else ():
-        if entry.path in written:
-            table = read_index(store.get(entry.index_path), where=entry.index_path, columns=ROW_COLUMNS)
-        else:
-            table = dataset.index(entry, ROW_COLUMNS)
-        members = one_chunk(table.column("members")).flatten()
-        found.setdefault(split, []).append(to_numpy(members.field("xxh3_64"))[::count])
-    return found

@@ -1,0 +1,144 @@
+"""Where a layout begins: below the folders that only wrap it, and without those that hold everything once more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from wdstools.errors import WdsError
+from wdstools.foreign.split_names import split_in_name, split_of_word
+from wdstools.sources.base import DamagedEntryError, join_path
+from wdstools.sources.source_words import CAPTION_FOLDERS, IMAGE_FOLDERS, is_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from wdstools.sources.base import SourceReader
+    from wdstools.sources.tree import Tree
+
+
+class Facts(Protocol):
+    """What is known of a folder: the names of those in it, and how many images, texts and other files it holds."""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of the folders in it."""
+
+    @property
+    def images(self) -> int:
+        """How many images."""
+
+    @property
+    def sides(self) -> int:
+        """How many texts."""
+
+    @property
+    def others(self) -> int:
+        """How many files of other kinds."""
+
+
+def begin(tree: Tree, folders: Mapping[str, Facts]) -> tuple[str, list[str]]:
+    """The folder in which the layout begins, and the folders in and above it that hold the same images as what lies beside them.
+
+    Archives often hold one folder, sometimes nested twice, sometimes with a text beside it; and some hold everything once more,
+    in a folder of it (``archive/dataset`` and ``archive/archive/dataset``).
+    """
+    files, images = (_below(folders, images=only) for only in (False, True))
+    base, copies = "", list[str]()
+    while True:
+        facts = folders.get(base)
+        if facts is None:
+            return base, copies
+        again = [
+            path
+            for name in facts.folders
+            if 2 * images[path := join_path(base, name)] == images[base] >= _LEAST_COPIED
+            and _holds_the_rest(tree, folders, base, path)
+        ]
+        copies += again
+        below = [name for name in facts.folders if files[path := join_path(base, name)] and path not in again]
+        if facts.images or len(below) != 1 or is_word(below[0]):
+            return base, copies
+        only = join_path(base, below[0])
+        if (facts.sides or facts.others) and not _holds_splits(folders, only):
+            return base, copies
+        base = only
+
+
+#: Two images of one name and size may be two images.
+_LEAST_COPIED = 4
+
+
+def is_word(name: str) -> bool:
+    """Whether a folder's name says what it is for, so that it is more than a wrapping."""
+    lower = name.lower()
+    return lower in IMAGE_FOLDERS or lower in CAPTION_FOLDERS or split_of_word(name) is not None
+
+
+def _below(folders: Mapping[str, Facts], *, images: bool) -> Counter[str]:
+    """How many files, or how many images, lie in and below each folder."""
+    held: Counter[str] = Counter()
+    for path in reversed(list(folders)):
+        facts = folders[path]
+        held[path] += facts.images if images else facts.images + facts.sides + facts.others
+        if path:
+            held[path.rpartition("/")[0]] += held[path]
+    return held
+
+
+def _holds_splits(folders: Mapping[str, Facts], path: str) -> bool:
+    """Whether folders that are alone lead from a folder to splits, so that it is no class of its own."""
+    while path in folders:
+        names = folders[path].folders
+        inner = [
+            join_path(name, below)
+            for name in names
+            if name.lower() in IMAGE_FOLDERS
+            for below in folders[join_path(path, name)].folders
+        ]
+        if any(split_of_word(name.rpartition("/")[2]) for name in (*names, *inner)):
+            return True
+        if len({split_in_name(name) for name in names} - {None}) > 1:
+            return True
+        if len(names) != 1 or folders[path].images:
+            return False
+        path = join_path(path, names[0])
+    return False
+
+
+def _holds_the_rest(tree: Tree, folders: Mapping[str, Facts], base: str, copy: str) -> bool:
+    """Whether a folder holds images of the names and, as far as a few of them tell, the sizes of all others below a base."""
+    start = len(base) + 1 if base else 0
+    own = {path[len(copy) + 1 :] for path in _images_below(tree, folders, copy)}
+    rest = {path[start:] for path in _images_below(tree, folders, base) if not path.startswith(f"{copy}/")}
+    return own == rest and _same_sizes(tree, [(join_path(base, name), join_path(copy, name)) for name in sorted(own)])
+
+
+def _images_below(tree: Tree, folders: Mapping[str, Facts], path: str) -> Iterator[str]:
+    for folder, facts in folders.items():
+        if facts.images and (not path or folder == path or folder.startswith(f"{path}/")):
+            held = tree.list(folder)
+            yield from (join_path(folder, name) for name in filter(is_image, held.files if held else ()))
+
+
+def _same_sizes(tree: Tree, pairs: list[tuple[str, str]]) -> bool:
+    """Whether the files of each pair are of one size; of many pairs some are asked."""
+    reader = tree.opener.open()
+    try:
+        return all(
+            _size(tree, reader, one) == _size(tree, reader, other)
+            for one, other in pairs[:: max(1, len(pairs) // _ASKED_PAIRS)]
+        )
+    except (WdsError, DamagedEntryError):
+        return False
+    finally:
+        reader.close()
+
+
+def _size(tree: Tree, reader: SourceReader, path: str) -> int:
+    folder, _, name = path.rpartition("/")
+    held = tree.list(folder)
+    return reader.stat(path, held.entry(name) if held else None)[0]
+
+
+_ASKED_PAIRS = 16

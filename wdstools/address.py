@@ -17,11 +17,14 @@ _MARK = "..."
 _LEAST_SECRET = 6
 #: A value in a query from this length on is no word.
 _LONG_VALUE = 20
+#: The schemes that lead somewhere, see ``stores/open.py``.
+SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
+_MEANT = (*SCHEMES, "gcs", "azure", "abfs", "abfss", "ftp", "ftps", "sftp", "webdav", "webdavs")
 #: What an address begins with: a scheme, and as many slashes as it takes, or of ours one with some missing or wrong:
 #: ``http:/user:password@host`` is a path, and a mistake.
 _SCHEME = (
     r"(?:[A-Za-z][A-Za-z0-9+.-]{0,15}://"
-    r"|(?i:https?|s3|gs|gcs|az|azure|abfss?|hf|ftps?|sftp|webdavs?)(?:[ ]?[:;][ ]?|(?=[/\\]{2})))[/\\]*[ ]?"
+    rf"|(?i:{'|'.join(sorted(_MEANT, key=len, reverse=True))})(?:[ ]?[:;][ ]?|(?=[/\\]{{2}})))[/\\]*[ ]?"
 )
 _ADDRESS_RE = re.compile(rf"(\s*{_SCHEME})(.*)", re.DOTALL)
 #: An address in a text, as people and libraries write it there.

@@ -100,9 +100,9 @@ def test_requests_are_sent_by_one_module() -> None:
                 users.setdefault(top, set()).add(name)
     assert users == {
         "urllib3": {"stores/meter.py", "stores/web.py"},
-        "http": {"stores/meter.py", "stores/provider_login.py"},
+        "http": {"stores/meter.py", "stores/obstore_login.py"},
         # one listens and asks nobody, one asks whether a cluster listens and says nothing
         "socket": {"stores/meter.py", "report/viewer/server.py", "executors/ray_cluster.py"},
-        "obstore": {"stores/provider_login.py"},
+        "obstore": {"stores/obstore_login.py"},
         "botocore": {"stores/s3_account.py"},
     }

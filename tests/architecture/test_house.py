@@ -105,7 +105,7 @@ def test_public_names_have_docstrings() -> None:
                 "reader/ranks.py",
                 "stores/azure.py",
                 "stores/google.py",
-                "stores/provider_login.py",
+                "stores/obstore_login.py",
                 "stores/s3_account.py",
                 "user_cache.py",
             ),

@@ -319,7 +319,7 @@ def test_no_credential_follows_a_redirect(other: Player, monkeypatch: pytest.Mon
         env |= {"GOOGLE_BASE_URL": front.endpoint}
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr("wdstools.stores.provider_login.Login.authorization", lambda _: f"Bearer {CANARY}")
+        monkeypatch.setattr("wdstools.stores.obstore_login.Login.authorization", lambda _: f"Bearer {CANARY}")
         monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", f"sig={CANARY}")
         with_sas = open_azure("az://container", Waits())
         monkeypatch.setenv("AZURE_STORAGE_TOKEN", CANARY)

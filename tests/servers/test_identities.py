@@ -16,8 +16,8 @@ from wdstools.errors import SourceChangedError, StoreError, UsageError
 from wdstools.stores.azure import open_azure
 from wdstools.stores.google import open_google
 from wdstools.stores.meter import Waits
+from wdstools.stores.obstore_login import Login
 from wdstools.stores.open import open_remote
-from wdstools.stores.provider_login import Login
 
 if TYPE_CHECKING:
     from pathlib import Path

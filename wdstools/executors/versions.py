@@ -25,6 +25,7 @@ DECIDING = {
     "scipy": "hashes and groups",
     "imagehash": "hashes and groups",
     "pillow": "re-encoded images, and which images are whole",
+    "pillow-heif": "re-encoded images of phones",
     "simplejpeg": "re-encoded images, hashes, and which images are whole",
     "numba": "re-encoded images and hashes",
     "pyarrow": "the bytes of indexes",

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from wdstools.foreign.groups import RunMembers, groups_of
+from wdstools.foreign.growing_index import ForeignColumns
 from wdstools.foreign.hazards import HazardCounts
-from wdstools.foreign.index_columns import ForeignColumns
 from wdstools.foreign.member_meaning import class_of, kind_of
 from wdstools.foreign.window import LARGEST_VIEW
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128_digest

@@ -124,14 +124,7 @@ class DuplicateChoices(TypedDict, total=False):
             None, "The root digest that the dataset must have: every image is then proved by SHA-256.", metavar="DIGEST"
         ),
     ]
-    level: Annotated[
-        DuplicateLevel | None,
-        Option(
-            None,
-            "exact, re-encode (another quality or size; the default) or edited (cropped a little, filtered, mirrored).",
-            _COMPARE,
-        ),
-    ]
+    level: Annotated[DuplicateLevel | None, Option(None, "What counts as the same; re-encode without it.", _COMPARE)]
     method: Annotated[
         Literal["phash", "size"],
         Option(

@@ -200,7 +200,8 @@ class AppendChoices(LayoutChoices, total=False):
         ),
     ]
     level: Annotated[
-        DuplicateLevel | None, Option(None, "What counts as the same: exact (the default), re-encode or edited.", _SAME)
+        DuplicateLevel | None,
+        Option(None, "What counts as the same; without it, what did when the dataset was packed.", _SAME),
     ]
     removed: Annotated[
         Literal["skip", "take"],

@@ -15,10 +15,8 @@ from wdstools.dedup.levels import levels_up_to
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import from_ipc, taken, to_ipc, to_list
 from wdstools.formats.digest import xxh3_64_intdigest
-from wdstools.formats.image_types import sniff
 from wdstools.images.check import DamagedImageError
-from wdstools.images.rules import ImageRules
-from wdstools.images.whole import CUT, KEEP, ImageChecker
+from wdstools.images.rules import ImageMaker, ImageRules
 from wdstools.progress import under_way
 from wdstools.sources.base import MAX_FILE_BYTES, DamagedEntryError, NeedSpaceError, image_paths, text_columns
 
@@ -94,20 +92,21 @@ def looks(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
 def images_as_packed(task: AlikeTask) -> Iterator[bytes]:
     """The bytes of each image as they would be packed; none where it would be skipped."""
     samples = from_ipc(task.samples)
-    reader = task.pictures.opener.open()
-    checker = ImageChecker("header", task.pictures.rules.max_pixels)
+    pictures = task.pictures
+    reader = pictures.opener.open()
+    maker = None if pictures.as_they_lie else ImageMaker(replace(pictures.rules, check="header"))
     buffer = bytearray(_FIRST_BUFFER)
     try:
         for path, entry in zip(image_paths(samples), text_columns(samples, ("image_entry",))[0], strict=True):
             data = b""
             try:
                 size, _ = reader.read_into(path, entry, memoryview(buffer))
-                data = _as_packed(bytes(memoryview(buffer)[:size]), task.pictures, checker)
+                data = _as_packed(bytes(memoryview(buffer)[:size]), maker)
             except NeedSpaceError as need:
                 if need.size <= MAX_FILE_BYTES:
                     buffer = bytearray(need.size + 1)
                     size, _ = reader.read_into(path, entry, memoryview(buffer))
-                    data = _as_packed(bytes(memoryview(buffer)[:size]), task.pictures, checker)
+                    data = _as_packed(bytes(memoryview(buffer)[:size]), maker)
             except DamagedEntryError:
                 pass
             yield data
@@ -115,21 +114,12 @@ def images_as_packed(task: AlikeTask) -> Iterator[bytes]:
         reader.close()
 
 
-def _as_packed(data: bytes, pictures: Pictures, checker: ImageChecker) -> bytes:
-    if pictures.as_they_lie:
-        return data
-    encoding = pictures.rules.encoding
+def _as_packed(data: bytes, maker: ImageMaker | None) -> bytes:
+    """What a shard would hold, or without a maker the bytes as they lie."""
     try:
-        if encoding is not None and not (encoding.only_others and sniff(data[:16]) == encoding.image_type):
-            from wdstools.images.resize import reencode
-
-            return reencode(data, encoding)[0]
-        info = checker.check(data, 0, len(data), sniff(data[:16]))
+        return maker.make(data) if maker is not None else data
     except DamagedImageError:
         return b""
-    if not info.trailing or pictures.rules.trailing == KEEP:
-        return data
-    return data[: -info.trailing] if pictures.rules.trailing == CUT else b""
 
 
 def group_alike(

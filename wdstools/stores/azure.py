@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from wdstools.errors import UsageError
 from wdstools.stores.bucket_store import Bucket, BucketStore, text_of
 from wdstools.stores.bucket_urls import base64_md5, header_digests, is_yes, md5_of_file, parts_of, server_of
-from wdstools.stores.provider_login import Login, login_of
+from wdstools.stores.obstore_login import Login, login_of
 from wdstools.stores.web import Web
 
 if TYPE_CHECKING:

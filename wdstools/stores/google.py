@@ -12,7 +12,7 @@ from wdstools.stores.base import ABSENT
 from wdstools.stores.bucket_store import Bucket, BucketStore
 from wdstools.stores.bucket_urls import base64_md5, header_digests, is_yes, md5_of_file, parts_of, server_of
 from wdstools.stores.local import read_file
-from wdstools.stores.provider_login import login_of
+from wdstools.stores.obstore_login import login_of
 from wdstools.stores.web import Web
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from wdstools.address import Url, is_address
+from wdstools.address import SCHEMES, Url, is_address
 from wdstools.errors import UsageError
 from wdstools.stores.base import RemoteStore
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from wdstools.stores.meter import Waits
     from wdstools.stores.retry import Patience, Retrying
 
-SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
 #: Stores of objects that a dataset can be built in.
 BUCKETS = ("s3", "gs", "az")
 #: What nothing can be written to; the Hub takes what ``mirror`` commits, and nothing else.

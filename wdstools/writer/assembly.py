@@ -13,12 +13,13 @@ import numpy as np
 from wdstools.errors import SkippedError, SourceChangedError, UsageError, option
 from wdstools.formats.arrow import from_ipc
 from wdstools.formats.digest import xxh3_128_hexdigest
-from wdstools.formats.image_types import TYPE_OF_EXTENSION, sniff
+from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.formats.index import build_index
 from wdstools.formats.sample import MEMBER_ORDER, image_member
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.images.check import DamagedImageError, ImageInfo
-from wdstools.images.whole import CUT, KEEP, SKIP, ImageChecker, trailing_refusal
+from wdstools.images.rules import ImageMaker
+from wdstools.images.whole import KEEP
 from wdstools.results import Skip
 from wdstools.sources.base import (
     MAX_FILE_BYTES,
@@ -148,7 +149,7 @@ class Assembly:
         self.stray = 0  # images with bytes between their parts, kept as they are
         self.frames = 0  # images that were converted and have other frames or pages, which are left out
         self._stats = array("q")  # size and time of each file
-        self._checker = ImageChecker(self.settings.images.check, self.settings.images.max_pixels)
+        self._maker = ImageMaker(self.settings.images)
         self._extension = image_member(self.settings.members)
         self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
         self._names = {extension: b"." + extension.encode() for extension in self.settings.members}
@@ -223,18 +224,15 @@ class Assembly:
     def _add_image(self, row: Row) -> ImageInfo:
         start, end = self._read(row.image, row.image_entry)
         self._refuse_pointer(start, end)
-        encoding = self.settings.images.encoding
         memory = self.buffer.memory
-        if encoding is None or (encoding.only_others and sniff(bytes(memory[start : start + 16])) == self._extension):
+        if self._maker.keeps(bytes(memory[start : start + 16])):
             claimed = TYPE_OF_EXTENSION[row.image_suffix[1:].lower()]
-            if encoding is None and claimed != self._extension and end > start:
+            if self._maker.rules.encoding is None and claimed != self._extension and end > start:
                 raise _RefusedError(f"image-not-{self._extension}", f"the name says {claimed}")
-            info = self._checker.check(memory, start, end, self._extension)
-            end -= self._cut(info)
+            info, cut = self._maker.check(memory, start, end, self._extension)
+            end -= cut
         else:
-            from wdstools.images.resize import reencode
-
-            data, info = reencode(bytes(memory[start:end]), encoding)
+            data, info = self._maker.reencode(bytes(memory[start:end]))
             end = self.buffer.put(data)
         self._seal(row, self._extension, end)
         return info
@@ -248,12 +246,6 @@ class Assembly:
             raise _RefusedError("file-not-fetched", f"{found.what}: {found.hint}")
         if found is not None and found.code in _PAGES:
             raise _RefusedError(f"image-not-{self._extension}", f"{found.what}: {found.hint}")
-
-    def _cut(self, info: ImageInfo) -> int:
-        """How many bytes to leave out behind the end of an image."""
-        if info.trailing and self.settings.images.trailing == SKIP:
-            raise trailing_refusal(info)
-        return info.trailing if self.settings.images.trailing == CUT else 0
 
     def _add_caption(self, row: Row) -> str:
         if row.caption_path is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Optional, cast
+from typing import TYPE_CHECKING, Annotated, Optional, cast, get_args
 
 import typer
 
@@ -10,10 +10,10 @@ from wdstools.cli.approval import PlanChoices, approved
 from wdstools.cli.session import At, Session, command, completes
 from wdstools.cli.show import interop as show
 from wdstools.errors import UsageError, option
-from wdstools.options.move import AdoptChoices, EmitChoices
+from wdstools.options.move import AdoptChoices, Consumer, EmitChoices
 
 if TYPE_CHECKING:
-    from wdstools.options.move import Consumer, Reader
+    from wdstools.options.move import Reader
 
 Shards = Annotated[
     str, typer.Argument(metavar="SHARDS", help="A folder or URL of tars, one tar, or a pattern as x-{000..123}.tar.")
@@ -45,7 +45,7 @@ Consumers = Annotated[
         "--for",
         metavar="NAME,...",
         autocompletion=completes(kind="consumers"),
-        help="huggingface, open_clip, timm, energon, dali, webshart, croissant, or all; without it, --remove deletes all.",
+        help=f"{', '.join(get_args(Consumer)[:-1])}, or all; without it, --remove deletes all.",
     ),
 ]
 

@@ -14,6 +14,9 @@ from wdstools.cli.show import transfer as show
 from wdstools.cli.show.named import as_named
 from wdstools.options.move import MirrorChoices, PullChoices, SignChoices
 from wdstools.options.read import SelectChoices
+from wdstools.stores.open import BUCKETS
+
+_BUCKETS = ", ".join(f"{scheme}://" for scheme in BUCKETS)
 
 
 @command("mirror", "move", choices=MirrorChoices, plan=PlanChoices)
@@ -21,7 +24,7 @@ def mirror(
     session: Session,
     dataset: DatasetPath,
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="Where to: s3://, gs://, az://, hf://datasets/OWNER/NAME or a folder.")
+        str, typer.Argument(metavar="URL", help=f"Where to: {_BUCKETS}, hf://datasets/OWNER/NAME or a folder.")
     ],
     choices: MirrorChoices,
     plan: PlanChoices,
@@ -45,9 +48,7 @@ def mirror(
 @command("pull", "move", chosen=SelectChoices, choices=PullChoices)
 def pull(
     session: Session,
-    url: Annotated[
-        str, typer.Argument(metavar="URL", help="Where from: s3://, gs://, az://, https://, hf:// or a folder.")
-    ],
+    url: Annotated[str, typer.Argument(metavar="URL", help=f"Where from: {_BUCKETS}, https://, hf:// or a folder.")],
     dest: Annotated[str, typer.Argument(metavar="DIR", help="Where to; it must not exist.")],
     chosen: SelectChoices,
     choices: PullChoices,

@@ -1,6 +1,6 @@
 """Who asks Google or Azure, where a key does not sign by itself: obstore finds the identity, and says what it would send.
 
-``python -m wdstools.stores.provider_login`` is a process of its own: what an identity server or a machine's metadata service
+``python -m wdstools.stores.obstore_login`` is a process of its own: what an identity server or a machine's metadata service
 answers is read there, and ends nothing else. It has obstore ask for an object of a server that it is itself, on loopback, and
 tells on its standard output the Authorization that came with the request. That needs no provider's library, and no credentials
 are read here that obstore does not read.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+CODE = "system-unsupported"
 REFUSED = "wdstools runs on Linux and macOS; on Windows use it in WSL"
 
 

@@ -22,10 +22,10 @@ def _require_system() -> None:
     """Say where it does not run, and that there is a way; exit code 2."""
     import sys
 
-    from wdstools.system import REFUSED, is_supported
+    from wdstools.system import CODE, REFUSED, is_supported
 
     if not is_supported():
-        sys.stderr.write(f"error: system-unsupported: {REFUSED}\n")
+        sys.stderr.write(f"error: {CODE}: {REFUSED}\n")
         sys.exit(2)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -156,6 +158,15 @@ def to_dict(value: object) -> Any:
         return {str(key): to_dict(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_dict(item) for item in value]
+    return value
+
+
+def in_json(value: Any) -> Any:
+    """A value of a column as JSON has it: a float that is no number is the text NaN, Infinity or -Infinity."""
+    if isinstance(value, list):
+        return [in_json(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
     return value
 
 

@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ import pytest
 
 import wdstools as wt
 from tests.support.added_columns import add_scores, keys_of, pack_cities, score_of, values_of, write_scores
-from tests.support.command import run_command
+from tests.support.command import Ran, run_command
 from tests.support.outcome import contents
 from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.landing import staging
@@ -404,3 +405,33 @@ def test_a_change_is_refused_before_it_begins_where_a_folder_lies_on_another_dis
     assert {path: data for path, data in contents(dataset).items() if "/staged/" not in path} == before
     add_scores(dataset)
     assert [one.state for one in wt.list_columns(dataset)] == ["ok"]
+
+
+def samples_in(ran: Ran) -> list[dict[str, Any]]:
+    return [line for line in map(json.loads, ran.out.splitlines()) if line["type"] == "sample"]
+
+
+def test_values_are_shown_with_the_samples(dataset: Path) -> None:
+    add_scores(dataset, keys=keys_of(dataset)[1:])
+    wt.add_columns(dataset, pa.table({"key": keys_of(dataset)[:1], "odd": [math.inf]}), name="more")
+    first, second = run_command(
+        "head", dataset, "-n", "2", "--columns", "score,people,recaption,vector,odd"
+    ).out.splitlines()
+    key = keys_of(dataset)[1]
+    assert "score=-  people=-  recaption=-  vector=-  odd=inf" in first
+    assert f"score={score_of(key):.6g}  people={len(key)}  recaption='again {key}'" in second
+    assert "vector=[" in second
+    listed = run_command("ls", dataset, "train", "--columns", "all", "--where", "is_good", "--json")
+    for line in samples_in(listed):
+        assert line["columns"]["score"] == score_of(line["key"]) >= 0.5
+        assert line["columns"]["odd"] is None
+    assert len(samples_in(listed)) > 1
+    (one,) = samples_in(run_command("head", dataset, "-n", "1", "--columns", "odd", "--json"))
+    assert one["columns"] == {"odd": "Infinity"}
+    infos = wt.head(dataset, 99, columns=["vector", "is_good"])
+    assert [info.columns for info in infos[1:]] == [
+        {"vector": [score_of(info.key), -1.0, 2.5], "is_good": score_of(info.key) >= 0.5} for info in infos[1:]
+    ]
+    assert wt.head(dataset, 1)[0].columns is None
+    refused = run_command("head", dataset, "--columns", "scor")
+    assert (refused.code, "is_good" in refused.err) == (2, True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 import pytest
 
 import wdstools as wt
@@ -45,6 +47,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (source / f"img/val/rome/{name}.jpg").write_bytes(tiny_jpeg(950_000))
         (source / f"captions/val/rome/{name}.txt").write_text("a twin")
     wt.pack(str(source), str(folder / "set"), shards=2, name=EVIL)
+    keys = [info.key for info in wt.head(folder / "set", 999)]
+    again = [EVIL if "oslo" in key else None for key in keys]
+    vectors = pa.array([[n, 0.5, math.nan] + [0.0] * 29 for n in range(len(keys))], pa.list_(pa.float32()))
+    table = pa.table({"key": keys, "score": [n / 8 for n in range(len(keys))], "again": again, "vector": vectors})
+    wt.add_columns(folder / "set", table, name="added")
     return folder / "set"
 
 
@@ -73,6 +80,26 @@ def _nothing_left_the_machine(opened: Opened, page: Viewing) -> None:
     assert [address for address in opened.asked if not address.startswith((allowed, "data:"))] == []
     assert len(opened.asked) > 5
     assert opened.errors == []
+
+
+def test_added_columns_are_shown_and_filtered_by(browser: Browser, page: Viewing) -> None:
+    with browser.open(page.url, viewport=PHONE) as opened:
+        _status(opened, "107 samples")
+        opened.page.click("#more")
+        assert "again, score, vector" in opened.texts("#columns")[0]
+        opened.page.fill("#where", "0.25 <= score < 1 and again is not None and vector is not None")
+        opened.page.keyboard.press("Enter")
+        _until(opened, "document.querySelectorAll('.tile a').length < 9")
+        opened.page.locator(".tile a").first.click()
+        opened.page.locator("table.columns").wait_for()
+        again, score, vector = opened.texts("table.columns tr")
+        assert EVIL in again
+        assert score.split()[0] == "score"
+        assert "0.5, NaN, 0" in vector
+        assert "32 numbers" in vector
+        assert opened.page.title() != "owned"
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        _nothing_left_the_machine(opened, page)
 
 
 def test_a_person_searches_narrows_down_and_opens_a_sample(browser: Browser, page: Viewing) -> None:

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     Complete = Callable[[typer.Context, str], list[str]]
 
 #: What may be completed beside choices: ``Option.complete`` names one.
-KINDS = ("recipe", "split", "split-or-shard", "member", "consumers", "readers", "peers", "schema", "columns", "where")
+KINDS = (
+    "recipe",
+    "split",
+    "split-or-shard",
+    "member",
+    "consumers",
+    "readers",
+    "peers",
+    "schema",
+    "columns",
+    "fields",
+    "where",
+)
 #: So many keys are offered, and so many are looked at: a person waits for it.
 _OFFERED, _LOOKED_AT = 100, 200_000
 #: A shell puts a word into the command line as it is: whoever made a dataset must not write commands there.
@@ -94,6 +106,15 @@ def _columns(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     return [found.name for found in column_sets(dataset)] if dataset else ()
 
 
+def _fields(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Added columns, behind those that are there."""
+    from wdstools.columns.sets import fields_of
+
+    dataset = _dataset(ctx)
+    before, comma, _ = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in fields_of(dataset)] if dataset else ()
+
+
 def _conditions(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """A condition that goes on with a label, behind an opening quote, or with the name of a column."""
     dataset = _dataset(ctx)
@@ -103,13 +124,12 @@ def _conditions(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     if incomplete.count("'") % 2:
         yield from (f"{before}{quote}{label}'" for label in dataset.manifest.labels if label.startswith(begun))
         return
-    from wdstools.columns.sets import column_sets
+    from wdstools.columns.sets import fields_of
     from wdstools.reader.operand import COLUMNS
 
     word = re.search(r"\w*$", incomplete)
     before = incomplete[: word.start()] if word else incomplete
-    fields = (field.name for found in column_sets(dataset) for field in found.fields)
-    yield from (before + name for name in (*COLUMNS, *fields))
+    yield from (before + name for name in (*COLUMNS, *fields_of(dataset)))
 
 
 def _dataset(ctx: typer.Context) -> Dataset | None:
@@ -172,5 +192,6 @@ _KNOWN: dict[str, Callable[[typer.Context, str], Iterable[str]]] = {
     "peers": _in_a_list(_peers),
     "schema": _schemas,
     "columns": _columns,
+    "fields": _fields,
     "where": _conditions,
 }

@@ -147,7 +147,21 @@ def forget_fields(dataset: Dataset) -> None:
     dataset.readers.pop(_KEY, None)
 
 
-def _all_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
+def fields_of(dataset: Dataset) -> dict[str, Field]:
+    """Every field of a dataset's sets that can be used, by name: of this version, and whole. Raises as ``read_sums``."""
+    return _look(dataset).found
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """The fields that can be used, those that were made for another version, and why a set could not be read."""
+
+    found: dict[str, Field]
+    stale: dict[str, ColumnSet]
+    unread: FormatError | StoreError | None
+
+
+def _look(dataset: Dataset) -> _Looked:
     store = store_of(dataset)
     sums = read_sums(store)
     found: dict[str, Field] = {}
@@ -165,21 +179,26 @@ def _all_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
                 found[field.name] = Field(field.name, columns, store)
             else:
                 stale[field.name] = columns
+    return _Looked(found, stale, unread)
+
+
+def _all_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
+    looked = _look(dataset)
     for name in names:
-        if name in found:
+        if name in looked.found:
             continue
-        if name in stale:
-            raise stale_set(dataset, stale[name])
-        if unread is not None:  # it may be a field of this set
-            raise unread
+        if name in looked.stale:
+            raise stale_set(dataset, looked.stale[name])
+        if looked.unread is not None:  # it may be a field of this set
+            raise looked.unread
         raise UsageError(
             "no such column",
             code="column-missing",
             where=name,
-            expected=", ".join(found) or f"a column of the index; none was added to {dataset.metadata.url}",
+            expected=", ".join(looked.found) or f"a column of the index; none was added to {dataset.metadata.url}",
             hint=f"wdstools columns ls {quote(dataset.metadata.url)}    lists those that were added",
         )
-    return found
+    return looked.found
 
 
 def stale_set(dataset: Dataset, columns: ColumnSet) -> UsageError:

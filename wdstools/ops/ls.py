@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple, Unpack
@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple, Unpack
 import numpy as np
 import pyarrow as pa
 
+from wdstools.columns.sets import fields_of, find_fields
+from wdstools.columns.values import with_columns
 from wdstools.dataset import as_dataset
 from wdstools.errors import NotFoundError, UsageError, option
 from wdstools.formats.arrow import list_lengths, one_chunk, to_array, to_list, to_numpy
 from wdstools.reader.select import Selection, select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,7 +49,8 @@ class SampleInfo:
     """What the index says of one sample, without its shard.
 
     ``shard`` and ``row`` say where it lies; ``bytes`` counts the payloads of its ``members``. ``label``, ``width``,
-    ``height``, ``format`` and ``caption`` are None where the sample has none.
+    ``height``, ``format`` and ``caption`` are None where the sample has none. ``columns`` are values of added columns, where any
+    were asked for.
     """
 
     split: str
@@ -61,15 +64,17 @@ class SampleInfo:
     height: int | None = None
     format: str | None = None
     caption: str | None = None
+    columns: Mapping[str, bool | int | float | str | list[float] | None] | None = None
 
 
 class ChosenRows(NamedTuple):
-    """Rows of one shard's index: ``table`` holds these alone, ``rows`` their numbers in the shard."""
+    """Rows of one shard's index: ``table`` holds these alone, ``rows`` their numbers in the shard; ``columns`` were added to it."""
 
     split: str
     entry: ShardEntry
     table: pa.Table
     rows: NDArray[np.int64]
+    columns: tuple[str, ...] = ()
 
 
 def list_shards(dataset: Dataset) -> Iterator[ShardInfo]:
@@ -97,22 +102,36 @@ def shards_called(dataset: Dataset, which: str | None) -> list[tuple[str, ShardE
     )
 
 
-def chosen_rows(dataset: Dataset, which: str | None, selection: Selection) -> Iterator[ChosenRows]:
-    """The chosen rows of each shard's index, in order; no index is read before its turn."""
+def chosen_rows(
+    dataset: Dataset, which: str | None, selection: Selection, columns: Sequence[str] = ()
+) -> Iterator[ChosenRows]:
+    """The chosen rows of each shard's index, in order, with added ``columns``; no index is read before its turn."""
     selection.check(dataset)
+    names = _fields_called(dataset, columns)
     for split, entry in shards_called(dataset, which):
         if selection.splits is None or split in selection.splits:
-            yield rows_of(dataset, (split, entry), selection)
+            yield rows_of(dataset, (split, entry), selection, names)
 
 
-def rows_of(dataset: Dataset, shard: tuple[str, ShardEntry], selection: Selection) -> ChosenRows:
-    """The chosen rows of one shard's index."""
+def _fields_called(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
+    """Added columns by name, or every one for ``all``; raises UsageError (``column-missing``, ``columns-stale``)."""
+    known = fields_of(dataset) if "all" in names else {}
+    if "all" in names and "all" not in known:
+        return tuple(known)
+    find_fields(dataset, names)
+    return tuple(names)
+
+
+def rows_of(
+    dataset: Dataset, shard: tuple[str, ShardEntry], selection: Selection, columns: tuple[str, ...] = ()
+) -> ChosenRows:
+    """The chosen rows of one shard's index, with added ``columns``."""
     split, entry = shard
-    table = dataset.index(entry)
+    table = with_columns(dataset, entry, dataset.index(entry), columns)
     if selection.is_everything:
-        return ChosenRows(split, entry, table, np.arange(table.num_rows, dtype=np.int64))
+        return ChosenRows(split, entry, table, np.arange(table.num_rows, dtype=np.int64), columns)
     rows = np.flatnonzero(selection.rows(dataset, split, entry, table)).astype(np.int64)
-    return ChosenRows(split, entry, table.take(to_array(rows, pa.int64())), rows)
+    return ChosenRows(split, entry, table.take(to_array(rows, pa.int64())), rows, columns)
 
 
 def list_keys(dataset: Dataset, which: str | None, selection: Selection = EVERYTHING) -> Iterator[str]:
@@ -121,9 +140,11 @@ def list_keys(dataset: Dataset, which: str | None, selection: Selection = EVERYT
         yield from to_list(found.table.column("key"))
 
 
-def list_samples(dataset: Dataset, which: str | None, selection: Selection = EVERYTHING) -> Iterator[SampleInfo]:
-    """What the index says of each sample of a split or shard, of the chosen ones, in order."""
-    for found in chosen_rows(dataset, which, selection):
+def list_samples(
+    dataset: Dataset, which: str | None, selection: Selection = EVERYTHING, columns: Sequence[str] = ()
+) -> Iterator[SampleInfo]:
+    """What the index says of each sample of a split or shard, of the chosen ones, in order; and added ``columns``."""
+    for found in chosen_rows(dataset, which, selection, columns):
         for start in range(0, len(found.rows), _BLOCK):
             yield from samples_of(found, slice(start, start + _BLOCK))
 
@@ -139,35 +160,43 @@ def samples_of(found: ChosenRows, part: slice) -> Iterator[SampleInfo]:
     first = 0
     columns = zip(*(to_list(table.column(name)) for name in names), strict=True)
     rows = found.rows[start:stop].tolist()
-    for row, count, (key, *values_of) in zip(rows, list_lengths(members).tolist(), columns, strict=True):
+    added = table.select(found.columns).to_pylist() if found.columns else None
+    lines = zip(rows, list_lengths(members).tolist(), columns, strict=True)
+    for number, (row, count, (key, *values_of)) in enumerate(lines):
         held = tuple(extensions[first : first + count])
         total = int(sizes[first : first + count].sum())
         first += count
-        yield SampleInfo(found.split, key, found.entry.path, row, total, held, *values_of)
+        info = SampleInfo(found.split, key, found.entry.path, row, total, held, *values_of)
+        yield info if added is None else replace(info, columns=added[number])
 
 
-def head(dataset: Dataset | StrPath, samples: int = 10, **choices: Unpack[SelectChoices]) -> tuple[SampleInfo, ...]:
+def head(
+    dataset: Dataset | StrPath, samples: int = 10, *, columns: Sequence[str] = (), **choices: Unpack[SelectChoices]
+) -> tuple[SampleInfo, ...]:
     """The first samples of a dataset as its index describes them; no shard is opened.
 
     Args:
         dataset: A dataset, its folder or URL.
         samples: How many at most.
+        columns: Added columns whose values are wanted, too; ``["all"]`` is every one.
         **choices: Of which samples: splits, a file of keys, a condition; see ``SelectChoices``.
 
     Returns:
         What the index says of each, in the order in which they lie: of one split after the other.
 
     Raises:
-        UsageError: ``samples`` is negative, there is no such split, or the condition cannot be understood.
+        UsageError: ``samples`` is negative, there is no such split or column, or the condition cannot be understood.
         NotFoundError: There is no dataset, or an index is missing.
         FormatError: A manifest or an index is damaged.
         StoreError: Storage could not be read.
     """
-    return first_samples(as_dataset(dataset), samples, select(**choices))
+    return first_samples(as_dataset(dataset), samples, select(**choices), columns)
 
 
-def first_samples(dataset: Dataset, samples: int, selection: Selection) -> tuple[SampleInfo, ...]:
+def first_samples(
+    dataset: Dataset, samples: int, selection: Selection, columns: Sequence[str] = ()
+) -> tuple[SampleInfo, ...]:
     """``head`` of a selection."""
     if samples < 0:
         raise UsageError("out of range", where=option("samples"), expected="at least 0", got=str(samples))
-    return tuple(islice(list_samples(dataset, None, selection), samples))
+    return tuple(islice(list_samples(dataset, None, selection, columns), samples))

@@ -11,7 +11,7 @@ from wdstools.options.declare import Option
 Existing = Literal["refuse", "replace", "update", "fill"]
 
 
-def _parse_names(text: str, where: str) -> tuple[str, ...]:
+def parse_names(text: str, where: str) -> tuple[str, ...]:
     """Names between commas."""
     del where
     return tuple(name.strip() for name in text.split(",") if name.strip())
@@ -29,7 +29,7 @@ class ColumnsChoices(TypedDict, total=False):
     ]
     fields: Annotated[
         Sequence[str] | None,
-        Option(None, "The columns to add, with commas between; without it, all.", metavar="A,B", read=_parse_names),
+        Option(None, "The columns to add, with commas between; without it, all.", metavar="A,B", read=parse_names),
     ]
     existing: Annotated[
         Existing,

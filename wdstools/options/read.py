@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, TypedDict
 
+from wdstools.options.columns import parse_names
 from wdstools.options.declare import Option, StrPath
 from wdstools.units import parse_size
 
@@ -63,6 +64,21 @@ class OpenChoices(TypedDict, total=False):
             metavar="SIZE",
             read=parse_size,
             shown=_CACHE_SIZE,
+        ),
+    ]
+
+
+class ShownChoices(TypedDict, total=False):
+    """What is shown of a sample beside what the index says."""
+
+    columns: Annotated[
+        Sequence[str],
+        Option(
+            (),
+            "Show the values of these added columns, too, with commas between; all shows every one.",
+            metavar="A,B",
+            read=parse_names,
+            complete="fields",
         ),
     ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Unpack
 
 import numpy as np
 
-from wdstools.columns.sets import column_sets, find_fields, fits
+from wdstools.columns.sets import fields_of, find_fields
 from wdstools.columns.values import with_columns
 from wdstools.errors import UsageError
 from wdstools.formats.arrow import to_array, to_list
@@ -74,8 +74,7 @@ class Selection:
         except UsageError as error:
             if error.code != "column-missing":
                 raise
-            known = [field.name for one in column_sets(dataset) if fits(one, dataset) for field in one.fields]
-            raise no_such_column(error.where, known) from None
+            raise no_such_column(error.where, list(fields_of(dataset))) from None
         where.mask(empty_table(fields))  # refuses what these columns cannot be compared with
 
     @property

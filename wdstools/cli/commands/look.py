@@ -10,15 +10,16 @@ from wdstools.cli.session import DatasetPath, Session, command, completes, page_
 from wdstools.cli.show import documents
 from wdstools.cli.show import look as show
 from wdstools.cli.show.named import named
-from wdstools.options.read import OpenChoices, SelectChoices
+from wdstools.options.read import OpenChoices, SelectChoices, ShownChoices
 
 _ONE_FILE = "One page in place of a server"
 
 
-@command("ls", "look", chosen=SelectChoices, opening=OpenChoices)
+@command("ls", "look", shown=ShownChoices, chosen=SelectChoices, opening=OpenChoices)
 def ls(
     session: Session,
     dataset: DatasetPath,
+    shown: ShownChoices,
     chosen: SelectChoices,
     opening: OpenChoices,
     which: Annotated[
@@ -44,18 +45,21 @@ def ls(
 
     opened, selection = open_dataset(dataset, **opening), select(**chosen)
     found = named(session.output, opened, selection)
-    if long:
-        raise typer.Exit(show.samples(session.output, list_samples(opened, which, found.selection), found.missing))
+    columns = shown["columns"]
+    if long or columns:
+        listed = list_samples(opened, which, found.selection, columns)
+        raise typer.Exit(show.samples(session.output, listed, found.missing))
     if which is None and selection.is_everything:
         show.shards(session.output, list_shards(opened))
     else:
         raise typer.Exit(show.keys(session.output, list_keys(opened, which, found.selection), found.missing))
 
 
-@command("head", "look", chosen=SelectChoices, opening=OpenChoices)
+@command("head", "look", shown=ShownChoices, chosen=SelectChoices, opening=OpenChoices)
 def head(
     session: Session,
     dataset: DatasetPath,
+    shown: ShownChoices,
     chosen: SelectChoices,
     opening: OpenChoices,
     samples: Annotated[int, typer.Option("--samples", "-n", min=0, help="How many samples.")] = 10,
@@ -63,6 +67,7 @@ def head(
     """Show the first samples: key, label, size and caption, from the index alone.
 
     Example: wdstools head hf://datasets/me/cities -n 5
+    Example: wdstools head shards --columns score,recaption
     """
     from wdstools.dataset import open_dataset
     from wdstools.ops.ls import first_samples
@@ -70,7 +75,8 @@ def head(
 
     opened = open_dataset(dataset, **opening)
     found = named(session.output, opened, select(**chosen))
-    raise typer.Exit(show.samples(session.output, first_samples(opened, samples, found.selection), found.missing))
+    listed = first_samples(opened, samples, found.selection, shown["columns"])
+    raise typer.Exit(show.samples(session.output, listed, found.missing))
 
 
 @command("cat", "look", opening=OpenChoices)

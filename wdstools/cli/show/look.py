@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from wdstools.cli.output import one_line
 from wdstools.cli.show.named import no_such_keys
-from wdstools.results import proof, to_dict
+from wdstools.results import in_json, proof, to_dict
 from wdstools.units import count, counted, size
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _LABEL_CELLS = 16
 #: In less room a caption says nothing: it goes to a line of its own.
 _LEAST_CAPTION_CELLS = 16
 _BAR_CELLS = 32
+_VALUE_CELLS, _FEW_NUMBERS = 32, 3
 _FEW_LABELS, _FEW_TAGS = 20, 12
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -69,7 +71,8 @@ def samples(output: Output, listed: Iterable[SampleInfo], missing: Sequence[str]
     for sample, line in _sample_lines(listed, _terminal_cells()):
         number += 1
         output.line(line)
-        output.record("sample", sample)
+        columns = None if sample.columns is None else {name: in_json(value) for name, value in sample.columns.items()}
+        output.record("sample", replace(sample, columns=columns))
     return _end(output, number, missing)
 
 
@@ -93,17 +96,30 @@ def _sample_lines(listed: Iterable[SampleInfo], room: int) -> Iterator[tuple[Sam
 
     rest = iter(listed)
     first = list(islice(rest, _MEASURED))
-    widths = [max(map(cells, column), default=0) for column in zip(*map(_fields, first), strict=True)] or [0] * 4
-    align = (_left, _left, _right, _right)
+    widths = [max(map(cells, column), default=0) for column in zip(*map(_fields, first), strict=True)] or [0] * 5
+    align = (_left, _left, _right, _right, _left)
     for sample in chain(first, rest):
         fields = zip(align, _fields(sample), widths, strict=True)
         line = "  ".join(place(text, width) for place, text, width in fields if width)
         yield sample, _with_caption(line, _caption(sample), room)
 
 
-def _fields(sample: SampleInfo) -> tuple[str, str, str, str]:
+def _fields(sample: SampleInfo) -> tuple[str, str, str, str, str]:
+    values = "  ".join(f"{name}={_value(value)}" for name, value in (sample.columns or {}).items())
     shape = "" if sample.width is None or sample.height is None else f"{sample.width}x{sample.height}"
-    return one_line(sample.key), cut(one_line(sample.label or ""), _LABEL_CELLS), shape, size(sample.bytes)
+    return one_line(sample.key), cut(one_line(sample.label or ""), _LABEL_CELLS), shape, size(sample.bytes), values
+
+
+def _value(value: Any) -> str:
+    """A value of an added column, in little room; - where there is none."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        first = ", ".join(f"{number:.4g}" for number in value[:_FEW_NUMBERS])
+        return f"[{first}]" if len(value) <= _FEW_NUMBERS else f"[{first}, … {len(value):,} numbers]"
+    return cut(repr(one_line(value)), _VALUE_CELLS) if isinstance(value, str) else str(value)
 
 
 def _caption(sample: SampleInfo) -> str:

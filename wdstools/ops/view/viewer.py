@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from wdstools.address import display
+from wdstools.columns.sets import fields_of
 from wdstools.columns.values import with_columns
 from wdstools.dedup.levels import LEVEL_NAMES
-from wdstools.errors import UsageError
+from wdstools.errors import UsageError, WdsError
 from wdstools.ops.ls import EVERYTHING
 from wdstools.ops.view.catalogue import Catalogue
 from wdstools.ops.view.checking import Check
@@ -21,7 +22,7 @@ from wdstools.ops.view.groups import GroupSearch
 from wdstools.ops.view.matches import Found, Matches, progress_of
 from wdstools.ops.view.pictures import Thumbnails
 from wdstools.ops.view.samples import Address, Samples
-from wdstools.results import proof, to_dict
+from wdstools.results import in_json, proof, to_dict
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
+    from wdstools.ops.view.catalogue import Place
     from wdstools.ops.view.damage import Checked
     from wdstools.ops.view.filters import Filters
     from wdstools.options.check import VerifyLevel
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 _SEARCHES, _COUNTS = 6, 4
 _MOST_AT_ONCE = 500
+#: Of a list in a column so many numbers are shown.
+_NUMBERS = 16
 CHECK_LEVELS: tuple[VerifyLevel, ...] = ("size", "digest", "samples", "decode")
 
 
@@ -96,6 +100,7 @@ class Viewer:
                 for name, shards in manifest.splits.items()
                 if self.selection.splits is None or name in self.selection.splits
             ],
+            "columns": self._fields(),
             "chosen": not self.selection.is_everything,
             "where": where.text if where else "",
             "levels": LEVEL_NAMES,
@@ -104,6 +109,13 @@ class Viewer:
             "check": self.check.document(),
             "proof": proof(self.dataset.proved_by_samples)["proof"],
         }
+
+    def _fields(self) -> list[str]:
+        """What conditions may name beside the index."""
+        try:
+            return list(fields_of(self.dataset))
+        except WdsError:  # their list cannot be read: a condition that names one says so
+            return []
 
     def page(self, filters: Filters, start: int, count: int, seconds: float) -> dict[str, Any]:
         """Samples ``start`` to ``start + count`` of those that are shown, and how many there are as far as is known."""
@@ -121,8 +133,24 @@ class Viewer:
         place = self.catalogue.place(number)
         path = self.catalogue.shards[place.shard][1].path
         findings = self.check.damage.of_row(path, place.row, self.catalogue.table(place.shard))
-        details = self.samples.details(number, self.address)
+        details = self.samples.details(number, self.address) | self._added(place)
         return details | {"findings": [{**to_dict(one), "text": str(one)} for one in findings]}
+
+    def _added(self, place: Place) -> dict[str, Any]:
+        """The values of a sample in columns that were added, the first numbers of a list; or why they cannot be read."""
+        try:
+            fields = fields_of(self.dataset)
+            entry = self.catalogue.shards[place.shard][1]
+            table = with_columns(self.dataset, entry, self.catalogue.table(place.shard).select(["key"]), fields)
+        except WdsError as error:
+            return {"columns": [], "columns_error": str(error)}
+        row = table.slice(place.row, 1).to_pylist()[0]
+        values = {name: row[name][:_NUMBERS] if isinstance(row[name], list) else row[name] for name in fields}
+        return {
+            "columns": [
+                {"name": name, "type": fields[name].kind, "value": in_json(value)} for name, value in values.items()
+            ]
+        }
 
     def alike(self, number: int, level: str) -> dict[str, Any]:
         """The samples that are the same as one at a level, itself among them; or how far the search for groups is."""

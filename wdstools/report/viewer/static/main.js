@@ -63,6 +63,8 @@ const start = async () => {
   at("label").append(make("option", { value: NO_LABEL, text: "(no label)" }));
   at("split").hidden = about.splits.length < 2;
   at("label").hidden = !about.labels.length;
+  at("columns").hidden = !about.columns.length;
+  at("columns").textContent = "Added columns: " + about.columns.join(", ");
   for (const level of about.levels) at("same").append(make("option", { value: level, text: `Groups, level ${level}` }));
 
   let waiting;

@@ -121,6 +121,7 @@ export class SampleView {
       ...this.damage(sample),
       ...(caption ? [make("p", { kind: "text", dir: "auto", text: caption })] : []),
       this.alike(sample),
+      ...this.columns(sample),
       this.members(sample),
       this.place(sample),
       this.commands(sample),
@@ -147,6 +148,20 @@ export class SampleView {
       return row;
     });
     return section("Members", make("table", { kind: "members" }, make("tbody", {}, ...rows)));
+  }
+
+  /** What was added of it since it was packed: scores, captions, the first numbers of an embedding. */
+  columns(sample) {
+    const shown = ({ type, value }) => {
+      if (value === null) return "–";
+      if (!Array.isArray(value)) return typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(6))) : String(value);
+      const all = Number(type.match(/\[(\d+)\]/)[1]);
+      return value.map(number => typeof number === "number" ? Number(number.toPrecision(4)) : number).join(", ") + (all > value.length ? `, … ${counted(all, "number")}` : "");
+    };
+    const rows = sample.columns.map(column => make("tr", {}, make("th", { scope: "row" }, make("code", { text: column.name })),
+      make("td", { kind: "value", dir: "auto", text: readable(shown(column)) }), make("td", { kind: "number soft", text: column.type })));
+    const problem = sample.columns_error ? [make("p", { kind: "soft", text: exact(sample.columns_error) })] : [];
+    return rows.length || problem.length ? [section("Columns", ...problem, make("table", { kind: "members columns" }, make("tbody", {}, ...rows)))] : [];
   }
 
   async reveal(button, row, number, member) {

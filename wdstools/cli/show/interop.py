@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wdstools.address import display
 from wdstools.cli.output import one_line
 from wdstools.results import proof
+from wdstools.stores.open import is_bucket
 from wdstools.units import counted, size
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def emitted(output: Output, result: EmitResult, *, removed: bool) -> None:
     output.line(f"{counted(result.written, 'file')} written{linked}{deleted}")
     if not removed:
         output.line(f"  what they say: {proof(result.proved)['proof']}")
-        output.hint(f"check:  wdstools doctor {result.target}")
+        if not is_bucket(result.target):  # other readers are asked about what lies here
+            output.hint(f"check:  wdstools doctor {quote(result.target)}")
     output.summary(result, exit_code=0, ok=True)
 
 

@@ -307,7 +307,7 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
         The dataset.
 
     Raises:
-        NotFoundError: There is none (``dataset-missing``).
+        NotFoundError: There is no dataset (``dataset-missing``).
         IntegrityError: It is another than the one with the given ``root`` (``root-differs``).
         FormatError: The manifest is damaged, or of a newer version.
         StoreError: Storage could not be read, or a change of the dataset was interrupted (``change-unfinished``).

@@ -46,7 +46,7 @@ class Localiser:
                 self._find(
                     "payload",
                     "forged",
-                    "a sample has the XXH3 of what was packed, and not its SHA-256: somebody made it so",
+                    "a sample has the XXH3 of what was packed, and not its SHA-256: somebody forged it",
                     (row["key"], None),
                     (row["offset"] + self._shift, row["length"]),
                     (f"sha256:{row['sha256'].hex()}", f"sha256:{sha256_digest(data).hex()}"),

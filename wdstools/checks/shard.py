@@ -307,7 +307,7 @@ def _unexplained(task: ShardCheckTask, computed: str, *, known: bool) -> Finding
         return Finding(
             "payload",
             task.entry.path,
-            "a shard has the XXH3 of what was packed, and not its SHA-256: somebody made it so",
+            "a shard has the XXH3 of what was packed, and not its SHA-256: somebody forged it",
             start=0,
             length=task.entry.bytes,
             expected=task.entry.sha256,

@@ -45,9 +45,9 @@ _MESSAGES = {
     "signature-missing": "nobody has signed this dataset",
 }
 _HINTS = {
-    "signature-other-root": "trust none of it: ask the signer for the signature of this version, or for the version that was signed",
-    "signature-invalid": "trust none of it until the signature holds: get it again from where the dataset was published",
-    "signature-other-key": "look whether {asked} names the signer's own; if it does, trust none of this",
+    "signature-other-root": "trust nothing here: ask the signer for the signature of this version, or for the version that was signed",
+    "signature-invalid": "trust nothing here until the signature holds: get it again from where the dataset was published",
+    "signature-other-key": "check that {asked} names the signer's own; if it does, trust nothing here",
     "signature-missing": f"ask the signer for the file in {SIGNATURES}; if nobody ever signed this dataset, leave out {{asked}}",
 }
 

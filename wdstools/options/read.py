@@ -17,7 +17,7 @@ PUBLIC_KEY = Option(
 )
 AUTHORITIES = Option(
     None,
-    "Refuse what nobody has signed whose certificate these authorities (PEM) issued: SHA-256 then proves it against forgers.",
+    "Refuse what was not signed under a certificate of these authorities (PEM): SHA-256 then proves it against forgers.",
     metavar="FILE",
 )
 MIN_VERSION = Option(

@@ -81,7 +81,7 @@ def _require_plain(status: os.stat_result, path: str) -> None:
     kind = next((kind for is_kind, kind in _ODD_KINDS if is_kind(status.st_mode)), None)
     if kind is not None or not stat.S_ISREG(status.st_mode):
         hint = "" if kind is None else "write what comes out of it to a file, and give that"
-        raise NotFoundError("no plain file is here", where=path, got=kind or "a folder", hint=hint)
+        raise NotFoundError("not a plain file", where=path, got=kind or "a folder", hint=hint)
 
 
 _ODD_KINDS = (

@@ -93,7 +93,7 @@ def cat(
     ],
     opening: OpenChoices,
 ) -> None:
-    """Write one member to standard output, checked; with --json as text, or in base64 where it is none.
+    """Write one member to standard output, checked; with --json as text, or in base64 where it is not text.
 
     Example: wdstools cat shards london/1413.txt
     """

@@ -37,7 +37,7 @@ def refuse_pipe(path: str) -> None:
     """Refuse a pipe by its name: what is checked must have an end; raises StoreError (``not-a-file``)."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise StoreError(
-            "this is no plain file and no folder",
+            "this is neither a plain file nor a folder",
             code="not-a-file",
             where=path,
             hint=f"wdstools verify - < {quote(path)}    checks one shard that comes out of a pipe",

@@ -46,6 +46,7 @@ LIBRARIES = (
     *("numpy", "pyarrow", "pyarrow.parquet", "pyarrow.compute", "pyarrow.csv", "pandas", "xxhash", "awscrt.checksums"),
     *("zstandard", "simplejpeg", "PIL.Image", "PIL.ImageOps", "PIL.JpegImagePlugin", "PIL.PngImagePlugin"),
     *("PIL.WebPImagePlugin", "PIL.ImageCms", "numba", "numba.core.dispatcher", "numba.core.caching", "numba.np.ufunc"),
+    *("model_signing.signing", "model_signing.verifying", "OpenSSL.crypto"),  # a second of processor time each time
     *("jinja2", "yaml", "obstore", "botocore.session", "botocore.auth", "botocore.awsrequest", "urllib3"),
     *(
         "multiprocessing.connection",

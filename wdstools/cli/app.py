@@ -26,6 +26,7 @@ from wdstools.errors import (
 )
 from wdstools.executors.base import COLLECT_AFTER
 from wdstools.log import Clock, tell
+from wdstools.shortage import HINT, is_short_of_memory
 
 _CODE_OF_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (UsageError, 2),
@@ -54,8 +55,6 @@ def _run() -> int:
     except typer.Abort:  # a question that nobody answered
         raise Interrupted from None
     except OSError as error:
-        if error.errno == errno.ENOMEM:
-            raise MemoryError from error
         if error.filename is None and error.errno in _OF_OUTPUT:  # help and version are written by typer
             raise lost(error) from error
         raise
@@ -90,14 +89,14 @@ def main() -> None:
     except (KeyboardInterrupt, Interrupted):
         text = "no file was left half-written; run the same command again to continue"
         code = output.end(text, 130, code="interrupted")
-    except MemoryError:
-        hint = "use fewer jobs, or raise the limit (ulimit -v)"
-        code = output.end("there is not enough memory", 4, code="no-memory", hint=hint)
     except ImportError as error:
         hint = "check that there is enough memory (ulimit -v), or install it again"
         code = output.end(f"a library cannot be loaded: {error}", 4, code="library-missing", hint=hint)
-    except Exception:  # noqa: BLE001  the last resort: say that it is a bug
-        code = output.bug(traceback.format_exc())
+    except Exception as error:  # noqa: BLE001  the last resort: say that it is a bug
+        if is_short_of_memory(error):
+            code = output.end("there is not enough memory", 4, code="no-memory", hint=HINT)
+        else:
+            code = output.bug(traceback.format_exc())
     output.weaker()
     tell("cli", "ends", exit=code, seconds=clock)
     gc.freeze()  # the interpreter walks all that is left several times before it ends: 40 ms

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import queue
-import resource
 import threading
 import traceback
 from typing import TYPE_CHECKING, Generic
@@ -13,6 +11,7 @@ from wdstools.errors import StoreError, WdsError, WorkerError, option
 from wdstools.executors.base import ATTEMPTS, Item, Outcome, Tick, Value, Work
 from wdstools.executors.shared import Ref, SharedValues
 from wdstools.log import Clock, tell
+from wdstools.shortage import HINT, is_short_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,20 +31,11 @@ def attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outc
         tell("work", "failed", task=task, of=named(item), item=index, seconds=clock, code=error.code, where=error.where)
         return Outcome(index, error=error)
     except Exception as error:  # noqa: BLE001  the boundary: a bug in one item must not end the others
-        if _is_short_of_memory(error):
-            hint = f"is there enough memory? Use fewer {option('jobs')}, or raise the limit (ulimit -v)"
-            return Outcome(
-                index, error=StoreError("a worker has run out of memory", code="no-memory", got=str(error), hint=hint)
-            )
+        if is_short_of_memory(error) or isinstance(error, ImportError):
+            error = StoreError("a worker has run out of memory", code="no-memory", got=str(error), hint=HINT)
+            return Outcome(index, error=error)
         bug = WorkerError(f"{type(error).__name__}: {error}", where=f"item {index}", traceback=traceback.format_exc())
         return Outcome(index, error=bug)
-
-
-def _is_short_of_memory(error: Exception) -> bool:
-    """Whether an error means that there is no memory: some libraries say so badly, or cannot be loaded."""
-    if isinstance(error, SystemError):  # from code in C that got none and said nothing
-        return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
-    return isinstance(error, MemoryError | ImportError) or getattr(error, "errno", None) == errno.ENOMEM
 
 
 def named(item: object) -> str | None:

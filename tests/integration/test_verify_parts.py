@@ -48,6 +48,19 @@ def test_a_part_is_verified_as_a_part(dataset: Path, manifest: Path, tmp_path: P
     assert run_command("verify", manifest, "--at", here).code == 1, "without the option all are asked for"
 
 
+def test_one_shard_is_proved_as_its_folder_is(dataset: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(dataset, tmp_path / "sets/copy"))
+    shutil.copy(dataset / MANIFEST_PATH, tmp_path / "pairs.json")
+    shard = shards_of(copy)[0]
+    for manifest, proved in (
+        (tmp_path / "pairs.json", Proved.FORGER),
+        (dataset, Proved.FORGER),
+        (copy, Proved.ACCIDENT),
+    ):
+        for at in (copy, copy / shard):
+            assert verify(str(manifest), at=str(at), only_present=True).proved is proved, (manifest, at)
+
+
 def test_damage_in_a_part_is_found(dataset: Path, manifest: Path, tmp_path: Path) -> None:
     shards = shards_of(dataset)
     here = _some(dataset, tmp_path / "here", shards[:2])

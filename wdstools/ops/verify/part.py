@@ -74,16 +74,15 @@ class OneShard(LocalStore):
 def open_with_file(manifest: str, file: str, root: str | None) -> Dataset:
     """A dataset of which one shard lies in ``file``: the one of its name, otherwise the one with its bytes, otherwise none."""
     dataset = open_dataset(manifest, at=os.path.dirname(file) or ".", root=root)
-    inside = isinstance(dataset.metadata, LocalStore) and _is_below(file, dataset.metadata.path)
-    return replace(
-        dataset,
-        shards=OneShard(file, _which(dataset, file)),
-        anchored=dataset.anchored and not (inside and root is None),
-    )
+    key = _which(dataset, file)
+    # a shard of the dataset that the manifest lies in came with it, as a whole folder does
+    beside = dataset.metadata
+    own = isinstance(beside, LocalStore) and bool(key) and _is_one_file(beside.locate(key), file)
+    return replace(dataset, shards=OneShard(file, key), anchored=dataset.anchored and not (own and root is None))
 
 
-def _is_below(file: str, folder: str) -> bool:
-    return os.path.realpath(file).startswith(os.path.join(os.path.realpath(folder), ""))
+def _is_one_file(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _which(dataset: Dataset, file: str) -> str:

@@ -82,7 +82,7 @@ LINES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "duplicates": {
         "group": (DuplicateGroup,),
         "shared": (SharedImage,),
-        "summary": (lines.DuplicatesSummary, lines.SharedSummary),
+        "summary": (lines.DuplicatesSummary, lines.SharedSummary, lines.HashesSummary),
     },
     "repair": {**_CHANGE, "summary": (RepairResult, lines.PlanSummary)},
     "remove": {

@@ -8,7 +8,8 @@ import os
 import resource
 import subprocess
 import warnings
-from contextlib import contextmanager
+import zipfile
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import webdataset
 from PIL import Image
 
 from wdstools.checks.sums import SumCheckTask, check_sum
-from wdstools.errors import FormatError
+from wdstools.errors import FormatError, WdsError
 from wdstools.foreign.window import encoding_of
 from wdstools.formats.image_types import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.formats.sums import parse_sums
@@ -24,6 +25,9 @@ from wdstools.images.check import DamagedImageError
 from wdstools.images.resize import Encoding, reencode
 from wdstools.images.whole import ImageChecker
 from wdstools.ops.verify.lone import verify_shard_file
+from wdstools.sources.base import DamagedEntryError
+from wdstools.sources.readers import ArchiveReader, zip_entry
+from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -111,6 +115,48 @@ def _webdataset(path: Path) -> str:
     except Exception:  # noqa: BLE001  # whatever it raises, it does not take the file
         return BAD
     return GOOD
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file's name is that of a zip."""
+    return path.suffix.lower() == ".zip"
+
+
+def of_zip(path: Path) -> Iterator[Decision]:
+    """Decisions about one zip: whether every file in it comes out whole."""
+    ours = _our_zip(path)
+    yield Decision("zip", "unzip", ours, _unzip(path), str(path))
+    yield Decision("zip", "Python", ours, _zipfile(path), str(path))
+
+
+def _our_zip(path: Path) -> str:
+    try:
+        members = list(scan_zip(str(path)))
+        with closing(ArchiveReader(str(path))) as reader:
+            for member in members:
+                if member.size > _LARGEST:
+                    return "member-too-large"
+                entry = zip_entry(member.offset, member.stored, member.size, member.method, member.crc)
+                reader.read_into(member.name, entry, memoryview(bytearray(member.size)))
+    except (WdsError, DamagedEntryError) as error:
+        return error.code
+    return GOOD
+
+
+def _unzip(path: Path) -> str:
+    """``unzip -t``: of 1 its manual says that files were processed, with warnings."""
+    done = subprocess.run(
+        ["unzip", "-tqq", str(path)], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_SECONDS
+    )
+    return GOOD if done.returncode in (0, 1) else BAD
+
+
+def _zipfile(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive, bounded_memory():
+            return GOOD if archive.testzip() is None else BAD
+    except Exception:  # noqa: BLE001  # whatever it raises, it does not take the file
+        return BAD
 
 
 def of_image(path: Path) -> Iterator[Decision]:

@@ -6,7 +6,19 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.corpora.decide import GOOD, Decision, digest, is_image, is_small, is_tar, of_image, of_list, of_tar
+from tests.corpora.decide import (
+    GOOD,
+    Decision,
+    digest,
+    is_image,
+    is_small,
+    is_tar,
+    is_zip,
+    of_image,
+    of_list,
+    of_tar,
+    of_zip,
+)
 from tests.corpora.explained import EXPLAINED
 
 if TYPE_CHECKING:
@@ -26,7 +38,7 @@ def decisions(corpora: Mapping[str, Path]) -> Iterator[tuple[str, Decision]]:
         for path in sorted(folder.rglob("*")):
             if not path.is_file() or path.is_symlink() or not is_small(path):
                 continue
-            of = of_tar if is_tar(path) else of_image if is_image(path) else None
+            of = of_tar if is_tar(path) else of_image if is_image(path) else of_zip if is_zip(path) else None
             if of is not None and (known := digest(path)) not in seen:
                 seen.add(known)
                 yield from ((corpus, found) for found in of(path))
@@ -43,14 +55,14 @@ def render(found: Sequence[tuple[str, Decision]], corpora: Mapping[str, Path]) -
         "Test files of other projects are given to wdstools and to the tools that people know. This page lists every decision",
         "that differs, by kind, each with its reason. `make differences` writes it.",
         "",
-        "| corpus | tars | images | lines of sums |",
-        "|---|---:|---:|---:|",
+        "| corpus | tars | zips | images | lines of sums |",
+        "|---|---:|---:|---:|---:|",
     ]
     counts = Counter((corpus, one.subject, one.path) for corpus, one in found)
     names = dict.fromkeys([*corpora, *(corpus for corpus, _ in found)])
     for corpus in names:
-        row = [sum(c == corpus and s == subject for c, s, _ in counts) for subject in ("tar", "image", "sums")]
-        lines.append(f"| {corpus} | {row[0]:,} | {row[1]:,} | {row[2]:,} |")
+        row = [sum(c == corpus and s == subject for c, s, _ in counts) for subject in ("tar", "zip", "image", "sums")]
+        lines.append(f"| {corpus} | {' | '.join(f'{count:,}' for count in row)} |")
     lines += ["", f"Decisions that agree: {sum(not one.differs for _, one in found):,} of {len(found):,}.", ""]
     for taken, title in ((False, "Refused or called damaged here, taken there"), (True, "Taken here, refused there")):
         lines += [f"## {title}", ""]

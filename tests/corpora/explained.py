@@ -8,15 +8,14 @@ EXPLAINED = {
         "out before Pillow decodes it."
     ),
     ("image", "Pillow", "image-damaged", "good"): (
-        "Bytes lie where a marker must be, or between two parts of the picture. libjpeg itself warns of these ('Corrupt JPEG data'), and Pillow "
-        "passes no warning on. Here each is damage, as for libjpeg's own tools (jpegtran ends with 2): a checksum taken of it would certify it. "
-        "Where bytes lie between markers, what is told of the file says how jpegtran takes them out without loss."
+        "Between two restart markers lie 1,214 bytes more than the picture needs. libjpeg itself warns of them ('Corrupt JPEG data'), and Pillow "
+        "passes no warning on. Here it is damage, as for libjpeg's own tools (jpegtran ends with 2): a checksum taken of it would certify it."
     ),
     ("image", "Pillow", "image-truncated", "good"): (
         "The file ends before the image's end marker, or inside it: it was cut. Pillow shows what there is."
     ),
     ("tar", "GNU tar", "good", "refused"): (
-        "Entries that say a size though they have no payload, as links, and malformed records of extended attributes: neither moves a "
+        "GNU tar ends with 2 after a frame of Zstandard that it passes over. Entries that say a size though they have no payload, as links, and malformed records of extended attributes: neither moves a "
         "payload or changes a name, so they are passed over. A malformed record of a name or a size is damage here, too."
     ),
     ("tar", "GNU tar", "payload-cut", "good"): (
@@ -24,6 +23,21 @@ EXPLAINED = {
     ),
     ("tar", "webdataset", "good", "refused"): (
         "Python's tarfile, by which webdataset reads, knows no Zstandard. A sparse member is named here, where webdataset holds it whole in memory, zeros and all."
+    ),
+    ("zip", "Python", "good", "refused"): (
+        "xz, which Python's zipfile does not read; and names, comments and further fields that are not the same in the two places where a zip "
+        "has them. The directory at its end counts here, and the CRC-32 of each file."
+    ),
+    ("zip", "unzip", "good", "refused"): (
+        "LZMA and xz, which this unzip does not read; and what is said before each file and is not what the directory at the end says, which "
+        "counts here, with the CRC-32 of each file."
+    ),
+    ("zip", "Python", "source-damaged", "good"): (
+        "The directory is of another size, or has another number of files, than the zip says at its end; or a file is of another size. Such a zip was "
+        "changed or cut. Python reads as far as it goes, and says nothing."
+    ),
+    ("zip", "unzip", "source-damaged", "good"): (
+        "The directory says another size, compression or CRC-32 than the bytes have. unzip believes what stands before each file."
     ),
     ("tar", "webdataset", "header-missing", "good"): (
         "A header's checksum is wrong, as for GNU tar. Behind other members Python's tarfile takes such a header for the end of the archive, and says nothing of what follows."

@@ -31,9 +31,10 @@ SOURCES = {
     "exiv2": "exiv2",
     "leptonica": "leptonlib",
     "node-tar": "node-tar",
+    "libzip": "libzip",
 }
 _SUFFIXES = (
-    ".tar", ".tgz", ".gz", ".tbz", ".bz2", ".txz", ".xz", ".zst", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp",
+    ".zip", ".tar", ".tgz", ".gz", ".tbz", ".bz2", ".txz", ".xz", ".zst", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp",
     ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
 _LONGEST = 1800

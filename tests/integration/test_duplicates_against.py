@@ -7,6 +7,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -79,6 +81,59 @@ def test_hashes_alone_do_as_well_as_the_pictures(place: Path, tmp_path: Path) ->
     assert pairs(found) == WANTED
     back = find_shared(tmp_path / "test.parquet", [place / "train"], level="edited")
     assert {image.key for image in back} == set(WANTED)
+
+
+def test_hashes_of_a_folder_are_handed_out_and_are_those_of_its_dataset(place: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(place / "test-images", tmp_path / "test-images")
+    (folder / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut")
+    turned = scene(930, 120, 120).transpose(Image.Transpose.ROTATE_90)
+    turned.save(folder / "turned.jpg", exif=_turned_by(6))
+    for source, target in ((place / "test", "dataset.parquet"), (folder, "folder.parquet")):
+        ran = run_command("duplicates", source, "--hashes-to", tmp_path / target)
+        assert ran.code == 0
+    assert "bad.jpg" in ran.out
+    ours, theirs = (pq.read_table(tmp_path / name) for name in ("folder.parquet", "dataset.parquet"))
+    known = ours.filter(pc.is_in(ours.column("key"), theirs.column("key").combine_chunks()))
+    assert known.drop_columns("split").equals(theirs.drop_columns("split"))
+    found = find_shared(place / "train", [tmp_path / "folder.parquet"], level="edited")
+    assert pairs(found) == WANTED
+    both = find_shared(folder, [tmp_path / "folder.parquet"], level="edited")
+    assert {image.key for image in both if image.key == image.other_key} >= {*WANTED, "bad", "turned"}
+
+
+def _turned_by(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [("train", "test-images"), ("train-images", "hashes")])
+def test_the_page_has_pictures_of_what_is_no_dataset(mine: str, theirs: str, place: Path, tmp_path: Path) -> None:
+    other = place / theirs
+    if theirs == "hashes":
+        other = tmp_path / "test.parquet"
+        assert run_command("duplicates", place / "test-images", "--hashes-to", other).code == 0
+    page = tmp_path / "shared.html"
+    ran = run_command("duplicates", place / mine, "--against", other, "--level", "edited", "--html", page)
+    assert ran.code == 1
+    assert page.read_text().count("data:image/jpeg") == 6
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("test-images", "--hashes-to", "x.parquet", "--level", "edited"),
+        ("test-images", "--hashes-to", "x.parquet", "--html", "x.html"),
+        ("test-images", "--hashes-to", "x.parquet", "--across-splits"),
+        ("train", "--against", "test", "--hashes-to", "x.parquet"),
+        ("train", "--against", "test", "--across-splits"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(arguments: tuple[str, ...], place: Path, tmp_path: Path) -> None:
+    words = [place / word if word in ("train", "test", "test-images") else word for word in arguments]
+    ran = run_command("duplicates", *words, cwd=tmp_path)
+    assert (ran.code, "--" in ran.err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_exits_1_lists_keys_and_shows_the_pairs(place: Path, tmp_path: Path) -> None:

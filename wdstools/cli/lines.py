@@ -220,6 +220,15 @@ class SharedSummary(Proof):
     shared: int
 
 
+class HashesSummary(TypedDict):
+    """Hashes of images that are no dataset, in one file: of how many, and which cannot be decoded."""
+
+    name: str
+    hashes: str
+    samples: int
+    unreadable: Sequence[Sequence[str]]
+
+
 DoctorSummary = TypedDict(
     "DoctorSummary", {"consumers": int, "works": int, "fails": int, "cannot": int, "not installed": int}
 )

@@ -16,7 +16,7 @@ from wdstools.errors import FormatError
 from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, to_array, valid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,13 +61,7 @@ class ImageHashes:
 
 def write_hashes(hashes: ImageHashes, shard: str, versions: Mapping[str, str]) -> bytes:
     """Parquet bytes; ``shard`` is the SHA-256 of the shard they were made of."""
-    absent = np.array([reason is not None for reason in hashes.unreadable], bool)
-    columns = {}
-    for name, width in _WIDTHS.items():
-        rows = np.ascontiguousarray(getattr(hashes, name)).reshape(-1, width)
-        values = [None if gone else row.tobytes() for row, gone in zip(rows, absent, strict=True)]
-        columns[name] = to_array(values, pa.binary(width))
-    columns["unreadable"] = to_array(hashes.unreadable, pa.string())
+    columns = columns_of({name: getattr(hashes, name) for name in _WIDTHS}, hashes.unreadable)
     metadata = {_META_SHARD: shard, _META_VERSIONS: json.dumps(dict(versions), sort_keys=True)}
     table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
     import pyarrow.parquet as pq
@@ -78,6 +72,17 @@ def write_hashes(hashes: ImageHashes, shard: str, versions: Mapping[str, str]) -
         use_dictionary=False, write_statistics=False, write_page_checksum=True,
     )  # fmt: skip
     return bytes(sink.getvalue())
+
+
+def columns_of(hashes: Mapping[str, NDArray[np.uint8]], unreadable: Sequence[str | None]) -> dict[str, pa.Array]:
+    """Hashes as columns, null where there is a reason why an image has none."""
+    columns = {}
+    for name, width in _WIDTHS.items():
+        rows = np.ascontiguousarray(hashes[name]).reshape(-1, width)
+        values = [None if gone is not None else row.tobytes() for row, gone in zip(rows, unreadable, strict=True)]
+        columns[name] = to_array(values, pa.binary(width))
+    columns["unreadable"] = to_array(unreadable, pa.string())
+    return columns
 
 
 def read_hashes(data: bytes, shard: str, versions: Mapping[str, str], rows: int, columns: list[str]) -> pa.Table | None:

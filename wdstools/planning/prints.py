@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,16 +15,17 @@ import pyarrow.compute as pc
 from wdstools.dataset import open_dataset
 from wdstools.dedup.compare import LOOK_BYTES
 from wdstools.dedup.groups import Fingerprints
+from wdstools.dedup.levels import LUMA_SIDE
 from wdstools.dedup.phash import deviation
 from wdstools.errors import UsageError
 from wdstools.executors.base import run_all
-from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
-from wdstools.formats.hashes import column_of, is_handed_out, present, read_handed_out, write_handed_out
+from wdstools.formats.arrow import one_chunk, to_array, to_ipc, to_list, to_numpy
+from wdstools.formats.hashes import column_of, columns_of, is_handed_out, present, read_handed_out, write_handed_out
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.answer import write_answer
 from wdstools.landing.inside import require_inside
 from wdstools.memory import many_rows
-from wdstools.planning.alike import Pictures, told_fingerprints
+from wdstools.planning.alike import AlikeTask, Pictures, images_as_packed, told_fingerprints
 from wdstools.planning.compiling import compile_kernels
 from wdstools.planning.samples import with_keys
 from wdstools.progress import under_way
@@ -44,7 +46,7 @@ from wdstools.sources.every_image import listed, lost_images, more_images
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,6 +54,12 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor
     from wdstools.formats.manifest import ShardEntry
     from wdstools.progress import Progress
+    from wdstools.sources.base import SourceOpener
+
+
+_LUMA_BYTES = LUMA_SIDE * LUMA_SIDE
+#: So many images are written together: their small pictures take 8 MB.
+_HANDED_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +182,16 @@ def look_up(
     return made
 
 
-def _of_source(path: str, executor: Executor, progress: Progress) -> PrintedSet:
-    """Every image file counts: those of samples by the key that they would have, others by their path."""
+class _Files(NamedTuple):
+    """The image files of a source, in order of the keys that they would have, or of their paths; and those that cannot be had."""
+
+    table: pa.Table
+    opener: SourceOpener
+    lost: Sequence[tuple[str, str]]
+    source: object
+
+
+def _files_of(path: str) -> _Files:
     source, listing = listed(path)
     if listing is not None and not listing.image_types:
         raise UsageError("no images are here", code="no-images", where=path)
@@ -193,15 +209,42 @@ def _of_source(path: str, executor: Executor, progress: Progress) -> PrintedSet:
     if table is None or not table.num_rows:
         raise UsageError("no images are here", code="source-empty", where=path)
     opener = more.opener if more is not None else listing.opener  # type: ignore[union-attr]
-    order = to_numpy(pc.sort_indices(table, sort_keys=[("key", "ascending")])).astype(np.int64)
-    pictures = Pictures(opener, as_they_lie=True)
-    prints, reasons = told_fingerprints(table, order, pictures, executor, progress)
-    ordered = table.take(to_array(order, pa.int64()))
-    keys = to_list(ordered.column("key"))
-    paths = image_paths(ordered)
+    return _Files(table.sort_by("key"), opener, lost, source)
+
+
+def _of_source(path: str, executor: Executor, progress: Progress) -> PrintedSet:
+    """Every image file counts: those of samples by the key that they would have, others by their path."""
+    files = _files_of(path)
+    order = np.arange(files.table.num_rows)
+    pictures = Pictures(files.opener, as_they_lie=True)
+    prints, reasons = told_fingerprints(files.table, order, pictures, executor, progress)
+    keys = to_list(files.table.column("key"))
+    paths = image_paths(files.table)
     damaged = [(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason is not None]
-    splits = [split or "" for split in to_list(ordered.column("split"))]
-    return PrintedSet(path, keys, prints, splits, tuple(sorted((*damaged, *lost))), source=source)
+    splits = [split or "" for split in to_list(files.table.column("split"))]
+    return PrintedSet(path, keys, prints, splits, tuple(sorted((*damaged, *files.lost))), source=files.source)
+
+
+def images_with_keys(path: str, keys: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Some images of a folder, an archive or a file of hashes, which has a small gray picture of each."""
+    if path.endswith(".parquet") and os.path.isfile(path) and is_handed_out(path):
+        table = read_handed_out(path, library_versions()["hashes"])
+        table = table.filter(pc.is_in(table.column("key"), pa.array(keys, pa.string())))
+        lumas = column_of(table, "luma").reshape(-1, LUMA_SIDE, LUMA_SIDE)
+        yield from zip(to_list(table.column("key")), map(_as_png, lumas), strict=True)
+        return
+    files = _files_of(path)
+    table = files.table.filter(pc.is_in(files.table.column("key"), pa.array(keys, pa.large_string())))
+    task = AlikeTask(Pictures(files.opener, as_they_lie=True), to_ipc(table))
+    yield from zip(to_list(table.column("key")), images_as_packed(task), strict=True)
+
+
+def _as_png(luma: NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    sink = io.BytesIO()
+    Image.fromarray(luma).save(sink, "PNG")
+    return sink.getvalue()
 
 
 def _pictures_of(samples: pa.Table) -> pa.Table:
@@ -225,6 +268,42 @@ def _of_file(path: str) -> PrintedSet:
     turned = turned_of(column_of(table, "turn"), column_of(table, "upright"))
     prints = Fingerprints(exact, words, mirrored, spread, lambda rows: looks[rows], turned)
     return PrintedSet(path, to_list(table.column("key")), prints, to_list(table.column("split")))
+
+
+def hand_out_images(
+    path: str, target: str, executor: Executor, progress: Progress
+) -> tuple[int, tuple[tuple[str, str], ...]]:
+    """Write the hashes of a folder or archive of images to one file that needs no pictures.
+
+    Gives how many, and which cannot be decoded.
+    """
+    printed = print_set(path, None, executor, progress)
+    prints, tables = printed.prints, []
+    count = len(printed.keys)
+    turns, upright = np.ones((count, 1), np.uint8), np.zeros((count, 10), np.uint64)
+    turned = prints.turned
+    turns[turned.rows, 0] = turned.turns
+    upright[turned.rows] = np.concatenate((turned.words, turned.mirrored), axis=1)
+    for start in range(0, count, _HANDED_AT_ONCE):
+        part = np.arange(start, min(start + _HANDED_AT_ONCE, count))
+        read = part[~np.isnan(prints.deviation[part])]
+        looks = np.zeros((len(part), LOOK_BYTES), np.uint8)
+        looks[read - start] = prints.looks(read)
+        words, mirrored = (
+            all_of[part].view(np.uint8).reshape(len(part), -1) for all_of in (prints.words, prints.mirrored)
+        )
+        gone = np.isin(part, read, invert=True)
+        columns = {
+            "phash": words[:, :8], "phash16": words[:, 8:], "mirrored": mirrored[:, :8], "mirrored16": mirrored[:, 8:],
+            "luma": looks[:, :_LUMA_BYTES], "colour": looks[:, _LUMA_BYTES:], "turn": turns[part],
+            "upright": upright[part].view(np.uint8).reshape(len(part), -1),
+        }  # fmt: skip
+        reasons = ["image-damaged" if row else None for row in gone.tolist()]
+        exact = [pa.array(column, pa.uint64()) for column in prints.exact[part].T]
+        named = {"key": printed.keys[start : start + len(part)], "split": printed.splits[start : start + len(part)]}
+        tables.append(pa.table({**named, "xxh3_64": exact[0], "bytes": exact[1], **columns_of(columns, reasons)}))
+    write_answer(target, write_handed_out(pa.concat_tables(tables), library_versions()), "hashes")
+    return count, printed.unreadable
 
 
 def hand_out(dataset: Dataset, path: str, cache: str | None) -> int:

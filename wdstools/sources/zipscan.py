@@ -133,13 +133,6 @@ def _directory(file: BinaryIO, path: str) -> tuple[int, int, int, int]:
     if at < 0 or at + _END.size > len(tail):
         raise _damaged(path, "the end of its directory is missing: was the download cut?")
     _, disk, _, _, count, size, start, _ = _END.unpack_from(tail, at)
-    if disk not in (0, _IN_ZIP64_DISK):
-        raise UsageError(
-            "one volume of a zip that was cut up",
-            code="source-volume",
-            where=path,
-            hint="put the volumes together, with all of them in one folder: zip -s 0 x.zip --out whole.zip, or 7z x x.zip",
-        )
     end = total - len(tail) + at
     locator = tail[at - _LOCATOR64.size : at] if at >= _LOCATOR64.size else b""
     if locator[:4] == b"PK\6\7":
@@ -152,6 +145,13 @@ def _directory(file: BinaryIO, path: str) -> tuple[int, int, int, int]:
             raise _damaged(path, "its zip64 directory is damaged")
         *_, count, size, start = _END64.unpack(record)
         end = here
+    if disk not in (0, _IN_ZIP64_DISK) and not _begins_here(file, start):
+        raise UsageError(
+            "one volume of a zip that was cut up",
+            code="source-volume",
+            where=path,
+            hint="put the volumes together, with all of them in one folder: zip -s 0 x.zip --out whole.zip, or 7z x x.zip",
+        )
     if size > _MAX_DIRECTORY_BYTES or size > total:
         raise _damaged(path, "its directory runs past the end of the file")
     if size and _bytes_at(file, start, 4) != b"PK\1\2":
@@ -160,6 +160,13 @@ def _directory(file: BinaryIO, path: str) -> tuple[int, int, int, int]:
             raise _damaged(path, "its directory is not where it says")
         return start + before, size, count, before
     return start, size, count, 0
+
+
+def _begins_here(file: BinaryIO, directory: int) -> bool:
+    """Whether the first member of a directory lies in this file, whatever that says of volumes."""
+    entry = _bytes_at(file, directory, _CENTRAL.size)
+    is_entry = len(entry) == _CENTRAL.size and entry[:4] == b"PK\1\2"
+    return is_entry and _bytes_at(file, _CENTRAL.unpack(entry)[-1], 4) == b"PK\3\4"
 
 
 def _bytes_at(file: BinaryIO, at: int, size: int) -> bytes:

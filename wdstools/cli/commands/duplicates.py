@@ -68,7 +68,7 @@ def duplicates(
             "--hashes-to",
             metavar="FILE.parquet",
             callback=hashes_file,
-            help="Write the hashes to one file, which others can give to --against without having the images.",
+            help="Write the hashes (of a dataset, or of a folder, zip or tar of images) to one file, which others can give to --against without having the images.",
             rich_help_panel=_AGAINST,
         ),
     ] = None,
@@ -82,15 +82,16 @@ def duplicates(
 
     roots = (choices.get("root"), *shared.roots_of(against, against_root))
     if against:
+        shared.refuse_with_against(across_splits=across_splits, hashes_to=hashes_to)
         mine = open_dataset(dataset, at=at) if at else dataset
         sets = tuple(shared.anchored(one, root) for one, root in zip((mine, *against), roots, strict=True))
         raise typer.Exit(_against(session, sets, choices, keys_to, html))
+    if hashes_to is not None and at is None and show.is_of_images(dataset):
+        show.refuse_beside_hashes(choices, across_splits=across_splits, html=html)
+        raise typer.Exit(_hand_out_images(session, dataset, hashes_to))
     opened = open_dataset(dataset, at=at)
     found = _found(session, opened, choices)
-    if html is not None:
-        show.page(opened, found, html)
-    if hashes_to is not None:
-        show.hand_out(opened, hashes_to, choices)
+    show.write_files(opened, found, choices, html=html, hashes_to=hashes_to)
     raise typer.Exit(show.duplicates(session.output, opened.name, found, across_splits=across_splits, html=html))
 
 
@@ -100,6 +101,11 @@ def _found(session: Session, dataset: Dataset, choices: DuplicateChoices) -> Dup
     with session.workers("processes", show.WORKER_MODULES) as executor:
         show.expected(session.output, dataset, choices)
         return find_duplicates(dataset, executor=executor, progress=session.output.progress(), **choices)
+
+
+def _hand_out_images(session: Session, path: str, target: str) -> int:
+    with session.workers("processes", show.WORKER_MODULES) as executor:
+        return show.hand_out_images(session.output, path, target, executor)
 
 
 def _against(

@@ -13,10 +13,11 @@ from wdstools.units import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wdstools.cli.lines import DuplicatesSummary
+    from wdstools.cli.lines import DuplicatesSummary, HashesSummary
     from wdstools.cli.output import Output
     from wdstools.dataset import Dataset
     from wdstools.dedup.results import CaptionCounts, DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
+    from wdstools.executors.base import Executor
     from wdstools.options.check import DuplicateChoices
 
 #: What worker processes need.
@@ -180,12 +181,59 @@ def page(dataset: Dataset, found: DuplicateGroups, path: str) -> None:
     write_page(path, render_duplicates(dataset.name, dataset.root, found, thumbnails(dataset, found)))
 
 
+def is_of_images(path: str) -> bool:
+    """Whether a path is that of a folder, zip or tar of images, and not of a dataset."""
+    from wdstools.planning.prints import opened
+
+    return os.path.exists(path) and opened(path) is None
+
+
+def refuse_beside_hashes(choices: DuplicateChoices, *, across_splits: bool, html: str | None) -> None:
+    """Raise UsageError for what does nothing where hashes of images that are no dataset are written."""
+    from wdstools.errors import UsageError, option
+    from wdstools.options import check
+    from wdstools.options.declare import settle
+
+    usual = settle(check.DuplicateChoices, {})
+    given = [name for name, value in choices.items() if value != usual.get(name)]
+    given += [name for name, is_given in (("across_splits", across_splits), ("html", html is not None)) if is_given]
+    if given:
+        raise UsageError(
+            f"{option(given[0])} does nothing for images that are no dataset",
+            code="option-idle",
+            where=option(given[0]),
+            hint="wdstools pack makes a dataset of them",
+        )
+
+
+def hand_out_images(output: Output, path: str, target: str, executor: Executor) -> int:
+    """Write the hashes of images that are no dataset to one file; the exit code."""
+    from wdstools.planning.prints import hand_out_images as write
+
+    count, unread = write(path, target, executor, output.progress())
+    output.line(f"{one_line(target)}: hashes of {counted(count, 'image')}")
+    output.few(f"  cannot be decoded: {one_line(key)}: {reason}" for key, reason in unread)
+    summary: HashesSummary = {"name": path, "hashes": target, "samples": count, "unreadable": unread}
+    output.summary(summary, exit_code=0, ok=True)
+    return 0
+
+
+def write_files(
+    dataset: Dataset, found: DuplicateGroups, choices: DuplicateChoices, *, html: str | None, hashes_to: str | None
+) -> None:
+    """The page and the hashes, where they were asked for."""
+    if html is not None:
+        page(dataset, found, html)
+    if hashes_to is not None:
+        hand_out(dataset, hashes_to, choices)
+
+
 def hand_out(dataset: Dataset, path: str, choices: DuplicateChoices) -> None:
     """Write the hashes that were just made to one file."""
     from wdstools.errors import UsageError, option
     from wdstools.planning.prints import hand_out as write
 
     if choices.get("level") == EXACT or choices.get("method") == "size":
-        raise UsageError(f"{option('hashes-to')} needs hashes, which {option('level', 'exact')} does not make")
+        raise UsageError(f"{option('hashes_to')} needs hashes, which {option('level', 'exact')} does not make")
     cache = choices.get("cache")
     write(dataset, path, None if cache is None else os.fspath(cache))

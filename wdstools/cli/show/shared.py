@@ -29,6 +29,13 @@ def choices_of(choices: DuplicateChoices) -> AgainstChoices:
     return wanted
 
 
+def refuse_with_against(*, across_splits: bool, hashes_to: str | None) -> None:
+    """Raise UsageError for what does nothing for two sets."""
+    for name, given in (("across_splits", across_splits), ("hashes_to", hashes_to)):
+        if given:
+            raise UsageError(f"{option(name)} and {option('against')} exclude each other")
+
+
 def roots_of(against: Sequence[str] | None, roots: Sequence[str] | None) -> Sequence[str | None]:
     """The root digest that each of the other sets must have; raises UsageError where it is not told which."""
     others, given = list(against or ()), list(roots or ())
@@ -107,6 +114,6 @@ def write_files(found: SharedImages, sets: Sequence[str | Dataset], *, keys_to: 
     if keys_to is not None:
         write_answer(keys_to, "".join(f"{key}\n" for key in found.keys).encode(), "keys")
     if html is not None:
-        mine, *others = (opened(one) if isinstance(one, str) else one for one in sets)
+        mine, *others = ((opened(one) or one) if isinstance(one, str) else one for one in sets)
         pairs = pair_pictures(found, mine, dict(zip(found.others, others, strict=True)))
         write_page(html, render_shared(found, pairs))

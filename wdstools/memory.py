@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import tempfile
@@ -42,8 +43,26 @@ def many_rows(count: int, width: int) -> NDArray[np.uint8]:
     if count * width <= _MOST_IN_MEMORY:
         return np.empty((count, width), np.uint8)
     with tempfile.TemporaryFile() as file:
-        file.truncate(count * width)
+        take_room(file.fileno(), count * width)
         return np.frombuffer(mmap.mmap(file.fileno(), count * width), np.uint8).reshape(count, width)
+
+
+def take_room(fd: int, size: int) -> None:
+    """Make a file so long, with room for all of it; raises OSError where the disk has none.
+
+    A file with holes is given its room when a page is first written: where there is none then, SIGBUS ends the process.
+    """
+    os.ftruncate(fd, size)
+    if size and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in _NO_FALLOCATE:
+                raise
+
+
+#: A file system that cannot.
+_NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,13 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wdstools as wt
+from tests.support.added_columns import add_scores
 from tests.support.command import run_command
 from tests.support.damaged_dataset import flipped, make_dataset, shards_of
 from tests.support.laws import LAW
 from wdstools.checks.batch import Look, batches
+from wdstools.checks.columns import check_columns
 from wdstools.errors import FormatError, StoreError
 from wdstools.executors.local import Serial
 from wdstools.formats.manifest import ShardEntry
+from wdstools.ops.verify import scrub
+from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -184,6 +189,60 @@ def test_parts_note_what_they_saw_in_one_report(dataset: Path, tmp_path: Path) -
     last = wt.verify(dataset, resume=True, state=state)
     assert last.checked["shards"] + last.checked["passed_over"] == shards
     assert last.checked["passed_over"] == sum(len(range(number, shards, 3)) for number in (0, 1))
+
+
+def test_a_report_that_is_written_anew_loses_no_line_of_another_part(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two parts read a long report; while the one writes it anew, the other adds what it has seen."""
+    monkeypatch.setattr(scrub, "_MANY", 1)
+    opened, folder = wt.open_dataset(made), str(tmp_path / "state")
+    paths = [entry.path for _, entry in opened.manifest.shards]
+    options = scrub.ScrubOptions(folder, now=lambda: 1.0)
+    first = options.open(opened, "digest", ["all of them"])
+    first.note((path, True) for path in paths[:2])
+    late = options.open(opened, "digest", ["all of them"])
+    put, adding = LocalStore.put, []
+
+    def slow_put(self: LocalStore, key: str, data: bytes) -> None:
+        adding.append(threading.Thread(target=late.note, args=([(paths[-1], True)],)))
+        adding[0].start()
+        adding[0].join(0.3)  # it waits for its turn; without one it has added its line by now
+        put(self, key, data)
+
+    monkeypatch.setattr(LocalStore, "put", slow_put)
+    for _ in range(2):
+        first.note((path, True) for path in paths[:2])
+    options.open(opened, "digest", ["all of them"])
+    (thread,) = adding
+    thread.join()
+    seen = options.open(opened, "digest", ["all of them"]).seen
+    assert sorted(seen) == sorted({*paths[:2], paths[-1]})
+
+
+def test_added_columns_are_checked_a_little_at_a_time_too(dataset: Path, tmp_path: Path) -> None:
+    add_scores(dataset)
+    shards, state = len(shards_of(dataset)), tmp_path / "state"
+    with pytest.raises(KeyboardInterrupt):
+        wt.verify(dataset, resume=True, state=state, executor=_KilledAtColumns(2))
+    again = wt.verify(dataset, resume=True, state=state)
+    assert (again.checked["shards"], again.checked["passed_over"]) == (0, shards)
+    assert (again.checked["column_files"], again.checked["column_files_passed_over"]) == (shards - 2, 2)
+    assert again.proved is wt.Proved.NOTHING
+    later = wt.verify(dataset, max_age=3600, time_limit=0, state=state)
+    assert later.checked["waiting"] == 0
+    (one, *_) = sorted(dataset.rglob(".wdstools/columns/scores/**/*.parquet"))
+    one.write_bytes(flipped(one.read_bytes(), 9, 1))
+    found = wt.verify(dataset, max_age=3600, state=state)
+    assert (found.checked["column_files"], [finding.kind for finding in found.findings]) == (1, ["columns"])
+    assert wt.verify(dataset, max_age=0, time_limit=0, state=state).checked["waiting"] == 2 * shards
+
+
+class _KilledAtColumns(Killed):
+    """Is killed after so many files of columns, and does everything else."""
+
+    def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
+        return (super() if work is check_columns else Serial()).map(work, items, tick)
 
 
 def _looks(sizes: list[int]) -> list[Look]:

@@ -42,6 +42,12 @@ class ColumnsCheckTask:
     entry: ShardEntry
     level: str
 
+    @property
+    def name(self) -> str:
+        """The file, and which bytes it is to have."""
+        shard = self.columns.shard(self.entry.path)
+        return f"{column_path(self.columns.name, self.entry.path)}#{shard.sha256}"
+
 
 @dataclass(frozen=True, slots=True)
 class KnownSets:

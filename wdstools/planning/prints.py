@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,7 +44,7 @@ from wdstools.reader.hashes import (
 from wdstools.results import Proved, weakest
 from wdstools.sources.base import image_paths, text_columns
 from wdstools.sources.every_image import listed, lost_images, more_images
-from wdstools.stores.local import LocalStore
+from wdstools.stores.local import LocalStore, translated
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -169,7 +170,8 @@ def look_up(
     ``kept`` are the shards, and the SHA-256 of the file that holds the hashes of each.
     """
     shard, row = at
-    made = many_rows(len(shard), LOOK_BYTES)
+    with translated(tempfile.gettempdir()):
+        made = many_rows(len(shard), LOOK_BYTES)
     order = np.argsort(shard, kind="stable")
     numbers, starts = np.unique(shard[order], return_index=True)
     spans = [order[start:stop] for start, stop in itertools.pairwise([*starts.tolist(), len(order)])]

@@ -54,6 +54,15 @@ class RangedPlan:
     split_in_key: bool = False
     leaks: Mapping[str, int] | None = None
     _latest: dict[tuple[str, int], pa.Table] = field(default_factory=dict, repr=False)
+    #: Where each shard begins; of each split where it begins, and the ends of its ranges: made once, for shards are many.
+    _starts: list[int] = field(init=False, repr=False)
+    _splits: dict[str, tuple[int, NDArray[np.int64]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_starts", [start for _, _, start, _ in self.bounds])
+        firsts = {split: start for split, _, start, _ in reversed(self.bounds)}
+        splits = {split: (firsts[split], np.cumsum(counts)) for split, counts in self.counts.items() if split in firsts}
+        object.__setattr__(self, "_splits", splits)
 
     @property
     def count(self) -> int:
@@ -62,10 +71,8 @@ class RangedPlan:
 
     def rows(self, start: int, stop: int) -> pa.Table:
         """The samples of one shard, which lie there in the order of all."""
-        split, _, before, _ = self.bounds[bisect.bisect_right([bound[2] for bound in self.bounds], start) - 1]
-        first = next(bound[2] for bound in self.bounds if bound[0] == split)
-        assert before <= start
-        ends = np.cumsum(self.counts[split])
+        split = self.bounds[bisect.bisect_right(self._starts, start) - 1][0]
+        first, ends = self._splits[split]
         parts, at = [], start - first
         for number in range(int(np.searchsorted(ends, at, side="right")), len(ends)):
             low = int(ends[number]) - self.counts[split][number]

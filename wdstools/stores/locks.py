@@ -40,7 +40,7 @@ def locked_folder(path: str, what: str) -> Iterator[None]:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with _held(fd, path, what):
-            if not _is_at(fd, path):
+            if not is_at(fd, path):
                 raise _busy(path, what)
             yield
     finally:
@@ -64,7 +64,7 @@ def _busy(path: str, what: str) -> BusyError:
     return BusyError(f"another process is writing {what}", where=path, hint=hint)
 
 
-def _is_at(fd: int, path: str) -> bool:
+def is_at(fd: int, path: str) -> bool:
     """Whether an open file still has this name."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))

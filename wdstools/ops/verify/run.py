@@ -17,7 +17,6 @@ from wdstools.checks.unread import set_apart
 from wdstools.columns.sets import uncovered
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, UsageError, option
-from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
@@ -36,6 +35,7 @@ from wdstools.stores.probe import probe as find_out
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from wdstools.checks.columns import ColumnsCheckTask, KnownSets
     from wdstools.executors.base import Executor
     from wdstools.formats.manifest import ShardEntry
     from wdstools.ops.verify.scrub import Scrub, ScrubOptions
@@ -116,8 +116,12 @@ def _verify_dataset(
     progress: Progress | None,
 ) -> Report:
     level, digest = chosen["level"], chosen["digest"] or _default_digest(dataset)
-    scrub = scrubbing.open(dataset, f"{level} {digest}") if scrubbing else None
-    what = _What(dataset, level, digest, chosen["part"], _asked(chosen), chosen["probe"], scrub)
+    known, scrub = known_sets(dataset), None
+    if scrubbing is not None:
+        shards = dataset.manifest.shards
+        columns = (task.name for task in columns_tasks(dataset, known, level, shards))
+        scrub = scrubbing.open(dataset, f"{level} {digest}", [*(entry.path for _, entry in shards), *columns])
+    what = _What(dataset, level, digest, chosen["part"], _asked(chosen), chosen["probe"], scrub, known)
     return _DatasetCheck(what, executor or open_executor("serial"), progress or Silent()).run()
 
 
@@ -145,6 +149,7 @@ class _What:
     asked: Part
     probe: bool
     scrub: Scrub | None
+    known: KnownSets
 
 
 #: The levels at which everything is read.
@@ -160,6 +165,7 @@ class _DatasetCheck:
         self.md5 = noted_md5(what.dataset) if what.level == "remote" else {}
         self.scrub = what.scrub
         self.first_part, self.is_part = what.part[0] == 1, what.part[1] > 1
+        self.known = what.known
         self.asked = what.asked
         self.shards = what.asked.shards(what.dataset)[what.part[0] - 1 :: what.part[1]]
         self.missing: set[str] = set()
@@ -219,7 +225,7 @@ class _DatasetCheck:
         """What a check that found nothing proves."""
         if self.level == "size" or not self.checked["shards"]:
             return Proved.NOTHING
-        if self.scrub is not None and (self.scrub.passed_over or self.scrub.waiting):
+        if self.scrub is not None and self.scrub.left_out:
             return Proved.NOTHING  # of those shards nothing was looked at now
         by_sha256 = self.level != "remote" and self.digest == "sha256"
         return Proved.FORGER if by_sha256 and self.dataset.anchored else Proved.ACCIDENT
@@ -269,7 +275,7 @@ class _DatasetCheck:
             yield BatchTask(self.dataset, manner, some)
 
     def _wants(self, entry: ShardEntry) -> bool:
-        if self.scrub is None or self.scrub.wants(entry):
+        if self.scrub is None or self.scrub.wants(entry.path):
             return True
         self.progress.advance(entry.bytes)
         return False
@@ -288,14 +294,26 @@ class _DatasetCheck:
 
     def _columns(self) -> list[Finding]:
         """What is wrong with columns that were added, of the shards that are asked for."""
-        known = known_sets(self.dataset)
+        known, scrub = self.known, self.scrub
         self.unproved += known.unproved
         self.not_covered += uncovered(columns.name for columns in known.sets)
-        tasks = columns_tasks(self.dataset, known, self.level, self.shards)
-        if tasks:
-            self.checked["column_files"] = len(tasks)
-        found = [finding for found in run_all(self._workers(), check_columns, tasks) for finding in found]
-        return [*(known.findings if self.first_part else []), *found]
+        begun: list[ColumnsCheckTask] = []
+
+        def wanted() -> Iterator[ColumnsCheckTask]:
+            for task in columns_tasks(self.dataset, known, self.level, self.shards):
+                if scrub is None or scrub.wants(task.name):
+                    begun.append(task)
+                    yield task
+
+        found: dict[int, tuple[Finding, ...]] = {}
+        for outcome in self._workers().map(check_columns, wanted()):
+            found[outcome.index] = outcome.result()
+            if scrub is not None:
+                scrub.note([(begun[outcome.index].name, not found[outcome.index])])
+        if known.sets:
+            self.checked["column_files"] = len(begun)
+            self.checked |= {"column_files_passed_over": scrub.columns_passed_over} if scrub else {}
+        return [*(known.findings if self.first_part else []), *(one for at in sorted(found) for one in found[at])]
 
     def _without_index(self, looked: Looked) -> bool:
         """Whether nobody asks for a shard's index: none of the shards is here."""

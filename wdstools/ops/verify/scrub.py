@@ -6,9 +6,11 @@ moment, and several parts be checked at once. It is bound to one root; what it s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
+import time
 from dataclasses import dataclass, field
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -16,19 +18,21 @@ from typing import TYPE_CHECKING, Any
 from wdstools.address import display
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.digest import sha256_hex
-from wdstools.stores.abilities import sync_file
+from wdstools.stores.abilities import exclusive, sync_file
 from wdstools.stores.folders import make_folders
 from wdstools.stores.local import LocalStore, translated
+from wdstools.stores.locks import is_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from wdstools.dataset import Dataset
-    from wdstools.formats.manifest import ShardEntry
 
 _VERSION = 2
 #: A report is written anew where so many of its entries, and most of them, say what no longer holds.
 _MANY = 10_000
+#: How often, and how long each time, one waits who adds to a report while another part does: a line takes milliseconds.
+_TURNS, _TURN_SECONDS = 3000, 0.01
 #: Size and time of change of a local file; nothing is asked of a store elsewhere.
 _Stamp = tuple[int, int] | None
 
@@ -46,8 +50,10 @@ class ScrubOptions:
     max_age: float | None = None
     time_limit: float | None = None
 
-    def open(self, dataset: Dataset, kind: str) -> Scrub:
+    def open(self, dataset: Dataset, kind: str, paths: Collection[str]) -> Scrub:
         """Begin a run of checks of a ``kind``, which is level and digest: another kind has seen nothing, nor has another place.
+
+        A round is over when all ``paths`` were seen.
 
         Raises FormatError (``state-damaged``), StoreError (``state-not-ours``).
         """
@@ -56,7 +62,7 @@ class ScrubOptions:
         place = os.path.realpath(local.path) if local else display(dataset.shards.url)
         scrub = Scrub(self, report, f"{kind} {sha256_hex(place.encode())[:16]}", local, self.now())
         scrub.seen = report.read(scrub.kind)
-        if self.max_age is None and all(entry.path in scrub.seen for _, entry in dataset.manifest.shards):
+        if self.max_age is None and all(path in scrub.seen for path in paths):
             report.add({"kind": scrub.kind, "round": True})  # the round is over; the next one begins
             scrub.seen = {}
         return scrub
@@ -64,9 +70,9 @@ class ScrubOptions:
 
 @dataclass(slots=True)
 class Scrub:
-    """One run: which shards it looks at. What it has seen is added to the report as it goes, so that it may end at any time.
+    """One run: which files it looks at. What it has seen is added to the report as it goes, so that it may end at any time.
 
-    A shard in a local file that has changed since is looked at again, and so is one that was not whole with its index.
+    A local file that has changed since is looked at again, and so is a shard that was not whole with its index.
     """
 
     options: ScrubOptions
@@ -76,24 +82,34 @@ class Scrub:
     began: float
     seen: dict[str, tuple[float, _Stamp]] = field(default_factory=dict)
     begun: dict[str, _Stamp] = field(default_factory=dict)
+    #: Shards, and files of columns, that were not looked at: seen before, or too late.
     passed_over: int = 0
     waiting: int = 0
+    columns_passed_over: int = 0
+    columns_waiting: int = 0
 
-    def wants(self, entry: ShardEntry) -> bool:
-        """Whether a shard is to be checked in this run."""
-        stamp = self._stamp(entry)
-        seen = self.seen.get(entry.path)
+    @property
+    def left_out(self) -> int:
+        """How many files were not looked at."""
+        return self.passed_over + self.waiting + self.columns_passed_over + self.columns_waiting
+
+    def wants(self, path: str) -> bool:
+        """Whether a shard, or a file of added columns, is to be checked in this run."""
+        stamp, is_columns = self._stamp(path), "#" in path
+        seen = self.seen.get(path)
         if seen is not None and seen[1] == stamp and self._is_fresh(seen[0]):
-            self.passed_over += 1
+            self.passed_over += not is_columns
+            self.columns_passed_over += is_columns
             return False
         if self.options.time_limit is not None and self.options.now() - self.began >= self.options.time_limit:
-            self.waiting += 1
+            self.waiting += not is_columns
+            self.columns_waiting += is_columns
             return False
-        self.begun[entry.path] = stamp
+        self.begun[path] = stamp
         return True
 
     def note(self, checked: Iterable[tuple[str, bool]]) -> None:
-        """Some shards were checked, and their indexes: which, and whether they were whole."""
+        """Some files were checked, shards with their indexes: which, and whether they were whole."""
         checked = list(checked)
         line: dict[str, Any] = {"kind": self.kind, "at": self.options.now()}
         line["whole"] = {path: self.begun.pop(path, None) for path, whole in checked if whole}
@@ -103,11 +119,11 @@ class Scrub:
     def _is_fresh(self, at: float) -> bool:
         return self.options.max_age is None or self.options.now() - at < self.options.max_age
 
-    def _stamp(self, entry: ShardEntry) -> _Stamp:
+    def _stamp(self, path: str) -> _Stamp:
         if self.local is None:
             return None
         try:
-            status = os.stat(self.local.locate(entry.path))
+            status = os.stat(self.local.locate(path.partition("#")[0]))
         except OSError:
             return (-1, 0)
         return status.st_size, status.st_mtime_ns
@@ -121,31 +137,41 @@ class _Report:
     root: str
 
     def read(self, kind: str) -> dict[str, tuple[float, _Stamp]]:
-        """When each shard was found whole by checks of a kind, and its stamp then."""
-        kinds: dict[str, dict[str, tuple[float, _Stamp]]] = {}
-        said = 0
-        for line in self._lines():
-            said += _take(line, kinds)
-        held = sum(map(len, kinds.values()))
-        if said - held > max(held, _MANY):
-            self._compact(kinds)
+        """When each file was found whole by checks of a kind, and its stamp then."""
+        kinds, said = self._known()
+        if _is_long(kinds, said):
+            self._compact()
         return kinds.get(kind, {})
 
     def add(self, line: dict[str, Any]) -> None:
         """Add a line, durably."""
         make_folders(os.path.dirname(self.path))
-        with translated(self.path):
+        with translated(self.path), self._alone(_TURNS) as (fd, _):
+            size = os.fstat(fd).st_size
+            head = "" if size else json.dumps(self._head(), sort_keys=True) + "\n"
+            torn = "\n" if size and os.pread(fd, 1, size - 1) != b"\n" else ""
+            left = memoryview(f"{head}{torn}{json.dumps(line, sort_keys=True)}\n".encode())
+            while left:
+                left = left[os.write(fd, left) :]
+            sync_file(fd)
+
+    @contextlib.contextmanager
+    def _alone(self, turns: int) -> Iterator[tuple[int, bool]]:
+        """The open report, and whether nobody else writes to it meanwhile, which is tried so often.
+
+        A part that comes while another one writes the report anew must not add to the old file.
+        """
+        for turn in range(turns):
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
             try:
-                size = os.fstat(fd).st_size
-                head = "" if size else json.dumps(self._head(), sort_keys=True) + "\n"
-                torn = "\n" if size and os.pread(fd, 1, size - 1) != b"\n" else ""
-                left = memoryview(f"{head}{torn}{json.dumps(line, sort_keys=True)}\n".encode())
-                while left:
-                    left = left[os.write(fd, left) :]
-                sync_file(fd)
+                with exclusive(fd, self.path) as held:
+                    last = turn == turns - 1  # whoever died with the lock leaves it: adding a line needs none
+                    if last or (held and is_at(fd, self.path)):
+                        yield fd, held
+                        return
             finally:
                 os.close(fd)
+            time.sleep(_TURN_SECONDS)
 
     def _head(self) -> dict[str, Any]:
         return {"owner": "wdstools", "root": self.root, "version": _VERSION}
@@ -177,16 +203,29 @@ class _Report:
                 if found is not None:
                     yield found
 
-    def _compact(self, kinds: dict[str, dict[str, tuple[float, _Stamp]]]) -> None:
-        lines = [self._head()]
-        for kind, seen in kinds.items():
-            for at in sorted({at for at, _ in seen.values()}):
-                whole = {path: stamp for path, (time, stamp) in seen.items() if time == at}
-                lines.append({"kind": kind, "at": at, "whole": whole, "again": []})
-        folder, name = os.path.split(self.path)
-        data = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()
-        LocalStore(folder).put(name, data)
-        os.chmod(self.path, 0o600)
+    def _known(self) -> tuple[dict[str, dict[str, tuple[float, _Stamp]]], int]:
+        """What the report says, by kind, and how many entries it takes to say so."""
+        kinds: dict[str, dict[str, tuple[float, _Stamp]]] = {}
+        said = 0
+        for line in self._lines():
+            said += _take(line, kinds)
+        return kinds, said
+
+    def _compact(self) -> None:
+        """Write the report anew, as it is now, unless another part is at it."""
+        with translated(self.path), self._alone(1) as (_, held):
+            kinds, said = self._known()
+            if not held or not _is_long(kinds, said):
+                return
+            lines = [self._head()]
+            for kind, seen in kinds.items():
+                for at in sorted({at for at, _ in seen.values()}):
+                    whole = {path: stamp for path, (when, stamp) in seen.items() if when == at}
+                    lines.append({"kind": kind, "at": at, "whole": whole, "again": []})
+            folder, name = os.path.split(self.path)
+            data = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()
+            LocalStore(folder).put(name, data)
+            os.chmod(self.path, 0o600)
 
     def _not_ours(self, why: str) -> StoreError:
         return StoreError(
@@ -196,6 +235,12 @@ class _Report:
             got=why,
             hint=f"move it away: mv {quote(self.path)} {quote(self.path + '.old')}",
         )
+
+
+def _is_long(kinds: dict[str, dict[str, tuple[float, _Stamp]]], said: int) -> bool:
+    """Whether most of many entries say what no longer holds."""
+    held = sum(map(len, kinds.values()))
+    return said - held > max(held, _MANY)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -159,6 +159,16 @@ def set_path(name: str) -> str:
     return f"{COLUMNS_FOLDER}{name}.json"
 
 
+def is_column_file(path: str) -> bool:
+    """Whether a path may be that of a file of a set: its document, or the rows of a shard."""
+    name, _, rest = path.removeprefix(COLUMNS_FOLDER).partition("/")
+    if not path.startswith(COLUMNS_FOLDER):
+        return False
+    if not rest:
+        return is_set_name(name.removesuffix(".json")) and name.endswith(".json")
+    return is_set_name(name) and rest.endswith(".parquet") and is_plain_path(rest)
+
+
 def dumps(columns: ColumnSet) -> bytes:
     """The document of a set, in canonical form."""
     head = {

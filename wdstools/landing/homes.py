@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from wdstools.landing.notes import Line
-    from wdstools.stores.base import ObjectInfo, RemoteStore
+    from wdstools.stores.base import ObjectInfo, RemoteStore, Store
 
 _MAX_INDEX_BYTES = 1 << 30
 #: Digests that a shard's line in the manifest has, and that a store may give.
@@ -139,6 +139,84 @@ class BucketHome:
         index = get_whole(self.store, index_path(entry["path"]), _MAX_INDEX_BYTES)
         return index if sha256_hex(index) == line["index_sha256"] else None
 
+    def land(self, line: Line, made: str, index: bytes) -> Mapping[str, str]:
+        """Store a shard that is in the file ``made``, its index, and the note that says so; gives their ETags."""
+        store, path = self.store, line["entry"]["path"]
+        beside, sha256 = index_path(path), line["entry"]["sha256"]
+        digests = {"sha256": sha256_hex(index), "xxh3_128": xxh3_128_hexdigest(index)}
+        shard = _Part(
+            path, _known(line), lambda only_if: store.put_file(path, made, {"sha256": sha256}, only_if=only_if)
+        )
+        return self._note(
+            line, shard, _Part(beside, digests, lambda only_if: store.put_data(beside, index, only_if=only_if))
+        )
+
+    def copy(self, line: Line, source: Store) -> None:
+        """Have the server copy a shard and its index from another place of its own, and note it.
+
+        Raises StoreError (``store-cannot``) where it is not its own.
+        """
+        path, store = line["entry"]["path"], self.store
+        beside = index_path(path)
+        shard = _Part(path, _known(line), lambda _: store.copy(source, path), conditions=False)
+        digest = {"sha256": line["index_sha256"]}
+        self._note(line, shard, _Part(beside, digest, lambda _: store.copy(source, beside), conditions=False))
+
+    def _note(self, line: Line, shard: _Part, index: _Part) -> Mapping[str, str]:
+        note = note_path(self.plan, shard.path)
+        sums = {part.path: part.known["sha256"] for part in (shard, index)}
+        clear_begun(self.store, read_note(self.store, note), sums)
+        write_note(self.store, note, sums)
+        etags = {"shard": self._stored(shard), "index": self._stored(index)}
+        stored = {name: etag for name, etag in etags.items() if etag}
+        done = {**line, "stored": stored}
+        write_note(self.store, note, sums, {**done, SEAL: seal(self.key, shard.path, done)})
+        return stored
+
+    def _stored(self, part: _Part) -> str:
+        """Store an object; gives its ETag where the store proves these bytes by a digest, so that it names them from now on.
+
+        What is damaged on its way is replaced once, while it is what was just stored. Raises StoreError (``upload-damaged``).
+        """
+        conditions = self.conditions and part.conditions
+        info = create(self.store, part.path, part.known["sha256"], part.put, conditions=conditions)
+        try:
+            return self._proved(part, info)
+        except StoreError as error:
+            if error.code != "upload-damaged" or not (info.etag and conditions):
+                raise
+            try:
+                info = part.put(info.etag)
+            except StoreError:
+                raise error from None
+        return self._proved(part, info)
+
+    def _proved(self, part: _Part, info: ObjectInfo) -> str:
+        where = f"{self.store.url}/{part.path}"
+        try:
+            return info.etag if info.md5 or proves(where, part.known, self.store.remote_digests(part.path)) else ""
+        except NotFoundError:
+            raise upload_damaged(where, "an object", "nothing") from None
+        except StoreError as error:
+            if error.code == "upload-damaged":
+                error.hint = "the way there or the store is broken: delete this object, then run the same command again"
+            raise
+
+
+def _known(line: Line) -> dict[str, str]:
+    """The digests of a shard that its line in the manifest has."""
+    return {name: line["entry"][name] for name in _OWN_DIGESTS}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """An object to be stored: the digests that are known of it, and what stores it (``only_if`` as of a put)."""
+
+    path: str
+    known: Mapping[str, str]
+    put: Callable[[str], ObjectInfo]
+    conditions: bool = True
+
 
 @dataclass(frozen=True, slots=True)
 class _BucketShard:
@@ -165,53 +243,4 @@ class _BucketShard:
 
     def land(self, line: Line, index: bytes) -> Mapping[str, str]:
         """Store the shard, its index, and the note that says so; gives their ETags."""
-        store, entry = self.home.store, line["entry"]
-        note, beside = note_path(self.home.plan, self.path), index_path(self.path)
-        sums = {self.path: entry["sha256"], beside: sha256_hex(index)}
-        clear_begun(store, read_note(store, note), sums)
-        write_note(store, note, sums)
-        made, digest = f"/dev/fd/{self.fd}", {"sha256": entry["sha256"]}
-        etags = {
-            "shard": self._stored(
-                self.path,
-                {name: entry[name] for name in _OWN_DIGESTS},
-                lambda only_if: store.put_file(self.path, made, digest, only_if=only_if),
-            ),
-            "index": self._stored(
-                beside,
-                {"sha256": sums[beside], "xxh3_128": xxh3_128_hexdigest(index)},
-                lambda only_if: store.put_data(beside, index, only_if=only_if),
-            ),
-        }
-        stored = {name: etag for name, etag in etags.items() if etag}
-        done = {**line, "stored": stored}
-        write_note(store, note, sums, {**done, SEAL: seal(self.home.key, self.path, done)})
-        return stored
-
-    def _stored(self, path: str, known: Mapping[str, str], put: Callable[[str], ObjectInfo]) -> str:
-        """Store an object; gives its ETag where the store proves these bytes by a digest, so that it names them from now on.
-
-        What is damaged on its way is replaced once, while it is what was just stored. Raises StoreError (``upload-damaged``).
-        """
-        info = create(self.home.store, path, known["sha256"], put, conditions=self.home.conditions)
-        try:
-            return self._proved(path, known, info)
-        except StoreError as error:
-            if error.code != "upload-damaged" or not (info.etag and self.home.conditions):
-                raise
-            try:
-                info = put(info.etag)
-            except StoreError:
-                raise error from None
-        return self._proved(path, known, info)
-
-    def _proved(self, path: str, known: Mapping[str, str], info: ObjectInfo) -> str:
-        where = f"{self.home.store.url}/{path}"
-        try:
-            return info.etag if info.md5 or proves(where, known, self.home.store.remote_digests(path)) else ""
-        except NotFoundError:
-            raise upload_damaged(where, "an object", "nothing") from None
-        except StoreError as error:
-            if error.code == "upload-damaged":
-                error.hint = "the way there or the store is broken: delete this object, then run the same command again"
-            raise
+        return self.home.land(line, f"/dev/fd/{self.fd}", index)

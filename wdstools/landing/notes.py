@@ -12,7 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import NotFoundError, StoreError
-from wdstools.formats.manifest import is_packed
+from wdstools.formats.columns import is_column_file
+from wdstools.formats.manifest import COLUMNS_LIST, is_packed
 from wdstools.landing.small_files import SMALL_FILES
 from wdstools.stores.base import ABSENT, ANYTHING
 from wdstools.stores.confirmed import secret_of
@@ -50,8 +51,8 @@ def is_note(key: str) -> bool:
 
 
 def _is_written(path: str) -> bool:
-    """Whether a pack writes to a path. A note that names another may come from anybody who can write here."""
-    return path in SMALL_FILES or is_packed(path)
+    """Whether a dataset's files are written to a path. A note that names another may come from anybody who can write here."""
+    return path in (*SMALL_FILES, COLUMNS_LIST) or is_packed(path) or is_column_file(path)
 
 
 def read_note(store: Store, key: str) -> Line:

@@ -152,5 +152,12 @@ class RemoteStore(Store, OpensBodies, Protocol):
     def abort(self, upload: Upload) -> None:
         """Give up an unfinished upload and free what it holds."""
 
+    def copy(self, source: Store, key: str) -> ObjectInfo:
+        """Have the server copy an object from another place, under its key and whatever is there; no byte comes here.
+
+        ``md5`` is given where size and ETag of the copy are those of the original. StoreError (``store-cannot``) where the
+        places are not of one service.
+        """
+
     def put_wrong(self, key: str) -> bool:
         """Try to store bytes that are not those of the checksum sent with them; tells whether that was refused."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-    from wdstools.stores.base import ObjectInfo
+    from wdstools.stores.base import ObjectInfo, Store
 
 #: Bytes that are taken from a body at once: what has just been copied is still in the processor's cache when it is hashed.
 STREAM_BLOCK = 1 << 20
@@ -79,6 +79,11 @@ class RemoteBase(ABC):
         """None, unless the store knows better; raises NotFoundError."""
         self.head(key)
         return {}
+
+    def copy(self, source: Store, key: str) -> ObjectInfo:
+        """No copies by the server, unless the store knows better."""
+        del source
+        raise cannot("objects are not copied by the server", f"{self.url}/{key}")
 
     def unfinished(self, prefix: str = "") -> tuple[Upload, ...]:
         """None, unless the store has such things."""

@@ -206,6 +206,10 @@ class Retrying(Wrapper):
         """As the store within gives them."""
         return self._again(lambda: self._store.remote_digests(key))
 
+    def copy(self, source: Store, key: str) -> ObjectInfo:
+        """Have the server copy an object from another place."""
+        return self._again(lambda: super(Retrying, self).copy(source, key))
+
     def unfinished(self, prefix: str = "") -> tuple[Upload, ...]:
         """Multipart uploads that were not finished."""
         return self._again(lambda: self._store.unfinished(prefix))

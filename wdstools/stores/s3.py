@@ -11,18 +11,19 @@ import binascii
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from wdstools.errors import UsageError
+from wdstools.errors import TransientError, UsageError
 from wdstools.formats.digest import sha256_hex
-from wdstools.stores.base import Upload
+from wdstools.stores.base import ObjectInfo, Upload
 from wdstools.stores.bucket_store import Bucket, BucketStore, text_of
 from wdstools.stores.bucket_urls import parts_of
-from wdstools.stores.remote import etag_md5
+from wdstools.stores.remote import cannot, etag_md5
 from wdstools.stores.s3_account import PAYLOAD_HEADER, Account
 from wdstools.stores.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wdstools.stores.base import Store
     from wdstools.stores.meter import Limits, Waits
 
 _UNSIGNED_HINT = "no credentials were found, so requests are not signed: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
@@ -63,6 +64,32 @@ class S3Store(BucketStore):
     def remote_digests(self, key: str) -> Mapping[str, str]:
         """Checksums of the whole object, and its ETag where that is an MD5 (one PUT, no KMS and no customer key)."""
         return whole_digests(self._succeed(self._request("HEAD", key, {"X-Amz-Checksum-Mode": "ENABLED"})).headers)
+
+    def place(self, key: str) -> tuple[str, str]:
+        """The service that holds an object, and where: bucket and key, as the service names it."""
+        service, _, bucket = self._bucket.address.rpartition("/")
+        return service, f"/{bucket}/{quote(self._prefix + key, safe='/-_.~')}"
+
+    def copy(self, source: Store, key: str) -> ObjectInfo:
+        """CopyObject, of the version that is there now. Its answer may begin well and hold an error; what is there counts."""
+        if not isinstance(source, S3Store) or source.place(key)[0] != self.place(key)[0]:
+            raise cannot("an object of another service", f"{self.url}/{key}")
+        there, name = source.head(key), source.place(key)[1]
+        only = {"X-Amz-Copy-Source-If-Match": there.etag} if there.etag else {}
+        headers = {"X-Amz-Copy-Source": name, "Content-Length": "0", **only}
+        answer = self._succeed(self._request("PUT", key, headers))
+        answer.read_start(self._web.limits.error)
+        here = self.head(key)
+        if b"<Error" in answer.body or here.bytes != there.bytes:
+            got = f"{here.bytes} bytes; {answer.body[:200].decode('utf-8', 'replace')}"
+            raise TransientError(
+                "the server did not copy all of an object",
+                code="short-body",
+                where=f"{self.url}/{key}",
+                expected=f"{there.bytes} bytes",
+                got=got,
+            )
+        return ObjectInfo(key, here.bytes, here.etag, md5=etag_md5(here.etag) if here.etag == there.etag else "")
 
     def unfinished(self, prefix: str = "") -> tuple[Upload, ...]:
         """Multipart uploads that were not finished."""

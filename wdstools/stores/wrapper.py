@@ -10,7 +10,14 @@ from wdstools.stores.remote import RemoteBase
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wdstools.stores.base import ObjectInfo
+    from wdstools.stores.base import ObjectInfo, Store
+
+
+def innermost(store: Store) -> Store:
+    """A store without what is wrapped around it."""
+    while isinstance(store, Wrapper):
+        store = store.within
+    return store
 
 
 class Wrapper(RemoteBase):
@@ -68,6 +75,10 @@ class Wrapper(RemoteBase):
     def remote_digests(self, key: str) -> Mapping[str, str]:
         """As the store within gives them."""
         return self._store.remote_digests(key)
+
+    def copy(self, source: Store, key: str) -> ObjectInfo:
+        """Have the server copy an object from another place, whatever is wrapped around that."""
+        return self._store.copy(innermost(source), key)
 
     def unfinished(self, prefix: str = "") -> tuple[Upload, ...]:
         """Multipart uploads that were not finished."""

@@ -12,6 +12,7 @@ from wdstools.formats.manifest import SKIPPED_PATH
 from wdstools.landing.inside import read_inside
 from wdstools.landing.small_files import read_provenance
 from wdstools.ops.append.known import tell_apart
+from wdstools.stores.open import is_bucket
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
@@ -28,7 +29,7 @@ def made_before(
 
     Those that could not be packed are on its list of skips.
     """
-    if not os.path.isdir(output):
+    if not (is_bucket(output) or os.path.isdir(output)):
         return None
     try:
         found = open_dataset(output)

@@ -9,7 +9,7 @@ import numpy as np
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.index import ROW_COLUMNS, read_index
 from wdstools.planning.identical import count_identical
-from wdstools.stores.local import LocalStore
+from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -19,21 +19,23 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import Manifest, ShardEntry
+    from wdstools.stores.base import Store
 
 #: A new sample's key and split, and key and split of one with the same image.
 Leaked = tuple[str, str, str, str]
+_MAX_INDEX_BYTES = 1 << 30
 
 
 def identical_images(
-    dataset: Dataset, manifest: Manifest, work: str, written: Collection[str], added: Mapping[str, Collection[str]]
+    dataset: Dataset, manifest: Manifest, store: Store, written: Collection[str], added: Mapping[str, Collection[str]]
 ) -> tuple[dict[str, int], int, tuple[Leaked, ...]]:
     """How many images lie in two splits and how many copies there are; and which images of new samples lie in another split.
 
-    ``added`` are the keys of new samples, by shard; ``written`` are the shards that lie in ``work``.
+    ``added`` are the keys of new samples, by shard; ``written`` are the shards that lie in ``store``.
     """
     if not manifest.image_extension:
         return {}, 0, ()
-    indexes = _Indexes(dataset, work, written, len(manifest.members))
+    indexes = _Indexes(dataset, store, written, len(manifest.members))
     images = {entry.path: indexes.images(entry) for _, entry in manifest.shards}
     by_split = {
         split: [images[entry.path] for entry in entries] for split, entries in manifest.splits.items() if entries
@@ -68,15 +70,17 @@ def _named(
 class _Indexes:
     """The indexes of the new version, of shards that were written and of those that stay."""
 
-    def __init__(self, dataset: Dataset, work: str, written: Collection[str], members: int) -> None:
+    def __init__(self, dataset: Dataset, store: Store, written: Collection[str], members: int) -> None:
         self._dataset = dataset
-        self._store = LocalStore(work)
+        self._store = store
         self._written = written
         self._members = members
 
     def _table(self, entry: ShardEntry) -> pa.Table:
         if entry.path in self._written:
-            return read_index(self._store.get(entry.index_path), where=entry.index_path, columns=ROW_COLUMNS)
+            return read_index(
+                get_whole(self._store, entry.index_path, _MAX_INDEX_BYTES), where=entry.index_path, columns=ROW_COLUMNS
+            )
         return self._dataset.index(entry, ROW_COLUMNS)
 
     def images(self, entry: ShardEntry) -> NDArray[np.uint64]:

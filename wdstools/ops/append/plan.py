@@ -13,7 +13,7 @@ from wdstools.errors import FormatError, UsageError, option
 from wdstools.executors.open import workers
 from wdstools.foreign.split_names import DEFAULT_SPLIT
 from wdstools.formats.digest import parse_root
-from wdstools.landing.inside import refuse_elsewhere, refuse_inside, refuse_own_place, require_here
+from wdstools.landing.inside import refuse_inside, refuse_own_place
 from wdstools.landing.small_files import read_provenance
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.append.before import made_before
@@ -24,7 +24,14 @@ from wdstools.ops.append.shards import ShardChange, shard_changes, shard_counts
 from wdstools.ops.append.write import Intake, NothingNewError, Written, write_version
 from wdstools.ops.made import Made
 from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
-from wdstools.ops.next_version.land import beside_others, change_in_place, make_new, refuse_unchangeable
+from wdstools.ops.next_version.in_bucket import Crew
+from wdstools.ops.next_version.land import (
+    beside_others,
+    change_in_place,
+    make_elsewhere,
+    refuse_in_place,
+    refuse_unchangeable,
+)
 from wdstools.ops.next_version.removed import removed_before
 from wdstools.options.declare import settle
 from wdstools.options.pack import AppendChoices
@@ -48,17 +55,12 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Executor
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.ops.next_version.place import Place
     from wdstools.options.declare import StrPath
     from wdstools.planning.options import PackOptions
     from wdstools.planning.table import Samples
     from wdstools.results import Skip
     from wdstools.sources.base import Listing, Source
-
-#: What is said of a dataset that lies in no folder here, and what to do.
-_ELSEWHERE = (
-    "samples are added to a dataset in a folder",
-    "add them to the original, or to what wdstools pull brings here; then wdstools mirror DIR URL --replace",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +138,15 @@ class AppendPlan(Plan[AppendResult]):
         emitted = self.derived.emitted_list if self.output is None else None
         made: list[Written] = []
 
-        def write(work: str) -> Any:
-            made.append(write_version(intake, work, executor, progress, emitted=emitted))
+        def write(place: Place) -> Any:
+            made.append(write_version(intake, place, executor, progress, emitted=emitted))
             return made[-1].version
 
         shards = [path for change in intake.changes for path in change.paths]
         try:
             if self.output is not None:
-                make_new(dataset, shards, self.output, self.derived, write)
+                crew = Crew(executor, progress, intake.digest)
+                make_elsewhere(dataset, shards, self.output, self.derived, write, crew)
             else:
                 change_in_place(dataset, shards, self.derived, write)
         except NothingNewError as error:
@@ -215,9 +218,9 @@ def plan_append(
     now, and images where they are compared. A change of the dataset that was interrupted is only finished.
 
     Args:
-        dataset: A dataset in a folder, or its path.
+        dataset: A dataset, its folder or URL; one in a bucket needs ``output``.
         source: A folder, zip or tar of images and captions, a table, or existing shards.
-        output: Where to make a new dataset; without it, the dataset itself is changed.
+        output: Where to make a new dataset, a folder or an empty prefix of a bucket; without it, the dataset itself is changed.
         executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
         jobs: How many processes to start.
         progress: Receives how far it is.
@@ -236,15 +239,13 @@ def plan_append(
     chosen = settle(AppendChoices, choices)
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
     output = None if output is None else os.fspath(output)
-    if output is not None:
-        refuse_elsewhere(output)
     root = chosen["root"] or (dataset.root if isinstance(dataset, Dataset) and dataset.anchored else None)
-    require_here(path, *_ELSEWHERE)
+    refuse_in_place(path, output)
     unfinished = plan_finish(path, root and parse_root(root)) if output is None else None
     if unfinished is not None:
         return unfinished
     opened = open_dataset(path, root=root)
-    refuse_unchangeable(opened, _ELSEWHERE)
+    refuse_unchangeable(opened, output)
     refuse_inside(os.fspath(source), output or path)
     if output is not None:
         refuse_own_place(opened, output)
@@ -270,9 +271,9 @@ def append(
     In place, the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not at all.
 
     Args:
-        dataset: A dataset in a folder, or its path.
+        dataset: A dataset, its folder or URL; one in a bucket needs ``output``.
         source: A folder, zip or tar of images and captions, a table, or existing shards.
-        output: Where to make a new dataset; without it, the dataset itself is changed.
+        output: Where to make a new dataset, a folder or an empty prefix of a bucket; without it, the dataset itself is changed.
         executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
         jobs: How many processes to start.
         progress: Receives how far it is.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import to_ipc
+from wdstools.formats.digest import xxh3_128
 from wdstools.formats.manifest import SKIPPED_PATH, TRAILING_BYTES_FORMAT, Manifest, shard_path
 from wdstools.landing.small_files import read_provenance
 from wdstools.ops.append.leaked import identical_images
@@ -18,7 +19,6 @@ from wdstools.ops.next_version.shard import Added, RewriteTask, Rewritten, rewri
 from wdstools.planning.table import Samples
 from wdstools.progress import under_way
 from wdstools.sources.account import counts_of
-from wdstools.stores.local import LocalStore
 from wdstools.version import __version__
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.ops.append.leaked import Leaked
     from wdstools.ops.append.shards import ShardChange
+    from wdstools.ops.next_version.place import Place
     from wdstools.progress import Progress
     from wdstools.results import Skip
     from wdstools.writer.assembly import ShardSettings
@@ -59,6 +60,16 @@ class Intake:
     skips: tuple[Skip, ...]
     said: Mapping[str, Any]
 
+    @property
+    def digest(self) -> str:
+        """Of all that decides what is written, but what the source's files hold."""
+        digest = xxh3_128(f"append {self.dataset.root} {self.settings.labels}\n".encode())
+        digest.update(to_ipc(self.samples))
+        for change in self.changes:
+            digest.update(f"{change.path} {len(change.rows)}\n".encode())
+            digest.update(change.rows.tobytes())
+        return str(digest.hexdigest())
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -75,17 +86,17 @@ class Written:
 
 def write_version(
     intake: Intake,
-    work: str,
+    place: Place,
     executor: Executor,
     progress: Progress,
     *,
     emitted: Callable[[str], dict[str, bytes]] | None,
 ) -> Written:
-    """Everything of the new version that is not as it was, below ``work``; raises NothingNewError."""
+    """Everything of the new version that is not as it was; shards go to ``place``. Raises NothingNewError."""
     dataset = intake.dataset
     total = sum(change.old_bytes for change in intake.changes)
     with under_way(progress, "append", total, "bytes") as tick:
-        made: list[Rewritten] = run_all(executor, rewrite_shard, _tasks(intake, work), tick)
+        made: list[Rewritten] = run_all(executor, rewrite_shard, _tasks(intake, place), tick)
     by_split: Counter[str] = Counter()
     for change, one in zip(intake.changes, made, strict=True):
         by_split[change.split] += len(one.added)
@@ -109,31 +120,25 @@ def write_version(
         dataset, manifest, rewritten, entry, {SKIPPED_PATH: listed} if listed else {}, _said(dataset, fresh, remarks)
     )
     files |= emitted(manifest.root) if emitted is not None else {}
-    store = LocalStore(work)
-    for path, data in files.items():
-        store.put(path, data)
-    listed_shards = {entry.path for _, entry in manifest.shards}
-    paths = [
-        path for one in rewritten if one.entry.path in listed_shards for path in (one.entry.path, one.entry.index_path)
-    ]
     added = {change.path: frozenset(one.added) for change, one in zip(intake.changes, made, strict=True)}
-    leaks, duplicates, leaked = identical_images(dataset, manifest, work, set(paths), added)
+    written = {one.entry.path for one in rewritten}
+    leaks, duplicates, leaked = identical_images(dataset, manifest, place.store, written, added)
     notes = []
     if manifest.format > dataset.manifest.format:
         notes.append(
             f"bytes follow the end of {trailing:,} images: the dataset is of format {manifest.format} now, "
             f"and was of {dataset.manifest.format}"
         )
-    version = NextVersion(manifest, (*files, *paths), rewritten)
+    version = NextVersion(manifest, files, rewritten)
     return Written(version, appended, skips, leaks, duplicates, tuple(notes), leaked)
 
 
-def _tasks(intake: Intake, work: str) -> Iterator[RewriteTask]:
+def _tasks(intake: Intake, place: Place) -> Iterator[RewriteTask]:
     for change in intake.changes:
         added = None
         if len(change.rows):
             added = Added(intake.settings, to_ipc(Samples(intake.samples).take(change.rows).table))
-        yield RewriteTask(intake.dataset, change.split, change.path, change.parts, work, added)
+        yield RewriteTask(intake.dataset, change.split, change.path, change.parts, place, added)
 
 
 def _next_manifest(intake: Intake, written: Sequence[Rewritten], *, trailing: int) -> Manifest:

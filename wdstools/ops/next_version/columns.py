@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,6 @@ from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.formats.index import read_index
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.formats.sums import render_sums
-from wdstools.stores.local import LocalStore
 from wdstools.transfer.download import fetch_file
 
 if TYPE_CHECKING:
@@ -39,16 +38,16 @@ def column_names(sets: Sequence[ColumnSet], shards: Iterable[str]) -> list[str]:
 
 
 def carry_columns(
-    dataset: Dataset, sets: Sequence[ColumnSet], manifest: Manifest, work: str, *, whole: bool
+    dataset: Dataset, sets: Sequence[ColumnSet], manifest: Manifest, out: Written, *, whole: bool
 ) -> tuple[str, ...]:
-    """Write below ``work`` the files of these sets that are not as they were; with ``whole`` all. Gives their paths.
+    """Write to ``out`` the files of these sets that are not as they were; with ``whole`` all. Gives their paths.
 
     Shards that were written anew lie there, with their indexes. Raises FormatError (``columns-damaged``), also for a file
     that is missing, and StoreError.
     """
     if not sets:
         return ()
-    store, out = store_of(dataset), LocalStore(work)
+    store = store_of(dataset)
     old = {entry.path: entry for _, entry in dataset.manifest.shards}
     same = {entry.path for _, entry in manifest.shards if old.get(entry.path) == entry}
     moving = _Moving(dataset, [entry for path, entry in old.items() if path not in same])
@@ -77,6 +76,16 @@ def carry_columns(
         sums |= new.files()
     out.put(COLUMNS_LIST, render_sums(sums))
     return (*paths, COLUMNS_LIST)
+
+
+class Written(Protocol):
+    """Where a next version is written."""
+
+    def get(self, key: str) -> bytes:
+        """A small file that was written."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a small file."""
 
 
 class _Moving:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.formats.columns import ColumnSet
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.stores.base import Store
 
 _SIGNATURES = ".wdstools/signatures/"
 _MAX_EMITTED_BYTES = 1 << 40
@@ -105,11 +106,10 @@ def as_left_behind(derived: Derived) -> Derived:
 def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequence[str]) -> Derived:
     """All of it, for a change in place: what can be made again is deleted, what is not ours to change is named."""
     store = dataset.metadata
-    assert isinstance(store, LocalStore)
     deleted: dict[str, str] = {}
     for entry in touched:
         path = like_index(entry.path, HASHES_FOLDER)
-        if os.path.lexists(store.locate(path)):
+        if _lies(store, path):
             deleted[path] = "hashes of images"
     for info in store.list(".wdstools/"):
         if info.key.startswith(_SIGNATURES):
@@ -122,7 +122,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         deleted |= {path: "for other readers; emit makes it again" for path in emitted.files if path not in changed}
         if not emitted.card_keys:
             deleted[EMITTED_PATH] = "the list of what was emitted"
-    there = {path: what for path, what in deleted.items() if os.path.lexists(store.locate(path))}
+    there = {path: what for path, what in deleted.items() if _lies(store, path)}
     elsewhere = (
         *_mirrors(dataset),
         *(f"{path}: changed since it was emitted" for path in changed),
@@ -140,6 +140,16 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         tuple(_cached(dataset, touched, caches)),
         computing(store),
     )
+
+
+def _lies(store: Store, path: str) -> bool:
+    if isinstance(store, LocalStore):
+        return os.path.lexists(store.locate(path))
+    try:
+        store.head(path)
+    except NotFoundError:
+        return False
+    return True
 
 
 def _emitted(dataset: Dataset) -> tuple[Emitted | None, list[str]]:
@@ -181,7 +191,7 @@ def _mirrors(dataset: Dataset) -> Iterator[str]:
         yield f"{display(url)}: a mirror, as it was noted{kept}"
 
 
-def _columns(dataset: Dataset, store: LocalStore) -> tuple[tuple[ColumnSet, ...], list[str]]:
+def _columns(dataset: Dataset, store: Store) -> tuple[tuple[ColumnSet, ...], list[str]]:
     """The sets of columns that are of this version, and the files of others, with the list of sets where it names no other.
 
     Nothing where the list cannot be read. A set is of another version only where its document is whole and says so: raises
@@ -198,7 +208,7 @@ def _columns(dataset: Dataset, store: LocalStore) -> tuple[tuple[ColumnSet, ...]
     return sets, stale if sets or not sums else [*stale, COLUMNS_LIST]
 
 
-def _read_whole(store: LocalStore, name: str, sums: Mapping[str, str]) -> ColumnSet:
+def _read_whole(store: Store, name: str, sums: Mapping[str, str]) -> ColumnSet:
     try:
         return read_set(store, name, sums[set_path(name)])
     except NotFoundError:
@@ -210,7 +220,7 @@ def _read_whole(store: LocalStore, name: str, sums: Mapping[str, str]) -> Column
         ) from None
 
 
-def _strangers(store: LocalStore, sets: Sequence[ColumnSet], stale: Collection[str]) -> Iterator[str]:
+def _strangers(store: Store, sets: Sequence[ColumnSet], stale: Collection[str]) -> Iterator[str]:
     """What lies among the columns and is of no set: nobody knows whose it is."""
     ours = {path for one in sets for path in (*one.files(), COLUMNS_LIST)}.union(stale)
     for info in store.list(COLUMNS_FOLDER):
@@ -218,7 +228,7 @@ def _strangers(store: LocalStore, sets: Sequence[ColumnSet], stale: Collection[s
             yield info.key
 
 
-def _pages(store: LocalStore) -> Iterator[str]:
+def _pages(store: Store) -> Iterator[str]:
     """Pages that wdstools wrote into the folder: they may show the images."""
     for info in store.list():
         if info.key.endswith((".html", ".htm")):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
+from wdstools.address import display, is_address
 from wdstools.columns.sets import digest_of_list
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.formats.card import CARD_PATH
@@ -18,26 +20,43 @@ from wdstools.landing.small_files import SMALL_FILES
 from wdstools.landing.staging import commit, refuse_replaced, staged
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.next_version.columns import carry_columns, column_names
-from wdstools.ops.next_version.shard import ADDED_SUFFIX, copy_shard
+from wdstools.ops.next_version.in_bucket import Crew, make_in_bucket
+from wdstools.ops.next_version.place import FolderPlace
+from wdstools.ops.next_version.shard import copy_shard
 from wdstools.ops.next_version.unfinished import forget_computing
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
+from wdstools.stores.open import is_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.ops.next_version.derived import Derived
+    from wdstools.ops.next_version.place import Place
     from wdstools.ops.next_version.shard import Rewritten
 
 
 @dataclass(frozen=True, slots=True)
 class NextVersion:
-    """What was written: the manifest, every file that is not as it was, and the shards among them."""
+    """What is new: the manifest, the small files with what they hold, and the shards, which are written already."""
 
     manifest: Manifest
-    files: tuple[str, ...]
+    small: Mapping[str, bytes]
     shards: tuple[Rewritten, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that is not as it was."""
+        listed = {entry.path for _, entry in self.manifest.shards}
+        shards = [one.entry for one in self.shards if one.entry.path in listed]
+        return (*self.small, *(path for entry in shards for path in (entry.path, entry.index_path)))
+
+    def put_small(self, work: str) -> None:
+        """Write the small files below ``work``."""
+        store = LocalStore(work)
+        for path, data in self.small.items():
+            store.put(path, data)
 
 
 def choose_place(verb: str, output: str | None, *, in_place: bool, dry_run: bool) -> None:
@@ -50,22 +69,41 @@ def choose_place(verb: str, output: str | None, *, in_place: bool, dry_run: bool
         )
 
 
-def refuse_unchangeable(dataset: Dataset, elsewhere: tuple[str, str]) -> None:
-    """Refuse what has no next version; ``elsewhere`` is what to say, and what to do, of one that lies in no folder.
+def refuse_unchangeable(dataset: Dataset, output: str | None) -> None:
+    """Refuse what has no next version, or none in its own place.
 
-    Raises UsageError (``not-canonical``), and StoreError for small files that are links leading outside.
+    Raises UsageError (``not-canonical``, ``change-elsewhere``), and StoreError for small files that are links leading outside.
     """
-    if not isinstance(dataset.metadata, LocalStore):
-        message, hint = elsewhere
-        raise UsageError(message, where=dataset.metadata.url, hint=hint)
+    refuse_in_place(dataset.metadata.url, output)
     require_canonical(
         dataset.manifest, dataset.metadata.url, "these shards were not written by wdstools, and are not changed"
     )
     refuse_outside(dataset.metadata, (CARD_PATH, PROVENANCE_PATH, SKIPPED_PATH))
 
 
+def refuse_in_place(where: str, output: str | None) -> None:
+    """Refuse to change what lies in no folder here, where it lies: a bucket renames nothing, and a web server takes nothing.
+
+    A dataset in a bucket has its next version elsewhere. Raises UsageError (``change-elsewhere``).
+    """
+    if not is_address(where) or where.startswith("file://") or os.path.exists(where):
+        return
+    bucket, shown = is_bucket(where), display(where)
+    if output is not None and bucket:
+        return
+    new = "s3://BUCKET/NEW"
+    raise UsageError(
+        "a dataset in a bucket is not changed where it lies" if bucket else "this place can only be read",
+        code="change-elsewhere",
+        where=shown,
+        hint=f"write the next version elsewhere with {option('output', new)}; then wdstools mirror {new} {quote(shown)} --replace puts it here"
+        if bucket
+        else "bring it here first: wdstools pull URL DIR",
+    )
+
+
 def change_in_place(
-    dataset: Dataset, shards: Sequence[str], derived: Derived, write: Callable[[str], NextVersion]
+    dataset: Dataset, shards: Sequence[str], derived: Derived, write: Callable[[Place], NextVersion]
 ) -> NextVersion:
     """Put what ``write`` makes in a folder in the place of the old version, which is then there, absent, or the new one.
 
@@ -83,9 +121,10 @@ def change_in_place(
         sets = derived.columns
         old |= {path for one in sets for path in one.files()}
         names = column_names(sets, {*shards, *(entry.path for _, entry in dataset.manifest.shards)})
-        with staged(target, (*_scratch_names(shards), *SMALL_FILES, EMITTED_PATH, *names)) as work:
-            made = write(work)
-            columns = carry_columns(dataset, sets, made.manifest, work, whole=False)
+        with staged(target, (*shards, *SMALL_FILES, EMITTED_PATH, *names)) as work:
+            made = write(FolderPlace(work))
+            made.put_small(work)
+            columns = carry_columns(dataset, sets, made.manifest, LocalStore(work), whole=False)
         stays = {path for _, entry in made.manifest.shards for path in (entry.path, entry.index_path)}
         stays |= set(column_names(sets, (entry.path for _, entry in made.manifest.shards)))
         commit(target, (*made.files, *columns), sorted({*derived.deleted, *(old - stays)}))
@@ -95,16 +134,31 @@ def change_in_place(
     return made
 
 
+def make_elsewhere(
+    dataset: Dataset,
+    shards: Sequence[str],
+    output: str,
+    derived: Derived,
+    write: Callable[[Place], NextVersion],
+    crew: Crew,
+) -> NextVersion:
+    """Make a new dataset of what ``write`` makes, and of everything that stays as it is: a folder, or in an object store."""
+    if is_bucket(output):
+        return make_in_bucket(dataset, shards, output, derived, write, crew)
+    return make_new(dataset, shards, output, derived, write)
+
+
 def make_new(
-    dataset: Dataset, shards: Sequence[str], output: str, derived: Derived, write: Callable[[str], NextVersion]
+    dataset: Dataset, shards: Sequence[str], output: str, derived: Derived, write: Callable[[Place], NextVersion]
 ) -> NextVersion:
     """Make a new dataset of what ``write`` makes and, copied, of everything that stays as it is."""
     with new_folder(output) as scratch:
         work = scratch.new
         there = [path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)]
-        scratch.note((*there, *_scratch_names(shards), *SMALL_FILES, *column_names(derived.columns, {*there, *shards})))
-        made = write(work)
-        carry_columns(dataset, derived.columns, made.manifest, work, whole=True)
+        scratch.note((*there, *shards, *SMALL_FILES, *column_names(derived.columns, {*there, *shards})))
+        made = write(FolderPlace(work))
+        made.put_small(work)
+        carry_columns(dataset, derived.columns, made.manifest, LocalStore(work), whole=True)
         for _, entry in made.manifest.shards:
             if entry.path not in made.files:
                 copy_shard(dataset, entry, work)
@@ -157,7 +211,3 @@ def _refuse_other_columns(dataset: Dataset, derived: Derived) -> None:
 def _refuse_in_the_way(target: str, paths: Sequence[str]) -> None:
     message = "files that are not of this dataset have the names of new shards"
     refuse_in_the_way(target, paths, message, "move them away, or write the new version elsewhere")
-
-
-def _scratch_names(shards: Sequence[str]) -> list[str]:
-    return [*shards, *(path + ADDED_SUFFIX for path in shards if path.endswith(".tar"))]

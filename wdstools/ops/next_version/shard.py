@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from shlex import quote
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,28 +19,30 @@ from wdstools.errors import IntegrityError, NotFoundError, UsageError, option
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.formats.digest import ShardDigester, sha256_hex
 from wdstools.formats.index import shard_entry, write_index
-from wdstools.formats.manifest import index_path
 from wdstools.formats.sample import order_hash
 from wdstools.formats.tar import trailer_bytes
-from wdstools.stores.local import BlockFile, DurableFile, LocalStore
+from wdstools.ops.next_version.place import Passing, line_of
+from wdstools.stores.local import DurableFile, LocalStore
 from wdstools.stores.reading import read_blocks
 from wdstools.transfer.shape import lay_out
 from wdstools.writer import assembly as writing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Tick
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.ops.next_version.place import Place, Sink
     from wdstools.results import Skip
-    from wdstools.stores.base import Store
     from wdstools.writer.assembly import ShardSettings
 
-#: New samples lie in a tar of their own, called as their shard with this behind it, until they are put in their places.
-ADDED_SUFFIX = ".added"
+#: Neighbours are read together up to about so many bytes: one request where a shard lies elsewhere.
+_READ_BYTES = 8 << 20
+#: Reads so many bytes from a place.
+Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,13 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class RewriteTask:
-    """A shard to write below ``work``: from old shards the rows of a mask, and what is ``added``."""
-
-    local_paths: ClassVar[tuple[str, ...]] = ("work",)
+    """A shard to write: from old shards the rows of a mask, and what is ``added``."""
 
     dataset: Dataset
     split: str
     path: str
     parts: tuple[tuple[ShardEntry, NDArray[np.bool_]], ...]
-    work: str
+    place: Place
     added: Added | None = None
 
 
@@ -83,37 +84,41 @@ class Rewritten:
 
 
 def rewrite_shard(task: RewriteTask, tick: Tick) -> Rewritten:
-    """Write a shard and its index, both durable.
+    """Write a shard and its index, both durable, unless an interrupted run has finished it.
 
     Old samples get a new SHA-256, so the old one proves them: each sample's, or else that of the whole shard. Raises
     IntegrityError (``sample-damaged``, ``shard-damaged``): damage and forgeries are not carried into a new version.
     """
+    held = task.place.held(task.path) if task.added is None else None
+    if held is not None:
+        tick(sum(entry.bytes for entry, _ in task.parts))
+        return Rewritten(*held)
     tables = [_kept(task, entry, mask) for entry, mask in task.parts]
-    stores: list[tuple[Store, str]] = [(task.dataset.shards, entry.path) for entry, _ in task.parts]
-    assembly, place = None, task.path + ADDED_SUFFIX
-    work = LocalStore(task.work)
-    try:
+    shards = task.dataset.shards
+    reads: list[Read] = [partial(shards.get, entry.path) for entry, _ in task.parts]
+    with contextlib.ExitStack() as stack:
+        assembly = None
         if task.added is not None:
-            assembly = _assemble(task, task.added, work.locate(place))
+            passing = Passing(task.place.scratch)
+            stack.callback(passing.close)
+            assembly = _assemble(task, task.added, passing)
             tables.append(assembly.table())
-            stores.append((work, place))
+            reads.append(passing.get)
             if not tables[-1].num_rows and _is_as_it_was(task):
                 return Rewritten(task.parts[0][0], "", skips=tuple(assembly.skips), kept=True)
         table, origin = _in_order(tables, None if assembly is None else task.dataset.manifest.seed)
         _refuse_size(table, task.path)
-        with DurableFile(work.locate(task.path)) as out:
-            digester = _copy(task.dataset, rows_of(table), [stores[number] for number in origin], out, tick)
-    finally:
-        if assembly is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(work.locate(place))
-    table = lay_out(table)
-    index = write_index(table)
-    work.put(index_path(task.path), index)
-    old = [entry for entry, _ in task.parts]
-    values = all(entry.values for entry in old) if old else task.dataset.manifest.has_values
-    extra = old[0].extra if len(old) == 1 and old[0].path == task.path else {}
-    entry = shard_entry(task.path, digester.digests(), table, values=values, extra=extra)
+        made = stack.enter_context(task.place.making(task.path))
+        groups = _groups(task, table, origin, reads)
+        with made.filling() as out:
+            digester = _fill(groups, out, tick)
+        table = lay_out(table)
+        index = write_index(table)
+        old = [entry for entry, _ in task.parts]
+        values = all(entry.values for entry in old) if old else task.dataset.manifest.has_values
+        extra = old[0].extra if len(old) == 1 and old[0].path == task.path else {}
+        entry = shard_entry(task.path, digester.digests(), table, values=values, extra=extra)
+        made.land(line_of(entry, sha256_hex(index)), index)
     if assembly is None:
         return Rewritten(entry, sha256_hex(index))
     return Rewritten(
@@ -142,16 +147,15 @@ def _is_as_it_was(task: RewriteTask) -> bool:
     return len(task.parts) == 1 and task.parts[0][0].path == task.path and bool(task.parts[0][1].all())
 
 
-def _assemble(task: RewriteTask, added: Added, path: str) -> writing.Assembly:
+def _assemble(task: RewriteTask, added: Added, passing: Passing) -> writing.Assembly:
     """Pack the new samples into a tar of their own."""
     settings = added.settings
     reader = settings.opener.open()
     try:
-        with BlockFile(path) as file:
-            assembly = writing.Assembly(settings, task.split, reader, file)
-            rows = writing.rows_of(added.samples, task.split, settings.image_template, settings.members)
-            assembly.run(rows, lambda _: None)
-            assembly.buffer.finish()
+        assembly = writing.Assembly(settings, task.split, reader, passing)
+        rows = writing.rows_of(added.samples, task.split, settings.image_template, settings.members)
+        assembly.run(rows, lambda _: None)
+        assembly.buffer.finish()
     finally:
         reader.close()
     return assembly
@@ -180,29 +184,54 @@ def _refuse_size(table: pa.Table, path: str) -> None:
         )
 
 
-def _copy(
-    dataset: Dataset, rows: list[dict[str, Any]], places: list[tuple[Store, str]], out: DurableFile, tick: Tick
-) -> ShardDigester:
-    """Write each row's group, as it is in its place, and the trailer."""
-    digester = ShardDigester()
-    for row, (store, path) in zip(rows, places, strict=True):
-        offset, length = row["offset"], row["length"]
+def _groups(task: RewriteTask, table: pa.Table, origin: list[int], reads: Sequence[Read]) -> Iterator[bytes]:
+    """Each row's group of members, as it is where it comes from; neighbours there are read together."""
+    rows = rows_of(table)
+    mine: list[list[dict[str, Any]]] = [[] for _ in reads]
+    for row, number in zip(rows, origin, strict=True):
+        mine[number].append(row)
+    paths = [entry.path for entry, _ in task.parts]
+    given = [_read(task, one, read, path) for one, read, path in zip(mine, reads, [*paths, task.path], strict=False)]
+    return (next(given[number]) for number in origin)
+
+
+def _read(task: RewriteTask, rows: list[dict[str, Any]], read: Read, path: str) -> Iterator[bytes]:
+    """The groups of some rows of one file, in their order there."""
+    at = 0
+    while at < len(rows):
+        start = end = rows[at]["offset"]
+        stop = at
+        while stop < len(rows) and rows[stop]["offset"] == end and (stop == at or end - start < _READ_BYTES):
+            end += rows[stop]["length"]
+            stop += 1
         try:
-            group = store.get(path, offset, length)
+            data = memoryview(read(start, end - start))
         except NotFoundError:
-            raise _damaged(dataset, "a shard whose samples stay is missing: nothing was changed", path) from None
-        if not is_group(row, group):
-            where = f"{path}, sample {row['key']}, bytes {offset}..{offset + length}"
-            raise IntegrityError(
-                "a sample that stays is damaged: nothing was changed",
-                code="sample-damaged",
-                where=where,
-                hint=f"wdstools repair {quote(dataset.metadata.url)} --from COPY",
-            )
+            raise _damaged(task.dataset, "a shard whose samples stay is missing: nothing was changed", path) from None
+        for row in rows[at:stop]:
+            begin = row["offset"] - start
+            group = bytes(data[begin : begin + row["length"]])
+            if not is_group(row, group):
+                where = f"{path}, sample {row['key']}, bytes {row['offset']}..{row['offset'] + row['length']}"
+                raise IntegrityError(
+                    "a sample that stays is damaged: nothing was changed",
+                    code="sample-damaged",
+                    where=where,
+                    hint=f"wdstools repair {quote(task.dataset.metadata.url)} --from COPY",
+                )
+            yield group
+        at = stop
+
+
+def _fill(groups: Iterator[bytes], out: Sink, tick: Tick) -> ShardDigester:
+    """Write the groups, and the trailer."""
+    digester, size = ShardDigester(), 0
+    for group in groups:
         digester.update(group)
         out.write(memoryview(group))
-        tick(length)
-    trailer = bytes(trailer_bytes(sum(row["length"] for row in rows)))
+        size += len(group)
+        tick(len(group))
+    trailer = bytes(trailer_bytes(size))
     digester.update(trailer)
     out.write(memoryview(trailer))
     return digester
@@ -219,7 +248,7 @@ def copy_shard(dataset: Dataset, entry: ShardEntry, work: str) -> None:
             digest.update(block)
             out.write(block)
         if digest.hexdigest() != entry.sha256:
-            raise _not_whole(dataset, entry, digest.hexdigest())
+            raise not_whole(dataset, entry, digest.hexdigest())
     data = dataset.index_bytes(entry)
     dataset.checked_index(entry, data)
     store.put(entry.index_path, data)
@@ -230,10 +259,11 @@ def _require_whole(dataset: Dataset, entry: ShardEntry) -> None:
     for block in read_blocks(dataset.shards, entry.path):
         digest.update(block)
     if digest.hexdigest() != entry.sha256:
-        raise _not_whole(dataset, entry, digest.hexdigest())
+        raise not_whole(dataset, entry, digest.hexdigest())
 
 
-def _not_whole(dataset: Dataset, entry: ShardEntry, got: str) -> IntegrityError:
+def not_whole(dataset: Dataset, entry: ShardEntry, got: str) -> IntegrityError:
+    """The error for a shard that is not what the manifest says."""
     message = "a shard whose samples stay is damaged: nothing was changed"
     return _damaged(dataset, message, entry.path, expected=f"sha256 {entry.sha256}", got=f"sha256 {got}")
 

@@ -13,19 +13,26 @@ from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import UsageError, option
 from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
-from wdstools.formats.digest import parse_root, sha256_hex
-from wdstools.landing.inside import refuse_elsewhere, refuse_own_place, require_here
+from wdstools.formats.digest import parse_root, sha256_hex, xxh3_128
+from wdstools.landing.inside import refuse_own_place
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.made import Made
 from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
 from wdstools.ops.next_version.files import next_version, small_files
-from wdstools.ops.next_version.land import NextVersion, beside_others, change_in_place, make_new, refuse_unchangeable
+from wdstools.ops.next_version.in_bucket import Crew
+from wdstools.ops.next_version.land import (
+    NextVersion,
+    beside_others,
+    change_in_place,
+    make_elsewhere,
+    refuse_in_place,
+    refuse_unchangeable,
+)
 from wdstools.ops.next_version.removed import removed_before
 from wdstools.ops.next_version.shard import RewriteTask, Rewritten, rewrite_shard
 from wdstools.plan import Plan, Step, apply
 from wdstools.progress import under_way
 from wdstools.results import Proved
-from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,15 +42,10 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Executor, Tick
     from wdstools.formats.manifest import ShardEntry
+    from wdstools.ops.next_version.place import Place
     from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
     from wdstools.reader.select import Selection
-
-#: What is said of a dataset that lies in no folder here, and what to do.
-_ELSEWHERE = (
-    "samples are removed from a dataset in a folder",
-    "remove them from the original, or from what wdstools pull brings here; then wdstools mirror DIR URL --replace",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,22 @@ class RemovePlan(Plan[RemoveResult]):
             )
         touched = [path for _, entry, _ in self.kept for path in (entry.path, entry.index_path)]
 
-        def write(work: str) -> NextVersion:
-            return self._write(work, executor, progress)
+        def write(place: Place) -> NextVersion:
+            return self._write(place, executor, progress)
 
-        if self.output is not None:
-            return self._result(make_new(dataset, touched, self.output, self.derived, write), self.output)
-        return self._result(change_in_place(dataset, touched, self.derived, write), self.target)
+        if self.output is None:
+            return self._result(change_in_place(dataset, touched, self.derived, write), self.target)
+        crew = Crew(executor, progress, self._digest())
+        return self._result(make_elsewhere(dataset, touched, self.output, self.derived, write, crew), self.output)
+
+    def _digest(self) -> str:
+        """Of all that decides what is written."""
+        assert self.dataset is not None
+        digest = xxh3_128(f"remove {self.dataset.root}\n".encode())
+        for _, entry, kept in self.kept:
+            digest.update(f"{entry.path} {len(kept)}\n".encode())
+            digest.update(np.packbits(kept).tobytes())
+        return str(digest.hexdigest())
 
     def _result(self, made: NextVersion, path: str) -> RemoveResult:
         assert self.dataset is not None
@@ -126,11 +138,11 @@ class RemovePlan(Plan[RemoveResult]):
             elsewhere=derived.elsewhere,
         )
 
-    def _write(self, work: str, executor: Executor, progress: Progress) -> NextVersion:
-        """Everything of the new version that is not as it was, below ``work``."""
+    def _write(self, place: Place, executor: Executor, progress: Progress) -> NextVersion:
+        """Everything of the new version that is not as it was; shards go to ``place``."""
         assert self.dataset is not None
         dataset = self.dataset
-        tasks = [RewriteTask(dataset, split, entry.path, ((entry, kept),), work) for split, entry, kept in self.kept]
+        tasks = [RewriteTask(dataset, split, entry.path, ((entry, kept),), place) for split, entry, kept in self.kept]
         with under_way(progress, "remove", sum(entry.bytes for _, entry, _ in self.kept), "bytes") as tick:
             thinned: list[Rewritten] = run_all(executor, rewrite_shard, tasks, tick)
         manifest = next_version(dataset.manifest, thinned)
@@ -138,11 +150,7 @@ class RemovePlan(Plan[RemoveResult]):
         files = small_files(dataset, manifest, thinned, change)
         if self.output is None:
             files |= self.derived.emitted_list(manifest.root)
-        store = LocalStore(work)
-        for path, data in files.items():
-            store.put(path, data)
-        shards = [path for thin in thinned for path in (thin.entry.path, thin.entry.index_path)]
-        return NextVersion(manifest, (*files, *shards), tuple(thinned))
+        return NextVersion(manifest, files, tuple(thinned))
 
 
 def plan_remove(
@@ -160,9 +168,9 @@ def plan_remove(
     made of the samples goes with them: hashes, emitted files, columns, signatures.
 
     Args:
-        dataset: A dataset in a folder, or its path.
+        dataset: A dataset, its folder or URL; one in a bucket needs ``output``.
         selection: Which samples to remove; it must name keys or a condition.
-        output: Where to make a new dataset; without it, the dataset itself is changed.
+        output: Where to make a new dataset, a folder or an empty prefix of a bucket; without it, the dataset itself is changed.
         root: The root digest that the dataset must have.
         caches: Folders of cached reads, from which the samples' shards are deleted too.
         executor: Who looks for the samples; without one it is done here.
@@ -179,15 +187,13 @@ def plan_remove(
     """
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
     output = None if output is None else os.fspath(output)
-    if output is not None:
-        refuse_elsewhere(output)
     anchor = None if root is None else parse_root(root)
-    require_here(path, *_ELSEWHERE)
+    refuse_in_place(path, output)
     unfinished = plan_finish(path, anchor) if output is None else None
     if unfinished is not None:
         return unfinished
     opened = open_dataset(path, root=root)
-    _refuse(opened, selection)
+    _refuse(opened, selection, output)
     if output is not None:
         refuse_own_place(opened, output)
     with beside_others(opened):
@@ -296,9 +302,9 @@ def remove(
     In place, the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not at all.
 
     Args:
-        dataset: A dataset in a folder, or its path.
+        dataset: A dataset, its folder or URL; one in a bucket needs ``output``.
         selection: Which samples to remove; it must name keys or a condition.
-        output: Where to make a new dataset; without it, the dataset itself is changed.
+        output: Where to make a new dataset, a folder or an empty prefix of a bucket; without it, the dataset itself is changed.
         root: The root digest that the dataset must have.
         caches: Folders of cached reads, from which the samples' shards are deleted too.
         executor: Who does the work; without one it is done here.
@@ -318,8 +324,8 @@ def remove(
     return apply(plan, executor=executor, progress=progress)
 
 
-def _refuse(dataset: Dataset, selection: Selection) -> None:
-    refuse_unchangeable(dataset, _ELSEWHERE)
+def _refuse(dataset: Dataset, selection: Selection, output: str | None) -> None:
+    refuse_unchangeable(dataset, output)
     if selection.keys is None and selection.where is None:
         raise UsageError(
             "it is not said which samples to remove",

@@ -203,7 +203,7 @@ class _DatasetCheck:
             asked = self.checked["shards"] + (scrub.passed_over + scrub.waiting if scrub else 0)
             self.checked["not_asked"] = self.dataset.manifest.totals["shards"] - asked
         if scrub is not None:
-            self.checked |= {"passed_over": scrub.passed_over, "waiting": scrub.waiting}
+            self.checked |= {"passed_over": scrub.passed_over, "waiting": scrub.waiting + scrub.columns_waiting}
             if scrub.waiting and not self.checked["shards"]:
                 self.unproved += ("no shard was looked at: the time limit came before the first",)
         found, unread = set_apart(without_echoes(findings))

@@ -1,0 +1,179 @@
+"""A dataset in a bucket has its next version under another prefix: what stays is copied by the server, and nothing half-done counts."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import wdstools as wt
+from tests.servers.proxy import Fault, fault_proxy
+from tests.support.added_columns import add_scores, score_of, values_of
+from tests.support.city_pairs import write_city_pairs
+from tests.support.command import HANG_SECONDS, assert_clean_failure, run_command, start_command
+from tests.support.outcome import contents
+from wdstools.reader.select import Selection
+from wdstools.stores.open import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.servers.proxy import FaultProxy
+    from tests.servers.s3 import S3Server
+
+OPTIONS: dict[str, Any] = {"shards": 3, "name": "pairs", "check": "header"}
+
+
+@pytest.fixture(scope="module", name="old")
+def _old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset with columns and something skipped, in a folder."""
+    source = write_city_pairs(tmp_path_factory.mktemp("source") / "source", train=24, val=9, damaged=True)
+    folder = tmp_path_factory.mktemp("old") / "old"
+    wt.pack(source, folder, **OPTIONS)
+    add_scores(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", name="more")
+def _more(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_city_pairs(tmp_path_factory.mktemp("more") / "more", train=27, val=10)
+
+
+@pytest.fixture(name="proxy")
+def _proxy(swift: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    with fault_proxy(swift.endpoint) as proxy:
+        for name, value in swift.at(proxy.endpoint).env.items():
+            monkeypatch.setenv(name, value)
+        yield proxy
+
+
+@pytest.fixture(name="place")
+def _place(old: Path, swift: S3Server, proxy: FaultProxy) -> str:
+    """The same dataset in a bucket."""
+    place = f"s3://{swift.new_bucket()}/city"
+    wt.mirror(old, place, jobs=2)
+    proxy.seen.clear()
+    return place
+
+
+def held(url: str) -> dict[str, bytes]:
+    store = open_store(url)
+    return {info.key: store.get(info.key) for info in store.list()}
+
+
+def some_keys(old: Path, count: int = 2) -> list[str]:
+    """Keys of one shard."""
+    return list(wt.open_dataset(old)["train"].keys())[:count]
+
+
+def gone(old: Path) -> Selection:
+    return Selection(keys=frozenset(some_keys(old)))
+
+
+def _removed(old: Path, folder: Path) -> dict[str, bytes]:
+    """What the same removal makes on a disk."""
+    wt.remove(old, gone(old), output=folder)
+    return contents(folder)
+
+
+def test_a_removal_from_a_bucket_into_another_prefix(old: Path, place: str, proxy: FaultProxy, tmp_path: Path) -> None:
+    new, keys = f"{place}-2", tmp_path / "keys"
+    keys.write_text("\n".join(some_keys(old)))
+    ran = run_command("remove", place, "--keys", keys, "-o", new, "-y", "--json")
+    assert ran.code == 0, ran.err
+    # one shard was written anew; the others never came here
+    (written,) = ran.summary["shards"]
+    assert {seen.path for seen in proxy.seen if seen.method == "GET" and ".tar" in seen.path} == {
+        f"{place.removeprefix('s3:/')}/{written}"
+    }
+    expected = _removed(old, tmp_path / "near")
+    assert held(new) == expected
+    verified = run_command("verify", new, "--json", "--level", "samples")
+    assert (verified.code, verified.summary["root"]) == (0, ran.summary["root"])
+    assert wt.verify(place).ok
+    again = run_command("remove", place, "--keys", keys, "-o", new, "-y", "--json")
+    assert_clean_failure(again, 4)
+    assert again.error["code"] == "destination-not-empty"
+    assert values_of(new, "scores") == {
+        key: row for key, row in values_of(place, "scores").items() if key not in some_keys(old)
+    }
+
+
+def test_an_append_into_another_prefix_and_back_in_the_old_ones_place(
+    old: Path, more: Path, place: str, tmp_path: Path
+) -> None:
+    new = f"{place}-2"
+    wt.append(old, more, output=tmp_path / "near")
+    ran = run_command("append", place, more, "-o", new, "-y", "--json")
+    assert ran.code == 0, ran.err
+    assert held(new) == contents(tmp_path / "near")
+    again = run_command("append", place, more, "-o", new, "-y", "--json")
+    assert (again.code, again.summary["appended"]) == (0, {}), again.err
+    back = run_command("mirror", new, place, "--replace", "--delete", "-y")
+    assert back.code == 0, back.err
+    assert held(place) == held(new)
+    assert wt.verify(place).ok
+
+
+def test_between_a_folder_and_a_bucket(old: Path, place: str, swift: S3Server, tmp_path: Path) -> None:
+    selection, elsewhere = gone(old), f"s3://{swift.new_bucket()}/up"
+    expected = _removed(old, tmp_path / "near")
+    wt.remove(place, selection, output=tmp_path / "down")
+    assert contents(tmp_path / "down") == expected
+    wt.remove(old, selection, output=elsewhere)
+    assert held(elsewhere) == expected
+
+
+def test_what_lies_in_a_bucket_is_not_changed_there(old: Path, more: Path, place: str) -> None:
+    before = held(place)
+    for command in (("remove", place, "--where", "label == 'oslo'"), ("append", place, more)):
+        ran = run_command(*command, "--in-place", "-y", "--json")
+        assert_clean_failure(ran, 2)
+        assert (ran.error["code"], "mirror" in ran.error["hint"]) == ("change-elsewhere", True)
+    same = run_command("remove", place, "--keys", "-", "-o", place, "-y", "--json", stdin=some_keys(old)[0].encode())
+    assert_clean_failure(same, 2)
+    assert held(place) == before
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        ("PUT", "/train-000002.tar"),
+        pytest.param(("PUT", "/train-000000.parquet"), marks=pytest.mark.slow),
+        pytest.param(("PUT", "/scores.json"), marks=pytest.mark.slow),
+        pytest.param(("PUT", "manifest.json"), marks=pytest.mark.slow),
+        pytest.param(("DELETE", "claim.json"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_change_that_is_killed_goes_on(
+    old: Path, place: str, proxy: FaultProxy, at: tuple[str, str], tmp_path: Path
+) -> None:
+    new, keys = f"{place}-2", tmp_path / "keys"
+    keys.write_text("\n".join(some_keys(old)))
+    command = ("remove", place, "--keys", str(keys), "-o", new, "-y", "--json")
+    with start_command(*command) as process:
+        hook = Fault("hook", path=at[1], method=at[0], hook=lambda: os.killpg(process.pid, signal.SIGKILL))
+        proxy.add(hook)
+        process.communicate(timeout=HANG_SECONDS)
+    assert process.returncode == -signal.SIGKILL
+    left = held(new)
+    assert run_command("info", new).code == (0 if ".wdstools/manifest.json" in left else 4)
+    ran = run_command(*command)
+    if ".wdstools/packing/claim.json" in left:
+        assert ran.code == 0, ran.err
+    else:  # it was there, and only some notes were left
+        assert ran.error["code"] == "destination-not-empty"
+    assert held(new) == _removed(old, tmp_path / "near")
+    assert score_of(some_keys(old, 3)[2]) == values_of(new, "scores")[some_keys(old, 3)[2]]["score"]
+
+
+@pytest.mark.slow
+def test_a_copy_that_the_server_does_not_make_whole_is_no_copy(old: Path, place: str, proxy: FaultProxy) -> None:
+    new = f"{place}-2"
+    proxy.add(Fault("swallowed", path="/val-000000.tar", method="PUT", times=9))
+    with pytest.raises(wt.StoreError):
+        wt.remove(place, gone(old), output=new)
+    assert ".wdstools/manifest.json" not in held(new)

@@ -1,0 +1,154 @@
+"""The next version of a dataset under another prefix of an object store: what changed is written, what stays is copied.
+
+As a pack it is claimed and noted, and its manifest comes last; until then there is no dataset. What stays is copied by the
+server where old and new place are of one service, and goes through a worker where they are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.errors import NotFoundError, StoreError, UsageError, option
+from wdstools.executors.base import run_all
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import SKIPPED_PATH, index_path
+from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.landing.bucket_site import BucketSite
+from wdstools.landing.inside import read_inside
+from wdstools.landing.site import site_at
+from wdstools.ops.next_version.columns import carry_columns, column_names
+from wdstools.ops.next_version.place import BucketPlace, line_of
+from wdstools.ops.next_version.shard import not_whole
+from wdstools.progress import under_way
+from wdstools.stores.reading import get_whole, read_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Executor, Tick
+    from wdstools.formats.manifest import ShardEntry
+    from wdstools.landing.homes import BucketHome
+    from wdstools.ops.next_version.derived import Derived
+    from wdstools.ops.next_version.land import NextVersion
+    from wdstools.ops.next_version.place import Place
+    from wdstools.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Who works, and who hears how far it is; ``plan`` is a digest of all that decides what is written."""
+
+    executor: Executor
+    progress: Progress
+    plan: str
+
+
+def make_in_bucket(
+    dataset: Dataset,
+    shards: Sequence[str],
+    output: str,
+    derived: Derived,
+    write: Callable[[Place], NextVersion],
+    crew: Crew,
+) -> NextVersion:
+    """Make a new dataset under an empty prefix; the same again goes on where a run was cut short.
+
+    Raises StoreError (``destination-not-empty``), BusyError (``partial-of-other-plan``), and what a pack raises.
+    """
+    site = site_at(output)
+    assert isinstance(site, BucketSite)
+    if output.rstrip("/") == dataset.shards.url.rstrip("/"):
+        raise UsageError(
+            "a new version needs a place of its own",
+            where=option("output", output),
+            hint="choose another prefix; wdstools mirror --replace then puts it in the old one's place",
+        )
+    old = {entry.path for _, entry in dataset.manifest.shards}
+    paths = sorted({*old, *(path for path in shards if path.endswith(".tar"))})
+    names = [*paths, *map(index_path, paths), *column_names(derived.columns, paths)]
+    with site:
+        site.begin(crew.plan, names, restart=False)
+        made = write(BucketPlace(site.home))
+        carry_columns(dataset, derived.columns, made.manifest, _Noted(site), whole=True)
+        small = dict(made.small)
+        if SKIPPED_PATH not in small:
+            with contextlib.suppress(NotFoundError):
+                small[SKIPPED_PATH] = read_inside(dataset.metadata, SKIPPED_PATH)
+        sums = {line.path: line.digest for line in parse_sums(small[SUMS_PATH], where=SUMS_PATH)}
+        written = {one.entry.path for one in made.shards}
+        entries = [entry for _, entry in made.manifest.shards]
+        tasks = [
+            CopyTask(dataset, entry, sums[entry.index_path], site.home)
+            for entry in entries
+            if entry.path not in written
+        ]
+        with under_way(crew.progress, "copy", sum(task.entry.bytes for task in tasks), "bytes") as tick:
+            run_all(crew.executor, copy_into_bucket, tasks, tick)
+        site.publish(small, {entry.path: entry.bytes for entry in entries})
+    return made
+
+
+class _Noted:
+    """Small files under a prefix, each noted before it is stored."""
+
+    def __init__(self, site: BucketSite) -> None:
+        self._site = site
+
+    def get(self, key: str) -> bytes:
+        """A file that lies there."""
+        return get_whole(self._site.home.store, key)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store a file."""
+        self._site.add(re.sub(r"[^A-Za-z0-9_-]+", "-", key), key, data)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyTask:
+    """A shard that stays as it is, and its index, whose SHA-256 the checksum list says."""
+
+    dataset: Dataset
+    entry: ShardEntry
+    index_sha256: str
+    home: BucketHome
+
+
+def copy_into_bucket(task: CopyTask, tick: Tick) -> bool:
+    """Copy a shard with its index, unless an interrupted run has; tells whether it was there.
+
+    The server copies what it has, damage too: the manifest says what it is to be. What goes through here is proved.
+    Raises IntegrityError (``shard-damaged``), FormatError (``index-damaged``).
+    """
+    entry, home = task.entry, task.home
+    line = line_of(entry, task.index_sha256)
+    there = BucketPlace(home).held(entry.path)
+    if there is None:
+        try:
+            home.copy(line, task.dataset.shards)
+        except StoreError as error:
+            if error.code != "store-cannot":
+                raise
+            _bring(task)
+    tick(entry.bytes)
+    return there is not None
+
+
+def _bring(task: CopyTask) -> None:
+    """By way of this worker, read once."""
+    dataset, entry = task.dataset, task.entry
+    index = dataset.index_bytes(entry)
+    dataset.checked_index(entry, index)
+    with task.home.making(entry.path) as made:
+        digest = hashlib.sha256()
+        with made.filling() as out:
+            for block in read_blocks(dataset.shards, entry.path):
+                digest.update(block)
+                out.write(block)
+        if digest.hexdigest() != entry.sha256:
+            raise not_whole(dataset, entry, digest.hexdigest())
+        made.land(line_of(entry, sha256_hex(index)), index)

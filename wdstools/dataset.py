@@ -274,10 +274,10 @@ def _refuse_unfinished(metadata: Store) -> None:
         )
     if _lies_at(metadata, PACK_CLAIM_PATH):
         raise NotFoundError(
-            "a pack to this place is not finished",
+            "a dataset is being written to this place and is not finished",
             code="pack-unfinished",
             where=metadata.url,
-            hint=f"wait for it, or run the same command again: wdstools pack SRC {quote(metadata.url)}",
+            hint=f"wait for it, or run the same command again: wdstools pack SRC {quote(metadata.url)}, or remove or append with {option('output', metadata.url)}",
         )
     if _lies_at(metadata, CLAIM_PATH):
         raise NotFoundError(

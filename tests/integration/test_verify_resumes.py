@@ -242,7 +242,8 @@ class _KilledAtColumns(Killed):
     """Is killed after so many files of columns, and does everything else."""
 
     def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
-        return (super() if work is check_columns else Serial()).map(work, items, tick)
+        others: bool = work is not check_columns
+        return Serial().map(work, items, tick) if others else super().map(work, items, tick)
 
 
 def _looks(sizes: list[int]) -> list[Look]:

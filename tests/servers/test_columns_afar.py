@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import wdstools as wt
-from tests.support.added_columns import add_scores, keys_of, score_of, values_of
+from tests.support.added_columns import add_scores, keys_of, score_of, values_of, write_scores
 from tests.support.came import came
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
+from tests.support.outcome import contents
 from wdstools.errors import UsageError
+from wdstools.stores.open import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,13 +49,14 @@ def check(place: str, scored: Path, tmp_path: Path) -> None:
     assert {key: row["score"] for key, row in values_of(tmp_path / "part", "scores").items()} == {
         key: score_of(key) for key in wanted
     }
-    with pytest.raises(UsageError, match="in its folder"):
-        wt.remove_columns(place, "scores")
 
 
 def test_columns_on_a_web_server(scored: Path, nginx: WebServer, tmp_path: Path) -> None:
     shutil.copytree(scored, nginx.root / tmp_path.name)
-    check(f"{nginx.endpoint}/{tmp_path.name}", scored, tmp_path)
+    place = f"{nginx.endpoint}/{tmp_path.name}"
+    check(place, scored, tmp_path)
+    with pytest.raises(UsageError, match="in its folder or bucket"):
+        wt.remove_columns(place, "scores")
 
 
 def test_columns_in_an_object_store(
@@ -68,4 +71,31 @@ def test_columns_in_an_object_store(
     add_scores(scored, name="later")
     assert run_command("mirror", scored, place, "-y", "--delete").code == 0
     assert [one.name for one in wt.list_columns(place)] == ["later"]
+    assert wt.verify(place).ok
+    changed_there(place, scored, tmp_path)
+
+
+def changed_there(place: str, scored: Path, tmp_path: Path) -> None:
+    """Columns are added and removed where the dataset lies: what a folder would hold, and no file of another is touched."""
+    keys, table = keys_of(scored), tmp_path / "scores.parquet"
+    write_scores(table, keys)
+    wt.remove_columns(scored, "later")
+    wt.add_columns(scored, table)
+    store = open_store(place)
+    clash = run_command("columns", "add", place, table, "-y", "--json")
+    assert (clash.code, clash.error["code"]) == (2, "columns-name")
+    assert run_command("columns", "rm", place, "later", "-y").code == 0
+    assert list(store.list(".wdstools/columns/")) == []
+    mine = ".wdstools/columns/scores/val-000000.parquet"
+    store.put(mine, b"mine")
+    refused = run_command("columns", "add", place, table, "-y", "--json")
+    assert (refused.code, refused.error["code"]) == (4, "file-in-the-way")
+    assert wt.list_columns(place) == ()
+    assert store.get(mine) == b"mine"
+    store.delete(mine)
+    added = run_command("columns", "add", place, table, "-y", "--json")  # what the first has stored is the same
+    assert (added.code, added.summary["name"]) == (0, "scores"), added.err
+    assert {info.key: store.get(info.key) for info in store.list(".wdstools/columns/")} == {
+        path: data for path, data in contents(scored).items() if path.startswith(".wdstools/columns/")
+    }
     assert wt.verify(place).ok

@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.address import display, is_address
-from wdstools.errors import StoreError, UsageError
+from wdstools.errors import NotFoundError, StoreError, UsageError
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import READ_ONLY, is_bucket
@@ -83,6 +83,17 @@ def refuse_in_the_way(target: str, paths: Iterable[str], message: str, hint: str
         raise StoreError(
             f"{message}: nothing was changed", code="file-in-the-way", where=target, got=some_of(there), hint=hint
         )
+
+
+def lies(store: Store, key: str) -> bool:
+    """Whether anything lies at a key; on a disk also a link that leads nowhere. Raises StoreError."""
+    if isinstance(store, LocalStore):
+        return os.path.lexists(store.locate(key))
+    try:
+        store.head(key)
+    except NotFoundError:
+        return False
+    return True
 
 
 def refuse_elsewhere(dest: str) -> None:

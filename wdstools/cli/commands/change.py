@@ -46,7 +46,12 @@ def remove(
     plan: PlanChoices,
     output: Annotated[
         Optional[str],
-        typer.Option("--output", "-o", metavar="NEW", help="Make a new dataset and leave this one as it is."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="NEW",
+            help="Make a new dataset, a folder or an empty prefix of a bucket, and leave this one as it is.",
+        ),
     ] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Change this dataset.")] = False,
     root: Annotated[
@@ -98,7 +103,12 @@ def append(
     plan: PlanChoices,
     output: Annotated[
         Optional[str],
-        typer.Option("--output", "-o", metavar="NEW", help="Make a new dataset and leave this one as it is."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="NEW",
+            help="Make a new dataset, a folder or an empty prefix of a bucket, and leave this one as it is.",
+        ),
     ] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Change this dataset.")] = False,
 ) -> None:

@@ -88,7 +88,7 @@ def plan_add_columns(
     A change of the dataset that was interrupted is only finished.
 
     Args:
-        dataset: A dataset in a folder, or its path.
+        dataset: A dataset, its folder, or its URL in a bucket.
         table: Parquet, CSV, TSV, JSON lines or JSON, with a column of keys; or a table of pyarrow's.
         executor: Who reads the indexes; without one it is done here.
         progress: Receives how many samples are looked up.
@@ -161,7 +161,7 @@ def add_columns(
     for each row of the table, and 512 MiB.
 
     Args:
-        dataset: A dataset in a folder, or its path.
+        dataset: A dataset, its folder, or its URL in a bucket.
         table: Parquet, CSV, TSV, JSON lines or JSON, with a column of keys; or a table of pyarrow's.
         executor: Who reads the indexes; without one it is done here.
         progress: Receives how many samples are done.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -13,7 +14,8 @@ from wdstools.columns.values import shard_values
 from wdstools.errors import UsageError
 from wdstools.formats.arrow import numbers_over, one_chunk, valid
 from wdstools.formats.columns import set_path
-from wdstools.ops.columns.land import lines_of, require_folder, taken
+from wdstools.ops.columns.land import lines_of, require_changeable, taken
+from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,12 +121,20 @@ def find_earlier(dataset: Dataset, name: str, existing: Existing) -> Earlier:
     Raises UsageError: it is to be refused (``columns-taken``), or its values are to stay and are of another version
     of the dataset (``columns-stale``); and FormatError where these cannot be read.
     """
-    store = require_folder(dataset)
+    store = require_changeable(dataset)
     sums = read_sums(store)
     if name not in names_in(sums):
         return Earlier()
     if existing == "refuse":
         raise taken(dataset.metadata.url, name)
+    if not isinstance(store, LocalStore):
+        raise UsageError(
+            "a set of columns in a bucket is not changed in its place",
+            code="columns-taken",
+            where=dataset.metadata.url,
+            got=name,
+            hint=f"wdstools columns rm {quote(dataset.metadata.url)} {name}    then add it again; or choose another name",
+        )
     seen = lines_of(sums, name)
     if existing == "replace":
         return Earlier(seen)

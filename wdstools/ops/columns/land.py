@@ -15,9 +15,11 @@ from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
 from wdstools.formats.sums import render_sums
 from wdstools.landing.inside import refuse_in_the_way, require_here, require_inside
 from wdstools.landing.staging import commit, plan_finish, refuse_replaced, staged
+from wdstools.ops.columns.in_bucket import drop_in_bucket, land_in_bucket
 from wdstools.stores.kept_files import forget
 from wdstools.stores.local import LocalStore
 from wdstools.stores.locks import locked_folder
+from wdstools.stores.open import is_bucket
 from wdstools.stores.reading import sha256_there
 
 if TYPE_CHECKING:
@@ -26,17 +28,18 @@ if TYPE_CHECKING:
     from wdstools.formats.columns import ColumnSet
     from wdstools.landing.staging import FinishPlan
     from wdstools.options.declare import StrPath
+    from wdstools.stores.base import Store
 
 
 #: What is said of a dataset that lies in no folder here, and what to do.
 ELSEWHERE = (
-    "columns are added to a dataset in its folder, and removed there",
+    "columns are added to a dataset in its folder or bucket, and removed there",
     "change it there, and mirror it again: columns go along",
 )
 
 
 def require_folder(dataset: Dataset) -> LocalStore:
-    """Where a dataset's columns are changed; raises UsageError for one that lies in no folder here."""
+    """The folder of a dataset; raises UsageError for one that lies in none here."""
     store = dataset.metadata
     message, hint = ELSEWHERE
     if not isinstance(store, LocalStore) or dataset.manifest_key != MANIFEST_PATH:
@@ -44,12 +47,23 @@ def require_folder(dataset: Dataset) -> LocalStore:
     return store
 
 
+def require_changeable(dataset: Dataset) -> Store:
+    """Where a dataset's columns are changed; raises UsageError for one on a web server, and for a manifest alone."""
+    if not is_bucket(dataset.metadata.url) or dataset.manifest_key != MANIFEST_PATH:
+        return require_folder(dataset)
+    return dataset.metadata
+
+
 def opened_to_change(dataset: Dataset | StrPath) -> Dataset | FinishPlan:
     """A dataset whose columns are to be changed, or, where another change was cut short, the plan to finish that first.
 
-    Raises UsageError for a dataset that lies in no folder here.
+    Raises UsageError for a dataset whose columns cannot be changed where it lies.
     """
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
+    if is_bucket(path):
+        opened = dataset if isinstance(dataset, Dataset) else open_dataset(path)
+        require_changeable(opened)
+        return opened
     require_here(path, *ELSEWHERE)
     unfinished = plan_finish(path)
     if unfinished is not None:
@@ -73,12 +87,21 @@ def land_set(
     as they are. Raises StoreError (``file-in-the-way``, and ``dataset-replaced`` where the lines are others now), UsageError
     where its name or a field's was taken meanwhile, and BusyError where another process changes the dataset.
     """
+    if not isinstance(require_changeable(dataset), LocalStore):
+        columns = land_in_bucket(
+            dataset,
+            write,
+            lambda columns: refuse_clashes(dataset, name, [field.name for field in columns.fields]),
+            lambda listed: _refuse_changed(dataset.metadata.url, listed, name, seen),
+        )
+        forget_fields(dataset)
+        return columns
     store = require_folder(dataset)
     target = store.path
     require_inside(target, [*files, *seen, COLUMNS_LIST])
     with locked_folder(os.path.join(target, ".wdstools"), target):
         refuse_replaced(dataset.metadata, dataset.root)
-        listed = _refuse_changed(store, name, seen)
+        listed = _refuse_changed(target, read_sums(store), name, seen)
         there = [path for path in {**dict.fromkeys(files), **seen} if os.path.lexists(os.path.join(target, path))]
         others = {
             path for path in there if path not in seen or (_is_values(path) and sha256_there(store, path) != seen[path])
@@ -104,17 +127,16 @@ def _is_values(path: str) -> bool:
     return path.endswith(".parquet")
 
 
-def _refuse_changed(store: LocalStore, name: str, seen: Mapping[str, str]) -> dict[str, str]:
-    """The list of sets, if it says the same of this one as when it was read; else raises StoreError (``dataset-replaced``)."""
-    listed = read_sums(store)
+def _refuse_changed(where: str, listed: dict[str, str], name: str, seen: Mapping[str, str]) -> dict[str, str]:
+    """The list of sets as it is now, if it says the same of this one as when it was read; else raises StoreError (``dataset-replaced``)."""
     if lines_of(listed, name) == dict(seen):
         return listed
     if not seen:
-        raise taken(store.url, name)
+        raise taken(where, name)
     raise StoreError(
         "the set of columns has changed since the plan was made",
         code="dataset-replaced",
-        where=store.path,
+        where=where,
         got=name,
         hint="run the same command again; nothing was changed",
     )
@@ -139,11 +161,20 @@ def drop_set(dataset: Dataset, name: str, deleted: Sequence[str], seen: Mapping[
 
     ``seen`` are its lines as they were read. Raises StoreError (``dataset-replaced``) where they are others now.
     """
+    if not isinstance(require_changeable(dataset), LocalStore):
+
+        def left_of(listed: dict[str, str]) -> dict[str, str]:
+            listed = _refuse_changed(dataset.metadata.url, listed, name, seen)
+            return {path: digest for path, digest in listed.items() if path not in seen}
+
+        drop_in_bucket(dataset, deleted, left_of)
+        forget_fields(dataset)
+        return
     store = require_folder(dataset)
     target = store.path
     require_inside(target, [*deleted, COLUMNS_LIST])
     with locked_folder(os.path.join(target, ".wdstools"), target):
-        listed = _refuse_changed(store, name, seen)
+        listed = _refuse_changed(target, read_sums(store), name, seen)
         left = {path: digest for path, digest in listed.items() if path not in seen}
         gone = [*deleted, *(() if left else (COLUMNS_LIST,))]
         with staged(target, (COLUMNS_LIST,)) as work:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,8 @@ from wdstools.columns.sets import names_in, read_set, read_sums
 from wdstools.dataset import Dataset
 from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.formats.columns import set_path
-from wdstools.ops.columns.land import drop_set, lines_of, opened_to_change, require_folder
+from wdstools.landing.inside import lies
+from wdstools.ops.columns.land import drop_set, lines_of, opened_to_change, require_changeable
 from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
 from wdstools.plan import Plan, Step, apply
 from wdstools.stores.reading import sha256_there
@@ -54,21 +54,21 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
     A file whose bytes are not those that the list gives is not the set's: it stays, and the plan names it.
 
     Args:
-        dataset: A dataset in a folder, or its path.
+        dataset: A dataset, its folder, or its URL in a bucket.
         name: The set.
 
     Returns:
         The plan; applied, it gives a ColumnsResult, or a FinishResult where it only finished an older change.
 
     Raises:
-        UsageError: There is no such set (``columns-missing``), or the dataset lies in no folder here.
+        UsageError: There is no such set (``columns-missing``), or it lies on a web server.
         StoreError: Storage could not be read.
         FormatError: A manifest, or the list of sets, is damaged.
     """
     opened = opened_to_change(dataset)
     if not isinstance(opened, Dataset):
         return opened
-    path, store = opened.metadata.url, require_folder(opened)
+    path, store = opened.metadata.url, require_changeable(opened)
     sums = read_sums(store)
     names = names_in(sums)
     if name not in names:
@@ -88,7 +88,7 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
         files = [file for file in columns.files() if file in sums]
     except (FormatError, StoreError):  # its document is damaged or gone: the list says what was its own
         files = list(listed)
-    there = [file for file in files if os.path.lexists(store.locate(file))]
+    there = [file for file in files if lies(store, file)]
     changed = [file for file in there if file != set_path(name) and sha256_there(store, file) != listed[file]]
     steps = tuple(Step("delete", file, detail=f"of the set {name}") for file in sorted(there) if file not in changed)
     steps += tuple(Step("keep", file, detail="its bytes are not those of the set") for file in sorted(changed))
@@ -103,7 +103,7 @@ def remove_columns(
     """Remove a set of columns from a dataset: ``plan_remove_columns``, carried out.
 
     Args:
-        dataset: A dataset in a folder, or its path.
+        dataset: A dataset, its folder, or its URL in a bucket.
         name: The set.
         executor: Accepted, as by every verb; not used here.
         progress: Accepted; not used here.

@@ -17,11 +17,11 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST, HASHES_FOLDER, like_index
 from wdstools.interop.emitted import EMITTED_PATH, Emitted, read_emitted
 from wdstools.joined.kept import files_of as joined_files
+from wdstools.landing.inside import lies
 from wdstools.landing.small_files import read_provenance
 from wdstools.ops.next_version.unfinished import COMPUTING, computing, left_by_the_killed
 from wdstools.plan import Step
 from wdstools.stores.cache import Caching
-from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
 from wdstools.stores.reading import get_whole, sha256_there
 from wdstools.transfer.known import NAME as KNOWN_NAME
@@ -109,7 +109,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
     deleted: dict[str, str] = {}
     for entry in touched:
         path = like_index(entry.path, HASHES_FOLDER)
-        if _lies(store, path):
+        if lies(store, path):
             deleted[path] = "hashes of images"
     for info in store.list(".wdstools/"):
         if info.key.startswith(_SIGNATURES):
@@ -122,7 +122,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         deleted |= {path: "for other readers; emit makes it again" for path in emitted.files if path not in changed}
         if not emitted.card_keys:
             deleted[EMITTED_PATH] = "the list of what was emitted"
-    there = {path: what for path, what in deleted.items() if _lies(store, path)}
+    there = {path: what for path, what in deleted.items() if lies(store, path)}
     elsewhere = (
         *_mirrors(dataset),
         *(f"{path}: changed since it was emitted" for path in changed),
@@ -140,16 +140,6 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         tuple(_cached(dataset, touched, caches)),
         computing(store),
     )
-
-
-def _lies(store: Store, path: str) -> bool:
-    if isinstance(store, LocalStore):
-        return os.path.lexists(store.locate(path))
-    try:
-        store.head(path)
-    except NotFoundError:
-        return False
-    return True
 
 
 def _emitted(dataset: Dataset) -> tuple[Emitted | None, list[str]]:

@@ -13,8 +13,7 @@ from wdstools.formats.manifest import SKIPPED_PATH, TRAILING_BYTES_FORMAT, Manif
 from wdstools.landing.small_files import read_provenance
 from wdstools.ops.append.leaked import identical_images
 from wdstools.ops.append.skips import joined_skips
-from wdstools.ops.next_version.files import small_files
-from wdstools.ops.next_version.land import NextVersion
+from wdstools.ops.next_version.files import NextVersion, small_files
 from wdstools.ops.next_version.shard import Added, RewriteTask, Rewritten, rewrite_shard
 from wdstools.planning.table import Samples
 from wdstools.progress import under_way

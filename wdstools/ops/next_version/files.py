@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import NotFoundError, StoreError
@@ -12,6 +12,7 @@ from wdstools.formats.manifest import PROVENANCE_PATH, SKIPPED_PATH, Manifest, m
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.inside import read_inside
 from wdstools.landing.small_files import assemble, read_provenance, render_provenance
+from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
@@ -19,6 +20,28 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
     from wdstools.ops.next_version.shard import Rewritten
+
+
+@dataclass(frozen=True, slots=True)
+class NextVersion:
+    """What is new: the manifest, the small files with what they hold, and the shards, which are written already."""
+
+    manifest: Manifest
+    small: Mapping[str, bytes]
+    shards: tuple[Rewritten, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that is not as it was."""
+        listed = {entry.path for _, entry in self.manifest.shards}
+        shards = [one.entry for one in self.shards if one.entry.path in listed]
+        return (*self.small, *(path for entry in shards for path in (entry.path, entry.index_path)))
+
+    def put_small(self, work: str) -> None:
+        """Write the small files below ``work``."""
+        store = LocalStore(work)
+        for path, data in self.small.items():
+            store.put(path, data)
 
 
 def next_version(manifest: Manifest, written: Sequence[Rewritten]) -> Manifest:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.landing.homes import BucketHome
     from wdstools.ops.next_version.derived import Derived
-    from wdstools.ops.next_version.land import NextVersion
+    from wdstools.ops.next_version.files import NextVersion
     from wdstools.ops.next_version.place import Place
     from wdstools.progress import Progress
 

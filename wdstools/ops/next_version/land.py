@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from wdstools.address import display, is_address
 from wdstools.columns.sets import digest_of_list
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.formats.card import CARD_PATH
-from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, Manifest
+from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.interop.emitted import EMITTED_PATH
 from wdstools.landing.inside import read_inside, refuse_in_the_way, refuse_outside, require_inside
 from wdstools.landing.new_folder import new_folder
@@ -29,34 +28,12 @@ from wdstools.stores.locks import locked_folder
 from wdstools.stores.open import is_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.ops.next_version.derived import Derived
+    from wdstools.ops.next_version.files import NextVersion
     from wdstools.ops.next_version.place import Place
-    from wdstools.ops.next_version.shard import Rewritten
-
-
-@dataclass(frozen=True, slots=True)
-class NextVersion:
-    """What is new: the manifest, the small files with what they hold, and the shards, which are written already."""
-
-    manifest: Manifest
-    small: Mapping[str, bytes]
-    shards: tuple[Rewritten, ...]
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Every file that is not as it was."""
-        listed = {entry.path for _, entry in self.manifest.shards}
-        shards = [one.entry for one in self.shards if one.entry.path in listed]
-        return (*self.small, *(path for entry in shards for path in (entry.path, entry.index_path)))
-
-    def put_small(self, work: str) -> None:
-        """Write the small files below ``work``."""
-        store = LocalStore(work)
-        for path, data in self.small.items():
-            store.put(path, data)
 
 
 def choose_place(verb: str, output: str | None, *, in_place: bool, dry_run: bool) -> None:

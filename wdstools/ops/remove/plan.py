@@ -18,10 +18,9 @@ from wdstools.landing.inside import refuse_own_place
 from wdstools.landing.staging import FinishResult, plan_finish
 from wdstools.ops.made import Made
 from wdstools.ops.next_version.derived import Derived, as_left_behind, find_derived
-from wdstools.ops.next_version.files import next_version, small_files
+from wdstools.ops.next_version.files import NextVersion, next_version, small_files
 from wdstools.ops.next_version.in_bucket import Crew
 from wdstools.ops.next_version.land import (
-    NextVersion,
     beside_others,
     change_in_place,
     make_elsewhere,

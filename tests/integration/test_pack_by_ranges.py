@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,12 +15,17 @@ from tests.integration.test_verify_resumes import Killed
 from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.command import REPOSITORY
+from wdstools.executors.local import Serial
+from wdstools.executors.processes import Processes
 from wdstools.ops.pack_plan import plan_pack
 from wdstools.planning import by_names, ranges, spill
 from wdstools.sources import base
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from wdstools.executors.base import Item, Outcome, Tick, Value, Work
 
 pytestmark = pytest.mark.filterwarnings("error::ResourceWarning")
 
@@ -82,9 +88,48 @@ def test_the_dataset_is_the_same(
     assert (tmp_path / "cut/SHA256SUMS").read_bytes() == (tmp_path / "whole/SHA256SUMS").read_bytes()
 
 
+def test_keys_and_ranges_are_work_for_others(source: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """For other processes too, which is what hosts are: tables travel."""
+    choices: dict[str, Any] = {"splits": "train=70,test=30", "shards": 2}
+    whole = wt.pack(source, tmp_path / "whole", **choices)
+    request.getfixturevalue("by_ranges")
+    at_work = _Telling(2)
+    try:
+        cut = wt.pack(source, tmp_path / "cut", executor=at_work, **choices)
+    finally:
+        at_work.close()
+    assert _of(cut) == _of(whole)
+    assert at_work.told["make_keys"] == 8  # seven samples a part
+    assert at_work.told["sort_range"] > 9
+
+
+class _Telling(Processes):
+    """Counts what work it gets."""
+
+    def __init__(self, jobs: int) -> None:
+        super().__init__(jobs, ())
+        self.told: Counter[str] = Counter()
+
+    def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
+        def counted() -> Iterator[Item]:
+            for item in items:
+                self.told[work.__name__] += 1
+                yield item
+
+        return super().map(work, counted(), tick)
+
+
+class _KilledAtShards(Killed):
+    """Is killed after so many shards; the plan was made."""
+
+    def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
+        others = work.__name__ != "write_shard"
+        return Serial().map(work, items, tick) if others else super().map(work, items, tick)
+
+
 def test_a_pack_that_was_killed_goes_on(source: Path, tmp_path: Path, by_ranges: list[bool]) -> None:
     with pytest.raises(KeyboardInterrupt):
-        wt.pack(source, tmp_path / "out", shards=3, executor=Killed(2))
+        wt.pack(source, tmp_path / "out", shards=3, executor=_KilledAtShards(2))
     assert os.listdir(tmp_path) == ["out.partial"]
     again = wt.pack(source, tmp_path / "out", shards=3)
     assert again.kept_shards == 2

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from wdstools.formats.sample import split_hash
 from wdstools.planning.identical import image_digests
-from wdstools.planning.place import hash_keys
 from wdstools.planning.spill import Spill, ranges, shelve, spread, tables_of
 from wdstools.planning.splits import Room, odd_sum
 from wdstools.planning.table import Samples
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 class RatioSplits:
     """Divides samples by ratio. Without ``pictures`` there is nothing to compare: each sample is its own."""
 
-    seed: int
     pictures: Pictures | None
     executor: Executor
     progress: Progress
@@ -40,7 +37,7 @@ class RatioSplits:
     notes: list[str] = field(default_factory=list)
 
     def divide(self, parts: Iterable[tuple[int, Samples]], ratios: Mapping[str, Fraction]) -> Spill[tuple[str, int]]:
-        """The samples of all ranges by split and range, one of each key.
+        """The samples of all ranges, which have their ``split_hash``, by split and range, one of each key.
 
         The counts of each label are exact; groups of identical images are placed first, then single ones.
         """
@@ -48,8 +45,7 @@ class RatioSplits:
         held: Spill[int] = Spill(self.scratch)
         for number, samples in parts:
             counts.update(_labels(samples))
-            hashes = hash_keys(samples, lambda key: split_hash(key, self.seed))
-            held.add(number, samples.with_column("split_hash", [hashes], pa.uint64()).table)
+            held.add(number, samples.table)
         room = Room.of({label: counts[label] for label in sorted(counts)}, ratios)
         fixed = self._place_groups(held, room, sum(counts.values()))
         cuts = _cuts(held, fixed, room, self.scratch)

@@ -16,8 +16,9 @@ import pyarrow as pa
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.formats.sample import key_bytes
 from wdstools.planning.alike import Pictures
-from wdstools.planning.by_names import NothingLeftError, decide_members, fitting, note_of_repeated
-from wdstools.planning.place import in_order, refuse_empty, refuse_names, shards_of
+from wdstools.planning.by_names import NothingLeftError, decide_members, note_of_repeated
+from wdstools.planning.place import refuse_empty, refuse_names, shards_of
+from wdstools.planning.range_tasks import KeyRule, KeyTask, SortTask, make_keys, some_at_a_time, sort_range
 from wdstools.planning.ranged_splits import RatioSplits
 from wdstools.planning.samples import note_of_splits, shared_by_splits, with_keys
 from wdstools.planning.sizes import LOOKED_AT, sample_bytes
@@ -179,12 +180,12 @@ class RangedPlanning:
         spill: Spill[int] = Spill(self.scratch)
         left = 0
         with under_way(self.progress, "plan", self.listing.samples.num_rows, "samples") as tick:
-            for part in self._parts():
-                keyed = fitting(replace(part, split_in_key=split_in_key), self.options, self.decided)
+            rule = KeyRule.of(replace(self.listing, split_in_key=split_in_key), self.options, self.decided)
+            tasks = (KeyTask(rule, part.samples) for part in self._parts())
+            for keyed in some_at_a_time(self.executor, make_keys, tasks, _PART_ROWS, tick):
                 self.skips += keyed.skips
                 spread(spill, keyed.samples)
                 left += len(keyed.samples)
-                tick(part.samples.num_rows)
         if not left:
             raise NothingLeftError(self.skips)
         return spill
@@ -192,15 +193,14 @@ class RangedPlanning:
     def _sorted(self, spill: Spill[int]) -> Iterator[tuple[int, Samples]]:
         """Each range in order, one sample of each key."""
         repeated = 0
-        for number in ranges():
-            table = spill.take(number)
-            if table is None:
-                continue
-            samples = Samples(table)
-            order, others = in_order(samples)
-            self.skips += samples.skips(others, "key-duplicate")
-            repeated += len(others)
-            yield number, samples.take(order)
+        numbers = sorted(spill.held())
+        tasks = (SortTask(spill.whole(number)) for number in numbers)
+        rows = max(spill.rows(number) for number in numbers)
+        made = some_at_a_time(self.executor, sort_range, tasks, rows)
+        for number, found in zip(numbers, made, strict=True):
+            self.skips += found.skips
+            repeated += found.repeated
+            yield number, found.samples
         spill.close()
         self.notes += note_of_repeated(self.listing, repeated)
 
@@ -215,7 +215,7 @@ class RangedPlanning:
         options = self.options
         pictures = Pictures(self.listing.opener, options.images)
         compared = pictures if self.decided[0] else None
-        splits = RatioSplits(options.layout.seed, compared, self.executor, self.progress, self.scratch)
+        splits = RatioSplits(compared, self.executor, self.progress, self.scratch)
         placed = splits.divide(self._sorted(spill), ratios)
         self.notes += splits.notes
         return placed

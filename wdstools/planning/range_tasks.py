@@ -1,0 +1,100 @@
+"""What a plan by ranges gives to workers: the keys of some samples, and one range of the order hash, sorted.
+
+Tables go there and come back, so that hosts need no common disk; a few of them are under way at a time, so that the memory of
+who asks stays the same however many samples and workers there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, ClassVar
+
+import pyarrow as pa
+
+from wdstools.executors.base import run_all
+from wdstools.formats.sample import split_hash
+from wdstools.planning.by_names import fitting
+from wdstools.planning.place import hash_keys, in_order
+from wdstools.planning.table import Samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wdstools.executors.base import Executor, Item, Tick, Value, Work
+    from wdstools.planning.options import PackOptions
+    from wdstools.results import Skip
+    from wdstools.sources.base import Listing
+
+#: So many bytes of tables are under way at once, there and back, or one table; and about what a sample takes, both ways.
+_UNDER_WAY_BYTES, _SAMPLE_BYTES = 256 << 20, 400
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """How keys are made and samples chosen: ``listing`` has no samples and nothing to read them with."""
+
+    travels_once: ClassVar[bool] = True
+
+    listing: Listing
+    options: PackOptions
+    decided: tuple[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, listing: Listing, options: PackOptions, decided: tuple[str, tuple[str, ...]]) -> KeyRule:
+        """The rule for a listing."""
+        bare = replace(listing, samples=pa.table({}), opener=None, skips=(), notes=(), labels=(), unmatched={})  # type: ignore[arg-type]
+        return cls(bare, options, decided)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTask:
+    """Some samples of a listing."""
+
+    rule: KeyRule
+    samples: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Samples, and those that were left out; ``repeated`` counts how many had a key that another has."""
+
+    samples: Samples
+    skips: tuple[Skip, ...]
+    repeated: int = 0
+
+
+def make_keys(task: KeyTask, tick: Tick) -> Chosen:
+    """The samples that can be packed as far as names tell, with key and order hash; by ratio with the hash of their split."""
+    rule = task.rule
+    keyed = fitting(replace(rule.listing, samples=task.samples), rule.options, rule.decided)
+    samples, seed = keyed.samples, rule.options.layout.seed
+    if rule.options.splits.ratios is not None:
+        hashes = hash_keys(samples, lambda key: split_hash(key, seed))
+        samples = samples.with_column("split_hash", [hashes], pa.uint64())
+    tick(task.samples.num_rows)
+    return Chosen(samples, tuple(keyed.skips))
+
+
+@dataclass(frozen=True, slots=True)
+class SortTask:
+    """The samples of a range of the order hash."""
+
+    samples: pa.Table
+
+
+def sort_range(task: SortTask, tick: Tick) -> Chosen:
+    """The samples in order, one of each key."""
+    del tick
+    samples = Samples(task.samples)
+    order, others = in_order(samples)
+    return Chosen(samples.take(order), tuple(samples.skips(others, "key-duplicate")), len(others))
+
+
+def some_at_a_time(
+    executor: Executor, work: Work[Item, Value], items: Iterable[Item], rows: int, tick: Tick | None = None
+) -> Iterator[Value]:
+    """What workers make of each item, in order; an item holds about so many rows, and a few are under way at once."""
+    taken, at_once = iter(items), max(1, _UNDER_WAY_BYTES // (_SAMPLE_BYTES * max(1, rows)))
+    while some := list(islice(taken, at_once)):
+        yield from run_all(executor, work, some, tick)

@@ -22,6 +22,7 @@ from wdstools.landing.small_files import read_provenance
 from wdstools.ops.next_version.unfinished import COMPUTING, computing, left_by_the_killed
 from wdstools.plan import Step
 from wdstools.stores.cache import Caching
+from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
 from wdstools.stores.reading import get_whole, sha256_there
 from wdstools.transfer.known import NAME as KNOWN_NAME
@@ -128,7 +129,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         *(f"{path}: changed since it was emitted" for path in changed),
         *(f"{path}: a file of no set of columns" for path in _strangers(store, sets, stale)),
         *_pages(store),
-        *left_by_the_killed(store),
+        *(left_by_the_killed(store) if isinstance(store, LocalStore) else ()),
     )
     return Derived(
         there,
@@ -138,7 +139,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         emitted,
         elsewhere,
         tuple(_cached(dataset, touched, caches)),
-        computing(store),
+        computing(store) if isinstance(store, LocalStore) else (),
     )
 
 

@@ -13,7 +13,7 @@ from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreErr
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.interop.emitted import EMITTED_PATH
-from wdstools.landing.inside import read_inside, refuse_in_the_way, refuse_outside, require_inside
+from wdstools.landing.inside import read_inside, refuse_elsewhere, refuse_in_the_way, refuse_outside, require_inside
 from wdstools.landing.new_folder import new_folder
 from wdstools.landing.small_files import SMALL_FILES
 from wdstools.landing.staging import commit, refuse_replaced, staged
@@ -61,8 +61,11 @@ def refuse_unchangeable(dataset: Dataset, output: str | None) -> None:
 def refuse_in_place(where: str, output: str | None) -> None:
     """Refuse to change what lies in no folder here, where it lies: a bucket renames nothing, and a web server takes nothing.
 
-    A dataset in a bucket has its next version elsewhere. Raises UsageError (``change-elsewhere``).
+    A dataset in a bucket has its next version elsewhere. Raises UsageError (``change-elsewhere``), and
+    (``destination-elsewhere``) where nothing can be written to ``output``.
     """
+    if output is not None and not is_bucket(output):
+        refuse_elsewhere(output)
     if not is_address(where) or where.startswith("file://") or os.path.exists(where):
         return
     bucket, shown = is_bucket(where), display(where)

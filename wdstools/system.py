@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 CODE = "system-unsupported"
-REFUSED = "wdstools runs on Linux and macOS; on Windows use it in WSL"
+REFUSED = "this system is not supported: use Linux or macOS, or WSL on Windows"
 
 
 def is_supported() -> bool:

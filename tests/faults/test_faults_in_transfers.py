@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -176,6 +177,9 @@ def test_a_file_replaced_by_one_of_which_nothing_is_known_keeps_the_manifest_awa
         upload = {**place, "UploadId": client.create_multipart_upload(**place)["UploadId"]}
         part = client.upload_part(**upload, PartNumber=1, Body=b"x" * (there.folder / SHARD).stat().st_size)
         client.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+        listing = {"Bucket": there.bucket, "Prefix": place["Key"]}
+        while "-" not in client.list_objects_v2(**listing)["Contents"][0]["ETag"]:
+            time.sleep(0.05)  # a busy Swift lists what it has stored a little later
 
     plan = plan_mirror(open_dataset(str(there.folder)), store)
     there.proxy.add(Fault("hook", path="list-type", hook=replace))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,3 +228,37 @@ def test_a_damaged_footer_is_refused_by_its_own_reader(dataset: Path) -> None:
     for size in range(len(whole)):
         with contextlib.suppress(ValueError):
             claims_of(whole[-size:])
+
+
+def length_of(sample: wt.Sample) -> dict[str, object]:
+    return {"size": len(sample["txt"])}
+
+
+#: What somebody may have put where columns are computed, with our mark: the names that were noted, and the journal.
+PLANTED: dict[str, tuple[bytes | None, bytes | None]] = {
+    "pipes": (None, None),
+    "bytes": (b"\xff\x00", b"\xff\n"),
+    "nesting": (b"(" * 50_000 + b"\n", b"[" * 200_000 + b"\n"),
+    "other things": (b"1\n[]\n", b"5\n"),
+    "nothing": (b"", b""),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+@pytest.mark.timeout(60)
+def test_an_unfinished_computation_of_a_stranger_is_no_trap(dataset: Path, planted: str) -> None:
+    place = dataset / ".wdstools/computing/sizes"
+    place.mkdir(parents=True)
+    (place / ".wdstools-scratch.json").write_text('{"owner": "wdstools", "id": "0"}')
+    for name, data in zip(("names", "journal.jsonl"), PLANTED[planted], strict=True):
+        if data is None:
+            os.mkfifo(place / name)
+        else:
+            (place / name).write_bytes(data)
+    (place.parent / "link").symlink_to(dataset.parent / "elsewhere.partial")
+    with contextlib.suppress(StoreError, UsageError):
+        wt.map_columns(dataset, length_of, columns={"size": "int64"}, name="sizes", restart=True)
+    ran = run_command("remove", dataset, "--in-place", "--where", f"key == '{keys_of(dataset)[0]}'", "-y")
+    assert ran.code in (0, 4), ran.err
+    assert "Traceback" not in ran.err
+    assert run_command("verify", dataset).code == 0

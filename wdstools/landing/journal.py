@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from wdstools.stores.abilities import sync_file
+from wdstools.stores.local import appending_fd, buffered_plain
 
 
 class Journal:
@@ -30,7 +31,7 @@ class Journal:
         if self._end is None:
             self._end = self._read()[1]
         data = (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode()
-        with open(self._path, "ab", buffering=0) as file:
+        with os.fdopen(appending_fd(self._path), "ab", buffering=0) as file:
             if file.tell() != self._end:
                 file.truncate(self._end)
             file.write(data)
@@ -48,7 +49,7 @@ class Journal:
         lines: list[dict[str, Any]] = []
         end = 0
         try:
-            with open(self._path, "rb") as file:
+            with buffered_plain(self._path) as file:
                 for raw in file:
                     if not raw.endswith(b"\n"):
                         break  # torn by a crash: that shard is made again
@@ -59,6 +60,6 @@ class Journal:
                     end += len(raw)
         except FileNotFoundError:
             return [], 0
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         return lines, end

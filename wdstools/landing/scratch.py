@@ -19,7 +19,7 @@ from wdstools.errors import StoreError
 from wdstools.landing.names import refuse_clashes_at
 from wdstools.stores.abilities import ask_new_names, sync_file
 from wdstools.stores.folders import make_folders, walk
-from wdstools.stores.local import LocalStore, storage_error
+from wdstools.stores.local import LocalStore, buffered_plain, storage_error
 from wdstools.stores.locks import locked_folder
 from wdstools.stores.receipts import (
     MARK,
@@ -270,10 +270,10 @@ def _is_as_noted(path: str, stamps: set[Stamp]) -> bool:
 
 def _read_names(path: str) -> set[str]:
     try:
-        with open(path, encoding="ascii") as file:
-            return {_unquoted(line) for line in file}
-    except FileNotFoundError:
-        return set()
+        with buffered_plain(path) as file:
+            return {_unquoted(line.decode("ascii")) for line in file}
+    except (FileNotFoundError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return set()  # what was not written here names nothing
 
 
 def _unquoted(line: str) -> str:

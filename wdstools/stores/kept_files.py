@@ -29,7 +29,7 @@ MAKING = ".making"
 def open_own(path: str) -> int | None:
     """A descriptor of a file that is ours and that nobody else may write to; None where there is no such file."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     status = os.fstat(fd)

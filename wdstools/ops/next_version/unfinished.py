@@ -29,7 +29,8 @@ def computing(store: LocalStore) -> tuple[str, ...]:
     folder = store.locate(COMPUTING)
     if os.path.islink(folder) or not os.path.isdir(folder):
         return ()
-    return tuple(name for name in sorted(os.listdir(folder)) if is_marked(os.path.join(folder, name)))
+    places = {name: os.path.join(folder, name) for name in sorted(os.listdir(folder))}
+    return tuple(name for name, place in places.items() if not os.path.islink(place) and is_marked(place))
 
 
 def forget_computing(root: str, name: str) -> None:

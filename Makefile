@@ -117,8 +117,9 @@ engines:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# Only files that are known by their hash are installed; the project itself is built by the locked hatchling.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Only files that are known by their hash are installed; the project itself is built by the locked hatchling. Python compiles
+# what is used when it is first used: most of it never is, and compiling it all takes as long as unpacking it.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 $(VENV)/.ready: pyproject.toml constraints-demo.txt | $(VENV)/bin/python
 	@echo "setting up $(VENV): a minute or two"

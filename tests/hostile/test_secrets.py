@@ -21,7 +21,7 @@ from tests.servers.recorded import Player, Recorded, recorded_server
 from tests.servers.s3 import S3Server
 from tests.support.command import run_command
 from tests.support.damaged_dataset import make_dataset
-from wdstools.address import Url, display, secrets_of, without_secrets
+from wdstools.address import SCHEMES, Url, display, is_address, secrets_of, without_secrets
 from wdstools.dataset import open_dataset
 from wdstools.errors import StoreError, UsageError, WdsError
 from wdstools.stores.azure import open_azure
@@ -255,6 +255,13 @@ def test_an_address_is_shown_without_its_secret(address: str, shown: str) -> Non
     for secret in secrets_of(text):
         text = text.replace(secret, "...")
     assert "S3C" not in text
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_scheme_of_every_store_is_known_when_it_is_mistyped(scheme: str) -> None:
+    for address in (f"{scheme}:/user:canary@host/x", f"{scheme};//user:canary@host/x", f"{scheme}//user:canary@host/x"):
+        assert "canary" not in display(address)
+        assert is_address(address)
 
 
 @pytest.mark.parametrize(

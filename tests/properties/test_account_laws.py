@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from tests.conformance.test_layouts import make
 from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
+from tests.support.foreign_tars import tar_bytes
 from wdstools.dataset import open_dataset
 from wdstools.errors import WdsError
 from wdstools.executors.local import Serial
+from wdstools.executors.open import open_executor
 from wdstools.ops.pack import run_pack
 from wdstools.ops.scan import scan
 from wdstools.planning.options import make_options
@@ -70,12 +72,29 @@ def contained(container: str, path: Path, files: dict[str, bytes]) -> Path:
     return packed
 
 
-@pytest.mark.parametrize("container", ["folder", "zip", "zip of Windows", "tar", "tar.gz"])
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CONTAINERS = ["folder", "zip", "zip of Windows", "tar", "tar.gz"]
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=trees())
 def test_every_file_is_in_one_class(
     container: str, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    each_file_in_one_class(container, files, tmp_path_factory)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(container=st.sampled_from(CONTAINERS), files=trees())
+def test_every_file_of_many_trees_is_in_one_class(
+    container: str, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    each_file_in_one_class(container, files, tmp_path_factory)
+
+
+def each_file_in_one_class(container: str, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Pack and scan a tree: the account adds up, and names what was packed, what was skipped, and what is outside."""
     work = tmp_path_factory.mktemp("account")
     source = contained(container, work / "src", files)
     recipe = "folders" if "tar" in container else None
@@ -117,7 +136,7 @@ def _lines(path: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=trees())
 def test_two_packs_of_one_source_write_the_same_bytes_in_every_file(
     files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
@@ -138,6 +157,73 @@ def test_two_packs_of_one_source_write_the_same_bytes_in_every_file(
     assert made[0] == made[1]
 
 
+def _messy() -> dict[str, bytes]:
+    """What is packed, and what is left out for one reason or another."""
+    files = {
+        f"{split}/{label}/{n}.jpg": tiny_jpeg(10 * n + at)
+        for at, (split, label) in enumerate((s, c) for s in ("train", "val") for c in ("cat", "dog"))
+        for n in range(3)
+    }
+    files |= {name.replace(".jpg", ".txt"): b"words of " + name.encode() for name in files if "/2.jpg" not in name}
+    files |= {
+        "train/cat/cut.jpg": tiny_jpeg(90)[:200],
+        "train/cat/cut.txt": b"x",
+        "train/dog/odd.jpg": tiny_jpeg(91),
+        "train/dog/odd.txt": b"\xff",
+    }
+    files |= {
+        "train/stray.jpg": tiny_jpeg(92),
+        "train/stray.txt": b"x",
+        "train/cat/none.txt": b"x",
+        "train/cat/0.jpeg": tiny_jpeg(93),
+    }
+    return files | {"more/1.jpg": tiny_jpeg(94), "notes.csv": b"a,b\n1,2\n", "README.md": b"x", "val/dog/9.json": b"{"}
+
+
+def _source(container: str, place: Path, files: dict[str, bytes]) -> Path:
+    if container == "shards":
+        members = {
+            f"{number:05d}.tar": tar_bytes(part)
+            for number, part in enumerate((list(files.items())[:9], list(files.items())[9:]))
+        }
+        return write_files(place, {**members, "00000.json": b"{}", "more.csv": b"x"})
+    if container == "table":
+        rows = [f"{name},words,{name.split('/')[0]}" for name in sorted(files) if name.endswith("jpg")]
+        write_files(
+            place, {**files, "t.csv": "\n".join(["path,text,split", *rows, "gone.jpg,x,train", "cut"]).encode()}
+        )
+        return place / "t.csv"
+    return contained(container, place, files)
+
+
+@pytest.mark.parametrize("container", ["folder", "zip", "tar", "tar.gz", "shards", "table"])
+def test_every_file_of_a_pack_is_the_same_from_another_place_in_another_order_by_another_executor(
+    container: str, tmp_path: Path
+) -> None:
+    """Lists of what was skipped and provenance too: neither a place, nor an order of listing, nor who did it is in any of them."""
+    made = []
+    for name, kind in (
+        ("one", "serial"),
+        ("two", "threads"),
+        *((("three", "processes"),) if container == "zip" else ()),
+    ):
+        files = sorted(_messy().items(), reverse=name == "two" and container not in ("shards", "table"))
+        source, out = _source(container, tmp_path / name, dict(files)), tmp_path / f"{name}.out"
+        executor = open_executor(kind, None if kind == "serial" else 2)
+        try:
+            run_pack(
+                open_source(str(source), scratch=str(tmp_path / f"{name}.scratch")),
+                str(out),
+                make_options(),
+                executor=executor,
+            )
+        finally:
+            executor.close()
+        made.append({path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert made[0][".wdstools/skipped.jsonl"].count(b"\n") >= (3 if container == "table" else 5)
+    assert all(other == made[0] for other in made[1:])
+
+
 CELLS = st.tuples(
     st.sampled_from(["a.jpg", "b.jpg", "sub/c.jpg", "no.jpg", "notes.txt", "../x.jpg", "", "damaged.jpg"]),
     st.sampled_from(["one", "two", "", "\ufeffmark"]),
@@ -147,7 +233,7 @@ CELLS = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=18, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(CELLS, min_size=1, max_size=8),
     columns=st.sets(st.sampled_from(["text", "split", "label", "likes"])),
@@ -233,7 +319,7 @@ def _shard(names: list[str], first: int) -> tuple[bytes, dict[int, bytes]]:
     return sink.getvalue(), payloads
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shards=st.lists(st.lists(MEMBER_NAMES.map("".join) | ODD_NAMES, max_size=12), min_size=1, max_size=2),
     beside=st.sets(BESIDE, max_size=3),

@@ -16,6 +16,7 @@ import zstandard
 from tests.conformance.test_layouts import make
 from tests.support.accounting import pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
+from tests.support.foreign_tars import tar_bytes
 from tests.support.outcome import contents
 from wdstools import FormatError, UsageError, WdsError, open_source, scan
 from wdstools.sources.zipscan import scan_zip
@@ -332,6 +333,29 @@ def test_names_that_are_not_utf8_are_named(kind: str, tmp_path: Path) -> None:
     found = pack_all(tmp_path / f"a.{kind}", tmp_path / "out", layout={"recipe": "pairs"})
     assert found.samples() == EXPECTED
     assert list(found.reasons.values()) == ["name-not-utf8"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_of_a_name_given_twice_the_last_counts_and_is_told(kind: str, tmp_path: Path) -> None:
+    members = [("train/1.jpg", tiny_jpeg(1)), ("train/1.txt", b"old"), ("val/2.jpg", tiny_jpeg(2)), ("val/2.txt", b"b")]
+    source = tmp_path / f"src.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            for name, data in [*members, ("train/1.txt", b"new")]:
+                archive.writestr(name, data)
+    else:
+        source.write_bytes(tar_bytes([*members, ("train/1.txt", b"new")]))
+    packed = pack_all(source, tmp_path / "out")
+    assert packed.samples()["1"]["txt"] == b"new"
+    assert packed.reasons == {"train/1.txt": "member-duplicate"}
+    account = dict(scan(str(source)).account)
+    assert (account.pop("files"), account["samples"], sum(account.values())) == (5, 4, 5)
+
+
+def test_backslashes_beside_slashes_are_folders(tmp_path: Path) -> None:
+    files = {"ds/train\\a\\1.jpg": tiny_jpeg(1), "ds/val\\a\\2.jpg": tiny_jpeg(2)}
+    assert scan(str(make("zip", tmp_path / "src", files))).samples == {"train": {"a": 1}, "val": {"a": 1}}
 
 
 def test_hard_links_in_a_tar_are_packed_or_named(tmp_path: Path) -> None:

@@ -93,6 +93,11 @@ def test_keys_that_lie_in_folders_of_another_split_are_told(
     assert [skip.path for skip in found.skips if skip.reason == "split-unread"] == told
 
 
+def test_shards_of_which_the_first_is_empty_are_shards(tmp_path: Path) -> None:
+    write(tmp_path, {"00000.tar": tar_bytes([]), "00001.tar": tar_bytes(pairs(1, 2))})
+    assert scan(str(tmp_path)).samples == {"train": {"": 2}}
+
+
 def test_metadata_and_classes_come_along(tmp_path: Path) -> None:
     sample = {"jpg": tiny_jpeg(1), "txt": b"x", "cls": b"7", "json": b'{"a": 1}'}
     with_tarfile(tmp_path / "src/val-0.tar", members([("k", sample)]))

@@ -307,6 +307,32 @@ def test_an_empty_cell_leaves_captions_required(
     assert [key for key, sample in packed.samples().items() if not sample["txt"]] == ([empty] if empty else [])
 
 
+def test_a_table_in_a_splits_folder_is_about_the_images_below_it(tmp_path: Path) -> None:
+    files = {f"{split}/{name}": data for split in ("train", "val") for name, data in (
+        ("images/1.jpg", tiny_jpeg(len(split))), ("captions.json", json.dumps({"1.jpg": f"words of {split}"}).encode())
+    )}  # fmt: skip
+    packed = pack_all(write_files(tmp_path / "src", files), tmp_path / "out")
+    assert captions_of(packed) == {"train/1": "words of train", "val/1": "words of val"}
+    assert packed.skips == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("splits.json", b'{"train": ["0.jpg"], "test": ["1"]}'),
+        ("split.csv", b"file_name,split\n0.jpg,train\n1.jpg,test\n"),
+    ],
+)
+def test_images_of_which_nothing_says_the_split_are_told(name: str, table: bytes, tmp_path: Path) -> None:
+    write_files(tmp_path, {f"images/{n}.jpg": tiny_jpeg(n) for n in range(2)} | {name: table})
+    found = scan(str(tmp_path))
+    assert (found.samples, found.notes) == ({"test": {"": 1}, "train": {"": 1}}, ())
+    write_files(tmp_path, {"images/2.jpg": tiny_jpeg(2)})
+    found = scan(str(tmp_path))
+    assert found.samples == {"": {"": 1}, "test": {"": 1}, "train": {"": 1}}
+    assert [note for note in found.notes if note.startswith("1 sample of which nothing says the split")]
+
+
 @pytest.mark.parametrize(
     ("table", "bad", "captions"),
     [

@@ -54,6 +54,8 @@ _CANONICAL_RE = re.compile(r"(?P<split>[^/]+)/(?P=split)-[0-9]{6,}")
 _NUMBERED_RE = re.compile(r"(.*?)([-_.]*)(\d+)(?:-of-(\d+))?")
 #: A number of so many digits is one of a series, also where nothing stands before it.
 _NUMBERING_DIGITS = 3
+#: Behind a letter alone it is an id.
+_ID_DIGITS = 7
 _VERSION_RE = re.compile(r"v?\d*", re.IGNORECASE)
 
 
@@ -200,7 +202,8 @@ def _own_name(path: str, *, apart: bool) -> str | None:
     if match is None:
         return stem if apart and not says_nothing(stem) else None
     name = match[1] if match[2] or apart or len(match[3]) >= _NUMBERING_DIGITS else ""
-    return None if says_nothing(name) else name
+    alone = len(name) == 1 and not match[2] and len(match[3]) >= _ID_DIGITS  # n01440764, a class of ImageNet
+    return None if alone or says_nothing(name) else name
 
 
 def says_nothing(name: str) -> bool:

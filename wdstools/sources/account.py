@@ -16,7 +16,7 @@ from wdstools.results import Skip
 from wdstools.sources.base import join_path, shown, side_paths
 from wdstools.sources.ignoring import ignoring, is_ignored
 from wdstools.sources.several import MORE_CAPTIONS, caption_files
-from wdstools.sources.source_words import extension_of, kind_of
+from wdstools.sources.source_words import extension_of, is_image, is_paper, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -66,6 +66,7 @@ class Account:
             self.counts["files"] += len(held.files)
             self.counts["hidden"] += held.hidden
             left = self._left.pop(folder, None)
+            beside = _BesideImages(held)
             for name in held.files if left is None or ignore else sorted(left):
                 path = join_path(folder, name)
                 matching = ignoring(path, ignore)
@@ -76,8 +77,25 @@ class Account:
                     self.counts["ignored"] += 1
                     continue
                 self.counts["outside"] += 1
-                outside.append(Skip(OUTSIDE, shown(path), detail=kind_of(name) or None))
+                outside.append(Skip(OUTSIDE, shown(path), detail=kind_of(name) or beside.of(name)))
         return outside
+
+
+class _BesideImages:
+    """Tells of files of no known kind in a folder which are called as an image of it: they may be more than papers."""
+
+    def __init__(self, held: Folder) -> None:
+        self._files = held.files
+        self._images: set[str] | None = None
+
+    def of(self, name: str) -> str | None:
+        """What to say of a file."""
+        stem, dot, _ = name.rpartition(".")
+        if not dot or is_paper(name):
+            return None
+        if self._images is None:
+            self._images = {image.rpartition(".")[0] for image in filter(is_image, self._files)}
+        return "called as an image" if stem in self._images else None
 
 
 def counts_of(skips: Iterable[Skip]) -> dict[str, int]:

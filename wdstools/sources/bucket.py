@@ -64,6 +64,8 @@ def list_in_parallel(store: RemoteStore) -> Iterator[ObjectInfo]:
 class BucketTree(ArchiveTree):
     """The objects under a prefix as files in folders. ``found`` is a listing that was made already."""
 
+    by_entry = False
+
     def __init__(self, store: RemoteStore, found: Iterable[ObjectInfo] | None = None) -> None:
         super().__init__(store.url)
         self._store = store

@@ -32,6 +32,7 @@ from wdstools.sources.recipe import DATASET_RECIPES, Layout, Recipe, load_recipe
 from wdstools.sources.source_words import extension_of
 from wdstools.sources.survey import survey, walk_all
 from wdstools.sources.tables_beside import IN_TABLE, Tables
+from wdstools.sources.unsaid_splits import without_split
 from wdstools.stores.open import is_bucket
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class FolderSource:
             side=int(recipe.expect.get("side", 0)),
             differences=tuple(differences(recipe, pairing.counts, pairing.labels)),
             account=_account(pairing.account.counts, len(tree.skips)),
-            notes=(*tree.notes, *found.notes, *_labels_alike(labels)),
+            notes=(*tree.notes, *found.notes, *_labels_alike(labels), *without_split(samples)),
             several=self._tables.several_captions,
             caption_key=self._tables.caption_column,
         )

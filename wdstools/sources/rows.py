@@ -312,6 +312,9 @@ def _rows_of(document: Any, where: str) -> Iterator[dict[str, Any] | BadRow]:
     if isinstance(document, dict) and _is_coco(document):
         yield from _coco(document)
         return
+    if isinstance(document, dict) and _lists_splits(document):
+        yield from ({"file_name": name, "split": split} for split, names in document.items() for name in names)
+        return
     if isinstance(document, dict):
         document = _listed_in(document)
     if isinstance(document, list):
@@ -336,6 +339,13 @@ def _listed_in(document: dict[str, Any]) -> Any:
         return [{"split": name} | row if isinstance(row, dict) else row for name in tables for row in document[name]]
     named = next((name for name in _LISTS if name in tables), tables[0] if len(tables) == 1 else None)
     return document[named] if named else document
+
+
+def _lists_splits(document: Mapping[str, Any]) -> bool:
+    """Whether a document lists the images of each split, by their names."""
+    lists = document.values()
+    listed = all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
+    return len(document) > 1 and all(map(split_of_word, document)) and listed and any(lists)
 
 
 def _post(post: Mapping[str, Any]) -> Iterator[dict[str, Any] | BadRow]:

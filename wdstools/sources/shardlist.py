@@ -23,12 +23,12 @@ from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE, files_of
 from wdstools.sources.base import SamplesBuilder, entry_part, image_paths, text_columns
-from wdstools.sources.inner_splits import inner_splits
 from wdstools.sources.members import choose_members, why_class_left
 from wdstools.sources.rare_class import class_left_out, without_class
 from wdstools.sources.readers import reading, tar_entry
 from wdstools.sources.sidecar import caption_in_json
 from wdstools.sources.tarscan import damage_skip, refuse_damage, told_of
+from wdstools.sources.unsaid_splits import inner_splits
 from wdstools.stores.local import LocalStore
 from wdstools.units import counted
 

@@ -191,16 +191,25 @@ def is_shards(path: str) -> bool:
 
 
 def _first_shard(path: str) -> str | None:
-    """The first tar of a folder that can be looked at, if it holds samples. Raises FormatError where none can be."""
+    """The first tar of a folder that holds samples, if one of the first few does. Raises FormatError where none can be looked at."""
     damage: FormatError | None = None
+    looked = 0
     for tar in find_tars(path):
         try:
-            return tar if _looks_like_shard(os.path.join(path, tar)) else None
+            if _looks_like_shard(os.path.join(path, tar)):
+                return tar
+            looked += 1
         except FormatError as error:
             damage = damage or error
-    if damage is not None:
+        if looked >= _MOST_LOOKED_AT:
+            return None
+    if damage is not None and not looked:
         raise damage
     return None
+
+
+#: A shard may be empty, or hold nothing but what is left over.
+_MOST_LOOKED_AT = 16
 
 
 def _loose_images(root: str) -> Iterator[str]:

@@ -35,6 +35,7 @@ from wdstools.sources.rows import BadRow, damaged, read_rows
 from wdstools.sources.source_words import TABLE_EXTENSIONS
 from wdstools.sources.table_paths import leads_outside, plain_path
 from wdstools.sources.tables_beside import IN_TABLE, holds_images, load_columns
+from wdstools.sources.unsaid_splits import without_split
 from wdstools.stores.local import buffered_plain, storage_error
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class TableSource:
             image_types=dict(sorted(rows.types.items())),
             skips=tuple(rows.skips),
             account=rows.account(),
-            notes=tuple(rows.notes),
+            notes=(*rows.notes, *without_split(samples)),
         )
 
     def _rows(self) -> Rows:

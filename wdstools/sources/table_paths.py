@@ -62,7 +62,7 @@ class ImageNames:
     def find(self, folder: str, given: object, split: str | None = None, label: str | None = None) -> Match:
         """The image that a row of a table in ``folder`` names: from there, from the base, otherwise the one of that name.
 
-        Of several of one name it is the one whose path ends as the given one does, or that lies in the row's split or label.
+        Of several of one name it is the one below ``folder``, whose path ends as the given one does, or that lies in the row's split or label.
         """
         if given is None or given == "" or isinstance(given, dict | list | bytes) or "\0" in str(given):
             return Match(reason="path-missing")
@@ -76,7 +76,8 @@ class ImageNames:
         tail = name.lstrip("./") if outside else name
         for how, alike in self._alike(posixpath.basename(tail)):
             if alike:
-                chosen = self._narrow(alike, tail, split, label)
+                below = [path for path in alike if path.startswith(f"{folder}/")] if folder and len(alike) > 1 else []
+                chosen = self._narrow(below or alike, tail, split, label)
                 if len(chosen) == 1:
                     return Match(chosen[0], how=how)
                 several = ", ".join(chosen[:_NAMED]) + (", ..." if len(chosen) > _NAMED else "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -196,6 +197,9 @@ class ArchiveTree:
     Names and entries are kept as bytes, not as objects: two million members take a hundred megabytes.
     """
 
+    #: Files are found by where they lie, and so may have any names; otherwise by their names.
+    by_entry = True
+
     def __init__(self, path: str) -> None:
         self.path = path
         self.skips: list[Skip] = []
@@ -218,9 +222,11 @@ class ArchiveTree:
         self._folders.clear()
 
     def _add(self, name: str, entry: bytes) -> None:
-        if "\\" in name and "/" not in name.removeprefix("./"):
-            name = name.replace("\\", "/")  # as tools on Windows write folders
+        if self.by_entry:
+            name = name.replace("\\", "/")  # as tools on Windows write folders, some of them beside slashes
         parts = _parts(name)
+        if not self.by_entry and "/".join(parts) != name:
+            parts = []  # another name would be another object
         self._absolute += name[:1] == "/"
         if len(name) > _MAX_NAME or len(parts) > _MAX_DEPTH or not parts or ".." in parts:
             self.skips.append(
@@ -232,7 +238,12 @@ class ArchiveTree:
             return
         self._folder("/".join(parts[:-1])).add(parts[-1], entry)
 
-    def _tell_absolute(self) -> None:
+    def _tell(self) -> None:
+        """What is to be told of the names once all are known."""
+        for folder, held in self._folders.items():
+            for name in held.repeated():
+                detail = "the last member of this name was taken, as tar and unzip do"
+                self.skips.append(Skip("member-duplicate", shown(join_path(folder, name)), detail=detail))
         if self._absolute:
             self.notes.append(f"{self._absolute:,} names begin with a slash: it was cut off, as tar and unzip do")
 
@@ -263,6 +274,14 @@ class _PackedFolder:
         """Add a file."""
         self._names += name.encode("utf-8", "surrogateescape") + b"/"
         self._entries += entry
+
+    def repeated(self) -> list[str]:
+        """The names that were given before, each as often as it was."""
+        names = bytes(self._names).split(b"/")[:-1]
+        if len(set(names)) == len(names):
+            return []
+        counts = Counter(names)
+        return [name.decode("utf-8", "surrogateescape") for name in sorted(counts) for _ in range(counts[name] - 1)]
 
     def unpack(self) -> Folder:
         """The folder as it is listed; of a name given twice the last counts, as for unzip and tar."""
@@ -300,7 +319,7 @@ class TarTree(ArchiveTree):
                     self._add(name, entries[target])
                 else:
                     self.skips.append(Skip("not-a-file", shown(name), detail="a hard link to a file that is not there"))
-        self._tell_absolute()
+        self._tell()
 
 
 class ZipTree(ArchiveTree):
@@ -317,7 +336,7 @@ class ZipTree(ArchiveTree):
                     entry = zip_entry(member.offset, member.stored, member.size, member.method, member.crc)
                     self._add(member.name, entry)
                     guessed += member.guessed
-        self._tell_absolute()
+        self._tell()
         if guessed:
             read_as = f"were read as {name_encoding}" if name_encoding else "were taken for code page 437"
             hint = "" if name_encoding else "; say what they are with --name-encoding, as shift_jis or gbk"

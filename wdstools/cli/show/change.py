@@ -118,7 +118,7 @@ def append_plan(output: Output, plan: Plan[AppendResult]) -> int:
         output.line(printable(f"  {note}"))
     source_account(output, plan.account, plan.outside)
     would_be_skipped(output, skipped, plan.skips)
-    skip_hints(output, skipped)
+    skip_hints(output, skipped if count_losses(plan.skips) else ())
     for skip in plan.skips if output.json else ():
         output.record("skip", skip)
     if plan.moved:
@@ -141,7 +141,7 @@ def appended(output: Output, result: AppendResult) -> int:
     if result.skipped:
         listed = f"; each is listed in {result.path}/.wdstools/skipped.jsonl" if result.shards else ""
         output.line("  skipped: " + ", ".join(f"{n:,} {why}" for why, n in result.skipped.items()) + listed)
-        skip_hints(output, result.skipped)
+        skip_hints(output, result.skipped if result.losses else ())
     output.line(f"  root digest {result.root}")
     if result.shards:
         output.line(f"  the old samples that were written again: {proof(result.proved)['proof']}")

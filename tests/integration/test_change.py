@@ -174,7 +174,7 @@ def test_a_removal_says_what_it_needs(copy: Path, tmp_path: Path) -> None:
     assert run_command("remove", copy, "--keys", keys, "-y").code == 2
     assert run_command("remove", copy, "--keys", keys, "--in-place").code == 2
     assert run_command("remove", copy, "--keys", keys, "-n").code == 3
-    assert run_command("remove", copy, "--keys", keys, "-o", copy, "-y").code == 4
+    assert run_command("remove", copy, "--keys", keys, "-o", copy, "-y").code == 2
     assert run_command("remove", copy, "--where", "city == 1", "--in-place", "-y").code == 2
     assert run_command("remove", copy, "--keys", tmp_path / "none", "--in-place", "-y").code == 4
     done = run_command("remove", copy, "--keys", keys, "--in-place", "-y", "--json")

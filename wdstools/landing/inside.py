@@ -123,9 +123,9 @@ def require_here(dataset: object, message: str, hint: str) -> None:
 
 def refuse_own_place(dataset: Dataset, dest: StrPath) -> None:
     """Refuse to write what is made of a dataset where the dataset itself lies, or inside it; raises UsageError."""
-    if dataset.manifest_key != MANIFEST_PATH:
-        return  # only the manifest lies there
     place = dataset.metadata.url
+    if dataset.manifest_key != MANIFEST_PATH or not (isinstance(dataset.metadata, LocalStore) or "://" in place):
+        return  # only the manifest lies there, or it is in memory
     refuse_inside(place, dest)
     here, there = display(place).rstrip("/"), os.fspath(dest).rstrip("/")
     if here == there or (not is_address(there) and os.path.realpath(place) == os.path.realpath(there)):

@@ -90,7 +90,8 @@ def plan_mirror(
             "only the Hub has repositories to make", where=option("create"), expected="hf://datasets/OWNER/NAME"
         )
     store = remote(open_store(os.fspath(target)) if isinstance(target, str | os.PathLike) else target)
-    refuse_own_place(dataset, store.url)
+    if isinstance(target, str | os.PathLike):
+        refuse_own_place(dataset, store.url)
     if chosen["limit_rate"] is not None:
         store = Limited(store, Rate(chosen["limit_rate"]))
     replaced, theirs = _other(dataset, store, replace=chosen["replace"], allow_older=chosen["allow_older"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.pictures import noise
+from wdstools.images import lanczos
 from wdstools.images.lanczos import resize
+from wdstools.images.resampler import Resampler, by_pillow
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -30,6 +33,7 @@ def assert_same(pixels: Pixels, width: int, height: int) -> None:
     assert got.dtype == np.uint8
     assert got.shape == (height, width, pixels.shape[2])
     assert np.array_equal(got, pillow(pixels, width, height))
+    assert np.array_equal(got, by_pillow(pixels, width, height))
 
 
 SIDE = st.integers(1, 90)
@@ -114,3 +118,30 @@ def test_ten_thousand_pairs_of_sizes_give_the_pixels_of_pillow() -> None:
         line = np.random.default_rng(number).integers(0, 256, (1, size, 3), np.uint8)
         assert_same(line, new, 1)
         assert_same(line.transpose(1, 0, 2), 1, new)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_first_images_do_not_wait_until_loops_are_compiled(monkeypatch: pytest.MonkeyPatch, channels: int) -> None:
+    begun, allowed = threading.Event(), threading.Event()
+
+    def late(*given: Any) -> Pixels:
+        begun.set()
+        assert allowed.wait(60)
+        return resize(*given)
+
+    monkeypatch.setattr(lanczos, "resize", late)
+    resampler, pixels = Resampler(first=2), noise(90, 60)[:, :, :channels]
+    first, again = (resampler.resize(pixels, 31, 17) for _ in range(2))
+    assert not begun.is_set()
+    compiled: list[Pixels] = []
+    thread = threading.Thread(target=lambda: compiled.append(resampler.resize(pixels, 31, 17)))
+    thread.start()
+    assert begun.wait(60)
+    meanwhile = resampler.resize(pixels, 31, 17)  # another thread goes on
+    assert not resampler.is_compiled
+    allowed.set()
+    thread.join()
+    assert resampler.is_compiled
+    for made in (again, meanwhile, *compiled, resampler.resize(pixels, 31, 17)):
+        assert np.array_equal(made, first)
+    first[:] = 0  # it may be written to

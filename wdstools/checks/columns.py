@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wdstools.columns.sets import fits, names_in, read_set, read_sums, store_of
+from wdstools.columns.sets import each_set, fits, read_sums, store_of
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.arrow import one_chunk
 from wdstools.formats.column_files import MAX_COLUMNS_BYTES, read_columns
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
 #: What mends any of it.
-_AGAIN = "a copy has it, for repair; or remove the set and add it again"
+_AGAIN = "repair it from a copy, or remove the set and add it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ColumnsCheckTask:
 class KnownSets:
     """The sets that can be looked into, and where they lie; what is wrong with the list, or with a document.
 
-    ``unproved``: where a list elsewhere cannot be read, nobody knows which sets there are. Only "not found" says that there
+    ``unproved``: a list elsewhere that cannot be read leaves it open which sets there are. Only "not found" says that there
     are none.
     """
 
@@ -79,20 +79,18 @@ def known_sets(dataset: Dataset) -> KnownSets:
             return KnownSets(store, findings=(found,))
         return KnownSets(store, unproved=(unread(store, COLUMNS_LIST, error),))
     sets = []
-    for name in names_in(sums):
+    for name, columns in each_set(store, sums):
         path = set_path(name)
-        try:
-            columns = read_set(store, name, sums[path])
-        except NotFoundError:
+        if isinstance(columns, NotFoundError):
             message = f"the document of added columns is missing; {_AGAIN}"
             findings.append(Finding("missing", path, message, expected=sums[path], cause="file-missing"))
             continue
-        except (FormatError, StoreError) as error:
-            found = Finding("columns", path, f"{error.message}; {_AGAIN}", cause=error.code)
+        if isinstance(columns, FormatError | StoreError):
+            found = Finding("columns", path, f"{columns.message}; {_AGAIN}", cause=columns.code)
             findings.append(found)
             continue
         if not fits(columns, dataset):
-            message = "these columns were made for another version; remove the set, and add it again"
+            message = "these columns were made for another version of the dataset; remove the set, and add it again"
             findings.append(
                 Finding("columns", path, message, expected=dataset.root, got=columns.root, cause="columns-of-another")
             )
@@ -112,7 +110,7 @@ def _lines(columns: ColumnSet, sums: dict[str, str]) -> list[Finding]:
     found = []
     for path, digest in columns.files().items():
         if sums.get(path) != digest:
-            message = f"the list of columns has not the document's digest of {path}"
+            message = f"the list of columns gives another digest than the document for {path}"
             got, cause = sums.get(path), "line-missing" if path not in sums else "line-differs"
             found.append(Finding("columns", COLUMNS_LIST, message, expected=digest, got=got, cause=cause, field=path))
     return found
@@ -176,7 +174,7 @@ def _rows(task: ColumnsCheckTask, shard: ColumnShard, path: str, data: bytes) ->
         return (Finding("columns", path, message, cause="keys-differ"),)
     nulls = tuple(table.column(name).null_count for name in names)
     if nulls != shard.nulls or len(data) != shard.bytes:
-        message = f"its document counts other bytes, or other values that are not there; {_AGAIN}"
+        message = f"its document gives another length, or another count of missing values; {_AGAIN}"
         expected, got = (
             f"{size} bytes, {count} nulls" for size, count in ((shard.bytes, shard.nulls), (len(data), nulls))
         )

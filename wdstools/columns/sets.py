@@ -18,7 +18,7 @@ from wdstools.formats.sums import parse_sums
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from wdstools.dataset import Dataset
     from wdstools.stores.base import Store
@@ -147,6 +147,15 @@ def forget_fields(dataset: Dataset) -> None:
     dataset.readers.pop(_KEY, None)
 
 
+def each_set(store: Store, sums: Mapping[str, str]) -> Iterator[tuple[str, ColumnSet | FormatError | StoreError]]:
+    """Every set that a list names, by name; or, in the place of one, why it cannot be read."""
+    for name in names_in(sums):
+        try:
+            yield name, read_set(store, name, sums[set_path(name)])
+        except (FormatError, StoreError) as error:
+            yield name, error
+
+
 def fields_of(dataset: Dataset) -> dict[str, Field]:
     """Every field of a dataset's sets that can be used, by name: of this version, and whole. Raises as ``read_sums``."""
     return _look(dataset).found
@@ -167,11 +176,9 @@ def _look(dataset: Dataset) -> _Looked:
     found: dict[str, Field] = {}
     stale: dict[str, ColumnSet] = {}
     unread: FormatError | StoreError | None = None
-    for name in names_in(sums):
-        try:
-            columns = read_set(store, name, sums[set_path(name)])
-        except (FormatError, StoreError) as error:
-            unread = unread or error
+    for _, columns in each_set(store, sums):
+        if not isinstance(columns, ColumnSet):
+            unread = unread or columns
             continue
         good = fits(columns, dataset)
         for field in columns.fields:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdstools.formats.digest import xxh3_64_intdigest
-from wdstools.formats.index import build_index
+from wdstools.formats.index import build_index, hashes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +82,7 @@ class ForeignColumns:
 
     def key_hashes(self) -> NDArray[np.uint64]:
         """XXH3-64 of each key, in row order."""
-        return np.fromiter((xxh3_64_intdigest(key.encode()) for key in self.sample["key"]), np.uint64, len(self))
+        return hashes_of(self.sample["key"])
 
     def table(self, split: str) -> pa.Table:
         """The index."""

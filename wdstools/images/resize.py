@@ -202,7 +202,7 @@ def fit(pixels: NDArray[np.uint8], side: int, mode: str) -> NDArray[np.uint8]:
     """Bring [H, W, 3] pixels to the wanted size; see Encoding for the modes."""
     if mode != "keep":
         return fit_box(pixels, side, side, mode)
-    from wdstools.images.lanczos import resize
+    from wdstools.images.resampler import resize
 
     height, width = pixels.shape[:2]
     shorter = min(height, width)
@@ -215,7 +215,7 @@ def fit(pixels: NDArray[np.uint8], side: int, mode: str) -> NDArray[np.uint8]:
 
 def fit_box(pixels: NDArray[np.uint8], width: int, height: int, mode: str) -> NDArray[np.uint8]:
     """Bring [H, W, C] pixels to [height, width, C]: ``stretch``; ``crop`` the middle of that aspect; ``pad`` with black."""
-    from wdstools.images.lanczos import resize
+    from wdstools.images.resampler import resize
 
     old_height, old_width = pixels.shape[:2]
     wide = old_width * height >= old_height * width  # wider than the box

@@ -10,11 +10,9 @@ import numpy as np
 from wdstools.errors import UsageError
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import one_chunk, to_list
-from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.index import hashes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
@@ -43,11 +41,6 @@ class Join:
     def covered(self) -> int:
         """How many samples have a row."""
         return sum(int((rows >= 0).sum()) for rows in self.of_shards)
-
-
-def hashes_of(keys: Iterable[str]) -> NDArray[np.uint64]:
-    """A hash of each key."""
-    return np.fromiter((xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) for key in keys), np.uint64)
 
 
 @dataclass(frozen=True, slots=True)

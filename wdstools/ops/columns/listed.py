@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wdstools.columns.sets import fits, names_in, read_set, read_sums, store_of
+from wdstools.columns.sets import each_set, fits, read_sums, store_of
 from wdstools.dataset import as_dataset
-from wdstools.errors import FormatError, NotFoundError
-from wdstools.formats.columns import set_path
+from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.ops.columns.result import ColumnsInfo
 
 if TYPE_CHECKING:
@@ -31,14 +30,13 @@ def list_columns(dataset: Dataset | StrPath) -> tuple[ColumnsInfo, ...]:
     """
     opened = as_dataset(dataset)
     store = store_of(opened)
-    sums = read_sums(store)
     found = []
-    for name in names_in(sums):
-        try:
-            columns = read_set(store, name, sums[set_path(name)])
-        except (FormatError, NotFoundError) as error:
-            found.append(ColumnsInfo(name, "damaged", detail=str(error)))
+    for name, columns in each_set(store, read_sums(store)):
+        if isinstance(columns, FormatError | NotFoundError):
+            found.append(ColumnsInfo(name, "damaged", detail=str(columns)))
             continue
+        if isinstance(columns, StoreError):
+            raise columns
         found.append(
             ColumnsInfo(
                 name,

@@ -12,16 +12,13 @@ from wdstools.columns.values import shard_values
 from wdstools.formats.arrow import numbers_over, to_list
 from wdstools.formats.column_files import described, schema_of, write_columns
 from wdstools.formats.columns import ColumnSet, column_path, dumps
-from wdstools.formats.digest import xxh3_64_intdigest
-from wdstools.formats.index import read_index
+from wdstools.formats.index import hashes_of, read_index
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.formats.sums import render_sums
 from wdstools.transfer.download import fetch_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
     from wdstools.formats.columns import ColumnShard
@@ -94,7 +91,7 @@ class _Moving:
     def __init__(self, dataset: Dataset, entries: Sequence[ShardEntry]) -> None:
         self._store = store_of(dataset)
         self._entries = entries
-        keys = [_hashes(to_list(dataset.index(entry).column("key"))) for entry in entries]
+        keys = [hashes_of(to_list(dataset.index(entry).column("key"))) for entry in entries]
         hashes = np.concatenate([np.zeros(0, np.uint64), *keys])
         self._order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
@@ -103,7 +100,7 @@ class _Moving:
 
     def table(self, columns: ColumnSet, keys: list[str]) -> pa.Table:
         """The rows of these keys, null where there is none."""
-        hashes = _hashes(keys)
+        hashes = hashes_of(keys)
         at = np.minimum(np.searchsorted(self._hashes, hashes), max(0, len(self._hashes) - 1))
         there = self._hashes[at] == hashes if len(self._hashes) else np.zeros(len(hashes), bool)
         rows = np.where(there, self._order[at] if len(self._hashes) else 0, -1)
@@ -126,7 +123,3 @@ class _Moving:
             names = ["key", *(field.name for field in columns.fields)]
             self._tables[place] = shard_values(self._store, columns, self._entries[shard].path, names)
         return self._tables[place]
-
-
-def _hashes(keys: list[str]) -> NDArray[np.uint64]:
-    return np.fromiter((xxh3_64_intdigest(key.encode()) for key in keys), np.uint64, len(keys))

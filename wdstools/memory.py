@@ -47,6 +47,23 @@ def many_rows(count: int, width: int) -> NDArray[np.uint8]:
         return np.frombuffer(mmap.mmap(file.fileno(), count * width), np.uint8).reshape(count, width)
 
 
+def free_bytes() -> int:
+    """About how much memory can be taken before something else has to go: the machine's, or what a container leaves."""
+    found = [1 << 62]
+    with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/meminfo", encoding="ascii") as file:
+        found += [int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:")]
+    with (
+        contextlib.suppress(OSError, ValueError),  # ValueError: "max", which is no bound
+        open(f"{_CGROUP}/memory.max", encoding="ascii") as most,
+        open(f"{_CGROUP}/memory.current", encoding="ascii") as now,
+    ):
+        found.append(max(0, int(most.read()) - int(now.read())))
+    return min(found)
+
+
+_CGROUP = "/sys/fs/cgroup"
+
+
 def take_room(fd: int, size: int) -> None:
     """Make a file so long, with room for all of it; raises OSError where the disk has none.
 

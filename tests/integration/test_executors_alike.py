@@ -16,6 +16,9 @@ from wdstools.executors.futures import FuturesExecutor
 from wdstools.executors.local import Threads
 from wdstools.executors.processes import Processes
 from wdstools.progress import Silent
+from wdstools.stores.cache import Caching
+from wdstools.stores.local import LocalStore
+from wdstools.stores.open import remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,3 +102,23 @@ def test_a_relative_destination_on_several_hosts_is_refused_before_anything_is_d
     assert caught.value.code == "path-not-shared"
     assert str(tmp_path) in caught.value.hint
     assert os.listdir(tmp_path) == []
+
+
+def test_a_cache_of_this_machine_is_refused_on_several_hosts(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of hashes, and of blocks that are read from afar; in a bucket the hashes may be."""
+    monkeypatch.chdir(tmp_path)
+    wt.pack(source, tmp_path / "set")
+    before = sorted(os.listdir(tmp_path))
+    blocks = Caching(remote(LocalStore(str(tmp_path / "set"))), "cache", "root", limit_bytes=1 << 20)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        apart = FuturesExecutor(pool, shared_disk=False)
+        for ask in (
+            lambda: wt.find_duplicates(tmp_path / "set", cache="hashes", executor=apart),
+            lambda: apart.share(blocks),
+        ):
+            with pytest.raises(wt.UsageError) as caught:
+                ask()
+            assert (caught.value.code, "bucket" in caught.value.hint) == ("path-not-shared", True)
+    assert sorted(os.listdir(tmp_path)) == before

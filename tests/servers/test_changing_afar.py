@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from tests.servers.proxy import FaultProxy
     from tests.servers.s3 import S3Server
 
-OPTIONS: dict[str, Any] = {"shards": 3, "name": "pairs", "check": "header"}
+OPTIONS: dict[str, Any] = {"shards": 2, "name": "pairs", "check": "header"}
 
 
 @pytest.fixture(scope="module", name="old")
 def _old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset with columns and something skipped, in a folder."""
-    source = write_city_pairs(tmp_path_factory.mktemp("source") / "source", train=24, val=9, damaged=True)
+    source = write_city_pairs(tmp_path_factory.mktemp("source") / "source", train=18, val=6, damaged=True)
     folder = tmp_path_factory.mktemp("old") / "old"
     wt.pack(source, folder, **OPTIONS)
     add_scores(folder)
@@ -39,7 +39,7 @@ def _old(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", name="more")
 def _more(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_city_pairs(tmp_path_factory.mktemp("more") / "more", train=27, val=10)
+    return write_city_pairs(tmp_path_factory.mktemp("more") / "more", train=20, val=7)
 
 
 @pytest.fixture(name="proxy")
@@ -91,17 +91,21 @@ def test_a_removal_from_a_bucket_into_another_prefix(old: Path, place: str, prox
     }
     expected = _removed(old, tmp_path / "near")
     assert held(new) == expected
-    verified = run_command("verify", new, "--json", "--level", "samples")
-    assert (verified.code, verified.summary["root"]) == (0, ran.summary["root"])
-    assert wt.verify(place).ok
-    again = run_command("remove", place, "--keys", keys, "-o", new, "-y", "--json")
-    assert_clean_failure(again, 4)
-    assert again.error["code"] == "destination-not-empty"
+    assert wt.verify(new, root=ran.summary["root"], level="samples").ok
+    for where, code in ((new, "destination-not-empty"), (place, "destination-in-source")):
+        again = run_command("remove", place, "--keys", keys, "-o", where, "-y", "--json")
+        assert_clean_failure(again, 4 if where == new else 2)
+        assert again.error["code"] == code
+    for command in (("remove", place, "--keys", keys), ("append", place, tmp_path)):
+        refused = run_command(*command, "--in-place", "-y", "--json")
+        assert_clean_failure(refused, 2)
+        assert (refused.error["code"], "mirror" in refused.error["hint"]) == ("change-elsewhere", True)
     assert values_of(new, "scores") == {
         key: row for key, row in values_of(place, "scores").items() if key not in some_keys(old)
     }
 
 
+@pytest.mark.slow
 def test_an_append_into_another_prefix_and_back_in_the_old_ones_place(
     old: Path, more: Path, place: str, tmp_path: Path
 ) -> None:
@@ -118,6 +122,7 @@ def test_an_append_into_another_prefix_and_back_in_the_old_ones_place(
     assert wt.verify(place).ok
 
 
+@pytest.mark.slow
 def test_between_a_folder_and_a_bucket(old: Path, place: str, swift: S3Server, tmp_path: Path) -> None:
     selection, elsewhere = gone(old), f"s3://{swift.new_bucket()}/up"
     expected = _removed(old, tmp_path / "near")
@@ -127,21 +132,10 @@ def test_between_a_folder_and_a_bucket(old: Path, place: str, swift: S3Server, t
     assert held(elsewhere) == expected
 
 
-def test_what_lies_in_a_bucket_is_not_changed_there(old: Path, more: Path, place: str) -> None:
-    before = held(place)
-    for command in (("remove", place, "--where", "label == 'oslo'"), ("append", place, more)):
-        ran = run_command(*command, "--in-place", "-y", "--json")
-        assert_clean_failure(ran, 2)
-        assert (ran.error["code"], "mirror" in ran.error["hint"]) == ("change-elsewhere", True)
-    same = run_command("remove", place, "--keys", "-", "-o", place, "-y", "--json", stdin=some_keys(old)[0].encode())
-    assert_clean_failure(same, 2)
-    assert held(place) == before
-
-
 @pytest.mark.parametrize(
     "at",
     [
-        ("PUT", "/train-000002.tar"),
+        pytest.param(("PUT", "/train-000001.tar"), marks=pytest.mark.slow),
         pytest.param(("PUT", "/train-000000.parquet"), marks=pytest.mark.slow),
         pytest.param(("PUT", "/scores.json"), marks=pytest.mark.slow),
         pytest.param(("PUT", "manifest.json"), marks=pytest.mark.slow),
@@ -159,13 +153,10 @@ def test_a_change_that_is_killed_goes_on(
         proxy.add(hook)
         process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == -signal.SIGKILL
-    left = held(new)
-    assert run_command("info", new).code == (0 if ".wdstools/manifest.json" in left else 4)
+    landed = any(info.key == ".wdstools/manifest.json" for info in open_store(new).list())
     ran = run_command(*command)
-    if ".wdstools/packing/claim.json" in left:
-        assert ran.code == 0, ran.err
-    else:  # it was there, and only some notes were left
-        assert ran.error["code"] == "destination-not-empty"
+    if ran.code:  # it was there, and only some notes were left
+        assert (ran.error["code"], landed) == ("destination-not-empty", True)
     assert held(new) == _removed(old, tmp_path / "near")
     assert score_of(some_keys(old, 3)[2]) == values_of(new, "scores")[some_keys(old, 3)[2]]["score"]
 

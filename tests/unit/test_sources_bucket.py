@@ -12,13 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.city_pairs import tiny_jpeg
 from tests.support.laws import SHORT_LAW
 from wdstools.errors import NotFoundError, SourceChangedError
-from wdstools.sources.base import NeedSpaceError
-from wdstools.sources.bucket import BucketReader, BucketTree, list_in_parallel, object_entry
+from wdstools.sources import bucket_listing, open_bucket
+from wdstools.sources.base import NeedSpaceError, join_path
+from wdstools.sources.bucket import BucketReader, BucketTree
+from wdstools.sources.bucket_listing import BucketListing, list_in_parallel, object_entry
+from wdstools.sources.open import open_source
+from wdstools.sources.survey import walk_all
 from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import remote
+from wdstools.stores.plain import PlainRemote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +41,39 @@ def test_a_listing_by_folders_is_the_whole_listing(keys: set[str]) -> None:
     for key in keys:
         store.put_data(key, key.encode())
     assert sorted(list_in_parallel(store), key=lambda info: info.key) == list(store.list())
+
+
+@SHORT_LAW
+@given(st.lists(KEYS, min_size=1, max_size=30, unique=True), st.sampled_from([1, 70, 1 << 20]), st.booleans())
+def test_a_tree_of_a_listing_holds_each_object_in_its_folder(keys: list[str], block: int, spilled: bool) -> None:
+    """In whatever order the keys come, and however the listing is read."""
+    store = remote(MemoryStore())
+    for key in keys:
+        store.put_data(key, key.encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bucket_listing, "_BLOCK", max(block, 1 + max(len(key.encode()) for key in keys) + 64))
+        patch.setattr(bucket_listing, "_MOST_IN_MEMORY", 1 if spilled else 1 << 20)
+        tree = BucketTree(BucketListing(store, [store.head(key) for key in keys]))
+        held = {join_path(folder, name): held.entry(name) for folder, held in walk_all(tree) for name in held.files}
+    assert held == {key: object_entry(store.head(key)) for key in keys}
+
+
+def test_a_source_in_a_bucket_is_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = MemoryStore()
+    for number in range(40):
+        memory.put(f"{'train' if number % 4 else 'val'}/{number}.jpg", tiny_jpeg(number))
+        memory.put(f"{'train' if number % 4 else 'val'}/{number}.txt", b"words")
+    asked: list[str] = []
+
+    class Asked(PlainRemote):
+        def level(self, prefix: str = "") -> tuple[tuple[ObjectInfo, ...], tuple[str, ...]]:
+            asked.append(prefix)
+            return super().level(prefix)
+
+    monkeypatch.setattr(open_bucket, "open_remote", lambda _: Asked(memory))
+    listing = open_source("s3://bucket/photos").list()
+    assert (listing.samples.num_rows, listing.account["samples"]) == (40, 80)
+    assert sorted(asked) == ["", "train/", "val/"]
 
 
 def test_files_come_as_they_were_listed_and_in_any_order() -> None:
@@ -91,7 +130,7 @@ def _head(store: RemoteStore, key: str) -> ObjectInfo:
 
 def test_an_empty_prefix_is_no_source() -> None:
     with pytest.raises(NotFoundError):
-        BucketTree(remote(MemoryStore()))
+        BucketTree(BucketListing(remote(MemoryStore())))
 
 
 def test_a_plan_is_the_same_bytes_in_every_process() -> None:

@@ -86,6 +86,12 @@ def search_part(task: SearchTask, tick: Callable[[int], None]) -> NDArray[Any]:
     return np.stack((found.astype(parent.dtype), parent[found]), axis=1)
 
 
+def search_bytes(count: int, *, mirrors: bool) -> int:
+    """What a part holds of its own while it is searched for: trees of each set, a forest, and the edges of all codes at most."""
+    kind = row_type(count)(0).itemsize
+    return count * (kind * (5 if mirrors else 4) + 17)
+
+
 class Workers(Protocol):
     """Who searches and compares."""
 

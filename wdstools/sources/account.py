@@ -47,6 +47,8 @@ class Account:
         before = len(left)
         left.difference_update(names)
         self.counts[kind] += before - len(left)
+        if len(left) < before // 2:  # a set keeps the room of what it held
+            self._left[folder] = set(left)
 
     def left(self, folder: str, held: Folder) -> list[str]:
         """The files of a folder that nothing has taken."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,75 +10,73 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from wdstools.errors import NotFoundError, SourceChangedError, UsageError
 from wdstools.foreign.window import encoding_of
-from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError
 from wdstools.sources.beside_tars import beside_walked
+from wdstools.sources.bucket_listing import ENTRY, digest_of_etag
 from wdstools.sources.readers import place_of_entry
 from wdstools.sources.shards import ShardsSource
-from wdstools.sources.tree import ArchiveTree
-from wdstools.stores.base import ListsLevels
+from wdstools.sources.tree import ArchiveTree, Folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from wdstools.sources.base import SourceOpener
     from wdstools.sources.beside_tars import BesideTars
-    from wdstools.stores.base import ObjectInfo, RemoteStore, Store
+    from wdstools.sources.bucket_listing import BucketListing
+    from wdstools.stores.base import RemoteStore, Store
 
-#: As long as an entry of an archive: a digest of the ETag, nothing, the size, and a method that no archive has.
-_ENTRY = struct.Struct("<QQQHI")
-_METHOD = 0xFFFE
-#: Digests of ETags stand for times of change, and are all in the past.
-_DIGEST_BITS = (1 << 60) - 1
-#: Listings, or files, that are asked for at once; and how many files, or bytes, are kept for what is read next.
+#: Files that are asked for at once; and how many files, or bytes, are kept for what is read next.
 _AT_ONCE = 16
 _AHEAD_FILES, _AHEAD_BYTES = 64, 64 << 20
-_DEEPEST = 4
-
-
-def object_entry(info: ObjectInfo) -> bytes:
-    """What a listing says of an object: its size, and by a digest which version it is."""
-    return _ENTRY.pack(_digest(info.etag), 0, info.bytes, _METHOD, 0)
-
-
-def list_in_parallel(store: RemoteStore) -> Iterator[ObjectInfo]:
-    """Every object of a store, those of one folder together: a billion keys are a million pages, one after the other."""
-    if not isinstance(store, ListsLevels):
-        yield from store.list()
-        return
-    folders: list[str] = [""]
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        for _ in range(_DEEPEST):
-            levels = list(threads.map(store.level, folders))
-            for found, _ in levels:
-                yield from found
-            folders = [below for _, further in levels for below in further]
-            if not folders or len(folders) >= _AT_ONCE:
-                break
-        for page in threads.map(lambda folder: list(store.list(folder)), folders):
-            yield from page
 
 
 class BucketTree(ArchiveTree):
-    """The objects under a prefix as files in folders. ``found`` is a listing that was made already."""
+    """The objects of a listing as files in folders; of each folder is known where the listing has its files."""
 
     by_entry = False
 
-    def __init__(self, store: RemoteStore, found: Iterable[ObjectInfo] | None = None) -> None:
-        super().__init__(store.url)
-        self._store = store
-        empty = True
-        for info in list_in_parallel(store) if found is None else found:
-            empty = False
-            self._add(info.key, object_entry(info))
-        if empty:
-            raise NotFoundError("nothing lies under this prefix", where=store.url)
+    def __init__(self, listing: BucketListing) -> None:
+        super().__init__(listing.store.url)
+        self._listing = listing
+        self._runs: dict[str, list[tuple[int, int]]] = {}
+        self._latest: tuple[str, Folder] | None = None
+        for key, _, begin, end in listing.records():
+            parts = self._parts(key)
+            if parts is None:
+                continue
+            name = "/".join(parts[:-1])
+            self._folder(name)
+            runs = self._runs.setdefault(name, [])
+            start = runs.pop()[0] if runs and runs[-1][1] == begin else begin
+            runs.append((start, end))
+        if not listing.count:
+            raise NotFoundError("nothing lies under this prefix", where=self.path)
+
+    def list(self, folder: str) -> Folder | None:
+        """What a folder holds; of the last one nothing is read again."""
+        packed = self._folders.get(folder)
+        if packed is None:
+            return None
+        if self._latest is None or self._latest[0] != folder:
+            entries: dict[str, bytes] = {}
+            for run in self._runs.get(folder, ()):
+                entries |= {key.rpartition("/")[2]: entry for key, entry, _, _ in self._listing.records(*run)}
+            files = sorted(entries)
+            held = Folder(sorted(packed.folders), files, [entries[name] for name in files], packed.hidden)
+            self._latest = folder, held
+        return self._latest[1]
+
+    def close(self) -> None:
+        """Forget what is known of the files."""
+        super().close()
+        self._runs.clear()
+        self._latest = None
 
     @property
     def opener(self) -> SourceOpener:
         """Reads objects by their keys."""
-        return BucketOpener(self._store)
+        return BucketOpener(self._listing.store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,29 +197,25 @@ def changed_source(where: str) -> SourceChangedError:
 
 
 def _require_version(where: str, etag: str, entry: bytes) -> None:
-    if etag and _digest(etag) != _version(entry):
+    if etag and digest_of_etag(etag) != _version(entry):
         raise changed_source(where)
 
 
-def _digest(etag: str) -> int:
-    return xxh3_64_intdigest(etag.encode()) & _DIGEST_BITS
-
-
 def _size(entry: bytes | None) -> int:
-    return 0 if entry is None else int(_ENTRY.unpack(entry)[2])
+    return 0 if entry is None else int(ENTRY.unpack(entry)[2])
 
 
 def _version(entry: bytes | None) -> int:
-    return 0 if entry is None else int(_ENTRY.unpack(entry)[0])
+    return 0 if entry is None else int(ENTRY.unpack(entry)[0])
 
 
 class BucketShards(ShardsSource):
-    """Plain tars under a prefix, in WebDataset form; or one, by its name. ``found`` is the listing of the prefix."""
+    """Plain tars under a prefix, in WebDataset form; or one, by its name. ``found`` are the objects there and their entries."""
 
-    def __init__(self, store: RemoteStore, found: Sequence[ObjectInfo], **choices: Any) -> None:
+    def __init__(self, store: RemoteStore, found: Mapping[str, bytes], **choices: Any) -> None:
         super().__init__(store.url, **choices)
         self._store = store
-        self._found = {info.key: info for info in found}
+        self._found = found
 
     def _place(self) -> tuple[str, Store, Sequence[str]]:
         return self.path, self._store, tars_of(self._found)
@@ -230,9 +223,7 @@ class BucketShards(ShardsSource):
     def _opener(self, root: str) -> SourceOpener:
         del root
         return RangesOpener(
-            self._store,
-            tuple(object_entry(self._found[tar]) for tar in tars_of(self._found)),
-            tuple(tars_of(self._found)),
+            self._store, tuple(self._found[tar] for tar in tars_of(self._found)), tuple(tars_of(self._found))
         )
 
     def _beside(self, root: str) -> BesideTars:

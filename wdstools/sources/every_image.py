@@ -73,7 +73,7 @@ def more_images(source: Source, listing: Listing | None, known: Collection[str])
     folder = source.inner if isinstance(source, UnpackedSource) else source
     if not isinstance(folder, FolderSource):
         return None
-    tree = open_tree(folder.path)
+    tree = open_tree(folder.path, listing=folder.listing)
     files: list[ImageFile] = []
     lost: list[tuple[str, str]] = []
     for place, held in walk_all(tree):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from wdstools.results import Skip
+    from wdstools.sources.bucket_listing import BucketListing
     from wdstools.sources.tree import Tree
 
 #: The name of what is read without a recipe.
@@ -72,6 +73,7 @@ class FolderSource:
         ignore: Sequence[str] = (),
         follow_links: bool = False,
         name_encoding: str | None = None,
+        listing: BucketListing | None = None,
     ) -> None:
         if captions is not None and captions not in CAPTION_POLICIES:
             raise UsageError(
@@ -92,10 +94,14 @@ class FolderSource:
         self._ignore = tuple(ignore)
         self._follow_links = follow_links
         self._name_encoding = name_encoding
+        #: What lies under a prefix of a bucket, where it was listed to see what it is.
+        self.listing = listing
 
     def list(self) -> Listing:
         """List the samples by name; no file but tables, and the first of metadata, is opened."""
-        whole = open_tree(self.path, follow_links=self._follow_links, name_encoding=self._name_encoding)
+        whole = open_tree(
+            self.path, follow_links=self._follow_links, name_encoding=self._name_encoding, listing=self.listing
+        )
         tree: Tree = IgnoringTree(whole, self._ignore) if self._ignore else whole
         recipe, layout, base = self._choose(tree)
         if layout is None:

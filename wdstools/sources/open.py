@@ -159,29 +159,31 @@ _PROBED_FOLDERS = 64
 def _in_bucket(
     url: str,
     chosen: LayoutChoices,
-    folder: Callable[[str], Source],
+    folder: Callable[..., Source],
     shards: partial[ShardsSource],
     rules: TableRules,
     scratch: str | None,
 ) -> Source:
     """The source at a place in an object store."""
-    from wdstools.sources.open_bucket import BucketTable, embedded_at, is_table, open_shards
+    from wdstools.sources.open_bucket import BucketTable, embedded_at, is_table, listed, open_shards
 
     if chosen["name_encoding"] is not None or chosen["follow_links"]:
         name = "name_encoding" if chosen["name_encoding"] is not None else "follow_links"
         raise UsageError(f"{option(name)} does nothing for a bucket", code="option-idle", where=option(name))
     if chosen["recipe"] is None and chosen["image"] is None:
-        embedded = embedded_at(url)
+        listing = listed(url)
+        embedded = embedded_at(url, listing)
         if embedded is not None:
             _refuse_idle(chosen, "tables with images in them", url)
             return EmbeddedSource(*embedded, shards, rules, scratch)
         if is_table(url):
             _refuse_idle(chosen, "a table", url)
             return BucketTable(url, captions=chosen["captions"], tables=rules)
-        found = open_shards(url, **shards.keywords)
+        found = open_shards(url, listing, **shards.keywords)
         if found is not None:
             _refuse_idle(chosen, "shards", url)
             return found
+        folder = partial(folder, listing=listing)
     _refuse_idle(chosen, "a folder", url)
     return folder(url)
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import NotFoundError, UsageError
 from wdstools.foreign.window import encoding_of
-from wdstools.sources.bucket import BucketOpener, BucketShards, list_in_parallel, object_entry, tars_of
+from wdstools.sources.bucket import BucketOpener, BucketShards
+from wdstools.sources.bucket_listing import BucketListing, object_entry
 from wdstools.sources.embedded import embedded_in
 from wdstools.sources.rows import read_rows
 from wdstools.sources.shards import looks_like_shard
-from wdstools.sources.source_words import TABLE_EXTENSIONS, is_image
+from wdstools.sources.source_words import TABLE_EXTENSIONS
 from wdstools.sources.table import Rows, TableSource
 from wdstools.sources.table_paths import plain_path
 from wdstools.sources.tarscan import scan_tar_in
@@ -20,31 +21,32 @@ from wdstools.stores.base import ListsLevels
 from wdstools.stores.open import open_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from wdstools.sources.base import Source, SourceOpener
     from wdstools.sources.columns import TableRules
-    from wdstools.stores.base import ObjectInfo, RemoteStore
+    from wdstools.stores.base import RemoteStore
 
 #: What a table may hold here before it goes to a temporary file.
 _TABLE_BYTES = 64 << 20
 
 
-def open_shards(url: str, **choices: Any) -> Source | None:
+def listed(url: str) -> BucketListing | None:
+    """All objects under a prefix, listed once for whoever looks at them; None for a URL that names one object."""
+    return None if is_table(url) or encoding_of(url) else BucketListing(open_remote(url))
+
+
+def open_shards(url: str, listing: BucketListing | None, **choices: Any) -> Source | None:
     """The tars under a prefix, or the tar at a URL; None where there are none of samples.
 
     Raises UsageError for what has to lie here to be read: compressed tars, and shards with loose images among them.
     """
-    if encoding_of(url):
+    if listing is None:
         folder, _, name = url.rpartition("/")
         store = open_remote(folder)
-        found: Sequence[ObjectInfo] = (store.head(name),)
-    else:
-        store = open_remote(url)
-        found = tuple(list_in_parallel(store))
-    if not found:
+        listing = BucketListing(store, [store.head(name)])
+    store = listing.store
+    if not listing.count:
         raise NotFoundError("nothing lies under this prefix", where=store.url)
-    tars = tars_of(info.key for info in found)
+    tars = sorted(listing.tars)
     if not tars:
         return None
     packed = [tar for tar in tars if encoding_of(tar) != "tar"]
@@ -57,30 +59,28 @@ def open_shards(url: str, **choices: Any) -> Source | None:
         )
     if not looks_like_shard(scan_tar_in(store, tars[0])):
         return None
-    loose = next((info.key for info in found if is_image(info.key) and not info.key.startswith(".")), None)
-    if loose is not None:
+    if listing.image is not None:
         raise UsageError(
             "this prefix holds shards and loose images",
             code="source-ambiguous",
             where=store.url,
-            got=f"{tars[0]} and {loose}",
+            got=f"{tars[0]} and {listing.image}",
             hint="give the prefix of the one or of the other",
         )
-    return BucketShards(store, found, **choices)
+    return BucketShards(store, dict(listing), **choices)
 
 
-def embedded_at(url: str) -> tuple[RemoteStore, list[str], list[str]] | None:
+def embedded_at(url: str, listing: BucketListing | None) -> tuple[RemoteStore, list[str], list[str]] | None:
     """Parquet tables that hold the images themselves: their store, all keys there, and the tables; None where there are none."""
-    if url.lower().endswith(".parquet"):
+    if listing is None:
+        if not url.lower().endswith(".parquet"):
+            return None
         folder, _, name = url.rpartition("/")
         store, keys = open_remote(folder), [name]
-    elif is_table(url) or encoding_of(url):
+    elif not listing.tables or listing.tars or listing.image is not None:
         return None
     else:
-        store = open_remote(url)
-        keys = [info.key for info in list_in_parallel(store)]
-        if any(is_image(key) or encoding_of(key) for key in keys if not key.startswith(".")):
-            return None
+        store, keys = listing.store, [key for key, _ in listing]
     tables = embedded_in(store, keys)
     return (store, keys, tables) if tables else None
 

@@ -10,6 +10,7 @@ from wdstools.formats.sniff import what_is
 from wdstools.formats.tar import BLOCK
 from wdstools.formats.tarhop import is_header
 from wdstools.sources.bucket import BucketTree
+from wdstools.sources.bucket_listing import BucketListing
 from wdstools.sources.readers import reading
 from wdstools.sources.source_words import is_volume
 from wdstools.sources.tree import FolderTree, TarTree, ZipTree
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 _OTHER_COMPRESSION = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
-def open_tree(path: str, *, follow_links: bool = False, name_encoding: str | None = None) -> Tree:
-    """The tree at a path: a folder, a .zip or a .tar, or a prefix of a bucket.
+def open_tree(
+    path: str, *, follow_links: bool = False, name_encoding: str | None = None, listing: BucketListing | None = None
+) -> Tree:
+    """The tree at a path: a folder, a .zip or a .tar, or a prefix of a bucket, with its ``listing`` where it was made already.
 
     ``follow_links`` also takes what links lead to outside of a folder; ``name_encoding`` is that of names in a zip.
     """
     if is_bucket(path):
-        return BucketTree(open_remote(path))
+        return BucketTree(listing or BucketListing(open_remote(path)))
     if os.path.isdir(path):
         return FolderTree(path, follow_links=follow_links)
     if not os.path.exists(path):

@@ -9,7 +9,7 @@ import errno
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.formats.tarhop import HopNotes
@@ -21,6 +21,9 @@ from wdstools.sources.tarscan import scan_tar, told_of
 from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.folders import files_below
 from wdstools.stores.local import storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MAX_NAME = 4096
 #: The longest path that Linux opens at once, its end included.
@@ -222,6 +225,12 @@ class ArchiveTree:
         self._folders.clear()
 
     def _add(self, name: str, entry: bytes) -> None:
+        parts = self._parts(name)
+        if parts is not None:
+            self._folder("/".join(parts[:-1])).add(parts[-1], entry)
+
+    def _parts(self, name: str) -> Sequence[str] | None:
+        """The parts of a member's path; None where it is hidden, or skipped as unsafe."""
         if self.by_entry:
             name = name.replace("\\", "/")  # as tools on Windows write folders, some of them beside slashes
         parts = _parts(name)
@@ -232,11 +241,11 @@ class ArchiveTree:
             self.skips.append(
                 Skip("name-unsafe", shown(name[:_MAX_NAME]), detail="not a plain path below the archive's root")
             )
-            return
+            return None
         if any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX":
             self._folders[""].hidden += 1
-            return
-        self._folder("/".join(parts[:-1])).add(parts[-1], entry)
+            return None
+        return parts
 
     def _tell(self) -> None:
         """What is to be told of the names once all are known."""

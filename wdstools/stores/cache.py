@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import xxhash
 
@@ -41,6 +41,9 @@ class Caching(Wrapper):
     carries the XXH3-128 of its place and its bytes and is fetched again where that is not right. Blocks used longest
     ago go first. A disk that cannot be written makes it no cache, and nothing worse.
     """
+
+    #: A cache of this machine is none on others: they would each fill a folder that nobody there asked for.
+    local_paths: ClassVar[tuple[str, ...]] = ("_folder",)
 
     def __init__(self, store: RemoteStore, folder: str, version: str, *, limit_bytes: int) -> None:
         super().__init__(store)

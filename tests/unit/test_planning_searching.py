@@ -1,0 +1,43 @@
+"""A search on this machine takes as many threads as memory has room for, and finds the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from wdstools.dedup.parts import linked, search_bytes
+from wdstools.executors import local
+from wdstools.planning import searching
+from wdstools.progress import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wdstools.executors.base import Item, Outcome, Tick, Value, Work
+
+
+@pytest.mark.parametrize(("room", "jobs"), [(0, 1), (2.5, 2), (100, 4)])
+def test_threads_are_as_few_as_memory_asks_for(room: float, jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    codes = random.integers(0, 1 << 62, (3000, 5)).astype(np.uint64)
+    codes[1500:] = codes[:1500] ^ np.uint64(1)  # each has one that is alike
+    mirrored = random.integers(0, 1 << 62, (3000, 5)).astype(np.uint64)
+    expected = linked(codes, (4, 40), mirrored, searching.OnWorkers(local.Serial(), Silent()))
+    took: list[int] = []
+
+    class Told(local.Threads):
+        def map(
+            self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None
+        ) -> Iterator[Outcome[Value]]:
+            took.append(self.jobs)
+            return super().map(work, items, tick)
+
+    monkeypatch.setattr(searching, "Threads", Told)
+    monkeypatch.setattr(searching, "ranges_for", lambda *_: 5)
+    monkeypatch.setattr(searching, "free_bytes", lambda: int(2 * room * search_bytes(3000, mirrors=True)))
+    found = linked(codes, (4, 40), mirrored, searching.OnWorkers(Told(4), Silent()))
+    assert took == [jobs]
+    assert np.array_equal(found, expected)
+    assert len(np.unique(found)) <= 1500

@@ -1,0 +1,136 @@
+"""What lies under a prefix, listed once: beyond a few names in a file without a name, so that memory does not grow with them.
+
+Whoever decides what kind of source it is, and whoever reads it then, look at the same listing.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from wdstools.foreign.window import encoding_of
+from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.sources.source_words import is_image
+from wdstools.stores.base import ListsLevels
+from wdstools.stores.local import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wdstools.stores.base import ObjectInfo, RemoteStore
+
+#: As long as an entry of an archive: a digest of the ETag, nothing, the size, and a method that no archive has.
+ENTRY = struct.Struct("<QQQHI")
+_METHOD = 0xFFFE
+#: Digests of ETags stand for times of change, and are all in the past.
+_DIGEST_BITS = (1 << 60) - 1
+#: Length of the key, then its entry and itself.
+_HEAD = struct.Struct("<I")
+#: Listings that are asked for at once, and how deep folders are listed to have so many.
+_AT_ONCE, _DEEPEST = 16, 4
+_MOST_IN_MEMORY = 64 << 20
+_BLOCK = 1 << 20
+
+
+def object_entry(info: ObjectInfo) -> bytes:
+    """What a listing says of an object: its size, and by a digest which version it is."""
+    return ENTRY.pack(digest_of_etag(info.etag), 0, info.bytes, _METHOD, 0)
+
+
+def digest_of_etag(etag: str) -> int:
+    """What stands for a version."""
+    return xxh3_64_intdigest(etag.encode()) & _DIGEST_BITS
+
+
+def list_in_parallel(store: RemoteStore) -> Iterator[ObjectInfo]:
+    """Every object of a store, those of one folder together: a billion keys are a million pages, one after the other."""
+    if not isinstance(store, ListsLevels):
+        yield from store.list()
+        return
+    folders: list[str] = [""]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for _ in range(_DEEPEST):
+            levels = list(threads.map(store.level, folders))
+            for found, _ in levels:
+                yield from found
+            folders = [below for _, further in levels for below in further]
+            if not folders or len(folders) >= _AT_ONCE:
+                break
+        waiting = iter(folders)
+        listings = [store.list(folder) for folder in islice(waiting, _AT_ONCE)]
+        while listings:
+            # a page of each at a time: what is listed and not taken yet is bounded
+            pages = list(threads.map(lambda listing: list(islice(listing, _PAGE)), listings))
+            for page in pages:
+                yield from page
+            listings = [listing for listing, page in zip(listings, pages, strict=True) if len(page) == _PAGE]
+            listings += [store.list(folder) for folder in islice(waiting, _AT_ONCE - len(listings))]
+
+
+_PAGE = 1000
+
+
+class BucketListing:
+    """The objects of a store: keys and entries, in the order in which they came, and what there is among them.
+
+    ``tables`` and ``tars`` are the Parquet tables and archives that are not hidden, ``image`` is the first image.
+    """
+
+    def __init__(self, store: RemoteStore, found: Iterable[ObjectInfo] | None = None) -> None:
+        self.store = store
+        self.tables: list[str] = []
+        self.tars: list[str] = []
+        self.image: str | None = None
+        self.count = 0
+        with translated(tempfile.gettempdir()):
+            self._file = tempfile.SpooledTemporaryFile(_MOST_IN_MEMORY, prefix="wdstools-")  # noqa: SIM115  held as long as this
+            weakref.finalize(self, self._file.close)
+            for info in list_in_parallel(store) if found is None else found:
+                self._add(info)
+
+    def _add(self, info: ObjectInfo) -> None:
+        key = info.key.encode("utf-8", "surrogateescape")
+        self._file.write(_HEAD.pack(len(key)) + object_entry(info) + key)
+        self.count += 1
+        if any(part.startswith(".") for part in info.key.split("/")):
+            return
+        if info.key.lower().endswith(".parquet"):
+            self.tables.append(info.key)
+        elif encoding_of(info.key):
+            self.tars.append(info.key)
+        elif self.image is None and is_image(info.key):
+            self.image = info.key
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        """Key and entry of each object."""
+        return ((key, entry) for key, entry, _, _ in self.records())
+
+    def records(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[str, bytes, int, int]]:
+        """Key and entry of each object, and where it is noted here, between two such places."""
+        at, data, base = start, b"", start
+        while stop is None or at < stop:
+            if len(data) - (at - base) < _HEAD.size + ENTRY.size:
+                data, base = self._read(at), at
+                if not data:
+                    return
+            begin = at - base
+            size = _HEAD.size + ENTRY.size + _HEAD.unpack_from(data, begin)[0]
+            if len(data) - begin < size:
+                data, base, begin = self._read(at), at, 0
+            entry = data[begin + _HEAD.size : begin + _HEAD.size + ENTRY.size]
+            yield (
+                data[begin + _HEAD.size + ENTRY.size : begin + size].decode("utf-8", "surrogateescape"),
+                entry,
+                at,
+                at + size,
+            )
+            at += size
+
+    def _read(self, at: int) -> bytes:
+        with translated(tempfile.gettempdir()):
+            self._file.seek(at)
+            return self._file.read(_BLOCK)

@@ -1,6 +1,6 @@
 """How fast duplicates are found: hashing beside imagehash, exact search beside others, whole datasets on a straight line.
 
-    python -m benchmarks.uniqueness_speed [--photos FOLDER] [--codes N ...] [--dataset DATASET [--cleanvision PYTHON]]
+    python -m benchmarks.uniqueness_speed [--photos FOLDER] [--codes N ...] [--against N M] [--dataset DATASET [--cleanvision PYTHON]]
 
 Each figure is a ratio of one run. Hashing is measured in CPU time of one core on every image of FOLDER, in turns of a
 hundred images, and every hash is compared with imagehash's: exit code 1 if one differs. The codes are random ones, with 2 % of them equal or
@@ -32,9 +32,11 @@ from benchmarks.machine import facts
 from benchmarks.make_photos import find_photos
 from tests.support.lookalikes import fingerprints, scene
 from wdstools import find_duplicates, open_dataset
-from wdstools.dedup.groups import group
+from wdstools.dedup.across import match
+from wdstools.dedup.compare import LOOK_BYTES
+from wdstools.dedup.groups import Fingerprints, group
 from wdstools.dedup.hamming import link
-from wdstools.dedup.levels import LEVELS
+from wdstools.dedup.levels import LEVELS, levels_up_to
 from wdstools.executors.open import open_executor
 from wdstools.images.luma import check_kernels
 from wdstools.ops.duplicates.find import WORKER_MODULES
@@ -140,6 +142,30 @@ def search(count: int) -> None:
     print(f"  at most {peak[limits[0]]:.0f} MB of memory, up to {limits[0]} bits, libraries and codes included")
     if count <= _MANY:
         beside_others(count, base[8])
+
+
+def against(count: int, others: int) -> None:
+    """The search of one set in another, hashes at hand, on both cores; of the other set 2 % are in the one, or nearly."""
+    draw = np.random.default_rng(2)
+    words = [codes_of(count, "random"), draw.integers(0, 2**64, (others, 5), np.uint64)]
+    shared = others // 50
+    words[1][:shared] = words[0][draw.choice(count, shared, replace=False)]
+    words[1][: shared // 2, 0] ^= np.uint64(5)
+    sets = [
+        Fingerprints(
+            draw.integers(1, 2**63, (len(some), 2), np.uint64), some, draw.integers(0, 2**64, some.shape, np.uint64),
+            np.full(len(some), 50, np.float32), lambda rows: np.zeros((len(rows), LOOK_BYTES), np.uint8),
+        )
+        for some in words
+    ]  # fmt: skip
+    for level in ("re-encode", "edited"):
+        match(*sets, levels_up_to(level))  # everything is compiled now
+        spent, began = _processor_seconds(), time.perf_counter()
+        held = int(np.count_nonzero(match(*sets, levels_up_to(level))[1].other >= 0))
+        seconds, spent = time.perf_counter() - began, _processor_seconds() - spent
+        print(
+            f"{count:,} images against {others:,}, level {level}: {seconds:.2f} s, {spent:.2f} s of processor time ({held:,} held)"
+        )
 
 
 def beside_others(count: int, ours: float) -> None:
@@ -284,6 +310,7 @@ def main() -> None:
     )
     parser.add_argument("--photos", help="JPEGs to hash")
     parser.add_argument("--codes", type=int, nargs="*", default=[1_000_000])
+    parser.add_argument("--against", type=int, nargs=2, metavar=("N", "M"), help="the search of N images in M others")
     parser.add_argument("--dataset")
     parser.add_argument("--cleanvision", metavar="PYTHON", help="beside --dataset and --photos, of the same images")
     arguments = parser.parse_args()
@@ -292,6 +319,8 @@ def main() -> None:
     print("; ".join(f"{name} {value}" for name, value in facts(".").items()))
     for count in arguments.codes:
         search(count)
+    if arguments.against:
+        against(*arguments.against)
     if arguments.dataset:
         ours = whole(arguments.dataset)
         if arguments.cleanvision:

@@ -321,3 +321,65 @@ def test_damage_behind_the_pixels_of_a_png_is_seen_when_it_is_converted() -> Non
     for damaged in (whole[: place - 4] + bytes(4) + whole[place:], whole[: whole.rindex(b"IEND") - 4]):
         with pytest.raises(DamagedImageError):
             reencode(damaged, Encoding("jpg"))
+
+
+def pillow_upright(data: bytes) -> Image.Image:
+    """The picture that Pillow shows: upright, in 8 bits, alpha laid on white."""
+    with Image.open(io.BytesIO(data)) as opened:
+        image: Image.Image = ImageOps.exif_transpose(opened)
+        if image.mode == "I;16":
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+            clear = image.convert("RGBA")
+            image = Image.new("RGB", clear.size, "white")
+            image.paste(clear.convert("RGB"), mask=clear.getchannel("A"))
+        return image.convert("RGB")
+
+
+def of_mode(mode: str, size: tuple[int, int]) -> bytes:
+    """A picture of one of Pillow's modes, in a file that keeps it."""
+    pixels = noise(*size, seed=sum(size))
+    if mode == "I;16":
+        return saved(Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 257), "PNG")
+    if mode == "RGBA":
+        return saved(Image.fromarray(np.dstack((pixels, noise(*size, seed=9)[:, :, 0]))), "PNG")
+    if mode == "turned":
+        exif = Image.Exif()
+        exif[ORIENTATION] = 6
+        return saved(Image.fromarray(pixels).resize(size[::-1]), "PNG", exif=exif)
+    if mode == "P with transparency":
+        return saved(Image.fromarray(pixels).quantize(16), "PNG", transparency=3)
+    return saved(Image.fromarray(pixels).convert(mode), "TIFF" if mode == "CMYK" else "PNG")
+
+
+def first_across(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Pillow's own resampling, always across first: of images higher than wide Pillow 13 takes it the other way round."""
+    across = image.resize((width, image.height), Image.Resampling.LANCZOS)
+    return across.resize((width, height), Image.Resampling.LANCZOS)
+
+
+MODES = ("RGB", "L", "LA", "RGBA", "P", "P with transparency", "1", "I;16", "CMYK", "turned")
+
+
+@pytest.mark.parametrize("size", [(50, 50), (61, 40), (40, 61), (97, 10), (7, 20)])
+@pytest.mark.parametrize("mode", MODES)
+def test_stretch_and_pad_and_crop_are_pillows_in_every_mode(mode: str, size: tuple[int, int]) -> None:
+    data = of_mode(mode, size)
+    image = pillow_upright(data)
+    side = 30
+    got = {way: fit(decode_rgb(data), side, way) for way in ("stretch", "pad", "crop")}
+    assert np.array_equal(got["stretch"], np.asarray(first_across(image, side, side)))
+    if image.width >= image.height:
+        assert np.array_equal(got["stretch"], np.asarray(image.resize((side, side), Image.Resampling.LANCZOS)))
+    wide = image.width >= image.height
+    inner = int(side * min(image.size) / max(image.size) + 0.5)
+    shape = (side, inner) if wide else (inner, side)
+    padded = Image.new("RGB", (side, side))
+    padded.paste(first_across(image, *shape), ((side - shape[0]) // 2, (side - shape[1]) // 2))
+    assert np.array_equal(got["pad"], np.asarray(padded))
+    if wide and (side - inner) % 2 == 0:
+        assert np.array_equal(got["pad"], np.asarray(ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS)))
+    square = min(image.size)
+    left, top = (image.width - square) // 2, (image.height - square) // 2
+    middle = image.crop((left, top, left + square, top + square))
+    assert np.array_equal(got["crop"], np.asarray(first_across(middle, side, side)))

@@ -265,7 +265,8 @@ def _slow(images: list[Image.Image], number: int) -> tuple[list[int], list[int]]
         blocks = apart[:-1, :-1] + apart[1:, :-1] + apart[:-1, 1:] + apart[1:, 1:]
         colour = cells[a] - (cells[b] if pixels is luma else cells[b][:, ::-1])
         far = np.abs(colour - colour.mean(axis=-1, keepdims=True)).max()
-        return bool(np.abs(blocks).max() / 4 > local or round(3 * far) > 3 * chroma)
+        largest = max(np.abs(blocks).max() / 4, np.abs(apart).max() * 2 / 3)
+        return bool(largest > local or round(3 * far) > 3 * chroma)
 
     def same(a: int, b: int, words: Words, pixels: Any) -> bool:
         near = _relation(prints.words[a : a + 1], words[b : b + 1], (level.phash, level.phash16))[0, 0]

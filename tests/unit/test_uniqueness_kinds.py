@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.picture_kinds import KINDS
 from tests.support.lookalikes import jpeg, scene
@@ -174,3 +174,16 @@ def test_drawings_that_differ_in_what_they_mean_are_told_apart_at_the_default_le
 ) -> None:
     made = [draw(number) for number in range(4)]
     assert leaders(made)[0] == list(range(4))
+
+
+@pytest.mark.parametrize(("side", "height"), [(300, 12), (512, 24), (800, 40)])
+def test_small_words_on_a_large_picture_make_another_picture(side: int, height: int) -> None:
+    chance, made = np.random.default_rng(4), []
+    for _ in range(12):
+        image = PICTURE.resize((side, side))
+        words = " ".join(_WORDS[at] for at in chance.integers(0, len(_WORDS), 4))
+        font = ImageFont.load_default(height)
+        ImageDraw.Draw(image).text((side // 10, side * 4 // 5), words, fill="white", font=font)
+        made.append(jpeg(image, 90))
+    assert leaders(made)[0] == list(range(len(made)))
+    assert leaders([made[0], jpeg(Image.open(io.BytesIO(made[0])), 50)])[0] == [0, 0]

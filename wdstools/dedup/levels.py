@@ -20,8 +20,8 @@ class Level:
 
     ``phash`` and ``phash16`` are numbers of differing bits, of 64 and of 256; ``difference`` is the largest mean
     absolute difference of the 32x32 luma (0 to 255), ``correlation`` the smallest normalised correlation of the same.
-    ``local`` is the largest difference of the mean of 2x2 neighbours of that luma: words on a picture, a small thing that
-    moved; ``chroma`` the largest difference in a colour's distance from gray, over 16x16 cells.
+    ``local`` is the largest difference of the mean of 2x2 neighbours of that luma, and two thirds of that of any one of its
+    pixels: words on a picture, a small thing that moved; ``chroma`` the largest difference in a colour's distance from gray, over 16x16 cells.
     ``flips``: also with one of the two mirrored, or turned as its EXIF orientation says. Images of low information must be
     within NEAR_PIXELS, NEAR_LOCAL and NEAR_CHROMA at any level, and the alpha of any two within NEAR_ALPHA.
     ``false_pairs`` of ``tested_pairs`` pairs of crops of different photographs passed
@@ -41,7 +41,7 @@ class Level:
 
 
 EXACT = "exact"
-NEAR_PIXELS, NEAR_LOCAL, NEAR_CHROMA, NEAR_ALPHA = 1.0, 5.0, 16.0, 32
+NEAR_PIXELS, NEAR_LOCAL, NEAR_CHROMA, NEAR_ALPHA = 1.0, 4.0, 16.0, 32
 _ANY = 255.0
 LEVELS = (
     Level("re-encode", 2, 10, NEAR_PIXELS, -1.0, NEAR_LOCAL, NEAR_CHROMA, False, 0, 72_360_000),
@@ -50,7 +50,7 @@ LEVELS = (
 #: What a level cannot tell apart, in words.
 LIMITS = {
     EXACT: "",
-    "re-encode": "pictures count as one that differ only in what is smaller than a thirtieth of their side, or fainter than 5 of 255",
+    "re-encode": "pictures count as one that differ only in what is smaller than a thirtieth of their side, or fainter than 4 of 255",
     "edited": "pictures count as one that differ only in words, in colours or in a small part: look at the page before you drop any",
 }
 LEVEL_NAMES = (EXACT, *(level.name for level in LEVELS))

@@ -310,6 +310,17 @@ def test_names_in_an_old_code_page_are_read(tmp_path: Path) -> None:
     assert found.samples()["caf%C3%A9"]["txt"] == b"cp437"
 
 
+def test_a_name_in_utf8_beside_one_in_an_old_code_page_counts_if_it_is_of_that_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for ending, data in (("jpg", tiny_jpeg(3)), ("txt", b"words")):
+            for name, told in ((f"caf_.{ending}", f"caf_.{ending}"), (f"old_.{ending}", "another name")):
+                info = zipfile.ZipInfo(name)
+                right = f"ü{name}".encode()
+                info.extra = struct.pack("<HHBL", 0x7075, 5 + len(right), 1, zlib.crc32(told.encode())) + right
+                archive.writestr(info, data)
+    assert set(pack_all(tmp_path / "a.zip", tmp_path / "out").samples()) == {"%C3%BCcaf_", "old_"}
+
+
 ESCAPES = ["../x", "d/../../x", "/../x", "./../x"]
 
 

@@ -10,6 +10,7 @@ import codecs
 import os
 import stat
 import struct
+import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from wdstools.errors import FormatError, UsageError, option
@@ -28,6 +29,7 @@ _PIECE = 4 << 20
 _MAX_DIRECTORY_BYTES = 1 << 31
 _IN_ZIP64, _IN_ZIP64_DISK = 0xFFFFFFFF, 0xFFFF
 _ENCRYPTED, _UTF8 = 1, 0x800
+_ZIP64, _UNICODE_PATH = 1, 0x7075
 #: Systems whose modes of files are in the upper half of the external attributes.
 _UNIX = (3, 19)
 
@@ -94,9 +96,11 @@ def _entries(file: BinaryIO, size: int, count: int, names: tuple[str, str]) -> I
         stored, plain, offset = fields[10], fields[11], fields[18]
         name_end = at + _CENTRAL.size + name_size
         raw = directory[at + _CENTRAL.size : name_end]
+        extra = directory[name_end : name_end + extra_size]
         if _IN_ZIP64 in (stored, plain, offset):
-            extra = directory[name_end : name_end + extra_size]
             stored, plain, offset = _zip64_sizes(extra, stored, plain, offset)
+        if extra and not flags & _UTF8:
+            raw = _unicode_path(extra, raw)
         at = name_end + extra_size + comment_size
         if raw.endswith(b"/"):
             continue
@@ -186,21 +190,32 @@ def _end_in(tail: bytes) -> int:
     return last
 
 
-def _zip64_sizes(extra: bytes, stored: int, size: int, offset: int) -> tuple[int, int, int]:
-    """Take (stored, size, offset) from the zip64 extra field where the entry has 0xFFFFFFFF (4.5.3: size first)."""
+def _fields(extra: bytes, kind: int) -> Iterator[bytes]:
+    """The further fields of a kind."""
     at = 0
     while at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<HH", extra, at)
-        if kind == 1:
-            numbers = [
-                n
-                for (n,) in struct.iter_unpack("<Q", extra[at + 4 : at + 4 + min(length, len(extra) - at - 4) // 8 * 8])
-            ]
-            size = numbers.pop(0) if size == _IN_ZIP64 and numbers else size
-            stored = numbers.pop(0) if stored == _IN_ZIP64 and numbers else stored
-            offset = numbers.pop(0) if offset == _IN_ZIP64 and numbers else offset
+        found, length = struct.unpack_from("<HH", extra, at)
+        if found == kind:
+            yield extra[at + 4 : at + 4 + length]
         at += 4 + length
+
+
+def _zip64_sizes(extra: bytes, stored: int, size: int, offset: int) -> tuple[int, int, int]:
+    """Take (stored, size, offset) from the zip64 extra field where the entry has 0xFFFFFFFF (4.5.3: size first)."""
+    for data in _fields(extra, _ZIP64):
+        numbers = [number for (number,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8])]
+        size = numbers.pop(0) if size == _IN_ZIP64 and numbers else size
+        stored = numbers.pop(0) if stored == _IN_ZIP64 and numbers else stored
+        offset = numbers.pop(0) if offset == _IN_ZIP64 and numbers else offset
     return stored, size, offset
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> bytes:
+    """The name in UTF-8 where a further field has it (4.6.9), which is of this name if its CRC-32 agrees."""
+    for data in _fields(extra, _UNICODE_PATH):
+        if data[:1] == b"\1" and data[1:5] == zlib.crc32(raw).to_bytes(4, "little"):
+            return data[5:]
+    return raw
 
 
 def _damaged(path: str, what: str) -> FormatError:

@@ -151,17 +151,17 @@ def against(count: int, others: int) -> None:
     shared = others // 50
     words[1][:shared] = words[0][draw.choice(count, shared, replace=False)]
     words[1][: shared // 2, 0] ^= np.uint64(5)
-    sets = [
+    mine, theirs = (
         Fingerprints(
             draw.integers(1, 2**63, (len(some), 2), np.uint64), some, draw.integers(0, 2**64, some.shape, np.uint64),
             np.full(len(some), 50, np.float32), lambda rows: np.zeros((len(rows), LOOK_BYTES), np.uint8),
         )
         for some in words
-    ]  # fmt: skip
+    )  # fmt: skip
     for level in ("re-encode", "edited"):
-        match(*sets, levels_up_to(level))  # everything is compiled now
+        match(mine, theirs, levels_up_to(level))  # everything is compiled now
         spent, began = _processor_seconds(), time.perf_counter()
-        held = int(np.count_nonzero(match(*sets, levels_up_to(level))[1].other >= 0))
+        held = int(np.count_nonzero(match(mine, theirs, levels_up_to(level))[1].other >= 0))
         seconds, spent = time.perf_counter() - began, _processor_seconds() - spent
         print(
             f"{count:,} images against {others:,}, level {level}: {seconds:.2f} s, {spent:.2f} s of processor time ({held:,} held)"

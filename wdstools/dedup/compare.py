@@ -195,7 +195,7 @@ def _largest_local(a, b, mirrored):  # type: ignore[no-untyped-def]
         for column in range(LUMA_SIDE):
             at = row * LUMA_SIDE + column
             here = np.int64(a[at]) - np.int64(b[at ^ (LUMA_SIDE - 1)] if mirrored else b[at])
-            largest = max(largest, abs(here) * 8 // 3)
+            largest = max(largest, int(abs(here)) * 8 // 3)
             if row and column:
                 largest = max(largest, abs(here + before + above[column] + above[column - 1]))
             if column:

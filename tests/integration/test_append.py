@@ -253,6 +253,18 @@ def test_new_images_that_lie_in_another_split_are_named(copy: Path, base: Path, 
     assert f"rome/twin in train is the same image as oslo/{old.stem} in val" in ran.out
 
 
+def test_keys_that_begin_with_their_split_begin_with_the_one_that_is_said(tmp_path: Path) -> None:
+    both = {
+        f"{split}/1.{end}": data
+        for split in ("train", "val")
+        for end, data in (("jpg", tiny_jpeg(len(split))), ("txt", b"x"))
+    }
+    wt.pack(write(tmp_path / "source", both), tmp_path / "d")
+    flat = write(tmp_path / "more", {"7.jpg": tiny_jpeg(7), "7.txt": b"x"})
+    append(tmp_path / "d", flat, splits=["val"])
+    assert {sample.key for sample in wt.open_dataset(str(tmp_path / "d")).split("val")} == {"val/1", "val/7"}
+
+
 def test_a_folder_that_is_a_class_by_its_own_name(copy: Path, tmp_path: Path) -> None:
     pictures = {f"{n}.{e}": data for n in (701, 702) for e, data in (("jpg", tiny_jpeg(n)), ("txt", b"words"))}
     known = append(copy, write(tmp_path / "oslo", pictures), output=tmp_path / "known", splits=["train"])

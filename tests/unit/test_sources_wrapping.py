@@ -10,7 +10,7 @@ from tests.conformance.test_layouts import images, make, pairs, words
 from tests.support.accounting import pack_all, write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.pictures import encoded
-from wdstools import scan
+from wdstools import append, open_dataset, scan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +91,10 @@ def test_domains_are_kept_beside_their_split(tmp_path: Path) -> None:
     packed = pack_all(write_files(tmp_path / "src", files), tmp_path / "out")
     assert set(packed.samples("train")) == {"trainA/1", "trainB/2"}
     assert set(packed.samples("test")) == {"testA/3", "testB/4"}
+    more = images("trainA/{}.jpg", 5) | images("testB/{}.jpg", 6)
+    append(tmp_path / "out", write_files(tmp_path / "more", more), output=tmp_path / "new")
+    new = open_dataset(tmp_path / "new")
+    assert {sample.key for split in new.splits for sample in new.split(split)} >= {"trainA/5", "testB/6"}
 
 
 def test_captions_in_folders_with_a_word_for_captions_in_their_names_are_packed(tmp_path: Path) -> None:

@@ -185,10 +185,11 @@ def _kept_words(tree: Tree, found: Survey, described: list[_Described]) -> set[s
     for split, names in sorted(words.items()):
         more = {name for name in names if beside_split(name)}
         mine = more if len({beside_split(name) for name in names}) > 1 else set[str]()
+        mine |= {name for name in more if len(beside_split(name)) == 1}  # testA alone is as beside testB
         if len(names) > 1 and not mine and _meet(tree, [one for one in described if one.split == split]):
             mine = names
         if mine:
-            found.notes.append(f"keys of split {split} keep {' and '.join(sorted(mine))}, the names of its folders")
+            found.notes.append(f"keys of split {split} keep the names of its folders: {', '.join(sorted(mine))}")
         kept |= mine
     return kept
 

@@ -43,6 +43,7 @@ from wdstools.planning.made_with import MadeWith
 from wdstools.planning.options import make_options, split_rule
 from wdstools.planning.sizes import sample_bytes
 from wdstools.planning.splits import SplitRule, assign_splits
+from wdstools.planning.table import Samples
 from wdstools.progress import Progress, Silent
 from wdstools.results import Proved
 from wdstools.sources.account import count_losses, counts_of, grouped
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from wdstools.ops.next_version.place import Place
     from wdstools.options.declare import StrPath
     from wdstools.planning.options import PackOptions
-    from wdstools.planning.table import Samples
     from wdstools.results import Skip
     from wdstools.sources.base import Listing, Source
 
@@ -347,6 +347,9 @@ class _Planner:
         source, listing, told = read_source(path_of_source, self.dataset.manifest, self.made, self.chosen)
         # the keys of a dataset are what they are
         listing = replace(listing, split_in_key=self.made.split_in_key and not is_canonical(path_of_source))
+        if listing.split_in_key and self.options.splits.one is not None:
+            names = [self.options.splits.one] * listing.samples.num_rows
+            listing = replace(listing, samples=Samples(listing.samples).with_splits(names).table)
         fitted = fit(listing, self.dataset, missing=self.chosen["members_missing"] or "skip")
         self.notes += [*told, *listing.notes, *listing.differences, *fitted.notes]
         if not self.made.known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import threading
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from wdstools.executors.local import Serial, Threads
 from wdstools.executors.processes import Processes
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, index_path, loads
-from wdstools.landing.notes import PACKING
+from wdstools.landing.homes import BucketHome
+from wdstools.landing.notes import PACKING, seal_key
 from wdstools.ops.mirror import mirror
 from wdstools.ops.pack import PackResult, pack
 from wdstools.ops.pack_plan import plan_pack
@@ -316,6 +318,19 @@ def test_a_shard_that_somebody_put_there_with_a_note_to_match_is_made_again(
     result = packed(source, store)
     assert (result.kept_shards, result.remade_shards) == (2, 1)
     assert held(store) == on_disk
+
+
+def test_the_secret_of_the_packer_is_in_nothing_that_is_stored_or_shown(
+    source: Path, store: RemoteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WDSTOOLS_PACK_SECRET", "CANARY7f3a90")
+    caplog.set_level("DEBUG", "wdstools")
+    cut_off(source, store, "put README.md")
+    home = BucketHome(store, "plan", seal_key("plan"))
+    assert repr(home.key) not in repr(home)
+    shown = b"".join(held(store).values()) + caplog.text.encode() + repr(home).encode() + pickle.dumps(home.key)
+    assert b"seal" in shown
+    assert b"CANARY7f3a90" not in shown
 
 
 def test_hosts_without_a_common_home_believe_each_other_by_a_secret(

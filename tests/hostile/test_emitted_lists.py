@@ -64,7 +64,7 @@ def _all_that_deletes(folder: Path) -> tuple[tuple[str | Path, ...], ...]:
         ("emit", folder, "--remove", "-y"),
         ("mirror", folder, folder.parent / "mirror", "--emitted", "-y"),
         ("remove", folder, "--keys", keys, "--in-place", "-y"),
-        ("append", folder, folder.parent / "more", "--in-place", "-y"),
+        ("append", folder, folder.parent / "more", "--in-place", "-y", "--removed", "take"),
     )
 
 

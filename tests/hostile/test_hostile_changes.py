@@ -92,7 +92,12 @@ def test_a_name_a_thousand_folders_deep_is_extracted_or_refused_by_the_file_syst
 
 
 @pytest.mark.parametrize(
-    "command", [("verify",), ("repair", "-n"), ("repair", "-y"), ("scan",), ("adopt", "-o", "away")]
+    "command",
+    [
+        ("verify",),
+        ("repair", "-y"),
+        *(pytest.param(c, marks=pytest.mark.slow) for c in (("repair", "-n"), ("scan",), ("adopt", "-o", "away"))),
+    ],
 )
 def test_a_folder_a_thousand_deep_among_the_shards_is_answered(command: tuple[str, ...], dataset: Path) -> None:
     make_folders(f"{dataset}/train/{'y/' * 1_200}y")

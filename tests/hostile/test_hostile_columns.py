@@ -244,7 +244,9 @@ PLANTED: dict[str, tuple[bytes | None, bytes | None]] = {
 }
 
 
-@pytest.mark.parametrize("planted", PLANTED)
+@pytest.mark.parametrize(
+    "planted", [one if one in ("pipes", "nesting") else pytest.param(one, marks=pytest.mark.slow) for one in PLANTED]
+)
 @pytest.mark.timeout(60)
 def test_an_unfinished_computation_of_a_stranger_is_no_trap(dataset: Path, planted: str) -> None:
     place = dataset / ".wdstools/computing/sizes"

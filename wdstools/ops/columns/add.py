@@ -158,7 +158,7 @@ def add_columns(
 
     Rows come to the samples with their key; a sample without a row has no value (null), or with ``existing="update"`` or
     ``"fill"`` the one that it has. The set appears whole or not at all. Afterwards its fields can be used in ``where`` and in ``wt.loader(..., columns=[...])``. Memory: about 64 bytes
-    for each row of the table, and 512 MiB.
+    for each row of the table, half a gigabyte, and a few times what the values of one shard take.
 
     Args:
         dataset: A dataset, its folder, or its URL in a bucket.

@@ -54,6 +54,9 @@ def test_a_table_is_added_listed_and_removed(dataset: Path, tmp_path: Path) -> N
             "people": len(key),
             "is_good": score_of(key) >= 0.5,
         }
+    wt.remove_columns(dataset, "clip-scores")
+    quiet = run_command("columns", "add", dataset, table, "-q", "-y")
+    assert (quiet.code, len(quiet.out.splitlines())) == (3, 1), quiet.out
     listed = run_command("columns", "ls", dataset)
     assert listed.code == 0
     assert "score  float32  15 of 16 samples" in listed.out

@@ -40,7 +40,7 @@ def add(
         progress = session.output.progress()
         planned = partial(plan_add_columns, dataset, table, executor=executor, progress=progress, **choices)
         made, _ = first_finished(session.output, plan, planned)
-        if not approved(session.output, made, plan, code=show.joined(session.output, made)):
+        if not approved(session.output, made, plan, code=show.joined(session.output, made, plan)):
             return
         result = apply(made, executor=executor, progress=progress)
     raise typer.Exit(show.added(session.output, result))

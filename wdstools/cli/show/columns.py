@@ -11,17 +11,20 @@ from wdstools.units import counted, size
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wdstools.cli.approval import PlanChoices
     from wdstools.cli.lines import ColumnsSummary
     from wdstools.cli.output import Output
     from wdstools.ops.columns import ColumnsInfo, ColumnsResult
     from wdstools.plan import Plan
 
 
-def joined(output: Output, plan: Plan[ColumnsResult]) -> int:
-    """How a table and a dataset agree; the exit code that follows from it."""
+def joined(output: Output, plan: Plan[ColumnsResult], choices: PlanChoices) -> int:
+    """How a table and a dataset agree, unless nobody wants to see the plan; the exit code that follows from it."""
     from wdstools.ops.columns import ColumnsPlan
 
     assert isinstance(plan, ColumnsPlan)
+    if output.quiet and choices["yes"] and not choices["dry_run"]:
+        return 3 if plan.absent else 0
     output.line(f"{plan.name}: {_named(plan.fields)}")
     output.line(f"  {plan.covered:,} of {counted(plan.samples, 'sample')} have a row")
     if plan.repeated:

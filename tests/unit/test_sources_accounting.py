@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,20 @@ def test_each_bad_sample_is_named_with_its_reason(image: bytes, caption: bytes, 
     found = packed_with(tmp_path, {"bad.jpg": image, "bad.txt": caption})
     assert found.reasons == {"bad.jpg": reason}
     assert len(found.samples()) == 1
+
+
+@pytest.mark.parametrize("beside", ["metadata.jsonl", "bad.json"])
+def test_a_caption_that_is_no_file_of_its_own_has_the_same_limit(beside: str, tmp_path: Path) -> None:
+    """A table of a few kilobytes may stand for gigabytes of captions."""
+    said = {"file_name": "bad.jpg", "caption": "x" * ((1 << 20) + 1)}
+    good = {"file_name": "good.jpg", "caption": "y" * (1 << 20)}
+    lines = (said, good) if beside == "metadata.jsonl" else (said,)
+    files = {"bad.jpg": tiny_jpeg(2), "good.jpg": tiny_jpeg(3), beside: "\n".join(map(json.dumps, lines)).encode()}
+    files |= {"good.json": json.dumps(good).encode()} if beside == "bad.json" else {}
+    write_files(tmp_path / "src", files)
+    found = pack_all(tmp_path / "src", tmp_path / "out")
+    assert found.reasons == {"bad.jpg": "caption-too-large"}
+    assert [sample["txt"] for sample in found.samples().values()] == [b"y" * (1 << 20)]
 
 
 def test_captions_of_any_kind_of_text_come_back_byte_for_byte(tmp_path: Path) -> None:

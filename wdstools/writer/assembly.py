@@ -250,16 +250,22 @@ class Assembly:
     def _add_caption(self, row: Row) -> str:
         if row.caption_path is None:
             text = row.caption or ""
-            self._seal(row, "txt", self.buffer.put(text.encode()))
+            self._seal(row, "txt", self._put_caption(text.encode()))
             return text
         if is_json(row.caption_path):
             return self._add_caption_of_json(row, row.caption_path)
         text, end = self._read_text(row.caption_path, row.caption_entry)
         if row.more_captions and self.settings.several == "join":
             text = "\n".join(self._captions(row, text)) or text
-            end = self.buffer.put(text.encode())
+            end = self._put_caption(text.encode())
         self._seal(row, "txt", end)
         return text
+
+    def _put_caption(self, data: bytes) -> int:
+        """A caption that is no file of its own, by the limit of those that are; where it ends in the buffer."""
+        if len(data) > MAX_CAPTION_BYTES:
+            raise _RefusedError("caption-too-large", f"{len(data):,} bytes, the limit is {MAX_CAPTION_BYTES:,}")
+        return self.buffer.put(data)
 
     def _read_text(self, path: str, entry: bytes | None) -> tuple[str, int]:
         """The text of a file, and where it ends in the buffer."""
@@ -289,7 +295,7 @@ class Assembly:
             raise _RefusedError("json-invalid", f"{path}: {error}") from None
         if text is None and self.settings.captions == "required":
             raise _RefusedError("caption-missing", f"none in {path}")
-        self._seal(row, "txt", self.buffer.put(data))
+        self._seal(row, "txt", self._put_caption(data))
         return text or ""
 
     def _add_json(self, row: Row, caption: str | None) -> None:

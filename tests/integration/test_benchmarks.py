@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks import far
 from benchmarks.inputs import Setup, prepare
 from benchmarks.make_photos import make_photos
-from benchmarks.measure import Race, Row, race
+from benchmarks.measure import Race, Row, clocked_command, race
 from benchmarks.peers.__main__ import table as table_of_peers
 from benchmarks.peers.__main__ import write_readme
 from benchmarks.peers.contest import LIMIT, figures
@@ -102,6 +102,13 @@ def test_a_race_takes_contenders_in_turn_and_compares_within_a_round() -> None:
     row = result.row(("a", "b"), of=("made up", 10, "samples/s"), at_least=3)
     # 2, 4 and 1 times as fast; 2 s and 4 s in the median
     assert (row.ratio, row.low, row.high, row.value, row.peer_value, row.met) == (2.0, 1.0, 4.0, 5.0, 2.5, False)
+
+
+def test_a_race_knows_the_processor_time_of_commands() -> None:
+    command = [sys.executable, "-c", "sum(range(3_000_000))"]
+    result = race({"busy": lambda: clocked_command(command), "idle": lambda: 1.0}, 1, hasty=True)
+    assert result.by_processor.seconds["busy"][0] > 0
+    assert result.by_processor.seconds["idle"][0] == 0
 
 
 def test_a_peer_that_did_less_is_compared_by_the_amount_of_work() -> None:

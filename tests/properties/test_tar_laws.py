@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.laws import LAW
 from tests.support.refusal import or_refused
 from wdstools.errors import FormatError
-from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.digest import sha256_digest, sha256_hex, xxh3_64_intdigest
 from wdstools.formats.headers import render_headers
 from wdstools.formats.tar import (
     BLOCK,
@@ -27,6 +27,7 @@ from wdstools.formats.tar import (
     span,
     trailer_bytes,
 )
+from wdstools.writer.buffer import TarBuffer
 
 USTAR: Literal[0] = 0
 GNU: Literal[1] = 1
@@ -55,6 +56,38 @@ def test_many_headers_at_once_are_those_of_one_by_one(members: list[tuple[bytes,
         [name for name, _, _ in members], np.array(sizes_of, np.int64), np.array(digests_of, np.uint64)
     )
     assert made.tobytes() == b"".join(render_header(*member) for member in members)
+
+
+class Kept:
+    """Remembers what is written."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, block: memoryview) -> None:
+        self.data += block
+
+
+@LAW
+@given(st.lists(st.lists(st.tuples(names, payloads), min_size=1, max_size=3), max_size=9), st.sampled_from((4, 8, 64)))
+@example([[(b"a.jpg", b"x" * 20_000)], [(b"a.txt", b"y")], [(b"b.jpg", b"z" * 9_000)], [(b"b.txt", b"w" * 513)]], 4)
+def test_a_shard_is_the_same_whatever_is_made_at_a_time(samples: list[list[tuple[bytes, bytes]]], pages: int) -> None:
+    sink = Kept()
+    buffer = TarBuffer(sink, pages * 4096, authenticated=True)
+    for sample in samples:
+        buffer.begin()
+        buffer.add(b"refused", buffer.put(b"\xff" * 5_000))
+        buffer.take_back()  # what it leaves in memory is no part of what follows
+        for name, payload in sample:
+            buffer.add(name, buffer.put(payload))
+    digests_of_all = buffer.finish()
+    expected = shard_bytes([member for sample in samples for member in sample])
+    assert sink.data == expected
+    assert digests_of_all.sha256 == sha256_hex(expected)
+    starts, lengths = buffer.placed.offsets.tolist(), buffer.placed.lengths.tolist()
+    groups = [expected[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+    assert b"".join(groups) == expected[: sum(lengths)]
+    assert buffer.placed.sha256 == [sha256_digest(group) for group in groups]
 
 
 def resum(block: bytes) -> bytes:

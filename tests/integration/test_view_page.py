@@ -93,6 +93,8 @@ def test_added_columns_are_shown_and_filtered_by(browser: Browser, page: Viewing
         opened.page.locator(".tile a").first.click()
         opened.page.locator("table.columns").wait_for()
         again, score, vector = opened.texts("table.columns tr")
+        lines = "[...document.querySelectorAll('table.columns th code')].map(name => name.getClientRects().length)"
+        assert opened.page.evaluate(lines) == [1, 1, 1], "names stand on one line"
         assert EVIL in again
         assert score.split()[0] == "score"
         assert "0.5, NaN, 0" in vector

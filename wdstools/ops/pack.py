@@ -155,9 +155,8 @@ def keeping_skips(dest: str) -> Iterator[None]:
     except (EmptySourceError, NothingLeftError) as error:
         if error.skips:
             path = keep_skips(dest, error.skips)
-            error.hint = f"each of the {len(error.skips):,} is listed in {path}" + (
-                f"; {error.hint}" if error.hint else ""
-            )
+            what = "it" if len(error.skips) == 1 else f"each of the {len(error.skips):,}"
+            error.hint = f"{what} is listed in {path}" + (f"; {error.hint}" if error.hint else "")
         raise
 
 

@@ -66,7 +66,7 @@ def test_the_page_opens_without_errors_and_asks_for_nothing_else(browser: Browse
 
 def test_every_bar_is_as_long_as_its_share(browser: Browser, page: Path) -> None:
     with browser.open(page) as opened:
-        for section, shares in (("speeds", [0.25, 0, 0.875]), ("peers", [1, 0.25]), ("scaling", [3_800 / 7_000, 1])):
+        for section, shares in (("speeds", [0.25, 0.875]), ("peers", [1, 0.25]), ("scaling", [3_800 / 7_000, 1])):
             tracks, bars = (
                 opened.page.eval_on_selector_all(
                     f"#{section} {kind}", "all => all.map(one => one.getBoundingClientRect().width)"

@@ -62,7 +62,7 @@ def test_a_dataset_of_the_hub_is_packed_byte_for_byte(tmp_path: Path) -> None:
     assert dataset.manifest.labels == ("cat", "dog")
     assert (samples["im1"]["txt"], samples["im1"]["cls"]) == (b"a im1", b"0")
     assert json.loads(samples["im1"]["json"]) == {"label": 1, "score": 0.5}
-    assert result.skipped == {}
+    assert result.skipped == {"outside-layout": 1}
     account = dict(result.account)
     assert account.pop("files") == sum(account.values())
     assert (account["read"], account["outside"]) == (3, 1)

@@ -142,7 +142,7 @@ def _read_line(line: str, where: str) -> SumLine | None:
     if (found := line_of(line, where)) is not None:
         return found
     if match := _PREFIXED_RE.fullmatch(line):
-        return sum_line(match[3] or "-", match[2], where, match[1])
+        return sum_line(match[3] or "", match[2], where, match[1])
     if (match := _GPG_RE.fullmatch(line)) and match[2]:
         return sum_line(match[1].strip(), _BLANKS_RE.sub("", match[3]), where, match[2])
     return None

@@ -177,7 +177,7 @@ def line_of(line: str, where: str) -> SumLine | None:
         escaped, mark, digest, path = match.groups()
         name = mark and "XXH3"
     elif match := _BARE_RE.fullmatch(line):
-        escaped, digest, path = "", match[1], _PIPE
+        escaped, digest, path = "", match[1], ""
     elif (match := _BASE64_RE.fullmatch(line)) and match[2].endswith("="):
         escaped, digest, path = match.groups()
     else:
@@ -190,10 +190,10 @@ def line_of(line: str, where: str) -> SumLine | None:
 def sum_line(path: str, digest: str, where: str, name: str | None = None) -> SumLine | None:
     """A line about a file, whose digest is in hexadecimal or base64; None if no algorithm (that of ``name``) has such a one.
 
-    What came through a pipe (``-``) is the file that the list is named after.
+    Without a path, or through a pipe (``-``), it is of the file that the list is named after.
     """
-    if path == _PIPE:
-        path = where.rpartition("/")[2].rpartition(".")[0]
+    if path in ("", _PIPE):
+        path = where.rpartition("/")[2].rpartition(".")[0] or path
     if not re.fullmatch(_HEX, digest):
         try:
             digest = binascii.a2b_base64(digest, strict_mode=True).hex()

@@ -56,8 +56,11 @@ def free_bytes() -> int:
         contextlib.suppress(OSError, ValueError),  # ValueError: "max", which is no bound
         open(f"{_CGROUP}/memory.max", encoding="ascii") as most,
         open(f"{_CGROUP}/memory.current", encoding="ascii") as now,
+        open(f"{_CGROUP}/memory.stat", encoding="ascii") as stat,
     ):
-        found.append(max(0, int(most.read()) - int(now.read())))
+        # what was read of files and not used since goes when memory is wanted
+        cached = next((int(line.split()[1]) for line in stat if line.startswith("inactive_file ")), 0)
+        found.append(max(0, int(most.read()) - int(now.read()) + cached))
     return min(found)
 
 

@@ -26,3 +26,14 @@ def test_rows_that_no_disk_has_room_for_are_an_error_at_once(tmp_path: Path, mon
             memory.many_rows(4096, 4096)
         assert list(disk.iterdir()) == []
         del rows
+
+
+def test_what_a_container_has_read_of_files_is_no_memory_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_CGROUP", str(tmp_path))
+    for name, text in (("max", "1000"), ("current", "990"), ("stat", "anon 300\ninactive_file 600\nactive_file 90\n")):
+        (tmp_path / f"memory.{name}").write_text(f"{text}\n")
+    assert memory.free_bytes() == 610
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free_bytes() > 1 << 20

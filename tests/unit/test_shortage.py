@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import environment
+from wdstools.errors import WorkerError
+from wdstools.executors.local import attempt
 from wdstools.shortage import is_short_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from wdstools.executors.base import Tick
 
 
 @pytest.fixture
@@ -75,3 +79,12 @@ def test_a_command_ends_with_an_error_whatever_memory_it_has(tmp_path: Path) -> 
         )
         assert done.returncode != 70, done.stderr.decode()[-2000:]
         assert done.returncode == 0 or done.stderr.strip()
+
+
+def _lacks_a_module(item: int, tick: Tick) -> None:
+    tick(item)
+    raise ImportError("no module of that name")
+
+
+def test_a_module_that_is_missing_in_a_worker_is_not_called_a_lack_of_memory() -> None:
+    assert isinstance(attempt(_lacks_a_module, 0, 1, lambda _: None).error, WorkerError)

@@ -31,7 +31,7 @@ def attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outc
         tell("work", "failed", task=task, of=named(item), item=index, seconds=clock, code=error.code, where=error.where)
         return Outcome(index, error=error)
     except Exception as error:  # noqa: BLE001  the boundary: a bug in one item must not end the others
-        if is_short_of_memory(error) or isinstance(error, ImportError):
+        if is_short_of_memory(error):
             error = StoreError("a worker has run out of memory", code="no-memory", got=str(error), hint=HINT)
             return Outcome(index, error=error)
         bug = WorkerError(f"{type(error).__name__}: {error}", where=f"item {index}", traceback=traceback.format_exc())

@@ -70,8 +70,8 @@ class PackResult(FormerlyDataset):
 
     ``samples`` counts them by split, ``skipped`` what was left out by reason. ``leaks`` maps each pair of splits to the
     number of images that lie in both, at ``level``. ``duplicates`` counts the samples beyond the first of each
-    byte-identical image; ``kept_shards`` those that an interrupted run had finished; ``remade_shards`` those of which only a
-    note in the bucket says so that is not sealed by this user. ``remarks`` counts, by code, what is worth knowing of samples
+    byte-identical image; ``kept_shards`` counts shards that an interrupted run had finished; ``remade_shards`` those that were
+    made again, because the note that calls them finished is not sealed by this user. ``remarks`` counts, by code, what is worth knowing of samples
     that were packed; ``notes`` are sentences for people. ``account`` counts the source's files by what became of them;
     ``outside`` lists what is no part of the layout: folder, extension, how many, and the first names. ``losses`` is how many of
     ``skipped`` may have been meant to be packed: all but files outside the layout that are neither images nor texts, tables,

@@ -58,8 +58,9 @@ class ShardSettings:
     """What is the same for all shards of a pack. ``started_ns`` is when the pack began, by the system's clock.
 
     ``authenticated`` adds the SHA-256 of each sample to the index. ``side`` is that which the recipe expects of an
-    image, in pixels; 0 if it expects none. ``captions`` says whether a sample whose metadata holds no caption is ``required`` to; ``several`` whether further captions in
-    files are listed in ``json`` (``all``) or become lines of the caption (``join``); ``caption_key`` what metadata calls the caption.
+    image, in pixels; 0 if it expects none. ``captions`` says whether metadata must hold a caption (``required``);
+    ``several`` whether further captions in files are listed in ``json`` (``all``) or become lines of the caption
+    (``join``); ``caption_key`` what metadata calls the caption.
     """
 
     opener: SourceOpener

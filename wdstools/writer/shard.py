@@ -50,8 +50,9 @@ class ShardResult:
     ``image_digests`` are the XXH3-64 of the images, in row order; ``sources`` is a digest of the sizes and
     modification times of the files that were read. ``other_sizes`` counts images that are not of the expected side,
     ``trailing`` those that were kept with the bytes that follow their end, ``stray`` those with bytes between their parts,
-    ``frames`` those of which only the first frame was; ``odd_captions`` captions with a byte order mark or NUL. ``kept`` was finished by an earlier run; ``remade`` was too, as
-    somebody has noted who is not known, and was made again for that.
+    ``frames`` those of which only the first frame was; ``odd_captions`` captions with a byte order mark or NUL.
+    ``kept`` says that an earlier run had finished it; ``remade`` that a note says so whose seal is not this user's, so that
+    the shard was made again.
     """
 
     split: str

@@ -106,7 +106,7 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
         output.note(f"  {counted(result.kept_shards, 'finished shard')} of an interrupted run checked and kept")
     if result.remade_shards:
         output.note(
-            f"  {counted(result.remade_shards, 'finished shard')} of a run that is not known as yours made again from the source"
+            f"  {counted(result.remade_shards, 'finished shard')} made again from the source: nothing says that a run of yours had made them"
         )
         output.hint(f"hint: hosts that share no home believe each other where {SHARED_BY} is the same secret text")
     for note in result.notes:

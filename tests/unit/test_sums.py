@@ -155,6 +155,55 @@ def test_a_line_that_looks_like_a_sum_and_is_none_is_not_proved_and_the_others_a
     assert ODD[line] in told
 
 
+_DONE = "CertUtil: -hashfile command completed successfully.\n"
+_BLOCK = f"SHA256 hash of a b.tar:\n{sha()}\n{_DONE}"
+_RECORD = {"Algorithm": "SHA256", "Hash": sha(), "Path": "a b.tar"}
+#: One good sum, and what is cut, failed or of another kind.
+PARTLY = {
+    "a row that is cut": f'"Algorithm","Hash","Path"\n"SHA256","{sha()}","a b.tar"\n"SHA256","{sha()[:20]}',
+    "a row of two columns": f'"Algorithm","Hash","Path"\n"SHA256","{sha()}","a b.tar"\n"SHA256","{sha()}"\n',
+    "items that are no records": json.dumps([_RECORD, "x", {"Hash": sha()}]),
+    "a file that certutil could not read": f"{_BLOCK}CertUtil: -hashfile command FAILED: 0x80070020\nCertUtil: in use\n",
+    "a block whose digest is cut": f"{_BLOCK}SHA256 hash of x.tar:\n{sha()[:20]}ZZ\n{_DONE}",
+    "a record that ends early": f"Algorithm : SHA256\nHash      : {sha()}\nPath      : a b.tar\n\nAlgorithm : SHA256\nHash      : 00\n",
+    "a row of Debian that is cut": f"Checksums-Sha256:\n {sha()} {len(DATA)} a b.tar\n {sha()[:20]} 20 x.tar\n".replace(
+        "a b", "x"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PARTLY)
+def test_what_a_report_does_not_prove_is_told_beside_what_it_proves(what: str, tmp_path: Path) -> None:
+    report = check(tmp_path, PARTLY[what].encode())
+    assert (report.findings, report.checked["files"]) == ((), 1)
+    assert report.unproved
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        _BLOCK,
+        f"Algorithm : SHA256\nHash      : {sha()}\nPath      : C:\\sets\\a b.tar\n\n",
+        f"Files:\n {MD5} {len(DATA)} misc optional a.tar\n\n".replace("a.tar", "x.tar"),
+        "Files:\n",
+        f"Files:\n  {sha()}  a b.tar\n",
+    ],
+)
+def test_a_list_among_what_tools_print_is_read_to_its_last_line(report: str, tmp_path: Path) -> None:
+    for text in (f"{sha()}  a b.tar\n{{}}  x.tar\n{report}", f"{report}{sha()}  a b.tar\n{{}}  x.tar\n"):
+        assert check(tmp_path, text.format(sha()).encode()).ok
+        (finding,) = check(tmp_path, text.format("0" * 64).encode()).findings
+        assert (finding.path, finding.cause) == ("x.tar", "bytes-differ")
+
+
+def test_what_is_no_sum_in_a_control_file_does_no_harm(tmp_path: Path) -> None:
+    text = (
+        f"Format: 3.0\nDgit: {'ab' * 20} debian archive\nFiles:\n {MD5} {len(DATA)} x.tar\nSigned-By:\n {'AB' * 20}\n"
+    )
+    report = check(tmp_path, text.encode())
+    assert (report.ok, report.checked["other_lines"], report.unproved) == (True, 4, ())
+
+
 def test_words_in_a_list_are_counted_and_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "a b.tar").write_bytes(DATA)
     (tmp_path / "SUMS").write_bytes(f"Sums of 20260101\n\n{sha()}  a b.tar\nMade by hand\n".encode())

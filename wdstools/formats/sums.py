@@ -109,6 +109,27 @@ class SumLine:
     others: tuple[str, ...] = field(default=(), compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class OddLine:
+    """A line that looks like a sum and cannot be checked: its number, and why."""
+
+    number: int
+    why: str
+
+
+@dataclass(slots=True)
+class SumList:
+    """A checksum list: its ``lines``, those that are ``odd``, and how many others are ``passed`` over as words.
+
+    ``guesses``, by the numbers of their lines, are sums if they name files that are there: "commit" before a digest is none.
+    """
+
+    lines: list[SumLine] = field(default_factory=list)
+    guesses: list[tuple[int, SumLine]] = field(default_factory=list)
+    odd: list[OddLine] = field(default_factory=list)
+    passed: int = 0
+
+
 def render_sums(sums: dict[str, str]) -> bytes:
     """A ``sha256sum -c`` list of path -> hex digest, sorted by path; names are bytes, UTF-8 or not."""
     lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items()))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wdstools.columns.key_rows import KeyRows
 from wdstools.errors import UsageError
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import one_chunk, to_list
 from wdstools.formats.index import hashes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
@@ -59,51 +63,63 @@ def _hashes(task: _KeysTask, tick: Tick) -> NDArray[np.uint64]:
 def join(table: Table, dataset: Dataset, executor: Executor, tick: Tick) -> Join:
     """Look the keys of a table up in a dataset. Raises as ``Dataset.index``, and as ``Table.key_batches``."""
     parts = [hashes_of(keys) for keys in table.key_batches()]
-    mine = np.concatenate(parts) if parts else np.zeros(0, np.uint64)
-    order = np.argsort(mine, kind="stable")
-    ordered = mine[order]
-    tasks = [_KeysTask(dataset, entry) for _, entry in dataset.manifest.shards]
-    found, used = [], np.zeros(len(mine) + 1, np.int32)
-    for keys in run_all(executor, _hashes, tasks, tick):
-        first, last = (np.searchsorted(ordered, keys, side=side) for side in ("left", "right"))
-        there = last > first
-        rows = np.full(len(keys), -1, np.int64)
-        rows[there] = order[first[there]]
-        found.append(rows)
-        np.add.at(used, first[there], 1)
-        np.add.at(used, last[there], -1)
-    times = np.cumsum(used[:-1], dtype=np.int64)
-    if (times > 1).any():
-        row = int(order[int(np.argmax(times > 1))])
+    known = KeyRows(np.concatenate([np.zeros(0, np.uint64), *parts]), lambda rows: _keys_at(table, rows))
+    entries = [entry for _, entry in dataset.manifest.shards]
+    found: list[NDArray[np.int64]] = []
+    tasks = [_KeysTask(dataset, entry) for entry in entries]
+    for entry, hashes in zip(entries, run_all(executor, _hashes, tasks, tick), strict=True):
+        found.append(known.find(hashes, partial(_keys_of, dataset, entry)))
+    rows = len(known.first_of)
+    hits = _hits(found, rows)
+    if (hits > 1).any():
+        _compare(table, dataset, found, np.flatnonzero(hits > 1))
+        hits = _hits(found, rows)
+    if (hits > 1).any():
         raise UsageError(
             "several samples of this dataset have the same key, so no row of the table can be given to one of them",
             code="columns-key",
             where=dataset.metadata.url,
-            got=", ".join(_keys_at(table, [row])),
+            got=", ".join(_keys_at(table, np.flatnonzero(hits > 1)[:1])),
         )
-    absent = np.sort(order[times == 0])
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else order
-    counts = np.diff(np.append(starts, len(ordered)))
-    first_of = np.arange(len(mine), dtype=np.int64)
-    first_of[order] = np.repeat(order[starts], counts)
-    repeated = int(((first_of != np.arange(len(mine))) & (_by_row(times, order) > 0)).sum())
-    return Join(
-        len(mine), tuple(found), first_of, repeated, len(absent), tuple(_keys_at(table, absent[:_NAMED].tolist()))
-    )
+    used = hits[known.first_of] > 0
+    absent = np.flatnonzero(~used)
+    repeated = int(((known.first_of != np.arange(rows)) & used).sum())
+    return Join(rows, tuple(found), known.first_of, repeated, len(absent), tuple(_keys_at(table, absent[:_NAMED])))
 
 
-def _by_row(times: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    found = np.empty(len(times), np.int64)
-    found[order] = times
-    return found
+def _hits(found: Sequence[NDArray[np.int64]], rows: int) -> NDArray[np.int64]:
+    """How many samples each row is given to."""
+    hits = np.zeros(rows, np.int64)
+    for of_shard in found:
+        np.add.at(hits, of_shard[of_shard >= 0], 1)
+    return hits
 
 
-def _keys_at(table: Table, rows: list[int]) -> list[str]:
-    """The keys of some rows, in order."""
+def _compare(table: Table, dataset: Dataset, found: Sequence[NDArray[np.int64]], rows: NDArray[np.int64]) -> None:
+    """Take these rows away from samples that have only the hash of their key."""
+    keys = _keys_at(table, rows)
+    for (_, entry), of_shard in zip(dataset.manifest.shards, found, strict=True):
+        at = np.flatnonzero(np.isin(of_shard, rows))
+        if len(at):
+            wanted = np.searchsorted(rows, of_shard[at]).tolist()
+            mine = _keys_of(dataset, entry, at)
+            same = [keys[row] == key for row, key in zip(wanted, mine, strict=True)]
+            of_shard[at[~np.array(same)]] = -1
+
+
+def _keys_of(dataset: Dataset, entry: ShardEntry, at: NDArray[np.int64]) -> list[str]:
+    """The keys of some samples of a shard."""
+    keys = to_list(one_chunk(dataset.index(entry).column("key")))
+    return [keys[row] for row in at.tolist()]
+
+
+def _keys_at(table: Table, rows: NDArray[np.int64]) -> list[str]:
+    """The keys of some rows, in ascending order."""
     found: list[str] = []
     first = 0
-    for keys in table.key_batches() if rows else ():
-        found += [keys[row - first] for row in rows if first <= row < first + len(keys)]
+    for keys in table.key_batches() if len(rows) else ():
+        mine = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + len(keys))]
+        found += [keys[row - first] for row in mine.tolist()]
         first += len(keys)
         if len(found) == len(rows):
             break

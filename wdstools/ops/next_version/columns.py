@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pyarrow as pa
 
+from wdstools.columns.key_rows import KeyRows
 from wdstools.columns.sets import store_of
 from wdstools.columns.values import shard_values
 from wdstools.formats.arrow import numbers_over, to_list
 from wdstools.formats.column_files import described, schema_of, write_columns
-from wdstools.formats.columns import ColumnSet, column_path, dumps
+from wdstools.formats.columns import ColumnSet, column_path, damaged, dumps
 from wdstools.formats.index import hashes_of, read_index
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.formats.sums import render_sums
@@ -19,6 +20,8 @@ from wdstools.transfer.download import fetch_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from wdstools.dataset import Dataset
     from wdstools.formats.columns import ColumnShard
@@ -89,21 +92,27 @@ class _Moving:
     """The rows of old shards that are not in the new version as they were, found by the hash of their key."""
 
     def __init__(self, dataset: Dataset, entries: Sequence[ShardEntry]) -> None:
-        self._store = store_of(dataset)
+        self._store, self._dataset = store_of(dataset), dataset
         self._entries = entries
         keys = [hashes_of(to_list(dataset.index(entry).column("key"))) for entry in entries]
-        hashes = np.concatenate([np.zeros(0, np.uint64), *keys])
-        self._order = np.argsort(hashes, kind="stable")
-        self._hashes = hashes[self._order]
+        self._hashes = np.concatenate([np.zeros(0, np.uint64), *keys])
         self._starts = np.cumsum([0, *map(len, keys)])
+        self._known = KeyRows(self._hashes, self._keys_at)
         self._tables: dict[tuple[str, int], pa.Table] = {}
+
+    def _keys_at(self, rows: NDArray[np.int64]) -> list[str]:
+        """The keys of some old rows, in ascending order."""
+        found: list[str] = []
+        shards = np.searchsorted(self._starts[1:], rows, side="right")
+        for shard in np.unique(shards).tolist():
+            keys = to_list(self._dataset.index(self._entries[shard]).column("key"))
+            found += [keys[row] for row in (rows[shards == shard] - self._starts[shard]).tolist()]
+        return found
 
     def table(self, columns: ColumnSet, keys: list[str]) -> pa.Table:
         """The rows of these keys, null where there is none."""
-        hashes = hashes_of(keys)
-        at = np.minimum(np.searchsorted(self._hashes, hashes), max(0, len(self._hashes) - 1))
-        there = self._hashes[at] == hashes if len(self._hashes) else np.zeros(len(hashes), bool)
-        rows = np.where(there, self._order[at] if len(self._hashes) else 0, -1)
+        rows = self._known.find(hashes_of(keys), lambda at: [keys[row] for row in at.tolist()])
+        there = rows >= 0
         shards = np.searchsorted(self._starts[1:], rows, side="right")
         needed = np.unique(shards[there]).tolist()
         parts = [self._values(columns, shard) for shard in needed]
@@ -113,6 +122,10 @@ class _Moving:
         schema = schema_of(columns.fields)
         joined = pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table()
         found = joined.take(index)
+        # a hash led here: only the key itself proves it
+        same = np.array([one == other for one, other in zip(to_list(found.column("key")), keys, strict=True)], bool)
+        if not same[there].all():
+            found = found.take(numbers_over(np.arange(len(keys)), same, pa.int64()))
         return found.set_column(0, schema.field("key"), pa.array(keys, pa.string()))
 
     def _values(self, columns: ColumnSet, shard: int) -> pa.Table:
@@ -121,5 +134,10 @@ class _Moving:
             while len(self._tables) >= _HELD:
                 self._tables.pop(next(iter(self._tables)))
             names = ["key", *(field.name for field in columns.fields)]
-            self._tables[place] = shard_values(self._store, columns, self._entries[shard].path, names)
+            path = self._entries[shard].path
+            table = shard_values(self._store, columns, path, names)
+            mine = self._hashes[self._starts[shard] : self._starts[shard + 1]]
+            if not np.array_equal(hashes_of(to_list(table.column("key"))), mine):
+                raise damaged(column_path(columns.name, path), "its keys are not those of the index")
+            self._tables[place] = table
         return self._tables[place]

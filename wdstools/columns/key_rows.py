@@ -1,0 +1,66 @@
+"""Which row has a key: found by a hash, eight bytes a row, however long keys are. Rows that share a hash are told apart by their keys."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    Rows = NDArray[np.int64]
+
+
+class KeyRows:
+    """Rows by their keys, whose ``hashes`` are given.
+
+    ``keys_at`` gives the keys of some rows, in ascending order. It is asked only for rows that share a hash: a stranger can choose
+    keys that do.
+    """
+
+    def __init__(self, hashes: NDArray[np.uint64], keys_at: Callable[[Rows], Iterable[str]]) -> None:
+        self._order = np.argsort(hashes, kind="stable").astype(np.int64)
+        self._ordered = hashes[self._order]
+        #: For each row, the first row of the same key.
+        self.first_of = np.arange(len(hashes), dtype=np.int64)
+        starts = np.concatenate(([True], self._ordered[1:] != self._ordered[:-1])) if len(hashes) else np.zeros(0, bool)
+        heads = self._order[np.flatnonzero(starts)]
+        self.first_of[self._order] = heads[np.cumsum(starts) - 1]
+        self._divided = np.zeros(len(hashes), bool)
+        self._by_key: dict[str, int] = {}
+        shares = np.zeros(len(hashes), bool)
+        shares[self.first_of[self.first_of != np.arange(len(hashes))]] = True
+        shared = np.flatnonzero(shares[self.first_of])
+        if len(shared):
+            self._divide(shared, keys_at)
+
+    def _divide(self, shared: Rows, keys_at: Callable[[Rows], Iterable[str]]) -> None:
+        """Find the rows that share a hash and not a key. Most of them only repeat a key: no more than a digest of it is held."""
+        digests = b"".join(
+            [blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest() for key in keys_at(shared)]
+        )
+        seen = np.frombuffer(digests, np.uint64).reshape(-1, 2)
+        firsts = self.first_of[shared]
+        other = (seen != seen[np.searchsorted(shared, firsts)]).any(axis=1)
+        self._divided[firsts[other]] = True
+        divided = shared[self._divided[firsts]]
+        for row, key in zip(divided.tolist(), keys_at(divided) if len(divided) else (), strict=True):
+            self.first_of[row] = self._by_key.setdefault(key, row)
+
+    def find(self, hashes: NDArray[np.uint64], keys_at: Callable[[Rows], Iterable[str]]) -> Rows:
+        """The first row of each key, by its hash; -1 where there is none. Who takes that row still has to compare its key.
+
+        ``keys_at`` gives the keys that are looked for at some places, where several keys have the hash.
+        """
+        if not len(self._ordered):
+            return np.full(len(hashes), -1, np.int64)
+        at = np.minimum(np.searchsorted(self._ordered, hashes), len(self._ordered) - 1)
+        rows: Rows = np.where(self._ordered[at] == hashes, self._order[at], -1)
+        unsure = np.flatnonzero((rows >= 0) & self._divided[rows])
+        if len(unsure):
+            rows[unsure] = [self._by_key.get(key, -1) for key in keys_at(unsure)]
+        return rows

@@ -85,7 +85,7 @@ def changed_there(place: str, scored: Path, tmp_path: Path) -> None:
     clash = run_command("columns", "add", place, table, "-y", "--json")
     assert (clash.code, clash.error["code"]) == (2, "columns-name")
     assert run_command("columns", "rm", place, "later", "-y").code == 0
-    assert list(store.list(".wdstools/columns/")) == []
+    assert {info.key: info.bytes for info in store.list(".wdstools/columns/")} == {".wdstools/columns/SHA256SUMS": 0}
     mine = ".wdstools/columns/scores/val-000000.parquet"
     store.put(mine, b"mine")
     refused = run_command("columns", "add", place, table, "-y", "--json")

@@ -53,6 +53,7 @@ class BucketSite:
         self._store = store
         self.dest = store.url
         self._plan = ""
+        self._key = b""
         self._names: set[str] = set()
         self._conditions = True
         #: Said in the result: what this store cannot promise.
@@ -61,7 +62,7 @@ class BucketSite:
     @property
     def home(self) -> BucketHome:
         """Where workers put shards, once it was begun."""
-        return BucketHome(self._store, self._plan, seal_key(self._plan), self._conditions)
+        return BucketHome(self._store, self._plan, self._key, self._conditions)
 
     def __enter__(self) -> Self:
         found = self._list()
@@ -98,7 +99,7 @@ class BucketSite:
         ``names`` are the paths that will be written, beside the small files. Raises BusyError
         (``partial-of-other-plan``), and StoreError (``scratch-not-ours``) where there is anything else.
         """
-        self._plan, self._names = plan, set(names)
+        self._plan, self._key, self._names = plan, seal_key(plan), set(names)
         found = self._list()
         earlier = self._read_claim() if PACK_CLAIM_PATH in found else None
         if MANIFEST_PATH in found:

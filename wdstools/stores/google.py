@@ -1,4 +1,4 @@
-"""Google Cloud Storage: its XML interface, with a bearer token of the identity that ``provider_login`` finds."""
+"""Google Cloud Storage: its XML interface, with a bearer token of the identity that ``obstore_login`` finds."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ class AppendPlan(Plan[AppendResult]):
             leaks=made.leaks,
             duplicates=made.duplicates,
             rewritten=derived.rewritten(manifest.root) if self.output is None else (),
-            deleted=(*sorted(derived.deleted), *derived.unfinished),
+            deleted=(*sorted(derived.deleted), *derived.unfinished, *derived.cached),
             elsewhere=derived.elsewhere,
             notes=(*self.notes, *made.notes),
             losses=count_losses(made.skips),

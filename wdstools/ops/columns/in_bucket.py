@@ -1,4 +1,4 @@
-"""Columns of a dataset in an object store: files of new names first, the list of sets last, by which alone they count."""
+"""Columns of a dataset in an object store: files come and go first, and the list of sets last, by which alone they count."""
 
 from __future__ import annotations
 
@@ -54,18 +54,20 @@ def land_in_bucket(
 def drop_in_bucket(
     dataset: Dataset, deleted: Sequence[str], require: Callable[[dict[str, str]], dict[str, str]]
 ) -> None:
-    """Take a set out of the list, then its files away. ``require`` looks at the list as it is and gives what is left of it."""
+    """Take the files of a set away, its document last, then the set out of the list, which stays, if empty.
+
+    ``require`` looks at the list as it is and gives what is left of it. While the list names the set nobody can add it anew, so
+    no file of another goes; and what is cut short is seen as damage, and removed by the same command. Raises BusyError
+    where another process changes the list at the same time.
+    """
     store = remote(dataset.metadata)
     version = _version(store)
     left = require(read_sums(store))
-    if left:
-        _change(store, version, left)
-    elif _version(store) == version:
-        _delete(store, COLUMNS_LIST)
-    else:
-        raise _busy(store)
-    for path in deleted:
+    for path in sorted(deleted, key=lambda path: (path.endswith(".json"), path)):
+        if _version(store) != version:
+            raise _busy(store)
         _delete(store, path)
+    _change(store, version, left)
 
 
 def _create(store: RemoteStore, path: str, digest: str, made: LocalStore) -> None:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wdstools.errors import NotFoundError, StoreError, UsageError, option
+from wdstools.errors import BusyError, NotFoundError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import SKIPPED_PATH, index_path
@@ -72,7 +72,7 @@ def make_in_bucket(
     paths = sorted({*old, *(path for path in shards if path.endswith(".tar"))})
     names = [*paths, *map(index_path, paths), *column_names(derived.columns, paths)]
     with site:
-        site.begin(crew.plan, names, restart=False)
+        _begin(site, crew.plan, names)
         made = write(BucketPlace(site.home))
         carry_columns(dataset, derived.columns, made.manifest, _Noted(site), whole=True)
         small = dict(made.small)
@@ -91,6 +91,19 @@ def make_in_bucket(
             run_all(crew.executor, copy_into_bucket, tasks, tick)
         site.publish(small, {entry.path: entry.bytes for entry in entries})
     return made
+
+
+def _begin(site: BucketSite, plan: str, names: Sequence[str]) -> None:
+    """Begin, or go on; raises BusyError where something else is unfinished there: a change of a dataset never begins anew."""
+    try:
+        site.begin(plan, names, restart=False)
+    except BusyError as error:
+        if error.code == "partial-of-other-plan":
+            error.hint = (
+                "choose another prefix, or finish the other work with its own command; "
+                "what lies here is no dataset yet: if nobody needs it, delete it"
+            )
+        raise
 
 
 class _Noted:

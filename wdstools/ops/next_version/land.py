@@ -124,8 +124,11 @@ def make_elsewhere(
 ) -> NextVersion:
     """Make a new dataset of what ``write`` makes, and of everything that stays as it is: a folder, or in an object store."""
     if is_bucket(output):
-        return make_in_bucket(dataset, shards, output, derived, write, crew)
-    return make_new(dataset, shards, output, derived, write)
+        made = make_in_bucket(dataset, shards, output, derived, write, crew)
+    else:
+        made = make_new(dataset, shards, output, derived, write)
+    _forget_cached(derived)
+    return made
 
 
 def make_new(
@@ -145,7 +148,6 @@ def make_new(
         if SKIPPED_PATH not in made.files:
             with contextlib.suppress(NotFoundError):
                 LocalStore(work).put(SKIPPED_PATH, read_inside(dataset.metadata, SKIPPED_PATH))
-    _forget_cached(derived)
     return made
 
 

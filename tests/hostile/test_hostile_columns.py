@@ -6,12 +6,15 @@ import contextlib
 import json
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import wdstools as wt
 from tests.support.added_columns import add_scores, keys_of, pack_cities
@@ -230,6 +233,53 @@ def test_a_damaged_footer_is_refused_by_its_own_reader(dataset: Path) -> None:
             claims_of(whole[-size:])
 
 
+def varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
+
+
+#: Footers that are small and come to much: lists in lists, structures in lists, and more elements than any set has.
+FOOTERS = {
+    "lists": b"\x19" * 20_000 + b"\0" * 50,
+    "structures": b"\x19\x1c" * 20_000 + b"\0" * 50,
+    "empty structures": b"\x49\xfc" + varint(400_000) + b"\0" * 400_001,
+    "repeated fields": b"\x15\0" + b"\x05\x02\0" * 300_000 + b"\0",
+    "a long text": b"\x48" + varint(5_000_000) + bytes(5_000_001),
+}
+
+
+@pytest.mark.parametrize("kind", FOOTERS)
+def test_a_footer_is_not_believed_how_much_it_holds(dataset: Path, kind: str) -> None:
+    footer = FOOTERS[kind]
+    data = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"nested too deep|more (elements )?than any file of columns"):
+            claims_of(data)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+    if kind == "lists":
+        vouched(dataset, data)
+        ran = run_command("verify", dataset)
+        assert (ran.code, "Traceback" in ran.err) == (1, False)
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"\x19", b"\x1c", b"\x15", b"\x18", b"\xf9", b"\xfc", b"\0", b"\x02", b"\xff"]), max_size=400
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_a_footer_of_any_nesting_is_read_or_refused(parts: list[bytes]) -> None:
+    for footer in (b"".join(parts), b"".join(parts) * 50):
+        with contextlib.suppress(ValueError):
+            claims_of(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+
 def length_of(sample: wt.Sample) -> dict[str, object]:
     return {"size": len(sample["txt"])}
 
@@ -258,8 +308,12 @@ def test_an_unfinished_computation_of_a_stranger_is_no_trap(dataset: Path, plant
         else:
             (place / name).write_bytes(data)
     (place.parent / "link").symlink_to(dataset.parent / "elsewhere.partial")
-    with contextlib.suppress(StoreError, UsageError):
-        wt.map_columns(dataset, length_of, columns={"size": "int64"}, name="sizes", restart=True)
+    made = wt.map_columns(dataset, length_of, columns={"size": "int64"}, name="sizes", restart=True)
+    assert isinstance(made, wt.ColumnsResult)
+    assert made.covered == made.samples == 12
+    streamed = {sample.key: length_of(sample) for sample in wt.stream(dataset, shuffle=None)}
+    stored = {sample.key: sample.columns for sample in wt.head(dataset, 99, columns=["size"])}
+    assert {key: stored[key] for key in streamed} == streamed
     ran = run_command("remove", dataset, "--in-place", "--where", f"key == '{keys_of(dataset)[0]}'", "-y")
     assert ran.code in (0, 4), ran.err
     assert "Traceback" not in ran.err

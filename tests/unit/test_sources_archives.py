@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
 import tarfile
 import zipfile
 import zlib
@@ -371,6 +372,22 @@ def test_of_a_name_given_twice_the_last_counts_and_is_told(kind: str, tmp_path: 
 def test_backslashes_beside_slashes_are_folders(tmp_path: Path) -> None:
     files = {"ds/train\\a\\1.jpg": tiny_jpeg(1), "ds/val\\a\\2.jpg": tiny_jpeg(2)}
     assert scan(str(make("zip", tmp_path / "src", files))).samples == {"train": {"a": 1}, "val": {"a": 1}}
+
+
+def test_in_a_tar_a_backslash_is_part_of_a_name_also_of_a_link(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("a\\1.jpg", "a/2.jpg"):
+            member = tarfile.TarInfo(name)
+            member.size = len(tiny_jpeg(1))
+            tar.addfile(member, io.BytesIO(tiny_jpeg(1)))
+        link = tarfile.TarInfo("a/link.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "a\\1.jpg"
+        tar.addfile(link)
+    found = scan(str(tmp_path / "a.tar"))
+    (tmp_path / "src").mkdir()
+    subprocess.run(["tar", "-xf", tmp_path / "a.tar", "-C", tmp_path / "src"], check=True)
+    assert (found.skips, found.total) == ((), 3)
+    assert found.samples == scan(str(tmp_path / "src")).samples
 
 
 def test_hard_links_in_a_tar_are_packed_or_named(tmp_path: Path) -> None:

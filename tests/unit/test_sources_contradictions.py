@@ -221,7 +221,7 @@ def test_what_is_called_as_an_image_is_no_paper(tmp_path: Path) -> None:
     write_files(tmp_path, {"a.jpg": tiny_jpeg(1), "a.md": b"words", "README.md": b"x", "README.jpg": tiny_jpeg(2)})
     found = scan(str(tmp_path))
     assert (found.total, found.losses) == (2, 1)
-    assert {skip.path: skip.detail for skip in found.skips} == {"README.md": None, "a.md": "called as an image"}
+    assert {skip.path: skip.detail for skip in found.skips} == {"README.md": None, "a.md": "named like an image"}
 
 
 def test_papers_outside_the_layout_are_listed_and_no_loss(tmp_path: Path) -> None:

@@ -43,11 +43,21 @@ def test_what_an_archive_holds_once_more_is_not_packed_twice(
     inner: str, again: str, files: dict[str, bytes], samples: dict[str, dict[str, int]], tmp_path: Path
 ) -> None:
     twice = {place + name: data for place in (inner, again) for name, data in files.items()}
-    found = scan(str(make("zip" if inner else "folder", tmp_path / "src", twice)))
+    found = scan(str(make({"": "folder", "x/": "tar"}.get(inner, "zip"), tmp_path / "src", twice)))
     assert found.samples == samples
     assert {skip.path for skip in found.skips} == {again + name for name in files}
     assert found.losses == len(files)
     assert sum("once more" in note for note in found.notes) == 1
+
+
+@pytest.mark.parametrize("container", ["folder", "zip", "tar"])
+def test_images_of_the_same_names_and_sizes_and_other_bytes_are_other_images(container: str, tmp_path: Path) -> None:
+    clean = {f"{at:02}.jpg": tiny_jpeg(at) for at in range(40)}
+    noisy = {f"noisy/{name}": data for name, data in clean.items()}
+    data = noisy["noisy/33.jpg"]
+    noisy["noisy/33.jpg"] = data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]
+    found = scan(str(make(container, tmp_path / "src", {**clean, **noisy})))
+    assert (found.total, found.losses, [note for note in found.notes if "once more" in note]) == (80, 0, [])
 
 
 def test_images_of_the_same_names_and_other_sizes_are_other_images(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def sniff(head: bytes) -> str:
 
 
 def sniff_plain(head: bytes) -> str:
-    """The same, for a file that may be no image at all: types that few letters stand for are left out."""
+    """The same, for a file that may be no image at all: without PPM and bare BMP headers, which text or other data may look like."""
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "")
     if head[:4] == b"RIFF":

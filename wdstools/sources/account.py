@@ -84,7 +84,7 @@ class Account:
 
 
 class _BesideImages:
-    """Tells of files of no known kind in a folder which are called as an image of it: they may be more than papers."""
+    """Tells of files of no known kind in a folder which are named like an image of it: they may be more than papers."""
 
     def __init__(self, held: Folder) -> None:
         self._files = held.files
@@ -97,7 +97,7 @@ class _BesideImages:
             return None
         if self._images is None:
             self._images = {image.rpartition(".")[0] for image in filter(is_image, self._files)}
-        return "called as an image" if stem in self._images else None
+        return "named like an image" if stem in self._images else None
 
 
 def counts_of(skips: Iterable[Skip]) -> dict[str, int]:

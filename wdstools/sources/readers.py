@@ -25,6 +25,8 @@ _ENTRY = struct.Struct("<QQQHI")  # offset, stored size, size, method, crc32
 ENTRY_BYTES = _ENTRY.size
 _ZIP_STORED, _ZIP_DEFLATED = 0, 8
 _TAR_PLAIN = 0xFFFF
+#: Methods from here on are none of a zip.
+_NO_ZIP = 0xFFF0
 _LARGEST = 2**63 - 1
 _MAX_DEFLATE_OVERHEAD = 1024
 _ZIP_LOCAL = struct.Struct("<4s2B4HL2L2H")
@@ -39,6 +41,14 @@ def place_of_entry(entry: bytes) -> tuple[int, int]:
     """Where a payload lies in a plain tar, and its size."""
     offset, _, size, _, _ = _ENTRY.unpack(entry)
     return offset, size
+
+
+def crc_of_entry(entry: bytes | None) -> int | None:
+    """The CRC-32 that a zip says of a member; None of what lies elsewhere."""
+    if entry is None:
+        return None
+    _, _, _, method, crc = _ENTRY.unpack(entry)
+    return int(crc) if method < _NO_ZIP else None
 
 
 def zip_entry(offset: int, stored: int, size: int, method: int, crc: int) -> bytes:

@@ -105,7 +105,7 @@ def survey(tree: Tree) -> Survey:
     found.base, copies = begin(tree, found.folders)
     for copy in copies:
         found.folders = {path: facts for path, facts in found.folders.items() if not f"{path}/".startswith(f"{copy}/")}
-        found.notes.append(f"{copy} holds all images once more, by their names and sizes: it is outside the layout")
+        found.notes.append(f"{copy} holds the same images once more: it is outside the layout")
     splits = _Splits(found)
     given = [path for path, facts in found.folders.items() if facts.images and splits.holds(path)]
     parallels = find_parallels(tree, found.folders, given, splits.parts)

@@ -231,9 +231,7 @@ class ArchiveTree:
 
     def _parts(self, name: str) -> Sequence[str] | None:
         """The parts of a member's path; None where it is hidden, or skipped as unsafe."""
-        if self.by_entry:
-            name = name.replace("\\", "/")  # as tools on Windows write folders, some of them beside slashes
-        parts = _parts(name)
+        parts = self._path_of(name)
         if not self.by_entry and "/".join(parts) != name:
             parts = []  # another name would be another object
         self._absolute += name[:1] == "/"
@@ -246,6 +244,10 @@ class ArchiveTree:
             self._folders[""].hidden += 1
             return None
         return parts
+
+    def _path_of(self, name: str) -> Sequence[str]:
+        """The folders and the file that a name, or what a link leads to, stands for."""
+        return [part for part in name.split("/") if part not in ("", ".")]
 
     def _tell(self) -> None:
         """What is to be told of the names once all are known."""
@@ -263,11 +265,6 @@ class ArchiveTree:
             above, _, base = name.rpartition("/")
             self._folder(above).folders.append(base)
         return folder
-
-
-def _parts(name: str) -> list[str]:
-    """The folders and the file that a name in an archive names, as unzip and tar read it."""
-    return [part for part in name.split("/") if part not in ("", ".")]
 
 
 class _PackedFolder:
@@ -313,7 +310,7 @@ class TarTree(ArchiveTree):
             if member.is_file:
                 self._add(member.name, tar_entry(member.offset, member.size))
             elif member.kind == "hard link":
-                folder, _, base = "/".join(_parts(member.target)).rpartition("/")
+                folder, _, base = "/".join(self._path_of(member.target)).rpartition("/")
                 links.setdefault(folder, []).append((member.name, base))
             elif member.kind == "sparse file":
                 self.skips.append(Skip("member-sparse", shown(member.name), detail=SPARSE_ADVICE))
@@ -350,3 +347,7 @@ class ZipTree(ArchiveTree):
             read_as = f"were read as {name_encoding}" if name_encoding else "were taken for code page 437"
             hint = "" if name_encoding else "; say what they are with --name-encoding, as shift_jis or gbk"
             self.notes.append(f"{guessed:,} names in the zip are not UTF-8 and {read_as}{hint}")
+
+    def _path_of(self, name: str) -> Sequence[str]:
+        """See ArchiveTree; as unzip does, and unlike tar: tools on Windows write backslashes, some of them beside slashes."""
+        return super()._path_of(name.replace("\\", "/"))

@@ -29,5 +29,5 @@ def without_split(samples: pa.Table) -> list[str]:
     splits = samples.column("split")
     if not 0 < splits.null_count < samples.num_rows:
         return []
-    lost_samples = counted(splits.null_count, "sample")
-    return [f"{lost_samples} of which nothing says the split: into {DEFAULT_SPLIT}, unless --split says otherwise"]
+    unsaid = counted(splits.null_count, "sample")
+    return [f"{unsaid} of which nothing says the split: into {DEFAULT_SPLIT}, unless --split says otherwise"]

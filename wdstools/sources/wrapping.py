@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from itertools import repeat
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from wdstools.errors import WdsError
 from wdstools.foreign.split_names import split_in_name, split_of_word
-from wdstools.sources.base import DamagedEntryError, join_path
+from wdstools.sources.base import MAX_FILE_BYTES, DamagedEntryError, NeedSpaceError, join_path
+from wdstools.sources.readers import crc_of_entry
 from wdstools.sources.source_words import CAPTION_FOLDERS, IMAGE_FOLDERS, is_image
+from wdstools.sources.tree import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,6 +70,8 @@ def begin(tree: Tree, folders: Mapping[str, Facts]) -> tuple[str, list[str]]:
 
 #: Two images of one name and size may be two images.
 _LEAST_COPIED = 4
+#: Path, and where an archive holds it.
+_File: TypeAlias = "tuple[str, bytes | None]"
 
 
 def is_word(name: str) -> bool:
@@ -107,38 +112,44 @@ def _holds_splits(folders: Mapping[str, Facts], path: str) -> bool:
 
 
 def _holds_the_rest(tree: Tree, folders: Mapping[str, Facts], base: str, copy: str) -> bool:
-    """Whether a folder holds images of the names and, as far as a few of them tell, the sizes of all others below a base."""
+    """Whether a folder holds the same images as all that lie beside it below a base, by their names and their bytes."""
     start = len(base) + 1 if base else 0
-    own = {path[len(copy) + 1 :] for path in _images_below(tree, folders, copy)}
-    rest = {path[start:] for path in _images_below(tree, folders, base) if not path.startswith(f"{copy}/")}
-    return own == rest and _same_sizes(tree, [(join_path(base, name), join_path(copy, name)) for name in sorted(own)])
+    own, rest = dict[str, _File](), dict[str, _File]()
+    for path, entry in _images_below(tree, folders, base):
+        if path.startswith(f"{copy}/"):
+            own[path[len(copy) + 1 :]] = path, entry
+        else:
+            rest[path[start:]] = path, entry
+    return own.keys() == rest.keys() and _are_same(tree, [(rest[name], own[name]) for name in sorted(own)])
 
 
-def _images_below(tree: Tree, folders: Mapping[str, Facts], path: str) -> Iterator[str]:
+def _images_below(tree: Tree, folders: Mapping[str, Facts], path: str) -> Iterator[_File]:
     for folder, facts in folders.items():
         if facts.images and (not path or folder == path or folder.startswith(f"{path}/")):
-            held = tree.list(folder)
-            yield from (join_path(folder, name) for name in filter(is_image, held.files if held else ()))
+            held = tree.list(folder) or Folder()
+            for name, entry in zip(held.files, held.entries or repeat(None), strict=False):
+                if is_image(name):
+                    yield join_path(folder, name), entry
 
 
-def _same_sizes(tree: Tree, pairs: list[tuple[str, str]]) -> bool:
-    """Whether the files of each pair are of one size; of many pairs some are asked."""
+def _are_same(tree: Tree, pairs: list[tuple[_File, _File]]) -> bool:
+    """Whether the files of each pair have the same bytes: in a zip by size and CRC-32, elsewhere they are read."""
     reader = tree.opener.open()
     try:
-        return all(
-            _size(tree, reader, one) == _size(tree, reader, other)
-            for one, other in pairs[:: max(1, len(pairs) // _ASKED_PAIRS)]
-        )
-    except (WdsError, DamagedEntryError):
+        sizes = [reader.stat(*one)[0] for one, _ in pairs]  # differ soonest
+        if max(sizes) > MAX_FILE_BYTES or sizes != [reader.stat(*other)[0] for _, other in pairs]:
+            return False
+        views = memoryview(bytearray(max(sizes))), memoryview(bytearray(max(sizes)))
+        return all(_is_same(reader, pair, views) for pair in pairs)
+    except (WdsError, DamagedEntryError, NeedSpaceError):
         return False
     finally:
         reader.close()
 
 
-def _size(tree: Tree, reader: SourceReader, path: str) -> int:
-    folder, _, name = path.rpartition("/")
-    held = tree.list(folder)
-    return reader.stat(path, held.entry(name) if held else None)[0]
-
-
-_ASKED_PAIRS = 16
+def _is_same(reader: SourceReader, pair: tuple[_File, _File], views: tuple[memoryview, memoryview]) -> bool:
+    crcs = [crc_of_entry(entry) for _, entry in pair]
+    if None not in crcs:
+        return crcs[0] == crcs[1]
+    first, second = (view[: reader.read_into(*file, view)[0]] for file, view in zip(pair, views, strict=True))
+    return first == second

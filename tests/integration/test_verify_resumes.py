@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from wdstools.errors import FormatError, StoreError
 from wdstools.executors.local import Serial
 from wdstools.formats.manifest import ShardEntry
 from wdstools.ops.verify import scrub
+from wdstools.stores.abilities import exclusive
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -218,6 +220,55 @@ def test_a_report_that_is_written_anew_loses_no_line_of_another_part(
     thread.join()
     seen = options.open(opened, "digest", ["all of them"]).seen
     assert sorted(seen) == sorted({*paths[:2], paths[-1]})
+
+
+def test_a_report_that_another_part_has_just_written_anew_is_left_to_it(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this part has locked is no longer the report: a third one may be adding to the new one."""
+    monkeypatch.setattr(scrub, "_MANY", 1)
+    opened, folder = wt.open_dataset(made), str(tmp_path / "state")
+    paths = [entry.path for _, entry in opened.manifest.shards]
+    options = scrub.ScrubOptions(folder, now=lambda: 1.0)
+    run = options.open(opened, "digest", ["all of them"])
+    for _ in range(4):
+        run.note((path, True) for path in paths[:2])
+    lock, before = exclusive, _report(tmp_path / "state").read_bytes()
+
+    @contextlib.contextmanager
+    def late(fd: int, path: str) -> Iterator[bool]:
+        os.replace(shutil.copy(path, f"{path}.new"), path)
+        with lock(fd, path) as held:
+            yield held
+
+    monkeypatch.setattr(scrub, "exclusive", late)
+    assert sorted(options.open(opened, "digest", ["all of them"]).seen) == sorted(paths[:2])
+    assert _report(tmp_path / "state").read_bytes() == before
+    monkeypatch.setattr(scrub, "exclusive", lock)
+    options.open(opened, "digest", ["all of them"])
+    assert len(_report(tmp_path / "state").read_bytes()) < len(before)
+
+
+def test_a_lock_whose_owner_is_gone_is_waited_for_once(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    def held_by_another(_: int, path: str) -> contextlib.nullcontext[bool]:
+        tries.append(path)
+        return contextlib.nullcontext(enter_result=False)
+
+    monkeypatch.setattr(scrub, "_TURNS", 100)
+    monkeypatch.setattr(scrub, "_TURN_SECONDS", 0)
+    monkeypatch.setattr(scrub, "exclusive", held_by_another)
+    opened = wt.open_dataset(made)
+    options = scrub.ScrubOptions(str(tmp_path / "state"), now=lambda: 1.0)
+    run = options.open(opened, "digest", ["all of them"])
+    paths = [entry.path for _, entry in opened.manifest.shards]
+    for path in paths:
+        run.note([(path, True)])
+    assert 100 <= len(tries) < 200
+    assert sorted(options.open(opened, "digest", ["all of them"]).seen) == sorted(paths)
 
 
 def test_added_columns_are_checked_a_little_at_a_time_too(dataset: Path, tmp_path: Path) -> None:

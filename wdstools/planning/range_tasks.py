@@ -7,8 +7,7 @@ who asks stays the same however many samples and workers there are.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import pyarrow as pa
 
@@ -21,13 +20,13 @@ from wdstools.planning.table import Samples
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from wdstools.executors.base import Executor, Item, Tick, Value, Work
+    from wdstools.executors.base import Executor, Tick, Value, Work
     from wdstools.planning.options import PackOptions
     from wdstools.results import Skip
     from wdstools.sources.base import Listing
 
-#: So many bytes of tables are under way at once, there and back, or one table; and about what a sample takes, both ways.
-_UNDER_WAY_BYTES, _SAMPLE_BYTES = 256 << 20, 400
+#: So many bytes of tables are under way at once, there and back, or one table.
+_UNDER_WAY_BYTES, _WAYS = 256 << 20, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +82,9 @@ class SortTask:
     samples: pa.Table
 
 
+Task = TypeVar("Task", KeyTask, SortTask)
+
+
 def sort_range(task: SortTask, tick: Tick) -> Chosen:
     """The samples in order, one of each key."""
     del tick
@@ -92,9 +94,22 @@ def sort_range(task: SortTask, tick: Tick) -> Chosen:
 
 
 def some_at_a_time(
-    executor: Executor, work: Work[Item, Value], items: Iterable[Item], rows: int, tick: Tick | None = None
+    executor: Executor, work: Work[Task, Value], tasks: Iterable[Task], tick: Tick | None = None
 ) -> Iterator[Value]:
-    """What workers make of each item, in order; an item holds about so many rows, and a few are under way at once."""
-    taken, at_once = iter(items), max(1, _UNDER_WAY_BYTES // (_SAMPLE_BYTES * max(1, rows)))
-    while some := list(islice(taken, at_once)):
+    """What workers make of each task, in order; as many are under way at once as the size of their tables allows."""
+    for some in _by_size(tasks):
         yield from run_all(executor, work, some, tick)
+
+
+def _by_size(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+    some: list[Task] = []
+    held = 0
+    for task in tasks:
+        size = _WAYS * task.samples.nbytes
+        if some and held + size > _UNDER_WAY_BYTES:
+            yield some
+            some, held = [], 0
+        some.append(task)
+        held += size
+    if some:
+        yield some

@@ -182,7 +182,7 @@ class RangedPlanning:
         with under_way(self.progress, "plan", self.listing.samples.num_rows, "samples") as tick:
             rule = KeyRule.of(replace(self.listing, split_in_key=split_in_key), self.options, self.decided)
             tasks = (KeyTask(rule, part.samples) for part in self._parts())
-            for keyed in some_at_a_time(self.executor, make_keys, tasks, _PART_ROWS, tick):
+            for keyed in some_at_a_time(self.executor, make_keys, tasks, tick):
                 self.skips += keyed.skips
                 spread(spill, keyed.samples)
                 left += len(keyed.samples)
@@ -195,8 +195,7 @@ class RangedPlanning:
         repeated = 0
         numbers = sorted(spill.held())
         tasks = (SortTask(spill.whole(number)) for number in numbers)
-        rows = max(spill.rows(number) for number in numbers)
-        made = some_at_a_time(self.executor, sort_range, tasks, rows)
+        made = some_at_a_time(self.executor, sort_range, tasks)
         for number, found in zip(numbers, made, strict=True):
             self.skips += found.skips
             repeated += found.repeated

@@ -42,7 +42,8 @@ class Caching(Wrapper):
     ago go first. A disk that cannot be written makes it no cache, and nothing worse.
     """
 
-    #: A cache of this machine is none on others: they would each fill a folder that nobody there asked for.
+    #: Hosts that do not see the folder refuse it (``path-not-shared``). They would each fill one that nobody there asked
+    #: for; and without it they would fetch again, unsaid, what the caller means to have near.
     local_paths: ClassVar[tuple[str, ...]] = ("_folder",)
 
     def __init__(self, store: RemoteStore, folder: str, version: str, *, limit_bytes: int) -> None:

@@ -33,6 +33,8 @@ _VERSION = 2
 _MANY = 10_000
 #: How often, and how long each time, one waits who adds to a report while another part does: a line takes milliseconds.
 _TURNS, _TURN_SECONDS = 3000, 0.01
+#: How often after one has waited so long in vain: whoever had the lock died with it.
+_HURRIED = 10
 #: Size and time of change of a local file; nothing is asked of a store elsewhere.
 _Stamp = tuple[int, int] | None
 
@@ -129,12 +131,13 @@ class Scrub:
         return status.st_size, status.st_mtime_ns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Report:
     """The file. Its first line says whose it is and of which root; a line that cannot be read says nothing."""
 
     path: str
     root: str
+    turns: int | None = None
 
     def read(self, kind: str) -> dict[str, tuple[float, _Stamp]]:
         """When each file was found whole by checks of a kind, and its stamp then."""
@@ -146,7 +149,8 @@ class _Report:
     def add(self, line: dict[str, Any]) -> None:
         """Add a line, durably."""
         make_folders(os.path.dirname(self.path))
-        with translated(self.path), self._alone(_TURNS) as (fd, _):
+        with translated(self.path), self._alone(self.turns or _TURNS) as (fd, alone):
+            self.turns = None if alone else _HURRIED
             size = os.fstat(fd).st_size
             head = "" if size else json.dumps(self._head(), sort_keys=True) + "\n"
             torn = "\n" if size and os.pread(fd, 1, size - 1) != b"\n" else ""
@@ -157,7 +161,7 @@ class _Report:
 
     @contextlib.contextmanager
     def _alone(self, turns: int) -> Iterator[tuple[int, bool]]:
-        """The open report, and whether nobody else writes to it meanwhile, which is tried so often.
+        """The open report, and whether nobody else writes to it meanwhile and it is still the report, which is tried so often.
 
         A part that comes while another one writes the report anew must not add to the old file.
         """
@@ -165,9 +169,9 @@ class _Report:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
             try:
                 with exclusive(fd, self.path) as held:
-                    last = turn == turns - 1  # whoever died with the lock leaves it: adding a line needs none
-                    if last or (held and is_at(fd, self.path)):
-                        yield fd, held
+                    alone = held and is_at(fd, self.path)
+                    if alone or turn == turns - 1:  # whoever died with the lock leaves it: adding a line needs none
+                        yield fd, alone
                         return
             finally:
                 os.close(fd)
@@ -213,9 +217,11 @@ class _Report:
 
     def _compact(self) -> None:
         """Write the report anew, as it is now, unless another part is at it."""
-        with translated(self.path), self._alone(1) as (_, held):
+        with translated(self.path), self._alone(1) as (_, alone):
+            if not alone:
+                return
             kinds, said = self._known()
-            if not held or not _is_long(kinds, said):
+            if not _is_long(kinds, said):
                 return
             lines = [self._head()]
             for kind, seen in kinds.items():

@@ -14,6 +14,7 @@ import pytest
 import wdstools as wt
 from tests.support.added_columns import add_scores, keys_of, pack_cities, score_of
 from tests.support.came import came
+from wdstools.columns.kept import KeptValues
 from wdstools.errors import FormatError, UsageError
 from wdstools.reader import added
 
@@ -197,6 +198,30 @@ def test_values_that_are_too_many_to_hold_are_read_from_files_of_the_cache(
     assert all(path.exists() for path in files)
     wt.remove_columns(place, "scores")
     assert not [path for path in files if path.exists()]
+
+
+def test_values_whose_files_were_removed_are_kept_again(
+    scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(added, "HELD_BYTES", 0)
+    opened = wt.open_dataset(scored)
+    fields = added.AddedFields(opened, "train", ["score", "recaption"])
+    rows = np.arange(sum(entry.samples for entry in opened.manifest.splits["train"]))
+    first = fields.take(rows)
+    files = sorted((tmp_path / "cache/wdstools/values").iterdir())
+    for _ in range(2):
+        for path in files:
+            path.unlink()
+        np.testing.assert_equal(fields.take(rows), first)
+        assert sorted((tmp_path / "cache/wdstools/values").iterdir()) == files
+        assert {type(values) for shard in fields._shards.values() for values in shard.values()} == {KeptValues}
+    monkeypatch.setattr(added, "has_room", lambda *_: False)  # the first room is used up, and there is no other
+    for path in files:
+        path.unlink()
+    fields._room = 0
+    np.testing.assert_equal(fields.take(rows), first)
+    assert not list((tmp_path / "cache/wdstools/values").iterdir())
 
 
 def test_values_are_held_where_there_is_no_room_for_files(

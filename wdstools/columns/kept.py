@@ -21,7 +21,7 @@ from wdstools.stores.kept_files import MAKING, forget, make_room, open_own, writ
 from wdstools.user_cache import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,11 +53,11 @@ def files_of(root: str, digests: Sequence[str] | None = None) -> Iterator[str]:
                 yield os.path.join(folder(), name)
 
 
-def has_room(root: str, size: int) -> bool:
-    """Whether ``size`` bytes of this dataset's values may be kept: others that were used longest ago go for them."""
+def has_room(size: int, places: Iterable[Place] = ()) -> bool:
+    """Whether ``size`` bytes may be kept, with what is of ``places`` already; others that were used longest ago go for them."""
     try:
         make_folders(folder())
-        return make_room(folder(), _NAME_RE, size, os.path.join(folder(), f"{root}-"))
+        return make_room(folder(), _NAME_RE, size, {_path_of(place) for place in places})
     except OSError:
         return False
 
@@ -68,6 +68,14 @@ class Place(NamedTuple):
     root: str
     digest: str
     field: str
+
+
+def bytes_of(values: NDArray[Any] | list[str | None]) -> int:
+    """How long the file of these values is."""
+    if not isinstance(values, list):
+        return _FIRST + values.nbytes
+    texts = sum(len(text) if text.isascii() else len(text.encode()) for text in values if text)
+    return _FIRST + len(values) * _PLACE.itemsize + texts
 
 
 class KeptValues:

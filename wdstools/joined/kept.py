@@ -265,7 +265,7 @@ class Writing:
         lists = {"labels": columns.labels, "formats": columns.formats, "extensions": columns.extensions}
         names = json.dumps({name: found.names for name, found in lists.items()}).encode()
         tables = self._table.tobytes() + names
-        if not make_room(folder(), _NAME_RE, self._end + len(tables), self._making):
+        if not make_room(folder(), _NAME_RE, self._end + len(tables), (self._making,)):
             raise OSError("there is no room for a joined index")
         write_all(self.fd, tables, self._end)
         os.ftruncate(self.fd, self._end + len(tables))

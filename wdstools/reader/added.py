@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdstools.columns.kept import KeptValues, Place, has_room
+from wdstools.columns.kept import KeptValues, Place, bytes_of, has_room
 from wdstools.columns.sets import find_fields
 from wdstools.columns.values import by_set, shard_values
 from wdstools.formats.arrow import one_chunk, release_memory, to_list, to_numpy, valid
@@ -49,7 +49,9 @@ class AddedFields:
         self._shards: dict[int, dict[str, Values]] = {}
         self._locks = [threading.Lock() for _ in range(min(64, max(1, len(self._entries))))]
         size = self._size()
-        self._in_files = size > HELD_BYTES and has_room(self._root, size)
+        places = [place for shard in range(len(self._entries)) for place in self._places(shard).values()]
+        self._in_files = size > HELD_BYTES and has_room(size, places)
+        self._room, self._room_lock = size, threading.Lock()
 
     def _size(self) -> int:
         """About how many bytes all values take."""
@@ -81,8 +83,13 @@ class AddedFields:
         found = {name: _of(values, rows) for name, values in held.items()}
         if any(values is None for values in found.values()):  # a file was removed to make room
             with self._locks[shard % len(self._locks)]:
-                held = self._shards[shard] = self._read(shard)
+                if self._shards.get(shard) is held:
+                    self._shards[shard] = self._kept(shard)
+                held = self._shards[shard]
             found = {name: _of(values, rows) for name, values in held.items()}
+            gone = [name for name, values in found.items() if values is None]
+            if gone:  # once more, in the meantime
+                found |= {name: _of(values, rows) for name, values in self._read(shard, gone).items()}
         return {name: values or [] for name, values in found.items()}
 
     def _opened(self, shard: int) -> dict[str, Values]:
@@ -93,21 +100,31 @@ class AddedFields:
 
     def _kept(self, shard: int) -> dict[str, Values]:
         """A shard's values in files, those that are not there yet put into them."""
-        entry = self._entries[shard]
-        places = {
-            name: Place(self._root, field.columns.shard(entry.path).sha256, name)
-            for name, field in self._fields.items()
-        }
+        entry, places = self._entries[shard], self._places(shard)
         held: dict[str, Values] = {
             name: KeptValues.opened(place, entry.samples, *_form_of(self._fields[name]))
             for name, place in places.items()
         }
         missing = [name for name, values in held.items() if values is None]
         for name, values in (self._read(shard, missing) if missing else {}).items():
-            held[name] = KeptValues.kept(places[name], values) or values
+            kept = KeptValues.kept(places[name], values) if self._may_keep(bytes_of(values)) else None
+            held[name] = values if kept is None else kept
         if missing:
             release_memory()
         return held
+
+    def _places(self, shard: int) -> dict[str, Place]:
+        """Where the values of a shard are kept."""
+        path = self._entries[shard].path
+        return {name: Place(self._root, field.columns.shard(path).sha256, name) for name, field in self._fields.items()}
+
+    def _may_keep(self, size: int) -> bool:
+        """Whether a file may be written: of the room that was made at first, or of what there is now, as for one that was removed."""
+        with self._room_lock:
+            if size <= self._room:
+                self._room -= size
+                return True
+        return has_room(size)
 
     def _read(self, shard: int, names: Sequence[str] | None = None) -> dict[str, Values]:
         """A shard's values from the files of their sets."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import re
+    from collections.abc import Collection
 
     import numpy as np
     from numpy.typing import NDArray
@@ -53,15 +54,15 @@ def write_all(fd: int, data: bytes | memoryview | NDArray[np.uint8], at: int) ->
         view, at = view[done:], at + done
 
 
-def make_room(folder: str, names: re.Pattern[str], size: int, own: str = "") -> bool:
-    """Remove files used longest ago until ``size`` bytes fit; whether they do. Those that begin with ``own`` are part of them."""
+def make_room(folder: str, names: re.Pattern[str], size: int, own: Collection[str] = ()) -> bool:
+    """Remove files used longest ago until ``size`` bytes fit; whether they do. Those of the paths ``own`` are part of them."""
     held, mine, now = [], 0, time.time()
     for entry in os.scandir(folder):
         if not names.fullmatch(entry.name):
             continue
         with contextlib.suppress(OSError):
             status = entry.stat(follow_symlinks=False)
-            if own and entry.path.startswith(own):
+            if entry.path in own:
                 mine += status.st_size
                 continue
             if entry.name.endswith(MAKING) and now - status.st_mtime < _STALE_SECONDS:

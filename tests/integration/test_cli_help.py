@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import json
 import re
 import shutil
+import subprocess
 import tarfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,8 +16,9 @@ import pytest
 import typer
 
 from tests.support.came import came
-from tests.support.city_pairs import write_city_pairs
+from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import run_command
+from wdstools import open_dataset
 from wdstools.cli import commands
 from wdstools.cli.complete import KINDS, completer
 from wdstools.cli.output import JSON_SCHEMA
@@ -165,6 +169,51 @@ def test_conditions_and_column_sets_are_completed(dataset: Path, tmp_path: Path)
     assert _of("where", "width > 3 and sh", dataset=str(copy)) == ["width > 3 and sharpness"]
     assert _of("where", "label == 'os", dataset=str(copy)) == ["label == 'oslo'"]
     assert _of("where", "label in ('oslo', 'ny", dataset=str(copy)) == []
+
+
+LABELS = [
+    "o'brien",
+    "a<b>",
+    "x (y)",
+    "$HOME",
+    "`id`",
+    'say "so"',
+    "back\\slash",
+    "two\nlines",
+    "wow!",
+    "a*",
+    "\u2028",
+    "côte d'or",
+]
+
+
+@pytest.fixture(scope="module", name="labelled")
+def _labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labels")
+    (folder / "src").mkdir()
+    rows = [json.dumps({"file_name": f"{at}.jpg", "label": label}) for at, label in enumerate(LABELS)]
+    for at in range(len(LABELS)):
+        (folder / f"src/{at}.jpg").write_bytes(tiny_jpeg(at))
+    (folder / "src/metadata.jsonl").write_text("\n".join(rows) + "\n")
+    assert run_command("pack", folder / "src", folder / "dataset").code == 0
+    return folder / "dataset"
+
+
+def test_any_label_is_completed_to_a_condition_that_selects_it_and_no_shell_carries_out(labelled: Path) -> None:
+    dataset = open_dataset(labelled)
+    assert sorted(dataset.manifest.labels) == sorted(LABELS)
+    offered = _of("where", "width > 0 and label == '", dataset=str(labelled))
+    assert len(offered) == len(LABELS)
+    assert {ast.literal_eval(word.partition("== ")[2]) for word in offered} == set(LABELS)
+    through = "".join(f'printf "%s\\0" "{word}"\n' for word in offered)
+    assert (
+        subprocess.run(["bash", "-c", through], capture_output=True, check=True).stdout.decode().split("\0")[:-1]
+        == offered
+    )
+    (brien,) = _of("where", "label == 'o\\'b", dataset=str(labelled))
+    assert brien == "label == 'o\\'brien'"
+    chosen = run_command("ls", labelled, "--where", " or ".join(f"({word})" for word in offered))
+    assert len(chosen.out.splitlines()) == len(LABELS)
 
 
 def test_a_shell_is_given_no_words_that_it_would_carry_out(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ from wdstools.sources.bucket import BucketReader, BucketTree
 from wdstools.sources.bucket_listing import BucketListing, list_in_parallel, object_entry
 from wdstools.sources.open import open_source
 from wdstools.sources.survey import walk_all
+from wdstools.stores.base import ObjectInfo
 from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import remote
@@ -29,7 +31,7 @@ from wdstools.stores.plain import PlainRemote
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wdstools.stores.base import Body, ObjectInfo, RemoteStore
+    from wdstools.stores.base import Body, RemoteStore
 
 KEYS = st.lists(st.sampled_from(["a", "b", "c d", "é", "x.jpg"]), min_size=1, max_size=6).map("/".join)
 
@@ -146,3 +148,13 @@ def test_a_plan_is_the_same_bytes_in_every_process() -> None:
         for seed in range(3)
     }
     assert len(told) == 1
+
+
+def test_a_listing_in_a_file_may_be_read_by_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_listing, "_MOST_IN_MEMORY", 1)
+    monkeypatch.setattr(bucket_listing, "_BLOCK", 256)
+    keys = [f"d/{at:04}.jpg" for at in range(2000)]
+    listing = BucketListing(remote(MemoryStore()), [ObjectInfo(key, 1, "e") for key in keys])
+    with ThreadPoolExecutor(8) as threads:
+        read = list(threads.map(lambda _: [key for key, _ in listing], range(8)))
+    assert read == [keys] * 8

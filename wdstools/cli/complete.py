@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
@@ -34,9 +35,11 @@ _OFFERED, _LOOKED_AT = 100, 200_000
 #: A shell puts a word into the command line as it is: whoever made a dataset must not write commands there.
 _PLAIN_RE = re.compile(r"[\w./%][\w./%+,:@=^-]*")
 #: The same of a condition, which a person has begun within double quotes: nothing in it is carried out there.
-_CONDITION_RE = re.compile(r"(?:[\w./%+,:@=^<>()' -]|!=)+")
+_CONDITION_RE = re.compile(r"(?:[\w./%+,:@=^<>()' -]|!=|\\(?:'|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}))+")
+#: The same of text between quotes in it; other characters are written as Python escapes them, which no shell reads.
+_TEXT_RE = re.compile(r"[\w./%+,:@=^<>() -]")
 #: What may go wrong with a dataset that is damaged, or is none; pyarrow's errors are ValueErrors too.
-_SILENT = (OSError, ValueError, ArithmeticError, LookupError, TypeError)
+_SILENT = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError)
 
 
 def completer(choices: Sequence[str] = (), kind: str = "") -> Complete | None:
@@ -120,9 +123,10 @@ def _conditions(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     dataset = _dataset(ctx)
     if dataset is None:
         return
-    before, quote, begun = incomplete.rpartition("'")
-    if incomplete.count("'") % 2:
-        yield from (f"{before}{quote}{label}'" for label in dataset.manifest.labels if label.startswith(begun))
+    if (start := _open_text(incomplete)) is not None:
+        begun = ast.literal_eval(f"'{incomplete[start:]}'")
+        labels = (label for label in dataset.manifest.labels if label.startswith(begun))
+        yield from (f"{incomplete}{_as_text(label[len(begun) :])}'" for label in labels)
         return
     from wdstools.columns.sets import fields_of
     from wdstools.reader.operand import COLUMNS
@@ -130,6 +134,27 @@ def _conditions(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     word = re.search(r"\w*$", incomplete)
     before = incomplete[: word.start()] if word else incomplete
     yield from (before + name for name in (*COLUMNS, *fields_of(dataset)))
+
+
+def _open_text(condition: str) -> int | None:
+    """Where the text begins in which a condition breaks off; None if it does not break off in one."""
+    start, is_escaped = None, False
+    for at, character in enumerate(condition):
+        if is_escaped:
+            is_escaped = False
+        elif character == "\\":
+            is_escaped = True
+        elif character == "'":
+            start = at + 1 if start is None else None
+    return start
+
+
+def _as_text(text: str) -> str:
+    def escaped(character: str) -> str:
+        code = ord(character)
+        return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+    return "".join(character if _TEXT_RE.fullmatch(character) else escaped(character) for character in text)
 
 
 def _dataset(ctx: typer.Context) -> Dataset | None:

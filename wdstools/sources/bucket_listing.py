@@ -5,6 +5,7 @@ Whoever decides what kind of source it is, and whoever reads it then, look at th
 
 from __future__ import annotations
 
+import os
 import struct
 import tempfile
 import weakref
@@ -20,6 +21,7 @@ from wdstools.stores.local import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import IO
 
     from wdstools.stores.base import ObjectInfo, RemoteStore
 
@@ -86,15 +88,22 @@ class BucketListing:
         self.tars: list[str] = []
         self.image: str | None = None
         self.count = 0
+        self._held = bytearray()
+        self._file: IO[bytes] | None = None
         with translated(tempfile.gettempdir()):
-            self._file = tempfile.SpooledTemporaryFile(_MOST_IN_MEMORY, prefix="wdstools-")  # noqa: SIM115  held as long as this
-            weakref.finalize(self, self._file.close)
             for info in list_in_parallel(store) if found is None else found:
                 self._add(info)
+            if self._file is not None:
+                self._flush(self._file)
 
     def _add(self, info: ObjectInfo) -> None:
         key = info.key.encode("utf-8", "surrogateescape")
-        self._file.write(_HEAD.pack(len(key)) + object_entry(info) + key)
+        self._held += _HEAD.pack(len(key)) + object_entry(info) + key
+        if self._file is None and len(self._held) > _MOST_IN_MEMORY:
+            self._file = tempfile.TemporaryFile(prefix="wdstools-")  # noqa: SIM115  held as long as this
+            weakref.finalize(self, self._file.close)
+        if self._file is not None and len(self._held) > _BLOCK:
+            self._flush(self._file)
         self.count += 1
         if any(part.startswith(".") for part in info.key.split("/")):
             return
@@ -104,6 +113,11 @@ class BucketListing:
             self.tars.append(info.key)
         elif self.image is None and is_image(info.key):
             self.image = info.key
+
+    def _flush(self, file: IO[bytes]) -> None:
+        file.write(self._held)
+        file.flush()
+        self._held.clear()
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         """Key and entry of each object."""
@@ -131,6 +145,8 @@ class BucketListing:
             at += size
 
     def _read(self, at: int) -> bytes:
+        """A block; threads may read at once, and so there is no place that the file is at."""
+        if self._file is None:
+            return bytes(self._held[at : at + _BLOCK])
         with translated(tempfile.gettempdir()):
-            self._file.seek(at)
-            return self._file.read(_BLOCK)
+            return os.pread(self._file.fileno(), _BLOCK, at)

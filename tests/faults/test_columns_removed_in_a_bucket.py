@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -10,13 +11,14 @@ import pytest
 
 import wdstools as wt
 from tests.support.added_columns import pack_cities
+from wdstools.columns import kept
+from wdstools.columns.sets import read_sums
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import BusyError, UsageError
 from wdstools.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 class KilledError(BaseException):
@@ -116,3 +118,16 @@ def test_a_removal_that_is_killed_is_seen_and_goes_on(dataset: Dataset, bucket: 
     add(dataset, "s", 2.0)
     assert states(dataset) == {"s": "ok", "t": "ok"}
     assert wt.verify(dataset).ok
+
+
+def test_what_the_cache_has_of_a_set_goes_with_it(
+    dataset: Dataset, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    add(dataset, "t")
+    cached = {path: Path(kept.folder(), f"{dataset.root}-{digest}-x.v1") for path, digest in read_sums(bucket).items()}
+    Path(kept.folder()).mkdir(parents=True)
+    for path, file in cached.items():
+        file.write_text(path)
+    wt.remove_columns(dataset, "s")
+    assert {path for path, file in cached.items() if file.exists()} == read_sums(bucket).keys()

@@ -94,7 +94,7 @@ def land_set(
             lambda columns: refuse_clashes(dataset, name, [field.name for field in columns.fields]),
             lambda listed: _refuse_changed(dataset.metadata.url, listed, name, seen),
         )
-        forget_fields(dataset)
+        _forget(dataset, [digest for digest in seen.values() if digest not in columns.files().values()])
         return columns
     store = require_folder(dataset)
     target = store.path
@@ -146,6 +146,11 @@ def _tidy(dataset: Dataset, gone: Sequence[str], digests: Sequence[str]) -> None
     """Empty folders go, and what is kept in the cache of files with these digests."""
     for path in gone:
         require_folder(dataset).remove_empty_folders(path)
+    _forget(dataset, digests)
+
+
+def _forget(dataset: Dataset, digests: Sequence[str]) -> None:
+    """What is kept in the cache of files with these digests goes, and what the dataset knows of its sets."""
     for path in files_of(dataset.root, digests):
         forget(path)
     forget_fields(dataset)
@@ -168,7 +173,7 @@ def drop_set(dataset: Dataset, name: str, deleted: Sequence[str], seen: Mapping[
             return {path: digest for path, digest in listed.items() if path not in seen}
 
         drop_in_bucket(dataset, deleted, left_of)
-        forget_fields(dataset)
+        _forget(dataset, [*seen.values()])
         return
     store = require_folder(dataset)
     target = store.path

@@ -130,6 +130,9 @@ BIG = 2**53 + 1
         (["9" * 25, "0.5"], None),
         (["1e999", "0.5"], None),
         (["1e999", "ab12"], "string"),
+        (["+4915112345", "+4915112346"], "string"),
+        (["+0.5", "1"], "string"),
+        (["-5", "1e+2"], "float64"),
         (["-inf", "0.5"], "float64"),
         ([BIG, 3], "int64"),
         ([BIG, 0.5], None),
@@ -436,5 +439,7 @@ def test_values_are_shown_with_the_samples(dataset: Path) -> None:
         {"vector": [score_of(info.key), -1.0, 2.5], "is_good": score_of(info.key) >= 0.5} for info in infos[1:]
     ]
     assert wt.head(dataset, 1)[0].columns is None
+    unknown = run_command("ls", dataset, "train", "--columns", "all,scor", "--json")
+    assert (unknown.code, unknown.error["code"]) == (2, "column-missing")
     refused = run_command("head", dataset, "--columns", "scor")
     assert (refused.code, "is_good" in refused.err) == (2, True)

@@ -107,6 +107,18 @@ def test_new_samples_get_their_values_after_an_append(dataset: Path, tmp_path: P
     }
 
 
+def test_empty_cells_of_a_table_of_text_are_of_any_type(dataset: Path, tmp_path: Path) -> None:
+    add_scores(dataset)
+    before, key = values_of(dataset, "scores"), keys_of(dataset)[0]
+    table = tmp_path / "empty.csv"
+    table.write_text(f"key,score,people,vector,recaption\n{key},,,,new\n")
+    wt.add_columns(dataset, table, name="scores", existing="fill")
+    assert checked(dataset) == before
+    wt.add_columns(dataset, table, name="scores", existing="update")
+    empty = {"score": None, "people": None, "vector": None, "recaption": "new"}
+    assert checked(dataset) == {**before, key: {**before[key], **empty}}
+
+
 def csv_of(path: Path, keys: list[str]) -> Path:
     path.write_text("key,score\n" + "".join(f"{key},0.5\n" for key in keys))
     return path

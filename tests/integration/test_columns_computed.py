@@ -283,6 +283,19 @@ def test_only_samples_with_a_value_are_covered(dataset: Path) -> None:
     )
     assert isinstance(some, wt.ColumnsResult)
     assert some.covered == len(half) + 1
+    for value, wanted in ((None, len(half) + 1), (2, 16)):  # samples whose values stay are covered, too
+        filled = wt.map_columns(
+            dataset,
+            partial(lambda given, _: {"a": given, "b": given}, value),
+            columns={"a": "int64", "b": "int64"},
+            name="some",
+            existing="fill",
+        )
+        assert isinstance(filled, wt.ColumnsResult)
+        assert filled.covered == wanted
+    again = wt.map_columns(dataset, lambda _: {"a": 3}, columns={"a": "int64"}, name="some", existing="fill")
+    assert isinstance(again, wt.ColumnsResult)
+    assert again.covered == 16
 
 
 def test_an_address_is_refused_before_its_server_is_asked() -> None:

@@ -117,6 +117,7 @@ def _fields_called(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
     """Added columns by name, or every one for ``all``; raises UsageError (``column-missing``, ``columns-stale``)."""
     known = fields_of(dataset) if "all" in names else {}
     if "all" in names and "all" not in known:
+        find_fields(dataset, [name for name in names if name != "all"])
         return tuple(known)
     find_fields(dataset, names)
     return tuple(names)

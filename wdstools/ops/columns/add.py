@@ -113,7 +113,7 @@ def plan_add_columns(
     refuse_name(name)
     earlier = find_earlier(opened, name, chosen["existing"])
     source = open_table(table, chosen["key_column"], chosen["fields"])
-    source = replace(source, fields=earlier.kinds(source.fields, texts=source.texts))
+    source = replace(source, fields=earlier.kinds(source.fields, texts=source.texts, empty=source.empty))
     refuse_clashes(opened, name, [one.name for one in source.fields])
     refuse_too_large(max((size_of(one.samples, source.fields) for _, one in opened.manifest.shards), default=0))
     samples = opened.manifest.totals["samples"]

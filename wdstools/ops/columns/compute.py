@@ -85,8 +85,8 @@ def compute_shard(task: ComputeTask, tick: Tick) -> Computed:
     before = earlier.table(entry.path)
     wanted = earlier.wanted(before, task.fields, entry.samples)
     tick(int(entry.samples - wanted.sum()))
-    if earlier.columns is not None and not wanted.any():
-        return Computed(earlier.columns.shard(entry.path), 0)
+    if earlier.columns is not None and before is not None and not wanted.any():
+        return Computed(earlier.columns.shard(entry.path), covered(before))
     reader = ShardReader(task.dataset, entry)
     rows = np.flatnonzero(wanted).tolist()
     made = _values(task, reader, rows, tick).table([reader.keys[row] for row in rows])

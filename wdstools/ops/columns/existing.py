@@ -18,7 +18,7 @@ from wdstools.ops.columns.land import lines_of, require_changeable, taken
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,15 +61,19 @@ class Earlier:
         """Whether every file is written anew: the set has other fields with these, or none of its values stay."""
         return self.columns is None or self.fields(new) != self.columns.fields
 
-    def kinds(self, new: Sequence[ColumnField], *, texts: bool = False) -> tuple[ColumnField, ...]:
+    def kinds(
+        self, new: Sequence[ColumnField], *, texts: bool = False, empty: Collection[str] = ()
+    ) -> tuple[ColumnField, ...]:
         """New fields with the types that they have already; raises UsageError (``columns-unsupported``) where these differ too much.
 
-        ``texts``: all values are written as text, and so may be texts.
+        ``texts``: all values are written as text, and so may be texts. ``empty``: columns without a value are of any type.
         """
         kept = {} if self.columns is None else {one.name: one for one in self.columns.fields}
         for one in new:
             old = kept.get(one.name, one)
             numbers = one.kind.partition("[")[0] in _NUMBERS and old.kind.partition("[")[0] in _NUMBERS
+            if one.name in empty:
+                continue
             if not (one.kind == old.kind or (numbers and one.width == old.width) or (texts and old.kind == "string")):
                 raise UsageError(
                     "a column has another type than the values that are there",

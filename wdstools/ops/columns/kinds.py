@@ -9,8 +9,8 @@ from typing import Any
 from wdstools.formats.columns import MAX_WIDTH
 from wdstools.sources.rows import TooLarge
 
-_INT_RE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
-_FLOAT_RE = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_INT_RE = re.compile(r"-?(0|[1-9][0-9]*)")
+_FLOAT_RE = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|-?(nan|inf|infinity)", re.IGNORECASE)
 _BOOLS = {"true": True, "false": False}
 _WIDE = 2**63
 _NUMBERS = frozenset({"text:int", "text:float", "text:wide", "text:huge", "text:large"})
@@ -41,6 +41,11 @@ class Kinds:
         word = _kind_of(value)
         if word not in self._found:
             self._found[word] = repr(str(value) if isinstance(value, JsonText) else value)[:60]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no value."""
+        return not self._found
 
     def kind(self) -> str | None:
         """The field that holds all of them; None if none does."""
@@ -112,8 +117,8 @@ def _kind_of_text(value: str) -> str:
         return f"text:{_whole(number)}" if -_WIDE <= number < _WIDE else "text:huge"
     if value.lower() in _BOOLS:
         return "text:bool"
-    # 007 is a name, 0.07 a number
-    if _FLOAT_RE.fullmatch(value) and not re.match(r"[+-]?0[0-9]", value):
+    # 007 and +49 are names, 0.07 a number
+    if _FLOAT_RE.fullmatch(value) and not re.match(r"-?0[0-9]", value):
         is_lost = math.isinf(float(value)) and "inf" not in value.lower()
         return "text:large" if is_lost else "text:float"
     return "text"

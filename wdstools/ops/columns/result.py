@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class ColumnsResult(Made):
     """A set of columns that was added, or removed: ``fields`` maps each field to its type.
 
-    ``covered`` of the dataset's ``samples`` have a row in the table, or a value that was computed. ``absent`` counts rows whose key no sample has, and
+    ``covered`` of the dataset's ``samples`` have a row in the table, or, where they are computed, a value in the set. ``absent`` counts rows whose key no sample has, and
     ``absent_keys`` are the first of these keys. ``deleted`` are files that were removed. ``change`` is ``added``, ``replaced`` (the set that had the
     name), ``updated`` (values of it) or ``removed``.
     """

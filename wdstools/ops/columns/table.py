@@ -34,7 +34,7 @@ _SUPPORTED = "bool, whole numbers, floats, text, and lists of floats, all of one
 class Table:
     """A table whose column of keys and whose fields are known. ``stamp`` is how its file was when they were looked up.
 
-    ``texts`` tells that its values are those of text or JSON, and not of Parquet or Arrow; ``in_memory`` is the table itself where it is in no file.
+    ``texts`` tells that its values are those of text or JSON, and not of Parquet or Arrow; ``empty`` are fields without any; ``in_memory`` is the table itself where it is in no file.
     """
 
     path: str
@@ -43,6 +43,7 @@ class Table:
     texts: bool = False
     stamp: tuple[int, int] = (0, 0)
     in_memory: pa.Table | None = None
+    empty: frozenset[str] = frozenset()
 
     @property
     def size(self) -> int:
@@ -148,7 +149,8 @@ def open_table(given: StrPath | pa.Table, key: str | None, fields: Sequence[str]
         if kind is None:
             raise unsupported(path, name, kinds[name].why())
         found.append(ColumnField(name, kind))
-    return Table(path, chosen_key, tuple(found), texts=True, stamp=stamp)
+    empty = frozenset(name for name in names if kinds[name].is_empty)
+    return Table(path, chosen_key, tuple(found), texts=True, stamp=stamp, empty=empty)
 
 
 def unsupported(path: str, name: str, got: str) -> UsageError:

@@ -104,6 +104,18 @@ def test_metadata_and_classes_come_along(tmp_path: Path) -> None:
     assert pack_all(tmp_path / "src", tmp_path / "out").samples("val") == {"k": sample}
 
 
+def test_a_json_that_is_no_object_is_named_and_what_json_lacks_is_null(tmp_path: Path) -> None:
+    said = {"1": b"[1,2]", "2": b"{", "3": b'{"a":1,  "b":2}', "4": b'{"score":NaN}'}
+    members = [
+        (f"{key}.{end}", data)
+        for key, json in said.items()
+        for end, data in (("jpg", tiny_jpeg(int(key))), ("txt", b"x"), ("json", json))
+    ]
+    packed = pack_all(write(tmp_path / "src", {"0.tar": tar_bytes(members)}), tmp_path / "out")
+    assert packed.reasons == {"0.tar/1.jpg": "json-invalid", "0.tar/2.jpg": "json-invalid"}
+    assert {key: sample["json"] for key, sample in packed.samples().items()} == {"3": said["3"], "4": b'{"score":null}'}
+
+
 def test_members_that_lie_apart_are_joined(tmp_path: Path) -> None:
     apart = [*((f"{k}.jpg", s["jpg"]) for k, s in SAMPLES), *((f"{k}.txt", s["txt"]) for k, s in SAMPLES)]
     with_tarfile(tmp_path / "src/x.tar", apart)

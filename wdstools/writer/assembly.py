@@ -308,14 +308,14 @@ class Assembly:
                     text = as_json(said | {"captions": self._captions(row, caption or "")})
             self._seal(row, "json", self.buffer.put(text.encode()))
             return
-        start, end = self._read(row.json_path or row.image, row.json_entry)
-        if row.json_path is not None:
-            data = bytes(self.buffer.memory[start:end])
-            try:
-                plain = plain_json(data, row.json_path)
-            except ValueError as error:
-                raise _RefusedError("json-invalid", f"{row.json_path}: {error}") from None
-            end = end if plain == data else self.buffer.put(plain)
+        path = row.json_path or row.image
+        start, end = self._read(path, row.json_entry)
+        data = bytes(self.buffer.memory[start:end])
+        try:
+            plain = plain_json(data, path if row.json_path else "x.json")  # a shard's json is never compressed
+        except ValueError as error:
+            raise _RefusedError("json-invalid", f"{row.json_path or 'json'}: {error}") from None
+        end = end if plain == data else self.buffer.put(plain)
         self._seal(row, "json", end)
 
     def _add_further(self, row: Row, extension: str, place: tuple[str | None, bytes | None]) -> None:

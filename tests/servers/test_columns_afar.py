@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 
 import wdstools as wt
@@ -71,6 +72,10 @@ def test_columns_in_an_object_store(
     add_scores(scored, name="later")
     assert run_command("mirror", scored, place, "-y", "--delete").code == 0
     assert [one.name for one in wt.list_columns(place)] == ["later"]
+    for where, is_folder in ((place, False), (str(scored), True)):
+        with pytest.raises(UsageError) as caught:
+            wt.add_columns(where, pa.table({"key": keys_of(scored), "n": [0] * 16}), name="later")
+        assert (caught.value.code, "existing" in caught.value.hint) == ("columns-taken", is_folder)
     assert wt.verify(place).ok
     changed_there(place, scored, tmp_path)
 

@@ -130,7 +130,7 @@ def find_earlier(dataset: Dataset, name: str, existing: Existing) -> Earlier:
     if name not in names_in(sums):
         return Earlier()
     if existing == "refuse":
-        raise taken(dataset.metadata.url, name)
+        raise taken(dataset.metadata.url, name, is_folder=isinstance(store, LocalStore))
     if not isinstance(store, LocalStore):
         raise UsageError(
             "a set of columns in a bucket is not changed in its place",

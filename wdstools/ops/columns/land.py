@@ -206,13 +206,13 @@ def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
             )
 
 
-def taken(where: str, name: str) -> UsageError:
-    """The error for a name that another set has."""
+def taken(where: str, name: str, *, is_folder: bool = True) -> UsageError:
+    """The error for a name that another set has; one in a bucket is not changed in its place."""
+    ways = f", or say what becomes of that one: {option('existing', 'replace')}, update or fill" if is_folder else ""
     return UsageError(
         "a set of columns has this name already",
         code="columns-taken",
         where=where,
         got=name,
-        hint=f"choose another name, or say what becomes of that one: {option('existing', 'replace')}, update or fill; "
-        f"wdstools columns rm {quote(where)} {name} removes it",
+        hint=f"choose another name{ways}; wdstools columns rm {quote(where)} {name} removes it",
     )

@@ -143,6 +143,7 @@ HAZARDS = {
     + END,
     "archive-resumed": member(b"a.jpg", IMAGE) + END + member(b"b.jpg", IMAGE) + END,
     "archive-trailing": member(b"a.jpg", IMAGE) + END + b"junk" * 300,
+    "split-unread": _many(["cat/test/a.jpg", "cat/test/a.txt"]),
 }
 
 

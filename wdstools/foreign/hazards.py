@@ -101,6 +101,11 @@ HAZARD_KINDS = {
     "splits-joined": HazardKind(
         "names of splits that differ lead to one split", (), "wdstools adopt SHARDS --split NAME    for each of them apart, if they are not one"
     ),
+    "split-unread": HazardKind(
+        "keys lie in folders of another split than the shard's: all of the shard is in its split",
+        (),
+        "wdstools pack SHARDS DEST --split NAME=FILE, repeated, divides them",
+    ),
 }  # fmt: skip
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError
 from wdstools.foreign.rows import ForeignRows
+from wdstools.foreign.split_names import other_splits
 from wdstools.foreign.window import StreamWindow, decompressed, headers_window, raw_bytes
+from wdstools.formats.arrow import to_list
 from wdstools.formats.digest import ShardDigester, xxh3_128
 from wdstools.formats.index import rows_digest, values_digest, write_index
 from wdstools.formats.manifest import ShardEntry
@@ -147,10 +149,20 @@ def index_shard(task: ForeignShardTask, tick: Tick) -> ForeignShard:
     entry = ShardEntry(path=task.path, samples=table.num_rows, encoding=task.encoding, **found)
     task.metadata.put(entry.index_path, write_index(table))
     _note_tar(rows, notes, task, table.num_rows)
+    _note_folders(rows, task, table)
     tick(entry.bytes)
     return ForeignShard(
         task.split, entry, rows.hazards.hazards(), rows.columns.samples_with(), rows.columns.key_hashes()
     )
+
+
+def _note_folders(rows: ForeignRows, task: ForeignShardTask, table: pa.Table) -> None:
+    """Keys in folders of other splits: nothing else tells of them."""
+    import pyarrow.compute as pc
+
+    keys = table.column("key")
+    if words := other_splits(task.split, to_list(keys.filter(pc.match_substring(keys, "/")))):
+        rows.hazards.add("split-unread", f"{task.path}, {words[0]}/")
 
 
 def read_foreign(

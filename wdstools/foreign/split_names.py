@@ -96,6 +96,14 @@ def split_of_word(word: str) -> str | None:
     return SPLIT_WORDS[match[1]] if match else None
 
 
+def other_splits(split: str | None, keys: Iterable[str]) -> list[str]:
+    """Words in the folders of keys that name another split than that of their shard."""
+    folders = {key.rpartition("/")[0] for key in keys if "/" in key}
+    return sorted(
+        {word for folder in folders for word in folder.split("/") if split_of_word(word) not in (None, split)}
+    )
+
+
 def narrower(one: str, other: str) -> str | None:
     """Of two splits that an image is in, the one that is a part of the other; None where neither is."""
     if other in UNIONS.get(one, ()):

@@ -434,9 +434,13 @@ def _usual_shard(entry: dict[str, Any]) -> ShardEntry | None:
     return ShardEntry(**entry) if _USUAL_RE.fullmatch(text) else None
 
 
-def needed_format(members: Sequence[str]) -> int:
-    """The lowest format that has these members: an image, and no further ones, in the first."""
-    return 1 if set(members) <= set(MEMBER_ORDER) and image_member(members) else 2
+def needed_format(members: Sequence[str], *, trailing: bool, before: int = 1) -> int:
+    """The lowest format from ``before`` on by whose rules a dataset can be written that wdstools packs.
+
+    The first has an image and no further members. ``trailing`` tells that bytes follow the end of some image.
+    """
+    usual = set(members) <= set(MEMBER_ORDER) and image_member(members)
+    return max(before, 1 if usual else 2, TRAILING_BYTES_FORMAT if trailing else 1)
 
 
 def _are_members(members: Sequence[str], version: int) -> bool:

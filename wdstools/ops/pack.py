@@ -19,7 +19,6 @@ from wdstools.formats.digest import xxh3_128
 from wdstools.formats.manifest import (
     PROVENANCE_PATH,
     SKIPPED_PATH,
-    TRAILING_BYTES_FORMAT,
     Manifest,
     ShardEntry,
     index_path,
@@ -253,7 +252,7 @@ def _publish(
         seed=options.layout.seed,
         authenticated_ranges=options.authenticated_ranges,
         splits={split: tuple(entries) for split, entries in splits.items()},
-        format=TRAILING_BYTES_FORMAT if trailing else needed_format(plan.members),
+        format=needed_format(plan.members, trailing=bool(trailing)),
     )
     skips = sorted(
         (*plan.skips, *(skip for result in results for skip in result.skips)),

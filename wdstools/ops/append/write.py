@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import to_ipc
 from wdstools.formats.digest import xxh3_128
-from wdstools.formats.manifest import SKIPPED_PATH, TRAILING_BYTES_FORMAT, Manifest, shard_path
+from wdstools.formats.manifest import SKIPPED_PATH, Manifest, needed_format, shard_path
 from wdstools.landing.small_files import read_provenance
 from wdstools.ops.append.leaked import identical_images
 from wdstools.ops.append.skips import joined_skips
@@ -155,7 +155,7 @@ def _next_manifest(intake: Intake, written: Sequence[Rewritten], *, trailing: in
         version=old.version + 1,
         labels=intake.settings.labels if "cls" in old.members else old.labels,
         splits=dict(sorted(splits.items())),
-        format=max(old.format, TRAILING_BYTES_FORMAT) if trailing else old.format,
+        format=needed_format(old.members, trailing=bool(trailing), before=old.format),
     )
 
 

@@ -17,10 +17,10 @@ from wdstools.formats.manifest import (
     MANIFEST_PATH,
     MAX_MANIFEST_BYTES,
     PROVENANCE_PATH,
-    TRAILING_BYTES_FORMAT,
     Manifest,
     dumps,
     loads,
+    needed_format,
 )
 from wdstools.formats.sample import member_order
 from wdstools.stores.reading import get_whole
@@ -181,7 +181,9 @@ def _rebuild(store: LocalStore, executor: Executor, progress: Progress) -> Truth
         seed=int(identity.get("seed", 0)),
         authenticated_ranges=authenticated,
         splits={split: tuple(entries) for split, entries in splits.items()},
-        format=max(int(identity.get("format", 1)), TRAILING_BYTES_FORMAT if any(s.trailing for s in described) else 1),
+        format=needed_format(
+            member_order(extensions), trailing=any(s.trailing for s in described), before=int(identity.get("format", 1))
+        ),
     )
     data = dumps(manifest)
     return next(_loaded(data, REBUILT), None)

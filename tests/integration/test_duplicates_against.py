@@ -22,6 +22,7 @@ from wdstools.dedup.across import match
 from wdstools.dedup.groups import group
 from wdstools.dedup.levels import LEVELS, levels_up_to
 from wdstools.ops.duplicates.against import find_shared
+from wdstools.planning import prints
 from wdstools.reader.hashes import HashPlace, PrintTask, library_versions, print_shard
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ def test_hashes_alone_do_as_well_as_the_pictures(place: Path, tmp_path: Path) ->
     assert {image.key for image in back} == set(WANTED)
 
 
-def test_hashes_of_a_folder_are_handed_out_and_are_those_of_its_dataset(place: Path, tmp_path: Path) -> None:
+def test_hashes_of_a_folder_are_handed_out_and_are_those_of_its_dataset(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prints, "_HANDED_AT_ONCE", 3)
     folder = shutil.copytree(place / "test-images", tmp_path / "test-images")
     (folder / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut")
     turned = scene(930, 120, 120).transpose(Image.Transpose.ROTATE_90)
@@ -93,6 +97,7 @@ def test_hashes_of_a_folder_are_handed_out_and_are_those_of_its_dataset(place: P
         assert ran.code == 0
     assert "bad.jpg" in ran.out
     ours, theirs = (pq.read_table(tmp_path / name) for name in ("folder.parquet", "dataset.parquet"))
+    assert f"hashes of {ours.num_rows - 1} images" in ran.out
     known = ours.filter(pc.is_in(ours.column("key"), theirs.column("key").combine_chunks()))
     assert known.drop_columns("split").equals(theirs.drop_columns("split"))
     found = find_shared(place / "train", [tmp_path / "folder.parquet"], level="edited")

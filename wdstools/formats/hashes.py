@@ -16,7 +16,8 @@ from wdstools.errors import FormatError
 from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, to_array, valid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import IO
 
     from numpy.typing import NDArray
 
@@ -117,14 +118,22 @@ def present(table: pa.Table) -> NDArray[np.bool_]:
 _META_HANDED_OUT = b"wdstools.handed-out"
 
 
-def write_handed_out(table: pa.Table, versions: Mapping[str, str]) -> bytes:
-    """Hashes of many shards, with ``key``, ``split``, ``xxh3_64`` and ``bytes``, as one file that stands for the images."""
+def write_handed_out(tables: Iterable[pa.Table], versions: Mapping[str, str], file: IO[bytes]) -> None:
+    """Write hashes of many shards, with ``key``, ``split``, ``xxh3_64`` and ``bytes``, as one file that stands for the images.
+
+    A table is let go of once it is written.
+    """
     metadata = {_META_HANDED_OUT: json.dumps(dict(versions), sort_keys=True)}
     import pyarrow.parquet as pq
 
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd", write_statistics=False)
-    return bytes(sink.getvalue())
+    writer = None
+    for table in tables:
+        if writer is None:
+            schema = table.schema.with_metadata(metadata)
+            writer = pq.ParquetWriter(file, schema, compression="zstd", write_statistics=False)
+        writer.write_table(table.replace_schema_metadata(metadata))
+    if writer is not None:
+        writer.close()
 
 
 def is_handed_out(path: str) -> bool:

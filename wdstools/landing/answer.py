@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -13,11 +14,13 @@ from wdstools.formats.hashes import is_handed_out
 from wdstools.stores.local import DurableFile, LocalStore, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from typing import IO
 
 #: Stands in the head of every page of ours.
 _PAGE_RE = re.compile(rb"""<meta name="generator" content="wdstools[^"]*">""")
 _HEAD_BYTES = 1024
+_BLOCK = 1 << 20
 
 
 def is_page(path: str) -> bool:
@@ -64,12 +67,33 @@ def write_answer(path: str, data: bytes, kind: str) -> None:
 
     Raises StoreError (``file-in-the-way``) where something else is, unless it is just that.
     """
+    write_answer_of(path, io.BytesIO(data), kind)
+
+
+def write_answer_of(path: str, made: IO[bytes], kind: str) -> None:
+    """The same, of what lies in a file that was made for it."""
     folder, name = os.path.split(os.path.realpath(path))
-    if os.path.isfile(path) and LocalStore(folder).get(name, 0, len(data) + 1) == data:
+    if os.path.isfile(path) and _holds(LocalStore(folder), name, made):
         return
     refuse_to_overwrite(path, kind)
     with DurableFile(os.path.join(folder, name), replace=os.path.lexists(path)) as file:
-        file.write(memoryview(data))
+        for block in _blocks(made):
+            file.write(memoryview(block))
+
+
+def _blocks(made: IO[bytes]) -> Iterator[bytes]:
+    made.seek(0)
+    while block := made.read(_BLOCK):
+        yield block
+
+
+def _holds(store: LocalStore, name: str, made: IO[bytes]) -> bool:
+    at = 0
+    for block in _blocks(made):
+        if store.get(name, at, len(block)) != block:
+            return False
+        at += len(block)
+    return not store.get(name, at, 1)
 
 
 def write_page(path: str, html: str) -> None:

@@ -23,7 +23,7 @@ from wdstools.executors.base import run_all
 from wdstools.formats.arrow import one_chunk, to_array, to_ipc, to_list, to_numpy
 from wdstools.formats.hashes import column_of, columns_of, is_handed_out, present, read_handed_out, write_handed_out
 from wdstools.formats.manifest import MANIFEST_PATH
-from wdstools.landing.answer import write_answer
+from wdstools.landing.answer import write_answer, write_answer_of
 from wdstools.landing.inside import require_inside
 from wdstools.memory import many_rows
 from wdstools.planning.alike import AlikeTask, Pictures, images_as_packed, told_fingerprints
@@ -277,11 +277,21 @@ def hand_out_images(
 ) -> tuple[int, tuple[tuple[str, str], ...]]:
     """Write the hashes of a folder or archive of images to one file that needs no pictures.
 
-    Gives how many, and which cannot be decoded.
+    Gives how many of them can be decoded, and which cannot.
     """
     printed = print_set(path, None, executor, progress)
-    prints, tables = printed.prints, []
-    count = len(printed.keys)
+    with translated(tempfile.gettempdir()):
+        made = tempfile.TemporaryFile(prefix="wdstools-")  # noqa: SIM115  closed below
+    with made:
+        with translated(tempfile.gettempdir()):
+            write_handed_out(_parts_of(printed), library_versions(), made)
+        write_answer_of(target, made, "hashes")
+    return int(np.count_nonzero(~np.isnan(printed.prints.deviation))), printed.unreadable
+
+
+def _parts_of(printed: PrintedSet) -> Iterator[pa.Table]:
+    """What is handed out of images, some at a time."""
+    prints, count = printed.prints, len(printed.keys)
     turns, upright = np.ones((count, 1), np.uint8), np.zeros((count, 10), np.uint64)
     turned = prints.turned
     turns[turned.rows, 0] = turned.turns
@@ -303,9 +313,7 @@ def hand_out_images(
         reasons = ["image-damaged" if row else None for row in gone.tolist()]
         exact = [pa.array(column, pa.uint64()) for column in prints.exact[part].T]
         named = {"key": printed.keys[start : start + len(part)], "split": printed.splits[start : start + len(part)]}
-        tables.append(pa.table({**named, "xxh3_64": exact[0], "bytes": exact[1], **columns_of(columns, reasons)}))
-    write_answer(target, write_handed_out(pa.concat_tables(tables), library_versions()), "hashes")
-    return count, printed.unreadable
+        yield pa.table({**named, "xxh3_64": exact[0], "bytes": exact[1], **columns_of(columns, reasons)})
 
 
 def hand_out(dataset: Dataset, path: str, cache: str | None) -> int:
@@ -323,5 +331,7 @@ def hand_out(dataset: Dataset, path: str, cache: str | None) -> int:
         }
         hashes = stored_hashes(place, entry, versions, prints.kept)
         tables.append(pa.table({**columns, **{name: hashes.column(name) for name in hashes.column_names}}))
-    write_answer(path, write_handed_out(pa.concat_tables(tables).sort_by("key"), versions), "hashes")
+    with io.BytesIO() as made:
+        write_handed_out([pa.concat_tables(tables).sort_by("key")], versions, made)
+        write_answer(path, made.getvalue(), "hashes")
     return sum(table.num_rows for table in tables)

@@ -68,7 +68,7 @@ def begin(tree: Tree, folders: Mapping[str, Facts]) -> tuple[str, list[str]]:
         base = only
 
 
-#: Two images of one name and size may be two images.
+#: Fewer are no archive that was made twice.
 _LEAST_COPIED = 4
 #: Path, and where an archive holds it.
 _File: TypeAlias = "tuple[str, bytes | None]"

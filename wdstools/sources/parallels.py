@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from wdstools.sources.base import join_path
 from wdstools.sources.source_words import IMAGE_FOLDERS, METADATA_OF_ONE, extension_of, is_image, kind_of
@@ -16,23 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping
 
     from wdstools.sources.tree import Tree
-
-
-class Facts(Protocol):
-    """What is known of a folder: the names of those in it, and how many images and files of other kinds it holds."""
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """Names of the folders in it."""
-
-    @property
-    def images(self) -> int:
-        """How many images."""
-
-    @property
-    def others(self) -> int:
-        """How many files that are neither images nor texts."""
-
+    from wdstools.sources.wrapping import Facts
 
 _KINDS = ("images", "arrays", "sound and video")
 

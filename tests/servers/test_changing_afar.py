@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wdstools as wt
-from tests.servers.proxy import Fault, fault_proxy
+from tests.servers.proxy import Fault
 from tests.support.added_columns import add_scores, score_of, values_of
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import HANG_SECONDS, assert_clean_failure, run_command, start_command
@@ -18,7 +18,6 @@ from wdstools.reader.select import Selection
 from wdstools.stores.open import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.servers.proxy import FaultProxy
@@ -40,14 +39,6 @@ def _old(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", name="more")
 def _more(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_city_pairs(tmp_path_factory.mktemp("more") / "more", train=20, val=7)
-
-
-@pytest.fixture(name="proxy")
-def _proxy(swift: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    with fault_proxy(swift.endpoint) as proxy:
-        for name, value in swift.at(proxy.endpoint).env.items():
-            monkeypatch.setenv(name, value)
-        yield proxy
 
 
 @pytest.fixture(name="place")

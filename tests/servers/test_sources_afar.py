@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers.proxy import Fault, fault_proxy
+from tests.servers.proxy import Fault
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import assert_clean_failure, run_command
 from tests.support.outcome import contents
@@ -14,7 +14,6 @@ from wdstools.ops.pack import pack
 from wdstools.stores.open import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.servers.proxy import FaultProxy
@@ -32,14 +31,6 @@ def _source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "notes.xyz").write_text("of no layout")
     (source / ".hidden").write_text("x")
     return source
-
-
-@pytest.fixture(name="proxy")
-def _proxy(swift: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    with fault_proxy(swift.endpoint) as proxy:
-        for name, value in swift.at(proxy.endpoint).env.items():
-            monkeypatch.setenv(name, value)
-        yield proxy
 
 
 @pytest.fixture(name="url")

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers.proxy import Fault, fault_proxy
+from tests.servers.proxy import Fault
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import HANG_SECONDS, assert_clean_failure, run_command, start_command
 from tests.support.outcome import contents
 from wdstools.stores.open import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.servers.azurite import AzureServer
@@ -35,14 +34,6 @@ def _on_disk(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     dest = tmp_path_factory.mktemp("disk") / "out"
     assert run_command("pack", source, dest, *OPTIONS).code == 0
     return contents(dest)
-
-
-@pytest.fixture(name="proxy")
-def _proxy(swift: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    with fault_proxy(swift.endpoint) as proxy:
-        for name, value in swift.at(proxy.endpoint).env.items():
-            monkeypatch.setenv(name, value)
-        yield proxy
 
 
 def held(url: str) -> dict[str, bytes]:

@@ -18,9 +18,9 @@ from PIL import Image
 
 from wdstools.checks.sums import SumCheckTask, check_sum
 from wdstools.errors import FormatError, WdsError
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.image_types import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.formats.sums import parse_sums
+from wdstools.formats.tar_names import encoding_of
 from wdstools.images.check import DamagedImageError
 from wdstools.images.resize import Encoding, reencode
 from wdstools.images.whole import ImageChecker

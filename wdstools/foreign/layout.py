@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError, option
 from wdstools.foreign.hazards import HazardCounts
 from wdstools.foreign.split_names import allowed_name, gaps, splits_of_paths
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import is_plain_path, is_split_name
+from wdstools.formats.tar_names import encoding_of, tar_stem
 from wdstools.stores.local import LocalStore, odd_files
 from wdstools.stores.reading import get_whole
 
@@ -168,7 +168,7 @@ def _card_splits(store: Store, listed: Mapping[str, int], tars: list[str]) -> di
 
 def _note_files(layout: Layout) -> None:
     """Side files that break other consumers, and tars whose side file is not there."""
-    stems = {tar.partition(".tar")[0]: tar for tar in layout.splits}
+    stems = {tar_stem(tar): tar for tar in layout.splits}
     folders = {tar.rpartition("/")[0] for tar in layout.splits}
     for name in layout.others:
         folder, _, base = name.rpartition("/")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wdstools.formats.manifest import is_split_name
+from wdstools.formats.tar_names import tar_stem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -162,7 +163,7 @@ def gaps(paths: Iterable[str]) -> list[Gap]:
     """Numbered sets (``-of-000NN``, or numbers one behind the other) in which numbers are missing."""
     series: dict[tuple[str, str | None], set[int]] = {}
     for path in paths:
-        match = _NUMBERED_RE.fullmatch(_stem_of(path))
+        match = _NUMBERED_RE.fullmatch(tar_stem(path.rpartition("/")[2]))
         if match:
             folder = path.rpartition("/")[0]
             series.setdefault((f"{folder}/{match[1]}".lstrip("/"), match[4]), set()).add(int(match[3]))
@@ -174,16 +175,10 @@ def gaps(paths: Iterable[str]) -> list[Gap]:
     return found
 
 
-def _stem_of(path: str) -> str:
-    """A tar's file name up to its first dot that does not stand before a number: ``my_split.003.tar`` -> ``my_split.003``."""
-    name = path.rpartition("/")[2]
-    return re.sub(r"\.(tar|tgz|taz|tbz2?|tb2|tz2|txz|tzst)(\.[A-Za-z0-9]+)?$", "", name, flags=re.IGNORECASE)
-
-
 def _known(path: str) -> tuple[str, str] | None:
     """The split that a known word of a path names, and the word."""
     folder, _, _ = path.rpartition("/")
-    stem = _stem_of(path)
+    stem = tar_stem(path.rpartition("/")[2])
     if _CANONICAL_RE.fullmatch(f"{folder}/{stem}") and is_split_name(folder):
         return folder, folder
     match = _NUMBERED_RE.fullmatch(stem)
@@ -205,7 +200,7 @@ def _own_name(path: str, *, apart: bool) -> str | None:
     named = [part for part in folder.split("/") if not says_nothing(part)]
     if named:
         return named[0]
-    stem = _stem_of(path)
+    stem = tar_stem(path.rpartition("/")[2])
     match = _NUMBERED_RE.fullmatch(stem)
     if match is None:
         return stem if apart and not says_nothing(stem) else None

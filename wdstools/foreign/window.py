@@ -20,25 +20,6 @@ if TYPE_CHECKING:
 
 #: Fills a buffer with the next bytes and gives their number: 0 at the end.
 ReadInto = Callable[[memoryview], int]
-#: How a shard's name tells that it is compressed.
-_ENCODINGS = {
-    ".tar": "tar",
-    ".tar.gz": "tar.gz",
-    ".tgz": "tar.gz",
-    ".taz": "tar.gz",
-    ".tar.zst": "tar.zst",
-    ".tzst": "tar.zst",
-    ".tar.bz2": "tar.bz2",
-    ".tbz2": "tar.bz2",
-    ".tbz": "tar.bz2",
-    ".tb2": "tar.bz2",
-    ".tz2": "tar.bz2",
-    ".tar.xz": "tar.xz",
-    ".txz": "tar.xz",
-}
-#: Old systems write names in capitals.
-ENCODINGS = {**_ENCODINGS, **{suffix.upper(): encoding for suffix, encoding in _ENCODINGS.items()}}
-TAR_SUFFIXES = tuple(ENCODINGS)
 _BLOCK = 1 << 20
 _RANGE = 1 << 18
 #: Of a local file: how much is looked at together, and how much of it is read for a header.
@@ -47,13 +28,6 @@ _FILE_AHEAD, _FILE_BYTES = 1 << 24, 1 << 12
 _AHEAD = 1 << 22
 #: A group or payload of more bytes than this is not held in memory whole.
 LARGEST_VIEW = 1 << 28
-
-
-def encoding_of(path: str) -> str | None:
-    """The encoding that a shard's name tells; None if it is not that of a tar."""
-    if not path.endswith(TAR_SUFFIXES):  # of a million names in a folder, nearly all
-        return None
-    return next(encoding for suffix, encoding in ENCODINGS.items() if path.endswith(suffix))
 
 
 class Window(Protocol):

@@ -17,9 +17,9 @@ from wdstools.executors.open import workers
 from wdstools.foreign.dots import dotted_heads
 from wdstools.foreign.layout import Layout, note_counts, read_layout
 from wdstools.foreign.shard import ForeignShard, ForeignShardTask, index_shard
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, Manifest, dumps
+from wdstools.formats.tar_names import encoding_of
 from wdstools.landing.inside import refuse_read_only
 from wdstools.landing.small_files import render_provenance
 from wdstools.ops.made import FormerlyDataset

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.tar_names import encoding_of, tar_stem
 from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE
 from wdstools.sources.base import join_path, shown
@@ -70,7 +70,7 @@ def beside_walked(
     used: set[str] = set()
     for below, names, hidden in folders:
         found.counts["hidden"] += hidden + sum(name.startswith(".") for name in names)
-        stems = {name.partition(".")[0] for name in names if encoding_of(name)}
+        stems = {tar_stem(name) for name in names if encoding_of(name)}
         for name in sorted(names):
             path = join_path(below, name)
             if name.startswith("."):
@@ -86,7 +86,7 @@ def beside_walked(
                 )
             elif own or matching:
                 found.counts["ignored"] += 1
-            elif name.partition(".")[0] in stems or name.partition(".")[0].removesuffix("_stats") in stems:
+            elif _describes(name, stems):
                 found.counts["ignored"] += 1
                 describing[extension_of(name)] += 1
             else:
@@ -98,3 +98,9 @@ def beside_walked(
         found.notes = (f"files that are called as the tars, and describe them, are not packed: {kinds}",)
     found.notes += tuple(unused(ignore, used))
     return found
+
+
+def _describes(name: str, stems: set[str]) -> bool:
+    """Whether a file is called as a tar beside it: ``x.json``, ``x.tar.idx`` or ``x_stats.json`` for ``x.tar``."""
+    dots = (at for at, letter in enumerate(name) if letter == ".")
+    return any(name[:dot] in stems or name[:dot].removesuffix("_stats") in stems for dot in dots)

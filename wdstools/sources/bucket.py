@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wdstools.errors import NotFoundError, SourceChangedError, UsageError
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.tar_names import encoding_of
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError
 from wdstools.sources.beside_tars import beside_walked
 from wdstools.sources.bucket_listing import ENTRY, digest_of_etag

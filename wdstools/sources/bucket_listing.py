@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.tar_names import encoding_of
 from wdstools.sources.source_words import is_image
 from wdstools.stores.base import ListsLevels
 from wdstools.stores.local import translated

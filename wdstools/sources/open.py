@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Unpack
 from wdstools.dataset import open_dataset
 from wdstools.errors import NotFoundError, UsageError, option
 from wdstools.foreign.split_names import split_in_name, split_of_word
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.tar_names import encoding_of, is_compressed, tar_stem
 from wdstools.options.declare import settle
 from wdstools.options.pack import LayoutChoices
 from wdstools.sources.columns import TABLE_CHOICES, TableRules
@@ -24,7 +24,7 @@ from wdstools.sources.shards import ShardsSource, is_shards
 from wdstools.sources.source_words import IMAGE_FOLDERS, TEXT_SUFFIXES, is_image, is_paper, kind_of
 from wdstools.sources.table import TABLE_EXTENSIONS, TableSource
 from wdstools.sources.tarscan import scan_tar
-from wdstools.sources.unpacked import UnpackedSource, find_tars, is_compressed
+from wdstools.sources.unpacked import UnpackedSource, find_tars
 from wdstools.sources.wrapping import is_word
 from wdstools.stores.folders import is_folder
 from wdstools.stores.local import LocalStore, open_plain
@@ -236,7 +236,7 @@ def is_folder_tar(path: str) -> bool:
     }
     if any(split_of_word(top) for top in tops) or len({split_in_name(top) for top in tops} - {None}) > 1:
         return True
-    stem = os.path.basename(path).partition(".")[0]
+    stem = tar_stem(os.path.basename(path))
     return wrapped and not stem[-_SHARD_DIGITS:].isdigit() and split_in_name(stem) is None
 
 

@@ -7,7 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import NotFoundError, UsageError
-from wdstools.foreign.window import encoding_of
+from wdstools.formats.tar_names import encoding_of
 from wdstools.sources.bucket import BucketOpener, BucketShards
 from wdstools.sources.bucket_listing import BucketListing, object_entry
 from wdstools.sources.embedded import embedded_in

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 from wdstools.errors import FormatError, NotFoundError, UsageError, option
 from wdstools.foreign.split_names import gaps, splits_of_paths
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.formats.sample import split_member_name
+from wdstools.formats.tar_names import encoding_of, is_compressed, plain_name
 from wdstools.sources.base import Listing
 from wdstools.sources.beside_tars import beside_tars
 from wdstools.sources.ignoring import is_ignored
@@ -20,7 +20,7 @@ from wdstools.sources.readers import ArchiveOpener, ArchiveReader
 from wdstools.sources.shardlist import ShardList
 from wdstools.sources.source_words import kind_of
 from wdstools.sources.tarscan import scan_compressed, scan_tar
-from wdstools.sources.unpacked import find_tars, is_compressed, plain_name
+from wdstools.sources.unpacked import find_tars
 from wdstools.stores.folders import walk
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole

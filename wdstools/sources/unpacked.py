@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError
-from wdstools.foreign.window import ENCODINGS, TAR_SUFFIXES, encoding_of
+from wdstools.formats.tar_names import encoding_of, plain_name
 from wdstools.sources.beside_tars import beside_tars
 from wdstools.sources.ignoring import is_ignored
 from wdstools.sources.readers import reading
@@ -165,23 +165,12 @@ class Place:
             self._log.close()
 
 
-def is_compressed(path: str) -> bool:
-    """Whether a tar's name tells that it is compressed; one in capitals is given its usual name in the same way."""
-    return encoding_of(path) is not None and not path.endswith(".tar")
-
-
-def plain_name(path: str) -> str:
-    """What a tar is called when it is unpacked."""
-    suffix = next((suffix for suffix in ENCODINGS if path.endswith(suffix)), None)
-    return path if suffix is None else f"{path.removesuffix(suffix)}.tar"
-
-
 def find_tars(root: str) -> Iterator[str]:
     """The tars below a folder, compressed or not, in order; what is hidden (and so ``._x.tar``) or no plain file is passed over."""
     for folder, folders, names in walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(folder, root)
-        tars = sorted(name for name in names if name.endswith(TAR_SUFFIXES) and name[0] != ".")
+        tars = sorted(name for name in names if encoding_of(name) and name[0] != ".")
         plain = [name for name in tars if os.path.isfile(os.path.join(folder, name))]
         yield from (name if below == "." else f"{below}/{name}" for name in plain)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from wdstools.checks.signature import bundles_of
 from wdstools.dataset import CLAIM_PATH
 from wdstools.errors import IntegrityError, UsageError
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import HASHES_FOLDER, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums
+from wdstools.formats.tar_names import encoding_of
 from wdstools.interop.emitted import EMITTED_PATH, read_emitted
 from wdstools.landing.inside import read_inside, refuse_outside
 from wdstools.transfer.columns import column_files

@@ -15,11 +15,11 @@ from wdstools.dataset import STAGED_MARK, Dataset
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.executors.base import Executor, run_all
 from wdstools.executors.open import open_executor
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH
+from wdstools.formats.tar_names import encoding_of
 from wdstools.interop.emitted import read_emitted
 from wdstools.landing.inside import refuse_read_only, require_inside
 from wdstools.landing.small_files import read_provenance

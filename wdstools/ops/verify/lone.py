@@ -12,9 +12,9 @@ from wdstools.checks.lone_tar import check_lone
 from wdstools.checks.sums import SumCheckTask, check_sum, is_there
 from wdstools.checks.unread import set_apart
 from wdstools.errors import FormatError, NotFoundError, StoreError
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.sniff import what_is
 from wdstools.formats.sum_lists import CRC_DIGITS, read_list
+from wdstools.formats.tar_names import encoding_of
 from wdstools.results import Finding, Proved, Report
 from wdstools.stores.compressed import plain_blocks
 from wdstools.stores.local import LocalStore, buffered_plain, open_plain, storage_error

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wdstools.errors import StoreError
-from wdstools.foreign.window import encoding_of
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.tar_names import encoding_of
 from wdstools.results import Finding
 
 if TYPE_CHECKING:

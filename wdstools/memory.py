@@ -73,16 +73,24 @@ def take_room(fd: int, size: int) -> None:
     A file with holes is given its room when a page is first written: where there is none then, SIGBUS ends the process.
     """
     os.ftruncate(fd, size)
-    if size and hasattr(os, "posix_fallocate"):
+    if not size:
+        return
+    if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(fd, 0, size)
         except OSError as error:
             if error.errno not in _NO_FALLOCATE:
                 raise
+        else:
+            return
+    zeros, at = memoryview(bytes(min(size, _ZEROS))), 0
+    while at < size:
+        at += os.pwrite(fd, zeros[: size - at], at)
 
 
 #: A file system that cannot.
 _NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_ZEROS = 1 << 24
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import pytest
 
 from tests.support.small_disk import small_disk
 from wdstools import memory
+from wdstools.memory import take_room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,3 +40,21 @@ def test_what_a_container_has_read_of_files_is_no_memory_that_is_taken(
     assert memory.free_bytes() == 610
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free_bytes() > 1 << 20
+
+
+@pytest.mark.parametrize("error", [None, errno.EOPNOTSUPP])
+def test_a_file_gets_its_room_where_the_system_cannot_reserve_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int | None
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(error, "not here")
+
+    if error is None:
+        monkeypatch.delattr(os, "posix_fallocate")
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with (tmp_path / "file").open("wb") as file:
+        take_room(file.fileno(), 3 << 20)
+        status = os.fstat(file.fileno())
+    assert status.st_size == 3 << 20
+    assert status.st_blocks * 512 >= 3 << 20  # no holes: a page that is written later always has its place

@@ -89,12 +89,13 @@ def main() -> None:
     except (KeyboardInterrupt, Interrupted):
         text = "no file was left half-written; run the same command again to continue"
         code = output.end(text, 130, code="interrupted")
-    except ImportError as error:
-        hint = "check that there is enough memory (ulimit -v), or install it again"
-        code = output.end(f"a library cannot be loaded: {error}", 4, code="library-missing", hint=hint)
     except Exception as error:  # noqa: BLE001  the last resort: say that it is a bug
         if is_short_of_memory(error):
             code = output.end("there is not enough memory", 4, code="no-memory", hint=HINT)
+        elif isinstance(error, ImportError):
+            code = output.end(
+                f"a library cannot be loaded: {error}", 4, code="library-missing", hint="install it again"
+            )
         else:
             code = output.bug(traceback.format_exc())
     output.weaker()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from wdstools.formats.digest import xxh3_64
 from wdstools.stores.folders import make_folders
-from wdstools.stores.kept_files import MAKING, forget, make_room, open_own, write_all
+from wdstools.stores.kept_files import begin, forget, make_room, open_kept, open_own, write_all
 from wdstools.user_cache import cache_folder
 
 if TYPE_CHECKING:
@@ -88,30 +87,21 @@ class KeptValues:
     def opened(cls, place: Place, rows: int, kind: np.dtype[Any] | None, width: int) -> KeptValues | None:
         """The file of ``rows`` values, checked; texts have no ``kind``. None where there is none; one that is damaged is removed."""
         path = _path_of(place)
-        fd = open_own(path)
-        if fd is None:
-            return None
-        try:
+
+        def checked(fd: int) -> KeptValues | None:
             status = os.fstat(fd)
-            good = _is_whole(fd, status.st_size, (_name_of(kind), rows, width))
-            with contextlib.suppress(OSError):
-                os.utime(fd)
-        except OSError:
-            return None
-        finally:
-            os.close(fd)
-        if not good:
-            forget(path)
-            return None
-        return cls(path, kind, width, (status.st_ino, status.st_size))
+            if not _is_whole(fd, status.st_size, (_name_of(kind), rows, width)):
+                return None
+            return cls(path, kind, width, (status.st_ino, status.st_size))
+
+        return open_kept(path, checked)
 
     @classmethod
     def kept(cls, place: Place, values: NDArray[Any] | list[str | None]) -> KeptValues | None:
         """Put values into a file, and open it; None where that cannot be done."""
         path = _path_of(place)
-        making = f"{path}.{secrets.token_hex(8)}{MAKING}"
         try:
-            fd = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            fd, making = begin(path)
         except OSError:
             return None
         try:

@@ -13,7 +13,6 @@ import json
 import mmap
 import os
 import re
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +21,10 @@ from wdstools.errors import StoreError
 from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.joined.index_columns import Columns, Names, Texts, cut_neighbours, names_of
 from wdstools.joined.layout import HEAD_BYTES, LOOSE_MEMBER, SHARD, VERSION, Layout, aligned, head_of, read_head
+from wdstools.memory import take_room
+from wdstools.stores import kept_files
 from wdstools.stores.folders import make_folders
-from wdstools.stores.kept_files import MAKING, forget, make_room, open_own, write_all
+from wdstools.stores.kept_files import begin, forget, make_room, write_all
 from wdstools.user_cache import cache_folder
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
 
 _NAME_RE = re.compile(r"[0-9a-f]{64}-v[0-9]+\.rows(\.[0-9a-f]{16}\.making)?")
-_BLOCK_BYTES = 1 << 24
 #: Of a file larger than this, rows are read and not looked up in the map.
 LARGE_BYTES = 1 << 28
 _MAX_NAMES_BYTES = 1 << 30
@@ -168,22 +168,7 @@ def is_keepable(dataset: Dataset) -> bool:
 
 def open_kept(dataset: Dataset) -> Kept | None:
     """The file of a dataset, mapped; None where there is none that may be believed. A damaged one is removed."""
-    path = path_of(dataset.root)
-    fd = open_own(path)
-    if fd is None:
-        return None
-    try:
-        found = _mapped(fd, dataset, os.fstat(fd).st_size)
-        if found is None:
-            forget(path)
-            return None
-        with contextlib.suppress(OSError):
-            os.utime(fd)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    return found
+    return kept_files.open_kept(path_of(dataset.root), lambda fd: _mapped(fd, dataset, os.fstat(fd).st_size))
 
 
 def _mapped(fd: int, dataset: Dataset, size: int) -> Kept | None:
@@ -224,16 +209,11 @@ class Writing:
         if not make_room(folder(), _NAME_RE, layout.fixed_bytes):
             raise OSError("there is no room for a joined index")
         self._path = path_of(dataset.root)
-        self._making = f"{self._path}.{secrets.token_hex(8)}{MAKING}"
-        self.fd = os.open(self._making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self.fd, self._making = begin(self._path)
 
     def mapped(self, dataset: Dataset) -> Columns:
         """Fixed columns that are filled where they lie in the file. Its space is taken first: a full disk is an error here."""
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self.fd, 0, self._layout.fixed_bytes)
-        else:
-            for at in range(0, self._layout.fixed_bytes, _BLOCK_BYTES):
-                write_all(self.fd, bytes(min(_BLOCK_BYTES, self._layout.fixed_bytes - at)), at)
+        take_room(self.fd, self._layout.fixed_bytes)
         buffer = mmap.mmap(self.fd, self._layout.fixed_bytes)
         arrays = {
             name: np.frombuffer(buffer, kind, self._layout.rows, at)

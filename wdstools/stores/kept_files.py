@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import stat
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     import numpy as np
     from numpy.typing import NDArray
@@ -25,6 +26,8 @@ _STALE_SECONDS = 24 * 3600
 _BLOCK_BYTES = 1 << 24
 #: How names end of files that are being made.
 MAKING = ".making"
+
+T = TypeVar("T")
 
 
 def open_own(path: str) -> int | None:
@@ -38,6 +41,34 @@ def open_own(path: str) -> int | None:
         os.close(fd)
         return None
     return fd
+
+
+def open_kept(path: str, opened: Callable[[int], T | None]) -> T | None:
+    """What ``opened`` makes of a file's descriptor, which is closed then; None where there is no such file of ours.
+
+    Where that is None the file is not what it should be, and is removed; otherwise it has been used now.
+    """
+    fd = open_own(path)
+    if fd is None:
+        return None
+    try:
+        found = opened(fd)
+        if found is None:
+            forget(path)
+        else:
+            with contextlib.suppress(OSError):
+                os.utime(fd)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return found
+
+
+def begin(path: str) -> tuple[int, str]:
+    """A new file in which ``path`` is made: its descriptor, and its name until it is whole; raises OSError."""
+    making = f"{path}.{secrets.token_hex(8)}{MAKING}"
+    return os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), making
 
 
 def forget(path: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wdstools.results import Finding
 
 #: A task is of about five seconds: of so many bytes at each level, as a disk and a core give them, or of so many shards, on
-#: this machine and afar, where each costs a few milliseconds or a request or two.
+#: this machine and elsewhere, where each costs a few milliseconds or a request or two.
 _BYTES = {"digest": 4 << 30, "samples": 2 << 30, "decode": 512 << 20}
 _NEAR, _FAR = 2000, 250
 #: Each worker gets at least so many tasks, as far as there are shards, so that all end at about the same time.

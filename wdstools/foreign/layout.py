@@ -83,7 +83,7 @@ def read_layout(store: Store, pattern: str, split_from: str, one: str | None) ->
 
 
 def _note_odd(root: str, layout: Layout) -> None:
-    """Pipes and the like that are called as tars."""
+    """Pipes and the like that have the names of tars."""
     for key in odd_files(root):
         if encoding_of(key) and _visible(key):
             layout.hazards.add("not-a-file", key)

@@ -138,7 +138,7 @@ def splits_of_paths(paths: Iterable[str]) -> PathSplits:
 
     The nearest whole word decides (the file's name without its number, then its folder, and so on outwards), else the
     nearest name that has such a word in it. Paths without one: all are of DEFAULT_SPLIT if their names say nothing, else
-    of the split that is called as their folder or the part of their name before the number.
+    of the split named after their folder, or after the part of their name before the number.
     """
     known, unknown = {}, []
     words: dict[str, set[str]] = {}

@@ -11,7 +11,7 @@ from wdstools.units import parse_size
 if TYPE_CHECKING:
     from wdstools.reader.options import LoaderOptions
 
-#: Of what memory there is for all that is made or fetched ahead, bytes that were fetched from afar may have this part.
+#: Of what memory there is for all that is made or fetched ahead, fetched bytes may have this part.
 _FETCHED = 4
 _LEAST_FETCHED = 4 << 20
 

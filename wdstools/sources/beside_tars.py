@@ -45,7 +45,7 @@ class BesideTars:
 def beside_tars(root: str, ignore: Sequence[str] = ()) -> BesideTars:
     """Look at a folder of tars.
 
-    What is called as a tar (``00000.parquet`` and ``00000_stats.json`` beside ``00000.tar``) describes it, and everything beside the
+    What has the name of a tar (``00000.parquet`` and ``00000_stats.json`` beside ``00000.tar``) describes it, and everything beside the
     tars of a dataset is the dataset's own: neither is missed.
     """
     own = os.path.exists(os.path.join(root, MANIFEST_PATH))
@@ -95,12 +95,12 @@ def beside_walked(
     found.counts["files"] = found.counts.total()
     if describing:
         kinds = ", ".join(f"{count:,} .{end}" for end, count in sorted(describing.items()))
-        found.notes = (f"files that are called as the tars, and describe them, are not packed: {kinds}",)
+        found.notes = (f"files that have the names of tars, and describe them, are not packed: {kinds}",)
     found.notes += tuple(unused(ignore, used))
     return found
 
 
 def _describes(name: str, stems: set[str]) -> bool:
-    """Whether a file is called as a tar beside it: ``x.json``, ``x.tar.idx`` or ``x_stats.json`` for ``x.tar``."""
+    """Whether a file has the name of a tar beside it: ``x.json``, ``x.tar.idx`` or ``x_stats.json`` for ``x.tar``."""
     dots = (at for at, letter in enumerate(name) if letter == ".")
     return any(name[:dot] in stems or name[:dot].removesuffix("_stats") in stems for dot in dots)

@@ -46,12 +46,12 @@ def _said(row: Mapping[str, Any], caption: str | None, id_column: str) -> Said:
 
 
 def has_lists(tree: Tree, base: str, lists: str) -> bool:
-    """Whether there is a list of ids called as the pattern says."""
+    """Whether there is a list of ids whose name the pattern takes."""
     return bool(split_lists(tree, base, lists))
 
 
 def read_split_lists(tree: Tree, base: str, lists: str) -> dict[str, str]:
-    """The split of each id, from lists called as the pattern says: a line an id, what follows a comma left out.
+    """The split of each id, from lists whose names the pattern takes: a line an id, what follows a comma left out.
 
     Raises UsageError (``split-lists``) for an id in two lists, and FormatError for a list that is not UTF-8.
     """

@@ -244,7 +244,7 @@ def _take_describing(tree: Tree, found: Survey, pairing: Pairing) -> list[str]:
             pairing.account.take(folder, held, names, "ignored")
             kinds.update(extension_of(name) for name in names)
     told = ", ".join(f"{count:,} .{end}" for end, count in sorted(kinds.items()))
-    return [f"files that are called as folders, and describe them, are not packed: {told}"] if kinds else []
+    return [f"files that have the names of folders, and describe them, are not packed: {told}"] if kinds else []
 
 
 def _take_skipped(tree: Tree, pairing: Pairing, skip: Skip) -> None:

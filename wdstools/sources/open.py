@@ -213,7 +213,7 @@ def _plain(path: str, folder: Callable[[str], Source], shards: Callable[[str], S
 def is_folder_tar(path: str) -> bool:
     """Whether a tar is one of a folder, though files of one stem lie side by side as in a shard.
 
-    It has splits in it, or one folder at its top; and it was not written by wdstools, is not called as a shard, and holds no
+    It has splits in it, or one folder at its top; and it was not written by wdstools, is not named like a shard, and holds no
     class as a file of its own.
     """
     with reading(path), open_plain(path) as file:

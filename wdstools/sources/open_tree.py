@@ -21,8 +21,6 @@ from wdstools.stores.open import is_bucket, open_remote
 if TYPE_CHECKING:
     from wdstools.sources.tree import Tree
 
-_OTHER_COMPRESSION = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-
 
 def open_tree(
     path: str, *, follow_links: bool = False, name_encoding: str | None = None, listing: BucketListing | None = None
@@ -52,10 +50,6 @@ def open_tree(
         )
     if len(head) == BLOCK and not any(head):
         raise UsageError("the tar is empty", code="source-empty", where=path)
-    tool = next((tool for magic, tool in _OTHER_COMPRESSION.items() if head.startswith(magic)), None)
-    if tool is not None:
-        hint = f"{tool} -dk {path}    then give what it makes; .tar.gz and .tar.zst are read as they are"
-        raise UsageError("compressed in a way that is not read here", code="source-unknown", where=path, hint=hint)
     sniffed = what_is(head)
     this = f"this is {sniffed}, " if sniffed is not None else ""
     raise UsageError(

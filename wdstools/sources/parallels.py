@@ -61,7 +61,7 @@ def _candidates(folders: Mapping[str, Facts], path: str, parts: list[str]) -> It
 
 
 def _owned(tree: Tree, folder: str, word: str, stems: set[str]) -> Counter[tuple[str, bool]]:
-    """How many of a folder's files that may be members are called as images, and how many are not."""
+    """How many of a folder's files that may be members have the names of images, and how many do not."""
     held = tree.list(folder)
     names = [name for name in held.files if is_member_file(name)] if held else []
     return Counter((word, owner_of(name, word, stems) is not None) for name in names)

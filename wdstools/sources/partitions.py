@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wdstools.sources.tree import Tree
 
 _CALLED_RE = re.compile(r"(?:.*[_-])?(?:partition|split)s?(?:[_-].*)?\.(?:txt|lst|list)", re.IGNORECASE)
-#: What numbers mean: in lists that are called as a question (is it in train?), and in partitions.
+#: What numbers mean: in lists whose name is a question (is it in train?), and in partitions.
 _YES_NO = {"1": "train", "0": "test"}
 _NUMBERED = {"0": "train", "1": "val", "2": "test"}
 #: A number of lines, and names of columns, stand before the first image in some.
@@ -42,7 +42,7 @@ class Partition:
 
 
 def is_called_partition(name: str) -> bool:
-    """Whether a file is called as a list of this kind."""
+    """Whether a file has the name of a list of this kind."""
     return _CALLED_RE.fullmatch(name) is not None
 
 

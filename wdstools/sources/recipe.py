@@ -127,7 +127,7 @@ class Layout:
     table: CaptionTable | None = None
     #: Where lists of ids lie, one a split: ``splits/{split}_ids.txt``.
     lists: str | None = None
-    #: The folders are called as in no other dataset: it is this one, whatever labels it has.
+    #: No other dataset has folders of these names: it is this one, whatever labels it has.
     known: bool = False
 
 

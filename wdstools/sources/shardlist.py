@@ -83,7 +83,7 @@ class Roles:
             dotted = sorted(extension for extension in extensions if kind_of(extension) == "image")
             if len(dotted) > 1:
                 raise UsageError(
-                    "samples with several images, of which none is called as the sample's own",
+                    "samples with several images, of which none has the sample's own name",
                     code="image-ambiguous",
                     expected="one extension without a dot, as jpg",
                     got=", ".join(dotted),

@@ -325,7 +325,7 @@ class _Splits:
 
 
 def _one_numbered(names: set[str]) -> dict[str, str]:
-    """Folders called as a split and a digit (``test1``), where no other folder is of that split."""
+    """Folders named after a split, with a digit (``test1``), where no other folder is of that split."""
     splits = Counter(split for name in names if (split := split_of_word(name.rstrip(_DIGITS))) is not None)
     found = {name: split_of_word(name[:-1]) for name in names if name[-1:].isdigit() and split_of_word(name) is None}
     return {name: split for name, split in found.items() if split is not None and splits[split] == 1}

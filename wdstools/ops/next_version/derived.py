@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _SIGNATURES = ".wdstools/signatures/"
 _MAX_EMITTED_BYTES = 1 << 40
-_MAX_LIST_BYTES = 1 << 24
+_MAX_KNOWN_BYTES = 1 << 24
 #: Every page of ours says so near its beginning.
 _PAGE_MARK = b'<meta name="generator" content="wdstools">'
 _PAGE_HEAD_BYTES = 4096
@@ -172,7 +172,7 @@ def _mirrors(dataset: Dataset) -> Iterator[str]:
         found = provenance.get(name)
         noted += found if isinstance(found, list) else []
     try:
-        known = json.loads(get_whole(dataset.metadata, f".wdstools/{KNOWN_NAME}", _MAX_LIST_BYTES))
+        known = json.loads(get_whole(dataset.metadata, f".wdstools/{KNOWN_NAME}", _MAX_KNOWN_BYTES))
     except (StoreError, FormatError, ValueError, RecursionError):
         known = {}
     etags = known.get("etags") if isinstance(known, dict) else None

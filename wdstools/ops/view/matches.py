@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wdstools.ops.view.catalogue import Catalogue
 
 Result = TypeVar("Result")
-#: Indexes that are read at once, here and from afar.
+#: Indexes that are read at once, on this machine and elsewhere.
 _NEAR, _FAR = 2, 8
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -151,55 +152,16 @@ def test_a_full_disk_while_planning_leaves_nothing(
     assert by_ranges == [True]
 
 
-_FLAT = """
-import sys
-from wdstools.executors.local import Serial
-from wdstools.planning.options import make_options
-from wdstools.planning.plan import make_plan, slices
-from wdstools.progress import Silent
-from wdstools.sources.base import Listing, SamplesBuilder
-
-peak, samples = 0, int(sys.argv[1])
-
-def look():
-    global peak
-    with open("/proc/self/status") as status:
-        peak = max(peak, *(int(line.split()[1]) for line in status if line.startswith("RssAnon")))
-
-class Looking(Silent):
-    def advance(self, count):
-        look()
-
-builder = SamplesBuilder()
-for folder in range(samples // 10_000):
-    names = [f"{folder:06d}-{number:06d}" for number in range(10_000)]
-    shared = {"label": f"{folder % 100:02d}", "image_dir": f"{folder:06d}", "caption_dir": "c", "caption_suffix": ".txt"}
-    builder.add(shared, {"stem": names, "image_suffix": [".jpg"] * len(names)})
-    look()
-table = builder.table()
-listing = Listing(None, table, (), "required", label_in_key=True, recipe="", template={}, split_in_key=False)
-del table
-plan, _ = make_plan(listing, make_options(splits="train=80,val=5,test=15"), Serial(), Looking())
-del listing
-look()
-shards = 0
-for shard in slices(plan):
-    shards += 1
-    look()
-assert plan.count == samples and shards == len(plan.bounds)
-print(peak // 1024)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_memory_does_not_grow_with_the_samples_of_a_listing() -> None:
-    peaks = []
+    found = []
     for samples in (4_000_000, 8_000_000):
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        done = subprocess.run(
-            [sys.executable, "-c", _FLAT, str(samples)], capture_output=True, text=True, check=True, env=environment
-        )
-        peaks.append(int(done.stdout))
-    assert peaks[1] < 1000
-    assert peaks[1] - peaks[0] < 150, "four million more would take 500 MB, held at once"
+        command = [sys.executable, "-m", "benchmarks.planning", str(samples)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=REPOSITORY)
+        found.append(json.loads(done.stdout))
+    less, more = found
+    assert more["memory_mb"] < 1000
+    assert more["memory_mb"] - less["memory_mb"] < 150, "four million more would take 500 MB, held at once"
+    assert more["disk_mb"] > 1.5 * less["disk_mb"] > 500, "they were planned by ranges, on the disk"

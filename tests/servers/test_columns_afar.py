@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.servers.nginx import WebServer
     from tests.servers.s3 import S3Server
+    from wdstools.stores.base import Store
 
 WHERE = "score >= 0.5 and len(recaption) > 3"
 
@@ -72,10 +73,9 @@ def test_columns_in_an_object_store(
     add_scores(scored, name="later")
     assert run_command("mirror", scored, place, "-y", "--delete").code == 0
     assert [one.name for one in wt.list_columns(place)] == ["later"]
-    for where, is_folder in ((place, False), (str(scored), True)):
-        with pytest.raises(UsageError) as caught:
-            wt.add_columns(where, pa.table({"key": keys_of(scored), "n": [0] * 16}), name="later")
-        assert (caught.value.code, "existing" in caught.value.hint) == ("columns-taken", is_folder)
+    with pytest.raises(UsageError) as caught:
+        wt.add_columns(place, pa.table({"key": keys_of(scored), "n": [0] * 16}), name="later")
+    assert (caught.value.code, "existing" in caught.value.hint) == ("columns-taken", True)
     assert wt.verify(place).ok
     changed_there(place, scored, tmp_path)
 
@@ -100,7 +100,20 @@ def changed_there(place: str, scored: Path, tmp_path: Path) -> None:
     store.delete(mine)
     added = run_command("columns", "add", place, table, "-y", "--json")  # what the first has stored is the same
     assert (added.code, added.summary["name"]) == (0, "scores"), added.err
-    assert {info.key: store.get(info.key) for info in store.list(".wdstools/columns/")} == {
-        path: data for path, data in contents(scored).items() if path.startswith(".wdstools/columns/")
-    }
+    assert columns_in(store) == of_a_folder(scored)
     assert wt.verify(place).ok
+    for existing in ("update", "replace"):
+        for where in (place, scored):
+            new = pa.table({"key": keys[:5], "score": pa.array([9.0] * 5, pa.float32())})
+            wt.add_columns(where, new, name="scores", existing=existing)
+        assert columns_in(store) == of_a_folder(scored)
+
+
+def columns_in(store: Store) -> dict[str, bytes]:
+    """Every file of added columns there, wherever it waits."""
+    return {info.key: store.get(info.key) for info in store.list(".wdstools/columns")}
+
+
+def of_a_folder(dataset: Path) -> dict[str, bytes]:
+    """The same of a folder."""
+    return {path: data for path, data in contents(dataset).items() if path.startswith(".wdstools/columns")}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.columns.sets import each_set, fits, read_sums, store_of
+from wdstools.columns.waiting import waiting_file
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.arrow import one_chunk
 from wdstools.formats.column_files import MAX_COLUMNS_BYTES, read_columns
@@ -126,7 +127,23 @@ def columns_tasks(
 
 
 def check_columns(task: ColumnsCheckTask, tick: Tick) -> tuple[Finding, ...]:
-    """Check one file: its bytes, its form, its rows against the index, and what the document says of them."""
+    """Check one file: its bytes, its form, its rows against the index, and what the document says of them.
+
+    A file whose new version is listed and still waits to be moved there is told as that: nothing is lost.
+    """
+    found = _check(task, tick)
+    if not found or found[0].cause not in ("file-missing", "bytes-differ"):
+        return found
+    path, shard = found[0].path, task.columns.shard(task.entry.path)
+    if waiting_file(task.store, path, shard.sha256, MAX_COLUMNS_BYTES) is None:
+        return found
+    message = (
+        "a change of these columns was cut short before this file was moved to its place; give the same command again"
+    )
+    return (Finding("columns", path, message, expected=shard.sha256, cause="change-unfinished"),)
+
+
+def _check(task: ColumnsCheckTask, tick: Tick) -> tuple[Finding, ...]:
     columns, entry = task.columns, task.entry
     path = column_path(columns.name, entry.path)
     shard = columns.shard(entry.path)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from wdstools.columns.waiting import in_place_or_waiting
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.formats.columns import MAX_SET_BYTES, ColumnSet, damaged, is_set_name, loads, set_path
 from wdstools.formats.digest import sha256_hex
@@ -73,7 +74,7 @@ def names_in(sums: Collection[str]) -> list[str]:
 def read_set(store: Store, name: str, digest: str) -> ColumnSet:
     """A set that the list names; raises NotFoundError, StoreError, or FormatError (``columns-damaged``)."""
     path = set_path(name)
-    data = get_whole(store, path, MAX_SET_BYTES)
+    data = in_place_or_waiting(store, path, digest, MAX_SET_BYTES)
     if (got := sha256_hex(data)) != digest:
         raise damaged(path, "its document is not the one that was written", expected=digest, got=got)
     columns = loads(data, where=path)

@@ -6,11 +6,11 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from wdstools.columns.sets import find_fields
+from wdstools.columns.waiting import in_place_or_waiting
 from wdstools.errors import NotFoundError
 from wdstools.formats.arrow import one_chunk
 from wdstools.formats.column_files import MAX_COLUMNS_BYTES, read_columns
 from wdstools.formats.columns import column_path, damaged
-from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ def shard_values(store: Store, columns: ColumnSet, path: str, names: Sequence[st
     shard = columns.shard(path)
     where = column_path(columns.name, path)
     try:
-        data = get_whole(store, where, MAX_COLUMNS_BYTES)
+        data = in_place_or_waiting(store, where, shard.sha256, MAX_COLUMNS_BYTES)
     except NotFoundError:
         raise damaged(
             where,

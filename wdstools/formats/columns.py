@@ -21,6 +21,8 @@ from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
 from wdstools.formats.index import SCHEMA
 from wdstools.formats.manifest import COLUMNS_FOLDER, is_plain_path, like_index
 
+#: Where files of a set wait in an object store until the list names them; no part of a dataset.
+COLUMNS_WAITING = ".wdstools/columns-next/"
 #: The newest version of the document that is read.
 COLUMNS_VERSION = 1
 #: Larger than the document of two and a half million shards.
@@ -157,6 +159,16 @@ def column_path(name: str, shard: str) -> str:
 def set_path(name: str) -> str:
     """Where a set's document lies."""
     return f"{COLUMNS_FOLDER}{name}.json"
+
+
+def set_of(path: str) -> str:
+    """The name of the set that a file is of, by its path."""
+    return path.removeprefix(COLUMNS_FOLDER).partition("/")[0].removesuffix(".json")
+
+
+def waiting_path(path: str, digest: str) -> str:
+    """Where the next version of a set's file waits in an object store, under its SHA-256."""
+    return f"{COLUMNS_WAITING}{set_of(path)}/{digest}"
 
 
 def is_column_file(path: str) -> bool:

@@ -9,16 +9,18 @@ import pyarrow as pa
 
 from wdstools.columns.sets import column_sets, fits, listed_files, read_sums, store_of
 from wdstools.columns.values import shard_values
-from wdstools.errors import NotFoundError
+from wdstools.columns.waiting import to_be_moved, waiting_file
+from wdstools.errors import BusyError, IntegrityError, NotFoundError
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import to_array
-from wdstools.formats.column_files import described, write_columns
+from wdstools.formats.column_files import MAX_COLUMNS_BYTES, described, write_columns
 from wdstools.formats.columns import ColumnSet, ColumnShard, column_path, dumps
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.formats.sums import render_sums
 from wdstools.landing.inside import read_inside, refuse_outside
 from wdstools.stores.local import LocalStore
+from wdstools.stores.open import is_bucket
 from wdstools.transfer.compare import Wanted
 from wdstools.transfer.download import fetch_file
 
@@ -40,11 +42,29 @@ def column_files(dataset: Dataset) -> list[Wanted]:
     sums = read_sums(store)
     if not sums:
         return []
+    if is_bucket(store.url) and to_be_moved(store, sums):
+        raise BusyError(
+            "a change of the columns of this dataset is not finished",
+            code="change-unfinished",
+            where=f"{store.url}/{COLUMNS_LIST}",
+            hint="give the command that changes them again: it goes on where it stopped",
+        )
     paths = sorted(listed_files(sums), key=lambda path: (path.endswith(".json"), path))
     refuse_outside(store, (*paths, COLUMNS_LIST))
     data = read_inside(store, COLUMNS_LIST)
     found = [Wanted(path, store.head(path).bytes, {"sha256": sums[path]}) for path in paths]
     return [*found, Wanted(COLUMNS_LIST, len(data), {"sha256": sha256_hex(data)})]
+
+
+def fetch_columns(store: Store, path: str, listed: str) -> bytes:
+    """A file of a set, proved by its SHA-256; in its place, or where it waits. Raises as ``fetch_file``."""
+    try:
+        return fetch_file(store, path, listed)
+    except (IntegrityError, NotFoundError):
+        waiting = waiting_file(store, path, listed, MAX_COLUMNS_BYTES)
+        if waiting is None:
+            raise
+        return waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +93,7 @@ def pull_columns(task: PullColumnsTask, tick: Tick) -> ColumnShard:
             whole = False
         if not whole:
             refuse_outside(task.store, (path,))
-            here.put(path, fetch_file(task.store, path, shard.sha256))
+            here.put(path, fetch_columns(task.store, path, shard.sha256))
         return shard
     names = ["key", *(field.name for field in columns.fields)]
     table = shard_values(task.store, columns, task.path, names)

@@ -46,7 +46,6 @@ class AddPlan(ColumnsPlan):
 
     def carry_out(self, executor: Executor, progress: Progress) -> ColumnsResult:
         """Write the set in a staging folder, and move it in: it is there whole, or not."""
-        del executor
         assert self.dataset is not None
         assert self.table is not None
         assert self.joined is not None
@@ -59,7 +58,13 @@ class AddPlan(ColumnsPlan):
                 return places.write(work, tick)
 
         made = land_set(
-            dataset, self.name, (*paths, set_path(self.name)), spill_names(places), write, self.earlier.seen
+            dataset,
+            self.name,
+            (*paths, set_path(self.name)),
+            spill_names(places),
+            write,
+            self.earlier.seen,
+            executor=executor,
         )
         return ColumnsResult(
             self.target,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from shlex import quote
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -15,7 +14,6 @@ from wdstools.errors import UsageError
 from wdstools.formats.arrow import numbers_over, one_chunk, valid
 from wdstools.formats.columns import set_path
 from wdstools.ops.columns.land import lines_of, require_changeable, taken
-from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -130,15 +128,7 @@ def find_earlier(dataset: Dataset, name: str, existing: Existing) -> Earlier:
     if name not in names_in(sums):
         return Earlier()
     if existing == "refuse":
-        raise taken(dataset.metadata.url, name, is_folder=isinstance(store, LocalStore))
-    if not isinstance(store, LocalStore):
-        raise UsageError(
-            "a set of columns in a bucket is not changed in its place",
-            code="columns-taken",
-            where=dataset.metadata.url,
-            got=name,
-            hint=f"wdstools columns rm {quote(dataset.metadata.url)} {name}    then add it again; or choose another name",
-        )
+        raise taken(dataset.metadata.url, name)
     seen = lines_of(sums, name)
     if existing == "replace":
         return Earlier(seen)

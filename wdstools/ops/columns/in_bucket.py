@@ -1,54 +1,90 @@
-"""Columns of a dataset in an object store: files come and go first, and the list of sets last, by which alone they count."""
+"""Columns of a dataset in an object store: the list of sets names what counts, whatever else lies there.
+
+The files of a new set come first, and the list last. Those of a set's next version wait under their digests (``columns.waiting``)
+until the list, replaced in one piece, names them; then they are moved to their places (``moving``).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 from typing import TYPE_CHECKING
 
 from wdstools.columns.sets import read_sums
-from wdstools.errors import BusyError, NotFoundError, StoreError
-from wdstools.formats.columns import dumps
+from wdstools.errors import NotFoundError, StoreError
+from wdstools.executors.base import run_all
+from wdstools.formats.columns import set_of, waiting_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.formats.sums import render_sums
 from wdstools.landing.notes import create
+from wdstools.ops.columns.moving import (
+    MoveTask,
+    busy,
+    clear_gone,
+    clear_waiting,
+    in_the_way,
+    left_waiting,
+    let_wait,
+    look_at_place,
+    move_all,
+    note_gone,
+)
 from wdstools.stores.base import ABSENT, ANYTHING
-from wdstools.stores.local import LocalStore, translated
 from wdstools.stores.open import remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from wdstools.dataset import Dataset
+    from wdstools.executors.base import Executor
     from wdstools.formats.columns import ColumnSet
     from wdstools.stores.base import RemoteStore
+    from wdstools.stores.local import LocalStore
 
 
 def land_in_bucket(
     dataset: Dataset,
-    write: Callable[[str], ColumnSet],
-    refuse: Callable[[ColumnSet], None],
+    columns: ColumnSet,
+    made: LocalStore,
+    seen: Mapping[str, str],
+    executor: Executor,
     require: Callable[[dict[str, str]], dict[str, str]],
-) -> ColumnSet:
-    """Store the set that ``write`` makes in a folder here.
+) -> None:
+    """Store a set whose new files lie in ``made``, or wait in the store already; ``seen`` are the lines of the one that it replaces.
 
-    Until the list names it there is none. What a killed run has stored is taken for what it is: the same bytes, or something
-    in the way. ``require`` looks at the list as it is, and ``refuse`` raises where its name was taken meanwhile. Raises StoreError (``file-in-the-way``), and BusyError where
-    another process changes the list at the same time.
+    Whoever is killed leaves the old set, or none, or the new one. What a killed run has stored is taken for what it is: the same
+    bytes, or something in the way. ``require`` looks at the list as it is, and gives it. Raises StoreError
+    (``file-in-the-way``), and BusyError where another process changes the list at the same time.
     """
     store = remote(dataset.metadata)
-    with translated(tempfile.gettempdir()), tempfile.TemporaryDirectory(prefix="wdstools-") as work:
-        columns = write(work)
-        made = LocalStore(work)
-        made.put(columns.path, dumps(columns))
-        version = _version(store)
-        listed = require(read_sums(store))
-        refuse(columns)
-        for path, digest in columns.files().items():
+    version = _version(store)
+    listed = require(read_sums(store))
+    files = columns.files()
+    sums = {path: digest for path, digest in listed.items() if path not in seen} | files
+    new = {path: digest for path, digest in files.items() if seen.get(path) != digest}
+    here = [path for path in new if os.path.lexists(made.locate(path))]
+    left = left_waiting(store, {columns.name})
+    if not seen and len(here) == len(files):
+        for path, digest in files.items():
             _create(store, path, digest, made)
-        _change(store, version, {**listed, **columns.files()})
-    return columns
+        _change(store, version, sums)
+        clear_waiting(store, left)
+        return
+    run_all(executor, look_at_place, [MoveTask(store, path, d, seen.get(path, "")) for path, d in new.items()])
+    for path, digest in new.items():
+        if path in here:
+            let_wait(store, path, digest, made.locate(path))
+        elif waiting_path(path, digest) not in left:
+            raise busy(store)
+    note_gone(store, columns.name, {path: digest for path, digest in seen.items() if path not in files})
+    if not seen:
+        move_all(store, new, executor, first=True)
+    _change(store, version, sums)
+    if seen:
+        move_all(store, new, executor, first=False)
+    clear_gone(store, columns.name, sums)
+    clear_waiting(store, left)
 
 
 def drop_in_bucket(
@@ -62,12 +98,18 @@ def drop_in_bucket(
     """
     store = remote(dataset.metadata)
     version = _version(store)
-    left = require(read_sums(store))
+    sums = require(read_sums(store))
+    names = {set_of(path) for path in deleted}
+    left = left_waiting(store, names)
     for path in sorted(deleted, key=lambda path: (path.endswith(".json"), path)):
         if _version(store) != version:
-            raise _busy(store)
-        _delete(store, path)
-    _change(store, version, left)
+            raise busy(store)
+        with contextlib.suppress(NotFoundError):
+            store.delete(path)
+    _change(store, version, sums)
+    for name in names:
+        clear_gone(store, name, sums)
+    clear_waiting(store, left)
 
 
 def _create(store: RemoteStore, path: str, digest: str, made: LocalStore) -> None:
@@ -83,12 +125,7 @@ def _create(store: RemoteStore, path: str, digest: str, made: LocalStore) -> Non
     except StoreError as error:
         if error.code != "scratch-not-ours":
             raise
-        raise StoreError(
-            "a file that belongs to no set of columns has the name of a new one",
-            code="file-in-the-way",
-            where=f"{store.url}/{path}",
-            hint="move it away, or choose another name; the dataset is as it was",
-        ) from None
+        raise in_the_way(store, path) from None
     os.unlink(file)
 
 
@@ -104,29 +141,14 @@ def _change(store: RemoteStore, version: str, sums: Mapping[str, str]) -> None:
     """Replace the list if it still is of that version: by a condition where the store knows one, and by a look."""
     data = render_sums(dict(sums))
     if _version(store) != version:
-        raise _busy(store)
+        raise busy(store)
     try:
         store.put_data(COLUMNS_LIST, data, only_if=version)
     except StoreError as error:
         if error.code in ("object-exists", "object-changed"):
-            raise _busy(store) from None
+            raise busy(store) from None
         if error.code != "store-cannot":
             raise
         store.put_data(COLUMNS_LIST, data, only_if=ANYTHING)
     if sha256_hex(render_sums(read_sums(store))) != sha256_hex(data):
-        raise _busy(store)
-
-
-def _busy(store: RemoteStore) -> BusyError:
-    return BusyError(
-        "another process is changing the columns of this dataset",
-        where=f"{store.url}/{COLUMNS_LIST}",
-        hint="run the same command again",
-    )
-
-
-def _delete(store: RemoteStore, path: str) -> None:
-    try:
-        store.delete(path)
-    except NotFoundError:
-        return
+        raise busy(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,16 @@ from wdstools.columns.kept import files_of
 from wdstools.columns.sets import column_sets, forget_fields, is_of, read_sums
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import StoreError, UsageError, option
+from wdstools.executors.open import open_executor
 from wdstools.formats.columns import RESERVED, dumps
 from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
 from wdstools.formats.sums import render_sums
 from wdstools.landing.inside import refuse_in_the_way, require_here, require_inside
 from wdstools.landing.staging import commit, plan_finish, refuse_replaced, staged
 from wdstools.ops.columns.in_bucket import drop_in_bucket, land_in_bucket
+from wdstools.ops.columns.moving import plan_moving
 from wdstools.stores.kept_files import forget
-from wdstools.stores.local import LocalStore
+from wdstools.stores.local import LocalStore, translated
 from wdstools.stores.locks import locked_folder
 from wdstools.stores.open import is_bucket
 from wdstools.stores.reading import sha256_there
@@ -25,6 +28,7 @@ from wdstools.stores.reading import sha256_there
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from wdstools.executors.base import Executor
     from wdstools.formats.columns import ColumnSet
     from wdstools.landing.staging import FinishPlan
     from wdstools.options.declare import StrPath
@@ -63,7 +67,7 @@ def opened_to_change(dataset: Dataset | StrPath) -> Dataset | FinishPlan:
     if is_bucket(path):
         opened = dataset if isinstance(dataset, Dataset) else open_dataset(path)
         require_changeable(opened)
-        return opened
+        return plan_moving(opened) or opened
     require_here(path, *ELSEWHERE)
     unfinished = plan_finish(path)
     if unfinished is not None:
@@ -80,22 +84,17 @@ def land_set(
     spills: Sequence[str],
     write: Callable[[str], ColumnSet],
     seen: Mapping[str, str],
+    *,
+    executor: Executor | None = None,
 ) -> ColumnSet:
     """Add the set ``name`` whose ``files`` (and passing ``spills``) ``write`` makes in a folder: it is there whole, or not.
 
     ``seen`` are the lines of the set that it takes the place of, as they were read; files that ``write`` does not make stay
-    as they are. Raises StoreError (``file-in-the-way``, and ``dataset-replaced`` where the lines are others now), UsageError
+    as they are. In an object store ``executor`` moves what ``write`` made, or what waits there already. Raises StoreError (``file-in-the-way``, and ``dataset-replaced`` where the lines are others now), UsageError
     where its name or a field's was taken meanwhile, and BusyError where another process changes the dataset.
     """
     if not isinstance(require_changeable(dataset), LocalStore):
-        columns = land_in_bucket(
-            dataset,
-            write,
-            lambda columns: refuse_clashes(dataset, name, [field.name for field in columns.fields]),
-            lambda listed: _refuse_changed(dataset.metadata.url, listed, name, seen),
-        )
-        _forget(dataset, [digest for digest in seen.values() if digest not in columns.files().values()])
-        return columns
+        return _land_there(dataset, name, write, seen, executor or open_executor("serial"))
     store = require_folder(dataset)
     target = store.path
     require_inside(target, [*files, *seen, COLUMNS_LIST])
@@ -119,6 +118,24 @@ def land_set(
         gone = [path for path in there if path not in made and path not in others]
         commit(target, moved, gone)
     _tidy(dataset, gone, [digest for digest in seen.values() if digest not in made.values()])
+    return columns
+
+
+def _land_there(
+    dataset: Dataset, name: str, write: Callable[[str], ColumnSet], seen: Mapping[str, str], executor: Executor
+) -> ColumnSet:
+    """The same in an object store."""
+    with translated(tempfile.gettempdir()), tempfile.TemporaryDirectory(prefix="wdstools-") as work:
+        columns = write(work)
+
+        def as_it_is(listed: dict[str, str]) -> dict[str, str]:
+            refuse_clashes(dataset, name, [field.name for field in columns.fields])
+            return _refuse_changed(dataset.metadata.url, listed, name, seen)
+
+        made = LocalStore(work)
+        made.put(columns.path, dumps(columns))
+        land_in_bucket(dataset, columns, made, seen, executor, as_it_is)
+    _forget(dataset, [digest for digest in seen.values() if digest not in columns.files().values()])
     return columns
 
 
@@ -206,13 +223,13 @@ def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
             )
 
 
-def taken(where: str, name: str, *, is_folder: bool = True) -> UsageError:
-    """The error for a name that another set has; one in a bucket is not changed in its place."""
-    ways = f", or say what becomes of that one: {option('existing', 'replace')}, update or fill" if is_folder else ""
+def taken(where: str, name: str) -> UsageError:
+    """The error for a name that another set has."""
     return UsageError(
         "a set of columns has this name already",
         code="columns-taken",
         where=where,
         got=name,
-        hint=f"choose another name{ways}; wdstools columns rm {quote(where)} {name} removes it",
+        hint="choose another name, or say what becomes of that one: "
+        f"{option('existing', 'replace')}, update or fill; wdstools columns rm {quote(where)} {name} removes it",
     )

@@ -16,7 +16,7 @@ from wdstools.formats.columns import ColumnSet, column_path, damaged, dumps
 from wdstools.formats.index import hashes_of, read_index
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.formats.sums import render_sums
-from wdstools.transfer.download import fetch_file
+from wdstools.transfer.columns import fetch_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,7 +60,7 @@ def carry_columns(
             if entry.path in same:
                 shard = columns.shard(entry.path)
                 if whole:
-                    out.put(path, fetch_file(store, path, shard.sha256))
+                    out.put(path, fetch_columns(store, path, shard.sha256))
                     paths.append(path)
                 made.append(shard)
                 continue

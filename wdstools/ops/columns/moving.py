@@ -1,0 +1,197 @@
+"""Moving the next version of a set of columns to its place in an object store, once it waits there whole and the list names it.
+
+Any of it may be done twice, by anybody, or after its caller died: a file that waits is known by its digest, and is put where the list
+wants these bytes, only over what was looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wdstools.columns.sets import is_of, read_sums
+from wdstools.columns.waiting import to_be_moved, waiting_for
+from wdstools.errors import BusyError, NotFoundError, StoreError
+from wdstools.executors.base import run_all
+from wdstools.formats.column_files import MAX_COLUMNS_BYTES
+from wdstools.formats.columns import COLUMNS_WAITING, damaged, set_of, waiting_path
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import COLUMNS_LIST
+from wdstools.landing.notes import BEGUN, clear_begun, create, read_note, write_note
+from wdstools.landing.staging import FinishPlan, FinishResult
+from wdstools.plan import Step
+from wdstools.progress import Progress, under_way
+from wdstools.stores.base import ABSENT, ANYTHING, RemoteStore
+from wdstools.stores.open import remote
+from wdstools.stores.reading import get_whole, sha256_there
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wdstools.dataset import Dataset
+    from wdstools.executors.base import Executor, Tick
+
+
+@dataclass(frozen=True, slots=True)
+class MoveTask:
+    """A file of a set. ``old`` is the digest of the one that it takes the place of; empty where there is to be none."""
+
+    store: RemoteStore
+    path: str
+    digest: str
+    old: str = ""
+
+
+def look_at_place(task: MoveTask, tick: Tick) -> None:
+    """Refuse to replace what is no file of the set; raises StoreError (``file-in-the-way``).
+
+    A document may be damaged, and is still its set's own.
+    """
+    is_document = bool(task.old) and task.path.endswith(".json")
+    if not is_document and sha256_there(task.store, task.path) not in ("", task.digest, task.old):
+        raise in_the_way(task.store, task.path)
+    tick(1)
+
+
+def move(task: MoveTask, tick: Tick) -> None:
+    """Put a file that waits in its place, and take it away from where it waited.
+
+    Raises BusyError where another process changes the set at the same time.
+    """
+    store, key = task.store, waiting_path(task.path, task.digest)
+    try:
+        there = store.head(task.path).etag
+    except NotFoundError:
+        there = ABSENT
+    try:
+        data = get_whole(store, key, MAX_COLUMNS_BYTES)
+    except NotFoundError:
+        if sha256_there(store, task.path) != task.digest:
+            raise busy(store) from None
+    else:
+        if (got := sha256_hex(data)) != task.digest:
+            raise damaged(f"{store.url}/{key}", "a new file of them is damaged", expected=task.digest, got=got)
+        _put(task, data, there)
+        with contextlib.suppress(NotFoundError):
+            store.delete(key)
+    tick(1)
+
+
+def _put(task: MoveTask, data: bytes, there: str) -> None:
+    store = task.store
+    try:
+        if there == ABSENT or task.old:
+            store.put_data(task.path, data, only_if=there)
+            return
+    except StoreError as error:
+        if error.code == "store-cannot":
+            store.put_data(task.path, data, only_if=ANYTHING)
+            return
+        if error.code not in ("object-exists", "object-changed"):
+            raise
+    if sha256_there(store, task.path) != task.digest:
+        raise busy(store) if task.old else in_the_way(store, task.path)
+
+
+def let_wait(store: RemoteStore, path: str, digest: str, file: str) -> None:
+    """Store a local file where files of its set wait."""
+    create(
+        store,
+        waiting_path(path, digest),
+        digest,
+        lambda only_if: store.put_file(waiting_path(path, digest), file, {"sha256": digest}, only_if=only_if),
+        conditions=True,
+    )
+
+
+def move_all(
+    store: RemoteStore, files: Mapping[str, str], executor: Executor, tick: Tick = lambda _: None, *, first: bool
+) -> None:
+    """Move files that wait, the document before the others. ``first``: nothing is in their places yet."""
+    tasks = [MoveTask(store, path, digest, "" if first else digest) for path, digest in files.items()]
+    documents = [task for task in tasks if task.path.endswith(".json")]
+    for task in documents:
+        move(task, tick)
+    run_all(executor, move, [task for task in tasks if task not in documents], tick)
+
+
+def clear_waiting(store: RemoteStore, keys: list[str]) -> None:
+    """Delete files that waited for a version that never came: each is ours if it has the digest that it is named by."""
+    for key in keys:
+        if sha256_there(store, key) == key.rpartition("/")[2]:
+            store.delete(key)
+
+
+def note_gone(store: RemoteStore, name: str, gone: Mapping[str, str]) -> None:
+    """Note the files of a set that its next version has no more, with their digests, before the list names that one."""
+    before = read_note(store, _note(name)).get(BEGUN, {})
+    if gone:
+        write_note(store, _note(name), {**before, **gone})
+
+
+def clear_gone(store: RemoteStore, name: str, sums: Mapping[str, str]) -> None:
+    """Delete those files, now that the list does not name them; any that is not what was noted stays."""
+    note = read_note(store, _note(name))
+    mine = {path: digest for path, digest in note.get(BEGUN, {}).items() if is_of(path, name) and path not in sums}
+    if note:
+        clear_begun(store, {BEGUN: mine}, {})
+        store.delete(_note(name))
+
+
+def _note(name: str) -> str:
+    return f"{COLUMNS_WAITING}{name}/gone.json"
+
+
+def in_the_way(store: RemoteStore, path: str) -> StoreError:
+    """The error for an object that is no file of the set whose name it has."""
+    return StoreError(
+        "a file that belongs to no set of columns has the name of a new one",
+        code="file-in-the-way",
+        where=f"{store.url}/{path}",
+        hint="move it away, or choose another name; the dataset is as it was",
+    )
+
+
+def busy(store: RemoteStore) -> BusyError:
+    """The error for two who change columns at the same time."""
+    return BusyError(
+        "another process is changing the columns of this dataset",
+        where=f"{store.url}/{COLUMNS_LIST}",
+        hint="run the same command again",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FinishMoving(FinishPlan):
+    """Moves what waits and is listed already: it can only go forward."""
+
+    dataset: Dataset | None = None
+
+    def carry_out(self, executor: Executor, progress: Progress) -> FinishResult:
+        """Finish the change."""
+        assert self.dataset is not None
+        store = remote(self.dataset.metadata)
+        sums = read_sums(store)
+        waiting = to_be_moved(store, sums)
+        with under_way(progress, "move columns", len(waiting), "files") as tick:
+            move_all(store, waiting, executor, tick, first=False)
+        for name in sorted({set_of(path) for path in waiting}):
+            clear_gone(store, name, sums)
+        return FinishResult(self.target, self.dataset.root, self.dataset.manifest.version)
+
+
+def plan_moving(dataset: Dataset) -> FinishMoving | None:
+    """The plan to finish a change of the columns of a dataset in an object store that was cut short; None if there is none."""
+    store = remote(dataset.metadata)
+    waiting = to_be_moved(store, read_sums(store))
+    if not waiting:
+        return None
+    detail = f"a change that was interrupted: {len(waiting)} files of columns are moved in"
+    url = dataset.metadata.url
+    return FinishMoving("finish", url, (Step("finish", COLUMNS_LIST, detail=detail),), dataset=dataset)
+
+
+def left_waiting(store: RemoteStore, names: set[str]) -> list[str]:
+    """Every file that waits for one of these sets."""
+    return [key for name in sorted(names) for key in waiting_for(store, name)]

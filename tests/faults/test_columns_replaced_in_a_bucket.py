@@ -1,4 +1,4 @@
-"""A set of columns in an object store gets new values: whoever is killed leaves the old set or the new one, and the same command goes on."""
+"""A set of columns in an object store gets new values, from a table or computed: whoever is killed leaves the old set or the new one, and the same command goes on."""
 
 from __future__ import annotations
 
@@ -238,3 +238,49 @@ def test_a_set_that_is_there_is_refused_until_something_is_said_of_it(packed: Pa
     with pytest.raises(UsageError) as caught:
         wt.add_columns(there(packed, Bucket(old)), new_table(packed), name="s")
     assert (caught.value.code, "existing" in caught.value.hint) == ("columns-taken", True)
+
+
+SEEN: list[str] = []
+
+
+def counted(sample: wt.Sample) -> dict[str, Any]:
+    """A score of a sample, and a note who was asked."""
+    SEEN.append(sample.key)
+    return {"score": float(len(sample.key)), "size": len(sample["jpg"])}
+
+
+def compute(dataset: Dataset | Path, existing: Literal["fill", "replace"]) -> Any:
+    return wt.map_columns(dataset, counted, columns={"score": "float32", "size": "int64"}, name="s", existing=existing)
+
+
+@pytest.mark.parametrize(
+    ("existing", "is_there"),
+    [("fill", True), *(pytest.param(*one, marks=pytest.mark.slow) for one in (("fill", False), ("replace", True)))],
+)
+def test_computed_columns_are_those_of_a_folder_and_what_is_finished_is_not_computed_again(
+    packed: Path, old: dict[str, bytes], existing: Any, is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    start = {path: data for path, data in old.items() if is_there or "/columns/" not in path}
+    for path, data in start.items():
+        (tmp_path / "folder" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / path).write_bytes(data)
+    compute(tmp_path / "folder", existing)
+    wanted = contents(tmp_path / "folder")
+    for steps in range(99):
+        bucket, counts = Bucket(start), []
+        bucket.left, result = steps, None
+        while result is None or isinstance(result, FinishResult):
+            SEEN.clear()
+            try:
+                result = compute(there(packed, bucket), existing)
+            except KilledError:
+                bucket.left = -1
+            counts.append(len(SEEN))
+        assert bucket.contents() == wanted
+        assert list((tmp_path / "cache/wdstools").rglob("journal.jsonl")) == []
+        if len(counts) == 1:
+            break
+        if steps and len(counts) == 2:
+            assert counts[1] < counts[0], "a shard that was finished was computed again"
+    assert steps > 4

@@ -84,7 +84,7 @@ def land_in_bucket(
     if seen:
         move_all(store, new, executor, first=False)
     clear_gone(store, columns.name, sums)
-    clear_waiting(store, left)
+    clear_waiting(store, {*left, *(() if seen else (waiting_path(path, digest) for path, digest in new.items()))})
 
 
 def drop_in_bucket(

@@ -27,7 +27,7 @@ from wdstools.stores.open import remote
 from wdstools.stores.reading import get_whole, sha256_there
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor, Tick
@@ -55,7 +55,7 @@ def look_at_place(task: MoveTask, tick: Tick) -> None:
 
 
 def move(task: MoveTask, tick: Tick) -> None:
-    """Put a file that waits in its place, and take it away from where it waited.
+    """Put a file that waits in its place, and take it away from where it waited, if the list names it already.
 
     Raises BusyError where another process changes the set at the same time.
     """
@@ -73,8 +73,9 @@ def move(task: MoveTask, tick: Tick) -> None:
         if (got := sha256_hex(data)) != task.digest:
             raise damaged(f"{store.url}/{key}", "a new file of them is damaged", expected=task.digest, got=got)
         _put(task, data, there)
-        with contextlib.suppress(NotFoundError):
-            store.delete(key)
+        if task.old:
+            with contextlib.suppress(NotFoundError):
+                store.delete(key)
     tick(1)
 
 
@@ -116,8 +117,8 @@ def move_all(
     run_all(executor, move, [task for task in tasks if task not in documents], tick)
 
 
-def clear_waiting(store: RemoteStore, keys: list[str]) -> None:
-    """Delete files that waited for a version that never came: each is ours if it has the digest that it is named by."""
+def clear_waiting(store: RemoteStore, keys: Iterable[str]) -> None:
+    """Delete files that waited, and wait no more: each is ours if it has the digest that it is named by."""
     for key in keys:
         if sha256_there(store, key) == key.rpartition("/")[2]:
             store.delete(key)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from wdstools.formats.digest import sha256_hex
 from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import Scratch, is_marked
 from wdstools.stores.abilities import TEMP_SUFFIX
 from wdstools.stores.folders import walk
+from wdstools.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wdstools.stores.base import Store
     from wdstools.stores.local import LocalStore
 
 #: Below a dataset: a scratch place for each set of columns that is being computed, and its journal.
@@ -22,6 +25,11 @@ COMPUTING, JOURNAL = ".wdstools/computing", "journal.jsonl"
 def computing_place(root: str, name: str) -> str:
     """Where a set of columns of a dataset is computed."""
     return os.path.join(root, COMPUTING, name)
+
+
+def computing_elsewhere(store: Store, name: str) -> str:
+    """Where it is noted, in this user's cache, what is computed of a set of a dataset in an object store."""
+    return os.path.join(cache_folder(), "computing", sha256_hex(store.url.encode())[:32], name)
 
 
 def computing(store: LocalStore) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from wdstools.errors import IntegrityError
 from wdstools.formats.arrow import to_list
 from wdstools.formats.digest import xxh3_64_intdigest, xxh3_128
 from wdstools.formats.image_types import STORABLE_TYPES
-from wdstools.formats.index import build_index, unlike
+from wdstools.formats.index import SCHEMA, build_index, unlike
 from wdstools.formats.tar import BLOCK, NAME_BYTES, padding, render_header
 from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError, ImageInfo
 from wdstools.images.whole import ImageChecker, trailing_refusal
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 _MAX_CLS_DIGITS = 10
 _ANY_PIXELS = 2**31 - 1
 #: Columns that a shard gives back; ``source`` it cannot.
-REBUILT_COLUMNS = (
-    "row", "split", "key", "label", "cls", "offset", "length", "xxh3_128", "sha256", "members", "width", "height", "format", "caption",
-)  # fmt: skip
+REBUILT_COLUMNS = tuple(name for name in SCHEMA.names if name != "source")
 
 
 @dataclass(slots=True)
@@ -108,9 +106,8 @@ class _Rows:
         self._split = split
         self._labels = labels
         self._checker = checker
-        names: tuple[str, ...] = (*REBUILT_COLUMNS[1:8], *REBUILT_COLUMNS[10:], "source")
-        names += ("sha256",) if authenticated else ()
-        self._columns: dict[str, list[Any]] = {name: [] for name in names}
+        apart = {"row", "members"} if authenticated else {"row", "members", "sha256"}
+        self._columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names if name not in apart}
         self._members: dict[str, list[Any]] = {name: [] for name in ("ext", "offset", "size", "xxh3_64", "count")}
         self._group = xxh3_128()
         self._authenticated = authenticated

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdstools.formats.index import build_index, hashes_of
+from wdstools.formats.index import VALUE_COLUMNS, build_index, hashes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-_DESCRIBED = ("cls", "width", "height", "format", "caption")
+#: A label is what the names of classes make of ``cls``, which nothing here knows.
+_DESCRIBED = tuple(name for name in VALUE_COLUMNS if name != "label")
 _SAMPLE = ("key", "offset", "length", "xxh3_128", *_DESCRIBED)
 _MEMBER = ("row", "ext", "offset", "size", "xxh3_64")
 

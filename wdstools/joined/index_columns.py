@@ -12,7 +12,7 @@ from wdstools.errors import FormatError
 from wdstools.formats.arrow import fixed_bytes, flat, list_lengths, one_chunk, text_bytes, to_list, to_numpy, valid
 from wdstools.formats.digest import xxh3_64
 from wdstools.formats.index import VALUE_COLUMNS
-from wdstools.joined.layout import CAPTIONS, LOOSE_MEMBER, NULL, VALUES
+from wdstools.joined.layout import CAPTIONS, LOOSE_MEMBER, NULL, NUMBERS, VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,7 +116,7 @@ class Columns:
             at = {name: column[rows] for name, column in self.arrays.items() if name != "places"}
             at["label"][:] = self.labels.number(to_list(table.column("label")))
             at["format"][:] = self.formats.number(to_list(table.column("format")))
-            for name in ("cls", "width", "height"):
+            for name in NUMBERS:
                 _place_numbers(table, name, at[name])
             captions = _place_texts(table, "caption", at["caption_start"], at["caption_size"])
         self.texts[shard] = Texts(loose, keys, captions)

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from wdstools.formats.digest import xxh3_64_intdigest
+from wdstools.formats.index import SCHEMA, VALUE_COLUMNS
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
@@ -66,7 +68,9 @@ SHARD = np.dtype(
     ]
 )
 #: Name and type of the value columns. ``caption_size`` is -1 where there is none, codes are -1.
-VALUES = {"label": "<i4", "cls": "<i4", "width": "<i4", "height": "<i4", "format": "<i4"}
+VALUES = {name: "<i4" for name in VALUE_COLUMNS if name != "caption"}
+#: Those of them that are numbers in an index too: the others are numbers of a name.
+NUMBERS = tuple(name for name in VALUES if pa.types.is_integer(SCHEMA.field(name).type))
 CAPTIONS = {"caption_start": "<u4", "caption_size": "<i4"}
 
 

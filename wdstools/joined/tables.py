@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from wdstools.formats.arrow import coded, numbers_over, text_over, to_array
-from wdstools.formats.index import SCHEMA
+from wdstools.formats.index import SCHEMA, VALUE_COLUMNS
 from wdstools.joined.layout import NULL
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wdstools.joined.index_columns import Columns, Names
 
 #: The columns that there are; ``source`` is not among them.
-TABLE_COLUMNS = ("key", "label", "cls", "split", "width", "height", "format", "caption", "offset", "length")
+TABLE_COLUMNS = ("key", "split", "offset", "length", *VALUE_COLUMNS)
 
 
 def shard_table(columns: Columns, shard: int, rows: slice, names: Sequence[str], *, split: str) -> pa.Table:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from wdstools.errors import NotFoundError
 from wdstools.formats.arrow import to_array
+from wdstools.formats.index import VALUE_COLUMNS
 from wdstools.joined.opening import joined_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
 
 #: The columns that filters and galleries need.
-_COLUMNS = ("split", "key", "label", "cls", "offset", "length", "width", "height", "format", "caption")
+_COLUMNS = ("split", "key", *VALUE_COLUMNS, "offset", "length")
 #: Beside them: how many bytes a sample's payloads have together.
 BYTES = "bytes"
 #: What nothing proves is not joined: it is read from the index file where somebody asks for it.

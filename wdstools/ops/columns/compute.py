@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wdstools.dataset import Dataset
@@ -17,6 +18,7 @@ from wdstools.landing.scratch import Scratch
 from wdstools.ops.columns.add import refuse_name
 from wdstools.ops.columns.computing import (
     Begun,
+    Computed,
     ComputeTask,
     Given,
     KeptHere,
@@ -26,7 +28,7 @@ from wdstools.ops.columns.computing import (
     finished,
     land_computed,
 )
-from wdstools.ops.columns.existing import find_earlier
+from wdstools.ops.columns.existing import Earlier, find_earlier
 from wdstools.ops.columns.function import digest_of, module_of, name_of, refuse_unnamed
 from wdstools.ops.columns.land import opened_to_change, refuse_clashes, require_changeable
 from wdstools.ops.columns.result import ColumnsResult
@@ -38,7 +40,7 @@ from wdstools.stores.local import LocalStore, translated
 from wdstools.stores.open import remote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from wdstools.executors.base import Executor
     from wdstools.landing.staging import FinishResult
@@ -94,7 +96,6 @@ def map_columns(
     opened = opened_to_change(dataset)
     if not isinstance(opened, Dataset):
         return apply(opened, executor=executor, progress=progress)
-    store = require_changeable(opened)
     refuse_name(name)
     earlier = find_earlier(opened, name, existing)
     fields = earlier.kinds(_fields(columns))
@@ -112,47 +113,66 @@ def map_columns(
         existing,
         sorted(earlier.seen.items()),
     )
-    plan = sha256_hex(repr(what).encode())
     given = Given(function, digest_of(function))
-    empty = ColumnSet(name, opened.root, earlier.fields(fields), ())
-    at_work = executor or open_executor("serial")
-    shards = [entry for _, entry in opened.manifest.shards]
-    here = isinstance(store, LocalStore)
-    scratch_place = (
-        computing_place(store.path, name) if isinstance(store, LocalStore) else computing_elsewhere(store, name)
+    work = _Work(opened, name, fields, given, batch_size, earlier, sha256_hex(repr(what).encode()))
+    made, done = _computed(work, executor or open_executor("serial"), progress or Silent(), restart=restart)
+    kinds = {one.name: one.kind for one in fields}
+    samples = opened.manifest.totals["samples"]
+    filled = sum(one.covered for one in done)
+    return ColumnsResult(
+        opened.metadata.url, opened.root, name, kinds, samples, filled, bytes=made.bytes, change=earlier.change
     )
-    with translated(scratch_place), Scratch(scratch_place, f"{store.url}, columns {name}", (JOURNAL,)) as scratch:
-        place = KeptHere(scratch.new) if here else KeptThere(remote(store))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is computed: ``plan`` tells it from any other."""
+
+    dataset: Dataset
+    name: str
+    fields: tuple[ColumnField, ...]
+    given: Given
+    batch_size: int | None
+    earlier: Earlier
+    plan: str
+
+
+def _computed(
+    work: _Work, executor: Executor, progress: Progress, *, restart: bool
+) -> tuple[ColumnSet, Collection[Computed]]:
+    """The set as it landed, and what became of each shard."""
+    dataset, name, given, earlier = work.dataset, work.name, work.given, work.earlier
+    store = require_changeable(dataset)
+    shards = [entry for _, entry in dataset.manifest.shards]
+    empty = ColumnSet(name, dataset.root, earlier.fields(work.fields), ())
+    here = computing_place(store.path, name) if isinstance(store, LocalStore) else computing_elsewhere(store, name)
+    with translated(here), Scratch(here, f"{store.url}, columns {name}", (JOURNAL,)) as scratch:
+        place = KeptHere(scratch.new) if isinstance(store, LocalStore) else KeptThere(remote(store))
         journal = Journal(scratch.locate(JOURNAL))
-        head = Begun(given.digest, plan, earlier.seen.get(set_path(name), ""))
+        head = Begun(given.digest, work.plan, earlier.seen.get(set_path(name), ""))
         lines = begun(scratch, journal, head, restart=restart)
         done = finished(place, lines, empty, {entry.path: entry.samples for entry in shards})
-        if here:
+        if isinstance(place, KeptHere):
             scratch.note([column_path(name, entry.path) for entry in shards])
             make_folders(scratch.new)
-        refuse_unnamed(function, at_work)
+        refuse_unnamed(given.call, executor)
         tasks = [
-            ComputeTask(opened, entry, given, fields, name, place, batch_size, earlier)
+            ComputeTask(dataset, entry, given, work.fields, name, place, work.batch_size, earlier)
             for entry in shards
             if entry.path not in done
         ]
         made = None
         try:
-            compute(tasks, journal, at_work, progress or Silent(), done)
-            made = land_computed(opened, empty, done, place, earlier, journal, executor=at_work)
+            compute(tasks, journal, executor, progress, done)
+            made = land_computed(dataset, empty, done, place, earlier, journal, executor=executor)
         finally:
             if made is None and given.digest is None:
                 place.drop({column_path(name, path): one.shard.sha256 for path, one in done.items()})
             if made is not None or given.digest is None or len(journal.lines()) <= 1:  # nothing that is of use again
                 scratch.remove()
-    with translated(scratch_place):
-        remove_if_empty(os.path.dirname(scratch_place))
-    kinds = {one.name: one.kind for one in fields}
-    samples = opened.manifest.totals["samples"]
-    filled = sum(one.covered for one in done.values())
-    return ColumnsResult(
-        opened.metadata.url, opened.root, name, kinds, samples, filled, bytes=made.bytes, change=earlier.change
-    )
+    with translated(here):
+        remove_if_empty(os.path.dirname(here))
+    return made, done.values()
 
 
 def _fields(columns: Mapping[str, str]) -> tuple[ColumnField, ...]:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from wdstools.errors import UsageError
-from wdstools.version import __version__
+from wdstools.version import __version__, pillow_codecs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,8 +69,6 @@ def _files() -> str:
 
 
 def _versions() -> dict[str, str]:
-    from PIL import features
-
     found = {"wdstools": f"{__version__} {_code()}", "python": platform.python_version()}
     found["machine"] = f"{sys.platform} {platform.machine()}"
     for name in (*DECIDING, *TOLD):
@@ -79,14 +77,7 @@ def _versions() -> dict[str, str]:
                 found[name] = version(name)
             except PackageNotFoundError:
                 continue
-    for name, kind in (
-        ("libjpeg_turbo", features.version_feature),
-        ("webp", features.version_module),
-        ("zlib", features.version_codec),
-        ("littlecms2", features.version_module),
-    ):
-        found[name] = kind(name) or "none"
-    return found
+    return found | {name: found or "none" for name, found in pillow_codecs().items()}
 
 
 def _code() -> str:

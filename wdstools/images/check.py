@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wdstools.formats.image_types import sniff
 from wdstools.images.png import without_large_metadata
 from wdstools.options.pack import MAX_PIXELS
+from wdstools.version import pillow_codecs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,16 +163,5 @@ def codec_versions() -> dict[str, Any]:
     """Versions of the codecs that decide the bytes of a re-encoded image."""
     from importlib.metadata import version
 
-    from PIL import features
-
-    versions = {"pillow": version("pillow"), "simplejpeg": version("simplejpeg"), "numba": version("numba")}
-    for name, kind in (
-        ("libjpeg_turbo", features.version_feature),
-        ("webp", features.version_module),
-        ("zlib", features.version_codec),
-        ("littlecms2", features.version_module),
-    ):
-        found = kind(name)
-        if found:
-            versions[name] = found
-    return versions
+    versions = {name: version(name) for name in ("pillow", "simplejpeg", "numba")}
+    return versions | {name: found for name, found in pillow_codecs().items() if found}

@@ -32,37 +32,66 @@ _COUNTED: dict[type[ast.operator], type[ast.operator]] = {
     ast.LShift: ast.RShift,
     ast.RShift: ast.LShift,
 }
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a module; ``text`` says it as ``before -> after``, ``within`` names the function around it."""
+    """One change of a module; ``text`` says it as ``before -> after``, ``within`` names the function around it.
+
+    ``statement`` is the number of the statement that has to be reached for it to matter (see ``statements``), None where it
+    is one that is run when the module is loaded.
+    """
 
     place: int
     line: int
     within: str
     text: str
+    statement: int | None
 
     @property
     def name(self) -> str:
         """What does not change when lines move."""
         return f"{self.within}: {self.text}"
 
-    def made(self, source: str) -> str:
-        """The module with this change."""
+    def tree(self, source: str) -> ast.Module:
+        """The module with this change, every other node where it was."""
         tree = ast.parse(source)
         target, _ = list(_places(tree, "module"))[self.place]
         (after,) = _instead(target)
-        return ast.unparse(ast.fix_missing_locations(_Replace(target, after).visit(tree)))
+        _Replace(target, ast.copy_location(after, target)).visit(tree)
+        return ast.fix_missing_locations(tree)
+
+    def made(self, source: str) -> str:
+        """The module's text with this change."""
+        return ast.unparse(self.tree(source))
 
 
 def changes(source: str) -> list[Change]:
     """Every change of a module that may be made, in the order of its lines."""
+    tree = ast.parse(source)
+    numbers = {node: number for number, node in enumerate(statements(tree))}
+    above = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+
+    def reached(node: ast.AST, after: ast.AST) -> int | None:
+        if isinstance(node, ast.If) and node in numbers and isinstance(after, ast.If):
+            node = node.body[0]
+        while node not in numbers and node in above:
+            node = above[node]
+        return numbers.get(node)
+
     return [
-        Change(place, getattr(node, "lineno", 0), within, f"{_said(node)} -> {_said(after)}")
-        for place, (node, within) in enumerate(_places(ast.parse(source), "module"))
+        Change(place, getattr(node, "lineno", 0), within, f"{_said(node)} -> {_said(after)}", reached(node, after))
+        for place, (node, within) in enumerate(_places(tree, "module"))
         for after in _instead(node)
     ]
+
+
+def statements(tree: ast.Module) -> list[ast.AST]:
+    """The statements inside functions; the place in this list is their number."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, _FUNCTIONS)]
+    inside = (node for function in functions for node in ast.walk(function) if node is not function)
+    return [node for node in dict.fromkeys(inside) if isinstance(node, ast.stmt)]
 
 
 def _said(node: ast.AST) -> str:

@@ -1,0 +1,57 @@
+"""What is changed, and the tests that may notice it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+#: Most important first.
+ROOMS = (*("wdstools/formats", "wdstools/reader/order.py", "wdstools/landing", "wdstools/planning", "wdstools/checks"),)
+#: The tests that are asked, the quickest kinds first. Others ask about looks, speed, memory, other programs or other rooms.
+_TESTS = {
+    "properties": "*",
+    "golden": "*",
+    "unit": "checks_lone checks_salvage findings kept_values planning_place planning_searching range_tasks sums shortage select "
+    "sources_accounting sources_splits sparse_members uniqueness_kinds foreign_splits options",
+    "hostile": "*",
+    "faults": "damaged_shards flipped_bits matrix interrupted_at_every_write interrupted_changes destinations killed_pack",
+    "integration": "cli_verify repair adopt emit pack_like cli_duplicates append change takedown signing pack_plans columns_again",
+    "servers": "packing_afar verify_from_afar changing_afar",
+}
+_ELSEWHERE = (
+    *(
+        "test_bench",
+        "test_report",
+        "test_lock",
+        "test_mutants",
+        "test_images_",
+        "test_units",
+        "test_mix_laws",
+        "test_lane_laws",
+    ),
+    *("test_fuzz_parsers", "test_stores_limited", "test_secrets", "test_endless_servers"),
+)
+#: Fixtures that start a program of others for the run. Swift is started once, before any change; these are not.
+SERVERS = frozenset({"nginx", "localstack", "azurite", "rclone", "browser"})
+
+
+def modules(only: list[str]) -> list[str]:
+    """The modules of the rooms, or those of them that were asked for."""
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in sorted((ROOT / room).rglob("*.py") if (ROOT / room).is_dir() else [ROOT / room])
+        if path.name != "__init__.py"
+    ]
+    return [name for name in found if not only or any(name.startswith(one) for one in only)]
+
+
+def files_of_tests(kinds: list[str]) -> list[str]:
+    """The files of tests that are asked, of some kinds or of all."""
+    return [
+        path.relative_to(ROOT).as_posix()
+        for kind, names in _TESTS.items()
+        for path in sorted((ROOT / "tests" / kind).glob("test_*.py"))
+        if (kind in kinds or not kinds) and not path.name.startswith(_ELSEWHERE)
+        if names == "*" or path.stem.removeprefix("test_") in names.split()
+    ]

@@ -127,7 +127,15 @@ class Dataset:
 
     def checked_index(self, shard: ShardEntry, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
         """The bytes of a shard's index as a table; raises FormatError (``index-damaged``) like ``index``."""
-        from wdstools.formats.index import SCHEMA, VALUE_COLUMNS, check_bounds, check_foreign_bounds, read_index, unlike
+        from wdstools.formats.index import (
+            SCHEMA,
+            VALUE_COLUMNS,
+            check_bounds,
+            check_foreign_bounds,
+            misplaced,
+            read_index,
+            unlike,
+        )
 
         names = [*(columns or SCHEMA.names)]
         if self.anchored and shard.values and not set(VALUE_COLUMNS).isdisjoint(names):
@@ -146,6 +154,13 @@ class Dataset:
                 where=shard.index_path,
                 expected=f"{name} {expected}",
                 got=got,
+                hint=self.verify_command,
+            )
+        if columns is None and (column := misplaced(table, self.manifest.split_of(shard))):
+            raise FormatError(
+                f"column {column} of an index is not what its place gives",
+                code="index-damaged",
+                where=shard.index_path,
                 hint=self.verify_command,
             )
         return table

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import mmap
+import sys
 import threading
 
 #: What to do about it.
@@ -22,6 +24,32 @@ def is_short_of_memory(error: BaseException) -> bool:
     return _is_limited() and (
         isinstance(error, SystemError | ImportError) or (type(error) is OSError and error.errno is None)
     )
+
+
+def guard_numpy() -> None:
+    """Have numpy loaded only where there is room for it: its linear algebra ends the process, with code 1, where there is none."""
+    if _is_limited():
+        sys.meta_path.insert(0, _Guard)
+
+
+class _Guard:
+    """Finds no module, and raises MemoryError where numpy is looked for and has no room."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: object = None, target: object = None) -> None:
+        """Look at the room that is left, once."""
+        del path, target
+        if name != "numpy":
+            return
+        sys.meta_path.remove(cls)
+        try:
+            mmap.mmap(-1, _ROOM_BYTES).close()
+        except OSError:
+            raise MemoryError from None
+
+
+#: numpy 2 takes about 70 MiB of address space while it is loaded.
+_ROOM_BYTES = 96 << 20
 
 
 def _is_limited() -> bool:

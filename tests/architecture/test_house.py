@@ -122,6 +122,16 @@ def test_what_only_some_modules_may_do(what: str, allowed: tuple[str, ...]) -> N
     assert [user for user in users if user not in allowed] == []
 
 
+def test_parquet_is_read_in_one_place_that_bounds_it() -> None:
+    readers = {
+        path
+        for path, _, nodes in modules()
+        for node in nodes
+        if isinstance(node, ast.Attribute) and node.attr in ("read_table", "iter_batches")
+    }
+    assert readers == {"formats/parquet_files.py"}
+
+
 def test_no_function_changes_a_modules_state() -> None:
     users = [path for path, _, nodes in modules() for node in nodes if isinstance(node, ast.Global)]
     assert users == []

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import xxhash
 from PIL import Image
@@ -340,6 +342,48 @@ def test_a_forged_split_column_chooses_nothing(good: Path, tmp_path: Path) -> No
     forge_values(copy, {"split": lambda values: ["val" for _ in values]})
     dataset = wt.open_dataset(str(copy), root=root_of(good))
     assert sum(len(batch) for batch in wt.loader(dataset, batch_size=4, where="split == 'train'")) == 12
+
+
+#: Columns that follow from where an index lies, and that no digest covers.
+PLACED: dict[str, dict[str, Callable[[list[Any]], list[Any]]]] = {
+    "split": {"split": lambda values: ["val" for _ in values]},
+    "row": {"row": lambda values: [-5 for _ in values]},
+    "rows turned": {"row": lambda values: values[::-1]},
+}
+
+
+@pytest.mark.parametrize("kind", PLACED)
+def test_what_the_place_of_an_index_gives_is_no_others_to_say(kind: str, good: Path, root: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(good, tmp_path / "copy"))
+    forge_values(copy, PLACED[kind])
+    report = verify_path(str(copy), root=root)
+    (name,) = PLACED[kind]
+    assert [(finding.cause, finding.field) for finding in report.findings] == [("column-differs", name)]
+    with pytest.raises(WdsError):
+        apply(plan_pull(str(copy), str(tmp_path / "pulled"), root=root))
+    assert not (tmp_path / "pulled").exists()
+    apply(plan_repair(str(copy), root=root))
+    assert verify_path(str(copy), level="decode", root=root).ok
+    assert bytes_of(copy).keys() == bytes_of(good).keys()
+
+
+@pytest.mark.parametrize("kind", ["absent", "twice", "of another type"])
+def test_an_index_that_nothing_reads_is_no_whole_one(kind: str, good: Path, root: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(good, tmp_path / "copy"))
+    (path,) = (copy / ".wdstools/index").glob("*.parquet")
+    table = pq.ParquetFile(path).read()
+    changed = {
+        "absent": lambda: table.drop_columns(["row", "split"]),
+        "twice": lambda: table.append_column("split", table.column("split")),
+        "of another type": lambda: table.set_column(14, "source", pa.array([[1]] * table.num_rows)),
+    }[kind]()
+    path.chmod(0o644)
+    pq.write_table(changed, path)
+    refresh_sums(copy)
+    report = verify_path(str(copy), root=root)
+    assert [finding.cause for finding in report.findings] == ["index-damaged"]
+    apply(plan_repair(str(copy), root=root))
+    assert verify_path(str(copy), level="decode", root=root).ok
 
 
 # --- and without ``values`` in the manifest, as older writers made it ---------------------------------------------

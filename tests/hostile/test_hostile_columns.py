@@ -23,7 +23,7 @@ from tests.support.outcome import contents
 from wdstools.errors import FormatError, StoreError, UsageError, WdsError
 from wdstools.formats import column_files
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.parquet_pages import claims_of
+from wdstools.formats.parquet_pages import Claim, groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,15 +213,19 @@ def test_a_small_file_does_not_come_to_much_memory(dataset: Path, kind: str, mon
     assert sum(decoded) < 1000
 
 
+def claims_of(data: bytes) -> list[Claim]:
+    return [claim for group in groups_of(data, len(data)) for claim in group.claims]
+
+
 def test_a_damaged_footer_is_refused_by_its_own_reader(dataset: Path) -> None:
     whole = (dataset / f"{FOLDER}/scores/train-000000.parquet").read_bytes()
-    claims = claims_of(whole)
+    claims = {claim.name: claim for claim in claims_of(whole)}
     table = pq.read_table(dataset / f"{FOLDER}/scores/train-000000.parquet")
     widths = dict.fromkeys(table.column_names, 1) | {"vector": 3}
     assert {name: claim.values for name, claim in claims.items()} == {
         name: width * table.num_rows for name, width in widths.items()
     }
-    assert claims["recaption"].has_dictionary
+    assert claims["recaption"].dictionary
     for at in range(len(whole)):
         for change in (0x01, 0x80, 0xFF):
             data = bytearray(whole)

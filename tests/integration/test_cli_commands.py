@@ -267,12 +267,21 @@ def test_workers_that_cannot_be_started_are_an_error_not_a_bug(dataset: Path) ->
     assert done.stderr.startswith(b"error: no-worker: ")
 
 
-@pytest.mark.parametrize("kilobytes", [120_000, 300_000, 700_000])
+@pytest.mark.parametrize("kilobytes", [90_000, 300_000, 700_000])
 def test_a_command_without_enough_memory_says_so(kilobytes: int, dataset: Path) -> None:
     done = in_shell(f"ulimit -v {kilobytes}; wdstools verify {dataset}")
     assert done.returncode in (0, 4), done.stderr
     assert b"Traceback" not in done.stderr
     assert done.returncode == 0 or b"memory" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["scan .", "pull {dataset} out"])
+def test_a_folder_that_is_gone_is_no_bug(command: str, dataset: Path, tmp_path: Path) -> None:
+    words = command.format(dataset=dataset)
+    done = in_shell(f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir ../gone && wdstools {words}")
+    assert done.returncode == 4, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.startswith(b"error: the folder that this runs in is no longer there")
 
 
 def test_what_kills_a_command_with_limited_memory_is_told_by_its_end(dataset: Path) -> None:

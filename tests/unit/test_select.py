@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from typing import Any
 
 import pyarrow as pa
@@ -247,3 +248,11 @@ def test_what_cannot_be_read_as_any_condition_gets_no_other_one_for_it(text: str
     with pytest.raises(UsageError) as caught:
         parse_where(text)
     assert "did you mean" not in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["width>1or height>1", r"caption == '\d'", "label is 'london'"])
+def test_what_python_warns_of_is_no_matter_of_a_condition(text: str) -> None:
+    with warnings.catch_warnings(record=True) as told, contextlib.suppress(UsageError):
+        warnings.simplefilter("always")
+        parse_where(text)
+    assert [str(one.message) for one in told] == []

@@ -68,7 +68,7 @@ def test_without_a_limit_it_is_what_it_says() -> None:
 
 @pytest.mark.slow
 def test_a_command_ends_with_an_error_whatever_memory_it_has(tmp_path: Path) -> None:
-    for kilobytes in range(150_000, 900_000, 50_000):
+    for kilobytes in (60_000, 100_000, *range(150_000, 900_000, 50_000)):
         words = f"{sys.executable} -m wdstools demo {tmp_path / str(kilobytes)} --samples 20"
         done = subprocess.run(
             ["bash", "-c", f"ulimit -v {kilobytes}; exec {words}"],
@@ -77,7 +77,7 @@ def test_a_command_ends_with_an_error_whatever_memory_it_has(tmp_path: Path) -> 
             env=environment(PYTHONPATH=os.getcwd()),
             timeout=300,
         )
-        assert done.returncode != 70, done.stderr.decode()[-2000:]
+        assert done.returncode in (0, 4), done.stderr.decode()[-2000:]
         assert done.returncode == 0 or done.stderr.strip()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.card import CARD_PATH, card_differences
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.index import ROW_COLUMNS, SCHEMA, VALUE_COLUMNS, read_index, unlike
+from wdstools.formats.index import misplaced, read_index, unlike
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
 from wdstools.results import Finding
@@ -56,16 +56,16 @@ def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
     except (StoreError, FormatError) as error:
         return (Finding("unreadable", entry.index_path, error.message, got=error.code, cause=error.code),)
     digest = sha256_hex(data)
-    # bytes that are the ones in the list need not be unpacked: only the manifest's word on rows and values is left
-    proved = (*ROW_COLUMNS, *VALUE_COLUMNS) if entry.values else ROW_COLUMNS
-    columns = proved if digest == task.listed else SCHEMA.names
     try:
-        table = read_index(data, where=entry.index_path, columns=columns)
+        table = read_index(data, where=entry.index_path)
     except FormatError as error:
         found = Finding("index", entry.index_path, error.message, expected=task.listed, got=digest, cause=error.code)
         return (found,)
     wrong = unlike(table, entry)
     if task.listed in (None, digest):
+        if wrong is None and (column := misplaced(table, task.split)):
+            message = f"column {column} is not what its place gives"
+            return (Finding("index", entry.index_path, message, cause="column-differs", field=column),)
         if wrong is None:
             return _check_samples(task, table.num_rows)
         name, expected, got = wrong

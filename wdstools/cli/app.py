@@ -26,7 +26,7 @@ from wdstools.errors import (
 )
 from wdstools.executors.base import COLLECT_AFTER
 from wdstools.log import Clock, tell
-from wdstools.shortage import HINT, is_short_of_memory
+from wdstools.shortage import HINT, guard_numpy, is_short_of_memory
 
 _CODE_OF_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (UsageError, 2),
@@ -68,6 +68,29 @@ def _start_lightly() -> None:
     """
     gc.set_threshold(COLLECT_AFTER, 20, 20)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    guard_numpy()
+
+
+def _is_nowhere(error: BaseException) -> bool:
+    """Whether the folder that this runs in is gone, and something asked for its name."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return isinstance(error, FileNotFoundError | WorkerError)
+    return False
+
+
+def _end_nowhere(output: Output) -> int:
+    hint = "cd to a folder that is there, then run the same command again"
+    return output.end("the folder that this runs in is no longer there", 4, code="not-found", hint=hint)
+
+
+def _end_with(output: Output, error: WdsError) -> int:
+    code = next(number for kind, number in _CODE_OF_ERROR if isinstance(error, kind))
+    output.error(error, code)
+    if isinstance(error, WorkerError) and error.traceback and not output.json:
+        say(error.traceback)
+    return code
 
 
 def main() -> None:
@@ -82,10 +105,7 @@ def main() -> None:
         commands.load(sys.argv[1:])
         code = _run()
     except WdsError as error:
-        code = next(number for kind, number in _CODE_OF_ERROR if isinstance(error, kind))
-        output.error(error, code)
-        if isinstance(error, WorkerError) and error.traceback and not output.json:
-            say(error.traceback)
+        code = _end_nowhere(output) if _is_nowhere(error) else _end_with(output, error)
     except (KeyboardInterrupt, Interrupted):
         text = "no file was left half-written; run the same command again to continue"
         code = output.end(text, 130, code="interrupted")
@@ -96,6 +116,8 @@ def main() -> None:
             code = output.end(
                 f"a library cannot be loaded: {error}", 4, code="library-missing", hint="install it again"
             )
+        elif _is_nowhere(error):
+            code = _end_nowhere(output)
         else:
             code = output.bug(traceback.format_exc())
     output.weaker()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
+
+from wdstools.python_text import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -124,7 +125,7 @@ def _conditions(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     if dataset is None:
         return
     if (start := _open_text(incomplete)) is not None:
-        begun = ast.literal_eval(f"'{incomplete[start:]}'")
+        begun = literal(f"'{incomplete[start:]}'")
         labels = (label for label in dataset.manifest.labels if label.startswith(begun))
         yield from (f"{incomplete}{_as_text(label[len(begun) :])}'" for label in labels)
         return

@@ -6,25 +6,26 @@ it than its rows have a right to.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from wdstools.errors import UsageError, option
-from wdstools.formats.arrow import one_chunk, reader_over, text_lengths, to_numpy, valid
+from wdstools.formats.arrow import one_chunk, to_numpy, valid
 from wdstools.formats.columns import ColumnShard, damaged
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.parquet_pages import claims_of
+from wdstools.formats.parquet_files import read_whole
 from wdstools.units import size as shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pyarrow.parquet as pq
 
     from wdstools.formats.columns import ColumnField, ColumnSet
-    from wdstools.formats.parquet_pages import Claim
+    from wdstools.formats.parquet_pages import Group
 
 #: How long a file of a set may be, and how much all values that are read of it may take.
 MAX_COLUMNS_BYTES = 1 << 31
@@ -90,21 +91,18 @@ def read_columns(
 
     Raises FormatError (``columns-damaged``).
     """
-    import pyarrow.parquet as pq
-
     got = sha256_hex(data)
     if got != shard.sha256:
         raise damaged(where, "its bytes are not those that were written", expected=shard.sha256, got=got)
     wanted = schema_of(columns.fields)
-    try:
-        claims = claims_of(data)
-        _check_claims(claims, wanted, shard.rows, names)
-        # a text of a dictionary may be that of every row: such columns stay codes until it is known what they come to
-        coded = [name for name in names if pa.types.is_string(wanted.field(name).type) and claims[name].has_dictionary]
-        file = pq.ParquetFile(reader_over(data), page_checksum_verification=True, read_dictionary=coded)
+
+    def check(file: pq.ParquetFile, groups: Sequence[Group]) -> None:
         _check_rows(file, shard.rows, wanted.names)
-        table = file.read(columns=list(names)).select(list(names))
-        arrays = [aligned(_decoded(table.column(name)), wanted.field(name).type) for name in names]
+        _check_lists(groups, wanted, shard.rows)
+
+    try:
+        table = read_whole(data, names, MAX_COLUMNS_BYTES, check).select(list(names))
+        arrays = [aligned(table.column(name), wanted.field(name).type) for name in names]
         table = pa.Table.from_arrays(arrays, schema=pa.schema([wanted.field(name) for name in names]))
         table.validate(full=True)
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
@@ -122,29 +120,16 @@ def _check_rows(file: pq.ParquetFile, wanted: int, names: Sequence[str]) -> None
         raise ValueError(f"it has the columns {', '.join(file.schema_arrow.names)[:200]}")
 
 
-def _check_claims(claims: Mapping[str, Claim], wanted: pa.Schema, rows: int, names: Sequence[str]) -> None:
-    """Refuse columns that claim more values than they have rows for, or more bytes than all may have."""
-    for name in names:
+def _check_lists(groups: Sequence[Group], wanted: pa.Schema, rows: int) -> None:
+    """Refuse columns of lists that claim more values than their rows have."""
+    values: Counter[str] = Counter()
+    for claim in (claim for group in groups for claim in group.claims):
+        values[claim.name] += claim.values
+    for name, count in values.items():
         kind = wanted.field(name).type
         most = rows * (kind.list_size if pa.types.is_fixed_size_list(kind) else 1)
-        if name in claims and claims[name].values > most:
-            raise ValueError(f"column {name} claims {claims[name].values:,} values, not {most:,}")
-    unpacked = sum(claims[name].bytes for name in names if name in claims)
-    if unpacked > MAX_COLUMNS_BYTES:
-        raise ValueError(f"it claims {unpacked:,} bytes, and at most {MAX_COLUMNS_BYTES:,} are read")
-
-
-def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Texts that are codes of a dictionary as texts; raises ValueError where they would take more than a file may."""
-    if not pa.types.is_dictionary(column.type):
-        return column
-    size = 0
-    for chunk in column.chunks:
-        lengths = np.append(text_lengths(chunk.dictionary), 0)  # the last is that of a null
-        size += int(lengths[to_numpy(chunk.indices, null=-1)].sum())
-    if size > MAX_COLUMNS_BYTES:
-        raise ValueError(f"its texts come to {size:,} bytes, and at most {MAX_COLUMNS_BYTES:,} are read")
-    return pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], column.type.value_type)
+        if count > most:
+            raise ValueError(f"column {name} claims {count:,} values, not {most:,}")
 
 
 def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:

@@ -13,13 +13,17 @@ import numpy as np
 import pyarrow as pa
 
 from wdstools.errors import FormatError
-from wdstools.formats.arrow import fixed_bytes, one_chunk, reader_over, to_array, valid
+from wdstools.formats.arrow import fixed_bytes, one_chunk, to_array, valid
+from wdstools.formats.parquet_files import batches_of, bound_of, read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import IO
 
+    import pyarrow.parquet as pq
     from numpy.typing import NDArray
+
+    from wdstools.formats.parquet_pages import Group
 
 _WIDTHS = {
     "phash": 8,
@@ -88,15 +92,15 @@ def columns_of(hashes: Mapping[str, NDArray[np.uint8]], unreadable: Sequence[str
 
 def read_hashes(data: bytes, shard: str, versions: Mapping[str, str], rows: int, columns: list[str]) -> pa.Table | None:
     """Some columns; None if the file is of another shard or other versions, is damaged, or is none at all."""
-    import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
+    def check(file: pq.ParquetFile, _: Sequence[Group]) -> None:
         metadata = file.metadata.metadata or {}
         known = metadata.get(_META_SHARD, b"").decode(), json.loads(metadata.get(_META_VERSIONS, b"null"))
         if known != (shard, dict(versions)) or file.metadata.num_rows != rows:
-            return None
-        table = file.read(columns)
+            raise ValueError("hashes of something else")
+
+    try:
+        table = read_whole(data, columns, bound_of(len(data)), check)
         wanted = pa.schema([SCHEMA.field(name) for name in columns])
         return table if table.schema == wanted else table.cast(wanted)
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError):
@@ -151,10 +155,12 @@ def read_handed_out(path: str, version: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        known = json.loads((pq.read_metadata(path).metadata or {}).get(_META_HANDED_OUT, b"null"))
+        with pa.OSFile(path) as file:
+            parts = [pa.Table.from_batches([batch]) for batch in batches_of(file, _HANDED_OUT_ROWS)]
         wanted = [*SCHEMA, *map(pa.field, *zip(*_HANDED_OUT, strict=True))]
-        known = json.loads((table.schema.metadata or {}).get(_META_HANDED_OUT, b"null"))
-        table = table.select([field.name for field in wanted]).cast(pa.schema(wanted))
+        schema = pa.schema(wanted)
+        table = pa.concat_tables([schema.empty_table(), *(part.select(schema.names).cast(schema) for part in parts)])
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError):
         raise FormatError("stored hashes that cannot be read", code="hashes-damaged", where=path) from None
     if not isinstance(known, dict) or known.get("hashes") != version:
@@ -171,4 +177,5 @@ def read_handed_out(path: str, version: str) -> pa.Table:
     return table
 
 
+_HANDED_OUT_ROWS = 1 << 14
 _HANDED_OUT = (("key", pa.string()), ("split", pa.string()), ("xxh3_64", pa.uint64()), ("bytes", pa.uint64()))

@@ -20,7 +20,6 @@ from wdstools.formats.arrow import (
     flat,
     list_lengths,
     one_chunk,
-    reader_over,
     text_bytes,
     to_array,
     to_list,
@@ -29,14 +28,17 @@ from wdstools.formats.arrow import (
 )
 from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.formats.manifest import ShardEntry
+from wdstools.formats.parquet_files import read_whole
 from wdstools.formats.tar import BLOCK, NAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
     from wdstools.formats.digest import ShardDigests
+    from wdstools.formats.parquet_pages import Group
 
 _MEMBER = pa.struct(
     [
@@ -145,14 +147,16 @@ def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[s
 
     Raises FormatError (``index-damaged``) when the bytes are not an index file.
     """
-    import pyarrow.parquet as pq
+
+    def check(file: pq.ParquetFile, _: Sequence[Group]) -> None:
+        _check_claims(file.metadata, len(data))
+        names = file.schema_arrow.names
+        if wrong := [name for name in SCHEMA.names if names.count(name) != 1]:
+            raise ValueError(f"it has column {wrong[0]} {'twice' if wrong[0] in names else 'not at all'}")
 
     try:
-        # not read_table: it imports pyarrow.dataset and, with it, pandas
-        file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
-        _check_claims(file.metadata, len(data))
         # of a small index Arrow's threads cost more than they bring
-        table = file.read(columns=list(columns), use_threads=len(data) > _LARGE_BYTES)
+        table = read_whole(data, columns, _MAX_UNPACKED_BYTES, check, use_threads=len(data) > _LARGE_BYTES)
         table, wanted = table.select(columns), pa.schema([SCHEMA.field(name) for name in columns])
         table = table if table.schema == wanted else table.cast(wanted)  # which imports pyarrow.compute
         table.validate(full=True)
@@ -161,6 +165,18 @@ def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[s
             f"an index file cannot be read ({str(error).partition(chr(10))[0]})", code="index-damaged", where=where
         ) from None
     return table
+
+
+def misplaced(table: pa.Table, split: str) -> str | None:
+    """The column, of those that a shard's place gives and no digest covers, that is not what it should be; None if all there are."""
+    names = table.column_names
+    if "row" in names:
+        column = table.column("row")
+        if column.null_count or not np.array_equal(to_numpy(column), np.arange(table.num_rows)):
+            return "row"
+    if "split" in names and set(to_list(table.column("split"))) - {split}:
+        return "split"
+    return None
 
 
 def _check_claims(metadata: Any, size: int) -> None:

@@ -108,6 +108,12 @@ class Manifest:
         """Every (split, shard), in manifest order."""
         return [(split, shard) for split, shards in self.splits.items() for shard in shards]
 
+    def split_of(self, shard: ShardEntry) -> str:
+        """The split of one of its shards."""
+        if self.profile == "canonical":
+            return shard.path.partition("/")[0]
+        return next(split for split, other in self.shards if other.path == shard.path)
+
     @property
     def totals(self) -> dict[str, int]:
         """Bytes, samples and shards in all."""

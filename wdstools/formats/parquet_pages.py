@@ -7,114 +7,237 @@ to value; the numbers are those of ``parquet.thrift``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
 
 _MAGIC = b"PAR1"
 _MAX_DEPTH = 16
-#: The footer of 256 columns takes 21 KB and 10,290 elements, and little less for each further million rows.
-_MAX_FOOTER_BYTES = 1 << 22
-_MAX_ELEMENTS = 1 << 18
-_DICTIONARY_PAGE = 2
+#: Of a footer: of 256 columns it takes 21 KB and 10,290 elements, and little less for each further million rows.
+_MAX_FOOTER_BYTES = 1 << 24
+_MAX_ELEMENTS = 1 << 21
+_MAX_SMALL_FOOTER_BYTES, _MAX_SMALL_ELEMENTS = 1 << 22, 1 << 18
+#: How much is read for the head of a page, and then for one that does not fit.
+_HEAD_BYTES = (1 << 10, 1 << 16, 1 << 22)
+_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2 = 0, 2, 3
+_REPEATED = 2
+_FIXED = 7
+#: How many bytes a value of each physical type takes; 0 is a text or bytes, of any length.
+_WIDTHS = {0: 1, 1: 4, 2: 8, 3: 12, 4: 4, 5: 8, 6: 0}
 #: Each value is some bytes of the one before it, and some of its own: nothing bounds what they come to.
 _PREFIXED = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What all pages of a column claim: so many values, nulls counted, and so many bytes once they are unpacked."""
+    """What all pages of a column claim in a group of rows; a column that nests has several leaves, each with its own."""
 
-    values: int
-    bytes: int
-    has_dictionary: bool
+    name: str
+    #: The number of the leaf among all of the file.
+    leaf: int
+    #: Whether a row may have any number of values.
+    lists: bool
+    #: How many bytes a value takes; 0 where that is as it happens.
+    width: int
+    #: How many values, nulls counted.
+    values: int = 0
+    #: How many bytes, once they are unpacked.
+    bytes: int = 0
+    largest: int = 0
+    #: How many bytes a value of the densest page takes.
+    dense: int = 0
+    #: The bytes of its dictionary: each value may be all of that.
+    dictionary: int = 0
+    prefixed: bool = False
+
+    @property
+    def longest(self) -> int:
+        """How many bytes a value may come to that is written once and meant often; 0 where each is written as often as it is."""
+        return self.width or (self.largest if self.prefixed else self.dictionary)
+
+    @property
+    def most(self) -> int:
+        """How many bytes all values may come to."""
+        return self.bytes + self.values * (8 + self.longest)
 
 
-def claims_of(data: bytes | memoryview) -> dict[str, Claim]:
-    """What the pages of each column claim, by its first name. Raises ValueError for what is no Parquet file."""
-    found: dict[str, Claim] = {}
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of rows: how many, and what the columns claim that were asked for."""
+
+    rows: int
+    claims: tuple[Claim, ...]
+
+
+def groups_of(
+    data: bytes | memoryview | BinaryIO, size: int, names: Collection[str] | None = None, *, small: bool = True
+) -> list[Group]:
+    """What the pages claim of each group of rows, of the columns ``names`` or all; ``size`` is the file's.
+
+    ``small`` tells that the file is one of ours, whose footer takes little. Raises ValueError for what is no Parquet file.
+    """
     try:
-        if bytes(data[-4:]) != _MAGIC:
-            raise ValueError("it is no Parquet file")
-        size = int.from_bytes(data[-8:-4], "little")
-        if size > _MAX_FOOTER_BYTES:
-            raise ValueError(f"its footer takes {size:,} bytes, more than any file of columns needs")
-        footer = len(data) - 8 - size
-        for group in _Thrift(data, max(0, footer)).structure()[4]:
-            for chunk in group[1]:
-                column = chunk[3]
-                name = column[3][0].decode()
-                before = found.get(name, Claim(0, 0, False))
-                one = _claim(data, column)
-                found[name] = Claim(
-                    before.values + one.values, before.bytes + one.bytes, before.has_dictionary or one.has_dictionary
-                )
-    except (KeyError, IndexError, TypeError, AttributeError):
+        footer = _footer(data, size, small=small)
+        leaves = list(_leaves(footer[2], names))
+        return [_group(data, size, group, leaves) for group in footer[4]]
+    except (KeyError, IndexError, TypeError, AttributeError, UnicodeDecodeError):
         raise ValueError("it is no Parquet file") from None
-    return found
 
 
-def _claim(data: bytes | memoryview, column: dict[int, Any]) -> Claim:
+def _footer(data: bytes | memoryview | BinaryIO, size: int, *, small: bool) -> dict[int, Any]:
+    end = _piece(data, max(0, size - 8), 8)
+    if bytes(end[-4:]) != _MAGIC:
+        raise ValueError("it is no Parquet file")
+    length = int.from_bytes(end[-8:-4], "little")
+    if length > (_MAX_SMALL_FOOTER_BYTES if small else _MAX_FOOTER_BYTES):
+        raise ValueError(f"its footer takes {length:,} bytes, more than any file of columns needs")
+    elements = _MAX_SMALL_ELEMENTS if small else _MAX_ELEMENTS
+    return _Thrift(_piece(data, max(0, size - 8 - length), length), elements).structure()
+
+
+def _leaves(schema: Sequence[dict[int, Any]], names: Collection[str] | None) -> Iterator[Claim | None]:
+    """The leaves of a schema, without claims as yet; None for one of a column that nobody asked for."""
+    inner: list[tuple[int, str, bool]] = [(schema[0].get(5, 0), "", False)]
+    leaf = 0
+    for element in schema[1:]:
+        while inner and not inner[-1][0]:
+            inner.pop()
+        left, name, lists = inner.pop()
+        inner.append((left - 1, name, lists))
+        name = name or element[4].decode()
+        lists = lists or element.get(3) == _REPEATED
+        if element.get(5):
+            if len(inner) > _MAX_DEPTH:
+                raise ValueError("it is nested too deep")
+            inner.append((element[5], name, lists))
+            continue
+        width = element[2] if element[1] == _FIXED else _WIDTHS[element[1]]
+        if width < 0:
+            raise ValueError("a value of it takes less than nothing")
+        yield Claim(name, leaf, lists, width) if names is None or name in names else None
+        leaf += 1
+
+
+def _group(
+    data: bytes | memoryview | BinaryIO, size: int, group: dict[int, Any], leaves: Sequence[Claim | None]
+) -> Group:
+    rows = group[3]
+    claims = []
+    for chunk, leaf in zip(group[1], leaves, strict=True):
+        if leaf is None:
+            continue
+        claim = _claim(data, size, chunk[3], leaf)
+        if not claim.lists and claim.values > rows:
+            raise ValueError(f"column {claim.name} claims {claim.values:,} values, not {rows:,}")
+        claims.append(claim)
+    return Group(rows, tuple(claims))
+
+
+def _claim(data: bytes | memoryview | BinaryIO, size: int, column: dict[int, Any], leaf: Claim) -> Claim:
     at = min((at for at in (column[9], column.get(11, 0)) if at > 0), default=0)
     if not at and not column[5]:  # of no rows
-        return Claim(0, 0, False)
+        return leaf
     end = at + column[7]
-    if not 0 < at <= end <= len(data):
+    if not 0 < at <= end <= size:
         raise ValueError("its pages lie outside of it")
-    values, size, has_dictionary = 0, 0, False
+    values = unpacked = largest = dense = dictionary = 0
+    prefixed = False
     while at < end:
-        reader = _Thrift(data, at)
-        head = reader.structure()
-        size += head[2]
-        page = head.get(5) or head.get(8) or {1: 0}
+        head, length = _page_head(data, at, size)
+        taken = max(head[2], head[3])
+        kind = head[1]
+        page = head[{_DATA_PAGE: 5, _DATA_PAGE_2: 8, _DICTIONARY_PAGE: 7}[kind]] if kind in (0, 2, 3) else {1: 0}
         if min(head[2], head[3], page[1]) < 0:
             raise ValueError("a page of it claims less than nothing")
-        if head[1] == _DICTIONARY_PAGE:
-            has_dictionary = True
+        if kind == _DICTIONARY_PAGE:
+            if page[1] * (leaf.width or 4) > taken:
+                raise ValueError(f"a dictionary of {taken:,} bytes claims {page[1]:,} values")
+            dictionary = max(dictionary, taken)
         else:
             values += page[1]
-            if page.get(2 if 5 in head else 4) == _PREFIXED:
-                raise ValueError("its values are encoded by their differences in text")
-        at = reader.at + head[3]
-    return Claim(values, size, has_dictionary)
+            dense = max(dense, taken // max(1, page[1]))
+            prefixed = prefixed or page.get(2 if kind == _DATA_PAGE else 4) == _PREFIXED
+        unpacked += taken
+        largest = max(largest, taken)
+        at += length + head[3]
+    return Claim(leaf.name, leaf.leaf, leaf.lists, leaf.width, values, unpacked, largest, dense, dictionary, prefixed)
+
+
+def _page_head(data: bytes | memoryview | BinaryIO, at: int, size: int) -> tuple[dict[int, Any], int]:
+    """The head of the page at a place, and its length."""
+    for count in _HEAD_BYTES:
+        reader = _Thrift(_piece(data, at, min(count, size - at)), _MAX_SMALL_ELEMENTS)
+        try:
+            return reader.structure(), reader.at
+        except (IndexError, _BeyondError):
+            if count >= min(size - at, _HEAD_BYTES[-1]):
+                raise
+    raise AssertionError
+
+
+def _piece(data: bytes | memoryview | BinaryIO, at: int, count: int) -> bytes | memoryview:
+    if isinstance(data, bytes | memoryview):
+        return data[at : at + count]
+    data.seek(at)
+    return data.read(count)
+
+
+class _BeyondError(ValueError):
+    """Something claims more bytes than there are."""
 
 
 class _Thrift:
-    """A reader of the compact protocol, at a place in some bytes."""
+    """A reader of the compact protocol, at the beginning of some bytes."""
 
-    def __init__(self, data: bytes | memoryview, at: int) -> None:
+    def __init__(self, data: bytes | memoryview, elements: int) -> None:
         self._data = data
-        self._left = _MAX_ELEMENTS
-        self.at = at
+        self._left = elements
+        self.at = 0
 
     def structure(self, depth: int = 0) -> dict[int, Any]:
         """The fields of a structure."""
+        data = self._data
         found: dict[int, Any] = {}
         number = 0
-        while head := self._byte():
+        while True:
+            head = data[self.at]
+            self.at += 1
+            if not head:
+                return found
             number = number + (head >> 4) if head >> 4 else self._signed()
             kind = head & 15
-            found[number] = kind == 1 if kind in (1, 2) else self._value(kind, depth)
-        return found
+            if kind in (1, 2):
+                found[number] = kind == 1
+                continue
+            byte = data[self.at] if kind in (4, 5, 6) else 128
+            if byte < 128 and self._left:  # a short number, as most are
+                self._left -= 1
+                self.at += 1
+                found[number] = (byte >> 1) ^ -(byte & 1)
+            else:
+                found[number] = self._value(kind, depth)
 
     def _value(self, kind: int, depth: int) -> Any:
         self._left -= 1
         if self._left < 0:
             raise ValueError("it has more elements than any file of columns needs")
-        if depth > _MAX_DEPTH:
-            raise ValueError("it is nested too deep")
-        if kind in (4, 5, 6):
-            return self._signed()
-        if kind in (1, 2, 3):
-            return self._byte()
-        if kind == 7:
-            return self._bytes(8)
         if kind == 8:
             return self._bytes(self._unsigned())
+        if kind in (4, 5, 6):
+            return self._signed()
+        if depth > _MAX_DEPTH:
+            raise ValueError("it is nested too deep")
+        if kind == 12:
+            return self.structure(depth + 1)
         if kind in (9, 10):
             head = self._byte()
             count = head >> 4 if head >> 4 != 15 else self._unsigned()
             return [self._value(head & 15, depth + 1) for _ in range(self._checked(count))]
-        if kind == 12:
-            return self.structure(depth + 1)
+        if kind in (1, 2, 3):
+            return self._byte()
+        if kind == 7:
+            return self._bytes(8)
         raise ValueError("it holds what no Parquet file does")
 
     def _byte(self) -> int:
@@ -127,7 +250,7 @@ class _Thrift:
 
     def _checked(self, count: int) -> int:
         if not 0 <= count <= len(self._data) - self.at:
-            raise ValueError("it claims more than it has")
+            raise _BeyondError("it claims more than it has")
         return count
 
     def _signed(self) -> int:
@@ -135,10 +258,13 @@ class _Thrift:
         return (number >> 1) ^ -(number & 1)
 
     def _unsigned(self) -> int:
+        data, at = self._data, self.at
         found = shift = 0
-        while (byte := self._byte()) & 128:
+        while (byte := data[at]) & 128:
             found |= (byte & 127) << shift
             shift += 7
+            at += 1
             if shift > 63:
                 raise ValueError("it holds what no Parquet file does")
+        self.at = at + 1
         return found | byte << shift

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.errors import UsageError, option
+from wdstools.python_text import expression
 from wdstools.reader.meant import meant_by
 from wdstools.reader.operand import (
     CALLED,
@@ -65,7 +66,7 @@ class Where:
     @property
     def columns(self) -> frozenset[str]:
         """The columns that it names."""
-        tree = ast.parse(self.text.strip(), mode="eval")
+        tree = expression(self.text.strip())
         return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - {"len"}
 
     @property
@@ -133,7 +134,7 @@ def _is_sound(text: str) -> bool:
 
 def _parsed(text: str) -> Callable[[pa.Table], Mask]:
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = expression(text.strip()).body
         if _depth(tree) > _MAX_DEPTH:
             raise refused(text, f"nested more than {_MAX_DEPTH} deep")
         return _condition(tree)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError, option
 from wdstools.foreign.split_names import narrower, split_of_word
+from wdstools.python_text import literal
 from wdstools.sources.base import is_text
 from wdstools.sources.rows import as_json
 from wdstools.units import counted
@@ -244,7 +244,7 @@ def _listed(text: str) -> list[str] | None:
     """The texts of a list that was written into a cell, as JSON or as Python shows it; None where it is none."""
     if not (text.startswith("[") and text.rstrip().endswith("]") and text[1:].lstrip()[:1] in ("'", '"')):
         return None
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, literal):
         try:
             found = read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError
 from wdstools.formats.image_types import sniff
+from wdstools.formats.parquet_files import batches_of
 from wdstools.formats.sample import make_key
 from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE
@@ -126,14 +127,14 @@ class EmbeddedSource(UnpackedSource):
         where = f"{self._store.url}/{table}"
         stem = table.rpartition("/")[2].rpartition(".")[0]
         with reading_parquet(where):
-            opened = parquet.ParquetFile(file)
-            column = _image_column(opened.schema_arrow)
+            schema = parquet.read_schema(file)
+            column = _image_column(schema)
             if column is None:
                 raise damaged(where, "other tables here hold images, and this one does not")
-            classes = _classes(opened.schema_arrow)
-            columns = columns_of([n for n in opened.schema_arrow.names if n != column], self._rules, where, alone=False)
+            classes = _classes(schema)
+            columns = columns_of([n for n in schema.names if n != column], self._rules, where, alone=False)
             number = 0
-            for batch in opened.iter_batches(_ROWS):
+            for batch in batches_of(file, _ROWS):
                 for row in batch.to_pylist():
                     yield from self._sample(row, column, columns, classes, f"{stem}-{number:07d}", where)
                     number += 1

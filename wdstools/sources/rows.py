@@ -250,12 +250,11 @@ def _object(line: bytes) -> dict[str, Any] | BadRow:
 
 
 def _parquet(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
-    from pyarrow import parquet
+    from wdstools.formats.parquet_files import batches_of  # late: most tables are text, and need no Arrow
 
     with reading_parquet(where):
-        table = parquet.ParquetFile(file)
         number = 0
-        for batch in table.iter_batches(_BATCH_ROWS):
+        for batch in batches_of(file, _BATCH_ROWS):
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
@@ -266,10 +265,20 @@ def reading_parquet(where: str) -> Iterator[None]:
     """What pyarrow finds wrong with a table is FormatError (``table-damaged``); an error of the disk is StoreError."""
     import pyarrow as pa
 
+    from wdstools.formats.parquet_files import TooMuchError
+
     try:
         yield
     except WdsError:
         raise
+    except TooMuchError as error:
+        raise FormatError(
+            "the table comes to more than one of its size may",
+            code="table-too-large",
+            where=where,
+            got=str(error),
+            hint="leave it, unless you know who made it; then split it into tables of fewer rows",
+        ) from None
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:  # pyarrow's own have none
             raise storage_error(error, where) from None

@@ -146,9 +146,9 @@ class Tables:
         first: list[NumberedRow] = []
         with self._open(path) as file:
             numbered = read_rows(file, path)
-            for entry in numbered:
-                first.append(entry)
-                if len(first) >= _PROBED_ROWS:
+            for number, row in numbered:
+                first.append((number, row))
+                if len(first) >= _PROBED_ROWS or (isinstance(row, dict) and holds_images([row])):
                     break
             good = [row for _, row in first if not isinstance(row, BadRow)]
             names = row_names(good)

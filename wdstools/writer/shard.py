@@ -14,7 +14,7 @@ import numpy as np
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.arrow import flat, one_chunk, to_numpy
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.index import read_index, shard_entry, unlike, write_index
+from wdstools.formats.index import misplaced, read_index, shard_entry, unlike, write_index
 from wdstools.formats.manifest import ShardEntry, shard_path
 from wdstools.formats.sample import image_member
 from wdstools.results import Skip, to_dict
@@ -121,7 +121,7 @@ def _keep(task: ShardTask, path: str, line: dict[str, Any]) -> ShardResult | Non
         if index is None or _sources_now(task) != finished.sources:
             return None
         table = read_index(index)
-        if unlike(table, finished.entry) is not None:
+        if unlike(table, finished.entry) is not None or misplaced(table, task.split) is not None:
             return None
         members = flat(one_chunk(table.column("members")))
     except (StoreError, FormatError, LookupError, TypeError, ValueError, AttributeError):

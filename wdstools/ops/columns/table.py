@@ -15,7 +15,7 @@ from wdstools.formats.arrow import one_chunk
 from wdstools.formats.column_files import aligned, size_of
 from wdstools.formats.columns import MAX_FIELDS, MAX_WIDTH, ColumnField, is_field_name
 from wdstools.ops.columns.kinds import JsonText, Kinds, value_of
-from wdstools.ops.columns.parquet_table import coded_batches, is_text, parquet_batches, schema_of_file
+from wdstools.ops.columns.parquet_table import is_text, parquet_batches, schema_of_file, text_size
 from wdstools.sources.rows import BadRow, damaged, read_rows
 from wdstools.stores.local import buffered_plain, translated
 
@@ -56,7 +56,7 @@ class Table:
         with translated(self.path), buffered_plain(self.path) as file:
             rows: int = pq.ParquetFile(file).metadata.num_rows
             size = size_of(rows, self.fields)
-            return size + sum(int(lengths.sum()) for _, lengths in coded_batches(file, self.path, texts))
+            return size + text_size(file, self.path, texts)
 
     def key_batches(self) -> Iterator[list[str]]:
         """The keys, batch by batch."""

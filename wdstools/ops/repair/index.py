@@ -9,7 +9,7 @@ from wdstools.checks.metadata import few_bits_apart, read_list, undo_flipped_bit
 from wdstools.checks.rebuild import first_difference, rebuild_index
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.index import check_bounds, read_index, unlike, write_index
+from wdstools.formats.index import check_bounds, misplaced, read_index, unlike, write_index
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.ops.repair.copies import StoreCopy, read_or_none
 from wdstools.stores.reading import read_blocks
@@ -44,7 +44,7 @@ def usable_index(
     """An index that the manifest's ``rows`` and ``values`` prove: the own one, a copy's, or one made from a shard that is whole."""
     own = read_or_none(store, entry.index_path, _MAX_INDEX_BYTES)
     for data in (own, *(copy.file(entry.index_path) for copy in copies)):
-        table = _proved(data, entry)
+        table = _proved(data, entry, split)
         if table is not None:
             return table
     for place, path in _shards(store, entry, copies):
@@ -79,7 +79,7 @@ def _rebuilt(place: tuple[Store, str], split: str, entry: ShardEntry, manifest: 
         return None
 
 
-def _proved(data: bytes | None, entry: ShardEntry) -> pa.Table | None:
+def _proved(data: bytes | None, entry: ShardEntry, split: str) -> pa.Table | None:
     """An index from its bytes, if it is that of the manifest."""
     if data is None:
         return None
@@ -88,7 +88,7 @@ def _proved(data: bytes | None, entry: ShardEntry) -> pa.Table | None:
         check_bounds(table, entry.samples, entry.bytes, where=entry.index_path)
     except FormatError:
         return None
-    return table if unlike(table, entry) is None else None
+    return table if unlike(table, entry) is None and misplaced(table, split) is None else None
 
 
 def listed_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
@@ -108,7 +108,7 @@ def choose_index(
     split, entry = shard
     path = entry.index_path
     own = read_or_none(store, path, _MAX_INDEX_BYTES)
-    table = _proved(own, entry)
+    table = _proved(own, entry, split)
     if table is not None and truth.anchored and not entry.values:
         rebuilt = _rebuilt((store, entry.path), split, entry, truth.manifest)
         if rebuilt is None or unlike(rebuilt, entry) is not None or first_difference(rebuilt, table) is not None:
@@ -117,12 +117,17 @@ def choose_index(
         return None
     for copy in copies:
         data = copy.file(path)
-        if data is not None and _proved(data, entry) is not None and digest in (None, sha256_hex(data)):
+        if data is not None and _proved(data, entry, split) is not None and digest in (None, sha256_hex(data)):
             return IndexRepair(split, entry, data, copy.name)
     mended = undo_flipped_bit(own, digest) if own is not None and digest is not None else None
     if mended is not None:
         return IndexRepair(split, entry, mended, "undoing one bit")
-    if own is not None and digest is not None and few_bits_apart(sha256_hex(own), digest) and _proved(own, entry):
+    if (
+        own is not None
+        and digest is not None
+        and few_bits_apart(sha256_hex(own), digest)
+        and _proved(own, entry, split)
+    ):
         return None  # it is the list's line that is damaged
     return IndexRepair(split, entry, None, "its shard")
 

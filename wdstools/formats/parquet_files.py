@@ -1,0 +1,209 @@
+"""Parquet files of anybody, read without taking more memory than a file of their size has a right to.
+
+A few bytes may stand for any number: a page packs zeros, a dictionary holds one long text that a million rows mean.
+So the pages are counted before any is decoded, and texts stay codes of their dictionary until it is known what they come to.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from wdstools.formats.arrow import reader_over, text_lengths, to_numpy
+from wdstools.formats.parquet_pages import groups_of
+from wdstools.units import size as shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow.parquet as pq
+
+    from wdstools.formats.parquet_pages import Claim, Group
+
+#: What a file may come to that is smaller than a sixteenth of this; a larger one, to sixteen times its size.
+FLOOR_BYTES = 2 << 30
+_TIMES = 16
+#: What the largest pages of all columns may take, of which each is in memory as a whole; or eight times the file's size.
+_PAGES_BYTES, _PAGES_TIMES = 512 << 20, 8
+#: How many rows a table may have, or four for each of its bytes: a row that says anything takes some.
+_ROWS, _ROWS_TIMES = 1 << 20, 4
+#: How much a batch of rows should come to, and what a value takes beside its bytes.
+_BATCH_BYTES = 32 << 20
+_VALUE_BYTES = 64
+
+
+class TooMuchError(ValueError):
+    """A file that comes to more than one of its size may."""
+
+
+def bound_of(size: int) -> int:
+    """How many bytes the values of a file of so many bytes may come to."""
+    return max(FLOOR_BYTES, _TIMES * size)
+
+
+def read_whole(
+    data: bytes | memoryview,
+    names: Sequence[str],
+    most: int,
+    check: Callable[[pq.ParquetFile, Sequence[Group]], None] | None = None,
+    *,
+    use_threads: bool = True,
+) -> pa.Table:
+    """Some columns of a file of ours, page checksums compared; ``check`` may refuse what it claims.
+
+    Raises ValueError (TooMuchError where its values would take more than ``most`` bytes) and what Arrow raises.
+    """
+    import pyarrow.parquet as pq  # late: it loads file systems and TLS
+
+    groups = groups_of(data, len(data), names)
+    file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
+    if check is not None:
+        check(file, groups)
+    claims = [claim for group in groups for claim in group.claims]
+    plain = sum(claim.bytes + 8 * claim.values for claim in claims)
+    if plain > most:
+        raise _too_much(plain, most)
+    if sum(claim.most for claim in claims) > most:
+        risky = [claim for claim in claims if not claim.width and claim.longest]
+        if sum(claim.most for claim in claims if claim not in risky or claim.prefixed) > most:
+            raise TooMuchError(
+                "its values are encoded by their differences, or by a dictionary, and may come to more than is read"
+            )
+        coded = pq.ParquetFile(reader_over(data), read_dictionary=sorted({claim.leaf for claim in risky}))
+        tops = list(dict.fromkeys(claim.name for claim in risky))
+        came = sum(_weight(chunk) for column in coded.read(columns=tops).columns for chunk in column.chunks)
+        if plain + came > most:
+            raise _too_much(plain + came, most)
+    # not read_table: it imports pyarrow.dataset and, with it, pandas
+    return file.read(columns=list(names), use_threads=use_threads)
+
+
+def batches_of(
+    file: BinaryIO, rows: int, names: Sequence[str] | None = None, *, held: bool = True
+) -> Iterator[pa.RecordBatch]:
+    """A table's rows, at most ``rows`` at once and so few that they take little memory; lists and structures may hold codes.
+
+    ``held`` tells that all rows will be in memory. Raises ValueError (TooMuchError where the table comes to more than one of
+    its size may) and what Arrow raises.
+    """
+    came, most = 0, bound_of(_size_of(file))
+    for batch in _coded_batches(file, rows, names):
+        for part, weight in _parts(batch):
+            came += weight
+            if held and came > most:
+                raise _too_much(came, most)
+            yield _without_codes(part)
+
+
+def weight_of(file: BinaryIO, rows: int, names: Sequence[str]) -> int:
+    """How many bytes the values of some columns come to, texts that are codes not decoded; raises as ``batches_of``."""
+    return sum(_weight(column) for batch in _coded_batches(file, rows, names) for column in batch.columns)
+
+
+def _coded_batches(file: BinaryIO, rows: int, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """A table's rows, texts as codes where it is not known what they come to; raises as ``batches_of``."""
+    import pyarrow.parquet as pq
+
+    size = _size_of(file)
+    groups = groups_of(file, size, names, small=False)
+    _check_table(groups, size)
+    coded: set[int] = set()
+    batch_rows = []
+    for group in groups:
+        count = max(
+            1, min(rows, group.rows, _BATCH_BYTES // max(1, sum(_width_of(c, group.rows) for c in group.claims)))
+        )
+        batch_rows.append(count)
+        coded |= {
+            claim.leaf
+            for claim in group.claims
+            if not claim.width and (claim.values if claim.lists else count) * claim.dictionary > _BATCH_BYTES
+        }
+    table = pq.ParquetFile(file, read_dictionary=sorted(coded))
+    for number, count in enumerate(batch_rows):
+        yield from table.iter_batches(count, row_groups=[number], columns=None if names is None else list(names))
+
+
+def _size_of(file: BinaryIO) -> int:
+    file.seek(0, 2)
+    return file.tell()
+
+
+def _width_of(claim: Claim, rows: int) -> int:
+    """How many bytes a column takes in a row, on average, texts of a dictionary as codes."""
+    each = _VALUE_BYTES + (claim.width or claim.dense) + (claim.largest if claim.prefixed else 0)
+    return each * max(1, claim.values // max(1, rows)) if claim.lists else each
+
+
+def _check_table(groups: Sequence[Group], size: int) -> None:
+    """Refuse a table that claims more than one of its size may."""
+    rows, most = sum(group.rows for group in groups), bound_of(size)
+    if any(group.rows < 0 for group in groups) or rows > max(_ROWS, _ROWS_TIMES * size):
+        raise TooMuchError(f"it claims {rows:,} rows, and takes {size:,} bytes")
+    plain = sum(claim.bytes + 8 * claim.values for group in groups for claim in group.claims)
+    lists = max((sum(map(_of_lists, group.claims)) for group in groups), default=0)
+    if max(plain, lists) > most:
+        raise _too_much(max(plain, lists), most)
+    at_once = max((sum(c.largest + c.dictionary + c.width for c in group.claims) for group in groups), default=0)
+    if at_once > max(_PAGES_BYTES, _PAGES_TIMES * size):
+        raise _too_much(at_once, max(_PAGES_BYTES, _PAGES_TIMES * size))
+
+
+def _of_lists(claim: Claim) -> int:
+    """What a column of lists may come to while its texts are codes: one row may have all values of its group."""
+    if not claim.lists:
+        return 0
+    return claim.bytes + claim.values * (16 + claim.width + (claim.largest if claim.prefixed else 0))
+
+
+def _too_much(came: int, most: int) -> TooMuchError:
+    return TooMuchError(f"it comes to {shown(came)} once it is unpacked, and at most {shown(most)} are read")
+
+
+def _parts(batch: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """A batch in parts that come to little, and what each comes to; of a row that does not, alone."""
+    weight = sum(map(_weight, batch.columns))
+    if weight <= _BATCH_BYTES or batch.num_rows <= 1:
+        yield batch, weight
+        return
+    half = batch.num_rows // 2
+    for first, last in pairwise((0, half, batch.num_rows)):
+        yield from _parts(batch.slice(first, last - first))
+
+
+def _weight(array: pa.Array) -> int:
+    """How many bytes the values of an array come to, codes as what they stand for."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _weight_of_codes(array)
+    if pa.types.is_struct(kind):
+        return sum(map(_weight, array.flatten()))
+    if pa.types.is_map(kind):
+        first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
+        return sum(_weight(part.slice(first, last - first)) for part in (array.keys, array.items)) + 8 * len(array)
+    if pa.types.is_nested(kind):
+        return _weight(array.flatten()) + 8 * len(array)
+    return int(array.nbytes)
+
+
+def _weight_of_codes(array: pa.DictionaryArray) -> int:
+    words = array.dictionary
+    if words.type in (pa.string_view(), pa.binary_view()):
+        words = words.cast(pa.large_binary())
+    if not any(is_kind(words.type) for is_kind in _TEXTS):
+        return 8 * len(array)
+    lengths = np.append(text_lengths(words), 0)  # the last is that of a null
+    return int(lengths[to_numpy(array.indices, null=-1)].sum())
+
+
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+
+
+def _without_codes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    for number, field in enumerate(batch.schema):
+        if pa.types.is_dictionary(field.type):
+            batch = batch.set_column(number, field.name, batch.column(number).dictionary_decode())
+    return batch

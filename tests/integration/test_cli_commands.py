@@ -13,6 +13,7 @@ import pytest
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import COMMAND, environment, run_command, start_command
 from tests.support.outcome import assert_complete, snapshot
+from tests.support.warm import REPOSITORY
 from wdstools import __version__
 from wdstools.cli.program import AREAS, EXIT_CODES
 
@@ -278,7 +279,9 @@ def test_a_command_without_enough_memory_says_so(kilobytes: int, dataset: Path) 
 @pytest.mark.parametrize("command", ["scan .", "pull {dataset} out"])
 def test_a_folder_that_is_gone_is_no_bug(command: str, dataset: Path, tmp_path: Path) -> None:
     words = command.format(dataset=dataset)
-    done = in_shell(f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir ../gone && wdstools {words}")
+    done = in_shell(
+        f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir ../gone && wdstools {words}", PYTHONPATH=str(REPOSITORY)
+    )
     assert done.returncode == 4, done.stderr
     assert b"Traceback" not in done.stderr
     assert done.stderr.startswith(b"error: the folder that this runs in is no longer there")

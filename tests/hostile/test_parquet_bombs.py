@@ -21,6 +21,7 @@ from wdstools.formats.parquet_files import batches_of
 from wdstools.formats.parquet_pages import groups_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 MIB = 1 << 20
@@ -133,7 +134,7 @@ def test_a_sound_table_is_read_as_it_is(rows: int, group: int, dictionary: objec
 
 
 def index_of(rows: int, caption: pa.Array) -> pa.Table:
-    members = {
+    members: dict[str, Sequence[object]] = {
         "ext": ["jpg"] * rows,
         "offset": [512] * rows,
         "size": [1] * rows,

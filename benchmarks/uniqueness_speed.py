@@ -38,7 +38,7 @@ from wdstools.dedup.groups import Fingerprints, group
 from wdstools.dedup.hamming import link
 from wdstools.dedup.levels import LEVELS, levels_up_to
 from wdstools.executors.open import open_executor
-from wdstools.images.luma import check_kernels
+from wdstools.images.luma import check_pillow
 from wdstools.ops.duplicates.find import WORKER_MODULES
 from wdstools.reader.hashes import hash_images
 
@@ -279,7 +279,7 @@ def whole(path: str) -> tuple[int, float]:
 
 def _compile() -> None:
     """What the first run after an installation does, once for all: the loops are compiled, and kept on the disk."""
-    check_kernels()
+    check_pillow()
     group(fingerprints([scene(1), scene(1)]), LEVELS)
 
 

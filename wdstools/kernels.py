@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import tempfile
@@ -13,10 +14,10 @@ import numba
 from wdstools.user_cache import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterable, Iterator
 
-#: Every compiled function, as it was made.
-_KERNELS: list[Any] = []
+
+_LOCK = "compiling.lock"
 
 
 def jit(function: Any) -> Any:
@@ -27,17 +28,43 @@ def jit(function: Any) -> Any:
     """
     with _kept():
         try:
-            made = numba.njit(function, nogil=True, boundscheck=False, cache=True)
+            return numba.njit(function, nogil=True, boundscheck=False, cache=True)
         except RuntimeError:  # numba has no folder to keep it in
-            made = numba.njit(function, nogil=True, boundscheck=False)
-    _KERNELS.append(made)
-    return made
+            return numba.njit(function, nogil=True, boundscheck=False)
 
 
-def uncompiled(modules: Collection[str]) -> bool:
-    """Whether a loop of these modules has not been compiled yet, by this process or any before it."""
-    mine = [kernel for kernel in _KERNELS if kernel.py_func.__module__ in modules]
-    return any(not kernel.signatures and not _is_kept(kernel) for kernel in mine)
+def uncompiled(kernels: Iterable[Any]) -> bool:
+    """Whether any of these has not been compiled yet, by this process or one before it."""
+    return any(not kernel.signatures and not _is_kept(kernel) for kernel in kernels)
+
+
+@contextmanager
+def alone() -> Iterator[bool]:
+    """Whether no other process compiles meanwhile for the same folder, as far as they can tell: two would do the same work."""
+    config: Any = numba.config
+    folder = config.CACHE_DIR or _folder()
+    try:
+        lock = os.open(
+            os.path.join(folder or os.devnull, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+    except OSError:
+        yield True
+        return
+    try:
+        yield _is_locked(lock)
+    finally:
+        os.close(lock)
+
+
+def _is_locked(lock: int) -> bool:
+    """Lock a file, unless another process has."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def _is_kept(kernel: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.alike_pairs import write_alike_pairs
 from tests.support.command import environment
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def add(a, b):
     return a + b
 
 assert add(1, 2) == 3
-print(add.stats.cache_path, numba.config.CACHE_DIR == "", kernels.uncompiled({"__main__"}))
+print(add.stats.cache_path, numba.config.CACHE_DIR == "", kernels.uncompiled([add]))
 """
 
 
@@ -70,18 +71,35 @@ def test_a_temporary_folder_that_others_can_write_is_not_believed(tmp_path: Path
     assert list(folder.iterdir()) == []
 
 
+def test_a_few_images_are_compared_without_a_compiler(tmp_path: Path) -> None:
+    write_alike_pairs(tmp_path / "pairs")
+    script = """
+import sys
+import wdstools as wt
+
+wt.pack("pairs", "packed")
+print(len(wt.find_duplicates("packed", level="edited").groups))
+print(len(wt.find_shared("packed", ["pairs"], level="edited")) > 0)
+print("numba" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment(), cwd=tmp_path, check=True
+    )
+    assert done.stdout.split() == ["3", "True", "False"]
+
+
 @pytest.mark.slow
 def test_the_first_run_says_that_it_compiles_and_the_next_one_does_not(tmp_path: Path) -> None:
     script = """
 import sys
-from wdstools.planning.compiling import compile_kernels
+from wdstools.planning.compiling import compile_hashing
 from wdstools.progress import Silent
 
 class Told(Silent):
     def start(self, task, total, unit):
         print(task)
 
-compile_kernels(Told())
+compile_hashing(Told(), 1000)
 """
     env = environment(NUMBA_CACHE_DIR=str(tmp_path / "kernels"))
     command = [sys.executable, "-c", script]

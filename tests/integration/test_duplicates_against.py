@@ -17,8 +17,8 @@ from tests.support.came import came
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from tests.support.lookalikes import fingerprints, jpeg, scene
-from wdstools.dedup import hamming
-from wdstools.dedup.across import match
+from wdstools.dedup import few, hamming
+from wdstools.dedup.across import link_across, match
 from wdstools.dedup.groups import group
 from wdstools.dedup.levels import LEVELS, levels_up_to
 from wdstools.ops.duplicates.against import find_shared
@@ -286,11 +286,12 @@ def test_the_search_finds_the_same_by_any_number_of_threads(flips: bool, monkeyp
     codes[2][:30, 0] ^= np.uint64(1) << draw.integers(0, 64, 30).astype(np.uint64)
     codes[3][40:60] = codes[0][200:220]
     mine, theirs = (codes[0], codes[1], np.arange(400)), (codes[2], codes[3], np.arange(90))
-    found = []
-    for few, threads in ((hamming._FEW_PAIRS, 1), (0, 2), (0, 3)):
-        monkeypatch.setattr(hamming, "_FEW_PAIRS", few)
+    found = [link_across(mine, theirs, (10, 60), flips=flips)]
+    monkeypatch.setattr(few, "FEW_CODES", 0)
+    for pairs, threads in ((hamming._FEW_PAIRS, 1), (0, 2), (0, 3)):
+        monkeypatch.setattr(hamming, "_FEW_PAIRS", pairs)
         monkeypatch.setattr(hamming, "_THREADS", threads)
-        found.append(hamming.link_across(mine, theirs, (10, 60), flips=flips))
+        found.append(link_across(mine, theirs, (10, 60), flips=flips))
     assert len(np.intersect1d(*found[0])) == (50 if flips else 30)
     assert all(np.array_equal(a, b) for one in found[1:] for a, b in zip(found[0], one, strict=True))
 

@@ -14,20 +14,25 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from tests.support.came import came
-from tests.support.lookalikes import colours, components, fingerprints, gray, jpeg, scene
+from tests.support.lookalikes import colours, components, fingerprints, gray, however_few, jpeg, scene
 from tests.support.pictures import noise, saved
-from wdstools.dedup import bands, groups, hamming
+from wdstools.dedup import bands, few, forest, groups, hamming
+from wdstools.dedup.across import match
 from wdstools.dedup.compare import MEMBERS_AT_ONCE, Comparison
-from wdstools.dedup.groups import group
+from wdstools.dedup.groups import UNDECIDED, Fingerprints, Turned, group
 from wdstools.dedup.hamming import link
 from wdstools.dedup.levels import LEVELS, NEAR_CHROMA, NEAR_LOCAL
 from wdstools.dedup.parts import Alone, SearchTask, linked, ranges_for, search_part
 from wdstools.dedup.phash import phash
+from wdstools.errors import UsageError
+from wdstools.images import luma
 from wdstools.images.check import DamagedImageError
-from wdstools.images.luma import check_kernels, luma_images
+from wdstools.images.luma import check_pillow, luma_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from wdstools.dedup.levels import Level
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -79,15 +84,50 @@ def test_every_kind_of_jpeg_hashes_as_imagehash_hashes_it(options: dict[str, Any
 
 def _assert_as_imagehash(data: bytes, image: Image.Image) -> None:
     lumas = luma_images(data, (32, 64))
-    for size, luma in zip((8, 16), lumas, strict=True):
-        found, mirrored = phash(luma[None], size)
+    for size, small in zip((8, 16), lumas, strict=True):
+        found, mirrored = phash(small[None], size)
         assert found[0].tobytes().hex() == str(imagehash.phash(image, hash_size=size))
-        turned = Image.fromarray(np.ascontiguousarray(luma[:, ::-1]))
+        turned = Image.fromarray(np.ascontiguousarray(small[:, ::-1]))
         assert mirrored[0].tobytes().hex() == str(imagehash.phash(turned, hash_size=size))
 
 
-def test_the_kernels_agree_with_the_installed_pillow() -> None:
-    check_kernels()
+def test_a_pillow_with_other_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_pillow.__wrapped__()
+    pixels = luma.by_pillow(Image.new("RGB", (9, 9), "red"), (32,))
+    monkeypatch.setattr(luma, "by_pillow", lambda *_: pixels)
+    with pytest.raises(UsageError) as refused:
+        check_pillow.__wrapped__()
+    assert refused.value.code == "pillow-differs"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.integers(1, 200), st.booleans())
+@example(0, 1, 1, False)
+@example(0, 700, 33, False)
+def test_the_compiled_lumas_are_those_of_pillow(seed: int, wide: int, high: int, in_gray: bool) -> None:
+    pixels = noise(max(wide, high), min(wide, high), seed=seed)
+    image = Image.fromarray(pixels).convert("L" if in_gray else "RGB")
+    given_pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    for mine, pillows in came(zip(luma.compiled(given_pixels, (32, 64)), luma.by_pillow(image, (32, 64)), strict=True)):
+        assert np.array_equal(mine, pillows)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 70), st.integers(1, 70), st.sampled_from([1, 3, 4]))
+@example(0, 1, 1, 3)
+@example(0, 3, 700, 3)
+def test_colours_are_the_rounded_means_of_cells(seed: int, width: int, height: int, channels: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+    expected = np.full((16, 16, 4), 255, np.uint8)
+    for row in range(16):
+        top = min(row * height // 16, height - 1)
+        lines = pixels[top : max((row + 1) * height // 16, top + 1)]
+        for column in range(16):
+            left = min(column * width // 16, width - 1)
+            cell = lines[:, left : max((column + 1) * width // 16, left + 1)].reshape(-1, channels)
+            sums = cell.sum(axis=0, dtype=np.int64)
+            expected[row, column, : max(3, channels)] = (sums + len(cell) // 2) // len(cell)
+    assert np.array_equal(luma._cells(pixels, 16), expected)
 
 
 @pytest.mark.parametrize("damage", [lambda d: d[: len(d) // 2], lambda d: b"", lambda d: b"text"])
@@ -117,12 +157,12 @@ def _relation(a: Words, b: Words, limits: tuple[int, int]) -> Any:
 def test_numbers_of_rows_beyond_32_bits_link_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     words = np.random.default_rng(5).integers(0, 2**62, (3000, 5), np.uint64)
     words[1::3] = words[::3] ^ np.uint64(1 << 9)
-    few = link(words, (10, 40), words[::-1].copy())
-    monkeypatch.setattr(hamming, "_MOST_32_BITS", 0)
-    many = link(words, (10, 40), words[::-1].copy())
-    assert (few.dtype, many.dtype) == (np.dtype(np.int32), np.dtype(np.int64))
-    assert few.tolist() == many.tolist()
-    assert len(set(few.tolist())) <= 2000
+    small = link(words, (10, 40), words[::-1].copy())
+    monkeypatch.setattr(forest, "_MOST_32_BITS", 0)
+    large = link(words, (10, 40), words[::-1].copy())
+    assert (small.dtype, large.dtype) == (np.dtype(np.int32), np.dtype(np.int64))
+    assert small.tolist() == large.tolist()
+    assert len(set(small.tolist())) <= 2000
 
 
 @pytest.mark.parametrize("limit", [4, 8, 10])
@@ -159,7 +199,9 @@ def test_the_search_links_exactly_what_brute_force_links(
     near = _relation(codes, codes, (limit, rest))
     if mirrored is not None:
         near |= _relation(codes, mirrored, (limit, rest))
-    assert link(codes, (limit, rest), mirrored).tolist() == components(near)
+    expected = components(near)
+    assert link(codes, (limit, rest), mirrored).tolist() == expected
+    assert few.link(codes, (limit, rest), mirrored).tolist() == expected
 
 
 class _Shuffled(Alone):
@@ -194,7 +236,9 @@ def test_ranges_link_what_one_pass_links_in_any_order(
     codes = _near_codes(seed, count, 3, limit)
     mirrored = np.random.default_rng(seed).permutation(codes) ^ np.uint64(5) if mirrors else None
     workers = _Shuffled(ranges, seed)
-    assert linked(codes, (limit, rest), mirrored, workers).tolist() == link(codes, (limit, rest), mirrored).tolist()
+    with however_few():
+        found = linked(codes, (limit, rest), mirrored, workers)
+    assert found.tolist() == link(codes, (limit, rest), mirrored).tolist()
     assert workers.searched > ranges or count < 2
 
 
@@ -212,7 +256,8 @@ def test_ranges_send_back_less_than_an_edge_a_code_where_thousands_are_alike(lim
                 sizes.append(len(edges))
                 yield edges
 
-    found = linked(codes, (limit, 8), None, Weighed(7))
+    with however_few():
+        found = linked(codes, (limit, 8), None, Weighed(7))
     assert found.tolist() == link(codes, (limit, 8)).tolist()
     assert sizes
     assert 0 < max(sizes) < len(np.unique(codes, axis=0))
@@ -237,8 +282,9 @@ def test_the_search_is_exact_where_thousands_of_codes_are_alike(limit: int) -> N
         codes[:2500, 0] ^= np.uint64(1) << draw.integers(0, 64, 2500).astype(np.uint64)
     codes[:, 1] = draw.integers(0, 3, 4000).astype(np.uint64) * np.uint64(2**40 - 1)
     codes[2400:2500] = codes[0]
-    near = _relation(codes, codes, (limit, 8))
-    assert link(codes, (limit, 8)).tolist() == components(near)
+    expected = components(_relation(codes, codes, (limit, 8)))
+    assert link(codes, (limit, 8)).tolist() == expected
+    assert few.link(codes, (limit, 8), None).tolist() == expected
 
 
 def _family(seeds: tuple[int, ...]) -> list[Image.Image]:
@@ -327,7 +373,8 @@ def test_groups_are_the_same_however_the_work_is_cut(
     category = np.arange(len(prints.exact)) % 3
     whole = group(prints, LEVELS, category)
     monkeypatch.setattr(groups, "MEMBERS_AT_ONCE", at_once)
-    cut = group(prints, LEVELS, category, _Shuffled(ranges, ranges))
+    with however_few():
+        cut = group(prints, LEVELS, category, _Shuffled(ranges, ranges))
     for one, other in came(zip(whole, cut, strict=True)):
         assert one.level == other.level
         for name in ("leader", "component", "near", "flipped"):
@@ -366,3 +413,93 @@ def test_a_mirrored_image_is_found_at_the_edited_level_and_said_to_be_flipped() 
     assert found[1].leader.tolist() == [0, 1]
     assert found[2].leader.tolist() == [0, 0]
     assert found[2].flipped.tolist() == [False, True]
+
+
+def _lookalikes(seed: int, count: int) -> Fingerprints:
+    """Fingerprints that are alike or nearly so, one way round or another, blank ones and turned ones among them."""
+    draw = np.random.default_rng(seed)
+    of = draw.integers(0, max(1, count // 4), count)
+    words, mirrored = (_flipped(draw, draw.integers(0, 2**64, (count, 5), np.uint64)[of]) for _ in range(2))
+    mirrors = draw.random(count) < 0.3
+    words[mirrors], mirrored[mirrors] = mirrored[mirrors], words[mirrors]
+    noise_of = draw.choice([0, 1, 2, 8], count)[:, None]
+    luma_of = draw.integers(0, 256, (count, 32, 32))[of]
+    luma_of[mirrors] = luma_of[mirrors, :, ::-1]
+    small = luma_of.reshape(count, -1) + draw.integers(-9, 10, (count, 1024)) * noise_of // 4
+    cells = draw.integers(0, 256, (count, 16, 16, 4))[of]
+    cells[mirrors] = cells[mirrors, :, ::-1]
+    colour = cells.reshape(count, -1) + draw.integers(-20, 21, (count, 1024)) * noise_of // 4
+    looks = np.clip(np.concatenate((small, colour), axis=1), 0, 255).astype(np.uint8)
+    rows = np.flatnonzero(draw.random(count) < 0.3)
+    turns = draw.integers(2, 9, len(rows)).astype(np.uint8) | draw.choice(np.array([0, UNDECIDED], np.uint8), len(rows))
+    again = draw.integers(0, count, len(rows))
+    return Fingerprints(
+        exact=np.stack((draw.integers(1, count + 1, count), np.ones(count, np.int64)), axis=1).astype(np.uint64),
+        words=words,
+        mirrored=mirrored,
+        deviation=np.where(draw.random(count) < 0.1, np.nan, draw.choice([3.0, 40.0], count)).astype(np.float32),
+        looks=lambda rows: looks[rows],
+        turned=Turned(rows, turns, words[again], mirrored[again]),
+    )
+
+
+def _flipped(draw: np.random.Generator, codes: Words) -> Words:
+    """The codes with a few of the bits flipped."""
+    for _ in range(3):
+        codes = codes ^ (
+            draw.integers(0, 2, codes.shape).astype(np.uint64) << draw.integers(0, 64, codes.shape, np.uint64)
+        )
+    return codes
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.sampled_from([LEVELS[:1], LEVELS]))
+def test_few_images_are_compared_as_many_are(seed: int, count: int, levels: tuple[Level, ...]) -> None:
+    prints, category = _lookalikes(seed, count), np.arange(count) % 3
+    plain = group(prints, levels, category)
+    with however_few():
+        compiled = group(prints, levels, category)
+    for a, b in came(zip(plain, compiled, strict=True)):
+        assert _told(a) == _told(b)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.sampled_from([LEVELS[:1], LEVELS]))
+def test_few_images_are_matched_as_many_are(seed: int, count: int, levels: tuple[Level, ...]) -> None:
+    both = _lookalikes(seed, count)
+    half = count // 2
+    sides = [_some(both, 0, half), _some(both, half, count)]
+    told: list[str] = []
+    plain = match(sides[0], sides[1], levels)
+    with however_few():
+        compiled = match(sides[0], sides[1], levels, lambda: told.append("many"))
+    for a, b in came(zip(plain, compiled, strict=True)):
+        assert _told(a) == _told(b)
+
+
+def test_the_pictures_of_both_properties_are_alike_in_every_way() -> None:
+    ways: set[tuple[str, bool]] = set()
+    for seed in range(6):
+        for found in group(_lookalikes(seed, 60), LEVELS)[1:]:
+            follows = found.leader != np.arange(60)
+            ways |= {(found.level, bool(flipped)) for flipped in found.flipped[follows]}
+    assert ways == {("re-encode", False), ("edited", False), ("edited", True)}
+
+
+def _told(found: Any) -> list[Any]:
+    values = found if isinstance(found, tuple) else [getattr(found, name) for name in found.__slots__]
+    return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+
+
+def _some(prints: Fingerprints, start: int, stop: int) -> Fingerprints:
+    """A range of the images."""
+    turned = prints.turned
+    held = (turned.rows >= start) & (turned.rows < stop)
+    return Fingerprints(
+        prints.exact[start:stop],
+        prints.words[start:stop],
+        prints.mirrored[start:stop],
+        prints.deviation[start:stop],
+        lambda rows: prints.looks(rows + start),
+        Turned(turned.rows[held] - start, turned.turns[held], turned.words[held], turned.mirrored[held]),
+    )

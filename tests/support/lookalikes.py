@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 
+from wdstools.dedup import few
 from wdstools.dedup.groups import Fingerprints
 from wdstools.dedup.phash import phash
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@contextlib.contextmanager
+def however_few() -> Iterator[None]:
+    """The compiled loops do it all, however few images there are."""
+    with patch.object(few, "FEW_CODES", -1), patch.object(few, "FEW_PAIRS", -1):
+        yield
 
 
 def scene(seed: int, width: int = 96, height: int = 96) -> Image.Image:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import random
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -14,9 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.pictures import noise
+from wdstools import kernels
 from wdstools.images import lanczos
 from wdstools.images.lanczos import resize
 from wdstools.images.resampler import Resampler, by_pillow
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -118,6 +123,19 @@ def test_ten_thousand_pairs_of_sizes_give_the_pixels_of_pillow() -> None:
         line = np.random.default_rng(number).integers(0, 256, (1, size, 3), np.uint8)
         assert_same(line, new, 1)
         assert_same(line.transpose(1, 0, 2), 1, new)
+
+
+def test_while_another_process_compiles_images_are_resized_by_pillow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    resampler, pixels = Resampler(first=0), noise(90, 60)
+    with kernels.alone() as is_alone:
+        assert is_alone
+        meanwhile = resampler.resize(pixels, 31, 17)
+        assert not resampler.is_compiled
+    assert np.array_equal(resampler.resize(pixels, 31, 17), meanwhile)
+    assert resampler.is_compiled
 
 
 @pytest.mark.parametrize("channels", [1, 3])

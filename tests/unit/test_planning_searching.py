@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from wdstools.dedup import few
 from wdstools.dedup.parts import linked, search_bytes
 from wdstools.executors import local
 from wdstools.planning import searching
@@ -34,6 +35,7 @@ def test_threads_are_as_few_as_memory_asks_for(room: float, jobs: int, monkeypat
             took.append(self.jobs)
             return super().map(work, items, tick)
 
+    monkeypatch.setattr(few, "FEW_CODES", 0)
     monkeypatch.setattr(searching, "Threads", Told)
     monkeypatch.setattr(searching, "ranges_for", lambda *_: 5)
     monkeypatch.setattr(searching, "free_bytes", lambda: int(2 * room * search_bytes(3000, mirrors=True)))

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wdstools.dedup.compare import FLIPPED, LOOK_BYTES, limits_of, same
+from wdstools.dedup import few
+from wdstools.dedup.compare import LOOK_BYTES, limits_of
+from wdstools.dedup.forest import equal_codes, flatten, row_type, unite
 from wdstools.dedup.groups import first_equal, with_turned
-from wdstools.dedup.hamming import link_across
-from wdstools.kernels import jit
+from wdstools.dedup.levels import FLIPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from wdstools.dedup.forest import Rows
     from wdstools.dedup.groups import Fingerprints
     from wdstools.dedup.levels import Level
 
@@ -32,13 +34,18 @@ class Matches(NamedTuple):
     flipped: NDArray[np.bool_]
 
 
-def match(mine: Fingerprints, theirs: Fingerprints, levels: Sequence[Level]) -> tuple[Matches, Matches]:
-    """What each set holds of the other, at the strictest level that shows it; no pair within the limits is missed."""
+def match(
+    mine: Fingerprints, theirs: Fingerprints, levels: Sequence[Level], before_many: Callable[[], None] | None = None
+) -> tuple[Matches, Matches]:
+    """What each set holds of the other, at the strictest level that shows it; no pair within the limits is missed.
+
+    ``before_many`` is called before ``match_many`` is, where there are many pairs to compare.
+    """
     count, other_count = len(mine.exact), len(theirs.exact)
     ours = _empty(count), _empty(other_count)
     _match_bytes(mine.exact, theirs.exact, ours)
     if levels:
-        _match_pixels(mine, theirs, levels, ours)
+        _match_pixels(mine, theirs, levels, ours, before_many or _nothing)
     return ours
 
 
@@ -57,12 +64,20 @@ def _match_bytes(mine: NDArray[np.uint64], theirs: NDArray[np.uint64], found: tu
     found[1].other[:] = np.where(first[count:] < count, np.append(rows, -1)[np.minimum(first[count:], count)], -1)
 
 
+def _nothing() -> None:
+    pass
+
+
 def _empty(count: int) -> Matches:
     return Matches(np.full(count, -1, np.int64), np.zeros(count, np.uint8), np.zeros(count, bool))
 
 
 def _match_pixels(
-    mine: Fingerprints, theirs: Fingerprints, levels: Sequence[Level], found: tuple[Matches, Matches]
+    mine: Fingerprints,
+    theirs: Fingerprints,
+    levels: Sequence[Level],
+    found: tuple[Matches, Matches],
+    before_many: Callable[[], None],
 ) -> None:
     rows = [np.flatnonzero(~np.isnan(prints.deviation)) for prints in (mine, theirs)]
     if not (len(rows[0]) and len(rows[1])):
@@ -82,18 +97,72 @@ def _match_pixels(
         np.searchsorted(tree[some], np.append(names, names[-1] + 1)) for tree, some in zip(trees, order, strict=True)
     ]
     places = (order[0], order[1] + len(chosen[0]))
+    first_matches = few.first_matches
+    if few.pairs_across(bounds[0], bounds[1]) > few.FEW_PAIRS:
+        before_many()
+        first_matches = match_many
     for number, level in enumerate(levels, 1):
         limits = limits_of(level)
         for side in (0, 1):
-            other, how = np.full(len(chosen[side]), -1, np.int64), np.zeros(len(chosen[side]), np.uint8)
             unknown = found[side].other[chosen[side]] < 0
             sides = (places[side], places[1 - side], bounds[side], bounds[1 - side], (0, len(chosen[0]))[side])
-            _first_matches(data, limits, sides, unknown, other, how)
+            other, how = first_matches(data, limits, sides, unknown)
             hits = np.flatnonzero(other >= 0)
             at = chosen[side][hits]
             found[side].other[at] = chosen[1 - side][other[hits] - (len(chosen[0]) if side == 0 else 0)]
             found[side].level[at] = number
             found[side].flipped[at] = how[hits] == FLIPPED
+
+
+def link_across(
+    mine: tuple[Any, Any, Any], theirs: tuple[Any, Any, Any], limits: tuple[int, int], *, flips: bool
+) -> tuple[Rows, Rows]:
+    """Components of codes of two sets, linked where one of each set are alike; codes of one set are not compared.
+
+    Of each set: codes and mirrored codes [N, W], and the image that each belongs to (several may belong to one). Gives
+    for each image the number of its component. Exact: no pair is missed.
+    """
+    counts = [int(owner.max(initial=-1)) + 1 for _, _, owner in (mine, theirs)]
+    first, second = len(mine[0]), len(theirs[0])
+    words = np.concatenate((mine[0], theirs[0]))
+    mirrored = np.concatenate((mine[1], theirs[1])) if flips else None
+    if first * second <= few.FEW_CODES**2:
+        parent = few.link_across(words, mirrored, limits, first)
+    else:
+        parent = _link_many(words, mirrored, limits, first)
+    for owner, start in ((mine[2], 0), (theirs[2], first)):
+        codes = np.flatnonzero(owner != np.arange(len(owner)))
+        unite(parent, start + codes, start + owner[codes])
+    flatten(parent)
+    return parent[: counts[0]], parent[first : first + counts[1]]
+
+
+def _link_many(
+    words: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None, limits: tuple[int, int], first: int
+) -> Rows:
+    from wdstools.dedup.hamming import link_sets
+
+    # of equal codes of the other set one takes part, else a full bucket would be compared over and over
+    sets = (words,) if mirrored is None else (words, mirrored)
+    equal = [equal_codes(codes[first:]) for codes in sets]
+    rows = np.arange(len(words) - first)
+    kind = row_type(len(words))
+    firsts = [(np.flatnonzero(some == rows) + first).astype(kind) for some in equal]
+    parent = link_sets(words, words if mirrored is None else mirrored, first, firsts, limits)
+    for some in equal:
+        unite(parent, first + rows, first + some)
+    return parent
+
+
+def match_many(
+    data: tuple[Any, ...], limits: tuple[Any, ...], sides: tuple[Any, ...], unknown: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """What ``few.first_matches`` gives, compiled."""
+    from wdstools.dedup.pictures import first_matches
+
+    other, how = np.full(len(unknown), -1, np.int64), np.zeros(len(unknown), np.uint8)
+    first_matches(data, limits, sides, unknown, other, how)
+    return other, how
 
 
 def _codes(prints: Fingerprints, rows: NDArray[np.int64], widest: Level) -> tuple[Any, Any, Any]:
@@ -131,23 +200,6 @@ def _joined(mine: Fingerprints, theirs: Fingerprints, chosen: list[NDArray[np.in
         for part, count, skip in zip(parts, counts, (0, extra), strict=True)
     ]
     return (*columns[:4], np.concatenate(second), columns[4])
-
-
-@jit
-def _first_matches(data, limits, sides, unknown, other, how):  # type: ignore[no-untyped-def]
-    """For each row of one side the first of the other side, in its component, that it is the same as."""
-    mine, theirs, starts, their_starts, offset = sides
-    for component in range(len(starts) - 1):
-        for at in range(starts[component], starts[component + 1]):
-            row = mine[at]
-            if not unknown[row - offset]:
-                continue
-            for place in range(their_starts[component], their_starts[component + 1]):
-                found = same(data, limits, row, theirs[place])
-                if found:
-                    other[row - offset] = theirs[place]
-                    how[row - offset] = found
-                    break
 
 
 def expected_pairs(level: Level, count: int, other_count: int) -> float:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wdstools.dedup.compare import FLIPPED, LOOK_BYTES, MEMBERS_AT_ONCE, Compared, Comparison
-from wdstools.dedup.hamming import flatten, unite
-from wdstools.dedup.levels import COLOUR_SIDE, LOW_INFORMATION_STD, LUMA_SIDE, NEAR_PIXELS, Level
+from wdstools.dedup import few
+from wdstools.dedup.compare import LOOK_BYTES, MEMBERS_AT_ONCE, Compared, Comparison
+from wdstools.dedup.forest import flatten, unite
+from wdstools.dedup.levels import COLOUR_SIDE, FLIPPED, LOW_INFORMATION_STD, LUMA_SIDE, NEAR_PIXELS, Level
 from wdstools.dedup.parts import Alone, linked
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wdstools.dedup.hamming import Rows
+    from wdstools.dedup.forest import Rows
     from wdstools.dedup.parts import Workers
 
 _PIXELS = LUMA_SIDE * LUMA_SIDE
@@ -127,12 +128,13 @@ def _compare(
     place = np.empty(count, np.int64)
     place[np.argsort(members, kind="stable")] = np.arange(count)
     cuts = _cuts(starts)
+    are_few = few.pairs_of(starts) <= few.FEW_PAIRS
 
     def tasks() -> Iterator[Comparison]:
         for low, high in itertools.pairwise(cuts):
             some = slice(starts[low], starts[high])
             data = with_turned(prints, members[some], pictures[place[some]])
-            yield Comparison(data, starts[low : high + 1] - starts[low], own[members[some]], tuple(levels))
+            yield Comparison(data, starts[low : high + 1] - starts[low], own[members[some]], tuple(levels), are_few)
 
     found = {level.name: Compared.nothing(count) for level in levels}
     for number, parts in workers.compare(tasks(), count):
@@ -175,12 +177,11 @@ def _link(prints: Fingerprints, rows: NDArray[np.int64], widest: Level, workers:
     there = np.flatnonzero(rows[at] == turned.rows) if len(rows) else np.zeros(0, np.int64)
     words = np.concatenate((prints.words[rows], turned.words[there]))
     parent = linked(words, limits, np.concatenate((prints.mirrored[rows], turned.mirrored[there])), workers)
-    for number, base in enumerate(at[there].tolist(), len(rows)):
-        unite(parent, number, base)
+    unite(parent, np.arange(len(rows), len(words)), at[there])
     for number in there.tolist():
         if turned.turns[number] & UNDECIDED:
-            for other in _near_turned(prints, rows, number).tolist():
-                unite(parent, int(at[number]), other)
+            near = _near_turned(prints, rows, number)
+            unite(parent, np.full(len(near), at[number]), near)
     flatten(parent)
     return parent[: len(rows)]
 
@@ -222,6 +223,12 @@ def with_turned(prints: Fingerprints, members: NDArray[np.int64], looks: NDArray
         second,
         np.concatenate((np.zeros(len(members), bool), vague)),
     )
+
+
+def nothing_seen() -> tuple[Any, ...]:
+    """What ``with_turned`` gives of no members."""
+    words, no = np.zeros((0, 5), np.uint64), np.zeros(0, bool)
+    return words, words, np.zeros((0, LOOK_BYTES), np.uint8), no, np.zeros(0, np.int64), no
 
 
 def turn_look(look: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -13,30 +13,24 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
+from wdstools.dedup import forest
 from wdstools.dedup.bands import Band, plan_bands
+from wdstools.dedup.forest import equal_codes, flatten, row_type
 from wdstools.kernels import jit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from wdstools.dedup.forest import Rows
+
 #: Bands are sought by so many threads, unless there are few pairs to look at.
 _THREADS, _FEW_PAIRS = 4, 1 << 26
-
-
-#: Numbers of rows: 32 bits are enough for most, and half the memory.
-Rows: TypeAlias = "NDArray[Any]"
-_MOST_32_BITS = 2**31 - 1
-
-
-def row_type(count: int) -> type[np.int32 | np.int64]:
-    """The type that numbers of so many rows have."""
-    return np.int32 if count <= _MOST_32_BITS else np.int64
 
 
 class Buckets(NamedTuple):
@@ -72,36 +66,23 @@ def link(codes: NDArray[np.uint64], limits: tuple[int, int], mirrored: NDArray[n
     return parent
 
 
-def link_across(
-    mine: tuple[Any, Any, Any], theirs: tuple[Any, Any, Any], limits: tuple[int, int], *, flips: bool
-) -> tuple[Rows, Rows]:
-    """Components of codes of two sets, linked where one of each set are alike; codes of one set are not compared.
+def link_sets(
+    words: NDArray[np.uint64], mirrored: NDArray[np.uint64], first: int, firsts: list[Rows], limits: tuple[int, int]
+) -> Rows:
+    """The forest of two sets of codes, the ``first`` ones and those behind them; ``firsts`` are those of the latter that take part.
 
-    Of each set: codes and mirrored codes [N, W], and the image that each belongs to (several may belong to one). Gives
-    for each image the number of its component. Exact: no pair is missed.
+    Mirrored codes take part where ``firsts`` has two.
     """
-    counts = [int(owner.max(initial=-1)) + 1 for _, _, owner in (mine, theirs)]
-    first, second = len(mine[0]), len(theirs[0])
-    words = np.concatenate((mine[0], theirs[0]))
-    mirrored = np.concatenate((mine[1], theirs[1])) if flips else words
-    # of equal codes of the other set one takes part, else a full bucket would be compared over and over
-    equal = [equal_codes(np.ascontiguousarray(codes[first:])) for codes in ((words, mirrored) if flips else (words,))]
-    kind = row_type(first + second)
-    firsts = [(np.flatnonzero(some == np.arange(second)) + first).astype(kind) for some in equal]
+    second = len(words) - first
     bands = plan_bands(max(2, math.isqrt(first * second)), limits[0])
     threads = min(_THREADS, os.cpu_count() or 1, len(bands)) if first * second > _FEW_PAIRS else 1
     work = partial(_link_bands, (words, mirrored), first, firsts, limits)
     with ThreadPoolExecutor(threads) as pool:  # each with a forest of its own: compiled code holds no lock
         parent, *others = pool.map(work, [bands[number::threads] for number in range(threads)])
     for other in others:
-        _unite_all(parent, other, 0)
-    for some in equal:
-        _unite_all(parent, some, first)
-    for owner, start in ((mine[2], 0), (theirs[2], first)):
-        for code in np.flatnonzero(owner != np.arange(len(owner))).tolist():
-            unite(parent, start + code, start + int(owner[code]))
-    flatten(parent)
-    return parent[: counts[0]], parent[first : first + counts[1]]
+        linked = np.flatnonzero(other != np.arange(len(other)))
+        forest.unite(parent, linked, other[linked])
+    return parent
 
 
 def _link_bands(
@@ -125,14 +106,6 @@ def _link_bands(
             asked = sort_by(band, mirrored[:first, 0], ours, parent)
             join((asking, asked), band.whole, False, (words, mirrored), limits, parent)
     return parent
-
-
-def equal_codes(codes: NDArray[np.uint64]) -> Rows:
-    """For each row the first one that is equal."""
-    codes = np.ascontiguousarray(codes)
-    first = np.arange(len(codes), dtype=row_type(len(codes)))
-    _link_equal(codes, np.argsort(_mix(codes), kind="stable"), first)
-    return first
 
 
 def sort_by(band: Band, codes: NDArray[np.uint64], rows: Rows, parent: Rows) -> Buckets:
@@ -159,36 +132,6 @@ popcount: Any = intrinsic(_count_bits)
 
 
 @jit
-def _mix(words):  # type: ignore[no-untyped-def]
-    """A 64-bit hash of each row (the finaliser of MurmurHash3, chained)."""
-    rows, width = words.shape
-    mixed = np.empty(rows, np.uint64)
-    for row in range(rows):
-        value = np.uint64(0x9E3779B97F4A7C15)
-        for word in range(width):
-            value ^= words[row, word]
-            value ^= value >> np.uint64(33)
-            value *= np.uint64(0xFF51AFD7ED558CCD)
-            value ^= value >> np.uint64(33)
-            value *= np.uint64(0xC4CEB9FE1A85EC53)
-            value ^= value >> np.uint64(33)
-        mixed[row] = value
-    return mixed
-
-
-@jit
-def _link_equal(words, order, parent):  # type: ignore[no-untyped-def]
-    """Unite rows that are equal in every word; equal rows are neighbours in ``order``, and in ascending order there."""
-    for at in range(1, len(order)):
-        row, before = order[at], order[at - 1]
-        same = True
-        for word in range(words.shape[1]):
-            same &= words[row, word] == words[before, word]
-        if same:
-            parent[row] = parent[before]
-
-
-@jit
 def find(parent, row):  # type: ignore[no-untyped-def]
     """The root of a row's tree, halving the path on the way."""
     while parent[row] != row:
@@ -205,21 +148,6 @@ def unite(parent, a, b):  # type: ignore[no-untyped-def]
         parent[b] = a
     else:
         parent[a] = b
-
-
-@jit
-def _unite_all(parent, firsts, start):  # type: ignore[no-untyped-def]
-    """Unite each row, counted from ``start``, with the one that it is equal to."""
-    for row in range(len(firsts)):
-        if firsts[row] != row:
-            unite(parent, start + row, start + firsts[row])
-
-
-@jit
-def flatten(parent):  # type: ignore[no-untyped-def]
-    """Make each row point to its root."""
-    for row in range(len(parent)):
-        parent[row] = find(parent, row)
 
 
 @jit
@@ -311,3 +239,6 @@ def rest_alike(a, b, limit):  # type: ignore[no-untyped-def]
     for word in range(1, len(a)):
         bits += popcount(a[word] ^ b[word])
     return bits <= np.uint64(limit)
+
+
+KERNELS = (_spread, join)

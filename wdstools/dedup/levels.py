@@ -10,6 +10,8 @@ from wdstools.errors import UsageError, option
 LUMA_SIDE = 32
 #: Cells across and down of the small colour picture that goes with it: red, green, blue (laid on white) and alpha.
 COLOUR_SIDE = 16
+#: How two images are the same: as they are, or one mirrored.
+DIRECT, FLIPPED = 1, 2
 #: Images whose thumbnail has a smaller standard deviation have too little in them for a hash: blanks, skies, text.
 LOW_INFORMATION_STD = 10.0
 

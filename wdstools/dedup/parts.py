@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from wdstools.dedup import few
 from wdstools.dedup.bands import Band, band_seconds, plan_bands
 from wdstools.dedup.compare import compare
-from wdstools.dedup.hamming import Buckets, equal_codes, flatten, join, link, row_type, sort_by, unite
-from wdstools.kernels import jit
+from wdstools.dedup.forest import equal_codes, flatten, row_type, unite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdstools.dedup.compare import Compared, Comparison
-    from wdstools.dedup.hamming import Rows
+    from wdstools.dedup.forest import Rows
+    from wdstools.dedup.hamming import Buckets
 
 #: A part of a band is expected to take between so many seconds, as far as there are parts enough for all workers.
 _SHORTEST, _LONGEST = 1.0, 60.0
@@ -51,6 +52,8 @@ class Codes:
 
     def by(self, band: Band) -> tuple[Buckets, ...]:
         """Codes by a band's bits, and mirrored ones; they are nobody's own: ``trees`` must not be written."""
+        from wdstools.dedup.hamming import sort_by
+
         with self._lock:
             if band not in self._sorted:
                 while len(self._sorted) >= _BANDS_KEPT:
@@ -74,6 +77,8 @@ class SearchTask:
 
 def search_part(task: SearchTask, tick: Callable[[int], None]) -> NDArray[Any]:
     """Pairs of codes that link all that are alike in some buckets of a band and those near: [n, 2], less than one a code."""
+    from wdstools.dedup.hamming import join
+
     codes, part = task.codes, task.band.part(task.number, task.parts)
     mine, *others = [buckets._replace(trees=buckets.rows.copy()) for buckets in codes.by(task.band)]
     parent = np.arange(len(codes.words), dtype=mine.rows.dtype)
@@ -141,10 +146,14 @@ def linked(
     codes: NDArray[np.uint64], limits: tuple[int, int], mirrored: NDArray[np.uint64] | None, workers: Workers
 ) -> Rows:
     """``link`` by some workers: the same components, whatever the number of ranges and the order in which they end."""
+    if len(codes) <= few.FEW_CODES:
+        return few.link(codes, limits, mirrored)
     bands = plan_bands(len(codes), limits[0])
     seconds = sum(band_seconds(len(codes), band, mirrors=mirrored is not None) for band in bands)
     parts = workers.ranges(seconds / max(1, len(bands)))
-    if parts <= 1 or len(codes) < 2:
+    if parts <= 1:
+        from wdstools.dedup.hamming import link
+
         return link(codes, limits, mirrored)
     parent = equal_codes(codes if mirrored is None else np.concatenate((codes, mirrored), axis=1))
     rows = np.flatnonzero(parent == np.arange(len(parent)))
@@ -152,7 +161,7 @@ def linked(
     bands = plan_bands(len(rows), limits[0])
     tasks = (SearchTask(held, band, number, parts, limits) for band in bands for number in range(parts))
     for edges in workers.search(tasks, parts * len(bands)):
-        _unite_edges(parent, rows, edges)
+        unite(parent, rows[edges[:, 0]], rows[edges[:, 1]])
     flatten(parent)
     return parent
 
@@ -161,10 +170,3 @@ def core_hours(count: int, limits: tuple[int, int], *, mirrors: bool) -> float:
     """About how long one core takes to search so many codes: what was measured of random ones, by straight lines."""
     bands = plan_bands(max(count, 2), limits[0])
     return sum(band_seconds(count, band, mirrors=mirrors) for band in bands) / 3600
-
-
-@jit
-def _unite_edges(parent, rows, edges):  # type: ignore[no-untyped-def]
-    """Unite the rows of codes that are linked."""
-    for at in range(len(edges)):
-        unite(parent, rows[edges[at, 0]], rows[edges[at, 1]])

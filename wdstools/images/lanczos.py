@@ -29,12 +29,14 @@ _UNROLLED = 3
 
 
 def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Resize [H, W, C] uint8 pixels to [height, width, C]; equal to Pillow's ``resize`` with LANCZOS, passes as above."""
+    """Resize [H, W, C] uint8 pixels, C 1 or 3, to [height, width, C]; equal to Pillow's ``resize`` with LANCZOS, passes as above."""
+    pixels = np.require(pixels, requirements=["C", "W"])  # of one kind whatever comes: loops are compiled for each
+    if pixels.shape[2] == 1:
+        flat = pixels[:, :, 0]
+        return _down(np.ascontiguousarray(_down(np.ascontiguousarray(flat.T), width).T), height)[:, :, None]
     if pixels.shape[1] != width:
-        pixels = _horizontal(np.ascontiguousarray(pixels), *_coefficients(pixels.shape[1], width))
-    if pixels.shape[0] != height:
-        pixels = _vertical(np.ascontiguousarray(pixels), *_coefficients(pixels.shape[0], height))
-    return pixels
+        pixels = _across(pixels, width)
+    return _down(pixels.reshape(len(pixels), -1), height).reshape(height, width, pixels.shape[2])
 
 
 def resize_turned(turned: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray[np.uint8]]:
@@ -42,13 +44,33 @@ def resize_turned(turned: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArr
 
     With one channel a pass across is fastest as a pass down of the image on its side, and one turn serves every side.
     """
-    width, height = turned.shape
-    made = []
-    for side in sides:
-        across = _vertical(turned[:, :, None], *_coefficients(width, side)) if width != side else turned[:, :, None]
-        upright = np.ascontiguousarray(across[:, :, 0].T)[:, :, None]
-        down = _vertical(upright, *_coefficients(height, side)) if height != side else upright
-        made.append(down[:, :, 0])
+    return [_down(np.ascontiguousarray(_down(turned, side).T), side) for side in sides]
+
+
+def _down(lines: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    """So many lines of [H, N]."""
+    if len(lines) == height:
+        return lines
+    made = np.empty((height, lines.shape[1]), np.uint8)
+    _weigh(lines, *_coefficients(len(lines), height), np.empty(lines.shape[1], np.int32), made)
+    return made
+
+
+def _across(pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Rows of [H, W, 3] of another width.
+
+    A block of rows is laid on its side, so that the innermost loop runs over neighbours in memory: vector code.
+    """
+    rows, old_width, channels = pixels.shape
+    made = np.empty((rows, width, channels), np.uint8)
+    columns, new_columns = (np.zeros((size, _ROWS, channels), np.uint8) for size in (old_width, width))
+    lines, new_lines = columns.reshape(old_width, -1), new_columns.reshape(width, -1)
+    first, weights = _coefficients(old_width, width)
+    sums = np.empty(lines.shape[1], np.int32)
+    for top in range(0, rows, _ROWS):
+        _turn(pixels[top : top + _ROWS], columns)
+        _weigh(lines, first, weights, sums, new_lines)
+        _turn(new_columns, made[top : top + _ROWS])
     return made
 
 
@@ -87,56 +109,35 @@ def _sinc(x: float) -> float:
 
 
 @jit
-def _weigh(lines, first, weights, position, sums):  # type: ignore[no-untyped-def]
-    """The weighted sum of the lines that an output position is made of, rounded and clipped to 8 bits."""
-    sums[:] = 1 << (_PRECISION_BITS - 1)
+def _weigh(lines, first, weights, sums, result):  # type: ignore[no-untyped-def]
+    """Each output line: the weighted sum of the lines that it is made of, rounded and clipped to 8 bits."""
     last = len(lines) - 1
-    for tap in range(0, weights.shape[1], _UNROLLED):
-        start = first[position] + tap
-        # beyond the last line weights are zero: any line will do
-        a, b, c = min(start, last), min(start + 1, last), min(start + 2, last)
-        of_a, of_b, of_c = weights[position, tap], weights[position, tap + 1], weights[position, tap + 2]
+    for position in range(len(result)):
         for lane in range(len(sums)):
-            sums[lane] += (
-                np.int32(lines[a, lane]) * of_a + np.int32(lines[b, lane]) * of_b + np.int32(lines[c, lane]) * of_c
-            )
-    for lane in range(len(sums)):
-        sums[lane] = min(max(sums[lane] >> _PRECISION_BITS, 0), 255)
+            sums[lane] = 1 << (_PRECISION_BITS - 1)
+        for tap in range(0, weights.shape[1], _UNROLLED):
+            # beyond the last line weights are zero: any line will do
+            a = min(first[position] + tap, last)
+            b = min(a + 1, last)
+            c = min(a + 2, last)
+            of_a, of_b, of_c = weights[position, tap], weights[position, tap + 1], weights[position, tap + 2]
+            for lane in range(len(sums)):
+                sums[lane] += (
+                    np.int32(lines[a, lane]) * of_a + np.int32(lines[b, lane]) * of_b + np.int32(lines[c, lane]) * of_c
+                )
+        for lane in range(len(sums)):
+            result[position, lane] = min(max(sums[lane] >> _PRECISION_BITS, 0), 255)
 
 
 @jit
-def _horizontal(pixels, first, weights):  # type: ignore[no-untyped-def]
-    rows, width, channels = pixels.shape
-    line = pixels.reshape(rows, -1)
-    new_width = len(first)
-    result = np.empty((rows, new_width * channels), np.uint8)
-    # A block of rows is turned on its side, so that the innermost loop runs over neighbours in memory: vector code.
-    block = _ROWS * channels
-    tile = np.zeros((width, block), np.uint8)
-    sums = np.empty(block, np.int32)
-    for top in range(0, rows, _ROWS):
-        count = min(_ROWS, rows - top)
-        for row in range(count):
-            for x in range(width):
-                for channel in range(channels):
-                    tile[x, row * channels + channel] = line[top + row, x * channels + channel]
-        for position in range(new_width):
-            _weigh(tile, first, weights, position, sums)
-            for row in range(count):
-                for channel in range(channels):
-                    result[top + row, position * channels + channel] = sums[row * channels + channel]
-    return result.reshape(rows, new_width, channels)
+def _turn(pixels, turned):  # type: ignore[no-untyped-def]
+    """Lay [H, W, 3] pixels on their side: rows become columns, as many as there is room for."""
+    for row in range(min(len(pixels), turned.shape[1])):
+        for column in range(len(turned)):
+            turned[column, row, 0] = pixels[row, column, 0]
+            turned[column, row, 1] = pixels[row, column, 1]
+            turned[column, row, 2] = pixels[row, column, 2]
 
 
-@jit
-def _vertical(pixels, first, weights):  # type: ignore[no-untyped-def]
-    rows, width, channels = pixels.shape
-    lines = pixels.reshape(rows, -1)
-    new_height = len(first)
-    result = np.empty((new_height, width * channels), np.uint8)
-    sums = np.empty(width * channels, np.int32)
-    for position in range(new_height):
-        _weigh(lines, first, weights, position, sums)
-        for x in range(width * channels):
-            result[position, x] = sums[x]
-    return result.reshape(new_height, width, channels)
+#: What lumas need; rows of colours are laid on their side too.
+KERNELS = (_weigh,)

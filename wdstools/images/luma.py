@@ -6,14 +6,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from xxhash import xxh3_64_hexdigest
 
 from wdstools.errors import UsageError
 from wdstools.formats.image_types import sniff
 from wdstools.images.check import DEFAULT_MAX_PIXELS, bound_pixels, load_pixels, open_image
 from wdstools.images.jpeg import bound_scans, decoded
-from wdstools.images.lanczos import resize_turned
 from wdstools.images.resize import orientation_of
-from wdstools.kernels import jit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +24,11 @@ if TYPE_CHECKING:
 COLOUR_SIDE = 16
 #: What simplejpeg calls the colours of JPEGs that Pillow reads as RGB or gray.
 _SIMPLE_COLOURS = ("YCbCr", "RGB", "Gray")
+#: So many pixels are made gray by Pillow before loops are loaded, or compiled.
+FEW_PIXELS = 1 << 25
+#: XXH3-64 of the luma of ``check_pillow``'s picture, as every Pillow makes it that wdstools knows.
+_PIXELS_OF_PILLOW = "c93aec6bf54fb33c"
+_MOST_32_BITS = (1 << 32) // 255
 _WITH_ALPHA = ("LA", "PA", "RGBA", "La", "RGBa")
 
 
@@ -51,17 +55,56 @@ def look_at(data: bytes | memoryview, sides: Sequence[int], max_pixels: int = DE
     """The lumas of ``luma_images``, and the colours of the image; raises DamagedImageError."""
     pixels = _decode_jpeg(data, max_pixels) if sniff(bytes(data[:16])) == "jpg" else None
     if pixels is not None:
-        turned = np.ascontiguousarray(pixels[:, :, 0].T) if pixels.shape[2] == 1 else _gray_turned(pixels)
+        lumas = _LUMAS.of(pixels, sides)
     else:
         with open_image(data) as image:
             bound_pixels(*image.size, max_pixels)
             load_pixels(image)
-            turned = np.ascontiguousarray(np.asarray(image.convert("L")).T)
+            lumas = _LUMAS.of(np.asarray(image.convert("L"))[:, :, None], sides)
             pixels = _colours(image)
-    width, height = turned.shape
-    # Pillow resizes portrait images along one axis or the other first, depending on its version: let it
-    lumas = [_by_pillow(turned.T, side) for side in sides] if height > width else resize_turned(turned, sides)
     return Look(lumas, _cells(np.ascontiguousarray(pixels), COLOUR_SIDE), orientation_of(data))
+
+
+class Lumas:
+    """Makes lumas: of the first pixels by Pillow, then by compiled loops, with the same bytes several times faster.
+
+    To compile them takes a second, once on a machine, and to load them half of one in each process: as much as they
+    spare in the first so many ``pixels``.
+    """
+
+    def __init__(self, pixels: int = FEW_PIXELS) -> None:
+        self._left = pixels
+
+    def of(self, pixels: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """Lumas of [H, W, C] pixels in C order, C 1 or 3."""
+        height, width, channels = pixels.shape
+        few = self._left > 0
+        self._left -= height * width
+        # Pillow resizes portrait images along one axis or the other first, depending on its version: let it
+        if few or height > width:
+            from PIL import Image
+
+            return by_pillow(Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels), sides)
+        return compiled(pixels, sides)
+
+
+_LUMAS = Lumas()
+
+
+def compiled(pixels: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """Lumas of [H, W, C] pixels of a landscape, C 1 or 3."""
+    from wdstools.images.gray import gray_of
+    from wdstools.images.lanczos import resize_turned
+
+    return resize_turned(np.ascontiguousarray(gray_of(pixels).T), sides)
+
+
+def by_pillow(image: Image.Image, sides: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """Lumas of an image, as imagehash makes them."""
+    from PIL.Image import Resampling
+
+    gray = image.convert("L")
+    return [np.asarray(gray.resize((side, side), Resampling.LANCZOS)) for side in sides]
 
 
 def _colours(image: Image.Image) -> NDArray[np.uint8]:
@@ -92,24 +135,15 @@ def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8]
     return decoded(data, colorspace="GRAY" if colours == "Gray" else "RGB")
 
 
-def _by_pillow(gray: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    resized: Image.Image = Image.fromarray(np.ascontiguousarray(gray)).resize((side, side), Image.Resampling.LANCZOS)
-    return np.asarray(resized)
-
-
 @lru_cache(maxsize=1)
-def check_kernels() -> None:
-    """Make sure, once a process, that these kernels and the installed Pillow agree; raises UsageError if not."""
+def check_pillow() -> None:
+    """Make sure, once a process, that the installed Pillow has the pixels that hashes are made of; raises UsageError if not."""
     from importlib.metadata import version
 
     from PIL import Image
 
     pixels = (np.arange(61 * 47 * 3, dtype=np.int64).reshape(47, 61, 3) ** 2 * 7 % 253).astype(np.uint8)
-    wanted = Image.fromarray(pixels).convert("L")
-    ours = resize_turned(_gray_turned(pixels), (32,))[0]
-    if not np.array_equal(ours, np.asarray(wanted.resize((32, 32), Image.Resampling.LANCZOS))):
+    if xxh3_64_hexdigest(by_pillow(Image.fromarray(pixels), (32,))[0].tobytes()) != _PIXELS_OF_PILLOW:
         raise UsageError(
             "the installed Pillow resizes images otherwise than any that wdstools knows",
             code="pillow-differs",
@@ -118,70 +152,28 @@ def check_kernels() -> None:
         )
 
 
-@jit
-def _gray_turned(pixels):  # type: ignore[no-untyped-def]
-    """Pillow's integer luma (ITU-R 601-2) of [H, W, 3] pixels, on its side: [W, H].
-
-    (19595 R + 38470 G + 7471 B + 2**15) / 2**16, rounded down; eight rows at a time, turned as soon as they are made.
-    """
-    height, width, _ = pixels.shape
-    flat = pixels.reshape(-1)
-    lines = np.zeros((8, -(-width // 8) * 8), np.uint8)
-    blocks = lines.view(np.uint64)
-    turned = np.empty((lines.shape[1], -(-height // 8)), np.uint64)
-    for top in range(0, height, 8):
-        for row in range(min(8, height - top)):
-            source, line = flat[3 * width * (top + row) : 3 * width * (top + row + 1)], lines[row]
-            for x in range(width):
-                total = np.int32(19595) * np.int32(source[3 * x]) + np.int32(38470) * np.int32(source[3 * x + 1])
-                total += np.int32(7471) * np.int32(source[3 * x + 2]) + np.int32(0x8000)
-                line[x] = np.int32(total) >> np.int32(16)
-        _turn(blocks, turned, top // 8)
-    return turned.view(np.uint8)[:width, :height].copy()
-
-
-@jit
-def _cells(pixels, side):  # type: ignore[no-untyped-def]
+def _cells(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """The means of side x side cells of [H, W, C] pixels as [side, side, 4]: gray is three equal colours, alpha 255."""
     height, width, channels = pixels.shape
-    made = np.full((side, side, 4), 255, np.uint8)
-    sums = np.zeros(4, np.int64)
+    tops, bottoms = _bounds(height, side)
+    lefts, rights = _bounds(width, side)
+    lines = pixels.reshape(height, width * channels)
+    sums = np.empty((side, width * channels), np.uint64 if height * width > _MOST_32_BITS else np.uint32)
     for row in range(side):
-        top = min(row * height // side, height - 1)
-        bottom = max((row + 1) * height // side, top + 1)
-        for column in range(side):
-            left = min(column * width // side, width - 1)
-            right = max((column + 1) * width // side, left + 1)
-            sums[:] = 0
-            for y in range(top, bottom):
-                for x in range(left, right):
-                    for channel in range(channels):
-                        sums[channel] += pixels[y, x, channel]
-            count = (bottom - top) * (right - left)
-            for channel in range(channels):
-                made[row, column, channel] = (sums[channel] + count // 2) // count
-            if channels == 1:
-                made[row, column, 1:3] = made[row, column, 0]
+        np.add.reduce(lines[tops[row] : bottoms[row]], axis=0, dtype=sums.dtype, out=sums[row])
+    down = sums.reshape(side, width, channels)
+    # where cells share a column, each begins at the one that is its own
+    totals = np.add.reduceat(down, lefts, axis=1, dtype=sums.dtype)
+    counts = ((bottoms - tops)[:, None] * (rights - lefts))[:, :, None].astype(sums.dtype)
+    made = np.full((side, side, 4), 255, np.uint8)
+    made[:, :, :channels] = (totals + counts // 2) // counts
+    if channels == 1:
+        made[:, :, 1:3] = made[:, :, :1]
     return made
 
 
-@jit
-def _turn(rows, turned, column):  # type: ignore[no-untyped-def]
-    """Turn eight rows of bytes, eight in a word, into a column of words: halves, quarters, eighths of 8x8 blocks change places."""
-    for at in range(rows.shape[1]):
-        a, b, c, d = rows[0, at], rows[1, at], rows[2, at], rows[3, at]
-        e, f, g, h = rows[4, at], rows[5, at], rows[6, at], rows[7, at]
-        (a, e), (b, f), (c, g), (d, h) = _swap(a, e, 32), _swap(b, f, 32), _swap(c, g, 32), _swap(d, h, 32)
-        (a, c), (b, d), (e, g), (f, h) = _swap(a, c, 16), _swap(b, d, 16), _swap(e, g, 16), _swap(f, h, 16)
-        (a, b), (c, d), (e, f), (g, h) = _swap(a, b, 8), _swap(c, d, 8), _swap(e, f, 8), _swap(g, h, 8)
-        for row, word in enumerate((a, b, c, d, e, f, g, h)):
-            turned[8 * at + row, column] = word
-
-
-@jit
-def _swap(a, b, bits):  # type: ignore[no-untyped-def]
-    """Exchange every second run of ``bits`` bits: the upper ones of a pair of ``a`` with the lower ones of ``b``."""
-    shift = np.uint64(bits)
-    lower = np.uint64(0xFFFFFFFFFFFFFFFF) // ((np.uint64(1) << shift) + np.uint64(1))
-    moved = ((a >> shift) ^ b) & lower
-    return a ^ (moved << shift), b ^ moved
+@lru_cache(maxsize=256)
+def _bounds(size: int, cells: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each of so many cells begins and ends; it has a pixel at least."""
+    starts = np.minimum(np.arange(cells) * size // cells, size - 1)
+    return starts, np.maximum(np.arange(1, cells + 1) * size // cells, starts + 1)

@@ -1,8 +1,8 @@
 """Lanczos-3 resampling that begins at once: the first images by Pillow, the others by our own, with the same bytes several times faster.
 
 Our own has to be compiled, which takes seconds once on a machine, and to be loaded, which takes a part of one in each
-process. Whoever resizes only some images never waits for either, and a first batch does not. One thread then compiles,
-and the others go on with Pillow meanwhile.
+process. Whoever resizes only some images never waits for either, and a first batch does not. One thread of one process
+then compiles, and the others go on with Pillow meanwhile.
 """
 
 from __future__ import annotations
@@ -48,9 +48,13 @@ class Resampler:
             self._compiling.release()
 
     def _compile(self, pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+        from wdstools import kernels
         from wdstools.images import lanczos
 
-        made = lanczos.resize(pixels, width, height)
+        with kernels.alone() as is_alone:
+            if not is_alone:
+                return by_pillow(pixels, width, height)
+            made = lanczos.resize(pixels, width, height)
         self._compiled = lanczos.resize
         return made
 

@@ -130,9 +130,11 @@ def group_alike(
     The arrays of the result, and the rows that they name, are rows of ``samples``. An image that cannot be packed is like no other.
     """
     from wdstools.dedup.groups import group
+    from wdstools.planning.compiling import compile_search
     from wdstools.planning.searching import OnWorkers
 
     prints = fingerprints_of(samples, order, pictures, executor, progress)
+    compile_search(progress, len(order))
     return _rows_of(group(prints, levels_up_to(level), workers=OnWorkers(executor, progress))[-1], order)
 
 
@@ -149,10 +151,10 @@ def told_fingerprints(
     """The same, and for each image why it cannot be decoded; None where it can."""
     from wdstools.dedup.compare import LOOK_BYTES
     from wdstools.dedup.groups import Fingerprints
-    from wdstools.planning.compiling import compile_kernels
+    from wdstools.planning.compiling import compile_hashing
     from wdstools.reader.hashes import join_turned, turned_of
 
-    compile_kernels(progress)
+    compile_hashing(progress, len(order))
 
     def tasks(rows: pa.Table) -> Iterator[AlikeTask]:
         for start in range(0, rows.num_rows, _ROWS_A_TASK):

@@ -1,64 +1,86 @@
-"""Compiling what compares images, where no run before has done it: once, and before workers start, who would each do it."""
+"""Compiling what hashes and compares images, where no run before has: once, before workers start, and only what is needed.
+
+A few images need nothing of it: those are hashed by Pillow and compared by numpy, with the same results.
+"""
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wdstools.progress import under_way
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from wdstools.progress import Progress
 
-_SIDES = ((48, 64), (64, 48))
+#: Of an image whose size nobody knows yet: so many pixels, and so many of them a byte.
+_PIXELS_AN_IMAGE, _PIXELS_A_BYTE = 300 * 300, 5
 
 
-def compile_kernels(progress: Progress) -> None:
-    """Have the loops compiled; ``progress`` is told where that takes time, which is once on a machine."""
-    from wdstools import kernels
-    from wdstools.dedup import across, compare, hamming, parts
-    from wdstools.images import lanczos, luma
+def compile_hashing(progress: Progress, images: int, image_bytes: int = 0) -> None:
+    """The loops that make small gray pictures; ``progress`` is told where that takes time."""
+    from wdstools.images.luma import FEW_PIXELS, compiled
 
-    if not kernels.uncompiled({module.__name__ for module in (across, compare, hamming, parts, lanczos, luma)}):
+    if max(images * _PIXELS_AN_IMAGE, image_bytes * _PIXELS_A_BYTE) <= FEW_PIXELS:
+        return
+    from wdstools.images.gray import KERNELS as GRAY
+    from wdstools.images.lanczos import KERNELS as LANCZOS
+
+    _compile((*GRAY, *LANCZOS), lambda: compiled(np.zeros((64, 64, 3), np.uint8), (32,)), progress)
+
+
+def compile_search(progress: Progress, images: int, others: int | None = None) -> None:
+    """The loops that search among so many images, or for some among others."""
+    from wdstools.dedup.few import FEW_CODES
+
+    if math.isqrt(images * (images if others is None else others)) <= FEW_CODES:
+        return
+    from wdstools.dedup.hamming import KERNELS, link
+
+    _compile(KERNELS, lambda: link(np.zeros((2, 5), np.uint64), (0, 0)), progress)
+
+
+def compile_comparing(progress: Progress) -> None:
+    """The loops that compare the small pictures of a set, where there are many pairs."""
+    from wdstools.dedup.pictures import KERNELS
+
+    _compile(KERNELS, _compare_none, progress)
+
+
+def compile_matching(progress: Progress) -> None:
+    """The same for two sets."""
+    from wdstools.dedup.pictures import MATCHING
+
+    _compile(MATCHING, _match_none, progress)
+
+
+def _compile(kernels: Sequence[Any], use: Callable[[], Any], progress: Progress) -> None:
+    from wdstools.kernels import uncompiled
+
+    if not uncompiled(kernels):
         return
     with under_way(progress, "compiling, once", 0, ""):
-        _use_them()
+        use()
 
 
-def _use_them() -> None:
-    """Compare a few small images in every way, so that every loop is called with what it will be given."""
-    from PIL import Image
-
-    from wdstools.dedup.across import match
-    from wdstools.dedup.compare import LOOK_BYTES
-    from wdstools.dedup.groups import Fingerprints, group
+def _compare_none() -> None:
+    from wdstools.dedup.compare import Comparison, compare
+    from wdstools.dedup.groups import nothing_seen
     from wdstools.dedup.levels import LEVELS
-    from wdstools.dedup.parts import Alone, linked
-    from wdstools.dedup.phash import deviation
-    from wdstools.images.lanczos import resize
-    from wdstools.reader.hashes import hash_images, turned_of
 
-    images = []
-    for height, width in _SIDES:
-        pixels = (np.arange(height * width * 3).reshape(height, width, 3) ** 2 * 7 % 253).astype(np.uint8)
-        sink = io.BytesIO()
-        exif = Image.Exif()
-        exif[0x112] = 6
-        Image.fromarray(pixels).save(sink, "JPEG", quality=90, exif=exif)
-        resize(pixels, width // 2, height // 2)
-        images += [sink.getvalue(), sink.getvalue() + b"\0"]
-    found = hash_images(images, len(images), lambda _: None)
-    words, mirrored = (
-        np.concatenate((getattr(found, a), getattr(found, b)), axis=1).view(np.uint64)
-        for a, b in (("phash", "phash16"), ("mirrored", "mirrored16"))
-    )
-    looks = np.concatenate([found.luma.reshape(len(images), -1), found.colour.reshape(len(images), -1)], axis=1)
-    assert looks.shape[1] == LOOK_BYTES
-    exact = np.arange(2 * len(images), dtype=np.uint64).reshape(-1, 2)
-    turned = turned_of(found.turn, found.upright)
-    prints = Fingerprints(exact, words, mirrored, deviation(found.luma), lambda rows: looks[rows], turned)
-    group(prints, LEVELS, np.zeros(len(images), np.int64))
-    linked(words, (10, 60), mirrored, Alone(ranges=2))
-    match(prints, prints, LEVELS)
+    none = Comparison(nothing_seen(), np.zeros(1, np.int64), np.zeros(0, np.uint64), LEVELS[:1])
+    compare(none, lambda _: None)
+
+
+def _match_none() -> None:
+    from wdstools.dedup.across import match_many
+    from wdstools.dedup.compare import limits_of
+    from wdstools.dedup.groups import nothing_seen
+    from wdstools.dedup.levels import LEVELS
+
+    rows, starts = np.zeros(0, np.int64), np.zeros(1, np.int64)
+    match_many(nothing_seen(), limits_of(LEVELS[0]), (rows, rows, starts, starts, 0), np.zeros(0, np.bool_))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,11 +120,14 @@ def exclude(
     Gives those that stay, those that do not, and the other set's images that cannot be decoded.
     """
     from wdstools.dedup.across import match
+    from wdstools.planning.compiling import compile_matching, compile_search
     from wdstools.planning.prints import print_set
 
     theirs = print_set(other, None, executor, progress, pixels=level != EXACT)
     mine = fingerprints_of(samples.table, np.arange(len(samples)), pictures, executor, progress)
-    found, _ = match(mine, theirs.prints, levels_up_to(level))
+    if level != EXACT:
+        compile_search(progress, len(samples), len(theirs.keys))
+    found, _ = match(mine, theirs.prints, levels_up_to(level), partial(compile_matching, progress))
     keep = found.other < 0
     rows = np.flatnonzero(~keep)
     whose, reason = (f" of {other}", "image-excluded") if isinstance(other, str) else ("", "image-duplicate")

@@ -27,7 +27,7 @@ from wdstools.landing.answer import write_answer, write_answer_of
 from wdstools.landing.inside import require_inside
 from wdstools.memory import many_rows
 from wdstools.planning.alike import AlikeTask, Pictures, images_as_packed, told_fingerprints
-from wdstools.planning.compiling import compile_kernels
+from wdstools.planning.compiling import compile_hashing
 from wdstools.planning.samples import with_keys
 from wdstools.progress import under_way
 from wdstools.reader.hashes import (
@@ -87,8 +87,6 @@ def print_set(
 
     Raises UsageError, NotFoundError, FormatError, IntegrityError, StoreError.
     """
-    if pixels:
-        compile_kernels(progress)
     if not isinstance(path, str):
         return _of_dataset(path, cache, executor, progress, pixels=pixels)
     if os.path.isfile(path) and path.endswith(".parquet") and is_handed_out(path):
@@ -113,6 +111,8 @@ def _of_dataset(
     shards = dataset.manifest.shards
     counts = [entry.samples for _, entry in shards]
     tasks = (PrintTask(dataset, entry, place, versions) for _, entry in shards)
+    if pixels:
+        compile_hashing(progress, sum(counts), sum(entry.bytes for _, entry in shards))
     with under_way(progress, "hash images" if pixels else "read indexes", sum(counts), "images") as tick:
         parts = run_all(executor, print_shard, tasks, tick)
     keys = pa.chunked_array([part.keys for part in parts], pa.string())

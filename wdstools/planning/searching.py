@@ -10,6 +10,7 @@ from wdstools.dedup.parts import ranges_for, search_bytes, search_part
 from wdstools.executors.local import Threads
 from wdstools.executors.open import in_threads
 from wdstools.memory import free_bytes
+from wdstools.planning.compiling import compile_comparing
 from wdstools.progress import under_way
 
 if TYPE_CHECKING:
@@ -55,6 +56,12 @@ class OnWorkers:
 
     def compare(self, tasks: Iterable[Comparison], count: int) -> Iterator[tuple[int, tuple[Compared, ...]]]:
         """The number of each task and what it gives, as they end."""
+        coming = iter(tasks)
+        first = next(coming, None)
+        if first is None:
+            return
+        if not first.few:
+            compile_comparing(self._progress)
         with under_way(self._progress, "compare pictures", count, "images") as tick:
-            for outcome in self._executor.map(compare, tasks, tick):
+            for outcome in self._executor.map(compare, chain([first], coming), tick):
                 yield outcome.index, outcome.result()

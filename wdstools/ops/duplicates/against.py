@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -16,6 +17,7 @@ from wdstools.errors import UsageError, option
 from wdstools.executors.open import open_executor
 from wdstools.options.check import AgainstChoices
 from wdstools.options.declare import settle
+from wdstools.planning.compiling import compile_matching, compile_search
 from wdstools.planning.prints import print_set
 from wdstools.progress import Progress, Silent
 from wdstools.results import Proved, weakest
@@ -127,7 +129,9 @@ def find_shared(
         theirs = printed(one)
         proved = weakest(proved, theirs.proved)
         name = theirs.name if theirs.name not in others else f"{theirs.name} ({number + 1})"
-        there, here = match(mine.prints, theirs.prints, levels_up_to(level))
+        if level != EXACT:
+            compile_search(progress, len(mine.keys), len(theirs.keys))
+        there, here = match(mine.prints, theirs.prints, levels_up_to(level), partial(compile_matching, progress))
         others[name], held[name] = len(theirs.keys), int(np.count_nonzero(here.other >= 0))
         unreadable += theirs.unreadable
         rows = np.flatnonzero(there.other >= 0)

@@ -23,7 +23,7 @@ from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
 from wdstools.ops.duplicates.captions import count_captions
 from wdstools.options.check import DuplicateChoices
 from wdstools.options.declare import settle
-from wdstools.planning.compiling import compile_kernels
+from wdstools.planning.compiling import compile_hashing, compile_search
 from wdstools.planning.prints import hash_place, look_up, proved_of
 from wdstools.planning.searching import OnWorkers
 from wdstools.progress import Progress, Silent, under_way
@@ -140,7 +140,8 @@ class _Finder:
     def run(self, executor: Executor, progress: Progress, method: str, *, captions: bool) -> DuplicateGroups:
         """The answer."""
         if self.levels:
-            compile_kernels(progress)
+            compile_hashing(progress, self._count(), sum(entry.bytes for _, entry in self.shards))
+            compile_search(progress, self._count())
         parts = self._prints(executor, progress)
         samples, order = self._samples(parts)
         prints = self._fingerprints(parts, samples, order, executor)

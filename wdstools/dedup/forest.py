@@ -1,0 +1,76 @@
+"""Trees of rows that belong together: each row points to a smaller one of its tree, or is its root. By numpy alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Numbers of rows: 32 bits are enough for most, and half the memory.
+Rows: TypeAlias = "NDArray[Any]"
+_MOST_32_BITS = 2**31 - 1
+_ROWS_AT_ONCE = 1 << 16
+
+
+def row_type(count: int) -> type[np.int32 | np.int64]:
+    """The type that numbers of so many rows have."""
+    return np.int32 if count <= _MOST_32_BITS else np.int64
+
+
+def unite(parent: Rows, first: Rows, second: Rows) -> None:
+    """Make one tree of those of each pair of rows; the smaller root stays."""
+    while len(first):
+        first, second = roots(parent, first), roots(parent, second)
+        apart = first != second
+        first, second = first[apart], second[apart]
+        np.minimum.at(parent, np.maximum(first, second), np.minimum(first, second))
+
+
+def roots(parent: Rows, rows: Rows) -> Rows:
+    """The root of each row's tree."""
+    above = parent[rows]
+    while True:
+        higher = parent[above]
+        if np.array_equal(higher, above):
+            return above
+        above = higher
+
+
+def flatten(parent: Rows) -> None:
+    """Make each row point to its root."""
+    for start in range(0, len(parent), _ROWS_AT_ONCE):
+        some = slice(start, start + _ROWS_AT_ONCE)
+        parent[some] = roots(parent, parent[some])
+
+
+def equal_codes(codes: NDArray[np.uint64]) -> Rows:
+    """For each row of [N, W] the first one that is equal."""
+    kind = row_type(len(codes))
+    order = np.argsort(_mixed(codes), kind="stable").astype(kind)
+    begins = np.zeros(len(codes), kind)
+    for start in range(0, len(codes), _ROWS_AT_ONCE):
+        some = codes[order[max(0, start - 1) : start + _ROWS_AT_ONCE]]
+        new = np.flatnonzero((some[1:] != some[:-1]).any(axis=1)) + max(1, start)
+        begins[new] = new
+    np.maximum.accumulate(begins, out=begins)
+    first = np.empty(len(codes), kind)
+    first[order] = order[begins]
+    return first
+
+
+def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A 64-bit hash of each row (the finaliser of MurmurHash3, chained)."""
+    mixed = np.full(len(words), 0x9E3779B97F4A7C15, np.uint64)
+    for start in range(0, len(words), _ROWS_AT_ONCE):
+        value = mixed[start : start + _ROWS_AT_ONCE]
+        for word in range(words.shape[1]):
+            value ^= words[start : start + _ROWS_AT_ONCE, word]
+            value ^= value >> np.uint64(33)
+            value *= np.uint64(0xFF51AFD7ED558CCD)
+            value ^= value >> np.uint64(33)
+            value *= np.uint64(0xC4CEB9FE1A85EC53)
+            value ^= value >> np.uint64(33)
+    return mixed

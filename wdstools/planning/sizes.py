@@ -10,7 +10,7 @@ from wdstools.errors import StoreError
 from wdstools.formats.arrow import taken, to_ipc, to_numpy
 from wdstools.formats.tar import BLOCK
 from wdstools.sources.base import DamagedEntryError
-from wdstools.writer.assembly import rows_of, stats_of
+from wdstools.writer.rows import rows_of, stats_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

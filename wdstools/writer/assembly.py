@@ -6,39 +6,29 @@ import json
 import time
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wdstools.errors import SkippedError, SourceChangedError, UsageError, option
-from wdstools.formats.arrow import from_ipc
-from wdstools.formats.digest import xxh3_128_hexdigest
 from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.formats.index import build_index
-from wdstools.formats.sample import MEMBER_ORDER, image_member
+from wdstools.formats.sample import image_member
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 from wdstools.images.check import DamagedImageError, ImageInfo
 from wdstools.images.rules import ImageMaker
 from wdstools.images.whole import KEEP
 from wdstools.results import Skip
-from wdstools.sources.base import (
-    MAX_FILE_BYTES,
-    DamagedEntryError,
-    NeedSpaceError,
-    entry_part,
-    image_paths,
-    join_path,
-    path_part,
-    side_paths,
-    text_columns,
-)
+from wdstools.sources.base import MAX_FILE_BYTES, DamagedEntryError, NeedSpaceError
 from wdstools.sources.rows import as_json
-from wdstools.sources.several import MORE_CAPTIONS, distinct, parse_more
+from wdstools.sources.several import distinct, parse_more
 from wdstools.sources.sidecar import caption_in_json, is_json, plain_json
 from wdstools.writer.buffer import TarBuffer
+from wdstools.writer.rows import further_members, sources_digest, stats_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -46,6 +36,7 @@ if TYPE_CHECKING:
     from wdstools.images.rules import ImageRules
     from wdstools.sources.base import Listing, SourceOpener, SourceReader
     from wdstools.writer.buffer import BlockSink
+    from wdstools.writer.rows import Row
 
 MAX_CAPTION_BYTES = 1 << 20
 #: One PUT moves an object of at most 5 GB to any store, which then keeps a digest of the whole.
@@ -114,26 +105,10 @@ class _RefusedError(Exception):
         self.detail = detail
 
 
-class Row(NamedTuple):
-    """One sample of the plan; ``derived`` tells that the template and the key give the image's path back."""
-
-    key: bytes
-    label: str | None
-    image: str
-    image_suffix: str
-    image_entry: bytes | None
-    caption_path: str | None
-    caption_entry: bytes | None
-    caption: str | None
-    cls: int | None
-    json: str | None
-    json_path: str | None
-    json_entry: bytes | None
-    derived: bool
-    #: Where each further member is: a path (None: the image's archive), and what an archive says.
-    further: tuple[tuple[str | None, bytes | None], ...] = ()
-    #: Further captions, as ``sources/several`` renders them; None where no sample has any.
-    more_captions: str | None = None
+@cache
+def _claimed_type(suffix: str) -> str:
+    """The type of image that the end of a file's name claims."""
+    return TYPE_OF_EXTENSION[suffix[1:].lower()]
 
 
 class Assembly:
@@ -150,11 +125,13 @@ class Assembly:
         self.stray = 0  # images with bytes between their parts, kept as they are
         self.frames = 0  # images that were converted and have other frames or pages, which are left out
         self._stats = array("q")  # size and time of each file
-        self._maker = ImageMaker(self.settings.images)
-        self._extension = image_member(self.settings.members)
-        self._cls_of = {label: number for number, label in enumerate(self.settings.labels)}
-        self._names = {extension: b"." + extension.encode() for extension in self.settings.members}
-        self._further = further_members(self.settings.members)
+        self._maker = ImageMaker(settings.images)
+        self._reencodes = settings.images.encoding is not None
+        self._extension = image_member(settings.members)
+        self._has_caption, self._has_cls, self._has_json = (name in settings.members for name in ("txt", "cls", "json"))
+        self._cls_of = {label: number for number, label in enumerate(settings.labels)}
+        self._names = {extension: b"." + extension.encode() for extension in settings.members}
+        self._further = further_members(settings.members)
         self._records: list[tuple[Any, ...]] = []  # _INDEX_COLUMNS of each sample
 
     def run(self, rows: Iterable[Row], tick: Tick) -> None:
@@ -171,15 +148,17 @@ class Assembly:
                 self._skip(row, reason, detail)
                 del self._stats[mark:]  # all of its files count, those behind the one that was refused too
                 self._stats.extend(stats_of(self.reader, row, self.settings.members))
-            if self.buffer.offset > MAX_SHARD_BYTES:
-                self._refuse_size()
             done += 1
             if done == _TICK_SAMPLES:
+                self._refuse_size()
                 tick(done)
                 done = 0
+        self._refuse_size()
         tick(done)
 
     def _refuse_size(self) -> None:
+        if self.buffer.offset <= MAX_SHARD_BYTES:
+            return
         packed = len(self._records)
         raise UsageError(
             "a shard would be larger than 5 GB",
@@ -199,42 +178,50 @@ class Assembly:
         self.skips.append(Skip(reason, row.image, self.split, row.key.decode(), detail))
 
     def _add(self, row: Row) -> None:
+        """Add the members of a sample in their order in the tar."""
         info = self._add_image(row) if self._extension else None
-        caption: str | None = None
-        cls: int | None = None
-        for extension in self.settings.members:
-            if extension == "txt":
-                caption = self._add_caption(row)
-            elif extension == "cls":
-                cls = row.cls if row.cls is not None else self._cls_of[row.label or ""]
-                self._seal(row, "cls", self.buffer.put(b"%d" % cls))
-            elif extension == "json":
-                self._add_json(row, caption)
-        for extension, place in zip(self._further, row.further, strict=True):
-            self._add_further(row, extension, place)
+        caption = self._add_caption(row) if self._has_caption else None
+        label, cls = None, None
+        if self._has_cls:
+            label, cls = row.label, row.cls if row.cls is not None else self._cls_of[row.label or ""]
+            self._seal(row, "cls", self.buffer.put(b"%d" % cls))
+        if self._has_json:
+            self._add_json(row, caption)
+        if self._further:
+            for extension, place in zip(self._further, row.further, strict=True):
+                self._add_further(row, extension, place)
+        seen = _NO_IMAGE if info is None else self._seen(info)
         source = None if row.derived else row.image
-        seen: tuple[int | None, int | None, str | None] = (None, None, None)
-        if info is not None:
-            seen = (info.width, info.height, info.type)
-            self.trailing += bool(info.trailing) and self.settings.images.trailing == KEEP
-            self.stray += bool(info.stray)
-            self.frames += info.frames
-        label = row.label if "cls" in self.settings.members else None  # it is what a shard tells by its cls
-        self._records.append((self.split, row.key.decode(), label, cls, *seen, caption, source))
+        self._records.append((row.key, label, cls, *seen, caption, source))
+
+    def _seen(self, info: ImageInfo) -> tuple[int, int, str]:
+        """What the index says of an image that is packed; what else is worth knowing of it is counted."""
+        if info.trailing and self.settings.images.trailing == KEEP:
+            self.trailing += 1
+        if info.stray:
+            self.stray += 1
+        if info.frames:
+            self.frames += 1
+        return info.width, info.height, info.type
 
     def _add_image(self, row: Row) -> ImageInfo:
         start, end = self._read(row.image, row.image_entry)
-        self._refuse_pointer(start, end)
         memory = self.buffer.memory
-        if self._maker.keeps(bytes(memory[start : start + 16])):
-            claimed = TYPE_OF_EXTENSION[row.image_suffix[1:].lower()]
-            if self._maker.rules.encoding is None and claimed != self._extension and end > start:
-                raise _RefusedError(f"image-not-{self._extension}", f"the name says {claimed}")
-            info, cut = self._maker.check(memory, start, end, self._extension)
-            end -= cut
-        else:
+        if self._reencodes and not self._maker.keeps(bytes(memory[start : start + 16])):
+            self._refuse_pointer(start, end)
             data, info = self._maker.reencode(bytes(memory[start:end]))
             end = self.buffer.put(data)
+        else:
+            claimed = _claimed_type(row.image_suffix)
+            if claimed != self._extension and not self._reencodes and end > start:
+                self._refuse_pointer(start, end)
+                raise _RefusedError(f"image-not-{self._extension}", f"the name says {claimed}")
+            try:
+                info, cut = self._maker.check(memory, start, end, self._extension)
+            except DamagedImageError:
+                self._refuse_pointer(start, end)
+                raise
+            end -= cut
         self._seal(row, self._extension, end)
         return info
 
@@ -330,23 +317,23 @@ class Assembly:
     def _read(
         self, path: str, entry: bytes | None, limit: int = MAX_FILE_BYTES, code: str = "file-too-large"
     ) -> tuple[int, int]:
+        """Read a file to where the next payload goes; gives where it lies in the buffer."""
         try:
-            start, end, mtime_ns = self.buffer.read(self.reader, path, entry, limit)
+            start, size, mtime_ns = self.buffer.read(self.reader, path, entry, limit)
         except NeedSpaceError as need:
             raise _RefusedError(code, f"{need.size:,} bytes, the limit is {limit:,}") from None
-        if end - start > limit:
-            raise _RefusedError(code, f"{end - start:,} bytes, the limit is {limit:,}")
+        if size > limit:
+            raise _RefusedError(code, f"{size:,} bytes, the limit is {limit:,}")
         if mtime_ns > self.settings.started_ns:
-            self._read_again(path, entry, start, end, mtime_ns)
-        self._stats.append(end - start)
-        self._stats.append(mtime_ns)
-        return start, end
+            self._read_again(path, entry, start, start + size, mtime_ns)
+        self._stats.extend((size, mtime_ns))
+        return start, start + size
 
     def _read_again(self, path: str, entry: bytes | None, start: int, end: int, mtime_ns: int) -> None:
         """A file newer than the pack itself: accept it only if it stands still (a file server's clock may be ahead)."""
         first = bytes(self.buffer.memory[start:end])
-        start, end, again_ns = self.buffer.read(self.reader, path, entry, MAX_FILE_BYTES)
-        if again_ns != mtime_ns or first != self.buffer.memory[start:end]:
+        start, size, again_ns = self.buffer.read(self.reader, path, entry, MAX_FILE_BYTES)
+        if again_ns != mtime_ns or first != self.buffer.memory[start : start + size]:
             raise SourceChangedError(
                 "the file changed while it was read",
                 where=path,
@@ -360,6 +347,8 @@ class Assembly:
         """The shard's index."""
         columns = zip(*self._records, strict=True) if self._records else ((),) * len(_INDEX_COLUMNS)
         given: dict[str, Any] = dict(zip(_INDEX_COLUMNS, columns, strict=True))
+        given["split"] = [self.split] * len(self._records)
+        given["key"] = [key.decode() for key in given["key"]]
         placed = self.buffer.placed
         given |= {"offset": placed.offsets, "length": placed.lengths, "xxh3_128": placed.xxh3_128}
         if self.settings.authenticated:
@@ -391,91 +380,6 @@ class Assembly:
         return self.buffer.placed.members[:: len(self.settings.members), 2].copy()
 
 
-_INDEX_COLUMNS = ("split", "key", "label", "cls", "width", "height", "format", "caption", "source")  # fmt: skip
+_INDEX_COLUMNS = ("key", "label", "cls", "width", "height", "format", "caption", "source")  # fmt: skip
+_NO_IMAGE = (None, None, None)
 _WIDTH = _INDEX_COLUMNS.index("width")
-
-
-def further_members(members: tuple[str, ...]) -> tuple[str, ...]:
-    """Those members that are packed as they are."""
-    return tuple(member for member in members if member not in MEMBER_ORDER)
-
-
-def rows_of(samples: bytes, split: str, template: str, members: tuple[str, ...]) -> Iterator[Row]:
-    """The samples of a shard, from Arrow IPC bytes."""
-    table = from_ipc(samples)
-    keys, labels, ids, stems, suffixes = text_columns(table, ("key", "label", "id_dir", "stem", "image_suffix"))
-    images = image_paths(table)
-    inline = text_columns(table, ("caption_entry", "caption", "cls", "json"))
-    return map(
-        Row._make,
-        zip(
-            keys, labels, images, suffixes, *text_columns(table, ("image_entry",)),
-            _caption_paths(table, images), *inline, side_paths(table, "json"), *text_columns(table, ("json_entry",)),
-            _derived(template.replace("{split}", split), (keys, labels, ids, stems, suffixes), images),
-            _further(table, further_members(members)), _more_captions(table),
-            strict=True,
-        ),
-    )  # fmt: skip
-
-
-def _more_captions(table: Any) -> list[str | None]:
-    """The further captions of each sample, "" where others have some."""
-    values: list[str | None] = text_columns(table, (MORE_CAPTIONS,))[0]
-    return [value or "" for value in values] if MORE_CAPTIONS in table.column_names else values
-
-
-def _further(table: Any, members: tuple[str, ...]) -> list[tuple[tuple[str | None, bytes | None], ...]]:
-    """Where the further members of each sample are."""
-    if not members:
-        return [()] * table.num_rows
-    places = [
-        list(zip(*text_columns(table, (path_part(member), entry_part(member))), strict=True)) for member in members
-    ]
-    return list(zip(*places, strict=True))
-
-
-def _caption_paths(table: Any, images: list[str]) -> list[str | None]:
-    """Where each caption is read from; None where it is given inline, the image's path where only an entry says."""
-    entries = text_columns(table, ("caption_entry",))[0]
-    return [
-        path if path is not None else image if entry is not None else None
-        for path, entry, image in zip(side_paths(table, "caption"), entries, images, strict=True)
-    ]
-
-
-def _derived(template: str, parts: tuple[list[Any], ...], images: list[str]) -> list[bool]:
-    before, _, after = template.partition("{id}")
-    place = {label: before.replace("{label}", label or "") for label in set(parts[1])}
-    return [
-        b"%" not in key
-        and b"~" not in key
-        and suffix == after
-        and image == place[label] + join_path(folder, stem) + suffix
-        and key.decode() in (join_path(folder, stem), f"{label}/{join_path(folder, stem)}")
-        for key, label, folder, stem, suffix, image in zip(*parts, images, strict=True)
-    ]
-
-
-def sources_digest(stats: array[int]) -> str:
-    """XXH3-128 of sizes and modification times, in the order in which the files are read."""
-    return xxh3_128_hexdigest(stats.tobytes())
-
-
-def stats_of(reader: SourceReader, row: Row, members: tuple[str, ...]) -> list[int]:
-    """Size and modification time of each file of a sample, by a look at them alone."""
-    return [number for path, entry in files_of(row, members) for number in reader.stat(path, entry)]
-
-
-def files_of(row: Row, members: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
-    """Path and entry of each file of a sample, in the order in which they are read."""
-    yield row.image, row.image_entry
-    if row.caption_path is not None and "txt" in members:
-        yield row.caption_path, row.caption_entry
-    for more in parse_more(row.more_captions) if row.more_captions else ():
-        if not isinstance(more, str):
-            yield more.path, more.entry
-    if (row.json_path is not None or row.json_entry is not None) and "json" in members:
-        yield row.json_path or row.image, row.json_entry
-    for path, entry in row.further:
-        if path is not None or entry is not None:
-            yield path or row.image, entry

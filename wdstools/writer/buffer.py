@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from wdstools.sources.base import SourceReader
 
-#: Two blocks fit into a core's own cache: what was read is still there when it is hashed.
-BLOCK_BYTES = 1 << 20
+#: Large enough that what is done once a block costs little, small enough to be in a cache still when it is hashed.
+BLOCK_BYTES = 4 << 20
 #: A new sample is begun only where this much room is left, so that most samples never meet the end of a block.
 _LOW_WATER = 1 << 18
 _ALIGNMENT = 4096
@@ -111,20 +111,18 @@ class TarBuffer:
         del self._names[self._mark :], self._starts[self._mark :], self._sizes[self._mark :]
 
     def read(self, reader: SourceReader, path: str, entry: bytes | None, limit: int) -> tuple[int, int, int]:
-        """Read a file to where the next payload goes; gives start and end in ``memory``, and the modification time.
+        """Read a file to where the next payload goes; gives its start in ``memory``, its size and its modification time.
 
         Raises NeedSpaceError for one of more than ``limit`` bytes.
         """
-        while True:
-            start = self._at + BLOCK
-            try:
-                size, mtime_ns = reader.read_into(path, entry, self._view[start:])
-            except NeedSpaceError as need:
-                if need.size > limit:
-                    raise
-                self.reserve(need.size)
-                continue
-            return start, start + size, mtime_ns
+        start = self._at + BLOCK
+        try:
+            return start, *reader.read_into(path, entry, self._view[start:])
+        except NeedSpaceError as need:
+            if need.size > limit:
+                raise
+            self.reserve(need.size)
+        return self.read(reader, path, entry, limit)
 
     def put(self, payload: bytes) -> int:
         """Write a payload to where the next one goes; gives its end in ``memory``."""

@@ -19,7 +19,8 @@ from wdstools.formats.manifest import ShardEntry, shard_path
 from wdstools.formats.sample import image_member
 from wdstools.results import Skip, to_dict
 from wdstools.sources.base import ExpectsFiles
-from wdstools.writer.assembly import Assembly, ShardSettings, files_of, rows_of, sources_digest, stats_of
+from wdstools.writer.assembly import Assembly, ShardSettings
+from wdstools.writer.rows import files_of, rows_of, sources_digest, stats_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

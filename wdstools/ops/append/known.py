@@ -14,8 +14,9 @@ from wdstools.formats.index import ROW_COLUMNS
 from wdstools.planning.place import shards_of
 from wdstools.progress import under_way
 from wdstools.results import Skip
-from wdstools.writer.assembly import Assembly, rows_of
+from wdstools.writer.assembly import Assembly
 from wdstools.writer.buffer import Nowhere
+from wdstools.writer.rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

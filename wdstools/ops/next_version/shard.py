@@ -26,6 +26,7 @@ from wdstools.stores.local import DurableFile, LocalStore
 from wdstools.stores.reading import read_blocks
 from wdstools.transfer.shape import lay_out
 from wdstools.writer import assembly as writing
+from wdstools.writer.rows import rows_of as rows_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -153,7 +154,7 @@ def _assemble(task: RewriteTask, added: Added, passing: Passing) -> writing.Asse
     reader = settings.opener.open()
     try:
         assembly = writing.Assembly(settings, task.split, reader, passing)
-        rows = writing.rows_of(added.samples, task.split, settings.image_template, settings.members)
+        rows = rows_from(added.samples, task.split, settings.image_template, settings.members)
         assembly.run(rows, lambda _: None)
         assembly.buffer.finish()
     finally:

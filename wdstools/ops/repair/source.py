@@ -18,8 +18,9 @@ from wdstools.planning.plan import make_plan
 from wdstools.planning.samples import drop_repeated, keep_type, with_keys
 from wdstools.progress import Silent
 from wdstools.sources.open import open_source
-from wdstools.writer.assembly import Assembly, ShardSettings, rows_of
+from wdstools.writer.assembly import Assembly, ShardSettings
 from wdstools.writer.buffer import Nowhere
+from wdstools.writer.rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

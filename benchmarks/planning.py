@@ -15,7 +15,7 @@ import time
 
 from wdstools.executors.local import Serial
 from wdstools.planning.options import make_options
-from wdstools.planning.plan import make_plan, slices
+from wdstools.planning.plan import Slices, make_plan
 from wdstools.progress import Silent
 from wdstools.sources.base import Listing, SamplesBuilder
 
@@ -72,7 +72,7 @@ def measure(samples: int) -> dict[str, float]:
     plan, _ = make_plan(listing_of(samples, peaks), options, Serial(), peaks)
     peaks.look()
     shards = 0
-    for _ in slices(plan):
+    for _ in Slices(plan):
         shards += 1
         peaks.look()
     if plan.count != samples or shards != len(plan.bounds):

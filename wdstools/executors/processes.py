@@ -166,6 +166,9 @@ class Processes:
 
     def close(self) -> None:
         """End the workers at once; what they had not finished is abandoned."""
+        for pipe in self._workers:  # all are told before one is waited for
+            with contextlib.suppress(OSError):
+                pipe.send(None)
         for pipe in list(self._workers):
             self._end(pipe, seconds=0.5)
         self._shared.close()

@@ -216,8 +216,7 @@ class PackSite:
                     expected=f"{size} bytes",
                     hint="another program writes here: run this again",
                 )
-        for path, data in files.items():
-            store.put(path, data)
+        store.put_all(files)
         try:
             self._scratch.gather_receipts()
             self._journal.append(

@@ -37,7 +37,7 @@ from wdstools.options.pack import LayoutChoices, PackChoices
 from wdstools.planning.by_names import NothingLeftError
 from wdstools.planning.identical import count_identical
 from wdstools.planning.options import make_options
-from wdstools.planning.plan import Planned, make_plan, slices
+from wdstools.planning.plan import Planned, Slices, make_plan
 from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.progress import Progress, Silent
 from wdstools.sources.account import account_of_pack, count_losses, counts_of, grouped, is_loss
@@ -134,8 +134,10 @@ def run_pack(
             )
         settings = ShardSettings.of(listing, options.images, plan.members, authenticated=options.authenticated_ranges)
         settings = replace(settings, fail=options.on_error == "fail", started_ns=started_ns)
-        finished = _finished(site.begin(_plan_digest(plan, listing, options), _paths(plan), restart=restart))
-        results = _write_shards(plan, settings, finished, site, executor, progress)
+        slices = Slices(plan)
+        finished = _finished(site.begin(_plan_digest(slices, listing, options), _paths(plan), restart=restart))
+        results = _write_shards(slices, settings, finished, site, executor, progress)
+        del slices  # it holds the plan
         if not any(result.entry.samples for result in results):
             site.discard()
             raise NothingLeftError((*(skip for result in results for skip in result.skips), *plan.skips))
@@ -179,14 +181,14 @@ def _paths(plan: Planned) -> Iterator[str]:
         yield index_path(path)
 
 
-def _plan_digest(plan: Planned, listing: Listing, options: PackOptions) -> str:
+def _plan_digest(slices: Slices, listing: Listing, options: PackOptions) -> str:
     digest = xxh3_128()
-    for _, _, samples in slices(plan):
+    for _, _, samples in slices:
         digest.update(samples)
     document = {
         **options.document(),
         "labels": listing.labels,
-        "members": plan.members,
+        "members": slices.members,
         "template": dict(listing.template),
     }
     digest.update(json.dumps(document, sort_keys=True, default=str).encode())
@@ -199,7 +201,7 @@ def _finished(lines: Iterable[dict[str, Any]]) -> dict[tuple[str, int], ShardRes
 
 
 def _write_shards(
-    plan: Planned,
+    slices: Slices,
     settings: ShardSettings,
     finished: dict[tuple[str, int], ShardResult],
     site: PackSite | BucketSite,
@@ -209,10 +211,10 @@ def _write_shards(
     home = site.home
     tasks = (
         ShardTask(settings, home, split, number, samples, finished.get((split, number)))
-        for split, number, samples in slices(plan)
+        for split, number, samples in slices
     )
     results: dict[int, ShardResult] = {}
-    progress.start("pack", plan.count, "samples")
+    progress.start("pack", slices.samples, "samples")
     try:
         for outcome in executor.map(write_shard, tasks, progress.advance):
             result = outcome.result()
@@ -296,18 +298,21 @@ def _publish(
 def _provenance(
     listing: Listing, options: PackOptions, skipped: dict[str, int], remarks: dict[str, int], manifest: Manifest
 ) -> bytes:
-    from importlib.metadata import version
+    import numpy as np
+    import simplejpeg
+    import xxhash
 
     from wdstools.images.check import codec_versions
 
+    made_by = {"wdstools": __version__, "numpy": np.__version__, "pyarrow": pa.__version__, "xxhash": xxhash.VERSION}
     document = {
-        "codecs": codec_versions() if options.images.encoding else {"simplejpeg": version("simplejpeg")},
+        "codecs": codec_versions() if options.images.encoding else {"simplejpeg": simplejpeg.__version__},
         "dataset": manifest_identity(manifest),
         "options": options.document(),
         "recipe": listing.recipe,
         "skipped": skipped,
         "template": dict(listing.template),
-        "versions": {"wdstools": __version__, **{name: version(name) for name in ("numpy", "pyarrow", "xxhash")}},
+        "versions": made_by,
     }
     return render_provenance(document | ({"remarks": remarks} if remarks else {}))
 

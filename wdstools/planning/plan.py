@@ -111,7 +111,24 @@ def make_plan(
     return plan, [*found.notes, *divided.notes]
 
 
-def slices(plan: Planned) -> Iterator[tuple[str, int, bytes]]:
-    """Each shard's split, number and samples, the latter as Arrow IPC bytes that travel to a worker."""
-    for split, number, start, stop in plan.bounds:
-        yield split, number, to_ipc(plan.rows(start, stop))
+class Slices:
+    """Each shard's split, number and samples, the latter as Arrow IPC bytes that travel to a worker.
+
+    They are asked for twice, to know the plan by and to write the shards; where they are few they are made once.
+    """
+
+    def __init__(self, plan: Planned) -> None:
+        self._plan = plan
+        self.samples, self.members = plan.count, plan.members
+        self._held = list(self._made()) if plan.count <= _HELD_SAMPLES else None
+
+    def __iter__(self) -> Iterator[tuple[str, int, bytes]]:
+        return iter(self._held) if self._held is not None else self._made()
+
+    def _made(self) -> Iterator[tuple[str, int, bytes]]:
+        for split, number, start, stop in self._plan.bounds:
+            yield split, number, to_ipc(self._plan.rows(start, stop))
+
+
+#: So many take about 20 MB.
+_HELD_SAMPLES = 1 << 17

@@ -21,7 +21,7 @@ from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.receipts import leave_receipt, marked_place, refuse_to_replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from io import FileIO
     from types import TracebackType
 
@@ -188,6 +188,16 @@ class LocalStore:
         with DurableFile(self.locate(key)) as file:
             file.write(memoryview(data))
 
+    def put_all(self, files: Mapping[str, bytes]) -> None:
+        """Write files as ``put`` does; their names are durable once all are there, so that a folder is synced once."""
+        places = {self.locate(key): data for key, data in files.items()}
+        for path, data in places.items():
+            with DurableFile(path, sync_name=False) as file:
+                file.write(memoryview(data))
+        for folder in sorted({os.path.dirname(path) for path in places}):
+            with translated(folder):
+                sync_folder(folder)
+
     def create(self, key: str, data: bytes) -> None:
         """Write a file as ``put`` does, where nothing is."""
         with DurableFile(self.locate(key), replace=False) as file:
@@ -300,12 +310,14 @@ class DurableFile:
     file; ``close`` does
     fsync, rename and fsync of the folder. Leaving a ``with`` block by an exception removes the temporary file.
     Without ``replace`` a file that is already there stays, and ``close`` raises StoreError (``object-exists``). In a
-    scratch place it leaves a receipt, and a file without one stays (``scratch-not-ours``).
+    scratch place it leaves a receipt, and a file without one stays (``scratch-not-ours``). Without ``sync_name`` the caller
+    syncs the folder.
     """
 
-    def __init__(self, path: str, *, replace: bool = True) -> None:
+    def __init__(self, path: str, *, replace: bool = True, sync_name: bool = True) -> None:
         self.path = path
         self._replace = replace
+        self._sync_name = sync_name
         self._temporary = temporary_name(path)
         with translated(path):
             make_folders(os.path.dirname(path) or ".")
@@ -346,7 +358,8 @@ class DurableFile:
                 replace(self._temporary, self.path)
             else:
                 name_new(self._temporary, self.path)
-            sync_folder(os.path.dirname(self.path))
+            if self._sync_name:
+                sync_folder(os.path.dirname(self.path))
 
     def discard(self) -> None:
         """Give up: remove the temporary file."""

@@ -19,6 +19,7 @@ from wdstools.options.read import OpenChoices
 from wdstools.results import Proved
 from wdstools.stores.cache import Caching
 from wdstools.stores.confirmed import is_confirmed
+from wdstools.stores.folders import path_here
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import open_remote, open_store, remote
 from wdstools.stores.read_only import ReadOnly
@@ -363,8 +364,9 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
         at = adopted_from(metadata, where)
     shards = open_store(at) if at else metadata
     anchored = chosen["root"] is not None or (given and not _is_one_place(shards, metadata))
-    if chosen["cache"] is not None and not isinstance(shards, LocalStore):
-        shards = Caching(remote(shards), os.fspath(chosen["cache"]), found, limit_bytes=chosen["cache_bytes"])
+    cache = None if chosen["cache"] is None else path_here(chosen["cache"], option("cache"))
+    if cache is not None and not isinstance(shards, LocalStore):
+        shards = Caching(remote(shards), cache, found, limit_bytes=chosen["cache_bytes"])
     mirrors = tuple(ReadOnly(open_remote(os.fspath(mirror))) for mirror in chosen["mirrors"])
     tell("dataset", "opened", manifest=f"{metadata.url}/{key}", shards=shards.url, root=found, version=manifest.version)
     return Dataset(manifest, found, metadata, shards, key, mirrors, anchored=anchored)

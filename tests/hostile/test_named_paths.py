@@ -148,3 +148,35 @@ def test_no_option_waits_for_a_pipe(one: Try, places: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("one", _TRIES, ids=str)
 def test_nor_does_any_option_or_argument_of_any_command(one: Try, places: Path, tmp_path: Path) -> None:
     _try_it(one, places, tmp_path)
+
+
+#: No path, and where one belongs it would be made as a folder of that name. Nothing listens there.
+_ADDRESS = "http://canary1:canary2@127.0.0.1:9/ds?sig=canary3"
+
+
+def _give_an_address(one: Try, places: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    for name in os.listdir(places):
+        (work / name).symlink_to(places / name)
+    words = [str(tmp_path / "new") if word == "NEW" else word.replace(_FIFO, _ADDRESS) for word in one.call]
+    resumed = ("--resume",) if one.flag == "--state" else ()
+    ran = run_command(*one.command.split(), *words, *resumed, cwd=work, hang_seconds=_SECONDS)
+    assert ran.code in (0, 1, 2, 3, 4, 5), (ran.code, ran.err)
+    assert "canary" not in ran.out + ran.err
+    assert [path for folder in (places, tmp_path) for path in folder.rglob("*") if "http" in path.name] == []
+
+
+_KEPT_HERE = ("verify --state", "demo argument 0", "head --cache", "remove --cache", "info --log-file")
+
+
+@pytest.mark.parametrize("one", [one for one in _TRIES if str(one) in _KEPT_HERE], ids=str)
+def test_an_address_becomes_no_folder_of_its_name(one: Try, places: Path, tmp_path: Path) -> None:
+    _give_an_address(one, places, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("one", _TRIES, ids=str)
+def test_nor_does_it_for_any_option_or_argument(one: Try, places: Path, tmp_path: Path) -> None:
+    _give_an_address(one, places, tmp_path)

@@ -126,3 +126,17 @@ def test_a_log_goes_to_a_file_or_to_what_the_shell_has_opened(tmp_path: Path) ->
     assert "hint: give a file" in ran.err
     ran = run_command("schema", "info", "--log-file", "/dev/stderr")
     assert (ran.code, "begins: wdstools schema info" in ran.err) == (0, True)
+
+
+def test_no_line_is_appended_to_what_is_no_log(source: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "a.jpg"
+    picture.write_bytes(next(source.rglob("*.jpg")).read_bytes())
+    before = picture.read_bytes()
+    ran = run_command("info", tmp_path, "--log-file", picture)
+    assert (ran.code, "file-in-the-way" in ran.err) == (4, True)
+    assert picture.read_bytes() == before
+    log = tmp_path / "log"
+    log.touch()
+    for lines in (3, 6):
+        run_command("info", tmp_path, "--log-file", log)
+        assert len(log.read_text().splitlines()) >= lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from wdstools.errors import NotFoundError
 from wdstools.stores.folders import make_folders, remove_tree, walk
 from wdstools.stores.local import LocalStore, translated
+from wdstools.stores.open import BUCKETS, is_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DEEP = "y/" * 1_200 + "y"
 
@@ -81,3 +82,9 @@ def test_what_is_no_name_is_told_and_errors_of_the_caller_stay(place: Path) -> N
             LocalStore(place).get(name)
     with pytest.raises(ValueError, match="theirs"), translated(str(place)):
         raise ValueError("theirs")
+
+
+@pytest.mark.parametrize("scheme", BUCKETS)
+def test_a_folder_that_is_called_as_a_bucket_begins_is_none(scheme: str) -> None:
+    assert not any(map(is_bucket, (scheme, f"{scheme}/in", f"./{scheme}", Path(scheme))))
+    assert is_bucket(f"{scheme}://bucket/prefix")

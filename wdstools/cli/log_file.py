@@ -14,7 +14,8 @@ from wdstools.cli.output import one_line
 from wdstools.cli.standard import hide
 from wdstools.errors import UsageError
 from wdstools.log import tell
-from wdstools.stores.local import appending_fd, translated
+from wdstools.stores.folders import path_here
+from wdstools.stores.local import OPENED, appending_fd, translated
 
 
 class _Lines(logging.Formatter):
@@ -28,10 +29,15 @@ class _Lines(logging.Formatter):
 
 def write_log(path: str) -> None:
     """Append what happens from now on to a file; raises UsageError and StoreError where that cannot be."""
+    path_here(path, "--log-file")
     if not path or os.path.isdir(path):
         raise UsageError(
             "the log must go to a file", where="--log-file", expected="a file's path", got=path or "nothing"
         )
+    if os.path.isfile(path) and not path.startswith(OPENED):
+        from wdstools.landing.answer import refuse_to_overwrite  # late: it loads Arrow, which a new log does not need
+
+        refuse_to_overwrite(path, "log")
     with translated(path):
         stream = os.fdopen(appending_fd(path), "a", encoding="utf-8", errors="backslashreplace")
     handler = logging.StreamHandler(stream)

@@ -1,4 +1,4 @@
-"""Files that somebody asks for by name: ``--html``, ``--keys-to``, ``--hashes-to``. What is not ours is never written over."""
+"""Files that somebody asks for by name: ``--html``, ``--keys-to``, ``--hashes-to``, ``--log-file``. What is not ours is never written over."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Stands in the head of every page of ours.
 _PAGE_RE = re.compile(rb"""<meta name="generator" content="wdstools[^"]*">""")
+#: A line of ``--log-file``: when, how bad, what part of it.
+_LOG_RE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ wdstools[.a-z]* \[")
 _HEAD_BYTES = 1024
 _BLOCK = 1 << 20
 
@@ -28,6 +30,12 @@ def is_page(path: str) -> bool:
     return _PAGE_RE.search(LocalStore(os.path.dirname(path)).get(os.path.basename(path), 0, _HEAD_BYTES)) is not None
 
 
+def is_log(path: str) -> bool:
+    """Whether a file is empty, or begins as a log that wdstools wrote."""
+    head = LocalStore(os.path.dirname(path)).get(os.path.basename(path), 0, _HEAD_BYTES)
+    return not head or _LOG_RE.match(head) is not None
+
+
 def is_never_ours(path: str) -> bool:
     """Of a kind of file that has no mark: none is known to be ours."""
     del path
@@ -35,7 +43,12 @@ def is_never_ours(path: str) -> bool:
 
 
 #: How a file that may be replaced is known, by the kind of answer.
-KNOWN: dict[str, Callable[[str], bool]] = {"page": is_page, "hashes": is_handed_out, "keys": is_never_ours}
+KNOWN: dict[str, Callable[[str], bool]] = {
+    "page": is_page,
+    "hashes": is_handed_out,
+    "keys": is_never_ours,
+    "log": is_log,
+}
 
 
 def refuse_to_overwrite(path: str, kind: str) -> None:
@@ -57,7 +70,7 @@ def refuse_to_overwrite(path: str, kind: str) -> None:
             code="file-in-the-way",
             where=path,
             hint="choose another name"
-            + (f", or delete it: rm {quote(path)}" if plain else "")
+            + (f", or delete it: rm {quote(path)}" if plain and kind != "log" else "")
             + "; nothing was changed",
         )
 

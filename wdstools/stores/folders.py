@@ -7,8 +7,26 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from wdstools.address import display, is_address
+from wdstools.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from wdstools.options.declare import StrPath
+
+
+def path_here(path: StrPath, where: str) -> str:
+    """A path on this machine, as it is. An address would become a folder of its name, and show what is secret in it.
+
+    Raises UsageError (``destination-elsewhere``); ``where`` is the option that has it.
+    """
+    text = os.fspath(path)
+    if is_address(text) and not os.path.exists(text):
+        raise UsageError(
+            "an address is no path on this machine", code="destination-elsewhere", where=where, got=display(text)
+        )
+    return text
 
 
 def walk(root: str, onerror: Callable[[OSError], object] | None = None) -> Iterator[tuple[str, list[str], list[str]]]:

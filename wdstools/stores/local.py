@@ -271,13 +271,13 @@ def read_file(path: str, limit: int = 1 << 28) -> bytes:
 
 
 #: How a shell hands over what it has opened, as for ``<(...)``.
-_OPENED = ("/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self/fd/")
+OPENED = ("/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self/fd/")
 
 
 def _named(path: str) -> contextlib.AbstractContextManager[io.BufferedReader]:
     if path == "-":
         return open(0, "rb", closefd=False)
-    return open(path, "rb") if path.startswith(_OPENED) else buffered_plain(path)
+    return open(path, "rb") if path.startswith(OPENED) else buffered_plain(path)
 
 
 def appending_fd(path: str) -> int:
@@ -286,7 +286,7 @@ def appending_fd(path: str) -> int:
     Raises OSError, and NotFoundError for a pipe or a device, which could stop the command.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-    if path.startswith(_OPENED):
+    if path.startswith(OPENED):
         return os.open(path, flags, 0o644)
     fd = -1
     try:

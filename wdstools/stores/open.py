@@ -106,7 +106,10 @@ def open_store(address: StrPath | Url) -> Store:
 
 def is_bucket(where: StrPath | Store) -> bool:
     """Whether a place is a store of objects that a dataset can be built in, or a store that was opened; a folder is not."""
-    return not isinstance(where, str | os.PathLike) or os.fspath(where).partition("://")[0] in BUCKETS
+    if not isinstance(where, str | os.PathLike):
+        return True
+    scheme, separator, _ = os.fspath(where).partition("://")
+    return bool(separator) and scheme in BUCKETS
 
 
 def path_of(url: str) -> str:

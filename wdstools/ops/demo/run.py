@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import IntegrityError, StoreError
+from wdstools.landing.inside import refuse_elsewhere
 from wdstools.ops.demo.source import make_source
 from wdstools.ops.pack import PackResult, run_pack
 from wdstools.ops.verify import verify
@@ -46,6 +47,7 @@ def run_demo(folder: str, samples: int, *, executor: Executor, say: Say, progres
 
     Raises IntegrityError if a step does not come out as it should.
     """
+    refuse_elsewhere(folder)
     if os.path.exists(folder):
         raise StoreError(
             "the folder exists", code="destination-not-empty", where=folder, hint="choose another, or remove it"

@@ -32,6 +32,7 @@ from wdstools.ops.next_version.shard import RewriteTask, Rewritten, rewrite_shar
 from wdstools.plan import Plan, Step, apply
 from wdstools.progress import under_way
 from wdstools.results import Proved
+from wdstools.stores.folders import path_here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,6 +194,8 @@ def plan_remove(
         return unfinished
     opened = open_dataset(path, root=root)
     _refuse(opened, selection, output)
+    for cache in caches:
+        path_here(cache, option("caches"))
     if output is not None:
         refuse_own_place(opened, output)
     with beside_others(opened):

@@ -28,6 +28,7 @@ from wdstools.options.check import VerifyChoices, VerifyLevel
 from wdstools.options.declare import settle
 from wdstools.progress import Progress, Silent
 from wdstools.results import SOURCE_COLUMN, Finding, Proved, Report
+from wdstools.stores.folders import path_here
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
 from wdstools.stores.probe import probe as find_out
@@ -105,7 +106,7 @@ def scrub_options(chosen: VerifyChoices) -> ScrubOptions | None:
 
     from wdstools.ops.verify.scrub import ScrubOptions
 
-    return ScrubOptions(os.fspath(chosen["state"]), time.time, chosen["max_age"], chosen["time_limit"])
+    return ScrubOptions(path_here(chosen["state"], option("state")), time.time, chosen["max_age"], chosen["time_limit"])
 
 
 def _verify_dataset(

@@ -86,5 +86,6 @@ def test_what_is_no_name_is_told_and_errors_of_the_caller_stay(place: Path) -> N
 
 @pytest.mark.parametrize("scheme", BUCKETS)
 def test_a_folder_that_is_called_as_a_bucket_begins_is_none(scheme: str) -> None:
-    assert not any(map(is_bucket, (scheme, f"{scheme}/in", f"./{scheme}", Path(scheme))))
+    for path in (scheme, f"{scheme}/in", f"./{scheme}", Path(scheme)):
+        assert not is_bucket(path)
     assert is_bucket(f"{scheme}://bucket/prefix")

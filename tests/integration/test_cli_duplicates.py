@@ -13,6 +13,8 @@ from tests.support.alike_pairs import PLANTED, SINGLES, SURPLUS, write_alike_pai
 from tests.support.command import assert_clean_failure, run_command
 from wdstools.executors.open import open_executor
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps, shard_path
+from wdstools.ops.duplicates import images
+from wdstools.reader import outline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +119,20 @@ def test_hashes_of_other_library_versions_do_not_hold(dataset: Path, monkeypatch
     wt.find_duplicates(opened)
     monkeypatch.setattr("wdstools.ops.duplicates.find.library_versions", lambda: {"pillow": "0"})
     assert wt.find_duplicates(opened).computed == TOTAL
+
+
+def test_images_of_one_size_are_counted_and_grouped_alike_among_very_many(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a word has no room for a size: the largest images are told apart beside it."""
+    answers = []
+    for few, bits in ((1 << 20, 16), (0, 16), (0, 0)):
+        monkeypatch.setattr(images, "_FEW", few)
+        monkeypatch.setattr(outline, "_SIDE_BITS", bits)
+        answers.append(wt.find_duplicates(wt.open_dataset(str(dataset)), method="size"))
+    assert answers[0].groups
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0].same_size_unique == answers[0].unique
 
 
 def test_hashes_beside_a_dataset_are_no_damage(dataset: Path) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import wdstools as wt
 from tests.support.verbs_alike import make_images, must_find, run_verbs
-from wdstools.dedup import groups, parts
+from wdstools.dedup import few, groups, parts
 from wdstools.executors.futures import FuturesExecutor
 from wdstools.executors.local import Threads
 from wdstools.executors.processes import Processes
+from wdstools.ops.duplicates import images
 from wdstools.progress import Silent
 from wdstools.stores.cache import Caching
 from wdstools.stores.local import LocalStore
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wdstools.executors.base import Executor
+    from wdstools.options.pack import DuplicateLevel
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*may lead to deadlocks:DeprecationWarning")
 
@@ -63,6 +66,7 @@ def test_duplicates_searched_by_ranges_are_those_of_one_pass(
 ) -> None:
     place = wt.pack(source, tmp_path / "shards", shard_samples=25).path
     whole = wt.find_duplicates(place, level="edited")
+    monkeypatch.setattr(few, "FEW_CODES", 0)
     monkeypatch.setattr(parts, "_SHORTEST", 1e-12)
     monkeypatch.setattr(groups, "MEMBERS_AT_ONCE", 1)
     steps: list[tuple[str, int]] = []
@@ -70,6 +74,22 @@ def test_duplicates_searched_by_ranges_are_those_of_one_pass(
     assert whole.groups
     assert (cut.groups, cut.levels) == (whole.groups, whole.levels)
     assert dict(steps)["search hashes"] >= 20 * executor.jobs
+
+
+@pytest.mark.parametrize("level", ["exact", "re-encode", "edited"])
+def test_very_many_images_are_outlined_first_and_the_answer_is_the_same(
+    executor: Executor, level: DuplicateLevel, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = wt.pack(source, tmp_path / "shards", shard_samples=25).path
+    whole = wt.find_duplicates(place, level=level, captions=True)
+    monkeypatch.setattr(images, "_FEW", 0)
+    monkeypatch.setattr(few, "FEW_CODES", 0)
+    monkeypatch.setattr(parts, "_SHORTEST", 1e-12)
+    steps: list[tuple[str, int]] = []
+    again = wt.find_duplicates(place, level=level, captions=True, executor=executor, progress=_Steps(steps))
+    assert whole.groups
+    assert dict(steps)["look at candidates"] < whole.samples
+    assert replace(again, computed=whole.computed) == whole
 
 
 class _Steps(Silent):

@@ -16,8 +16,9 @@ from PIL import Image, ImageEnhance
 from tests.support.came import came
 from tests.support.lookalikes import colours, components, fingerprints, gray, however_few, jpeg, scene
 from tests.support.pictures import noise, saved
-from wdstools.dedup import bands, few, forest, groups, hamming
+from wdstools.dedup import bands, equal, few, forest, groups, hamming
 from wdstools.dedup.across import match
+from wdstools.dedup.candidates import Outlines, candidates
 from wdstools.dedup.compare import MEMBERS_AT_ONCE, Comparison
 from wdstools.dedup.groups import UNDECIDED, Fingerprints, Turned, group
 from wdstools.dedup.hamming import link
@@ -240,6 +241,66 @@ def test_ranges_link_what_one_pass_links_in_any_order(
         found = linked(codes, (limit, rest), mirrored, workers)
     assert found.tolist() == link(codes, (limit, rest), mirrored).tolist()
     assert workers.searched > ranges or count < 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 200), st.integers(1, 3), st.booleans(), st.sampled_from([2, 24]))
+def test_equal_codes_are_those_of_sorting_them_however_small_the_table_is(
+    seed: int, count: int, words: int, mirrors: bool, bits: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    codes, mirrored = draw.integers(0, 3, (2, count, words), np.uint64)
+    takes = draw.integers(0, 4, count) > 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(equal, "_BITS_AT_ONCE", bits)
+        found = equal.equal_codes(codes, mirrored if mirrors else None, takes).tolist()
+    seen: dict[bytes, int] = {}
+    said = [codes[row].tobytes() + (mirrored[row].tobytes() if mirrors else b"") for row in range(count)]
+    assert found == [seen.setdefault(said[row], row) if takes[row] else row for row in range(count)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 150), st.sampled_from([1, 2, 7, 64]))
+@example(3, 150, 64)
+def test_whoever_is_no_candidate_is_like_no_other(seed: int, count: int, ranges: int) -> None:
+    """Found by 8 bytes of each image; which of them really are alike is not asked here."""
+    codes, draw = _near_codes(seed, count, 2, 3), np.random.default_rng(seed)
+    equals = draw.integers(0, max(1, 2 * count), (2, count), np.uint64)
+    hashed = draw.integers(0, 8, count) > 0
+    near = _relation(codes[:, :1], codes[:, :1], (LEVELS[0].phash, 0)) & hashed & hashed[:, None]
+    near |= (equals[:, :, None] == equals[:, None]).any(axis=0)
+    np.fill_diagonal(near, val=False)
+    outlines = Outlines(tuple(equals), np.ascontiguousarray(codes[:, 0]), hashed)
+    with however_few():
+        found = candidates(outlines, LEVELS[0], _Shuffled(ranges, seed))
+    assert found.tolist() == np.flatnonzero(near.any(axis=0)).tolist()
+
+
+@pytest.mark.parametrize("ranges", [1, 7, 64])
+@pytest.mark.parametrize("number", [0, 1])
+def test_candidates_are_grouped_as_all_images_are(number: int, ranges: int) -> None:
+    prints = fingerprints(_family((1, 2, 3)))
+    levels, category = LEVELS[: number + 1], np.arange(len(prints.exact)) % 3
+    hashed = ~np.isnan(prints.deviation)
+    outlines = Outlines((prints.exact[:, 0].copy(),), prints.words[:, 0].copy(), hashed, prints if number else None)
+    with however_few():
+        rows = candidates(outlines, levels[-1], _Shuffled(ranges, ranges))
+    assert 0 < len(rows) < len(hashed)
+    chosen = Fingerprints(
+        prints.exact[rows],
+        prints.words[rows],
+        prints.mirrored[rows],
+        prints.deviation[rows],
+        lambda at: prints.looks(rows[at]),
+    )
+    some = group(chosen, levels, category[rows])
+    for one, other in came(zip(group(prints, levels, category), some, strict=True)):
+        alone = np.delete(np.arange(len(hashed)), rows)
+        assert one.leader[rows].tolist() == rows[other.leader].tolist()
+        assert one.component[rows].tolist() == rows[other.component].tolist()
+        assert one.near[rows].tolist() == other.near.tolist()
+        assert one.leader[alone].tolist() == one.component[alone].tolist() == alone.tolist()
+        assert one.near[alone].tolist() == (1 << category[alone]).tolist()
 
 
 @pytest.mark.parametrize("limit", [2, 10])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wdstools.dedup import few
-from wdstools.dedup.parts import linked, search_bytes
+from wdstools.dedup.parts import SearchTask, linked
 from wdstools.executors import local
 from wdstools.planning import searching
 from wdstools.progress import Silent
@@ -38,7 +38,8 @@ def test_threads_are_as_few_as_memory_asks_for(room: float, jobs: int, monkeypat
     monkeypatch.setattr(few, "FEW_CODES", 0)
     monkeypatch.setattr(searching, "Threads", Told)
     monkeypatch.setattr(searching, "ranges_for", lambda *_: 5)
-    monkeypatch.setattr(searching, "free_bytes", lambda: int(2 * room * search_bytes(3000, mirrors=True)))
+    monkeypatch.setattr(SearchTask, "bytes", 1000)
+    monkeypatch.setattr(searching, "free_bytes", lambda: int(2 * room * 1000))
     found = linked(codes, (4, 40), mirrored, searching.OnWorkers(Told(4), Silent()))
     assert took == [jobs]
     assert np.array_equal(found, expected)

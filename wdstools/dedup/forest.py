@@ -46,6 +46,32 @@ def flatten(parent: Rows) -> None:
         parent[some] = roots(parent, parent[some])
 
 
+def merge(parent: Rows, other: Rows) -> None:
+    """Unite each row with the one that another forest has it under."""
+    for start in range(0, len(other), _ROWS_AT_ONCE):
+        above = other[start : start + _ROWS_AT_ONCE]
+        rows = np.flatnonzero(above != np.arange(start, start + len(above))) + start
+        unite(parent, rows, other[rows])
+
+
+def are_roots(parent: Rows) -> NDArray[np.bool_]:
+    """Which rows are the roots of their trees."""
+    found = np.empty(len(parent), np.bool_)
+    for start in range(0, len(parent), _ROWS_AT_ONCE):
+        above = parent[start : start + _ROWS_AT_ONCE]
+        np.equal(above, np.arange(start, start + len(above)), out=found[start : start + _ROWS_AT_ONCE])
+    return found
+
+
+def in_company(parent: Rows) -> NDArray[np.bool_]:
+    """Which rows are not alone in their tree."""
+    found = ~are_roots(parent)
+    for start in range(0, len(parent), _ROWS_AT_ONCE):
+        rows = np.flatnonzero(found[start : start + _ROWS_AT_ONCE]) + start
+        found[roots(parent, rows)] = True
+    return found
+
+
 def equal_codes(codes: NDArray[np.uint64]) -> Rows:
     """For each row of [N, W] the first one that is equal."""
     kind = row_type(len(codes))

@@ -10,7 +10,7 @@ import numpy as np
 
 from wdstools.dedup import few
 from wdstools.dedup.compare import LOOK_BYTES, MEMBERS_AT_ONCE, Compared, Comparison
-from wdstools.dedup.forest import flatten, unite
+from wdstools.dedup.forest import are_roots, flatten, in_company, unite
 from wdstools.dedup.levels import COLOUR_SIDE, FLIPPED, LOW_INFORMATION_STD, LUMA_SIDE, NEAR_PIXELS, Level
 from wdstools.dedup.parts import Alone, linked
 
@@ -51,7 +51,8 @@ class Fingerprints:
     the 64-bit phash and the 256-bit one, of the image and of its mirror image; ``deviation`` [N] float32 is the
     standard deviation of its luma, NaN where an image could not be decoded and so has no hash. ``looks`` gives the
     [n, LOOK_BYTES] uint8 small pictures of some rows: 32x32 luma, then 16x16 cells of red, green, blue and alpha.
-    ``turned`` are those that may be seen another way round too.
+    ``turned`` are those that may be seen another way round too; ``behind`` are ``words`` and ``mirrored`` with those of the
+    turned ones behind them, where they lie so already.
     """
 
     exact: NDArray[np.uint64]
@@ -60,6 +61,15 @@ class Fingerprints:
     deviation: NDArray[np.float32]
     looks: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
     turned: Turned = field(default_factory=Turned.none)
+    behind: tuple[NDArray[np.uint64], NDArray[np.uint64]] | None = None
+
+    @property
+    def both_ways(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """``words`` and ``mirrored``, and those of the turned ones behind them."""
+        turned = self.turned
+        if self.behind is not None or not len(turned.rows):
+            return self.behind or (self.words, self.mirrored)
+        return np.concatenate((self.words, turned.words)), np.concatenate((self.mirrored, turned.mirrored))
 
     @property
     def low_information(self) -> NDArray[np.bool_]:
@@ -104,14 +114,12 @@ def group(
     exact = Grouping("exact", first, first, own[first], np.zeros(count, bool))
     if not levels:
         return (exact,)
-    rows = np.flatnonzero((first == np.arange(count)) & ~np.isnan(prints.deviation))
-    trees = _link(prints, rows, levels[-1], workers or Alone())
-    sizes = np.bincount(trees, minlength=len(trees))
-    marked = np.flatnonzero(sizes[trees] > 1)
-    marked = marked[np.argsort(trees[marked], kind="stable")]
-    starts = np.flatnonzero(np.diff(trees[marked], prepend=-1, append=-1)).astype(np.int64)
-    found = _compare(prints, rows[marked], starts, own, levels, workers or Alone())
-    return (exact, *(_all_rows(level, rows[marked], found[level.name], first, own) for level in levels))
+    trees = link_prints(prints, are_roots(first) & ~np.isnan(prints.deviation), levels[-1], workers or Alone())
+    members = np.flatnonzero(in_company(trees))
+    members = members[np.argsort(trees[members], kind="stable")]
+    starts = np.flatnonzero(np.diff(trees[members], prepend=-1, append=-1)).astype(np.int64)
+    found = _compare(prints, members, starts, own, levels, workers or Alone())
+    return (exact, *(_all_rows(level, members, found[level.name], first, own) for level in levels))
 
 
 def _compare(
@@ -166,39 +174,36 @@ def _all_rows(
     return Grouping(level.name, leaders[first], component[first], masks[first], flipped[first])
 
 
-def _link(prints: Fingerprints, rows: NDArray[np.int64], widest: Level, workers: Workers) -> Rows:
-    """Components of what may be the same at a level; images that are to be turned take part both ways round."""
-    limits = (widest.phash, widest.phash16)
+def link_prints(prints: Fingerprints, takes: NDArray[np.bool_], widest: Level, workers: Workers) -> Rows:
+    """Components of what may be the same at a level, of rows that take part; those to be turned do so both ways round."""
+    limits, count = (widest.phash, widest.phash16), len(takes)
     if not widest.flips:
-        return linked(prints.words[rows], limits, None, workers)
+        return linked(prints.words, limits, None, workers, takes)
     turned = prints.turned
-    at = np.searchsorted(rows, turned.rows)
-    at[at == len(rows)] = 0
-    there = np.flatnonzero(rows[at] == turned.rows) if len(rows) else np.zeros(0, np.int64)
-    words = np.concatenate((prints.words[rows], turned.words[there]))
-    parent = linked(words, limits, np.concatenate((prints.mirrored[rows], turned.mirrored[there])), workers)
-    unite(parent, np.arange(len(rows), len(words)), at[there])
-    for number in there.tolist():
-        if turned.turns[number] & UNDECIDED:
-            near = _near_turned(prints, rows, number)
-            unite(parent, np.full(len(near), at[number]), near)
+    there = takes[turned.rows]
+    words, mirrored = prints.both_ways
+    parent = linked(words, limits, mirrored, workers, np.concatenate((takes, there)))
+    numbers = np.flatnonzero(there)
+    unite(parent, numbers + count, turned.rows[numbers])
+    for number in numbers[turned.turns[numbers] & UNDECIDED > 0].tolist():
+        near = _near_turned(prints, takes, number)
+        unite(parent, np.full(len(near), turned.rows[number]), near)
     flatten(parent)
-    return parent[: len(rows)]
+    return parent[:count]
 
 
-def _near_turned(prints: Fingerprints, rows: NDArray[np.int64], number: int) -> NDArray[np.int64]:
-    """Which of the rows, by their place, have nearly the luma of a turned image whose hashes say nothing."""
-    row = int(prints.turned.rows[number])
-    places = np.flatnonzero(np.abs(prints.deviation[rows] - prints.deviation[row]) < _NEAR_DEVIATION)
+def _near_turned(prints: Fingerprints, takes: NDArray[np.bool_], number: int) -> NDArray[np.int64]:
+    """Which of the rows that take part have nearly the luma of a turned image whose hashes say nothing."""
+    row, deviation = int(prints.turned.rows[number]), prints.deviation
+    places = np.flatnonzero(takes & (np.abs(deviation - deviation[row]) < _NEAR_DEVIATION))
     found = [places[:0]]
     own = turn_look(prints.looks(np.array([row])).reshape(-1), int(prints.turned.turns[number]))[:_PIXELS].astype(
         np.int16
     )
     for start in range(0, len(places), _LOOKS_AT_ONCE):
         some = places[start : start + _LOOKS_AT_ONCE]
-        order = np.argsort(rows[some], kind="stable")
-        lumas = prints.looks(rows[some][order]).reshape(len(some), -1)[:, :_PIXELS].astype(np.int16)
-        found.append(some[order][np.abs(lumas - own).mean(axis=1) <= NEAR_PIXELS])
+        lumas = prints.looks(some).reshape(len(some), -1)[:, :_PIXELS].astype(np.int16)
+        found.append(some[np.abs(lumas - own).mean(axis=1) <= NEAR_PIXELS])
     return np.concatenate(found)
 
 

@@ -19,9 +19,10 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-from wdstools.dedup import forest
+from wdstools.dedup import equal, forest
 from wdstools.dedup.bands import Band, plan_bands
-from wdstools.dedup.forest import equal_codes, flatten, row_type
+from wdstools.dedup.equal import equal_codes
+from wdstools.dedup.forest import are_roots, flatten, row_type
 from wdstools.kernels import jit
 
 if TYPE_CHECKING:
@@ -34,26 +35,35 @@ _THREADS, _FEW_PAIRS = 4, 1 << 26
 
 
 class Buckets(NamedTuple):
-    """Codes in order of one band: ``ends[b]`` is where bucket b ends; ``trees`` the root of each code's row, or what it was."""
+    """Codes in order of one band: ``ends[b]`` is where bucket b ends; ``trees`` the root of each code's row, or what it was.
+
+    ``rows`` are those of the forest, ``names`` those of the whole codes: the same ones where all codes take part.
+    """
 
     codes: NDArray[np.uint64]
     rows: Rows
+    names: Rows
     trees: Rows
     ends: Rows
 
 
-def link(codes: NDArray[np.uint64], limits: tuple[int, int], mirrored: NDArray[np.uint64] | None = None) -> Rows:
+def link(
+    codes: NDArray[np.uint64],
+    limits: tuple[int, int],
+    mirrored: NDArray[np.uint64] | None = None,
+    takes: NDArray[np.bool_] | None = None,
+) -> Rows:
     """Connected components of codes that are alike: for each row the smallest row of its component.
 
     ``codes`` is [N, W] uint64. Two rows are alike if their first words differ in at most ``limits[0]`` bits and all
     other words together in at most ``limits[1]``; with ``mirrored``, of the same shape, also if a row's codes and
-    another's mirrored codes do. Exact: no pair is missed.
+    another's mirrored codes do. Rows that do not take part (``takes``) are like no other. Exact: no pair is missed.
     """
-    count = len(codes)
-    if count < 2:
-        return np.arange(count, dtype=row_type(count))
-    parent = equal_codes(codes if mirrored is None else np.concatenate((codes, mirrored), axis=1))
-    rows = np.flatnonzero(parent == np.arange(count)).astype(parent.dtype)
+    parent = equal_codes(codes, mirrored, takes)
+    some = are_roots(parent) if takes is None else are_roots(parent) & takes
+    rows = np.flatnonzero(some).astype(parent.dtype)
+    if not len(rows):
+        return parent
     words = np.ascontiguousarray(codes)
     other_words = words if mirrored is None else np.ascontiguousarray(mirrored)
     for band in plan_bands(len(rows), limits[0]):
@@ -80,8 +90,7 @@ def link_sets(
     with ThreadPoolExecutor(threads) as pool:  # each with a forest of its own: compiled code holds no lock
         parent, *others = pool.map(work, [bands[number::threads] for number in range(threads)])
     for other in others:
-        linked = np.flatnonzero(other != np.arange(len(other)))
-        forest.unite(parent, linked, other[linked])
+        forest.merge(parent, other)
     return parent
 
 
@@ -108,13 +117,18 @@ def _link_bands(
     return parent
 
 
-def sort_by(band: Band, codes: NDArray[np.uint64], rows: Rows, parent: Rows) -> Buckets:
-    """Codes, and the rows that they are of, in order of a band's bits."""
-    keys = (codes >> np.uint64(band.shift)) & np.uint64((1 << band.width) - 1)
+def sort_by(band: Band, codes: NDArray[np.uint64], rows: Rows, parent: Rows, names: Rows | None = None) -> Buckets:
+    """Codes, and the rows that they are of, in order of a band's bits; ``names`` are their rows among the whole codes."""
+    placed = np.empty_like(rows)
     made = Buckets(
-        np.empty_like(codes), np.empty_like(rows), np.empty_like(rows), np.zeros((1 << band.width) + 1, rows.dtype)
+        np.empty_like(codes),
+        placed,
+        placed if names is None else np.empty_like(names),
+        np.empty_like(rows),
+        np.zeros((1 << band.width) + 1, rows.dtype),
     )
-    _spread(codes, rows, keys, parent, made)
+    bits = np.uint64(band.shift), np.uint64((1 << band.width) - 1)
+    _spread(codes, (rows, rows if names is None else names), bits, parent, made)
     return made
 
 
@@ -151,20 +165,24 @@ def unite(parent, a, b):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _spread(codes, rows, keys, parent, sorted_):  # type: ignore[no-untyped-def]
-    """Put codes in order of their keys, with the roots of their rows."""
-    to_codes, to_rows, trees, ends = sorted_
-    for key in keys:
-        ends[key + np.uint64(1)] += 1
+def _spread(codes, numbers, bits, parent, sorted_):  # type: ignore[no-untyped-def]
+    """Put codes in order of a band's bits, with the roots of their rows."""
+    rows, names = numbers
+    shift, mask = bits
+    to_codes, to_rows, to_names, trees, ends = sorted_
+    for code in codes:
+        ends[((code >> shift) & mask) + np.uint64(1)] += 1
     for key in range(1, len(ends)):
         ends[key] += ends[key - 1]
     # each start moves on to where its bucket ends as codes come in
     for at in range(len(codes)):
-        to = ends[keys[at]]
+        key = (codes[at] >> shift) & mask
+        to = ends[key]
         to_codes[to] = codes[at]
         to_rows[to] = rows[at]
+        to_names[to] = names[at]
         trees[to] = find(parent, rows[at])
-        ends[keys[at]] = to + 1
+        ends[key] = to + 1
 
 
 @jit
@@ -172,8 +190,8 @@ def join(sets, part, itself, words, limits, parent):  # type: ignore[no-untyped-
     """Unite codes of two sets that are alike, of a part's buckets and those near; of one with ``itself`` each pair once."""
     mine, theirs = sets
     steps, low, high = part
-    codes, _, _, ends = mine
-    their_codes, _, _, their_ends = theirs
+    codes, _, _, _, ends = mine
+    their_codes, _, _, _, their_ends = theirs
     start = np.int64(ends[low - 1]) if low else np.int64(0)
     for bucket in range(low, high):
         stop = ends[bucket]
@@ -198,8 +216,8 @@ def join(sets, part, itself, words, limits, parent):  # type: ignore[no-untyped-
 def _unite_near(sets, span, words, limits, parent):  # type: ignore[no-untyped-def]
     """Unite a code's row with those of a bucket's codes that are alike and not of its tree yet."""
     mine, theirs = sets
-    codes, rows, trees, _ = mine
-    their_codes, their_rows, their_trees, _ = theirs
+    codes, rows, names, trees, _ = mine
+    their_codes, their_rows, their_names, their_trees, _ = theirs
     at, begin, stop = span
     limit = np.uint64(limits[0])
     if not _any_other_near(their_codes[begin:stop], their_trees[begin:stop], codes[at], trees[at], limit):
@@ -209,7 +227,7 @@ def _unite_near(sets, span, words, limits, parent):  # type: ignore[no-untyped-d
             continue
         trees[at] = find(parent, rows[at])
         their_trees[other] = find(parent, their_rows[other])
-        if trees[at] != their_trees[other] and rest_alike(words[0][rows[at]], words[1][their_rows[other]], limits[1]):
+        if trees[at] != their_trees[other] and rest_alike(words[0][names[at]], words[1][their_names[other]], limits[1]):
             unite(parent, rows[at], their_rows[other])
             trees[at] = their_trees[other] = find(parent, rows[at])
 
@@ -241,4 +259,24 @@ def rest_alike(a, b, limit):  # type: ignore[no-untyped-def]
     return bits <= np.uint64(limit)
 
 
-KERNELS = (_spread, join)
+@jit
+def count_near(first, takes, bits, near):  # type: ignore[no-untyped-def]
+    """How many codes that take part are in buckets, of some bits of a band, that are near."""
+    count = 0
+    for row in range(len(first)):
+        count += near[(first[row] >> bits[0]) & bits[1]] & takes[row]
+    return count
+
+
+@jit
+def take_near(first, takes, bits, near, made):  # type: ignore[no-untyped-def]
+    """Put those codes, and their rows, into arrays."""
+    codes, rows = made
+    count = 0
+    for row in range(len(first)):
+        if near[(first[row] >> bits[0]) & bits[1]] & takes[row]:
+            codes[count], rows[count] = first[row], row
+            count += 1
+
+
+KERNELS = (_spread, join, *equal.KERNELS)

@@ -1,14 +1,14 @@
 """The search and the comparison in parts that do not talk: whoever has the codes does some buckets of a band.
 
 What a part gives back are edges, at most one a code; united in one place they are the components that one pass over
-everything finds, for any number of parts and in any order. Each part looks up neighbours among all codes, so all of them
-travel to each worker, once: the first words are what is searched, the others decide on the spot, or a thousand blank
-pictures would send back a million pairs.
+everything finds, for any number of parts and in any order. A part takes what it needs out of all codes, those of its buckets
+and of the buckets near them, so first words and a byte a code are all that it must have in memory. Of whole codes only those
+are looked up whose first words are near; they may lie in a file that is mapped.
 """
 
 from __future__ import annotations
 
-import threading
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -17,51 +17,53 @@ import numpy as np
 from wdstools.dedup import few
 from wdstools.dedup.bands import Band, band_seconds, plan_bands
 from wdstools.dedup.compare import compare
-from wdstools.dedup.forest import equal_codes, flatten, row_type, unite
+from wdstools.dedup.forest import are_roots, flatten, row_type, unite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from wdstools.dedup.bands import Part
     from wdstools.dedup.compare import Compared, Comparison
     from wdstools.dedup.forest import Rows
-    from wdstools.dedup.hamming import Buckets
 
 #: A part of a band is expected to take between so many seconds, as far as there are parts enough for all workers.
 _SHORTEST, _LONGEST = 1.0, 60.0
 #: The first ranges of a band take several times as long as the last: so many for each worker even that out.
 _RANGES_A_WORKER = 20
-#: Sorted codes of so many bands are kept: one that ends, and one that begins.
-_BANDS_KEPT = 2
+#: A part takes at most about so many codes out of all, unless it then had fewer buckets than one in 4,096.
+_MOST_CODES, _MOST_PARTS_BITS = 1 << 24, 12
+#: What a part holds of its own of each code that it takes: code and rows, once more by band, trees, a forest, edges.
+_BYTES_A_CODE = 56
 
 
 class Codes:
-    """Codes, no two equal, and mirrored ones; what parts of one band sort by its bits is sorted once in a process."""
+    """First words of codes, and of mirrored ones; the whole codes, [N, W]; and which take part, of which no two are equal.
+
+    They travel to a worker once.
+    """
 
     travels_once: ClassVar[bool] = True
 
-    def __init__(self, words: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None) -> None:
-        self.words = np.ascontiguousarray(words)
-        self.mirrored = None if mirrored is None else np.ascontiguousarray(mirrored)
-        self._sorted: dict[Band, tuple[Buckets, ...]] = {}
-        self._lock = threading.Lock()
+    def __init__(
+        self, words: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None, takes: NDArray[np.bool_]
+    ) -> None:
+        self.sets = [np.ascontiguousarray(some) for some in (words, mirrored) if some is not None]
+        self.firsts = [np.ascontiguousarray(some[:, 0]) for some in self.sets]
+        self.takes = takes
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Codes, (self.words, self.mirrored)
+        return _unpacked, (len(self.takes), np.packbits(self.takes), *self.sets)
 
-    def by(self, band: Band) -> tuple[Buckets, ...]:
-        """Codes by a band's bits, and mirrored ones; they are nobody's own: ``trees`` must not be written."""
-        from wdstools.dedup.hamming import sort_by
+    @property
+    def words(self) -> NDArray[np.uint64]:
+        """The whole codes."""
+        return self.sets[0]
 
-        with self._lock:
-            if band not in self._sorted:
-                while len(self._sorted) >= _BANDS_KEPT:
-                    del self._sorted[next(iter(self._sorted))]
-                rows = np.arange(len(self.words), dtype=row_type(len(self.words)))
-                sets = (self.words,) if self.mirrored is None else (self.words, self.mirrored)
-                self._sorted[band] = tuple(sort_by(band, codes[:, 0], rows, rows) for codes in sets)
-            return self._sorted[band]
+
+def _unpacked(count: int, takes: NDArray[np.uint8], words: NDArray[np.uint64], *mirrored: NDArray[np.uint64]) -> Codes:
+    return Codes(words, mirrored[0] if mirrored else None, np.unpackbits(takes, count=count).view(np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +76,63 @@ class SearchTask:
     parts: int
     limits: tuple[int, int]
 
+    @property
+    def bytes(self) -> int:
+        """About what it holds of its own while it is worked on."""
+        taken = len(self.codes.takes) * _share(self.band.radius, (self.parts - 1).bit_length())
+        return int(taken * _BYTES_A_CODE * len(self.codes.sets)) + (16 << self.band.width)
+
 
 def search_part(task: SearchTask, tick: Callable[[int], None]) -> NDArray[Any]:
     """Pairs of codes that link all that are alike in some buckets of a band and those near: [n, 2], less than one a code."""
-    from wdstools.dedup.hamming import join
+    from wdstools.dedup.hamming import join, sort_by
 
-    codes, part = task.codes, task.band.part(task.number, task.parts)
-    mine, *others = [buckets._replace(trees=buckets.rows.copy()) for buckets in codes.by(task.band)]
-    parent = np.arange(len(codes.words), dtype=mine.rows.dtype)
+    codes, band = task.codes, task.band
+    part = band.part(task.number, task.parts)
+    taken = [_take(first, codes, band, part, itself=not at) for at, first in enumerate(codes.firsts)]
+    names = taken[0][1] if len(taken) == 1 else np.union1d(taken[0][1], taken[1][1])
+    parent = np.arange(len(names), dtype=names.dtype)
+    mine, *others = (
+        sort_by(band, some, parent if rows is names else np.searchsorted(names, rows).astype(rows.dtype), parent, rows)
+        for some, rows in taken
+    )
     join((mine, mine), part, True, (codes.words, codes.words), task.limits, parent)
     for other in others:
-        assert codes.mirrored is not None
-        join((mine, other), part, False, (codes.words, codes.mirrored), task.limits, parent)
-    found = np.flatnonzero(parent != np.arange(len(parent)))
+        join((mine, other), part, False, (codes.words, codes.sets[1]), task.limits, parent)
+    found = np.flatnonzero(~are_roots(parent))
     tick(1)
-    return np.stack((found.astype(parent.dtype), parent[found]), axis=1)
+    return np.stack((names[found], names[parent[found]]), axis=1)
 
 
-def search_bytes(count: int, *, mirrors: bool) -> int:
-    """What a part holds of its own while it is searched for: trees of each set, a forest, and the edges of all codes at most."""
-    kind = row_type(count)(0).itemsize
-    return count * (kind * (5 if mirrors else 4) + 17)
+def _take(
+    first: NDArray[np.uint64], codes: Codes, band: Band, part: Part, *, itself: bool
+) -> tuple[NDArray[np.uint64], Rows]:
+    """First words, and the rows that they are of, in the buckets of a part or near; some of buckets beside those may come along."""
+    from wdstools.dedup.hamming import count_near, take_near
+
+    below = max(0, band.width - _MOST_PARTS_BITS)
+    own = np.arange(part.first >> below, ((part.last - 1) >> below) + 1)
+    near = np.zeros(1 << (band.width - below), np.bool_)
+    if part.last > part.first:
+        near[(own[:, None] ^ np.unique(part.steps >> below)).reshape(-1)] = True
+        near[: own[0] if itself else 0] = False  # of one set each pair is compared once, from the smaller bucket
+    bits = np.uint64(band.shift + below), np.uint64(len(near) - 1)
+    count = count_near(first, codes.takes, bits, near)
+    made = np.empty(count, np.uint64), np.empty(count, row_type(len(first)))
+    take_near(first, codes.takes, bits, near, made)
+    return made
+
+
+def _share(radius: int, bits: int) -> float:
+    """What share of all codes one of 2 ** bits parts takes."""
+    return min(1.0, sum(math.comb(bits, flips) for flips in range(radius + 1)) / (1 << bits))
+
+
+def _fewest_parts(count: int, bands: Sequence[Band]) -> int:
+    """In how many parts so many codes are searched at least, so that each takes few enough."""
+    radius = max((band.radius for band in bands), default=0)
+    bits = next((bits for bits in range(_MOST_PARTS_BITS) if count * _share(radius, bits) <= _MOST_CODES), None)
+    return 1 << (_MOST_PARTS_BITS if bits is None else bits)
 
 
 class Workers(Protocol):
@@ -143,26 +181,47 @@ def ranges_for(seconds: float, jobs: int) -> int:
 
 
 def linked(
-    codes: NDArray[np.uint64], limits: tuple[int, int], mirrored: NDArray[np.uint64] | None, workers: Workers
+    codes: NDArray[np.uint64],
+    limits: tuple[int, int],
+    mirrored: NDArray[np.uint64] | None,
+    workers: Workers,
+    takes: NDArray[np.bool_] | None = None,
 ) -> Rows:
     """``link`` by some workers: the same components, whatever the number of ranges and the order in which they end."""
-    if len(codes) <= few.FEW_CODES:
-        return few.link(codes, limits, mirrored)
-    bands = plan_bands(len(codes), limits[0])
-    seconds = sum(band_seconds(len(codes), band, mirrors=mirrored is not None) for band in bands)
-    parts = workers.ranges(seconds / max(1, len(bands)))
-    if parts <= 1:
-        from wdstools.dedup.hamming import link
+    count = len(codes) if takes is None else int(np.count_nonzero(takes))
+    if count <= few.FEW_CODES:
+        return _few_linked(codes, limits, mirrored, takes)
+    from wdstools.dedup.equal import equal_codes
+    from wdstools.dedup.hamming import link
 
-        return link(codes, limits, mirrored)
-    parent = equal_codes(codes if mirrored is None else np.concatenate((codes, mirrored), axis=1))
-    rows = np.flatnonzero(parent == np.arange(len(parent)))
-    held = Codes(codes[rows], None if mirrored is None else mirrored[rows])
-    bands = plan_bands(len(rows), limits[0])
+    bands = plan_bands(count, limits[0])
+    seconds = sum(band_seconds(count, band, mirrors=mirrored is not None) for band in bands)
+    parts = max(workers.ranges(seconds / max(1, len(bands))), _fewest_parts(count, bands))
+    if parts <= 1:
+        return link(codes, limits, mirrored, takes)
+    parent = equal_codes(codes, mirrored, takes)
+    some = are_roots(parent) if takes is None else are_roots(parent) & takes
+    held = Codes(codes, mirrored, some)
+    bands = plan_bands(int(np.count_nonzero(some)), limits[0])
     tasks = (SearchTask(held, band, number, parts, limits) for band in bands for number in range(parts))
     for edges in workers.search(tasks, parts * len(bands)):
-        unite(parent, rows[edges[:, 0]], rows[edges[:, 1]])
+        unite(parent, edges[:, 0], edges[:, 1])
     flatten(parent)
+    return parent
+
+
+def _few_linked(
+    codes: NDArray[np.uint64],
+    limits: tuple[int, int],
+    mirrored: NDArray[np.uint64] | None,
+    takes: NDArray[np.bool_] | None,
+) -> Rows:
+    if takes is None:
+        return few.link(codes, limits, mirrored)
+    parent: Rows = np.arange(len(codes), dtype=row_type(len(codes)))
+    rows = np.flatnonzero(takes)
+    found = few.link(codes[rows], limits, None if mirrored is None else mirrored[rows])
+    parent[rows] = rows[found]
     return parent
 
 

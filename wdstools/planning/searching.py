@@ -6,7 +6,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from wdstools.dedup.compare import compare
-from wdstools.dedup.parts import ranges_for, search_bytes, search_part
+from wdstools.dedup.parts import ranges_for, search_part
 from wdstools.executors.local import Threads
 from wdstools.executors.open import in_threads
 from wdstools.memory import free_bytes
@@ -41,17 +41,17 @@ class OnWorkers:
         first = next(coming, None)
         if first is None:
             return
-        executor = self._fitting(len(first.codes.words), mirrors=first.codes.mirrored is not None)
+        executor = self._fitting(first.bytes)
         with under_way(self._progress, "search hashes", count, "ranges") as tick:
             for outcome in executor.map(search_part, chain([first], coming), tick):
                 yield outcome.result()
 
-    def _fitting(self, count: int, *, mirrors: bool) -> Executor:
+    def _fitting(self, each: int) -> Executor:
         """Threads here share the codes, and each holds memory of its own: no more than fit into half of what is free."""
         executor = self._executor
         if not isinstance(executor, Threads):
             return executor
-        fitting = max(1, free_bytes() // 2 // search_bytes(count, mirrors=mirrors))
+        fitting = max(1, free_bytes() // 2 // each)
         return Threads(fitting) if fitting < executor.jobs else executor
 
     def compare(self, tasks: Iterable[Comparison], count: int) -> Iterator[tuple[int, tuple[Compared, ...]]]:

@@ -117,12 +117,16 @@ class HashPlace:
 
 @dataclass(frozen=True, slots=True)
 class PrintTask:
-    """One shard whose fingerprints are wanted; ``place`` is where hashes of the pixels are kept; None if they are not wanted."""
+    """One shard whose fingerprints are wanted; ``place`` is where hashes of the pixels are kept; None if they are not wanted.
+
+    Without ``captions`` those of the texts are zeros.
+    """
 
     dataset: Dataset
     entry: ShardEntry
     place: HashPlace | None
     versions: Mapping[str, str]
+    captions: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,8 @@ def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
             hint="pack the dataset again: wdstools pack DATASET NEW",
         )
     sides = [to_numpy(table.column(name), null=0) for name in ("width", "height")]
-    captions = [Caption.of(text) for text in to_list(table.column("caption"))]
+    texts = to_list(table.column("caption")) if task.captions else [""] * table.num_rows
+    captions = [Caption.of(text) for text in texts]
     empty = np.zeros((0, 5), np.uint64)
     made = ShardPrints(
         keys=one_chunk(table.column("key")),

@@ -5,33 +5,30 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from wdstools.dataset import Dataset, as_dataset
-from wdstools.dedup.groups import Fingerprints, Grouping, distances, group
+from wdstools.dedup.groups import Grouping, distances, group
 from wdstools.dedup.levels import EXACT, LEVELS, expected_false_pairs, levels_up_to
 from wdstools.dedup.parts import core_hours
 from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
 from wdstools.errors import UsageError, option
-from wdstools.executors.base import run_all
 from wdstools.executors.open import open_executor
-from wdstools.formats.arrow import one_chunk, to_array, to_list, to_numpy
-from wdstools.ops.duplicates.captions import count_captions
+from wdstools.formats.arrow import to_array, to_list
+from wdstools.ops.duplicates.images import Images, images_of
+from wdstools.ops.duplicates.question import Question
 from wdstools.options.check import DuplicateChoices
 from wdstools.options.declare import settle
 from wdstools.planning.compiling import compile_hashing, compile_search
-from wdstools.planning.prints import hash_place, look_up, proved_of
+from wdstools.planning.prints import hash_place, proved_of
 from wdstools.planning.searching import OnWorkers
-from wdstools.progress import Progress, Silent, under_way
-from wdstools.reader.hashes import PrintTask, ShardPrints, join_turned, library_versions, print_shard
+from wdstools.progress import Progress, Silent
+from wdstools.reader.hashes import library_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from wdstools.executors.base import Executor
@@ -62,20 +59,6 @@ def expected_work(images: int, choices: DuplicateChoices) -> ExpectedWork | None
     widest = levels_up_to(level)[-1:]
     hours = sum(core_hours(images, (one.phash, one.phash16), mirrors=one.flips) for one in widest)
     return ExpectedWork(level, hours, images * _HASH_SECONDS / 3600) if hours > _WORTH_TELLING else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Samples:
-    """Every sample of a dataset in order of its key: columns of one value a row."""
-
-    keys: pa.Array
-    labels: pa.Array
-    split: NDArray[np.int64]
-    shard: NDArray[np.int64]
-    row: NDArray[np.int64]
-    shape: NDArray[np.int32]
-    captions: NDArray[np.uint64]
-    over_long: NDArray[np.bool_]
 
 
 def find_duplicates(
@@ -142,119 +125,68 @@ class _Finder:
         if self.levels:
             compile_hashing(progress, self._count(), sum(entry.bytes for _, entry in self.shards))
             compile_search(progress, self._count())
-        parts = self._prints(executor, progress)
-        samples, order = self._samples(parts)
-        prints = self._fingerprints(parts, samples, order, executor)
-        computed = sum(part.computed for part in parts)
-        unreadable = tuple(sorted(entry for part in parts for entry in part.unreadable))
-        found = group(prints, self.levels, samples.split, OnWorkers(executor, progress))
-        by_size = _equal_rows(np.concatenate((samples.shape.astype(np.uint64), prints.exact[:, 1:]), axis=1))
+        asked = Question(
+            self.dataset, self.levels, self.place, self.versions, by_size=method == "size", captions=captions
+        )
+        images = images_of(asked, executor, progress)
+        prints = images.prints
+        found = group(prints, self.levels, images.split, OnWorkers(executor, progress))
         last = found[-1]
         if method == "size":
+            by_size = _equal_rows(np.concatenate((images.shape.astype(np.uint64), prints.exact[:, 1:]), axis=1))
             last = Grouping("size", by_size, by_size, found[0].near, np.zeros(len(by_size), bool))
-        groups = self._groups(samples, prints, found[0], last)
+        groups = self._groups(images, found[0], last)
         return DuplicateGroups(
             level=self.level,
             method=method,
-            samples=len(samples.row),
+            samples=images.samples,
             groups=groups,
-            levels=tuple(self._counts(grouping, samples) for grouping in found),
-            same_size_unique=len(np.unique(by_size)),
-            low_information=int(np.count_nonzero(prints.low_information)),
+            levels=tuple(self._counts(grouping, images) for grouping in found),
+            same_size_unique=images.sizes,
+            low_information=images.low,
             other_labels=sum(len(one.labels) > 1 for one in groups),
             other_captions=sum(one.captions > 1 for one in groups),
             flipped=int(np.count_nonzero(last.flipped)),
-            computed=computed,
-            unreadable=unreadable,
-            captions=count_captions(self.dataset, samples.keys, samples.captions, samples.over_long)
-            if captions
-            else None,
+            computed=images.computed,
+            unreadable=images.unreadable,
+            captions=images.counted,
             versions=self.versions,
             proved=proved_of(self.dataset, pixels=bool(self.levels)),
         )
 
-    def _prints(self, executor: Executor, progress: Progress) -> list[ShardPrints]:
-        tasks = (PrintTask(self.dataset, entry, self.place, self.versions) for _, entry in self.shards)
-        task = "hash images" if self.levels else "read indexes"
-        with under_way(progress, task, self._count(), "images") as tick:
-            return run_all(executor, print_shard, tasks, tick)
-
     def _count(self) -> int:
         return sum(entry.samples for _, entry in self.shards)
 
-    def _samples(self, parts: Sequence[ShardPrints]) -> tuple[_Samples, NDArray[np.int64]]:
-        """All samples by key, and the order that sorts them: whatever order shards have, the result is one."""
-        keys = pa.chunked_array([part.keys for part in parts], pa.string())
-        order = to_numpy(pc.sort_indices(keys)).astype(np.int64)
-        counts = [entry.samples for _, entry in self.shards]
-        shard = np.repeat(np.arange(len(counts)), counts)
-        split = np.array([self.splits.index(name) for name, _ in self.shards], np.int64)
-        row = np.concatenate([np.zeros(0, np.int64), *(np.arange(count) for count in counts)])
-        labels = pa.chunked_array([part.labels for part in parts], pa.string())
-        made = _Samples(
-            keys=one_chunk(keys.take(to_array(order, pa.int64()))),
-            labels=one_chunk(labels.take(to_array(order, pa.int64()))),
-            split=split[shard][order],
-            shard=shard[order],
-            row=row[order],
-            shape=_joined([part.shape for part in parts], order),
-            captions=_joined([part.captions for part in parts], order),
-            over_long=_joined([part.over_long for part in parts], order),
-        )
-        return made, order
-
-    def _fingerprints(
-        self, parts: Sequence[ShardPrints], samples: _Samples, order: NDArray[np.int64], executor: Executor
-    ) -> Fingerprints:
-        def looks(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-            assert self.place is not None
-            kept = [(entry, part.kept) for (_, entry), part in zip(self.shards, parts, strict=True)]
-            return look_up(self.place, kept, (samples.shard[rows], samples.row[rows]), self.versions, executor)
-
-        exact = _joined([part.exact for part in parts], order)
-        if not self.levels:
-            nothing = np.zeros((0, 5), np.uint64)
-            return Fingerprints(exact, nothing, nothing, np.zeros(0, np.float32), looks)
-        return Fingerprints(
-            exact,
-            _joined([part.words for part in parts], order),
-            _joined([part.mirrored for part in parts], order),
-            _joined([part.deviation for part in parts], order),
-            looks,
-            join_turned([part.turned for part in parts], [len(part.keys) for part in parts], np.argsort(order)),
-        )
-
-    def _counts(self, grouping: Grouping, samples: _Samples) -> LevelCounts:
+    def _counts(self, grouping: Grouping, images: Images) -> LevelCounts:
         sizes = np.bincount(grouping.leader, minlength=len(grouping.leader))
+        others = images.samples - len(sizes)  # like no other
         leaks = {
             split: {
-                other: int(np.count_nonzero((samples.split == a) & (grouping.near >> np.uint64(b) & np.uint64(1) > 0)))
+                other: int(np.count_nonzero((images.split == a) & (grouping.near >> np.uint64(b) & np.uint64(1) > 0)))
                 for b, other in enumerate(self.splits)
                 if a != b
             }
             for a, split in enumerate(self.splits)
         }
         rule = next((level for level in LEVELS if level.name == grouping.level), None)
-        estimate, bound = expected_false_pairs(rule, len(sizes)) if rule else (0.0, len(sizes) ** 2 / 2**65)
+        estimate, bound = expected_false_pairs(rule, images.samples) if rule else (0.0, images.samples**2 / 2**65)
         return LevelCounts(
             level=grouping.level,
-            unique=int(np.count_nonzero(sizes)),
+            unique=int(np.count_nonzero(sizes)) + others,
             groups=int(np.count_nonzero(sizes > 1)),
-            largest=int(sizes.max(initial=0)),
+            largest=int(sizes.max(initial=min(others, 1))),
             leaks=leaks,
             false_pairs=estimate,
             false_pairs_bound=bound,
         )
 
-    def _groups(
-        self, samples: _Samples, prints: Fingerprints, exact: Grouping, grouping: Grouping
-    ) -> tuple[DuplicateGroup, ...]:
+    def _groups(self, images: Images, exact: Grouping, grouping: Grouping) -> tuple[DuplicateGroup, ...]:
         """The groups of more than one, the largest first, then by key."""
         sizes = np.bincount(grouping.leader, minlength=len(grouping.leader))
         rows = np.flatnonzero(sizes[grouping.leader] > 1)
         rows = rows[np.lexsort((rows, grouping.leader[rows], -sizes[grouping.leader[rows]]))]
-        members = self._members(samples, prints, exact, (rows, grouping))
-        low = prints.low_information
+        members = self._members(images, exact, rows, grouping)
+        low = images.prints.low_information
         groups = []
         starts = np.flatnonzero(np.diff(grouping.leader[rows], prepend=-1, append=-1)).tolist()
         for start, stop in itertools.pairwise(starts):
@@ -263,16 +195,16 @@ class _Finder:
                 DuplicateGroup(
                     representative=members[start].key,
                     members=tuple(members[start:stop]),
-                    captions=len(np.unique(samples.captions[mine, 0])),
+                    captions=len(np.unique(images.captions[mine, 0])),
                     low_information=bool(len(low)) and bool(low[mine[0]]),
                 )
             )
         return tuple(groups)
 
     def _members(
-        self, samples: _Samples, prints: Fingerprints, exact: Grouping, chosen: tuple[NDArray[np.int64], Grouping]
+        self, images: Images, exact: Grouping, rows: NDArray[np.int64], grouping: Grouping
     ) -> list[DuplicateMember]:
-        rows, grouping = chosen
+        prints = images.prints
         leaders = grouping.leader[rows]
         identical = exact.leader[rows] == exact.leader[leaders]
         far, turned = np.zeros((2, len(rows)), np.int64), np.zeros(len(rows), bool)
@@ -281,11 +213,11 @@ class _Finder:
             far[:, identical] = 0
         taken = to_array(rows, pa.int64())
         columns = (
-            to_list(samples.keys.take(taken)),
-            to_list(samples.labels.take(taken)),
-            samples.split[rows].tolist(),
-            samples.shard[rows].tolist(),
-            samples.row[rows].tolist(),
+            to_list(images.keys.take(taken)),
+            to_list(images.labels.take(taken)),
+            images.split[rows].tolist(),
+            images.shard[rows].tolist(),
+            images.row[rows].tolist(),
             *far.tolist(),
             identical.tolist(),
             grouping.flipped[rows].tolist(),
@@ -295,10 +227,6 @@ class _Finder:
             DuplicateMember(key, self.splits[split], self.shards[shard][1].path, row, label, *rest)
             for key, label, split, shard, row, *rest in zip(*columns, strict=True)
         ]
-
-
-def _joined(parts: Sequence[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[Any]:
-    return np.concatenate(parts)[order]
 
 
 def _equal_rows(table: NDArray[np.uint64]) -> NDArray[np.int64]:

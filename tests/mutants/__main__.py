@@ -50,7 +50,7 @@ def sample(seed: int, only: list[str]) -> list[tuple[str, Change]]:
     draw = random.Random(seed)
     columns = []
     for module in modules(only):
-        column = [(module, change) for change in changes((ROOT / module).read_text())]
+        column = [(module, change) for change in changes(_source(module))]
         draw.shuffle(column)
         columns.append(column)
     draw.shuffle(columns)
@@ -70,7 +70,7 @@ def find_reach(kept: Path, folder: Path, count: int, files: list[str]) -> Reach:
     for tree, path in zip(trees, marks, strict=True):
         copy_tree(tree)
         first = Marks.over(tree, modules([]), path)
-    sums = {module: sum_of((ROOT / module).read_text()) for module in modules([])}
+    sums = {module: sum_of(_source(module)) for module in modules([])}
     reach = Reach.load(kept) if kept.exists() else Reach(first, sums, 0, [], {})
     if reach.sums != sums:
         reach = Reach(first, sums, 0, [], {})
@@ -102,6 +102,12 @@ def find_reach(kept: Path, folder: Path, count: int, files: list[str]) -> Reach:
 
 
 @cache
+def _source(module: str) -> str:
+    """As it was when this began: the trees were copied then."""
+    return (ROOT / module).read_text()
+
+
+@cache
 def _compiled(source: str) -> CodeType:
     return compile(source, "before", "exec")
 
@@ -122,7 +128,7 @@ class Run:
     def try_one(self, module: str, change: Change, warm: Worker, fresh: Worker) -> None:
         """Try one change on the tests that reach it."""
         began = time.monotonic()
-        source = (ROOT / module).read_text()
+        source = _source(module)
         moved = self._reach.sums.get(module) != sum_of(source)
         pairs = differing(_compiled(source), compile(change.tree(source), module, "exec"))
         at_load = pairs is None or self._reach.is_at_load(module, change)

@@ -20,6 +20,7 @@ from wdstools.formats.sample import (
     make_key,
     member_name,
     order_hash,
+    plain_keys,
     shard_of,
     split_hash,
     split_member_name,
@@ -131,3 +132,23 @@ def test_an_unescaped_key_makes_the_same_key_again(tokens: list[str]) -> None:
 )
 def test_what_no_id_can_give_is_no_key(key: str) -> None:
     assert not is_key(key.encode())
+
+
+_IDS = st.text("ab_/-", max_size=6) | st.sampled_from(
+    ["", "/a", "a/", "a//b", "a.b", "é", "a\nb", "c" * 118, "c" * 119, "c" * 120]
+)
+
+
+@LAW
+@given(st.lists(st.tuples(st.none() | st.sampled_from(["a", "b/c", "", "x y"]), _IDS), min_size=1, max_size=4))
+@example([("a", "b"), (None, "c")])
+@example([(None, "a\nb")])
+def test_keys_of_many_ids_at_once_are_those_of_each(pairs: list[tuple[str | None, str]]) -> None:
+    names, each_id = zip(*pairs, strict=True)
+    try:
+        each = [make_key(label, sample_id.encode()) for label, sample_id in pairs]
+    except FormatError:
+        each = []
+    plain = [f"{label}/{sample_id}" if label is not None else sample_id for label, sample_id in pairs]
+    is_plain = [key.decode() for key in each] == plain
+    assert plain_keys(names, each_id) == (each if is_plain else None)

@@ -162,6 +162,6 @@ def _of_brand(brand: bytes) -> Sniffed | None:
 
 
 def _brands(head: bytes) -> list[bytes]:
-    """How an ISO media file would begin if each of its compatible brands were the major one."""
+    """The brands that an ISO media file says it is compatible with."""
     end = min(int.from_bytes(head[:4], "big"), len(head)) if head[4:8] == b"ftyp" else 0
-    return [head[:8] + head[at : at + 4] for at in range(16, end - 3, 4)]
+    return [head[at : at + 4] for at in range(16, end - 3, 4)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +26,6 @@ from wdstools.sources import base
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from wdstools.executors.base import Item, Outcome, Tick, Value, Work
 
@@ -69,8 +70,8 @@ def _of(result: wt.PackResult) -> tuple[Any, ...]:
 _CHOICES = [
     {},
     {"splits": "train=70,test=30", "shards": 2},
-    {"splits": "all", "shard_bytes": 20_000},
-    {"only": "jpg", "convert": None, "shards": 3, "seed": 5},
+    pytest.param({"splits": "all", "shard_bytes": 20_000}, marks=pytest.mark.slow),
+    pytest.param({"only": "jpg", "convert": None, "shards": 3, "seed": 5}, marks=pytest.mark.slow),
 ]
 
 
@@ -87,6 +88,69 @@ def test_the_dataset_is_the_same(
     assert len(said) == 2
     assert wt.verify(cut.path).ok
     assert (tmp_path / "cut/SHA256SUMS").read_bytes() == (tmp_path / "whole/SHA256SUMS").read_bytes()
+
+
+@pytest.fixture(scope="module", name="lists")
+def _lists(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Lists that name most samples, some that are none, and what is no key."""
+    work = tmp_path_factory.mktemp("lists")
+    wt.pack(source, work / "all", splits="all")
+    keys = list(wt.open_dataset(work / "all")["all"].keys())
+    (work / "a.txt").write_bytes("\ufeff".encode() + "\r\n".join([*keys[::2], "oslo/none", "", "a//b"]).encode())
+    (work / "b.txt").write_text("".join(f"{key}.jpg,5\n" for key in [*keys[1:-6:2], *keys[1:5:2], "rome/none"]))
+    return [f"a={work / 'a.txt'}", f"b={work / 'b.txt'}"]
+
+
+def test_lists_name_the_splits_of_very_many(
+    source: Path, lists: list[str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    whole = wt.pack(source, tmp_path / "whole", splits=lists, shards=2)
+    of_lists = {"list-invalid": 1, "sample-missing": 2, "split-not-listed": 3}
+    assert {why: whole.skipped.get(why) for why in of_lists} == of_lists
+    request.getfixturevalue("by_ranges")
+    cut = wt.pack(source, tmp_path / "cut", splits=lists, shards=2)
+    assert _of(cut) == _of(whole)
+    assert (tmp_path / "cut/SHA256SUMS").read_bytes() == (tmp_path / "whole/SHA256SUMS").read_bytes()
+    with pytest.raises(wt.UsageError) as caught:
+        wt.pack(source, tmp_path / "none", splits=[f"c={lists[0][2:]}", *lists])
+    assert caught.value.code == "split-lists"
+    (tmp_path / "none.txt").write_text("oslo/none\n")
+    with pytest.raises(wt.UsageError) as caught:
+        wt.pack(source, tmp_path / "none", splits=[f"c={tmp_path / 'none.txt'}"])
+    assert (caught.value.code, caught.value.got) == ("split-lists", "oslo/none")
+
+
+def test_more_images_than_memory_can_compare_are_refused_at_once(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_ranges: list[bool]
+) -> None:
+    monkeypatch.setattr(by_names, "free_bytes", lambda: 20_000)
+    with pytest.raises(wt.UsageError) as caught:
+        wt.pack(source, tmp_path / "out", duplicates="drop")
+    assert (caught.value.code, caught.value.got.split(" ")[0]) == ("plan-too-large", "60")
+    assert os.listdir(tmp_path) == []
+    wt.pack(source, tmp_path / "out")
+    assert by_ranges == [True]
+
+
+@pytest.mark.parametrize("is_emptied", [False, True])
+def test_the_shards_are_like_those_of_another_dataset(
+    source: Path, tmp_path: Path, is_emptied: bool, request: pytest.FixtureRequest
+) -> None:
+    wt.pack(source, tmp_path / "other", shards=4)
+    choices: dict[str, Any] = {"like": tmp_path / "other"}
+    if is_emptied:  # nothing of one split can be packed
+        source = Path(shutil.copytree(source, tmp_path / "src"))
+        for path in source.glob("val/*/*.jpg"):
+            path.rename(path.with_suffix(".png"))
+        choices["only"] = "jpg"
+    whole = wt.pack(source, tmp_path / "whole", **choices)
+    said = request.getfixturevalue("by_ranges")
+    assert _of(wt.pack(source, tmp_path / "cut", **choices)) == _of(whole)
+    assert said == [True]
+    assert wt.open_dataset(tmp_path / "cut").manifest.splits.keys() == {"train", "val"}
+    with pytest.raises(wt.UsageError) as caught:
+        wt.pack(source, tmp_path / "none", like=tmp_path / "other", resize=32, convert="png")
+    assert "another kind" in caught.value.message
 
 
 def test_keys_and_ranges_are_work_for_others(source: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:

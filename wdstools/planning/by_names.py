@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import UsageError, option
 from wdstools.formats.sample import key_bytes
+from wdstools.memory import free_bytes
 from wdstools.planning.samples import (
     Keyed,
     drop_repeated,
@@ -17,6 +18,7 @@ from wdstools.planning.samples import (
     with_keys,
 )
 from wdstools.sources.base import first_skips, other_members
+from wdstools.units import size as shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +31,41 @@ if TYPE_CHECKING:
 
 #: From so many samples on a plan is made range by range: of fewer, everything at once takes up to a gigabyte.
 LARGE = 4_000_000
+#: About what a sample takes where all images are compared at once: its row, and the fingerprints of its image.
+COMPARED_BYTES = 900
 
 
 def by_ranges(listing: Listing, options: PackOptions) -> bool:
     """Whether a plan is made range by range: there are many samples, and no choice looks at all of them at once."""
-    looks_at_all = options.duplicates.compares or options.splits.lists is not None or options.layout.like is not None
-    return listing.samples.num_rows >= LARGE and not looks_at_all
+    return listing.samples.num_rows >= LARGE and not options.duplicates.compares
+
+
+def refuse_too_many_compared(listing: Listing, options: PackOptions) -> None:
+    """Raise UsageError (``plan-too-large``) where so many images are to be compared that memory will not hold what is known of them."""
+    count = listing.samples.num_rows
+    if not options.duplicates.compares or count < LARGE or count * COMPARED_BYTES <= (free := free_bytes()):
+        return
+    raise UsageError(
+        "a plan that compares all images takes more memory than is free here",
+        code="plan-too-large",
+        where=option("duplicates", options.duplicates.action),
+        expected=f"at most about {free // COMPARED_BYTES:,} samples in {shown(free)}",
+        got=f"{count:,} samples, about {shown(count * COMPARED_BYTES)}",
+        hint="use a machine with more memory, or pack without it, and look for copies in the dataset: wdstools duplicates",
+    )
+
+
+def refuse_unlike(listing: Listing, options: PackOptions, members: tuple[str, ...]) -> None:
+    """Raise UsageError where the manifest that a pack is to be like is of a dataset of another kind."""
+    like = options.layout.like
+    if like is None or (like.members == members and like.labels == listing.labels and like.seed == options.layout.seed):
+        return
+    raise UsageError(
+        f"the manifest given with {option('like')} is of another kind",
+        where=option("like"),
+        expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
+        got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
+    )
 
 
 @dataclass(frozen=True, slots=True)

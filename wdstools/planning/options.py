@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 from wdstools.address import is_address
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError, option
-from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.images.resize import Encoding
 from wdstools.images.rules import ImageRules
@@ -19,6 +18,7 @@ from wdstools.options.declare import settle
 from wdstools.options.pack import PackChoices
 from wdstools.planning.duplicates import DuplicateRule
 from wdstools.planning.place import ShardLayout
+from wdstools.planning.split_lines import Lines, digest_of_lines, read_lines
 from wdstools.planning.splits import SplitRule, parse_ratios
 from wdstools.stores.local import read_file
 
@@ -59,7 +59,7 @@ class PackOptions:
         document["splits"] = {
             "one": self.splits.one,
             "ratios": {name: str(value) for name, value in (self.splits.ratios or {}).items()},
-            "lists": {name: sha256_hex("\n".join(lines).encode()) for name, lines in (self.splits.lists or {}).items()},
+            "lists": {name: digest_of_lines(lines) for name, lines in (self.splits.lists or {}).items()},
         }
         return document
 
@@ -142,7 +142,7 @@ def split_rule(given: Sequence[str]) -> SplitRule:
         return SplitRule(ratios=ratios)
     if len(given) == 1 and "=" not in given[0]:
         return SplitRule(one=given[0])
-    lists: dict[str, list[str]] = {}
+    lists: dict[str, Lines] = {}
     for entry in given:
         name, equals, path = entry.partition("=")
         if not equals or not name:
@@ -162,15 +162,8 @@ def split_rule(given: Sequence[str]) -> SplitRule:
             )
         if name in lists:
             raise UsageError("a split is given twice", where=option("splits", entry), got=name)
-        lists[name] = _lines(path)
+        lists[name] = read_lines(path)
     return SplitRule(lists=lists)
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return read_file(path).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise UsageError("a split list is not UTF-8 text", where=path) from None
 
 
 def _load_manifest(path: str) -> Manifest:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
-from wdstools.errors import UsageError, option
 from wdstools.formats.arrow import to_ipc
 from wdstools.planning.alike import Pictures
-from wdstools.planning.by_names import by_ranges, packable
+from wdstools.planning.by_names import by_ranges, packable, refuse_too_many_compared, refuse_unlike
 from wdstools.planning.duplicates import Division, divide
 from wdstools.planning.place import place
 from wdstools.planning.table import Samples
@@ -83,22 +82,14 @@ def make_plan(
         from wdstools.planning.ranges import RangedPlanning  # late: few have so many
 
         return RangedPlanning(listing, options, executor, progress, scratch).plan()
-    like = options.layout.like
+    refuse_too_many_compared(listing, options)
     found = packable(listing, options)
     members, skips = found.members, [*found.skips]
     pictures = Pictures(listing.opener, options.images)
     division = Division(options.splits, options.duplicates, options.layout.seed, images=bool(found.image_extension))
     divided = divide(found.samples, pictures, division, executor, progress)
     skips += divided.skips
-    if like is not None and (
-        like.members != members or like.labels != listing.labels or like.seed != options.layout.seed
-    ):
-        raise UsageError(
-            f"the manifest given with {option('like')} is of another kind",
-            where=option("like"),
-            expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
-            got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
-        )
+    refuse_unlike(listing, options, members)
     layout = options.layout
     if layout.shard_bytes is not None:
         from wdstools.planning.sizes import sample_bytes  # late: it knows how shards are written

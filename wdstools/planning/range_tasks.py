@@ -15,6 +15,7 @@ from wdstools.executors.base import run_all
 from wdstools.formats.sample import split_hash
 from wdstools.planning.by_names import fitting
 from wdstools.planning.place import hash_keys, in_order
+from wdstools.planning.splits import SplitRule
 from wdstools.planning.table import Samples
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class KeyRule:
     def of(cls, listing: Listing, options: PackOptions, decided: tuple[str, tuple[str, ...]]) -> KeyRule:
         """The rule for a listing."""
         bare = replace(listing, samples=pa.table({}), opener=None, skips=(), notes=(), labels=(), unmatched={})  # type: ignore[arg-type]
-        return cls(bare, options, decided)
+        plain = options if options.splits.lists is None else replace(options, splits=SplitRule())  # lists may be long
+        return cls(bare, plain, decided)
 
 
 @dataclass(frozen=True, slots=True)

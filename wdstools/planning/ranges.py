@@ -16,7 +16,8 @@ import pyarrow as pa
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.formats.sample import key_bytes
 from wdstools.planning.alike import Pictures
-from wdstools.planning.by_names import NothingLeftError, decide_members, note_of_repeated
+from wdstools.planning.by_names import NothingLeftError, decide_members, note_of_repeated, refuse_unlike
+from wdstools.planning.listed_splits import ListedSplits
 from wdstools.planning.place import refuse_empty, refuse_names, shards_of
 from wdstools.planning.range_tasks import KeyRule, KeyTask, SortTask, make_keys, some_at_a_time, sort_range
 from wdstools.planning.ranged_splits import RatioSplits
@@ -72,6 +73,8 @@ class RangedPlan:
 
     def rows(self, start: int, stop: int) -> pa.Table:
         """The samples of one shard, which lie there in the order of all."""
+        if start == stop:
+            return self._empty()
         split = self.bounds[bisect.bisect_right(self._starts, start) - 1][0]
         first, ends = self._splits[split]
         parts, at = [], start - first
@@ -128,6 +131,8 @@ class RangedPlanning:
         self.decided = decide_members(listing, options)
         self.skips: list[Skip] = list(listing.skips)
         self.notes: list[str] = []
+        #: Splits of the source of which no sample is left: a dataset that is to be like another has shards of them, empty.
+        self.emptied: set[str] = set()
 
     def plan(self) -> tuple[RangedPlan, list[str]]:
         """The plan, and notes for people."""
@@ -135,7 +140,8 @@ class RangedPlanning:
         spill = self._spread(split_in_key=split_in_key)
         ratios = self.options.splits.ratios
         placed = self._given(spill) if ratios is None else self._by_ratio(spill, ratios)
-        names = sorted({split for split, _ in placed.held()})
+        refuse_unlike(self.listing, self.options, self.decided[1])
+        names = sorted({split for split, _ in placed.held()} | self.emptied)
         refuse_names(names)
         counts = {split: tuple(placed.rows((split, number)) for number in ranges()) for split in names}
         layout = self.options.layout
@@ -204,10 +210,20 @@ class RangedPlanning:
         self.notes += note_of_repeated(self.listing, repeated)
 
     def _given(self, spill: Spill[int]) -> Spill[tuple[str, int]]:
-        """By split and range, where the source or a choice names the splits."""
+        """By split and range, where the source, a choice or lists name the splits."""
         placed: Spill[tuple[str, int]] = Spill(self.scratch)
+        lists = self.options.splits.lists
+        if lists is not None:
+            listed = ListedSplits(lists, self.options.layout.seed, self.scratch)
+            for number, samples in listed.divide(self._sorted(spill)):
+                shelve(placed, number, samples)
+            self.skips += listed.skips
+            return placed
         for number, samples in self._sorted(spill):
-            shelve(placed, number, assign_splits(samples, self.options.splits, seed=self.options.layout.seed)[0])
+            found = assign_splits(samples, self.options.splits, seed=self.options.layout.seed)[0]
+            if self.options.layout.like is not None:
+                self.emptied |= set(found.named("split")[1])
+            shelve(placed, number, found)
         return placed
 
     def _by_ratio(self, spill: Spill[int], ratios: Mapping[str, Fraction]) -> Spill[tuple[str, int]]:

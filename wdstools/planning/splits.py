@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.errors import FormatError, UsageError
+from wdstools.errors import UsageError
 from wdstools.foreign.split_names import DEFAULT_SPLIT
-from wdstools.formats.sample import make_key, split_hash
+from wdstools.formats.sample import split_hash
 from wdstools.planning.place import hash_keys
+from wdstools.planning.split_lines import listed
 from wdstools.results import Skip
 
 if TYPE_CHECKING:
@@ -90,47 +91,55 @@ def assign_splits(
 
 def _by_lists(samples: Samples, lists: Mapping[str, Sequence[str]]) -> tuple[Samples, list[Skip], list[str]]:
     wanted: dict[bytes, str] = {}
-    skips = []
-    for split, lines in lists.items():
-        for line in lines:
-            entry = line.split(",", 1)[0].strip()
-            if not entry:
-                continue
-            try:
-                key = make_key(None, entry.removesuffix(".jpg").encode())
-            except FormatError:
-                skips.append(Skip("list-invalid", entry, split))
-                continue
-            if wanted.setdefault(key, split) != split:
-                raise UsageError(
-                    "a sample is in two split lists", code="split-lists", where=entry, got=f"{wanted[key]} and {split}"
-                )
+    skips: list[Skip] = []
+    for split, entry, key in listed(lists):
+        if key is None:
+            skips.append(Skip("list-invalid", entry, split))
+        else:
+            note_listed(wanted, key, split)
+    keys, first = samples.texts("key"), next(iter(wanted), b"")
+    kept, more = divide_listed(samples, wanted)
+    if not len(kept):
+        raise nothing_listed(keys[0] if keys else b"", first)
+    return kept, [*skips, *more], []
+
+
+def note_listed(wanted: dict[bytes, str], key: bytes, split: str) -> None:
+    """Note the split of a key; raises UsageError (``split-lists``) where it has another already."""
+    if wanted.setdefault(key, split) != split:
+        raise UsageError(
+            "a sample is in two split lists", code="split-lists", where=key.decode(), got=f"{wanted[key]} and {split}"
+        )
+
+
+def divide_listed(samples: Samples, wanted: dict[bytes, str]) -> tuple[Samples, list[Skip]]:
+    """The samples that split lists name, with their splits; skips for the others, and for the names that no sample has."""
     keys = samples.texts("key")
     names = [wanted.pop(key, None) for key in keys]
-    if not any(names):
-        raise UsageError(
-            "no line of the split lists names a sample",
-            code="split-lists",
-            expected=f"ids like {keys[0].decode() if keys else '-'}",
-            got=next(iter(wanted), b"no lines").decode(),
-        )
-    skips += [
-        Skip(
-            "sample-missing",
-            key.decode(),
-            split,
-            key.decode(),
-            "in a split list, but no sample with this id can be packed",
-        )
-        for key, split in wanted.items()
-    ]
+    skips = without_samples(wanted)
     skips += [
         Skip("split-not-listed", key.decode(), None, key.decode())
         for key, name in zip(keys, names, strict=True)
         if name is None
     ]
     kept = samples.keep([name is not None for name in names])
-    return kept.with_splits([name for name in names if name is not None]), skips, []
+    return kept.with_splits([name for name in names if name is not None]), skips
+
+
+def without_samples(wanted: Mapping[bytes, str]) -> list[Skip]:
+    """Skips for keys that split lists name and no sample has."""
+    why = "in a split list, but no sample with this id can be packed"
+    return [Skip("sample-missing", key.decode(), split, key.decode(), why) for key, split in wanted.items()]
+
+
+def nothing_listed(key: bytes, line: bytes) -> UsageError:
+    """The error for split lists that name no sample: a key of a sample, and one of a line."""
+    return UsageError(
+        "no line of the split lists names a sample",
+        code="split-lists",
+        expected=f"ids like {key.decode() or '-'}",
+        got=line.decode() or "no lines",
+    )
 
 
 def _by_ratio(

@@ -258,7 +258,7 @@ def read_file(path: str, limit: int = 1 << 28) -> bytes:
 
     ``-`` is standard input, and what a shell has opened (``<(...)``) is read as it comes. Another pipe or a device is refused.
     """
-    with translated(path), _named(path) as file:
+    with translated(path), opened_as_named(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise StoreError(
@@ -274,7 +274,8 @@ def read_file(path: str, limit: int = 1 << 28) -> bytes:
 OPENED = ("/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self/fd/")
 
 
-def _named(path: str) -> contextlib.AbstractContextManager[io.BufferedReader]:
+def opened_as_named(path: str) -> contextlib.AbstractContextManager[io.BufferedReader]:
+    """A file that a person has named, to be read from front to back; raises as the system does."""
     if path == "-":
         return open(0, "rb", closefd=False)
     return open(path, "rb") if path.startswith(OPENED) else buffered_plain(path)

@@ -126,7 +126,7 @@ def test_more_images_than_memory_can_compare_are_refused_at_once(
     monkeypatch.setattr(by_names, "free_bytes", lambda: 20_000)
     with pytest.raises(wt.UsageError) as caught:
         wt.pack(source, tmp_path / "out", duplicates="drop")
-    assert (caught.value.code, caught.value.got.split(" ")[0]) == ("plan-too-large", "60")
+    assert (caught.value.code, caught.value.got.split(" ")[0]) == ("plan-too-large", "56")
     assert os.listdir(tmp_path) == []
     wt.pack(source, tmp_path / "out")
     assert by_ranges == [True]

@@ -253,10 +253,11 @@ def test_equal_codes_are_those_of_sorting_them_however_small_the_table_is(
     takes = draw.integers(0, 4, count) > 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(equal, "_BITS_AT_ONCE", bits)
-        found = equal.equal_codes(codes, mirrored if mirrors else None, takes).tolist()
+        found = equal.equal_many(codes, mirrored if mirrors else None, takes).tolist()
     seen: dict[bytes, int] = {}
     said = [codes[row].tobytes() + (mirrored[row].tobytes() if mirrors else b"") for row in range(count)]
     assert found == [seen.setdefault(said[row], row) if takes[row] else row for row in range(count)]
+    assert forest.equal_codes(codes, mirrored if mirrors else None, takes).tolist() == found
 
 
 @settings(max_examples=15, deadline=None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.dedup.forest import in_company, merge
+from wdstools.dedup.forest import equal_codes, in_company, merge
 from wdstools.dedup.groups import link_prints
 from wdstools.dedup.parts import linked
 
@@ -41,8 +41,6 @@ def candidates(outlines: Outlines, widest: Level | None, workers: Workers) -> ND
     By first words alone these are few at a level of few bits. At one of many, where nearly every word has others near it, the
     rest of the hash decides on the spot.
     """
-    from wdstools.dedup.equal import equal_codes
-
     parent, *more = (equal_codes(words.reshape(-1, 1)) for words in outlines.equal)
     for firsts in more:
         merge(parent, firsts)

@@ -1,4 +1,4 @@
-"""Which codes are equal: a table of those seen so far, over a part of all codes at a time, so that it stays small."""
+"""Which of many codes are equal: a table of those seen so far, over a part of all codes at a time, so that it stays small."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 _BITS_AT_ONCE = 24
 
 
-def equal_codes(
+def equal_many(
     codes: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None = None, takes: NDArray[np.bool_] | None = None
 ) -> Rows:
-    """For each row the first one that is equal, in ``codes`` and ``mirrored``; itself if it does not take part."""
+    """What ``forest.equal_codes`` gives."""
     count = len(codes)
     first = np.arange(count, dtype=row_type(count))
     if count < 2:
@@ -109,6 +109,3 @@ def _equal(a, b):  # type: ignore[no-untyped-def]
     for word in range(len(a)):
         same &= a[word] == b[word]
     return same
-
-
-KERNELS = (_mix, _sizes, _link_equal)

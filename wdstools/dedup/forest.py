@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 Rows: TypeAlias = "NDArray[Any]"
 _MOST_32_BITS = 2**31 - 1
 _ROWS_AT_ONCE = 1 << 16
+#: Of more codes those that are equal are found by a compiled loop.
+_MANY = 1 << 20
 
 
 def row_type(count: int) -> type[np.int32 | np.int64]:
@@ -72,8 +74,24 @@ def in_company(parent: Rows) -> NDArray[np.bool_]:
     return found
 
 
-def equal_codes(codes: NDArray[np.uint64]) -> Rows:
-    """For each row of [N, W] the first one that is equal."""
+def equal_codes(
+    codes: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None = None, takes: NDArray[np.bool_] | None = None
+) -> Rows:
+    """For each row of [N, W] the first one that is equal, in ``mirrored`` too; itself if it does not take part."""
+    if len(codes) > _MANY:
+        from wdstools.dedup.equal import equal_many
+
+        return equal_many(codes, mirrored, takes)
+    whole = codes if mirrored is None else np.concatenate((codes, mirrored), axis=1)
+    if takes is None:
+        return _sorted_equal(whole)
+    first: Rows = np.arange(len(codes), dtype=row_type(len(codes)))
+    rows = np.flatnonzero(takes)
+    first[rows] = rows[_sorted_equal(whole[rows])]
+    return first
+
+
+def _sorted_equal(codes: NDArray[np.uint64]) -> Rows:
     kind = row_type(len(codes))
     order = np.argsort(_mixed(codes), kind="stable").astype(kind)
     begins = np.zeros(len(codes), kind)

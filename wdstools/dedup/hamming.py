@@ -19,10 +19,9 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-from wdstools.dedup import equal, forest
+from wdstools.dedup import forest
 from wdstools.dedup.bands import Band, plan_bands
-from wdstools.dedup.equal import equal_codes
-from wdstools.dedup.forest import are_roots, flatten, row_type
+from wdstools.dedup.forest import are_roots, equal_codes, flatten, row_type
 from wdstools.kernels import jit
 
 if TYPE_CHECKING:
@@ -279,4 +278,4 @@ def take_near(first, takes, bits, near, made):  # type: ignore[no-untyped-def]
             count += 1
 
 
-KERNELS = (_spread, join, *equal.KERNELS)
+KERNELS = (_spread, join)

@@ -17,7 +17,7 @@ import numpy as np
 from wdstools.dedup import few
 from wdstools.dedup.bands import Band, band_seconds, plan_bands
 from wdstools.dedup.compare import compare
-from wdstools.dedup.forest import are_roots, flatten, row_type, unite
+from wdstools.dedup.forest import are_roots, equal_codes, flatten, row_type, unite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -191,7 +191,6 @@ def linked(
     count = len(codes) if takes is None else int(np.count_nonzero(takes))
     if count <= few.FEW_CODES:
         return _few_linked(codes, limits, mirrored, takes)
-    from wdstools.dedup.equal import equal_codes
     from wdstools.dedup.hamming import link
 
     bands = plan_bands(count, limits[0])

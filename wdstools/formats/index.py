@@ -174,8 +174,10 @@ def misplaced(table: pa.Table, split: str) -> str | None:
         column = table.column("row")
         if column.null_count or not np.array_equal(to_numpy(column), np.arange(table.num_rows)):
             return "row"
-    if "split" in names and set(to_list(table.column("split"))) - {split}:
-        return "split"
+    if "split" in names:
+        lengths, data = text_bytes(one_chunk(table.column("split")))
+        if bool(np.any(lengths != len(split.encode()))) or data != split.encode() * table.num_rows:
+            return "split"
     return None
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 COLOUR_SIDE = 16
 #: What simplejpeg calls the colours of JPEGs that Pillow reads as RGB or gray.
 _SIMPLE_COLOURS = ("YCbCr", "RGB", "Gray")
-#: So many pixels are made gray by Pillow before loops are loaded, or compiled.
-FEW_PIXELS = 1 << 25
+#: So many pixels are made gray by Pillow before loops are loaded, or compiled; an image whose size is not known has some.
+FEW_PIXELS, USUAL_PIXELS = 1 << 26, 300 * 300
 #: XXH3-64 of the luma of ``check_pillow``'s picture, as every Pillow makes it that wdstools knows.
 _PIXELS_OF_PILLOW = "c93aec6bf54fb33c"
 _MOST_32_BITS = (1 << 32) // 255
@@ -69,11 +69,16 @@ class Lumas:
     """Makes lumas: of the first pixels by Pillow, then by compiled loops, with the same bytes several times faster.
 
     To compile them takes a second, once on a machine, and to load them half of one in each process: as much as they
-    spare in the first so many ``pixels``.
+    spare in the first so many ``pixels``. Where more are known to come, they are loaded at once.
     """
 
     def __init__(self, pixels: int = FEW_PIXELS) -> None:
         self._left = pixels
+
+    def expect(self, images: int) -> None:
+        """So many images come."""
+        if images * USUAL_PIXELS > self._left:
+            self._left = 0
 
     def of(self, pixels: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray[np.uint8]]:
         """Lumas of [H, W, C] pixels in C order, C 1 or 3."""
@@ -89,6 +94,11 @@ class Lumas:
 
 
 _LUMAS = Lumas()
+
+
+def expect(images: int) -> None:
+    """Tell that so many images will be looked at one after another."""
+    _LUMAS.expect(images)
 
 
 def compiled(pixels: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray[np.uint8]]:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from wdstools.progress import Progress
 
-#: Of an image whose size nobody knows yet: so many pixels, and so many of them a byte.
-_PIXELS_AN_IMAGE, _PIXELS_A_BYTE = 300 * 300, 5
+#: Of images whose size nobody knows yet.
+_PIXELS_A_BYTE = 5
 
 
 def compile_hashing(progress: Progress, images: int, image_bytes: int = 0) -> None:
     """The loops that make small gray pictures; ``progress`` is told where that takes time."""
-    from wdstools.images.luma import FEW_PIXELS, compiled
+    from wdstools.images.luma import FEW_PIXELS, USUAL_PIXELS, compiled
 
-    if max(images * _PIXELS_AN_IMAGE, image_bytes * _PIXELS_A_BYTE) <= FEW_PIXELS:
+    if max(images * USUAL_PIXELS, image_bytes * _PIXELS_A_BYTE) <= FEW_PIXELS:
         return
     from wdstools.images.gray import KERNELS as GRAY
     from wdstools.images.lanczos import KERNELS as LANCZOS

@@ -19,7 +19,7 @@ from wdstools.formats.hashes import ImageHashes, column_of, present, read_hashes
 from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.formats.manifest import HASHES_FOLDER, like_index
 from wdstools.images.check import DamagedImageError
-from wdstools.images.luma import check_pillow, look_at
+from wdstools.images.luma import check_pillow, expect, look_at
 from wdstools.joined.opening import joined_of
 from wdstools.reader.shard import ShardReader
 from wdstools.stores.confirmed import note, noted
@@ -253,6 +253,7 @@ def _hashes_of(task: PrintTask, place: HashPlace, tick: Tick) -> tuple[pa.Table,
 def hash_images(images: Iterable[bytes | memoryview], count: int, tick: Tick) -> ImageHashes:
     """Hashes of ``count`` images; what cannot be decoded is said, not raised."""
     check_pillow()
+    expect(count)
     found = {
         size: (np.zeros((count, size**2 // 8), np.uint8), np.zeros((count, size**2 // 8), np.uint8)) for size in SIDES
     }

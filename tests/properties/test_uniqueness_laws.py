@@ -253,7 +253,8 @@ def test_equal_codes_are_those_of_sorting_them_however_small_the_table_is(
     takes = draw.integers(0, 4, count) > 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(equal, "_BITS_AT_ONCE", bits)
-        found = equal.equal_many(codes, mirrored if mirrors else None, takes).tolist()
+        patch.setattr(forest, "_MANY", -1)
+        found = forest.equal_codes(codes, mirrored if mirrors else None, takes).tolist()
     seen: dict[bytes, int] = {}
     said = [codes[row].tobytes() + (mirrored[row].tobytes() if mirrors else b"") for row in range(count)]
     assert found == [seen.setdefault(said[row], row) if takes[row] else row for row in range(count)]

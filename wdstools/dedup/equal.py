@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdstools.dedup.forest import row_type
 from wdstools.kernels import jit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from wdstools.dedup.forest import Rows
 
 #: The table is made for about so many codes, as a power of two: it then takes 400 MB at most.
 _BITS_AT_ONCE = 24
 
 
 def equal_many(
-    codes: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None = None, takes: NDArray[np.bool_] | None = None
-) -> Rows:
-    """What ``forest.equal_codes`` gives."""
+    codes: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None, takes: NDArray[np.bool_] | None, first: NDArray[Any]
+) -> None:
+    """Write into ``first``, which has each row's own number, what ``forest.equal_codes`` gives."""
     count = len(codes)
-    first = np.arange(count, dtype=row_type(count))
-    if count < 2:
-        return first
     codes = np.ascontiguousarray(codes)
     more = codes[:, :0] if mirrored is None else np.ascontiguousarray(mirrored)
     tags = codes[:, 0] if codes.shape[1] == 1 and mirrored is None else _mix(codes, more)
@@ -37,7 +31,6 @@ def equal_many(
         slots = 1 << (2 * size + 1).bit_length()
         table = np.full(slots, -1, first.dtype), np.empty(slots, np.uint64)
         _link_equal((codes, more), (tags, everyone), (salt, bits, np.uint64(part)), table, first)
-    return first
 
 
 @jit

@@ -78,14 +78,15 @@ def equal_codes(
     codes: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None = None, takes: NDArray[np.bool_] | None = None
 ) -> Rows:
     """For each row of [N, W] the first one that is equal, in ``mirrored`` too; itself if it does not take part."""
+    first: Rows = np.arange(len(codes), dtype=row_type(len(codes)))
     if len(codes) > _MANY:
         from wdstools.dedup.equal import equal_many
 
-        return equal_many(codes, mirrored, takes)
+        equal_many(codes, mirrored, takes, first)
+        return first
     whole = codes if mirrored is None else np.concatenate((codes, mirrored), axis=1)
     if takes is None:
         return _sorted_equal(whole)
-    first: Rows = np.arange(len(codes), dtype=row_type(len(codes)))
     rows = np.flatnonzero(takes)
     first[rows] = rows[_sorted_equal(whole[rows])]
     return first

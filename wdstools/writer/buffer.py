@@ -6,6 +6,7 @@ Memory is bounded by two blocks, whatever the size of the shard: while one is fi
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -74,11 +75,11 @@ class TarBuffer:
         self._sink = sink
         self._digest_group: Callable[[memoryview], bytes] | None = sha256_digest if authenticated else None
         self._digester = ShardDigester()
-        self._spare = page_aligned(block_bytes)
+        self._spare = _IDLE.take(block_bytes)
         self._sample = 0
         self._at = 0
         self.base = 0
-        self._use(page_aligned(block_bytes))
+        self._use(_IDLE.take(block_bytes))
         # of members without a header yet: name, offset of the payload in the tar, size
         self._names: list[bytes] = []
         self._starts: list[int] = []
@@ -162,6 +163,10 @@ class TarBuffer:
         self._done = [_joined(self._done)]
         return self._digester.digests()
 
+    def release(self) -> None:
+        """Leave the memory to the next buffer of this thread; the sink is closed, so that nothing is written from it."""
+        _IDLE.keep(self.memory, self._spare)
+
     @property
     def placed(self) -> Placed:
         """Where every sample lies, once the tar is finished."""
@@ -210,6 +215,24 @@ class TarBuffer:
         self.base += done
         self._sample -= done
         self._at -= done
+
+
+class _Idle(threading.local):
+    """Blocks of a thread that no buffer uses now: memory that was touched before need not be made and cleared again."""
+
+    def __init__(self) -> None:
+        self._blocks: list[mmap] = []
+
+    def take(self, size: int) -> mmap:
+        """A block of that size, with anything in it."""
+        return self._blocks.pop() if self._blocks and size == BLOCK_BYTES else page_aligned(size)
+
+    def keep(self, *blocks: mmap) -> None:
+        """Keep two at most, of the usual size."""
+        self._blocks = [block for block in (*self._blocks, *blocks) if len(block) == BLOCK_BYTES][:2]
+
+
+_IDLE = _Idle()
 
 
 def _joined(parts: Sequence[Placed]) -> Placed:

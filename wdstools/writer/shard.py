@@ -92,6 +92,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
                 digests = assembly.buffer.finish()
         finally:
             reader.close()
+        assembly.buffer.release()
         table = assembly.table()
         index = write_index(table)
         result = ShardResult(

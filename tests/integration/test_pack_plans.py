@@ -11,6 +11,7 @@ from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.command import run_command
 from wdstools import UsageError, pack
+from wdstools.planning import plan as planning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,15 @@ def test_a_dry_run_tells_what_the_pack_then_does(source: Path, tmp_path: Path) -
     assert plan["skipped"] == dict(made.skipped)
     assert plan["account"]["files"] == made.account["files"]
     assert abs(plan["bytes"] - made.bytes) < made.bytes
+
+
+def test_a_plan_too_large_to_be_held_makes_the_same_shards(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = pack(str(source), str(tmp_path / "held"), shards=2)
+    monkeypatch.setattr(planning, "_HELD_SAMPLES", held.samples["train"])
+    made = pack(str(source), str(tmp_path / "made"), shards=2)
+    assert (made.root, made.shards) == (held.root, 4)
 
 
 def test_shards_hold_about_so_many_bytes(source: Path, tmp_path: Path) -> None:

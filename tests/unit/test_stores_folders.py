@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wdstools.errors import NotFoundError
+from wdstools.stores import local
 from wdstools.stores.folders import make_folders, remove_tree, walk
 from wdstools.stores.local import LocalStore, translated
 from wdstools.stores.open import BUCKETS, is_bucket
@@ -89,3 +90,13 @@ def test_a_folder_that_is_called_as_a_bucket_begins_is_none(scheme: str) -> None
     for path in (scheme, f"{scheme}/in", f"./{scheme}", Path(scheme)):
         assert not is_bucket(path)
     assert is_bucket(f"{scheme}://bucket/prefix")
+
+
+def test_names_of_files_put_together_are_synced_once_all_are_there(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(local, "sync_folder", lambda path: synced.append((path, sorted(os.listdir(path)))))
+    LocalStore(str(place)).put_all({"sums": b"1", ".meta/manifest": b"2", ".meta/history": b"3"})
+    assert synced == [(str(place), [".meta", "sums"]), (f"{place}/.meta", ["history", "manifest"])]
+    assert (place / ".meta/history").read_bytes() == b"3"

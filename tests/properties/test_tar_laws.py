@@ -72,7 +72,10 @@ class Kept:
 
 
 @LAW
-@given(st.lists(st.lists(st.tuples(names, payloads), min_size=1, max_size=3), max_size=9), st.sampled_from((4, 8, 64, USUAL)))
+@given(
+    st.lists(st.lists(st.tuples(names, payloads), min_size=1, max_size=3), max_size=9),
+    st.sampled_from((4, 8, 64, USUAL)),
+)
 @example([[(b"a.jpg", b"x" * 20_000)], [(b"a.txt", b"y")], [(b"b.jpg", b"z" * 9_000)], [(b"b.txt", b"w" * 513)]], 4)
 def test_a_shard_is_the_same_whatever_is_made_at_a_time(samples: list[list[tuple[bytes, bytes]]], pages: int) -> None:
     sink = Kept()

@@ -96,15 +96,19 @@ def _plain_entry(block: bytes, at: int) -> TarEntry | None:
     """The entry of a header as most are: a regular file or a pax record, ASCII, octal, no prefix; None for any other."""
     # The low half of Adler-32 from 0 is the byte sum modulo 65,521: exact here, since 512 ASCII bytes sum to less.
     kind = block[156]
-    if kind not in _COMMON or block[345] or block[135] > 0x20 or not block.isascii() or block[257:262] != b"ustar":
+    if kind not in _COMMON or block[345] or block[135] > 0x20 or block[154] > 0x20 or not block.isascii():
         return None
+    size_digits, sum_digits = block[124:135], block[148:154]
+    if block[257:262] != b"ustar" or not (size_digits + sum_digits).replace(b" ", b"").isdigit():
+        return None  # int() would take signs and underscores
     try:
-        size, stored = int(block[124:135], 8), int(block[148:154], 8)
+        size, stored = int(size_digits, 8), int(sum_digits, 8)
     except ValueError:
         return None
-    if size < 0 or (adler32(block, 0) & 0xFFFF) - (adler32(block[148:156], 0) & 0xFFFF) + _BLANK_CHKSUM != stored:
+    if (adler32(block, 0) & 0xFFFF) - (adler32(block[148:156], 0) & 0xFFFF) + _BLANK_CHKSUM != stored:
         return None
-    return block[: block.find(0, 0, 100)] if block[99] == 0 else block[:100], kind, at, at + BLOCK, size, b""
+    end = block.find(0, 0, 100)
+    return block[: end if end >= 0 else 100], kind, at, at + BLOCK, size, b""
 
 
 def _behind_zeros(read: Read, at: int, notes: HopNotes) -> int | None:

@@ -131,6 +131,7 @@ def _are_plain(blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
         & (blocks[:, MAGIC_AT : MAGIC_AT + 5] == np.frombuffer(b"ustar", np.uint8)).all(axis=1)
         & (blocks[:, _PREFIX_AT] == 0)
         & (blocks[:, SIZE_AT + _SIZE_DIGITS] <= 0x20)
+        & (blocks[:, CHKSUM_AT + _CHKSUM_DIGITS] <= 0x20)
         & (np.count_nonzero(names, axis=1) == lengths)  # nothing behind the zero byte that ends the name
     )
     return found

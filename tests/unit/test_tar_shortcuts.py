@@ -1,0 +1,165 @@
+"""What reads most headers quickly says what the slow way says, or nothing: every byte of a header, changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.came import came
+from tests.support.rawtar import END, member, pax
+from wdstools.errors import FormatError
+from wdstools.formats import tarhop
+from wdstools.formats.tar import BLOCK, parse_header, render_header
+from wdstools.formats.tarhop import HopNotes, TarEntry, hop
+from wdstools.formats.tarrun import read_run
+
+_PLAIN = member(b"a/name.jpg", b"x" * 700)[:BLOCK]
+_LONGEST = member(b"n" * 100, b"")[:BLOCK]
+
+
+def _summed(block: bytes) -> bytes:
+    total = sum(block[:148]) + sum(block[156:]) + 8 * 0x20
+    return block[:148] + b"%06o\0 " % total + block[156:]
+
+
+def _changed(block: bytes, *, is_summed: bool) -> list[tuple[int, int, bytes]]:
+    """The block with another byte at each place."""
+    found = []
+    for at in range(BLOCK):
+        for byte in (0, 0x20, 0xFF, *b"18x_+-"):
+            other = block[:at] + bytes([byte]) + block[at + 1 :]
+            if other != block:
+                found.append((at, byte, _summed(other) if is_summed and not 148 <= at < 156 else other))
+    return found
+
+
+def _slow(block: bytes) -> TarEntry | None:
+    try:
+        return tarhop._any_entry(block, 0, HopNotes())
+    except FormatError:
+        return None
+
+
+@pytest.mark.parametrize(("block", "is_summed"), [(_PLAIN, True), (_LONGEST, True), (_PLAIN, False)])
+def test_a_plain_entry_is_the_same_entry(block: bytes, is_summed: bool) -> None:
+    assert tarhop._plain_entry(block, 0) == _slow(block)
+    quick = 0
+    for at, byte, other in came(_changed(block, is_summed=is_summed)):
+        entry = tarhop._plain_entry(other, 0)
+        slow = _slow(other)
+        if entry is not None:
+            quick += 1
+            assert slow is not None, (at, byte)
+            assert entry[:5] == slow[:5], (at, byte)
+    assert quick > 0 or not is_summed
+
+
+def test_only_plain_entries_take_the_short_way() -> None:
+    for kind in (ord("0"), 0, ord("7"), ord("x")):
+        assert tarhop._plain_entry(_summed(_PLAIN[:156] + bytes([kind]) + _PLAIN[157:]), 0) is not None
+    for at, byte in [
+        (156, ord("5")),
+        (156, ord("L")),
+        (345, ord("p")),
+        (135, ord("7")),
+        (5, 0x80),
+        (257, ord("U")),
+        (124, ord("9")),
+    ]:
+        assert tarhop._plain_entry(_summed(_PLAIN[:at] + bytes([byte]) + _PLAIN[at + 1 :]), 0) is None
+    assert tarhop._plain_entry(_summed(_PLAIN[:135] + b" " + _PLAIN[136:]), 0) is not None
+
+
+def test_our_own_header_is_read_the_short_way_and_any_other_as_the_long_way_reads_it() -> None:
+    ours = render_header(b"a/name.jpg", 700, 0x0123456789ABCDEF)
+    header = parse_header(ours)
+    assert (header.name, header.size, header.payload_xxh3, header.sealed) == (
+        b"a/name.jpg",
+        700,
+        0x0123456789ABCDEF,
+        True,
+    )
+    for at, byte, other in came(_changed(ours, is_summed=True)):
+        try:
+            found = parse_header(other)
+        except FormatError:
+            continue
+        # the seal is over all but the sum and the field that it lies in itself
+        assert bool(found.sealed) is (148 <= at < 156 or 319 <= at < 329), (at, byte)
+
+
+def _tar(changed: bytes | None, records: bytes = b"") -> bytes:
+    members = [member(b"%03d.jpg" % number, b"y" * (number * 40)) for number in range(40)]
+    if changed is not None:
+        members[30] = changed + members[30][BLOCK:]
+    return b"".join([*members[:30], records, *members[30:]]) + END
+
+
+def _hopped(data: bytes) -> list[tuple[bytes, int, int]]:
+    found = hop(lambda at, count: data[at : at + count], HopNotes(), len(data))
+    return [(entry[0], entry[3], entry[4]) for entry in found]
+
+
+def _run(data: bytes, *, payloads: bool) -> list[tuple[bytes, int, int]]:
+    run = read_run(memoryview(data), 0, payloads=payloads, total=None if payloads else len(data))
+    assert run is not None
+    names = [bytes(row).rstrip(b"\0") for row in run.names]
+    return list(zip(names, run.offset.tolist(), run.size.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("payloads", [True, False])
+def test_entries_that_are_read_together_are_those_of_one_after_the_other(payloads: bool) -> None:
+    plain = _tar(None)
+    assert _run(plain, payloads=payloads) == _hopped(plain)
+    header = member(b"030.jpg", b"y" * 1200)[:BLOCK]
+    others = np.random.default_rng(3).permutation(len(changed := _changed(header, is_summed=True)))[:100]
+    for number in others:
+        at, byte, block = changed[number]
+        data = _tar(block)
+        together, each = _run(data, payloads=payloads), _hopped(data)
+        assert together == each[: len(together)], (at, byte)
+        assert len(together) >= 30, (at, byte)
+
+
+@pytest.mark.parametrize("payloads", [True, False])
+@pytest.mark.parametrize(
+    "records",
+    [
+        pax({b"mtime": b"1.5"}),
+        pax({b"path": b"other.jpg"}),
+        pax({b"size": b"3"}),
+        pax({b"comment": b"path and size"}),
+        pax({b"comment": b"xpath=1"}),
+        pax({b"mtime": b"1.5"}) * 2,
+        pax({b"comment": b"c" * 520}),
+    ],
+)
+def test_records_that_say_where_something_lies_are_not_passed_over(records: bytes, payloads: bool) -> None:
+    data = _tar(None, records)
+    together, each = _run(data, payloads=payloads), _hopped(data)
+    assert together == each[: len(together)]
+    assert len(together) in (30, 40)
+    says_nothing = records == pax({b"mtime": b"1.5"}) or records == pax({b"comment": b"path and size"})
+    assert (len(together) == 40) is says_nothing
+
+
+@pytest.mark.parametrize("zeros", [1, 2, 3, 20, 127, 128, 129, 200])
+@pytest.mark.parametrize("shift", [0, 1, 511])
+def test_a_member_behind_zeros_is_found_where_it_begins(zeros: int, shift: int) -> None:
+    first, second = member(b"a.jpg", b"1"), member(b"b.jpg", b"2")
+    data = first + bytes(zeros * BLOCK) + second + END
+    notes = HopNotes()
+    entries = list(hop(lambda at, count: data[at : at + count], notes, len(data)))
+    assert [entry[0] for entry in entries] == [b"a.jpg", b"b.jpg"]
+    assert (notes.resumed, notes.resumed_at, notes.end) == (1, len(first), "archive")
+    # what no header begins is what tools leave behind an archive
+    rest = b"\1" * (BLOCK - shift) + bytes(3)
+    data = first + bytes(zeros * BLOCK + shift) + rest
+    notes = HopNotes()
+    assert len(list(hop(lambda at, count: data[at : at + count], notes, len(data)))) == 1
+    assert (notes.end, notes.end_at, notes.trailing) == ("archive", len(first), len(rest) + shift)
+    # and a header that comes after it stands where something was
+    data += bytes(-len(data) % BLOCK) + second
+    notes = HopNotes()
+    assert len(list(hop(lambda at, count: data[at : at + count], notes, len(data)))) == 1
+    assert (notes.end, notes.why) == ("damaged", "a hole of zeros")

@@ -1,0 +1,186 @@
+"""What checksum lists of many tools say, line by line: the sums, and which lines are odd, passed over or only guessed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+
+import pytest
+
+from wdstools.errors import FormatError, UsageError
+from wdstools.formats.digest import parse_root
+from wdstools.formats.sum_lists import read_list
+from wdstools.formats.sums import line_of, parse_sums
+
+ONE, TWO = hashlib.sha256(b"1").hexdigest(), hashlib.sha256(b"2").hexdigest()
+MD5, SHA1 = hashlib.md5(b"1", usedforsecurity=False).hexdigest(), hashlib.sha1(b"1", usedforsecurity=False).hexdigest()
+
+
+def _sums(text: str | bytes, where: str = "SUMS") -> list[tuple[str, str, str]]:
+    found = read_list(text if isinstance(text, bytes) else text.encode(), where=where)
+    return [(line.path, line.algorithm, line.digest) for line in found.lines]
+
+
+def _odd(text: str, where: str = "SUMS") -> list[int]:
+    return [odd.number for odd in read_list(text.encode(), where=where).odd]
+
+
+A, B = ("a.tar", "sha256", ONE), ("b.tar", "sha256", TWO)
+
+
+def _certutil(name: str, digest: str) -> str:
+    return f"SHA256 hash of {name}:\n{digest}\nCertUtil: -hashfile command completed successfully.\n"
+
+
+def _fields(name: str, digest: str) -> str:
+    return f"Algorithm : SHA256\nHash      : {digest.upper()}\nPath      : {name}\n\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ONE}  a.tar\n{TWO}  b.tar\n",
+        f"{ONE}  a.tar\r\n{TWO}  b.tar\r\n",
+        f"{ONE}  a.tar\r{TWO}  b.tar\r",
+        f"# a word\n; another\n// a third\n\n{ONE} *a.tar\n  \n{TWO} *b.tar",
+        f"SHA256 (a.tar) = {ONE}\nSHA256(b.tar)= {TWO}\n",
+        f"{_certutil('a.tar', ONE)}{_certutil('b.tar', TWO)}",
+        f"{_certutil('a.tar', ONE)}{TWO}  b.tar\n",
+        f"{_fields('a.tar', ONE)}{_fields('b.tar', TWO)}",
+        f"\nAlgorithm       Hash                 Path\n---------       ----                 ----\nSHA256  {ONE}  a.tar\nSHA256  {TWO}  b.tar\n",
+        f'"Algorithm","Hash","Path"\n"SHA256","{ONE}","a.tar"\n\n"SHA256","{TWO}","b.tar"\n',
+        f"#TYPE One\n#TYPE Two\nPath;Hash;Algorithm\na.tar;{ONE};SHA256\nb.tar;{TWO};SHA256\n",
+        f"Hash\tPath\tAlgorithm\n{ONE}\ta.tar\tSHA256\n{TWO}\tb.tar\tSHA256\n",
+        json.dumps(
+            [
+                {"Algorithm": "SHA256", "Hash": ONE, "Path": "a.tar"},
+                {"algorithm": "SHA256", "hash": TWO, "path": "b.tar"},
+            ]
+        ),
+        f"%%%% HASHDEEP-1.0\n%%%% size,md5,sha256,filename\n# a word\n9,{MD5},{ONE},a.tar\n\n8,{MD5},{TWO},b.tar\n",
+        f"Format: 1.0\nChecksums-Sha256:\n {ONE} 9 a.tar\n {TWO} 8 b.tar\n",
+    ],
+)
+def test_sums_are_read_in_every_form(text: str) -> None:
+    found = read_list(text.encode(), where="SUMS")
+    lines = [(line.path, line.algorithm, line.digest) for line in found.lines]
+    assert lines == [A, B]
+    assert [odd.number for odd in found.odd] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "odd", "lines"),
+    [
+        (f"{ONE}  a.tar\nBLAKE3 (b.tar) = {TWO}\n", [2], [A]),
+        (f"{ONE}  a.tar\n123 456 b.tar\n{TWO}  b.tar\n", [2], [A, B]),
+        (
+            f"{_certutil('a.tar', ONE)}CertUtil: -hashfile command FAILED: 0x80070002\nCertUtil: It is not there.\n",
+            [4],
+            [A],
+        ),
+        (f"{_fields('a.tar', ONE)}Algorithm : SHA256\nHash : {TWO}\n", [5], [A]),
+        (f"Algorithm,Hash,Path\nSHA256,{ONE},a.tar\nSHA256,{TWO}\nSHA256,{TWO},b.tar\n", [3], [A, B]),
+        (json.dumps([{"Algorithm": "SHA256", "Hash": ONE, "Path": "a.tar"}, 5, {"Hash": TWO}]), [2, 3], [A]),
+        (f"%%%% HASHDEEP-1.0\n%%%% size,sha256,filename\n9,{ONE},a.tar\n8,{TWO[1:]},b.tar\n8,{TWO}\n", [4, 5], [A]),
+        (f"Checksums-Sha256:\n {ONE} 9 a.tar\n {TWO[1:]} 8 b.tar\n", [3], [A]),
+        (f"Algorithm Hash Path\n--------- ---- ----\nSHA256 {ONE} a.tar\nSHA256 {TWO[:20]}...\n", [4], [A]),
+    ],
+)
+def test_a_line_that_is_no_sum_is_named_by_its_number(
+    text: str, odd: list[int], lines: list[tuple[str, str, str]]
+) -> None:
+    assert _sums(text) == lines
+    assert _odd(text) == odd
+
+
+def test_a_record_that_a_narrow_window_breaks_is_put_together() -> None:
+    text = f"Algorithm : SHA256\nHash      : {ONE[:40]}\n            {ONE[40:]}\nPath      : a.t\n            ar\n"
+    assert _sums(text) == [A]
+    assert _sums(f"Hash : {TWO}\n\n{text}") == [A]
+
+
+def test_groups_of_gpg_go_on_in_the_next_line() -> None:
+    groups = [ONE[at : at + 8].upper() for at in range(0, 64, 8)]
+    text = f"a.tar: SHA256 = {' '.join(groups[:4])}\n                {' '.join(groups[4:])}\nb.tar: SHA256 = {' '.join(groups)}\n"
+    assert _sums(text) == [A, ("b.tar", "sha256", ONE)]
+    single = f"a.tar:  {' '.join(MD5.upper()[at : at + 2] for at in range(0, 32, 2))}\n"
+    assert _sums(single) == [("a.tar", "md5", MD5)]
+
+
+def test_a_short_sum_counts_only_where_it_is_named_or_the_list_is_of_such() -> None:
+    assert _sums("a.tar 0A0B0C0D\nb.tar 00000001\n", "x.sfv") == [
+        ("a.tar", "crc32", "0a0b0c0d"),
+        ("b.tar", "crc32", "00000001"),
+    ]
+    assert _sums("; made today\na.tar 0A0B0C0D\n") == [("a.tar", "crc32", "0a0b0c0d")]
+    assert _sums(f"20240101  a.tar\n{ONE}  a.tar\n") == [A]
+    assert _sums("CRC32 (a.tar) = 0a0b0c0d\n") == [("a.tar", "crc32", "0a0b0c0d")]
+
+
+def test_a_name_before_a_digest_is_a_sum_where_nothing_else_is() -> None:
+    assert _sums(f"a.tar {ONE}\n") == [A]
+    assert _sums(f"a.tar: {MD5}\n") == [("a.tar", "md5", MD5)]
+    assert _sums(f"commit {SHA1}\n{ONE}  a.tar\n") == [A]
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "line"),
+    [
+        (b"<html><body>", "SUMS", ""),
+        (b"# a word\n\nno sum at all\n", "SUMS", ", line 3"),
+        (b"123 456 a.tar\n", "SUMS", ", line 1"),
+        (f"\nBLAKE3 (a.tar) = {ONE}\n".encode(), "SUMS", ", line 2"),
+        (f"{ONE}  a.tar\n".encode(), "B3SUMS", ", line 1"),
+    ],
+)
+def test_a_list_of_no_sums_is_refused_by_what_it_is(text: bytes, where: str, line: str) -> None:
+    with pytest.raises(FormatError) as told:
+        read_list(text, where=where)
+    assert (told.value.code, told.value.where) == ("sums-damaged", where + line)
+    words = {"": "web page", ", line 3": "no line of it"}.get(line, "not read here")
+    assert words in str(told.value)
+
+
+def test_lines_of_a_signed_list_keep_their_numbers() -> None:
+    text = f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{ONE}  a.tar\n- {TWO}  b.tar\n-----BEGIN PGP SIGNATURE-----\nx\n"
+    assert _sums(text) == [A, B]
+    with pytest.raises(FormatError, match="line 5"):
+        parse_sums(text.replace(f"- {TWO}", "- no sum").encode(), where="SUMS")
+    with pytest.raises(FormatError):
+        parse_sums(b"\xff\xfea", where="SUMS")
+    assert _sums(text.encode("utf-16")) == [A, B]
+
+
+@pytest.mark.parametrize(
+    ("line", "where", "path", "algorithm"),
+    [
+        (ONE, "d/x.tar.sha256", "x.tar", "sha256"),
+        (ONE, "x", "", ""),
+        (f"{ONE}  -", "x.tar.sha256", "x.tar", "sha256"),
+        (f"{ONE}  -", "x", "-", "sha256"),
+        (f"SHA256(stdin)= {ONE}", "x.tar.sha256", "x.tar", "sha256"),
+        (f"{base64.b64encode(bytes.fromhex(ONE)).decode()}  a", "", "a", "sha256"),
+        (f"{base64.b64encode(bytes.fromhex(ONE)).decode()[:-1]}  a", "", "", ""),
+        (f"\\{ONE}  a\\nb", "", "a\nb", "sha256"),
+        (f"BLAKE2b-256 (a) = {ONE}", "", "a", "blake2b-256"),
+        (f"BLAKE2b-512 (a) = {ONE * 2}", "", "a", "blake2b"),
+        (f"BLAKE2b (a) = {ONE * 2}", "", "a", "blake2b"),
+        (f"BLAKE2b-128 (a) = {ONE}", "", "", ""),
+        (f"SHA512/256 (a) = {ONE}", "", "a", "sha512_256"),
+        (f"SHA-1 (a) = {ONE}", "", "", ""),
+        (f"\t {ONE}  a", "", "a", "sha256"),
+        ("no sum", "", "", ""),
+    ],
+)
+def test_a_line_says_path_and_algorithm(line: str, where: str, path: str, algorithm: str) -> None:
+    found = line_of(line, where)
+    assert (found.path, found.algorithm) == (path, algorithm) if found else not path
+
+
+def test_a_root_digest_is_64_digits() -> None:
+    assert parse_root(ONE) == ONE
+    for text in ("", ONE[1:], ONE + "0", "g" + ONE[1:]):
+        with pytest.raises(UsageError) as told:
+            parse_root(text)
+        assert told.value.got == (text or "nothing")

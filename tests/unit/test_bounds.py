@@ -21,11 +21,20 @@ if TYPE_CHECKING:
 
 
 def _row(key: str, at: int, *members: tuple[str, int]) -> dict[str, Any]:
-    found, place = [], at
+    found: list[dict[str, Any]] = []
+    place = at
     for ext, size in members:
         found.append({"ext": ext, "offset": place + 512, "size": size, "xxh3_64": 1})
         place += 512 + size + -size % 512
-    row = {"split": "train", "key": key, "label": None, "cls": None, "sha256": None, "width": None, "height": None}
+    row: dict[str, Any] = {
+        "split": "train",
+        "key": key,
+        "label": None,
+        "cls": None,
+        "sha256": None,
+        "width": None,
+        "height": None,
+    }
     row |= {"format": None, "caption": None, "source": None, "xxh3_128": bytes(16)}
     return {**row, "offset": at, "length": place - at, "members": found}
 
@@ -57,7 +66,7 @@ def test_an_index_whose_rows_fill_its_shard_is_sound() -> None:
     _assert_refused(check_bounds, rows, 1, 3072)
     _assert_refused(check_bounds, rows[:1], 2, 3072)
     _assert_refused(check_bounds, rows[1:], 1, 10_240)
-    for at, member, name, value in [
+    wrong: list[tuple[int, int | None, str, Any]] = [
         (1, None, "offset", 2047),
         (1, None, "offset", 2560),
         (0, None, "length", 0),
@@ -73,7 +82,8 @@ def test_an_index_whose_rows_fill_its_shard_is_sound() -> None:
         (1, 0, "offset", 2048 + 511),
         (0, 0, "offset", 511),
         (0, 1, "offset", 2049),
-    ]:
+    ]
+    for at, member, name, value in wrong:
         other = copy.deepcopy(rows)
         (other[at] if member is None else other[at]["members"][member])[name] = value
         _assert_refused(check_bounds, other, 2, 10_240)

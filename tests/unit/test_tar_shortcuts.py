@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.came import came
-from tests.support.rawtar import END, member, pax
+from tests.support.rawtar import END, base256, header, member, pax
 from wdstools.errors import FormatError
 from wdstools.formats import tarhop
 from wdstools.formats.tar import BLOCK, parse_header, render_header
@@ -72,13 +72,8 @@ def test_only_plain_entries_take_the_short_way() -> None:
 
 def test_our_own_header_is_read_the_short_way_and_any_other_as_the_long_way_reads_it() -> None:
     ours = render_header(b"a/name.jpg", 700, 0x0123456789ABCDEF)
-    header = parse_header(ours)
-    assert (header.name, header.size, header.payload_xxh3, header.sealed) == (
-        b"a/name.jpg",
-        700,
-        0x0123456789ABCDEF,
-        True,
-    )
+    read = parse_header(ours)
+    assert (read.name, read.size, read.payload_xxh3, read.sealed) == (b"a/name.jpg", 700, 0x0123456789ABCDEF, True)
     for at, byte, other in came(_changed(ours, is_summed=True)):
         try:
             found = parse_header(other)
@@ -111,11 +106,11 @@ def _run(data: bytes, *, payloads: bool) -> list[tuple[bytes, int, int]]:
 def test_entries_that_are_read_together_are_those_of_one_after_the_other(payloads: bool) -> None:
     plain = _tar(None)
     assert _run(plain, payloads=payloads) == _hopped(plain)
-    header = member(b"030.jpg", b"y" * 1200)[:BLOCK]
-    others = np.random.default_rng(3).permutation(len(changed := _changed(header, is_summed=True)))[:100]
+    block = member(b"030.jpg", b"y" * 1200)[:BLOCK]
+    others = np.random.default_rng(3).permutation(len(changed := _changed(block, is_summed=True)))[:100]
     for number in others:
-        at, byte, block = changed[number]
-        data = _tar(block)
+        at, byte, other = changed[number]
+        data = _tar(other)
         together, each = _run(data, payloads=payloads), _hopped(data)
         assert together == each[: len(together)], (at, byte)
         assert len(together) >= 30, (at, byte)
@@ -163,3 +158,76 @@ def test_a_member_behind_zeros_is_found_where_it_begins(zeros: int, shift: int) 
     notes = HopNotes()
     assert len(list(hop(lambda at, count: data[at : at + count], notes, len(data)))) == 1
     assert (notes.end, notes.why) == ("damaged", "a hole of zeros")
+
+
+def _ended(data: bytes) -> tuple[list[TarEntry], HopNotes]:
+    notes = HopNotes()
+    return list(hop(lambda at, count: data[at : at + count], notes, len(data))), notes
+
+
+def test_a_header_from_before_ustar_is_read_as_one_of_ustar() -> None:
+    link = header(b"a.jpg", 0, b"2", b"target")
+    for magic in (bytes(8), b"ustar  \0", b"somebody"):
+        old = _summed(link[:257] + magic + link[265:345] + b"continued".ljust(167, b"\0"))
+        entry = _slow(old)
+        assert entry is not None
+        assert entry[:2] == (b"a.jpg", ord("2"))
+        assert entry[4:] == (0, b"target")
+        assert _slow(old[:148] + b"%06o\0 " % 1 + old[156:]) is None
+        assert _slow(old[:148] + b"x" * 8 + old[156:]) is None
+
+
+def test_sizes_in_base_256_are_counted() -> None:
+    large = header(b"a", base256(9))
+    entries, notes = _ended(large + bytes(512) + header(b"b", 0) + END)
+    assert [(entry[0], entry[4]) for entry in entries] == [(b"a", 9), (b"b", 0)]
+    assert notes.binary_sizes == 1
+
+
+def test_a_file_is_neither_a_folder_nor_a_link() -> None:
+    entries, _ = _ended(b"".join(header(name, 0, kind) for name, kind in _KINDS) + END)
+    assert [tarhop.is_file(entry) for entry in entries] == [True, True, True, False, False, False]
+
+
+_KINDS = [(b"a", b"0"), (b"a", b"\0"), (b"a", b"7"), (b"a", b"2"), (b"a/", b"0"), (b"a/", b"5")]
+
+
+def test_what_a_record_says_is_that_of_the_next_entry() -> None:
+    first, second = header(b"short", 0, b"2", b"x"), member(b"b.jpg", b"2")
+    entries, notes = _ended(
+        member(b"link", b"l" * 120 + b"\0", b"K") + member(b"name", b"n" * 120 + b"\0", b"L") + first + second + END
+    )
+    assert [(entry[0], entry[5]) for entry in entries] == [(b"n" * 120, b"l" * 120), (b"b.jpg", b"")]
+    assert (notes.gnu_names, notes.pax_names) == (1, 0)
+    entries, notes = _ended(pax({b"path": b"p", b"linkpath": b"q"}) + first + second + END)
+    assert [(entry[0], entry[5]) for entry in entries] == [(b"p", b"q"), (b"b.jpg", b"")]
+    assert (notes.gnu_names, notes.pax_names, notes.end) == (0, 1, "archive")
+
+
+def test_a_record_that_is_not_whole_is_cut_or_damaged() -> None:
+    good = member(b"a.jpg", b"1")
+    _, notes = _ended(good + header(b"pax", 600, b"x") + b"y" * 512)
+    assert (notes.end, notes.end_at) == ("cut", len(good))
+    _, notes = _ended(good + header(b"pax", (1 << 23) + 2, b"x") + bytes((1 << 23) + 512))
+    assert (notes.end, notes.end_at) == ("damaged", len(good))
+
+
+@pytest.mark.parametrize(
+    ("body", "is_understood"),
+    [
+        (b"9 path=a\n", True),
+        (b"9 path=a\n\0\0\0", True),
+        (b"9 path=a\n9 path=b\n", True),
+        (b"9 path=a\nx", False),
+        (b"8 path=a\n", False),
+        (b"11 path=a\n", False),
+        (b"0 path=a\n", False),
+        (b"1 path=a\n", False),
+        (b"8 mtime\n9 path=a\n", False),
+        (b"-9 path=a\n", False),
+    ],
+)
+def test_a_pax_record_is_a_length_a_key_and_a_value(body: bytes, is_understood: bool) -> None:
+    entries, notes = _ended(member(b"pax", body, b"x") + member(b"b.jpg", b"2") + END)
+    assert notes.end == ("archive" if is_understood else "damaged")
+    assert [entry[0] for entry in entries] == ([b"b" if b"path=b" in body else b"a"] if is_understood else [])

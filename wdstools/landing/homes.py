@@ -34,11 +34,16 @@ _OWN_DIGESTS = ("sha256", "crc64nvme", "crc32c", "xxh3_128")
 
 @dataclass(frozen=True, slots=True)
 class DiskHome:
-    """A folder: each shard appears in it under its name, durable, its index behind it."""
+    """A folder: each shard appears in it under its name, durable, its index behind it.
+
+    ``own`` tells that the journal is a file that only this user may write to; where others may, its lines are sealed with ``key``.
+    """
 
     local_paths: ClassVar[tuple[str, ...]] = ("root",)
 
     root: str
+    key: bytes = field(default=b"", repr=False)
+    own: bool = False
 
     def noted(self, path: str) -> Line | None:
         """Nothing: what is finished is in the journal, which the caller has read."""
@@ -46,9 +51,8 @@ class DiskHome:
         return None
 
     def vouches_for(self, path: str, line: Line) -> bool:
-        """The journal lies in a folder of this user's."""
-        del path, line
-        return True
+        """Whether this user has noted that in the journal."""
+        return self.own or is_sealed(self.key, path, line)
 
     @contextlib.contextmanager
     def making(self, path: str) -> Iterator[_DiskShard]:

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from wdstools.stores.abilities import sync_file
+from wdstools.stores.kept_files import is_own
 from wdstools.stores.local import appending_fd, buffered_plain
 
 
@@ -17,6 +18,8 @@ class Journal:
     def __init__(self, path: str) -> None:
         self._path = path
         self._end: int | None = None
+        #: Whether what was read is a file of this user's that nobody else may write to.
+        self.is_own = False
 
     def lines(self) -> list[dict[str, Any]]:
         """What was noted."""
@@ -50,6 +53,7 @@ class Journal:
         end = 0
         try:
             with buffered_plain(self._path) as file:
+                self.is_own = is_own(os.fstat(file.fileno()))
                 for raw in file:
                     if not raw.endswith(b"\n"):
                         break  # torn by a crash: that shard is made again

@@ -14,6 +14,7 @@ from wdstools.landing.bucket_site import BucketSite
 from wdstools.landing.homes import DiskHome
 from wdstools.landing.inside import refuse_elsewhere, taken
 from wdstools.landing.journal import Journal
+from wdstools.landing.notes import SEAL, seal, seal_key
 from wdstools.landing.scratch import Scratch, files_below, is_marked, remove_empty
 from wdstools.landing.small_files import SMALL_FILES
 from wdstools.stores.abilities import name_new, sync_folder
@@ -76,12 +77,13 @@ class PackSite:
         self.work = self._scratch.new
         self._journal = Journal(self._scratch.locate(_JOURNAL))
         self._kept = False
+        self._plan, self._own = "", False
         self._stack = contextlib.ExitStack()
 
     @property
     def home(self) -> DiskHome:
         """Where workers put shards."""
-        return DiskHome(self.work)
+        return DiskHome(self.work, seal_key(self._plan), self._own)
 
     def __enter__(self) -> Self:
         self._refuse_foreign_destination()
@@ -166,6 +168,7 @@ class PackSite:
         """
         try:
             lines = self._journal.lines()
+            self._plan, self._own = plan, self._journal.is_own
             same = bool(lines) and lines[0].get("plan") == plan
             landing = self._journal.landing()
             if landing is not None and self._landed() and not (same and self._take_back(landing)):
@@ -199,9 +202,9 @@ class PackSite:
         return [line for line in lines[1:] if "landing" not in line]
 
     def record(self, line: dict[str, Any]) -> None:
-        """Note in the journal that something is finished and durable."""
+        """Note in the journal that a shard is finished and durable."""
         try:
-            self._journal.append(line)
+            self._journal.append({**line, SEAL: seal(seal_key(self._plan), line["entry"]["path"], line)})
         except OSError as error:
             raise storage_error(error, self._scratch.locate(_JOURNAL)) from None
 

@@ -49,7 +49,7 @@ from wdstools.units import counted
 from wdstools.version import __version__
 from wdstools.writer import WORKER_MODULES
 from wdstools.writer.assembly import ShardSettings
-from wdstools.writer.shard import ShardResult, ShardTask, from_line, to_line, write_shard
+from wdstools.writer.shard import ShardResult, ShardTask, to_line, write_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -195,22 +195,23 @@ def _plan_digest(slices: Slices, listing: Listing, options: PackOptions) -> str:
     return digest.hexdigest()
 
 
-def _finished(lines: Iterable[dict[str, Any]]) -> dict[tuple[str, int], ShardResult]:
-    """The shards that an interrupted run of the same plan has finished, by split and number."""
-    return {(r.split, int(r.entry.path.removesuffix(".tar").rpartition("-")[2])): r for r in map(from_line, lines)}
+def _finished(lines: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What an interrupted run of the same plan has noted of each shard that it had finished, by the shard's path."""
+    entries = ((line, line.get("entry")) for line in lines)
+    return {str(entry.get("path")): line for line, entry in entries if isinstance(entry, dict)}
 
 
 def _write_shards(
     slices: Slices,
     settings: ShardSettings,
-    finished: dict[tuple[str, int], ShardResult],
+    finished: dict[str, dict[str, Any]],
     site: PackSite | BucketSite,
     executor: Executor,
     progress: Progress,
 ) -> list[ShardResult]:
     home = site.home
     tasks = (
-        ShardTask(settings, home, split, number, samples, finished.get((split, number)))
+        ShardTask(settings, home, split, number, samples, finished.get(shard_path(split, number)))
         for split, number, samples in slices
     )
     results: dict[int, ShardResult] = {}

@@ -30,14 +30,18 @@ MAKING = ".making"
 T = TypeVar("T")
 
 
+def is_own(status: os.stat_result) -> bool:
+    """Whether a file is a plain one of this user's that nobody else may write to."""
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
 def open_own(path: str) -> int | None:
     """A descriptor of a file that is ours and that nobody else may write to; None where there is no such file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+    if not is_own(os.fstat(fd)):
         os.close(fd)
         return None
     return fd

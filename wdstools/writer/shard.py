@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class ShardTask:
     """One shard to write, to ``home``; ``samples`` are the rows of the plan, as Arrow IPC bytes.
 
-    ``finished`` is what an interrupted run had already made of it: kept if it still is as it was.
+    ``finished`` is what an interrupted run has noted of it: kept if it still is as it was.
     """
 
     settings: ShardSettings
@@ -41,7 +41,7 @@ class ShardTask:
     split: str
     number: int
     samples: bytes
-    finished: ShardResult | None = None
+    finished: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
     """Write one shard and its index to its home, durably; raises a WdsError otherwise, and no finished shard is noted then."""
     settings = task.settings
     path = shard_path(task.split, task.number)
-    line = to_line(task.finished) if task.finished is not None else task.home.noted(path)
+    line = task.finished if task.finished is not None else task.home.noted(path)
     known = line is not None and task.home.vouches_for(path, line)
     if line is not None and known and (kept := _keep(task, path, line)) is not None:
         tick(kept.entry.samples + len(kept.skips))
@@ -116,7 +116,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
 def _keep(task: ShardTask, path: str, line: dict[str, Any]) -> ShardResult | None:
     """The finished shard, if its bytes and its index are what was noted and its sources have not changed."""
     try:
-        finished = task.finished or from_line(line)
+        finished = from_line(line)
         if finished.entry.path != path or not finished.entry.values:
             return None  # by an older writer
         index = task.home.index_if_held(line)

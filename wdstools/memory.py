@@ -6,6 +6,7 @@ import contextlib
 import errno
 import mmap
 import os
+import sys
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ def page_aligned(size: int) -> mmap.mmap:
     In huge pages where the system has them: first touch is then hundreds of times rarer.
     """
     size += -size % _PAGE_BYTES
+    if size > sys.maxsize:
+        raise MemoryError
     if not hasattr(mmap, "MAP_ANONYMOUS"):
         return mmap.mmap(-1, size)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory has no huge pages

@@ -96,6 +96,25 @@ def test_a_mount_point_is_packed_to(source: Path, root: str, tmp_path: Path) -> 
         assert snapshot(disk) == before
 
 
+@pytest.mark.parametrize("kind", ["here", "link"])
+def test_an_empty_folder_that_cannot_be_replaced_is_packed_into(
+    source: Path, root: str, tmp_path: Path, kind: str
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    where, dest = (empty, ".") if kind == "here" else (tmp_path, "link")
+    ran = run_command("pack", source, dest, "--shards", "4", "--json", cwd=where)
+    assert (ran.code, ran.summary["root"]) == (0, root), ran.err
+    assert verify_path(str(empty)).ok
+    assert sorted(os.listdir(tmp_path)) == ["empty", "link"]
+    assert sorted(os.listdir(empty / ".wdstools")) == ["index", "manifest.json", "provenance.json"]
+    before = snapshot(empty)
+    again = run_command("pack", source, dest, "--shards", "4", "--json", cwd=where)
+    assert (again.code, again.error["code"]) == (4, "destination-not-empty")
+    assert snapshot(empty) == before
+
+
 @pytest.mark.parametrize("what", ["a file", "a folder with a file", "a dataset", "a dangling link"])
 def test_a_destination_that_is_taken_is_refused_and_untouched(source: Path, tmp_path: Path, what: str) -> None:
     dest = tmp_path / "out"

@@ -369,10 +369,12 @@ def test_the_next_page_of_the_hub_on_another_server_is_not_asked_for(
     other: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.get_token", lambda: CANARY)
-    tree = Recorded(200, {"Link": f'<{_elsewhere(other)}/tree>; rel="next"'}, b"[]")
-    with recorded_server({("GET", "/api/datasets/o/n/tree/main"): tree}) as front, pytest.raises(StoreError) as caught:
-        list(open_hf("hf://datasets/o/n", Waits(), hub=front.endpoint).list())
-    assert caught.value.code == "redirect-refused"
+    for following in (f"{_elsewhere(other)}/tree", "http://[::1/tree"):
+        tree = Recorded(200, {"Link": f'<{following}>; rel="next"'}, b"[]")
+        pages = {("GET", "/api/datasets/o/n/tree/main"): tree}
+        with recorded_server(pages) as front, pytest.raises(StoreError) as caught:
+            list(open_hf("hf://datasets/o/n", Waits(), hub=front.endpoint).list())
+        assert caught.value.code == "redirect-refused"
     assert other.requests == []
 
 
@@ -384,6 +386,8 @@ def test_the_next_page_of_the_hub_on_another_server_is_not_asked_for(
         ("http://a.example/x", "ftp://a.example/x"),
         ("http://a.example/x", "file:///etc/passwd"),
         ("http://a.example/x", "http://h:99999/"),
+        ("http://a.example/x", "http://[::1"),
+        ("http://a.example/x", "//evil@[::1"),
     ],
 )
 def test_a_redirect_that_leads_astray_is_refused(before: str, location: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wdstools.address import display, is_address
 from wdstools.errors import NotFoundError, StoreError, UsageError
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.stores.folders import refuse_nul
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import READ_ONLY, is_bucket
 from wdstools.stores.reading import get_whole
@@ -98,6 +99,7 @@ def lies(store: Store, key: str) -> bool:
 
 def refuse_elsewhere(dest: str) -> None:
     """Refuse a destination that is no folder of this machine; raises UsageError (``destination-elsewhere``)."""
+    refuse_nul(dest)
     if not dest or is_address(dest):
         raise UsageError(
             "the destination must be a folder here",
@@ -146,6 +148,8 @@ def refuse_inside(source: str, dest: StrPath | Store) -> None:
         outer, inner = f"{source.rstrip('/')}/", f"{dest.rstrip('/')}/"
         is_inside = inner.startswith(outer)
     else:
+        refuse_nul(source)
+        refuse_nul(dest)
         inner, outer = os.path.realpath(dest), os.path.realpath(source)
         is_inside = os.path.isdir(source) and inner != outer and inner.startswith(f"{outer.rstrip('/')}/")
     if is_inside:

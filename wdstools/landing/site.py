@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
 _JOURNAL = "journal.jsonl"
+#: The scratch place in a DEST that stays where it is.
+_INNER = ".wdstools/partial"
 #: What a file system itself keeps at its root.
 _MOUNT_LEFTOVERS = {"lost+found", "System Volume Information", ".Trashes", ".fseventsd", ".Spotlight-V100"}
 
@@ -61,8 +63,9 @@ def site_at(dest: StrPath | Store) -> PackSite | BucketSite:
 class PackSite:
     """Entered, it owns the place: another packer is refused, and so is a destination that is not ours.
 
-    DEST may be absent or an empty folder; the work is done in ``DEST.partial``. Where DEST is a mount point it cannot be
-    renamed into place: the work is then done in ``DEST/.wdstools/partial``, and its files are moved, the manifest last.
+    DEST may be absent or an empty folder; the work is done in ``DEST.partial``. Where DEST is a mount point, a link or the
+    current folder, nothing can take its place: the work is then done in ``DEST/.wdstools/partial``, and its files are moved,
+    the manifest last.
     ``work`` is where the dataset lies until it is published.
     """
 
@@ -72,7 +75,7 @@ class PackSite:
     def __init__(self, dest: str) -> None:
         refuse_elsewhere(dest)
         self.dest = dest.rstrip("/") or "/"
-        self._mounted = os.path.ismount(self.dest)
+        self._stays = _stays(self.dest)
         self._scratch = Scratch(work_place(self.dest), self.dest, (_JOURNAL,))
         self.work = self._scratch.new
         self._journal = Journal(self._scratch.locate(_JOURNAL))
@@ -87,7 +90,7 @@ class PackSite:
 
     def __enter__(self) -> Self:
         self._refuse_foreign_destination()
-        made = self._mounted and not os.path.isdir(f"{self.dest}/.wdstools")
+        made = self._stays and not os.path.isdir(f"{self.dest}/.wdstools")
         self._stack.enter_context(self._scratch)
         try:
             self._refuse_foreign_destination()  # the other packer may have finished while we came to the lock
@@ -150,9 +153,9 @@ class PackSite:
         """What lies at DEST, but for what a file system itself keeps there and our own work."""
         if not os.path.isdir(self.dest):
             return []
-        held = sorted(set(os.listdir(self.dest)) - (_MOUNT_LEFTOVERS if self._mounted else set()))
+        held = sorted(set(os.listdir(self.dest)) - (_MOUNT_LEFTOVERS if self._stays else set()))
         inner = f"{self.dest}/.wdstools"
-        if self._mounted and ".wdstools" in held and set(os.listdir(inner)) <= {"partial"}:
+        if self._stays and ".wdstools" in held and set(os.listdir(inner)) <= {"partial"}:
             held.remove(".wdstools")
         return held
 
@@ -172,9 +175,9 @@ class PackSite:
             same = bool(lines) and lines[0].get("plan") == plan
             landing = self._journal.landing()
             if landing is not None and self._landed() and not (same and self._take_back(landing)):
-                self._kept = self._mounted  # elsewhere the dataset is there, and what is left of the work only says so
+                self._kept = self._stays  # elsewhere the dataset is there, and what is left of the work only says so
                 self._refuse(self._held())
-            if self._held() and not self._mounted:
+            if self._held() and not self._stays:
                 self._refuse(self._held())
             if lines and not same:
                 if not restart:
@@ -225,7 +228,7 @@ class PackSite:
             self._journal.append(
                 {"landing": {path: sha256_hex(data) for path, data in files.items()}, "shards": dict(shards)}
             )
-            if self._mounted:
+            if self._stays:
                 self._move_out()
             else:
                 os.rename(self.work, self.dest)
@@ -236,11 +239,11 @@ class PackSite:
 
     def _landed(self) -> bool:
         """Whether a run that had finished has begun to move its dataset to DEST."""
-        return bool(self._held()) if self._mounted else not os.path.isdir(self.work) and os.path.isdir(self.dest)
+        return bool(self._held()) if self._stays else not os.path.isdir(self.work) and os.path.isdir(self.dest)
 
     def _take_back(self, landing: Mapping[str, Any]) -> bool:
         """Undo a publication whose end nobody has seen; False, and nothing moved, if what lies there is not all ours."""
-        if self._mounted:
+        if self._stays:
             noted = self._scratch.noted() | _published(landing)
             beside = [path for path in files_below(self.dest) if not _is_kept_by_file_system(path)]
             out = [path for path in beside if not path.startswith(".wdstools/partial/")]
@@ -275,13 +278,20 @@ class PackSite:
 def work_place(dest: str) -> str:
     """The scratch place in which a dataset at ``dest`` is built."""
     dest = dest.rstrip("/") or "/"
-    return f"{dest}/.wdstools/partial" if os.path.ismount(dest) else f"{dest}.partial"
+    return f"{dest}/{_INNER}" if _stays(dest) else f"{dest}.partial"
+
+
+def _stays(dest: str) -> bool:
+    """Whether a folder cannot be replaced by another: a mount point, a link, where this runs; or work of ours has begun in it."""
+    if os.path.ismount(dest) or is_marked(f"{dest}/{_INNER}"):
+        return True
+    return os.path.isdir(dest) and (os.path.islink(dest) or os.path.samefile(dest, os.curdir))
 
 
 def forget_landed(dest: str) -> None:
     """Remove the scratch place of a run that was stopped after its dataset at ``dest`` had appeared."""
     place = work_place(dest)
-    if not os.path.ismount(dest) and is_marked(place) and Journal(os.path.join(place, _JOURNAL)).landing() is not None:
+    if not _stays(dest) and is_marked(place) and Journal(os.path.join(place, _JOURNAL)).landing() is not None:
         with Scratch(place, dest, (_JOURNAL,)) as scratch:
             scratch.remove()
 

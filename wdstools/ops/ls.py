@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from itertools import islice
 from shlex import quote
@@ -198,6 +199,7 @@ def first_samples(
     dataset: Dataset, samples: int, selection: Selection, columns: Sequence[str] = ()
 ) -> tuple[SampleInfo, ...]:
     """``head`` of a selection."""
-    if samples < 0:
-        raise UsageError("out of range", where=option("samples"), expected="at least 0", got=str(samples))
-    return tuple(islice(list_samples(dataset, None, selection, columns), samples))
+    given: object = samples
+    if not isinstance(given, int) or given < 0:
+        raise UsageError("out of range", where=option("samples"), expected="a whole number, at least 0", got=str(given))
+    return tuple(islice(list_samples(dataset, None, selection, columns), min(samples, sys.maxsize)))

@@ -74,7 +74,7 @@ class Declared:
 
     def check(self, value: object) -> object:
         """The value, if it is one of this option; raises UsageError."""
-        if not any(_fits(part, value) for part in parts(self.kind)):
+        if not any(_fits(part, value) for part in parts(self.kind)) or (isinstance(value, str) and "\0" in value):
             raise UsageError(
                 "no such choice" if self.choices else "not a value of this option",
                 where=option(self.name),
@@ -83,21 +83,27 @@ class Declared:
             )
         least, most = self.option.least, self.option.most
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        if isinstance(number, int) and most is None and number > _MOST:
+            most = _MOST
         if number is not None and ((least is not None and number < least) or (most is not None and number > most)):
-            raise UsageError("out of range", where=option(self.name), expected=self._range(), got=str(number))
+            raise UsageError("out of range", where=option(self.name), expected=_range(least, most), got=str(number))
         return value
-
-    def _range(self) -> str:
-        least, most = self.option.least, self.option.most
-        if least is None or most is None:
-            return f"at least {least:,}" if least is not None else f"at most {most:,}"
-        return f"{least:,} to {most:,}"
 
     def _expected(self) -> str:
         kinds = [get_origin(kind) or kind for kind in parts(self.kind) if kind is not types.NoneType]
         plain = [kind for kind in kinds if kind is not Literal and not (kind is Sequence and self.choices)]
         words = [*self.choices, *(_NOUNS.get(kind, str(kind)) for kind in plain)]
         return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+#: The largest whole number that every format and library takes as it is.
+_MOST = 2**53 - 1
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is None or most is None:
+        return f"at least {least:,}" if least is not None else f"at most {most:,}"
+    return f"{least:,} to {most:,}"
 
 
 def parts(kind: Any) -> tuple[Any, ...]:

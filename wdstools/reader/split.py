@@ -145,8 +145,12 @@ def find_sample(dataset: Dataset, key: str) -> Sample:
 def _shards_for(dataset: Dataset, key: str) -> Iterator[ShardEntry]:
     """Where a key can lie: in a canonical dataset its hash says so, one shard a split."""
     manifest = dataset.manifest
+    try:
+        name = key.encode()
+    except UnicodeEncodeError:  # half of a character: no sample is called so
+        return
     for shards in manifest.splits.values():
         if manifest.profile != "canonical":
             yield from shards
-        elif shards and is_key(key.encode()):
-            yield shards[shard_of(order_hash(key.encode(), manifest.seed), len(shards))]
+        elif shards and is_key(name):
+            yield shards[shard_of(order_hash(name, manifest.seed), len(shards))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ _NAMED = 3
 def plain_path(name: str) -> str:
     """A path of a table as it would stand below the source: ``./a/../x.jpg`` is ``x.jpg``, backslashes are slashes."""
     if "://" in name:
-        name = unquote(urlsplit(name).path).lstrip("/")
+        with contextlib.suppress(ValueError):  # "Invalid IPv6 URL"
+            name = unquote(urlsplit(name).path).lstrip("/")
     if "\\" in name:
         name = name.replace("\\", "/")
     return posixpath.normpath(name) if name else name

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
 
 
+def refuse_nul(path: str) -> None:
+    """Refuse a path that no system takes; raises UsageError."""
+    if "\0" in path:
+        raise UsageError("a path cannot hold NUL", where=path.partition("\0")[0], got=repr(path)[:200])
+
+
 def path_here(path: StrPath, where: str) -> str:
     """A path on this machine, as it is. An address would become a folder of its name, and show what is secret in it.
 

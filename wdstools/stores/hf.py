@@ -10,13 +10,13 @@ import json
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 from wdstools.address import display
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
 from wdstools.stores.base import ObjectInfo
 from wdstools.stores.http import HttpStore
-from wdstools.stores.web import Request, Web, origin
+from wdstools.stores.web import Request, Web, host_of, joined, origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -161,8 +161,8 @@ class HubStore(HttpStore):
             idle = 0 if page else idle + 1
             yield from page
             found = _NEXT_RE.search(answer.headers.get("Link", ""))
-            following = urljoin(url, found.group(1)) if found else ""
-            if following and origin(following) != origin(url):
+            following = joined(url, found.group(1)) if found else ""
+            if found and (not host_of(following) or origin(following) != origin(url)):
                 raise StoreError("the next page of a listing is on another server", code="redirect-refused", where=where)  # fmt: skip
             url = following
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from wdstools.address import SCHEMES, Url, is_address
 from wdstools.errors import UsageError
 from wdstools.stores.base import RemoteStore
+from wdstools.stores.folders import refuse_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +83,7 @@ def open_store(address: StrPath | Url) -> Store:
     from wdstools.stores.local import LocalStore
 
     url = address.secret if isinstance(address, Url) else os.fspath(address)
+    refuse_nul(url)
     scheme, separator, _ = url.partition("://")
     if not separator:
         if is_address(url) and not os.path.exists(url):

@@ -194,7 +194,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 def _followed(request: Request, url: str, target: str) -> str:
     """Where a redirect leads, if it may be followed."""
-    following = urljoin(url, target)
+    following = joined(url, target)
     if not host_of(following) or urlsplit(following).scheme not in _PORTS or "@" in urlsplit(following).netloc:
         raise _astray(request.where, "a redirect to no web address")
     if urlsplit(url).scheme == "https" and urlsplit(following).scheme != "https":
@@ -202,6 +202,14 @@ def _followed(request: Request, url: str, target: str) -> str:
     if request.method not in ("GET", "HEAD"):
         raise _astray(request.where, f"a redirect of {request.method}")
     return following
+
+
+def joined(url: str, target: str) -> str:
+    """Where an address leads that a server at ``url`` gives; empty where it is none."""
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        return ""
 
 
 def _astray(where: str, what: str) -> StoreError:

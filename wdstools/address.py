@@ -28,7 +28,8 @@ _SCHEME = (
 )
 _ADDRESS_RE = re.compile(rf"(\s*{_SCHEME})(.*)", re.DOTALL)
 #: An address in a text, as people and libraries write it there.
-_URL_RE = re.compile(rf"\b({_SCHEME})([^\s'\"<>`]*)")
+#: A password may hold a blank.
+_URL_RE = re.compile(rf"\b({_SCHEME})((?:[^\s/?#@'\"<>`]{{0,256}}:[^/?#@'\"<>`]{{0,256}}@)?[^\s'\"<>`]*)")
 #: A host with or without a port; what else stands there is a password with a slash in it.
 _HOST_RE = re.compile(r"[^:]*(:[0-9]*)?|\[[0-9A-Fa-f:.%]*\](:[0-9]*)?")
 _BEHIND_RE = re.compile(r"([?#]).+", re.DOTALL)

@@ -30,7 +30,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from wdstools.address import without_secrets
+from wdstools.address import display, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +75,7 @@ class WdsError(Exception):
         got: str = "",
         hint: str = "",
     ) -> None:
-        given = {"message": message, "where": where, "expected": expected, "got": got, "hint": hint}
+        given = {"message": message, "where": display(where), "expected": expected, "got": got, "hint": hint}
         given = {name: without_secrets(text) for name, text in given.items()}
         message, where, expected, got, hint = given.values()
         self._with_options = {name: text for name, text in given.items() if _OPEN in text}

@@ -109,8 +109,8 @@ def test_a_shard_that_another_user_put_into_unfinished_work_is_made_again(
     wt.pack(tmp_path / "source", tmp_path / "good", shards=2, jobs=1)
     mine, theirs = (unfinished(tmp_path / name, tmp_path / f"{name}-out") for name in ("source", "other"))
     if change is None:  # nobody else could: the line of an older version, without a seal, is this user's
-        text = (mine / "journal.jsonl").read_text()
-        (mine / "journal.jsonl").write_text(re.sub(r', "seal": "[0-9a-f]+"', "", text))
+        noted = (mine / "journal.jsonl").read_text()
+        (mine / "journal.jsonl").write_text(re.sub(r', "seal": "[0-9a-f]+"', "", noted))
     else:
         put_there(mine, theirs)
         change(mine / "journal.jsonl", monkeypatch)

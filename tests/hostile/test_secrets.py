@@ -195,6 +195,8 @@ def test_a_secret_in_the_environment_is_in_no_output_and_no_file(
 
 
 SECRETS = [
+    ("http://user:S3C RET@host/x", "http://host/x"),
+    ("http://user:S3C\nRET@host/x", "http://host/x"),
     ("http://h/d?X-Amz-Signature=S3CRET", "http://h/d?..."),
     ("https://user:S3CRET@h:1/d", "https://h:1/d"),
     ("https://user:S3C/RET@h:1/d", "https://h:1/d"),

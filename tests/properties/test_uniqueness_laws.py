@@ -487,8 +487,10 @@ def _lookalikes(seed: int, count: int) -> Fingerprints:
     words[mirrors], mirrored[mirrors] = mirrored[mirrors], words[mirrors]
     noise_of = draw.choice([0, 1, 2, 8], count)[:, None]
     luma_of = draw.integers(0, 256, (count, 32, 32))[of]
+    luma_of[of % 3 == 0] = 128  # blank ones
     luma_of[mirrors] = luma_of[mirrors, :, ::-1]
     small = luma_of.reshape(count, -1) + draw.integers(-9, 10, (count, 1024)) * noise_of // 4
+    small[np.arange(count), draw.integers(0, 1024, count)] += draw.integers(-9, 10, count)  # and a spot
     cells = draw.integers(0, 256, (count, 16, 16, 4))[of]
     cells[mirrors] = cells[mirrors, :, ::-1]
     colour = cells.reshape(count, -1) + draw.integers(-20, 21, (count, 1024)) * noise_of // 4

@@ -158,6 +158,21 @@ def test_no_changed_byte_of_a_header_goes_unseen(name: bytes, size: int, digest:
         assert parse_header(bytes(block)).sealed is not True
 
 
+@pytest.mark.parametrize("at", [*range(148, 156), *range(297, 329)])
+def test_a_changed_byte_in_what_a_seal_takes_as_blank_is_seen(at: int) -> None:
+    block = bytearray(render_header(b"a/b.jpg", 1234, 5))
+    block[at] ^= 2
+    with or_refused("tar-header"):
+        assert parse_header(bytes(block)).sealed is not True
+
+
+def test_bytes_behind_a_seal_that_keep_the_sum_are_seen() -> None:
+    block = bytearray(render_header(b"a/b.jpg", 1234, 5))
+    block[327], block[155] = 1, 0  # the field of the sum does not count in it
+    block[148:154] = b"%06o" % (int(block[148:154], 8) + 1)
+    assert parse_header(bytes(block)).sealed is not True
+
+
 @LAW
 @given(names, st.integers(0, 1 << 30), digests, st.data())
 def test_two_swapped_bytes_are_seen_though_the_ustar_sum_is_not_changed(

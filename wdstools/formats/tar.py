@@ -108,7 +108,10 @@ def parse_header(block: bytes) -> Header:
     sealed = None
     if seal is not None:
         blanked = b"".join((block[:CHKSUM_AT], b" " * 8, block[TYPE_AT:GNAME_AT], b" " * 32, block[GNAME_END:]))
-        sealed = xxh3_64_intdigest(blanked) == seal
+        # what the seal takes as blank is as ``render_header`` writes it: nothing else is in those fields
+        fields = (b"%06o\0 " % computed, gname.ljust(GNAME_END - GNAME_AT, b"\0"))
+        written = block[CHKSUM_AT:TYPE_AT], block[GNAME_AT:GNAME_END]
+        sealed = xxh3_64_intdigest(blanked) == seal and written == fields
     name = _text(block[:NAME_BYTES])
     prefix = _text(block[345:500])
     if prefix and block[MAGIC_AT : MAGIC_AT + 8] == b"ustar\x0000":

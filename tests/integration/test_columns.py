@@ -18,8 +18,11 @@ from tests.support.added_columns import add_scores, keys_of, pack_cities, score_
 from tests.support.command import Ran, run_command
 from tests.support.outcome import contents
 from wdstools.errors import FormatError, StoreError, UsageError
+from wdstools.formats.digest import sha256_hex
 from wdstools.landing import staging
 from wdstools.ops.columns.table import open_table
+from wdstools.stores.local import LocalStore
+from wdstools.transfer import columns as transfer
 
 LIST = ".wdstools/columns/SHA256SUMS"
 
@@ -443,3 +446,16 @@ def test_values_are_shown_with_the_samples(dataset: Path) -> None:
     assert (unknown.code, unknown.error["code"]) == (2, "column-missing")
     refused = run_command("head", dataset, "--columns", "scor")
     assert (refused.code, "is_good" in refused.err) == (2, True)
+
+
+def test_a_file_of_columns_is_fetched_up_to_the_size_that_one_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, data = LocalStore(str(tmp_path)), bytes(100)
+    store.put("file", data)
+    monkeypatch.setattr(transfer, "MAX_COLUMNS_BYTES", 100)
+    assert transfer.fetch_columns(store, "file", sha256_hex(data)) == data
+    monkeypatch.setattr(transfer, "MAX_COLUMNS_BYTES", 99)
+    with pytest.raises(FormatError) as caught:
+        transfer.fetch_columns(store, "file", sha256_hex(data))
+    assert (caught.value.code, caught.value.expected) == ("file-too-large", "at most 99 bytes")

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
     from wdstools.stores.local import LocalStore
 
+#: No file but those of shards and of added columns is larger.
+MAX_SMALL_BYTES = 1 << 28
 _BLOCK_BYTES = 1 << 20
 #: What an object may have more than it should and still be read, to say what is wrong with it.
 _SURPLUS_BYTES = 64 << 20
 
 
-def get_whole(store: Store, key: str, limit: int = 1 << 28) -> bytes:
+def get_whole(store: Store, key: str, limit: int = MAX_SMALL_BYTES) -> bytes:
     """A small object, whole; raises FormatError (``file-too-large``) for one that is larger than any should be."""
     body = store.open_body(key) if isinstance(store, OpensBodies) else None
     size = body.end if body is not None else store.head(key).bytes

@@ -59,7 +59,7 @@ def column_files(dataset: Dataset) -> list[Wanted]:
 def fetch_columns(store: Store, path: str, listed: str) -> bytes:
     """A file of a set, proved by its SHA-256; in its place, or where it waits. Raises as ``fetch_file``."""
     try:
-        return fetch_file(store, path, listed)
+        return fetch_file(store, path, listed, MAX_COLUMNS_BYTES)
     except (IntegrityError, NotFoundError):
         waiting = waiting_file(store, path, listed, MAX_COLUMNS_BYTES)
         if waiting is None:

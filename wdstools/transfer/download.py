@@ -13,7 +13,7 @@ from wdstools.formats.manifest import index_path
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
 from wdstools.stores.partial_file import PartFile
-from wdstools.stores.reading import get_whole
+from wdstools.stores.reading import MAX_SMALL_BYTES, get_whole
 from wdstools.transfer.assemble import Assembler, Moved, Origin
 from wdstools.transfer.shape import keep_rows, shape_of
 
@@ -128,14 +128,14 @@ def fetch_index(dataset: Dataset, entry: ShardEntry, listed: str | None) -> tupl
     return asked_again(lambda: dataset.index_bytes(entry), check, f"{dataset.metadata.url}/{entry.index_path}")
 
 
-def fetch_file(store: Store, path: str, listed: str) -> bytes:
-    """A small file, proved by its SHA-256."""
+def fetch_file(store: Store, path: str, listed: str, limit: int = MAX_SMALL_BYTES) -> bytes:
+    """A file that is held whole, proved by its SHA-256; raises FormatError (``file-too-large``) beyond ``limit`` bytes."""
 
     def check(data: bytes) -> None:
         if sha256_hex(data) != listed:
             raise FormatError("a file is not the one that was packed", expected=listed, got=sha256_hex(data))
 
-    return asked_again(lambda: get_whole(store, path), check, f"{store.url}/{path}")[0]
+    return asked_again(lambda: get_whole(store, path, limit), check, f"{store.url}/{path}")[0]
 
 
 def asked_again(get: Callable[[], bytes], check: Callable[[bytes], Value], where: str) -> tuple[bytes, Value]:

@@ -114,6 +114,8 @@ def _repair(path: str, at: str | None, report: Report) -> str | None:
         return _read_back(path, at) if report.level == "remote" else None
     if any(finding.cause == "shards-missing" for finding in report.findings):
         return None if at else f"wdstools verify {quote(display(path))} --at WHERE    checks them where they are"
+    if all(finding.cause == "change-unfinished" for finding in report.findings):
+        return None  # the findings say that the command which was cut short is to be given again
     writable = is_bucket(place) if "://" in place else os.path.isdir(place)
     if not writable or (at and any(finding.kind == "manifest" for finding in report.findings)):
         return None

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import wdstools as wt
@@ -13,7 +18,6 @@ from wdstools.shortage import is_short_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 NUL = "x\0y"
 REFUSED: dict[str, Callable[[str], object]] = {
@@ -57,4 +61,54 @@ def test_no_sample_is_called_by_half_a_character(place: str, tmp_path: Path) -> 
     assert "\ud800" not in dataset
     with pytest.raises(KeyError):
         dataset["\ud800"]
+    assert list(tmp_path.iterdir()) == []
+
+
+TIMES: dict[str, tuple[pa.Array, object]] = {
+    "dates": (pa.array([1, 2**31 - 1], pa.date32()), "1970-01-02"),
+    "timestamps": (pa.array([1_000_000, 2**61], pa.timestamp("us")), "1970-01-01T00:00:01"),
+    "nanoseconds": (pa.array([1_700_000_000_123_456_789, None], pa.timestamp("ns")), "2023-11-14T22:13:20.123456"),
+    "no such zone": (pa.array([None, 2], pa.timestamp("us", "Nowhere/Zone")), None),
+    "structures": (
+        pa.array([{"at": 1_001}, {"at": 2**62}], pa.struct([("at", pa.timestamp("ns"))])),
+        {"at": "1970-01-01T00:00:00.000001"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_a_time_that_python_has_not_is_no_reason_to_refuse_a_table(kind: str, tmp_path: Path) -> None:
+    when, first = TIMES[kind]
+    write_files(tmp_path / "in", {"a.jpg": tiny_jpeg(0), "b.jpg": tiny_jpeg(1)})
+    table = pa.table({"file_name": ["a.jpg", "b.jpg"], "text": ["a", "b"], "when": when})
+    pq.write_table(table, tmp_path / "in/metadata.parquet")
+    wt.pack(tmp_path / "in", tmp_path / "out", splits=["train"])
+    found = {sample.key: json.loads(sample["json"])["when"] for sample in wt.open_dataset(tmp_path / "out")["train"]}
+    assert found["a"] == first
+    assert found["b"] in (None, {"at": "2116-02-20T23:53:38.427387"})
+
+
+def test_a_shard_whose_name_is_no_text_is_skipped_and_the_others_are_packed(place: str, tmp_path: Path) -> None:
+    (tar,) = Path(place).glob("*/*.tar")
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for name in (b"good.tar", b"\xff.tar"):
+        (shards / os.fsdecode(name)).write_bytes(tar.read_bytes())
+    packed = wt.pack(shards, tmp_path / "out", splits=["train"])
+    assert isinstance(packed, wt.PackResult)
+    assert (packed.skipped, sum(packed.samples.values())) == ({"name-not-utf8": 1}, 3)
+    (shards / "good.tar").unlink()
+    with pytest.raises(wt.WdsError):
+        wt.scan(shards)
+
+
+ODD = "\udcff"
+
+
+@pytest.mark.parametrize(
+    "options", [{"name": ODD}, {"splits": [ODD]}, {"splits": [f"{ODD}=1,val=2"]}, {"splits": ["a=1e400"]}, {"splits": ["a=1e308,b=1e308"]}]
+)  # fmt: skip
+def test_what_cannot_be_written_is_refused_before_the_work(options: dict[str, Any], place: str, tmp_path: Path) -> None:
+    with pytest.raises(wt.UsageError):
+        wt.pack(f"{place}-source", tmp_path / "out", **options)
     assert list(tmp_path.iterdir()) == []

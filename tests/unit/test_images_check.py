@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import resource
 from dataclasses import replace
@@ -312,3 +313,16 @@ def test_what_is_damaged_is_damaged_whatever_lies_between_its_segments() -> None
             check(odd[:cut] + b"\xff\xd9")
     with pytest.raises(DamagedImageError):
         check(good[: good.index(b"\xff\xdb")] + b"\0" + good[good.index(b"\xff\xc4") :])  # without its tables
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("fill", [b"\xff", b"\xff\x00", b"\xff\xd0"])
+def test_fill_bytes_without_an_end_are_walked_once(fill: bytes) -> None:
+    """A pattern that is tried from each of them would take days."""
+    whole, much = WHOLE["baseline"], fill * 300_000
+    for data in (whole[:2] + much, whole[:-2] + much):
+        with pytest.raises(DamagedImageError, match="no end-of-image marker"):
+            check(data)
+    for data in (whole[:2] + much + whole[2:], whole[:-2] + much + whole[-2:]):
+        with contextlib.suppress(DamagedImageError):  # libjpeg passes over some
+            check(data)

@@ -7,7 +7,7 @@ So the pages are counted before any is decoded, and texts stay codes of their di
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -96,6 +96,50 @@ def batches_of(
             if held and came > most:
                 raise _too_much(came, most)
             yield _without_codes(part)
+
+
+def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows of a batch as Python values; a time that Python has no value for is null, and of nanoseconds what is below microseconds is cut off."""
+    names = batch.schema.names
+    if len(set(names)) != len(names):
+        raise ValueError("a column is given twice")
+    if not names:
+        return [{} for _ in range(batch.num_rows)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*map(_values_of, batch.columns), strict=True)]
+
+
+def _values_of(array: pa.Array) -> list[Any]:
+    kind = _as_python_has_it(array.type)
+    if kind != array.type:
+        array = array.cast(kind, safe=False)
+    try:
+        return list(array.to_pylist())
+    except (OverflowError, ValueError):
+        return [_value_of(scalar) for scalar in array]
+
+
+def _value_of(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):  # a date beyond the year 9999, a time zone that nobody knows
+        return None
+
+
+def _as_python_has_it(kind: pa.DataType) -> pa.DataType:
+    """A type with microseconds in place of nanoseconds: for these Arrow asks whether pandas is there."""
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    if pa.types.is_duration(kind) and kind.unit == "ns":
+        return pa.duration("us")
+    if pa.types.is_time64(kind) and kind.unit == "ns":
+        return pa.time64("us")
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_as_python_has_it(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_as_python_has_it(kind.value_type)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_as_python_has_it(kind.value_type)))
+    return kind
 
 
 def weight_of(file: BinaryIO, rows: int, names: Sequence[str]) -> int:

@@ -32,7 +32,8 @@ _EOI_RE = re.compile(rb"\xff\xd9")
 _SOI_RE = re.compile(rb"\xff\xd8")
 _SOS_RE = re.compile(rb"\xff\xda")
 _MARKER_RE = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
-_FILLED_MARKER_RE = re.compile(rb"\xff+([^\xff])", re.DOTALL)
+#: Without the fill bytes before it, of which there may be any number: a pattern with them is tried from each.
+_FILLED_MARKER_RE = re.compile(rb"\xff([^\xff])", re.DOTALL)
 _SOF_SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
 _SOF_BASELINE_TO_PROGRESSIVE = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))
 _SOF_OTHERS = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF))
@@ -116,7 +117,8 @@ def _next_marker(buffer: Buffer | memoryview, at: int, end: int) -> tuple[int, i
         found = _FILLED_MARKER_RE.search(buffer, found.end(), end)
     if found is None:
         raise DamagedImageError("image-truncated", "no end-of-image marker")
-    return found[1][0], found.end(), found.start() - at
+    passed = bytes(buffer[at : found.start()]).rstrip(b"\xff")
+    return found[1][0], found.end(), len(passed)
 
 
 def without_stray(data: bytes | memoryview) -> bytes | None:

@@ -37,7 +37,8 @@ class Option:
     command line the option is ``--its-name``, or ``flag`` (several names with spaces between); ``metavar`` names its
     value there, and ``read`` turns the text of a value into one, given the flag for its errors; ``shown`` is then the
     default as text. ``variable`` is the environment variable that stands for the flag, on the command line alone.
-    ``complete`` says what a shell may complete where the type does not: one of ``cli.complete.KINDS``.
+    ``complete`` says what a shell may complete where the type does not: one of ``cli.complete.KINDS``. ``written`` tells
+    that its text is written into a dataset, in UTF-8.
     """
 
     default: object
@@ -51,6 +52,7 @@ class Option:
     shown: str | None = None
     variable: str = ""
     complete: str = ""
+    written: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Declared:
                 expected=self._expected(),
                 got=_given(value),
             )
+        if self.option.written and isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise UsageError("not UTF-8 text", where=option(self.name), got=ascii(value))
         least, most = self.option.least, self.option.most
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
         if isinstance(number, int) and most is None and number > _MOST:

@@ -106,7 +106,7 @@ class PullChoices(TypedDict, total=False):
 class AdoptChoices(TypedDict, total=False):
     """What the manifest of tars that something else made says, and how thoroughly they are read."""
 
-    name: Annotated[str, Option("", "The dataset's name.")]
+    name: Annotated[str, Option("", "The dataset's name.", written=True)]
     version: Annotated[int, Option(1, "The dataset's version, a whole number.", least=0, most=2**53 - 1)]
     split: Annotated[str | None, Option(None, "One split for everything.")]
     split_from: Annotated[
@@ -122,4 +122,6 @@ class AdoptChoices(TypedDict, total=False):
 class EmitChoices(TypedDict, total=False):
     """What the files for other readers say."""
 
-    license_name: Annotated[str | None, Option(None, "The license for the card, as cc-by-4.0.", flag="--license")]
+    license_name: Annotated[
+        str | None, Option(None, "The license for the card, as cc-by-4.0.", flag="--license", written=True)
+    ]

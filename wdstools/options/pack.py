@@ -110,7 +110,7 @@ class PackChoices(LayoutChoices, total=False):
     shards: Annotated[int | None, Option(None, "Number of shards of each split.", _SPLITS, least=1, most=999_999)]
     like: Annotated[StrPath | None, Option(None, "Divide as the dataset with this manifest is divided.", _SPLITS)]
     seed: Annotated[int, Option(0, "Seed of the order.", _SPLITS, least=0, most=2**53 - 1)]
-    name: Annotated[str | None, Option(None, "The dataset's name.", _SPLITS)]
+    name: Annotated[str | None, Option(None, "The dataset's name.", _SPLITS, written=True)]
     version: Annotated[
         int | None, Option(None, "The dataset's version, a whole number.", _SPLITS, least=0, most=2**53 - 1)
     ]

@@ -138,6 +138,9 @@ def split_rule(given: Sequence[str]) -> SplitRule:
     if not given:
         return SplitRule()
     ratios = parse_ratios(",".join(given))
+    names = ratios or [entry.partition("=")[0] for entry in given]
+    if odd := [name for name in names if any("\ud800" <= letter <= "\udfff" for letter in name)]:
+        raise UsageError("not UTF-8 text", where=option("splits"), got=ascii(odd[0]))
     if ratios is not None:
         return SplitRule(ratios=ratios)
     if len(given) == 1 and "=" not in given[0]:

@@ -38,6 +38,10 @@ class SplitRule:
     lists: Mapping[str, Sequence[str]] | None = None
 
 
+#: More is a slip of the hand; a share of far more is no number that anybody can show.
+_MOST_WEIGHT = 10**15
+
+
 def parse_ratios(text: str) -> dict[str, Fraction] | None:
     """``train=80,val=5,test=15`` as weights; None if it is not of that form."""
     ratios: dict[str, Fraction] = {}
@@ -47,7 +51,7 @@ def parse_ratios(text: str) -> dict[str, Fraction] | None:
             weight = Fraction(number)
         except (ValueError, ZeroDivisionError):
             return None
-        if not equals or not name or name in ratios or weight < 0:
+        if not equals or not name or name in ratios or not 0 <= weight <= _MOST_WEIGHT:
             return None
         ratios[name] = weight
     return ratios if sum(ratios.values()) > 0 else None

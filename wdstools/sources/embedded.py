@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import FormatError
 from wdstools.formats.image_types import sniff
-from wdstools.formats.parquet_files import batches_of
+from wdstools.formats.parquet_files import batches_of, rows_of
 from wdstools.formats.sample import make_key
 from wdstools.results import Skip
 from wdstools.sources.account import OUTSIDE
@@ -135,7 +135,7 @@ class EmbeddedSource(UnpackedSource):
             columns = columns_of([n for n in schema.names if n != column], self._rules, where, alone=False)
             number = 0
             for batch in batches_of(file, _ROWS):
-                for row in batch.to_pylist():
+                for row in rows_of(batch):
                     yield from self._sample(row, column, columns, classes, f"{stem}-{number:07d}", where)
                     number += 1
 

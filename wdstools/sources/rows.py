@@ -250,12 +250,12 @@ def _object(line: bytes) -> dict[str, Any] | BadRow:
 
 
 def _parquet(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
-    from wdstools.formats.parquet_files import batches_of  # late: most tables are text, and need no Arrow
+    from wdstools.formats.parquet_files import batches_of, rows_of  # late: most tables are text, and need no Arrow
 
     with reading_parquet(where):
         number = 0
         for batch in batches_of(file, _BATCH_ROWS):
-            for row in batch.to_pylist():
+            for row in rows_of(batch):
                 number += 1
                 yield number, row
 

@@ -12,7 +12,8 @@ from wdstools.formats.image_types import TYPE_OF_EXTENSION
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.formats.sample import split_member_name
 from wdstools.formats.tar_names import encoding_of, is_compressed, plain_name
-from wdstools.sources.base import Listing
+from wdstools.results import Skip
+from wdstools.sources.base import Listing, is_text, shown
 from wdstools.sources.beside_tars import beside_tars
 from wdstools.sources.ignoring import is_ignored
 from wdstools.sources.members import MemberChoice
@@ -74,6 +75,16 @@ class ShardsSource:
         if not tars:
             got = "all of them are ignored" if there else ""
             raise NotFoundError("no tars here", code="source-empty", where=self.path, got=got)
+        odd = [tar for tar in tars if not is_text(tar)]
+        tars = [tar for tar in tars if is_text(tar)]
+        if not tars:
+            raise NotFoundError(
+                "no tar here has a name that can be kept",
+                code="source-empty",
+                where=self.path,
+                got=shown(odd[0]),
+                hint="names are UTF-8: rename it",
+            )
         splits = splits_of_paths(tars)
         listed = {plain_name(entry.path): split for split, entry in manifest.shards} if manifest else {}
         found = ShardList(
@@ -85,6 +96,7 @@ class ShardsSource:
             self._prefixed,
             self._caption_column,
         )
+        found.skips += [Skip("name-not-utf8", shown(tar)) for tar in odd]
         damaged = [error for tar in tars if (error := found.add_or_skip(tar)) is not None]
         if not found and damaged:
             raise damaged[0]

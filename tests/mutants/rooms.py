@@ -11,8 +11,9 @@ ROOMS = (*("wdstools/formats", "wdstools/reader/order.py", "wdstools/landing", "
 _TESTS = {
     "properties": "*",
     "golden": "*",
-    "unit": "checks_lone checks_salvage findings kept_values planning_place planning_searching range_tasks sums shortage select "
-    "sources_accounting sources_splits sparse_members uniqueness_kinds foreign_splits options",
+    "unit": "bounds cards checks_lone checks_salvage column_files findings first_bytes foreign_splits hash_files kept_values "
+    "options planning_place planning_searching range_tasks select shortage sources_accounting sources_splits sparse_members "
+    "sum_texts sums tar_shortcuts uniqueness_kinds",
     "hostile": "*",
     "faults": "damaged_shards flipped_bits matrix interrupted_at_every_write interrupted_changes destinations killed_pack",
     "integration": "cli_verify repair adopt emit pack_like cli_duplicates append change takedown signing pack_plans columns_again",

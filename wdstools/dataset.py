@@ -124,7 +124,24 @@ class Dataset:
             except FormatError as error:
                 damage = damage or error
         assert damage is not None
+        self.refuse_replaced()
         raise damage
+
+    def refuse_replaced(self) -> None:
+        """If another version lies there by now, that is what went wrong: raises StoreError (``dataset-replaced``)."""
+        try:
+            now = sha256_hex(get_whole(self.metadata, self.manifest_key, MAX_MANIFEST_BYTES))
+        except (StoreError, FormatError):
+            return
+        if now != self.root:
+            raise StoreError(
+                "the dataset was replaced since it was opened",
+                code="dataset-replaced",
+                where=self.metadata.url,
+                expected=f"root {self.root}",
+                got=now,
+                hint="open it again, or run the same command again",
+            ) from None
 
     def checked_index(self, shard: ShardEntry, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
         """The bytes of a shard's index as a table; raises FormatError (``index-damaged``) like ``index``."""

@@ -12,7 +12,7 @@ import numpy as np
 from wdstools.columns.sets import find_fields
 from wdstools.errors import IntegrityError, UsageError
 from wdstools.formats.arrow import to_list
-from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
+from wdstools.formats.digest import xxh3_128_hexdigest
 from wdstools.joined.opening import index_tables
 from wdstools.reader.order import ORDER_VERSION, Order
 from wdstools.reader.position import Position, read_state
@@ -181,17 +181,8 @@ class Cursor(Position):
         )
 
     def check_not_replaced(self) -> None:
-        """Raise IntegrityError (``dataset-replaced``) if the manifest is no longer the one that was opened."""
-        root = sha256_hex(self.dataset.metadata.get(self.dataset.manifest_key))
-        if root != self.dataset.root:
-            raise IntegrityError(
-                "the dataset was replaced while it was being read",
-                code="dataset-replaced",
-                where=self.dataset.metadata.url,
-                expected=f"root {self.dataset.root}",
-                got=root,
-                hint="open it again",
-            )
+        """Raise StoreError (``dataset-replaced``) if the manifest is no longer the one that was opened."""
+        self.dataset.refuse_replaced()
 
 
 def _bound_to(dataset: Dataset, choice: Choice) -> str:

@@ -60,6 +60,7 @@ class Places:
                 hint=self._dataset.verify_command,
             )
         assert failure is not None
+        self._dataset.refuse_replaced()
         raise failure
 
     def _missing(self, store: Store, entry: ShardEntry, error: StoreError) -> StoreError:

@@ -88,6 +88,7 @@ def _put(task: UploadTask) -> ObjectInfo:
         data = source.get(wanted.path)
         check_source(data, wanted.path, {"sha256": wanted.digests["sha256"]})
     except SourceChangedError as error:
+        task.dataset.refuse_replaced()
         raise IntegrityError(
             "a file is damaged here, and was not sent",
             code="source-damaged",

@@ -73,6 +73,7 @@ def _size_of(dataset: Dataset, path: str) -> int:
 
 
 def _damaged_here(dataset: Dataset, message: str) -> IntegrityError:
+    dataset.refuse_replaced()
     return IntegrityError(
         f"the checksum list is damaged: {message}",
         code="source-damaged",

@@ -48,6 +48,7 @@ FINDING_CAUSES = {
     "card-missing": "there is no dataset card",
     "card-not-text": "the card is not UTF-8",
     "card-part-differs": "a part of the card is not what the manifest gives",
+    "change-unfinished": "a change was cut short before this file was moved to its place",
     "columns-of-another": "added columns were made for another version of the dataset",
     "column-differs": "a column of the index is not what the shard gives",
     "emitted-differs": "an emitted file is not what was written",

@@ -121,7 +121,8 @@ def test_compressed_data_under_another_name_is_refused_with_the_command_to_run(f
     write(tmp_path, {"x.img": lzma.compress(tar_of(folder)), "x.tar.xz": lzma.compress(tar_of(folder))})
     ran = run_command("pack", tmp_path / "x.img", tmp_path / "out", "--json")
     assert (ran.code, ran.error["code"]) == (2, "source-unknown")
-    assert ran.error["hint"].startswith(f"xz -dk {tmp_path}/x.img")
+    assert "name it .tar.xz" in ran.error["hint"]
+    assert "xz -d" in ran.error["hint"]
     assert run_command("pack", tmp_path / "x.tar.xz", tmp_path / "out", "--json").summary["samples"]
 
 

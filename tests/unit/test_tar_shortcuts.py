@@ -79,8 +79,7 @@ def test_our_own_header_is_read_the_short_way_and_any_other_as_the_long_way_read
             found = parse_header(other)
         except FormatError:
             continue
-        # the seal is over all but the sum and the field that it lies in itself
-        assert bool(found.sealed) is (148 <= at < 156 or 319 <= at < 329), (at, byte)
+        assert found.sealed is not True, (at, byte)
 
 
 def _tar(changed: bytes | None, records: bytes = b"") -> bytes:

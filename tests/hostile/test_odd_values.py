@@ -14,10 +14,14 @@ import pytest
 import wdstools as wt
 from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
+from tests.support.command import run_command
+from wdstools.executors.open import open_executor
 from wdstools.shortage import is_short_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from wdstools.options.run import ExecutorKind
 
 NUL = "x\0y"
 REFUSED: dict[str, Callable[[str], object]] = {
@@ -112,3 +116,17 @@ def test_what_cannot_be_written_is_refused_before_the_work(options: dict[str, An
     with pytest.raises(wt.UsageError):
         wt.pack(f"{place}-source", tmp_path / "out", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_no_number_of_workers_exhausts_the_machine(kind: ExecutorKind) -> None:
+    with pytest.raises(wt.UsageError, match="than this machine serves"):
+        open_executor(kind, 100_000)
+
+
+def test_a_plan_refuses_a_number_that_is_no_int64_as_the_change_does(place: str, tmp_path: Path) -> None:
+    keys = [sample.key for sample in wt.head(place, 2)]
+    for most, refused in ((2**63, True), (2**63 - 1, False)):
+        pq.write_table(pa.table({"key": keys, "v": pa.array([most, 1], pa.uint64())}), tmp_path / "u.parquet")
+        ran = run_command("columns", "add", place, tmp_path / "u.parquet", "-n", "--json")
+        assert (ran.code, ran.code and ran.error["code"]) == ((2, "columns-unsupported") if refused else (0, 0))

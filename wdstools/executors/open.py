@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor
 
 
+#: How many workers there may be on any machine; on a larger one, four for each core.
+_MOST = {"processes": 64, "threads": 256}
+
+
 def processors() -> int:
     """Processors that this process may use; all of the machine's where the system does not say (macOS)."""
     if hasattr(os, "sched_getaffinity"):
@@ -60,6 +64,11 @@ def open_executor(
     if kind == "serial" or (jobs or 1) == 1:
         return local.Serial()
     assert jobs is not None
+    most = max(_MOST[kind], 4 * processors())
+    if jobs > most:
+        raise UsageError(
+            f"more {kind} than this machine serves", where=option("jobs"), expected=f"at most {most:,}", got=str(jobs)
+        )
     if kind == "threads":
         return local.Threads(jobs)
     from wdstools.executors.processes import Processes

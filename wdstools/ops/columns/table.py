@@ -181,8 +181,19 @@ def _of_schema(table: Table, schema: pa.Schema, key: str | None, wanted: Sequenc
             word = f"{_word_of(kind.value_type)}[{width}]"
         if word is None:
             raise unsupported(table.path, name, str(kind))
+        if pa.types.is_uint64(kind):
+            _refuse_beyond(table, name)
         found.append(ColumnField(name, word))
     return replace(table, fields=tuple(found))
+
+
+def _refuse_beyond(table: Table, name: str) -> None:
+    """Refuse whole numbers that are no int64, of the one type that may hold some, before a plan is shown."""
+    for batch in table._batches([name]):  # noqa: SLF001  its own module
+        try:
+            one_chunk(batch.column(name)).cast(pa.int64())
+        except (ValueError, pa.ArrowException) as error:
+            raise unsupported(table.path, name, str(error)) from None
 
 
 def _chosen(names: Sequence[str], path: str, key: str | None, wanted: Sequence[str] | None) -> tuple[str, list[str]]:

@@ -67,24 +67,29 @@ class ShardsSource:
         self._ignore = tuple(ignore)
         self._caption_column = caption_column
 
-    def list(self) -> Listing:
-        """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
-        root, store, there = self._place()
-        manifest = self._adopted or (_manifest(store) if root == self.path else None)
-        tars = [tar for tar in there if not is_ignored(tar, self._ignore)]
-        if not tars:
-            got = "all of them are ignored" if there else ""
-            raise NotFoundError("no tars here", code="source-empty", where=self.path, got=got)
-        odd = [tar for tar in tars if not is_text(tar)]
-        tars = [tar for tar in tars if is_text(tar)]
-        if not tars:
+    def _with_names(self, tars: Sequence[str]) -> tuple[Sequence[str], Sequence[Skip]]:
+        """The tars whose names can be kept, and the others as they are left out; raises NotFoundError where there are only such."""
+        kept = [tar for tar in tars if is_text(tar)]
+        odd = [Skip("name-not-utf8", shown(tar)) for tar in tars if not is_text(tar)]
+        if not kept:
             raise NotFoundError(
                 "no tar here has a name that can be kept",
                 code="source-empty",
                 where=self.path,
-                got=shown(odd[0]),
+                got=odd[0].path,
                 hint="names are UTF-8: rename it",
             )
+        return kept, odd
+
+    def list(self) -> Listing:
+        """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
+        root, store, there = self._place()
+        manifest = self._adopted or (_manifest(store) if root == self.path else None)
+        taken = [tar for tar in there if not is_ignored(tar, self._ignore)]
+        if not taken:
+            got = "all of them are ignored" if there else ""
+            raise NotFoundError("no tars here", code="source-empty", where=self.path, got=got)
+        tars, odd = self._with_names(taken)
         splits = splits_of_paths(tars)
         listed = {plain_name(entry.path): split for split, entry in manifest.shards} if manifest else {}
         found = ShardList(
@@ -96,7 +101,7 @@ class ShardsSource:
             self._prefixed,
             self._caption_column,
         )
-        found.skips += [Skip("name-not-utf8", shown(tar)) for tar in odd]
+        found.skips += odd
         damaged = [error for tar in tars if (error := found.add_or_skip(tar)) is not None]
         if not found and damaged:
             raise damaged[0]

@@ -323,3 +323,21 @@ def test_an_unfinished_computation_of_a_stranger_is_no_trap(dataset: Path, plant
     assert ran.code in (0, 4), ran.err
     assert "Traceback" not in ran.err
     assert run_command("verify", dataset).code == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "../victim",
+        "/abs/path",
+        f"{FOLDER}/../../../victim",
+        "\x1b[31m.json",
+        f"{FOLDER}/none/a.parquet",
+        f"{FOLDER}/scores/b.parquet",
+    ],
+)
+def test_a_line_of_the_list_that_is_of_no_set_is_named(dataset: Path, line: str) -> None:
+    assert wt.verify(dataset).ok
+    with (dataset / f"{FOLDER}/SHA256SUMS").open("a") as file:
+        file.write(f"{'0' * 64}  {line}\n")
+    assert {finding.path for finding in wt.verify(dataset).findings} == {f"{FOLDER}/SHA256SUMS"}

@@ -13,12 +13,13 @@ from wdstools.columns.waiting import waiting_file
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.arrow import one_chunk
 from wdstools.formats.column_files import MAX_COLUMNS_BYTES, read_columns
-from wdstools.formats.columns import column_path, set_path
+from wdstools.formats.columns import column_path, is_column_file, set_of, set_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.results import Finding
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +99,24 @@ def known_sets(dataset: Dataset) -> KnownSets:
             continue
         findings += _lines(columns, sums)
         sets.append(columns)
-    return KnownSets(store, tuple(sets), tuple(findings))
+    return KnownSets(store, tuple(sets), (*findings, *_stray(sets, sums)))
+
+
+def _stray(sets: Sequence[ColumnSet], sums: dict[str, str]) -> list[Finding]:
+    """Lines of the list that are of no set: nothing of what they name is looked at."""
+    own = {path for columns in sets for path in columns.files()}
+    whole = {columns.name for columns in sets}
+    stray = [
+        path
+        for path in sums.keys() - own
+        if not is_column_file(path) or set_of(path) in whole or set_path(set_of(path)) not in sums
+    ]
+    if not stray:
+        return []
+    message = (
+        f"the list of columns has {counted(len(stray), 'line')} of no set; take out what none of its documents names"
+    )
+    return [Finding("columns", COLUMNS_LIST, message, cause="list-form", field=min(stray))]
 
 
 def unread(store: Store, path: str, error: StoreError) -> str:

@@ -20,6 +20,7 @@ import wdstools as wt
 from tests.support.added_columns import add_scores, keys_of, pack_cities
 from tests.support.command import run_command
 from tests.support.outcome import contents
+from wdstools.columns.sets import listed_files
 from wdstools.errors import FormatError, StoreError, UsageError, WdsError
 from wdstools.formats import column_files
 from wdstools.formats.digest import sha256_hex
@@ -341,3 +342,11 @@ def test_a_line_of_the_list_that_is_of_no_set_is_named(dataset: Path, line: str)
     with (dataset / f"{FOLDER}/SHA256SUMS").open("a") as file:
         file.write(f"{'0' * 64}  {line}\n")
     assert {finding.path for finding in wt.verify(dataset).findings} == {f"{FOLDER}/SHA256SUMS"}
+
+
+@pytest.mark.timeout(60)
+def test_a_list_of_very_many_sets_is_gone_through_once() -> None:
+    names = [f"{FOLDER}/s{number}" for number in range(50_000)]
+    sums = {path: "" for name in names for path in (f"{name}.json", f"{name}/train-000000.parquet")}
+    others = {f"{FOLDER}/none/a.parquet": "", f"{FOLDER}/s1/../a.parquet": "", "../victim": ""}
+    assert listed_files(sums | others) == list(sums)

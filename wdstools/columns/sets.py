@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from wdstools.columns.waiting import in_place_or_waiting
 from wdstools.errors import FormatError, NotFoundError, StoreError, UsageError
-from wdstools.formats.columns import MAX_SET_BYTES, ColumnSet, damaged, is_set_name, loads, set_path
+from wdstools.formats.columns import MAX_SET_BYTES, ColumnSet, damaged, is_set_name, loads, set_of, set_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST, is_plain_path
 from wdstools.formats.sums import parse_sums
@@ -93,8 +93,8 @@ def listed_files(sums: Collection[str]) -> list[str]:
 
     Names that the format does not give to files of a set are none, whatever a list says: it may come from anywhere.
     """
-    names = names_in(sums)
-    return [path for path in sums if any(is_of(path, name) for name in names)]
+    names = frozenset(names_in(sums))
+    return [path for path in sums if set_of(path) in names and is_of(path, set_of(path))]
 
 
 def is_of(path: str, name: str) -> bool:

@@ -352,7 +352,9 @@ PLACED: dict[str, dict[str, Callable[[list[Any]], list[Any]]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", PLACED)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "row" else pytest.param(kind, marks=pytest.mark.slow) for kind in PLACED]
+)
 def test_what_the_place_of_an_index_gives_is_no_others_to_say(kind: str, good: Path, root: str, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(good, tmp_path / "copy"))
     forge_values(copy, PLACED[kind])
@@ -367,7 +369,7 @@ def test_what_the_place_of_an_index_gives_is_no_others_to_say(kind: str, good: P
     assert bytes_of(copy).keys() == bytes_of(good).keys()
 
 
-@pytest.mark.parametrize("kind", ["absent", "twice", "of another type"])
+@pytest.mark.parametrize("kind", [pytest.param("absent", marks=pytest.mark.slow), "twice", "of another type"])
 def test_an_index_that_nothing_reads_is_no_whole_one(kind: str, good: Path, root: str, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(good, tmp_path / "copy"))
     (path,) = (copy / ".wdstools/index").glob("*.parquet")

@@ -306,7 +306,7 @@ def test_a_shard_that_somebody_put_there_with_a_note_to_match_is_made_again(
     mine, lie = json.loads(store.get(note)), json.loads(forged.get(their_note))
     for key in (SHARD, index_path(SHARD)):
         store.put_data(key, forged.get(key))
-    for seal in (mine["done"]["seal"], lie["done"]["seal"], "", None, "é"):
+    for seal in (mine["done"]["seal"], lie["done"]["seal"], "", None, "é", "\ud800"):
         done = {**lie["done"], "sources": mine["done"]["sources"], "stored": {}, "seal": seal}
         store.put_data(note, json.dumps({**lie, "done": done}).encode())
         store.put_data(SHARD, forged.get(SHARD))

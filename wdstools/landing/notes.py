@@ -92,7 +92,8 @@ def seal(key: bytes, path: str, done: Line) -> str:
 
 def is_sealed(key: bytes, path: str, done: Line) -> bool:
     """Whether whoever noted it had the key."""
-    return hmac.compare_digest(str(done.get(SEAL)).encode(), seal(key, path, done).encode())
+    said = done.get(SEAL)
+    return isinstance(said, str) and said.isascii() and hmac.compare_digest(said, seal(key, path, done))
 
 
 def not_ours(where: str, got: str) -> StoreError:

@@ -287,7 +287,9 @@ def test_conditions_that_threads_read_at_once_leave_the_filters_of_warnings_alon
         assert warnings.filters == before
 
 
-@pytest.mark.parametrize("text", [r"'\d'", "1if x else 2", "0x1for x", "1_0.if x else 2", "1jor 2", "'1' is '1'", "(1)(2)"])
+@pytest.mark.parametrize(
+    "text", [r"'\d'", "1if x else 2", "0x1for x", "1_0.if x else 2", "1jor 2", "'1' is '1'", "(1)(2)"]
+)
 def test_what_python_warns_of_in_a_condition_is_not_shown(text: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from wdstools.formats.arrow import reader_over, text_lengths, to_numpy
+from wdstools.formats.arrow import reader_over, text_lengths, to_numpy, valid
 from wdstools.formats.parquet_pages import groups_of
 from wdstools.units import size as shown
 
@@ -109,6 +109,8 @@ def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def _values_of(array: pa.Array) -> list[Any]:
+    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):  # Arrow casts none of them rightly
+        return [_values_of(row.values) if row.is_valid else None for row in array]
     kind = _as_python_has_it(array.type)
     if kind != array.type:
         array = array.cast(kind, safe=False)
@@ -135,11 +137,19 @@ def _as_python_has_it(kind: pa.DataType) -> pa.DataType:
         return pa.time64("us")
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_as_python_has_it(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_as_python_has_it(kind.key_type), _as_python_has_it(kind.item_type), kind.keys_sorted)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_inner(kind), kind.list_size)
     if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_as_python_has_it(kind.value_type)))
+        return pa.list_(_inner(kind))
     if pa.types.is_large_list(kind):
-        return pa.large_list(kind.value_field.with_type(_as_python_has_it(kind.value_type)))
+        return pa.large_list(_inner(kind))
     return kind
+
+
+def _inner(kind: pa.DataType) -> pa.Field:
+    return kind.value_field.with_type(_as_python_has_it(kind.value_type))
 
 
 def weight_of(file: BinaryIO, rows: int, names: Sequence[str]) -> int:
@@ -240,7 +250,8 @@ def _weight_of_codes(array: pa.DictionaryArray) -> int:
     if not any(is_kind(words.type) for is_kind in _TEXTS):
         return 8 * len(array)
     lengths = np.append(text_lengths(words), 0)  # the last is that of a null
-    return int(lengths[to_numpy(array.indices, null=-1)].sum())
+    codes = to_numpy(array.indices).astype(np.int64)  # of a byte or two, they could not mean a null
+    return int(lengths[np.where(valid(array.indices), codes, len(words))].sum())
 
 
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)

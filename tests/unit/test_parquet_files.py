@@ -1,0 +1,57 @@
+"""Parquet tables of people: whatever they hold that is sound is read, as it is, on each machine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wdstools.formats.parquet_files import batches_of, rows_of, weight_of
+
+
+def written(table: pa.Table, **options: object) -> io.BytesIO:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink
+
+
+@pytest.mark.parametrize("code", [pa.int8(), pa.uint8(), pa.uint16(), pa.uint32()])
+def test_categories_with_nulls_are_read_whatever_number_their_codes_are(code: pa.DataType) -> None:
+    words = ["calm", None, "loud", None]
+    coded = pa.array(words).dictionary_encode().cast(pa.dictionary(code, pa.large_string()))
+    table = pa.table({"mood": coded, "none": coded.filter(coded.is_null()).take([0, 1, 0, 1])})
+    file = written(table)
+    assert [batch.to_pydict() for batch in batches_of(file, 9)] == [{"mood": words, "none": [None] * 4}]
+    assert weight_of(file, 9, ["mood", "none"]) == 8
+
+
+MOMENT = dt.datetime(1970, 1, 1, 0, 0, 0, 2)  # noqa: DTZ001 (the column has no time zone)
+NS = pa.timestamp("ns")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "wanted"),
+    [
+        (NS, 2001, MOMENT),
+        (pa.list_(NS), [2001], [MOMENT]),
+        (pa.list_(NS, 1), [2001], [MOMENT]),
+        (pa.large_list(NS), [2001], [MOMENT]),
+        (pa.list_view(NS), [2001], [MOMENT]),
+        (pa.large_list_view(NS), [2001], [MOMENT]),
+        (pa.map_(pa.string(), NS), [("a", 2001)], [("a", MOMENT)]),
+        (pa.map_(NS, pa.list_(NS)), [(2001, [2001])], [(MOMENT, [MOMENT])]),
+        (pa.list_view(pa.struct([("a", NS)])), [{"a": 2001}], [{"a": MOMENT}]),
+    ],
+)
+def test_what_is_below_microseconds_is_cut_off_however_deep_it_lies(
+    kind: pa.DataType, value: object, wanted: object
+) -> None:
+    file = written(pa.table({"x": pa.array([value, None, value, value], kind)}))
+    (batch,) = batches_of(file, 9)
+    assert batch.schema.field("x").type.id == kind.id
+    for part, rows in ((batch, [wanted, None, wanted, wanted]), (batch.slice(1, 2), [None, wanted])):
+        got = [row["x"] for row in rows_of(part)]
+        assert repr(got) == repr(rows)  # a time of pandas is equal, and is written with its nanoseconds

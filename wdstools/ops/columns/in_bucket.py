@@ -71,7 +71,7 @@ def land_in_bucket(
         _change(store, version, sums)
         clear_waiting(store, left)
         return
-    run_all(executor, look_at_place, [MoveTask(store, path, d, seen.get(path, "")) for path, d in new.items()])
+    run_all(executor, look_at_place, [MoveTask(store, (path,), d, seen.get(path, "")) for path, d in new.items()])
     for path, digest in new.items():
         if path in here:
             let_wait(store, path, digest, made.locate(path))

@@ -35,10 +35,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MoveTask:
-    """A file of a set. ``old`` is the digest of the one that it takes the place of; empty where there is to be none."""
+    """A file of a set, and all its places: shards without samples have equal files, of which one waits.
+
+    ``old`` is the digest of the one that it takes the place of; empty where there is to be none.
+    """
 
     store: RemoteStore
-    path: str
+    paths: tuple[str, ...]
     digest: str
     old: str = ""
 
@@ -48,51 +51,52 @@ def look_at_place(task: MoveTask, tick: Tick) -> None:
 
     A document may be damaged, and is still its set's own.
     """
-    is_document = bool(task.old) and task.path.endswith(".json")
-    if not is_document and sha256_there(task.store, task.path) not in ("", task.digest, task.old):
-        raise in_the_way(task.store, task.path)
-    tick(1)
+    for path in task.paths:
+        is_document = bool(task.old) and path.endswith(".json")
+        if not is_document and sha256_there(task.store, path) not in ("", task.digest, task.old):
+            raise in_the_way(task.store, path)
+        tick(1)
 
 
 def move(task: MoveTask, tick: Tick) -> None:
-    """Put a file that waits in its place, and take it away from where it waited, if the list names it already.
+    """Put a file that waits in its places, then take it away from where it waited, if the list names it already.
 
     Raises BusyError where another process changes the set at the same time.
     """
-    store, key = task.store, waiting_path(task.path, task.digest)
+    for path in task.paths:
+        _move_to(path, task)
+        tick(1)
+    if task.old:
+        with contextlib.suppress(NotFoundError):
+            task.store.delete(waiting_path(task.paths[0], task.digest))
+
+
+def _move_to(path: str, task: MoveTask) -> None:
+    store, key = task.store, waiting_path(path, task.digest)
     try:
-        there = store.head(task.path).etag
+        there = store.head(path).etag
     except NotFoundError:
         there = ABSENT
     try:
         data = get_whole(store, key, MAX_COLUMNS_BYTES)
     except NotFoundError:
-        if sha256_there(store, task.path) != task.digest:
+        if sha256_there(store, path) != task.digest:
             raise busy(store) from None
-    else:
-        if (got := sha256_hex(data)) != task.digest:
-            raise damaged(f"{store.url}/{key}", "a new file of them is damaged", expected=task.digest, got=got)
-        _put(task, data, there)
-        if task.old:
-            with contextlib.suppress(NotFoundError):
-                store.delete(key)
-    tick(1)
-
-
-def _put(task: MoveTask, data: bytes, there: str) -> None:
-    store = task.store
+        return
+    if (got := sha256_hex(data)) != task.digest:
+        raise damaged(f"{store.url}/{key}", "a new file of them is damaged", expected=task.digest, got=got)
     try:
         if there == ABSENT or task.old:
-            store.put_data(task.path, data, only_if=there)
+            store.put_data(path, data, only_if=there)
             return
     except StoreError as error:
         if error.code == "store-cannot":
-            store.put_data(task.path, data, only_if=ANYTHING)
+            store.put_data(path, data, only_if=ANYTHING)
             return
         if error.code not in ("object-exists", "object-changed"):
             raise
-    if sha256_there(store, task.path) != task.digest:
-        raise busy(store) if task.old else in_the_way(store, task.path)
+    if sha256_there(store, path) != task.digest:
+        raise busy(store) if task.old else in_the_way(store, path)
 
 
 def let_wait(store: RemoteStore, path: str, digest: str, file: str) -> None:
@@ -110,8 +114,11 @@ def move_all(
     store: RemoteStore, files: Mapping[str, str], executor: Executor, tick: Tick = lambda _: None, *, first: bool
 ) -> None:
     """Move files that wait, the document before the others. ``first``: nothing is in their places yet."""
-    tasks = [MoveTask(store, path, digest, "" if first else digest) for path, digest in files.items()]
-    documents = [task for task in tasks if task.path.endswith(".json")]
+    alike: dict[str, list[str]] = {}
+    for path, digest in files.items():
+        alike.setdefault(digest, []).append(path)
+    tasks = [MoveTask(store, tuple(paths), digest, "" if first else digest) for digest, paths in alike.items()]
+    documents = [task for task in tasks if task.paths[0].endswith(".json")]
     for task in documents:
         move(task, tick)
     run_all(executor, move, [task for task in tasks if task not in documents], tick)

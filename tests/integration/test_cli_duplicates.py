@@ -7,10 +7,12 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import ExifTags, Image
 
 import wdstools as wt
 from tests.support.alike_pairs import PLANTED, SINGLES, SURPLUS, write_alike_pairs
 from tests.support.command import assert_clean_failure, run_command
+from tests.support.lookalikes import scene
 from wdstools.executors.open import open_executor
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps, shard_path
 from wdstools.ops.duplicates import images
@@ -133,6 +135,23 @@ def test_images_of_one_size_are_counted_and_grouped_alike_among_very_many(
     assert answers[0].groups
     assert answers[0] == answers[1] == answers[2]
     assert answers[0].same_size_unique == answers[0].unique
+
+
+def test_an_image_that_exif_turns_is_found_among_very_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(4):
+        scene(number).save(source / f"{number}.jpg", quality=92)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    scene(0).transpose(Image.Transpose.ROTATE_90).save(source / "turned.jpg", quality=92, exif=exif)
+    place = wt.pack(source, tmp_path / "dataset", splits="train", shards=2).path
+    answers = []
+    for few in (1 << 20, 0):
+        monkeypatch.setattr(images, "_FEW", few)
+        answers.append(wt.find_duplicates(place, level="edited").groups)
+    assert answers[0] == answers[1]
+    assert [{member.key for member in group.members} for group in answers[0]] == [{"0", "turned"}]
 
 
 def test_hashes_beside_a_dataset_are_no_damage(dataset: Path) -> None:

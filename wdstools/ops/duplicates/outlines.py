@@ -108,7 +108,8 @@ def _column(count: int, kind: type[Any]) -> NDArray[Any]:
 def _longer(column: NDArray[np.uint64], more: NDArray[np.uint64]) -> NDArray[np.uint64]:
     made = _column(5 * (len(column) + len(more)), np.uint64).reshape(-1, 5)
     for start in range(0, len(column), _AT_ONCE):
-        made[start : start + _AT_ONCE] = column[start : start + _AT_ONCE]
+        some = slice(start, min(start + _AT_ONCE, len(column)))
+        made[some] = column[some]
     made[len(column) :] = more
     return made
 

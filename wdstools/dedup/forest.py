@@ -32,20 +32,23 @@ def unite(parent: Rows, first: Rows, second: Rows) -> None:
 
 
 def roots(parent: Rows, rows: Rows) -> Rows:
-    """The root of each row's tree."""
-    above = parent[rows]
-    while True:
-        higher = parent[above]
-        if np.array_equal(higher, above):
-            return above
-        above = higher
+    """The root of each row's tree. Who is passed on the way points further up then, so no way stays long."""
+    found = parent[rows]
+    climbing = np.flatnonzero(parent[found] != found)
+    while len(climbing):
+        at = found[climbing]
+        higher = parent[parent[at]]
+        parent[at] = higher
+        found[climbing] = higher
+        climbing = climbing[parent[higher] != higher]
+    parent[rows] = found
+    return found
 
 
 def flatten(parent: Rows) -> None:
     """Make each row point to its root."""
     for start in range(0, len(parent), _ROWS_AT_ONCE):
-        some = slice(start, start + _ROWS_AT_ONCE)
-        parent[some] = roots(parent, parent[some])
+        roots(parent, np.arange(start, min(start + _ROWS_AT_ONCE, len(parent))))
 
 
 def merge(parent: Rows, other: Rows) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -79,6 +80,30 @@ def test_splits_of_the_source_in_any_number_of_ranges(
     listing = replace(listing_of([*samples, *others]), split_in_key=data.draw(st.sampled_from([None, True, False])))
     options = make_options(shards=shards, seed=seed)
     assert _plan(listing, options, 9, cut) == _plan(listing, options, 9, None)
+
+
+@SHORT_LAW
+@given(
+    st.lists(st.tuples(st.sampled_from(["train", "val", None]), st.sampled_from(["jpg", "png"])), min_size=1, max_size=30),
+    _CUTS, st.sampled_from([("train", "val"), ("train",), ("all", "train"), ("all", "train", "val")]),
+    st.sampled_from(["given", "one"]),
+)  # fmt: skip
+@example([("train", "jpg")] * 9 + [(None, "jpg"), ("val", "png")], (7, 4, 5), ("train", "val"), "given")
+@example([("train", "jpg")] * 9 + [(None, "jpg"), ("val", "png")], (7, 4, 5), ("train",), "given")
+def test_a_split_that_is_left_empty_is_that_of_one_like_it_in_any_number_of_ranges(
+    kinds: list[tuple[str | None, str]], cut: tuple[int, int, int], like: tuple[str, ...], rule: str
+) -> None:
+    builder = SamplesBuilder()
+    for number, (split, kind) in enumerate(kinds):
+        shared = {"split": split, "label": "oslo", "image_dir": f"img/{split}"}
+        builder.add(shared, {"stem": [str(number)], "image_suffix": [f".{kind}"]})
+    counts = {kind: sum(kind == found for _, found in kinds) for kind in ("jpg", "png")}
+    listing = replace(listing_of([]), samples=builder.table(), image_types=counts)
+    options = make_options(shards=1, seed=0, only="jpg", splits="train" if rule == "one" else None)
+    members = by_names.decide_members(listing, options)[1]
+    other = SimpleNamespace(members=members, labels=listing.labels, seed=0, splits=dict.fromkeys(like, (1,)))
+    alike = replace(options, layout=replace(options.layout, like=cast("Any", other)))
+    assert _plan(listing, alike, 1, cut) == _plan(listing, alike, 1, None)
 
 
 @SHORT_LAW

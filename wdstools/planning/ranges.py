@@ -219,10 +219,10 @@ class RangedPlanning:
                 shelve(placed, number, samples)
             self.skips += listed.skips
             return placed
+        if self.options.layout.like is not None and self.options.splits.one is None:
+            self.emptied = _split_names(self.listing.samples)
         for number, samples in self._sorted(spill):
             found = assign_splits(samples, self.options.splits, seed=self.options.layout.seed)[0]
-            if self.options.layout.like is not None:
-                self.emptied |= set(found.named("split")[1])
             shelve(placed, number, found)
         return placed
 
@@ -263,6 +263,8 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def _has_several_splits(samples: pa.Table) -> bool:
-    column = samples.column("split")
-    names = {name for chunk in column.chunks for name in to_list(chunk.dictionary)}
-    return len(names) + bool(column.null_count) > 1
+    return len(_split_names(samples)) + bool(samples.column("split").null_count) > 1
+
+
+def _split_names(samples: pa.Table) -> set[str]:
+    return {name for chunk in samples.column("split").chunks for name in to_list(chunk.dictionary)}

@@ -88,8 +88,7 @@ def assign_splits(
     if rule.one is not None:
         return samples.with_splits([rule.one] * len(samples)), [], []
     if not samples.there("split").all():
-        names = [name or DEFAULT_SPLIT for name in samples.texts("split")]
-        return samples.with_splits(names), [], []
+        return samples.with_split_of_the_rest(DEFAULT_SPLIT), [], []
     return samples, [], []
 
 

@@ -79,6 +79,14 @@ class Samples:
         column = to_array(names, pa.dictionary(pa.int32(), pa.string()))
         return Samples(self.table.set_column(self.table.schema.get_field_index("split"), "split", column))
 
+    def with_split_of_the_rest(self, name: str) -> Samples:
+        """Those without a split are of this one; the names of splits of which no sample is left stay known."""
+        codes, known = self.named("split")
+        names = list(dict.fromkeys([*known, name]))
+        numbers = np.where(codes < 0, names.index(name), codes)
+        column = pa.DictionaryArray.from_arrays(to_array(numbers, pa.int32()), to_array(names, pa.string()))
+        return Samples(self.table.set_column(self.table.schema.get_field_index("split"), "split", column))
+
     def skips(
         self, rows: NDArray[np.int64] | Sequence[int], reason: str, details: Sequence[str | None] | None = None
     ) -> list[Skip]:

@@ -115,6 +115,16 @@ def test_an_empty_folder_that_cannot_be_replaced_is_packed_into(
     assert snapshot(empty) == before
 
 
+def test_what_was_skipped_is_not_kept_in_the_empty_folder_itself(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "src/a.jpg").write_text("no image")
+    (tmp_path / "src/a.txt").write_text("caption")
+    assert run_command("pack", tmp_path / "src", ".", cwd=tmp_path / "here").code == 2
+    assert sorted(path.name for path in tmp_path.rglob("*.jsonl")) == ["here.skipped.jsonl"]
+    assert os.listdir(tmp_path / "here") == []
+
+
 @pytest.mark.parametrize("what", ["a file", "a folder with a file", "a dataset", "a dangling link"])
 def test_a_destination_that_is_taken_is_refused_and_untouched(source: Path, tmp_path: Path, what: str) -> None:
     dest = tmp_path / "out"
@@ -135,9 +145,13 @@ def test_a_destination_that_is_taken_is_refused_and_untouched(source: Path, tmp_
         assert snapshot(tmp_path) == before
 
 
-def test_an_empty_folder_may_be_the_destination(source: Path, root: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["", "/.//.", "/in/../"])
+def test_an_empty_folder_may_be_the_destination(source: Path, root: str, tmp_path: Path, end: str) -> None:
     (tmp_path / "out").mkdir()
-    assert run_command("pack", source, tmp_path / "out", "--shards", "4", "--json").summary["root"] == root
+    ran = run_command("pack", source, f"{tmp_path}/out{end}", "--shards", "4", "--json")
+    assert (ran.code, ran.summary.get("root")) == (0, root), ran.err
+    assert os.listdir(tmp_path) == ["out"]
+    assert verify_path(str(tmp_path / "out")).ok
 
 
 @pytest.mark.parametrize("options", [(), ("--restart",)])

@@ -10,6 +10,7 @@ from wdstools.errors import StoreError
 from wdstools.landing.inside import refuse_elsewhere
 from wdstools.landing.scratch import Scratch, is_marked
 from wdstools.stores.abilities import TEMP_SUFFIX, sync_folder
+from wdstools.stores.folders import named
 from wdstools.stores.local import storage_error
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def new_folder(dest: str) -> Iterator[Scratch]:
     something that is not ours lies in its scratch place, and BusyError where another process is making it.
     """
     refuse_elsewhere(dest)
-    dest = dest.rstrip("/") or "/"
+    dest = named(dest)
     if os.path.lexists(dest):
         _tidy(dest)
     _refuse_taken(dest)

@@ -18,7 +18,7 @@ from wdstools.landing.notes import SEAL, seal, seal_key
 from wdstools.landing.scratch import Scratch, files_below, is_marked, remove_empty
 from wdstools.landing.small_files import SMALL_FILES
 from wdstools.stores.abilities import name_new, sync_folder
-from wdstools.stores.folders import make_folders
+from wdstools.stores.folders import make_folders, named
 from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import is_bucket, open_store, remote
@@ -74,7 +74,7 @@ class PackSite:
 
     def __init__(self, dest: str) -> None:
         refuse_elsewhere(dest)
-        self.dest = dest.rstrip("/") or "/"
+        self.dest = named(dest)
         self._stays = _stays(self.dest)
         self._scratch = Scratch(work_place(self.dest), self.dest, (_JOURNAL,))
         self.work = self._scratch.new
@@ -277,7 +277,7 @@ class PackSite:
 
 def work_place(dest: str) -> str:
     """The scratch place in which a dataset at ``dest`` is built."""
-    dest = dest.rstrip("/") or "/"
+    dest = named(dest)
     return f"{dest}/{_INNER}" if _stays(dest) else f"{dest}.partial"
 
 

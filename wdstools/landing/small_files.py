@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from wdstools.address import is_address
@@ -65,6 +66,7 @@ def keep_skips(dest: str, skips: Iterable[Skip]) -> str:
     Beside a prefix of a bucket means here, in the working folder.
     """
     dest = dest.rstrip("/").rpartition("/")[2] if is_address(dest) else dest
+    dest = os.path.realpath(dest) if dest == os.curdir else dest  # in it, the list would be in the way of the next run
     data = render_skips(sorted(skips, key=lambda s: (s.path, s.reason, s.split or "", s.key or "", s.detail or "")))
     for number in range(1, _MOST_LISTS):
         path = f"{dest}.skipped{f'-{number}' if number > 1 else ''}.jsonl"

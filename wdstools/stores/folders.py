@@ -35,6 +35,16 @@ def path_here(path: StrPath, where: str) -> str:
     return text
 
 
+def named(path: str) -> str:
+    """The path of a folder that ends in its name, so that another name can be made of it: no slash, ``.`` or ``..`` stands there.
+
+    The current folder stays ``.``.
+    """
+    while len(path) > 1 and path.endswith(("/", "/.")):
+        path = path[: path.rindex("/")] or "/"
+    return os.path.realpath(path) if os.path.basename(path) == ".." else path
+
+
 def walk(root: str, onerror: Callable[[OSError], object] | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
     """Like ``os.walk`` from the top down: a folder, the names of the folders in it, and of everything else.
 

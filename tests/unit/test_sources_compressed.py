@@ -19,6 +19,7 @@ from tests.support.accounting import pack_all
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import COMMAND, HANG_SECONDS, environment, run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
+from wdstools.errors import UsageError
 from wdstools.landing.scratch import Scratch
 from wdstools.stores.local import temporary_name
 
@@ -66,6 +67,24 @@ def test_compressed_shards_among_plain_ones_are_packed_again(suffix: str, encodi
     assert not (tmp_path / "out.unpacked").exists()
     one = wt.pack(str(tmp_path / f"in/train/001{suffix}"), str(tmp_path / "one")).dataset
     assert sorted(sample["txt"] for sample in one["train"]) == [b"caption 3", b"caption 4", b"caption 5"]
+
+
+@pytest.mark.parametrize(
+    "names", [("0.tar.gz", "0.tgz"), ("0.tar", "0.tar.gz"), ("0.TAR", "0.tar"), ("0.taz", "0.TGZ")]
+)
+def test_two_tars_that_are_called_the_same_when_unpacked_are_refused_by_name(
+    names: tuple[str, str], tmp_path: Path
+) -> None:
+    data = {name: tar_bytes(pairs(n * 3, 3)) for n, name in enumerate(names)}
+    packed = {name: tar if name.lower().endswith(".tar") else compressed(tar, "tar.gz") for name, tar in data.items()}
+    write(tmp_path / "in", {f"train/{name}": tar for name, tar in packed.items()})
+    with pytest.raises(UsageError) as caught:
+        wt.pack(str(tmp_path / "in"), str(tmp_path / "out"))
+    assert caught.value.code == "names-collide"
+    one, other = sorted(names)
+    assert f"train/{one} and train/{other}" in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+    assert wt.pack(str(tmp_path / "in"), str(tmp_path / "out"), ignore=[f"train/{other}"]).samples == {"train": 3}
 
 
 def test_compressed_shards_that_were_adopted_are_packed_with_their_splits(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import tempfile
 import weakref
 from collections import Counter
 from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING
 
-from wdstools.errors import FormatError
+from wdstools.errors import FormatError, UsageError, option
 from wdstools.formats.tar_names import encoding_of, plain_name
 from wdstools.sources.beside_tars import beside_tars
 from wdstools.sources.ignoring import is_ignored
@@ -54,7 +55,7 @@ class UnpackedSource:
     def list(self) -> Listing:
         """Unpack, and list what is there then; of several shards those that are damaged are skipped.
 
-        Raises StoreError (``disk-full``), and FormatError where nothing can be unpacked.
+        Raises StoreError (``disk-full``), FormatError where nothing can be unpacked, and UsageError (``names-collide``).
         """
         if self._unpacked is None:
             self._unpacked = self._unpack()
@@ -72,6 +73,7 @@ class UnpackedSource:
         tars = None
         if os.path.isdir(self.path):
             tars = [tar for tar in find_tars(self.path) if not is_ignored(tar, self._ignore)]
+            _refuse_one_name(self.path, tars)
         names = [os.path.basename(self.path)] if tars is None else tars
         with contextlib.ExitStack() as stack:
             with reading(self._scratch or tempfile.gettempdir()):
@@ -173,6 +175,21 @@ def find_tars(root: str) -> Iterator[str]:
         tars = sorted(name for name in names if encoding_of(name) and name[0] != ".")
         plain = [name for name in tars if os.path.isfile(os.path.join(folder, name))]
         yield from (name if below == "." else f"{below}/{name}" for name in plain)
+
+
+def _refuse_one_name(root: str, tars: Sequence[str]) -> None:
+    """Refuse tars that are called the same once they are unpacked: their samples would be told apart by nothing."""
+    first: dict[str, str] = {}
+    for tar in tars:
+        other = first.setdefault(plain_name(tar), tar)
+        if other != tar:
+            raise UsageError(
+                "two tars have one name once they are unpacked",
+                code="names-collide",
+                where=root,
+                got=f"{other} and {tar}",
+                hint=f"rename one of them, or leave it out: {option('ignore', quote(tar))}",
+            )
 
 
 def _remove(scratch: str, owner: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,10 +13,12 @@ from tests.support.added_columns import keys_of
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.failing_bucket import FailingBucket, dataset_in
 from tests.support.outcome import contents
+from wdstools.errors import StoreError, UsageError
 from wdstools.landing.staging import FinishResult
 from wdstools.reader.shard import ShardReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -82,3 +85,75 @@ def test_shards_without_samples_have_equal_files_and_each_is_moved(packed: Path)
         if not killed:
             break
     assert steps > 6
+
+
+@pytest.mark.parametrize("error", [StoreError("the server is away", code="unavailable"), KilledError()])
+def test_what_the_list_names_stays_when_a_computed_change_fails_while_it_is_moved(
+    packed: Path, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bucket, lock = FailingBucket(contents(packed)), threading.Lock()
+    put(bucket, packed, 1)
+
+    def value(_: wt.Sample) -> dict[str, int]:
+        with lock:  # nobody can tell this function from another
+            return {"a": 2}
+
+    def fail(key: str) -> None:
+        if key.endswith("columns/n/train-000003.parquet"):
+            raise error
+
+    bucket.act = fail
+    with pytest.raises(type(error)):
+        wt.map_columns(dataset_in(bucket, packed), value, columns={"a": "int64"}, name="n", existing="replace")
+    bucket.act = lambda _: None
+    assert {found.cause for found in wt.verify(dataset_in(bucket, packed)).findings} == {"change-unfinished"}
+    assert isinstance(wt.remove_columns(dataset_in(bucket, packed), "n"), FinishResult)
+    assert wt.verify(dataset_in(bucket, packed)).ok
+    assert not waiting(bucket)
+
+
+def test_columns_of_another_version_of_the_dataset_are_refused(packed: Path, tmp_path: Path) -> None:
+    bucket = FailingBucket(contents(packed))
+    plan = wt.plan_add_columns(dataset_in(bucket, packed), table(packed, 1), name="n")
+    wt.pack(packed.parent / "source", tmp_path / "next", shards=4, version=2)
+    for path, data in contents(tmp_path / "next").items():
+        bucket.put(path, data)
+    before = bucket.contents()
+    with pytest.raises(StoreError) as caught:
+        wt.apply(plan)
+    assert caught.value.code == "dataset-replaced"
+    assert bucket.contents() == before
+
+
+def failing_at(last: str, value: int) -> Callable[[wt.Sample], dict[str, int]]:
+    def compute(sample: wt.Sample) -> dict[str, int]:
+        if sample.key == last:
+            raise RuntimeError("cannot")
+        return {"a": value}
+
+    return compute
+
+
+def test_what_was_computed_and_is_given_up_goes_with_a_restart_and_with_rm(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bucket = FailingBucket(contents(packed))
+    before: list[set[str]] = []
+    last = keys_of(packed)[-1]
+    for value in (1, 2):
+        with pytest.raises(UsageError):
+            wt.map_columns(
+                dataset_in(bucket, packed), failing_at(last, value), columns={"a": "int64"}, name="n", restart=True
+            )
+        before.append(set(waiting(bucket)))
+    assert all(before)
+    assert len(before[0]) == len(before[1])
+    plan = wt.plan_remove_columns(dataset_in(bucket, packed), "n")
+    assert {step.path for step in plan.steps} == before[1]
+    wt.apply(plan)
+    assert bucket.contents() == contents(packed)
+    with pytest.raises(UsageError) as caught:
+        wt.remove_columns(dataset_in(bucket, packed), "n")
+    assert caught.value.code == "columns-missing"

@@ -149,8 +149,8 @@ def _computed(
     with translated(here), Scratch(here, f"{store.url}, columns {name}", (JOURNAL,)) as scratch:
         place = KeptHere(scratch.new) if isinstance(store, LocalStore) else KeptThere(remote(store))
         journal = Journal(scratch.locate(JOURNAL))
-        head = Begun(given.digest, work.plan, earlier.seen.get(set_path(name), ""))
-        lines = begun(scratch, journal, head, restart=restart)
+        head = Begun(name, given.digest, work.plan, earlier.seen.get(set_path(name), ""))
+        lines = begun(scratch, journal, head, place, restart=restart)
         done = finished(place, lines, empty, {entry.path: entry.samples for entry in shards})
         if isinstance(place, KeptHere):
             scratch.note([column_path(name, entry.path) for entry in shards])

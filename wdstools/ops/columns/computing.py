@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from wdstools.errors import BusyError, FormatError, NotFoundError, StoreError, option
+from wdstools.columns.sets import read_sums
+from wdstools.errors import BusyError, FormatError, StoreError, option
 from wdstools.formats.arrow import numbers_over
 from wdstools.formats.column_files import MAX_COLUMNS_BYTES, described, read_columns, write_columns
 from wdstools.formats.columns import ColumnField, ColumnSet, ColumnShard, column_path, dumps, waiting_path
@@ -20,6 +21,7 @@ from wdstools.log import tell
 from wdstools.ops.columns.existing import Earlier
 from wdstools.ops.columns.function import name_of
 from wdstools.ops.columns.land import land_set
+from wdstools.ops.columns.moving import clear_waiting
 from wdstools.ops.columns.values import Values, covered
 from wdstools.progress import Progress, under_way
 from wdstools.reader.shard import ShardReader
@@ -82,10 +84,13 @@ class KeptThere:
         return get_whole(self.store, waiting_path(path, sha256), MAX_COLUMNS_BYTES)
 
     def drop(self, paths: Mapping[str, str]) -> None:
-        """Take these files (path -> SHA-256) away: nobody can use them again."""
-        for path, sha256 in paths.items():
-            with contextlib.suppress(NotFoundError):
-                self.store.delete(waiting_path(path, sha256))
+        """Take these files (path -> SHA-256) away, which nobody can use again; those that the list names already are the set's, and stay.
+
+        Where this cannot be told, all stay.
+        """
+        with contextlib.suppress(StoreError, FormatError):
+            listed = {waiting_path(path, sha256) for path, sha256 in read_sums(self.store).items()}
+            clear_waiting(self.store, sorted({waiting_path(path, sha256) for path, sha256 in paths.items()} - listed))
 
     def bring(self, paths: Mapping[str, str], work: str) -> None:
         """Nothing: they are moved where they lie."""
@@ -168,15 +173,19 @@ def _values(task: ComputeTask, reader: ShardReader, rows: Sequence[int], tick: T
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Which work it is: the digests of the function and of all else, and of the document of the set that is there."""
+    """Which work it is: the name of the set, the digests of the function and of all else, and of the document of the set that is there."""
 
+    name: str
     function: str | None
     plan: str
     there: str = ""
 
 
-def begun(scratch: Scratch, journal: Journal, head: Begun, *, restart: bool) -> list[dict[str, Any]]:
-    """What an interrupted run of the same work has noted; raises BusyError (``partial-of-other-plan``)."""
+def begun(scratch: Scratch, journal: Journal, head: Begun, place: Kept, *, restart: bool) -> list[dict[str, Any]]:
+    """What an interrupted run of the same work has noted; raises BusyError (``partial-of-other-plan``).
+
+    What is not gone on with is taken away.
+    """
     lines = journal.lines()
     first = {"function": head.function, "plan": head.plan}
     landing = journal.landing()
@@ -192,10 +201,17 @@ def begun(scratch: Scratch, journal: Journal, head: Begun, *, restart: bool) -> 
         return lines[1:]
     if lines and not restart and not is_over:
         tell("columns", "begun again: this function cannot be told from another", where=scratch.path)
+    place.drop(_noted(lines[1:], head.name))
     scratch.clear()
     journal.remove()
     journal.append(first)
     return []
+
+
+def _noted(lines: Sequence[dict[str, Any]], name: str) -> dict[str, str]:
+    """The files that a journal names, path -> SHA-256."""
+    shards = [line["shard"] for line in lines if isinstance(line.get("shard"), dict)]
+    return {column_path(name, str(shard.get("path"))): str(shard.get("sha256")) for shard in shards}
 
 
 def finished(

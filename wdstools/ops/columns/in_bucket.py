@@ -112,6 +112,17 @@ def drop_in_bucket(
     clear_waiting(store, left)
 
 
+def drop_waiting(dataset: Dataset, deleted: Sequence[str], require: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    """Take files away that wait for a set which never came. Raises as ``drop_in_bucket``."""
+    store = remote(dataset.metadata)
+    version = _version(store)
+    require(read_sums(store))
+    for key in deleted:
+        if _version(store) != version:
+            raise busy(store)
+        clear_waiting(store, [key])
+
+
 def _create(store: RemoteStore, path: str, digest: str, made: LocalStore) -> None:
     file = made.locate(path)
     try:

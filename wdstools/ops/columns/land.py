@@ -17,7 +17,7 @@ from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
 from wdstools.formats.sums import render_sums
 from wdstools.landing.inside import refuse_in_the_way, require_here, require_inside
 from wdstools.landing.staging import commit, plan_finish, refuse_replaced, staged
-from wdstools.ops.columns.in_bucket import drop_in_bucket, land_in_bucket
+from wdstools.ops.columns.in_bucket import drop_in_bucket, drop_waiting, land_in_bucket
 from wdstools.ops.columns.moving import plan_moving
 from wdstools.stores.kept_files import forget
 from wdstools.stores.local import LocalStore, translated
@@ -129,6 +129,7 @@ def _land_there(
         columns = write(work)
 
         def as_it_is(listed: dict[str, str]) -> dict[str, str]:
+            refuse_replaced(dataset.metadata, dataset.root)
             refuse_clashes(dataset, name, [field.name for field in columns.fields])
             return _refuse_changed(dataset.metadata.url, listed, name, seen)
 
@@ -181,7 +182,7 @@ def lines_of(sums: Mapping[str, str], name: str) -> dict[str, str]:
 def drop_set(dataset: Dataset, name: str, deleted: Sequence[str], seen: Mapping[str, str]) -> None:
     """Remove a set: its lines from the list, then the files ``deleted``; cut short, the next command goes on.
 
-    ``seen`` are its lines as they were read. Raises StoreError (``dataset-replaced``) where they are others now.
+    ``seen`` are its lines as they were read: none for a set that the list does not name, of which files wait. Raises StoreError (``dataset-replaced``) where they are others now.
     """
     if not isinstance(require_changeable(dataset), LocalStore):
 
@@ -189,6 +190,9 @@ def drop_set(dataset: Dataset, name: str, deleted: Sequence[str], seen: Mapping[
             listed = _refuse_changed(dataset.metadata.url, listed, name, seen)
             return {path: digest for path, digest in listed.items() if path not in seen}
 
+        if not seen:
+            drop_waiting(dataset, deleted, left_of)
+            return
         drop_in_bucket(dataset, deleted, left_of)
         _forget(dataset, [*seen.values()])
         return

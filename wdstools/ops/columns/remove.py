@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wdstools.columns.sets import names_in, read_set, read_sums
+from wdstools.columns.waiting import waiting_for
 from wdstools.dataset import Dataset
 from wdstools.errors import FormatError, StoreError, UsageError
-from wdstools.formats.columns import set_path
+from wdstools.formats.columns import is_set_name, set_path
 from wdstools.landing.inside import lies
 from wdstools.ops.columns.land import drop_set, lines_of, opened_to_change, require_changeable
 from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
 from wdstools.plan import Plan, Step, apply
+from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import sha256_there
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from wdstools.landing.staging import FinishResult
     from wdstools.options.declare import StrPath
     from wdstools.progress import Progress
+    from wdstools.stores.base import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class RemoveColumnsPlan(ColumnsPlan):
 def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsResult | FinishResult]:
     """Plan to remove a set of columns: exactly the files that its document names, as the plan lists them.
 
+    Of a set that was begun in a bucket and never finished, what waits there goes.
     A file whose bytes are not those that the list gives is not the set's: it stays, and the plan names it.
 
     Args:
@@ -71,6 +75,8 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
     path, store = opened.metadata.url, require_changeable(opened)
     sums = read_sums(store)
     names = names_in(sums)
+    if name not in names and (steps := _left_of(store, name)):
+        return RemoveColumnsPlan("remove columns of", path, steps, name=name, dataset=opened)
     if name not in names:
         raise UsageError(
             "no such set of columns",
@@ -95,6 +101,14 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
     return RemoveColumnsPlan(
         "remove columns of", path, steps, name=name, fields=fields, samples=samples, dataset=opened, seen=listed
     )
+
+
+def _left_of(store: Store, name: str) -> tuple[Step, ...]:
+    """What goes of a set that was begun in an object store and never came there."""
+    if isinstance(store, LocalStore) or not is_set_name(name):
+        return ()
+    keys = [key for key in sorted(waiting_for(store, name)) if sha256_there(store, key) == key.rpartition("/")[2]]
+    return tuple(Step("delete", key, detail=f"of the set {name}, which was begun and not finished") for key in keys)
 
 
 def remove_columns(

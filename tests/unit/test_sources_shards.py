@@ -16,6 +16,10 @@ from tests.support.command import run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
 from tests.support.pictures import encoded
 from wdstools import FormatError, NotFoundError, ShardsSource, UsageError, open_source, pack, scan
+from wdstools.sources.bucket import BucketShards
+from wdstools.sources.bucket_listing import object_entry
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -176,6 +180,21 @@ def test_mixed_image_types_in_shards_are_counted(tmp_path: Path) -> None:
 def test_splits_come_from_names(name: str, split: str, tmp_path: Path) -> None:
     with_tarfile(tmp_path / "src" / name, members(SAMPLES))
     assert pack_all(tmp_path / "src", tmp_path / "out").dataset.splits == [split]
+
+
+@pytest.mark.parametrize("name", ["train.tar/val.tar/0.tar", "TRAIN-0.TAR", "a.TAR/0.tar"])
+@pytest.mark.parametrize("place", ["on a disk", "in a bucket"])
+def test_a_folder_may_be_called_as_a_tar_and_a_tar_in_capitals(name: str, place: str, tmp_path: Path) -> None:
+    inside = [(f"in.tar/{key}", sample) for key, sample in SAMPLES]
+    path = with_tarfile(tmp_path / "src" / name, members(inside))
+    source: Any = str(tmp_path / "src")
+    if place == "in a bucket":
+        store = MemoryStore()
+        store.put(name, path.read_bytes())
+        source = BucketShards(remote(store), {name: object_entry(remote(store).head(name))})
+    made = pack(source, tmp_path / "out", jobs=1)
+    images = [sample["jpg"] for split in made.dataset.splits for sample in made.dataset[split]]
+    assert sorted(images) == sorted(sample["jpg"] for _, sample in SAMPLES)
 
 
 def test_a_lone_shard_is_a_source(tmp_path: Path) -> None:

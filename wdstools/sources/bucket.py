@@ -8,14 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from wdstools.errors import NotFoundError, SourceChangedError, UsageError
+from wdstools.errors import NotFoundError, SourceChangedError
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.formats.tar_names import encoding_of
 from wdstools.sources.base import DamagedEntryError, NeedSpaceError
 from wdstools.sources.beside_tars import beside_walked
 from wdstools.sources.bucket_listing import ENTRY, digest_of_etag
 from wdstools.sources.readers import place_of_entry
-from wdstools.sources.shards import ShardsSource
+from wdstools.sources.shards import ShardsSource, tar_of
 from wdstools.sources.tree import ArchiveTree, Folder
 
 if TYPE_CHECKING:
@@ -270,10 +270,7 @@ class RangesReader(ReadsAhead):
         self._versions = versions
 
     def _tar(self, path: str) -> str:
-        tar, found, _ = path.partition(".tar/")
-        if not found:
-            raise UsageError("a path without its tar", where=path)
-        return f"{tar}.tar"
+        return tar_of(path, self._versions.__contains__)
 
     def _get(self, path: str, entry: bytes | None) -> bytes:
         tar = self._tar(path)

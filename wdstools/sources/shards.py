@@ -27,7 +27,7 @@ from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from wdstools.formats.manifest import Manifest
     from wdstools.options.pack import LayoutChoices
@@ -271,6 +271,16 @@ def _manifest(store: Store) -> Manifest | None:
         return None
 
 
+def tar_of(path: str, is_tar: Callable[[str], bool]) -> str:
+    """The tar that a path leads into: folders above it may be called as tars are, and so may those in it."""
+    end = path.find("/")
+    while end > 0:
+        if encoding_of(path[:end]) == "tar" and is_tar(path[:end]):
+            return path[:end]
+        end = path.find("/", end + 1)
+    raise UsageError("a path without its tar", where=path)
+
+
 class ShardsOpener(ArchiveOpener):
     """Reads members of the tars of one folder."""
 
@@ -295,15 +305,16 @@ class ShardsReader:
         return self._reader(path).stat(path, entry)
 
     def _reader(self, path: str) -> SourceReader:
-        tar, found, _ = path.partition(".tar/")
-        if not found:
-            raise UsageError("a path without its tar", where=path)
+        tar = tar_of(path, self._is_tar)
         reader = self._open.get(tar)
         if reader is None:
             if len(self._open) >= _MAX_OPEN:
                 self.close()
-            reader = self._open[tar] = ArchiveReader(f"{self._root}/{tar}.tar")
+            reader = self._open[tar] = ArchiveReader(f"{self._root}/{tar}")
         return reader
+
+    def _is_tar(self, path: str) -> bool:
+        return path in self._open or not os.path.isdir(f"{self._root}/{path}")
 
     def close(self) -> None:
         """Close every tar."""

@@ -542,6 +542,22 @@ def test_few_images_are_matched_as_many_are(seed: int, count: int, levels: tuple
         assert _told(a) == _told(b)
 
 
+@pytest.mark.parametrize("row", [0, 1])
+@pytest.mark.parametrize(("gray", "alike"), [(128, True), (131, False)])
+def test_a_turned_image_whose_hashes_noise_decides_is_found_in_another_set_as_in_its_own(
+    row: int, gray: int, alike: bool
+) -> None:
+    words = np.random.default_rng(0).integers(0, 2**64, (6, 5), np.uint64)  # no hash is near another
+    looks = np.array([[128] * 2048, [gray] * 2048], np.uint8)
+    turned = Turned(np.array([row]), np.array([6 | UNDECIDED], np.uint8), words[4:5], words[5:])
+    exact = np.array([[1, 1], [2, 1]], np.uint64)
+    spread = np.full(2, 40, np.float32)
+    both = Fingerprints(exact, words[:2], words[2:4], spread, lambda rows: looks[rows], turned)
+    assert (group(both, LEVELS)[-1].leader[1] == 0) == alike
+    found = match(_some(both, 0, 1), _some(both, 1, 2), LEVELS)
+    assert [bool(side.other[0] == 0) for side in found] == [alike, alike]
+
+
 def test_the_pictures_of_both_properties_are_alike_in_every_way() -> None:
     ways: set[tuple[str, bool]] = set()
     for seed in range(6):

@@ -10,7 +10,7 @@ import numpy as np
 from wdstools.dedup import few
 from wdstools.dedup.compare import LOOK_BYTES, limits_of
 from wdstools.dedup.forest import equal_codes, flatten, row_type, unite
-from wdstools.dedup.groups import first_equal, with_turned
+from wdstools.dedup.groups import UNDECIDED, first_equal, near_turned, with_turned
 from wdstools.dedup.levels import FLIPPED
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def _match_pixels(
     codes = [_codes(prints, some, levels[-1]) for prints, some in zip((mine, theirs), rows, strict=True)]
     widest = (levels[-1].phash, levels[-1].phash16)
     linked = link_across(codes[0], codes[1], widest, flips=levels[-1].flips)
+    if levels[-1].flips:
+        linked = _with_undecided((mine, theirs), rows, linked)
     inside = [np.isin(linked[0], linked[1]), np.isin(linked[1], linked[0])]
     chosen = [some[there] for some, there in zip(rows, inside, strict=True)]
     trees = [tree[there] for tree, there in zip(linked, inside, strict=True)]
@@ -135,6 +137,22 @@ def link_across(
         unite(parent, start + codes, start + owner[codes])
     flatten(parent)
     return parent[: counts[0]], parent[first : first + counts[1]]
+
+
+def _with_undecided(
+    sets: tuple[Fingerprints, Fingerprints], rows: Sequence[NDArray[np.int64]], linked: tuple[Rows, Rows]
+) -> tuple[Rows, Rows]:
+    """The components, with turned images whose hashes say nothing linked with what is nearly their pixels, as within one set."""
+    parent = np.arange(max(int(trees.max()) for trees in linked) + 1)
+    for side, (prints, other) in enumerate((sets, sets[::-1])):
+        takes = ~np.isnan(other.deviation)
+        readable = ~np.isnan(prints.deviation[prints.turned.rows])
+        for number in np.flatnonzero(readable & (prints.turned.turns & UNDECIDED > 0)).tolist():
+            near = np.searchsorted(rows[1 - side], near_turned(prints, number, other, takes))
+            own = linked[side][np.searchsorted(rows[side], prints.turned.rows[number])]
+            unite(parent, np.full(len(near), own), linked[1 - side][near])
+    flatten(parent)
+    return parent[linked[0]], parent[linked[1]]
 
 
 def _link_many(

@@ -186,23 +186,23 @@ def link_prints(prints: Fingerprints, takes: NDArray[np.bool_], widest: Level, w
     numbers = np.flatnonzero(there)
     unite(parent, numbers + count, turned.rows[numbers])
     for number in numbers[turned.turns[numbers] & UNDECIDED > 0].tolist():
-        near = _near_turned(prints, takes, number)
+        near = near_turned(prints, number, prints, takes)
         unite(parent, np.full(len(near), turned.rows[number]), near)
     flatten(parent)
     return parent[:count]
 
 
-def _near_turned(prints: Fingerprints, takes: NDArray[np.bool_], number: int) -> NDArray[np.int64]:
-    """Which of the rows that take part have nearly the luma of a turned image whose hashes say nothing."""
-    row, deviation = int(prints.turned.rows[number]), prints.deviation
-    places = np.flatnonzero(takes & (np.abs(deviation - deviation[row]) < _NEAR_DEVIATION))
+def near_turned(prints: Fingerprints, number: int, others: Fingerprints, takes: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Which rows of others, of those that take part, have nearly the luma of a turned image whose hashes say nothing."""
+    row = int(prints.turned.rows[number])
+    places = np.flatnonzero(takes & (np.abs(others.deviation - prints.deviation[row]) < _NEAR_DEVIATION))
     found = [places[:0]]
     own = turn_look(prints.looks(np.array([row])).reshape(-1), int(prints.turned.turns[number]))[:_PIXELS].astype(
         np.int16
     )
     for start in range(0, len(places), _LOOKS_AT_ONCE):
         some = places[start : start + _LOOKS_AT_ONCE]
-        lumas = prints.looks(some).reshape(len(some), -1)[:, :_PIXELS].astype(np.int16)
+        lumas = others.looks(some).reshape(len(some), -1)[:, :_PIXELS].astype(np.int16)
         found.append(some[np.abs(lumas - own).mean(axis=1) <= NEAR_PIXELS])
     return np.concatenate(found)
 

@@ -157,3 +157,33 @@ def test_what_was_computed_and_is_given_up_goes_with_a_restart_and_with_rm(
     with pytest.raises(UsageError) as caught:
         wt.remove_columns(dataset_in(bucket, packed), "n")
     assert caught.value.code == "columns-missing"
+
+
+@pytest.mark.parametrize("which", ["values", "document", "all"])
+def test_a_damaged_file_that_waits_is_damage_of_its_set_and_bars_nothing_else(packed: Path, which: str) -> None:
+    bucket = FailingBucket(contents(packed))
+    put(bucket, packed, 1)
+
+    def fail(key: str) -> None:
+        if key.startswith(".wdstools/columns/n"):
+            raise StoreError("the server is away", code="unavailable")
+
+    bucket.act = fail
+    with pytest.raises(StoreError):
+        put(bucket, packed, 2, existing="replace")
+    bucket.act = lambda _: None
+    damaged = [key for key in waiting(bucket) if which == "all" or _is_document(bucket, key) == (which == "document")]
+    for key in damaged if which == "all" else damaged[:1]:
+        bucket.put(key, b"x" + bucket.contents()[key][1:])
+    other = table(packed, 3).rename_columns(["key", "z"])
+    if which != "all":
+        assert isinstance(wt.add_columns(dataset_in(bucket, packed), other, name="other"), FinishResult)
+    if which == "values":  # a set without a document bars the others until it is removed, as in a folder
+        wt.add_columns(dataset_in(bucket, packed), other, name="other")
+    assert not wt.verify(dataset_in(bucket, packed)).ok
+    assert isinstance(wt.remove_columns(dataset_in(bucket, packed), "n"), wt.ColumnsResult)
+    assert wt.verify(dataset_in(bucket, packed)).ok
+
+
+def _is_document(bucket: FailingBucket, key: str) -> bool:
+    return bucket.contents()[key].startswith(b"{")

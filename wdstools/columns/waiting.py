@@ -12,7 +12,7 @@ from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.formats.columns import COLUMNS_WAITING, waiting_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.stores.local import LocalStore
-from wdstools.stores.reading import get_whole
+from wdstools.stores.reading import get_whole, sha256_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,13 @@ def to_be_moved(store: Store, sums: Mapping[str, str]) -> dict[str, str]:
     """The files that the list names and that still wait, by the path to which they are moved."""
     there = {info.key for info in store.list(COLUMNS_WAITING)}
     return {path: digest for path, digest in sums.items() if there and waiting_path(path, digest) in there}
+
+
+def can_be_finished(store: Store, sums: Mapping[str, str]) -> dict[str, str]:
+    """The same, if any of them is whole: files that wait and are damaged can never be moved, and bar nobody's way."""
+    found = to_be_moved(store, sums)
+    keys = (waiting_path(path, digest) for path, digest in found.items())
+    return found if any(sha256_there(store, key) == key.rpartition("/")[2] for key in keys) else {}
 
 
 def waiting_for(store: Store, name: str) -> list[str]:

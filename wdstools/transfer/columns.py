@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from wdstools.columns.sets import column_sets, fits, listed_files, read_sums, store_of
 from wdstools.columns.values import shard_values
-from wdstools.columns.waiting import to_be_moved, waiting_file
+from wdstools.columns.waiting import can_be_finished, waiting_file
 from wdstools.errors import BusyError, IntegrityError, NotFoundError
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import to_array
@@ -42,7 +42,7 @@ def column_files(dataset: Dataset) -> list[Wanted]:
     sums = read_sums(store)
     if not sums:
         return []
-    if is_bucket(store.url) and to_be_moved(store, sums):
+    if is_bucket(store.url) and can_be_finished(store, sums):
         raise BusyError(
             "a change of the columns of this dataset is not finished",
             code="change-unfinished",

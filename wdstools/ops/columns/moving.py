@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.columns.sets import is_of, read_sums
-from wdstools.columns.waiting import to_be_moved, waiting_for
-from wdstools.errors import BusyError, NotFoundError, StoreError
+from wdstools.columns.waiting import can_be_finished, to_be_moved, waiting_for
+from wdstools.errors import BusyError, FormatError, NotFoundError, StoreError
 from wdstools.executors.base import run_all
 from wdstools.formats.column_files import MAX_COLUMNS_BYTES
 from wdstools.formats.columns import COLUMNS_WAITING, damaged, set_of, waiting_path
@@ -20,6 +20,7 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.landing.notes import BEGUN, clear_begun, create, read_note, write_note
 from wdstools.landing.staging import FinishPlan, FinishResult
+from wdstools.log import tell
 from wdstools.plan import Step
 from wdstools.progress import Progress, under_way
 from wdstools.stores.base import ABSENT, ANYTHING, RemoteStore
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from wdstools.dataset import Dataset
-    from wdstools.executors.base import Executor, Tick
+    from wdstools.executors.base import Executor, Tick, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,14 @@ def move(task: MoveTask, tick: Tick) -> None:
     if task.old:
         with contextlib.suppress(NotFoundError):
             task.store.delete(waiting_path(task.paths[0], task.digest))
+
+
+def move_if_whole(task: MoveTask, tick: Tick) -> None:
+    """The same, of what an earlier run left: a file that is damaged stays where it waits, and its set is damaged."""
+    try:
+        move(task, tick)
+    except FormatError as error:
+        tell("columns", "a file that waits is damaged and is left there", where=error.where)
 
 
 def _move_to(path: str, task: MoveTask) -> None:
@@ -111,7 +120,13 @@ def let_wait(store: RemoteStore, path: str, digest: str, file: str) -> None:
 
 
 def move_all(
-    store: RemoteStore, files: Mapping[str, str], executor: Executor, tick: Tick = lambda _: None, *, first: bool
+    store: RemoteStore,
+    files: Mapping[str, str],
+    executor: Executor,
+    tick: Tick = lambda _: None,
+    *,
+    first: bool,
+    work: Work[MoveTask, None] = move,
 ) -> None:
     """Move files that wait, the document before the others. ``first``: nothing is in their places yet."""
     alike: dict[str, list[str]] = {}
@@ -120,8 +135,8 @@ def move_all(
     tasks = [MoveTask(store, tuple(paths), digest, "" if first else digest) for digest, paths in alike.items()]
     documents = [task for task in tasks if task.paths[0].endswith(".json")]
     for task in documents:
-        move(task, tick)
-    run_all(executor, move, [task for task in tasks if task not in documents], tick)
+        work(task, tick)
+    run_all(executor, work, [task for task in tasks if task not in documents], tick)
 
 
 def clear_waiting(store: RemoteStore, keys: Iterable[str]) -> None:
@@ -183,7 +198,7 @@ class FinishMoving(FinishPlan):
         sums = read_sums(store)
         waiting = to_be_moved(store, sums)
         with under_way(progress, "move columns", len(waiting), "files") as tick:
-            move_all(store, waiting, executor, tick, first=False)
+            move_all(store, waiting, executor, tick, first=False, work=move_if_whole)
         for name in sorted({set_of(path) for path in waiting}):
             clear_gone(store, name, sums)
         return FinishResult(self.target, self.dataset.root, self.dataset.manifest.version)
@@ -192,7 +207,7 @@ class FinishMoving(FinishPlan):
 def plan_moving(dataset: Dataset) -> FinishMoving | None:
     """The plan to finish a change of the columns of a dataset in an object store that was cut short; None if there is none."""
     store = remote(dataset.metadata)
-    waiting = to_be_moved(store, read_sums(store))
+    waiting = can_be_finished(store, read_sums(store))
     if not waiting:
         return None
     detail = f"a change that was interrupted: {len(waiting)} files of columns are moved in"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import wdstools as wt
 from tests.support.city_pairs import tiny_jpeg, write_city_pairs
 from tests.support.command import HANG_SECONDS, assert_clean_failure, run_command, start_command
 from tests.support.outcome import assert_complete, snapshot
@@ -15,6 +16,7 @@ from tests.support.small_disk import grow, set_read_only, small_disk
 from tests.support.write_points import WritePoints
 from wdstools.errors import SourceChangedError, StoreError
 from wdstools.executors.local import Serial
+from wdstools.landing.scratch import Scratch
 from wdstools.ops.pack import run_pack
 from wdstools.ops.verify import verify_path
 from wdstools.planning.options import make_options
@@ -113,6 +115,29 @@ def test_an_empty_folder_that_cannot_be_replaced_is_packed_into(
     again = run_command("pack", source, dest, "--shards", "4", "--json", cwd=where)
     assert (again.code, again.error["code"]) == (4, "destination-not-empty")
     assert snapshot(empty) == before
+
+
+@pytest.mark.parametrize("dest", [".", "link", "new"])
+def test_a_pull_killed_when_its_dataset_had_appeared_leaves_nothing_after_the_next(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dest: str
+) -> None:
+    made = wt.pack(str(source), str(tmp_path / "origin"), shards=4, jobs=1)
+    (tmp_path / "place/empty").mkdir(parents=True)
+    (tmp_path / "place/link").symlink_to("empty")
+    monkeypatch.chdir(tmp_path / ("place/empty" if dest == "." else "place"))
+
+    def killed(_: Scratch) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scratch, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            wt.pull(str(tmp_path / "origin"), dest, jobs=1)
+    assert any(path.name == "partial" or path.suffix == ".partial" for path in (tmp_path / "place").rglob("*"))
+    again = wt.pull(str(tmp_path / "origin"), dest, jobs=1)
+    assert (again.root, again.fetched) == (made.root, 0)
+    assert not any("partial" in path.name for path in (tmp_path / "place").rglob("*"))
+    assert verify_path(dest).ok
 
 
 def test_what_was_skipped_is_not_kept_in_the_empty_folder_itself(tmp_path: Path) -> None:

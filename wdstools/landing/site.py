@@ -291,9 +291,10 @@ def _stays(dest: str) -> bool:
 def forget_landed(dest: str) -> None:
     """Remove the scratch place of a run that was stopped after its dataset at ``dest`` had appeared."""
     place = work_place(dest)
-    if not _stays(dest) and is_marked(place) and Journal(os.path.join(place, _JOURNAL)).landing() is not None:
+    if is_marked(place) and Journal(os.path.join(place, _JOURNAL)).landing() is not None:
         with Scratch(place, dest, (_JOURNAL,)) as scratch:
-            scratch.remove()
+            if not files_below(scratch.new):  # all of it has appeared
+                scratch.remove()
 
 
 def _published(landing: Mapping[str, Any]) -> set[str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wdstools.errors import FormatError, UnsupportedVersionError, UsageError
 from wdstools.formats import column_files
@@ -62,7 +64,7 @@ def test_no_more_is_written_or_read_than_a_file_may_hold(monkeypatch: pytest.Mon
     data, columns = _written()
     texts = pa.compute.sum(pa.compute.binary_length(TABLE["text"])).as_py()
     monkeypatch.setattr(column_files, "MAX_COLUMNS_BYTES", texts)
-    with pytest.raises(FormatError, match="at most 8 B are read"):
+    with pytest.raises(FormatError, match="at most 9 B are read"):
         _read(data, columns, "vector", "score", "key")
     assert texts == 8
     refuse_too_large(texts)
@@ -71,6 +73,31 @@ def test_no_more_is_written_or_read_than_a_file_may_hold(monkeypatch: pytest.Mon
     assert told.value.code == "columns-too-large"
     with pytest.raises(UsageError):
         write_columns(TABLE, FIELDS)
+
+
+TEXTS = st.lists(st.none() | st.integers(0, 400).map("ab ".__mul__), min_size=1, max_size=9)
+
+
+@given(st.integers(60, 300), TEXTS, st.sampled_from(["bool", "int64", "float64", "float32", "float32[3]", "float32[64]"]), st.booleans())  # fmt: skip
+@settings(max_examples=25, deadline=None)
+def test_what_is_written_is_read(rows: int, texts: list[str | None], kind: str, gaps: bool) -> None:
+    rng = np.random.default_rng(rows)
+    fields = (ColumnField("number", kind), ColumnField("text", "string"))
+    wanted = fields[0].arrow
+    each: Callable[[], object] = (
+        (lambda: rng.random(fields[0].width).tolist()) if "[" in kind else lambda: kind == "bool" or 1
+    )
+    table = pa.table({
+        "key": [f"{number:08d}" for number in range(rows)],
+        "number": pa.array([None if gaps and rng.random() < 0.5 else each() for _ in range(rows)], wanted),
+        "text": pa.array([texts[number % len(texts)] for number in range(rows)], pa.string()),
+    })  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(column_files, "MAX_COLUMNS_BYTES", table.nbytes)
+        data = write_columns(table, fields)
+        shard = described(SHARD, table, data, fields)
+        read = read_columns(data, ColumnSet("scores", "0" * 64, fields, (shard,)), shard, table.column_names)
+    assert read.to_pylist() == table.to_pylist()
 
 
 def test_how_many_bytes_values_take_at_least() -> None:

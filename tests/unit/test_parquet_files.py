@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wdstools.formats.parquet_files import batches_of, rows_of, weight_of
+from wdstools.formats.parquet_files import batches_of, read_whole, rows_of, weight_of
 
 
 def written(table: pa.Table, **options: object) -> io.BytesIO:
@@ -55,3 +55,12 @@ def test_what_is_below_microseconds_is_cut_off_however_deep_it_lies(
     for part, rows in ((batch, [wanted, None, wanted, wanted]), (batch.slice(1, 2), [None, wanted])):
         got = [row["x"] for row in rows_of(part)]
         assert repr(got) == repr(rows)  # a time of pandas is equal, and is written with its nanoseconds
+
+
+def test_groups_of_rows_whose_lists_hold_one_dictionary_are_read() -> None:
+    words = [f"word {number:05d}" for number in range(64)]
+    table = pa.table({"n": range(128), "lists": [[{"word": word, "at": 1}] for word in words * 2]})
+    file = written(table, row_group_size=40, use_dictionary=True, store_schema=False)
+    assert read_whole(file.getbuffer(), ["n", "lists"], 5000).to_pylist() == table.to_pylist()
+    with pytest.raises(ValueError, match=r"comes to 4\.\d+ kB once it is unpacked, and at most 3\.0 kB"):
+        read_whole(file.getbuffer(), ["n", "lists"], 3000)

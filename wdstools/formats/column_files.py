@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from wdstools.formats.columns import ColumnField, ColumnSet
     from wdstools.formats.parquet_pages import Group
 
-#: How long a file of a set may be, and how much all values that are read of it may take.
+#: How long a file of a set may be, and how much all its values may take when it is written; read are some more, as Parquet
+#: has some bytes beside them: what is written is read.
 MAX_COLUMNS_BYTES = 1 << 31
 _KEY = pa.field("key", pa.string(), nullable=False)
 
@@ -101,7 +102,7 @@ def read_columns(
         _check_lists(groups, wanted, shard.rows)
 
     try:
-        table = read_whole(data, names, MAX_COLUMNS_BYTES, check).select(list(names))
+        table = read_whole(data, names, MAX_COLUMNS_BYTES + MAX_COLUMNS_BYTES // 8, check).select(list(names))
         arrays = [aligned(table.column(name), wanted.field(name).type) for name in names]
         table = pa.Table.from_arrays(arrays, schema=pa.schema([wanted.field(name) for name in names]))
         table.validate(full=True)

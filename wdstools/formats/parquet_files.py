@@ -62,23 +62,31 @@ def read_whole(
     file = pq.ParquetFile(reader_over(data), page_checksum_verification=True)
     if check is not None:
         check(file, groups)
-    claims = [claim for group in groups for claim in group.claims]
-    plain = sum(claim.bytes + 8 * claim.values for claim in claims)
-    if plain > most:
-        raise _too_much(plain, most)
-    if sum(claim.most for claim in claims) > most:
-        risky = [claim for claim in claims if not claim.width and claim.longest]
-        if sum(claim.most for claim in claims if claim not in risky or claim.prefixed) > most:
-            raise TooMuchError(
-                "its values are encoded by their differences, or by a dictionary, and may come to more than is read"
-            )
-        coded = pq.ParquetFile(reader_over(data), read_dictionary=sorted({claim.leaf for claim in risky}))
-        tops = list(dict.fromkeys(claim.name for claim in risky))
-        came = sum(_weight(chunk) for column in coded.read(columns=tops).columns for chunk in column.chunks)
-        if plain + came > most:
-            raise _too_much(plain + came, most)
+    came = _come_to(data, groups, most)
+    if came > most:
+        raise _too_much(came, most)
     # not read_table: it imports pyarrow.dataset and, with it, pandas
     return file.read(columns=list(names), use_threads=use_threads)
+
+
+def _come_to(data: bytes | memoryview, groups: Sequence[Group], most: int) -> int:
+    """How many bytes the values come to; texts of a dictionary are counted, as codes, where they may come to more than ``most``."""
+    import pyarrow.parquet as pq
+
+    claims = [claim for group in groups for claim in group.claims]
+    coded = [claim for claim in claims if claim.dictionary and not claim.width]
+    sure = sum(claim.most for claim in claims if claim not in coded)
+    if sure > most or sure + sum(claim.most for claim in coded) <= most:
+        return sure
+    if risky := sum(claim.most for claim in coded if claim.prefixed):
+        return sure + risky
+    file = pq.ParquetFile(reader_over(data), read_dictionary=sorted({claim.leaf for claim in coded}))
+    tops = list(dict.fromkeys(claim.name for claim in coded))
+    came = sum(claim.most for claim in claims if claim.name not in tops)
+    for number in range(len(groups)):  # one by one: what nests Arrow only has as codes in one piece
+        part = file.read_row_group(number, columns=tops)
+        came += sum(_weight(chunk) for column in part.columns for chunk in column.chunks)
+    return came
 
 
 def batches_of(

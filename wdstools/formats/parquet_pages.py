@@ -52,14 +52,16 @@ class Claim:
     prefixed: bool = False
 
     @property
-    def longest(self) -> int:
-        """How many bytes a value may come to that is written once and meant often; 0 where each is written as often as it is."""
-        return self.width or (self.largest if self.prefixed else self.dictionary)
+    def plain(self) -> int:
+        """How many bytes the values come to; texts, where each is written as often as it is there."""
+        each = 0 if self.width == 1 else self.width or 4  # of truths eight take a byte; a text takes its end
+        return max(self.bytes, self.values * each)
 
     @property
     def most(self) -> int:
-        """How many bytes all values may come to."""
-        return self.bytes + self.values * (8 + self.longest)
+        """How many bytes the values may come to, also where a text is written once and meant often."""
+        longest = 0 if self.width else self.largest if self.prefixed else self.dictionary
+        return self.plain + self.values * longest
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,10 +150,14 @@ def test_what_was_computed_and_is_given_up_goes_with_a_restart_and_with_rm(
         before.append(set(waiting(bucket)))
     assert all(before)
     assert len(before[0]) == len(before[1])
+    bucket.put(".wdstools/columns-next/n/strange", b"of somebody else")
+    assert [(one.name, one.state) for one in wt.list_columns(dataset_in(bucket, packed))] == [("n", "begun")]
     plan = wt.plan_remove_columns(dataset_in(bucket, packed), "n")
     assert {step.path for step in plan.steps} == before[1]
     wt.apply(plan)
+    bucket.delete(".wdstools/columns-next/n/strange")
     assert bucket.contents() == contents(packed)
+    assert wt.list_columns(dataset_in(bucket, packed)) == ()
     with pytest.raises(UsageError) as caught:
         wt.remove_columns(dataset_in(bucket, packed), "n")
     assert caught.value.code == "columns-missing"

@@ -6,16 +6,17 @@ is killed leaves the old set or the new one, and anybody can move what is left t
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from wdstools.errors import FormatError, NotFoundError, StoreError
-from wdstools.formats.columns import COLUMNS_WAITING, waiting_path
+from wdstools.formats.columns import COLUMNS_WAITING, is_waiting, waiting_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.stores.local import LocalStore
 from wdstools.stores.reading import get_whole, sha256_there
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from wdstools.stores.base import Store
 
@@ -56,6 +57,16 @@ def can_be_finished(store: Store, sums: Mapping[str, str]) -> dict[str, str]:
     found = to_be_moved(store, sums)
     keys = (waiting_path(path, digest) for path, digest in found.items())
     return found if any(sha256_there(store, key) == key.rpartition("/")[2] for key in keys) else {}
+
+
+def begun_sets(store: Store, listed: Collection[str]) -> dict[str, int]:
+    """The sets that are not listed and of which files wait, and how many: nobody has finished them."""
+    try:
+        keys = [info.key.removeprefix(COLUMNS_WAITING) for info in store.list(COLUMNS_WAITING)]
+    except StoreError:  # whoever may only read need not be allowed to list
+        return {}
+    named = Counter(name for name, _, digest in (key.partition("/") for key in keys) if is_waiting(name, digest))
+    return {name: count for name, count in named.items() if name not in listed}
 
 
 def waiting_for(store: Store, name: str) -> list[str]:

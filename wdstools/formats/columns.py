@@ -171,6 +171,11 @@ def waiting_path(path: str, digest: str) -> str:
     return f"{COLUMNS_WAITING}{set_of(path)}/{digest}"
 
 
+def is_waiting(name: str, digest: str) -> bool:
+    """Whether a file that waits may be called so."""
+    return is_set_name(name) and _DIGEST_RE.fullmatch(digest) is not None
+
+
 def is_column_file(path: str) -> bool:
     """Whether a path may be that of a file of a set: its document, or the rows of a shard."""
     name, _, rest = path.removeprefix(COLUMNS_FOLDER).partition("/")

@@ -70,7 +70,7 @@ def removed(output: Output, result: ColumnsResult) -> int:
 
 def listed(output: Output, path: str, found: Sequence[ColumnsInfo]) -> int:
     """The sets of a dataset; the exit code: 1 where one of them cannot be used."""
-    code = 0 if all(one.state == "ok" for one in found) else 1
+    code = 0 if all(one.state in ("ok", "begun") for one in found) else 1
     for one in found:
         output.record("columns", one)
         output.line(f"{one.name}: {one.state}" + (f", {size(one.bytes)}, root {one.root}" if one.root else ""))
@@ -78,10 +78,12 @@ def listed(output: Output, path: str, found: Sequence[ColumnsInfo]) -> int:
             output.line(f"  {name}  {kind}  {one.values[name]:,} of {counted(one.samples, 'sample')}")
         if one.detail:
             output.line(f"  {one_line(one.detail)}")
-        if one.state != "ok":
+        if one.state == "begun":
+            output.hint(f"  go on with it, or remove it: wdstools columns rm {quote(path)} {one.name}")
+        elif one.state != "ok":
             output.hint(f"  remove it, and add it again: wdstools columns rm {quote(path)} {one.name}")
     if not found:
         output.line("no columns were added")
-    summary: ColumnsSummary = {"sets": len(found)}
+    summary: ColumnsSummary = {"sets": sum(one.state != "begun" for one in found)}
     output.summary(summary, exit_code=code, ok=code == 0)
     return code

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wdstools.columns.sets import each_set, fits, read_sums, store_of
+from wdstools.columns.sets import each_set, fits, names_in, read_sums, store_of
+from wdstools.columns.waiting import begun_sets
 from wdstools.dataset import as_dataset
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.ops.columns.result import ColumnsInfo
+from wdstools.stores.open import is_bucket
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
@@ -31,7 +34,8 @@ def list_columns(dataset: Dataset | StrPath) -> tuple[ColumnsInfo, ...]:
     opened = as_dataset(dataset)
     store = store_of(opened)
     found = []
-    for name, columns in each_set(store, read_sums(store)):
+    sums = read_sums(store)
+    for name, columns in each_set(store, sums):
         if isinstance(columns, FormatError | NotFoundError):
             found.append(ColumnsInfo(name, "damaged", detail=str(columns)))
             continue
@@ -48,4 +52,8 @@ def list_columns(dataset: Dataset | StrPath) -> tuple[ColumnsInfo, ...]:
                 columns.bytes,
             )
         )
-    return tuple(found)
+    begun = begun_sets(store, names_in(sums)) if is_bucket(store.url) else {}
+    for name, files in begun.items():
+        detail = f"{counted(files, 'file')} of a set that was begun and is not finished"
+        found.append(ColumnsInfo(name, "begun", detail=detail))
+    return tuple(sorted(found, key=lambda one: one.name))

@@ -38,7 +38,8 @@ class ColumnsResult(Made):
 class ColumnsInfo:
     """A set of columns of a dataset. ``values`` counts, for each field, the samples that have a value in it.
 
-    ``state`` is ``ok``, ``stale`` (made for another version of the dataset) or ``damaged``; nothing of the values is read.
+    ``state`` is ``ok``, ``stale`` (made for another version of the dataset), ``damaged``, or
+    ``begun`` (in a bucket: files of it wait, and the set is not there yet); nothing of the values is read.
     """
 
     name: str

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
-import threading
-import warnings
 from typing import Any
 
-#: Python warns of an unknown escape, and of a number that a word follows at once. Nothing else needs the filters of warnings,
-#: which are those of the whole process: two threads that change them at once may leave the change behind.
+from wdstools.quiet import quiet
+
+#: Python warns of an unknown escape, and of a number that a word follows at once.
 _MAY_WARN = re.compile(r"\\|[0-9]\.?[^\W\d]")
-_LOCK = threading.Lock()
 
 
 def expression(text: str) -> ast.Expression:
     """The tree of an expression; raises what ``ast.parse`` raises. What Python only warns of is for who wrote a program."""
     if not _MAY_WARN.search(text):
         return ast.parse(text, mode="eval")
-    with _LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet:
         return ast.parse(text, mode="eval")
 
 

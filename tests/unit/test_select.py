@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import math
-import threading
 import warnings
 from typing import Any
 
@@ -16,7 +14,6 @@ from hypothesis import strategies as st
 
 from wdstools.errors import FormatError, UsageError
 from wdstools.formats.index import build_index
-from wdstools.python_text import expression
 from wdstools.reader.keys import parse_keys
 from wdstools.reader.select import Selection, Where, parse_where
 
@@ -259,39 +256,3 @@ def test_what_python_warns_of_is_no_matter_of_a_condition(text: str) -> None:
         warnings.simplefilter("always")
         parse_where(text)
     assert [str(one.message) for one in told] == []
-
-
-@pytest.mark.parametrize("text", ["width > 3", r"caption != '\d'"])
-def test_conditions_that_threads_read_at_once_leave_the_filters_of_warnings_alone(
-    text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parse, inside = ast.parse, [threading.Event(), threading.Event()]
-
-    def slow(*args: Any, **choices: Any) -> Any:
-        if threading.current_thread() is first:
-            inside[0].set()
-            inside[1].wait(0.2)
-        else:
-            inside[1].set()
-            first.join()
-        return parse(*args, **choices)
-
-    monkeypatch.setattr(ast, "parse", slow)
-    first, second = (threading.Thread(target=expression, args=[text]) for _ in range(2))
-    with warnings.catch_warnings():
-        before = list(warnings.filters)
-        first.start()
-        inside[0].wait(5)
-        second.start()
-        second.join()
-        assert warnings.filters == before
-
-
-@pytest.mark.parametrize(
-    "text", [r"'\d'", "1if x else 2", "0x1for x", "1_0.if x else 2", "1jor 2", "'1' is '1'", "(1)(2)"]
-)
-def test_what_python_warns_of_in_a_condition_is_not_shown(text: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with contextlib.suppress(SyntaxError):
-            expression(text)

@@ -5,22 +5,19 @@ Whether an image is whole is told by ``images.whole``; JPEG has a module of its 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import mmap
 import struct
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wdstools.formats.image_types import sniff
 from wdstools.images.png import without_large_metadata
 from wdstools.options.pack import MAX_PIXELS
+from wdstools.quiet import quiet
 from wdstools.version import pillow_codecs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from PIL import Image
 
 DEFAULT_MAX_PIXELS = MAX_PIXELS
@@ -100,7 +97,7 @@ def _open(data: bytes | memoryview) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with quiet():
+        with quiet:
             return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise DamagedImageError("image-too-large", first_line(error)) from None
@@ -118,19 +115,11 @@ def _open_heic(data: bytes | memoryview) -> Image.Image:
         hint = "HEIC is read with pillow-heif: pip install 'wdstools[heic]'"
         raise DamagedImageError("image-unsupported", hint) from None
     try:
-        with quiet():
+        with quiet:
             image: Image.Image = HeifImageFile(io.BytesIO(data))
     except _NOT_OPENED as error:
         raise DamagedImageError("image-damaged", first_line(error)) from None
     return image
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Pillow's warnings (many pixels, odd metadata) are not news: limits and checks here are our own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def load_pixels(image: Image.Image) -> None:
@@ -138,7 +127,7 @@ def load_pixels(image: Image.Image) -> None:
     from PIL import Image as PillowImage
 
     try:
-        with quiet():
+        with quiet:
             image.load()
     except (
         OSError,

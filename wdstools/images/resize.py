@@ -21,10 +21,10 @@ from wdstools.images.check import (
     bound_pixels,
     load_pixels,
     open_image,
-    quiet,
 )
 from wdstools.images.jpeg import bound_scans, check_entropy_coded, decode_jpeg, walk_header
 from wdstools.images.png import end_of_png
+from wdstools.quiet import quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def _has_more_frames(data: bytes) -> bool:
     if sniff(data[:16]) == "jpg":
         return False
     try:
-        with open_image(data) as image, quiet():
+        with open_image(data) as image, quiet:
             return bool(getattr(image, "is_animated", False))
     except (DamagedImageError, OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError):
         return False  # the first one was decoded: what follows cannot be
@@ -176,7 +176,7 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1  # Pillow turns these itself when it loads them
     try:
-        with quiet():
+        with quiet:
             value = image.getexif().get(_EXIF_ORIENTATION, 1)
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, OverflowError):
         return 1  # an unreadable EXIF block says nothing about the pixels

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import wdstools as wt
+from wdstools.formats import parquet_pages
 from wdstools.formats.parquet_files import batches_of, read_whole, rows_of, weight_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def written(table: pa.Table, **options: object) -> io.BytesIO:
@@ -26,6 +32,24 @@ def test_categories_with_nulls_are_read_whatever_number_their_codes_are(code: pa
     file = written(table)
     assert [batch.to_pydict() for batch in batches_of(file, 9)] == [{"mood": words, "none": [None] * 4}]
     assert weight_of(file, 9, ["mood", "none"]) == 8
+
+
+@pytest.mark.slow
+def test_a_table_that_was_written_a_row_at_a_time_is_read() -> None:
+    table = pa.table({f"column {number}": range(1500) for number in range(40)})
+    file = written(table, row_group_size=1)
+    assert sum(batch.num_rows for batch in batches_of(file, 99, ["column 7"])) == 1500
+
+
+def test_a_table_whose_footer_is_too_long_is_refused_and_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "table.parquet").write_bytes(written(pa.table({"file_name": ["0.jpg"]})).getvalue())
+    monkeypatch.setattr(parquet_pages, "_MAX_FOOTER_BYTES", 100)
+    with pytest.raises(wt.FormatError) as caught:
+        wt.pack(tmp_path / "table.parquet", tmp_path / "out")
+    assert caught.value.code == "table-too-large"
+    assert str(caught.value.got).endswith("and at most 100 B are read")
 
 
 MOMENT = dt.datetime(1970, 1, 1, 0, 0, 0, 2)  # noqa: DTZ001 (the column has no time zone)

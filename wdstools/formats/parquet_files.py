@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from wdstools.formats.arrow import reader_over, text_lengths, to_numpy, valid
-from wdstools.formats.parquet_pages import groups_of
+from wdstools.formats.parquet_pages import TooMuchError, groups_of
 from wdstools.units import size as shown
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ _ROWS, _ROWS_TIMES = 1 << 20, 4
 #: How much a batch of rows should come to, and what a value takes beside its bytes.
 _BATCH_BYTES = 32 << 20
 _VALUE_BYTES = 64
-
-
-class TooMuchError(ValueError):
-    """A file that comes to more than one of its size may."""
 
 
 def bound_of(size: int) -> int:
@@ -94,8 +90,8 @@ def batches_of(
 ) -> Iterator[pa.RecordBatch]:
     """A table's rows, at most ``rows`` at once and so few that they take little memory; lists and structures may hold codes.
 
-    ``held`` tells that all rows will be in memory. Raises ValueError (TooMuchError where the table comes to more than one of
-    its size may) and what Arrow raises.
+    ``held`` tells that all rows will be in memory. Raises ValueError (TooMuchError where the table takes more memory
+    than one of its size may) and what Arrow raises.
     """
     came, most = 0, bound_of(_size_of(file))
     for batch in _coded_batches(file, rows, names):
@@ -201,7 +197,7 @@ def _width_of(claim: Claim, rows: int) -> int:
 
 
 def _check_table(groups: Sequence[Group], size: int) -> None:
-    """Refuse a table that claims more than one of its size may."""
+    """Refuse a table that claims more memory than one of its size may."""
     rows, most = sum(group.rows for group in groups), bound_of(size)
     if any(group.rows < 0 for group in groups) or rows > max(_ROWS, _ROWS_TIMES * size):
         raise TooMuchError(f"it claims {rows:,} rows, and takes {size:,} bytes")

@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from wdstools.units import size as shown
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
 _MAGIC = b"PAR1"
 _MAX_DEPTH = 16
-#: Of a footer: of 256 columns it takes 21 KB and 10,290 elements, and little less for each further million rows.
-_MAX_FOOTER_BYTES = 1 << 24
-_MAX_ELEMENTS = 1 << 21
+#: Of a footer of ours: of 256 columns it takes 21 KB and 10,290 elements, and little less for each further million rows.
 _MAX_SMALL_FOOTER_BYTES, _MAX_SMALL_ELEMENTS = 1 << 22, 1 << 18
+#: Of one of people, who write few rows at once: 160,000 pieces of columns. Its length bounds what it holds.
+_MAX_FOOTER_BYTES = 1 << 24
 #: How much is read for the head of a page, and then for one that does not fit.
 _HEAD_BYTES = (1 << 10, 1 << 16, 1 << 22)
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2 = 0, 2, 3
@@ -27,6 +29,10 @@ _FIXED = 7
 _WIDTHS = {0: 1, 1: 4, 2: 8, 3: 12, 4: 4, 5: 8, 6: 0}
 #: Each value is some bytes of the one before it, and some of its own: nothing bounds what they come to.
 _PREFIXED = 7
+
+
+class TooMuchError(ValueError):
+    """A file that takes more memory than one of its size may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +98,12 @@ def _footer(data: bytes | memoryview | BinaryIO, size: int, *, small: bool) -> d
     if bytes(end[-4:]) != _MAGIC:
         raise ValueError("it is no Parquet file")
     length = int.from_bytes(end[-8:-4], "little")
-    if length > (_MAX_SMALL_FOOTER_BYTES if small else _MAX_FOOTER_BYTES):
-        raise ValueError(f"its footer takes {length:,} bytes, more than any file of columns needs")
-    elements = _MAX_SMALL_ELEMENTS if small else _MAX_ELEMENTS
-    return _Thrift(_piece(data, max(0, size - 8 - length), length), elements).structure()
+    most = _MAX_SMALL_FOOTER_BYTES if small else _MAX_FOOTER_BYTES
+    if length > most:
+        raise TooMuchError(f"its footer takes {shown(length)}, and at most {shown(most)} are read")
+    return _Thrift(
+        _piece(data, max(0, size - 8 - length), length), _MAX_SMALL_ELEMENTS if small else length
+    ).structure()
 
 
 def _leaves(schema: Sequence[dict[int, Any]], names: Collection[str] | None) -> Iterator[Claim | None]:
@@ -223,7 +231,7 @@ class _Thrift:
     def _value(self, kind: int, depth: int) -> Any:
         self._left -= 1
         if self._left < 0:
-            raise ValueError("it has more elements than any file of columns needs")
+            raise TooMuchError("its footer or a page of it has more fields than are read")
         if kind == 8:
             return self._bytes(self._unsigned())
         if kind in (4, 5, 6):

@@ -67,14 +67,12 @@ def read_rows(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
     return _text_rows(file, where)
 
 
-def damaged(where: str, why: str) -> FormatError:
+_ROWS_AS_TEXT = "a header line and rows, in UTF-8; or JSON: captions or objects by id, or a list of objects"
+
+
+def damaged(where: str, why: str, expected: str = _ROWS_AS_TEXT) -> FormatError:
     """The error of a table that cannot be read."""
-    return FormatError(
-        f"the table cannot be read: {why}",
-        code="table-damaged",
-        where=where,
-        expected="a header line and rows, in UTF-8; or JSON: captions or objects by id, or a list of objects",
-    )
+    return FormatError(f"the table cannot be read: {why}", code="table-damaged", where=where, expected=expected)
 
 
 def _text_rows(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
@@ -265,7 +263,7 @@ def reading_parquet(where: str) -> Iterator[None]:
     """What pyarrow finds wrong with a table is FormatError (``table-damaged``); an error of the disk is StoreError."""
     import pyarrow as pa
 
-    from wdstools.formats.parquet_files import TooMuchError
+    from wdstools.formats.parquet_pages import TooMuchError
 
     try:
         yield
@@ -273,16 +271,16 @@ def reading_parquet(where: str) -> Iterator[None]:
         raise
     except TooMuchError as error:
         raise FormatError(
-            "the table comes to more than one of its size may",
+            "the table would take too much memory",
             code="table-too-large",
             where=where,
             got=str(error),
-            hint="leave it, unless you know who made it; then split it into tables of fewer rows",
+            hint="do not use a table that you do not trust; otherwise split it into tables with fewer rows, or write it in larger row groups",
         ) from None
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:  # pyarrow's own have none
             raise storage_error(error, where) from None
-        raise damaged(where, next(iter(str(error).splitlines()), type(error).__name__)) from None
+        raise damaged(where, next(iter(str(error).splitlines()), type(error).__name__), "a Parquet file") from None
 
 
 def _json(file: BinaryIO, where: str) -> Iterator[NumberedRow]:

@@ -67,6 +67,9 @@ NS = pa.timestamp("ns")
         (pa.large_list_view(NS), [2001], [MOMENT]),
         (pa.map_(pa.string(), NS), [("a", 2001)], [("a", MOMENT)]),
         (pa.map_(NS, pa.list_(NS)), [(2001, [2001])], [(MOMENT, [MOMENT])]),
+        (pa.struct([("a", pa.list_view(NS)), ("b", NS)]), {"a": [2001], "b": None}, {"a": [MOMENT], "b": None}),
+        (pa.map_(pa.string(), pa.list_view(NS)), [("a", [2001])], [("a", [MOMENT])]),
+        (pa.list_(pa.list_view(NS)), [[2001], None], [[MOMENT], None]),
         (pa.list_view(pa.struct([("a", NS)])), [{"a": 2001}], [{"a": MOMENT}]),
     ],
 )

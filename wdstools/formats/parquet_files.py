@@ -113,8 +113,8 @@ def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def _values_of(array: pa.Array) -> list[Any]:
-    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):  # Arrow casts none of them rightly
-        return [_values_of(row.values) if row.is_valid else None for row in array]
+    if _has_views(array.type):
+        return _values_of_views(array)
     kind = _as_python_has_it(array.type)
     if kind != array.type:
         array = array.cast(kind, safe=False)
@@ -122,6 +122,27 @@ def _values_of(array: pa.Array) -> list[Any]:
         return list(array.to_pylist())
     except (OverflowError, ValueError):
         return [_value_of(scalar) for scalar in array]
+
+
+def _has_views(kind: pa.DataType) -> bool:
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return True
+    return any(_has_views(kind.field(number).type) for number in range(kind.num_fields))
+
+
+def _values_of_views(array: pa.Array) -> list[Any]:
+    """The values of list views, or of what has some in it, row by row: Arrow casts none of them rightly."""
+    kind = array.type
+    if pa.types.is_struct(kind):
+        names = [field.name for field in kind]
+        rows = zip(*map(_values_of, array.flatten()), strict=True)
+        return [
+            dict(zip(names, row, strict=True)) if there else None for there, row in zip(valid(array), rows, strict=True)
+        ]
+    values = [_values_of(row.values) if row.is_valid else None for row in array]
+    if pa.types.is_map(kind):
+        return [row if row is None else [tuple(pair.values()) for pair in row] for row in values]
+    return values
 
 
 def _value_of(scalar: pa.Scalar) -> Any:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -53,6 +53,9 @@ def alone() -> Iterator[bool]:
     try:
         yield _is_locked(lock)
     finally:
+        # closing alone would leave it to a process that was forked meanwhile
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 from PIL import ExifTags, Image
 
@@ -16,7 +17,8 @@ from tests.support.lookalikes import scene
 from wdstools.executors.open import open_executor
 from wdstools.formats.manifest import MANIFEST_PATH, Manifest, ShardEntry, dumps, shard_path
 from wdstools.ops.duplicates import images
-from wdstools.reader import outline
+from wdstools.ops.duplicates.question import in_order
+from wdstools.reader import hashes, outline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,6 +154,30 @@ def test_an_image_that_exif_turns_is_found_among_very_many(tmp_path: Path, monke
         answers.append(wt.find_duplicates(place, level="edited").groups)
     assert answers[0] == answers[1]
     assert [{member.key for member in group.members} for group in answers[0]] == [{"0", "turned"}]
+
+
+@pytest.mark.parametrize("few", [1 << 20, 0])
+def test_images_are_hashed_once_where_nothing_can_be_noted(
+    dataset: Path, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+    made = hashes.hash_images
+
+    def counted(*given: Any) -> Any:
+        hashed.append(given[1])
+        return made(*given)
+
+    monkeypatch.setattr(hashes, "hash_images", counted)
+    monkeypatch.setattr(images, "_FEW", few)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/none")
+    assert wt.find_duplicates(str(dataset)).groups
+    assert sum(hashed) == TOTAL
+
+
+def test_keys_of_all_shards_may_be_more_than_offsets_of_32_bits_reach() -> None:
+    keys, order = in_order([pa.array(["b", "d"]), pa.array(["c", "a"])])
+    assert (keys.to_pylist(), order.tolist()) == (["a", "b", "c", "d"], [3, 0, 2, 1])
+    assert keys.type == pa.large_string()
 
 
 def test_hashes_beside_a_dataset_are_no_damage(dataset: Path) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numba
 import pytest
 
+import wdstools as wt
 from tests.support.alike_pairs import write_alike_pairs
 from tests.support.command import environment
+from wdstools import kernels
+from wdstools.dedup import few
+from wdstools.planning import compiling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +74,36 @@ def test_a_temporary_folder_that_others_can_write_is_not_believed(tmp_path: Path
     path, *_ = kept(tmp_path, XDG_CACHE_HOME=str(tmp_path / "file"), TMPDIR=str(tmp_path / "tmp"))
     assert not path.startswith(str(folder))
     assert list(folder.iterdir()) == []
+
+
+def test_what_a_process_forked_meanwhile_holds_does_not_keep_others_from_compiling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    opened: list[int] = []
+    open_file = os.open
+
+    def noted(*given: Any) -> int:
+        opened.append(open_file(*given))
+        return opened[-1]
+
+    monkeypatch.setattr(os, "open", noted)
+    with kernels.alone() as first, kernels.alone() as second:
+        inherited = os.dup(opened[0])
+    with kernels.alone() as third:
+        pass
+    os.close(inherited)
+    assert (first, second, third) == (True, False, True)
+
+
+def test_the_search_is_not_compiled_for_images_that_are_byte_identical(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(few, "FEW_CODES", 1)
+    monkeypatch.setattr(compiling, "_compile", lambda kernels, *_: told.append(kernels[0].py_func.__module__))
+    wt.pack(write_alike_pairs(tmp_path / "pairs"), tmp_path / "packed", duplicates="drop", level="exact")
+    assert told == []
 
 
 def test_a_few_images_are_compared_without_a_compiler(tmp_path: Path) -> None:

@@ -296,6 +296,30 @@ def test_the_search_finds_the_same_by_any_number_of_threads(flips: bool, monkeyp
     assert all(np.array_equal(a, b) for one in found[1:] for a, b in zip(found[0], one, strict=True))
 
 
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_picture_that_is_there_very_often_is_looked_from_once(flips: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(5)
+    mine, theirs = draw.integers(0, 2**64, (5, 5), np.uint64), draw.integers(0, 2**64, (300, 5), np.uint64)
+    theirs[20:280] = mine[1]
+    theirs[280:] = mine[2:3, ::-1]
+    ours, others = ((codes, np.ascontiguousarray(codes[:, ::-1]), np.arange(len(codes))) for codes in (mine, theirs))
+    looked: list[int] = []
+    take = few._Left.take
+
+    def counted(*given: Any) -> Any:
+        looked.append(1)
+        return take(*given)
+
+    monkeypatch.setattr(few._Left, "take", counted)
+    found = link_across(ours, others, (10, 60), flips=flips)
+    assert 5 <= len(looked) <= 10
+    assert np.flatnonzero(np.isin(found[1], found[0])).tolist() == list(range(20, 300 if flips else 280))
+    monkeypatch.setattr(few, "FEW_CODES", 0)
+    assert all(
+        np.array_equal(a, b) for a, b in zip(found, link_across(ours, others, (10, 60), flips=flips), strict=True)
+    )
+
+
 def _same(a: Image.Image, b: Image.Image, number: int) -> bool:
     return any(int(found.leader[1]) == 0 for found in group(fingerprints([a, b]), LEVELS)[1 : number + 1])
 

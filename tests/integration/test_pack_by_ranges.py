@@ -16,6 +16,7 @@ import pytest
 import wdstools as wt
 from tests.integration.test_verify_resumes import Killed
 from tests.support.accounting import write_files
+from tests.support.came import came
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.command import REPOSITORY
 from wdstools.executors.local import Serial
@@ -124,9 +125,12 @@ def test_more_images_than_memory_can_compare_are_refused_at_once(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_ranges: list[bool]
 ) -> None:
     monkeypatch.setattr(by_names, "free_bytes", lambda: 20_000)
-    with pytest.raises(wt.UsageError) as caught:
-        wt.pack(source, tmp_path / "out", duplicates="drop")
-    assert (caught.value.code, caught.value.got.split(" ")[0]) == ("plan-too-large", "56")
+    choices: dict[str, Any] = {"duplicates": "drop", "exclude_duplicates_of": [str(source)], "level": "edited"}
+    for choice, given in came(choices.items()):
+        with pytest.raises(wt.UsageError) as caught:
+            wt.pack(source, tmp_path / "out", **{choice: given})
+        assert (caught.value.code, caught.value.got.split(" ")[0]) == ("plan-too-large", "56")
+        assert caught.value.where.startswith(f"{choice}=")
     assert os.listdir(tmp_path) == []
     wt.pack(source, tmp_path / "out")
     assert by_ranges == [True]

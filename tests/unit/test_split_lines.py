@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import resource
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wdstools.errors import UsageError
+from wdstools.errors import NotFoundError, StoreError, UsageError
 from wdstools.planning import split_lines
 from wdstools.planning.split_lines import Lines, digest_of_lines, read_lines
 
@@ -38,6 +40,24 @@ def test_lines_are_those_of_the_whole_text(
     assert list(pickle.loads(pickle.dumps(lines))) == wanted  # noqa: S301  of this test
     if wanted:
         assert (lines[0], lines[-1:]) == (wanted[0], wanted[-1:])
+
+
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_where_no_copy_can_be_held_the_temporary_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_folder: bool
+) -> None:
+    (tmp_path / "list.txt").write_text("oslo/1\n" * 20_000)
+    folder = tmp_path if has_folder else tmp_path / "missing"
+    monkeypatch.setattr(split_lines, "_HELD_BYTES", 1000)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises((NotFoundError, StoreError)) as caught:
+            read_lines(str(tmp_path / "list.txt"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.where == str(folder)
 
 
 def test_what_is_no_text_is_refused_with_its_name() -> None:

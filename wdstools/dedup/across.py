@@ -129,7 +129,7 @@ def link_across(
     words = np.concatenate((mine[0], theirs[0]))
     mirrored = np.concatenate((mine[1], theirs[1])) if flips else None
     if first * second <= few.FEW_CODES**2:
-        parent = few.link_across(words, mirrored, limits, first)
+        parent = _link_few(words, mirrored, limits, first)
     else:
         parent = _link_many(words, mirrored, limits, first)
     for owner, start in ((mine[2], 0), (theirs[2], first)):
@@ -153,6 +153,23 @@ def _with_undecided(
             unite(parent, np.full(len(near), own), linked[1 - side][near])
     flatten(parent)
     return parent[linked[0]], parent[linked[1]]
+
+
+def _link_few(
+    words: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None, limits: tuple[int, int], first: int
+) -> Rows:
+    # of equal codes of one set one takes part: a picture that is there very often is looked from once
+    sets = ((0, slice(first)), (first, slice(first, None)))
+    firsts = [start + equal_codes(words[some], None if mirrored is None else mirrored[some]) for start, some in sets]
+    equal = np.concatenate(firsts)
+    parent: Rows = np.arange(len(words), dtype=row_type(len(words)))
+    rows = np.flatnonzero(equal == parent)
+    found = few.link_across(
+        words[rows], None if mirrored is None else mirrored[rows], limits, int(np.searchsorted(rows, first))
+    )
+    parent[rows] = rows[found]
+    united: Rows = parent[equal]
+    return united
 
 
 def _link_many(

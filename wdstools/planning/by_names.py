@@ -23,6 +23,7 @@ from wdstools.units import size as shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wdstools.planning.duplicates import DuplicateRule
     from wdstools.planning.options import PackOptions
     from wdstools.planning.table import Samples
     from wdstools.results import Skip
@@ -48,11 +49,20 @@ def refuse_too_many_compared(listing: Listing, options: PackOptions) -> None:
     raise UsageError(
         "a plan that compares all images takes more memory than is free here",
         code="plan-too-large",
-        where=option("duplicates", options.duplicates.action),
+        where=_asks_to_compare(options.duplicates),
         expected=f"at most about {free // COMPARED_BYTES:,} samples in {shown(free)}",
         got=f"{count:,} samples, about {shown(count * COMPARED_BYTES)}",
-        hint="use a machine with more memory, or pack without it, and look for copies in the dataset: wdstools duplicates",
+        hint="use a machine with more memory, or pack without this option, and look for copies in the dataset: wdstools duplicates",
     )
+
+
+def _asks_to_compare(rule: DuplicateRule) -> str:
+    """The option that was given."""
+    if rule.action != "keep":
+        return option("duplicates", rule.action)
+    if rule.excluded:
+        return option("exclude_duplicates_of", ", ".join(rule.excluded))
+    return option("level", rule.level)
 
 
 def refuse_unlike(listing: Listing, options: PackOptions, members: tuple[str, ...]) -> None:

@@ -115,7 +115,7 @@ def _of_dataset(
         compile_hashing(progress, sum(counts), sum(entry.bytes for _, entry in shards))
     with under_way(progress, "hash images" if pixels else "read indexes", sum(counts), "images") as tick:
         parts = run_all(executor, print_shard, tasks, tick)
-    keys = pa.chunked_array([part.keys for part in parts], pa.string())
+    keys = wide_text([part.keys for part in parts])
     order = to_numpy(pc.sort_indices(keys)).astype(np.int64)
     shard = np.repeat(np.arange(len(counts)), counts)[order]
     row = np.concatenate([np.zeros(0, np.int64), *(np.arange(count) for count in counts)])[order]
@@ -142,6 +142,11 @@ def _of_dataset(
         proved=proved_of(dataset, pixels=pixels),
         places=np.stack((shard, row), axis=1),
     )  # fmt: skip
+
+
+def wide_text(parts: Sequence[pa.Array]) -> pa.ChunkedArray:
+    """Texts of many shards, which may be more than 2 GiB together: of no more are offsets of 32 bits."""
+    return pa.chunked_array(parts, pa.string()).cast(pa.large_string())
 
 
 def hash_place(dataset: Dataset, cache: str | None) -> HashPlace:

@@ -67,10 +67,12 @@ class Lines(Sequence[str]):
 
 def read_lines(path: str) -> Lines:
     """The lines of a list that a person has named; raises StoreError, and UsageError for what is no UTF-8."""
-    with tempfile.SpooledTemporaryFile(_HELD_BYTES, prefix="wdstools-") as held:
+    temporary = tempfile.gettempdir()
+    with translated(temporary), tempfile.SpooledTemporaryFile(_HELD_BYTES, prefix="wdstools-") as held:
         with translated(path), opened_as_named(path) as file:
             while block := file.read(_BLOCK_BYTES):
-                held.write(block)
+                with translated(temporary):
+                    held.write(block)
         size = held.tell()
         held.seek(0)
         if size <= _HELD_BYTES:

@@ -20,6 +20,7 @@ from wdstools.executors.base import run_all
 from wdstools.formats.arrow import one_chunk, to_array
 from wdstools.ops.duplicates.outlines import Distinct, Held
 from wdstools.ops.duplicates.question import Said, in_order
+from wdstools.planning.prints import wide_text
 from wdstools.planning.searching import OnWorkers
 from wdstools.progress import under_way
 from wdstools.reader.hashes import join_turned, print_shard
@@ -105,7 +106,9 @@ def _near_others(question: Question, executor: Executor, progress: Progress) -> 
         (number, rows[cuts[number] : cuts[number + 1]] - starts[number]) for number in np.flatnonzero(np.diff(cuts))
     ]
     entries = question.entries
-    recalls = (RecallTask(question.task(entries[number]), mine) for number, mine in some)
+    recalls = (
+        RecallTask(replace(question.task(entries[number]), kept=said.kept[number]), mine) for number, mine in some
+    )
     with under_way(progress, "look at candidates", len(rows), "images") as tick:
         parts = run_all(executor, recall_rows, recalls, tick)
     known = [(int(number), mine, part) for (number, mine), part in zip(some, parts, strict=True)]
@@ -128,7 +131,7 @@ def _in_order(
     splits = list(question.dataset.manifest.splits)
     split = np.array([splits.index(name) for name, _ in question.dataset.manifest.shards], np.int64)
     row = np.concatenate([nowhere, *(rows for _, rows, _ in known)])
-    labels = pa.chunked_array([part.labels for part in parts], pa.string())
+    labels = wide_text([part.labels for part in parts])
     images = Images(
         keys=keys,
         labels=one_chunk(labels.take(to_array(order, pa.int64()))),

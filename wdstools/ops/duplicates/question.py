@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from wdstools.formats.arrow import one_chunk, to_array, to_numpy
 from wdstools.ops.duplicates.captions import count_captions
-from wdstools.planning.prints import look_up
+from wdstools.planning.prints import look_up, wide_text
 from wdstools.reader.hashes import HashPlace, PrintTask
 
 if TYPE_CHECKING:
@@ -85,6 +85,6 @@ class Said:
 
 def in_order(parts: Sequence[pa.Array]) -> tuple[pa.Array, NDArray[np.int64]]:
     """Keys in order, and what sorts them."""
-    keys = pa.chunked_array(parts, pa.string())
+    keys = wide_text(parts)
     order = to_numpy(pc.sort_indices(keys)).astype(np.int64)
     return one_chunk(keys.take(to_array(order, pa.int64()))), order

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wdstools.dedup import forest
+from wdstools.dedup import equal, forest
 
 
 class _Told(np.ndarray[Any, Any]):
@@ -36,3 +36,23 @@ def test_a_long_chain_is_flat_after_few_rounds(shuffled: bool, at_once: int, mon
     forest.flatten(parent)
     assert _Told.reads <= 100 * (count // at_once)
     assert not np.asarray(parent).any()
+
+
+@pytest.mark.parametrize(("different", "slots"), [(1, 8), (100, 256), (4000, 8192)])
+def test_the_table_of_equal_codes_grows_with_those_that_differ(
+    different: int, slots: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = np.random.default_rng(0).integers(0, different, (4000, 1), np.uint64)
+    _, first, which = np.unique(codes, return_index=True, return_inverse=True)
+    sizes: list[int] = []
+    link_equal = equal._link_equal
+
+    def told(*given: Any) -> Any:
+        sizes.append(len(given[3][0]))
+        return link_equal(*given)
+
+    monkeypatch.setattr(forest, "_MANY", -1)
+    monkeypatch.setattr(equal, "_FIRST_SLOTS", 8, raising=False)
+    monkeypatch.setattr(equal, "_link_equal", told)
+    assert forest.equal_codes(codes).tolist() == first[which.reshape(-1)].tolist()
+    assert sizes[-1] == slots

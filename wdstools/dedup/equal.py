@@ -12,8 +12,9 @@ from wdstools.kernels import jit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: The table is made for about so many codes, as a power of two: it then takes 400 MB at most.
+#: The table is made for about so many codes, as a power of two. It grows with those that differ: to 800 MB, and 1.2 GB for a moment.
 _BITS_AT_ONCE = 24
+_FIRST_SLOTS = 1 << 16
 
 
 def equal_many(
@@ -27,10 +28,21 @@ def equal_many(
     everyone = np.ones(count, bool) if takes is None else takes
     # nobody who makes codes knows the salt: no choice of theirs fills one part of the table
     salt, bits = np.uint64(secrets.randbits(64)), max(0, (count - 1).bit_length() - _BITS_AT_ONCE)
-    for part, size in enumerate(_sizes(tags, everyone, salt, bits).tolist()):
-        slots = 1 << (2 * size + 1).bit_length()
-        table = np.full(slots, -1, first.dtype), np.empty(slots, np.uint64)
-        _link_equal((codes, more), (tags, everyone), (salt, bits, np.uint64(part)), table, first)
+    for part in range(1 << bits):
+        table, row, held = _table(_FIRST_SLOTS, first), 0, 0
+        while True:
+            number = (salt, bits, np.uint64(part))
+            row, held = _link_equal((codes, more), (tags, everyone), number, table, (first, row, held))
+            if row == count:
+                break
+            larger = _table(2 * len(table[0]), first)
+            _move(table, larger, salt)
+            table = larger
+
+
+def _table(slots: int, first: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint64]]:
+    """An empty table: the row of the code in each slot (-1: none), and its tag."""
+    return np.full(slots, -1, first.dtype), np.empty(slots, np.uint64)
 
 
 @jit
@@ -59,27 +71,32 @@ def _mix(words, more):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _sizes(tags, takes, salt, bits):  # type: ignore[no-untyped-def]
-    """How many codes are in each part."""
-    sizes = np.zeros(1 << bits, np.int64)
-    if not bits:
-        sizes[0] = len(tags)
-        return sizes
-    for row in range(len(tags)):
-        if takes[row]:
-            sizes[_mixed(tags[row] ^ salt) >> np.uint64(64 - bits)] += 1
-    return sizes
+def _move(table, larger, salt):  # type: ignore[no-untyped-def]
+    """Put what a table holds into one that has more room."""
+    slots, seen = larger
+    last = np.uint64(len(slots) - 1)
+    for old in range(len(table[0])):
+        if table[0][old] < 0:
+            continue
+        at = _mixed(table[1][old] ^ salt) & last
+        while slots[at] >= 0:
+            at = (at + np.uint64(1)) & last
+        slots[at], seen[at] = table[0][old], table[1][old]
 
 
 @jit
-def _link_equal(sets, known, part, table, first):  # type: ignore[no-untyped-def]
-    """Of the codes of one part, each that is equal to one before it gets that one's row."""
+def _link_equal(sets, known, part, table, state):  # type: ignore[no-untyped-def]
+    """Of the codes of one part, each that is equal to one before it gets that one's row; stops where the table is half full.
+
+    ``state`` is where to write, the row to go on from, and how many codes are in the table; gives the last two.
+    """
     codes, more = sets
     tags, takes = known
     salt, bits, number = part
     slots, seen = table
     last = np.uint64(len(slots) - 1)
-    for row in range(len(tags)):
+    first, start, held = state
+    for row in range(start, len(tags)):
         if not takes[row]:
             continue
         mixed = _mixed(tags[row] ^ salt)
@@ -93,7 +110,11 @@ def _link_equal(sets, known, part, table, first):  # type: ignore[no-untyped-def
                 break
             at = (at + np.uint64(1)) & last
         if slots[at] < 0:
+            if 2 * held >= len(slots):
+                return row, held
             slots[at], seen[at] = row, tags[row]
+            held += 1
+    return len(tags), held
 
 
 @jit

@@ -20,6 +20,7 @@ from wdstools.planning import by_names, identical, ranged_splits, ranges, spill
 from wdstools.planning.options import make_options
 from wdstools.planning.plan import PackPlan, make_plan
 from wdstools.planning.ranges import RangedPlan
+from wdstools.planning.splits import SplitRule
 from wdstools.progress import Silent
 from wdstools.sources.base import Listing, SamplesBuilder, image_paths
 
@@ -64,7 +65,7 @@ def _plan(listing: Listing, options: Any, kinds: int, cut: tuple[int, int, int] 
             assert isinstance(plan, PackPlan if cut is None else RangedPlan)
             return _told(plan, notes)
         except UsageError as error:
-            return {"code": error.code, "got": error.got}
+            return {"code": error.code, "where": error.where, "got": error.got}
 
 
 _CUTS = st.tuples(st.sampled_from([1, 2, 7, 64]), st.integers(1, 50), st.integers(1, 50))
@@ -141,6 +142,25 @@ def test_what_cannot_be_packed_is_skipped_alike(samples: list[Sample], cut: tupl
     for only in (None, "png"):
         options = make_options(shards=1, seed=seed, only=only)
         assert _plan(listing, options, 1, cut) == _plan(listing, options, 1, None)
+
+
+_LINES = st.lists(
+    st.tuples(st.sampled_from("ab"), st.sampled_from(["oslo/1", "oslo/2", "rome/1", "rome/9"])), max_size=6
+)
+
+
+@SHORT_LAW
+@given(_LINES, _CUTS, st.integers(0, 3))
+@example([("a", "rome/9"), ("b", "rome/9")], (7, 4, 5), 0)
+@example([(split, key) for split in "ab" for key in ("rome/9", "oslo/1", "rome/1", "oslo/2")], (64, 4, 5), 0)
+def test_lists_that_say_two_things_are_refused_alike(
+    lines: list[tuple[str, str]], cut: tuple[int, int, int], seed: int
+) -> None:
+    listing = replace(listing_of([(None, "oslo", "1"), (None, "oslo", "2"), (None, "rome", "1")]), label_in_key=True)
+    options = make_options(shards=1, seed=seed)
+    lists = {name: [key for split, key in lines if split == name] for name in "ab"}
+    options = replace(options, splits=SplitRule(lists=lists))
+    assert _plan(listing, options, 1, cut) == _plan(listing, options, 1, None)
 
 
 def test_few_samples_and_choices_that_look_at_all_are_planned_at_once() -> None:

@@ -28,10 +28,12 @@ class ListedSplits:
         self.skips: list[Skip] = []
         self._names = list(lists)
         self._first = b""
+        self._lines = 0
         self._spill: Spill[int] = Spill(scratch)
         lines = listed(lists)
         while some := list(islice(lines, _LINES)):
             self._spread(some, seed)
+        self._refuse_two_splits()
 
     def _spread(self, lines: Sequence[tuple[str, str, bytes | None]], seed: int) -> None:
         self.skips += [Skip("list-invalid", entry, split) for split, entry, key in lines if key is None]
@@ -43,9 +45,28 @@ class ListedSplits:
             table = {
                 "key": pa.array(keys, pa.large_binary()),
                 "list": np.array([numbers[split] for split, _ in good], np.int32),
+                "line": np.arange(self._lines, self._lines + len(good)),
                 "order_hash": np.fromiter((order_hash(key, seed) for key in keys), np.uint64, len(keys)),
             }
             spread(self._spill, Samples(pa.table(table)))
+            self._lines += len(good)
+
+    def _refuse_two_splits(self) -> None:
+        """Raise UsageError (``split-lists``) for the first line whose key another list has."""
+        found: list[tuple[int, bytes, int, int]] = []
+        for number in self._spill.held():
+            known: dict[bytes, int] = {}
+            lines = Samples(self._spill.whole(number))
+            columns = (lines.texts("key"), lines.numbers("list").tolist(), lines.numbers("line").tolist())
+            twice = (
+                (line, key, known[key], at)
+                for key, at, line in zip(*columns, strict=True)
+                if known.setdefault(key, at) != at
+            )
+            found += islice(twice, 1)
+        if found:
+            _, key, first, second = min(found)
+            note_listed({key: self._names[first]}, key, self._names[second])
 
     def divide(self, parts: Iterable[tuple[int, Samples]]) -> Iterator[tuple[int, Samples]]:
         """The samples of each range that lists name, with their splits. Raises UsageError (``split-lists``)."""

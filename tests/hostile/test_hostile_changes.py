@@ -206,7 +206,7 @@ CHANGES = [
     ("repair", "set", "--from", "good", "--delete", "-y"),
     ("remove", "set", "--where", "width > 30", "--in-place", "-y"),
     ("remove", "set", "--keys", "keys", "--in-place", "-y"),
-    ("append", "set", "good", "--in-place", "--shards", "1", "-y"),
+    ("append", "set", "more", "--in-place", "--shards", "1", "-y"),
 ]
 
 
@@ -217,6 +217,7 @@ def test_nothing_is_written_through_a_folder_that_is_a_link_to_somewhere_else(
 ) -> None:
     home, elsewhere = dataset.parent, dataset.parents[2] / "elsewhere"
     shutil.copytree(dataset, home / "good")
+    write_city_pairs(home / "more", train=9, val=3)
     (home / "keys").write_text("\n".join(list(open_dataset(str(dataset))["train"].keys())[:2]))
     shutil.copytree(dataset / folder, elsewhere)
     shutil.rmtree(dataset / folder)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -13,9 +15,9 @@ from hypothesis import strategies as st
 import wdstools as wt
 from tests.support.accounting import write_files
 from tests.support.city_pairs import tiny_jpeg
-from wdstools.errors import FormatError, UsageError
+from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.formats.manifest import PROVENANCE_PATH
-from wdstools.landing.names import fold, name_folding, refuse_clashes
+from wdstools.landing.names import PROBE, fold, name_folding, refuse_clashes
 from wdstools.ops.extract import extract
 from wdstools.ops.extract import write as module
 
@@ -84,6 +86,30 @@ def test_where_they_are_not_nothing_is_written(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(UsageError, match="one on this file system"):
         extract(dataset, str(tmp_path / "files"))
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("place", ["top", "new"])
+def test_a_disk_that_fails_while_it_is_asked_about_names_is_not_in_the_way_afterwards(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, dataset = _packed(tmp_path)
+    unlink = os.unlink
+    failed: list[str] = []
+
+    def fail_once(path: str) -> None:
+        if not failed and os.path.basename(path).startswith(PROBE):
+            failed.append(path)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        unlink(path)
+
+    if place == "top":  # where names that could clash are noted
+        monkeypatch.setattr(module, "name_folding", lambda _: None)
+    monkeypatch.setattr(os, "unlink", fail_once)
+    with pytest.raises(StoreError, match="input/output error"):
+        extract(dataset, str(tmp_path / "files"))
+    assert failed
+    extract(dataset, str(tmp_path / "files"))
+    assert {path.name for path in (tmp_path / "files").iterdir()} == set(files)
 
 
 @pytest.mark.parametrize("folder", ["d/" * 200, "\u00fc" * 130 + "/"], ids=["deep", "long"])

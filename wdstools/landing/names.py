@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 from wdstools.errors import UsageError, option
 from wdstools.stores.abilities import TEMP_SUFFIX
-from wdstools.stores.local import storage_error
+from wdstools.stores.local import storage_error, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+#: What a file system is asked with: temporary files of this name are ours, whoever was stopped before they were removed.
+PROBE = "\u00e9"
 
 
 def name_folding(folder: str) -> Callable[[str], str] | None:
@@ -19,13 +22,14 @@ def name_folding(folder: str) -> Callable[[str], str] | None:
 
     Tried out with a file of its own: macOS ignores case and how letters are composed, other file systems only case.
     """
-    probe = os.path.join(folder, f"\u00e9{TEMP_SUFFIX}")
+    probe = temporary_name(PROBE)
+    place = os.path.join(folder, probe)
     try:
-        with open(probe, "xb"):
+        with open(place, "xb"):
             pass
-        ignores_case = os.path.lexists(os.path.join(folder, f"\u00e9{TEMP_SUFFIX.upper()}"))
-        composes = os.path.lexists(os.path.join(folder, f"e\u0301{TEMP_SUFFIX}"))
-        os.unlink(probe)
+        ignores_case = os.path.lexists(os.path.join(folder, probe.replace(TEMP_SUFFIX, TEMP_SUFFIX.upper())))
+        composes = os.path.lexists(os.path.join(folder, unicodedata.normalize("NFD", probe)))
+        os.unlink(place)
     except OSError as error:
         raise storage_error(error, folder) from None
     if not ignores_case and not composes:

@@ -16,7 +16,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Self
 
 from wdstools.errors import StoreError
-from wdstools.landing.names import refuse_clashes_at
+from wdstools.landing.names import PROBE, refuse_clashes_at
 from wdstools.stores.abilities import ask_new_names, sync_file
 from wdstools.stores.folders import make_folders, walk
 from wdstools.stores.local import LocalStore, buffered_plain, storage_error
@@ -152,8 +152,9 @@ class Scratch:
         self.clear_unpacked()
         self.clear()
         files = {MARK, _NAMES, *self._own_files}
+        passing = {*files, PROBE}
         held = os.listdir(self.path)
-        others = [name for name in held if not (name in files or temporary_of(name) in files or is_log(name))]
+        others = [name for name in held if not (name in files or temporary_of(name) in passing or is_log(name))]
         if others:
             raise self._strange(self.path, sorted(others))
         for name in sorted(held, key=lambda name: (name == MARK, is_log(name), name in self._own_files)):
@@ -172,7 +173,7 @@ class Scratch:
         for path in files_below(folder):
             about = receipt_of(path) or temporary_of(path)
             if about is not None:
-                mine = about in noted or not about
+                mine = about in noted or about in {"", PROBE}
             else:
                 mine = path in noted and _is_as_noted(os.path.join(folder, path), made.get(path, set()))
             if mine:

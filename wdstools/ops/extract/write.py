@@ -184,7 +184,7 @@ class _Writer:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-        with contextlib.suppress(FileNotFoundError):
+        with translated(self._folder), contextlib.suppress(FileNotFoundError):
             os.unlink(self._temporary)
 
 

@@ -25,6 +25,8 @@ LIMIT = "two tight decoder loops"
 BATCH_SIZE, THREADS = 64, 2
 #: Peers that make a copy of their own before they read.
 _PREPARING = ("grain", "litdata", "streaming", "energon")
+#: Work that the decoder limits.
+_DECODING = ("batches", "pipeline")
 _IMAGES = 2_000
 
 
@@ -110,7 +112,7 @@ class Contest:
                 self.failed[entry.peer] = error.got
             else:
                 works[entry.name] = work
-        if options["work"] != "raw":
+        if options["work"] in _DECODING:
             works[LIMIT] = partial(decode_images, self._images(), "jpg", THREADS)
         return in_turn(works, seconds * rounds, rounds)
 
@@ -120,7 +122,7 @@ class Contest:
         self.versions[entry.peer] = found["version"]
         if options["work"] == "batches":
             self.first_ms.setdefault(entry.name, []).append(found["first_ms"])
-        return Tally(found["count"], found["seconds"])
+        return Tally(found["count"], found["seconds"], found["cpu_seconds"])
 
     def _images(self) -> list[bytes]:
         train = self.dataset["train"]

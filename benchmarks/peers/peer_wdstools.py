@@ -1,7 +1,12 @@
-"""wdstools: verified samples and batches. ``default`` gives numpy arrays, ``torch`` tensors."""
+"""wdstools: verified samples and batches. ``default`` gives numpy arrays, ``torch`` tensors.
+
+Members are read by ``wt.stream``, or, as variant ``dataset``, by iterating a split and by its samples' numbers.
+"""
 
 from __future__ import annotations
 
+import random
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import wdstools as wt
@@ -18,6 +23,37 @@ def raw(task: dict[str, Any]) -> Iterator[int]:
     while True:
         for _ in samples:
             yield 1
+
+
+def members(task: dict[str, Any]) -> Iterator[int]:
+    """Runs of undecoded samples, every member checked: all of their members as bytes, or images alone."""
+    images, run = task["images"], task["run"]
+    for samples in _epochs(task):
+        while True:
+            count = 0
+            for sample in islice(samples, run):
+                _ = sample["jpg"] if images else [sample[name] for name in sample]
+                count += 1
+            yield count
+            if count < run:
+                break
+
+
+def _epochs(task: dict[str, Any]) -> Iterator[Iterator[Any]]:
+    """The samples of one epoch after another."""
+    if task["variant"] != "dataset":
+        samples = wt.stream(task["dataset"], "train", shuffle="full" if task["shuffle"] else None)
+        while True:
+            yield iter(samples)
+    train = wt.open_dataset(task["dataset"])["train"]
+    numbers = list(range(len(train)))
+    mixed = random.Random(0)
+    while True:
+        if not task["shuffle"]:
+            yield iter(train)
+        else:
+            mixed.shuffle(numbers)
+            yield map(train.__getitem__, numbers)
 
 
 def batches(task: dict[str, Any]) -> Iterator[int]:

@@ -11,18 +11,18 @@ import os
 import sys
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
-from benchmarks import far
+from benchmarks import far, raw
 from benchmarks.inputs import Setup, prepare
 from benchmarks.make_photos import make_photos
 from benchmarks.measure import Race, Row, clocked_command, race
 from benchmarks.peers.__main__ import table as table_of_peers
 from benchmarks.peers.__main__ import write_readme
-from benchmarks.peers.contest import LIMIT, figures
+from benchmarks.peers.contest import LIMIT, Contest, figures
 from benchmarks.run import BENCHMARKS, table
 from tests.servers.proxy import Link
 from tests.support.command import REPOSITORY, Ran, run_command
@@ -204,6 +204,47 @@ def test_ratios_of_loaders_are_taken_round_by_round() -> None:
     rows = figures(found, "b")
     assert (rows["a"]["times"], rows["a"]["of_limit"]) == (2, 0.5)
     assert rows["b"]["times"] == 1
+
+
+class _Told(Contest):
+    """A contest whose runs are told, not made: ours take the processor for half of the clock, webshart's for all of it."""
+
+    def run(self, peer: str, **options: Any) -> dict[str, Any]:
+        count, cpu = (300, 0.5) if peer == "wdstools" else (200, 1.0)
+        return {"count": count, "seconds": 1.0, "cpu_seconds": cpu, "first_ms": 0, "version": options["work"]}
+
+
+def test_reading_is_held_against_webshart_by_the_clock_and_by_processor_time(setup: Setup, tmp_path: Path) -> None:
+    rows = raw.measure(_Told(setup.dataset, str(tmp_path), str(tmp_path)), 2, 1.0)
+    assert {row.ratio for row in rows if row.benchmark.endswith(", clock")} == {1.5}
+    assert {row.ratio for row in rows if row.benchmark.endswith(", processor")} == {3.0}
+    assert {(row.what, row.peer) for row in rows if row.benchmark.startswith("images alone, random")} == {
+        ("wdstools, stream", "webshart, by number"),
+        ("wdstools, dataset", "webshart, by number"),
+    }
+
+
+@pytest.mark.slow
+def test_reading_is_measured_without_webshart_too(setup: Setup, tmp_path: Path) -> None:
+    options = ["--photos", setup.source, "--scratch", str(tmp_path), "--environments", str(tmp_path / "none")]
+    done = run_command(
+        "--tiny", *options, "--json", str(tmp_path / "raw.json"), cwd=REPOSITORY, module="benchmarks.raw"
+    )
+    assert done.code == 0, done.err
+    assert "webshart was not measured" in done.err
+    rows = json.loads((tmp_path / "raw.json").read_text())["rows"]
+    assert len(rows) == 16
+    assert all(row["value"] > 0 and row["ratio"] is None for row in rows)
+    assert sorted(os.listdir(tmp_path)) == ["dataset", "raw.json"]
+
+
+def test_a_dataset_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
+    done = run_command(
+        "--dataset", str(tmp_path / "none"), "--scratch", str(tmp_path), cwd=REPOSITORY, module="benchmarks.raw"
+    )
+    assert done.code == 1
+    assert "no such file or folder" in done.err
+    assert "Traceback" not in done.err
 
 
 def _uniqueness(*options: str) -> Ran:

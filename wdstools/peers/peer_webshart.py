@@ -1,6 +1,7 @@
 """webshart: a reader in Rust over JSON indexes, which it makes once. It gives files, one after another, unchecked and undecoded.
 
 In order it is iterated as its README shows; shuffled, every member of a sample is read by number. Batches are decoded by simplejpeg.
+Members are read by number in either order, or, as variant ``iterated``, as they come.
 """
 
 from __future__ import annotations
@@ -44,6 +45,46 @@ def raw(task: dict[str, Any]) -> Iterator[int]:
         yield 1
 
 
+def members(task: dict[str, Any]) -> Iterator[int]:
+    """Runs of undecoded samples: all of their members, or images alone."""
+    dataset = _dataset(task)
+    if task["variant"] == "iterated":
+        yield from _iterated(webshart.TarDataLoader(dataset), task["run"])
+    found = list(_samples(dataset))
+    mixed = random.Random(0)  # noqa: S311
+    while True:
+        if task["shuffle"]:
+            mixed.shuffle(found)
+        if task["images"]:
+            for images in _runs([sample["jpg"] for sample in found], task["run"]):
+                for reader, number in images:
+                    reader.read_file(number)
+                yield len(images)
+        else:
+            for samples in _runs([list(sample.values()) for sample in found], task["run"]):
+                for sample in samples:
+                    _ = [reader.read_file(number) for reader, number in sample]
+                yield len(samples)
+
+
+def _iterated(loader: Any, run: int) -> Iterator[int]:
+    """All files as they come, without end."""
+    while True:
+        count = 0
+        for entry in loader:
+            _ = entry.data
+            count += entry.path.endswith(".jpg")
+            if count == run:
+                yield count
+                count = 0
+        yield count
+        loader.reset()
+
+
+def _runs(found: list[Any], size: int) -> Iterator[list[Any]]:
+    return (found[at : at + size] for at in range(0, len(found), size))
+
+
 def batches(task: dict[str, Any]) -> Iterator[int]:
     """Decoded batches, as arrays, with captions."""
     import numpy as np
@@ -63,14 +104,19 @@ def batches(task: dict[str, Any]) -> Iterator[int]:
 
 def _shuffled(dataset: Any) -> Iterator[dict[str, tuple[Any, int]]]:
     """Samples without end, each as extension -> (reader, number of the file)."""
-    readers = [dataset.open_shard(shard) for shard in range(dataset.num_shards)]
-    samples: dict[tuple[int, str], dict[str, tuple[Any, int]]] = {}
-    for shard, reader in enumerate(readers):
-        for number, name in enumerate(dataset.list_files_in_shard(shard)):
-            stem, _, extension = name.rpartition(".")
-            samples.setdefault((shard, stem), {})[extension] = (reader, number)
-    found = list(samples.values())
+    found = list(_samples(dataset))
     mixed = random.Random(0)  # noqa: S311
     while True:
         mixed.shuffle(found)
         yield from found
+
+
+def _samples(dataset: Any) -> Iterator[dict[str, tuple[Any, int]]]:
+    """Samples in order, each as extension -> (reader, number of the file)."""
+    for shard in range(dataset.num_shards):
+        reader = dataset.open_shard(shard)
+        samples: dict[str, dict[str, tuple[Any, int]]] = {}
+        for number, name in enumerate(dataset.list_files_in_shard(shard)):
+            stem, _, extension = name.rpartition(".")
+            samples.setdefault(stem, {})[extension] = (reader, number)
+        yield from samples.values()

@@ -2,7 +2,7 @@
 
 TASK is a JSON object: ``work`` (raw, batches, or prepare: make the peer's own copy at ``prepared``), ``seconds``, ``shards`` (paths), ``batch_size``, ``threads``,
 ``shuffle`` (true or false), ``variant``, and what a peer needs besides. The answer is one JSON line: ``count`` samples
-in ``seconds``, ``first_ms`` from before the peer was imported to its first step, and its ``version``.
+in ``seconds``, of which this process used the processor for ``cpu_seconds``, ``first_ms`` from before the peer was imported to its first step, and its ``version``.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ def measure(path: str, task: dict[str, Any]) -> dict[str, Any]:
     for _ in islice(steps, _AHEAD - 1):
         pass
     count = 0
+    cpu = time.process_time()
     start = time.perf_counter()
     for done in steps:
         count += done
         seconds = time.perf_counter() - start
         if seconds >= task["seconds"]:
             break
-    return {"count": count, "seconds": seconds, "first_ms": first * 1000, "version": version(peer.PACKAGE)}
+    used = {"seconds": seconds, "cpu_seconds": time.process_time() - cpu}
+    return {"count": count, **used, "first_ms": first * 1000, "version": version(peer.PACKAGE)}
 
 
 def _load(path: str) -> Any:

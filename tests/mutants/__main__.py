@@ -30,7 +30,7 @@ from tests.mutants.changes import Change, changes
 from tests.mutants.choice import Chooser, Reach, sum_of
 from tests.mutants.put import differing
 from tests.mutants.reached import Marks
-from tests.mutants.rooms import ROOT, files_of_tests, modules
+from tests.mutants.rooms import ROOT, files_of_tests, modules, room_of
 from tests.mutants.workers import Worker, copy_tree, share
 
 if TYPE_CHECKING:
@@ -46,14 +46,20 @@ _LOAD_SECONDS = 10.0
 
 
 def sample(seed: int, only: list[str]) -> list[tuple[str, Change]]:
-    """All changes in an order that the seed decides: one of each module, then the second of each."""
+    """All changes in an order that the seed decides: one of each room in turn, in a room one of each module in turn."""
     draw = random.Random(seed)
-    columns = []
+    rooms: dict[str, list[list[tuple[str, Change]]]] = {}
     for module in modules(only):
         column = [(module, change) for change in changes(_source(module))]
         draw.shuffle(column)
-        columns.append(column)
-    draw.shuffle(columns)
+        rooms.setdefault(room_of(module), []).append(column)
+    for columns in rooms.values():
+        draw.shuffle(columns)
+    return _in_turn([_in_turn(columns) for columns in rooms.values()])
+
+
+def _in_turn(columns: list[list[tuple[str, Change]]]) -> list[tuple[str, Change]]:
+    """The first of each, then the second of each."""
     return [each for each in chain.from_iterable(zip_longest(*columns)) if each is not None]
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-#: Most important first.
-ROOMS = (*("wdstools/formats", "wdstools/reader/order.py", "wdstools/landing", "wdstools/planning", "wdstools/checks"),)
+ROOMS = ("wdstools/formats", "wdstools/reader/order.py", "wdstools/landing", "wdstools/planning", "wdstools/checks")
 #: The tests that are asked, the quickest kinds first. Others ask about looks, speed, memory, other programs or other rooms.
 _TESTS = {
     "properties": "*",
@@ -45,6 +44,11 @@ def modules(only: list[str]) -> list[str]:
         if path.name != "__init__.py"
     ]
     return [name for name in found if not only or any(name.startswith(one) for one in only)]
+
+
+def room_of(module: str) -> str:
+    """The room that a module stands in."""
+    return next(room for room in ROOMS if module == room or module.startswith(f"{room}/"))
 
 
 def files_of_tests(kinds: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.mutants.changes import changes
 from tests.mutants.choice import Asked, Chooser
 from tests.mutants.put import Functions
 from tests.mutants.reached import marked
-from tests.mutants.rooms import ROOT, files_of_tests
+from tests.mutants.rooms import ROOMS, ROOT, files_of_tests, modules, room_of
 from tests.support.came import came
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ def test_the_same_seed_makes_the_same_changes_and_another_others() -> None:
     assert mutants.sample(1, only) == mutants.sample(1, only)
     assert mutants.sample(1, only) != mutants.sample(2, only)
     assert {module for module, _ in mutants.sample(1, only)[:2]} == set(only)
+
+
+def test_every_room_has_its_share_from_the_first_changes_on() -> None:
+    firsts = [next(module for module in modules([]) if room_of(module) == room) for room in ROOMS]
+    drawn = mutants.sample(3, [*firsts, "wdstools/checks/shard.py"])
+    assert Counter(room_of(module) for module, _ in drawn[:15]) == dict.fromkeys(ROOMS, 3)
+    assert len(drawn) == sum(len(changes((ROOT / module).read_text())) for module in {module for module, _ in drawn})
 
 
 @pytest.mark.parametrize("kind", ["unit", "properties", "golden", "hostile", "faults", "integration", "servers"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a module; ``text`` says it as ``before -> after``, ``within`` names the function around it.
+    """One change of a module; ``text`` says it as ``before -> after``, ``within`` names the function around it, and ``nth`` tells apart
+    what is the same there.
 
     ``statement`` is the number of the statement that has to be reached for it to matter (see ``statements``), None where it
     is one that is run when the module is loaded.
@@ -48,11 +50,12 @@ class Change:
     within: str
     text: str
     statement: int | None
+    nth: int = 1
 
     @property
     def name(self) -> str:
         """What does not change when lines move."""
-        return f"{self.within}: {self.text}"
+        return f"{self.within}: {self.text}" + (f" ({self.nth})" if self.nth > 1 else "")
 
     def tree(self, source: str) -> ast.Module:
         """The module with this change, every other node where it was."""
@@ -80,11 +83,31 @@ def changes(source: str) -> list[Change]:
             node = above[node]
         return numbers.get(node)
 
-    return [
-        Change(place, getattr(node, "lineno", 0), within, f"{_said(node)} -> {_said(after)}", reached(node, after))
-        for place, (node, within) in enumerate(_places(tree, "module"))
-        for after in _instead(node)
-    ]
+    left_out = set(_left_out(tree))
+    same: Counter[tuple[str, str]] = Counter()
+    found = []
+    for place, (node, within) in enumerate(_places(tree, "module")):
+        for after in _instead(node) if node not in left_out else ():
+            text = f"{_said(node)} -> {_said(after)}"
+            same[within, text] += 1
+            line = getattr(node, "lineno", 0)
+            found.append(Change(place, line, within, text, reached(node, after), same[within, text]))
+    return found
+
+
+def _left_out(tree: ast.AST) -> Iterator[ast.AST]:
+    """What nobody can notice, whatever the code is about: how much of a text an error shows, and what never happens."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="zip"), keywords=[ast.keyword(arg="strict", value=value)]):
+                yield value  # the lengths are the same
+            case ast.Raise(exc=ast.Name(id="AssertionError")):
+                yield node
+            case ast.Raise() | ast.keyword(arg="got" | "expected" | "hint"):
+                bounds = (inner for inner in ast.walk(node) if isinstance(inner, ast.Slice))
+                yield from (end for each in bounds for end in ast.iter_child_nodes(each))
+            case _:
+                pass
 
 
 def statements(tree: ast.Module) -> list[ast.AST]:

@@ -53,6 +53,28 @@ def test_each_change_is_of_one_place_that_runs() -> None:
         assert len(lines) == 2, change
 
 
+def test_changes_that_say_the_same_have_names_of_their_own() -> None:
+    found = changes("def f(a):\n    return a[1] + a[1 + 1]\n")
+    names = [change.name for change in found if change.text == "1 -> 2"]
+    assert names == ["f: 1 -> 2", "f: 1 -> 2 (2)", "f: 1 -> 2 (3)"]
+
+
+@pytest.mark.parametrize(
+    "line", ["raise AssertionError", "zip(a, b, strict=True)", "raise ValueError(a[:80])", "say(got=repr(a[:80]))"]
+)
+def test_nothing_is_changed_that_nobody_can_notice(line: str) -> None:
+    found = changes(f"def f(a, b):\n    {line}\n")
+    assert {change.text.rpartition("-> ")[2] for change in found} <= {"pass"}
+    assert bool(found) is (line != "raise AssertionError")
+
+
+def test_what_is_explained_is_a_change_that_is_made() -> None:
+    explained = mutants.explained()
+    of = {line.partition(" ")[0] for line in explained}
+    made = {f"{module} {change.name}" for module in of for change in changes((ROOT / module).read_text())}
+    assert explained <= made
+
+
 def test_the_same_seed_makes_the_same_changes_and_another_others() -> None:
     only = ["wdstools/formats/sums.py", "wdstools/reader/order.py"]
     assert mutants.sample(1, only) == mutants.sample(1, only)

@@ -113,6 +113,7 @@ def test_a_file_is_what_its_first_bytes_say(head: bytes, code: str) -> None:
         b"\0\0\0\x10" + _BRANDED[4:] + b"avif",  # behind the end of what it claims
         b"\0\0\0\x13" + _BRANDED[4:] + b"avif",
         b"\0\0\0\x1cFTYPXXXX\0\0\0\0avif",
+        b"\0\0\0\x1cFTYPavif\0\0\0\0",
         _BRANDED + b"  avif",  # not at the place of one
         _BRANDED + b"avi",
         b"\1" * 256 + b"ustar\0",

@@ -104,6 +104,13 @@ def test_groups_of_gpg_go_on_in_the_next_line() -> None:
     groups = [ONE[at : at + 8].upper() for at in range(0, 64, 8)]
     text = f"a.tar: SHA256 = {' '.join(groups[:4])}\n                {' '.join(groups[4:])}\nb.tar: SHA256 = {' '.join(groups)}\n"
     assert _sums(text) == [A, ("b.tar", "sha256", ONE)]
+    # an algorithm that is named is that one, and what is put together has the number of its first line
+    fours = [SHA1[at : at + 4].upper() for at in range(0, 40, 4)]
+    other = f"\na.tar: RMD160 = {' '.join(fours[:5])}\n  {' '.join(fours[5:])}\n123 456 b.tar\n{TWO}  b.tar\n"
+    assert _sums(other) == [("a.tar", "ripemd160", SHA1), B]
+    assert _odd(other) == [4]
+    guessed = read_list(other.replace(" RMD160 =", "").encode(), where="SUMS").guesses
+    assert [(number, line.path, line.digest) for number, line in guessed] == [(2, "a.tar", SHA1)]
     single = f"a.tar:  {' '.join(MD5.upper()[at : at + 2] for at in range(0, 32, 2))}\n"
     assert _sums(single) == [("a.tar", "md5", MD5)]
 
@@ -122,6 +129,17 @@ def test_a_name_before_a_digest_is_a_sum_where_nothing_else_is() -> None:
     assert _sums(f"a.tar {ONE}\n") == [A]
     assert _sums(f"a.tar: {MD5}\n") == [("a.tar", "md5", MD5)]
     assert _sums(f"commit {SHA1}\n{ONE}  a.tar\n") == [A]
+
+
+@pytest.mark.parametrize("text", ["a.tar 0A0B0C0D\n", f"a.tar {base64.b64encode(bytes.fromhex(ONE)).decode()}\n"])
+def test_a_name_before_what_may_be_anything_is_no_sum(text: str) -> None:
+    with pytest.raises(FormatError):
+        read_list(text.encode(), where="SUMS")
+
+
+def test_why_a_line_is_no_sum_is_told_by_what_is_wrong_with_it() -> None:
+    found = read_list(f"{ONE}  a.tar\nSHA256 (b.tar) = {MD5}\nBLAKE3 (b.tar) = {ONE}\n".encode(), where="SUMS")
+    assert ["not read here" in odd.why for odd in found.odd] == [False, True]
 
 
 @pytest.mark.parametrize(

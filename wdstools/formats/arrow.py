@@ -153,8 +153,8 @@ def fixed_bytes(array: pa.Array | pa.ChunkedArray) -> bytes:
     """Values of a fixed size one behind the other, a null as zeros."""
     array = one_chunk(array)
     width = array.type.byte_width
-    if not len(array) or array.buffers()[1] is None:
-        return bytes(width * len(array))
+    if not len(array):
+        return b""
     data = np.frombuffer(array.buffers()[1], np.uint8).reshape(-1, width)[array.offset : array.offset + len(array)]
     return bytes(data.tobytes() if not array.null_count else np.where(valid(array)[:, None], data, 0).tobytes())
 

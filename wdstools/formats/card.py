@@ -129,7 +129,7 @@ def _with_block(body: str, block: str) -> str:
     if begin is None and end is None:
         return body.rstrip("\n") + "\n\n" + block
     first = begin if begin is not None else end or 0
-    last = end if end is not None and end >= first else first
+    last = max(first, end or first)
     after = "\n".join(lines[last + 1 :])
     return "\n".join(lines[:first]) + ("\n" if first else "") + block + (after + "\n" if after else "")
 

@@ -209,8 +209,7 @@ def check_bounds(table: pa.Table, samples: int, shard_bytes: int, *, where: str)
         first, last = np.repeat(offset, counts), np.repeat(offset + length, counts)
         edges = np.concatenate((np.zeros(1, np.int64), offset + length))
         sound = bool(
-            np.all(length > 0)
-            and np.all(edges[:-1] == offset)
+            np.all(edges[:-1] == offset)
             and edges[-1] <= shard_bytes
             and np.all(size >= 0)
             and np.all(start - BLOCK >= first)

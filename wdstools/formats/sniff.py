@@ -163,5 +163,5 @@ def _of_brand(brand: bytes) -> Sniffed | None:
 
 def _brands(head: bytes) -> list[bytes]:
     """The brands that an ISO media file says it is compatible with."""
-    end = min(int.from_bytes(head[:4], "big"), len(head)) if head[4:8] == b"ftyp" else 0
+    end = min(int.from_bytes(head[:4], "big"), len(head))
     return [head[at : at + 4] for at in range(16, end - 3, 4)]

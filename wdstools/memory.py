@@ -8,7 +8,7 @@ import mmap
 import os
 import sys
 import tempfile
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +113,23 @@ def nameless_file(size: int) -> Iterator[int]:
         with tempfile.TemporaryFile() as file:
             file.truncate(size)
             yield file.fileno()
+
+
+def unnamed_file(size: int) -> IO[bytes]:
+    """A file with room for ``size`` bytes that has no name, until it is closed and nobody maps it.
+
+    In memory, if it is small beside what is free, or else in the folder of temporary files. Raises OSError where there is no room.
+    """
+    if hasattr(os, "memfd_create") and size <= min(_MOST_IN_MEMORY, free_bytes() // 2):
+        file: IO[bytes] = os.fdopen(os.memfd_create("wdstools"), "wb+")
+    else:
+        file = tempfile.TemporaryFile(prefix="wdstools-")  # noqa: SIM115  the caller closes it
+    try:
+        take_room(file.fileno(), size)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def mapped(fd: int) -> mmap.mmap:

@@ -8,7 +8,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import wdstools as wt
-from tests.support.executor_laws import ExecutorLaws, LossLaws
+from tests.support.executor_laws import ExecutorLaws, HostLaws, LossLaws
 from tests.support.verbs_alike import make_images, must_find, run_verbs
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def executor(client: Any) -> Iterator[wt.FuturesExecutor]:
     made.close()
 
 
-class TestLaws(ExecutorLaws):
+class TestLaws(ExecutorLaws, HostLaws):
     """The laws, on Dask."""
 
 

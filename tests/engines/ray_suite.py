@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 import wdstools as wt
 from tests.servers.swift import swift_server
 from tests.support import work
-from tests.support.executor_laws import HANG_SECONDS, ExecutorLaws, LossLaws, values
+from tests.support.executor_laws import HANG_SECONDS, ExecutorLaws, LossLaws, found_of_numbers, values
 from tests.support.verbs_alike import make_images, must_find, run_verbs
 from wdstools.executors import ray_cluster as ours
 from wdstools.executors.versions import Host, this_host
@@ -82,6 +82,15 @@ def test_two_raylets_give_two_jobs_on_one_disk(executor: wt.RayExecutor) -> None
 def test_each_item_asks_for_what_was_said(cluster: Any) -> None:
     large, few, more = wt.RayExecutor(memory=3 << 30), wt.RayExecutor(jobs=1), wt.RayExecutor(num_cpus=0.25)
     assert (large.jobs, few.jobs, more.jobs) == (2, 1, 8)
+
+
+def test_the_workers_of_a_host_read_an_array_in_one_place(cluster: Any, tmp_path: Path) -> None:
+    """Two tasks at once on each of two raylets, each of which has a store of objects of its own."""
+    executor = wt.RayExecutor(num_cpus=0.5)
+    processes, places = found_of_numbers(executor, tmp_path / "marks")
+    assert processes == executor.jobs == 4
+    assert len(places) <= 2
+    assert not any(place.startswith("private") for place in places)
 
 
 def test_progress_comes_before_an_item_has_ended(executor: wt.RayExecutor, tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from wdstools.dedup.compare import MEMBERS_AT_ONCE, Comparison
 from wdstools.dedup.groups import UNDECIDED, Fingerprints, Turned, group
 from wdstools.dedup.hamming import link
 from wdstools.dedup.levels import LEVELS, NEAR_CHROMA, NEAR_LOCAL
-from wdstools.dedup.parts import Alone, SearchTask, linked, ranges_for, search_part
+from wdstools.dedup.parts import Alone, Codes, SearchTask, linked, ranges_for, search_part
 from wdstools.dedup.phash import phash
 from wdstools.errors import UsageError
+from wdstools.executors.shared import SharedValues
 from wdstools.images import luma
 from wdstools.images.check import DamagedImageError
 from wdstools.images.luma import check_pillow, luma_images
@@ -584,3 +585,20 @@ def _some(prints: Fingerprints, start: int, stop: int) -> Fingerprints:
         lambda rows: prints.looks(rows + start),
         Turned(turned.rows[held] - start, turned.turns[held], turned.words[held], turned.mirrored[held]),
     )
+
+
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_a_worker_searches_codes_where_they_lie_and_compiles_nothing_for_it(mirrors: bool) -> None:
+    draw = np.random.default_rng(3)
+    codes = draw.integers(0, 2**63, (70_000, 2), np.uint64)
+    mirrored = codes[::-1].copy() if mirrors else None
+    link(codes[:2], (0, 0))
+    known = set(hamming.join.signatures)
+    shared = SharedValues()
+    sent = shared.packed(shared.digest(Codes(codes, mirrored, np.ones(len(codes), np.bool_))))
+    came: Any = sent.value()
+    arrays = [*came.sets, *came.firsts, came.takes]
+    assert all(any(np.shares_memory(array, one) for one in sent.arrays) for array in arrays)
+    assert not any(array.flags.writeable for array in arrays)
+    search_part(SearchTask(came, bands.plan_bands(len(codes), 2)[0], 0, 64, (2, 0)), lambda _: None)
+    assert set(hamming.join.signatures) == known

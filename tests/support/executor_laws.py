@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: Reached only by a hang.
 HANG_SECONDS = 300
+_FIRSTS = itertools.count()
 
 
 def values(executor: Executor, function: Any, items: Any) -> list[Any]:
@@ -206,3 +207,23 @@ class LossLaws:
         assert "item 2" in error.where
         assert error.got
         assert os.path.getsize(tmp_path / "3") == ATTEMPTS
+
+
+def found_of_numbers(executor: Executor, folder: Path) -> tuple[int, list[str]]:
+    """How many processes read a shared array at once, and in which memory they found it."""
+    first, count = next(_FIRSTS), executor.jobs  # what came once is kept by workers that stay
+    numbers = work.Numbers(100_000, first)
+    folder.mkdir()
+    found = values(executor, work.where_it_lies, [(numbers, str(folder), number, count) for number in range(count)])
+    assert {(writeable, total) for *_, writeable, total in found} == {(False, int(numbers.all.sum()))}
+    return len({process for process, *_ in found}), sorted({place for _, place, *_ in found})
+
+
+class HostLaws:
+    """What executors do whose workers are processes of this machine."""
+
+    def test_the_workers_of_a_host_read_an_array_in_one_place(self, executor: Executor, tmp_path: Path) -> None:
+        processes, places = found_of_numbers(executor, tmp_path / "marks")
+        assert processes == executor.jobs > 1
+        assert len(places) == 1
+        assert not places[0].startswith("private")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from wdstools.errors import FormatError, IntegrityError
 from wdstools.results import Finding, Report
 
@@ -134,6 +136,37 @@ def count_and_die_on_odd(item: tuple[str, int], tick: Tick) -> int:
     folder, number = item
     _mark(folder, str(number))
     return die_on_odd(number, tick)
+
+
+class Numbers:
+    """A value whose array the workers of a host read in one place."""
+
+    travels_once = True
+    lies_once = True
+
+    def __init__(self, count: int, first: int = 0) -> None:
+        self.all = np.arange(first, first + count)
+
+
+def where_it_lies(item: tuple[Numbers, str, int, int], tick: Tick) -> tuple[int, str, bool, int]:
+    """Process, memory of the array, whether it can be written, and its sum; all items of the folder are done at once."""
+    numbers, folder, number, count = item
+    Path(folder, str(number)).touch()
+    while len(os.listdir(folder)) < count:
+        time.sleep(0.005)
+    array = numbers.all
+    return os.getpid(), mapping_of(array.ctypes.data), array.flags.writeable, int(array.sum())
+
+
+def mapping_of(address: int) -> str:
+    """The file whose memory lies at an address, as device and inode, where the memory is shared."""
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        for line in maps:
+            span, permissions, _, device, inode, *_ = line.split()
+            start, stop = (int(end, 16) for end in span.split("-"))
+            if start <= address < stop:
+                return f"{device} {inode}" if permissions[3] == "s" else f"private in {os.getpid()}"
+    raise AssertionError(hex(address))
 
 
 def add_shared(item: tuple[Ref[Square], int], tick: Tick) -> int:

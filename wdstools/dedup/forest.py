@@ -22,6 +22,13 @@ def row_type(count: int) -> type[np.int32 | np.int64]:
     return np.int32 if count <= _MOST_32_BITS else np.int64
 
 
+def fixed(codes: NDArray[Any]) -> NDArray[Any]:
+    """The same array, in one piece and to be read only: compiled loops have one form for it, wherever its memory lies."""
+    view = np.ascontiguousarray(codes).view()
+    view.flags.writeable = False
+    return view
+
+
 def unite(parent: Rows, first: Rows, second: Rows) -> None:
     """Make one tree of those of each pair of rows; the smaller root stays."""
     while len(first):

@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from wdstools.dedup import forest
 from wdstools.dedup.bands import Band, plan_bands
-from wdstools.dedup.forest import are_roots, equal_codes, flatten, row_type
+from wdstools.dedup.forest import are_roots, equal_codes, fixed, flatten, row_type
 from wdstools.kernels import jit
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def link(
     rows = np.flatnonzero(some).astype(parent.dtype)
     if not len(rows):
         return parent
-    words = np.ascontiguousarray(codes)
-    other_words = words if mirrored is None else np.ascontiguousarray(mirrored)
+    words = fixed(codes)
+    other_words = words if mirrored is None else fixed(mirrored)
     for band in plan_bands(len(rows), limits[0]):
         mine = sort_by(band, words[rows, 0], rows, parent)
         join((mine, mine), band.whole, True, (words, words), limits, parent)
@@ -85,7 +85,7 @@ def link_sets(
     second = len(words) - first
     bands = plan_bands(max(2, math.isqrt(first * second)), limits[0])
     threads = min(_THREADS, os.cpu_count() or 1, len(bands)) if first * second > _FEW_PAIRS else 1
-    work = partial(_link_bands, (words, mirrored), first, firsts, limits)
+    work = partial(_link_bands, (fixed(words), fixed(mirrored)), first, firsts, limits)
     with ThreadPoolExecutor(threads) as pool:  # each with a forest of its own: compiled code holds no lock
         parent, *others = pool.map(work, [bands[number::threads] for number in range(threads)])
     for other in others:

@@ -17,7 +17,7 @@ import numpy as np
 from wdstools.dedup import few
 from wdstools.dedup.bands import Band, band_seconds, plan_bands
 from wdstools.dedup.compare import compare
-from wdstools.dedup.forest import are_roots, equal_codes, flatten, row_type, unite
+from wdstools.dedup.forest import are_roots, equal_codes, fixed, flatten, row_type, unite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,29 +41,23 @@ _BYTES_A_CODE = 56
 class Codes:
     """First words of codes, and of mirrored ones; the whole codes, [N, W]; and which take part, of which no two are equal.
 
-    They travel to a worker once.
+    They are only read, so that they travel to a host once, and its workers share them: a worker makes no array of its own.
     """
 
     travels_once: ClassVar[bool] = True
+    lies_once: ClassVar[bool] = True
 
     def __init__(
         self, words: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None, takes: NDArray[np.bool_]
     ) -> None:
-        self.sets = [np.ascontiguousarray(some) for some in (words, mirrored) if some is not None]
-        self.firsts = [np.ascontiguousarray(some[:, 0]) for some in self.sets]
-        self.takes = takes
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _unpacked, (len(self.takes), np.packbits(self.takes), *self.sets)
+        self.sets = [fixed(some) for some in (words, mirrored) if some is not None]
+        self.firsts = [fixed(some[:, 0]) for some in self.sets]
+        self.takes = fixed(takes)
 
     @property
     def words(self) -> NDArray[np.uint64]:
         """The whole codes."""
         return self.sets[0]
-
-
-def _unpacked(count: int, takes: NDArray[np.uint8], words: NDArray[np.uint64], *mirrored: NDArray[np.uint64]) -> Codes:
-    return Codes(words, mirrored[0] if mirrored else None, np.unpackbits(takes, count=count).view(np.bool_))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from wdstools.errors import UsageError, WorkerError
 from wdstools.executors.base import ATTEMPTS, Item, Outcome, Tick, Value, Work
 from wdstools.executors.local import attempt, ignore, lost_worker
-from wdstools.executors.shared import AbsentError, SharedValues, is_here, pinned, receive
+from wdstools.executors.packed import AbsentError
+from wdstools.executors.shared import SharedValues, is_here, pinned, receive
 from wdstools.executors.versions import Host, refuse_mixture, this_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from wdstools.executors.packed import Nearby, Packed
 
 Handle = TypeVar("Handle")
 
@@ -43,12 +46,13 @@ class Parcel:
 class Answer:
     """What a worker sends back: the outcome, or what it lacks, or the host that is unlike the caller's.
 
-    ``ticks`` are all of this item, told or not.
+    ``ticks`` are all of this item, told or not; ``files`` names the host of a worker that lacks something.
     """
 
     outcome: Outcome[Any] | None = None
     ticks: int = 0
     lacks: tuple[str, ...] = ()
+    files: str = ""
     unlike: Host | None = None
 
 
@@ -68,8 +72,8 @@ class Pool(Protocol[Handle]):
     def jobs(self) -> int:
         """How many workers there are now."""
 
-    def submit(self, parcel: Parcel, values: Mapping[str, bytes]) -> Handle:
-        """Send a parcel with all shared values that it needs. Raises LostWorkerError where no more are taken."""
+    def submit(self, parcel: Parcel, values: Mapping[str, Packed | Nearby]) -> Handle:
+        """Send a parcel with some shared values that it needs. Raises LostWorkerError where no more are taken."""
 
     def wait(self, handles: Collection[Handle], told: Callable[[int, int], None]) -> Iterable[Handle]:
         """Those that have ended, maybe none after a while. ``told`` hears an item's number, and its ticks so far."""
@@ -81,14 +85,11 @@ class Pool(Protocol[Handle]):
         """End these as soon as may be, and return when nothing of them is at work any more, as far as that is in reach."""
 
 
-def work_on(parcel: Parcel, values: Mapping[str, bytes], tick: Tick | None = None) -> Answer:
+def work_on(parcel: Parcel, values: Mapping[str, Packed | Nearby], tick: Tick | None = None) -> Answer:
     """One parcel, in a worker. ``values`` are those that were sent along; ``tick`` hears of progress before the end."""
     host = this_host()
     if parcel.versions != host.digest:
         return Answer(unlike=host)
-    for digest in parcel.needed:
-        if digest in values:
-            receive(digest, values[digest])
     counts: list[int] = []
 
     def count(ticks: int) -> None:
@@ -97,10 +98,14 @@ def work_on(parcel: Parcel, values: Mapping[str, bytes], tick: Tick | None = Non
             tick(ticks)
 
     try:
+        for digest in parcel.needed:
+            if digest in values:
+                receive(digest, values[digest], parcel.needed)
         with pinned(parcel.needed):
             return Answer(_outcome(parcel, count), sum(counts))
     except AbsentError:
-        return Answer(lacks=tuple(digest for digest in parcel.needed if not is_here(digest)) or parcel.needed)
+        lacks = tuple(digest for digest in parcel.needed if not is_here(digest)) or parcel.needed
+        return Answer(lacks=lacks, files=host.files)
 
 
 def _outcome(parcel: Parcel, count: Tick) -> Outcome[Any]:
@@ -140,11 +145,12 @@ def elsewhere(path: str, *, shared_disk: bool, seen: Callable[[str], bool]) -> s
 
 @dataclass(slots=True)
 class _Sent(Generic[Item]):
-    """An item that is under way, for which time, and how much of it was told."""
+    """An item that is under way, for which time, and how much of it was told. ``near``: with arrays that lie on this machine."""
 
     parcel: Parcel
     attempt: int = 1
     told: int = 0
+    near: bool = False
 
     def news(self, ticks: int) -> int:
         """How much of so many ticks in all has not been told yet."""
@@ -192,21 +198,40 @@ class Run(Generic[Handle]):
         data, needed = self._shared.dumps((work, item))
         return Parcel(number, data, tuple(needed), self._ours.digest)
 
-    def _send(self, sent: _Sent[Any], *, whole: bool = False) -> Outcome[Any] | None:
-        """Give an item to the pool; its outcome where that takes no more. The first workers get shared values at once."""
-        jobs = max(1, self._pool.jobs)
-        values = {}
-        for digest in sent.parcel.needed:
-            if whole or self._spread.get(digest, 0) < jobs:
-                self._spread[digest] = self._spread.get(digest, 0) + 1
-                values[digest] = self._shared.pickled(digest)
+    def _send(self, sent: _Sent[Any], values: Mapping[str, Packed | Nearby] | None = None) -> Outcome[Any] | None:
+        """Give an item to the pool; its outcome where that takes no more."""
         try:
-            handle = self._pool.submit(sent.parcel, values)
+            handle = self._pool.submit(sent.parcel, self._first(sent.parcel) if values is None else values)
         except LostWorkerError as error:
             return _lost(sent, error)
         self._running[handle] = sent
         self._numbers[sent.parcel.number] = sent
         return None
+
+    def _first(self, parcel: Parcel) -> dict[str, Packed | Nearby]:
+        """What the first workers get at once: all but values with arrays that may be on their host already."""
+        jobs = max(1, self._pool.jobs)
+        values: dict[str, Packed | Nearby] = {}
+        for digest in parcel.needed:
+            made = self._shared.packed(digest)
+            if not made.arrays and self._spread.get(digest, 0) < jobs:
+                self._spread[digest] = self._spread.get(digest, 0) + 1
+                values[digest] = made
+        return values
+
+    def _whole(self, sent: _Sent[Any], answer: Answer | None = None) -> dict[str, Packed | Nearby]:
+        """All that an item needs, but of arrays only those that its worker lacks: on this machine where they lie, if not in vain."""
+        near = answer is not None and answer.files == self._ours.files and not sent.near
+        values: dict[str, Packed | Nearby] = {}
+        for digest in sent.parcel.needed:
+            made = self._shared.packed(digest)
+            lent = self._shared.lent(digest) if near else None
+            if lent is not None:
+                values[digest] = lent.nearby()
+                sent.near = True
+            elif answer is not None or not made.arrays:
+                values[digest] = made
+        return values
 
     def _hear(self, number: int, ticks: int) -> None:
         sent = self._numbers.get(number)
@@ -222,13 +247,14 @@ class Run(Generic[Handle]):
         except LostWorkerError as error:
             if sent.attempt < ATTEMPTS:
                 sent.attempt += 1
-                return self._send(sent, whole=True)
+                sent.near = False
+                return self._send(sent, self._whole(sent))
             del self._numbers[number]
             return _lost(sent, error)
         if answer.unlike is not None:
             refuse_mixture(self._ours, answer.unlike)
         if answer.outcome is None:
-            return self._send(sent, whole=True)
+            return self._send(sent, self._whole(sent, answer))
         self._hear(number, answer.ticks)
         del self._numbers[number]
         return answer.outcome

@@ -14,7 +14,8 @@ processes, or on the workers of a cluster. What all of them promise, and what th
   more than one and a half times ``jobs`` are under way.
 - **Ticks come in the caller's thread**, and add up to the work that was done once, however often it was tried.
 - **What many items hold travels to a worker once**: by ``share``, or because its class says ``travels_once = True``
-  (``shared.py``).
+  (``shared.py``). Large arrays of a class with ``lies_once = True`` lie in one place on each host where that can be, and
+  workers only read them (``packed.py``).
 - **A class says which of its attributes are paths** on the caller's machine, by ``local_paths``. They travel as absolute
   paths, and where workers do not see the caller's disk they are refused before any work is done with them.
 """

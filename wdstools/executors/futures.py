@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from wdstools.executors.afar import Parcel
     from wdstools.executors.base import Item, Outcome, Tick, Value, Work
+    from wdstools.executors.packed import Nearby, Packed
 
 _Future = concurrent.futures.Future[Answer]
 
@@ -84,7 +85,7 @@ class _Futures:
     def jobs(self) -> int:
         return self._owner.jobs
 
-    def submit(self, parcel: Parcel, values: Mapping[str, bytes]) -> _Future:
+    def submit(self, parcel: Parcel, values: Mapping[str, Packed | Nearby]) -> _Future:
         try:
             # some pools give equal calls one answer; each of ours is one of its own
             return self._pool.submit(work_on, replace(parcel, nonce=secrets.token_hex(8)), values)

@@ -14,12 +14,13 @@ import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import recv_handle, send_handle
 from typing import TYPE_CHECKING, Generic
 
 from wdstools.errors import StoreError, WorkerError, option
 from wdstools.executors.base import ATTEMPTS, COLLECT_AFTER, Item, Outcome, Tick, Value, Work
 from wdstools.executors.local import attempt, ignore, lost_worker
-from wdstools.executors.shared import Received, Ref, SharedValues
+from wdstools.executors.shared import Coming, Received, Ref, SharedValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -139,8 +140,10 @@ class Processes:
         busy[pipe] = given
         task, needed = self._shared.dumps((work, given.index, given.item))
         with contextlib.suppress(BrokenPipeError):  # a dead worker: its end of the pipe is seen in map()
-            for value in self._shared.unsent(pipe, needed):
+            for value, lent in self._shared.unsent(pipe, needed):
                 pipe.send_bytes(value)
+                if lent is not None:
+                    send_handle(pipe, lent.fileno(), self._workers[pipe].pid)
             pipe.send_bytes(task)
 
     def _bury(self, pipe: Connection, given: _Given[Item]) -> WorkerError:
@@ -201,11 +204,22 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
         while (message := pipe.recv()) is not None:
             if isinstance(message, Received):
                 continue  # it is kept where the items that follow will look for it
+            if isinstance(message, Coming):
+                _receive(message, pipe)
+                continue
             work, index, item = message
             ticker = _Ticker(pipe)
             outcome = attempt(work, index, item, ticker)
             ticker.flush()
             pipe.send(outcome)
+
+
+def _receive(coming: Coming, pipe: Connection) -> None:
+    fd = recv_handle(pipe)
+    try:
+        coming.receive(fd)
+    finally:
+        os.close(fd)
 
 
 def die_with_parent(lifeline: Connection) -> None:

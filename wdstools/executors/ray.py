@@ -1,7 +1,8 @@
 """A Ray cluster as an executor: core tasks, one an item. Pixels never go through Ray's object store or Ray Data.
 
 Ray places the tasks, starts hosts where it scales by itself, and tells when a worker or a host is gone. Everything else is
-as with any pool (``afar.py``). Shared values are objects of Ray, fetched once by each worker that needs them.
+as with any pool (``afar.py``). Shared values are objects of Ray, which has them once on each host; large arrays in them
+are mapped by the workers (``packed.py``).
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class RayExecutor:
 
     def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
         """Run ``work`` on every item, as Ray's tasks; leaving the map cancels those that are under way."""
-        pool = RayPool(self._cluster, lambda: self.jobs, self._shared.pickled)
+        pool = RayPool(self._cluster, lambda: self.jobs, self._shared.packed)
         return Run(pool, self._shared, tick).outcomes(work, items)
 
     def share(self, value: Value) -> Ref[Value]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from wdstools.executors.afar import Parcel
+    from wdstools.executors.packed import Nearby, Packed
 
 _CONNECT_SECONDS = 10
 _PROBE_SECONDS = 60
@@ -139,11 +140,11 @@ class Cluster:
             self._seen[path, others] = all(seen for name, seen in answers.items() if name in alive)
         return self._seen[path, others]
 
-    def send(self, parcel: Parcel, pickled: Callable[[str], bytes], run: str) -> Any:
+    def send(self, parcel: Parcel, packed: Callable[[str], Packed], run: str) -> Any:
         """One parcel to whichever worker takes it, with the objects that it may need."""
         for digest in parcel.needed:
             if digest not in self._objects:
-                self._objects[digest] = self._ray.put(pickled(digest))
+                self._objects[digest] = self._ray.put(packed(digest))
         values = {digest: self._objects[digest] for digest in parcel.needed}
         return self._task.remote(parcel, values, self._board, run)
 
@@ -215,10 +216,10 @@ def _fitting(offered: Mapping[str, float], needs: Mapping[str, Any]) -> int:
 class RayPool:
     """The tasks of one run."""
 
-    def __init__(self, cluster: Cluster, jobs: Callable[[], int], pickled: Callable[[str], bytes]) -> None:
+    def __init__(self, cluster: Cluster, jobs: Callable[[], int], packed: Callable[[str], Packed]) -> None:
         self._cluster = cluster
         self._jobs = jobs
-        self._pickled = pickled
+        self._packed = packed
         self._ray = _import_ray()
         self._run = secrets.token_hex(8)
         self._numbers: dict[Any, int] = {}
@@ -230,10 +231,10 @@ class RayPool:
         """How many items are worked on at once."""
         return self._jobs()
 
-    def submit(self, parcel: Parcel, values: Mapping[str, bytes]) -> Any:
+    def submit(self, parcel: Parcel, values: Mapping[str, Packed | Nearby]) -> Any:
         """Send a parcel; the shared values that it needs are objects of Ray."""
         del values
-        handle = self._cluster.send(parcel, self._pickled, self._run)
+        handle = self._cluster.send(parcel, self._packed, self._run)
         self._numbers[handle] = parcel.number
         return handle
 

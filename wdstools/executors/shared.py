@@ -3,6 +3,7 @@
 A manifest of 100,000 shards is 33 MB, and every item of work holds one: pickled with each, checking such a dataset would
 move 2.5 TB. So ``share`` gives a stand-in, and a class whose values are shared wherever they lie says so of itself with
 ``travels_once = True``; they must not change. Both go by the SHA-256 of the pickled value, so equal values travel once.
+One with ``lies_once = True`` besides has large arrays that the workers of a host only read, in one place (``packed.py``).
 
 A class names those of its attributes that are paths on this machine: ``local_paths = ("path",)``. A worker may have
 another working folder, so they are made absolute where workers are not children of this process.
@@ -11,18 +12,18 @@ another working folder, so they are made absolute where workers are not children
 from __future__ import annotations
 
 import copy
-import hashlib
-import io
 import pickle
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from wdstools.executors.packed import AbsentError, Lent, Nearby, Packed, Placed, packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 
 Value = TypeVar("Value")
 Value_co = TypeVar("Value_co", covariant=True)
@@ -32,11 +33,9 @@ _RECENT = 16
 _kept: dict[str, object] = {}
 _holders: dict[str, int] = {}
 _recent: OrderedDict[str, object] = OrderedDict()
+#: Of these the latest whose arrays lie outside this process: they hold memory that all workers of the host share.
+_apart: set[str] = set()
 _lock = threading.Lock()
-
-
-class AbsentError(Exception):
-    """A shared value has not come to this worker, or is no longer kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,8 @@ class SharedValues:
         self.elsewhere = elsewhere
         self._digests: dict[int, str] = {}
         self._values: list[object] = []  # held, so that no other value gets the same id
-        self._pickled: dict[str, bytes] = {}
+        self._packed: dict[str, Packed] = {}
+        self._lent: dict[str, Lent | None] = {}
         self._needs: dict[str, list[str]] = {}
         self._sent: dict[Hashable, set[str]] = {}
 
@@ -90,40 +90,47 @@ class SharedValues:
 
     def dumps(self, message: object) -> tuple[bytes, list[str]]:
         """A message as bytes in which shared values are only digests, and these digests: what one needs comes before it."""
-        return self._dumps(message, None)
+        made, needed = self._pack(message, None)
+        return made.data, needed
 
-    def _dumps(self, message: object, top: object) -> tuple[bytes, list[str]]:
-        buffer = io.BytesIO()
-        pickler = _Pickler(self, buffer, top)
-        pickler.dump(message)
+    def _pack(self, message: object, top: object) -> tuple[Packed, list[str]]:
+        made, pickler = packed(lambda file, callback: _Pickler(self, file, top, callback), message)
         needed: dict[str, None] = {}
         for digest in pickler.needed:
             needed |= dict.fromkeys(self._needs.get(digest, ())) | {digest: None}
-        return buffer.getvalue(), list(needed)
+        return made, list(needed)
 
     def digest(self, value: object) -> str:
         """The digest of a value, which is shared from now on."""
         found = self._digests.get(id(value))
         if found is None:
-            data, needs = self._dumps(value, value)
-            found = hashlib.sha256(data).hexdigest()
-            if found not in self._pickled:
-                self._pickled[found], self._needs[found] = data, needs
+            made, needs = self._pack(value, value)
+            found = made.digest
+            if found not in self._packed:
+                self._packed[found], self._needs[found] = made, needs
                 _hold(found, value)
             self._values.append(value)
             self._digests[id(value)] = found
         return found
 
-    def pickled(self, digest: str) -> bytes:
+    def packed(self, digest: str) -> Packed:
         """A shared value as bytes, for ``receive``."""
-        return self._pickled[digest]
+        return self._packed[digest]
 
-    def unsent(self, worker: Hashable, needed: Iterable[str]) -> Iterator[bytes]:
-        """Messages with those values that a worker does not have yet; from now on it has them."""
+    def lent(self, digest: str) -> Lent | None:
+        """A shared value whose arrays lie apart, in a file for the processes of this machine; None where it has none, or no room."""
+        if digest not in self._lent:
+            self._lent[digest] = _lend(self._packed[digest])
+        return self._lent[digest]
+
+    def unsent(self, worker: Hashable, needed: Iterable[str]) -> Iterator[tuple[bytes, Lent | None]]:
+        """Messages with those values that a worker does not have yet, and the file to give to it; from now on it has them."""
         sent = self._sent.setdefault(worker, set())
         for digest in needed:
-            if digest in self._pickled and digest not in sent:
-                yield pickle.dumps(_Message(digest, self._pickled[digest]), pickle.HIGHEST_PROTOCOL)
+            if digest in self._packed and digest not in sent:
+                lent = self.lent(digest)
+                message = _Whole(digest, self._packed[digest]) if lent is None else Coming(digest, lent.placed)
+                yield pickle.dumps(message, pickle.HIGHEST_PROTOCOL), lent
                 sent.add(digest)
 
     def forget(self, worker: Hashable) -> None:
@@ -132,10 +139,22 @@ class SharedValues:
 
     def close(self) -> None:
         """Let go of everything."""
-        for digest in self._pickled:
+        for lent in self._lent.values():
+            if lent is not None:
+                lent.close()
+        for digest in self._packed:
             _release(digest)
-        for held in (self._digests, self._values, self._pickled, self._needs, self._sent):
+        for held in (self._digests, self._values, self._packed, self._lent, self._needs, self._sent):
             held.clear()
+
+
+def _lend(made: Packed) -> Lent | None:
+    if not made.arrays:
+        return None
+    try:
+        return Lent(made)
+    except OSError:  # no room: each worker gets its own copy
+        return None
 
 
 def _hold(digest: str, value: object) -> None:
@@ -151,10 +170,10 @@ def _release(digest: str) -> None:
             del _holders[digest], _kept[digest]
 
 
-class _Message:
+class _Whole:
     """Unpickled in a worker of ours, keeps the value there."""
 
-    def __init__(self, digest: str, value: bytes) -> None:
+    def __init__(self, digest: str, value: Packed) -> None:
         self._digest = digest
         self._value = value
 
@@ -162,17 +181,37 @@ class _Message:
         return _receive_for_good, (self._digest, self._value)
 
 
-def _receive_for_good(digest: str, data: bytes) -> Received:
-    _hold(digest, pickle.loads(data))  # noqa: S301  from our own parent
+def _receive_for_good(digest: str, made: Packed) -> Received:
+    _hold(digest, made.value())
     return Received(digest)
 
 
-def receive(digest: str, data: bytes) -> None:
-    """Keep a value in a worker that outlives its callers: until some others have come."""
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """Says to a worker of ours that a file comes next, in which the arrays of a value are."""
+
+    digest: str
+    placed: Placed
+
+    def receive(self, fd: int) -> None:
+        """Keep the value."""
+        _hold(self.digest, self.placed.value(fd))
+
+
+def receive(digest: str, made: Packed | Nearby, needed: Collection[str] = ()) -> None:
+    """Keep a value in a worker that outlives its callers: until some others have come that are not ``needed`` with it.
+
+    Of those whose arrays lie outside this process the latest is kept. Raises AbsentError where the value is not in reach.
+    """
     if is_here(digest):
         return
-    value = pickle.loads(data)  # noqa: S301  from the caller, whose code runs here anyway
+    value = made.value()
     with _lock:
+        if made.arrays:
+            for other in _apart.difference(needed):
+                _recent.pop(other, None)
+                _apart.discard(other)
+            _apart.add(digest)
         _recent[digest] = value
         while len(_recent) > _RECENT:
             _recent.popitem(last=False)
@@ -214,8 +253,10 @@ def _look_up_ref(digest: str) -> Ref[object]:
 
 
 class _Pickler(ForkingPickler):
-    def __init__(self, shared: SharedValues, buffer: io.BytesIO, top: object) -> None:
-        super().__init__(buffer, pickle.HIGHEST_PROTOCOL)
+    def __init__(
+        self, shared: SharedValues, file: IO[bytes], top: object, callback: Callable[..., bool] | None
+    ) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL, True, callback)
         self._shared = shared
         self._top = top
         self.needed: list[str] = []

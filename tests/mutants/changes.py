@@ -101,6 +101,9 @@ def _left_out(tree: ast.AST) -> Iterator[ast.AST]:
         match node:
             case ast.Call(func=ast.Name(id="zip"), keywords=[ast.keyword(arg="strict", value=value)]):
                 yield value  # the lengths are the same
+            case ast.Call(func=ast.Attribute(attr="reshape"), args=args):
+                less = [arg for arg in args if isinstance(arg, ast.UnaryOp) and isinstance(arg.op, ast.USub)]
+                yield from (arg.operand for arg in less)  # any number below zero says the same there
             case ast.Raise(exc=ast.Name(id="AssertionError")):
                 yield node
             case ast.Raise() | ast.keyword(arg="got" | "expected" | "hint"):

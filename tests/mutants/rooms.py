@@ -10,8 +10,9 @@ ROOMS = ("wdstools/formats", "wdstools/reader/order.py", "wdstools/landing", "wd
 _TESTS = {
     "properties": "*",
     "golden": "*",
-    "unit": "bounds cards checks_lone checks_salvage column_files findings first_bytes foreign_splits hash_files kept_values "
-    "options planning_place planning_searching range_tasks select shortage sources_accounting sources_splits sparse_members "
+    "unit": "arrow_arrays bounds cards checks_lone checks_salvage column_files findings first_bytes foreign_splits hash_files "
+    "kept_values landing_answers landing_inside landing_journal "
+    "options planning_place planning_searching parquet_pages range_tasks select shortage sources_accounting sources_splits sparse_members "
     "sum_texts sums tar_shortcuts uniqueness_kinds",
     "hostile": "*",
     "faults": "damaged_shards flipped_bits matrix interrupted_at_every_write interrupted_changes destinations killed_pack",

@@ -52,6 +52,17 @@ def test_an_index_round_trips_through_its_bytes(rows: list[dict[str, Any]]) -> N
     assert again.to_pylist() == [{"row": number, **row} for number, row in enumerate(rows)]
 
 
+def test_an_index_file_is_small_and_has_statistics_of_keys_alone() -> None:
+    rows = [{**_ROW, "key": f"key-{number:04}", "offset": number * 1024} for number in range(500)]
+    data = write_index(table_of(rows))
+    assert len(data) < 12_000  # which takes dictionaries, numbers as differences, and compression
+    file = pq.ParquetFile(io.BytesIO(data)).metadata
+    assert file.metadata is None  # no schema of Arrow, which says nothing more
+    columns = [file.row_group(0).column(number) for number in range(file.num_columns)]
+    assert [column.path_in_schema for column in columns if column.is_stats_set] == ["key"]
+    assert {column.compression for column in columns} == {"ZSTD"}
+
+
 @LAW
 @given(rows_of_any_kind)
 def test_the_rows_digest_is_the_one_of_the_format(rows: list[dict[str, Any]]) -> None:

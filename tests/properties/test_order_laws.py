@@ -101,14 +101,14 @@ def sharings(draw: st.DrawFn) -> tuple[int, int, int, str, int]:
 
 def _dealt(
     count: int, batch_size: int, world_size: int, remainder: str, start: int
-) -> list[list[tuple[list[int], int]]]:
+) -> list[list[tuple[list[int], list[int]]]]:
     ranks = []
     for rank in range(world_size):
         sharing = Sharing(count, batch_size, rank, world_size, remainder)
         position, got = start, []
         for _ in range(sharing.batches(start)):
             part = sharing.part(position)
-            got.append((list(range(part.start, part.stop)), len(part.again)))
+            got.append((list(range(part.start, part.stop)), list(part.again)))
             assert all(position <= again < part.after for again in part.again)
             assert part.padding == len(part.again)
             position = part.after
@@ -125,7 +125,11 @@ def test_ranks_together_get_every_position_once(given: tuple[int, int, int, str,
     whole = batch_size * world_size
     last = start + (count - start) // whole * whole if remainder == "drop" else count
     assert positions == list(range(start, last))
-    sizes = [[len(batch) + padding for batch, padding in rank] for rank in ranks]
+    sizes = [[len(batch) + len(again) for batch, again in rank] for rank in ranks]
+    if remainder == "pad" and (left := (count - start) % whole):
+        # what fills the last batch up goes round its samples
+        dealt = [position for rank in ranks for position in (*rank[-1][0], *rank[-1][1])]
+        assert dealt == [count - left + at % left for at in range(-(-left // world_size) * world_size)]
     if remainder != "keep":
         assert all(size == sizes[0] for size in sizes)
     assert all(0 < size <= batch_size for rank in sizes for size in rank)
@@ -175,6 +179,8 @@ def test_mixing_is_nothing_without_shuffling_and_all_with_a_permutation() -> Non
     assert 0.9 < scores[-1] < 1
     assert mixing_score(Order(20_000), 64) > 0.97
     assert mixing_score(Order(1), 64) == 1
+    assert mixing_score(Order(50), 64) == mixing_score(Order(50, shuffle=None), 50, 1) == 1
+    assert mixing_score(Order(9), 2, 1) == min(1.0, abs(int(np.diff(Order(9).rows(0, 2))[0])) / (10 / 3))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,21 @@ def test_what_is_read_is_what_was_written() -> None:
     assert _read(data, columns, *names).to_pylist() == TABLE.select(names).to_pylist()
 
 
+def test_bytes_that_are_not_those_of_the_document_or_no_text_are_refused() -> None:
+    columns = _written()[1]
+    with pytest.raises(FormatError, match="not those that were written"):
+        _read(_written(TABLE.slice(0, 2))[0], columns, "score")
+    ends = pa.py_buffer(np.array([0, 1, 2, 3], np.int32))
+    broken = pa.Array.from_buffers(pa.string(), 3, [None, ends, pa.py_buffer(b"a\xffb")])
+    for name in ("text", "key"):
+        other = _written(TABLE.set_column(TABLE.column_names.index(name), name, broken))[0]
+        sound = dataclasses.replace(columns, shards=(described(SHARD, TABLE, other, FIELDS),))
+        with pytest.raises(FormatError) as told:
+            _read(other, sound, name)
+        assert told.value.code == "columns-damaged"
+        assert _read(other, sound, "score").num_rows == 3
+
+
 def test_more_or_fewer_rows_than_the_document_says_are_refused() -> None:
     for rows in (2, 4):
         data, columns = _written()
@@ -178,6 +193,9 @@ def _fields(*names: str) -> Callable[[dict[str, Any]], object]:
 def test_a_document_is_read_back_or_refused() -> None:
     columns = _written()[1]
     assert loads(dumps(columns)) == columns
+    abroad = dataclasses.replace(columns, shards=(dataclasses.replace(columns.shards[0], path="zürich/0.tar"),))
+    assert '"zürich/0.tar"'.encode() in dumps(abroad)
+    assert loads(dumps(abroad)) == abroad
     many = [f"f{number:03}" for number in range(257)]
     assert len(loads(_changed(_fields(*many[:256]))).fields) == 256
     for change in (

@@ -41,6 +41,7 @@ def test_a_magic_number_tells_an_image(head: bytes, kind: str) -> None:
         *((head, "") for head in (b"P7\n", b"P0 4", b"P6x", b"p6 4", b"P", b"P6", b"1P6 ", b" P6 ")),
         *((_bare_bitmap(size), "bmp") for size in (40, 52, 56, 64, 108, 124)),
         *((_bare_bitmap(bits=bits), "bmp") for bits in (1, 4, 8, 16, 24, 32)),
+        (_bare_bitmap() + b"\1\2", "bmp"),
         *(
             (head, "")
             for head in (_bare_bitmap(41), _bare_bitmap(planes=2), _bare_bitmap(planes=0), _bare_bitmap(bits=2))

@@ -26,6 +26,7 @@ def _odd(text: str, where: str = "SUMS") -> list[int]:
     return [odd.number for odd in read_list(text.encode(), where=where).odd]
 
 
+_ERROR = "-hashfile command FAILED: 0x80070002"
 A, B = ("a.tar", "sha256", ONE), ("b.tar", "sha256", TWO)
 
 
@@ -79,6 +80,9 @@ def test_sums_are_read_in_every_form(text: str) -> None:
             [4],
             [A],
         ),
+        (f"CertUtil: {_ERROR}\nCertUtil: why\n{_certutil('a.tar', ONE)}CertUtil: {_ERROR}\n", [1, 6], [A]),
+        (f"{_certutil('a.tar', ONE)}{_certutil('b.tar', TWO).replace('SHA256', 'MD2')}", [4], [A]),
+        (f"{_certutil('a.tar', ONE)}CertUtil: SHA256: {_ERROR}\n{TWO}\nCertUtil: {_ERROR}\n", [4, 6, 5], [A]),
         (f"{_fields('a.tar', ONE)}Algorithm : SHA256\nHash : {TWO}\n", [5], [A]),
         (f"Algorithm,Hash,Path\nSHA256,{ONE},a.tar\nSHA256,{TWO}\nSHA256,{TWO},b.tar\n", [3], [A, B]),
         (json.dumps([{"Algorithm": "SHA256", "Hash": ONE, "Path": "a.tar"}, 5, {"Hash": TWO}]), [2, 3], [A]),
@@ -168,6 +172,8 @@ def test_lines_of_a_signed_list_keep_their_numbers() -> None:
     with pytest.raises(FormatError):
         parse_sums(b"\xff\xfea", where="SUMS")
     assert _sums(text.encode("utf-16")) == [A, B]
+    with pytest.raises(FormatError):  # half a letter: nobody knows what the rest of it says
+        read_list(b"\xff\xfe\n" + f"{ONE}  a.tar\n".encode(), where="SUMS")
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,15 @@ def test_a_member_behind_zeros_is_found_where_it_begins(zeros: int, shift: int) 
     assert (notes.end, notes.why) == ("damaged", "a hole of zeros")
 
 
+@pytest.mark.parametrize("before", [b"ustar", b"ustar" * 200, b"\1" * 257 + b"ustar", b"\1" * 300 + b"ustar"])
+def test_a_header_is_found_behind_what_only_looks_like_one(before: bytes) -> None:
+    lead = member(b"a.jpg", b"1") + bytes(2 * BLOCK) + before.ljust(-(-len(before) // BLOCK) * BLOCK, b"\1")
+    _, notes = _ended(lead + END)
+    assert (notes.end, notes.trailing) == ("archive", len(lead) - 2 * BLOCK)
+    _, notes = _ended(lead + member(b"b.jpg", b"2") + END)
+    assert (notes.end, notes.why) == ("damaged", "a hole of zeros")
+
+
 def _ended(data: bytes) -> tuple[list[TarEntry], HopNotes]:
     notes = HopNotes()
     return list(hop(lambda at, count: data[at : at + count], notes, len(data))), notes
@@ -203,12 +212,27 @@ def test_what_a_record_says_is_that_of_the_next_entry() -> None:
     assert (notes.gnu_names, notes.pax_names, notes.end) == (0, 1, "archive")
 
 
+def test_a_record_that_says_nothing_of_names_and_sizes_may_say_anything() -> None:
+    entries, notes = _ended(member(b"pax", b"99 mtime", b"x") + member(b"b.jpg", b"2") + END)
+    assert ([entry[0] for entry in entries], notes.end) == ([b"b.jpg"], "archive")
+
+
+@pytest.mark.parametrize(("digits", "size"), [(b"3", 3), (b"3".zfill(19), 3), (b"3".zfill(20), 700), (b"", 700)])
+def test_a_size_of_more_digits_than_any_file_has_is_passed_over(digits: bytes, size: int) -> None:
+    entries, notes = _ended(
+        pax({b"size": digits}) + member(b"a.jpg", b"x" * 700)[: 512 + (1024 if size > 512 else 512)] + END
+    )
+    assert [entry[4] for entry in entries] == [size]
+    assert notes.pax_sizes == (size == 3)
+
+
 def test_a_record_that_is_not_whole_is_cut_or_damaged() -> None:
     good = member(b"a.jpg", b"1")
     _, notes = _ended(good + header(b"pax", 600, b"x") + b"y" * 512)
     assert (notes.end, notes.end_at) == ("cut", len(good))
-    _, notes = _ended(good + header(b"pax", (1 << 23) + 2, b"x") + bytes((1 << 23) + 512))
-    assert (notes.end, notes.end_at) == ("damaged", len(good))
+    for size, end in ((1 << 23, "archive"), ((1 << 23) + 1, "damaged")):
+        _, notes = _ended(good + member(b"pax", b"\1" * size, b"x") + END)
+        assert (notes.end, notes.end_at) == (end, len(good) + (512 + size if end == "archive" else 0)), size
 
 
 @pytest.mark.parametrize(

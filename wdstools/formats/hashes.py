@@ -5,6 +5,7 @@ It lies outside the manifest and the checksum list: it can be made again from th
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -130,14 +131,13 @@ def write_handed_out(tables: Iterable[pa.Table], versions: Mapping[str, str], fi
     metadata = {_META_HANDED_OUT: json.dumps(dict(versions), sort_keys=True)}
     import pyarrow.parquet as pq
 
-    writer = None
-    for table in tables:
-        if writer is None:
-            schema = table.schema.with_metadata(metadata)
-            writer = pq.ParquetWriter(file, schema, compression="zstd", write_statistics=False)
-        writer.write_table(table.replace_schema_metadata(metadata))
-    if writer is not None:
-        writer.close()
+    with contextlib.ExitStack() as stack:
+        writer = None
+        for table in tables:
+            if writer is None:
+                schema = table.schema.with_metadata(metadata)
+                writer = stack.enter_context(pq.ParquetWriter(file, schema, compression="zstd", write_statistics=False))
+            writer.write_table(table.replace_schema_metadata(metadata))
 
 
 def is_handed_out(path: str) -> bool:

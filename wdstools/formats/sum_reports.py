@@ -55,10 +55,11 @@ def _records(rows: Iterator[tuple[int, str, str, str]]) -> SumList:
 def _certutil(lines: list[str]) -> tuple[SumList, set[int]]:
     """Three lines a file: algorithm and name in the language of that Windows, the digest, and how it went."""
     rows, odd, taken = [], list[OddLine](), set[int]()
+    failed = -2
     for at, end in enumerate(lines):
         if not end.startswith(_CERTUTIL_END):
             continue
-        first, digest = lines[at - 2 : at] if at > 1 and not taken & {at - 2, at - 1} else ("", "")
+        first, digest = lines[at - 2 : at] if at > 1 and at - 2 not in taken else ("", "")
         algorithm = _CERTUTIL_ALGORITHM_RE.search(first)
         if algorithm is not None and _CERTUTIL_DIGEST_RE.fullmatch(digest):
             about = first.rstrip(" \t").removesuffix(":").rstrip(" \t")
@@ -66,8 +67,9 @@ def _certutil(lines: list[str]) -> tuple[SumList, set[int]]:
             rows.append((at - 1, algorithm[1], digest, named[1] if named else about))
             taken |= {at - 2, at - 1, at}
         else:
-            if at - 1 not in taken or not lines[at - 1].startswith(_CERTUTIL_END) or not odd:  # why it failed takes two
+            if at - 1 != failed:  # why it failed takes two
                 odd.append(OddLine(at + 1, f"no sum of certutil: {end[:_MOST_SHOWN]!r}"))
+            failed = at
             taken |= {at - 2, at - 1, at} if algorithm is not None else {at}
     found = _records(iter(rows))
     return SumList(found.lines, odd=found.odd + odd), taken

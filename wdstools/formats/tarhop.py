@@ -76,9 +76,10 @@ def hop(
 def _extended(said: Extension, read: Read, entry: TarEntry, notes: HopNotes) -> Extension | None:
     """What records say so far, with one more; None where it is not whole, as ``notes`` then says."""
     _, kind, start, offset, size, _ = entry
-    data = read(offset, min(size, _MAX_EXTENSION_BYTES + 1))
+    is_short = size <= _MAX_EXTENSION_BYTES
+    data = read(offset, size) if is_short else b""
     if len(data) != size:
-        notes.end = "cut" if size <= _MAX_EXTENSION_BYTES else "damaged"
+        notes.end = "cut" if is_short else "damaged"
         notes.end_at, notes.why = start, "an extension record that is too long"
         return None
     if not said.read(kind, data, notes):

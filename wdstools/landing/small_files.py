@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from wdstools.results import Skip
     from wdstools.stores.base import Store
 
-
+#: Of how many packs that came to nothing lists are kept beside one destination.
+_MOST_LISTS = 1000
 #: What a pack writes beside shards and indexes.
 SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
 
@@ -63,12 +64,12 @@ def render_skips(skips: Iterable[Skip]) -> bytes:
 def keep_skips(dest: str, skips: Iterable[Skip]) -> str:
     """Keep a list of what was skipped beside a dataset that does not come to be; nothing that is there is touched.
 
-    Beside a prefix of a bucket means here, in the working folder.
+    Beside a prefix of a bucket means here, in the working folder. Gives its path; empty where too many lists lie there.
     """
     dest = dest.rstrip("/").rpartition("/")[2] if is_address(dest) else dest
     dest = os.path.realpath(dest) if dest == os.curdir else dest  # in it, the list would be in the way of the next run
     data = render_skips(sorted(skips, key=lambda s: (s.path, s.reason, s.split or "", s.key or "", s.detail or "")))
-    for number in range(1, _MOST_LISTS):
+    for number in range(1, _MOST_LISTS + 1):
         path = f"{dest}.skipped{f'-{number}' if number > 1 else ''}.jsonl"
         try:
             with open(path, "xb") as file:
@@ -81,10 +82,7 @@ def keep_skips(dest: str, skips: Iterable[Skip]) -> str:
         except OSError as error:
             raise storage_error(error, path) from None
         return path
-    return path
-
-
-_MOST_LISTS = 1000
+    return ""
 
 
 def read_provenance(store: Store, copies: Iterable[bytes | None] = ()) -> dict[str, Any]:

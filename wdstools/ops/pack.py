@@ -157,7 +157,8 @@ def keeping_skips(dest: str) -> Iterator[None]:
         if error.skips:
             path = keep_skips(dest, error.skips)
             what = "it" if len(error.skips) == 1 else f"each of the {len(error.skips):,}"
-            error.hint = f"{what} is listed in {path}" + (f"; {error.hint}" if error.hint else "")
+            listed = f"{what} is listed in {path}" if path else "too many lists lie beside it already, so none was made"
+            error.hint = listed + (f"; {error.hint}" if error.hint else "")
         raise
 
 

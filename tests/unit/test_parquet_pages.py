@@ -1,0 +1,211 @@
+"""What pages of a Parquet file claim: every value of Thrift's compact protocol is read, and claims of nonsense are refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.laws import SHORT_LAW
+from wdstools.formats import parquet_pages as pages
+from wdstools.formats.parquet_pages import TooMuchError, groups_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: A value with its kind of the protocol: 1 truth, 3 byte, 5 number, 7 eight bytes, 8 bytes, 9 list, 12 structure.
+Value = tuple[int, Any]
+Fields = dict[int, Value]
+
+
+def _varint(number: int) -> bytes:
+    found = b""
+    while number > 127:
+        found, number = found + bytes([number & 127 | 128]), number >> 7
+    return found + bytes([number])
+
+
+def _number(number: int) -> bytes:
+    return _varint(number << 1 if number >= 0 else (-number << 1) - 1)
+
+
+def _value(kind: int, value: Any) -> bytes:
+    match kind:
+        case 1 | 3:
+            return bytes([value])
+        case 5:
+            return _number(value)
+        case 7:
+            return bytes(value)
+        case 8:
+            return _varint(len(value)) + bytes(value)
+        case 9:
+            of, values = value
+            head = bytes([len(values) << 4 | of]) if len(values) < 15 else bytes([0xF0 | of]) + _varint(len(values))
+            return head + b"".join(_value(of, each) for each in values)
+        case _:
+            return written(value)
+
+
+def written(fields: Fields) -> bytes:
+    """A structure in the compact protocol."""
+    data, before = b"", 0
+    for number, (kind, value) in sorted(fields.items()):
+        code = (1 if value else 2) if kind == 1 else kind
+        step = number - before
+        data += bytes([step << 4 | code]) if step < 16 else bytes([code]) + _number(number)
+        data += b"" if kind == 1 else _value(kind, value)
+        before = number
+    return data + b"\0"
+
+
+def plain(kind: int, value: Any) -> Any:
+    """What a reader gives for a value."""
+    if kind == 9:
+        return [plain(value[0], each) for each in value[1]]
+    return {number: plain(*each) for number, each in value.items()} if kind == 12 else value
+
+
+_INT64 = st.integers(-(2**63), 2**63 - 1) | st.integers(-200, 200)
+_LEAVES: dict[int, st.SearchStrategy[Any]] = {
+    1: st.booleans(),
+    3: st.integers(0, 255),
+    5: _INT64,
+    7: st.binary(min_size=8, max_size=8),
+    8: st.binary(max_size=200),
+}
+
+
+def _values(deeper: st.SearchStrategy[Fields]) -> st.SearchStrategy[Value]:
+    kinds = {**_LEAVES, 12: deeper}
+    lists = st.sampled_from(sorted(kinds)).flatmap(lambda of: st.tuples(st.just(of), st.lists(kinds[of], max_size=20)))
+    return st.one_of(
+        *(st.tuples(st.just(kind), values) for kind, values in kinds.items()), st.tuples(st.just(9), lists)
+    )
+
+
+_NONE: Fields = {}
+_FIELDS: st.SearchStrategy[Fields] = st.recursive(
+    st.just(_NONE), lambda deeper: st.dictionaries(st.integers(1, 60), _values(deeper), max_size=5), max_leaves=6
+)
+
+
+@SHORT_LAW
+@given(_FIELDS, st.binary(max_size=3))
+def test_what_is_written_in_the_compact_protocol_is_read(fields: Fields, behind: bytes) -> None:
+    reader = pages._Thrift(written(fields) + behind, 10_000)
+    assert reader.structure() == plain(12, fields)
+    assert reader.at == len(written(fields))
+
+
+@SHORT_LAW
+@given(_FIELDS, st.data())
+def test_a_structure_that_is_cut_is_refused(fields: Fields, data: st.DataObject) -> None:
+    whole = written(fields)
+    cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    with pytest.raises((IndexError, ValueError)):
+        pages._Thrift(cut, 10_000).structure()
+
+
+def test_more_fields_or_depth_than_any_file_has_is_refused() -> None:
+    many = written(dict.fromkeys(range(1, 6), (5, 1)))
+    assert len(pages._Thrift(many, 5).structure()) == 5
+    with pytest.raises(TooMuchError):
+        pages._Thrift(many, 4).structure()
+    long = written({1: (8, b"a"), 2: (8, b"b"), 3: (5, 1000)})
+    assert len(pages._Thrift(long, 3).structure()) == 3
+    with pytest.raises(TooMuchError):
+        pages._Thrift(long, 2).structure()
+
+    def nested(depth: int) -> bytes:
+        return b"\x1c" * depth + b"\0" * (depth + 1)
+
+    deepest = pages._MAX_DEPTH + 1
+    assert pages._Thrift(nested(deepest), 100).structure()
+    for data in (nested(deepest + 1), b"\x19" + b"\x19" * 100, b"\x1d\0", b"\x15" + b"\xff" * 10 + b"\0\0"):
+        with pytest.raises(ValueError, match=r"nested|holds|claims"):
+            pages._Thrift(data, 1000).structure()
+
+
+def _page(kind: int, values: int, taken: int, *, encoding: int = 0, head: Fields | None = None) -> bytes:
+    about = {0: 5, 2: 7, 3: 8}.get(kind)
+    more = {1: (5, values), (4 if kind == 3 else 2): (5, encoding)}
+    own = {} if about is None else {about: (12, more)}
+    return written({1: (5, kind), 2: (5, taken), 3: (5, 10), **own, **(head or {})}) + bytes(10)
+
+
+def _file(*made: bytes, values: int = 4, kind: int = 6, change: Callable[[Fields], Fields] | None = None) -> bytes:
+    """A file of one column, ``a``, of these pages: as a footer says it, so far as it is looked at."""
+    body = b"PAR1" + b"".join(made)
+    column: Fields = {5: (5, values), 7: (5, len(body) - 4), 9: (5, 4)}
+    column = column if change is None else change(column)
+    footer = written(
+        {
+            2: (9, (12, [{4: (8, b"root"), 5: (5, 1)}, {1: (5, kind), 4: (8, b"a")}])),
+            3: (5, values),
+            4: (9, (12, [{1: (9, (12, [{3: (12, column)}])), 3: (5, values)}])),
+        }
+    )
+    return body + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+def test_claims_are_those_of_all_pages() -> None:
+    data = _file(_page(2, 2, 30), _page(0, 1, 100, encoding=7), _page(3, 3, 60), _page(1, 9, 5))
+    (group,) = groups_of(data, len(data))
+    (claim,) = group.claims
+    assert (group.rows, claim.name, claim.leaf, claim.lists, claim.width) == (4, "a", 0, False, 0)
+    assert (claim.values, claim.bytes, claim.largest, claim.dense, claim.dictionary) == (4, 200, 100, 100, 30)
+    assert claim.prefixed
+    assert groups_of(data, len(data), names=["b"])[0].claims == ()
+    plainer = _file(_page(0, 4, 16), kind=1)
+    (claim,) = groups_of(plainer, len(plainer))[0].claims
+    assert (claim.width, claim.values, claim.dense, claim.prefixed) == (4, 4, 4, False)
+
+
+def test_a_column_of_no_rows_has_no_pages() -> None:
+    empty = _file(values=0, change=lambda column: {**column, 9: (5, 0), 7: (5, 0)})
+    (claim,) = groups_of(empty, len(empty))[0].claims
+    assert (claim.values, claim.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _file(_page(0, 5, 16)),  # more values than rows
+        _file(_page(0, -1, 16)),
+        _file(_page(0, 4, -1)),
+        _file(_page(0, 4, 16, head={3: (5, -1)})),
+        _file(_page(2, 8, 31), _page(0, 4, 16)),  # a dictionary of eight texts takes 32 bytes
+        _file(_page(0, 4, 16), change=lambda column: {**column, 7: (5, 1 << 20)}),
+        _file(_page(0, 4, 16), change=lambda column: {**column, 7: (5, -1)}),
+        _file(_page(0, 4, 16), change=lambda column: {**column, 9: (5, 0)}),
+        _file(_page(0, 4, 16), change=lambda column: {**column, 9: (5, -4)}),
+        _file(_page(0, 4, 16), kind=9),
+        _file(b"\xff" * 50),
+        b"PAR1" + bytes(20),
+        b"PAR1",
+        b"",
+    ],
+)
+def test_claims_that_cannot_be_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"it |its |column|a page|a dictionary"):
+        groups_of(data, len(data))
+
+
+def test_a_dictionary_may_be_as_dense_as_its_values_are() -> None:
+    data = _file(_page(2, 8, 32), _page(0, 4, 16))
+    assert groups_of(data, len(data))[0].claims[0].dictionary == 32
+    at_first = _file(_page(2, 4, 32), _page(0, 4, 16), change=lambda column: {**column, 9: (5, 30), 11: (5, 4)})
+    assert groups_of(at_first, len(at_first))[0].claims[0].dictionary == 32
+
+
+@pytest.mark.parametrize("size", [1 << 10, 1 << 16])
+def test_a_long_head_of_a_page_is_read_and_one_that_never_ends_is_refused(size: int) -> None:
+    for extra in (-100, 0, 100):
+        data = _file(_page(0, 4, 16, head={60: (8, b"x" * (size + extra))}))
+        assert groups_of(data, len(data))[0].claims[0].values == 4
+    data = _file(_page(0, 4, 16, head={60: (8, b"x" * (1 << 22))}))
+    with pytest.raises(ValueError, match="claims more than it has"):
+        groups_of(data, len(data))

@@ -166,6 +166,23 @@ class BucketHome:
         digest = {"sha256": line["index_sha256"]}
         self._note(line, shard, _Part(beside, digest, lambda _: store.copy(source, beside), conditions=False))
 
+    def copy_file(self, name: str, path: str, sha256: str, source: Store) -> None:
+        """The same with one file of the dataset, which a note of this ``name`` says to be ours."""
+        self._note_alone(
+            name, _Part(path, {"sha256": sha256}, lambda _: self.store.copy(source, path), conditions=False)
+        )
+
+    def put_file(self, name: str, path: str, data: bytes) -> None:
+        """Store such a file."""
+        known = {"sha256": sha256_hex(data), "xxh3_128": xxh3_128_hexdigest(data)}
+        self._note_alone(name, _Part(path, known, lambda only_if: self.store.put_data(path, data, only_if=only_if)))
+
+    def _note_alone(self, name: str, part: _Part) -> None:
+        note, sums = note_path(self.plan, name), {part.path: part.known["sha256"]}
+        clear_begun(self.store, read_note(self.store, note), sums)
+        write_note(self.store, note, sums)
+        self._stored(part)
+
     def _note(self, line: Line, shard: _Part, index: _Part) -> Mapping[str, str]:
         note = note_path(self.plan, shard.path)
         sums = {part.path: part.known["sha256"] for part in (shard, index)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.formats.columns import ColumnShard
     from wdstools.formats.manifest import Manifest, ShardEntry
+    from wdstools.stores.base import Store
 
+#: Takes a file of a set that stays as it is: where it lies, its path, and what the set's document says of it.
+Copy = Callable[["Store", str, "ColumnShard"], None]
 #: Old files that are held at once: neighbours of a shard that was divided anew.
 _HELD = 4
 
@@ -38,9 +42,9 @@ def column_names(sets: Sequence[ColumnSet], shards: Iterable[str]) -> list[str]:
 
 
 def carry_columns(
-    dataset: Dataset, sets: Sequence[ColumnSet], manifest: Manifest, out: Written, *, whole: bool
+    dataset: Dataset, sets: Sequence[ColumnSet], manifest: Manifest, out: Written, copy: Copy | None = None
 ) -> tuple[str, ...]:
-    """Write to ``out`` the files of these sets that are not as they were; with ``whole`` all. Gives their paths.
+    """Write to ``out`` the files of these sets that are not as they were; ``copy`` is called with the others. Gives the paths of all.
 
     Shards that were written anew lie there, with their indexes. Raises FormatError (``columns-damaged``), also for a file
     that is missing, and StoreError.
@@ -59,8 +63,8 @@ def carry_columns(
             path = column_path(columns.name, entry.path)
             if entry.path in same:
                 shard = columns.shard(entry.path)
-                if whole:
-                    out.put(path, fetch_columns(store, path, shard.sha256))
+                if copy is not None:
+                    copy(store, path, shard)
                     paths.append(path)
                 made.append(shard)
                 continue
@@ -76,6 +80,11 @@ def carry_columns(
         sums |= new.files()
     out.put(COLUMNS_LIST, render_sums(sums))
     return (*paths, COLUMNS_LIST)
+
+
+def bring(out: Written, store: Store, path: str, shard: ColumnShard) -> None:
+    """Write a file of a set that stays as it is to ``out``, proved by its SHA-256. Raises as ``fetch_columns``."""
+    out.put(path, fetch_columns(store, path, shard.sha256))
 
 
 class Written(Protocol):

@@ -10,10 +10,13 @@ import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from wdstools.columns.sets import store_of
 from wdstools.errors import BusyError, NotFoundError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
+from wdstools.formats.columns import COLUMNS_WAITING, waiting_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import SKIPPED_PATH, index_path
 from wdstools.formats.sums import SUMS_PATH, parse_sums
@@ -24,19 +27,24 @@ from wdstools.ops.next_version.columns import carry_columns, column_names
 from wdstools.ops.next_version.place import BucketPlace, line_of
 from wdstools.ops.next_version.shard import not_whole
 from wdstools.progress import under_way
+from wdstools.stores.open import is_bucket, remote
 from wdstools.stores.reading import get_whole, read_blocks
+from wdstools.stores.remote import disagreements
+from wdstools.transfer.columns import fetch_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor, Tick
+    from wdstools.formats.columns import ColumnShard
     from wdstools.formats.manifest import ShardEntry
     from wdstools.landing.homes import BucketHome
     from wdstools.ops.next_version.derived import Derived
     from wdstools.ops.next_version.files import NextVersion
     from wdstools.ops.next_version.place import Place
     from wdstools.progress import Progress
+    from wdstools.stores.base import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,9 @@ def make_in_bucket(
     with site:
         _begin(site, crew.plan, names)
         made = write(BucketPlace(site.home))
-        carry_columns(dataset, derived.columns, made.manifest, _Noted(site), whole=True)
+        stay: list[CopyColumnsTask] = []
+        put_aside = partial(_put_aside, stay, site.home, _waiting(dataset))
+        carry_columns(dataset, derived.columns, made.manifest, _Noted(site), put_aside)
         small = dict(made.small)
         if SKIPPED_PATH not in small:
             with contextlib.suppress(NotFoundError):
@@ -87,7 +97,9 @@ def make_in_bucket(
             for entry in entries
             if entry.path not in written
         ]
-        with under_way(crew.progress, "copy", sum(task.entry.bytes for task in tasks), "bytes") as tick:
+        total = sum(task.entry.bytes for task in tasks) + sum(task.shard.bytes for task in stay)
+        with under_way(crew.progress, "copy", total, "bytes") as tick:
+            run_all(crew.executor, copy_columns, stay, tick)
             run_all(crew.executor, copy_into_bucket, tasks, tick)
         site.publish(small, {entry.path: entry.bytes for entry in entries})
     return made
@@ -118,7 +130,74 @@ class _Noted:
 
     def put(self, key: str, data: bytes) -> None:
         """Store a file."""
-        self._site.add(re.sub(r"[^A-Za-z0-9_-]+", "-", key), key, data)
+        self._site.add(_note_of(key), key, data)
+
+
+def _note_of(key: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", key)
+
+
+def _waiting(dataset: Dataset) -> set[str] | None:
+    """The files of columns that have not been moved to their places yet; None where that is not told."""
+    try:
+        return {info.key for info in store_of(dataset).list(COLUMNS_WAITING)}
+    except StoreError:  # whoever may only read need not be allowed to list
+        return None
+
+
+def _put_aside(
+    tasks: list[CopyColumnsTask],
+    home: BucketHome,
+    waiting: set[str] | None,
+    store: Store,
+    path: str,
+    shard: ColumnShard,
+) -> None:
+    in_place = waiting is not None and waiting_path(path, shard.sha256) not in waiting
+    tasks.append(CopyColumnsTask(store, path, shard, home, in_place))
+
+
+@dataclass(frozen=True, slots=True)
+class CopyColumnsTask:
+    """A file of added columns that stays as it is; it is known to be ``in_place`` in ``source``, or may wait to be moved there."""
+
+    source: Store
+    path: str
+    shard: ColumnShard
+    home: BucketHome
+    in_place: bool
+
+
+def copy_columns(task: CopyColumnsTask, tick: Tick) -> None:
+    """Copy such a file, by the server where it can. What it says of the file must be what the set says.
+
+    What goes through here is proved. Raises as ``fetch_columns``.
+    """
+    path, sha256, name = task.path, task.shard.sha256, _note_of(task.path)
+    if task.in_place and _is_as_noted(task):
+        try:
+            task.home.copy_file(name, path, sha256, task.source)
+        except StoreError as error:
+            if error.code != "store-cannot":
+                raise
+        else:
+            tick(task.shard.bytes)
+            return
+    task.home.put_file(name, path, fetch_columns(task.source, path, sha256))
+    tick(task.shard.bytes)
+
+
+def _is_as_noted(task: CopyColumnsTask) -> bool:
+    """Whether a file has the size that it should have and, if its store gives a digest, that too."""
+    if not is_bucket(task.source.url):
+        return False
+    store = remote(task.source)
+    try:
+        there = store.head(task.path).bytes
+        differing = disagreements({"sha256": task.shard.sha256}, store.remote_digests(task.path))
+    except NotFoundError:
+        return False
+    return there == task.shard.bytes and not differing
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from wdstools.landing.new_folder import new_folder
 from wdstools.landing.small_files import SMALL_FILES
 from wdstools.landing.staging import commit, refuse_replaced, staged
 from wdstools.ops.canonical import require_canonical
-from wdstools.ops.next_version.columns import carry_columns, column_names
+from wdstools.ops.next_version.columns import bring, carry_columns, column_names
 from wdstools.ops.next_version.in_bucket import Crew, make_in_bucket
 from wdstools.ops.next_version.place import FolderPlace
 from wdstools.ops.next_version.shard import copy_shard
@@ -104,7 +105,7 @@ def change_in_place(
         with staged(target, (*shards, *SMALL_FILES, EMITTED_PATH, *names)) as work:
             made = write(FolderPlace(work))
             made.put_small(work)
-            columns = carry_columns(dataset, sets, made.manifest, LocalStore(work), whole=False)
+            columns = carry_columns(dataset, sets, made.manifest, LocalStore(work))
         stays = {path for _, entry in made.manifest.shards for path in (entry.path, entry.index_path)}
         stays |= set(column_names(sets, (entry.path for _, entry in made.manifest.shards)))
         commit(target, (*made.files, *columns), sorted({*derived.deleted, *(old - stays)}))
@@ -137,17 +138,18 @@ def make_new(
     """Make a new dataset of what ``write`` makes and, copied, of everything that stays as it is."""
     with new_folder(output) as scratch:
         work = scratch.new
+        here = LocalStore(work)
         there = [path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)]
         scratch.note((*there, *shards, *SMALL_FILES, *column_names(derived.columns, {*there, *shards})))
         made = write(FolderPlace(work))
         made.put_small(work)
-        carry_columns(dataset, derived.columns, made.manifest, LocalStore(work), whole=True)
+        carry_columns(dataset, derived.columns, made.manifest, here, partial(bring, here))
         for _, entry in made.manifest.shards:
             if entry.path not in made.files:
                 copy_shard(dataset, entry, work)
         if SKIPPED_PATH not in made.files:
             with contextlib.suppress(NotFoundError):
-                LocalStore(work).put(SKIPPED_PATH, read_inside(dataset.metadata, SKIPPED_PATH))
+                here.put(SKIPPED_PATH, read_inside(dataset.metadata, SKIPPED_PATH))
     return made
 
 

@@ -86,7 +86,7 @@ class Payloads:
                 for row in range(first, stop):
                     yield (doubtful(extents, row),)
             else:
-                yield list(map(Sample, extents.keys[first:stop], parts, repeat(extents), range(first, stop)))
+                yield list(map(Sample, parts, repeat(extents), range(first, stop)))
 
     def whole(self, extents: Extents, first: int, stop: int, *, together: bool) -> Sequence[bytes | memoryview] | None:
         """The bytes of some rows, if the digests of their groups prove all of them; else None: ``row`` looks closer."""

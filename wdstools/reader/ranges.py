@@ -72,6 +72,8 @@ class OpenFiles:
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, _File] = OrderedDict()
+        #: A file if it is open: ``get`` without opening it.
+        self.known = self._open.get
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         some = _MOST_FILES if allowed == resource.RLIM_INFINITY else allowed // _SHARE_OF_FILES
         self._most = min(max(some, _LEAST_FILES), _MOST_FILES)
@@ -80,10 +82,9 @@ class OpenFiles:
     def read(self, path: str, start: int, length: int) -> bytes:
         """The bytes of a range, fewer if the file ends before it. Raises StoreError."""
         try:
-            data = os.pread(self.get(path).fd, length, start)
-            if len(data) == length:
-                return data
-            while len(data) < length and (more := os.pread(self.get(path).fd, length - len(data), start + len(data))):
+            file = self.known(path) or self.get(path)
+            data = os.pread(file.fd, length, start)
+            while len(data) < length and (more := os.pread(file.fd, length - len(data), start + len(data))):
                 data += more
         except OSError as error:
             raise storage_error(error, path) from None
@@ -123,8 +124,10 @@ class Blocks:
         if length > _BUFFER_BYTES:
             return memoryview(os.pread(fd, length, start))
         with self._lock:  # until there is a view, nothing tells that it is taken
-            buffer = next((one for one in self._buffers if sys.getrefcount(one) == _UNUSED), None)
-            if buffer is None:
+            for buffer in self._buffers:
+                if sys.getrefcount(buffer) == _UNUSED:
+                    break
+            else:
                 buffer = bytearray(_BUFFER_BYTES)
                 if len(self._buffers) < _MOST_BUFFERS:
                     self._buffers.append(buffer)
@@ -153,10 +156,11 @@ class LocalRanges:
     ) -> list[bytes | memoryview]:
         """Several ranges, by one call of the system each; what that call leaves out is left out."""
         found: list[bytes | memoryview] = []
-        get, paths, pread = self._files.get, self._paths, os.pread
+        get, known, paths, pread = self._files.get, self._files.known, self._paths, os.pread
         for shard, start, length in zip(shards, starts, lengths, strict=True):
             try:
-                found.append(pread(get(paths[shard]).fd, length, start))
+                file = known(paths[shard]) or get(paths[shard])
+                found.append(pread(file.fd, length, start))
             except OSError:
                 found.append(b"")
         return found
@@ -164,7 +168,9 @@ class LocalRanges:
     def read_block(self, shard: int, start: int, length: int) -> bytes | memoryview:
         """A range of about ``block_bytes``."""
         try:
-            return self._blocks.read(self._files.get(self._paths[shard]).fd, start, length)
+            path = self._paths[shard]
+            file = self._files.known(path) or self._files.get(path)
+            return self._blocks.read(file.fd, start, length)
         except OSError:
             return b""
 

@@ -39,14 +39,22 @@ class Extents:
     def __init__(self, table: RowTable, rows: NDArray[np.int64]) -> None:
         self._taken = taken = table.take(rows)
         self._table = table
-        self.keys = table.keys_of(taken)
         self.shard: list[int] = taken.shard.tolist()
         self.start: list[int] = taken.start.tolist()
         self.length: list[int] = (taken.stop - taken.start).tolist()
         self.groups = table.groups_of(taken)
         self._together = (taken.shard[1:] == taken.shard[:-1]) & (taken.start[1:] == taken.stop[:-1])
+        self._keys: list[str] | None = None
         self._members: dict[str, tuple[list[int], list[int], list[int]]] | None = None
-        self._spans: dict[str, list[slice | None]] = {}
+        #: Where each member begins and ends in its row's bytes; found out when it is first asked for. Raises KeyError.
+        self.spans = _Spans(table, taken)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the rows; found out when they are first asked for."""
+        if self._keys is None:
+            self._keys = self._table.keys_of(self._taken)
+        return self._keys
 
     @property
     def members(self) -> dict[str, tuple[list[int], list[int], list[int]]]:
@@ -68,19 +76,21 @@ class Extents:
             return ((first, stop, True) for first, stop in pairwise([0, *begin.tolist(), count]))
         return ((first, min(first + alone, count), False) for first in range(0, count, alone))
 
-    def place(self, row: int, extension: str) -> slice:
-        """Where a member lies in its row's bytes; raises KeyError."""
-        spans = self._spans.get(extension)
-        if spans is None:
-            spans = self._spans[extension] = self._table.spans_of(self._taken, extension)
-        found = spans[row]
-        if found is None:
-            raise KeyError(extension)
-        return found
-
     def extensions(self, row: int) -> list[str]:
         """The members that a row has."""
         return [extension for extension, (_, sizes, _) in self.members.items() if sizes[row] >= 0]
+
+
+class _Spans(dict[str, tuple[list[int], list[int]]]):
+    """What ``RowTable.spans_of`` gives for some rows, by extension."""
+
+    def __init__(self, table: RowTable, taken: Taken) -> None:
+        super().__init__()
+        self._table, self._taken = table, taken
+
+    def __missing__(self, extension: str) -> tuple[list[int], list[int]]:
+        found = self[extension] = self._table.spans_of(self._taken, extension)
+        return found
 
 
 class Taken(NamedTuple):
@@ -203,19 +213,16 @@ class RowTable:
             for extension, found in zip(self.members, members, strict=True)
         }
 
-    def spans_of(self, taken: Taken, extension: str) -> list[slice | None]:
-        """Where one member lies in each row's bytes; None where a row has none. Raises KeyError if nobody wanted it."""
+    def spans_of(self, taken: Taken, extension: str) -> tuple[list[int], list[int]]:
+        """Where one member begins and ends in each row's bytes, 0 and -1 where a row has none. Raises KeyError if nobody wanted it."""
         if extension not in self.members:
             raise KeyError(extension)
         if taken.members is not None:
             found = taken.members[self.members.index(extension)]
         else:
             (found,) = self._joined.members_of(taken.places, taken.shard + self._shards.start, (extension,))
-        first = found.offset - taken.start
-        spans: list[slice | None] = list(map(slice, first.tolist(), (first + found.size).tolist()))
-        for row in np.flatnonzero(found.size < 0).tolist():
-            spans[row] = None
-        return spans
+        first = np.where(found.size < 0, 0, found.offset - taken.start)
+        return first.tolist(), np.where(found.size < 0, -1, first + found.size).tolist()
 
     def extents(self, rows: NDArray[np.int64]) -> Extents:
         """Where these rows lie; their shards have been opened."""

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import accumulate, pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from wdstools.formats.digest import xxh3_64_intdigest
 
 Name = TypeVar("Name")
+#: Where a member of some rows begins and ends in the bytes of its row, by row.
+Spans = tuple[Sequence[int], Sequence[int]]
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Places(Protocol):
-    """Where the members of rows lie in the bytes of each row."""
+    """The keys of rows, and where their members lie in the bytes of each row."""
 
-    def place(self, row: int, extension: str) -> slice:
-        """Where a member lies; raises KeyError if the row has none of this extension."""
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys, by row."""
+
+    @property
+    def spans(self) -> Mapping[str, Spans]:
+        """For each extension where its members begin and end; a row without one has an end below its beginning."""
 
     def extensions(self, row: int) -> list[str]:
         """The members of a row, in tar order."""
@@ -30,18 +37,26 @@ class Sample(Mapping[str, bytes]):
     bytes of its sample, or of a block of up to 256 KiB of neighbours, which stay in memory as long as one of them is held.
     """
 
-    __slots__ = ("_data", "_places", "_row", "columns", "key")
+    __slots__ = ("_data", "_places", "_row", "columns")
 
-    def __init__(self, key: str, data: bytes | memoryview, places: Places, row: int) -> None:
-        self.key = key
+    def __init__(self, data: bytes | memoryview, places: Places, row: int) -> None:
         #: Values of fields that were added to the dataset, where a reader was asked for them.
         self.columns: Mapping[str, Any] = _NONE
         self._data = data
         self._places = places
         self._row = row
 
+    @property
+    def key(self) -> str:
+        """The sample's key."""
+        return self._places.keys[self._row]
+
     def __getitem__(self, extension: str) -> bytes:
-        return bytes(self._data[self._places.place(self._row, extension)])
+        starts, ends = self._places.spans[extension]
+        start, end = starts[self._row], ends[self._row]
+        if end < start:
+            raise KeyError(extension)
+        return bytes(self._data[start:end])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places.extensions(self._row))
@@ -51,7 +66,11 @@ class Sample(Mapping[str, bytes]):
 
     def view(self, extension: str) -> memoryview:
         """A payload without a copy: read-only, good as long as it is held; decoders take it as it is."""
-        return memoryview(self._data)[self._places.place(self._row, extension)]
+        starts, ends = self._places.spans[extension]
+        start, end = starts[self._row], ends[self._row]
+        if end < start:
+            raise KeyError(extension)
+        return memoryview(self._data)[start:end]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _sample_of, (self.key, dict(self), dict(self.columns))
@@ -64,19 +83,17 @@ class Sample(Mapping[str, bytes]):
 class _Joined:
     """Members one behind the other."""
 
-    def __init__(self, members: dict[str, bytes]) -> None:
-        bounds = pairwise(accumulate(map(len, members.values()), initial=0))
-        self._slices = dict(zip(members, (slice(*edges) for edges in bounds), strict=True))
-
-    def place(self, row: int, extension: str) -> slice:  # noqa: ARG002
-        return self._slices[extension]
+    def __init__(self, key: str, members: dict[str, bytes]) -> None:
+        edges = list(accumulate(map(len, members.values()), initial=0))
+        self.keys = (key,)
+        self.spans = {name: ((start,), (end,)) for name, start, end in zip(members, edges, edges[1:], strict=False)}
 
     def extensions(self, row: int) -> list[str]:  # noqa: ARG002
-        return list(self._slices)
+        return list(self.spans)
 
 
 def _sample_of(key: str, members: dict[str, bytes], columns: Mapping[str, Any] = _NONE) -> Sample:
-    sample = Sample(key, memoryview(b"".join(members.values())), _Joined(members), 0)
+    sample = Sample(memoryview(b"".join(members.values())), _Joined(key, members), 0)
     sample.columns = columns
     return sample
 

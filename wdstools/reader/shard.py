@@ -10,7 +10,7 @@ import numpy as np
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.foreign.window import CompressedReader
 from wdstools.formats.digest import sha256_digest, xxh3_64_intdigest, xxh3_128_digest
-from wdstools.joined.rows import shard_rows
+from wdstools.joined.rows import ShardRows, shard_rows
 from wdstools.reader.ranges import BLOCK_BYTES, OpenFiles
 from wdstools.reader.replicas import Places
 from wdstools.reader.sample import Sample, member_by_member
@@ -47,7 +47,10 @@ class ShardReader:
         self._strict = dataset.strict
         self._digest_of, self._digest_bytes = (sha256_digest, 32) if self._strict else (xxh3_128_digest, 16)
         rows = shard_rows(dataset, entry, digest="sha256" if self._strict else "xxh3_128")
-        self._keys, self._extensions, self._groups = rows.keys, rows.extensions, rows.groups
+        #: Keys, in row order.
+        self.keys = rows.keys
+        self._extensions, self._groups = rows.extensions, rows.groups
+        self.spans = _Spans(rows)
         # memoryviews give Python integers twice as fast as arrays do
         self._first = _view(rows.bounds)
         self._offset, self._size, self._digest = _view(rows.offset), _view(rows.size), _view(rows.digest)
@@ -61,32 +64,25 @@ class ShardReader:
         self._stream: CompressedReader | None = None
 
     def __len__(self) -> int:
-        return len(self._keys)
-
-    @property
-    def keys(self) -> list[str]:
-        """Keys, in row order."""
-        return self._keys
+        return len(self.keys)
 
     def row_of(self, key: str) -> int:
         """The row of a key; raises KeyError."""
         if self._rows is None:
             # of a key that is there twice, the first
-            self._rows = {name: row for row, name in reversed(list(enumerate(self._keys)))}
+            self._rows = {name: row for row, name in reversed(list(enumerate(self.keys)))}
         return self._rows[key]
 
     def sample(self, row: int) -> Sample:
         """One sample, each member checked; raises IntegrityError (``sample-damaged``) naming the damaged member."""
         start, length = self._start[row], self._length[row]
         if self._path is None:
-            return Sample(self._keys[row], self._checked(row, self._fetch(start, length)), self, row)
+            return Sample(self._checked(row, self._fetch(start, length)), self, row)
         data: bytes | memoryview = self._files.read(self._path, start, length)
-        if not self._check or self._digest_of(data) != self._group(row):
+        at, size = self._digest_bytes * row, self._digest_bytes
+        if not self._check or self._digest_of(data) != self._groups[at : at + size]:
             data = self._checked(row, memoryview(data))
-        return Sample(self._keys[row], data, self, row)
-
-    def _group(self, row: int) -> bytes:
-        return self._groups[self._digest_bytes * row : self._digest_bytes * row + self._digest_bytes]
+        return Sample(data, self, row)
 
     def _checked(self, row: int, data: memoryview) -> memoryview:
         """A sample's bytes if they, or at least its members, are what was packed; else what was, from elsewhere."""
@@ -104,14 +100,6 @@ class ShardReader:
             for member in range(self._first[row], self._first[row + 1])
         )
         return member_by_member(data, members, partial(self._mended, row))
-
-    def place(self, row: int, extension: str) -> slice:
-        """Where a member lies in its sample's bytes; raises KeyError."""
-        for member in reversed(range(self._first[row], self._first[row + 1])):  # of two of one name, the last
-            if self._extensions[member] == extension:
-                first = self._offset[member] - self._start[row]
-                return slice(first, first + self._size[member])
-        raise KeyError(extension)
 
     def extensions(self, row: int) -> list[str]:
         """The members of a row, in tar order."""
@@ -139,7 +127,7 @@ class ShardReader:
         raise IntegrityError(
             "a sample is not the one that was packed",
             code="sample-damaged",
-            where=f"{self._url}, sample {self._keys[row]}, bytes {start}..{start + length}",
+            where=f"{self._url}, sample {self.keys[row]}, bytes {start}..{start + length}",
             expected=f"sha256:{group.hex()}",
             got=f"sha256:{self._digest_of(data).hex()}",
             hint=self._hint,
@@ -154,37 +142,32 @@ class ShardReader:
 
     def __iter__(self) -> Iterator[Sample]:
         if self._path is None:
-            for row in range(len(self._keys)):
+            for row in range(len(self.keys)):
                 yield self.sample(row)
             return
         for first, last in self._blocks():
             begin = self._start[first]
             data = memoryview(self._files.read(self._path, begin, self._stop[last - 1] - begin))
             for row in range(first, last):
-                yield Sample(
-                    self._keys[row],
-                    self._checked(row, data[self._start[row] - begin : self._stop[row] - begin]),
-                    self,
-                    row,
-                )
+                yield Sample(self._checked(row, data[self._start[row] - begin : self._stop[row] - begin]), self, row)
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
         """Rows that lie one behind the other, as many as are read at once: first, and end."""
         first = 0
-        for row in range(1, len(self._keys)):
+        for row in range(1, len(self.keys)):
             start = self._start[row]
             if start != self._stop[row - 1] or self._stop[row] - self._start[first] > BLOCK_BYTES:
                 yield first, row
                 first = row
-        if self._keys:
-            yield first, len(self._keys)
+        if self.keys:
+            yield first, len(self.keys)
 
     def _cut(self, row: int, data: memoryview) -> IntegrityError:
         start, stop = self._start[row], self._stop[row]
         return IntegrityError(
             "a shard ends in the middle of a sample",
             code="sample-damaged",
-            where=f"{self._url}, sample {self._keys[row]}",
+            where=f"{self._url}, sample {self.keys[row]}",
             expected=f"{stop - start} bytes from {start}",
             got=f"{len(data)} bytes",
             hint=self._hint,
@@ -195,7 +178,7 @@ class ShardReader:
         return IntegrityError(
             "a sample is damaged",
             code="sample-damaged",
-            where=f"{self._url}, sample {self._keys[row]}, member {self._extensions[member]}, "
+            where=f"{self._url}, sample {self.keys[row]}, member {self._extensions[member]}, "
             f"bytes {start}..{start + self._size[member]}",
             expected=f"xxh3:{self._digest[member]:016x}",
             got=f"xxh3:{xxh3_64_intdigest(data):016x}",
@@ -218,6 +201,30 @@ def files_of(dataset: Dataset) -> OpenFiles:
     files = dataset.readers.setdefault("", OpenFiles())
     assert isinstance(files, OpenFiles)
     return files
+
+
+class _Spans(dict[str, tuple["memoryview[int]", "memoryview[int]"]]):
+    """Where the members of a shard's rows lie in the bytes of their rows, by extension; found out when it is first asked for.
+
+    A row without a member has 0 and -1; of two of one name in a row, the last counts. Raises KeyError for an extension
+    that no row has.
+    """
+
+    def __init__(self, rows: ShardRows) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def __missing__(self, extension: str) -> tuple[memoryview[int], memoryview[int]]:
+        rows = self._rows
+        members = np.flatnonzero([name == extension for name in rows.extensions])
+        if not len(members):
+            raise KeyError(extension)
+        row = np.searchsorted(rows.bounds, members, side="right") - 1
+        first, end = np.zeros(len(rows.keys), np.int64), np.full(len(rows.keys), -1)
+        first[row] = rows.offset[members] - rows.start[row]
+        end[row] = first[row] + rows.size[members]
+        self[extension] = found = _view(first), _view(end)
+        return found
 
 
 def _view(array: NDArray[np.int64] | NDArray[np.uint64]) -> memoryview:

@@ -123,7 +123,7 @@ class Stream:
                         if position == _LAST:
                             cursor.end(sharing)
                         else:
-                            cursor.position = position
+                            cursor.place = position
                         columns = None if values is None else next(values)
                         if sample is not None:
                             if columns is not None:
@@ -149,7 +149,7 @@ class Stream:
     def _looked_into(self, payloads: Payloads, extents: Extents, row: int) -> Sample | None:
         """A sample that was not as it was packed at first sight; None if it is passed over."""
         try:
-            return Sample(extents.keys[row], payloads.row(extents, row), extents, row)
+            return Sample(payloads.row(extents, row), extents, row)
         except DamagedSampleError as damage:
             if not self._skip:
                 raise self._cursor.damage(damage.finding) from None

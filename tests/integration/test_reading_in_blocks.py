@@ -1,0 +1,119 @@
+"""Neighbours are read and checked a block at a time: what is damaged in one is told of one sample, and spoils no other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+import wdstools as wt
+from tests.support.foreign_tars import tar_bytes
+from wdstools.reader.ranges import BLOCK_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+#: The sample that is longer than a block; blocks begin around it and in the middle of others.
+LONG = 17
+COUNT = 40
+
+
+def payload(number: int) -> bytes:
+    """The bytes of one sample's first member."""
+    return random.Random(number).randbytes(BLOCK_BYTES + 70_000 if number == LONG else 20_000 + 50 * number)
+
+
+#: What lies in the shard: one sample has no caption, one has two of one name, of which the last counts.
+SAMPLES = {f"{number:04d}": {"bin": payload(number), "txt": b"number %d" % number} for number in range(COUNT)}
+del SAMPLES["0005"]["txt"]
+SAMPLES["0006"]["txt"] = b"the later one"
+
+
+@pytest.fixture(name="shard")
+def _shard(tmp_path: Path) -> str:
+    members = [(f"{key}.{name}", data) for key, sample in SAMPLES.items() for name, data in sample.items()]
+    members.insert(members.index(("0006.txt", b"the later one")), ("0006.txt", b"an earlier one"))
+    path = tmp_path / "tars" / "train-000000.tar"
+    path.parent.mkdir()
+    path.write_bytes(tar_bytes(members))
+    return str(path)
+
+
+@pytest.fixture(name="where")
+def _where(shard: str, tmp_path: Path) -> str:
+    return wt.adopt(os.path.dirname(shard), str(tmp_path / "adopted"), digests="xxh3").dataset.metadata.url
+
+
+def by_number(dataset: wt.Dataset) -> list[wt.Sample]:
+    """The samples that can be had by number."""
+    train, found = dataset["train"], []
+    for number in random.Random(1).sample(range(COUNT), COUNT):
+        with contextlib.suppress(wt.IntegrityError):
+            found.append(train[number])
+    return found
+
+
+WAYS: dict[str, Callable[[wt.Dataset], Iterable[wt.Sample]]] = {
+    "in order": lambda dataset: wt.stream(dataset, shuffle=None, on_damage="skip"),
+    "shuffled": lambda dataset: wt.stream(dataset, shuffle="full", on_damage="skip"),
+    "by number": by_number,
+}
+
+
+def flip(shard: str, key: str) -> None:
+    """Change a byte in the middle of a sample's first member."""
+    with open(shard, "r+b") as file:
+        middle = file.read().index(SAMPLES[key]["bin"]) + len(SAMPLES[key]["bin"]) // 2
+        file.seek(middle)
+        byte = file.read(1)[0]
+        file.seek(middle)
+        file.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_samples_that_are_held_stay_what_they_were(way: str, where: str) -> None:
+    held = list(WAYS[way](wt.open_dataset(where)))
+    assert {sample.key: dict(sample) for sample in held} == SAMPLES
+    assert {sample.key: {name: bytes(sample.view(name)) for name in sample} for sample in held} == SAMPLES
+
+
+@pytest.mark.parametrize("key", ["0000", "0006", "0012", "0013", f"{LONG:04d}", f"{LONG + 1:04d}", f"{COUNT - 1:04d}"])
+def test_only_the_damaged_sample_is_left_out(key: str, shard: str, where: str) -> None:
+    flip(shard, key)
+    others = {name: sample for name, sample in SAMPLES.items() if name != key}
+    dataset = wt.open_dataset(where)
+    for way in WAYS.values():
+        assert {sample.key: dict(sample) for sample in way(dataset)} == others
+    before: list[str] = []
+    with pytest.raises(wt.IntegrityError, match=f"sample {key}") as caught:
+        before.extend(sample.key for sample in dataset["train"])
+    assert caught.value.code == "sample-damaged"
+    assert before == list(SAMPLES)[: list(SAMPLES).index(key)]
+    with pytest.raises(wt.IntegrityError, match=f"sample {key}"):
+        dict(dataset[key])
+    assert len(list(wt.stream(dataset, on_damage="skip"))) == COUNT - 1
+
+
+def test_a_shard_cut_while_it_is_read_gives_what_is_left_of_it(shard: str, where: str) -> None:
+    stream = iter(wt.stream(wt.open_dataset(where), shuffle=None, on_damage="skip"))
+    first = next(stream)
+    with open(shard, "rb") as file:
+        os.truncate(shard, file.read().index(SAMPLES["0030"]["bin"]) + 10)
+    left = {sample.key: dict(sample) for sample in (first, *stream)}
+    assert left == {key: sample for key, sample in SAMPLES.items() if key < "0030"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_sample_lacks_is_a_key_error(way: str, where: str) -> None:
+    samples = {sample.key: sample for sample in WAYS[way](wt.open_dataset(where))}
+    bare = samples["0005"]
+    assert (list(bare), len(bare), "txt" in bare, bare.get("txt")) == (["bin"], 1, False, None)
+    for read in (bare.__getitem__, bare.view):
+        for name in ("txt", "jpg"):
+            with pytest.raises(KeyError, match=name):
+                read(name)
+    assert repr(bare).startswith("Sample('0005', bin: ")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from wdstools.planning.place import usual_shards
+from wdstools.formats.sample import shard_of
+from wdstools.planning.place import shards_of, usual_shards
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,12 @@ def test_small_splits_have_shards_for_a_few_workers(samples: int, shards: int) -
 def test_more_samples_never_give_fewer_shards() -> None:
     counts = [usual_shards(samples, None) for samples in range(0, 120_000, 37)]
     assert counts == sorted(counts)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 7, 80, 1000, 65_537, 2**31 - 1])
+def test_the_number_of_a_shard_is_exact_at_every_edge(shards: int) -> None:
+    firsts = {-(-(number << 64) // shards) for number in {*range(min(shards, 50)), shards // 2, shards - 1}}
+    hashes = sorted({max(0, first - 1) for first in firsts} | firsts | {2**64 - 1, 2**32 - 1, 2**32})
+    numbers = shards_of(np.array(hashes, np.uint64), shards).tolist()
+    assert numbers == [shard_of(each, shards) for each in hashes]
+    assert numbers == [each * shards >> 64 for each in hashes]

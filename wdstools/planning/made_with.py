@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
 from wdstools.errors import FormatError, WdsError
@@ -13,12 +12,13 @@ from wdstools.images.resize import Encoding
 from wdstools.images.rules import ImageRules
 from wdstools.images.whole import CUT, KEEP, SKIP
 from wdstools.planning.samples import SPLIT_IN_KEY
-from wdstools.planning.splits import SplitRule
+from wdstools.planning.splits import SplitRule, weight_of
 from wdstools.sources.recipe import recipe_names
 from wdstools.sources.shards import layout_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from fractions import Fraction
 
     from wdstools.options.pack import LayoutChoices
 
@@ -136,10 +136,10 @@ class MadeWith:
         weights: dict[str, Fraction] = {}
         for name, value in (ratios if isinstance(ratios, dict) else {}).items():
             try:
-                weights[name] = Fraction(str(value))
-            except (ValueError, ZeroDivisionError):
+                weights[name] = weight_of(str(value))
+            except ValueError:
                 return SplitRule()
-        if weights and (min(weights.values()) < 0 or not sum(weights.values())):
+        if weights and not sum(weights.values()):
             return SplitRule()
         return SplitRule(one=one if isinstance(one, str) else None, ratios=weights or None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
@@ -40,6 +41,21 @@ class SplitRule:
 
 #: More is a slip of the hand; a share of far more is no number that anybody can show.
 _MOST_WEIGHT = 10**15
+#: An exponent of three digits: the number itself would have as many as it says.
+_HUGE_RE = re.compile(r"e[+-]?[\d_]{3}", re.IGNORECASE)
+
+
+def weight_of(text: str) -> Fraction:
+    """A share as people write it; raises ValueError for what is none, or may not be."""
+    if _HUGE_RE.search(text):
+        raise ValueError(text)
+    try:
+        weight = Fraction(text)
+    except ZeroDivisionError:
+        raise ValueError(text) from None
+    if not 0 <= weight <= _MOST_WEIGHT:
+        raise ValueError(text)
+    return weight
 
 
 def parse_ratios(text: str) -> dict[str, Fraction] | None:
@@ -48,10 +64,10 @@ def parse_ratios(text: str) -> dict[str, Fraction] | None:
     for part in text.split(","):
         name, equals, number = part.partition("=")
         try:
-            weight = Fraction(number)
-        except (ValueError, ZeroDivisionError):
+            weight = weight_of(number)
+        except ValueError:
             return None
-        if not equals or not name or name in ratios or not 0 <= weight <= _MOST_WEIGHT:
+        if not equals or not name or name in ratios:
             return None
         ratios[name] = weight
     return ratios if sum(ratios.values()) > 0 else None

@@ -43,7 +43,7 @@ def check_remote(task: RemoteCheckTask, tick: Tick) -> ShardCheck:
         findings = check_size(entry, store.head(entry.path).bytes)
         given = store.remote_digests(entry.path) if not findings else {}
     except NotFoundError:
-        return missing_shard(entry, tick)
+        return missing_shard(entry)
     except StoreError as error:
         return ShardCheck(entry.path, (), unproved=(f"{where}: {error.message} ({error.code})",))
     finally:

@@ -62,7 +62,8 @@ def check_shard(task: ShardCheckTask, tick: Tick) -> ShardCheck:
         findings = check_size(entry, size) if task.level == "size" else _check_bytes(task, size)
     except StoreError as error:
         if not found and isinstance(error, NotFoundError):
-            return missing_shard(entry, tick)
+            tick(entry.bytes)
+            return missing_shard(entry)
         if not isinstance(store, LocalStore):
             if not found:
                 raise  # the place itself, more likely than this shard
@@ -81,9 +82,8 @@ def _unproved_by(entry: ShardEntry, digest: str) -> tuple[str, ...]:
     return (f"{entry.path} was adopted without {digest}: only its size and headers can be compared",)
 
 
-def missing_shard(entry: ShardEntry, tick: Tick) -> ShardCheck:
+def missing_shard(entry: ShardEntry) -> ShardCheck:
     """The check of a shard that is not there."""
-    tick(entry.bytes)
     return ShardCheck(
         entry.path,
         (Finding("missing", entry.path, "a shard is missing", expected=f"{entry.bytes} bytes", cause="shard-missing"),),

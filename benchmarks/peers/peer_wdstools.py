@@ -40,9 +40,10 @@ def members(task: dict[str, Any]) -> Iterator[int]:
 
 
 def _epochs(task: dict[str, Any]) -> Iterator[Iterator[Any]]:
-    """The samples of one epoch after another."""
+    """The samples of one epoch after another; where images alone are wanted, a stream reads nothing else."""
     if task["variant"] != "dataset":
-        samples = wt.stream(task["dataset"], "train", shuffle="full" if task["shuffle"] else None)
+        members = ["jpg"] if task["images"] else None
+        samples = wt.stream(task["dataset"], "train", shuffle="full" if task["shuffle"] else None, members=members)
         while True:
             yield iter(samples)
     train = wt.open_dataset(task["dataset"])["train"]

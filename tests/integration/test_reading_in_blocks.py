@@ -11,6 +11,8 @@ import pytest
 
 import wdstools as wt
 from tests.support.foreign_tars import tar_bytes
+from tests.support.streams import flip as flip_member
+from tests.support.streams import packed
 from wdstools.reader.ranges import BLOCK_BYTES
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ def payload(number: int) -> bytes:
 
 
 #: What lies in the shard: one sample has no caption, one has two of one name, of which the last counts.
-SAMPLES = {f"{number:04d}": {"bin": payload(number), "txt": b"number %d" % number} for number in range(COUNT)}
+SAMPLES = {
+    f"{number:04d}": {"bin": payload(number), "json": b"[%d]" % number, "txt": b"number %d" % number}
+    for number in range(COUNT)
+}
 del SAMPLES["0005"]["txt"]
 SAMPLES["0006"]["txt"] = b"the later one"
 
@@ -107,11 +112,55 @@ def test_a_shard_cut_while_it_is_read_gives_what_is_left_of_it(shard: str, where
     assert left == {key: sample for key, sample in SAMPLES.items() if key < "0030"}
 
 
+@pytest.mark.parametrize("shuffle", [None, "full"])
+@pytest.mark.parametrize("members", [("bin",), ("txt",), ("txt", "bin"), ("json", "txt")])
+def test_members_are_read_alone(members: tuple[str, ...], shuffle: str | None, where: str) -> None:
+    dataset = wt.open_dataset(where)
+    wanted = {key: {n: data for n, data in sample.items() if n in members} for key, sample in SAMPLES.items()}
+    found = {sample.key: dict(sample) for sample in wt.stream(dataset, members=members, shuffle=shuffle)}
+    assert found == wanted
+    if "txt" in members:
+        loaded = wt.loader(dataset, members=members, shuffle=shuffle, batch_size=8)
+        texts = {key: text for batch in loaded for key, text in zip(batch.keys, batch.captions, strict=True)}
+        assert texts == {key: sample.get("txt", b"").decode() for key, sample in wanted.items()}
+
+
+@pytest.mark.parametrize("key", ["0000", "0006", f"{LONG:04d}", f"{COUNT - 1:04d}"])
+def test_of_members_that_are_read_alone_only_the_damaged_one_is_told(key: str, shard: str, where: str) -> None:
+    flip(shard, key)
+    dataset = wt.open_dataset(where)
+    texts = {sample.key: sample.get("txt") for sample in wt.stream(dataset, members=["txt"], shuffle=None)}
+    assert texts == {name: sample.get("txt") for name, sample in SAMPLES.items()}
+    for members in (["bin"], ["txt", "bin"]):
+        stream = wt.stream(dataset, members=members, shuffle=None, on_damage="skip")
+        assert {sample.key: sample["bin"] for sample in stream} == {k: s["bin"] for k, s in SAMPLES.items() if k != key}
+        assert [(finding.key, finding.member) for finding in stream.report().findings] == [(key, "bin")]
+    with pytest.raises(wt.IntegrityError, match=f"sample {key}, member bin"):
+        list(wt.stream(dataset, members=["bin"], shuffle=None))
+
+
+def test_with_a_root_digest_members_are_proved_by_their_whole_samples(tmp_path: Path) -> None:
+    root = packed(tmp_path, train=12, val=0).root
+    dataset = wt.open_dataset(str(tmp_path / "shards"), root=root)
+    flip_member(dataset, "train", 3, "txt")
+    images = wt.stream(dataset, members=["jpg"], on_damage="skip")
+    assert {tuple(sample) for sample in images} == {("jpg",)}
+    assert (len(images.report().findings), images.report().proved) == (1, "forger")
+    assert len(list(wt.stream(str(tmp_path / "shards"), members=["jpg"]))) == 12
+
+
+@pytest.mark.parametrize("members", [(), ("jpg",), ("bin", "none"), "bin"])
+def test_members_that_no_sample_has_are_refused(members: tuple[str, ...], where: str) -> None:
+    with pytest.raises(wt.UsageError) as caught:
+        wt.stream(where, members=members)
+    assert caught.value.where.lstrip("-") == "members"
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_what_a_sample_lacks_is_a_key_error(way: str, where: str) -> None:
     samples = {sample.key: sample for sample in WAYS[way](wt.open_dataset(where))}
     bare = samples["0005"]
-    assert (list(bare), len(bare), "txt" in bare, bare.get("txt")) == (["bin"], 1, False, None)
+    assert (list(bare), len(bare), "txt" in bare, bare.get("txt")) == (["bin", "json"], 2, False, None)
     for read in (bare.__getitem__, bare.view):
         for name in ("txt", "jpg"):
             with pytest.raises(KeyError, match=name):

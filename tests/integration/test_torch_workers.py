@@ -247,8 +247,8 @@ def test_a_loader_in_a_data_loader_is_refused_before_workers_start(
 
 
 def test_options_of_loaders_are_told_from_misspelt_ones(dataset: Dataset) -> None:
-    with pytest.raises(UsageError, match="no option members: samples come undecoded") as caught:
-        wt.torch.StreamDataset(dataset, members=("jpg",))  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match="no option decode: samples come undecoded") as caught:
+        wt.torch.StreamDataset(dataset, decode="gray")  # type: ignore[call-arg]
     assert "wt.torch.loader" in caught.value.hint
 
 

@@ -264,8 +264,10 @@ class Maker:
     def _take_at_once(self, payloads: Payloads, extents: Extents, chunk: Chunk) -> list[memoryview] | None:
         """As ``_take`` where nothing is unusual, which costs a third; else None."""
         count, members = len(extents.keys), extents.members
+        if any(min(sizes) < 0 for _, sizes, _ in members.values()):
+            return None
         groups = payloads.whole(extents, 0, count, together=False)
-        if groups is None or any(min(sizes) < 0 for _, sizes, _ in members.values()):
+        if groups is None:
             return None
         data = [memoryview(group) for group in groups]
         try:

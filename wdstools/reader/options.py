@@ -70,17 +70,26 @@ class StreamOptions(ChoiceOptions, total=False):
     ]
 
 
-class SampleOptions(TypedDict, total=False):
-    """What becomes of a sample."""
+class MemberOptions(TypedDict, total=False):
+    """What of each sample is read."""
 
     members: Annotated[
         Sequence[str] | None,
         Option(
             None,
-            "Extensions to read, as ('jpg', 'txt', 'npy', 'mask.png'). Without it image, caption and label; everything "
-            "in a dataset without images.",
+            "Extensions to read and check, as ('jpg', 'txt', 'npy', 'mask.png'). Without it everything; for batches "
+            "image, caption and label if the dataset has images.",
         ),
     ]
+
+
+class UndecodedOptions(StreamOptions, MemberOptions, total=False):
+    """Options of readers that decode nothing."""
+
+
+class SampleOptions(MemberOptions, total=False):
+    """What becomes of a sample."""
+
     decoders: Annotated[
         Mapping[str, Callable[[bytes], Any]] | None,
         Option(None, "For an extension, or the last part of one, a function of a member's bytes."),
@@ -177,7 +186,7 @@ def settled(kind: type[Options], given: Options, where: str) -> Options:
             raise UsageError(message, code="no-such-option", where=where, got=name)
         if name not in names and name in _of_loaders():
             raise UsageError(
-                f"no option {name}: samples come undecoded here, with all their members",
+                f"no option {name}: samples come undecoded here",
                 code="no-such-option",
                 where=where,
                 got=name,
@@ -196,6 +205,20 @@ def settled(kind: type[Options], given: Options, where: str) -> Options:
 def _of_loaders() -> frozenset[str]:
     """The options that only loaders have."""
     return frozenset(one.name for one in declared(LoaderOptions))
+
+
+def members_among(members: Sequence[str], there: Sequence[str]) -> tuple[str, ...]:
+    """The members that are asked for, each once; raises UsageError (``member-missing``) if a dataset that has ``there`` lacks one."""
+    missing = [name for name in members if name not in there]
+    if missing or not members:
+        raise UsageError(
+            f"no member {missing[0]}" if missing else "no members",
+            code="member-missing",
+            where="members",
+            expected=", ".join(there),
+            got=", ".join(members),
+        )
+    return tuple(dict.fromkeys(members))
 
 
 def choice_of(split: str, options: ChoiceOptions) -> Choice:

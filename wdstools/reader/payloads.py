@@ -14,7 +14,7 @@ from wdstools.reader.window import Horizon
 from wdstools.results import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Executor
 
     import numpy as np
@@ -78,7 +78,7 @@ class Payloads:
 
     def samples(
         self, extents: Extents, doubtful: Callable[[Extents, int], Doubtful]
-    ) -> Iterator[Sequence[Sample | Doubtful]]:
+    ) -> Iterator[Iterable[Sample | Doubtful]]:
         """All rows in order, a few at a time, checked; ``doubtful`` gives those that are not whole at first sight."""
         for first, stop, together in extents.pieces(self.ranges.block_bytes, self.ranges.at_once):
             parts = self.whole(extents, first, stop, together=together)
@@ -86,14 +86,15 @@ class Payloads:
                 for row in range(first, stop):
                     yield (doubtful(extents, row),)
             else:
-                yield list(map(Sample, parts, repeat(extents), range(first, stop)))
+                yield map(Sample, parts, repeat(extents), range(first, stop))
 
     def whole(self, extents: Extents, first: int, stop: int, *, together: bool) -> Sequence[bytes | memoryview] | None:
-        """The bytes of some rows, if the digests of their groups prove all of them; else None: ``row`` looks closer."""
+        """The bytes of some rows, if digests prove all of them; else None: ``row`` looks closer."""
         table = self.table
         groups = extents.groups[table.digest_bytes * first : table.digest_bytes * stop]
-        if not any(groups):
-            return None  # without digests of groups: not worth reading here what is then read one by one
+        by_group = table.by_group and any(groups)
+        if not by_group and (table.strict or not table.has_digests):
+            return None  # not worth reading here what is then read one by one
         rows = slice(first, stop)
         parts: Sequence[bytes | memoryview]
         if together:
@@ -102,7 +103,9 @@ class Payloads:
             parts = [data[start:end] for start, end in pairwise(edges)]
         else:
             parts = self.reading.read_each(extents.shard[rows], extents.start[rows], extents.length[rows])
-        return parts if b"".join(map(table.digest_of, parts)) == groups else None
+        if by_group:
+            return parts if b"".join(map(table.digest_of, parts)) == groups else None
+        return parts if _have_members(parts, extents, rows, exact=not table.by_group) else None
 
     def _read(self, extents: Extents, row: int) -> memoryview:
         shard, start, length = extents.shard[row], extents.start[row], extents.length[row]
@@ -187,6 +190,19 @@ class Payloads:
             got=values[1],
             cause=_CAUSES[kind],
         )
+
+
+def _have_members(parts: Sequence[bytes | memoryview], extents: Extents, rows: slice, *, exact: bool) -> bool:
+    """Whether the bytes of some rows hold the members that are wanted as they were packed; ``exact``: and nothing around them."""
+    for offsets, sizes, digests in extents.members.values():
+        if exact and sizes[rows] == extents.length[rows]:
+            if list(map(xxh3_64_intdigest, parts)) != digests[rows]:
+                return False
+            continue
+        for part, offset, size, digest in zip(parts, offsets[rows], sizes[rows], digests[rows], strict=True):
+            if size >= 0 and xxh3_64_intdigest(memoryview(part)[offset : offset + size]) != digest:
+                return False
+    return True
 
 
 def prepared(

@@ -12,6 +12,7 @@ from wdstools.memory import page_aligned
 from wdstools.reader.decode import FITS, MAX_SIDE, is_size
 from wdstools.reader.image import Pipeline
 from wdstools.reader.members import decoder_of
+from wdstools.reader.options import members_among
 from wdstools.reader.transforms import Function, is_of_images
 
 if TYPE_CHECKING:
@@ -117,16 +118,7 @@ class Recipe:
 
     def _chosen(self, there: Sequence[str]) -> tuple[str, ...]:
         if self.members is not None:
-            missing = [name for name in self.members if name not in there]
-            if missing or not self.members:
-                raise UsageError(
-                    f"no member {missing[0]}" if missing else "no members",
-                    code="member-missing",
-                    where="members",
-                    expected=", ".join(there),
-                    got=", ".join(self.members),
-                )
-            return tuple(dict.fromkeys(self.members))
+            return members_among(self.members, there)
         images = [name for name in there if is_image(name)]
         if not images:
             return tuple(there)

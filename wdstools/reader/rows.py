@@ -117,7 +117,10 @@ class RowTable:
         #: The digest of a group, and its length in bytes.
         self.digest_of = sha256_digest if self.strict else xxh3_128_digest
         self.digest_bytes = 32 if self.strict else 16
-        self._by_group = self.strict or set(members) == set(dataset.manifest.members)
+        #: Whether every shard's rows have digests: of their members, if not of their groups.
+        self.has_digests = all(entry.xxh3_128 for entry in self.entries)
+        #: Whether rows are read whole, as their record groups.
+        self.by_group = self.strict or set(members) == set(dataset.manifest.members)
         self._joined = joined_for_reading(dataset)
         self._shards = self._joined.shards[split]
         self._rows = self._joined.splits[split]
@@ -176,9 +179,9 @@ class RowTable:
         members = None
         start, length = places["start"], places["length"]
         stop = start + length
-        if not self._by_group or (length < 0).any() or (start < 0).any():
+        if not self.by_group or (length < 0).any() or (start < 0).any():
             members = self._joined.members_of(places, shard, self.members)
-            start, stop = _around(members, None if not self._by_group else places)
+            start, stop = _around(members, None if not self.by_group else places)
         shard = shard - self._shards.start
         if ((stop - start) >= _MAX_SPAN).any():
             far = int(shard[int(np.argmax(stop - start))])
@@ -195,7 +198,7 @@ class RowTable:
 
     def groups_of(self, taken: Taken) -> bytes:
         """The digests of some rows' record groups, one behind the other; zeros where there is none."""
-        if not self._by_group:
+        if not self.by_group:
             return bytes(self.digest_bytes * len(taken.places))
         return bytes(taken.places["sha256" if self.strict else "xxh3_128"].tobytes())
 

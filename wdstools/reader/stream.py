@@ -12,7 +12,7 @@ from wdstools.columns.sets import find_fields
 from wdstools.errors import UsageError
 from wdstools.reader.added import AddedFields
 from wdstools.reader.cursor import Cursor
-from wdstools.reader.options import Share, StreamOptions, choice_of, settled
+from wdstools.reader.options import Share, UndecodedOptions, choice_of, members_among, settled
 from wdstools.reader.payloads import DamagedSampleError, Payloads, prepared
 from wdstools.reader.ranges import open_ranges
 from wdstools.reader.rows import RowTable
@@ -46,9 +46,17 @@ class Stream:
     """
 
     def __init__(
-        self, cursor: Cursor, share: Share, on_damage: str = "raise", columns: Sequence[str] | None = None
+        self,
+        cursor: Cursor,
+        share: Share,
+        on_damage: str = "raise",
+        columns: Sequence[str] | None = None,
+        members: Sequence[str] | None = None,
     ) -> None:
         self._cursor = cursor
+        there = cursor.dataset.manifest.members
+        wanted = there if members is None else members_among(members, there)
+        self._members = tuple(name for name in there if name in wanted)
         self._columns = tuple(dict.fromkeys(columns or ()))
         self._added: AddedFields | None = None
         find_fields(cursor.dataset, self._columns)
@@ -161,7 +169,7 @@ class Stream:
         """The indexes, kept from epoch to epoch; a forked process reads its own."""
         if self._kept is None or self._kept[0] != os.getpid():
             dataset = self._cursor.dataset
-            self._kept = (os.getpid(), RowTable(dataset, self._cursor.choice.split, dataset.manifest.members))
+            self._kept = (os.getpid(), RowTable(dataset, self._cursor.choice.split, self._members))
         return self._kept[1]
 
     def _pieces(self, sharing: Sharing) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
@@ -219,21 +227,24 @@ def moved() -> UsageError:
 
 
 def open_stream(
-    dataset: Dataset | str | os.PathLike[str], split: str, options: StreamOptions, *, batch_size: int = 1
+    dataset: Dataset | str | os.PathLike[str], split: str, options: UndecodedOptions, *, batch_size: int = 1
 ) -> Stream:
     """``stream`` by options that are settled, its samples dealt out in batches of ``batch_size``."""
     from wdstools.dataset import as_dataset
 
     cursor = Cursor(as_dataset(dataset), choice_of(split, options), options["seed"])
     share = Share.of(cursor.count, options, batch_size)
-    return Stream(cursor, share, options["on_damage"], options["columns"])
+    return Stream(cursor, share, options["on_damage"], options["columns"], options["members"])
 
 
-def stream(dataset: Dataset | str | os.PathLike[str], split: str = "train", **options: Unpack[StreamOptions]) -> Stream:
+def stream(
+    dataset: Dataset | str | os.PathLike[str], split: str = "train", **options: Unpack[UndecodedOptions]
+) -> Stream:
     """Verified samples (``Sample``: extension -> bytes) of a split, dealt out to ranks one by one.
 
-    ``options`` are those of ``wdstools.reader.options.StreamOptions``: shuffle, seed, rank and world_size, where, keys
-    and limit, columns, on_damage, remainder. Raises UsageError, NotFoundError and FormatError before the first sample if options
-    or shards are not as they should be.
+    ``options`` are those of ``wdstools.reader.options.UndecodedOptions``: shuffle, seed, rank and world_size, where, keys
+    and limit, members, columns, on_damage, remainder. With ``members`` only these are read, and each is checked by its own
+    digest. Raises UsageError, NotFoundError and FormatError before the first sample if options or shards are not as they
+    should be.
     """
-    return open_stream(dataset, split, settled(StreamOptions, options, "wt.stream"))
+    return open_stream(dataset, split, settled(UndecodedOptions, options, "wt.stream"))

@@ -21,7 +21,7 @@ from wdstools.reader.cursor import Cursor
 from wdstools.reader.epochs import Epochs
 from wdstools.reader.image import Pipeline
 from wdstools.reader.loader import Loader, open_loader
-from wdstools.reader.options import LoaderOptions, Share, StreamOptions, choice_of, settled
+from wdstools.reader.options import LoaderOptions, Share, StreamOptions, UndecodedOptions, choice_of, settled
 from wdstools.reader.ranks import Role, find_role, worker_pass
 from wdstools.reader.stream import open_stream
 from wdstools.reader.worker_states import is_of_loader, state_of_loader
@@ -194,9 +194,9 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
         *,
         batch_size: int = 1,
         transform: Callable[[dict[str, Any]], Any] | None = None,
-        **options: Unpack[StreamOptions],
+        **options: Unpack[UndecodedOptions],
     ) -> None:
-        chosen = settled(StreamOptions, options, "wt.torch.StreamDataset")
+        chosen = settled(UndecodedOptions, options, "wt.torch.StreamDataset")
         self._transform = transform
         self._batch_size = batch_size
         self._epochs = Epochs()

@@ -8,7 +8,7 @@ import webdataset as wds
 
 from wdstools.dataset import as_dataset
 from wdstools.errors import UsageError
-from wdstools.reader.options import StreamOptions, settled
+from wdstools.reader.options import UndecodedOptions, settled
 from wdstools.reader.stream import open_stream
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class VerifiedSamples:
     processes that are started anew.
     """
 
-    def __init__(self, dataset: Dataset, split: str, options: StreamOptions, epoch: int) -> None:
+    def __init__(self, dataset: Dataset, split: str, options: UndecodedOptions, epoch: int) -> None:
         self._url = f"{dataset.shards.url}/{split}"
         self._samples = _samples_for_workers(dataset, split, options)
         self._samples.set_epoch(epoch)
@@ -42,7 +42,7 @@ class VerifiedSamples:
             yield {"__key__": sample["__key__"], "__url__": self._url, **sample}
 
 
-def _samples_for_workers(dataset: Dataset, split: str, options: StreamOptions) -> Any:
+def _samples_for_workers(dataset: Dataset, split: str, options: UndecodedOptions) -> Any:
     """Samples as dictionaries; with torch they know of worker processes, and without it there are none."""
     try:
         from wdstools.reader.torch import StreamDataset
@@ -54,7 +54,7 @@ def _samples_for_workers(dataset: Dataset, split: str, options: StreamOptions) -
 class _Plain:
     """StreamDataset where there is no torch, and so no worker."""
 
-    def __init__(self, dataset: Dataset, split: str, options: StreamOptions) -> None:
+    def __init__(self, dataset: Dataset, split: str, options: UndecodedOptions) -> None:
         self._stream = open_stream(dataset, split, options)
 
     def set_epoch(self, epoch: int) -> None:
@@ -73,7 +73,11 @@ class VerifiedPipeline(wds.DataPipeline, wds.compat.FluidInterface):  # type: ig
 
 
 def webdataset(
-    dataset: Dataset | str | os.PathLike[str], split: str = "train", *, epoch: int = 0, **options: Unpack[StreamOptions]
+    dataset: Dataset | str | os.PathLike[str],
+    split: str = "train",
+    *,
+    epoch: int = 0,
+    **options: Unpack[UndecodedOptions],
 ) -> Any:
     """A ``webdataset.DataPipeline`` over the verified samples of a split, with webdataset's fluent methods.
 
@@ -82,7 +86,7 @@ def webdataset(
     are those of ``wdstools.stream``; ``epoch`` is the first pass's, and ``set_epoch`` sets another. Needs no shard
     splitter.
     """
-    chosen = settled(StreamOptions, options, "wt.webdataset")
+    chosen = settled(UndecodedOptions, options, "wt.webdataset")
     if isinstance(epoch, bool) or not isinstance(epoch, int):
         raise UsageError("not a whole number", where="epoch", expected="a whole number", got=repr(epoch)[:100])
     return VerifiedPipeline(VerifiedSamples(as_dataset(dataset), split, chosen, epoch))

@@ -11,12 +11,12 @@ _TESTS = {
     "properties": "*",
     "golden": "*",
     "unit": "arrow_arrays bounds cards checks_lone checks_of_one_shard checks_salvage column_files extract_names findings first_bytes foreign_splits hash_files "
-    "kept_values landing_answers landing_inside landing_journal landing_site "
-    "options planning_made_with planning_place planning_searching parquet_pages range_tasks select shortage sources_accounting sources_splits sparse_members "
+    "kept_values landing_answers landing_inside landing_journal landing_site landing_staging "
+    "options planning_made_with planning_place planning_searching planning_spill parquet_pages range_tasks select shortage sources_accounting sources_splits sparse_members "
     "sum_texts sums tar_shortcuts uniqueness_kinds",
     "hostile": "*",
     "faults": "damaged_shards flipped_bits matrix interrupted_at_every_write interrupted_changes destinations killed_pack",
-    "integration": "cli_verify repair adopt emit pack_like cli_duplicates append change takedown signing pack_plans columns_again "
+    "integration": "cli_verify repair adopt emit pack_like cli_duplicates append change takedown signing pack_plans columns columns_again columns_cover "
     "pack_into_buckets verify_parts duplicates_against",
     "servers": "packing_afar verify_from_afar changing_afar",
 }

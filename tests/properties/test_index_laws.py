@@ -52,6 +52,15 @@ def test_an_index_round_trips_through_its_bytes(rows: list[dict[str, Any]]) -> N
     assert again.to_pylist() == [{"row": number, **row} for number, row in enumerate(rows)]
 
 
+def test_a_text_that_is_no_utf8_is_refused() -> None:
+    table = table_of([{**_ROW, "key": "ab"}])
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, *pa.array([b"\xffa"]).buffers()[1:]])
+    at = table.column_names.index("caption")
+    with pytest.raises(FormatError) as caught:
+        read_index(write_index(table.set_column(at, "caption", broken)))
+    assert caught.value.code == "index-damaged"
+
+
 def test_an_index_file_is_small_and_has_statistics_of_keys_alone() -> None:
     rows = [{**_ROW, "key": f"key-{number:04}", "offset": number * 1024} for number in range(500)]
     data = write_index(table_of(rows))

@@ -209,6 +209,19 @@ def test_an_unknown_field_nested_at_any_depth_is_read_or_refused_cleanly() -> No
             assert loads(data).extra["t"] is not None
 
 
+@pytest.mark.parametrize("value", [b"true", b'"1"', b"null", b"[1]"])
+def test_a_number_is_no_truth_and_no_text(value: bytes) -> None:
+    good = dumps(SMALL)
+    assert loads(good) == SMALL
+    for name in (b'"samples":1,"sha256"', b'"bytes":%d' % next(iter(SMALL.shards))[1].bytes):
+        number = name.partition(b":")[2].partition(b",")[0]
+        refused(good.replace(name, name.replace(b":" + number, b":" + value)))
+
+
+def test_a_profile_that_nobody_knows_is_refused() -> None:
+    assert "profile" in refused(dumps(SMALL).replace(b'"profile":"canonical"', b'"profile":"other"')).message
+
+
 def test_a_field_given_twice_is_refused() -> None:
     good = dumps(SMALL)
     for twice in (b'"seed":0,"seed":0', b'"seed":1,"seed":0'):

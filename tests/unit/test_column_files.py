@@ -132,6 +132,11 @@ def test_a_number_that_is_too_large_for_its_field_is_refused_and_infinity_is_kep
         aligned(pa.array([[1.0, large]]), pa.list_(pa.float32(), 2))
 
 
+def test_numbers_of_other_kinds_become_those_of_the_field() -> None:
+    for numbers in (pa.array([1, None]), pa.array(["1", None]), pa.array([1.0, None])):
+        assert aligned(numbers, pa.float32()).to_pylist() == [1.0, None]
+
+
 def test_lists_of_any_kind_become_those_of_the_field() -> None:
     kind = pa.list_(pa.float32(), 2)
     wanted = pa.array([[1, 2], None, [3, 4]], kind)

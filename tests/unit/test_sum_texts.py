@@ -11,7 +11,7 @@ import pytest
 from wdstools.errors import FormatError, UsageError
 from wdstools.formats.digest import parse_root
 from wdstools.formats.sum_lists import read_list
-from wdstools.formats.sums import line_of, parse_sums
+from wdstools.formats.sums import line_of, parse_sums, sum_line
 
 ONE, TWO = hashlib.sha256(b"1").hexdigest(), hashlib.sha256(b"2").hexdigest()
 MD5, SHA1 = hashlib.md5(b"1", usedforsecurity=False).hexdigest(), hashlib.sha1(b"1", usedforsecurity=False).hexdigest()
@@ -139,6 +139,19 @@ def test_a_name_before_a_digest_is_a_sum_where_nothing_else_is() -> None:
 def test_a_name_before_what_may_be_anything_is_no_sum(text: str) -> None:
     with pytest.raises(FormatError):
         read_list(text.encode(), where="SUMS")
+
+
+def test_a_sum_in_base64_is_nothing_but_that() -> None:
+    base64_one = base64.b64encode(bytes.fromhex(ONE)).decode()
+    assert sum_line("a", base64_one, "") is not None
+    for digest in ("!" + base64_one, base64_one[:9] + " " + base64_one[9:], base64_one + "="):
+        assert sum_line("a", digest, "") is None
+
+
+def test_lines_of_a_record_that_failed_are_not_counted_as_words() -> None:
+    text = f"{ONE}  a.tar\nSHA256 hash of b.tar:\nno digest\nCertUtil: {_ERROR}\n"
+    found = read_list(text.encode(), where="SUMS")
+    assert ([odd.number for odd in found.odd], found.passed) == ([4], 0)
 
 
 def test_why_a_line_is_no_sum_is_told_by_what_is_wrong_with_it() -> None:

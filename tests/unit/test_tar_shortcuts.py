@@ -226,6 +226,14 @@ def test_a_size_of_more_digits_than_any_file_has_is_passed_over(digits: bytes, s
     assert notes.pax_sizes == (size == 3)
 
 
+@pytest.mark.parametrize("more", [0, 1, 511, 512])
+def test_a_sparse_map_that_is_cut_is_no_entry(more: int) -> None:
+    block = bytearray(header(b"a.jpg", 0, b"S"))
+    block[482] = 1  # the map goes on in the next block
+    entries, notes = _ended(_summed(bytes(block)) + bytes(more))
+    assert (len(entries), notes.end) == ((1, "missing") if more == 512 else (0, "cut"))
+
+
 def test_a_record_that_is_not_whole_is_cut_or_damaged() -> None:
     good = member(b"a.jpg", b"1")
     _, notes = _ended(good + header(b"pax", 600, b"x") + b"y" * 512)

@@ -89,7 +89,7 @@ class Extension:
         at, name = 0, None
         while at < len(data):
             length, _, _ = data[at : at + _MAX_DIGITS].partition(b" ")
-            if not length.isdigit() or int(length) <= len(length):
+            if not length.isdigit():
                 break
             key, equals, value = data[at + len(length) + 1 : at + int(length) - 1].partition(b"=")
             if not equals or data[at + int(length) - 1 : at + int(length)] != b"\n":

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 import wdstools as wt
 from tests.support.accounting import write_files
+from wdstools.dataset import open_dataset
 from wdstools.errors import StoreError, WdsError
+from wdstools.formats.card import CARD_PATH, render_card
 from wdstools.formats.manifest import PROVENANCE_PATH
+from wdstools.formats.sums import SUMS_PATH
 from wdstools.landing import small_files
 from wdstools.landing.answer import is_log, is_page, write_answer, write_answer_of
-from wdstools.landing.small_files import keep_skips, read_provenance
+from wdstools.landing.small_files import assemble, keep_skips, read_provenance, render_provenance, render_skips
 from wdstools.results import Skip
 from wdstools.stores.memory import MemoryStore
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+GOLDEN = Path(__file__).parents[1] / "golden/v2/dataset"
 MARK = b'<meta name="generator" content="wdstools 1.0">'
 LINE = b"2026-11-30T16:08:33.123Z WARNING wdstools.stores.retry [1] text"
 
@@ -76,6 +78,7 @@ def test_an_answer_is_written_from_its_beginning_wherever_its_file_stands(tmp_pa
     with pytest.raises(StoreError) as caught:
         write_answer(str(tmp_path), MARK, "page")
     assert caught.value.code == "file-in-the-way"
+    assert "no plain file" in caught.value.message
     assert "rm " not in caught.value.hint  # of a folder nobody should be told to remove it
     (tmp_path / "mine").write_bytes(b"mine")
     for kind, is_told in (("page", True), ("log", False)):
@@ -97,6 +100,22 @@ def test_a_list_of_what_was_skipped_takes_a_name_that_is_free(tmp_path: Path) ->
     assert others == [f"{dest}.skipped-2.jsonl", f"{dest}.skipped-3.jsonl", f"{dest}.skipped-2.jsonl"]
     lines = [json.loads(line) for line in (tmp_path / "out.skipped.jsonl").read_text().splitlines()]
     assert [line["path"] for line in lines] == ["a", "b"]
+
+
+def test_small_files_are_written_the_same_way_each_time(tmp_path: Path) -> None:
+    assert render_provenance({"b": "é", "a": [1]}) == '{\n "a": [\n  1\n ],\n "b": "é"\n}\n'.encode()
+    skip = Skip("image-damaged", "é.jpg", detail="cut")
+    assert render_skips([skip, skip]) == '{"detail": "cut", "path": "é.jpg", "reason": "image-damaged"}\n'.encode() * 2
+    manifest = open_dataset(str(GOLDEN)).manifest
+    made, kept = assemble(manifest, {}, {"a.tar": "0" * 64}), assemble(manifest, {}, {}, b"mine")
+    assert (made[CARD_PATH], kept[CARD_PATH]) == (render_card(manifest).encode(), b"mine")
+    assert made[SUMS_PATH].count(b"\n") == 2  # the shard's line and the manifest's
+    skips = [
+        Skip("image-damaged", "a", split=split, key=key, detail=detail)
+        for split, key, detail in itertools.product((None, "x"), repeat=3)
+    ]
+    first = keep_skips(str(tmp_path / "out"), skips)
+    assert keep_skips(str(tmp_path / "out"), skips[::-1]) == first
 
 
 def test_a_list_that_is_longer_or_cannot_be_read_is_another_one(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from wdstools.errors import StoreError
 from wdstools.formats.digest import sha256_hex
+from wdstools.landing import journal as module
 from wdstools.landing.journal import Journal
 from wdstools.landing.notes import (
     BEGUN,
@@ -47,6 +48,16 @@ def _journal(tmp_path: Path) -> Journal:
 
 def _again(tmp_path: Path) -> Journal:
     return Journal(str(tmp_path / "journal.jsonl"))
+
+
+def test_a_line_of_a_journal_is_durable_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced = tmp_path / "journal.jsonl", list[bytes]()
+    monkeypatch.setattr(module, "sync_file", lambda _: synced.append(path.read_bytes()))
+    journal = Journal(str(path))
+    for number in range(2):
+        journal.append({"é": "é", "a": number})
+    lines = ['{"a": 0, "é": "é"}\n'.encode(), '{"a": 1, "é": "é"}\n'.encode()]
+    assert synced == [lines[0], lines[0] + lines[1]]
 
 
 def test_lines_of_a_journal_are_read_back_in_their_order(journal: Journal, tmp_path: Path) -> None:
@@ -109,6 +120,8 @@ def test_notes_of_the_same_name_in_two_splits_lie_apart_and_say_what_was_noted()
     assert read_note(store, first) == {}
     write_note(store, first, {SHARD: "a" * 64})
     assert read_note(store, first) == {BEGUN: {SHARD: "a" * 64}}
+    write_note(store, second, {"é": "b", "a": "c"})
+    assert store.get(second) == '{"begun": {"a": "c", "é": "b"}}\n'.encode()
     write_note(store, first, {}, {"entry": {}})
     assert read_note(store, first) == {BEGUN: {}, DONE: {"entry": {}}}
 

@@ -1,0 +1,219 @@
+"""A prefix that a dataset is packed into, driven step by step: whose claim counts, and what is somebody else's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wdstools.dataset import PACK_CLAIM_PATH
+from wdstools.errors import BusyError, StoreError
+from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import MANIFEST_PATH, index_path
+from wdstools.landing.bucket_site import BucketSite
+from wdstools.landing.notes import BEGUN, PACKING, note_path, read_note, write_note
+from wdstools.stores.base import ABSENT, ANYTHING
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import remote
+from wdstools.stores.wrapper import Wrapper
+
+if TYPE_CHECKING:
+    from wdstools.stores.base import ObjectInfo, RemoteStore
+
+PLAN, OTHER = "0" * 32, "1" * 32
+SHARD = "train/train-000000.tar"
+INDEX = index_path(SHARD)
+FILES = {MANIFEST_PATH: b"a manifest", "README.md": b"a card"}
+WHOLE = {SHARD: b"a shard", INDEX: b"an index", **FILES}
+
+
+class Odd(Wrapper):
+    """A store that refuses conditional PUTs with a code, or takes them without keeping to them; it loses what it is told to."""
+
+    def __init__(self, code: str = "", loses: str = "") -> None:
+        super().__init__(remote(MemoryStore()))
+        self.code, self.loses = code, loses
+
+    def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
+        """As said above."""
+        if only_if == ABSENT and self.code == "takes":
+            only_if = ANYTHING
+        elif only_if == ABSENT and self.code:
+            raise StoreError("no", code=self.code)
+        info = super().put_data(key, data, only_if=only_if)
+        if key == self.loses:
+            self.delete(key)
+        return info
+
+
+def _held(store: RemoteStore) -> dict[str, bytes]:
+    return {info.key: store.get(info.key) for info in store.list()}
+
+
+def _begun(store: RemoteStore, plan: str = PLAN, *, restart: bool = False) -> BucketSite:
+    site = BucketSite(store)
+    with site:
+        assert site.begin(plan, [SHARD, INDEX], restart=restart) == []
+    return site
+
+
+def _made(store: RemoteStore, plan: str = PLAN) -> None:
+    """A shard with its index, as workers store them."""
+    sums = {path: sha256_hex(WHOLE[path]) for path in (SHARD, INDEX)}
+    write_note(store, note_path(plan, SHARD), sums)
+    for path in sums:
+        store.put_data(path, WHOLE[path])
+
+
+@pytest.mark.parametrize("code", ["", "takes", "store-cannot"])
+def test_a_dataset_appears_and_no_note_of_its_making_stays(code: str) -> None:
+    store = Odd(code)
+    site = _begun(store)
+    assert bool(site.notes) is bool(code)
+    assert site.home.conditions is (not code)
+    _made(store)
+    site.add("more", "SHA256SUMS", b"sums")
+    site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+    assert _held(store) == {**WHOLE, "SHA256SUMS": b"sums"}
+    with pytest.raises(StoreError) as caught:
+        _begun(store)
+    assert caught.value.code == "destination-not-empty"
+
+
+def test_a_claim_that_fails_is_told_and_not_got_round() -> None:
+    store = Odd("denied")
+    with pytest.raises(StoreError) as caught:
+        _begun(store)
+    assert caught.value.code == "denied"
+    assert _held(store) == {}
+
+
+def test_the_claim_of_another_plan_counts_until_one_begins_anew() -> None:
+    store = remote(MemoryStore())
+    _begun(store, OTHER)
+    _made(store, OTHER)
+    before = _held(store)
+    with pytest.raises(BusyError) as caught:
+        _begun(store)
+    assert (caught.value.code, _held(store)) == ("partial-of-other-plan", before)
+    _begun(store, restart=True)
+    assert _held(store).keys() == {PACK_CLAIM_PATH}
+    _begun(store)
+    with pytest.raises(BusyError):
+        _begun(store, OTHER)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b'{"owner": "me", "plan": "x"}', b'{"owner": "wdstools", "plan": 5}']
+)
+def test_a_claim_that_nobody_of_us_has_written_is_refused(data: bytes) -> None:
+    store = remote(MemoryStore())
+    store.put_data(PACK_CLAIM_PATH, data)
+    for restart in (False, True):
+        with pytest.raises(StoreError) as caught:
+            _begun(store, restart=restart)
+        assert (caught.value.code, _held(store)) == ("scratch-not-ours", {PACK_CLAIM_PATH: data})
+
+
+@pytest.mark.parametrize("key", ["mine.txt", "train/train-000001.tar", f"{PACKING}{OTHER}/x.json", f"{PACKING}x"])
+def test_what_somebody_else_stored_is_named_and_stays(key: str) -> None:
+    store = remote(MemoryStore())
+    store.put_data(key, b"mine")
+    with pytest.raises(StoreError) as caught:
+        _begun(store)
+    assert caught.value.code == "destination-not-empty"
+    store.delete(key)
+    site = _begun(store)
+    _made(store)
+    store.put_data(key, b"mine")
+    before = _held(store)
+    with pytest.raises(StoreError) as caught:
+        _begun(store)
+    assert caught.value.code == "scratch-not-ours"
+    with pytest.raises(StoreError):
+        site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+    assert _held(store) == before
+
+
+def test_bytes_that_are_not_as_noted_are_not_cleared() -> None:
+    store = remote(MemoryStore())
+    site = _begun(store)
+    _made(store)
+    store.put_data(SHARD, b"of somebody")
+    before = _held(store)
+    for restart in (lambda: _begun(store, restart=True), site.discard):
+        with pytest.raises(StoreError) as caught:
+            restart()
+        assert (caught.value.code, _held(store)) == ("scratch-not-ours", before)
+    store.put_data(SHARD, WHOLE[SHARD])
+    site.discard()
+    assert _held(store) == {}
+
+
+def test_a_landing_that_nobody_saw_goes_on_and_is_a_dataset_to_others() -> None:
+    for plan in (PLAN, OTHER):
+        store = remote(MemoryStore())
+        site = _begun(store)
+        _made(store)
+        sums = {path: sha256_hex(data) for path, data in FILES.items()}
+        write_note(store, note_path(PLAN, "files"), sums)
+        for path, data in FILES.items():
+            store.put_data(path, data)  # killed before the notes were gone
+        if plan == PLAN:
+            _begun(store).publish(FILES, {SHARD: len(WHOLE[SHARD])})
+        else:
+            with pytest.raises(StoreError) as caught:
+                _begun(store, plan)
+            assert caught.value.code == "destination-not-empty"
+        assert _held(store) == WHOLE
+        del site
+
+
+def test_a_manifest_that_nobody_noted_is_a_strangers_and_the_notes_stay() -> None:
+    store = remote(MemoryStore())
+    _begun(store)
+    _made(store)
+    store.put_data(MANIFEST_PATH, b"of somebody")
+    before = _held(store)
+    for plan in (PLAN, OTHER):
+        with pytest.raises(StoreError) as caught:
+            _begun(store, plan)
+        assert (caught.value.code, _held(store)) == ("destination-not-empty", before)
+
+
+@pytest.mark.parametrize("lost", [SHARD, INDEX])
+def test_nothing_is_published_over_a_shard_that_is_gone_or_has_another_size(lost: str) -> None:
+    for data in (None, b"other"):
+        store = remote(MemoryStore())
+        site = _begun(store)
+        _made(store)
+        store.delete(lost)
+        if data is not None and lost == SHARD:
+            store.put_data(lost, data)
+        with pytest.raises(StoreError) as caught:
+            site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+        assert caught.value.got == ("5 bytes" if data is not None and lost == SHARD else "nothing")
+        assert MANIFEST_PATH not in _held(store)
+
+
+def test_a_store_that_loses_a_manifest_is_not_believed() -> None:
+    store = Odd(loses="README.md")
+    site = _begun(store)
+    _made(store)
+    with pytest.raises(StoreError):
+        site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+    assert MANIFEST_PATH not in _held(store)
+
+
+def test_who_lost_the_claim_publishes_nothing() -> None:
+    store = remote(MemoryStore())
+    site = _begun(store)
+    _made(store)
+    store.delete(PACK_CLAIM_PATH)
+    with pytest.raises(BusyError):
+        site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+    store.put_data(PACK_CLAIM_PATH, b'{"owner": "wdstools", "plan": "%s"}' % OTHER.encode())
+    with pytest.raises(BusyError):
+        site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+    assert MANIFEST_PATH not in _held(store)
+    assert read_note(store, note_path(PLAN, SHARD))[BEGUN].keys() == {SHARD, INDEX}

@@ -112,6 +112,18 @@ def test_a_shard_cut_while_it_is_read_gives_what_is_left_of_it(shard: str, where
     assert left == {key: sample for key, sample in SAMPLES.items() if key < "0030"}
 
 
+def test_each_sample_has_its_own_members_where_names_repeat_across_samples(tmp_path: Path) -> None:
+    (tmp_path / "tars").mkdir()
+    names = ["a.bin", "a.txt", "b.bin", "c.txt", "c.bin", "c.txt"]
+    tar = tar_bytes([(name, b"%d" % number) for number, name in enumerate(names)])
+    (tmp_path / "tars/train-000000.tar").write_bytes(tar)
+    dataset = wt.adopt(str(tmp_path / "tars"), str(tmp_path / "adopted")).dataset
+    wanted = {"a": {"bin": b"0", "txt": b"1"}, "b": {"bin": b"2"}, "c": {"txt": b"5", "bin": b"4"}}
+    train = dataset["train"]
+    assert {sample.key: dict(sample) for sample in (train[0], train[1], train[2])} == wanted
+    assert {sample.key: dict(sample) for sample in train} == wanted
+
+
 @pytest.mark.parametrize("shuffle", [None, "full"])
 @pytest.mark.parametrize("members", [("bin",), ("txt",), ("txt", "bin"), ("json", "txt")])
 def test_members_are_read_alone(members: tuple[str, ...], shuffle: str | None, where: str) -> None:

@@ -16,7 +16,7 @@ from wdstools.formats.digest import sha256_digest, xxh3_128_digest
 from wdstools.joined.opening import joined_for_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
@@ -45,6 +45,8 @@ class Extents:
         self.groups = table.groups_of(taken)
         self._together = (taken.shard[1:] == taken.shard[:-1]) & (taken.start[1:] == taken.stop[:-1])
         self._keys: list[str] | None = None
+        #: Whether every row has every member.
+        self._complete: bool | None = None
         self._members: dict[str, tuple[list[int], list[int], list[int]]] | None = None
         #: Where each member begins and ends in its row's bytes; found out when it is first asked for. Raises KeyError.
         self.spans = _Spans(table, taken)
@@ -76,9 +78,12 @@ class Extents:
             return ((first, stop, True) for first, stop in pairwise([0, *begin.tolist(), count]))
         return ((first, min(first + alone, count), False) for first in range(0, count, alone))
 
-    def extensions(self, row: int) -> list[str]:
+    def extensions(self, row: int) -> Sequence[str]:
         """The members that a row has."""
-        return [extension for extension, (_, sizes, _) in self.members.items() if sizes[row] >= 0]
+        names, spans = self._table.members, self.spans
+        if self._complete is None:
+            self._complete = all(min(spans[name][1]) >= 0 for name in names)
+        return names if self._complete else [name for name in names if spans[name][1][row] >= 0]
 
 
 class _Spans(dict[str, tuple[list[int], list[int]]]):

@@ -26,7 +26,7 @@ class Places(Protocol):
     def spans(self) -> Mapping[str, Spans]:
         """For each extension where its members begin and end; a row without one has an end below its beginning."""
 
-    def extensions(self, row: int) -> list[str]:
+    def extensions(self, row: int) -> Sequence[str]:
         """The members of a row, in tar order."""
 
 
@@ -88,7 +88,7 @@ class _Joined:
         self.keys = (key,)
         self.spans = {name: ((start,), (end,)) for name, start, end in zip(members, edges, edges[1:], strict=False)}
 
-    def extensions(self, row: int) -> list[str]:  # noqa: ARG002
+    def extensions(self, row: int) -> Sequence[str]:  # noqa: ARG002
         return list(self.spans)
 
 

@@ -17,7 +17,7 @@ from wdstools.reader.sample import Sample, member_by_member
 from wdstools.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,6 +57,8 @@ class ShardReader:
         self._start, self._stop = _view(rows.start), _view(rows.stop)
         self._length = _view(rows.stop - rows.start)
         self._rows: dict[str, int] | None = None
+        #: The members that each row has, if all have the same; empty if not.
+        self._members: tuple[str, ...] | None = None
         home = self._store
         plain = entry.encoding == "tar" and entry.bytes > 0
         self._path = home.locate(entry.path) if isinstance(home, LocalStore) and plain else None
@@ -75,12 +77,11 @@ class ShardReader:
 
     def sample(self, row: int) -> Sample:
         """One sample, each member checked; raises IntegrityError (``sample-damaged``) naming the damaged member."""
-        start, length = self._start[row], self._length[row]
         if self._path is None:
-            return Sample(self._checked(row, self._fetch(start, length)), self, row)
-        data: bytes | memoryview = self._files.read(self._path, start, length)
-        at, size = self._digest_bytes * row, self._digest_bytes
-        if not self._check or self._digest_of(data) != self._groups[at : at + size]:
+            return Sample(self._checked(row, self._fetch(self._start[row], self._length[row])), self, row)
+        data: bytes | memoryview = self._files.read(self._path, self._start[row], self._length[row])
+        size = self._digest_bytes
+        if not self._check or self._digest_of(data) != self._groups[size * row : size * row + size]:
             data = self._checked(row, memoryview(data))
         return Sample(data, self, row)
 
@@ -101,9 +102,17 @@ class ShardReader:
         )
         return member_by_member(data, members, partial(self._mended, row))
 
-    def extensions(self, row: int) -> list[str]:
+    def extensions(self, row: int) -> Sequence[str]:
         """The members of a row, in tar order."""
-        return list(dict.fromkeys(self._extensions[self._first[row] : self._first[row + 1]]))
+        if self._members is None:
+            first, each = self._extensions[: self._first[1]], self._first[1]
+            is_same = (
+                len(set(first)) == each
+                and self._extensions == first * len(self.keys)
+                and self._first.tolist() == list(range(0, len(self._extensions) + 1, each))
+            )
+            self._members = tuple(first) if is_same else ()
+        return self._members or list(dict.fromkeys(self._extensions[self._first[row] : self._first[row + 1]]))
 
     def _fetch(self, start: int, size: int) -> memoryview:
         if self.entry.encoding != "tar":

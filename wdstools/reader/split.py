@@ -56,11 +56,15 @@ class Split(Sequence[Sample]):
         if not 0 <= number < self._count:
             raise IndexError(f"sample {number} of split {self.name}, which has {self._count}")
         shard = bisect_right(self._ends, number)
-        reader = self._readers[shard] or self._open(shard)
+        reader = self._readers[shard]
+        if reader is None:
+            reader = self._reader(shard)
         return reader.sample(number - self._starts[shard])
 
-    def _open(self, shard: int) -> ShardReader:
-        reader = self._readers[shard] = reader_of(self._dataset, self._shards[shard])
+    def _reader(self, shard: int) -> ShardReader:
+        reader = self._readers[shard]
+        if reader is None:
+            reader = self._readers[shard] = reader_of(self._dataset, self._shards[shard])
         return reader
 
     def __iter__(self) -> Iterator[Sample]:
@@ -77,7 +81,7 @@ class Split(Sequence[Sample]):
                     yield from runs.samples(shards, self._doubtful)
                 else:
                     for shard in shards:
-                        yield from self._readers[shard] or self._open(shard)
+                        yield from self._reader(shard)
         finally:
             if runs is not None:
                 runs.close()
@@ -107,7 +111,7 @@ class Split(Sequence[Sample]):
 
     def _doubtful(self, shard: int, row: int) -> Sample:
         """A sample that is not as it was packed at first sight; raises IntegrityError if it is damaged everywhere."""
-        return (self._readers[shard] or self._open(shard)).sample(row)
+        return self._reader(shard).sample(row)
 
     def keys(self) -> Iterator[str]:
         """Every key, in order."""

@@ -182,7 +182,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1800, help="begin no change after so many (%(default)s)")
     parser.add_argument("--each", type=float, default=8, help="seconds of tests a change, at most (%(default)s)")
     parser.add_argument("--only", action="append", default=[], help="a module or folder; may be repeated")
-    parser.add_argument("--tests", action="append", default=[], help="a folder of tests, as unit; may be repeated")
+    parser.add_argument(
+        "--tests", action="append", default=[], help="a folder of tests, as unit, or a file; may be repeated"
+    )
     parser.add_argument(
         "--state", type=Path, default=ROOT / "build/mutants", help="where results are kept (%(default)s)"
     )

@@ -54,8 +54,11 @@ def room_of(module: str) -> str:
 
 
 def files_of_tests(kinds: list[str]) -> list[str]:
-    """The files of tests that are asked, of some kinds or of all."""
-    return [
+    """The files of tests that are asked: those of some kinds, some files, or all."""
+    named = [kind for kind in kinds if kind.endswith(".py")]
+    if named == kinds and kinds:
+        return named
+    return named + [
         path.relative_to(ROOT).as_posix()
         for kind, names in _TESTS.items()
         for path in sorted((ROOT / "tests" / kind).glob("test_*.py"))

@@ -20,6 +20,7 @@ from wdstools.formats.manifest import PROVENANCE_PATH
 from wdstools.landing.names import PROBE, fold, name_folding, refuse_clashes
 from wdstools.ops.extract import extract
 from wdstools.ops.extract import write as module
+from wdstools.stores.abilities import TEMP_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,33 @@ def test_a_folded_name_is_the_same_whatever_its_case_and_composition(name: str, 
     assert fold(fold(name)) == fold(name)
     assert fold(unicodedata.normalize(form, name)) == fold(name)  # type: ignore[arg-type]  # one of the four forms
     assert fold(unicodedata.normalize("NFD", name).casefold()) == fold(name)
+
+
+def test_names_are_folded_only_as_far_as_it_is_asked_for() -> None:
+    name = f"A{COMPOSED.upper()}"
+    assert fold(name, composition=False) == name.casefold()
+    assert fold(name, case=False) == unicodedata.normalize("NFD", name)
+    assert fold(name, case=False, composition=False) == name
+    assert (fold("Ab"), fold("Ab", case=False)) == ("ab", "Ab")
+
+
+@pytest.mark.parametrize(("case", "composition"), [(True, True), (True, False), (False, True), (False, False)])
+def test_a_folder_is_asked_what_it_makes_of_names(
+    case: bool, composition: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os.path, "lexists", lambda path: case if path.endswith(TEMP_SUFFIX.upper()) else composition)
+    folding = name_folding(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+    for name in ("Ab", COMPOSED, TAKEN_APART.upper()):
+        expected = fold(name, case=case, composition=composition)
+        assert (name if folding is None else folding(name)) == expected
+    assert (folding is None) is not (case or composition)
+
+
+def test_a_clash_is_told_by_what_it_is() -> None:
+    for paths, word in ((["a", "a"], "same file name"), (["a", "A"], "one on this file system")):
+        with pytest.raises(UsageError, match=word):
+            refuse_clashes(paths, fold)
 
 
 def _packed(folder: Path) -> tuple[dict[str, bytes], wt.Dataset]:

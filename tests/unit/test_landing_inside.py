@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from wdstools.dataset import open_dataset
 from wdstools.errors import StoreError, UsageError
 from wdstools.landing.inside import (
     lies,
@@ -14,6 +18,7 @@ from wdstools.landing.inside import (
     refuse_elsewhere,
     refuse_in_the_way,
     refuse_inside,
+    refuse_own_place,
     refuse_read_only,
     require_here,
     require_inside,
@@ -21,9 +26,13 @@ from wdstools.landing.inside import (
 )
 from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import remote
+from wdstools.stores.wrapper import Wrapper
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from wdstools.dataset import Dataset
+
+GOLDEN = Path(__file__).parents[1] / "golden/v2/dataset"
 
 
 @pytest.fixture(name="root")
@@ -84,6 +93,8 @@ def test_what_lies_somewhere_is_seen_also_where_a_link_leads_nowhere(root: Path)
         ("s3://b/a", "s3://b/ab", False),
         ("s3://b/a", "new", False),
         ("set", "s3://b/set", False),
+        (".", "s3://b/set", False),
+        (".", "new", True),
     ],
 )
 def test_a_destination_inside_its_source_is_refused(
@@ -97,6 +108,52 @@ def test_a_destination_inside_its_source_is_refused(
     except UsageError as error:
         code = error.code
     assert code == ("destination-in-source" if is_inside else "")
+
+
+def _own(dataset: Dataset, dest: str) -> str:
+    """What a destination is refused for."""
+    try:
+        refuse_own_place(dataset, dest)
+    except UsageError as error:
+        return error.message
+    return ""
+
+
+def test_nothing_is_made_of_a_dataset_in_its_own_place(tmp_path: Path) -> None:
+    place = shutil.copytree(GOLDEN, tmp_path / "set")
+    dataset = open_dataset(str(place))
+    (tmp_path / "link").symlink_to(place)
+    for dest in (f"{place}", f"{place}/", f"{place}/.", f"{tmp_path}/link"):
+        assert "itself" in _own(dataset, dest)
+    assert "inside" in _own(dataset, f"{place}/train/new")
+    for dest in (f"{tmp_path}/set-2", str(tmp_path), "s3://bucket/set"):
+        assert _own(dataset, dest) == ""
+    # where only the manifest lies there, or it lies in memory, nothing is in the way
+    assert _own(replace(dataset, manifest_key="other.json"), str(place)) == ""
+    assert _own(replace(dataset, metadata=MemoryStore()), "memory:") == ""
+
+
+class _Bucket(Wrapper):
+    """A store that says it is a bucket."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return "s3://bucket/set"
+
+
+def test_nor_in_the_prefix_of_a_dataset_in_a_bucket() -> None:
+    dataset = replace(open_dataset(str(GOLDEN)), metadata=_Bucket(remote(MemoryStore())))
+    for dest in ("s3://bucket/set", "s3://bucket/set/", "s3://bucket/set/new"):
+        assert _own(dataset, dest) != ""
+    for dest in ("s3://bucket/set-2", "s3://bucket", "set"):
+        assert _own(dataset, dest) == ""
+
+
+@pytest.mark.parametrize(("source", "dest"), [("a\0b", "c"), ("a", "b\0c")])
+def test_a_name_with_a_zero_byte_is_none(source: str, dest: str) -> None:
+    with pytest.raises(UsageError):
+        refuse_inside(source, dest)
 
 
 def test_a_link_into_the_source_is_inside_of_it(root: Path) -> None:
@@ -136,4 +193,5 @@ def test_a_destination_that_is_taken_is_told_what_to_do() -> None:
     assert (there.code, there.hint) == ("destination-not-empty", "wdstools verify 'my set'")
     other = taken("my set", ["a", "b"], is_dataset=False, choose="choose a new folder")
     assert other.hint == "choose a new folder; nothing was changed"
-    assert other.message != there.message
+    assert "dataset" in there.message
+    assert "dataset" not in other.message

@@ -102,6 +102,12 @@ def test_each_kind_of_tests_is_asked(kind: str) -> None:
     assert all(file.startswith(f"tests/{kind}/") for file in came(files_of_tests([kind])))
 
 
+def test_files_of_tests_may_be_named() -> None:
+    one = "tests/unit/test_mutants.py"
+    assert files_of_tests([one]) == [one]
+    assert files_of_tests([one, "golden"]) == [one, *files_of_tests(["golden"])]
+
+
 LIVE = '''
 """What a module says."""
 from __future__ import annotations

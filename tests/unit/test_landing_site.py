@@ -13,8 +13,11 @@ from tests.support.outcome import contents
 from wdstools.errors import BusyError, StoreError, UsageError
 from wdstools.formats.manifest import MANIFEST_PATH, index_path
 from wdstools.landing import site as module
+from wdstools.landing.bucket_site import BucketSite
+from wdstools.landing.scratch import Scratch
 from wdstools.landing.site import PackSite, forget_landed, site_at, work_place
 from wdstools.stores.local import LocalStore
+from wdstools.stores.memory import MemoryStore
 
 SHARD = "train/train-000000.tar"
 INDEX = index_path(SHARD)
@@ -75,6 +78,80 @@ def test_a_dataset_appears_whole_and_leaves_no_trace_of_its_making(dest: Path) -
     with pytest.raises(StoreError) as caught:
         _begun(dest)
     assert caught.value.code == "destination-not-empty"
+    assert contents(dest) == WHOLE
+
+
+@pytest.mark.parametrize("has_own", [False, True])
+def test_who_only_looks_leaves_everything_as_it_was(has_own: bool, dest: Path) -> None:
+    if has_own and dest.is_symlink():
+        (dest / ".wdstools").mkdir()
+    before = sorted(path.name for path in dest.parent.rglob("*"))
+    with PackSite(str(dest)) as site:
+        assert not site.home.own
+    assert sorted(path.name for path in dest.parent.rglob("*")) == before
+
+
+def test_what_appears_while_one_waits_for_the_place_is_seen(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Scratch.__enter__
+
+    def late(scratch: Scratch) -> Scratch:
+        dest.mkdir(exist_ok=True)
+        (dest / "mine").write_text("mine")
+        return real(scratch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scratch, "__enter__", late)
+        with pytest.raises(StoreError) as caught:
+            _begun(dest)
+    assert (caught.value.code, os.listdir(dest)) == ("destination-not-empty", ["mine"])
+    assert not os.path.lexists(work_place(str(dest)))
+    (dest / "mine").unlink()
+    site, _ = _begun(dest)  # nobody holds the place any more
+    site.discard()
+    site.__exit__(None, None, None)
+
+
+def test_what_somebody_puts_at_the_destination_of_unfinished_work_is_told_and_stays(tmp_path: Path) -> None:
+    dest = tmp_path / "out"
+    site, _ = _begun(dest)
+    _made(site)
+    _killed(site)
+    dest.mkdir()
+    (dest / "mine").write_text("mine")
+    with pytest.raises(StoreError) as caught:
+        _begun(dest)
+    assert (caught.value.code, os.listdir(dest)) == ("destination-not-empty", ["mine"])
+    with pytest.raises(StoreError):
+        PackSite(str(dest)).refuse_taken()
+    (dest / "mine").unlink()
+    site = PackSite(str(dest))
+    with site:
+        (dest / "mine").write_text("mine")
+        with pytest.raises(StoreError):
+            site.begin(PLAN, [SHARD, INDEX], restart=False)
+        (dest / "mine").unlink()
+        assert len(site.begin(PLAN, [SHARD, INDEX], restart=False)) == 1
+
+
+def test_marks_that_a_killed_run_left_beside_its_dataset_go(dest: Path) -> None:
+    _published(dest).__exit__(None, None, None)
+    with Scratch(work_place(str(dest)), "it"):
+        pass
+    assert os.path.isdir(work_place(str(dest)))
+    with pytest.raises(StoreError):
+        _begun(dest)
+    assert not os.path.lexists(work_place(str(dest)))
+    assert contents(dest) == WHOLE
+
+
+def test_what_a_file_system_keeps_at_its_root_is_nothing_only_where_it_may_be_one(dest: Path) -> None:
+    (dest / "lost+found").mkdir(parents=True)
+    if not dest.is_symlink():
+        with pytest.raises(StoreError):
+            _begun(dest)
+        (dest / "lost+found").rmdir()
+    site = _published(dest)
+    site.__exit__(None, None, None)
     assert contents(dest) == WHOLE
 
 
@@ -272,9 +349,12 @@ def test_a_file_is_no_place_and_memory_is_none_either(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         PackSite(str(tmp_path / "file")).refuse_taken()
     assert caught.value.code == "destination-not-empty"
-    for dest in ("memory:", "https://host/a"):
+    for dest in ("memory:", "https://host/a", ""):
         with pytest.raises(UsageError) as refused:
             site_at(dest)
         assert refused.value.code == "destination-elsewhere"
     assert isinstance(site_at((tmp_path / "new").as_uri()), PackSite)
+    assert isinstance(site_at(MemoryStore()), BucketSite)
     PackSite(str(tmp_path / "absent")).refuse_taken()
+    with pytest.raises(UsageError):
+        PackSite("s3://bucket/set")

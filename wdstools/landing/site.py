@@ -90,10 +90,11 @@ class PackSite:
 
     def __enter__(self) -> Self:
         self._refuse_foreign_destination()
-        made = self._stays and not os.path.isdir(f"{self.dest}/.wdstools")
+        if self._stays and not os.path.isdir(f"{self.dest}/.wdstools"):
+            self._stack.callback(self._unmake)
         self._stack.enter_context(self._scratch)
         try:
-            self._refuse_foreign_destination()  # the other packer may have finished while we came to the lock
+            self._refuse_foreign_destination(is_held=True)  # another packer may have finished before we had the lock
             self._scratch.clear_unpacked()
             self._kept = bool(self._journal.lines())
         except OSError as error:
@@ -102,8 +103,6 @@ class PackSite:
         except BaseException:
             self._stack.close()
             raise
-        if made:
-            self._stack.callback(self._unmake)
         return self
 
     def _unmake(self) -> None:
@@ -140,12 +139,12 @@ class PackSite:
         ours = is_marked(self._scratch.path)
         return bool(self._held()) and not (ours and self._journal.landing() is not None)
 
-    def _refuse_foreign_destination(self) -> None:
+    def _refuse_foreign_destination(self, *, is_held: bool = False) -> None:
         if os.path.lexists(self.dest) and self._taken():
             if is_marked(self._scratch.path) and all(
                 name == MARK or is_log(name) for name in os.listdir(self._scratch.path)
-            ):  # stopped while it took its marks away
-                with self._scratch:
+            ):  # stopped while it took its marks away, or we have just come
+                with contextlib.nullcontext() if is_held else self._scratch:
                     self._scratch.remove()
             self._refuse(self._held())
 

@@ -14,6 +14,7 @@ from tests.support.refusal import or_refused
 from wdstools.errors import FormatError
 from wdstools.images.resize import Encoding
 from wdstools.planning.made_with import MadeWith
+from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.planning.splits import SplitRule
 
 _NAMES = st.sampled_from(
@@ -101,6 +102,13 @@ def test_only_options_of_reading_that_are_kept_come_back() -> None:
     template = {"--captions": "txt", "--key_column": "k", "--seed": 5, "captions": "x", "key": "{split}/{id}"}
     made = MadeWith(recipe="cub", template=template)
     assert made.kept == {"captions": "txt", "key_column": "k"}
+    assert not made.split_in_key
+    assert MadeWith(template={"key": SPLIT_IN_KEY}).split_in_key
+
+
+@pytest.mark.parametrize("said", ["other", "", 5, None, ["decode"]])
+def test_a_word_that_is_no_choice_is_the_usual_one(said: object) -> None:
+    assert MadeWith(options={"check": said}).images().check == "header"
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from wdstools.checks.batch import BatchTask, Look, Manner, check_batch
+from tests.support.laws import SHORT_LAW
+from wdstools.checks.batch import BatchTask, Look, Manner, batches, check_batch
 from wdstools.checks.manifest_line import DescribeTask, describe_shard
 from wdstools.checks.remote import RemoteCheckTask, check_remote
 from wdstools.checks.shard import ShardCheckTask, check_shard
@@ -140,6 +144,27 @@ def test_the_index_of_a_shard_that_may_lack_is_checked_where_the_shard_is(
     damaged.put_data(ENTRY.index_path, b"no index")
     (looked,) = check_batch(BatchTask(replace(alone, metadata=damaged), manner, (look,)), Ticks())
     assert bool(looked.index) is held
+
+
+@SHORT_LAW
+@given(
+    st.lists(st.integers(0, 3 << 30), max_size=12), st.sampled_from(["digest", "samples", "size"]), st.integers(1, 3)
+)
+def test_shards_are_shared_out_by_their_bytes(sizes: list[int], level: str, jobs: int) -> None:
+    looks = [Look(SPLIT, replace(ENTRY, bytes=size)) for size in sizes]
+    most = min({"digest": 4 << 30, "samples": 2 << 30}.get(level, 1 << 62), sum(sizes) // (8 * jobs))
+    tasks = list(batches(looks, level, total=sum(sizes), jobs=jobs))
+    assert [look for task in tasks for look in task] == looks
+    for task, following in itertools.zip_longest(tasks, tasks[1:]):
+        size = sum(look.entry.bytes for look in task)
+        assert len(task) == 1 or size <= most
+        assert following is None or size + following[0].entry.bytes > most
+
+
+@pytest.mark.parametrize(("near", "most"), [(True, 2000), (False, 250)])
+def test_very_many_small_shards_are_shared_out_by_their_number(near: bool, most: int) -> None:
+    looks = [Look(SPLIT, replace(ENTRY, bytes=0))] * (2 * most + 1)
+    assert [len(task) for task in batches(looks, "size", total=0, jobs=1, near=near)] == [most, most, 1]
 
 
 def test_a_shard_describes_itself_and_says_how_far_it_is_read() -> None:

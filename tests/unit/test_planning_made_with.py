@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +17,8 @@ from wdstools.images.resize import Encoding
 from wdstools.planning.made_with import MadeWith
 from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.planning.splits import SplitRule
+from wdstools.sources.recipe import recipe_names
+from wdstools.sources.shards import layout_of
 
 _NAMES = st.sampled_from(
     ["options", "recipe", "template", "splits", "one", "ratios", "lists", "encoding", "base", "side"]
@@ -96,6 +99,16 @@ def test_a_number_that_is_none_is_the_usual_one(value: object) -> None:
 )
 def test_ratios_that_divide_nothing_are_none(ratios: object) -> None:
     assert MadeWith(options={"splits": {"one": "a", "ratios": ratios}}).splits.ratios is None
+
+
+def test_the_layout_is_that_of_the_recipe() -> None:
+    for name in recipe_names():
+        assert MadeWith(recipe=name, template={"image": "x"}).layout(()) == {"recipe": name}
+    assert MadeWith(recipe="nobody's", template={"image": "x"}).layout(()) == {}
+    template = {"image": "x", "members": "all"}
+    assert MadeWith(recipe="shards", template=template).layout(("json",)) == layout_of(template, ("json",))
+    whole = asdict(Encoding(side=5))
+    assert MadeWith(options={"encoding": whole}).encoding == Encoding(side=5)
 
 
 def test_only_options_of_reading_that_are_kept_come_back() -> None:

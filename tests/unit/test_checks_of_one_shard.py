@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.laws import SHORT_LAW
 from wdstools.checks.batch import BatchTask, Look, Manner, batches, check_batch
 from wdstools.checks.manifest_line import DescribeTask, describe_shard
-from wdstools.checks.remote import RemoteCheckTask, check_remote
+from wdstools.checks.remote import NOTED_PATH, RemoteCheckTask, check_remote, noted_md5
 from wdstools.checks.shard import ShardCheckTask, check_shard
 from wdstools.checks.signature import read_public_key
 from wdstools.checks.trust import trusted
@@ -100,6 +100,36 @@ def test_a_provider_proves_by_what_it_is_believed(
     digests: dict[str, str], md5: str | None, believed: tuple[str, ...] | None, said: tuple[list[str], int]
 ) -> None:
     assert _remote(Provider(DATA, digests), md5, believed) == said
+
+
+def test_a_digest_that_differs_is_a_finding_of_the_whole_shard() -> None:
+    check = check_remote(
+        RemoteCheckTask(_dataset(Provider(DATA, {"sha256": "0" * 64})), ENTRY, None, None), lambda _: None
+    )
+    (finding,) = check.findings
+    assert (finding.start, finding.length, finding.field) == (0, len(DATA), "sha256")
+    for given_digests, word in (({}, "no digest"), ({"md5": "a", "etag": "b"}, "etag, md5")):
+        check = check_remote(
+            RemoteCheckTask(_dataset(Provider(DATA, given_digests)), ENTRY, None, None), lambda _: None
+        )
+        assert word in check.unproved[0]
+
+
+@pytest.mark.parametrize("key", ["manifest.json", "a/b/manifest.json"])
+def test_what_a_mirror_noted_lies_beside_the_manifest_and_counts_where_it_is_text(key: str) -> None:
+    store = remote(MemoryStore())
+    dataset = replace(_dataset(), metadata=store, manifest_key=key)
+    assert noted_md5(dataset) == {}
+    for data, found in [
+        (b'{"md5": {"x": "y", "z": 5}}', {"x": "y"}),
+        (b'{"md5": ["x"]}', {}),
+        (b'["md5"]', {}),
+        (b"{}", {}),
+        (b"no JSON", {}),
+        (b"[" * 100_000, {}),
+    ]:
+        store.put_data(key.replace("manifest.json", NOTED_PATH), data)
+        assert noted_md5(dataset) == found
 
 
 def test_a_length_is_a_proof_of_its_own() -> None:

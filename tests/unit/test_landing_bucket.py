@@ -169,6 +169,35 @@ def test_a_landing_that_nobody_saw_goes_on_and_is_a_dataset_to_others() -> None:
         del site
 
 
+def test_notes_that_a_killed_run_left_beside_its_dataset_go() -> None:
+    store = remote(MemoryStore())
+    _begun(store)
+    _made(store)
+    for path, data in FILES.items():
+        store.put_data(path, data)
+    store.delete(PACK_CLAIM_PATH)  # the first to go
+    with pytest.raises(StoreError):
+        _begun(store)
+    assert _held(store) == WHOLE
+
+
+def test_a_look_refuses_what_entering_does_and_changes_nothing() -> None:
+    store = remote(MemoryStore())
+    BucketSite(store).refuse_taken()
+    write_note(store, note_path(OTHER, SHARD), {})
+    for key, code, got in (
+        ("", "destination-not-empty", note_path(OTHER, SHARD)),
+        ("mine.txt", "destination-not-empty", "mine.txt"),
+        (PACK_CLAIM_PATH, "scratch-not-ours", "no claim that wdstools has written"),
+    ):
+        if key:
+            store.put_data(key, b"mine")
+        before = _held(store)
+        with pytest.raises(StoreError) as caught:
+            BucketSite(store).refuse_taken()
+        assert (caught.value.code, caught.value.got, _held(store)) == (code, got, before)
+
+
 def test_a_manifest_that_nobody_noted_is_a_strangers_and_the_notes_stay() -> None:
     store = remote(MemoryStore())
     _begun(store)

@@ -54,7 +54,7 @@ def main() -> None:
 
 def measure(kind: str, given: Any, source: str, folder: str) -> str:
     """One line of the table."""
-    manifest = _manifest(given.shards)
+    manifest = manifest_of(given.shards)
     with workers(kind, 2) as executor:
         _seconds(executor, nothing, range(8))  # workers have started
         empty = _seconds(executor, nothing, range(given.tasks)) / given.tasks
@@ -69,7 +69,8 @@ def measure(kind: str, given: Any, source: str, folder: str) -> str:
     return f"| {kind} | {empty * 1e3:.2f} ms | {held * 1e3:.2f} ms | {slept:.2f} | {', '.join(packs)} |"
 
 
-def _manifest(shards: int) -> Manifest:
+def manifest_of(shards: int) -> Manifest:
+    """The manifest of a dataset that there is not, of so many shards."""
     entry = ShardEntry(shard_path("train", 0), 10_240, 0, "0" * 64, "0" * 32, "0" * 8, "0" * 16, "0" * 64)
     entries = tuple(replace(entry, path=shard_path("train", number)) for number in range(shards))
     return Manifest(name="x", version=1, labels=(), members=("jpg",), seed=0, splits={"train": entries})

@@ -26,11 +26,26 @@ def jit(function: Any) -> Any:
     The compiled function releases the GIL and does not check bounds. It is kept in the user's cache folder, or where
     ``NUMBA_CACHE_DIR`` says; where that cannot be written, in a temporary folder that is this user's alone.
     """
+    return _compiled(function)
+
+
+def step(function: Any) -> Any:
+    """The same for a function that only compiled ones call: what Python would need to call it is not made, which takes longer than it."""
+    return _compiled(function, no_cpython_wrapper=True)
+
+
+def inlined(function: Any) -> Any:
+    """The same, made a part of its caller: compiled soonest, where it is small or called in one place."""
+    return _compiled(function, inline="always")
+
+
+def _compiled(function: Any, **options: Any) -> Any:
+    options = {"nogil": True, "boundscheck": False, "no_cfunc_wrapper": True, **options}
     with _kept():
         try:
-            return numba.njit(function, nogil=True, boundscheck=False, cache=True)
+            return numba.njit(function, cache=True, **options)
         except RuntimeError:  # numba has no folder to keep it in
-            return numba.njit(function, nogil=True, boundscheck=False)
+            return numba.njit(function, **options)
 
 
 def uncompiled(kernels: Iterable[Any]) -> bool:

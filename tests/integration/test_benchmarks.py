@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from benchmarks import far, raw
+from benchmarks import far, raw, shards
 from benchmarks.inputs import Setup, prepare
 from benchmarks.make_photos import make_photos
 from benchmarks.measure import Race, Row, clocked_command, race
@@ -236,6 +236,32 @@ def test_reading_is_measured_without_webshart_too(setup: Setup, tmp_path: Path) 
     assert len(rows) == 16
     assert all(row["value"] > 0 and row["ratio"] is None for row in rows)
     assert sorted(os.listdir(tmp_path)) == ["dataset", "raw.json"]
+
+
+@pytest.mark.slow
+def test_the_first_use_of_compiled_loops_is_measured(tmp_path: Path) -> None:
+    options = ["--tiny", "--profile", "--scratch", str(tmp_path), "--json", str(tmp_path / "first.json")]
+    done = run_command(*options, cwd=REPOSITORY, module="benchmarks.first_use")
+    assert done.code == 0, done.err
+    document = json.loads((tmp_path / "first.json").read_text())
+    (row,) = document["rows"]
+    assert row["low"] <= row["value"] <= row["high"]
+    assert row["peer_value"] > 0
+    assert document["profiles"] == {"tiny": {}}  # so few images need no compiler
+
+
+@pytest.mark.slow
+def test_very_many_shards_are_verified_by_two_processes_and_by_one(tmp_path: Path) -> None:
+    options = ["--tiny", "--scratch", str(tmp_path), "--json", str(tmp_path / "shards.json")]
+    done = run_command(*options, cwd=REPOSITORY, module="benchmarks.shards")
+    assert done.code == 0, done.err
+    rows = json.loads((tmp_path / "shards.json").read_text())["rows"]
+    assert [row["benchmark"] for row in rows] == ["items"] * 3 + ["verify, clock", "verify, processor"] * 3
+    assert all(row["ratio"] > 0 for row in rows[3:])
+
+
+def test_items_of_work_are_small_however_many_shards_there_are() -> None:
+    assert [row.met for row in shards.items()] == [True] * 3
 
 
 def test_a_dataset_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from tests.support.alike_pairs import write_alike_pairs
 from tests.support.command import environment
 from wdstools import kernels
 from wdstools.dedup import few
+from wdstools.dedup.levels import LEVELS
 from wdstools.planning import compiling
+from wdstools.progress import Silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +106,18 @@ def test_the_search_is_not_compiled_for_images_that_are_byte_identical(
     monkeypatch.setattr(compiling, "_compile", lambda kernels, *_: told.append(kernels[0].py_func.__module__))
     wt.pack(write_alike_pairs(tmp_path / "pairs"), tmp_path / "packed", duplicates="drop", level="exact")
     assert told == []
+
+
+@pytest.mark.parametrize(
+    ("images", "level", "compiled"), [(200_000, 0, False), (400_000, 0, True), (16_384, 1, False), (16_385, 1, True)]
+)
+def test_the_search_is_compiled_for_so_many_images_at_a_level(
+    images: int, level: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(compiling, "_compile", lambda kernels, *_: told.append(kernels[0].py_func.__module__))
+    compiling.compile_search(Silent(), images, widest=LEVELS[level])
+    assert bool(told) == compiled
 
 
 def test_a_few_images_are_compared_without_a_compiler(tmp_path: Path) -> None:

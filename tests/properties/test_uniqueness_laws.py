@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance
 from tests.support.came import came
 from tests.support.lookalikes import colours, components, fingerprints, gray, however_few, jpeg, scene
 from tests.support.pictures import noise, saved
-from wdstools.dedup import bands, equal, few, forest, groups, hamming
+from wdstools.dedup import bands, equal, few, forest, groups, hamming, sorted_bands
 from wdstools.dedup.across import match
 from wdstools.dedup.candidates import Outlines, candidates
 from wdstools.dedup.compare import MEMBERS_AT_ONCE, Comparison
@@ -204,6 +204,26 @@ def test_the_search_links_exactly_what_brute_force_links(
     expected = components(near)
     assert link(codes, (limit, rest), mirrored).tolist() == expected
     assert few.link(codes, (limit, rest), mirrored).tolist() == expected
+    if mirrored is None and limit < 24:
+        takes = np.random.default_rng(seed).integers(0, 4, count) > 0
+        for some in (None, takes):
+            found, loops = sorted_bands.link(codes, (limit, rest), some), link(codes, (limit, rest), takes=some)
+            assert found is not None
+            assert found.tolist() == loops.tolist()
+
+
+def test_codes_of_which_too_many_are_equal_in_a_band_are_searched_by_compiled_loops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes = _near_codes(3, 300, 3, 2)
+    codes[:100, 0] = np.arange(100, dtype=np.uint64) << np.uint64(40)
+    expected = link(codes, (2, 10)).tolist()
+    for most, alone in ((1 << 14, True), (200, False)):
+        monkeypatch.setattr(few, "FEW_CODES", most)
+        assert sorted_bands.suits(len(codes), 2)
+        assert (sorted_bands.link(codes, (2, 10)) is not None) == alone
+        assert linked(codes, (2, 10), None, Alone()).tolist() == expected
+        assert linked(codes, (2, 10), None, Alone(3)).tolist() == expected
 
 
 class _Shuffled(Alone):

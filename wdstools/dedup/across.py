@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from wdstools.dedup import few
-from wdstools.dedup.compare import LOOK_BYTES, limits_of
+from wdstools.dedup.compare import LOOK_BYTES, limits_of, pixels_apart
 from wdstools.dedup.forest import equal_codes, flatten, row_type, unite
 from wdstools.dedup.groups import UNDECIDED, first_equal, near_turned, with_turned
 from wdstools.dedup.levels import FLIPPED
@@ -196,7 +196,7 @@ def match_many(
     from wdstools.dedup.pictures import first_matches
 
     other, how = np.full(len(unknown), -1, np.int64), np.zeros(len(unknown), np.uint8)
-    first_matches(data, limits, sides, unknown, other, how)
+    first_matches(data, limits, sides, unknown, (other, how), pixels_apart())
     return other, how
 
 

@@ -83,8 +83,14 @@ def _many(
 
     how, near = np.zeros(len(leader), np.uint8), task.own.copy()
     if len(task.starts):
-        cluster(task.starts, task.data, limits, (leader, parent, near, how), task.own)
+        scratch = np.empty(len(leader), np.int64), pixels_apart()
+        cluster(task.starts, task.data, limits, (leader, parent, near, how), task.own, scratch)
     return how, near
+
+
+def pixels_apart() -> NDArray[np.int64]:
+    """Room for the differences of the pixels of two small pictures, which compiled loops ask for."""
+    return np.empty(_PIXELS, np.int64)
 
 
 def limits_of(level: Level) -> tuple[Any, ...]:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from wdstools.dedup.forest import Rows
 
 #: So many codes are each compared with all others.
-FEW_CODES = 1 << 13
+FEW_CODES = 1 << 14
 #: So many pairs of images are compared here.
-FEW_PAIRS = 1 << 15
+FEW_PAIRS = 1 << 17
 _PIXELS = LUMA_SIDE * LUMA_SIDE
 _PAIRS_AT_ONCE = 256
 
@@ -212,30 +212,38 @@ def _pixels_alike(
 ) -> NDArray[np.bool_]:
     """Whether the small pictures of each pair are alike; the arithmetic is that of the compiled loops."""
     step = -1 if mirrored else 1
-    x = a[:, :_PIXELS].reshape(-1, LUMA_SIDE, LUMA_SIDE).astype(np.int64)
-    y = b[:, :_PIXELS].reshape(-1, LUMA_SIDE, LUMA_SIDE)[:, :, ::step].astype(np.int64)
+    x = a[:, :_PIXELS].reshape(-1, LUMA_SIDE, LUMA_SIDE).astype(np.int16)
+    y = b[:, :_PIXELS].reshape(-1, LUMA_SIDE, LUMA_SIDE)[:, :, ::step].astype(np.int16)
     apart = x - y
-    local, chroma = np.where(low, 4 * NEAR_LOCAL, limits[5]), np.where(low, 3 * NEAR_CHROMA, limits[6])
-    alike: Any = (
-        (np.abs(apart).sum(axis=(1, 2)) <= np.where(low, int(NEAR_PIXELS * _PIXELS), limits[2]))
-        & (_largest_local(apart) <= local)
-        & _colours_alike(a, b, chroma, step)
-    )
+    alike: Any = _sums(np.abs(apart)) <= np.where(low, int(NEAR_PIXELS * _PIXELS), limits[2])
+    alike &= _largest_local(apart) <= np.where(low, 4 * NEAR_LOCAL, limits[5])
+    alike &= _colours_alike(a, b, np.where(low, 3 * NEAR_CHROMA, limits[6]), step)
     if limits[3] <= -1.0:
         return np.asarray(alike)
-    sums = [np.einsum("nij,nij->n", left, right) for left, right in ((x, x), (y, y), (x, y))]
-    sum_x, sum_y = x.sum(axis=(1, 2)), y.sum(axis=(1, 2))
-    covariance = _PIXELS * sums[2] - sum_x * sum_y
-    spread = (_PIXELS * sums[0] - sum_x * sum_x).astype(np.float64) * (_PIXELS * sums[1] - sum_y * sum_y)
+    sum_x, sum_y, (sum_xx, sum_yy, sum_xy) = _sums(x), _sums(y), _products(x, y)
+    covariance = _PIXELS * sum_xy - sum_x * sum_y
+    spread = (_PIXELS * sum_xx - sum_x * sum_x).astype(np.float64) * (_PIXELS * sum_yy - sum_y * sum_y)
     alike &= low | (covariance > limits[3] * np.sqrt(spread))
     return np.asarray(alike)
 
 
-def _largest_local(apart: NDArray[np.int64]) -> NDArray[np.int64]:
+def _sums(pixels: NDArray[np.int16]) -> NDArray[np.int64]:
+    return np.asarray(pixels.reshape(-1, _PIXELS).sum(axis=1, dtype=np.int64))
+
+
+def _products(x: NDArray[np.int16], y: NDArray[np.int16]) -> list[NDArray[np.int64]]:
+    """The sums of squares of two pictures, and of their products: each is below 2 ** 27."""
+    a, b = (pixels.reshape(-1, _PIXELS).astype(np.int32) for pixels in (x, y))
+    return [np.einsum("np,np->n", one, other).astype(np.int64) for one, other in ((a, a), (b, b), (a, b))]
+
+
+def _largest_local(apart: NDArray[np.int16]) -> NDArray[np.int16]:
     """The largest difference of the sums of 2x2 neighbours, or of a single pixel where that is 1.5 times their mean."""
-    pixels = np.abs(apart).max(axis=(1, 2)) * 8 // 3
-    rows = apart[:, 1:] + apart[:, :-1]
-    largest: NDArray[np.int64] = np.maximum(pixels, np.abs(rows[:, :, 1:] + rows[:, :, :-1]).max(axis=(1, 2)))
+    flat = apart.reshape(-1, _PIXELS)
+    rows = flat[:, :-LUMA_SIDE] + flat[:, LUMA_SIDE:]
+    blocks = rows[:, :-1] + rows[:, 1:]
+    blocks[:, LUMA_SIDE - 1 :: LUMA_SIDE] = 0  # the end of one line and the start of the next
+    largest: NDArray[np.int16] = np.maximum(np.abs(flat).max(axis=1) * 8 // 3, np.abs(blocks).max(axis=1))
     return largest
 
 
@@ -244,10 +252,12 @@ def _colours_alike(
 ) -> NDArray[np.bool_]:
     """Whether in no cell the alpha, or a colour's distance from gray (three times over), differs by more."""
     mine, theirs = (some[:, _PIXELS:].reshape(-1, COLOUR_SIDE, COLOUR_SIDE, 4) for some in (a, b))
-    apart = mine.astype(np.int64) - theirs[:, :, ::step]
-    colours = apart[..., :3]
-    largest = np.abs(3 * colours - colours.sum(axis=-1, keepdims=True)).max(axis=(1, 2, 3))
-    alike: NDArray[np.bool_] = (np.abs(apart[..., 3]).max(axis=(1, 2)) <= NEAR_ALPHA) & (largest <= chroma)
+    apart = mine.astype(np.int16) - theirs[:, :, ::step]
+    red, green, blue, alpha = (apart[..., channel] for channel in range(4))
+    total = red + green + blue
+    alike: NDArray[np.bool_] = np.abs(alpha).max(axis=(1, 2)) <= NEAR_ALPHA
+    for colour in (red, green, blue):
+        alike &= np.abs(3 * colour - total).max(axis=(1, 2)) <= chroma
     return alike
 
 

@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 from wdstools.dedup import forest
 from wdstools.dedup.bands import Band, plan_bands
 from wdstools.dedup.forest import are_roots, equal_codes, fixed, flatten, row_type
-from wdstools.kernels import jit
+from wdstools.kernels import inlined, jit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,23 +144,13 @@ def _count_bits(_context: Any, value: Any) -> Any:
 popcount: Any = intrinsic(_count_bits)
 
 
-@jit
+@inlined
 def find(parent, row):  # type: ignore[no-untyped-def]
     """The root of a row's tree, halving the path on the way."""
     while parent[row] != row:
         parent[row] = parent[parent[row]]
         row = parent[row]
     return row
-
-
-@jit
-def unite(parent, a, b):  # type: ignore[no-untyped-def]
-    """Make one tree of two; the smaller root stays."""
-    a, b = find(parent, a), find(parent, b)
-    if a < b:
-        parent[b] = a
-    else:
-        parent[a] = b
 
 
 @jit
@@ -211,12 +201,11 @@ def join(sets, part, itself, words, limits, parent):  # type: ignore[no-untyped-
         start = stop
 
 
-@jit
+@inlined
 def _unite_near(sets, span, words, limits, parent):  # type: ignore[no-untyped-def]
     """Unite a code's row with those of a bucket's codes that are alike and not of its tree yet."""
-    mine, theirs = sets
-    codes, rows, names, trees, _ = mine
-    their_codes, their_rows, their_names, their_trees, _ = theirs
+    codes, rows, names, trees, _ = sets[0]
+    their_codes, their_rows, their_names, their_trees, _ = sets[1]
     at, begin, stop = span
     limit = np.uint64(limits[0])
     if not _any_other_near(their_codes[begin:stop], their_trees[begin:stop], codes[at], trees[at], limit):
@@ -226,12 +215,14 @@ def _unite_near(sets, span, words, limits, parent):  # type: ignore[no-untyped-d
             continue
         trees[at] = find(parent, rows[at])
         their_trees[other] = find(parent, their_rows[other])
-        if trees[at] != their_trees[other] and rest_alike(words[0][names[at]], words[1][their_names[other]], limits[1]):
-            unite(parent, rows[at], their_rows[other])
-            trees[at] = their_trees[other] = find(parent, rows[at])
+        mine, theirs = trees[at], their_trees[other]
+        if mine != theirs and rest_alike(words[0][names[at]], words[1][their_names[other]], limits[1]):
+            smaller = min(theirs, mine)
+            parent[max(theirs, mine)] = smaller
+            trees[at] = their_trees[other] = smaller
 
 
-@jit
+@inlined
 def _any_near(codes, code, limit):  # type: ignore[no-untyped-def]
     """Whether a code is near: without a branch or a comparison, so that the compiler makes fast vector code of it."""
     below = np.uint64(0)
@@ -240,7 +231,7 @@ def _any_near(codes, code, limit):  # type: ignore[no-untyped-def]
     return below >> np.uint64(63) > np.uint64(0)
 
 
-@jit
+@inlined
 def _any_other_near(codes, labels, code, label, limit):  # type: ignore[no-untyped-def]
     """The same, of another tree."""
     hits = np.uint64(0)
@@ -249,7 +240,7 @@ def _any_other_near(codes, labels, code, label, limit):  # type: ignore[no-untyp
     return hits > np.uint64(0)
 
 
-@jit
+@inlined
 def rest_alike(a, b, limit):  # type: ignore[no-untyped-def]
     """Whether all words but the first differ in at most ``limit`` bits."""
     bits = np.uint64(0)

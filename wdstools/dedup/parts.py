@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from wdstools.dedup import few
+from wdstools.dedup import few, sorted_bands
 from wdstools.dedup.bands import Band, band_seconds, plan_bands
 from wdstools.dedup.compare import compare
 from wdstools.dedup.forest import are_roots, equal_codes, fixed, flatten, row_type, unite
@@ -183,6 +183,10 @@ def linked(
 ) -> Rows:
     """``link`` by some workers: the same components, whatever the number of ranges and the order in which they end."""
     count = len(codes) if takes is None else int(np.count_nonzero(takes))
+    if mirrored is None and sorted_bands.suits(count, limits[0]):
+        found = sorted_bands.link(codes, limits, takes)
+        if found is not None:
+            return found
     if count <= few.FEW_CODES:
         return _few_linked(codes, limits, mirrored, takes)
     from wdstools.dedup.hamming import link
@@ -192,6 +196,7 @@ def linked(
     parts = max(workers.ranges(seconds / max(1, len(bands))), _fewest_parts(count, bands))
     if parts <= 1:
         return link(codes, limits, mirrored, takes)
+    link(codes[:2], limits)  # workers find it compiled
     parent = equal_codes(codes, mirrored, takes)
     some = are_roots(parent) if takes is None else are_roots(parent) & takes
     held = Codes(codes, mirrored, some)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wdstools.dedup.levels import EXACT, levels_up_to
+from wdstools.dedup.levels import levels_up_to
 from wdstools.executors.base import run_all
 from wdstools.formats.arrow import from_ipc, taken, to_ipc, to_list
 from wdstools.formats.digest import xxh3_64_intdigest
@@ -134,9 +134,10 @@ def group_alike(
     from wdstools.planning.searching import OnWorkers
 
     prints = fingerprints_of(samples, order, pictures, executor, progress)
-    if level != EXACT:
-        compile_search(progress, len(order))
-    return _rows_of(group(prints, levels_up_to(level), workers=OnWorkers(executor, progress))[-1], order)
+    levels = levels_up_to(level)
+    if levels:
+        compile_search(progress, len(order), widest=levels[-1])
+    return _rows_of(group(prints, levels, workers=OnWorkers(executor, progress))[-1], order)
 
 
 def fingerprints_of(

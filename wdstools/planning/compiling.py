@@ -15,6 +15,7 @@ from wdstools.progress import under_way
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from wdstools.dedup.levels import Level
     from wdstools.progress import Progress
 
 #: Of images whose size nobody knows yet.
@@ -33,10 +34,13 @@ def compile_hashing(progress: Progress, images: int, image_bytes: int = 0) -> No
     _compile((*GRAY, *LANCZOS), lambda: compiled(np.zeros((64, 64, 3), np.uint8), (32,)), progress)
 
 
-def compile_search(progress: Progress, images: int, others: int | None = None) -> None:
-    """The loops that search among so many images, or for some among others."""
+def compile_search(progress: Progress, images: int, others: int | None = None, *, widest: Level | None = None) -> None:
+    """The loops that search among so many images, at levels up to the ``widest``, or for some among others."""
     from wdstools.dedup.few import FEW_CODES
+    from wdstools.dedup.sorted_bands import suits
 
+    if widest is not None and not widest.flips and suits(images, widest.phash):
+        return
     if math.isqrt(images * (images if others is None else others)) <= FEW_CODES:
         return
     from wdstools.dedup.hamming import KERNELS, link

@@ -124,7 +124,7 @@ class _Finder:
         """The answer."""
         if self.levels:
             compile_hashing(progress, self._count(), sum(entry.bytes for _, entry in self.shards))
-            compile_search(progress, self._count())
+            compile_search(progress, self._count(), widest=self.levels[-1])
         asked = Question(
             self.dataset, self.levels, self.place, self.versions, by_size=method == "size", captions=captions
         )

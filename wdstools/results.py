@@ -215,7 +215,8 @@ class Report:
     shards that were ``not_asked`` for; ``unproved`` names what
     could not be checked at the level that was asked for; ``proved`` is against whom it was found to be right, ``signer`` the key whose signature
     was asked for. ``not_covered`` is what was checked too, and what the root digest that was given does not cover: only what came with
-    the data says what it is to be. ``believed`` is the file of an earlier run by which shards were passed over.
+    the data says what it is to be. ``believed`` is the file of an earlier run by which shards were passed over. ``left`` names what
+    unfinished work has left beside the dataset: no damage, and no part of it.
     """
 
     level: str
@@ -227,6 +228,7 @@ class Report:
     signer: str | None = None
     believed: str | None = None
     not_covered: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -281,6 +281,6 @@ def test_computed_columns_are_those_of_a_folder_and_what_is_finished_is_not_comp
         assert list((tmp_path / "cache/wdstools").rglob("journal.jsonl")) == []
         if len(counts) == 1:
             break
-        if steps and len(counts) == 2:
+        if steps > 1 and len(counts) == 2:  # a file is noted, and then stored
             assert counts[1] < counts[0], "a shard that was finished was computed again"
     assert steps > 4

@@ -126,6 +126,7 @@ class VerifySummary(Proof):
     signer: NotRequired[str]
     not_covered: NotRequired[Sequence[str]]
     believed: NotRequired[str]
+    left: NotRequired[Sequence[str]]
 
 
 class InfoSummary(TypedDict):

@@ -231,6 +231,8 @@ def _verified(checked: Report) -> VerifySummary:
         summary["not_covered"] = checked.not_covered
     if checked.believed is not None:
         summary["believed"] = checked.believed
+    if checked.left:
+        summary["left"] = checked.left
     return summary
 
 
@@ -249,6 +251,7 @@ def _not_read(output: Output, checked: Report) -> None:
         )
     for text in checked.unproved:
         output.line(f"not proved: {text}")
+    output.few(f"  left over, and no part of the dataset: {one_line(text)}" for text in checked.left)
 
 
 def _of_all(checked: Report) -> str:

@@ -31,6 +31,7 @@ from wdstools.ops.columns.computing import (
 from wdstools.ops.columns.existing import Earlier, find_earlier
 from wdstools.ops.columns.function import digest_of, module_of, name_of, refuse_unnamed
 from wdstools.ops.columns.land import opened_to_change, refuse_clashes, require_changeable
+from wdstools.ops.columns.ours import Ours
 from wdstools.ops.columns.result import ColumnsResult
 from wdstools.ops.next_version.unfinished import JOURNAL, computing_elsewhere, computing_place, remove_if_empty
 from wdstools.plan import apply
@@ -147,7 +148,7 @@ def _computed(
     empty = ColumnSet(name, dataset.root, earlier.fields(work.fields), ())
     here = computing_place(store.path, name) if isinstance(store, LocalStore) else computing_elsewhere(store, name)
     with translated(here), Scratch(here, f"{store.url}, columns {name}", (JOURNAL,)) as scratch:
-        place = KeptHere(scratch.new) if isinstance(store, LocalStore) else KeptThere(remote(store))
+        place = KeptHere(scratch.new) if isinstance(store, LocalStore) else KeptThere(Ours.of(remote(store), name))
         journal = Journal(scratch.locate(JOURNAL))
         head = Begun(name, given.digest, work.plan, earlier.seen.get(set_path(name), ""))
         lines = begun(scratch, journal, head, place, restart=restart)

@@ -16,7 +16,6 @@ from wdstools.formats.column_files import MAX_COLUMNS_BYTES, described, read_col
 from wdstools.formats.columns import ColumnField, ColumnSet, ColumnShard, column_path, dumps, waiting_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.given import Calling
-from wdstools.landing.notes import create
 from wdstools.log import tell
 from wdstools.ops.columns.existing import Earlier
 from wdstools.ops.columns.function import name_of
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.landing.journal import Journal
     from wdstools.landing.scratch import Scratch
+    from wdstools.ops.columns.ours import Ours
     from wdstools.stores.base import RemoteStore
 
 
@@ -70,14 +70,17 @@ class KeptHere:
 class KeptThere:
     """Finished files of a set in the object store that it is for: they wait where its next version waits."""
 
-    store: RemoteStore
+    ours: Ours
+
+    @property
+    def store(self) -> RemoteStore:
+        """The object store."""
+        return self.ours.store
 
     def keep(self, path: str, data: bytes, sha256: str) -> None:
         """Store a file of the set, by whoever made it."""
-        key = waiting_path(path, sha256)
-        create(
-            self.store, key, sha256, lambda only_if: self.store.put_data(key, data, only_if=only_if), conditions=True
-        )
+        key, store = waiting_path(path, sha256), self.store
+        self.ours.create_noted(key, sha256, lambda only_if: store.put_data(key, data, only_if=only_if))
 
     def kept(self, path: str, sha256: str) -> bytes:
         """A file that was kept; the caller looks whether it is whole."""
@@ -90,7 +93,9 @@ class KeptThere:
         """
         with contextlib.suppress(StoreError, FormatError):
             listed = {waiting_path(path, sha256) for path, sha256 in read_sums(self.store).items()}
-            clear_waiting(self.store, sorted({waiting_path(path, sha256) for path, sha256 in paths.items()} - listed))
+            gone = {waiting_path(path, sha256) for path, sha256 in paths.items()} - listed
+            clear_waiting(self.ours, sorted(gone))
+            self.ours.tidy(read_sums(self.store))
 
     def bring(self, paths: Mapping[str, str], work: str) -> None:
         """Nothing: they are moved where they lie."""

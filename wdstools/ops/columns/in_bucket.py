@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wdstools.columns.sets import read_sums
 from wdstools.errors import NotFoundError, StoreError
 from wdstools.executors.base import run_all
-from wdstools.formats.columns import set_of, waiting_path
+from wdstools.formats.columns import COLUMNS_WAITING, set_of, waiting_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.formats.sums import render_sums
@@ -30,11 +30,13 @@ from wdstools.ops.columns.moving import (
     move_all,
     note_gone,
 )
+from wdstools.ops.columns.ours import Ours, left_in_place
 from wdstools.stores.base import ABSENT, ANYTHING
 from wdstools.stores.open import remote
+from wdstools.stores.reading import sha256_there
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor
@@ -53,38 +55,60 @@ def land_in_bucket(
 ) -> None:
     """Store a set whose new files lie in ``made``, or wait in the store already; ``seen`` are the lines of the one that it replaces.
 
-    Whoever is killed leaves the old set, or none, or the new one. What a killed run has stored is taken for what it is: the same
-    bytes, or something in the way. ``require`` looks at the list as it is, and gives it. Raises StoreError
+    Whoever is killed leaves the old set, or none, or the new one. What a killed run of ours has stored, as its notes say, is
+    taken if it is whole, and else replaced; anything else is in the way. ``require`` looks at the list as it is, and gives it. Raises StoreError
     (``file-in-the-way``), and BusyError where another process changes the list at the same time.
     """
-    store = remote(dataset.metadata)
+    store, name = remote(dataset.metadata), columns.name
     version = _version(store)
     listed = require(read_sums(store))
     files = columns.files()
     sums = {path: digest for path, digest in listed.items() if path not in seen} | files
     new = {path: digest for path, digest in files.items() if seen.get(path) != digest}
     here = [path for path in new if os.path.lexists(made.locate(path))]
-    left = left_waiting(store, {columns.name})
-    if not seen and len(here) == len(files):
+    waiting, ours = left_waiting(store, {name}), Ours.of(store, name)
+    in_place = left_in_place(store, name, listed)
+    spoiled = _spoiled(ours, in_place, new)
+    fresh = {path: digest for path, digest in new.items() if path not in listed and path not in in_place}
+    if not seen and len(here) == len(files) and not spoiled:
+        noted = ours.note(fresh)
         for path, digest in files.items():
-            _create(store, path, digest, made)
+            _create(ours, path, digest, made, noted)
         _change(store, version, sums)
-        clear_waiting(store, left)
+        _clear(ours, waiting, sums)
         return
-    run_all(executor, look_at_place, [MoveTask(store, (path,), d, seen.get(path, "")) for path, d in new.items()])
+    tasks = [MoveTask(store, (path,), digest, spoiled.get(path, seen.get(path, ""))) for path, digest in new.items()]
+    run_all(executor, look_at_place, tasks)
+    coming = {waiting_path(path, new[path]): new[path] for path in here}
+    ours.note(fresh | {key: digest for key, digest in coming.items() if key not in waiting})
     for path, digest in new.items():
         if path in here:
-            let_wait(store, path, digest, made.locate(path))
-        elif waiting_path(path, digest) not in left:
+            let_wait(ours, path, digest, made.locate(path))
+        elif waiting_path(path, digest) not in waiting:
             raise busy(store)
-    note_gone(store, columns.name, {path: digest for path, digest in seen.items() if path not in files})
-    if not seen:
-        move_all(store, new, executor, first=True)
+    note_gone(store, name, {path: digest for path, digest in seen.items() if path not in files})
+    # what takes no other's place is there before the list names it
+    first = {} if seen else {path: digest for path, digest in new.items() if path not in spoiled}
+    move_all(store, first, executor, first=True)
     _change(store, version, sums)
-    if seen:
-        move_all(store, new, executor, first=False)
-    clear_gone(store, columns.name, sums)
-    clear_waiting(store, {*left, *(() if seen else (waiting_path(path, digest) for path, digest in new.items()))})
+    move_all(store, {path: digest for path, digest in new.items() if path not in first}, executor, first=False)
+    clear_gone(store, name, sums)
+    _clear(ours, {*waiting, *(waiting_path(path, digest) for path, digest in first.items())}, sums)
+
+
+def _spoiled(ours: Ours, in_place: Sequence[str], new: Mapping[str, str]) -> dict[str, str]:
+    """Files of ours that a killed run left in the places of ``new`` ones and that are others, with the digests that they have."""
+    named = ours.named() if in_place else {}
+    there = {path: sha256_there(ours.store, path) for path in in_place if path in new and path in named}
+    return {path: digest for path, digest in there.items() if digest not in ("", new[path])}
+
+
+def _clear(ours: Ours, waiting: Iterable[str], sums: Mapping[str, str]) -> None:
+    """Take away what waits no more, and what an earlier run of ours left; then our notes."""
+    clear_waiting(ours, waiting)
+    if left := left_in_place(ours.store, ours.name, sums):
+        ours.delete(left)
+    ours.forget()
 
 
 def drop_in_bucket(
@@ -109,22 +133,28 @@ def drop_in_bucket(
     _change(store, version, sums)
     for name in names:
         clear_gone(store, name, sums)
-    clear_waiting(store, left)
+        _clear(Ours.of(store, name), [key for key in left if key.startswith(f"{COLUMNS_WAITING}{name}/")], sums)
 
 
-def drop_waiting(dataset: Dataset, deleted: Sequence[str], require: Callable[[dict[str, str]], dict[str, str]]) -> None:
-    """Take files away that wait for a set which never came. Raises as ``drop_in_bucket``."""
+def drop_waiting(
+    dataset: Dataset, name: str, deleted: Sequence[str], require: Callable[[dict[str, str]], dict[str, str]]
+) -> None:
+    """Take files away that were stored for a set which never came, and the notes of them. Raises as ``drop_in_bucket``."""
     store = remote(dataset.metadata)
     version = _version(store)
-    require(read_sums(store))
+    sums = require(read_sums(store))
+    ours = Ours.of(store, name)
     for key in deleted:
         if _version(store) != version:
             raise busy(store)
-        clear_waiting(store, [key])
+        clear_waiting(ours, [key])
+    ours.delete(left_in_place(store, name, sums))
+    ours.forget()
 
 
-def _create(store: RemoteStore, path: str, digest: str, made: LocalStore) -> None:
-    file = made.locate(path)
+def _create(ours: Ours, path: str, digest: str, made: LocalStore, noted: Sequence[str]) -> None:
+    """Store a file in its place; what came there since it was ``noted`` is not ours."""
+    file, store = made.locate(path), ours.store
     try:
         create(
             store,
@@ -136,6 +166,7 @@ def _create(store: RemoteStore, path: str, digest: str, made: LocalStore) -> Non
     except StoreError as error:
         if error.code != "scratch-not-ours":
             raise
+        ours.forget(noted)
         raise in_the_way(store, path) from None
     os.unlink(file)
 

@@ -191,7 +191,7 @@ def drop_set(dataset: Dataset, name: str, deleted: Sequence[str], seen: Mapping[
             return {path: digest for path, digest in listed.items() if path not in seen}
 
         if not seen:
-            drop_waiting(dataset, deleted, left_of)
+            drop_waiting(dataset, name, deleted, left_of)
             return
         drop_in_bucket(dataset, deleted, left_of)
         _forget(dataset, [*seen.values()])

@@ -15,12 +15,13 @@ from wdstools.columns.waiting import can_be_finished, to_be_moved, waiting_for
 from wdstools.errors import BusyError, FormatError, NotFoundError, StoreError
 from wdstools.executors.base import run_all
 from wdstools.formats.column_files import MAX_COLUMNS_BYTES
-from wdstools.formats.columns import COLUMNS_WAITING, damaged, set_of, waiting_path
+from wdstools.formats.columns import COLUMNS_WAITING, damaged, is_waiting, set_of, waiting_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
-from wdstools.landing.notes import BEGUN, clear_begun, create, read_note, write_note
+from wdstools.landing.notes import BEGUN, clear_begun, read_note, write_note
 from wdstools.landing.staging import FinishPlan, FinishResult
 from wdstools.log import tell
+from wdstools.ops.columns.ours import Ours
 from wdstools.plan import Step
 from wdstools.progress import Progress, under_way
 from wdstools.stores.base import ABSENT, ANYTHING, RemoteStore
@@ -108,15 +109,10 @@ def _move_to(path: str, task: MoveTask) -> None:
         raise busy(store) if task.old else in_the_way(store, path)
 
 
-def let_wait(store: RemoteStore, path: str, digest: str, file: str) -> None:
+def let_wait(ours: Ours, path: str, digest: str, file: str) -> None:
     """Store a local file where files of its set wait."""
-    create(
-        store,
-        waiting_path(path, digest),
-        digest,
-        lambda only_if: store.put_file(waiting_path(path, digest), file, {"sha256": digest}, only_if=only_if),
-        conditions=True,
-    )
+    store, key = ours.store, waiting_path(path, digest)
+    ours.create(key, digest, lambda only_if: store.put_file(key, file, {"sha256": digest}, only_if=only_if))
 
 
 def move_all(
@@ -139,11 +135,19 @@ def move_all(
     run_all(executor, work, [task for task in tasks if task not in documents], tick)
 
 
-def clear_waiting(store: RemoteStore, keys: Iterable[str]) -> None:
-    """Delete files that waited, and wait no more: each is ours if it has the digest that it is named by."""
+def clear_waiting(ours: Ours, keys: Iterable[str]) -> None:
+    """Delete files that waited, and wait no more: each is ours if it has the digest that it is named by, or a note of ours says so."""
+    store, others = ours.store, []
     for key in keys:
-        if sha256_there(store, key) == key.rpartition("/")[2]:
+        digest = key.rpartition("/")[2]
+        if not is_waiting(ours.name, digest):
+            continue
+        if sha256_there(store, key) == digest:
             store.delete(key)
+        else:
+            others.append(key)
+    if others:
+        ours.delete(others)
 
 
 def note_gone(store: RemoteStore, name: str, gone: Mapping[str, str]) -> None:
@@ -201,6 +205,7 @@ class FinishMoving(FinishPlan):
             move_all(store, waiting, executor, tick, first=False, work=move_if_whole)
         for name in sorted({set_of(path) for path in waiting}):
             clear_gone(store, name, sums)
+            Ours.of(store, name).tidy(sums)
         return FinishResult(self.target, self.dataset.root, self.dataset.manifest.version)
 
 

@@ -12,9 +12,11 @@ from wdstools.errors import FormatError, StoreError, UsageError
 from wdstools.formats.columns import is_set_name, set_path
 from wdstools.landing.inside import lies
 from wdstools.ops.columns.land import drop_set, lines_of, opened_to_change, require_changeable
+from wdstools.ops.columns.ours import Ours, left_in_place
 from wdstools.ops.columns.result import ColumnsPlan, ColumnsResult
 from wdstools.plan import Plan, Step, apply
 from wdstools.stores.local import LocalStore
+from wdstools.stores.open import remote
 from wdstools.stores.reading import sha256_there
 
 if TYPE_CHECKING:
@@ -107,8 +109,13 @@ def _left_of(store: Store, name: str) -> tuple[Step, ...]:
     """What goes of a set that was begun in an object store and never came there."""
     if isinstance(store, LocalStore) or not is_set_name(name):
         return ()
-    keys = [key for key in sorted(waiting_for(store, name)) if sha256_there(store, key) == key.rpartition("/")[2]]
-    return tuple(Step("delete", key, detail=f"of the set {name}, which was begun and not finished") for key in keys)
+    ours = Ours.of(remote(store), name)
+    waiting, notes, named = waiting_for(store, name), ours.notes(), ours.named()
+    whole = [key for key in waiting if key not in named and sha256_there(store, key) == key.rpartition("/")[2]]
+    in_place = left_in_place(ours.store, name, {})
+    keys = {*whole, *notes, *(key for key in (*waiting, *in_place) if key in named)}
+    detail = f"of the set {name}, which was begun and not finished"
+    return tuple(Step("delete", key, detail=detail) for key in sorted(keys))
 
 
 def remove_columns(

@@ -21,6 +21,7 @@ from wdstools.executors.open import open_executor
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.ops.verify.by_list import is_damaged, verify_by_list
+from wdstools.ops.verify.left import left_over
 from wdstools.ops.verify.lone import kind_of_file, refuse_pipe, verify_shard_file, verify_sums
 from wdstools.ops.verify.part import Part, is_one_file, nothing_here, open_with_file, stranger, without_all_missing
 from wdstools.ops.verify.strangers import extra_shards, without_echoes
@@ -220,6 +221,7 @@ class _DatasetCheck:
             signer=self.dataset.signer or None,
             believed=scrub.report.path if scrub is not None and scrub.passed_over else None,
             not_covered=self.not_covered if proved is Proved.FORGER else (),
+            left=left_over(self.dataset) if self.first_part and self.asked.whole else (),
         )
 
     def _proved(self) -> Proved:

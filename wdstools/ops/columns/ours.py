@@ -1,0 +1,165 @@
+"""Which objects of a set in an object store are ours: sealed notes name them before they are stored.
+
+What lies in a bucket may be anybody's, and a digest tells only what is whole. So what a killed run has left and what was
+damaged since would bar the set's name for ever. A note is sealed with a secret of this user's, or of who has the same one
+(``WDSTOOLS_PACK_SECRET``), and names only objects of which there was none: what lies there later is ours, whatever its bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from wdstools.columns.sets import is_of
+from wdstools.columns.waiting import waiting_for
+from wdstools.errors import FormatError, NotFoundError, StoreError
+from wdstools.formats.columns import COLUMNS_WAITING, set_path
+from wdstools.formats.digest import sha256_hex
+from wdstools.landing.notes import BEGUN, SEAL, create, is_sealed, seal, seal_key
+from wdstools.stores.base import ANYTHING
+from wdstools.stores.reading import get_whole, sha256_there
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from wdstools.stores.base import ObjectInfo, RemoteStore
+
+_MAX_NOTE_BYTES = 1 << 24
+#: So many objects are named in one note.
+_IN_A_NOTE = 10_000
+#: Small requests that are made at once.
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """The notes of a set in a store, sealed with ``key``."""
+
+    store: RemoteStore
+    name: str
+    key: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, store: RemoteStore, name: str) -> Ours:
+        """Those that this user has sealed."""
+        return cls(store, name, seal_key(f"columns {store.url} {name}"))
+
+    def note(self, objects: Mapping[str, str]) -> list[str]:
+        """Note objects that are about to be stored, key -> SHA-256, of which none is there. Gives the notes."""
+        left, made = iter(sorted(objects.items())), []
+        while begun := dict(islice(left, _IN_A_NOTE)):
+            path = f"{self._prefix}ours-{sha256_hex(json.dumps(begun).encode())[:32]}.json"
+            note: dict[str, Any] = {BEGUN: begun}
+            note[SEAL] = seal(self.key, path, note)
+            self.store.put_data(path, (json.dumps(note) + "\n").encode())
+            made.append(path)
+        return made
+
+    def notes(self) -> dict[str, dict[str, str]]:
+        """Every note of ours, with what it names."""
+        paths = [path for path in waiting_for(self.store, self.name) if self._is_note(path)]
+        return {path: found for path, found in _at_once(self._read, paths) if found is not None}
+
+    def named(self) -> dict[str, str]:
+        """Every object that our notes name, key -> SHA-256."""
+        found: dict[str, str] = {}
+        for names in self.notes().values():
+            found |= names
+        return found
+
+    def forget(self, notes: Iterable[str] | None = None) -> None:
+        """Take notes of ours away; all, unless some are given."""
+        for _ in _at_once(self._delete, self.notes() if notes is None else notes):
+            pass
+
+    def tidy(self, listed: Iterable[str]) -> None:
+        """Take those notes away that name nothing that waits, and no file but such as the list names."""
+        alive, listed = set(waiting_for(self.store, self.name)), set(listed)
+        done = [
+            path
+            for path, names in self.notes().items()
+            if not any(key in alive if key.startswith(self._prefix) else key not in listed for key in names)
+        ]
+        self.forget(done)
+
+    def create(self, key: str, digest: str, put: Callable[[str], ObjectInfo]) -> None:
+        """Store an object where none is, or where one of ours is that is another, only over what was looked at.
+
+        Raises StoreError (``scratch-not-ours``) where it is not ours.
+        """
+        try:
+            create(self.store, key, digest, put, conditions=True)
+        except StoreError as error:
+            if error.code != "scratch-not-ours" or key not in self.named():
+                raise
+            self._replace(key, digest, put)
+
+    def create_noted(self, key: str, digest: str, put: Callable[[str], ObjectInfo]) -> None:
+        """The same, of an object that is noted here if none is there."""
+        made: list[str] = []
+        try:
+            self.store.head(key)
+        except NotFoundError:
+            made = self.note({key: digest})
+        try:
+            if made:
+                create(self.store, key, digest, put, conditions=True)
+            else:
+                self.create(key, digest, put)
+        except StoreError as error:
+            if error.code == "scratch-not-ours":  # it came meanwhile
+                self.forget(made)
+            raise
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects of which each is named by one of our notes."""
+        named = self.named()
+        for _ in _at_once(self._delete, [key for key in keys if key in named]):
+            pass
+
+    @property
+    def _prefix(self) -> str:
+        return f"{COLUMNS_WAITING}{self.name}/"
+
+    def _is_note(self, path: str) -> bool:
+        return path.startswith(f"{self._prefix}ours-") and path.endswith(".json")
+
+    def _read(self, path: str) -> tuple[str, dict[str, str] | None]:
+        """A note, if it is ours: whoever may write there can write one."""
+        try:
+            note = json.loads(get_whole(self.store, path, _MAX_NOTE_BYTES))
+            begun = note[BEGUN] if is_sealed(self.key, path, note) else {}
+            mine = bool(begun) and all(key.startswith(self._prefix) or is_of(key, self.name) for key in begun)
+        except (StoreError, FormatError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+            return path, None
+        return path, begun if mine else None
+
+    def _replace(self, key: str, digest: str, put: Callable[[str], ObjectInfo]) -> None:
+        there = self.store.head(key).etag
+        if sha256_there(self.store, key) == digest:
+            return
+        try:
+            put(there)
+        except StoreError as error:
+            if error.code != "store-cannot":
+                raise
+            put(ANYTHING)
+
+    def _delete(self, key: str) -> None:
+        with contextlib.suppress(NotFoundError):
+            self.store.delete(key)
+
+
+def left_in_place(store: RemoteStore, name: str, listed: Mapping[str, str]) -> list[str]:
+    """Files in the places of a set's that the list does not name: a killed run has left them, or somebody else."""
+    there = [*store.list(f"{set_path(name).removesuffix('.json')}/"), *store.list(set_path(name))]
+    return [info.key for info in there if is_of(info.key, name) and info.key not in listed]
+
+
+def _at_once(work: Callable[[str], Any], keys: Iterable[str]) -> Iterator[Any]:
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield from threads.map(work, keys)

@@ -1,0 +1,61 @@
+"""What unfinished work has left beside a dataset. It is no part of it and no damage, and somebody may still be at it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from wdstools.address import display
+from wdstools.columns.sets import names_in, read_sums, store_of
+from wdstools.errors import FormatError, StoreError
+from wdstools.formats.columns import COLUMNS_WAITING, is_column_file, is_waiting, set_of
+from wdstools.formats.manifest import COLUMNS_FOLDER, COLUMNS_LIST
+from wdstools.ops.next_version.unfinished import COMPUTING, computing, left_by_the_killed
+from wdstools.stores.local import LocalStore
+from wdstools.stores.open import is_bucket
+from wdstools.units import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wdstools.dataset import Dataset
+    from wdstools.stores.base import Store
+
+
+def left_over(dataset: Dataset) -> tuple[str, ...]:
+    """Each such thing, and what to do; nothing of what cannot be listed."""
+    try:
+        store = store_of(dataset)
+        if isinstance(store, LocalStore):
+            return tuple(_in_folder(store))
+        return tuple(_in_bucket(store)) if is_bucket(store.url) else ()
+    except (StoreError, FormatError, OSError):  # it is told elsewhere what cannot be read
+        return ()
+
+
+def _in_folder(store: LocalStore) -> Iterator[str]:
+    for name in computing(store):
+        yield f"{COMPUTING}/{name}: columns that are not finished; the call that computes them goes on from there"
+    yield from left_by_the_killed(store)
+
+
+def _in_bucket(store: Store) -> Iterator[str]:
+    """Files of columns that wait and that the list does not name, and those of sets that it does not name."""
+    sums = read_sums(store)
+    names, listed = set(names_in(sums)), {(set_of(path), digest) for path, digest in sums.items()}
+    found: Counter[str] = Counter()
+    for info in store.list(COLUMNS_WAITING):
+        name, _, digest = info.key.removeprefix(COLUMNS_WAITING).partition("/")
+        found[name] += is_waiting(name, digest) and (name, digest) not in listed
+    for info in store.list(COLUMNS_FOLDER):
+        found[set_of(info.key)] += is_column_file(info.key) and info.key not in sums and info.key != COLUMNS_LIST
+    for name, count in sorted(found.items()):
+        if not count:
+            continue
+        files = f"{counted(count, 'file')} of the columns {name}"
+        if name in names:
+            yield f"{files}, of a change that is not finished; give it again, or any other change of them clears these up"
+            continue
+        again = f"wdstools columns rm {quote(display(store.url))} {name} removes what is known to be ours"
+        yield f"{files}, which were begun and are not finished; give the same command again, or {again}"

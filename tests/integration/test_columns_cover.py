@@ -20,12 +20,14 @@ from tests.support.outcome import contents
 from wdstools.errors import StoreError
 from wdstools.formats.digest import sha256_hex
 from wdstools.landing import staging
+from wdstools.ops.repair import columns as columns_of_repair
+from wdstools.ops.repair.copies import StoreCopy, read_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wdstools.options.check import VerifyLevel
-    from wdstools.stores.base import ObjectInfo
+    from wdstools.stores.base import ObjectInfo, Store
 
 FOLDER = ".wdstools/columns"
 FILE = f"{FOLDER}/scores/train-000001.parquet"
@@ -365,3 +367,39 @@ def test_levels_that_read_no_shard_look_at_added_columns_too(scored: Path, level
     del store.objects[FILE]
     found = [(one.kind, one.path, one.cause) for one in wt.verify(store.dataset, level=level).findings]
     assert ("missing", FILE, "file-missing") in found
+
+
+def test_repair_takes_files_of_columns_block_by_block_however_large_they_are(
+    scored: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asks for one whole, neither here nor of the copy."""
+    file, asked = StoreCopy.file, []
+
+    def read_noted(store: Store, path: str) -> bytes | None:
+        asked.append(path)
+        return read_or_none(store, path)
+
+    def file_noted(copy: StoreCopy, path: str) -> bytes | None:
+        asked.append(path)
+        return file(copy, path)
+
+    monkeypatch.setattr(columns_of_repair, "read_or_none", read_noted)
+    monkeypatch.setattr(StoreCopy, "file", file_noted)
+    damaged, missing, *_ = sorted(path.relative_to(scored) for path in scored.glob(f"{FOLDER}/scores/*.parquet"))
+    (dataset / damaged).write_bytes(b"x" + (scored / damaged).read_bytes()[1:])
+    (dataset / missing).unlink()
+    plan = wt.plan_repair(dataset, spares=[scored])
+    assert asked
+    assert not [path for path in asked if path.endswith(".parquet")]
+    assert {step.path: step.bytes for step in plan.steps if FOLDER in step.path} == {
+        str(path): (scored / path).stat().st_size for path in (damaged, missing)
+    }
+    other = Path(shutil.copytree(scored, dataset.parent / "other"))
+    late = wt.plan_repair(dataset, spares=[other])
+    (other / damaged).write_bytes((scored / damaged).read_bytes()[::-1])
+    with pytest.raises(StoreError) as caught:  # the copy has changed since
+        wt.apply(late)
+    assert str(damaged) in caught.value.where
+    assert not wt.verify(dataset).ok
+    wt.apply(plan)
+    assert contents(dataset) == contents(scored)

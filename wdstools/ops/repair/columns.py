@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING
 from wdstools.columns.sets import listed_files, names_in, read_set, sums_in
 from wdstools.errors import FormatError, StoreError
 from wdstools.formats.columns import set_path
-from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.ops.repair.copies import read_or_none
-from wdstools.ops.repair.files import SmallFile
+from wdstools.ops.repair.files import CopiedFile, SmallFile
 from wdstools.results import Finding
+from wdstools.stores.reading import sha256_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from wdstools.ops.repair.copies import Copy
+    from wdstools.ops.repair.copies import StoreCopy
     from wdstools.ops.repair.truth import Truth
+    from wdstools.stores.base import Store
     from wdstools.stores.local import LocalStore
 
 
-def mend_columns(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tuple[list[SmallFile], list[Finding]]:
-    """The files of added columns that are not what their list says, from copies; and what no copy has."""
+def mend_columns(
+    store: LocalStore, copies: Sequence[StoreCopy], truth: Truth
+) -> tuple[list[SmallFile | CopiedFile], list[Finding]]:
+    """The files of added columns that are not what their list says, from copies; and what no copy has. None is held whole."""
     own = read_or_none(store, COLUMNS_LIST)
     if own is None:
         return [], []
@@ -30,21 +33,29 @@ def mend_columns(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tup
     origin, data = next(((name, found) for name, found in lists if _is_list(found)), ("", None))
     if data is None:
         return [], [Finding("columns", COLUMNS_LIST, "no copy has it", cause="no-copy")]
-    files = [SmallFile(COLUMNS_LIST, data, origin)] if origin else []
+    files: list[SmallFile | CopiedFile] = [SmallFile(COLUMNS_LIST, data, origin)] if origin else []
     unsolved: list[Finding] = []
     sums = sums_in(data)
     for path, digest in ((path, sums[path]) for path in listed_files(sums)):
-        held = read_or_none(store, path)
-        if held is not None and sha256_hex(held) == digest:
+        here = _digest_in(store, path)
+        if here == digest:
             continue
-        given = ((copy.name, copy.file(path)) for copy in copies)
-        whole = next(((name, got) for name, got in given if got is not None and sha256_hex(got) == digest), None)
+        places = (copy.store for copy in copies if copy.only is None)
+        whole = next((place for place in places if _digest_in(place, path) == digest), None)
         if whole is not None:
-            files.append(SmallFile(path, whole[1], whole[0]))
+            files.append(CopiedFile(path, digest, whole.head(path).bytes, whole))
         else:
-            kind = "missing" if held is None else "columns"
+            kind = "columns" if here else "missing"
             unsolved.append(Finding(kind, path, "no copy has it", expected=digest, cause="no-copy"))
     return files, [*unsolved, *_stale(store, sums, truth)]
+
+
+def _digest_in(store: Store, path: str) -> str:
+    """The SHA-256 of a file, read block by block; empty where it cannot be had."""
+    try:
+        return sha256_there(store, path)
+    except StoreError:
+        return ""
 
 
 def columns_here(store: LocalStore) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wdstools.checks.metadata import few_bits_apart, read_list, undo_flipped_bit
-from wdstools.errors import FormatError
+from wdstools.errors import FormatError, SourceChangedError
 from wdstools.formats.card import CARD_PATH, card_differences, mend_card, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
@@ -15,12 +16,15 @@ from wdstools.landing.inside import refuse_outside
 from wdstools.landing.small_files import checksum_list
 from wdstools.ops.repair.copies import read_or_none
 from wdstools.results import Finding
+from wdstools.stores.local import DurableFile
+from wdstools.stores.reading import read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from wdstools.ops.repair.copies import Copy
     from wdstools.ops.repair.truth import Truth
+    from wdstools.stores.base import Store
     from wdstools.stores.local import LocalStore
 
 
@@ -31,6 +35,46 @@ class SmallFile:
     path: str
     data: bytes
     origin: str
+
+    @property
+    def bytes(self) -> int:
+        """How long it is."""
+        return len(self.data)
+
+    def put(self, store: LocalStore) -> None:
+        """Write it."""
+        store.put(self.path, self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedFile:
+    """A file that is taken from a copy as it is, block by block: it is held nowhere whole."""
+
+    path: str
+    sha256: str
+    bytes: int
+    copy: Store
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from."""
+        return self.copy.url
+
+    def put(self, store: LocalStore) -> None:
+        """Write it; raises SourceChangedError where the copy has changed since it was looked at."""
+        digest = hashlib.sha256()
+        with DurableFile(store.locate(self.path)) as out:
+            for block in read_blocks(self.copy, self.path):
+                digest.update(block)
+                out.write(block)
+            if (got := digest.hexdigest()) != self.sha256:
+                raise SourceChangedError(
+                    "a file of a copy has changed while the dataset was repaired",
+                    where=f"{self.copy.url}/{self.path}",
+                    expected=f"sha256 {self.sha256}",
+                    got=f"sha256 {got}",
+                    hint="run the same command again",
+                )
 
 
 def mend_history(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tuple[list[SmallFile], list[Finding]]:

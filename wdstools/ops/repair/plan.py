@@ -34,7 +34,7 @@ from wdstools.landing.staging import (
 from wdstools.ops.canonical import require_canonical
 from wdstools.ops.repair.columns import columns_here, mend_columns
 from wdstools.ops.repair.copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
-from wdstools.ops.repair.files import SmallFile, mend_card_file, mend_history, render_list
+from wdstools.ops.repair.files import CopiedFile, SmallFile, mend_card_file, mend_history, render_list
 from wdstools.ops.repair.index import IndexRepair, choose_index, listed_digests, make_index, usable_index
 from wdstools.ops.repair.remote import plan_repair_afar
 from wdstools.ops.repair.result import RepairResult
@@ -66,7 +66,7 @@ class RepairPlan(Plan[RepairResult]):
     truth: Truth | None = None
     recipes: tuple[Recipe, ...] = ()
     indexes: tuple[IndexRepair, ...] = ()
-    files: tuple[SmallFile, ...] = ()
+    files: tuple[SmallFile | CopiedFile, ...] = ()
     seeds: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     #: The digest of the manifest that lay there when the plan was made; empty for none.
@@ -89,7 +89,7 @@ class RepairPlan(Plan[RepairResult]):
             for repair in self.indexes:
                 store.put(repair.entry.index_path, make_index(store, repair, self.truth.manifest))
             for file in self.files:
-                store.put(file.path, file.data)
+                file.put(store)
             for path in self.extra:
                 with contextlib.suppress(NotFoundError):  # the writer was at work when the plan was made
                     store.delete(path)
@@ -219,7 +219,7 @@ class _Planner:
         mended = {recipe.task.entry.path for recipe in recipes if recipe.is_complete}
         broken = {entry.path for _, entry in _wrong(truth, surveys)} - mended
         indexes = list(self._indexes(truth, stores, broken))
-        files = [*history]
+        files: list[SmallFile | CopiedFile] = [*history]
         if truth.origin != OWN:
             files.append(SmallFile(MANIFEST_PATH, truth.data, truth.origin))
         card = mend_card_file(self.store, stores, truth)
@@ -227,7 +227,7 @@ class _Planner:
         columns, lost = mend_columns(self.store, stores, truth)
         files += columns
         unsolved += lost
-        self.steps += [Step("write", file.path, len(file.data), file.origin) for file in files]
+        self.steps += [Step("write", file.path, file.bytes, file.origin) for file in files]
         self.unsolved += unsolved
         extra = [*self._extra(truth, delete=delete), *self._torn(truth)]
         if is_left_over(self.path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -212,6 +212,9 @@ def files_of(dataset: Dataset) -> OpenFiles:
     return files
 
 
+_MAX_INT32 = (1 << 31) - 1
+
+
 class _Spans(dict[str, tuple["memoryview[int]", "memoryview[int]"]]):
     """Where the members of a shard's rows lie in the bytes of their rows, by extension; found out when it is first asked for.
 
@@ -229,12 +232,15 @@ class _Spans(dict[str, tuple["memoryview[int]", "memoryview[int]"]]):
         if not len(members):
             raise KeyError(extension)
         row = np.searchsorted(rows.bounds, members, side="right") - 1
-        first, end = np.zeros(len(rows.keys), np.int64), np.full(len(rows.keys), -1)
+        first: NDArray[Any] = np.zeros(len(rows.keys), np.int64)
+        end: NDArray[Any] = np.full(len(rows.keys), -1)
         first[row] = rows.offset[members] - rows.start[row]
         end[row] = first[row] + rows.size[members]
+        if max(end.max(), -first.min()) <= _MAX_INT32:  # nearly always, and half as much to hold
+            first, end = first.astype(np.int32), end.astype(np.int32)
         self[extension] = found = _view(first), _view(end)
         return found
 
 
-def _view(array: NDArray[np.int64] | NDArray[np.uint64]) -> memoryview:
+def _view(array: NDArray[Any]) -> memoryview:
     return memoryview(np.ascontiguousarray(array))  # type: ignore[arg-type]  # an array is a buffer from Python 3.12 on

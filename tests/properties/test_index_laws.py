@@ -59,6 +59,7 @@ def test_a_text_that_is_no_utf8_is_refused() -> None:
     with pytest.raises(FormatError) as caught:
         read_index(write_index(table.set_column(at, "caption", broken)))
     assert caught.value.code == "index-damaged"
+    assert "UTF8" in caught.value.message
 
 
 def test_an_index_file_is_small_and_has_statistics_of_keys_alone() -> None:

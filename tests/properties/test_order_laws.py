@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.came import came
@@ -117,6 +117,7 @@ def _dealt(
 
 
 @given(sharings())
+@example((5, 2, 4, "pad", 0))
 @settings(max_examples=300, deadline=None)
 def test_ranks_together_get_every_position_once(given: tuple[int, int, int, str, int]) -> None:
     count, batch_size, world_size, remainder, start = given

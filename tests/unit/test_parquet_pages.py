@@ -109,6 +109,12 @@ def test_a_structure_that_is_cut_is_refused(fields: Fields, data: st.DataObject)
         pages._Thrift(cut, 10_000).structure()
 
 
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_truths_and_bytes_in_lists_take_a_byte_each(kind: int) -> None:
+    data = bytes([0x19, 2 << 4 | kind, 1, 0]) + b"\0"
+    assert pages._Thrift(data, 10).structure() == {1: [1, 0]}
+
+
 def test_more_fields_or_depth_than_any_file_has_is_refused() -> None:
     many = written(dict.fromkeys(range(1, 6), (5, 1)))
     assert len(pages._Thrift(many, 5).structure()) == 5

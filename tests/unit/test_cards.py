@@ -39,6 +39,7 @@ INNER = BLOCK.removeprefix(BEGIN_MARK + "\n").removesuffix(END_MARK + "\n")
             "---\nlicense: mit\nconfigs:\n- old\n  of: it\n# a word\n\ntags:\n- a\n---\nx\n",
             f"---\n{CONFIGS}license: mit\ntags:\n- a\n---\nx\n\n{BLOCK}",
         ),
+        ("---\nconfigs:\n-old\n of: it\n#word\ntags: []\n---\n", f"---\n{CONFIGS}tags: []\n---\n\n\n{BLOCK}"),
         # what stands before the first key is of nobody
         ("---\n# mine\n\ntags: []\n---\n", f"---\n{CONFIGS}# mine\n\ntags: []\n---\n\n\n{BLOCK}"),
         ("---\nc0nfigz:\n- old\ntags: []\n---\n", f"---\n{CONFIGS}tags: []\n---\n\n\n{BLOCK}"),

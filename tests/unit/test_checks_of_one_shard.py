@@ -23,6 +23,7 @@ from wdstools.checks.unread import UNREAD, set_apart
 from wdstools.dataset import open_dataset
 from wdstools.errors import StoreError, UsageError
 from wdstools.results import Finding
+from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import remote
 from wdstools.stores.wrapper import Wrapper
@@ -149,6 +150,20 @@ def test_a_shard_that_is_missing_has_no_bytes_and_one_that_is_there_has_its_own(
         assert [finding.cause for finding in check.findings] == causes
         assert (check.bytes, check.samples) == (0 if level == "size" else read, ENTRY.samples if held else 0)
         assert ticks.bytes == ENTRY.bytes
+
+
+class FailingDisk(LocalStore):
+    """A disk that cannot say how long a file is."""
+
+    def head(self, key: str) -> ObjectInfo:
+        """Fails."""
+        raise StoreError("no", code="input-output")
+
+
+def test_what_a_disk_cannot_read_is_a_finding_and_counts_no_bytes() -> None:
+    dataset = replace(_dataset(), shards=FailingDisk(str(GOLDEN)), readers={})
+    check = check_shard(ShardCheckTask(dataset, SPLIT, ENTRY, "digest", "sha256"), Ticks())
+    assert ([finding.kind for finding in check.findings], check.bytes) == (["unreadable"], 0)
 
 
 def test_a_store_that_fails_proves_nothing_and_says_so() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wdstools.checks.columns import _lines
 from wdstools.errors import FormatError, UnsupportedVersionError, UsageError
 from wdstools.formats import column_files
 from wdstools.formats.column_files import aligned, described, read_columns, refuse_too_large, size_of, write_columns
@@ -62,6 +63,19 @@ def test_bytes_that_are_not_those_of_the_document_or_no_text_are_refused() -> No
             _read(other, sound, name)
         assert told.value.code == "columns-damaged"
         assert _read(other, sound, "score").num_rows == 3
+
+
+def test_a_line_that_is_missing_from_the_list_is_told_from_one_that_differs() -> None:
+    columns = _written()[1]
+    sums = columns.files()
+    assert _lines(columns, sums) == []
+    for path in sums:
+        others = {other: digest for other, digest in sums.items() if other != path}
+        (missing,) = _lines(columns, others)
+        assert (missing.cause, missing.field, missing.got) == ("line-missing", path, None)
+        assert "no line" in missing.message
+        (differs,) = _lines(columns, {**others, path: "0" * 64})
+        assert (differs.cause, differs.field, differs.got) == ("line-differs", path, "0" * 64)
 
 
 def test_more_or_fewer_rows_than_the_document_says_are_refused() -> None:

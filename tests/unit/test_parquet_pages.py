@@ -130,6 +130,10 @@ def test_more_fields_or_depth_than_any_file_has_is_refused() -> None:
 
     deepest = pages._MAX_DEPTH + 1
     assert pages._Thrift(nested(deepest), 100).structure()
+    in_lists = b"\x19" * deepest + b"\x15\2\0"
+    assert pages._Thrift(in_lists, 100).structure()
+    with pytest.raises(ValueError, match="nested"):
+        pages._Thrift(b"\x19" + in_lists, 100).structure()
     for data in (nested(deepest + 1), b"\x19" + b"\x19" * 100, b"\x1d\0", b"\x15" + b"\xff" * 10 + b"\0\0"):
         with pytest.raises(ValueError, match=r"nested|holds|claims"):
             pages._Thrift(data, 1000).structure()

@@ -129,8 +129,12 @@ def _lines(columns: ColumnSet, sums: dict[str, str]) -> list[Finding]:
     found = []
     for path, digest in columns.files().items():
         if sums.get(path) != digest:
-            message = f"the list of columns gives another digest than the document for {path}"
-            got, cause = sums.get(path), "line-missing" if path not in sums else "line-differs"
+            got = sums.get(path)
+            if got is None:
+                cause, message = "line-missing", f"the list of columns has no line for {path}"
+            else:
+                cause = "line-differs"
+                message = f"the list of columns gives another digest than the document for {path}"
             found.append(Finding("columns", COLUMNS_LIST, message, expected=digest, got=got, cause=cause, field=path))
     return found
 

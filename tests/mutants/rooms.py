@@ -11,7 +11,7 @@ _TESTS = {
     "properties": "*",
     "golden": "*",
     "unit": "arrow_arrays bounds cards checks_lone checks_of_one_shard checks_salvage column_files extract_names findings first_bytes foreign_splits hash_files "
-    "kept_values landing_answers landing_bucket landing_inside landing_journal landing_scratch landing_site landing_staging landing_taken_back "
+    "kept_values landing_answers landing_bucket landing_inside landing_journal landing_new_folder landing_scratch landing_site landing_staging landing_taken_back "
     "options planning_made_with planning_place planning_searching planning_sizes planning_spill parquet_pages range_tasks select shortage sources_accounting sources_splits sparse_members "
     "sum_texts sums tar_shortcuts uniqueness_kinds",
     "hostile": "*",

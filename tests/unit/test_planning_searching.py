@@ -44,3 +44,11 @@ def test_threads_are_as_few_as_memory_asks_for(room: float, jobs: int, monkeypat
     assert took == [jobs]
     assert np.array_equal(found, expected)
     assert len(np.unique(found)) <= 1500
+
+
+@pytest.mark.parametrize(
+    ("sizes", "are_few"), [([2] * 43_690, True), ([2] * 43_691, False), ([512], True), ([513], False), ([], True)]
+)
+def test_components_that_are_many_or_large_are_left_to_compiled_loops(sizes: list[int], are_few: bool) -> None:
+    starts = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+    assert (few.effort_of(starts) <= few.FEW_PAIRS) == are_few

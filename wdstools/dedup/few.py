@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FEW_CODES = 1 << 14
 #: So many pairs of images are compared here.
 FEW_PAIRS = 1 << 17
+#: A component takes as long as so many pairs beside its own.
+_A_COMPONENT = 2
 _PIXELS = LUMA_SIDE * LUMA_SIDE
 _PAIRS_AT_ONCE = 256
 
@@ -109,10 +111,10 @@ def _linked(
     return parent
 
 
-def pairs_of(starts: NDArray[np.int64]) -> int:
-    """How many pairs there are in components that begin at ``starts``, whose last is the end."""
+def effort_of(starts: NDArray[np.int64]) -> int:
+    """What components that begin at ``starts``, whose last is the end, take: as much as so many pairs."""
     sizes = np.diff(starts)
-    return int((sizes * (sizes - 1) // 2).sum())
+    return int((sizes * (sizes - 1) // 2).sum()) + _A_COMPONENT * len(sizes)
 
 
 def pairs_across(starts: NDArray[np.int64], their_starts: NDArray[np.int64]) -> int:

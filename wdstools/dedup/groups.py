@@ -136,7 +136,7 @@ def _compare(
     place = np.empty(count, np.int64)
     place[np.argsort(members, kind="stable")] = np.arange(count)
     cuts = _cuts(starts)
-    are_few = few.pairs_of(starts) <= few.FEW_PAIRS
+    are_few = few.effort_of(starts) <= few.FEW_PAIRS
 
     def tasks() -> Iterator[Comparison]:
         for low, high in itertools.pairwise(cuts):

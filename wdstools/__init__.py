@@ -71,6 +71,7 @@ _HOMES = {
     "UsageError": "errors",
     "WdsError": "errors",
     "WorkerError": "errors",
+    "WorkerLostError": "errors",
     "add_columns": "ops.columns",
     "adopt": "ops.adopt",
     "append": "ops.append",
@@ -176,6 +177,7 @@ __all__ = [
     "UsageError",
     "WdsError",
     "WorkerError",
+    "WorkerLostError",
     "__version__",
     "add_columns",
     "adopt",
@@ -241,6 +243,7 @@ if TYPE_CHECKING:
         UsageError,
         WdsError,
         WorkerError,
+        WorkerLostError,
     )
     from wdstools.executors.base import Executor
     from wdstools.executors.futures import FuturesExecutor

@@ -12,6 +12,7 @@
     |-- SkippedError                           an input was refused under ``on_error="fail"``     exit 4
     |-- IntegrityError                         carries a Report; ``report.raise_for_findings()``  exit 1
     `-- WorkerError                            a bug inside a worker, with its traceback          exit 70
+        `-- WorkerLostError                    a worker was killed, or its host went away         exit 4
 
 An error has four parts: what (``code`` and message), where, expected and got, and what to do now (``hint``).
 No part shows
@@ -193,3 +194,9 @@ class WorkerError(WdsError):
     def __init__(self, message: str, *, traceback: str = "", **parts: str) -> None:
         super().__init__(message, **parts)
         self.traceback = without_secrets(traceback)
+
+
+class WorkerLostError(WorkerError):
+    """A worker ended without an answer, each time that its item was tried: it was killed, or its host went away."""
+
+    code = "worker-lost"

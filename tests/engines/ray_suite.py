@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -271,6 +272,28 @@ def test_an_item_that_no_host_can_take_is_told_not_waited_for(cluster: Any, monk
     with pytest.raises(wt.StoreError) as caught:
         values(wt.RayExecutor(memory=1 << 40), work.square, range(2))
     assert caught.value.code == "no-worker"
+
+
+def test_a_token_that_is_not_here_is_an_error_that_says_so(tmp_path: Path) -> None:
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "HOME": str(tmp_path), "PYTHONPATH": os.getcwd()}
+    environment = {name: value for name, value in environment.items() if not name.startswith("RAY_AUTH_TOKEN")}
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        address = f"127.0.0.1:{there.getsockname()[1]}"
+        command = [
+            sys.executable,
+            "-m",
+            "wdstools",
+            "verify",
+            str(tmp_path),
+            "--executor",
+            "ray",
+            "--ray-address",
+            address,
+        ]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 4
+    assert "auth_token" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_a_cluster_that_is_not_there_is_an_error() -> None:

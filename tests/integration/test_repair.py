@@ -218,6 +218,49 @@ def test_what_no_copy_has_is_named_and_kept_while_the_rest_is_repaired(made: tup
     assert {finding.key for finding in report.findings} == {finding.key for finding in result.unsolved}
 
 
+def _garble_line(folder: Path, of: str) -> None:
+    lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (folder / "SHA256SUMS").write_text("".join(f"z{line[1:]}" if of in line else line for line in lines))
+
+
+def _drop_line(folder: Path, of: str) -> None:
+    lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (folder / "SHA256SUMS").write_text("".join(line for line in lines if of not in line))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: None,
+        lambda d: _garble_line(d, ".wdstools/index/val"),
+        lambda d: _garble_line(d, PROVENANCE_PATH),
+        lambda d: _drop_line(d, PROVENANCE_PATH),
+        lambda d: (d / "SHA256SUMS").unlink(),
+    ],
+    ids=["the list is whole", "another line", "its own line", "its line is gone", "the list is gone"],
+)
+def test_provenance_that_nothing_can_mend_is_named_before_and_after_a_repair(
+    damage: Damage, made: tuple[Path, Path], bad: Path
+) -> None:
+    with (bad / PROVENANCE_PATH).open("ab") as file:
+        file.write(b'{"x": 1}\n')
+    damage(bad)
+    for _ in range(2):
+        assert {finding.path for finding in mend(bad).unsolved} == {PROVENANCE_PATH}
+        assert not wt.verify(bad).ok
+    assert not mend(bad, made[1]).unsolved
+    assert contents(bad) == contents(made[1])
+
+
+def test_lines_of_the_list_that_are_whole_count_where_another_is_not(bad: Path) -> None:
+    for of in (".wdstools/index/train", ".wdstools/index/val"):
+        _garble_line(bad, of)
+    overwrite(bad / PROVENANCE_PATH, 40, b"damaged")
+    found = [(finding.path, finding.cause) for finding in wt.verify(bad).findings]
+    assert (PROVENANCE_PATH, "bytes-differ") in found
+    assert found.count(("SHA256SUMS", "sums-damaged")) == 1
+
+
 def test_no_more_moves_than_the_damaged_samples_and_one_gap_between_neighbours(
     made: tuple[Path, Path], bad: Path
 ) -> None:

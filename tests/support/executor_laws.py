@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import work
-from wdstools.errors import FormatError, IntegrityError, WorkerError
+from wdstools.errors import FormatError, IntegrityError, WorkerError, WorkerLostError
 from wdstools.executors.base import ATTEMPTS
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class LossLaws:
         assert sorted(outcomes) == [0, 1, 2, 3]
         assert [outcomes[n].result() for n in (0, 1, 3)] == [0, 2, 4]
         error = outcomes[2].error
-        assert isinstance(error, WorkerError)
+        assert isinstance(error, WorkerLostError)
         assert error.code == "worker-lost"
         assert "item 2" in error.where
         assert error.got

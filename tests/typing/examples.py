@@ -178,7 +178,7 @@ def values(dataset: wt.Dataset, progress: wt.Progress, executor: wt.Executor) ->
         wt.scan("nowhere")
     except (wt.NotFoundError, wt.SourceChangedError, wt.StoreError, wt.BusyError, wt.SkippedError) as error:
         assert_type(error.code, str)
-    except (wt.UnsupportedVersionError, wt.FormatError, wt.UsageError, wt.WorkerError) as error:
+    except (wt.UnsupportedVersionError, wt.FormatError, wt.UsageError, wt.WorkerLostError, wt.WorkerError) as error:
         assert_type(error.hint, str)
     except wt.WdsError as error:
         assert_type(error.to_dict(), dict[str, str])

@@ -14,7 +14,7 @@ from wdstools.formats.card import CARD_PATH, card_differences
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import misplaced, read_index, unlike
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
-from wdstools.formats.sums import SUMS_PATH, parse_sums, render_sums
+from wdstools.formats.sums import SUMS_PATH, render_sums, split_sums
 from wdstools.results import Finding
 from wdstools.stores.reading import get_whole, read_blocks
 
@@ -122,20 +122,26 @@ def read_list(store: Store) -> tuple[dict[str, str], list[Finding]]:
     """The dataset's checksum list, path -> SHA-256, and what is wrong with the list itself."""
     try:
         data = get_whole(store, SUMS_PATH)
-        lines = parse_sums(data)
+        lines, first, odd = split_sums(data)
     except NotFoundError:
         return {}, [Finding("missing", SUMS_PATH, "the checksum list is missing", cause="list-missing")]
     except FormatError as error:
-        message = f"{error.message} ({error.where})"
-        expected, got = error.expected or None, error.got or None
-        return {}, [Finding("sums", SUMS_PATH, message, expected=expected, got=got, cause=error.code)]
+        return {}, [_odd_line(error)]
     except StoreError as error:
         return {}, [Finding("unreadable", SUMS_PATH, error.message, got=error.code, cause=error.code)]
     times = Counter(line.path for line in lines)
     listed = {line.path: line.digest for line in lines if times[line.path] == 1}  # of two, which is right?
+    if first is not None:
+        return listed, [_odd_line(first, others=odd - 1)]
     if render_sums(listed) == data:
         return listed, []
     return listed, [Finding("sums", SUMS_PATH, "the checksum list is not as it was written", cause="list-form")]
+
+
+def _odd_line(error: FormatError, others: int = 0) -> Finding:
+    message = f"{error.message} ({error.where}{f', and {others} more' if others else ''})"
+    expected, got = error.expected or None, error.got or None
+    return Finding("sums", SUMS_PATH, message, expected=expected, got=got, cause=error.code)
 
 
 def check_metadata(dataset: Dataset, listed: dict[str, str]) -> Iterator[Finding]:

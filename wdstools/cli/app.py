@@ -23,6 +23,7 @@ from wdstools.errors import (
     UsageError,
     WdsError,
     WorkerError,
+    WorkerLostError,
 )
 from wdstools.executors.base import COLLECT_AFTER
 from wdstools.log import Clock, tell
@@ -35,6 +36,7 @@ _CODE_OF_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (FormatError, 5),
     (BusyError, 6),
     (StoreError, 4),
+    (WorkerLostError, 4),
     (WorkerError, 70),
     (WdsError, 70),
 )

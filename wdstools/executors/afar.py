@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from wdstools.errors import UsageError, WorkerError
 from wdstools.executors.base import ATTEMPTS, Item, Outcome, Tick, Value, Work
-from wdstools.executors.local import attempt, ignore, lost_worker
+from wdstools.executors.local import attempt, ignore, lost_worker, named, tell_of_loss
 from wdstools.executors.packed import AbsentError
 from wdstools.executors.shared import SharedValues, is_here, pinned, receive
 from wdstools.executors.versions import Host, refuse_mixture, this_host
@@ -148,6 +148,7 @@ class _Sent(Generic[Item]):
     """An item that is under way, for which time, and how much of it was told. ``near``: with arrays that lie on this machine."""
 
     parcel: Parcel
+    about: str | None = None
     attempt: int = 1
     told: int = 0
     near: bool = False
@@ -182,7 +183,7 @@ class Run(Generic[Handle]):
                     entry = next(feed, None)
                     if entry is None:
                         more = False
-                    elif (refused := self._send(_Sent(self._parcel(work, *entry)))) is not None:
+                    elif (refused := self._send(_Sent(self._parcel(work, *entry), named(entry[1])))) is not None:
                         yield refused
                 if not self._running:
                     continue
@@ -245,6 +246,7 @@ class Run(Generic[Handle]):
         try:
             answer = self._pool.answer(handle)
         except LostWorkerError as error:
+            tell_of_loss(number, sent.about, error.host, error.reason, sent.attempt)
             if sent.attempt < ATTEMPTS:
                 sent.attempt += 1
                 sent.near = False
@@ -262,4 +264,4 @@ class Run(Generic[Handle]):
 
 def _lost(sent: _Sent[Any], error: LostWorkerError) -> Outcome[Any]:
     number = sent.parcel.number
-    return Outcome(number, error=lost_worker(number, error.host, error.reason, sent.attempt))
+    return Outcome(number, error=lost_worker((number, sent.about), error.host, error.reason, sent.attempt))

@@ -7,7 +7,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Generic
 
-from wdstools.errors import StoreError, WdsError, WorkerError, option
+from wdstools.errors import StoreError, WdsError, WorkerError, WorkerLostError, option
 from wdstools.executors.base import ATTEMPTS, Item, Outcome, Tick, Value, Work
 from wdstools.executors.shared import Ref, SharedValues
 from wdstools.log import Clock, tell
@@ -49,15 +49,21 @@ def named(item: object) -> str | None:
     return None
 
 
-def lost_worker(index: int, host: str, reason: str, attempts: int) -> WorkerError:
-    """The outcome of an item that no worker finished."""
-    return WorkerError(
+def lost_worker(given: tuple[int, str | None], host: str, reason: str, attempts: int) -> WorkerLostError:
+    """The outcome of an item, by its number and what it is about, that no worker finished."""
+    index, about = given
+    return WorkerLostError(
         "the worker of this item was lost",
-        code="worker-lost",
-        where=f"item {index}" + (f", {host}" if host else ""),
+        where=f"item {index}" + (f" ({about})" if about else "") + (f", {host}" if host else ""),
         got=f"{reason} (attempt {attempts} of {ATTEMPTS})",
-        hint=f"exit code -9 often means that memory ran out: use fewer {option('jobs')}, or smaller shards",
+        hint="a worker that the system kills has mostly run out of memory: "
+        f"use fewer {option('jobs')}, or smaller shards; the same command goes on with what is finished",
     )
+
+
+def tell_of_loss(index: int, about: str | None, host: str, reason: str, attempts: int) -> None:
+    """Tell the log that a worker was lost, whether or not its item is tried again."""
+    tell("work", "lost", of=about, item=index, host=host or None, reason=reason, attempt=f"{attempts} of {ATTEMPTS}")
 
 
 def ignore(count: int) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Generic
 
 from wdstools.errors import StoreError, WorkerError, option
 from wdstools.executors.base import ATTEMPTS, COLLECT_AFTER, Item, Outcome, Tick, Value, Work
-from wdstools.executors.local import attempt, ignore, lost_worker
+from wdstools.executors.local import attempt, ignore, lost_worker, named, tell_of_loss
 from wdstools.executors.shared import Coming, Received, Ref, SharedValues
 
 if TYPE_CHECKING:
@@ -152,7 +152,9 @@ class Processes:
         process.join()
         pipe.close()
         host = f"process {process.pid} on {platform.node()}"
-        return lost_worker(given.index, host, f"exit code {process.exitcode}", given.attempt)
+        about, reason = named(given.item), f"exit code {process.exitcode}"
+        tell_of_loss(given.index, about, host, reason, given.attempt)
+        return lost_worker((given.index, about), host, reason, given.attempt)
 
     def _end(self, pipe: Connection, seconds: float) -> None:
         process = self._workers.pop(pipe, None)

@@ -177,6 +177,8 @@ def _import_ray() -> Any:
 
 def _connect(ray: Any, address: str | None) -> None:
     """Reach the cluster; without an address one that runs here, or a new one. Raises StoreError."""
+    from ray.exceptions import RayError
+
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address is not None:
@@ -187,14 +189,15 @@ def _connect(ray: Any, address: str | None) -> None:
             ray.init("auto", **quiet)
         except ConnectionError:
             ray.init("local", include_dashboard=False, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise StoreError(
             "the Ray cluster cannot be reached",
             code="no-cluster",
             where=address or "",
             got=lines[0],
-            hint="RAY_AUTH_MODE=token for a cluster that asks for a token; the same versions of Ray and Python everywhere",
+            hint="for a cluster that asks for a token: RAY_AUTH_MODE=token, and the head's ~/.ray/auth_token here too; "
+            "the same versions of Ray and Python everywhere",
         ) from error
 
 

@@ -143,7 +143,19 @@ def parse_sums(data: bytes, *, where: str = SUMS_PATH) -> list[SumLine]:
     clear-signed list is read to its signature (which is not checked). A digest alone, or of a pipe, is that of the file that
     the list is named after (``x.tar.sha256``). Raises FormatError (``sums-damaged``) naming the first line that is no form.
     """
-    lines = []
+    lines, first, _ = split_sums(data, where=where)
+    if first is not None:
+        raise first
+    return lines
+
+
+def split_sums(data: bytes, *, where: str = SUMS_PATH) -> tuple[list[SumLine], FormatError | None, int]:
+    """The same, passing over lines that are no form: an error for the first of them, and how many they are.
+
+    Raises FormatError for what is no text.
+    """
+    lines: list[SumLine] = []
+    first, odd = None, 0
     text = text_of(data, where)
     for number, raw in enumerate(text.split(b"\0" if b"\0" in text else b"\n"), 1):
         line = raw.removesuffix(b"\r").decode("utf-8", "surrogateescape")
@@ -151,9 +163,11 @@ def parse_sums(data: bytes, *, where: str = SUMS_PATH) -> list[SumLine]:
             continue
         entry = line_of(line, where)
         if entry is None:
-            raise _damaged(f"{where}, line {number}", raw.removesuffix(b"\r"))
-        lines.append(entry)
-    return lines
+            first = first or _damaged(f"{where}, line {number}", raw.removesuffix(b"\r"))
+            odd += 1
+        else:
+            lines.append(entry)
+    return lines, first, odd
 
 
 def is_comment(line: str) -> bool:

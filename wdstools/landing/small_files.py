@@ -61,6 +61,18 @@ def render_skips(skips: Iterable[Skip]) -> bytes:
     return "".join(json.dumps(to_dict(skip), ensure_ascii=False, sort_keys=True) + "\n" for skip in skips).encode()
 
 
+def is_history(data: bytes) -> bool:
+    """Whether bytes are provenance or a list of what was skipped, as far as their form tells: JSON objects, one or one a line."""
+    try:
+        document = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        try:
+            return all(isinstance(json.loads(line), dict) for line in data.splitlines())
+        except (ValueError, RecursionError):
+            return False
+    return isinstance(document, dict)
+
+
 def keep_skips(dest: str, skips: Iterable[Skip]) -> str:
     """Keep a list of what was skipped beside a dataset that does not come to be; nothing that is there is touched.
 

@@ -22,7 +22,7 @@ from io import BytesIO
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import TYPE_CHECKING, Any
 
-from wdstools.errors import UsageError, WorkerError
+from wdstools.errors import UsageError, WorkerError, WorkerLostError
 from wdstools.executors.processes import die_with_parent
 from wdstools.memory import mapped, nameless_file, page_aligned
 from wdstools.reader.course import Course
@@ -187,9 +187,8 @@ class _Worker:
         except (EOFError, OSError) as error:
             code = self.end_code(_LOST_SECONDS)
             memory = "-9 often means that memory ran out: fewer threads=, or a smaller batch_size"
-            raise WorkerError(
+            raise WorkerLostError(
                 "a worker process of a loader was lost",
-                code="worker-lost",
                 where=f"process {self.process.pid}",
                 got=f"exit code {code}",
                 hint=memory if self._begun else f"could it import what it was given? {_AT_THE_TOP}",

@@ -13,14 +13,14 @@ from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.inside import refuse_outside
-from wdstools.landing.small_files import checksum_list
+from wdstools.landing.small_files import checksum_list, is_history
 from wdstools.ops.repair.copies import read_or_none
 from wdstools.results import Finding
 from wdstools.stores.local import DurableFile
 from wdstools.stores.reading import read_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from wdstools.ops.repair.copies import Copy
     from wdstools.ops.repair.truth import Truth
@@ -77,17 +77,21 @@ class CopiedFile:
                 )
 
 
+#: What a dataset was made of and from: small files that only the checksum list proves.
+_HISTORY = (PROVENANCE_PATH, SKIPPED_PATH)
+
+
 def mend_history(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tuple[list[SmallFile], list[Finding]]:
     """Provenance and list of skips, where they are not what a checksum list of this dataset says."""
     listed = _trusted_lists(store, copies, truth)
     files: list[SmallFile] = []
     unsolved: list[Finding] = []
-    for path in (PROVENANCE_PATH, SKIPPED_PATH):
+    for path in _HISTORY:
         wanted = [digests[path] for digests in listed if path in digests]
         own = read_or_none(store, path)
         if own is None and not wanted and path == SKIPPED_PATH:
             continue  # nothing was skipped
-        if own is not None and (not wanted or sha256_hex(own) in wanted):
+        if own is not None and (sha256_hex(own) in wanted if wanted else is_history(own)):
             continue
         found = next(_attempts(path, own, wanted, copies), None)
         if found is not None:
@@ -151,10 +155,16 @@ def mend_card_file(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> S
     return SmallFile(CARD_PATH, mend_card(text, manifest).encode(), "the manifest")
 
 
-def render_list(store: LocalStore, truth: Truth, index_digests: Mapping[str, str]) -> SmallFile | None:
-    """The checksum list of a dataset whose other files are in order; None if that is what is there."""
+def render_list(
+    store: LocalStore, truth: Truth, index_digests: Mapping[str, str], unsolved: Iterable[Finding]
+) -> SmallFile | None:
+    """The checksum list of a dataset; None if it is what is there.
+
+    What could not be mended keeps the digest that it should have, so that it is named as long as it is not whole.
+    """
     sums = {entry.path: entry.sha256 for _, entry in truth.manifest.shards} | dict(index_digests)
-    held = {path: read_or_none(store, path) for path in (PROVENANCE_PATH, SKIPPED_PATH)}
+    lost = {one.path: one.expected for one in unsolved if one.path in _HISTORY}
+    held = {path: read_or_none(store, path) for path in _HISTORY if path not in lost}
     files = {MANIFEST_PATH: truth.data, **{path: data for path, data in held.items() if data is not None}}
-    data = checksum_list(files, sums)
+    data = checksum_list(files, sums | {path: digest for path, digest in lost.items() if digest is not None})
     return None if data == read_or_none(store, SUMS_PATH) else SmallFile(SUMS_PATH, data, "the files")

@@ -93,7 +93,7 @@ class RepairPlan(Plan[RepairResult]):
             for path in self.extra:
                 with contextlib.suppress(NotFoundError):  # the writer was at work when the plan was made
                     store.delete(path)
-            sums = render_list(store, self.truth, _index_digests(store, self.truth))
+            sums = render_list(store, self.truth, _index_digests(store, self.truth), self.unsolved)
             if sums is not None:
                 store.put(sums.path, sums.data)
         return RepairResult(
@@ -235,7 +235,7 @@ class _Planner:
                 Step("delete", os.path.dirname(STAGED_MARK), detail="what an interrupted change left behind")
             )
         refuse_replaced(self.store, seen)
-        sums = render_list(self.store, truth, _index_digests(self.store, truth))
+        sums = render_list(self.store, truth, _index_digests(self.store, truth), self.unsolved)
         if sums is not None and not indexes and not files:
             self.steps.append(Step("write", sums.path, len(sums.data), sums.origin))
         return RepairPlan(

@@ -6,6 +6,7 @@ import concurrent.futures
 import itertools
 import multiprocessing
 import os
+import struct
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import work
-from tests.support.executor_laws import ExecutorLaws, LossLaws, values
+from tests.support.executor_laws import HANG_SECONDS, ExecutorLaws, LossLaws, values
 from wdstools.errors import UsageError, WorkerError
 from wdstools.executors import afar
 from wdstools.executors.futures import FuturesExecutor
 from wdstools.executors.local import Serial, Threads
 from wdstools.executors.open import open_executor
-from wdstools.executors.processes import Processes
+from wdstools.executors.processes import Processes, serve
 from wdstools.executors.versions import Host, this_host
 
 if TYPE_CHECKING:
@@ -84,6 +85,21 @@ def test_a_worker_that_dies_is_reported_for_the_item_that_it_had(processes: Exec
     assert "-9" in error.got
     assert "jobs" in error.hint
     assert [outcomes[n].result() for n in (0, 1, 3, 4, 5)] == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are sockets there")
+def test_a_worker_whose_parent_was_stopped_in_the_middle_of_a_message_ends_without_a_word(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (parent, pipe), (lifeline, held) = multiprocessing.Pipe(), multiprocessing.Pipe(duplex=False)
+    worker = multiprocessing.get_context("spawn").Process(target=serve, args=(pipe, lifeline, (), ()))
+    worker.start()
+    pipe.close()
+    os.write(parent.fileno(), struct.pack("!i", 1000) + b"the beginning")
+    parent.close()
+    worker.join(HANG_SECONDS)
+    assert (worker.exitcode, capfd.readouterr().err) == (0, "")
+    held.close()
 
 
 def test_no_item_is_lost_when_every_worker_dies(processes: Executor) -> None:

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle, send_handle
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from wdstools.errors import StoreError, WorkerError, option
 from wdstools.executors.base import ATTEMPTS, COLLECT_AFTER, Item, Outcome, Tick, Value, Work
@@ -86,7 +86,7 @@ class Processes:
         # A forked child inherits the parent's ends too; it must close them, or the pipes never end.
         inherited = (*self._workers, ours, self._lifeline) if context.get_start_method() == "fork" else ()
         arguments = (theirs, self._lifeline_end, inherited, self._preload)
-        process = context.Process(target=_serve, args=arguments, daemon=True)
+        process = context.Process(target=serve, args=arguments, daemon=True)
         process.start()
         theirs.close()
         self._workers[ours] = process
@@ -192,7 +192,7 @@ def _import(modules: tuple[str, ...]) -> None:
         importlib.import_module(module)
 
 
-def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, ...], preload: tuple[str, ...]) -> None:
+def serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, ...], preload: tuple[str, ...]) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -202,8 +202,8 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
     _import(preload)
     gc.freeze()  # what was imported stays: the collector need not look at it again and again
     gc.set_threshold(COLLECT_AFTER, 20, 20)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while (message := pipe.recv()) is not None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while (message := _next(pipe)) is not None:
             if isinstance(message, Received):
                 continue  # it is kept where the items that follow will look for it
             if isinstance(message, Coming):
@@ -214,6 +214,14 @@ def _serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, 
             outcome = attempt(work, index, item, ticker)
             ticker.flush()
             pipe.send(outcome)
+
+
+def _next(pipe: Connection) -> Any:
+    """The next message; None where the parent is gone, or was stopped in the middle of sending one."""
+    try:
+        return pipe.recv()
+    except (EOFError, OSError):
+        return None
 
 
 def _receive(coming: Coming, pipe: Connection) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.log import listener, tell
 from wdstools.progress import Progress, Silent
 from wdstools.units import counted
@@ -89,4 +89,4 @@ def apply(plan: Plan[Result], *, executor: Executor | None = None, progress: Pro
     if listener("plan") is not None:
         for step in plan.steps:
             tell("plan", f"{plan.verb}: {step}", target=plan.target)
-    return plan.carry_out(executor or open_executor("serial"), progress or Silent())
+    return plan.carry_out(executor_or_here(executor), progress or Silent())

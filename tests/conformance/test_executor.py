@@ -9,10 +9,11 @@ import os
 import struct
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import wdstools as wt
 from tests.support import work
 from tests.support.executor_laws import HANG_SECONDS, ExecutorLaws, LossLaws, values
 from wdstools.errors import UsageError, WorkerError
@@ -219,6 +220,15 @@ def test_versions_that_decide_nothing_do_not_make_hosts_unlike() -> None:
     ours = this_host()
     assert Host("x", "y", {**ours.versions, "xxhash": "0"}).digest == ours.digest
     assert Host("x", "y", {**ours.versions, "wdstools": "0.1.0 other"}).digest != ours.digest
+
+
+@pytest.mark.parametrize("given", ["processes", concurrent.futures.ThreadPoolExecutor(1), 8])
+@pytest.mark.parametrize("verb", [wt.scan, wt.verify])
+def test_what_is_no_executor_is_refused_with_what_would_be_one(verb: Any, given: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(UsageError, match="not an executor") as caught:
+        verb(tmp_path, executor=given)
+    assert "open_executor" in caught.value.hint
 
 
 def test_ray_that_is_not_installed_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,21 @@ def open_executor(
     return Processes(jobs, preload)
 
 
+def executor_or_here(executor: Executor | None) -> Executor:
+    """The caller's executor; without one, work is done here. Raises UsageError for what is no executor."""
+    if executor is None:
+        return open_executor("serial")
+    if not callable(getattr(executor, "map", None)) or not hasattr(executor, "shared_disk"):
+        raise UsageError(
+            "not an executor",
+            where=option("executor"),
+            expected="what wdstools.open_executor gives, a RayExecutor or a FuturesExecutor",
+            got=repr(executor)[:80],
+            hint='executor=wdstools.open_executor("processes", jobs=8); a pool of your own goes in as FuturesExecutor(pool)',
+        )
+    return executor
+
+
 def in_threads(executor: Executor) -> Executor:
     """As many threads where an executor's workers are on this machine, for compiled loops over much memory; else itself."""
     from wdstools.executors import local
@@ -90,7 +105,7 @@ def workers(
 ) -> Iterator[Executor]:
     """The caller's executor, which the caller ends; without one, workers of ``kind`` that end with the block."""
     if executor is not None:
-        yield executor
+        yield executor_or_here(executor)
         return
     made = open_executor(kind, jobs, preload)
     try:

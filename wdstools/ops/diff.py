@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.executors.base import run_all
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.progress import Progress, Silent, under_way
 from wdstools.results import Proved
 
@@ -100,7 +100,7 @@ def diff(
     count = len(wanted)
     wanted += [(after, entry) for path, entry in b.items() if path not in same]
     with under_way(progress or Silent(), "diff", len(wanted), "indexes") as tick:
-        read = run_all(executor or open_executor("serial"), _samples, [_IndexTask(*one) for one in wanted], tick)
+        read = run_all(executor_or_here(executor), _samples, [_IndexTask(*one) for one in wanted], tick)
     old, new = _joined(read[:count]), _joined(read[count:])
     counted = {
         "same": len(same),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.errors import StoreError, UsageError, WdsError, option
 from wdstools.executors.base import run_all
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.formats.card import hugging_face_names
 from wdstools.interop import probe
 from wdstools.interop.tarindexes import dali_path, webshart_path
@@ -105,7 +105,7 @@ def doctor(
             chosen = chosen if spec["references"] else []
         tasks = [_AskTask(dataset, name, spec, envs, folder) for name in chosen]
         with under_way(progress, "doctor", len(chosen), "consumers") as tick:
-            found += run_all(executor or open_executor("serial"), _ask_one, tasks, tick)
+            found += run_all(executor_or_here(executor), _ask_one, tasks, tick)
     return tuple(found)
 
 

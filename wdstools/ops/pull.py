@@ -16,7 +16,7 @@ from wdstools.columns.sets import uncovered
 from wdstools.dataset import Dataset, as_dataset, open_dataset
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
-from wdstools.executors.open import open_executor, workers
+from wdstools.executors.open import executor_or_here, workers
 from wdstools.formats.card import CARD_PATH, card_differences, render_card
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import write_index
@@ -169,7 +169,7 @@ def plan_pull(
         _refuse_older(opened, (dest, *chosen["seeds"]))
     selection = selection or Selection()
     selection.check(opened, by_members=True)
-    executor, progress = executor or open_executor("serial"), progress or Silent()
+    executor, progress = executor_or_here(executor), progress or Silent()
     shards = _choose(opened, selection, chosen["gap"], executor, progress)
     found = {key for one in shards for key in one.keys}
     samples = sum(one.samples for one in shards)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from wdstools.errors import UsageError
 from wdstools.executors.base import run_all
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.formats.arrow import to_list
 from wdstools.planning.by_names import NothingLeftError, packable
 from wdstools.planning.options import make_options
@@ -79,7 +79,7 @@ def scan(source: Source | StrPath, *, executor: Executor | None = None, **layout
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else str(source)
     opened = None if isinstance(source, str | os.PathLike) else source
     task = _ScanTask(name if opened is None else "", opened, layout)
-    (found,) = run_all(executor or open_executor("serial"), _look, [task])
+    (found,) = run_all(executor_or_here(executor), _look, [task])
     return replace(found, source=name)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from wdstools.dataset import Dataset, as_dataset
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.formats.arrow import one_chunk, to_list, to_numpy
 from wdstools.formats.captions import hashtags
 from wdstools.formats.image_types import TYPE_OF_EXTENSION
@@ -154,7 +154,7 @@ def stats(
         StoreError: Storage could not be read.
     """
     opened, selection = as_dataset(dataset), select(**choices)
-    return count_samples(opened, selection, executor or open_executor("serial"), progress or Silent())
+    return count_samples(opened, selection, executor_or_here(executor), progress or Silent())
 
 
 def count_samples(dataset: Dataset, selection: Selection, executor: Executor, progress: Progress) -> StatsResult:

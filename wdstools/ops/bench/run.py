@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Unpack
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError, option
 from wdstools.executors.base import run_all
-from wdstools.executors.open import open_executor, processors
+from wdstools.executors.open import executor_or_here, processors
 from wdstools.ops.bench import stages
 from wdstools.ops.bench.advice import Figures, advise, find_bottleneck
 from wdstools.ops.bench.clock import Tally, in_turn, quantile, rate_of, ratio_of
@@ -76,7 +76,7 @@ def bench(
     """
     task = _BenchTask(os.fspath(where), settle(BenchChoices, choices))
     with under_way(progress or Silent(), "measuring", 4, "parts") as tick:
-        (found,) = run_all(executor or open_executor("serial"), _bench, [task], tick)
+        (found,) = run_all(executor_or_here(executor), _bench, [task], tick)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from wdstools.dataset import Dataset
 from wdstools.errors import UsageError, option
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.formats.column_files import refuse_too_large, size_of
 from wdstools.formats.columns import column_path, is_set_name, set_path
 from wdstools.ops.columns.existing import Earlier, find_earlier
@@ -123,7 +123,7 @@ def plan_add_columns(
     refuse_too_large(max((size_of(one.samples, source.fields) for _, one in opened.manifest.shards), default=0))
     samples = opened.manifest.totals["samples"]
     with under_way(progress or Silent(), "keys", samples, "samples") as tick:
-        found = join(source, opened, executor or open_executor("serial"), tick)
+        found = join(source, opened, executor_or_here(executor), tick)
     if not found.covered:
         raise UsageError(
             "no key of the table is one of this dataset",

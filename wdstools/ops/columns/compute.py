@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdstools.dataset import Dataset
 from wdstools.errors import UsageError, option
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.formats.column_files import refuse_too_large, size_of
 from wdstools.formats.columns import ColumnField, ColumnSet, column_path, is_field_name, set_path
 from wdstools.formats.digest import sha256_hex
@@ -116,7 +116,7 @@ def map_columns(
     )
     given = Given(function, digest_of(function))
     work = _Work(opened, name, fields, given, batch_size, earlier, sha256_hex(repr(what).encode()))
-    made, done = _computed(work, executor or open_executor("serial"), progress or Silent(), restart=restart)
+    made, done = _computed(work, executor_or_here(executor), progress or Silent(), restart=restart)
     kinds = {one.name: one.kind for one in fields}
     samples = opened.manifest.totals["samples"]
     filled = sum(one.covered for one in done)

@@ -11,7 +11,7 @@ from wdstools.columns.kept import files_of
 from wdstools.columns.sets import column_sets, forget_fields, is_of, read_sums
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import StoreError, UsageError, option
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.formats.columns import RESERVED, dumps
 from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH
 from wdstools.formats.sums import render_sums
@@ -94,7 +94,7 @@ def land_set(
     where its name or a field's was taken meanwhile, and BusyError where another process changes the dataset.
     """
     if not isinstance(require_changeable(dataset), LocalStore):
-        return _land_there(dataset, name, write, seen, executor or open_executor("serial"))
+        return _land_there(dataset, name, write, seen, executor_or_here(executor))
     store = require_folder(dataset)
     target = store.path
     require_inside(target, [*files, *seen, COLUMNS_LIST])

@@ -14,7 +14,7 @@ from wdstools.dedup.across import expected_pairs, match
 from wdstools.dedup.groups import distances_between
 from wdstools.dedup.levels import EXACT, LEVEL_NAMES, levels_up_to
 from wdstools.errors import UsageError, option
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.options.check import AgainstChoices
 from wdstools.options.declare import settle
 from wdstools.planning.compiling import compile_matching, compile_search
@@ -113,7 +113,7 @@ def find_shared(
     if not against:
         raise UsageError("nothing to compare with", where=option("against"), expected="a dataset, a folder or hashes")
     level, cache = chosen["level"], None if chosen["cache"] is None else os.fspath(chosen["cache"])
-    executor, progress = executor or open_executor("serial"), progress or Silent()
+    executor, progress = executor_or_here(executor), progress or Silent()
 
     def printed(one: Dataset | StrPath) -> PrintedSet:
         path = one if isinstance(one, Dataset) else os.fspath(one)

@@ -16,7 +16,7 @@ from wdstools.dedup.levels import EXACT, LEVELS, expected_false_pairs, levels_up
 from wdstools.dedup.parts import core_hours
 from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, LevelCounts
 from wdstools.errors import UsageError, option
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.formats.arrow import to_array, to_list
 from wdstools.ops.duplicates.images import Images, images_of
 from wdstools.ops.duplicates.question import Question
@@ -107,7 +107,7 @@ def find_duplicates(
         raise UsageError("too many splits", expected=f"at most {_MOST_SPLITS}", got=str(len(dataset.manifest.splits)))
     cache = None if chosen["cache"] is None else os.fspath(chosen["cache"])
     finder = _Finder(dataset, (level or DEFAULT_LEVEL) if method == "phash" else EXACT, cache)
-    return finder.run(executor or open_executor("serial"), progress or Silent(), method, captions=chosen["captions"])
+    return finder.run(executor_or_here(executor), progress or Silent(), method, captions=chosen["captions"])
 
 
 class _Finder:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.errors import UsageError
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
@@ -79,7 +79,7 @@ def plan_emit(
             expected=f"a folder or URL with {MANIFEST_PATH}",
         )
     old = read_emitted(dataset.metadata, dataset.manifest)
-    files_of = partial(files_for, dataset, license_name, executor or open_executor("serial"))
+    files_of = partial(files_for, dataset, license_name, executor_or_here(executor))
     made = {path: (consumer, data) for consumer in wanted for path, data in files_of(consumer)}
     card_before = card_of(dataset)
     ours = frozenset(old.card_keys)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, as_dataset
 from wdstools.executors.base import Executor, run_all
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.landing.inside import refuse_own_place
 from wdstools.landing.names import name_folding, refuse_clashes
 from wdstools.landing.new_folder import new_folder
@@ -106,7 +106,7 @@ def extract(
         paths = [path for task in tasks for sample in task.paths for path in sample if path is not None]
         refuse_clashes(paths, name_folding(work))
         scratch.note(paths)
-        done = _write(tasks, executor or open_executor("serial"), progress or Silent())
+        done = _write(tasks, executor_or_here(executor), progress or Silent())
         os.sync()
     samples = sum(len(task.rows) for task in tasks)
     files, size = sum(count for count, _ in done), sum(size for _, size in done)

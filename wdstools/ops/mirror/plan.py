@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from wdstools.dataset import CLAIM_PATH, PACK_CLAIM_PATH, Dataset, as_dataset
 from wdstools.errors import BusyError, FormatError, NotFoundError, StoreError, TransientError, UsageError, option
-from wdstools.executors.open import open_executor, workers
+from wdstools.executors.open import executor_or_here, workers
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
@@ -103,7 +103,7 @@ def plan_mirror(
     believed = _refuses_wrong_checksums(store)
     known = KnownDigests(dataset)
     tasks = list(_tasks(dataset, store, wanted, found, believed, known))
-    states = _compare(tasks, store.url, known, executor or open_executor("serial"), progress or Silent())
+    states = _compare(tasks, store.url, known, executor_or_here(executor), progress or Silent())
     extra = _extra(found or {}, wanted, dataset, theirs)
     published = states[-1].state == "same"
     claimed = CLAIM_PATH in (found or {})

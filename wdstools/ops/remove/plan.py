@@ -12,7 +12,7 @@ from wdstools.checks.rebuild import proved_index
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import UsageError, option
 from wdstools.executors.base import run_all
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.formats.digest import parse_root, sha256_hex, xxh3_128
 from wdstools.landing.inside import refuse_own_place
 from wdstools.landing.staging import FinishResult, plan_finish
@@ -199,7 +199,7 @@ def plan_remove(
     if output is not None:
         refuse_own_place(opened, output)
     with beside_others(opened):
-        return _plan(opened, selection, output, caches, executor or open_executor("serial"))
+        return _plan(opened, selection, output, caches, executor_or_here(executor))
 
 
 def _plan(

@@ -14,7 +14,7 @@ from wdstools.columns.sets import uncovered
 from wdstools.dataset import STAGED_MARK, Dataset
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.executors.base import Executor, run_all
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import parse_root, sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
@@ -154,7 +154,7 @@ def plan_repair(
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
     root = parse_root(chosen["root"]) if chosen["root"] is not None else None
     spares = [os.fspath(spare) for spare in chosen["spares"]]
-    executor, progress = executor or open_executor("serial"), progress or Silent()
+    executor, progress = executor_or_here(executor), progress or Silent()
     refuse_read_only(path, "repair the copy that it was made from, and send it there again")
     if "://" in path:
         return plan_repair_afar(path, spares, root, executor, progress)

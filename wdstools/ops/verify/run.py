@@ -17,7 +17,7 @@ from wdstools.checks.unread import set_apart
 from wdstools.columns.sets import uncovered
 from wdstools.dataset import Dataset, open_dataset
 from wdstools.errors import FormatError, NotFoundError, UsageError, option
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here, open_executor
 from wdstools.formats.card import CARD_PATH
 from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
 from wdstools.ops.verify.by_list import is_damaged, verify_by_list
@@ -124,7 +124,7 @@ def _verify_dataset(
         columns = (task.name for task in columns_tasks(dataset, known, level, shards))
         scrub = scrubbing.open(dataset, f"{level} {digest}", [*(entry.path for _, entry in shards), *columns])
     what = _What(dataset, level, digest, chosen["part"], _asked(chosen), chosen["probe"], scrub, known)
-    return _DatasetCheck(what, executor or open_executor("serial"), progress or Silent()).run()
+    return _DatasetCheck(what, executor_or_here(executor), progress or Silent()).run()
 
 
 def _asked(chosen: VerifyChoices) -> Part:
@@ -338,7 +338,7 @@ def verify_path(
     chosen = _settled(choices)
     at, root = None if chosen["at"] is None else os.fspath(chosen["at"]), chosen["root"]
     scrubbing = scrubbing or scrub_options(chosen)
-    executor = executor or open_executor("serial")
+    executor = executor_or_here(executor)
     progress = progress or Silent()
     refuse_pipe(path)
     if os.path.isfile(path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wdstools.errors import UsageError, WdsError, option
-from wdstools.executors.open import open_executor
+from wdstools.executors.open import executor_or_here
 from wdstools.images.check import DamagedImageError
 from wdstools.images.small import small_jpeg
 from wdstools.ops.ls import SampleInfo, chosen_rows, samples_of
@@ -73,7 +73,7 @@ def make_sheet(
     if not 0 <= samples <= MOST_SAMPLES:
         raise UsageError("out of range", where=option("samples"), expected=f"0 to {MOST_SAMPLES:,}", got=str(samples))
     progress = progress or Silent()
-    stats = count_samples(dataset, selection, executor or open_executor("serial"), progress)
+    stats = count_samples(dataset, selection, executor_or_here(executor), progress)
     chosen = list(_chosen(dataset, selection, spread(stats.samples, samples)))
     reader = Samples(Catalogue(dataset))
     at_once = _NEAR if isinstance(dataset.shards, LocalStore) else _FAR

@@ -16,6 +16,7 @@ import wdstools as wt
 from tests.support.came import came
 from tests.support.command import HANG_SECONDS
 from tests.support.damaged_dataset import flipped, make_dataset, shard_regions
+from tests.support.foreign_tars import tar_bytes
 from tests.support.laws import SHORT_LAW
 from wdstools.errors import FormatError, IntegrityError, NotFoundError, StoreError, TransientError
 from wdstools.formats.manifest import index_path
@@ -91,6 +92,27 @@ def test_order_bytes_and_state_are_those_of_local_reading(
     assert [batch.keys for batch in resumed] == [batch.keys for batch in ours]
     there.close()
     here.close()
+
+
+def test_samples_without_the_wanted_members_cost_no_request_and_no_room(tmp_path: pathlib.Path) -> None:
+    parts = [(f"{n:02d}.{name}", b"%d" % n * 90) for n in range(40) for name in ("bin", "txt")[: 1 + n % 2]]
+    (tmp_path / "tars").mkdir()
+    (tmp_path / "tars" / "train-000000.tar").write_bytes(tar_bytes(parts))
+    wt.adopt(tmp_path / "tars", tmp_path / "adopted", digests="xxh3")
+    near, store = wt.open_dataset(tmp_path / "adopted"), Far(tmp_path / "tars")
+    dataset = replace(near, shards=store)
+    assert samples(dataset, members=["txt"]) == samples(near, members=["txt"])
+    table = RowTable(dataset, "train", ("txt",))
+    table.open(0)
+    ranges = FetchedRanges(table)
+    for first in (0, 20):
+        ranges.ahead(np.arange(first, first + 20))
+    shard, start, stop = (places.tolist() for places in table.locate(np.arange(40)))
+    found = [bytes(ranges.read(*where)) for where in zip(shard, start, np.subtract(stop, start).tolist(), strict=True)]
+    ranges.close()
+    assert [bool(data) for data in found] == [False, True] * 20
+    assert (ranges._held, ranges._fetches) == (0, {})
+    assert all(length for _, _, length in store.asked)
 
 
 def test_indexes_of_many_shards_are_fetched_at_once(folder: pathlib.Path) -> None:

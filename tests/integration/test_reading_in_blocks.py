@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.support.streams import packed
 from wdstools.reader.ranges import BLOCK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 #: The sample that is longer than a block; blocks begin around it and in the middle of others.
@@ -166,6 +167,21 @@ def test_members_that_no_sample_has_are_refused(members: tuple[str, ...], where:
     with pytest.raises(wt.UsageError) as caught:
         wt.stream(where, members=members)
     assert caught.value.where.lstrip("-") == "members"
+
+
+def test_asking_for_a_member_that_no_sample_has_does_not_look_through_the_shard_each_time(where: str) -> None:
+    class Counted(list[str]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[str]:
+            Counted.looks += 1
+            return super().__iter__()
+
+    dataset = wt.open_dataset(where)
+    reader: Any = dataset["train"][0]._places
+    reader.spans._rows = replace(reader.spans._rows, extensions=Counted(reader.spans._rows.extensions))
+    assert ["cls" in dataset["train"][number] for number in range(COUNT)] == [False] * COUNT
+    assert Counted.looks == 1
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -289,6 +289,7 @@ def test_ratios_are_read_or_they_are_none(text: str) -> None:
 
 def test_ratios_may_have_points_fractions_and_short_exponents() -> None:
     assert parse_ratios("a=8e1,b=1/3, c=.5") == {"a": Fraction(80), "b": Fraction(1, 3), " c": Fraction(1, 2)}
+    assert parse_ratios("a=1E+002,b=5e-0_1") == {"a": Fraction(100), "b": Fraction(1, 2)}
     assert parse_ratios(f"a={10**15}") == {"a": Fraction(10**15)}
     assert parse_ratios(f"a={10**15 + 1}") is None
     assert [parse_ratios(text) for text in ("a=1,a=1", "=1", "a", "a=1e99", "a=-1,b=2", "a=0")] == [None] * 6

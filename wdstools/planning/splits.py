@@ -41,8 +41,8 @@ class SplitRule:
 
 #: More is a slip of the hand; a share of far more is no number that anybody can show.
 _MOST_WEIGHT = 10**15
-#: An exponent of three digits: the number itself would have as many as it says.
-_HUGE_RE = re.compile(r"e[+-]?[\d_]{3}", re.IGNORECASE)
+#: An exponent of three digits, beside zeros before it: the number itself would have as many as it says.
+_HUGE_RE = re.compile(r"e[+-]?[0_]*[1-9](?:_?\d){2}", re.IGNORECASE)
 
 
 def weight_of(text: str) -> Fraction:

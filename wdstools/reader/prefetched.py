@@ -81,6 +81,8 @@ class FetchedRanges:
     def ahead(self, rows: NDArray[np.int64]) -> None:
         """Announce which rows will be read next, in this order, behind those that were announced before."""
         shard, start, stop = self._table.locate(rows)
+        some = stop > start  # a sample may lack the members that are wanted
+        rows, shard, start, stop = rows[some], shard[some], start[some], stop[some]
         in_a_row = bool(((start[1:] == stop[:-1]) | (shard[1:] != shard[:-1])).all())
         spans = spans_of(rows, (shard, start, stop), gap_bytes=0 if in_a_row else self._gap())
         with self._lock:
@@ -146,6 +148,8 @@ class FetchedRanges:
 
     def read(self, shard: int, start: int, length: int) -> bytes | memoryview:
         """The bytes of a range, from the span that holds it once that has come."""
+        if not length:
+            return b""
         fetch = self._holding(shard, start, start + length)
         if fetch is None or fetch.future is None:
             return next(iter(self._places)).get(self._paths[shard], start, length)

@@ -225,12 +225,15 @@ class _Spans(dict[str, tuple["memoryview[int]", "memoryview[int]"]]):
     def __init__(self, rows: ShardRows) -> None:
         super().__init__()
         self._rows = rows
+        self._there: frozenset[str] | None = None
 
     def __missing__(self, extension: str) -> tuple[memoryview[int], memoryview[int]]:
         rows = self._rows
-        members = np.flatnonzero([name == extension for name in rows.extensions])
-        if not len(members):
+        if self._there is None:
+            self._there = frozenset(rows.extensions)
+        if extension not in self._there:
             raise KeyError(extension)
+        members = np.flatnonzero([name == extension for name in rows.extensions])
         row = np.searchsorted(rows.bounds, members, side="right") - 1
         first: NDArray[Any] = np.zeros(len(rows.keys), np.int64)
         end: NDArray[Any] = np.full(len(rows.keys), -1)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wdstools as wt
+from tests.support.added_columns import add_scores
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import run_command
 from tests.support.foreign_tars import compressed, pairs, tar_bytes, write
@@ -415,6 +416,19 @@ def test_halves_of_files_that_a_killed_run_left_are_taken_away_and_nothing_else_
     result = mend(bad, made[1])
     assert result.unsolved == ()
     assert [path for path in (*torn, *mine) if path.exists()] == mine
+
+
+def test_halves_of_files_of_added_columns_are_taken_away_as_verify_says(bad: Path) -> None:
+    add_scores(bad)
+    columns = bad / ".wdstools/columns"
+    names = ("SHA256SUMS", "scores.json", "scores/train-000000.parquet")
+    torn, mine = [columns / f"{name}.1f{TEMP_SUFFIX}" for name in names], columns / f"other.json.1f{TEMP_SUFFIX}"
+    for path in torn:
+        path.write_bytes(b"half")
+    assert [said.endswith("wdstools repair clears it") for said in wt.verify(bad).left] == [True] * 3
+    mine.write_bytes(b"half")
+    assert mend(bad).unsolved == ()
+    assert [path for path in (*torn, mine) if path.exists()] == [mine]
 
 
 @pytest.mark.parametrize("source", ["plain", "compressed", "adopted", "keys that restart"])

@@ -32,7 +32,7 @@ from wdstools.landing.staging import (
     refuse_replaced,
 )
 from wdstools.ops.canonical import require_canonical
-from wdstools.ops.repair.columns import columns_here, mend_columns
+from wdstools.ops.repair.columns import column_files_here, columns_here, mend_columns
 from wdstools.ops.repair.copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
 from wdstools.ops.repair.files import CopiedFile, SmallFile, mend_card_file, mend_history, render_list
 from wdstools.ops.repair.index import IndexRepair, choose_index, listed_digests, make_index, usable_index
@@ -350,7 +350,8 @@ class _Planner:
     def _torn(self, truth: Truth) -> list[str]:
         """Halves of files that a killed run left: whoever writes these files holds the lock."""
         paths = [path for _, entry in truth.manifest.shards for path in (entry.path, entry.index_path)]
-        name = _torn_name((*paths, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH))
+        small = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
+        name = _torn_name((*paths, *small, *column_files_here(self.store)))
         found = sorted(path for path in _temporary(self.path) if name.fullmatch(path))
         self.steps += [Step("delete", path, detail="left by a run that was killed") for path in found]
         return found

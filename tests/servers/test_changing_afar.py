@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
 import wdstools as wt
@@ -15,9 +17,12 @@ from tests.support.added_columns import add_scores, score_of, values_of
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import HANG_SECONDS, assert_clean_failure, run_command, start_command
 from tests.support.outcome import contents
+from wdstools.dataset import CLAIM_PATH
+from wdstools.errors import SourceChangedError
 from wdstools.formats.columns import column_path, waiting_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.ops.next_version import in_bucket
 from wdstools.reader.select import Selection
 from wdstools.stores.open import open_store
 
@@ -183,3 +188,63 @@ def test_a_copy_that_the_server_does_not_make_whole_is_no_copy(old: Path, place:
     with pytest.raises(wt.StoreError):
         wt.remove(place, gone(old), output=new)
     assert ".wdstools/manifest.json" not in held(new)
+
+
+def _numbers(keys: list[str], value: int) -> pa.Table:
+    return pa.table({"key": keys, "x": [value] * len(keys)})
+
+
+def _remirrored(old: Path, place: str, near: Path, before: pa.Table, after: pa.Table) -> None:
+    """The same dataset with another set ``x``, mirrored there and killed before it stored the list."""
+    shutil.copytree(old, near)
+    wt.add_columns(near, before, name="x")
+    wt.add_columns(near, after, name="x", existing="update")
+    store = open_store(place)
+    store.put(CLAIM_PATH, b"{}")
+    for path, data in contents(near).items():
+        if path.startswith(".wdstools/columns/x/"):
+            store.put(path, data)
+
+
+@pytest.mark.parametrize(
+    "how", ["updated", *(pytest.param(one, marks=pytest.mark.slow) for one in ("removed", "mirrored"))]
+)
+def test_columns_that_change_while_the_server_copies_them_are_not_published(
+    old: Path, place: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, begin = f"{place}-2", in_bucket._begin
+    of_first = wt.open_dataset(old).manifest.splits["train"][0].samples
+    one, two = _numbers(some_keys(old, 99), 1), _numbers(some_keys(old, 99)[of_first:], 2)
+    wt.add_columns(place, one, name="x")
+    before = {path: data for path, data in held(place).items() if "/columns/x/" in path}
+
+    def begin_and_change(*args: Any) -> None:
+        """Another process changes the set while shards are written."""
+        begin(*args)
+        if how == "updated":
+            wt.add_columns(place, two, name="x", existing="update")
+        elif how == "removed":
+            wt.remove_columns(place, "x")
+            for path, data in before.items():  # and somebody is about to add another one of this name
+                open_store(place).put(path, data[::-1] if "train-000001" in path else data)
+        else:
+            _remirrored(old, place, tmp_path / "near", one, two)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(in_bucket, "_begin", begin_and_change)
+        with pytest.raises(SourceChangedError) as caught:
+            wt.remove(place, gone(old), output=new)
+    assert "again" in caught.value.hint
+    after = {path: data for path, data in held(place).items() if path in before}
+    assert [*map(len, after.values())] == [*map(len, before.values())]
+    assert after != before
+    assert not any("/columns/" in path or path == MANIFEST_PATH for path in held(new))
+    if how == "mirrored":
+        return
+    wt.remove(place, gone(old), output=new)
+    assert wt.verify(new, level="samples").ok
+    assert not any("packing" in path for path in held(new))
+    if how == "updated":
+        assert {row["x"] for row in values_of(new, "x").values()} == {1, 2, None}
+    else:
+        assert {path for path in held(new) if "columns/x" in path} == set()

@@ -13,31 +13,33 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wdstools.columns.sets import store_of
-from wdstools.errors import BusyError, NotFoundError, StoreError, UsageError, option
+from wdstools.columns.sets import read_sums, store_of
+from wdstools.dataset import CLAIM_PATH
+from wdstools.errors import BusyError, NotFoundError, SourceChangedError, StoreError, UsageError, option
 from wdstools.executors.base import run_all
 from wdstools.formats.columns import COLUMNS_WAITING, waiting_path
 from wdstools.formats.digest import sha256_hex
-from wdstools.formats.manifest import SKIPPED_PATH, index_path
+from wdstools.formats.manifest import COLUMNS_LIST, SKIPPED_PATH, index_path
 from wdstools.formats.sums import SUMS_PATH, parse_sums
 from wdstools.landing.bucket_site import BucketSite
-from wdstools.landing.inside import read_inside
+from wdstools.landing.inside import lies, read_inside
+from wdstools.landing.notes import BEGUN, note_path, read_note
 from wdstools.landing.site import site_at
 from wdstools.ops.next_version.columns import carry_columns, column_names
 from wdstools.ops.next_version.place import BucketPlace, line_of
 from wdstools.ops.next_version.shard import not_whole
 from wdstools.progress import under_way
 from wdstools.stores.open import is_bucket, remote
-from wdstools.stores.reading import get_whole, read_blocks
+from wdstools.stores.reading import get_whole, read_blocks, sha256_there
 from wdstools.stores.remote import disagreements
 from wdstools.transfer.columns import fetch_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor, Tick
-    from wdstools.formats.columns import ColumnShard
+    from wdstools.formats.columns import ColumnSet, ColumnShard
     from wdstools.formats.manifest import ShardEntry
     from wdstools.landing.homes import BucketHome
     from wdstools.ops.next_version.derived import Derived
@@ -66,7 +68,8 @@ def make_in_bucket(
 ) -> NextVersion:
     """Make a new dataset under an empty prefix; the same again goes on where a run was cut short.
 
-    Raises StoreError (``destination-not-empty``), BusyError (``partial-of-other-plan``), and what a pack raises.
+    Raises StoreError (``destination-not-empty``), BusyError (``partial-of-other-plan``), SourceChangedError where added
+    columns changed meanwhile, and what a pack raises.
     """
     site = site_at(output)
     assert isinstance(site, BucketSite)
@@ -84,7 +87,8 @@ def make_in_bucket(
         made = write(BucketPlace(site.home))
         stay: list[CopyColumnsTask] = []
         put_aside = partial(_put_aside, stay, site.home, _waiting(dataset))
-        carry_columns(dataset, derived.columns, made.manifest, _Noted(site), put_aside)
+        noted = _Noted(site)
+        carry_columns(dataset, derived.columns, made.manifest, noted, put_aside)
         small = dict(made.small)
         if SKIPPED_PATH not in small:
             with contextlib.suppress(NotFoundError):
@@ -99,7 +103,11 @@ def make_in_bucket(
         ]
         total = sum(task.entry.bytes for task in tasks) + sum(task.shard.bytes for task in stay)
         with under_way(crew.progress, "copy", total, "bytes") as tick:
-            run_all(crew.executor, copy_columns, stay, tick)
+            by_server = run_all(crew.executor, copy_columns, stay, tick)
+            copied = {task.path for task, server in zip(stay, by_server, strict=True) if server}
+            stored = noted.sums | {task.path: task.shard.sha256 for task in stay}
+            if copied:
+                _refuse_changed(stay[0].source, derived.columns, site.home, stored, copied)
             run_all(crew.executor, copy_into_bucket, tasks, tick)
         site.publish(small, {entry.path: entry.bytes for entry in entries})
     return made
@@ -123,6 +131,8 @@ class _Noted:
 
     def __init__(self, site: BucketSite) -> None:
         self._site = site
+        #: What was stored, with the SHA-256 of each.
+        self.sums: dict[str, str] = {}
 
     def get(self, key: str) -> bytes:
         """A file that lies there."""
@@ -131,6 +141,7 @@ class _Noted:
     def put(self, key: str, data: bytes) -> None:
         """Store a file."""
         self._site.add(_note_of(key), key, data)
+        self.sums[key] = sha256_hex(data)
 
 
 def _note_of(key: str) -> str:
@@ -168,8 +179,8 @@ class CopyColumnsTask:
     in_place: bool
 
 
-def copy_columns(task: CopyColumnsTask, tick: Tick) -> None:
-    """Copy such a file, by the server where it can. What it says of the file must be what the set says.
+def copy_columns(task: CopyColumnsTask, tick: Tick) -> bool:
+    """Copy such a file, by the server where it can; tells whether it did. What it says of the file must be what the set says.
 
     What goes through here is proved. Raises as ``fetch_columns``.
     """
@@ -182,9 +193,44 @@ def copy_columns(task: CopyColumnsTask, tick: Tick) -> None:
                 raise
         else:
             tick(task.shard.bytes)
-            return
+            return True
     task.home.put_file(name, path, fetch_columns(task.source, path, sha256))
     tick(task.shard.bytes)
+    return False
+
+
+def _refuse_changed(
+    source: Store, sets: Sequence[ColumnSet], home: BucketHome, stored: Mapping[str, str], copied: Collection[str]
+) -> None:
+    """Raise SourceChangedError where a set is no longer the one that was read: the server ``copied`` what lay there, of either.
+
+    A set's next version takes its files' places when the list names it, one that is added anew when the list had dropped the
+    old one, and a mirror has claimed the place. What was ``stored`` is taken back, so that the same command goes on.
+    """
+    claimed = lies(source, CLAIM_PATH)  # before the list is read: a mirror that is done has stored its own
+    now = read_sums(source)
+    same = all(now.get(path) == digest for one in sets for path, digest in one.files().items())
+    if same and not claimed:
+        return
+    _take_back(home, stored, copied)
+    raise SourceChangedError(
+        "a mirror is being made over the columns of the dataset"
+        if same
+        else "the columns of the dataset changed while they were copied",
+        where=f"{source.url}/{CLAIM_PATH if same else COLUMNS_LIST}",
+        hint="finish that mirror with its own command, then run this one again"
+        if same
+        else "run the same command again: it goes on with the columns as they are now",
+    )
+
+
+def _take_back(home: BucketHome, stored: Mapping[str, str], copied: Collection[str]) -> None:
+    """Delete what this run has stored and noted. What another run noted since is its own, and what came there since is not ours."""
+    for path, digest in stored.items():
+        begun = read_note(home.store, note_path(home.plan, _note_of(path))).get(BEGUN)
+        if begun == {path: digest} and (path in copied or sha256_there(home.store, path) == digest):
+            with contextlib.suppress(NotFoundError):
+                home.store.delete(path)
 
 
 def _is_as_noted(task: CopyColumnsTask) -> bool:

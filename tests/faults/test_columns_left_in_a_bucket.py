@@ -142,12 +142,18 @@ def test_a_set_that_never_came_is_named_and_goes_with_rm(packed: Path) -> None:
     assert report.ok
     (said,) = report.left
     assert "3 files of the columns n" in said
-    assert "columns rm s3://bucket/cities n" in said
+    assert "if nobody is adding them now, wdstools columns rm s3://bucket/cities n" in said
     wt.remove_columns(dataset_in(bucket, packed), "n")
     assert column_objects(bucket) == [f"{IN_PLACE}strange.parquet"]
-    with pytest.raises(UsageError) as caught:
+    (said,) = wt.verify(dataset_in(bucket, packed)).left
+    assert "what is not known to be ours stays: move it away yourself" in said
+    with pytest.raises(StoreError) as caught:
         wt.remove_columns(dataset_in(bucket, packed), "n")
-    assert caught.value.code == "columns-missing"
+    assert (caught.value.code, "move them away yourself" in caught.value.hint) == ("file-in-the-way", True)
+    bucket.delete(f"{IN_PLACE}strange.parquet")
+    with pytest.raises(UsageError) as missing:
+        wt.remove_columns(dataset_in(bucket, packed), "n")
+    assert missing.value.code == "columns-missing"
 
 
 def test_what_waits_for_a_change_that_never_came_is_named_until_the_next(packed: Path) -> None:

@@ -11,13 +11,14 @@ import os
 from typing import TYPE_CHECKING
 
 from wdstools.columns.sets import read_sums
-from wdstools.errors import NotFoundError, StoreError
+from wdstools.errors import BusyError, NotFoundError, StoreError
 from wdstools.executors.base import run_all
 from wdstools.formats.columns import COLUMNS_WAITING, set_of, waiting_path
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.manifest import COLUMNS_LIST
 from wdstools.formats.sums import render_sums
 from wdstools.landing.notes import create
+from wdstools.ops.columns.landing import Landing
 from wdstools.ops.columns.moving import (
     MoveTask,
     busy,
@@ -36,7 +37,7 @@ from wdstools.stores.open import remote
 from wdstools.stores.reading import sha256_there
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from wdstools.dataset import Dataset
     from wdstools.executors.base import Executor
@@ -69,12 +70,13 @@ def land_in_bucket(
     waiting, ours = left_waiting(store, {name}), Ours.of(store, name)
     in_place = left_in_place(store, name, listed)
     spoiled = _spoiled(ours, in_place, new)
+    landing = Landing(store, columns, frozenset(new), frozenset(here), made)
     fresh = {path: digest for path, digest in new.items() if path not in listed and path not in in_place}
     if not seen and len(here) == len(files) and not spoiled:
         noted = ours.note(fresh)
         for path, digest in files.items():
             _create(ours, path, digest, made, noted)
-        _change(store, version, sums)
+        _list_new(landing, ours, version, sums)
         _clear(ours, waiting, sums)
         return
     tasks = [MoveTask(store, (path,), digest, spoiled.get(path, seen.get(path, ""))) for path, digest in new.items()]
@@ -90,10 +92,40 @@ def land_in_bucket(
     # what takes no other's place is there before the list names it
     first = {} if seen else {path: digest for path, digest in new.items() if path not in spoiled}
     move_all(store, first, executor, first=True)
-    _change(store, version, sums)
+    if seen:
+        landing.require_there(waits=new)
+        _change(store, version, sums)
+    else:
+        _list_new(landing, ours, version, sums, waits=[path for path in new if path not in first])
     move_all(store, {path: digest for path, digest in new.items() if path not in first}, executor, first=False)
     clear_gone(store, name, sums)
-    _clear(ours, {*waiting, *(waiting_path(path, digest) for path, digest in first.items())}, sums)
+    _clear(ours, {*waiting, *(waiting_path(path, digest) for path, digest in first.items())}, {**sums, **seen})
+
+
+def _list_new(landing: Landing, ours: Ours, version: str, sums: Mapping[str, str], waits: Collection[str] = ()) -> None:
+    """Have the list name a set that it did not name, if all of it is there, and before and after nobody took it away.
+
+    Who removes what was begun takes the notes first, then looks at the list, then takes the files: so either he sees the list
+    or we see that the notes are gone, and take the set out of the list again.
+    """
+    notes = [*ours.notes()]
+    landing.require_there(waits)
+    _change(landing.store, version, sums)
+    try:
+        landing.require_there(waits, notes)
+    except BusyError:
+        _take_back(landing.store, landing.columns.files())
+        raise
+
+
+def _take_back(store: RemoteStore, files: Mapping[str, str]) -> None:
+    """Take a set out of the list again, which others may change at the same time."""
+    for _ in range(3):
+        version, listed = _version(store), read_sums(store)
+        if any(listed.get(path) != digest for path, digest in files.items()):
+            return
+        with contextlib.suppress(BusyError):
+            _change(store, version, {path: digest for path, digest in listed.items() if path not in files})
 
 
 def _spoiled(ours: Ours, in_place: Sequence[str], new: Mapping[str, str]) -> dict[str, str]:
@@ -122,7 +154,8 @@ def drop_in_bucket(
     """
     store = remote(dataset.metadata)
     version = _version(store)
-    sums = require(read_sums(store))
+    before = read_sums(store)
+    sums = require(before)
     names = {set_of(path) for path in deleted}
     left = left_waiting(store, names)
     for path in sorted(deleted, key=lambda path: (path.endswith(".json"), path)):
@@ -133,23 +166,35 @@ def drop_in_bucket(
     _change(store, version, sums)
     for name in names:
         clear_gone(store, name, sums)
-        _clear(Ours.of(store, name), [key for key in left if key.startswith(f"{COLUMNS_WAITING}{name}/")], sums)
+        _clear(Ours.of(store, name), [key for key in left if key.startswith(f"{COLUMNS_WAITING}{name}/")], before)
 
 
 def drop_waiting(
     dataset: Dataset, name: str, deleted: Sequence[str], require: Callable[[dict[str, str]], dict[str, str]]
 ) -> None:
-    """Take files away that were stored for a set which never came, and the notes of them. Raises as ``drop_in_bucket``."""
+    """Take files away that were stored for a set which never came, and the notes of them. Raises as ``drop_in_bucket``.
+
+    The notes go first, for ones of other names: whoever is storing the set sees that, and a killed removal is gone on with.
+    """
     store = remote(dataset.metadata)
     version = _version(store)
     sums = require(read_sums(store))
     ours = Ours.of(store, name)
+    notes = ours.notes()
+    mine = set(ours.removable(deleted))
+    kept = ours.renote()
     for key in deleted:
+        if key in notes:
+            continue
         if _version(store) != version:
             raise busy(store)
         clear_waiting(ours, [key])
-    ours.delete(left_in_place(store, name, sums))
-    ours.forget()
+        if key in mine:
+            with contextlib.suppress(NotFoundError):
+                store.delete(key)
+    there = [*left_waiting(store, {name}), *left_in_place(store, name, sums)]
+    if not ours.removable(there):
+        ours.forget(kept)
 
 
 def _create(ours: Ours, path: str, digest: str, made: LocalStore, noted: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -48,11 +49,14 @@ class Ours:
         """Those that this user has sealed."""
         return cls(store, name, seal_key(f"columns {store.url} {name}"))
 
-    def note(self, objects: Mapping[str, str]) -> list[str]:
-        """Note objects that are about to be stored, key -> SHA-256, of which none is there. Gives the notes."""
+    def note(self, objects: Mapping[str, str], salt: str = "") -> list[str]:
+        """Note objects that are about to be stored, key -> SHA-256, of which none is there. Gives the notes.
+
+        No other user's notes have their names; with a ``salt``, no others of the same objects.
+        """
         left, made = iter(sorted(objects.items())), []
         while begun := dict(islice(left, _IN_A_NOTE)):
-            path = f"{self._prefix}ours-{sha256_hex(json.dumps(begun).encode())[:32]}.json"
+            path = f"{self._prefix}ours-{sha256_hex(self.key + (json.dumps(begun) + salt).encode())[:32]}.json"
             note: dict[str, Any] = {BEGUN: begun}
             note[SEAL] = seal(self.key, path, note)
             self.store.put_data(path, (json.dumps(note) + "\n").encode())
@@ -61,8 +65,7 @@ class Ours:
 
     def notes(self) -> dict[str, dict[str, str]]:
         """Every note of ours, with what it names."""
-        paths = [path for path in waiting_for(self.store, self.name) if self._is_note(path)]
-        return {path: found for path, found in _at_once(self._read, paths) if found is not None}
+        return {path: names for path, names, mine in self._all_notes() if mine}
 
     def named(self) -> dict[str, str]:
         """Every object that our notes name, key -> SHA-256."""
@@ -70,6 +73,33 @@ class Ours:
         for names in self.notes().values():
             found |= names
         return found
+
+    def removable(self, keys: Iterable[str]) -> list[str]:
+        """Those objects that may go, as our notes say: none that a note of somebody else names as well.
+
+        Of what both name goes what has a digest that only ours gives.
+        """
+        mine: dict[str, set[str]] = {}
+        others: dict[str, set[str]] = {}
+        for _, names, is_mine in self._all_notes():
+            for key, digest in names.items():
+                (mine if is_mine else others).setdefault(key, set()).add(digest)
+        found = [key for key in keys if key in mine]
+        return [
+            key
+            for key in found
+            if key not in others or sha256_there(self.store, key) in mine[key].difference(others[key])
+        ]
+
+    def renote(self) -> list[str]:
+        """Put notes of other names in the place of all of ours: who stores what these name sees that they are gone."""
+        old = self.notes()
+        objects: dict[str, str] = {}
+        for names in old.values():
+            objects |= names
+        made = self.note(objects, secrets.token_hex(16))
+        self.forget(old)
+        return made
 
     def forget(self, notes: Iterable[str] | None = None) -> None:
         """Take notes of ours away; all, unless some are given."""
@@ -116,9 +146,8 @@ class Ours:
             raise
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects of which each is named by one of our notes."""
-        named = self.named()
-        for _ in _at_once(self._delete, [key for key in keys if key in named]):
+        """Delete those objects that are ``removable``."""
+        for _ in _at_once(self._delete, self.removable(keys)):
             pass
 
     @property
@@ -128,15 +157,21 @@ class Ours:
     def _is_note(self, path: str) -> bool:
         return path.startswith(f"{self._prefix}ours-") and path.endswith(".json")
 
-    def _read(self, path: str) -> tuple[str, dict[str, str] | None]:
-        """A note, if it is ours: whoever may write there can write one."""
+    def _all_notes(self) -> list[tuple[str, dict[str, str], bool]]:
+        """Each note, what it names, and whether it is ours."""
+        paths = [path for path in waiting_for(self.store, self.name) if self._is_note(path)]
+        return [found for found in _at_once(self._read, paths) if found[1]]
+
+    def _read(self, path: str) -> tuple[str, dict[str, str], bool]:
+        """A note: whoever may write there can write one. What cannot be read, or names other things, names nothing."""
         try:
             note = json.loads(get_whole(self.store, path, _MAX_NOTE_BYTES))
-            begun = note[BEGUN] if is_sealed(self.key, path, note) else {}
-            mine = bool(begun) and all(key.startswith(self._prefix) or is_of(key, self.name) for key in begun)
+            begun = dict(note[BEGUN])
+            sound = all(key.startswith(self._prefix) or is_of(key, self.name) for key in begun)
+            sound = sound and all(isinstance(digest, str) for digest in begun.values())
+            return path, begun if sound else {}, is_sealed(self.key, path, note)
         except (StoreError, FormatError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
-            return path, None
-        return path, begun if mine else None
+            return path, {}, False
 
     def _replace(self, key: str, digest: str, put: Callable[[str], ObjectInfo]) -> None:
         there = self.store.head(key).etag

@@ -9,7 +9,7 @@ from wdstools.columns.sets import names_in, read_set, read_sums
 from wdstools.columns.waiting import waiting_for
 from wdstools.dataset import Dataset
 from wdstools.errors import FormatError, StoreError, UsageError
-from wdstools.formats.columns import is_set_name, set_path
+from wdstools.formats.columns import is_set_name, is_waiting, set_path
 from wdstools.landing.inside import lies
 from wdstools.ops.columns.land import drop_set, lines_of, opened_to_change, require_changeable
 from wdstools.ops.columns.ours import Ours, left_in_place
@@ -18,6 +18,7 @@ from wdstools.plan import Plan, Step, apply
 from wdstools.stores.local import LocalStore
 from wdstools.stores.open import remote
 from wdstools.stores.reading import sha256_there
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +69,8 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
 
     Raises:
         UsageError: There is no such set (``columns-missing``), or it lies on a web server.
-        StoreError: Storage could not be read.
+        StoreError: Storage could not be read; or of a set that never came only what is not known to be ours is there
+            (``file-in-the-way``): it stays.
         FormatError: A manifest, or the list of sets, is damaged.
     """
     opened = opened_to_change(dataset)
@@ -80,6 +82,7 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
     if name not in names and (steps := _left_of(store, name)):
         return RemoveColumnsPlan("remove columns of", path, steps, name=name, dataset=opened)
     if name not in names:
+        _refuse_foreign(store, name)
         raise UsageError(
             "no such set of columns",
             code="columns-missing",
@@ -113,9 +116,24 @@ def _left_of(store: Store, name: str) -> tuple[Step, ...]:
     waiting, notes, named = waiting_for(store, name), ours.notes(), ours.named()
     whole = [key for key in waiting if key not in named and sha256_there(store, key) == key.rpartition("/")[2]]
     in_place = left_in_place(ours.store, name, {})
-    keys = {*whole, *notes, *(key for key in (*waiting, *in_place) if key in named)}
+    keys = {*whole, *notes, *ours.removable([*waiting, *in_place])}
     detail = f"of the set {name}, which was begun and not finished"
     return tuple(Step("delete", key, detail=detail) for key in sorted(keys))
+
+
+def _refuse_foreign(store: Store, name: str) -> None:
+    """Raise StoreError (``file-in-the-way``) where there are files of a set that was not listed, and no note of ours names any."""
+    if isinstance(store, LocalStore) or not is_set_name(name):
+        return
+    waiting = (key for key in waiting_for(store, name) if is_waiting(name, key.rpartition("/")[2]))
+    if found := [*waiting, *left_in_place(remote(store), name, {})]:
+        raise StoreError(
+            "there are files of such columns that are not known to be ours: they stay",
+            code="file-in-the-way",
+            where=f"{store.url}/{found[0]}",
+            got=counted(len(found), "file"),
+            hint="move them away yourself, if nobody is adding these columns",
+        )
 
 
 def remove_columns(

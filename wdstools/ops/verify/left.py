@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.stores.base import Store
 
+_STAYS = "what is not known to be ours stays: move it away yourself"
+
 
 def left_over(dataset: Dataset) -> tuple[str, ...]:
     """Each such thing, and what to do; nothing of what cannot be listed."""
@@ -55,7 +57,7 @@ def _in_bucket(store: Store) -> Iterator[str]:
             continue
         files = f"{counted(count, 'file')} of the columns {name}"
         if name in names:
-            yield f"{files}, of a change that is not finished; give it again, or any other change of them clears these up"
+            yield f"{files}, of a change that is not finished; give it again, or any other change of them clears these up; {_STAYS}"
             continue
-        again = f"wdstools columns rm {quote(display(store.url))} {name} removes what is known to be ours"
+        again = f"if nobody is adding them now, wdstools columns rm {quote(display(store.url))} {name}; {_STAYS}"
         yield f"{files}, which were begun and are not finished; give the same command again, or {again}"

@@ -1,0 +1,75 @@
+"""Whether all that was stored for a set in an object store is still there, when the list is to name it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wdstools.columns.waiting import waiting_for
+from wdstools.errors import NotFoundError
+from wdstools.formats.columns import set_path, waiting_path
+from wdstools.ops.columns.moving import busy
+from wdstools.stores.reading import sha256_there
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from wdstools.formats.columns import ColumnSet
+    from wdstools.stores.base import RemoteStore
+    from wdstools.stores.local import LocalStore
+
+
+@dataclass(slots=True)
+class Landing:
+    """A set that is being stored. ``new`` are its files that were not there, ``here`` those of them that lie in ``made``."""
+
+    store: RemoteStore
+    columns: ColumnSet
+    new: frozenset[str]
+    here: frozenset[str]
+    made: LocalStore
+    #: The bytes of those files that are known: of these ``here``, and of what lay in its place and stays.
+    sizes: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        kept = self.columns.files().keys() - self.new
+        there = self._in_place() if kept else {}
+        self.sizes = {path: there[path] for path in kept if path in there}
+        self.sizes |= {path: os.path.getsize(self.made.locate(path)) for path in self.here}
+
+    def require_there(self, waits: Collection[str], notes: Collection[str] = ()) -> None:
+        """Raise BusyError where a file that was stored, or was there before, is gone or another, or a note is gone.
+
+        ``waits``: new files that are not in their places yet.
+        """
+        digests, there = self.columns.files(), self._in_place()
+        waiting = set(waiting_for(self.store, self.columns.name)) if waits or notes else set()
+        for note in notes:
+            if note not in waiting:
+                self._look(note, None)
+        for path in sorted(self.new | self.sizes.keys()):
+            if path in waits:
+                if waiting_path(path, digests[path]) not in waiting:
+                    self._look_for_waiting(path, digests[path])
+            elif path not in there or self.sizes.get(path) not in (None, there[path]):
+                self._look(path, self.sizes.get(path))
+
+    def _look(self, key: str, size: int | None) -> None:
+        """The object itself: what a store lists may be late."""
+        try:
+            there = self.store.head(key).bytes
+        except NotFoundError:
+            raise busy(self.store) from None
+        if size not in (None, there):
+            raise busy(self.store)
+
+    def _look_for_waiting(self, path: str, digest: str) -> None:
+        """Once the list names it, anybody may move it to its place."""
+        if sha256_there(self.store, path) != digest:
+            self._look(waiting_path(path, digest), None)
+
+    def _in_place(self) -> dict[str, int]:
+        document = set_path(self.columns.name)
+        folder = f"{document.removesuffix('.json')}/"
+        return {info.key: info.bytes for prefix in (folder, document) for info in self.store.list(prefix)}

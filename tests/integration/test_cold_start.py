@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Not ours to import first: torch is an extra, and other loaders' parts run in environments of their own.
-_APART = ("wdstools.reader.torch", "wdstools.__main__", "wdstools.peers.peer_")
+_APART = ("wdstools.reader.torch", "wdstools.reader.epochs", "wdstools.__main__", "wdstools.peers.peer_")
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(wdstools.__path__, "wdstools.")

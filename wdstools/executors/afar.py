@@ -264,4 +264,4 @@ class Run(Generic[Handle]):
 
 def _lost(sent: _Sent[Any], error: LostWorkerError) -> Outcome[Any]:
     number = sent.parcel.number
-    return Outcome(number, error=lost_worker((number, sent.about), error.host, error.reason, sent.attempt))
+    return Outcome(number, error=lost_worker(number, sent.about, error.host, error.reason, sent.attempt))

@@ -49,9 +49,8 @@ def named(item: object) -> str | None:
     return None
 
 
-def lost_worker(given: tuple[int, str | None], host: str, reason: str, attempts: int) -> WorkerLostError:
+def lost_worker(index: int, about: str | None, host: str, reason: str, attempts: int) -> WorkerLostError:
     """The outcome of an item, by its number and what it is about, that no worker finished."""
-    index, about = given
     return WorkerLostError(
         "the worker of this item was lost",
         where=f"item {index}" + (f" ({about})" if about else "") + (f", {host}" if host else ""),

@@ -154,7 +154,7 @@ class Processes:
         host = f"process {process.pid} on {platform.node()}"
         about, reason = named(given.item), f"exit code {process.exitcode}"
         tell_of_loss(given.index, about, host, reason, given.attempt)
-        return lost_worker((given.index, about), host, reason, given.attempt)
+        return lost_worker(given.index, about, host, reason, given.attempt)
 
     def _end(self, pipe: Connection, seconds: float) -> None:
         process = self._workers.pop(pipe, None)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from wdstools.columns.waiting import waiting_for
 from wdstools.errors import NotFoundError
-from wdstools.formats.columns import set_path, waiting_path
+from wdstools.formats.columns import waiting_path
 from wdstools.ops.columns.moving import busy
+from wdstools.ops.columns.ours import in_place
 from wdstools.stores.reading import sha256_there
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Landing:
 
     def __post_init__(self) -> None:
         kept = self.columns.files().keys() - self.new
-        there = self._in_place() if kept else {}
+        there = in_place(self.store, self.columns.name) if kept else {}
         self.sizes = {path: there[path] for path in kept if path in there}
         self.sizes |= {path: os.path.getsize(self.made.locate(path)) for path in self.here}
 
@@ -43,7 +44,7 @@ class Landing:
 
         ``waits``: new files that are not in their places yet.
         """
-        digests, there = self.columns.files(), self._in_place()
+        digests, there = self.columns.files(), in_place(self.store, self.columns.name)
         waiting = set(waiting_for(self.store, self.columns.name)) if waits or notes else set()
         for note in notes:
             if note not in waiting:
@@ -68,8 +69,3 @@ class Landing:
         """Once the list names it, anybody may move it to its place."""
         if sha256_there(self.store, path) != digest:
             self._look(waiting_path(path, digest), None)
-
-    def _in_place(self) -> dict[str, int]:
-        document = set_path(self.columns.name)
-        folder = f"{document.removesuffix('.json')}/"
-        return {info.key: info.bytes for prefix in (folder, document) for info in self.store.list(prefix)}

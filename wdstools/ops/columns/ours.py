@@ -191,8 +191,14 @@ class Ours:
 
 def left_in_place(store: RemoteStore, name: str, listed: Mapping[str, str]) -> list[str]:
     """Files in the places of a set's that the list does not name: a killed run has left them, or somebody else."""
-    there = [*store.list(f"{set_path(name).removesuffix('.json')}/"), *store.list(set_path(name))]
-    return [info.key for info in there if is_of(info.key, name) and info.key not in listed]
+    return [key for key in in_place(store, name) if is_of(key, name) and key not in listed]
+
+
+def in_place(store: RemoteStore, name: str) -> dict[str, int]:
+    """What lies in the places of a set's files, key -> bytes, whoever has put it there."""
+    document = set_path(name)
+    folder = f"{document.removesuffix('.json')}/"
+    return {info.key: info.bytes for prefix in (folder, document) for info in store.list(prefix)}
 
 
 def _at_once(work: Callable[[str], Any], keys: Iterable[str]) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import wdstools as wt
-from benchmarks.machine import facts
+from benchmarks.machine import facts, shown
 from benchmarks.measure import WDSTOOLS, Row, clocked, race
 from benchmarks.run import RESULTS, save, table
 from tests.servers.nginx import nginx_server
@@ -139,7 +139,7 @@ def main() -> None:
         hasty=arguments.hasty,
     )
     machine, totals = facts(arguments.dataset), dataset.manifest.totals
-    print("\n".join(f"{name + ':':<13}{fact}" for name, fact in machine.items()))
+    print(shown(machine))
     print(f"input:       split {_SPLIT} of {totals['shards']} shards, {totals['bytes'] / 1e6:.0f} MB\n")
     print(table(rows))
     save(os.path.join(RESULTS, "far.json"), rows, machine=machine, input=totals)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from benchmarks.machine import facts
+from benchmarks.machine import facts, shown
 from benchmarks.measure import WDSTOOLS, Row, clocked_command, environment, race
 from benchmarks.run import save, table
 
@@ -195,8 +195,7 @@ def main() -> None:
     scratch = os.path.abspath(arguments.scratch)
     os.makedirs(scratch, exist_ok=True)
     machine = facts(scratch)
-    for name, fact in machine.items():
-        print(f"{name + ':':<13}{fact}")
+    print(shown(machine))
     rows, profiles = [], {}
     for name, scenario in chosen.items():
         sys.stderr.write(f"measuring {scenario.described} ...\n")

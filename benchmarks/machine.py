@@ -15,6 +15,11 @@ def facts(folder: str) -> dict[str, str]:
     return {**machine_facts(_PACKAGES), "file system": file_system(folder), "tar": tar_version()}
 
 
+def shown(machine: dict[str, str]) -> str:
+    """These facts, one a line, as every measurement begins."""
+    return "\n".join(f"{name + ':':<13}{fact}" for name, fact in machine.items())
+
+
 def tar_version() -> str:
     """The first line of ``tar --version``; "" without tar."""
     try:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import clients
-from benchmarks.machine import facts
+from benchmarks.machine import facts, shown
 from benchmarks.measure import WDSTOOLS, Row, clocked_command, race
 from benchmarks.run import RESULTS, save, table
 from tests.servers.install import installed
@@ -138,7 +138,7 @@ def main() -> None:
             rows = measure(dataset, server.new_bucket(), Path(scratch), arguments.rounds, arguments.only, clock)
     totals = dataset.manifest.totals
     machine = facts(arguments.dataset)
-    print("\n".join(f"{name + ':':<13}{fact}" for name, fact in machine.items()))
+    print(shown(machine))
     print(f"input:       {totals['shards']} shards, {totals['bytes'] / 1e6:.0f} MB, OpenStack Swift on loopback")
     print(f"seconds:     {'of the processor, client and server' if arguments.cpu else 'on the clock'}\n")
     print(table(rows))

@@ -18,7 +18,7 @@ import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.inputs import prepare
-from benchmarks.machine import facts
+from benchmarks.machine import facts, shown
 from benchmarks.measure import Race, Row
 from benchmarks.peers.contest import Contest, Entry
 from benchmarks.peers.environments import is_ready
@@ -108,8 +108,7 @@ def main() -> None:
             contest.failed["webshart"] = f"not in {contest.environments}: python -m benchmarks.peers.environments"
         rows = measure(contest, rounds, seconds)
     machine["peers"] = ", ".join(f"{name} {version}" for name, version in contest.versions.items())
-    for name, fact in {**machine, "input": described, "rounds": str(rounds)}.items():
-        print(f"{name + ':':<13}{fact}")
+    print(shown({**machine, "input": described, "rounds": str(rounds)}))
     print(f"load after:  {' '.join(f'{load:.2f}' for load in os.getloadavg())}\n")
     for peer, reason in contest.failed.items():
         sys.stderr.write(f"{peer} was not measured: {reason}\n")

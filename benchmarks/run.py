@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from benchmarks.inputs import prepare
-from benchmarks.machine import facts
+from benchmarks.machine import facts, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,8 +87,7 @@ def main() -> None:
     scratch = os.path.abspath(arguments.scratch)
     setup = prepare(scratch, arguments.photos, samples, rounds=rounds, tiny=arguments.tiny)
     machine = facts(scratch)
-    for name, fact in {**machine, "input": setup.described, "rounds": str(rounds)}.items():
-        print(f"{name + ':':<13}{fact}")
+    print(shown({**machine, "input": setup.described, "rounds": str(rounds)}))
     rows = measure(names, setup)
     print(f"load after:  {' '.join(f'{load:.2f}' for load in os.getloadavg())}\n")
     print(table(rows))

@@ -17,7 +17,7 @@ import tarfile
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.machine import facts
+from benchmarks.machine import facts, shown
 from benchmarks.measure import WDSTOOLS, Row, clocked_command, race
 from benchmarks.run import save, table
 from benchmarks.scale import manifest_of
@@ -99,8 +99,7 @@ def main() -> None:
     scratch = os.path.abspath(arguments.scratch)
     os.makedirs(scratch, exist_ok=True)
     machine = facts(scratch)
-    for name, fact in machine.items():
-        print(f"{name + ':':<13}{fact}")
+    print(shown(machine))
     sys.stderr.write("making the shards ...\n")
     dataset = make(scratch, shards)
     rows = [*items(), *measure(dataset, shards, rounds, hasty=arguments.tiny)]

@@ -44,6 +44,14 @@ def killed(site: PackSite) -> None:
     site._stack.close()
 
 
+def destination(kind: str, folder: Path) -> Path:
+    """A destination that comes to be (``new``), or one that stays where it is (``link``)."""
+    if kind == "link":
+        (folder / "held").mkdir()
+        (folder / "out").symlink_to(folder / "held")
+    return folder / "out"
+
+
 def published(dest: Path) -> PackSite:
     """A dataset that has just appeared; its work is still there."""
     site, lines = begun(dest)

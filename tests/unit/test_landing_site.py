@@ -9,7 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.support.outcome import contents
-from tests.support.pack_site import FILES, INDEX, LINE, PLAN, SHARD, WHOLE, begun, killed, made, published, visible
+from tests.support.pack_site import (
+    FILES,
+    INDEX,
+    LINE,
+    PLAN,
+    SHARD,
+    WHOLE,
+    begun,
+    destination,
+    killed,
+    made,
+    published,
+    visible,
+)
 from wdstools.errors import BusyError, StoreError, UsageError
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing.bucket_site import BucketSite
@@ -20,12 +33,7 @@ from wdstools.stores.memory import MemoryStore
 
 @pytest.fixture(params=["new", "link"], name="dest")
 def _dest(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A destination that comes to be, and one that stays where it is."""
-    if request.param == "new":
-        return tmp_path / "out"
-    (tmp_path / "held").mkdir()
-    (tmp_path / "out").symlink_to(tmp_path / "held")
-    return tmp_path / "out"
+    return destination(request.param, tmp_path)
 
 
 def test_a_dataset_appears_whole_and_leaves_no_trace_of_its_making(dest: Path) -> None:

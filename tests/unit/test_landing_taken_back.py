@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.outcome import contents
-from tests.support.pack_site import FILES, INDEX, LINE, SHARD, WHOLE, begun, killed, made, published, visible
+from tests.support.pack_site import (
+    FILES,
+    INDEX,
+    LINE,
+    SHARD,
+    WHOLE,
+    begun,
+    destination,
+    killed,
+    made,
+    published,
+    visible,
+)
 from wdstools.errors import StoreError
 from wdstools.formats.manifest import MANIFEST_PATH
 from wdstools.landing import site as module
@@ -21,12 +33,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["new", "link"], name="dest")
 def _dest(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A destination that comes to be, and one that stays where it is."""
-    if request.param == "new":
-        return tmp_path / "out"
-    (tmp_path / "held").mkdir()
-    (tmp_path / "out").symlink_to(tmp_path / "held")
-    return tmp_path / "out"
+    return destination(request.param, tmp_path)
 
 
 def test_a_file_has_one_name_also_where_a_killed_run_left_it_two(tmp_path: Path) -> None:

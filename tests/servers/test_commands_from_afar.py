@@ -58,7 +58,7 @@ def test_a_place_that_does_not_answer_is_one_clear_line(copy: InBucket, place: s
     ran = run_command("info", copy.url if place == "bucket" else f"{nowhere}/city?token=secret", env=with_patience)
     assert ran.code == 4
     first, got, hint = ran.err.splitlines()
-    assert "look at the address" in hint
+    assert "check the address" in hint
     assert first.startswith("error: unreachable: the connection failed: ")
     assert "Connection refused" in got
     assert len(got) < 120

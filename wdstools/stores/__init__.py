@@ -1,1 +1,1 @@
-"""The only code that touches where datasets are kept."""
+"""The only code that touches the storage that datasets are kept in."""

@@ -1,15 +1,16 @@
-"""What some file systems cannot do, and the next best way that keeps the promise.
+"""What some file systems cannot do, and the next best way to keep the promise.
 
-External disks (exFAT, FAT32, NTFS) and network folders (SMB, NFS, VirtualBox, FUSE) lack some of what ext4 and APFS have.
-Each function here tries the usual way first. Only an answer that means "not here" leads to the next one; any other is an
-error, for a full or failing disk must not look like a simple one. What was weaker for it is kept (``weaknesses``), and said once.
+External disks (exFAT, FAT32, NTFS) and network folders (SMB, NFS, VirtualBox, FUSE) lack some of what ext4 and APFS
+have. Each function here tries the usual way first. Only an error that means "not supported here" leads to the next way;
+any other is raised, because a full or failing disk must not pass for a simple one. The promises that are weaker for it
+are kept (``weaknesses``) and reported once.
 
-| lack | instead | what is weaker there |
+| lacking | instead | what is weaker |
 |---|---|---|
 | fsync of a folder, or of a file | nothing | after a power cut, a name or the last bytes may be missing; digests show it |
-| flock | POSIX locks, then a lock file | a lock file of another machine that died has to be removed by hand |
-| hard links | a rename that replaces nothing, then a look and a rename | two writers at the same moment, on the last of these |
-| rename onto a file | the old file is moved aside first | for a moment nothing has the name |
+| flock | POSIX locks, then a lock file | if another machine dies, its lock file has to be removed by hand |
+| hard links | a rename that replaces nothing, then a check and a rename | two writers at once, where only the latter works |
+| rename onto a file | move the old file aside first | for a moment nothing has the name |
 """
 
 from __future__ import annotations
@@ -31,34 +32,34 @@ from wdstools.log import tell
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Errors that mean: this file system has no such thing.
+#: Errors that mean: this file system does not support it.
 _ABSENT = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOTTY}
 _NO_SYNC = _ABSENT | {errno.EBADF, errno.EISDIR, errno.EACCES, errno.EPERM}
 _NO_LOCK = _ABSENT | {errno.ENOLCK}
 _NO_LINK = _ABSENT | {errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EACCES}
 _NO_REPLACE = _ABSENT | {errno.EEXIST, errno.EACCES, errno.EPERM, errno.ETXTBSY, errno.EBUSY}
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
-#: Ends the names of files that are being written; readers and listings pass over them.
+#: Ends the names of files that are being written; readers and listings skip them.
 TEMP_SUFFIX = ".wdstools-tmp"
-#: Ends the name of a lock file, beside what it locks. Listings pass over it as over every temporary file.
+#: Ends the name of a lock file, next to what it locks. Listings skip it like every temporary file.
 LOCK_SUFFIX = f".lock{TEMP_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)
 class Weakness:
-    """What a place lacks that makes a promise weaker there: a stable code, one place, and what it means for whoever writes."""
+    """Something a place lacks, which weakens a promise: a stable code, one such place, and what it means for the user."""
 
     code: str
     where: str
     message: str
 
 
-#: What was met in this process, the first place of each kind.
+#: What this process has met: the first place of each kind.
 _MET: dict[str, Weakness] = {}
 
 
 def weaknesses() -> tuple[Weakness, ...]:
-    """What this process has had to do without, in the order of its codes."""
+    """What this process has had to do without, sorted by code."""
     return tuple(_MET[code] for code in sorted(_MET))
 
 
@@ -69,7 +70,7 @@ def _weaker(code: str, where: str, message: str) -> None:
 
 
 def sync_file(fd: int) -> None:
-    """Make an open file durable, where the file system can."""
+    """Make an open file durable, where the file system supports it."""
     try:
         os.fsync(fd)
     except OSError as error:
@@ -78,12 +79,12 @@ def sync_file(fd: int) -> None:
         _weaker(
             "no-file-sync",
             "",
-            "files cannot be made durable here: after a power cut the last bytes may be missing; verify shows it",
+            "files cannot be made durable here: after a power cut the last bytes may be missing; verify detects it",
         )
 
 
 def sync_folder(path: str) -> None:
-    """Make the names in a folder durable, where the file system can."""
+    """Make the names in a folder durable, where the file system supports it."""
     try:
         fd = os.open(path or ".", os.O_RDONLY)
     except OSError as error:
@@ -105,12 +106,12 @@ def _folder_not_synced(path: str) -> None:
     _weaker(
         "no-folder-sync",
         path,
-        "names cannot be made durable here: after a power cut a file may be missing; verify shows it",
+        "names cannot be made durable here: after a power cut a file may be missing; verify detects it",
     )
 
 
 def replace(source: str, target: str) -> None:
-    """Give a file a name that another file may have, which then goes."""
+    """Give a file a name, replacing the file that may have it."""
     try:
         os.rename(source, target)
     except OSError as error:
@@ -119,7 +120,7 @@ def replace(source: str, target: str) -> None:
         _weaker(
             "no-replace",
             target,
-            "a file cannot replace another here: for a moment nothing has its name, and a reader may miss it",
+            "one file cannot replace another here: for a moment the name does not exist, and a reader may miss it",
         )
         aside = f"{target}.{os.getpid()}.old{TEMP_SUFFIX}"
         os.rename(target, aside)
@@ -132,7 +133,7 @@ def replace(source: str, target: str) -> None:
 
 
 def name_new(source: str, target: str) -> None:
-    """Give a file a name that nothing has; raises FileExistsError where something has it."""
+    """Give a file a new name; raises FileExistsError if the name is taken."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
@@ -144,7 +145,7 @@ def name_new(source: str, target: str) -> None:
             _weaker(
                 "no-new-names",
                 target,
-                "a new name can replace a file here: let no two writers work on one place at the same moment",
+                "a rename can replace a file here: never let two writers work on one place at the same time",
             )
             os.rename(source, target)
     else:
@@ -152,9 +153,9 @@ def name_new(source: str, target: str) -> None:
 
 
 def ask_new_names(folder: str, name: str) -> None:
-    """Find out how ``name_new`` works in a folder, by names that are temporary ones of ``name``; raises OSError.
+    """Find out how ``name_new`` works in a folder, on temporary names made from ``name``; raises OSError.
 
-    Workers name what they make: the one that began the work is to know what is weaker for it.
+    Workers name the files they make, but the process that began the work has to know what is weaker.
     """
     first, second = (os.path.join(folder, f"{name}.{secrets.token_hex(8)}{TEMP_SUFFIX}") for _ in range(2))
     os.close(os.open(first, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -163,7 +164,7 @@ def ask_new_names(folder: str, name: str) -> None:
 
 
 def _rename_new(source: str, target: str) -> bool:
-    """Rename where nothing has the new name; False where neither the system nor the file system can."""
+    """Rename unless the new name is taken; False where the system or the file system does not support that."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
     if call is None:
         return False
@@ -177,7 +178,7 @@ def _rename_new(source: str, target: str) -> bool:
 
 
 def second_name(source: str, target: str) -> None:
-    """A second name for a file's bytes, or a copy of them; raises FileExistsError where something has the name."""
+    """Give a file's bytes a second name, or copy them; raises FileExistsError if the name is taken."""
     try:
         os.link(source, target)
     except OSError as error:
@@ -189,28 +190,28 @@ def second_name(source: str, target: str) -> None:
 
 @contextlib.contextmanager
 def exclusive(fd: int, path: str) -> Iterator[bool]:
-    """Hold an exclusive lock on an open file or folder; gives False, and holds nothing, if somebody else does."""
+    """Hold an exclusive lock on an open file or folder; yields False, holding nothing, if another process holds it."""
     if (taken := _lock_open(fd)) is not None:
         yield taken
         return
     _weaker(
         "no-locks",
         path,
-        "there are no locks here, so a file stands for one: if another machine dies at work, its lock file has to be removed by hand",
+        "this file system has no locks, so a file serves as one: if another machine dies while it works, remove its lock file by hand",
     )
     with _lock_file(path.rstrip("/") + LOCK_SUFFIX) as held:
         yield held
 
 
 def _lock_open(fd: int) -> bool | None:
-    """Whether a lock was had that the kernel lets go of with the process; None where there are no such locks."""
+    """Whether a lock was obtained that the kernel releases with the process; None where such locks do not exist."""
     for lock in (fcntl.flock, fcntl.lockf):
         try:
             lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError as error:
-            # a folder cannot be opened for writing, which POSIX locks want
+            # POSIX locks need a file opened for writing, and a folder cannot be
             if error.errno not in _NO_LOCK and not (lock is fcntl.lockf and error.errno in (errno.EBADF, errno.EACCES)):
                 raise
         else:
@@ -220,7 +221,7 @@ def _lock_open(fd: int) -> bool | None:
 
 @contextlib.contextmanager
 def _lock_file(path: str) -> Iterator[bool]:
-    """Hold a lock by a file that says whose it is; one whose process is gone from this machine counts for nothing."""
+    """Hold a lock by a file that names its owner; a lock whose process on this machine has ended is ignored."""
     mine = {"host": os.uname().nodename, "pid": os.getpid(), "began": _began(os.getpid())}
     for _ in range(2):
         try:
@@ -245,7 +246,7 @@ def _lock_file(path: str) -> Iterator[bool]:
 
 
 def _is_left_over(path: str, host: object) -> bool:
-    """Whether a lock file is of a process of this machine that has ended."""
+    """Whether a lock file belongs to a process of this machine that has ended."""
     try:
         with open(path, "rb") as file:
             owner: Any = json.loads(file.read(4096))
@@ -256,7 +257,7 @@ def _is_left_over(path: str, host: object) -> bool:
 
 
 def _began(pid: int) -> str:
-    """When a process of this machine began, in a form of the system's own; empty if there is none."""
+    """When a process of this machine began, in the system's own form; empty if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[19].decode()

@@ -1,6 +1,6 @@
-"""Azure Blob Storage: signed by an account's key here, allowed by a SAS, or with a token of the identity that is found.
+"""Azure Blob Storage: requests signed here with the account's key, allowed by a SAS, or sent with the identity's token.
 
-What the environment holds is looked for under the names that obstore reads, in its order.
+Environment variables are looked up under the names that obstore reads, in its order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SAS = ("AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN")
 _TOKENS = ("AZURE_STORAGE_TOKEN",)
 _CLIENTS = ("AZURE_STORAGE_CLIENT_ID", "AZURE_CLIENT_ID")
 _ENDPOINTS = ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
-#: Published by Microsoft for every emulator there is.
+#: Published by Microsoft for all emulators.
 _EMULATED = "devstoreaccount1"
 _EMULATED_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _VERSION = "2023-11-03"
@@ -63,7 +63,7 @@ def open_azure(url: str, waits: Waits, limits: Limits | None = None) -> AzureSto
     account = _from(_ACCOUNTS) or (_EMULATED if emulated else "")
     if not account.isalnum() or not account.isascii():
         raise UsageError(
-            "no account of Azure is named",
+            "no Azure account is set",
             code="store-settings",
             where="the environment",
             expected=_ACCOUNTS[0],
@@ -89,7 +89,7 @@ def _endpoint(account: str, *, emulated: bool) -> str:
 
 
 def _who(account: str, key: str, find: Callable[[], Login]) -> tuple[Callable[[Request], Mapping[str, str]], str]:
-    """What signs a request, and the query that goes with every one."""
+    """What signs a request, and the query that goes with every request."""
     if is_yes(os.environ.get("AZURE_SKIP_SIGNATURE")):
         return _nobody, ""
     if token := _from(_TOKENS):
@@ -113,10 +113,10 @@ def _nobody(request: Request) -> Mapping[str, str]:
 def _sendable(text: str, where: str) -> str:
     if not (text.isascii() and text.isprintable()):
         raise UsageError(
-            "it holds characters that no token has",
+            "it has characters that no token has",
             code="store-settings",
             where=where,
-            hint="look for a line end or a quote behind it",
+            hint="look for a line break or a quote at its end",
         )
     return text
 
@@ -132,7 +132,7 @@ def _bytes_of(key: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _SharedKey:
-    """The key of an account, which signs what is asked."""
+    """An account's key, which signs requests."""
 
     account: str
     key: bytes
@@ -154,7 +154,7 @@ class _SharedKey:
 
 
 class AzureStore(BucketStore):
-    """A prefix of a container; every PUT is one block blob, sealed by the MD5 of its bytes."""
+    """A prefix of a container; every PUT is one block blob, sent with the MD5 of its bytes."""
 
     def _with_own(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
         return {"x-ms-version": _VERSION, **(headers or {})}
@@ -195,5 +195,5 @@ class AzureStore(BucketStore):
         return {"x-ms-delete-snapshots": "include"}
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
-        """The MD5 of a blob that was stored by one request: Azure computes it."""
+        """The MD5 of a blob that was stored by one request, as Azure computed it."""
         return header_digests(self._succeed(self._request("HEAD", key)).headers)

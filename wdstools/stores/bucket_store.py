@@ -1,8 +1,8 @@
-"""What stores in buckets have in common: objects by GET, HEAD, PUT and DELETE, and listings in pages of XML.
+"""What bucket stores have in common: objects by GET, HEAD, PUT and DELETE, and listings in pages of XML.
 
-Every request is made here and goes out by ``web``, so one place bounds all that a server may answer, and one place knows where
-credentials may go. A PUT is one request with a digest of its bytes, which the server compares. What differs between providers is
-which digest that is, how a condition is said, and what a listing is called.
+Every request is made here and goes out through ``web``, so one place limits what a server may answer, and one place
+decides where credentials may go. A PUT is one request with a digest of its bytes, which the server checks. Providers
+differ in which digest that is, how a condition is expressed, and what the elements of a listing are called.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from typing import IO
     from xml.etree.ElementTree import Element
 
-#: Elements of XML that say one object of a listing.
+#: XML elements per object of a listing, at most.
 _ELEMENTS = 16
-#: Those that each name something in a listing.
+#: Elements that each name something in a listing.
 _NAMING = {"Contents", "CommonPrefixes", "Blob", "BlobPrefix", "Upload"}
 _SIZE_RE = re.compile("[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where a bucket is: its URL for people, its address, the prefix of all keys, and a query that goes with every request."""
+    """Where a bucket is: its URL for people, its address, the prefix of all keys, and the query of every request."""
 
     url: str
     address: str
@@ -46,9 +46,9 @@ class Bucket:
 
 
 class BucketStore(RemoteBase):
-    """A prefix of a bucket. Nothing is tried again here: see ``retry.Retrying``.
+    """A prefix of a bucket. Nothing is retried here: see ``retry.Retrying``.
 
-    ``refused_hint`` is what to do where the server refuses, if opening the store has told that.
+    ``refused_hint`` says what to do if the server refuses, where opening the store has shown the likely cause.
     """
 
     def __init__(self, bucket: Bucket, web: Web, *, refused_hint: str = "") -> None:
@@ -81,7 +81,7 @@ class BucketStore(RemoteBase):
         return f"{address}?{'&'.join(parts)}" if parts else address
 
     def _with_own(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
-        """The headers of a request, and those that every request to this provider has."""
+        """The headers of a request, with those that every request to this provider has."""
         return headers or {}
 
     def _succeed(self, request: Request) -> Answer:
@@ -101,7 +101,7 @@ class BucketStore(RemoteBase):
         return ObjectInfo(key, answer.size or 0, answer.headers.get("ETag", ""))
 
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
-        """Bytes of one version as they come; the answer is held against the request and against what it says itself."""
+        """Bytes of one version as they come; the answer is checked against the request and against its own headers."""
         try:
             return self._web.body(self._request("GET", key), start, length, etag)
         except StoreError as refusal:
@@ -111,7 +111,7 @@ class BucketStore(RemoteBase):
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
         """Store bytes by one PUT with a digest; readers see the old object, the new one, or none."""
         etag = self._put(key, (io.BytesIO(data), len(data)), self._seal(data), only_if)
-        # the bytes are in memory now: a digest that the store computed is compared here, and need not be asked for
+        # the bytes are in memory now: comparing the digest that the store computed here saves a request later
         sent = hashlib.md5(data, usedforsecurity=False).hexdigest() if etag_md5(etag) else ""
         return ObjectInfo(key, len(data), etag, md5=sent if sent == etag_md5(etag) else "")
 
@@ -127,7 +127,7 @@ class BucketStore(RemoteBase):
             return ObjectInfo(key, size, self._put(key, (file, size), seal, only_if))
 
     def _put(self, key: str, content: tuple[IO[bytes], int], seal: Mapping[str, str], only_if: str) -> str:
-        """One PUT of a body and its size, of which the server compares the digest; gives the ETag."""
+        """One PUT of a body and its size, whose digest the server checks; returns the ETag."""
         body, size = content
         condition = self._condition(key, only_if) if only_if else {}
         headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream", **seal, **condition}
@@ -136,22 +136,22 @@ class BucketStore(RemoteBase):
         except StoreError as refusal:
             if only_if == ABSENT and refusal.code == "object-changed":
                 where = f"{self.url}/{key}"
-                raise StoreError("an object is already there", code="object-exists", where=where) from None
+                raise StoreError("an object with this key already exists", code="object-exists", where=where) from None
             raise
         answer.read_start(self._web.limits.error)
         return str(answer.headers.get("ETag", ""))
 
     @abstractmethod
     def _seal(self, data: bytes) -> Mapping[str, str]:
-        """The headers that tell the server what digest these bytes must have."""
+        """The headers that tell the server which digest these bytes must have."""
 
     @abstractmethod
     def _seal_file(self, path: str, digests: Mapping[str, str]) -> Mapping[str, str]:
-        """The same of a file; raises SourceChangedError where it is not what ``digests`` say."""
+        """The same for a file; raises SourceChangedError if it does not match ``digests``."""
 
     @abstractmethod
     def _wrong_seal(self) -> Mapping[str, str]:
-        """The headers that name another digest than that of any bytes."""
+        """Headers with a digest that does not match the bytes sent."""
 
     def _condition(self, key: str, only_if: str) -> Mapping[str, str]:
         """The headers that say what must be there before a PUT: nothing, or a version."""
@@ -159,7 +159,7 @@ class BucketStore(RemoteBase):
         return {"If-None-Match": "*"} if only_if == ABSENT else {"If-Match": only_if}
 
     def put_wrong(self, key: str) -> bool:
-        """Try to store bytes under another text's digest; tells whether that was refused."""
+        """Try to store bytes under another text's digest; returns whether the store refused."""
         data = b"not these bytes"
         headers = {"Content-Length": str(len(data)), **self._seal(data), **self._wrong_seal()}
         try:
@@ -176,9 +176,9 @@ class BucketStore(RemoteBase):
         for name, size, etag in self._entries(self._prefix + prefix, where):
             key = name.removeprefix(self._prefix)
             if key <= last or not name.startswith(self._prefix + prefix) or not _SIZE_RE.fullmatch(size):
-                if not key or name == self._prefix:  # the folder itself, as some tools store it
+                if not key or name == self._prefix:  # the folder itself, which some tools store as an object
                     continue
-                raise TransientError("a listing that repeats itself", code="list-torn", where=where, got=key[:200])
+                raise TransientError("the listing repeats itself", code="list-torn", where=where, got=key[:200])
             last = key
             if not key.endswith("/"):
                 yield ObjectInfo(key, int(size), etag)
@@ -190,9 +190,11 @@ class BucketStore(RemoteBase):
         folders: dict[str, None] = {}
         for number, (name, size, etag) in enumerate(self._entries(whole, where, "/")):
             if number - len(found) - len(folders) > self._web.limits.idle:
-                raise TransientError("a listing that repeats itself", code="list-torn", where=where, got=name[:200])
+                raise TransientError("the listing repeats itself", code="list-torn", where=where, got=name[:200])
             if not name.startswith(whole):
-                raise TransientError("a listing of something else", code="list-torn", where=where, got=name[:200])
+                raise TransientError(
+                    "the listing has keys outside the prefix", code="list-torn", where=where, got=name[:200]
+                )
             key = name.removeprefix(self._prefix)
             if not size:
                 folders[key] = None
@@ -203,7 +205,7 @@ class BucketStore(RemoteBase):
     def _entries(self, prefix: str, where: str, delimiter: str = "") -> Iterator[tuple[str, str, str]]:
         """Name, size and ETag of everything under a prefix of the bucket, in the listing's order.
 
-        With a ``delimiter`` what lies behind one is a name that ends in it, without a size.
+        With a ``delimiter``, everything below one is a single name that ends in it and has no size.
         """
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
         query |= {"delimiter": delimiter} if delimiter else {}
@@ -215,14 +217,14 @@ class BucketStore(RemoteBase):
                 yield decode(text_of(entry, "Prefix")), "", ""
 
     def _pages(self, query: Mapping[str, str], markers: tuple[tuple[str, str], ...], where: str) -> Iterator[Element]:
-        """The pages of a listing. One that was asked for before is not asked for again: such a listing has no end.
+        """The pages of a listing. No page is requested twice: such a listing would never end.
 
-        ``markers`` are the parameters that ask for the next page, and the elements that say what is in them.
+        ``markers`` pairs the parameters that request the next page with the elements that hold their values.
         """
         limits, asked, count, idle = self._web.limits, dict(query), 0, 0
         seen: set[tuple[str, ...]] = set()
         while True:
-            # of the bucket, not of an object
+            # to the bucket, not to an object
             request = Request("GET", self._asked(self._bucket.address, asked), where, self._with_own(None))
             answer = self._succeed(request)
             answer.read(limits.page)
@@ -240,37 +242,37 @@ class BucketStore(RemoteBase):
             asked = {**query, **{name: mark for (name, _), mark in zip(markers, marks, strict=True) if mark}}
 
     def _is_truncated(self, page: Element, marks: tuple[str, ...]) -> bool:
-        """Whether a page of a listing says that there are more."""
+        """Whether a page of a listing says that more follow."""
         del marks
         return text_of(page, "IsTruncated") == "true"
 
     def delete(self, key: str) -> None:
-        """Remove an object. Buckets do not tell whether there was one: that is asked first."""
+        """Remove an object. A DELETE does not say whether there was one, so a HEAD asks first."""
         self.head(key)
         self._succeed(self._request("DELETE", key, self._delete_headers())).read_start(self._web.limits.error)
 
     def _delete_headers(self) -> Mapping[str, str]:
-        """What a DELETE says besides."""
+        """Additional headers of a DELETE."""
         return {}
 
 
 def _endless(where: str, page: int) -> StoreError:
-    return StoreError("a listing that does not end", code="list-endless", where=where, got=f"page {page}")
+    return StoreError("the listing does not end", code="list-endless", where=where, got=f"page {page}")
 
 
 def _parsed(body: bytes, where: str) -> Element:
-    """A listing's XML; without a document type, for those may name what lies elsewhere or grow without end."""
+    """A listing's XML; a document type is refused, because it may refer to other files or expand without end."""
     from xml.etree import ElementTree as ET
 
     reason: object = "a document type"
     if b"<!DOCTYPE" not in body and b"<!ENTITY" not in body:
         try:
-            return ET.fromstring(body)  # noqa: S314  # what is dangerous in XML is refused
+            return ET.fromstring(body)  # noqa: S314  # the dangerous parts of XML are refused
         except (ET.ParseError, ValueError, LookupError) as error:
             reason = error
-    raise TransientError("the server's listing is not understood", code="list-torn", where=where, got=str(reason)[:200])
+    raise TransientError("the server's listing cannot be parsed", code="list-torn", where=where, got=str(reason)[:200])
 
 
 def text_of(element: Element, name: str) -> str:
-    """The text of an element below another, in whatever namespace; empty where there is none."""
+    """The text of an element below another, in any namespace; empty where there is none."""
     return element.findtext(f"{{*}}{name}") or ""

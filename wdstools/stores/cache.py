@@ -1,6 +1,7 @@
-"""A local cache of what is read from remote stores: blocks of objects in files, bounded, shared by processes, believed only when checked.
+"""A local cache of remote objects: blocks in files, bounded in size, shared by processes, and checked on every read.
 
-It never holds the only copy of anything: every block can be fetched again, and any file of it may be removed at any time.
+It never holds the only copy of anything: every block can be fetched again, and any of its files may be removed at any
+time.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 1 << 20
 _DIGEST_BYTES = 16
-#: What files of the cache are called: a digest, or one that is being written.
+#: Names of the cache's files: a digest, with a suffix while the file is being written.
 _BLOCK_NAME_RE = re.compile(r"[0-9a-f]{32}(\.[0-9a-f.]+)?")
-#: After this share of the limit has been written by one process, the cache is looked at as a whole.
+#: A process that has written this share of the limit (1/16) checks the size of the whole cache.
 _SHARE = 16
-#: How full the cache is left when something has to go.
+#: How full the cache is left when blocks have to be removed.
 _KEPT = 0.9
 
 
 class Caching(Wrapper):
-    """A store whose ranges are kept in ``folder``, in blocks of 1 MB, up to about ``limit_bytes`` over all that use it.
+    """A store whose ranges are kept in ``folder``, in blocks of 1 MiB, up to about ``limit_bytes`` for all users together.
 
-    ``version`` names what the store holds (a dataset's root digest): another version has other blocks. Each block
-    carries the XXH3-128 of its place and its bytes and is fetched again where that is not right. Blocks used longest
-    ago go first. A disk that cannot be written makes it no cache, and nothing worse.
+    ``version`` names what the store holds (a dataset's root digest): each version has its own blocks. Each block
+    carries the XXH3-128 of its place and bytes, and is fetched again if that does not match. The least recently used
+    blocks go first. If the disk cannot be written, nothing is cached, and reading goes on.
     """
 
-    #: Hosts that do not see the folder refuse it (``path-not-shared``). They would each fill one that nobody there asked
-    #: for; and without it they would fetch again, unsaid, what the caller means to have near.
+    #: Hosts that do not see the folder refuse it (``path-not-shared``). Otherwise each would fill a folder that nobody
+    #: there asked for, or, without one, silently fetch again what the caller expects to be cached.
     local_paths: ClassVar[tuple[str, ...]] = ("_folder",)
 
     def __init__(self, store: RemoteStore, folder: str, version: str, *, limit_bytes: int) -> None:
@@ -51,7 +52,7 @@ class Caching(Wrapper):
         self._folder = folder
         self._version = version
         self._limit = limit_bytes
-        self._written = limit_bytes  # look at what other runs have left, once
+        self._written = limit_bytes  # so that the first write checks what other runs have left
         self._lock = threading.Lock()
         self._coming: dict[tuple[str, int], threading.Event] = {}
 
@@ -59,7 +60,7 @@ class Caching(Wrapper):
         return _reopened, (self._store, os.path.abspath(self._folder), self._version, self._limit)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Bytes of an object, from the blocks that are here, and from the store for those that are not."""
+        """Bytes of an object, from cached blocks where there are some and from the store otherwise."""
         if length is None:
             length = max(0, self._store.head(key).bytes - start)
         if not length:
@@ -72,7 +73,7 @@ class Caching(Wrapper):
             self._fetch(key, mine, blocks)
         finally:
             self._release(key, mine)
-        for number in numbers:  # what another thread was fetching
+        for number in numbers:  # being fetched by another thread
             if number not in blocks:
                 self._wait(key, number)
                 if (block := self._load(key, number)) is not None:
@@ -83,7 +84,7 @@ class Caching(Wrapper):
         return whole[skip : skip + length]
 
     def fetch(self, key: str, start: int, length: int, *, etag: str = "") -> bytes:
-        """Exactly ``length`` bytes; those of a named version are asked of the store within."""
+        """Exactly ``length`` bytes; with an ``etag`` the wrapped store is asked."""
         if etag:
             return self._store.fetch(key, start, length, etag=etag)
         data = self.get(key, start, length)
@@ -92,7 +93,7 @@ class Caching(Wrapper):
         return data
 
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
-        """Bytes, block by block; those of a named version are asked of the store within."""
+        """Bytes, block by block; with an ``etag`` the wrapped store is asked."""
         if etag:
             return self._store.open_body(key, start, length, etag=etag)
         size = self._store.head(key).bytes
@@ -102,7 +103,7 @@ class Caching(Wrapper):
         return Body("", start, end, blocks)
 
     def _fetch(self, key: str, numbers: Sequence[int], blocks: dict[int, bytes]) -> None:
-        """Blocks from the store within, into ``blocks`` and the folder."""
+        """Fetch blocks from the wrapped store into ``blocks`` and the folder."""
         for run in _runs(numbers):
             data = self._store.get(key, run[0] * _BLOCK_BYTES, len(run) * _BLOCK_BYTES)
             tell(
@@ -118,7 +119,7 @@ class Caching(Wrapper):
                 self._save(key, number, blocks[number])
 
     def _claim(self, key: str, numbers: Sequence[int]) -> Sequence[int]:
-        """Those blocks that no other thread is fetching: ranges that are read at once share blocks at their ends."""
+        """The blocks that no other thread is fetching: ranges read at the same time may share blocks at their ends."""
         with self._lock:
             mine = [number for number in numbers if (key, number) not in self._coming]
             self._coming |= {(key, number): threading.Event() for number in mine}
@@ -143,7 +144,7 @@ class Caching(Wrapper):
                 yield path
 
     def forget(self, key: str, start: int, length: int) -> None:
-        """Let go of the blocks of a range: they were not what was packed."""
+        """Drop the blocks of a range, because they were not what was packed."""
         for number in range(start // _BLOCK_BYTES, (start + max(length, 1) - 1) // _BLOCK_BYTES + 1):
             with contextlib.suppress(OSError):
                 os.unlink(self._locate(key, number))
@@ -176,7 +177,7 @@ class Caching(Wrapper):
         return block
 
     def _save(self, key: str, number: int, block: bytes) -> None:
-        """Keep a block, under its name at once or not at all."""
+        """Keep a block, whole under its name or not at all."""
         if not block:
             return
         path = self._locate(key, number)
@@ -199,7 +200,7 @@ class Caching(Wrapper):
         self._shrink()
 
     def _shrink(self) -> None:
-        """Remove the blocks used longest ago, one process at a time; another one at it is good enough."""
+        """Remove the least recently used blocks; if another process is doing so, leave it to that one."""
         with (
             contextlib.suppress(OSError),
             open(os.path.join(self._folder, "lock"), "ab", opener=_without_waiting) as lock,
@@ -226,7 +227,7 @@ def _reopened(store: RemoteStore, folder: str, version: str, limit_bytes: int) -
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[list[int]]:
-    """Neighbouring numbers together: they are one request."""
+    """Consecutive numbers grouped: each group is one request."""
     run: list[int] = []
     for number in numbers:
         if run and number != run[-1] + 1:
@@ -238,12 +239,12 @@ def _runs(numbers: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _blocks_in(folder: str) -> Iterator[tuple[float, int, str]]:
-    """(time of last use, bytes, path) of every block."""
+    """Every block as (time of last use, bytes, path)."""
     for place in os.scandir(folder):
         if len(place.name) == 2 and place.is_dir(follow_symlinks=False):
             for file in os.scandir(place.path):
                 if not (_BLOCK_NAME_RE.fullmatch(file.name) and file.name.startswith(place.name)):
-                    continue  # somebody else's
+                    continue  # not ours
                 with contextlib.suppress(FileNotFoundError):
                     status = file.stat(follow_symlinks=False)
                     yield status.st_mtime, status.st_size, file.path

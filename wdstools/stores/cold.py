@@ -1,4 +1,4 @@
-"""Reading local files from the disk itself, around the page cache: how fast storage is when nothing was read before."""
+"""Read local files from the disk itself, bypassing the page cache, to measure how fast storage is on a first read."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _BLOCK_BYTES = 1 << 22
 
 
 def cold_blocks(store: LocalStore, key: str) -> Iterator[int]:
-    """Read a file from the disk, giving the size of each block.
+    """Read a file from the disk, yielding the size of each block.
 
-    With O_DIRECT where the file system has it; elsewhere the kernel is asked to forget the file's pages first
-    (posix_fadvise), and where it cannot be asked either, the page cache answers. What the disk's own host caches
-    stays cached: on a virtual machine this is an upper bound. Raises StoreError.
+    With O_DIRECT where the file system supports it. Elsewhere the kernel is asked to drop the file's pages first
+    (posix_fadvise); where that is impossible too, reads come from the page cache. What the disk's own host caches
+    stays cached, so on a virtual machine the measured speed is an upper bound. Raises StoreError.
     """
     path = store.locate(key)
-    buffer = page_aligned(_BLOCK_BYTES)  # as O_DIRECT wants it
+    buffer = page_aligned(_BLOCK_BYTES)  # as O_DIRECT requires
     try:
         yield from _read(path, getattr(os, "O_DIRECT", 0), buffer)
     except OSError as refused:

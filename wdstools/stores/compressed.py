@@ -1,4 +1,4 @@
-"""Streams of bytes, decompressed where they are gzip, zstandard, bzip2 or xz."""
+"""Byte streams, decompressed if they are gzip, Zstandard, bzip2 or xz."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Readable(Protocol):
     """What a stream must be able to do."""
 
     def read(self, size: int, /) -> bytes:
-        """Up to ``size`` bytes; none at the end."""
+        """At most ``size`` bytes; none at the end."""
 
 
 def plain_blocks(file: Readable, name: str, trailing: Callable[[int], None] | None = None) -> Iterator[bytes]:
-    """A stream's blocks, decompressed as its first bytes say; memory stays bounded whatever they unpack to.
+    """A stream's blocks, decompressed as its first bytes indicate; memory stays bounded whatever they unpack to.
 
-    Bytes behind the end of gzip data are passed over, as gzip does; ``trailing`` is told how many.
-    Raises FormatError (``compression-damaged``) where the compressed bytes are damaged or cut.
+    Bytes after the end of the compressed data are ignored, as gzip does; ``trailing`` is called with their number.
+    Raises FormatError (``compression-damaged``) if the compressed bytes are damaged or truncated.
     """
     import bz2
     import lzma
@@ -57,12 +57,12 @@ def plain_blocks(file: Readable, name: str, trailing: Callable[[int], None] | No
         yield from blocks
     except errors as error:
         if isinstance(error, StoreError | FormatError) or (isinstance(error, OSError) and error.errno is not None):
-            raise  # of the disk, and not of what lies there
+            raise  # the disk's, not the content's
         raise FormatError(
             f"the compressed stream is damaged: {error}",
             code="compression-damaged",
             where=name,
-            hint="download it again: compressed bytes cannot be checked further",
+            hint="download it again: the rest of a damaged stream cannot be checked",
         ) from None
 
 
@@ -72,10 +72,10 @@ def _read(stream: Any) -> Iterator[bytes]:
 
 
 def _whole_frames(stream: Any, frames: ZstdFrames) -> Iterator[bytes]:
-    """What Zstandard's frames unpack to; its reader says nothing where the last one is cut."""
+    """What Zstandard frames unpack to; its reader does not report a truncated last frame."""
     yield from _read(stream)
     if not frames.whole:
-        raise EOFError("it is cut")
+        raise EOFError("it is truncated")
 
 
 class _Gunzip:
@@ -88,19 +88,19 @@ class _Gunzip:
         self._full = False
 
     def decompress(self, data: bytes, most: int) -> bytes:
-        """At most so many bytes of what it unpacks to."""
+        """At most ``most`` bytes of what it unpacks to."""
         plain = self._member.decompress(self._member.unconsumed_tail + data, most)
         self._full = len(plain) == most
         return plain
 
     @property
     def eof(self) -> bool:
-        """Whether its end was reached."""
+        """Whether its end has been reached."""
         return self._member.eof
 
     @property
     def needs_input(self) -> bool:
-        """Whether nothing more comes without more data."""
+        """Whether more output needs more input."""
         return not self._full and not self._member.unconsumed_tail
 
     @property
@@ -112,7 +112,7 @@ class _Gunzip:
 def _members(
     file: Any, member: Callable[[], Any], magic: bytes, trailing: Callable[[int], None] | None
 ) -> Iterator[bytes]:
-    """What compressed members, one behind the other, unpack to; zeros between and behind them are padding."""
+    """What concatenated compressed members unpack to; zeros between and after them are padding."""
     data: bytes = file.read(_READ_BYTES)
     while data:
         one = member()
@@ -124,7 +124,7 @@ def _members(
             if not one.eof and one.needs_input:
                 data = file.read(_READ_BYTES)
                 if not data:
-                    raise EOFError("it is cut")
+                    raise EOFError("it is truncated")
         data = _behind_zeros(one.unused_data, file)
         if data and not (data + file.peek(len(magic))[: len(magic)]).startswith(magic):
             count = len(data) + sum(map(len, _read(file)))
@@ -134,7 +134,7 @@ def _members(
 
 
 def _behind_zeros(data: bytes, file: Any) -> bytes:
-    """What comes behind zeros; nothing at the end of the file."""
+    """What follows the zeros; empty at the end of the file."""
     data = data.lstrip(b"\0")
     while not data:
         block = file.read(_READ_BYTES)
@@ -154,10 +154,10 @@ class _Rejoined(io.RawIOBase):
         self._frames = frames
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader hands over
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader passes
         """The next bytes."""
         data, self._head = self._head or self._file.read(len(buffer)), b""
         buffer[: len(data)] = data

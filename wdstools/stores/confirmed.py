@@ -1,8 +1,8 @@
-"""What this user has named or made, noted in the user's cache, where no dataset can write.
+"""What this user has named or made, recorded in the user's cache, where no dataset can write.
 
-A dataset may say that its tars lie elsewhere, or bring hashes of its images along, and whoever made it wrote that. What
-``adopt`` was given on this machine, and what was computed here, is known without asking again; any other place has to be
-given, and anything else is computed. A note that is gone costs just that.
+A dataset may claim that its tars lie elsewhere, or bring hashes of its images, but only its maker vouches for that.
+What ``adopt`` was given on this machine, and what was computed here, can be used without asking again; any other place
+has to be given, and anything else is computed. Losing a note costs no more than that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_BYTES = 64 << 10
 
 
 def note(kind: str, what: str, said: str) -> None:
-    """Note something about ``what``, in place of an older note; where nothing can be noted, nothing is."""
+    """Note something about ``what``, replacing an older note; a cache that cannot be written is ignored."""
     path = _note_of(kind, what)
     half = f"{path}.{os.getpid()}{TEMP_SUFFIX}"
     with contextlib.suppress(OSError):
@@ -36,7 +36,7 @@ def note(kind: str, what: str, said: str) -> None:
 
 
 def noted(kind: str, what: str) -> str | None:
-    """What this user has noted about it; None for nothing."""
+    """What this user has noted about ``what``; None for nothing."""
     try:
         fd = os.open(_note_of(kind, what), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(fd, "rb") as file:
@@ -50,7 +50,7 @@ def noted(kind: str, what: str) -> str | None:
 
 
 def secret_of(kind: str) -> str:
-    """A secret of this user's, made when it is first asked for; where nothing can be noted, another one each time."""
+    """A secret of this user's, made on first use; a new one each time if the cache cannot be written."""
     if (known := noted("secrets", kind)) is None:
         note("secrets", kind, secrets.token_hex(32))
         known = noted("secrets", kind)
@@ -58,12 +58,12 @@ def secret_of(kind: str) -> str:
 
 
 def confirm(folder: str, place: str) -> None:
-    """Note that this user has named a place for the tars of the dataset in a folder."""
+    """Note that this user has named a place for the tars of the dataset in ``folder``."""
     note("places", os.path.realpath(folder), place)
 
 
 def is_confirmed(folder: str, place: str) -> bool:
-    """Whether this user has named exactly this place for the dataset in a folder."""
+    """Whether this user has named exactly this place for the dataset in ``folder``."""
     return noted("places", os.path.realpath(folder)) == place
 
 

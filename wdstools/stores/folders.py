@@ -1,4 +1,4 @@
-"""Folders of any depth: what a stranger has nested ten thousand deep is walked, made and removed without recursion."""
+"""Folders of any depth: even those nested ten thousand deep are walked, created and removed without recursion."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 
 def refuse_nul(path: str) -> None:
-    """Refuse a path that no system takes; raises UsageError."""
+    """Refuse a path that no system accepts; raises UsageError."""
     if "\0" in path:
-        raise UsageError("a path cannot hold NUL", where=path.partition("\0")[0], got=repr(path)[:200])
+        raise UsageError("a path cannot contain NUL", where=path.partition("\0")[0], got=repr(path)[:200])
 
 
 def path_here(path: StrPath, where: str) -> str:
-    """A path on this machine, as it is. An address would become a folder of its name, and show what is secret in it.
+    """A path on this machine, unchanged. An address would become a folder of that name, and expose the secrets in it.
 
-    Raises UsageError (``destination-elsewhere``); ``where`` is the option that has it.
+    Raises UsageError (``destination-elsewhere``); ``where`` is the option that it was given in.
     """
     text = os.fspath(path)
     if is_address(text) and not os.path.exists(text):
         raise UsageError(
-            "an address is no path on this machine", code="destination-elsewhere", where=where, got=display(text)
+            "an address is not a path on this machine", code="destination-elsewhere", where=where, got=display(text)
         )
     return text
 
 
 def named(path: str) -> str:
-    """The path of a folder that ends in its name, so that another name can be made of it: no slash, ``.`` or ``..`` stands there.
+    """The path of a folder, ending in its name (not in a slash, ``.`` or ``..``), so that other names can be made from it.
 
     The current folder stays ``.``.
     """
@@ -46,10 +46,10 @@ def named(path: str) -> str:
 
 
 def walk(root: str, onerror: Callable[[OSError], object] | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Like ``os.walk`` from the top down: a folder, the names of the folders in it, and of everything else.
+    """Like ``os.walk`` from the top down: a folder, the names of its folders, and those of everything else in it.
 
-    The caller may change the list of folders. Links to folders are listed among them, and not followed. A folder that
-    cannot be read is told to ``onerror``, or passed over.
+    The caller may change the list of folders. Links to folders are listed among them, but not followed. A folder that
+    cannot be read is reported to ``onerror``, or skipped.
     """
     waiting = [root]
     while waiting:
@@ -59,7 +59,7 @@ def walk(root: str, onerror: Callable[[OSError], object] | None = None) -> Itera
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.is_file(follow_symlinks=False):  # nearly all of them: keep their way short
+                    if entry.is_file(follow_symlinks=False):  # nearly all of them, so tested first
                         names.append(entry.name)
                     else:
                         (folders if is_folder(entry) else names).append(entry.name)
@@ -73,7 +73,7 @@ def walk(root: str, onerror: Callable[[OSError], object] | None = None) -> Itera
 
 
 def files_below(root: str) -> int:
-    """How many files, and links, lie in a folder and below it."""
+    """The number of files and links in a folder and below it."""
     return sum(
         len(names) + sum(os.path.islink(os.path.join(folder, name)) for name in folders)
         for folder, folders, names in walk(root)
@@ -84,12 +84,12 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether an entry of a folder is a folder, or a link to one."""
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return False
 
 
 def make_folders(path: str) -> None:
-    """Make a folder and those above it, as far as they are not there; raises OSError."""
+    """Make a folder and its parents, unless they exist; raises OSError."""
     missing = []
     while path and not os.path.isdir(path):
         missing.append(path)
@@ -106,8 +106,8 @@ def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
     """Remove a folder and everything below it; raises OSError unless ``ignore_errors``."""
     with contextlib.suppress(OSError) if ignore_errors else contextlib.nullcontext():
         try:
-            shutil.rmtree(path, ignore_errors=ignore_errors)  # noqa: TID251  where recursion ends, ours begins
-        except RecursionError:  # what is left is deeper than that goes
+            shutil.rmtree(path, ignore_errors=ignore_errors)  # noqa: TID251  where its recursion ends, ours begins
+        except RecursionError:  # what is left is too deep for it
             _remove_deep(path)
 
 

@@ -1,4 +1,4 @@
-"""Google Cloud Storage: its XML interface, with a bearer token of the identity that ``obstore_login`` finds."""
+"""Google Cloud Storage: its XML API, with a bearer token of the identity that ``obstore_login`` finds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wdstools.stores.web import Request
 
 _ENDPOINT = "https://storage.googleapis.com"
-#: Where the environment may name the file of a service account, or hold it.
+#: Environment variables that may name the file of a service account, or hold its content.
 _ACCOUNT_FILES = ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH")
 _ACCOUNT = "GOOGLE_SERVICE_ACCOUNT_KEY"
 _SKIPPED = "GOOGLE_SKIP_SIGNATURE"
@@ -50,7 +50,7 @@ def open_google(url: str, waits: Waits, limits: Limits | None = None) -> GoogleS
 
 
 def _service_account() -> Mapping[str, Any]:
-    """What the file of a service account says, as far as it is one; what is wrong with it is told when it is used."""
+    """The content of the service account file, or nothing if it is not one; its errors are reported when it is used."""
     text = os.environ.get(_ACCOUNT, "")
     path = next((os.environ[name] for name in _ACCOUNT_FILES if os.environ.get(name)), "")
     try:
@@ -63,7 +63,7 @@ def _service_account() -> Mapping[str, Any]:
 
 
 class GoogleStore(BucketStore):
-    """A prefix of a bucket; every PUT is sealed by the MD5 of its bytes, and conditions are generations."""
+    """A prefix of a bucket; every PUT carries the MD5 of its bytes, and conditions are generations."""
 
     def _seal(self, data: bytes) -> Mapping[str, str]:
         return {"Content-MD5": base64_md5(data)}
@@ -75,15 +75,15 @@ class GoogleStore(BucketStore):
         return {"Content-MD5": _WRONG_MD5}
 
     def _condition(self, key: str, only_if: str) -> Mapping[str, str]:
-        """Nothing there is generation 0; an ETag is looked up, and its generation is what must still be there."""
+        """No object is generation 0; an ETag is looked up, and its generation must still be there at the PUT."""
         if only_if == ABSENT:
             return {"x-goog-if-generation-match": "0"}
         headers = self._succeed(self._request("HEAD", key)).headers
         generation = headers.get("x-goog-generation", "")
         if headers.get("ETag", "") != only_if or not generation:
-            raise StoreError("the object is not the one expected", code="object-changed", where=f"{self.url}/{key}")
+            raise StoreError("the object is not the expected version", code="object-changed", where=f"{self.url}/{key}")
         return {"x-goog-if-generation-match": generation}
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
-        """crc32c, and the MD5 of an object that was not composed of others: Google computes both."""
+        """crc32c, and the MD5 of an object that was not composed from others; Google computes both."""
         return header_digests(self._succeed(self._request("HEAD", key)).headers)

@@ -1,6 +1,6 @@
-"""Datasets on the Hugging Face Hub, read: files by ranges, sizes and SHA-256 from the tree API (one call a folder).
+"""Reading datasets on the Hugging Face Hub: files by ranges, sizes and SHA-256 from the tree API (one call per folder).
 
-Publishing is ``ops/mirror/hub.py``'s work, through the Hub's own library.
+Publishing is done by ``ops/mirror/hub.py``, with the Hub's own library.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """What the tree says of a file: ``sha256`` of one kept as a large file, and git's ``blob`` id of any other."""
+    """What the tree says about a file: the ``sha256`` of a large file, or git's ``blob`` id of any other."""
 
     bytes: int
     sha256: str
@@ -41,7 +41,7 @@ _NEXT_RE = re.compile(r'<([^>]+)>;\s*rel="next"')
 def open_hf(url: str, waits: Waits, *, hub: str = "", limits: Limits | None = None) -> HubStore:
     """The store at ``hf://datasets/OWNER/NAME[@REVISION][/FOLDER]``.
 
-    Address, token and revision are those of ``huggingface_hub`` where it is installed (a login, HF_TOKEN, HF_ENDPOINT).
+    Address and token are those of ``huggingface_hub``, where it is installed (a login, HF_TOKEN, HF_ENDPOINT).
     """
     found = _URL_RE.fullmatch(url)
     if not found:
@@ -72,11 +72,11 @@ class HubStore(HttpStore):
 
     @property
     def folder(self) -> str:
-        """The folder of the repository in which keys lie, with a slash behind it; "" for all of it."""
+        """The folder of the repository that keys are relative to, ending in a slash; "" for the whole repository."""
         return self._folder
 
     def commit(self) -> str:
-        """The commit that the revision stands at; raises NotFoundError if there is no such repository."""
+        """The commit that the revision points to; raises NotFoundError if there is no such repository."""
         where = self.url
         url = f"{self.hub}/api/datasets/{self.repository}/revision/{quote(self.revision, safe='')}"
         answer = self._web.succeed(Request("GET", url, where))
@@ -84,13 +84,13 @@ class HubStore(HttpStore):
         try:
             found = json.loads(answer.body)["sha"]
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise FormatError("the Hub's answer is not understood", where=where) from None
+            raise FormatError("the Hub's answer cannot be parsed", where=where) from None
         if not isinstance(found, str) or not re.fullmatch(r"[0-9a-f]{40,64}", found):
-            raise FormatError("the Hub's answer is not understood", where=where, got=repr(found)[:100])
+            raise FormatError("the Hub's answer cannot be parsed", where=where, got=repr(found)[:100])
         return found
 
     def tree(self) -> dict[str, HubFile]:
-        """Every file, with the digests that the Hub keeps."""
+        """Every file, with the digests that the Hub stores."""
         found = {}
         for entry in self._entries(self._tree + "?recursive=true", ""):
             path = str(entry["path"])
@@ -101,23 +101,23 @@ class HubStore(HttpStore):
 
     @property
     def url(self) -> str:
-        """As it was given."""
+        """The URL that the store was opened with."""
         return display(self._name)
 
     def locate(self, key: str) -> str:
-        """Where a file is served; large ones are redirected to a content network."""
+        """The URL that serves a file; large files are redirected to a content delivery network."""
         return super().locate(self._folder + key)
 
     def head(self, key: str) -> ObjectInfo:
-        """Size from the tree: the file itself may be served from elsewhere, under another ETag."""
+        """Size, from the tree: the file itself may be served from elsewhere, under another ETag."""
         return ObjectInfo(key, int(self._entry(key)["size"]))
 
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
-        """Bytes as they come; versions have no names here, since the Hub and where it redirects to give different ones."""
+        """Bytes as they come, without an ETag: the Hub and the server that it redirects to have different ones."""
         return replace(super().open_body(key, start, length, etag=etag), etag="")
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
-        """The SHA-256 that the Hub keeps of every large file (LFS or Xet); none of small ones, kept by git."""
+        """The SHA-256 that the Hub stores for a large file (LFS or Xet); nothing for small files, which git keeps."""
         sha256 = _large(self._entry(key))
         return {"sha256": sha256} if sha256 else {}
 
@@ -136,7 +136,7 @@ class HubStore(HttpStore):
                 yield ObjectInfo(key, sizes[key])
 
     def _entry(self, key: str) -> dict[str, Any]:
-        """What the tree says of one file."""
+        """What the tree says about one file."""
         path = self._folder + key
         folder = path.rpartition("/")[0]
         url = f"{self._tree}/{quote(folder)}" if folder else self._tree
@@ -146,13 +146,13 @@ class HubStore(HttpStore):
         raise NotFoundError("nothing is stored here", where=f"{self.url}/{key}")
 
     def _entries(self, url: str, what: str) -> Iterator[dict[str, Any]]:
-        """Every entry of a tree, page by page; a page that was there before, or lies elsewhere, is refused."""
+        """Every entry of a tree, page by page; a repeated page, or one on another server, is refused."""
         where, limits = f"{self.url}/{what}", self._web.limits
         seen: set[str] = set()
         count = idle = 0
         while url:
             if url in seen or len(seen) >= limits.pages or count > limits.entries or idle > limits.idle:
-                raise StoreError("a listing that does not end", code="list-endless", where=where, got=f"page {len(seen) + 1}")  # fmt: skip
+                raise StoreError("the listing does not end", code="list-endless", where=where, got=f"page {len(seen) + 1}")  # fmt: skip
             seen.add(url)
             answer = self._web.succeed(Request("GET", url, where))
             answer.read(limits.page)
@@ -168,7 +168,7 @@ class HubStore(HttpStore):
 
 
 def _large(entry: dict[str, Any]) -> str:
-    """The SHA-256 of a file that the Hub keeps as a large one; "" for others."""
+    """The SHA-256 of a file that the Hub stores as a large file; "" for others."""
     lfs = entry.get("lfs")
     found = str(lfs.get("oid") or lfs.get("sha256") or "") if isinstance(lfs, dict) else ""
     found = found.removeprefix("sha256:")
@@ -182,5 +182,5 @@ def _entries_of(body: bytes, where: str) -> list[dict[str, Any]]:
         for entry in found:
             int(entry["size"]), str(entry["path"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise FormatError("the Hub's answer is not understood", where=where, got=str(error)[:200]) from None
+        raise FormatError("the Hub's answer cannot be parsed", where=where, got=str(error)[:200]) from None
     return found

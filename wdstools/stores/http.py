@@ -1,4 +1,4 @@
-"""Plain web servers: objects by GET and ranges, nothing listed, nothing written. Every answer is held against its request."""
+"""Plain web servers: objects by GET and ranges; no listings, no writes. Every answer is checked against its request."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _DIGEST_RE = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):")
 class HttpStore(RemoteBase):
     """The objects below a URL.
 
-    A query in it (a token, a signature) goes with every request, and a user and password in it are used for basic
-    authentication. Neither is in any message.
+    A query in the URL (a token, a signature) goes with every request, and a user and password in it are used for basic
+    authentication. Neither appears in any message.
     """
 
     def __init__(self, url: str, waits: Waits, *, web: Web | None = None) -> None:
@@ -40,7 +40,7 @@ class HttpStore(RemoteBase):
 
     @property
     def url(self) -> str:
-        """Without query, user and password."""
+        """The URL without query, user and password."""
         return self._base
 
     def locate(self, key: str) -> str:
@@ -52,7 +52,9 @@ class HttpStore(RemoteBase):
         answer = self._open("HEAD", key)
         size = answer.size
         if size is None:
-            raise StoreError("the server does not give this object's size", code="no-size", where=f"{self.url}/{key}")
+            raise StoreError(
+                "the server does not say how large this object is", code="no-size", where=f"{self.url}/{key}"
+            )
         return ObjectInfo(key, size, answer.etag)
 
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
@@ -65,27 +67,27 @@ class HttpStore(RemoteBase):
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
         """Refused."""
         del data, only_if
-        raise cannot("a web server is only read", f"{self.url}/{key}")
+        raise cannot("a web server is read-only", f"{self.url}/{key}")
 
     def put_file(self, key: str, path: str, digests: Mapping[str, str], *, only_if: str = ANYTHING) -> ObjectInfo:
         """Refused."""
         del path, digests, only_if
-        raise cannot("a web server is only read", f"{self.url}/{key}")
+        raise cannot("a web server is read-only", f"{self.url}/{key}")
 
     def put_wrong(self, key: str) -> bool:
         """Refused."""
-        raise cannot("a web server is only read", f"{self.url}/{key}")
+        raise cannot("a web server is read-only", f"{self.url}/{key}")
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Refused: web servers have no listing that programs can rely on."""
-        raise cannot("a web server gives no listing", f"{self.url}/{prefix}")
+        """Refused: web servers have no listing that a program can rely on."""
+        raise cannot("a web server has no listing", f"{self.url}/{prefix}")
 
     def delete(self, key: str) -> None:
         """Refused."""
-        raise cannot("a web server is only read", f"{self.url}/{key}")
+        raise cannot("a web server is read-only", f"{self.url}/{key}")
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
-        """The SHA-256 of a Repr-Digest header (RFC 9530), where the server sends one."""
+        """The SHA-256 from the Repr-Digest header (RFC 9530), if the server sends one."""
         answer = self._open("HEAD", key, {"Want-Repr-Digest": "sha-256=10"})
         found = _DIGEST_RE.search(answer.headers.get("Repr-Digest", ""))
         try:
@@ -95,7 +97,7 @@ class HttpStore(RemoteBase):
 
 
 def _without_login(url: str) -> tuple[str, dict[str, str]]:
-    """A URL without the user and password in it, and the header that says them (RFC 7617)."""
+    """A URL without its user and password, and the header that carries them (RFC 7617)."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,6 +1,6 @@
-"""Files that are kept in this user's cache: ours alone, whole or not there, and together no more than a quarter of the free space.
+"""Files kept in this user's cache: private, complete or absent, and together at most a quarter of the free space.
 
-Any of them may go at any time; those used longest ago go first.
+Any of them may be removed at any time; the least recently used go first.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SHARE_OF_DISK = 4
-#: A file that is being made is made anew by others after this long.
+#: A file still being made after this long is considered abandoned.
 _STALE_SECONDS = 24 * 3600
 _BLOCK_BYTES = 1 << 24
-#: How names end of files that are being made.
+#: Ends the names of files that are being made.
 MAKING = ".making"
 
 T = TypeVar("T")
 
 
 def is_own(status: os.stat_result) -> bool:
-    """Whether a file is a plain one of this user's that nobody else may write to."""
+    """Whether a file is a plain file that this user owns and nobody else may write to."""
     return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def open_own(path: str) -> int | None:
-    """A descriptor of a file that is ours and that nobody else may write to; None where there is no such file."""
+    """A descriptor of a file that this user owns and nobody else may write to; None if there is no such file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -48,9 +48,9 @@ def open_own(path: str) -> int | None:
 
 
 def open_kept(path: str, opened: Callable[[int], T | None]) -> T | None:
-    """What ``opened`` makes of a file's descriptor, which is closed then; None where there is no such file of ours.
+    """What ``opened`` makes of a file's descriptor, which is then closed; None if there is no such file of this user's.
 
-    Where that is None the file is not what it should be, and is removed; otherwise it has been used now.
+    If ``opened`` returns None, the file is not what it should be and is removed; otherwise it is marked as used now.
     """
     fd = open_own(path)
     if fd is None:
@@ -70,7 +70,7 @@ def open_kept(path: str, opened: Callable[[int], T | None]) -> T | None:
 
 
 def begin(path: str) -> tuple[int, str]:
-    """A new file in which ``path`` is made: its descriptor, and its name until it is whole; raises OSError."""
+    """A new file in which ``path`` is made: its descriptor, and its name until it is complete; raises OSError."""
     making = f"{path}.{secrets.token_hex(8)}{MAKING}"
     return os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), making
 
@@ -82,7 +82,7 @@ def forget(path: str) -> None:
 
 
 def write_all(fd: int, data: bytes | memoryview | NDArray[np.uint8], at: int) -> None:
-    """Write all of ``data`` at a place of a file."""
+    """Write all of ``data`` at an offset of a file."""
     view = memoryview(data)  # type: ignore[arg-type]  # an array is a buffer from Python 3.12 on
     while view:
         done = os.pwrite(fd, view[:_BLOCK_BYTES], at)
@@ -90,7 +90,10 @@ def write_all(fd: int, data: bytes | memoryview | NDArray[np.uint8], at: int) ->
 
 
 def make_room(folder: str, names: re.Pattern[str], size: int, own: Collection[str] = ()) -> bool:
-    """Remove files used longest ago until ``size`` bytes fit; whether they do. Those of the paths ``own`` are part of them."""
+    """Remove the least recently used files until ``size`` bytes fit; returns whether they do.
+
+    The files at the paths ``own`` are part of those bytes.
+    """
     held, mine, now = [], 0, time.time()
     for entry in os.scandir(folder):
         if not names.fullmatch(entry.name):
@@ -101,7 +104,7 @@ def make_room(folder: str, names: re.Pattern[str], size: int, own: Collection[st
                 mine += status.st_size
                 continue
             if entry.name.endswith(MAKING) and now - status.st_mtime < _STALE_SECONDS:
-                continue  # somebody is at it
+                continue  # still being made
             if entry.name.endswith(MAKING):
                 forget(entry.path)
                 continue

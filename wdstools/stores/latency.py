@@ -1,4 +1,4 @@
-"""How far away a store is: what a request costs, and how wide a gap between two ranges is worth reading over."""
+"""How far away a store is: what a request costs, and how wide a gap between two ranges is worth reading."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEAST_GAP, _MOST_GAP = 64 << 10, 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A request takes ``latency`` seconds and then ``bandwidth`` bytes a second; ``requests`` of them run at once."""
+    """A request takes ``latency`` seconds, then brings ``bandwidth`` bytes a second; ``requests`` of them run at once."""
 
     latency: float
     bandwidth: float
@@ -26,16 +26,16 @@ class Link:
 
     @property
     def gap_bytes(self) -> int:
-        """Two ranges closer than this are fetched as one: the bytes between cost less than another request would.
+        """Ranges closer than this are fetched as one: reading the bytes between them costs less than another request.
 
-        Requests that run at once share the bandwidth but not the latency, so one of many costs a part of it. Within
-        64 KiB (servers do not answer for nothing) and 1 MiB.
+        Concurrent requests share the bandwidth but not the latency, so the more of them run, the less each one's
+        latency costs. The gap is between 64 KiB (an answer costs the server something too) and 1 MiB.
         """
         return int(min(max(self.latency * self.bandwidth / self.requests, _LEAST_GAP), _MOST_GAP))
 
 
 def measure_link(store: Store, key: str, *, requests: int = 1, clock: Callable[[], float] = time.monotonic) -> Link:
-    """Measure the way to a store by three HEAD requests and one range of at most 1 MiB of an object."""
+    """Measure the link to a store by three HEAD requests and one range of at most 1 MiB of an object."""
     latencies = []
     for _ in range(_TRIES):
         before = clock()

@@ -1,4 +1,4 @@
-"""A store that is read and written no faster than it may be: so much a second on average, by all threads together."""
+"""A store with a rate limit: so many bytes a second on average, for all threads together."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from wdstools.stores.base import ObjectInfo, RemoteStore
 
-#: What is waited for at once: a pause of a second or less at 256 KiB a second.
+#: The unit of waiting: a pause is at most a second at 256 KiB a second.
 _STEP = 256 << 10
 
 
 class Rate:
-    """Bytes a second, shared by whoever holds it in one process; what came in a burst is waited for behind it."""
+    """A limit in bytes a second, shared by all who hold it in one process; the wait for a burst comes after it."""
 
     def __init__(
         self, per_second: int, now: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
@@ -34,7 +34,7 @@ class Rate:
         return Rate, (self.per_second,)
 
     def spend(self, count: int) -> None:
-        """Note bytes that have moved, and wait until they may have."""
+        """Count bytes that have moved, and wait until the rate allows them."""
         with self._lock:
             now = self._now()
             self._free = max(now, self._free) + count / self.per_second
@@ -44,7 +44,7 @@ class Rate:
 
 
 class Limited(Wrapper):
-    """Reads in steps that are waited for; a file that is stored goes at once, and is waited for afterwards."""
+    """Reads in steps, each waited for; an upload runs at full speed, and the wait follows it."""
 
     def __init__(self, store: RemoteStore, rate: Rate) -> None:
         super().__init__(store)
@@ -63,7 +63,7 @@ class Limited(Wrapper):
         return data
 
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
-        """Bytes of one version as they come, as fast as they may."""
+        """Bytes of one version as they come, within the rate."""
         body = super().open_body(key, start, length, etag=etag)
         return replace(body, blocks=self._slowed(body.blocks))
 

@@ -1,4 +1,4 @@
-"""Local folders as stores, and the durable writing that packing needs."""
+"""Local folders as stores, and the durable writes that packing needs."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from io import FileIO
     from types import TracebackType
 
-#: What is read into stays in a core's own cache until it has been hashed.
+#: Small enough to stay in a core's own cache until it has been hashed.
 _READ_BLOCK = 1 << 18
 _DIRECT_BYTES = 4096
 _HINTS = {
     errno.ENOSPC: "free some space, then run the same command again",
     errno.EDQUOT: "free some space, then run the same command again",
-    errno.EROFS: "choose a place that can be written",
+    errno.EROFS: "choose a writable place",
     errno.EACCES: "check the permissions of this path",
     errno.EPERM: "check the permissions of this path",
-    errno.EIO: "the disk reports an error: check it, and restore from another copy",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    errno.EFBIG: "this file system holds no file of this size (FAT32: 4 GB): give more --shards, or choose another disk",
+    errno.EIO: "the disk reports an error: check the disk, and restore the data from another copy",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.EFBIG: "this file system cannot hold a file of this size (FAT32: 4 GB): use more --shards, or choose another disk",
     errno.EOPNOTSUPP: "this file system cannot do that: choose another disk or folder",
     errno.ENOSYS: "this file system cannot do that: choose another disk or folder",
 }
-#: Characters that file systems of Windows take in no name.
+#: Characters that Windows file systems allow in no name.
 _ODD_CHARACTERS = set('<>:"|?*\\')
 
 
 def temporary_name(path: str) -> str:
-    """A name for what will be ``path``, that no other writer on any host draws."""
+    """A temporary name for what will be ``path``; no other writer on any host draws the same one."""
     return f"{path}.{secrets.token_hex(8)}{TEMP_SUFFIX}"
 
 
@@ -70,17 +70,17 @@ def storage_error(error: OSError, where: str) -> StoreError:
     reason = error.strerror or str(error)
     hint = _HINTS.get(error.errno or 0, "")
     if error.errno in (errno.EINVAL, errno.ENOENT) and (odd := sorted(_ODD_CHARACTERS & set(os.path.basename(where)))):
-        hint = f"some file systems (exFAT, NTFS, SMB) take no name with {' '.join(odd)} in it: choose a folder on another one"
+        hint = f"some file systems (exFAT, NTFS, SMB) allow no name with {' '.join(odd)} in it: choose a folder on another one"
     made = kind(reason[:1].lower() + reason[1:], code=code, where=where, hint=hint)
     made.errno = error.errno
     return made
 
 
 def _require_plain(status: os.stat_result, path: str) -> None:
-    """Refuse what is no plain file: a device has no end, and a pipe may never begin; raises NotFoundError."""
+    """Refuse anything but a plain file: a device never ends, and a pipe may never begin; raises NotFoundError."""
     kind = next((kind for is_kind, kind in _ODD_KINDS if is_kind(status.st_mode)), None)
     if kind is not None or not stat.S_ISREG(status.st_mode):
-        hint = "" if kind is None else "write what comes out of it to a file, and give that"
+        hint = "" if kind is None else "write its output to a file, and give that file"
         raise NotFoundError("not a plain file", where=path, got=kind or "a folder", hint=hint)
 
 
@@ -94,9 +94,9 @@ _ODD_KINDS = (
 
 @contextlib.contextmanager
 def open_plain(path: str) -> Iterator[FileIO]:
-    """A plain file to read, unbuffered; anything else is refused, and never waited for.
+    """A plain file to read, unbuffered; anything else is refused without waiting for it.
 
-    Whatever a source, a dataset or a stranger has put somewhere is opened by this alone. Raises OSError and NotFoundError.
+    Everything that a source, a dataset or a stranger supplies is opened through this. Raises OSError and NotFoundError.
     """
     with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
         _require_plain(os.fstat(file.fileno()), path)
@@ -105,13 +105,13 @@ def open_plain(path: str) -> Iterator[FileIO]:
 
 @contextlib.contextmanager
 def buffered_plain(path: str) -> Iterator[io.BufferedReader]:
-    """As ``open_plain``, buffered."""
+    """Like ``open_plain``, buffered."""
     with open_plain(path) as file:
         yield io.BufferedReader(file)
 
 
 def plain_fd(path: str, flags: int = 0) -> int:
-    """As ``open_plain``: a file descriptor, which the caller closes."""
+    """Like ``open_plain``, but returns a file descriptor, which the caller closes."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     try:
         _require_plain(os.fstat(fd), path)
@@ -126,7 +126,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 class LocalStore:
-    """A folder. Keys are paths below it, of plain files or links to such."""
+    """A folder. Keys are the paths below it of plain files, or of links to plain files."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("path",)
 
@@ -165,18 +165,18 @@ class LocalStore:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def blocks(self, key: str, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
-        """A file's bytes in blocks. Each block is valid until the next is asked for: the buffer is reused."""
+        """A file's bytes in blocks, each valid until the next is requested: the buffer is reused."""
         with translated(self.locate(key)) as path, open_plain(path) as file:
             yield from _in_blocks(file, block_bytes)
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[FileIO]:
-        """A file to read, unbuffered; an error of the disk inside the block is a StoreError too."""
+        """A file to read, unbuffered; a disk error inside the block becomes a StoreError too."""
         with translated(self.locate(key)) as path, open_plain(path) as file:
             yield file
 
     def map(self, key: str) -> mmap.mmap:
-        """A read-only memory map of a file that is not empty."""
+        """A read-only memory map of a non-empty file."""
         with translated(self.locate(key)) as path, open_plain(path) as file:
             try:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -189,7 +189,7 @@ class LocalStore:
             file.write(memoryview(data))
 
     def put_all(self, files: Mapping[str, bytes]) -> None:
-        """Write files as ``put`` does; their names are durable once all are there, so that a folder is synced once."""
+        """Write files as ``put`` does, but sync each folder only once, after all are written."""
         places = {self.locate(key): data for key, data in files.items()}
         for path, data in places.items():
             with DurableFile(path, sync_name=False) as file:
@@ -199,12 +199,12 @@ class LocalStore:
                 sync_folder(folder)
 
     def create(self, key: str, data: bytes) -> None:
-        """Write a file as ``put`` does, where nothing is."""
+        """Write a file as ``put`` does, under a name that nothing has."""
         with DurableFile(self.locate(key), replace=False) as file:
             file.write(memoryview(data))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Files under a prefix, sorted by key; temporary files are passed over."""
+        """Files under a prefix, sorted by key, without temporary files."""
         with translated(self.path):
             os.stat(self.path)
             found = []
@@ -215,7 +215,7 @@ class LocalStore:
                 found += [key for key in keys if key.startswith(prefix)]
             found.sort()
         for key in found:
-            with contextlib.suppress(NotFoundError):  # it went away meanwhile
+            with contextlib.suppress(NotFoundError):  # removed in the meantime
                 yield self.head(key)
 
     def delete(self, key: str) -> None:
@@ -224,7 +224,7 @@ class LocalStore:
             os.unlink(path)
 
     def link(self, key: str, target: str) -> None:
-        """Make ``key`` a symbolic link to a file elsewhere; a link that is there is replaced."""
+        """Make ``key`` a symbolic link to a file elsewhere, replacing a link that exists."""
         with translated(self.locate(key)) as path:
             make_folders(os.path.dirname(path))
             made = temporary_name(path)
@@ -232,11 +232,11 @@ class LocalStore:
             replace(made, path)
 
     def is_link(self, key: str) -> bool:
-        """Whether a symbolic link is there, whatever it leads to."""
+        """Whether ``key`` is a symbolic link, wherever it leads."""
         return os.path.islink(self.locate(key))
 
     def remove_empty_folders(self, key: str) -> None:
-        """Remove the folders in which ``key`` lay, as far as they are empty now."""
+        """Remove the parent folders of ``key`` that are empty now."""
         folder = os.path.dirname(key)
         with contextlib.suppress(OSError):
             while folder:
@@ -245,7 +245,7 @@ class LocalStore:
 
 
 def odd_files(root: str) -> list[str]:
-    """What a store's ``list`` passes over because it is no plain file: pipes, sockets, devices, links that lead nowhere."""
+    """What a store's ``list`` skips because it is not a plain file: pipes, sockets, devices, broken links."""
     found = []
     for folder, _, names in walk(root):
         paths = (os.path.join(folder, name) for name in names if not name.endswith(TEMP_SUFFIX))
@@ -254,15 +254,16 @@ def odd_files(root: str) -> list[str]:
 
 
 def read_file(path: str, limit: int = 1 << 28) -> bytes:
-    """A file that a person has named, whole; raises StoreError, for one of more bytes too.
+    """A file that the user named, whole; raises StoreError, also if it is larger than ``limit``.
 
-    ``-`` is standard input, and what a shell has opened (``<(...)``) is read as it comes. Another pipe or a device is refused.
+    ``-`` is standard input, and what the shell opened (``<(...)``) is read as it comes. Other pipes and devices are
+    refused.
     """
     with translated(path), opened_as_named(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise StoreError(
-            "this is too large to be such a file",
+            "the file is too large for this purpose",
             code="file-too-large",
             where=path,
             expected=f"at most {limit:,} bytes",
@@ -270,21 +271,21 @@ def read_file(path: str, limit: int = 1 << 28) -> bytes:
     return data
 
 
-#: How a shell hands over what it has opened, as for ``<(...)``.
+#: How a shell passes on what it has opened, as for ``<(...)``.
 OPENED = ("/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self/fd/")
 
 
 def opened_as_named(path: str) -> contextlib.AbstractContextManager[io.BufferedReader]:
-    """A file that a person has named, to be read from front to back; raises as the system does."""
+    """A file that the user named, to be read from front to back; raises OSError as the system does."""
     if path == "-":
         return open(0, "rb", closefd=False)
     return open(path, "rb") if path.startswith(OPENED) else buffered_plain(path)
 
 
 def appending_fd(path: str) -> int:
-    """A plain file to append to, made if need be, or what a shell has opened; the caller closes the file descriptor.
+    """A plain file to append to, created if needed, or what the shell opened; the caller closes the file descriptor.
 
-    Raises OSError, and NotFoundError for a pipe or a device, which could stop the command.
+    Raises OSError, and NotFoundError for a pipe or a device, which could block the command.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     if path.startswith(OPENED):
@@ -299,20 +300,19 @@ def appending_fd(path: str) -> int:
         if fd >= 0:
             os.close(fd)
         if isinstance(error, NotFoundError):
-            error.hint = "give a file, which need not exist yet"
+            error.hint = "give a file; it need not exist yet"
         raise
     return fd
 
 
 class DurableFile:
-    """A file that appears under its name whole and on the disk, or not at all. Its folder is made if need be.
+    """A file that appears under its name complete and on disk, or not at all. Its folder is created if needed.
 
-    Written under a temporary name drawn at random, so that two writers, on two hosts or in two containers, never share a
-    file; ``close`` does
-    fsync, rename and fsync of the folder. Leaving a ``with`` block by an exception removes the temporary file.
-    Without ``replace`` a file that is already there stays, and ``close`` raises StoreError (``object-exists``). In a
-    scratch place it leaves a receipt, and a file without one stays (``scratch-not-ours``). Without ``sync_name`` the caller
-    syncs the folder.
+    It is written under a random temporary name, so that two writers, even on two hosts or in two containers, never
+    share a file; ``close`` does fsync, rename and fsync of the folder. Leaving a ``with`` block by an exception removes
+    the temporary file. Without ``replace`` an existing file stays, and ``close`` raises StoreError (``object-exists``).
+    In a scratch place it leaves a receipt, and does not replace a file without one (``scratch-not-ours``). Without
+    ``sync_name`` the caller syncs the folder.
     """
 
     def __init__(self, path: str, *, replace: bool = True, sync_name: bool = True) -> None:
@@ -331,17 +331,17 @@ class DurableFile:
                 data = data[os.write(self._fd, data) :]
 
     def copy_from(self, fd: int, start: int, length: int) -> None:
-        """Append a range of another file, without a detour through this process where the system can."""
+        """Append a range of another file; inside the kernel where the system can."""
         with translated(self.path):
             while length:
                 moved = _copy_range(fd, start, length, self._fd)
                 if not moved:
-                    raise StoreError("a file is shorter than it was", where=self.path, expected=f"{length} bytes more")
+                    raise StoreError("a file has become shorter", where=self.path, expected=f"{length} more bytes")
                 start += moved
                 length -= moved
 
     def reread(self, block_bytes: int = _READ_BLOCK) -> Iterator[memoryview]:
-        """What has been written so far, read back from its temporary name; each block is good until the next."""
+        """What has been written so far, read back from the temporary file; each block is valid until the next."""
         with translated(self.path), open(self._temporary, "rb", buffering=0) as file:
             yield from _in_blocks(file, block_bytes)
 
@@ -370,7 +370,7 @@ class DurableFile:
             os.unlink(self._temporary)
 
     def _let_go(self) -> None:
-        """Close the file once: its number may be another file's by now, in another thread."""
+        """Close the file only once: another thread may have been given its number by now."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -392,9 +392,9 @@ class DurableFile:
 
 
 class BlockFile(DurableFile):
-    """A DurableFile that writes in the background: the caller fills the next block while this one goes to the disk.
+    """A DurableFile that writes in the background: the caller fills the next block while this one goes to disk.
 
-    Blocks go around the page cache (O_DIRECT) where the file system can, which saves a copy of every byte.
+    Blocks bypass the page cache (O_DIRECT) where the file system allows it, which saves copying every byte.
     """
 
     def __init__(self, path: str) -> None:
@@ -404,7 +404,7 @@ class BlockFile(DurableFile):
         self._pending: Future[None] | None = None
 
     def write(self, data: memoryview) -> None:
-        """Append a block, once the one before is written; ``data`` must not change until the next call returns."""
+        """Append a block once the previous one is written; ``data`` must not change until the next call returns."""
         self._settle()
         self._pending = self._pool.submit(self._write_block, data)
 
@@ -428,7 +428,7 @@ class BlockFile(DurableFile):
             pending.result()
 
     def close(self) -> None:
-        """Wait for the last block, then as DurableFile."""
+        """Wait for the last block, then close as DurableFile does."""
         try:
             self._settle()
         finally:
@@ -436,13 +436,13 @@ class BlockFile(DurableFile):
         super().close()
 
     def discard(self) -> None:
-        """Give up, after the block that is being written."""
+        """Give up, once the block being written is done."""
         self._pool.shutdown()
         super().discard()
 
 
 def _in_blocks(file: FileIO, block_bytes: int) -> Iterator[memoryview]:
-    """What is left of a file, in one buffer that is filled again and again."""
+    """The rest of a file, read in blocks into one reused buffer."""
     buffer = memoryview(page_aligned(block_bytes))[:block_bytes]
     while count := file.readinto(buffer):
         yield buffer[:count]
@@ -459,7 +459,7 @@ def _copy_range(source: int, start: int, length: int, target: int) -> int:
 
 
 def _set_direct(fd: int, *, direct: bool) -> bool:
-    """Switch writing around the page cache on or off; gives whether it is on now."""
+    """Switch bypassing the page cache on or off; returns whether it is on now."""
     flag = getattr(os, "O_DIRECT", 0)
     if not flag:
         return False
@@ -473,19 +473,19 @@ def _set_direct(fd: int, *, direct: bool) -> bool:
 
 @contextlib.contextmanager
 def translated(path: str) -> Iterator[str]:
-    """Turn the errors of the system into ours, naming the path."""
+    """Turn system errors into ours, naming the path."""
     try:
         yield path
     except OSError as error:
         raise storage_error(error, path) from None
     except ValueError:
         if _may_be_a_name(path):
-            raise  # of what lies there, or of the caller
+            raise  # about the content, or the caller's
         raise NotFoundError("not a file name", where=repr(path)) from None
 
 
 def _may_be_a_name(path: str) -> bool:
-    """Whether the system can be asked for a path at all."""
+    """Whether the system accepts a string as a path at all."""
     try:
         return b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:

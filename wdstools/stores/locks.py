@@ -1,4 +1,4 @@
-"""One writer at a time: locks that the kernel lets go of when a process ends, however it ends."""
+"""One writer at a time: locks that the kernel releases when a process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def locked(path: str, what: str) -> Iterator[None]:
-    """Hold an exclusive lock file while at work.
+    """Hold an exclusive lock on a file for the duration of the block.
 
-    Raises BusyError when somebody else holds it.
+    Raises BusyError if another process holds it.
     """
     with translated(path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -32,9 +32,9 @@ def locked(path: str, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_folder(path: str, what: str) -> Iterator[None]:
-    """Hold an exclusive lock on a folder itself, which leaves nothing behind. Raises BusyError as ``locked`` does.
+    """Hold an exclusive lock on a folder itself, which leaves no file behind. Raises BusyError as ``locked`` does.
 
-    Also where the folder was renamed or removed by the one who held the lock until now.
+    It does so too if the previous holder of the lock has renamed or removed the folder.
     """
     with translated(path):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -58,9 +58,9 @@ def _held(fd: int, path: str, what: str) -> Iterator[None]:
 
 
 def _busy(path: str, what: str) -> BusyError:
-    hint = "wait for it to finish, then run this again"
+    hint = "wait for it to finish, then run the same command again"
     if os.path.exists(left := path.rstrip("/") + LOCK_SUFFIX):
-        hint += f"; if it ran on another machine and is gone: rm {quote(left)}"
+        hint += f"; if it ran on another machine and has died: rm {quote(left)}"
     return BusyError(f"another process is writing {what}", where=path, hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""A store in memory: for tests and for small things that need no disk."""
+"""A store in memory, for tests and for small datasets that need no disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MemoryStore:
 
     @property
     def url(self) -> str:
-        """Always ``memory:``; such a store cannot be opened twice."""
+        """Always ``memory:``; such a store cannot be opened by its URL."""
         return self.url_of_all
 
     def head(self, key: str) -> ObjectInfo:
@@ -41,12 +41,12 @@ class MemoryStore:
         self._objects[key] = bytes(data)
 
     def create(self, key: str, data: bytes) -> None:
-        """Store an object where nothing is."""
+        """Store an object under a new key."""
         with _creating:
             if key not in self._objects:
                 self._objects[key] = bytes(data)
                 return
-        raise StoreError("an object is already there", code="object-exists", where=f"memory:{key}")
+        raise StoreError("an object with this key already exists", code="object-exists", where=f"memory:{key}")
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects under a prefix, sorted by key."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Waits:
     """How long to wait for a server, in seconds, counting only the time spent waiting.
 
-    ``connect``: for a connection. ``stall``: for the next bytes. ``window``: in each of it, ``rate`` bytes a second must
-    come on average. ``whole``: for a whole request, beside a second for every ``rate`` bytes of its answer.
+    ``connect``: for a connection. ``stall``: for the next bytes. ``window``: in each such period, ``rate`` bytes a
+    second must arrive on average. ``whole``: for a whole request, plus a second for every ``rate`` bytes of its answer.
     """
 
     connect: float = 10
@@ -34,17 +34,17 @@ class Waits:
     whole: float = 60
 
     def deadline(self, size: int) -> float:
-        """Seconds that an answer of this size may take."""
+        """Seconds that an answer of ``size`` bytes may take."""
         return self.whole + size / self.rate
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many bytes a server may send beside what was asked for, and how often it may lead on.
+    """How many bytes a server may send in addition to what was asked for, and how often it may redirect.
 
-    ``headers``: status line, headers and interim answers of one request. ``error``: the body of an error. ``unsized``: an
-    answer that does not say how long it is. ``page``: one page of a listing. ``pages`` and ``entries``: a whole listing.
-    ``idle``: pages of it in a row that name nothing, or names of it that were there before.
+    ``headers``: status line, headers and interim answers of one request. ``error``: the body of an error. ``unsized``:
+    an answer that does not state its length. ``page``: one page of a listing. ``pages`` and ``entries``: a whole
+    listing. ``idle``: consecutive pages of it that name nothing, or names in it that came before.
     """
 
     headers: int = 64 << 10
@@ -57,20 +57,20 @@ class Limits:
     redirects: int = 5
 
 
-#: What Python's own library raises for an answer with too many headers, or too long a one.
+#: What the standard library raises for too many headers, or for too long a line.
 TOO_MUCH_HEAD = (http.client.HTTPException, http.client.LineTooLong)
 
 
 class TooLongError(OSError):
-    """A server sends more than was asked for."""
+    """The server sent more than was asked for."""
 
 
 class TooSlowError(OSError):
-    """A server sends less in a while than it must."""
+    """The server sent less than it must in the time."""
 
 
 class Meter:
-    """Counts what one request takes, in bytes and in seconds of waiting."""
+    """Counts what one request costs, in bytes and in seconds of waiting."""
 
     def __init__(self, waits: Waits, limits: Limits) -> None:
         self._waits = waits
@@ -80,34 +80,34 @@ class Meter:
         self._window_bytes = 0
 
     def expect(self, size: int) -> None:
-        """Allow for a body of ``size`` bytes, and as much again for the framing of a body in pieces."""
+        """Allow for a body of ``size`` bytes, and as much again for the framing of a chunked body."""
         self._left += 2 * size + (64 << 10)
         self._deadline += size / self._waits.rate
 
     def expect_sending(self, size: int) -> None:
-        """Allow for the time that a body of ``size`` bytes takes on its way there."""
+        """Allow for the time that sending a body of ``size`` bytes takes."""
         self._deadline += size / self._waits.rate
 
     def room(self) -> int:
-        """Bytes that may still come; raises when there are none."""
+        """Bytes that may still come; raises TooLongError when there are none left."""
         if self._left <= 0:
             raise TooLongError("more bytes than were asked for")
         return self._left
 
     def patience(self) -> float:
-        """Seconds to wait for the next bytes; raises when the time is up."""
+        """Seconds to wait for the next bytes; raises TooSlowError when the time is up."""
         left = self._deadline - self._waited
         if left <= 0:
-            raise TooSlowError("no whole answer in time")
+            raise TooSlowError("no complete answer in time")
         return min(self._waits.stall, left)
 
     def took(self, count: int, seconds: float) -> None:
-        """Note bytes that have come and how long they were waited for; raises when that is too slow."""
+        """Count received bytes and the seconds waited for them; raises TooSlowError when that is too slow."""
         self._left -= count
         self.moved(count, seconds)
 
     def moved(self, count: int, seconds: float) -> None:
-        """Note bytes that went either way and how long that took; raises when it is too slow."""
+        """Count bytes sent or received and the seconds they took; raises TooSlowError when that is too slow."""
         self._waited += seconds
         self._window_waited += seconds
         self._window_bytes += count
@@ -131,11 +131,11 @@ class _Metered(io.RawIOBase):
         self._meter = meter
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """The next bytes, at most those that may come, for at most as long as they may take."""
+        """The next bytes, within what is left of the request's bytes and time."""
         view = memoryview(buffer).cast("B")[: self._meter.room()]
         patience = self._meter.patience()
         if self._sock.gettimeout() != patience:
@@ -146,13 +146,13 @@ class _Metered(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Release the socket."""
         self._raw.close()
         super().close()
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer whose every byte is counted."""
+    """A response of which every byte is counted."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
@@ -163,7 +163,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Sends(urllib3.connection.HTTPConnection):
-    """Sends no slower than it may."""
+    """A connection whose sending is timed too."""
 
     def send(self, data: Any) -> None:
         """Send one block of a request."""

@@ -1,9 +1,9 @@
-"""Who asks Google or Azure, where a key does not sign by itself: obstore finds the identity, and says what it would send.
+"""Credentials for Google and Azure where no key signs requests here: obstore finds the identity and its Authorization.
 
-``python -m wdstools.stores.obstore_login`` is a process of its own: what an identity server or a machine's metadata service
-answers is read there, and ends nothing else. It has obstore ask for an object of a server that it is itself, on loopback, and
-tells on its standard output the Authorization that came with the request. That needs no provider's library, and no credentials
-are read here that obstore does not read.
+``python -m wdstools.stores.obstore_login`` runs as a process of its own: the answers of an identity server or of the
+machine's metadata service are read there, and can crash nothing else. It lets obstore request an object from a server
+that it runs itself, on loopback, and prints the Authorization header of that request. This needs no provider's library,
+and reads no credentials that obstore does not read.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from typing import Any
 from wdstools.address import without_secrets
 from wdstools.errors import StoreError
 
-#: Seconds after which the identity is asked again: what is valid for less is renewed by those who give it.
+#: Seconds after which the identity is asked again: providers renew a token before it has so little time left.
 _USED_FOR = 240.0
 _MOST_BYTES = 64 << 10
-#: A name that any provider takes; nothing is asked of such a bucket.
+#: A name that every provider accepts; no such bucket is ever contacted.
 _NO_BUCKET = "wdstools"
-#: What names the variables that an identity depends on.
+#: Prefixes of the variables that an identity depends on.
 _NAMES = ("GOOGLE_", "GCE_", "AZURE_", "IDENTITY_", "HOME", "PATH")
 
 
 class Login:
-    """The Authorization of requests, by an identity that obstore finds in the environment; used by threads."""
+    """The Authorization header of an identity that obstore finds in the environment; safe for threads."""
 
     def __init__(self, scheme: str, seconds: float) -> None:
         self._scheme = scheme
@@ -41,18 +41,18 @@ class Login:
         self._known: tuple[str, float] | None = None
 
     def authorization(self) -> str:
-        """The header's value, empty where nothing is to be said; raises StoreError (``denied``) where nothing is found."""
+        """The header's value, empty for unsigned requests; raises StoreError (``denied``) without credentials."""
         with self._lock:
             if self._known is None or time.monotonic() >= self._known[1]:
                 self._known = self._asked(), time.monotonic() + _USED_FOR
             return self._known[0]
 
     def _asked(self) -> str:
-        # -P: the folder that we stand in, which may be a stranger's, is no place for modules
+        # -P: import no modules from the current folder, which may be a stranger's
         command = [sys.executable, "-P", "-m", __name__, self._scheme]
         away = ",".join(filter(None, (os.environ.get("NO_PROXY"), os.environ.get("no_proxy"), "127.0.0.1")))
         home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        path = os.pathsep.join((home, *filter(None, sys.path)))  # as this process finds its packages
+        path = os.pathsep.join((home, *filter(None, sys.path)))  # the packages of this process
         env = {**os.environ, "NO_PROXY": away, "no_proxy": away, "PYTHONPATH": path}
         try:
             done = subprocess.run(
@@ -61,12 +61,12 @@ class Login:
             said: Any = json.loads(done.stdout[:_MOST_BYTES])
             found, reason = said["authorization"], str(said["reason"])
         except subprocess.TimeoutExpired:
-            found, reason = None, f"nothing in {self._seconds:.0f} seconds"
+            found, reason = None, f"no answer in {self._seconds:.0f} seconds"
         except (OSError, ValueError, KeyError, TypeError):
-            found, reason = None, "the identity server's answer was not survived"
+            found, reason = None, "the answer of the identity server crashed the login process"
         if not isinstance(found, str):
             raise StoreError(
-                "no credentials are found",
+                "no credentials were found",
                 code="denied",
                 where=f"{self._scheme}://",
                 got=reason[:300],
@@ -76,7 +76,7 @@ class Login:
 
 
 def login_of(scheme: str, seconds: float) -> Login:
-    """The one of this process, as long as its environment says the same."""
+    """The login of this process, shared for as long as its environment does not change."""
     said = frozenset((name, value) for name, value in os.environ.items() if name.startswith(_NAMES))
     return _login_of(scheme, seconds, os.getpid(), said)
 
@@ -88,7 +88,7 @@ def _login_of(scheme: str, seconds: float, pid: int, said: frozenset[tuple[str, 
 
 
 def main(scheme: str) -> None:
-    """Print what a request would say."""
+    """Print the Authorization header that a request would carry."""
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
     from obstore.exceptions import BaseError
@@ -114,7 +114,7 @@ def main(scheme: str) -> None:
     here = f"http://127.0.0.1:{server.server_address[1]}"
     options: Any = {"allow_http": True, "connect_timeout": timedelta(seconds=10), "timeout": timedelta(seconds=30)}
     retry: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
-    reason = "nothing was asked"
+    reason = "obstore made no request"
     try:
         config: Any = {"endpoint": here} if scheme == "az" else {"base_url": here}
         kind: Any = AzureStore if scheme == "az" else GCSStore

@@ -1,4 +1,4 @@
-"""Opening stores: which one a URL means, and what has to be installed for it."""
+"""Open stores: which one a URL means, and what has to be installed for it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 #: Stores of objects that a dataset can be built in.
 BUCKETS = ("s3", "gs", "az")
-#: What nothing can be written to; the Hub takes what ``mirror`` commits, and nothing else.
+#: Schemes of stores that cannot be written to; the Hub accepts only what ``mirror`` commits.
 READ_ONLY = ("http", "https", "hf")
-#: What the stores of the ``cloud`` extra need; web servers and the Hub need nothing but urllib3.
+#: Modules that the stores of the ``cloud`` extra need; web servers and the Hub need only urllib3.
 _NEEDS = {"s3": ("botocore",), "gs": ("obstore",), "az": ("obstore",)}
 
 
 def open_cloud(url: str, *, waits: Waits | None = None, patience: Patience | None = None) -> Retrying:
-    """The store at a URL of one of SCHEMES, trying again with ``patience`` what fails for the moment."""
+    """The store at a URL of one of SCHEMES; transient failures are retried with ``patience``."""
     from wdstools.stores.meter import Waits
     from wdstools.stores.retry import Retrying
 
@@ -67,17 +67,17 @@ def _opener(scheme: str) -> Callable[[str, Waits], RemoteStore]:
 def open_store(address: StrPath | Url) -> Store:
     """The store at a URL or a local path.
 
-    Remote stores try again what fails for the moment.
+    Remote stores retry transient failures.
 
     Args:
         address: A path, or a URL that begins with ``s3://``, ``gs://``, ``az://`` (which need the ``cloud`` extra),
             ``http://``, ``https://``, ``hf://datasets/OWNER/NAME`` or ``file://``.
 
     Returns:
-        The store; nothing is read yet.
+        The store; nothing has been read yet.
 
     Raises:
-        UsageError: There is no store for the scheme (``store-unknown``), or the extra is not installed
+                    UsageError: No store handles the scheme (``store-unknown``), or the extra is not installed
             (``extra-missing``).
     """
     from wdstools.stores.local import LocalStore
@@ -107,7 +107,7 @@ def open_store(address: StrPath | Url) -> Store:
 
 
 def is_bucket(where: StrPath | Store) -> bool:
-    """Whether a place is a store of objects that a dataset can be built in, or a store that was opened; a folder is not."""
+    """Whether a place is an object store that a dataset can be built in, or an open store; not a folder."""
     if not isinstance(where, str | os.PathLike):
         return True
     scheme, separator, _ = os.fspath(where).partition("://")
@@ -115,23 +115,23 @@ def is_bucket(where: StrPath | Store) -> bool:
 
 
 def path_of(url: str) -> str:
-    """The path that a ``file://`` URL names, its ``%20`` and the like read (RFC 8089); raises UsageError."""
+    """The path that a ``file://`` URL names, percent-decoded (RFC 8089); raises UsageError."""
     path = url.removeprefix("file://")
     if path.startswith("localhost/"):
         path = path.removeprefix("localhost")
     named = unquote(path)
     if not named.startswith("/") or "\0" in named:
-        raise UsageError("not the address of a folder here", where=url, expected="file:///FOLDER")
+        raise UsageError("not the URL of a local folder", where=url, expected="file:///FOLDER")
     return named
 
 
 def remote(store: Store) -> RemoteStore:
-    """A store as a RemoteStore: itself if it is one, otherwise (local, memory) with what it lacks done here."""
+    """A store as a RemoteStore: itself if it is one; otherwise (local, memory) wrapped, with what it lacks done here."""
     from wdstools.stores.plain import PlainRemote
 
     return store if isinstance(store, RemoteStore) else PlainRemote(store)
 
 
 def open_remote(url: str | os.PathLike[str] | Url) -> RemoteStore:
-    """The RemoteStore at a URL or local path; those behind a network try again (``retry.Retrying``)."""
+    """The RemoteStore at a URL or local path; network stores retry (``retry.Retrying``)."""
     return remote(open_store(url))

@@ -1,4 +1,4 @@
-"""A file that is filled over several runs, in any order, and gets its name once it is whole."""
+"""A file that is filled over several runs, in any order, and gets its name once it is complete."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from wdstools.stores.receipts import leave_receipt, marked_place, refuse_to_repl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Ends the name of a part; listings pass over it as over every temporary file.
+#: Ends the name of a partial file; listings skip it like every temporary file.
 PART_SUFFIX = ".part" + TEMP_SUFFIX
 _AHEAD_BYTES = 8 << 20
 
 
 class PartFile:
-    """Bytes under a temporary name that outlives the process: what an interrupted run wrote is there for the next.
+    """Bytes under a temporary name that outlives the process: the next run finds what an interrupted run wrote.
 
-    Nothing says that it is right: who opens a part checks what it holds. A file that has the final name already is
-    taken back, to be checked too. Leaving the ``with`` block without ``finish`` keeps the part.
+    Nothing vouches for the content: whoever opens a partial file checks it. A file that already has the final name is
+    renamed back, to be checked too. Leaving the ``with`` block without ``finish`` keeps the partial file.
     """
 
     def __init__(self, path: str) -> None:
@@ -40,7 +40,7 @@ class PartFile:
             self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
 
     def size(self) -> int:
-        """Bytes so far; there may be holes among them."""
+        """Size so far in bytes; there may be holes."""
         with self._translated():
             return os.fstat(self._fd).st_size
 
@@ -50,7 +50,7 @@ class PartFile:
             return os.pread(self._fd, length, start)
 
     def write(self, start: int, data: memoryview) -> None:
-        """Put bytes at ``start``."""
+        """Write bytes at ``start``."""
         with self._translated():
             while data:
                 count = os.pwrite(self._fd, data, start)
@@ -58,9 +58,9 @@ class PartFile:
                 start, data = start + count, data[count:]
 
     def _send_on(self, start: int, end: int) -> None:
-        """Have the kernel begin to write what lies in its cache, so that ``finish`` need not wait for all of it.
+        """Have the kernel begin to write its cached pages, so that ``finish`` need not wait for all of them.
 
-        That is what this advice does on Linux to pages that are not written yet; they stay in the cache.
+        On Linux this advice does just that for dirty pages, which stay in the cache.
         """
         first, last = self._unsent
         self._unsent = (first, end) if start == last else (start, end)
@@ -69,12 +69,12 @@ class PartFile:
             self._unsent = (end, end)
 
     def clear(self) -> None:
-        """Throw away what it holds."""
+        """Discard the content."""
         with self._translated():
             os.ftruncate(self._fd, 0)
 
     def finish(self, size: int) -> None:
-        """Cut to ``size``, make durable, and give the file its name."""
+        """Truncate to ``size``, make durable, and give the file its name."""
         with self._translated():
             os.ftruncate(self._fd, size)
             sync_file(self._fd)

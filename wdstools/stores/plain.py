@@ -1,4 +1,4 @@
-"""Local folders and memory as RemoteStores: a copy on a disk is a mirror like any other."""
+"""Local folders and memory as RemoteStores, so that a copy on a disk is a mirror like any other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PlainRemote(RemoteBase):
 
     @property
     def url(self) -> str:
-        """That of the store within."""
+        """The URL of the wrapped store."""
         return self._store.url
 
     def head(self, key: str) -> ObjectInfo:
@@ -69,7 +69,7 @@ class PlainRemote(RemoteBase):
         return Body(version, start, max(start, end), map(memoryview, blocks))
 
     def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
-        """Store bytes atomically. Two writers that replace the same ETag at the same moment are not told apart."""
+        """Store bytes atomically. If two writers replace the same ETag at the same moment, neither notices."""
         self._check(key, only_if)
         if only_if == ABSENT and isinstance(self._store, Creates):
             self._store.create(key, data)
@@ -78,7 +78,7 @@ class PlainRemote(RemoteBase):
         return self.head(key)
 
     def put_file(self, key: str, path: str, digests: Mapping[str, str], *, only_if: str = ANYTHING) -> ObjectInfo:
-        """Copy a file, hashed on its way; a file that is not what its digest says is not stored."""
+        """Copy a file, hashing it on the way; a file that does not match its digest is not stored."""
         folder, name = os.path.split(path)
         source = LocalStore(folder or ".")
         if not isinstance(self._store, LocalStore) or "xxh3_128" not in digests:
@@ -93,7 +93,7 @@ class PlainRemote(RemoteBase):
                 file.write(block)
             if seen.hexdigest() != digests["xxh3_128"]:
                 raise SourceChangedError(
-                    "a file is not what its digest says", where=path, expected=digests["xxh3_128"], got=seen.hexdigest()
+                    "a file does not match its digest", where=path, expected=digests["xxh3_128"], got=seen.hexdigest()
                 )
         return self.head(key)
 
@@ -106,12 +106,12 @@ class PlainRemote(RemoteBase):
             there = ""
         where = f"{self.url}/{key}"
         if only_if == ABSENT and there:
-            raise StoreError("an object is already there", code="object-exists", where=where)
+            raise StoreError("an object with this key already exists", code="object-exists", where=where)
         if only_if not in (ABSENT, there):
             raise changed(where, only_if, there)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Objects under a prefix; without ETags, which are asked for with ``head``. A folder that is not there is empty."""
+        """Objects under a prefix, without ETags (``head`` returns those). A missing folder counts as empty."""
         with contextlib.suppress(NotFoundError):
             yield from self._store.list(prefix)
 
@@ -120,7 +120,7 @@ class PlainRemote(RemoteBase):
         self._store.delete(key)
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
-        """``xxh3_128``, by reading: what is near costs no transfer."""
+        """``xxh3_128``, by reading: local objects cost no transfer."""
         self._store.head(key)
         seen = xxhash.xxh3_128()
         for block in read_blocks(self._store, key):
@@ -128,5 +128,5 @@ class PlainRemote(RemoteBase):
         return {"xxh3_128": seen.hexdigest()}
 
     def put_wrong(self, key: str) -> bool:
-        """Nothing travels, so nothing can be refused."""
-        raise cannot("a local store takes no checksums", f"{self.url}/{key}")
+        """Refused: no checksum is sent, so none can be wrong."""
+        raise cannot("a local store does not check checksums", f"{self.url}/{key}")

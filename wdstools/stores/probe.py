@@ -1,4 +1,4 @@
-"""What a store really does, found out by trying: words like "supported" are not believed."""
+"""What a store really does, found out by trying: a claim of support is not enough."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _CONTENT = bytes(range(256)) * 16
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a store was seen to do. A False was tried and failed.
+    """What a store was seen to do. False means tried and failed.
 
-    ``refuses_wrong_checksum``: a put whose bytes are not those of the announced checksum is refused (None: no checksum
-    can be announced there). ``creates``: a put that wants nothing there is refused where something is. ``replaces``:
-    so is one that wants another version there. ``ranges``: a range is answered by exactly that range. ``digests``: the
-    digests that the store gives and that were right.
+    ``refuses_wrong_checksum``: it refuses a put whose bytes do not match the checksum sent with them (None: no checksum
+    can be sent). ``creates``: it refuses a put that requires a new key if the key exists. ``replaces``: it refuses a
+    put that requires another version. ``ranges``: it answers a range with exactly that range. ``digests``: the digests
+    that it returned correctly.
     """
 
     refuses_wrong_checksum: bool | None
@@ -39,9 +39,10 @@ class Capabilities:
 
     @property
     def believed(self) -> tuple[str, ...]:
-        """The digests that prove something, also of objects that others stored under other checksums.
+        """The digests that prove something, even about objects that others stored under other checksums.
 
-        A store that accepts a wrong checksum may only repeat what it was told: of it count those it was never told.
+        A store that accepts a wrong checksum may merely repeat what it was sent: only digests that it never was sent
+        count.
         """
         if self.refuses_wrong_checksum:
             return _ALL
@@ -50,7 +51,7 @@ class Capabilities:
 
 
 def probe(store: RemoteStore, folder: str = ".wdstools/probe") -> Capabilities:
-    """Try everything on small objects below ``folder``, and remove them. Raises StoreError where nothing can be written."""
+    """Try everything on small objects below ``folder``, then remove them; raises StoreError if it cannot write."""
     with _object(store, f"{folder}/object") as key:
         first = store.put_data(key, _CONTENT)
         creates = _refused(store, key, ABSENT)
@@ -86,7 +87,7 @@ def _ranges(store: RemoteStore, key: str) -> bool:
 
 
 def _right_digests(store: RemoteStore, key: str) -> tuple[str, ...]:
-    """The digests given for an object whose digests are known; one that is wrong is left out."""
+    """The digests that the store returns correctly for an object whose digests are known."""
     from awscrt import checksums
 
     known = {
@@ -103,7 +104,7 @@ def _right_digests(store: RemoteStore, key: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _object(store: RemoteStore, key: str) -> Iterator[str]:
-    """A key whose object is gone after the block."""
+    """A key whose object is removed after the block."""
     try:
         yield key
     finally:

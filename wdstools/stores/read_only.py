@@ -40,4 +40,4 @@ class ReadOnly(Wrapper):
         raise self._refusal(key)
 
     def _refusal(self, key: str) -> StoreError:
-        return StoreError("this store is only read", code="read-only", where=f"{self.url}/{key}")
+        return StoreError("this store was opened read-only", code="read-only", where=f"{self.url}/{key}")

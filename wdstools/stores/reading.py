@@ -1,4 +1,4 @@
-"""Reading objects whole, in blocks, or through a copy near by, from any store."""
+"""Read objects from any store: whole, in blocks, or through a local copy."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
     from wdstools.stores.local import LocalStore
 
-#: No file but those of shards and of added columns is larger.
+#: Only shards and files of added columns may be larger.
 MAX_SMALL_BYTES = 1 << 28
 _BLOCK_BYTES = 1 << 20
-#: What an object may have more than it should and still be read, to say what is wrong with it.
+#: How much too long an object may be and still be read, to find out what is wrong with it.
 _SURPLUS_BYTES = 64 << 20
 
 
 def get_whole(store: Store, key: str, limit: int = MAX_SMALL_BYTES) -> bytes:
-    """A small object, whole; raises FormatError (``file-too-large``) for one that is larger than any should be."""
+    """A small object, whole; raises FormatError (``file-too-large``) if it is larger than any such file can be."""
     body = store.open_body(key) if isinstance(store, OpensBodies) else None
     size = body.end if body is not None else store.head(key).bytes
     if size > limit:
@@ -39,9 +39,9 @@ def get_whole(store: Store, key: str, limit: int = MAX_SMALL_BYTES) -> bytes:
 
 
 def read_blocks(store: Store, key: str, expected: int | None = None) -> Iterator[memoryview]:
-    """An object's bytes in blocks of a megabyte or less; each is valid until the next is asked for.
+    """An object's bytes in blocks of at most a megabyte, each valid until the next is requested.
 
-    What comes over a network and says that it is much longer than ``expected`` is not read: raises StoreError
+    A remote object whose announced length far exceeds ``expected`` is not read: raises StoreError
     (``answer-too-long``).
     """
     if isinstance(store, ReadsInBlocks):
@@ -66,7 +66,7 @@ def read_blocks(store: Store, key: str, expected: int | None = None) -> Iterator
 
 @contextlib.contextmanager
 def near_copy(store: Store, key: str, expected: int | None = None) -> Iterator[LocalStore]:
-    """A local store that holds a copy of one object, under the same key, while the block lasts; ``expected`` as above."""
+    """A local store with a copy of one object, under the same key, while the block lasts; ``expected`` as above."""
     from wdstools.stores.local import DurableFile, LocalStore
 
     with tempfile.TemporaryDirectory(prefix="wdstools-") as folder:
@@ -78,7 +78,7 @@ def near_copy(store: Store, key: str, expected: int | None = None) -> Iterator[L
 
 
 def sha256_there(store: Store, key: str) -> str:
-    """The SHA-256 of an object, by reading it; empty where there is none."""
+    """The SHA-256 of an object, by reading it; empty if it does not exist."""
     seen = hashlib.sha256()
     try:
         for block in read_blocks(store, key):

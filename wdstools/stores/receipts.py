@@ -1,8 +1,8 @@
-"""Receipts: how a file in a scratch place is told from one that somebody else has put there under its name.
+"""Receipts: how a file of ours in a scratch place is told from one that somebody else put there under its name.
 
-Before a file of ours gets its name in a marked place, its size, time of change and inode are noted: beside it, in the name
-of an empty file, so that both are on the disk or neither is; of many small files in a log. What has no receipt
-that fits what lies there now is not ours: it is neither removed nor replaced.
+Before a file of ours gets its name in a marked place, its size, modification time and inode are noted: next to it, in
+the name of an empty file, so that both are on the disk or neither is; for many small files, in a log. A file without a
+matching receipt is not ours: it is neither removed nor replaced.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
 MARK = ".wdstools-scratch.json"
 #: The folder in a scratch place in which the result is made.
 NEW = "new"
-#: A log of receipts beside it; each process has one of its own.
+#: A log of receipts next to it; each process has its own.
 _LOG_RE = re.compile(r"made\.[0-9a-f]{16}")
 _RECEIPT_RE = re.compile(rf"(.*)\.[0-9a-f]+-[0-9a-f]+-[0-9a-f]+{re.escape(TEMP_SUFFIX)}", re.DOTALL)
 _TEMPORARY_RE = re.compile(rf"(.*)\.(?:[0-9a-f]{{16}}|part|[0-9]+\.old){re.escape(TEMP_SUFFIX)}", re.DOTALL)
 _SECOND = 1_000_000_000
 
-#: Size, time of change in nanoseconds, and inode.
+#: Size, modification time in nanoseconds, and inode.
 Stamp = tuple[int, int, int]
 
 
 def stamp(status: os.stat_result) -> Stamp:
-    """What a receipt says of a file."""
+    """What a receipt records of a file."""
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def is_same_stamp(now: Stamp, noted: Stamp) -> bool:
-    """Whether a file is the one that was noted, damaged perhaps: of the same size, and of the same time or inode.
+    """Whether a file is the one that was noted, perhaps damaged: same size, and same time or inode.
 
-    Some file systems number their files anew when they are mounted, and round times to even seconds.
+    Some file systems renumber their inodes when they are mounted, and round times to even seconds.
     """
     coarse = now[1] % _SECOND == 0 and abs(now[1] - noted[1]) <= 2 * _SECOND
     return now[0] == noted[0] and (now[2] == noted[2] or now[1] == noted[1] or coarse)
 
 
 def marked_place(path: str) -> str | None:
-    """The scratch place in whose ``new`` a path lies; None elsewhere."""
+    """The scratch place whose ``new`` folder contains a path; None elsewhere."""
     folder, name = os.path.split(os.path.dirname(os.path.abspath(path)))
     while name:
         if name == NEW and os.path.lexists(os.path.join(folder, MARK)):
@@ -60,14 +60,14 @@ def marked_place(path: str) -> str | None:
 
 
 def leave_receipt(path: str, status: os.stat_result) -> None:
-    """Note that the file which is about to be called ``path`` is ours; raises OSError."""
+    """Note that the file that is about to become ``path`` is ours; raises OSError."""
     name = _receipt(path, stamp(status))
     with contextlib.suppress(FileExistsError):
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
 
 
 def has_receipt(path: str) -> bool:
-    """Whether the plain file that lies at ``path`` is one of which a receipt lies beside it."""
+    """Whether ``path`` is a plain file with a matching receipt next to it."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -81,26 +81,26 @@ def has_receipt(path: str) -> bool:
 
 
 def receipt_of(path: str) -> str | None:
-    """The path that a receipt is about; None for anything else."""
+    """The path that a receipt belongs to; None if it is not a receipt."""
     found = _RECEIPT_RE.fullmatch(path)
     return found[1] if found else None
 
 
 def temporary_of(path: str) -> str | None:
-    """The path that a temporary file of ours will have; None for anything else."""
+    """The final path of a temporary file of ours; None if it is not one."""
     found = _TEMPORARY_RE.fullmatch(path)
     return found[1] if found else None
 
 
 def refuse_to_replace(path: str, place: str) -> None:
-    """Refuse to write over what somebody has put into a scratch place; raises StoreError (``scratch-not-ours``)."""
+    """Refuse to overwrite what somebody else has put into a scratch place; raises StoreError (``scratch-not-ours``)."""
     if not os.path.lexists(path) or has_receipt(path):
         return
     noted = logged(place).get(os.path.relpath(os.path.abspath(path), os.path.join(place, NEW)), set())
     now = stamp(os.lstat(path))
     if not any(is_same_stamp(now, then) for then in noted):
         raise StoreError(
-            "a file that wdstools has not written lies in its work folder",
+            "its work folder contains a file that wdstools did not write",
             code="scratch-not-ours",
             where=path,
             hint="move it away, then run the same command again; nothing was removed",
@@ -108,9 +108,9 @@ def refuse_to_replace(path: str, place: str) -> None:
 
 
 class ReceiptLog:
-    """The receipts that one writer leaves of many small files, in a file of its own in the scratch place.
+    """The receipts of many small files by one writer, in a file of its own in the scratch place.
 
-    For use in a ``with`` block. Paths are below the folder that the files lie in.
+    For use in a ``with`` block. Paths are relative to the folder that contains the files.
     """
 
     def __init__(self, place: str) -> None:
@@ -119,18 +119,18 @@ class ReceiptLog:
         )
 
     def name(self, temporary: str, target: str, path: str) -> None:
-        """Give a finished file its name, where nothing is; raises OSError."""
+        """Give a finished file its name, which must be free; raises OSError."""
         self.note(path, os.lstat(temporary))
         name_new(temporary, target)
 
     def note(self, path: str, status: os.stat_result) -> None:
-        """Note what lies at a path, or is about to; raises OSError."""
+        """Note a file at a path, or about to be there; raises OSError."""
         line = f"{' '.join(f'{part:x}' for part in stamp(status))} {path!a}\n".encode()
         while line:
             line = line[os.write(self._fd, line) :]
 
     def sync(self) -> None:
-        """Make what was noted durable."""
+        """Make the notes durable."""
         sync_file(self._fd)
 
     def __enter__(self) -> Self:
@@ -140,17 +140,17 @@ class ReceiptLog:
         self.close()
 
     def close(self) -> None:
-        """Nothing more is noted."""
+        """Close the log."""
         os.close(self._fd)
 
 
 def is_log(name: str) -> bool:
-    """Whether a file of a scratch place is such a log."""
+    """Whether a name in a scratch place is that of a log of receipts."""
     return _LOG_RE.fullmatch(name) is not None
 
 
 def logged(place: str) -> Mapping[str, set[Stamp]]:
-    """What the logs in a scratch place say, by path; a last line that was cut off says nothing."""
+    """What the logs in a scratch place record, by path; a truncated last line is ignored."""
     found: dict[str, set[Stamp]] = {}
     for name in os.listdir(place) if os.path.isdir(place) else ():
         if not is_log(name):

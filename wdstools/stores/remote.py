@@ -1,4 +1,4 @@
-"""What remote stores have in common: the methods that are made of others, and the errors that all of them raise."""
+"""What remote stores have in common: methods built from others, and the errors that all of them raise."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     from wdstools.stores.base import ObjectInfo, Store
 
-#: Bytes that are taken from a body at once: what has just been copied is still in the processor's cache when it is hashed.
+#: Bytes read from a body at once: what was just copied is still in the processor's cache when it is hashed.
 STREAM_BLOCK = 1 << 20
 _MD5_RE = re.compile(r'"?([0-9a-f]{32})"?')
 
 
 class RemoteBase(ABC):
-    """What every RemoteStore has in common, made of what each has of its own."""
+    """What every RemoteStore has in common, built from the methods that each defines itself."""
 
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where this is."""
+        """The location, for people."""
 
     @abstractmethod
     def head(self, key: str) -> ObjectInfo:
@@ -65,7 +65,7 @@ class RemoteBase(ABC):
         yield from self.open_body(key, start, length, etag=etag).blocks
 
     def level(self, prefix: str = "") -> tuple[tuple[ObjectInfo, ...], tuple[str, ...]]:
-        """One level of the keys, taken out of a whole listing, unless the store knows better."""
+        """One level of the keys, taken from a whole listing unless the store has a better way."""
         there = tuple(self.list(prefix))
         direct = tuple(info for info in there if "/" not in info.key[len(prefix) :])
         deeper = (info.key[len(prefix) :].partition("/") for info in there)
@@ -76,48 +76,48 @@ class RemoteBase(ABC):
         """Every object whose key begins with ``prefix``, sorted by key."""
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
-        """None, unless the store knows better; raises NotFoundError."""
+        """None, unless the store has some; raises NotFoundError."""
         self.head(key)
         return {}
 
     def copy(self, source: Store, key: str) -> ObjectInfo:
-        """No copies by the server, unless the store knows better."""
+        """Refused, unless the server can copy objects itself."""
         del source
-        raise cannot("objects are not copied by the server", f"{self.url}/{key}")
+        raise cannot("this server does not copy objects", f"{self.url}/{key}")
 
     def unfinished(self, prefix: str = "") -> tuple[Upload, ...]:
-        """None, unless the store has such things."""
+        """None, unless the store has multipart uploads."""
         del prefix
         return ()
 
     def abort(self, upload: Upload) -> None:
-        """Nothing to give up, unless the store has such things."""
-        raise cannot("there are no unfinished uploads", f"{self.url}/{upload.key}")
+        """Refused, unless the store has multipart uploads."""
+        raise cannot("this store has no unfinished uploads", f"{self.url}/{upload.key}")
 
 
 def etag_md5(etag: str) -> str:
-    """What an ETag of S3 is where an object came by one PUT and no key encrypts it: an MD5; empty for all other forms."""
+    """The MD5 that an S3 ETag is, if the object came by one PUT and no key encrypts it; empty for other forms."""
     found = _MD5_RE.fullmatch(etag)
     return found.group(1) if found else ""
 
 
 def changed(where: str, expected: str, got: str) -> StoreError:
-    """The error for an object that was replaced since it was first looked at."""
-    return StoreError("the object was replaced meanwhile", code="object-changed", where=where, expected=expected, got=got or "no ETag", hint="run the same command again: it starts from what is there now")  # fmt: skip
+    """The error for an object that has been replaced since it was first read."""
+    return StoreError("the object was replaced in the meantime", code="object-changed", where=where, expected=expected, got=got or "no ETag", hint="run the same command again: it starts from the new object")  # fmt: skip
 
 
 def cannot(what: str, where: str) -> StoreError:
-    """The error for something that this kind of store has no way to do."""
+    """The error for something that this kind of store cannot do."""
     return StoreError(what, code="store-cannot", where=where)
 
 
 def short_body(where: str, expected: int, got: int) -> TransientError:
-    """The error for a body that ended early (or went on too long)."""
-    return TransientError("a body of another length than asked for", code="short-body", where=where, expected=f"{expected} bytes", got=f"{got} bytes")  # fmt: skip
+    """The error for a body that ended too early or too late."""
+    return TransientError("the answer does not have the length asked for", code="short-body", where=where, expected=f"{expected} bytes", got=f"{got} bytes")  # fmt: skip
 
 
 def exactly(blocks: Iterable[ReadableBuffer], length: int, where: str) -> Iterator[memoryview]:
-    """Blocks as they come; raises TransientError (``short-body``) at their end where they were not ``length`` bytes."""
+    """Blocks as they come; raises TransientError (``short-body``) at the end if they were not ``length`` bytes."""
     count = 0
     for block in blocks:
         view = memoryview(block)
@@ -130,21 +130,21 @@ def exactly(blocks: Iterable[ReadableBuffer], length: int, where: str) -> Iterat
 
 
 def upload_damaged(where: str, expected: str, got: str) -> StoreError:
-    """The error for a file that a store does not hold as it was sent."""
+    """The error for a store that does not hold a file as it was sent."""
     return StoreError(
-        "the store holds something else than it was sent",
+        "the store holds something other than what was sent",
         code="upload-damaged",
         where=where,
         expected=expected,
         got=got,
-        hint="run the same command again; if this comes back, the way there or the store is broken",
+        hint="run the same command again; if this happens again, the connection or the store is faulty",
     )
 
 
 def proves(where: str, known: Mapping[str, str], given: Mapping[str, str]) -> bool:
-    """Whether the digests that a store gives of an object prove it; False where none can be compared.
+    """Whether the digests that a store returns prove an object; False if none can be compared.
 
-    Raises StoreError (``upload-damaged``) where one is another than is known.
+    Raises StoreError (``upload-damaged``) if one differs from the known digest.
     """
     differing = disagreements(known, given)
     if differing:
@@ -154,16 +154,16 @@ def proves(where: str, known: Mapping[str, str], given: Mapping[str, str]) -> bo
 
 
 def disagreements(known: Mapping[str, str], given: Mapping[str, str]) -> list[str] | None:
-    """The digests in which two sets differ; None when they have none in common."""
+    """The names of the digests in which two sets differ; None if they have no names in common."""
     common = sorted(set(known) & set(given))
     return [name for name in common if known[name] != given[name]] if common else None
 
 
 def check_source(data: bytes, path: str, digests: Mapping[str, str]) -> None:
-    """Raise SourceChangedError where the bytes of a file are not those that its digests say."""
+    """Raise SourceChangedError if the bytes of a file do not match its digests."""
     for name, hexdigest in (("xxh3_128", xxh3_128_hexdigest), ("sha256", sha256_hex)):
         if name in digests:
             if (got := hexdigest(data)) != digests[name]:
-                raise SourceChangedError("a file is not what its digest says", where=path, expected=digests[name], got=got)  # fmt: skip
+                raise SourceChangedError("a file does not match its digest", where=path, expected=digests[name], got=got)  # fmt: skip
             return
-    raise UsageError("a file without a digest is not sent", where=path, expected="xxh3_128 or sha256")
+    raise UsageError("a file is not sent without a digest", where=path, expected="xxh3_128 or sha256")

@@ -1,4 +1,4 @@
-"""A store that tries again what fails for the moment."""
+"""A store that retries transient failures."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 _SELDOM_PASSES = ("too-slow", "not-partial")
-#: So much has to come between two failures for the second to count as a first one: a server that sends a byte and breaks off
-#: each time must find an end.
+#: Progress between two failures that makes the second count as a first one. Less does not: otherwise a server that
+#: sends one byte and breaks off each time would be retried for ever.
 _HEADWAY_BYTES, _HEADWAY_KEYS = 64 << 10, 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often to try, and how long to wait between: doubled each time, half of it drawn at random, bounded.
+    """How often to try, and how long to wait in between: doubled each time, half of it random, bounded.
 
-    What was too slow has taken long already, and a server that answers no ranges will not learn it: both are tried
-    ``few_attempts`` times. A server's own wish (Retry-After) is granted up to ``longest_wait``. ``sleep`` and ``draw`` are for tests.
+    What was too slow has taken long already, and a server without ranges will not learn them: both are tried
+    ``few_attempts`` times. A server's Retry-After is honoured up to ``longest_wait``. ``sleep`` and ``draw`` are for
+    tests.
     """
 
     attempts: int = 6
@@ -50,7 +51,7 @@ class Patience:
         return max(backoff, min(error.retry_after or 0.0, self.longest_wait))
 
     def rest(self, attempt: int, error: TransientError) -> int:
-        """Wait after an attempt (from 0) that failed, and give the number of the next; raises the error after the last."""
+        """Wait after a failed attempt (from 0) and return the number of the next; raises the error after the last."""
         most = min(self.few_attempts, self.attempts) if error.code in _SELDOM_PASSES else self.attempts
         if attempt + 1 >= most:
             raise error
@@ -69,11 +70,11 @@ class Patience:
 
 
 class Retrying(Wrapper):
-    """A store that tries again what failed for the moment; everything it does can safely be done twice.
+    """A store that retries transient failures; everything it does can safely be done twice.
 
-    A put of which nobody knows whether it arrived may find its own object on the second attempt: with ``only_if`` that
-    is looked at, and is a success if the object there is the one that was sent. ``reopen`` opens
-    it again in another process.
+    If it is unknown whether a put arrived, the second attempt may find the first one's object: with ``only_if`` that
+    object is read, and the put has succeeded if it is what was sent. ``reopen`` opens the store again in another
+    process.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Retrying(Wrapper):
         self._tired: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as the way to open it: another process finds the credentials itself."""
+        """Pickle how to open the store, not its credentials: another process finds those itself."""
         if self._reopen is not None:
             return _call, (self._reopen,)
         return Retrying, (self._store, self._patience)
@@ -102,7 +103,10 @@ class Retrying(Wrapper):
                 return found
 
     def _rest(self, attempt: int, error: TransientError) -> int:
-        """As ``Patience.rest``. What was given up once is tried once only, until an answer comes: a place has many objects."""
+        """Like ``Patience.rest``, but an error that was final once is final at once, until an answer comes.
+
+        A store has many objects, and each would be tried as often.
+        """
         if error.code in self._tired:
             raise error
         try:
@@ -124,7 +128,7 @@ class Retrying(Wrapper):
         return self._again(lambda: self._store.fetch(key, start, length, etag=etag), ranged=True)
 
     def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
-        """Bytes of one version as they come; a body that breaks off is asked for again from there on."""
+        """Bytes of one version as they come; a body that breaks off is requested again from there on."""
         ranged = bool(start) or length is not None
         body = self._again(lambda: self._store.open_body(key, start, length, etag=etag), ranged=ranged)
         return replace(body, blocks=self._resumed(key, body))
@@ -143,12 +147,12 @@ class Retrying(Wrapper):
                 return
 
     def _remainder(self, key: str, at: int, body: Body) -> Iterator[memoryview]:
-        """What a body still lacks, asked for when the first block is wanted."""
+        """The rest of a body, requested when the first block is needed."""
         if at < body.end:
             yield from self._store.open_body(key, at, body.end - at, etag=body.etag).blocks
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Objects under a prefix; a listing that fails is started again, and goes on after what it has given."""
+        """Objects under a prefix; a listing that fails is started again, and continues after the last object."""
         last, attempt, more = "", 0, 0
         while True:
             try:
@@ -195,7 +199,7 @@ class Retrying(Wrapper):
         return self._again(attempt)
 
     def _holds(self, key: str, digests: Mapping[str, str]) -> bool:
-        """Whether the object is the one that was sent, by reading it: this is rare."""
+        """Whether the object is the one that was sent, by reading it; rarely needed."""
         name = "sha256" if "sha256" in digests else "xxh3_128"
         seen: Any = hashlib.sha256() if name == "sha256" else xxhash.xxh3_128()
         for block in self.stream(key):
@@ -203,7 +207,7 @@ class Retrying(Wrapper):
         return bool(seen.hexdigest() == digests[name])
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
-        """As the store within gives them."""
+        """The digests that the wrapped store returns."""
         return self._again(lambda: self._store.remote_digests(key))
 
     def copy(self, source: Store, key: str) -> ObjectInfo:
@@ -215,7 +219,7 @@ class Retrying(Wrapper):
         return self._again(lambda: self._store.unfinished(prefix))
 
     def abort(self, upload: Upload) -> None:
-        """Give one up."""
+        """Abort an unfinished upload."""
         self._again(lambda: self._store.abort(upload))
 
 

@@ -1,7 +1,6 @@
-"""S3 and what speaks it: every request is made here and signed by ``s3_account``, and goes out by ``web``.
+"""S3 and compatible stores: requests are made by ``bucket_store``, signed by ``s3_account`` and sent by ``web``.
 
-So that one place bounds all that a server may answer, and one place knows where credentials may go. A PUT is one request with
-the SHA-256 of its bytes, which the server compares.
+A PUT is one request with the SHA-256 of its bytes, which the server checks.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from wdstools.stores.meter import Limits, Waits
 
 _UNSIGNED_HINT = "no credentials were found, so requests are not signed: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-#: The checksums of HeadObject that may be of the whole object, and the names they have here.
+#: The checksum headers of HeadObject that may cover the whole object, and their names here.
 _CHECKSUMS = {
     "x-amz-checksum-sha256": "sha256",
     "x-amz-checksum-crc64nvme": "crc64nvme",
@@ -39,7 +38,7 @@ _CHECKSUM_HEADER = "X-Amz-Checksum-SHA256"
 
 
 def open_s3(url: str, waits: Waits, limits: Limits | None = None) -> S3Store:
-    """The store at ``s3://BUCKET/PREFIX``. Without credentials requests are not signed, as public buckets want it."""
+    """The store at ``s3://BUCKET/PREFIX``. Without credentials, requests are not signed, as public buckets require."""
     bucket, prefix = parts_of(url)
     account = Account()
     hint = "" if account.credentials is not None else _UNSIGNED_HINT
@@ -48,32 +47,32 @@ def open_s3(url: str, waits: Waits, limits: Limits | None = None) -> S3Store:
 
 
 class S3Store(BucketStore):
-    """A prefix of a bucket; every PUT is sealed by the SHA-256 of its bytes."""
+    """A prefix of a bucket; every PUT carries the SHA-256 of its bytes."""
 
     def _seal(self, data: bytes) -> Mapping[str, str]:
         return _sealed(sha256_hex(data))
 
     def _seal_file(self, path: str, digests: Mapping[str, str]) -> Mapping[str, str]:
         if "sha256" not in digests:
-            raise UsageError("a file above 1 GiB is sent by its SHA-256", where=path, expected="sha256")
+            raise UsageError("a file above 1 GiB is only sent with its SHA-256", where=path, expected="sha256")
         return _sealed(digests["sha256"])
 
     def _wrong_seal(self) -> Mapping[str, str]:
         return {_CHECKSUM_HEADER: base64.b64encode(bytes(32)).decode()}
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
-        """Checksums of the whole object, and its ETag where that is an MD5 (one PUT, no KMS and no customer key)."""
+        """Checksums of the whole object, and its ETag if that is an MD5 (one PUT, no KMS, no customer key)."""
         return whole_digests(self._succeed(self._request("HEAD", key, {"X-Amz-Checksum-Mode": "ENABLED"})).headers)
 
     def place(self, key: str) -> tuple[str, str]:
-        """The service that holds an object, and where: bucket and key, as the service names it."""
+        """The service that holds an object, and its bucket and key as the service writes them."""
         service, _, bucket = self._bucket.address.rpartition("/")
         return service, f"/{bucket}/{quote(self._prefix + key, safe='/-_.~')}"
 
     def copy(self, source: Store, key: str) -> ObjectInfo:
-        """CopyObject, of the version that is there now. Its answer may begin well and hold an error; what is there counts."""
+        """CopyObject, of the current version. Even an answer of status 200 may hold an error, so the copy is checked."""
         if not isinstance(source, S3Store) or source.place(key)[0] != self.place(key)[0]:
-            raise cannot("an object of another service", f"{self.url}/{key}")
+            raise cannot("the server cannot copy an object of another service", f"{self.url}/{key}")
         there, name = source.head(key), source.place(key)[1]
         only = {"X-Amz-Copy-Source-If-Match": there.etag} if there.etag else {}
         headers = {"X-Amz-Copy-Source": name, "Content-Length": "0", **only}
@@ -83,7 +82,7 @@ class S3Store(BucketStore):
         if b"<Error" in answer.body or here.bytes != there.bytes:
             got = f"{here.bytes} bytes; {answer.body[:200].decode('utf-8', 'replace')}"
             raise TransientError(
-                "the server did not copy all of an object",
+                "the server did not copy the whole object",
                 code="short-body",
                 where=f"{self.url}/{key}",
                 expected=f"{there.bytes} bytes",
@@ -92,7 +91,7 @@ class S3Store(BucketStore):
         return ObjectInfo(key, here.bytes, here.etag, md5=etag_md5(here.etag) if here.etag == there.etag else "")
 
     def unfinished(self, prefix: str = "") -> tuple[Upload, ...]:
-        """Multipart uploads that were not finished."""
+        """Unfinished multipart uploads."""
         query = {"uploads": "", "prefix": self._prefix + prefix}
         markers = (("key-marker", "NextKeyMarker"), ("upload-id-marker", "NextUploadIdMarker"))
         found = [
@@ -107,7 +106,7 @@ class S3Store(BucketStore):
         return tuple(sorted(found, key=lambda upload: (upload.key, upload.started)))
 
     def abort(self, upload: Upload) -> None:
-        """Give one up."""
+        """Abort an unfinished upload."""
         self._succeed(self._request("DELETE", upload.key, query={"uploadId": upload.id}))
 
 
@@ -116,9 +115,9 @@ def _sealed(sha256: str) -> dict[str, str]:
 
 
 def whole_digests(headers: Mapping[str, str]) -> dict[str, str]:
-    """The digests in the headers of a HeadObject answer that are of the whole object.
+    """The digests of the whole object in the headers of a HeadObject answer.
 
-    A composite checksum (``...-3``) is one of the parts' checksums and says nothing without knowing the parts.
+    A composite checksum (``...-3``) is a checksum of the parts' checksums, and means nothing without knowing the parts.
     """
     found = {}
     if headers.get("x-amz-checksum-type", "") != "COMPOSITE":

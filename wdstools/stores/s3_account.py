@@ -1,4 +1,4 @@
-"""Who asks S3, and where it is: credentials, region and endpoint as the provider's own library finds them."""
+"""The S3 account and service: credentials, region and endpoint, as the provider's own library finds them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from wdstools.stores.web import Request
 
-#: Where the environment may name another S3 than Amazon's, the first that does (AWS SDKs and Tools Reference Guide).
+#: Variables that may name an S3 service other than Amazon's; the first one set counts (AWS SDKs and Tools Reference
+#: Guide).
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 #: The SHA-256 of nothing, for requests without a body.
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -23,7 +24,7 @@ PAYLOAD_HEADER = "X-Amz-Content-SHA256"
 
 
 class Account:
-    """Credentials (None for nobody's), region, endpoint. The larger boto3 is not needed for it."""
+    """Credentials (None for anonymous), region and endpoint. botocore is enough; boto3 is not needed."""
 
     def __init__(self) -> None:
         from botocore.exceptions import BotoCoreError
@@ -44,7 +45,7 @@ class Account:
         endpoint = named or self._own_endpoint(session)
         if not is_server(endpoint):
             raise UsageError(
-                "no address of an S3 server",
+                "not the address of an S3 server",
                 code="store-settings",
                 where=" or ".join(_ENDPOINT_VARIABLES) if named else "endpoint_url of the AWS profile",
                 expected="https://HOST[:PORT]",
@@ -53,34 +54,34 @@ class Account:
         self.endpoint = endpoint.rstrip("/")
 
     def _own_endpoint(self, session: Any) -> str:
-        """The provider's own endpoint of this region, or that of a profile: a client knows it."""
+        """The provider's own endpoint of this region, or that of the profile, as a client reports it."""
         from botocore import UNSIGNED
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
         try:
             client = session.create_client("s3", region_name=self.region, config=Config(signature_version=UNSIGNED))
-        except (BotoCoreError, ValueError) as error:  # the latter for an address in a profile that is none
+        except (BotoCoreError, ValueError) as error:  # the latter for an invalid address in a profile
             raise _unusable(error) from None
         return str(client.meta.endpoint_url)
 
     def keys(self) -> Any:
-        """Access key, secret key and token as they are now; raises UsageError, which does not show them, if they cannot be sent."""
+        """The current access key, secret key and token; raises UsageError (not showing them) if they cannot be sent."""
         keys = self.credentials.get_frozen_credentials()
         for name, text in (("access key", keys.access_key), ("secret key", keys.secret_key), ("token", keys.token)):
             if text and not (text.isascii() and text.isprintable()):
                 raise UsageError(
-                    f"the {name} holds characters that no key has",
+                    f"the {name} has characters that no key has",
                     code="store-settings",
                     where="S3 credentials",
-                    hint="look for a line end or a quote behind it",
+                    hint="look for a line break or a quote at its end",
                 )
         return keys
 
     def sign(self, request: Request) -> Mapping[str, str]:
-        """Headers that sign a request (AWS Signature Version 4); none for nobody's.
+        """Headers that sign a request (AWS Signature Version 4); none without credentials.
 
-        What is sent is signed by the digest in its own header, so that nothing is read twice.
+        The body is signed through the digest in its own header, so that it is not read twice.
         """
         from botocore.auth import S3SigV4Auth
         from botocore.awsrequest import AWSRequest
@@ -89,7 +90,7 @@ class Account:
         if self.credentials is None:
             return {}
         digest = request.headers.get(PAYLOAD_HEADER, _EMPTY)
-        # host and x-amz headers are signed, as is asked for; a length that was changed on the way is then for the digest to see
+        # only host and x-amz headers are signed, as is required; if a proxy changes the length, the digest shows it
         named = {name: value for name, value in request.headers.items() if name.lower().startswith("x-amz-")}
         signed = AWSRequest(request.method, request.url, headers=named)
         try:

@@ -1,8 +1,8 @@
-"""The one way to servers: every answer is bounded in bytes and in time before it is read, and no secret goes astray.
+"""The only way to servers: every answer is bounded in bytes and in time before it is read, and no secret leaks.
 
-A server may mean harm, or only be slow. So each request has a meter at the socket (``meter.Meter``): it counts the bytes of
-status lines, headers, interim answers, framing and body, and the seconds spent waiting for them. Redirects are followed by hand: credentials stay with the server that they
-are for, and https never goes on as http.
+A server may be hostile, or only slow. So each request has a meter at the socket (``meter.Meter``): it counts the bytes
+of status lines, headers, interim answers, framing and body, and the seconds spent waiting for them. Redirects are
+followed here: credentials go only to the server that they are for, and https is never downgraded to http.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from urllib3.response import BaseHTTPResponse
 
-_NO_RANGES = "this server does not answer ranges, as python -m http.server does not: use nginx, or copy the files and verify them here"
+_NO_RANGES = "this server does not support ranges (neither does python -m http.server): use nginx, or copy the files and verify them here"
 _RANGE_RE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _UNSATISFIED_RE = re.compile(r"bytes \*/([0-9]{1,18})")
-#: What urllib3 puts before a reason: the name and address of an object in memory.
+#: What urllib3 puts before a reason: the name of an object and its address in memory.
 _OBJECT_RE = re.compile(r"^(<[^>]*>: |\w+\([^)]*\): )+")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DONE = (200, 201, 204, 206)
@@ -42,9 +42,9 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked: ``url`` may hold a secret, so messages name ``where``.
+    """A request: ``url`` may contain a secret, so messages name ``where``.
 
-    ``limit`` bounds an answer that says no length of its own; ``body`` is sent, and its length is among the headers.
+    ``body`` is sent; its length is among the headers.
     """
 
     method: str
@@ -63,8 +63,8 @@ def unsigned(request: Request) -> Mapping[str, str]:
 class Web:
     """Connections to servers, shared by threads.
 
-    They go through the proxies that the environment names (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
-    ``sign`` gives the headers that let a request be done. They go to the server that was asked, and to no other.
+    They use the proxies that the environment names (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
+    ``sign`` returns the headers that authorise a request. They are sent to the server of the request and to no other.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Web:
         self._pools: dict[tuple[int, str], urllib3.PoolManager] = {}
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        """Connections by the way that leads to a server: one of the proxies, or none."""
+        """The connections to a server, through one of the proxies or none."""
         parts = urlsplit(url)
         server = f"{parts.scheme}://{parts.netloc}"
-        place = os.getpid(), server  # a forked process has no part in its parent's connections
+        place = os.getpid(), server  # a forked process must not share its parent's connections
         return self._pools.get(place) or self._pools.setdefault(place, self._open_pool(proxy_for(server)))
 
     def _open_pool(self, proxy: str) -> urllib3.PoolManager:
@@ -97,15 +97,15 @@ class Web:
         return pool
 
     def ask(self, request: Request, limit: int = 0) -> Answer:
-        """Send a request and read the whole answer, of at most ``limit`` bytes (by default those of an error)."""
+        """Send a request and read the whole answer, of at most ``limit`` bytes (by default the limit of an error)."""
         answer = self.open(request)
         answer.read(limit or self.limits.error)
         return answer
 
     def open(self, request: Request) -> Answer:
-        """Send a request; its answer's body is still to come.
+        """Send a request; the body of the answer has yet to be read.
 
-        Raises TransientError where there is no connection, and StoreError (``redirect-refused``) where it leads astray.
+        Raises TransientError if there is no connection, and StoreError (``redirect-refused``) for an unsafe redirect.
         """
         url, first = request.url, origin(request.url)
         for _ in range(self.limits.redirects + 1):
@@ -149,7 +149,7 @@ class Web:
         return Answer(response, request, meter, _hidden(request, signature))
 
     def succeed(self, request: Request) -> Answer:
-        """An answer that is a success, or says that a range begins where the object ends."""
+        """An answer that is a success, or that says that a range begins at the end of the object."""
         answer = self.open(request)
         if answer.status == 416 and _UNSATISFIED_RE.fullmatch(answer.headers.get("Content-Range", "bytes */0")):
             answer.close()
@@ -164,7 +164,7 @@ class Web:
         return answer
 
     def body(self, request: Request, start: int, length: int | None, etag: str) -> Body:
-        """Bytes of one version as they come, as ``RemoteStore.open_body`` gives them."""
+        """Bytes of one version as they come, as ``RemoteStore.open_body`` returns them."""
         if length == 0:
             return Body(etag, start, start, iter(()))
         headers = {**request.headers, **({"If-Match": etag} if etag else {})}
@@ -179,7 +179,7 @@ class Web:
 
 
 def _hidden(request: Request, signature: Mapping[str, str]) -> tuple[str, ...]:
-    """What of a request no message may show, the longest first: its query, and its credentials."""
+    """The parts of a request that no message may show, longest first: its query and its credentials."""
     words = {word for value in signature.values() for word in (value, *re.split(r"[ ,]|Signature=", value))}
     query = urlsplit(request.url).query
     pieces = {query, unquote(query), *(part for pair in query.split("&") for part in (pair, unquote(pair)))}
@@ -187,7 +187,7 @@ def _hidden(request: Request, signature: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of a URL: what credentials are bound to."""
+    """Scheme, host and port of a URL, which credentials are bound to."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
 
@@ -196,7 +196,7 @@ def _followed(request: Request, url: str, target: str) -> str:
     """Where a redirect leads, if it may be followed."""
     following = joined(url, target)
     if not host_of(following) or urlsplit(following).scheme not in _PORTS or "@" in urlsplit(following).netloc:
-        raise _astray(request.where, "a redirect to no web address")
+        raise _astray(request.where, "a redirect to something that is not a web address")
     if urlsplit(url).scheme == "https" and urlsplit(following).scheme != "https":
         raise _astray(request.where, "a redirect from https to http")
     if request.method not in ("GET", "HEAD"):
@@ -205,7 +205,7 @@ def _followed(request: Request, url: str, target: str) -> str:
 
 
 def joined(url: str, target: str) -> str:
-    """Where an address leads that a server at ``url`` gives; empty where it is none."""
+    """The URL of an address in an answer from ``url``; empty if it is not a valid address."""
     try:
         return urljoin(url, target)
     except ValueError:
@@ -213,16 +213,16 @@ def joined(url: str, target: str) -> str:
 
 
 def _astray(where: str, what: str) -> StoreError:
-    return StoreError("the server redirects elsewhere", code="redirect-refused", where=where, got=what, hint="look at the address; if the data has moved, give its new one")  # fmt: skip
+    return StoreError("the server redirects elsewhere", code="redirect-refused", where=where, got=what, hint="check the address; if the data has moved, give the new one")  # fmt: skip
 
 
 def too_long(where: str, limit: int) -> StoreError:
-    """The error for an answer that has no end, or one far behind what was asked for."""
+    """The error for an answer that is endless, or far longer than asked for."""
     return StoreError("the server sends more than was asked for", code="answer-too-long", where=where, expected=f"at most {limit:,} bytes")  # fmt: skip
 
 
 def host_of(url: str) -> str:
-    """The host in a URL; empty where there is none, or where it or its port cannot be."""
+    """The host in a URL; empty if there is none, or if it or its port is invalid."""
     try:
         host, port = urlsplit(url).hostname, urlsplit(url).port
     except ValueError:
@@ -231,7 +231,7 @@ def host_of(url: str) -> str:
 
 
 def proxy_for(url: str) -> str:
-    """The proxy that the environment names for a URL, as curl and Python's own library read it; empty for none."""
+    """The proxy that the environment names for a URL, read as curl and the standard library do; empty for none."""
     from urllib.request import getproxies, proxy_bypass
 
     parts, proxies = urlsplit(url), getproxies()
@@ -242,26 +242,26 @@ def proxy_for(url: str) -> str:
 
 
 def broken(error: urllib3.exceptions.HTTPError, request: Request) -> StoreError:
-    """The error for a connection that failed, by the reason within all that urllib3 says; the URL may hold a secret."""
+    """The error for a failed connection, with the innermost reason that urllib3 gives; the URL may contain a secret."""
     reason: object = error
     if isinstance(reason, urllib3.exceptions.MaxRetryError) and reason.reason:
         reason = reason.reason
     if isinstance(reason, urllib3.exceptions.ProtocolError) and len(reason.args) > 1:
         reason = reason.args[1]
-    if isinstance(reason, TooLongError) or type(reason) in TOO_MUCH_HEAD:  # of these, headers
+    if isinstance(reason, TooLongError) or type(reason) in TOO_MUCH_HEAD:  # the latter for headers
         said = "" if isinstance(reason, TooLongError) else str(reason).removeprefix("got ")
         return StoreError(
             "the server sends more than was asked for", code="answer-too-long", where=request.where, got=said
         )
     if isinstance(reason, TooSlowError | urllib3.exceptions.ReadTimeoutError | TimeoutError):
-        said = str(reason) if isinstance(reason, TooSlowError) else "nothing in time"
+        said = str(reason) if isinstance(reason, TooSlowError) else "no answer in time"
         return TransientError("the server answers too slowly", code="too-slow", where=request.where, got=said)
     text = _OBJECT_RE.sub("", str(reason)).replace(request.url, request.where)
     return unreachable(text or type(reason).__name__, request.where)
 
 
 class Answer:
-    """A status and headers; ``blocks`` is the body as it comes, once, and ``body`` what ``read`` has read of it."""
+    """A status and headers; ``blocks`` yields the body as it comes, once, and ``body`` is what ``read`` has read of it."""
 
     def __init__(
         self, response: BaseHTTPResponse, request: Request, meter: Meter, hidden: tuple[str, ...] = ()
@@ -275,15 +275,15 @@ class Answer:
         self._hidden = hidden
 
     def _said(self, text: str) -> str:
-        """What a server says, without what it was told: it may repeat a signature."""
+        """A server's text without the secrets it was sent: it may echo a signature."""
         for secret in self._hidden:
             text = text.replace(secret, "...")
         return text
 
     def blocks(self, limit: int) -> Iterator[bytes]:
-        """The body, of at most ``limit`` bytes; raises TransientError where it breaks off, StoreError where it is longer.
+        """The body, of at most ``limit`` bytes; raises TransientError if it breaks off, StoreError if it is longer.
 
-        A connection is used again if all of it was read.
+        The connection is reused if the whole body was read.
         """
         if (self.size or 0) > limit:
             self.close()
@@ -307,10 +307,10 @@ class Answer:
         self.body = b"".join(self.blocks(limit))
 
     def read_start(self, limit: int) -> None:
-        """Read the body as far as ``limit``: what an error says at its beginning is enough."""
+        """Read at most ``limit`` bytes of the body: the beginning of an error message is enough."""
         self._meter.expect(limit)
         said = b""
-        with contextlib.suppress(urllib3.exceptions.HTTPError):  # the status says more than what is missing
+        with contextlib.suppress(urllib3.exceptions.HTTPError):  # the status says enough without the rest
             while len(said) < limit and (
                 block := self._response.read(min(limit - len(said), 4096), decode_content=False)
             ):
@@ -321,11 +321,11 @@ class Answer:
         self.body = said
 
     def close(self) -> None:
-        """Do without the body."""
+        """Close without reading the body."""
         self._response.close()
 
     def body_of(self, start: int, length: int | None, etag: str, unsized: int) -> Body:
-        """The body, held against the range and the version that were asked for."""
+        """The body, checked against the requested range and version."""
         where = self._request.where
         if etag and self.etag != etag and self.status != 416:
             raise changed(where, etag, self.etag)
@@ -333,7 +333,7 @@ class Answer:
             end = self._end(start, length, where)
         elif (size := self.size) is not None:
             end = size
-        else:  # sent in pieces, without saying how much it is
+        else:  # chunked, without a length
             self.read(unsized)
             return Body(self.etag, 0, len(self.body), iter((memoryview(self.body),)))
         if end == start:
@@ -342,33 +342,33 @@ class Answer:
         return Body(self.etag, start, end, exactly(self.blocks(end - start), end - start, where))
 
     def _end(self, start: int, length: int | None, where: str) -> int:
-        """Where the bytes of an answer to a range end, if it is an answer to this range."""
+        """Where the answer to a range ends, if it answers this range."""
         where = f"{where}, bytes {start}..{'' if length is None else start + length}"
         if self.status == 416:
             return start
         found = _RANGE_RE.fullmatch(self.headers.get("Content-Range", ""))
         if self.status != 206 or found is None:
-            raise TransientError("a range was answered with something else", code="not-partial", where=where, got=f"status {self.status}", hint=_NO_RANGES)  # fmt: skip
+            raise TransientError("a request for a range was answered with something else", code="not-partial", where=where, got=f"status {self.status}", hint=_NO_RANGES)  # fmt: skip
         first, last, size = map(int, found.groups())
         end = size if length is None else min(size, start + length)
         if (first, last + 1) != (start, end):
-            raise TransientError("another range than asked for", code="not-partial", where=where, expected=f"{start}-{end - 1}", got=f"{first}-{last}")  # fmt: skip
+            raise TransientError("the server sent another range than asked for", code="not-partial", where=where, expected=f"{start}-{end - 1}", got=f"{first}-{last}")  # fmt: skip
         return end
 
     @property
     def size(self) -> int | None:
-        """What the answer says of its length; None if that is nothing, or no number of bytes."""
+        """The length that the answer announces; None if it announces none, or not a number of bytes."""
         said = self.headers.get("Content-Length", "")
         return int(said) if re.fullmatch("[0-9]{1,18}", said) else None
 
     @property
     def etag(self) -> str:
-        """The strong ETag, or none: a weak one does not promise the same bytes."""
+        """The strong ETag; empty for a weak one, which does not promise the same bytes."""
         value = self.headers.get("ETag", "")
         return "" if value.startswith("W/") else value
 
     def check(self) -> None:
-        """Raise for any status but a success, and for an encoded body."""
+        """Raise StoreError for any status but a success, and for an encoded body."""
         where = self._request.where
         if self.status == 412:
             raise changed(where, "the ETag of the first answer", self.etag)
@@ -381,5 +381,5 @@ class Answer:
         encoding = self.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
             raise StoreError(
-                "the body is encoded on its way", code="re-encoded", where=where, got=self._said(encoding)[:40]
+                "the body was re-encoded on its way", code="re-encoded", where=where, got=self._said(encoding)[:40]
             )

@@ -1,4 +1,4 @@
-"""A store around a store: every method is handed on, and what is done otherwise is all that a wrapper holds."""
+"""A store around a store: it delegates every method, so that a wrapper defines only what it does differently."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 
 def innermost(store: Store) -> Store:
-    """A store without what is wrapped around it."""
+    """The store inside all wrappers."""
     while isinstance(store, Wrapper):
         store = store.within
     return store
 
 
 class Wrapper(RemoteBase):
-    """Hands everything on to the store within."""
+    """Delegates everything to the wrapped store."""
 
     def __init__(self, store: RemoteStore) -> None:
         self._store = store
 
     @property
     def within(self) -> RemoteStore:
-        """The store within."""
+        """The wrapped store."""
         return self._store
 
     @property
     def url(self) -> str:
-        """That of the store within."""
+        """The URL of the wrapped store."""
         return self._store.url
 
     def head(self, key: str) -> ObjectInfo:
@@ -73,21 +73,21 @@ class Wrapper(RemoteBase):
         self._store.delete(key)
 
     def remote_digests(self, key: str) -> Mapping[str, str]:
-        """As the store within gives them."""
+        """The digests that the wrapped store returns."""
         return self._store.remote_digests(key)
 
     def copy(self, source: Store, key: str) -> ObjectInfo:
-        """Have the server copy an object from another place, whatever is wrapped around that."""
+        """Have the server copy an object from another place, whose wrappers are removed first."""
         return self._store.copy(innermost(source), key)
 
     def unfinished(self, prefix: str = "") -> tuple[Upload, ...]:
-        """Multipart uploads that were not finished."""
+        """Unfinished multipart uploads."""
         return self._store.unfinished(prefix)
 
     def abort(self, upload: Upload) -> None:
-        """Give one up."""
+        """Abort an unfinished upload."""
         self._store.abort(upload)
 
     def put_wrong(self, key: str) -> bool:
-        """Try to store bytes under a wrong checksum; tells whether that was refused."""
+        """Try to store bytes under a wrong checksum; returns whether the store refused."""
         return self._store.put_wrong(key)

@@ -1,4 +1,4 @@
-"""Following Zstandard's frames (RFC 8878, 3.1) as their bytes pass: whether the last one is whole, and what memory each needs."""
+"""Follow Zstandard frames (RFC 8878, 3.1) as their bytes pass: whether the last is complete, and the memory each needs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MAGIC, _SKIPPABLE = 0xFD2FB528, 0x184D2A50
-#: What zstd itself takes without being told to.
+#: What zstd itself accepts by default.
 _LARGEST_WINDOW = 1 << 27
 _DICTIONARY_BYTES, _SIZE_BYTES = (0, 1, 2, 4), (0, 2, 4, 8)
 _RLE = 1
 
 
 def begins_frame(head: bytes) -> bool:
-    """Whether these first bytes begin a frame, one that is passed over included: pzstd begins with such."""
+    """Whether these first bytes begin a frame, or a skippable frame, which is how pzstd begins."""
     magic = int.from_bytes(head[:4], "little")
     return magic == _MAGIC or magic & ~0xF == _SKIPPABLE
 
 
 class ZstdFrames:
-    """Takes a stream piece by piece; decodes nothing. What is no frame is left to the decoder to judge."""
+    """Takes a stream piece by piece and decodes nothing. What is not a frame is left to the decoder."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -35,7 +35,7 @@ class ZstdFrames:
 
     @property
     def whole(self) -> bool:
-        """Whether what has passed ends where a frame does."""
+        """Whether the bytes so far end with a complete frame."""
         return self._step is None or (self._step == self._begin and not self._held and not self._skip)
 
     def follow(self, data: bytes) -> None:
@@ -85,12 +85,12 @@ class ZstdFrames:
             window = base + base // 8 * (held[0] & 7)
         if window > _LARGEST_WINDOW:
             raise FormatError(
-                "unpacking this stream takes more memory than is given to it",
+                "unpacking this stream takes more memory than is allowed",
                 code="compression-window",
                 where=self._name,
                 expected=f"a window of at most {_LARGEST_WINDOW >> 20} MiB",
                 got=f"{window >> 20:,} MiB",
-                hint="it is not damaged: unpack it with `zstd -d --long=31`, and give what that makes",
+                hint="it is not damaged: unpack it with `zstd -d --long=31`, and give the result",
             )
         self._await(3, self._block)
 

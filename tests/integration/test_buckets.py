@@ -173,9 +173,9 @@ def test_memory_of_batches_is_used_again_across_shapes(dataset: Dataset) -> None
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"image_size": 32}, "image_size has no use"),
-        ({"fit": "pad"}, "fit has no use"),
-        ({"decode": "bytes"}, "bytes are not decoded"),
+        ({"image_size": 32}, "image_size cannot be combined with them"),
+        ({"fit": "pad"}, "fit cannot be combined with them"),
+        ({"decode": "bytes"}, "images that are not decoded cannot be resized or transformed"),
         ({"buckets": 512}, "not a value of this option"),
     ],
 )

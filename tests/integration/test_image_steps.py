@@ -93,7 +93,7 @@ def test_gray_images_have_one_channel(dataset: Dataset) -> None:
     made = images(dataset, wt.image.pipeline(CROP, wt.image.normalize((0.5,), (0.5,))), decode="gray")
     assert made[0].shape == (16, 16, 1)
     assert -1 <= min(image.min() for image in made) < max(image.max() for image in made) <= 1
-    with pytest.raises(UsageError, match="one number a channel"):
+    with pytest.raises(UsageError, match="one number per channel"):
         images(dataset, wt.image.pipeline(CROP, wt.image.normalize()), decode="gray")
 
 
@@ -182,10 +182,10 @@ def test_a_damaged_image_is_named_or_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "word"),
     [
-        (wt.image.pipeline, "cannot be done at once"),
-        (lambda: wt.image.pipeline(wt.image.flip()), "cannot be done at once"),
-        (lambda: wt.image.pipeline(wt.image.flip(), CROP), "cannot be done at once"),
-        (lambda: wt.image.pipeline(CROP, CROP), "cannot be done at once"),
+        (wt.image.pipeline, "cannot be combined"),
+        (lambda: wt.image.pipeline(wt.image.flip()), "cannot be combined"),
+        (lambda: wt.image.pipeline(wt.image.flip(), CROP), "cannot be combined"),
+        (lambda: wt.image.pipeline(CROP, CROP), "cannot be combined"),
         (lambda: wt.image.pipeline(CROP, layout=ANY), "no such layout"),
         (lambda: wt.image.random_resized_crop(0), "out of range"),
         (lambda: wt.image.random_resized_crop((1, 2, 3)), "out of range"),
@@ -194,7 +194,7 @@ def test_a_damaged_image_is_named_or_passed_over(tmp_path: Path) -> None:
         (lambda: wt.image.random_resized_crop(8, interpolation=ANY), "no such interpolation"),
         (lambda: wt.image.resize_crop(8, resize=7), "out of range"),
         (lambda: wt.image.flip(2), "out of range"),
-        (lambda: wt.image.normalize((0.5,), (0.5, 0.5)), "one number a channel"),
+        (lambda: wt.image.normalize((0.5,), (0.5, 0.5)), "one number per channel"),
         (lambda: wt.image.normalize(std=(0, 1, 1)), "greater than 0"),
         (lambda: wt.image.normalize(dtype=ANY), "no such dtype"),
     ],

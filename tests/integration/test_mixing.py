@@ -224,7 +224,10 @@ def test_sources_from_afar_are_read_ahead_alike(datasets: dict[str, Dataset]) ->
 
 def test_what_does_not_fit_a_mix_is_refused(datasets: dict[str, Dataset]) -> None:
     mix = mixed(datasets, 0.5, 0.5)
-    for options, says in (({"where": "width > 1"}, "no where of its own"), ({"split": "val"}, "no split of its own")):
+    for options, says in (
+        ({"where": "width > 1"}, "where cannot be given for a whole mix"),
+        ({"split": "val"}, "split cannot be given for a whole mix"),
+    ):
         with pytest.raises(UsageError, match=says) as caught:
             loader(mix, **options)
         assert "wt.source" in caught.value.hint

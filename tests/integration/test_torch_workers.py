@@ -237,7 +237,7 @@ def test_a_loader_in_a_data_loader_is_refused_before_workers_start(
     dataset: Dataset, workers: int, options: dict[str, Any]
 ) -> None:
     loader = wt.torch.loader(dataset, batch_size=4)
-    with pytest.raises(UsageError, match="is no dataset for a DataLoader") as caught:
+    with pytest.raises(UsageError, match="is not a dataset for a DataLoader") as caught:
         list(torch.utils.data.DataLoader(loader, num_workers=workers, **options))
     code, hint = caught.value.code, caught.value.hint
     del caught

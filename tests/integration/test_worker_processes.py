@@ -142,7 +142,7 @@ def test_what_cannot_be_sent_is_named(dataset: Dataset) -> None:
         return {**sample, "odd": lambda: None}
 
     with wt.loader(dataset, batch_size=4, workers="processes", threads=2, transform=with_a_function) as loader:
-        with pytest.raises(UsageError, match="cannot be sent") as caught:
+        with pytest.raises(UsageError, match="cannot send back a field of a batch") as caught:
             next(iter(loader))
         assert (caught.value.code, caught.value.where) == ("not-picklable", "odd")
     with wt.loader(dataset, batch_size=4, workers="threads", threads=2, transform=with_a_function) as loader:
@@ -222,11 +222,11 @@ def test_workers_can_be_spawned_and_a_function_that_cannot_travel_is_named(datas
     assert run(dataset, tmp_path, "spawn", "no").returncode == 0
     for kind, message in (
         ("closure", "cannot be sent to worker processes"),
-        ("conditional", "a worker process of a loader was lost"),
+        ("conditional", "a worker process of the loader was lost"),
     ):
         refused = run(dataset, tmp_path, "spawn", kind)
         assert message in refused.stderr
-        assert "define functions at the top of a module" in refused.stderr
+        assert "define functions at the top level of a module" in refused.stderr
 
 
 def test_workers_end_with_a_parent_that_is_killed(dataset: Dataset, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Values of fields that were added to a dataset, row by row, for whoever reads samples in any order.
+"""Values of added columns, row by row, for readers that take samples in any order.
 
-A shard's values are read when one of its rows is first wanted, proved by their set. Where those of the split are few, they
-are held: 4 or 8 bytes a sample for a number, 1 for truth, 4 or 8 times N for a list of N. Otherwise they are kept
-as files in the cache, which all processes of this machine read row by row.
+A shard's values are read when one of its rows is first needed, and checked against the digests of their set. If the
+split has few, they are held in memory: 4 or 8 bytes a sample for a number, 1 for a bool, 4 or 8 times N for a list of
+N. Otherwise they are kept as files in the cache, which all processes of this machine read row by row.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
 
 Values = Any
-#: What a process holds of the values of a split; more is kept in files.
+#: How many bytes of a split's values a process holds in memory; more is kept in files.
 HELD_BYTES = 64 << 20
-#: About how many bytes of memory a text takes for each byte that the set's files have.
+#: About how many bytes of memory a text takes for each byte in the files of its set.
 _OF_TEXT = 4
 _WHOLE = {"bool": np.bool_, "int64": np.int64}
 
 
 class AddedFields:
-    """Some fields of one split. Safe to use from many threads.
+    """Some added columns of one split. Thread-safe.
 
-    Raises UsageError (``column-missing``, ``columns-stale``) where there are no such fields.
+    Raises UsageError (``column-missing``, ``columns-stale``) if a column is missing or belongs to another version.
     """
 
     def __init__(self, dataset: Dataset, split: str, names: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ class AddedFields:
         self._room, self._room_lock = size, threading.Lock()
 
     def _size(self) -> int:
-        """About how many bytes all values take."""
+        """About how many bytes all the values take."""
         rows, size = int(self._starts[-1]), 0
         for field in self._fields.values():
             if field.kind == "string":
@@ -66,7 +66,7 @@ class AddedFields:
         return size
 
     def take(self, rows: NDArray[np.int64]) -> dict[str, list[Any]]:
-        """The values of some rows of the split, field by field; raises FormatError (``columns-damaged``) and StoreError."""
+        """The values of some rows of the split, by column; raises FormatError (``columns-damaged``) and StoreError."""
         shards = np.searchsorted(self._starts[1:], rows, side="right")
         within = rows - self._starts[shards]
         found: dict[str, list[Any]] = {name: [None] * len(rows) for name in self.names}
@@ -81,14 +81,14 @@ class AddedFields:
         """The values of some rows of a shard."""
         held = self._shards.get(shard) or self._opened(shard)
         found = {name: _of(values, rows) for name, values in held.items()}
-        if any(values is None for values in found.values()):  # a file was removed to make room
+        if any(values is None for values in found.values()):  # a file was evicted from the cache
             with self._locks[shard % len(self._locks)]:
                 if self._shards.get(shard) is held:
                     self._shards[shard] = self._kept(shard)
                 held = self._shards[shard]
             found = {name: _of(values, rows) for name, values in held.items()}
             gone = [name for name, values in found.items() if values is None]
-            if gone:  # once more, in the meantime
+            if gone:  # evicted again in the meantime
                 found |= {name: _of(values, rows) for name, values in self._read(shard, gone).items()}
         return {name: values or [] for name, values in found.items()}
 
@@ -99,7 +99,7 @@ class AddedFields:
             return self._shards[shard]
 
     def _kept(self, shard: int) -> dict[str, Values]:
-        """A shard's values in files, those that are not there yet put into them."""
+        """A shard's values from files of the cache; missing files are written first."""
         entry, places = self._entries[shard], self._places(shard)
         held: dict[str, Values] = {
             name: KeptValues.opened(place, entry.samples, *_form_of(self._fields[name]))
@@ -114,12 +114,12 @@ class AddedFields:
         return held
 
     def _places(self, shard: int) -> dict[str, Place]:
-        """Where the values of a shard are kept."""
+        """Where the values of a shard are kept in the cache."""
         path = self._entries[shard].path
         return {name: Place(self._root, field.columns.shard(path).sha256, name) for name, field in self._fields.items()}
 
     def _may_keep(self, size: int) -> bool:
-        """Whether a file may be written: of the room that was made at first, or of what there is now, as for one that was removed."""
+        """Whether a file may be written: it fits into the room reserved at first, or into the room there is now."""
         with self._room_lock:
             if size <= self._room:
                 self._room -= size
@@ -137,14 +137,14 @@ class AddedFields:
 
 
 def _of(values: Values, rows: NDArray[np.int64]) -> list[Any] | None:
-    """Some of a shard's values, as copies; None where their file is gone."""
+    """Some of a shard's values, as copies; None if their file is gone."""
     if isinstance(values, KeptValues):
         return values.take(rows.tolist())
     return [values[row] for row in rows.tolist()] if isinstance(values, list) else list(values[rows])
 
 
 def _form_of(field: Field) -> tuple[np.dtype[Any] | None, int]:
-    """The type of a field's values, None for texts, and how many numbers each has: see ``_values``."""
+    """The dtype of a column's values, None for texts, and how many numbers each value has: see ``_values``."""
     if field.kind == "string":
         return None, 0
     width = field.columns.field(field.name).width
@@ -154,9 +154,9 @@ def _form_of(field: Field) -> tuple[np.dtype[Any] | None, int]:
 
 
 def _values(column: pa.ChunkedArray, field: Field) -> Values:
-    """A field's values: an array of numbers or lists, a list of texts.
+    """A column's values: an array of numbers or lists, or a list of texts.
 
-    A float that is not there is NaN, a text None. Whole numbers and truth of a field in which any is missing are float64,
+    A missing float is NaN, a missing text None. Integers and bools of a column in which any is missing become float64,
     so that all batches are of one type.
     """
     array = one_chunk(column)

@@ -1,4 +1,4 @@
-"""Batches of their chunks: damaged rows repeat a whole one, fields are stacked, captions go through the tokenizer."""
+"""Puts a batch together from its chunks: damaged rows repeat an intact one, fields are stacked, captions are tokenized."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from wdstools.reader.recipe import Recipe
     from wdstools.results import Finding
 
-#: Of a row in a batch of which nothing is whole.
+#: What a row holds in a batch without an intact sample.
 _EMPTY = {"captions": "", "labels": -1}
 
 
 def assemble(
     chunks: Sequence[Chunk], place: NDArray[Any] | None, padding: int, recipe: Recipe
 ) -> tuple[dict[str, Any], list[tuple[int, Finding]]]:
-    """The fields of a batch, and what was damaged, each with its feed.
+    """The fields of a batch, and the damage found, each with the number of its feed.
 
-    Damaged rows repeat the batch's first whole one, or are empty.
+    Damaged rows repeat the batch's first intact one, or are empty if there is none.
     """
     order = _order(chunks)
     keys = _ordered([key for chunk in chunks for key in chunk.keys], order)
@@ -62,7 +62,7 @@ def assemble(
 
 
 def _order(chunks: Sequence[Chunk]) -> list[int] | None:
-    """For each row of the batch, which of the chunks' rows it is; None: they are in order."""
+    """For each row of the batch, which row of the chunks it is; None if they are in order."""
     if all(chunk.places is None for chunk in chunks):
         return None
     places = [place for chunk in chunks for place in chunk.places or ()]
@@ -91,7 +91,7 @@ def _field(name: str, values: list[Any], recipe: Recipe) -> Any:
 
 
 def _images(values: list[Any], recipe: Recipe) -> Any:
-    """Images that were not decoded in place: one array, or a list if that was asked for."""
+    """Images that were not decoded in place: one array, or a list if ``fit`` or ``decode`` asks for one."""
     if recipe.fit == "list" or recipe.decode == "bytes":
         return values
     first = next((value for value in values if value is not None), None)
@@ -103,24 +103,26 @@ def _images(values: list[Any], recipe: Recipe) -> Any:
 
 
 def _tokenized(fields: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """The fields, and what the tokenizer makes of the captions."""
+    """The fields, with what the tokenizer makes of the captions added."""
     assert recipe.tokenizer is not None
     captions = fields.get("captions")
     if not isinstance(captions, list):
-        raise UsageError("there are no captions to tokenize", where="tokenizer", expected="members with captions")
+        raise UsageError("no captions to tokenize", where="tokenizer", expected="members with captions")
     result = recipe.tokenizer(list(captions))
     found = dict(result) if isinstance(result, Mapping) else {"tokens": result}
     for name, value in found.items():
         rows = len(value) if hasattr(value, "__len__") else -1
         if rows != len(captions) or name in fields:
             raise UsageError(
-                "a tokenizer gave no row for each caption" if rows != len(captions) else "a field is there already",
+                "the tokenizer did not return one row per caption"
+                if rows != len(captions)
+                else "the field already exists",
                 code="tokenizer-result",
                 where="tokenizer",
                 expected=f"{len(captions)} rows" if rows != len(captions) else "another name",
                 got=f"{rows} in {name}" if rows >= 0 else f"{type(value).__name__} in {name}",
-                hint="it is called with a list of texts; let it give an array, a tensor, a list or a dictionary of these",
+                hint="it is called with a list of texts; return an array, a tensor, a list or a dictionary of these",
             )
         found[name] = joined(value) if isinstance(value, list) else value
-    # tokens stand where captions do, before keys
+    # tokens come right after the captions, before the keys
     return {**{k: v for k, v in fields.items() if k not in ("keys", "mask", "damaged")}, **found, **fields}

@@ -1,4 +1,4 @@
-"""A batch of samples, as the loader hands it out: by attribute or as a mapping."""
+"""A batch of samples, as the loader returns it: an object with attributes and a mapping."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: What the members that a batch has under a name of its own are called there.
+#: Members that a batch calls by a name of its own.
 FIELD_OF_MEMBER = {"txt": "captions", "cls": "labels"}
 
 
 class Keys(list[str]):
-    """The keys of a batch's samples. Called, it gives the names of the batch's fields, as a mapping's ``keys()`` does."""
+    """The keys of a batch's samples. Calling it returns the names of the batch's fields, as ``keys()`` of a mapping does."""
 
     def __init__(self, keys: list[str], fields: list[str]) -> None:
         super().__init__(keys)
@@ -37,17 +37,17 @@ class Batch(Mapping[str, Any]):
     - ``images``: uint8 [B, H, W, 3] (``decode="gray"``: [B, H, W, 1]; a transform's own shape and dtype), a list of
       [H, W, C] arrays with ``fit="list"``, or a list of bytes with ``decode="bytes"``.
     - ``captions``: a list of texts, "" where a sample has none.
-    - ``labels``: int64 [B], -1 where a sample has none; a list of texts where labels are names and ``labels`` was not
+    - ``labels``: int64 [B], -1 where a sample has none; a list of texts if labels are names and ``labels`` was not
       given.
-    - other members that were asked for, under their extensions, as ``batch["npy"]``, and what a transform or a
-      tokenizer added: arrays are stacked where their shapes and dtypes agree, and otherwise are a list.
-    - fields that were asked for by ``columns``, under their names: numbers and truth as an array [B], lists as [B, N], texts as
-      a list. A float that a sample does not have is NaN, a text None; whole numbers and truth of a field that some
+    - other requested members, under their extensions, as ``batch["npy"]``, and what a transform or a
+      tokenizer added: arrays are stacked if their shapes and dtypes agree, and otherwise come as a list.
+    - columns requested with ``columns``, under their names: numbers and bools as an array [B], lists as [B, N], texts as
+      a list. A missing float is NaN, a missing text None; integers and bools of a column that some
       samples do not have are float64.
-    - ``keys``: the samples' keys; in a mix ``sources`` are the names of the sources that they are of.
+    - ``keys``: the samples' keys; in a mix, ``sources`` are the names of the sources that they come from.
     - ``mask``: bool [B], False in a row that holds no sample of its own: padding that makes ranks equal, or a damaged
-      sample under ``on_damage="skip"``; such a row repeats another sample. Evaluation counts ``mask``.
-    - ``damaged``: keys of this batch's damaged samples.
+      sample under ``on_damage="skip"``; such a row repeats another sample. Count only rows where it is True in evaluation.
+    - ``damaged``: the keys of this batch's damaged samples.
 
     A field is absent if the dataset does not have its member.
     """
@@ -80,7 +80,7 @@ class Batch(Mapping[str, Any]):
         try:
             return self._fields[name]
         except KeyError:
-            raise AttributeError(f"this batch has no {name}, but {', '.join(self._fields)}") from None
+            raise AttributeError(f"this batch has no {name}; it has {', '.join(self._fields)}") from None
 
     if TYPE_CHECKING:
         captions: list[str]
@@ -94,7 +94,7 @@ class Batch(Mapping[str, Any]):
 
     @property
     def keys(self) -> Keys:  # type: ignore[override]
-        """The samples' keys; called, the names of the fields."""
+        """The samples' keys; calling it returns the names of the fields."""
         return Keys(self._fields["keys"], list(self._fields))
 
     def items(self) -> Any:
@@ -118,7 +118,7 @@ class Batch(Mapping[str, Any]):
 
 
 def plain_array(name: str, value: Any) -> Any:
-    """A tensor as an array; a list of them as a list of arrays."""
+    """A tensor as an array; a list of tensors as a list of arrays."""
     if isinstance(value, list):
         return (
             [plain_array(name, one) if is_tensor(one) else one for one in value]
@@ -131,5 +131,8 @@ def plain_array(name: str, value: Any) -> Any:
         return value.detach().numpy()
     except TypeError:
         raise UsageError(
-            "numpy has no such dtype", where=name, got=str(value.dtype), hint="wdstools.torch.loader gives tensors"
+            "numpy has no such dtype",
+            where=name,
+            got=str(value.dtype),
+            hint="use wdstools.torch.loader, which returns tensors",
         ) from None

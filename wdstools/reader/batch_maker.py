@@ -1,4 +1,4 @@
-"""Makes batches: takes samples' bytes, decodes them into the batch's arrays, and puts the pieces together."""
+"""Makes batches: takes the bytes of samples, decodes them into the batch's arrays, and puts the pieces together."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     from wdstools.reader.rows import Extents, RowTable
     from wdstools.results import Finding
 
-#: Fields of a sample, as a transform sees them, and of a batch.
+#: The fields of a sample, as a transform sees them, and their names in a batch.
 _PLURAL = {"image": "images", "caption": "captions", "label": "labels", "key": "keys"}
 
 
 @dataclass(slots=True)
 class Chunk:
-    """A few rows of a batch: the values of each field but for images that lie in the batch's array; ``findings`` are
+    """A few rows of a batch: the values of each field, except images that lie in the batch's array; ``findings`` are
     (row, damage).
     """  # noqa: D205
 
     keys: list[str]
     columns: dict[str, list[Any]] = field(default_factory=dict)
     findings: list[tuple[int, Finding]] = field(default_factory=list)
-    #: Which feed it is of, and the places of its rows in the batch; None: one behind the other.
+    #: Its feed, and the places of its rows in the batch; None if they are consecutive.
     feed: int = 0
     places: list[int] | None = None
 
@@ -55,7 +55,7 @@ class Chunk:
 
 
 class _Named:
-    """Adds the sample's ``key`` to whatever is raised inside, so that a transform's error tells which sample it met."""
+    """Adds the sample's ``key`` to whatever is raised inside, so that the error of a transform names its sample."""
 
     __slots__ = ("key",)
 
@@ -71,14 +71,14 @@ class _Named:
 
 
 def _cut(data: Sequence[memoryview], places: tuple[list[int], list[int], list[int]]) -> Iterator[memoryview]:
-    """One member of each row, as it lies in the row's bytes."""
+    """One member of each row, as a view into the bytes of the row."""
     offsets, sizes, _ = places
     for row, offset, size in zip(data, offsets, sizes, strict=True):
         yield row[offset : offset + size]
 
 
 class Maker:
-    """Makes chunks of batches in many threads. One instance serves one loader in one process."""
+    """Makes chunks of batches, in many threads. One instance serves one loader in one process."""
 
     def __init__(self, recipe: Recipe, cursor: Cursor, table: RowTable, spare: Spare | None = None) -> None:
         self.recipe = recipe
@@ -95,11 +95,11 @@ class Maker:
         self._values = Values(recipe, self._plan, cursor.dataset.manifest.labels)
         self._checked: set[int] = set()
         self._buffers: Buffers | None = None
-        #: Fields that were added to the dataset, where any are wanted.
+        #: Added columns of the dataset, if any are requested.
         self.added: AddedFields | None = None
-        #: Whether a transform gives tensors, which are not torn out of their layout.
+        #: Whether a transform returns tensors, whose layout is kept as it is.
         self.tensors = False
-        # read at a time, for all rows alike
+        # whether all rows can be read in one go
         self._simple = (
             len(self._plan.images) == 1
             and len(self._plan.captions) <= 1
@@ -109,7 +109,7 @@ class Maker:
 
     @property
     def channels(self) -> int:
-        """Channels of an image that was decoded here; 0 where none is."""
+        """Channels of an image that is decoded here; 0 if none is."""
         return 0 if self._decoder is None else self._decoder.channels
 
     @property
@@ -118,10 +118,10 @@ class Maker:
         return self._decoder is not None and self.recipe.fit != "list" and self.recipe.transform is None
 
     def place(self, payloads: Payloads, rows: NDArray[np.int64], size: tuple[int, int]) -> NDArray[Any] | None:
-        """Where the images of a batch go; None if they are put together afterwards, or come as a list.
+        """The array for the images of a batch; None if they are put together afterwards, or come as a list.
 
-        ``rows`` are some of the batch's, ``size`` is how many it has, and how many a batch has usually. Raises UsageError
-        (``image-sizes-differ``) if an index says that they do not have one size.
+        ``rows`` are some of the batch's rows, ``size`` is how many it has, and how many a batch usually has. Raises UsageError
+        (``image-sizes-differ``) if the index says that the images differ in size.
         """
         if self._decoder is None or self.recipe.fit == "list":
             return None
@@ -138,7 +138,7 @@ class Maker:
             if result is None:
                 return None
             self._buffers = Buffers((usual, *result[0]), result[1], self.recipe.allocate, self._spare)
-        if count > self._buffers.shape[0]:  # a loader that was shared out anew
+        if count > self._buffers.shape[0]:  # the number of ranks of the loader has changed
             shape = (usual, *self._buffers.shape[1:])
             self._buffers = Buffers(shape, self._buffers.dtype, self.recipe.allocate, self._spare)
         return self._buffers.lease()[:count]
@@ -154,7 +154,7 @@ class Maker:
     def _first_whole(
         self, payloads: Payloads, rows: NDArray[np.int64], decode: Callable[[memoryview], NDArray[Any]]
     ) -> NDArray[Any]:
-        """What the first of these images that is whole decodes to."""
+        """The first of these images that can be decoded, decoded."""
         extents = self._table.extents(rows)
         finding: Finding | None = None
         for row in range(len(rows)):
@@ -170,7 +170,7 @@ class Maker:
         raise self._cursor.damage(finding)
 
     def _result_of(self, payloads: Payloads, rows: NDArray[np.int64]) -> tuple[tuple[int, ...], Any] | None:
-        """Shape and dtype of one image of a batch: a transform decides them, by its first result; None: not numpy's."""
+        """Shape and dtype of one image of a batch; a transform decides them by its first result. None: a dtype unknown to numpy."""
         if self._steps is not None:
             return self._steps.shape(self.channels), self._steps.dtype
         assert self._size is not None
@@ -200,7 +200,7 @@ class Maker:
         place: Sequence[NDArray[Any]] | NDArray[Any] | None,
         draws: Draws,
     ) -> Chunk:
-        """Take and decode some rows, their images into ``place`` if there is one: a place for each row."""
+        """Take and decode some rows; images are decoded into ``place`` if given, which has a place for each row."""
         extents = self._table.extents(rows)
         chunk = Chunk(extents.keys)
         images = self._take(payloads, extents, chunk, positions, draws)
@@ -229,7 +229,7 @@ class Maker:
         return chunk
 
     def _transform(self, transform: Function, chunk: Chunk, positions: list[int], draws: Draws, named: _Named) -> None:
-        """Put what a transform makes of each whole sample in place of the chunk's fields."""
+        """Replace the chunk's fields with what a transform makes of each intact sample."""
         singular = {plural: name for name, plural in _PLURAL.items()}
         damaged, made = chunk.damaged, {}
         for row, position in enumerate(positions):
@@ -246,7 +246,7 @@ class Maker:
             if set(fields) != set(names):
                 named.key = chunk.keys[row]
                 raise UsageError(
-                    "a transform's samples do not have the same fields",
+                    "the transform returned samples with different fields",
                     code="transform-result",
                     where="transform",
                     expected=", ".join(names),
@@ -257,12 +257,12 @@ class Maker:
     def _take(
         self, payloads: Payloads, extents: Extents, chunk: Chunk, positions: NDArray[np.int64], draws: Draws
     ) -> Sequence[memoryview | None]:
-        """The images of some rows, None where a sample is damaged; the rest of them goes into the chunk."""
+        """The images of some rows, None where a sample is damaged; their other members go into the chunk."""
         images = self._take_at_once(payloads, extents, chunk) if self._simple else None
         return images if images is not None else self._take_each(payloads, extents, chunk, positions, draws)
 
     def _take_at_once(self, payloads: Payloads, extents: Extents, chunk: Chunk) -> list[memoryview] | None:
-        """As ``_take`` where nothing is unusual, which costs a third; else None."""
+        """As ``_take``, at a third of the cost, if nothing is unusual; else None."""
         count, members = len(extents.keys), extents.members
         if any(min(sizes) < 0 for _, sizes, _ in members.values()):
             return None

@@ -1,4 +1,4 @@
-"""How far a loader may make batches ahead: so many, and in so much memory."""
+"""How far a loader may make batches ahead: at most so many, in at most so much memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from wdstools.units import parse_size
 if TYPE_CHECKING:
     from wdstools.reader.options import LoaderOptions
 
-#: Of what memory there is for all that is made or fetched ahead, fetched bytes may have this part.
+#: Fetched bytes may take one part in so many of the memory for everything that is made or fetched ahead.
 _FETCHED = 4
 _LEAST_FETCHED = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``ahead`` batches at most, in ``memory`` bytes at most, the one that is handed out among them; None: no bound."""
+    """At most ``ahead`` batches in at most ``memory`` bytes, including the one that is handed out; None: no bound."""
 
     ahead: int | None = None
     memory: int | None = None
@@ -33,21 +33,21 @@ class Bounds:
         return cls(options["prefetch"], size)
 
     def fetched(self, sources: int) -> int | None:
-        """Bytes that may be fetched ahead for each of some sources; None: as usual."""
+        """How many bytes may be fetched ahead for each source; None: the usual number."""
         return None if self.memory is None else max(_LEAST_FETCHED, self.memory // _FETCHED) // sources
 
     def within(self, ahead: int, batch_bytes: int, *, far: bool) -> int:
-        """How many batches may be made ahead if one takes so many bytes. Raises UsageError if not even one may."""
+        """How many batches of ``batch_bytes`` may be made ahead. Raises UsageError if not even one fits."""
         if self.memory is None:
             return ahead
         room = self.memory - (max(_LEAST_FETCHED, self.memory // _FETCHED) if far else 0)
         if room < 2 * batch_bytes:
             raise UsageError(
-                "batches do not fit into this memory: one is handed out while the next is made",
+                "this memory is too small for two batches: one is handed out while the next is made",
                 code="memory-short",
                 where="memory",
                 expected=f"at least {2 * batch_bytes + self.memory - room:,} bytes",
                 got=f"{self.memory:,}",
-                hint="more memory, or a smaller batch_size",
+                hint="allow more memory, or use a smaller batch_size",
             )
         return max(1, min(ahead, room // max(batch_bytes, 1) - 1))

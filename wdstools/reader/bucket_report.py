@@ -1,4 +1,4 @@
-"""What each shape of a loader's buckets holds, before anything is read."""
+"""How many samples and batches each shape of a loader's buckets has, before anything is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def report_of(course: Course, sharing: Sharing) -> BucketReport:
-    """What each shape holds in the epoch that is being read or comes next; shapes without samples are left out."""
+    """What each shape has in the current or next epoch; shapes without samples are left out."""
     if course.buckets is None:
         return BucketReport(())
     found: dict[tuple[int, int], list[int]] = {shape: [0, 0, 0, 0] for shape in course.buckets.shapes}

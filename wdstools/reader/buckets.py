@@ -1,7 +1,7 @@
-"""Shapes for images of many aspects: each image has the shape that is nearest to its own, each batch is of one shape.
+"""Shapes for images of many aspect ratios: each image gets the nearest shape, and each batch is of one shape.
 
-What an image's shape is follows from its width and height in the index alone, so how many samples and batches each
-shape has is known before anything is read.
+An image's shape follows from its width and height in the index alone, so the number of samples and batches of each
+shape is known before anything is read.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _MOST_SHAPES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """Shapes (height, width), from the tallest to the widest, and how images are brought to them."""
+    """Shapes (height, width), from the tallest to the widest, and how images are fitted to them."""
 
     shapes: tuple[tuple[int, int], ...]
     fit: str = "crop"
 
     def of(self, sides: NDArray[np.int32]) -> NDArray[np.int64]:
-        """The number of each image's shape, for sides [N, 2] of width and height; -1 where a side is not known.
+        """The number of each image's shape, for sides [N, 2] of width and height; -1 where a side is unknown.
 
-        It is the shape whose aspect is nearest by ratio. Divisions and roots of IEEE 754 are the same on every machine.
+        It is the shape whose aspect ratio is nearest, as a quotient. IEEE 754 makes the result the same on every machine.
         """
         aspects = np.array([width / height for height, width in self.shapes])
         between = np.sqrt(aspects[1:] * aspects[:-1])
@@ -45,19 +45,19 @@ class Buckets:
 def aspect_buckets(
     area: int, *, step: int = 64, max_aspect: float = 4.0, fit: Literal["crop", "stretch", "pad"] = "crop"
 ) -> Buckets:
-    """Shapes of about one area and many aspects, for ``wt.loader(..., buckets=...)``: every batch is of one shape.
+    """Shapes of about the same area and many aspect ratios, for ``wt.loader(..., buckets=...)``: every batch has one shape.
 
     Args:
-        area: The most pixels that a shape may have, as ``512 * 512``.
+        area: The most pixels that a shape may have, such as ``512 * 512``.
         step: Sides are multiples of this.
-        max_aspect: How many times the shorter side the longer one may be.
-        fit: How an image is brought to its shape: ``crop`` fills it and cuts off what sticks out, ``stretch`` or ``pad``.
+        max_aspect: The largest ratio of the longer side to the shorter one.
+        fit: How an image is fitted to its shape: ``crop`` fills it and cuts off the rest, ``stretch`` or ``pad``.
 
     Returns:
         The shapes.
 
     Raises:
-        UsageError: There is no such shape.
+        UsageError: There is no such shape, or there are too many.
     """
     numbers: tuple[tuple[str, Any, int], ...] = (("step", step, _MOST_SIDE), ("area", area, _MOST_SIDE**2))
     for name, value, most in numbers:
@@ -71,12 +71,12 @@ def aspect_buckets(
     shapes = {shape for long in _long_sides(area, step) for shape in _both_ways(area, step, long, max_aspect)}
     if not 0 < len(shapes) <= _MOST_SHAPES:
         raise UsageError(
-            "there is no such shape" if not shapes else "these are too many shapes",
+            "there is no such shape" if not shapes else "there are too many shapes",
             where="area",
-            expected=f"an area of at least {step * step:,} pixels: step times step" if not shapes else "a greater step",
+            expected=f"an area of at least {step * step:,} pixels: step times step" if not shapes else "a larger step",
             got=f"{len(shapes):,} shapes of {area:,} pixels with a step of {step}",
         )
-    # of shapes of one aspect the largest is enough
+    # of the shapes with one aspect ratio, the largest is enough
     largest: dict[float, tuple[int, int]] = {}
     for height, width in sorted(shapes):
         largest[width / height] = (height, width)
@@ -97,9 +97,9 @@ def _both_ways(area: int, step: int, long: int, max_aspect: float) -> Iterator[t
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One shape of a loader's epoch: its samples, its batches on each rank, and what of them is no whole batch.
+    """One shape of a loader's epoch: its samples, its batches on each rank, and the samples that do not fill a batch.
 
-    ``left_out`` samples come in no batch with ``remainder="drop"``; ``padding`` rows of all ranks together repeat a
+    ``left_out`` is how many samples ``remainder="drop"`` leaves out; ``padding`` is how many rows of all ranks repeat a
     sample with ``remainder="pad"``.
     """
 
@@ -113,7 +113,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class BucketReport:
-    """What a loader's buckets hold, known before training: ``print(loader.buckets)``."""
+    """What each of a loader's buckets has, known before training: ``print(loader.buckets)``."""
 
     buckets: tuple[Bucket, ...]
 

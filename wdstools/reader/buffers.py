@@ -1,4 +1,4 @@
-"""Memory for batches, used again only when nobody refers to it any more."""
+"""Memory for batches, reused only once nothing refers to it any more."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _SPARE = 8
 
 
 class Spare:
-    """Memory that nobody refers to any more, for arrays of one or of several sizes; ``most`` pieces are kept."""
+    """Memory that nothing refers to any more, for arrays of one or several sizes; at most ``most`` pieces are kept."""
 
     def __init__(self, most: int = _SPARE) -> None:
         self.most = most
         self._pieces: deque[tuple[int, Any]] = deque()
 
     def put(self, size: int, memory: Any) -> None:
-        """Take memory back. Called wherever an array is collected: no lock may be held here."""
+        """Take memory back. Called wherever an array is garbage-collected, so it must not take a lock."""
         self._pieces.append((size, memory))
         while len(self._pieces) > self.most:
             try:
@@ -36,7 +36,7 @@ class Spare:
                 return
 
     def get(self, size: int) -> tuple[int, Any] | None:
-        """Memory of at least this size, if there is some."""
+        """Memory of at least this size, if there is any."""
         for _ in range(len(self._pieces)):
             try:
                 piece = self._pieces.popleft()
@@ -49,10 +49,10 @@ class Spare:
 
 
 class Buffers:
-    """Arrays of one size. A fresh array costs the first touch of its pages, 10 to 15 % of a batch's time.
+    """Arrays of one size, reused: touching the pages of a fresh array takes 10 to 15 % of a batch's time.
 
-    Every view, tensor or memoryview made of a leased array refers to it, so when the array itself is collected nobody
-    can see its memory: only then may the next lease have it.
+    Every view, tensor or memoryview of a leased array refers to it, so once the array itself is collected nothing
+    can see its memory: only then is it leased again.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Buffers:
 
     @property
     def bytes(self) -> int:
-        """What one array takes."""
+        """How many bytes one array takes."""
         return self._bytes
 
     def lease(self) -> NDArray[Any]:
-        """An array whose contents are whatever they were."""
+        """An array with undefined contents."""
         size, memory = self._spare.get(self._bytes) or (self._bytes, self._allocate(self._bytes))
         array: NDArray[Any] = np.ndarray(self.shape, self.dtype, buffer=memory)
         weakref.finalize(array, self._spare.put, size, memory).atexit = False

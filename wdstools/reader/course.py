@@ -1,8 +1,8 @@
-"""What a loader reads in an epoch, in which order: one dataset's samples, or several sources' that are mixed.
+"""What a loader reads in an epoch, and in which order: the samples of one dataset, or of several mixed sources.
 
-An epoch has ``count`` positions, and each has a row: a number that counts the rows of all sources' splits one after
-the other. Of several sources it is the turn of one at each position (``turns``), and a source that was read to its end
-begins again in its next order: so each sample of a source comes once in each epoch of that source.
+An epoch has ``count`` positions. Each has a row: a number that counts the rows of the splits of all sources, one after
+the other. With several sources, each position is the turn of one of them (``turns``), and a source read to its end
+begins again in a new order, so each sample of a source comes once in each epoch of that source.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One source: which samples, and what becomes of each. Its name is empty where there is one source only."""
+    """One source: which samples, and what becomes of each. Its name is empty if it is the only source."""
 
     name: str
     cursor: Cursor
@@ -47,13 +47,13 @@ class Feed:
 
     @property
     def rows(self) -> int:
-        """All samples of its split, chosen or not."""
+        """The number of samples of its split, selected or not."""
         return sum(entry.samples for entry in self.cursor.entries)
 
 
 @dataclass(frozen=True, slots=True)
 class Mixing:
-    """How sources are mixed: their turns, how many positions an epoch has, whether a batch is of one source, and labels."""
+    """How sources are mixed: their turns, the length of an epoch, whether each batch has one source, and the labels."""
 
     turns: Turns
     count: int
@@ -63,7 +63,7 @@ class Mixing:
 
 @dataclass(frozen=True, slots=True)
 class SourceProgress:
-    """How far one source of a mix is: ``position`` of ``samples`` in its own ``epoch``; ``read`` here, by this process."""
+    """How far one source of a mix is: ``position`` of ``samples`` in its own ``epoch``; ``read`` by this process."""
 
     name: str
     weight: float
@@ -74,7 +74,7 @@ class SourceProgress:
 
 
 class Course(Position):
-    """The positions of each epoch, and where in it a loader is."""
+    """The positions of each epoch, and the loader's own position in it."""
 
     def __init__(self, feeds: Sequence[Feed], seed: int, mixing: Mixing | None, buckets: Buckets | None) -> None:
         super().__init__(seed)
@@ -94,12 +94,12 @@ class Course(Position):
 
     @property
     def whole(self) -> int:
-        """How many positions an epoch has."""
+        """The number of positions of an epoch."""
         return self.count
 
     @property
     def has_lanes(self) -> bool:
-        """Whether each batch is of one kind."""
+        """Whether each batch is of one kind: one shape, or one source."""
         return self.buckets is not None or (self.mixing is not None and self.mixing.homogeneous)
 
     @property
@@ -117,19 +117,19 @@ class Course(Position):
         return sources * (len(self.buckets.shapes) if self.buckets is not None else 1)
 
     def assign(self, sides: Sequence[NDArray[np.int32]]) -> None:
-        """Note the width and height of each feed's rows; raises UsageError (``sides-unknown``) if one's are not known."""
+        """Set the width and height of each feed's rows; raises UsageError (``sides-unknown``) if any is unknown."""
         assert self.buckets is not None
         found = [self.buckets.of(each) for each in sides]
         for feed, shapes in zip(self.feeds, found, strict=True):
             chosen = shapes[feed.cursor.chosen_between(0, feed.rows)]
             if unknown := int((chosen < 0).sum()):
                 raise UsageError(
-                    "the index does not know the width and height of every image",
+                    "the index does not have the width and height of every image",
                     code="sides-unknown",
                     where=feed.cursor.dataset.name,
                     expected=f"sides of {len(chosen):,} images",
                     got=f"{unknown:,} without",
-                    hint='where="width > 0" leaves these out; wdstools pack writes an index that knows them',
+                    hint='where="width > 0" leaves these out; wdstools pack writes an index that has them',
                 )
         self._shapes = np.concatenate(found).astype(np.int16)
 
@@ -138,7 +138,7 @@ class Course(Position):
         return None if self.buckets is None else self.buckets.shapes[lane % len(self.buckets.shapes)]
 
     def deal(self, sharing: Sharing) -> FlatDeal | LaneDeal:
-        """How the epoch that is being read, or comes next, is dealt out."""
+        """How the current or next epoch is dealt out."""
         if not self.has_lanes:
             return FlatDeal(sharing)
         lanes = self.lanes()
@@ -163,15 +163,15 @@ class Course(Position):
         return self._sorted[2]
 
     def planned(self, step: Step) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows and positions of a batch."""
+        """The rows and positions of a batch."""
         if self.has_lanes:
             return self.lanes().of(step.lane, step.at)
-        # a stretch at a time: an order is cheaper to ask for in stretches
+        # an order is cheaper to compute for a whole range than row by row
         first, stop = int(step.at.min()), int(step.at.max()) + 1
         return self._ahead(first, stop)[step.at - first], step.at
 
     def feed_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which feed each of these rows is of."""
+        """Which feed each of these rows belongs to."""
         found: NDArray[np.int64] = np.searchsorted(self._starts, rows, side="right") - 1
         return found
 
@@ -202,7 +202,7 @@ class Course(Position):
         return rows
 
     def _rows_of(self, source: int, first: int, stop: int) -> NDArray[np.int64]:
-        """What a source gives from its sample ``first`` on, counted from its very first, epoch after epoch."""
+        """The rows of a source from sample ``first`` to ``stop``, counted over all of its epochs."""
         cursor, seed = self.feeds[source].cursor, self._seed_of(source)
         parts = [np.zeros(0, np.int64)]
         while first < stop:
@@ -216,7 +216,7 @@ class Course(Position):
         return xxh3_64_intdigest(b"wdsmix01" + struct.pack("<Q", self.seed) + self.feeds[source].name.encode())
 
     def state(self) -> dict[str, Any]:
-        """Where this loader is, in plain JSON values."""
+        """This loader's position, in plain JSON values."""
         found = {
             "version": STATE_VERSION,
             "root": self._root(),
@@ -244,7 +244,7 @@ class Course(Position):
         return xxh3_128_hexdigest(repr((choices, mixed, self.buckets and self.buckets.shapes)).encode())
 
     def restore(self, state: Any) -> None:
-        """Go where a state says; raises UsageError if it is of another dataset, of other options, or no state."""
+        """Go to the position of a state; raises UsageError if it belongs to another dataset or other options, or is not a state."""
         found = read_state(state, self.state())
         before = (self.seed, self.epoch)
         self.seed, self.epoch = found["seed"], found["epoch"]
@@ -271,7 +271,7 @@ class Course(Position):
         self.go_on(found["epoch"], tuple(given) if self.has_lanes and sum(given) else found["position"])
 
     def pass_over(self, findings: Sequence[tuple[int, Finding]]) -> None:
-        """Note damaged samples that were left out, each with the number of its feed."""
+        """Record damaged samples that were skipped, each with the number of its feed."""
         for number, finding in findings:
             feed = self.feeds[number]
             feed.cursor.pass_over([finding])
@@ -296,7 +296,7 @@ class Course(Position):
         return tuple(found)
 
     def report(self) -> Report:
-        """What was read since this loader was made, and what of it was damaged."""
+        """What has been read since this loader was made, and what of it was damaged."""
         reports = [feed.cursor.report() for feed in self.feeds]
         if self.mixing is None:
             return reports[0]

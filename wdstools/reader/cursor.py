@@ -1,4 +1,4 @@
-"""The samples of a split that were chosen, the order of each epoch, and where in it a reader is."""
+"""The selected samples of a split, the order of each epoch, and a reader's position in it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SPAN = 4096
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which samples in which order: what a saved state is bound to, but for seed and epoch, which it holds."""
+    """Which samples, in which order: the options a saved state is bound to, apart from seed and epoch, which it contains."""
 
     split: str
     shuffle: str | None = None
@@ -55,7 +55,7 @@ class Choice:
 
 
 class Cursor(Position):
-    """The samples that were chosen, the order of each epoch, and where in it a reader is.
+    """The selected samples, the order of each epoch, and a reader's position in it.
 
     Opening compares the list of shards and their sizes with the manifest: raises NotFoundError (``shard-missing``), FormatError
     (``shard-size``), UsageError for options that do not fit the dataset.
@@ -65,7 +65,7 @@ class Cursor(Position):
         super().__init__(seed)
         self.dataset = dataset
         self.choice = choice
-        #: Keys of damaged samples that were passed over, in the order in which they came.
+        #: Keys of the damaged samples that were skipped, in the order in which they came.
         self.damaged: list[str] = []
         self.findings: list[Finding] = []
         self.samples_read = 0
@@ -80,18 +80,18 @@ class Cursor(Position):
         self.count = whole if self._chosen is None else len(self._chosen)
         if not self.count:
             raise UsageError(
-                "there is nothing to read",
+                "no samples to read",
                 code="split-empty",
                 where=f"{dataset.name}, split {choice.split}",
                 expected="at least one sample",
-                hint=f"wdstools info {quote(dataset.metadata.url)}" if not whole else "ask for other samples",
+                hint=f"wdstools info {quote(dataset.metadata.url)}" if not whole else "select other samples",
             )
         self._bound = _bound_to(dataset, choice)
-        # refuses options that are none
+        # raises UsageError for invalid options
         self._span = (self.order(0), 0, np.zeros(0, np.int64))
 
     def digest(self) -> str:
-        """What a saved state is bound to: the options, and what was added to the dataset and is chosen by."""
+        """What a saved state is bound to: the options, and the added columns that the selection uses."""
         options = self.choice.digest(self.count)
         return xxh3_128_hexdigest(f"{options} {self._bound}".encode()) if self._bound else options
 
@@ -101,13 +101,13 @@ class Cursor(Position):
         return self.count
 
     def order(self, epoch: int, seed: int | None = None) -> Order:
-        """The order of an epoch, with another seed than this reader's perhaps."""
+        """The order of an epoch, by this reader's seed or another."""
         choice = self.choice
         seed = self.seed if seed is None else seed
         return Order(self.count, seed, epoch, choice.shuffle, choice.block_samples, choice.window_blocks)
 
     def ahead(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Row numbers in the split of the samples at some positions of this epoch; cheap when asked in order."""
+        """Row numbers in the split of the samples at some positions of this epoch; cheap if called in order."""
         order, first, samples = self._span
         if order.epoch != self.epoch or order.seed != self.seed or not first <= start <= stop <= first + len(samples):
             order, first = self.order(self.epoch), start
@@ -116,11 +116,11 @@ class Cursor(Position):
         return self.row_numbers(samples[start - first : stop - first])
 
     def row_numbers(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Row numbers in the split of some of the chosen samples, by their numbers among these."""
+        """Row numbers in the split of some selected samples, by their numbers among the selected ones."""
         return samples if self._chosen is None else self._chosen[samples]
 
     def chosen_between(self, first: int, last: int) -> NDArray[np.int64]:
-        """The chosen among the rows ``first`` to ``last`` (not included) of the split."""
+        """The selected rows of the split from ``first`` to ``last`` (not included)."""
         if self._chosen is None:
             return np.arange(first, last)
         return self._chosen[slice(*np.searchsorted(self._chosen, (first, last)))]
@@ -130,7 +130,7 @@ class Cursor(Position):
         return f"{self.dataset.name!r}, split {self.choice.split}, {self.count} samples, {how} shuffle, seed {self.seed}, epoch {self.epoch}"
 
     def state(self) -> dict[str, Any]:
-        """Where this reader is, in plain JSON values."""
+        """This reader's position, in plain JSON values."""
         return {
             "version": STATE_VERSION,
             "root": self.dataset.root,
@@ -142,7 +142,7 @@ class Cursor(Position):
         }
 
     def restore(self, state: Any) -> None:
-        """Go where a state says; raises UsageError if it is of another dataset, of other options, or no state."""
+        """Go to the position of a state; raises UsageError if it belongs to another dataset or other options, or is not a state."""
         here = self.state()
         found = read_state(state, here)
         if found["position"] > self.count:
@@ -153,13 +153,13 @@ class Cursor(Position):
         self.go_on(found["epoch"], found["position"])
 
     def pass_over(self, findings: Iterable[Finding]) -> None:
-        """Note damaged samples that were left out."""
+        """Record damaged samples that were skipped."""
         for finding in findings:
             self.findings.append(finding)
             self.damaged.append(finding.key or "")
 
     def report(self) -> Report:
-        """What was read since this reader was made, and what of it was damaged."""
+        """What has been read since this reader was made, and what of it was damaged."""
         extra = extra_shards(self.dataset, self.choice.split, self.entries)
         where = None if self.choice.where is None else parse_where(self.choice.where)
         proved = weakest(self.dataset.proved_by_samples, Selection(where=where).proved_by(self.dataset))
@@ -167,7 +167,7 @@ class Cursor(Position):
         return Report("stream", read, (*self.findings, *extra), root=self.dataset.root, proved=proved)
 
     def damage(self, finding: Finding) -> IntegrityError:
-        """The error for a damaged sample; the dataset's being replaced meanwhile explains it better."""
+        """The error for a damaged sample; raises ``dataset-replaced`` instead if that explains it."""
         self.check_not_replaced()
         return IntegrityError(
             finding.message,
@@ -177,7 +177,7 @@ class Cursor(Position):
             f"bytes {finding.start}..{(finding.start or 0) + (finding.length or 0)}",
             expected=finding.expected or "",
             got=finding.got or "",
-            hint=f'{self.dataset.verify_command}    or read with on_damage="skip"',
+            hint=f'{self.dataset.verify_command}    or skip damaged samples: on_damage="skip"',
         )
 
     def check_not_replaced(self) -> None:
@@ -186,14 +186,14 @@ class Cursor(Position):
 
 
 def _bound_to(dataset: Dataset, choice: Choice) -> str:
-    """The sets of columns that a condition asks: other values choose other samples."""
+    """The column sets that a condition uses: with other values it selects other samples."""
     added = parse_where(choice.where).added if choice.where is not None else frozenset()
     sets = {field.columns.path: field.columns for field in find_fields(dataset, added).values()}
     return " ".join(columns.files()[path] for path, columns in sorted(sets.items()))
 
 
 def choose(dataset: Dataset, choice: Choice) -> NDArray[np.int64] | None:
-    """Row numbers of the samples that are asked for, ascending; None is all. ``limit`` takes the first of them.
+    """Row numbers of the selected samples, ascending; None is all. ``limit`` takes the first of them.
 
     Raises UsageError (``keys-missing``) if a key is not in the split.
     """
@@ -223,9 +223,9 @@ def choose(dataset: Dataset, choice: Choice) -> NDArray[np.int64] | None:
 
 
 def check_shards(dataset: Dataset, entries: tuple[ShardEntry, ...]) -> None:
-    """Compare which shards are there, and their sizes, with the manifest, before anything is read.
+    """Check that all shards exist in their recorded sizes before anything is read.
 
-    A shard that one of the dataset's mirrors has is there. Raises as ``Places.home``.
+    A shard counts as present if one of the dataset's mirrors has it. Raises as ``Places.home``.
     """
     places = Places(dataset)
     if isinstance(dataset.shards, LocalStore):
@@ -238,12 +238,12 @@ def check_shards(dataset: Dataset, entries: tuple[ShardEntry, ...]) -> None:
 
 
 def extra_shards(dataset: Dataset, split: str, entries: tuple[ShardEntry, ...]) -> list[Finding]:
-    """Files beside the shards of a split that the manifest does not list: they are not read, and that is said."""
+    """Findings for files among the shards of a split that the manifest does not list and that are not read."""
     if dataset.manifest.profile != "canonical" or not isinstance(dataset.shards, LocalStore):
         return []
     known = {entry.path for entry in entries}
     return [
-        Finding("extra", info.key, "a file that the manifest does not list; not read", cause="stranger")
+        Finding("extra", info.key, "a file that the manifest does not list; it was not read", cause="stranger")
         for info in dataset.shards.list(f"{split}/")
         if info.key not in known
     ]

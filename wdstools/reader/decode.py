@@ -1,6 +1,6 @@
-"""Images to pixels in a given place: JPEG by simplejpeg in strict mode, others by Pillow.
+"""Decodes images to pixels, into given memory: JPEG by simplejpeg in strict mode, others by Pillow.
 
-A JPEG's pixels are taken as they are stored (no turn by EXIF, no colour profile), as loaders do; other types become
+A JPEG's pixels are taken as stored (no EXIF rotation, no colour profile), as loaders do; other types become
 upright sRGB on white.
 """
 
@@ -27,8 +27,8 @@ MAX_SIDE = 65_500
 class Decoder:
     """Decodes to uint8 [H, W, C], C = 3 for ``rgb`` and 1 for ``gray``.
 
-    ``fit`` says how an image of another size than asked for is brought to it; None refuses it. Every method raises
-    DamagedImageError for bytes that are no whole image.
+    ``fit`` is how an image of another size is fitted to the requested one; None refuses it. Every method raises
+    DamagedImageError for bytes that are not a whole image.
     """
 
     def __init__(self, mode: str, fit: str | None) -> None:
@@ -45,7 +45,7 @@ class Decoder:
             if self._decode(data, self.colorspace, buffer=place).shape == place.shape:
                 return
         except ValueError:
-            pass  # of another size or type, or damaged: told apart below
+            pass  # of another size or type, or damaged: the code below finds out which
         pixels = self.alone(data)
         if pixels.shape != place.shape:
             pixels = self._fitted(pixels, place.shape[0], place.shape[1])
@@ -79,19 +79,19 @@ def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def sizes_differ(expected: tuple[int, int], got: tuple[int, int]) -> UsageError:
-    """The error for images of several sizes where one was expected; sizes are (width, height)."""
+    """The error for images of different sizes where one size was expected; sizes are (width, height)."""
     return UsageError(
-        "images are not all of one size",
+        "the images differ in size",
         code="image-sizes-differ",
         where="image_size",
         expected=f"{expected[0]}x{expected[1]}",
         got=f"{got[0]}x{got[1]}",
-        hint='give image_size=... with fit="stretch", "crop" or "pad"; or fit="list" for each at its own size',
+        hint='give image_size=... with fit="stretch", "crop" or "pad"; or fit="list" to get each at its own size',
     )
 
 
 def is_size(size: Any) -> bool:
-    """Whether this is a height and a width that an image can have."""
+    """Whether this is a valid (height, width) of an image."""
     return (
         isinstance(size, tuple | list)
         and len(size) == 2

@@ -1,9 +1,9 @@
-"""Which epoch a worker process reads: the same in all workers of a pass, the next one in each later pass.
+"""Which epoch a worker process reads: the same in all workers of a pass, and the next one in the next pass.
 
-A ``DataLoader`` whose workers do not persist starts each pass with new processes, made of the dataset as it is in the
-parent, which hears nothing of passes. So what workers know lies in memory that all of them share: each pass by its
-number (``role.worker_pass``), with its epoch. All workers of a pass find the same entry before theirs, hence the same
-epoch, and write the same: no lock is needed.
+A ``DataLoader`` without persistent workers starts new processes for each pass, with a copy of the parent's dataset, and
+the parent is not told of passes. So the workers keep the epoch of each pass, by the pass's number
+(``ranks.worker_pass``), in memory that they share. All workers of a pass find the same entry before theirs, hence the
+same epoch, and write the same: no lock is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BASE, _GENERATION, _FIRST = 0, 1, 2
 
 
 class Epochs:
-    """Epochs of the passes of worker processes; copies in workers share them, however workers are started."""
+    """The epochs of the passes of worker processes; copies in workers share them, however workers are started."""
 
     def __init__(self) -> None:
         self._memory = torch.zeros(_FIRST + 2 * _PASSES, dtype=torch.int64).share_memory_()
@@ -28,12 +28,12 @@ class Epochs:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._memory = state["_memory"]
-        if not self._memory.is_shared():  # a copy of its own, of which workers may be started
+        if not self._memory.is_shared():  # a separate copy, from which workers may be started
             self._memory.share_memory_()
 
     @property
     def generation(self) -> int:
-        """Another number after each ``set``."""
+        """A number that changes with each ``set``."""
         return int(self._memory[_GENERATION])
 
     def set(self, epoch: int) -> None:
@@ -46,7 +46,7 @@ class Epochs:
         self._memory[_FIRST : _FIRST + _PASSES] = -1
 
     def of(self, number: int) -> int:
-        """The epoch of a pass: what an earlier worker of it found, or the one behind the latest before it."""
+        """The epoch of a pass: what an earlier worker of it found, or the one after that of the last pass before it."""
         passes, epochs = self._columns()
         known = passes.tolist()
         if number in known:
@@ -57,11 +57,11 @@ class Epochs:
         return epoch
 
     def is_first(self, number: int) -> bool:
-        """Whether no pass before this one began since ``set``."""
+        """Whether this is the first pass since ``set``."""
         return all(known < 0 or known >= number for known in self._columns()[0].tolist())
 
     def note(self, number: int, epoch: int) -> None:
-        """Note that a pass reads this epoch, whatever was found for it."""
+        """Record that a pass reads this epoch, whatever was recorded before."""
         known = self._columns()[0].tolist()
         latest = max((one, place) for place, one in enumerate(known))
         self._enter(known.index(number) if number in known else (latest[1] + 1) % _PASSES, number, epoch)
@@ -71,5 +71,5 @@ class Epochs:
 
     def _enter(self, place: int, number: int, epoch: int) -> None:
         passes, epochs = self._columns()
-        epochs[place] = epoch  # first, so that whoever sees the pass sees its epoch
+        epochs[place] = epoch  # first, so that a process that sees the pass also sees its epoch
         passes[place] = number

@@ -1,4 +1,4 @@
-"""Fingerprints of a dataset's images: read from where they are kept, made where they are not. Runs in workers."""
+"""Fingerprints of a dataset's images: read if they are stored, computed if not. Runs in workers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _BATCH = 256
 _WORDS = ["phash", "phash16", "mirrored", "mirrored16"]
 _MAX_FILE_BYTES = 1 << 32
-#: Counts up when other columns are kept: 2 has colours and turns.
+#: Goes up when the stored columns change: 2 has colours and rotations.
 _FORMAT = "2"
 _NOTES, _PROVED = "hashes", "made here of samples that were proved"
 
@@ -56,22 +56,22 @@ def library_versions() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class HashPlace:
-    """Where hashes are kept: beside the manifest, or in a cache, a folder or bucket, there named by the shard's digest."""
+    """Where hashes are stored: next to the manifest, or in a cache (a folder or bucket), named by the shard's digest."""
 
     store: Store
     cached: bool = False
 
     @classmethod
     def of(cls, dataset: Dataset, cache: str | None) -> HashPlace:
-        """The place of a dataset; raises UsageError where nothing can be written and no cache was given."""
+        """The place for a dataset; raises UsageError if nothing can be written there and no cache was given."""
         if cache is not None:
             return cls(open_store(cache), cached=True)
         if not isinstance(dataset.metadata, LocalStore):
             raise UsageError(
-                "hashes cannot be kept beside this dataset",
+                "hashes cannot be stored next to this dataset",
                 code="hashes-not-kept",
                 where=dataset.metadata.url,
-                hint=f"add {option('cache', 'DIR')}: a folder or bucket of yours for them",
+                hint=f"add {option('cache', 'DIR')}: a folder or bucket of your own to store them in",
             )
         return cls(dataset.metadata)
 
@@ -84,9 +84,9 @@ class HashPlace:
     def read(
         self, entry: ShardEntry, columns: list[str], versions: Mapping[str, str], believe: Callable[[str], bool]
     ) -> tuple[pa.Table, str] | None:
-        """Some columns of a shard's hashes, and the SHA-256 of their file; None where there are none that hold.
+        """Some columns of a shard's hashes, and the SHA-256 of their file; None if there are none that can be used.
 
-        ``believe`` says whether a file of this SHA-256 is what was made of the shard.
+        ``believe`` says whether a file with this SHA-256 was computed from the shard.
         """
         try:
             data = get_whole(self.store, self.key(entry), _MAX_FILE_BYTES)
@@ -97,29 +97,29 @@ class HashPlace:
         return None if table is None else (table, digest)
 
     def believes(self, dataset: Dataset, digest: str) -> bool:
-        """Whether a file of hashes may be believed of a dataset: what was computed here, or what the user's own cache holds.
+        """Whether a file of hashes can be trusted: it was computed here, or is in the user's own cache.
 
-        Where each sample is proved against forgers, it must have been made of samples that were.
+        If each sample is proved against forgers, it must have been computed from samples proved in this way.
         """
         said = noted(_NOTES, digest)
         return said == _PROVED if dataset.strict else self.cached or said is not None
 
     def write(self, entry: ShardEntry, data: bytes, *, proved: bool) -> None:
-        """Keep a shard's hashes; ``proved``: each sample was by its SHA-256. Raises StoreError, with what to do about it."""
+        """Store a shard's hashes; ``proved``: its samples were proved by SHA-256. Raises StoreError with a hint."""
         try:
             self.store.put(self.key(entry), data)
             note(_NOTES, sha256_hex(data), _PROVED if proved else "made here")
         except StoreError as error:
             if error.code in ("read-only", "denied") and not self.cached:
-                error.hint = "add --cache DIR: a folder or bucket of yours for the hashes"
+                error.hint = "add --cache DIR: a folder or bucket of your own to store the hashes in"
             raise
 
 
 @dataclass(frozen=True, slots=True)
 class PrintTask:
-    """One shard whose fingerprints are wanted; ``place`` is where hashes of the pixels are kept; None if they are not wanted.
+    """One shard whose fingerprints are needed; ``place`` is where hashes of the pixels are stored; None if they are not needed.
 
-    Without ``captions`` those of the texts are zeros. ``kept`` is the SHA-256 of the file of hashes that was read or made before.
+    Without ``captions`` those of the texts are zeros. ``kept`` is the SHA-256 of the file of hashes that was read or written before.
     """
 
     dataset: Dataset
@@ -132,7 +132,7 @@ class PrintTask:
 
 @dataclass(frozen=True, slots=True)
 class ShardPrints:
-    """What is known of a shard's samples, one row each, in shard order.
+    """What is known about a shard's samples, one row each, in shard order.
 
     ``keys`` and ``labels`` are Arrow text; ``exact`` [N, 2] uint64 holds XXH3-64 and size of the image's bytes,
     ``shape`` [N, 2] int32 its width and height, ``captions`` [N, 2] uint64 the digests of its
@@ -157,7 +157,7 @@ class ShardPrints:
 
 
 def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
-    """Fingerprints of one shard; hashes are computed only where none are kept, and kept then."""
+    """Fingerprints of one shard; hashes are computed only if none are stored, and then stored."""
     extension = image_extension(task.dataset)
     table, digest, size = _known(task.dataset, task.entry, extension)
     if len(digest) != table.num_rows:
@@ -204,7 +204,7 @@ def print_shard(task: PrintTask, tick: Tick) -> ShardPrints:
 def _known(
     dataset: Dataset, entry: ShardEntry, extension: str
 ) -> tuple[pa.Table, NDArray[np.uint64], NDArray[np.int64]]:
-    """What is known of a shard's rows without a look at it, and XXH3-64 and size of each image that there is."""
+    """What is known about a shard's rows without reading it, and XXH3-64 and size of each image."""
     joined = joined_of(dataset)
     if joined.is_kept:
         shard = joined.number_of(entry)
@@ -219,9 +219,9 @@ def _known(
 
 
 def image_extension(dataset: Dataset) -> str:
-    """The member that is the image: the first of a canonical dataset, anywhere in tars that something else made.
+    """The member that is the image: the first one in a canonical dataset, at any place in foreign tars.
 
-    Raises UsageError (``no-images``) where there is none.
+    Raises UsageError (``no-images``) if there is none.
     """
     members = dataset.manifest.members
     found = next((name for name in members if name.lower() in TYPE_OF_EXTENSION), dataset.manifest.image_extension)
@@ -255,7 +255,7 @@ def _hashes_of(task: PrintTask, place: HashPlace, tick: Tick) -> tuple[pa.Table,
 
 
 def hash_images(images: Iterable[bytes | memoryview], count: int, tick: Tick) -> ImageHashes:
-    """Hashes of ``count`` images; what cannot be decoded is said, not raised."""
+    """Hashes of ``count`` images; an image that cannot be decoded is reported in the result, not raised."""
     check_pillow()
     expect(count)
     found = {
@@ -287,7 +287,7 @@ def hash_images(images: Iterable[bytes | memoryview], count: int, tick: Tick) ->
 
 
 def _upright_hashes(small: NDArray[np.uint8], large: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The four hashes of an image turned as EXIF says, made of its small gray pictures turned so."""
+    """The four hashes of an image rotated as EXIF says, computed from its small gray pictures rotated likewise."""
     pairs = [
         phash(np.ascontiguousarray(turn(luma, orientation))[None], size) for luma, size in ((small, 8), (large, 16))
     ]
@@ -295,7 +295,7 @@ def _upright_hashes(small: NDArray[np.uint8], large: NDArray[np.uint8], orientat
 
 
 def turned_of(turns: NDArray[np.uint8], upright: NDArray[np.uint8]) -> Turned:
-    """Which images are to be turned, from the columns ``turn`` and ``upright``."""
+    """Which images have an EXIF rotation, from the columns ``turn`` and ``upright``."""
     turns = turns.reshape(-1)
     rows = np.flatnonzero(turns > 1)
     words = np.ascontiguousarray(upright[rows]).view(np.uint64)
@@ -303,7 +303,7 @@ def turned_of(turns: NDArray[np.uint8], upright: NDArray[np.uint8]) -> Turned:
 
 
 def join_turned(parts: Iterable[Turned], counts: Iterable[int], place: NDArray[np.int64]) -> Turned:
-    """Those of all parts, which have so many rows each; ``place`` says where each row of all of them has gone."""
+    """The rotated images of all parts, which have ``counts`` rows each; ``place`` is where each of all the rows has gone."""
     parts = list(parts)
     starts = np.concatenate(([0], np.cumsum(list(counts))))
     rows = place[np.concatenate([part.rows + start for part, start in zip(parts, starts, strict=False)])]
@@ -318,13 +318,13 @@ def _words(hashes: pa.Table, small: str, large: str) -> NDArray[np.uint64]:
 
 
 def stored_hashes(place: HashPlace, entry: ShardEntry, versions: Mapping[str, str], digest: str) -> pa.Table:
-    """All columns of a shard's hashes, kept in the file of this SHA-256; raises StoreError where it is not there."""
+    """All columns of a shard's hashes, from the file with this SHA-256; raises StoreError if it is missing."""
     return _kept(place, entry, [*_WORDS, "luma", "colour", "turn", "upright", "unreadable"], (versions, digest))
 
 
 @dataclass(frozen=True, slots=True)
 class LookTask:
-    """Some rows of a shard whose hashes are kept in a file of this SHA-256."""
+    """Some rows of a shard whose hashes are stored in a file with this SHA-256."""
 
     place: HashPlace
     entry: ShardEntry
@@ -334,7 +334,7 @@ class LookTask:
 
 
 def look_at_rows(task: LookTask, tick: Tick) -> NDArray[np.uint8]:
-    """Their small pictures, [n, LOOK_BYTES]."""
+    """The small pictures of the rows, [n, LOOK_BYTES]."""
     table = _kept(task.place, task.entry, ["luma", "colour"], (task.versions, task.kept))
     tick(len(task.rows))
     return np.concatenate([column_of(table, name)[task.rows] for name in ("luma", "colour")], axis=1)
@@ -345,9 +345,9 @@ def _kept(place: HashPlace, entry: ShardEntry, columns: list[str], made: tuple[M
     found = place.read(entry, columns, versions, digest.__eq__)
     if found is None:
         raise StoreError(
-            "hashes that were kept a moment ago are gone",
+            "hashes that were stored a moment ago are missing",
             code="hashes-lost",
             where=f"{place.store.url}/{place.key(entry)}",
-            hint="stop what else writes there, then run this again",
+            hint="stop any other process that writes there, then run this again",
         )
     return found[0]

@@ -1,4 +1,4 @@
-"""Images cropped, resized, mirrored and normalised in the threads that decode them, without Python's lock.
+"""Crop, resize, mirror and normalise images in the threads that decode them, without Python's lock (the GIL).
 
     import wdstools as wt
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
     from wdstools.images.resample import Resampling
 
-#: Mean and standard deviation of red, green and blue from 0 to 1, as torchvision's models and CLIP were trained with.
+#: Mean and standard deviation of red, green and blue, from 0 to 1, with which torchvision's models and CLIP were trained.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 _ATTEMPTS = 10
 _DRAWN = 4 * _ATTEMPTS
-#: JPEGs are decoded at a half, a quarter or an eighth while the part is still this much larger than the result.
+#: JPEGs are decoded at a half, a quarter or an eighth of their size if the part is then still this much larger than the result.
 _MARGIN = 1.25
 _SCALES = (8, 4, 2)
 
@@ -51,25 +51,25 @@ Layout = Literal["NHWC", "NCHW"]
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """Which part of an image is shown, and at which size; made by ``random_resized_crop`` and ``resize_crop``."""
+    """Which part of an image is taken, and at which size; made by ``random_resized_crop`` and ``resize_crop``."""
 
     size: tuple[int, int]
     interpolation: str
     scale: tuple[float, float] | None = None
     ratio: tuple[float, float] = (1.0, 1.0)
     resize: int = 0
-    #: Of a shape that is the image's own, nearly: how much of what fits is shown, in place of ``resize``.
+    #: For a shape close to the image's own: how much of the largest part that fits is taken, in place of ``resize``.
     covered: float = 0.0
 
     def at(self, shape: tuple[int, int]) -> Crop:
-        """The same at another shape: a random part is around the shape's aspect, as it was around this one's."""
+        """The same crop at another shape: a random part varies around the aspect ratio of that shape as it did around this one's."""
         if self.scale is None:
             return replace(self, size=shape, covered=max(self.size) / self.resize)
         turned = (shape[1] / shape[0]) / (self.size[1] / self.size[0])
         return replace(self, size=shape, ratio=(self.ratio[0] * turned, self.ratio[1] * turned))
 
     def box(self, height: int, width: int, drawn: NDArray[np.float64]) -> Box:
-        """The part of an image of these sides; ``drawn`` are numbers from 0 to 1."""
+        """The part of an image with these sides; ``drawn`` are random numbers from 0 to 1."""
         return self._middle(height, width) if self.scale is None else self._random(height, width, drawn)
 
     def _middle(self, height: int, width: int) -> Box:
@@ -103,7 +103,7 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """Mirror an image left to right with a probability; made by ``flip``."""
+    """Mirrors an image left to right with a given probability; made by ``flip``."""
 
     chance: float
 
@@ -129,7 +129,7 @@ def random_resized_crop(
     Args:
         size: a side in pixels, or height and width.
         scale: the part's share of the image's area, from and to.
-        ratio: width over height of the part, from and to, even on a logarithmic scale. Where ten attempts do not fit, it
+        ratio: width over height of the part, from and to, uniform on a logarithmic scale. If ten attempts do not fit, it
             is the middle of the image, as large as ``ratio`` lets it be.
         interpolation: ``bilinear`` (a triangle filter) or ``bicubic`` (a = -0.5), both wider where the image shrinks.
 
@@ -138,7 +138,7 @@ def random_resized_crop(
     """
     for name, (least, most), limit in (("scale", scale, 1.0), ("ratio", ratio, math.inf)):
         if not 0 < least <= most <= limit:
-            expected = "two numbers above 0, the smaller one first" + (", at most 1" if limit == 1 else "")
+            expected = "two numbers greater than 0, the smaller one first" + (", at most 1" if limit == 1 else "")
             raise UsageError("out of range", where=name, expected=expected, got=str((least, most)))
     return Crop(_sides(size), _interpolation(interpolation), scale, ratio)
 
@@ -146,11 +146,11 @@ def random_resized_crop(
 def resize_crop(
     size: int | Sequence[int], *, resize: int | None = None, interpolation: Interpolation = "bilinear"
 ) -> Crop:
-    """The middle of an image, for evaluation: its shorter side becomes ``resize``, of which ``size`` is cut out.
+    """The centre of an image, for evaluation: its shorter side is resized to ``resize``, then ``size`` is cut out.
 
     Args:
         size: a side in pixels, or height and width.
-        resize: in pixels, at least the longer side of ``size``, which is also the default: as much as there is. With
+        resize: in pixels, at least the longer side of ``size``, which is also the default: as much of the image as fits. With
             ``size=224``, ``resize=256`` is torchvision's usual ``Resize(256)``, ``CenterCrop(224)``.
         interpolation: as in ``random_resized_crop``.
 
@@ -165,7 +165,7 @@ def resize_crop(
 
 
 def flip(chance: float = 0.5) -> Flip:
-    """Mirror an image left to right with this chance, 0 to 1. Raises UsageError."""
+    """Mirror an image left to right with probability ``chance``, 0 to 1. Raises UsageError."""
     if not 0 <= chance <= 1:
         raise UsageError("out of range", where="chance", expected="0 to 1", got=str(chance))
     return Flip(chance)
@@ -177,21 +177,23 @@ def normalize(
     *,
     dtype: Literal["float16", "float32"] = "float32",
 ) -> Normalize:
-    """``(value / 255 - mean) / std`` for each channel, one number a channel, as float16 or float32. Raises UsageError."""
+    """``(value / 255 - mean) / std`` with one mean and std per channel, as float16 or float32. Raises UsageError."""
     if dtype not in ("float16", "float32"):
         raise UsageError("no such dtype here", where="dtype", expected="float16 or float32", got=str(dtype))
     if len(mean) != len(std) or len(mean) not in (1, 3):
-        raise UsageError("one number a channel is needed", where="mean and std", got=f"{len(mean)} and {len(std)}")
+        raise UsageError(
+            "mean and std need one number per channel", where="mean and std", got=f"{len(mean)} and {len(std)}"
+        )
     if min(std) <= 0:
         raise UsageError("must be greater than 0", where="std", got=str(tuple(std)))
     return Normalize(tuple(map(float, mean)), tuple(map(float, std)), dtype)
 
 
 class Pipeline:
-    """Steps on an image, done at once; made by ``pipeline``. Give it to a loader as ``image_transform``.
+    """Steps on an image, done in one go; made by ``pipeline``. Pass it to a loader as ``image_transform``.
 
-    Called with an image (uint8 [H, W, C], C 1 or 3) and a random generator, it gives the same as in a loader, except that a
-    loader may decode a JPEG at a half, a quarter or an eighth of its size first (see ``exact``). Pickles.
+    Called with an image (uint8 [H, W, C], C 1 or 3) and a random generator, it returns the same as in a loader, except that a
+    loader may decode a JPEG at a half, a quarter or an eighth of its size first (see ``exact``). It can be pickled.
     """
 
     def __init__(self, crop: Crop, chance: float, normal: Normalize | None, layout: Layout, *, exact: bool) -> None:
@@ -213,28 +215,28 @@ class Pipeline:
         return f"Pipeline({height}x{width}, {self.dtype}, {self.layout})"
 
     def at(self, shape: tuple[int, int]) -> Pipeline:
-        """The same steps to another height and width: those of a bucket."""
+        """The same steps with another height and width, those of a bucket."""
         return Pipeline(self.crop.at(shape), self._chance, self._normal, self.layout, exact=self.exact)
 
     def shape(self, channels: int) -> tuple[int, int, int]:
-        """The shape of a result."""
+        """The shape of the result."""
         height, width = self.crop.size
         return (channels, height, width) if self.layout == "NCHW" else (height, width, channels)
 
     def __call__(self, image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[Any]:
-        """The steps on one image."""
+        """Apply the steps to one image."""
         place = np.empty(self.shape(image.shape[2]), self.dtype)
         self.apply(image, random, place)
         return place
 
     def apply(self, image: NDArray[np.uint8], random: np.random.Generator, place: NDArray[Any]) -> None:
-        """The steps on one image, into ``place``."""
+        """Apply the steps to one image, into ``place``."""
         drawn = random.random(_DRAWN + 1)
         box = self.crop.box(image.shape[0], image.shape[1], drawn[:_DRAWN])
         self._into(np.ascontiguousarray(image), box, place, drawn)
 
     def decode(self, data: memoryview, colorspace: str, random: np.random.Generator, place: NDArray[Any]) -> bool:
-        """The steps on a JPEG, into ``place``; False, and nothing done, for one that needs a closer look."""
+        """Decode a JPEG and apply the steps, into ``place``; False, with nothing done, if it needs the full decoder."""
         import simplejpeg
 
         drawn = random.random(_DRAWN + 1)
@@ -262,7 +264,7 @@ class Pipeline:
         return next((times for times in _SCALES if shrunk >= times * _MARGIN), 1)
 
     def _room(self, size: int) -> NDArray[np.uint8]:
-        """Memory of this thread to decode into: fresh memory costs a tenth of the decoding."""
+        """This thread's memory to decode into; fresh memory would add a tenth to the time of decoding."""
         room: NDArray[np.uint8] | None = getattr(self._local, "room", None)
         if room is None or room.size < size:
             room = self._local.room = np.empty(size, np.uint8)
@@ -282,7 +284,7 @@ class Pipeline:
         if self._normal is not None:
             if len(self._normal.mean) != channels:
                 raise UsageError(
-                    "one number a channel is needed",
+                    "mean and std need one number per channel",
                     where="wt.image.normalize",
                     expected=f"{channels}",
                     got=f"{len(self._normal.mean)}",
@@ -294,28 +296,28 @@ class Pipeline:
 
 
 def pipeline(*steps: Crop | Flip | Normalize, layout: Layout = "NHWC", exact: bool = False) -> Pipeline:
-    """Steps on an image as one: a crop, then perhaps a ``flip``, then perhaps ``normalize``.
+    """Combine steps on an image: a crop, then optionally ``flip``, then optionally ``normalize``.
 
     Args:
         steps: in this order. Without ``normalize`` the result is uint8.
-        layout: the loader's batches are [B, H, W, C] or [B, C, H, W] in memory. ``wt.torch.loader`` gives [B, C, H, W]
-            for both: "NHWC" is then torch's ``channels_last``.
-        exact: decode every JPEG at its full size. Without it a large one may be decoded at a half, a quarter or an eighth,
-            where the part is still 1.25 times the result: at least 35 dB from the exact result in photographs.
+        layout: the loader's batches are [B, H, W, C] or [B, C, H, W] in memory. ``wt.torch.loader`` returns [B, C, H, W]
+            for both; "NHWC" is then torch's ``channels_last``.
+        exact: decode every JPEG at its full size. Without it a large one may be decoded at a half, a quarter or an eighth
+            if the part is then still 1.25 times the result: for photographs, the PSNR to the exact result is at least 35 dB.
 
     Raises:
-        UsageError: A step is missing, given twice or in another place.
+        UsageError: The crop is missing, or a step is repeated or out of order.
     """
     kinds = [type(step) for step in steps]
     if layout not in ("NHWC", "NCHW"):
         raise UsageError("no such layout", where="layout", expected="NHWC or NCHW", got=str(layout))
     if kinds != [kind for kind in (Crop, Flip, Normalize) if kind in kinds] or Crop not in kinds:
         raise UsageError(
-            "these steps cannot be done at once",
+            "these steps cannot be combined",
             where="wt.image.pipeline",
-            expected="a crop, then perhaps flip, then perhaps normalize, each once",
+            expected="a crop, then optionally flip, then optionally normalize, each once",
             got=", ".join(kind.__name__ for kind in kinds) or "nothing",
-            hint="image_transform= takes any function of an image",
+            hint="image_transform= also takes any function of an image",
         )
     crop = next(step for step in steps if isinstance(step, Crop))
     chance = next((step.chance for step in steps if isinstance(step, Flip)), 0.0)

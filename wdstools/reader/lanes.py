@@ -1,14 +1,14 @@
-"""Batches of one kind each: an epoch's order is sorted into lanes, and each global batch is of one lane.
+"""Batches of one kind each: an epoch's order is sorted into lanes, and each global batch comes from one lane.
 
-A lane is the samples of one kind (one shape, one source) in the order in which the epoch's order has them. So every
-sample stands in exactly one lane, once. Each lane is dealt out in global batches by itself, as a whole epoch is (see
+A lane is the samples of one kind (one shape, one source), in the epoch's order. So every
+sample is in exactly one lane, once. Each lane is dealt out in global batches by itself, as a whole epoch is (see
 ``order.Sharing``): ranks get equally many batches of equal sizes, and what is left of a lane is padded, dropped or
 kept by the same rule.
 
-Which lane is next follows from how much of each has been handed out, and from nothing else: batch j of the K of a lane
-is due at (j + u) / K, with u a number from 0 to 1 for each lane, seed and epoch; what is due first comes first. So a
-state is how many samples of each lane were handed out. With the same global batch a run goes on exactly as it would
-have, on any number of ranks; with another one each lane goes on where it was.
+Which lane comes next depends only on how much of each has been handed out: batch j of the K batches of a lane
+is due at (j + u) / K, with u a number from 0 to 1 for each lane, seed and epoch; the one due first comes first. So a
+state is the number of samples of each lane that were handed out. With the same global batch, a run continues exactly as it would
+have, on any number of ranks; with another one, each lane continues where it was.
 
 Law: of two lanes, in every window of N batches each has within 1 of N times its share of the batches. (A window lasts
 for some time T, in which a lane with K batches has within 1 of T * K of them; where these are off by a and b, lane one is
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A batch to come: which places of which lane, the last ``padding`` of them for the second time, and where all ranks are after it."""
+    """A batch to come: which places of which lane, the last ``padding`` of them repeated, and the place of all ranks after it."""
 
     lane: int
     at: NDArray[np.int64]
@@ -43,29 +43,29 @@ class Step:
 
 
 class Lanes:
-    """An epoch's order sorted by kind. ``rows`` and ``positions`` are of the samples in the order of the lanes."""
+    """An epoch's order sorted by kind. ``rows`` and ``positions`` are those of the samples, lane by lane."""
 
     def __init__(self, kinds: NDArray[np.int64], rows: NDArray[np.int64], count: int) -> None:
         self.counts: tuple[int, ...] = tuple(np.bincount(kinds, minlength=count).tolist())
-        # of numbers of 16 bits it takes time in proportion to them, and a tenth of it
+        # sorting 16-bit numbers takes linear time, a tenth of the time otherwise
         small = kinds.astype(np.uint16) if count < 1 << 16 else kinds
         self.positions = np.argsort(small, kind="stable")
         self.rows = rows[self.positions]
         self._starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(self.counts)))
 
     def of(self, lane: int, at: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows and positions in the epoch of some places of a lane."""
+        """The rows, and the positions in the epoch, of some places of a lane."""
         places = self._starts[lane] + at
         return self.rows[places], self.positions[places]
 
     def taken(self, place: Any) -> list[int]:
-        """How much of each lane has been handed out at a place."""
+        """How many samples of each lane have been handed out at a place."""
         if isinstance(place, int):
             return [0] * len(self.counts) if not place else list(self.counts)
         return list(place)
 
     def first(self, place: Any) -> NDArray[np.int64]:
-        """The rows of all that has been handed out at a place."""
+        """The rows of all samples that have been handed out at a place."""
         parts = [
             self.rows[start : start + taken] for start, taken in zip(self._starts, self.taken(place), strict=False)
         ]
@@ -73,14 +73,14 @@ class Lanes:
 
 
 class LaneDeal:
-    """Deals lanes out in batches, for one reader. A place is how much of each lane has been handed out."""
+    """Deals lanes out in batches, for one reader. A place is how many samples of each lane have been handed out."""
 
     def __init__(self, sharing: Sharing, lanes: Lanes, phases: Sequence[float]) -> None:
         if sharing.workers > 1:
             raise UsageError(
-                "batches of one kind each are not made in worker processes",
+                "worker processes of a DataLoader cannot make batches of one kind each",
                 where="num_workers",
-                hint="a loader decodes in threads: use it without a DataLoader",
+                hint="the loader decodes in threads: use it without a DataLoader",
             )
         self.workers = 1
         self._lanes = lanes
@@ -103,7 +103,7 @@ class LaneDeal:
                 yield Step(lane, at, part.padding, tuple(taken))
 
     def _next(self, taken: Sequence[int]) -> NDArray[np.int64]:
-        """The lanes of all global batches to come."""
+        """The lanes of all remaining global batches."""
         lanes, due = [np.zeros(0, np.int64)], [np.zeros(0)]
         for lane, (sharing, first) in enumerate(zip(self._sharings, taken, strict=True)):
             rank_0 = replace(sharing, rank=0)  # it gets a part of every global batch

@@ -1,4 +1,4 @@
-"""Batches of decoded, verified samples: threads decode straight into the arrays that are handed out."""
+"""Batches of decoded, verified samples: threads decode directly into the arrays that are handed out."""
 
 from __future__ import annotations
 
@@ -54,11 +54,12 @@ _HORIZON = 2048
 class Loader:
     """Batches of one split: ``for batch in loader`` is one epoch, and the next ``for`` the next one.
 
-    Handing out the last batch ends the epoch, so a loop that stops after ``len(loader)`` batches has had all of it; a
-    ``for`` that was left in the middle has had its epoch too. Only ``load_state_dict`` goes on in the middle:
-    ``state_dict()`` is where this is, of constant size: what has been handed out, however much has been decoded ahead;
-    good for a loader of the same dataset and selection with any batch size and number of ranks. One ``for`` at a time:
-    an iterator that was overtaken by another raises. Threads run only while a ``for`` does. Pickles.
+    Handing out the last batch ends the epoch, so a loop that stops after ``len(loader)`` batches has had all of it.
+    Leaving a ``for`` early ends its epoch too. Only ``load_state_dict`` continues in the middle of an epoch:
+    ``state_dict()`` is the position, of constant size. It counts what has been handed out, however much has been decoded
+    ahead, and fits any loader of the same dataset and selection, whatever its batch size and number of ranks. Only one
+    ``for`` at a time: starting another makes the older iterator raise. Threads run only during a ``for``. It can be
+    pickled.
     """
 
     def __init__(self, course: Course, share: Share, options: LoaderOptions) -> None:
@@ -83,61 +84,61 @@ class Loader:
 
     @property
     def epoch(self) -> int:
-        """The epoch that is being read or comes next."""
+        """The current epoch, or the next one between two epochs."""
         return self._course.epoch
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, wherever this is."""
+        """The number of batches of a whole epoch, whatever the position."""
         refuse_samplers(f"{type(self).__name__} in a DataLoader")
         return self._course.deal(self._share.now()).batches()
 
     @property
     def remaining(self) -> int:
-        """Batches that are left of this epoch."""
+        """The number of batches left in this epoch."""
         course = self._course
         return 0 if course.ended else course.deal(self._share.now()).batches(course.place)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of labels: that of ``batch.labels[row]`` is at this number. Empty where labels have no names."""
+        """The names of the labels: ``loader.labels[batch.labels[row]]``. Empty if labels have no names."""
         return self._course.labels
 
     @property
     def buckets(self) -> BucketReport:
-        """What each shape of ``buckets`` holds in this epoch; ``print`` it before training. Without buckets it is empty."""
+        """What each shape of ``buckets`` has in this epoch; ``print`` it before training. Empty without buckets."""
         return report_of(self._course, self._share.now())
 
     @property
     def sources(self) -> tuple[SourceProgress, ...]:
-        """How far each source of a mix is, in epochs of its own; without a mix there are none."""
+        """How far each source of a mix is, in epochs of its own; empty without a mix."""
         return self._course.sources()
 
     def metrics(self, *, reset: bool = False) -> LoaderMetrics:
-        """How long the training waited, and what time was spent on; see ``LoaderMetrics``. ``print`` it, or its ``postfix()``.
+        """How long the training waited, and where time was spent; see ``LoaderMetrics``. ``print`` it, or its ``postfix()``.
 
-        With ``reset`` counting begins anew. Raises UsageError (``metrics-off``) if the loader was not asked for metrics.
+        ``reset`` restarts the counts. Raises UsageError (``metrics-off``) if the loader was made without ``metrics``.
         """
         if self._meter is None:
             raise UsageError(
-                "this loader measures nothing", code="metrics-off", where="metrics", hint="wt.loader(..., metrics=True)"
+                "this loader has no metrics", code="metrics-off", where="metrics", hint="wt.loader(..., metrics=True)"
             )
         return self._meter.result(reset=reset)
 
     def __iter__(self) -> Iterator[Any]:
         self._stop()
         begun = Pass(self, self._course, self._share.now(), self._meter)
-        # not held here: leaving a loop early ends its threads
+        # a weak reference, so that leaving a loop early ends its threads
         self._active = weakref.ref(begun)
         return begun
 
     def _resources(self) -> Resources:
-        """Indexes and buffers, kept from epoch to epoch; a forked process makes its own."""
+        """Indexes and buffers, kept from epoch to epoch; a forked process creates its own."""
         if self._kept is None or self._kept[0] != os.getpid():
             self._kept = (os.getpid(), Resources(self._course, self._meter))
         return self._kept[1]
 
     def batches(self, deal: FlatDeal | LaneDeal, sharing: Sharing) -> Generator[tuple[Any, Any]]:
-        """The batches of an epoch from where this is, each with the place behind it."""
+        """The batches of an epoch from the current position on, each with the place after it."""
         resources = self._resources()
         meter = self._meter
         chunk = max(1, min(_CHUNK, -(-sharing.batch_size // self._threads)))
@@ -146,7 +147,7 @@ class Loader:
         least = self._threads + 1 if self._in_processes else -(-2 * chunk * self._threads // sharing.batch_size)
         ahead = self._bounds.ahead or max(_AHEAD, least)
         begun: deque[Begun | Asked] = deque()
-        # the first batch does not wait for the indexes of those behind it
+        # the first batch does not wait for the indexes of the later ones
         room = ahead if self._in_processes or resources.is_open else 1
         try:
             while True:
@@ -178,7 +179,7 @@ class Loader:
     def _begin(
         self, resources: Resources, deal: FlatDeal | LaneDeal, sharing: Sharing
     ) -> tuple[Making | ProcessMaking, Iterator[Planned]]:
-        """What makes an epoch's batches, and the batches that are to be made."""
+        """The maker of an epoch's batches, and the batches to be made."""
         course = self._course
         draws = Draws(course.seed, course.epoch)
         if self._in_processes:
@@ -193,7 +194,7 @@ class Loader:
     def _prepared(
         self, payloads: list[Payloads], deal: FlatDeal | LaneDeal, sharing: Sharing, pool: ThreadPoolExecutor
     ) -> Iterator[Planned]:
-        """This reader's batches from here to the end of the epoch, once the indexes of their rows are open."""
+        """This reader's batches from here to the end of the epoch, each once the indexes of its rows are open."""
         horizon = _HORIZON // (sharing.world_size * sharing.workers)
         plans: Iterator[Planned] = (planned(self._course, step) for step in deal.steps(self._course.place))
         for number, each in enumerate(payloads):
@@ -213,11 +214,11 @@ class Loader:
             feeds[share.feed].cursor.samples_read += int(own.sum())
 
     def handed_out(self, fields: dict[str, Any], maker: Maker) -> Any:  # noqa: ARG002
-        """A batch of its fields: of arrays here, also where a transform gave tensors."""
+        """A batch from its fields: with arrays, even if a transform returned tensors."""
         return Batch({name: plain_array(name, value) for name, value in fields.items()})
 
     def close(self) -> None:
-        """End the ``for`` that is going on, if any, with its threads and files; a new one may be begun."""
+        """End the running ``for``, if any, with its threads and files; a new one may be started."""
         self._stop()
         self._kept = None
         if self._workers is not None:
@@ -236,21 +237,21 @@ class Loader:
         self.close()
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch."""
+        """Go to the start of an epoch."""
         self._stop()
         self._course.go_to(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this loader is, in plain JSON values: what has been handed out, to all ranks together."""
+        """The loader's position, in plain JSON values: what has been handed out to all ranks together."""
         return self._course.state()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go where a state says. Raises UsageError (``state-refused``) if it is of another dataset or other options."""
+        """Continue from a state. Raises UsageError (``state-refused``) if it belongs to another dataset or other options."""
         self._stop()
         self._course.restore(state)
 
     def report(self) -> Report:
-        """What was read so far, and what of it was damaged."""
+        """What has been read so far, and what of it was damaged."""
         return self._course.report()
 
     def __repr__(self) -> str:
@@ -261,7 +262,7 @@ class Loader:
 
 
 class Pass(Iterator[Any]):
-    """One epoch's batches, or what is left of them; raises UsageError (``reader-moved``) once its loader is elsewhere."""
+    """The batches of one epoch, or the rest of them; raises UsageError (``reader-moved``) once its loader has moved on."""
 
     def __init__(self, loader: Loader, course: Course, sharing: Sharing, meter: Meter | None) -> None:
         self._course = course
@@ -270,7 +271,7 @@ class Pass(Iterator[Any]):
             meter.begin()
         self._pid = os.getpid()
         self._turn = course.begin(course.deal(sharing))
-        self._deal = course.deal(sharing)  # of another epoch, perhaps
+        self._deal = course.deal(sharing)  # again: ``begin`` may have moved to another epoch
         self._batches = loader.batches(self._deal, sharing)
         self._done = False
 
@@ -311,17 +312,17 @@ class Pass(Iterator[Any]):
 def open_loader(
     kind: type[LoaderKind], dataset: Dataset | Mix | str | os.PathLike[str], split: str, options: LoaderOptions
 ) -> LoaderKind:
-    """A loader of a kind, by options that are settled."""
+    """A loader of this kind, by settled options."""
     course = course_of(dataset, split, options)
     share = Share.of(course.count, options, options["batch_size"], options["global_batch_size"])
     opened = kind(course, share, options)
     if not len(opened):
         sharing = share.now()
         raise UsageError(
-            "an epoch has no batch",
+            "an epoch has no batches",
             code="epoch-empty",
             where=f"{course.count} samples, batch_size {sharing.batch_size}, {share.role()}",
-            hint='a smaller batch_size, or remainder="pad"',
+            hint='use a smaller batch_size, or remainder="pad"',
         )
     return opened
 
@@ -334,6 +335,6 @@ def loader(
     ``options`` are those of ``wdstools.reader.options.LoaderOptions`` and ``StreamOptions``: batch_size or
     global_batch_size, shuffle, seed, rank and world_size, where, keys and limit, members, columns, decode, image_size and fit,
     buckets, decoders, caption, labels, image_transform, transform, tokenizer, threads, prefetch, memory, metrics, on_damage, remainder. Raises UsageError,
-    NotFoundError and FormatError before the first batch if options or shards are not as they should be.
+    NotFoundError and FormatError before the first batch if options or shards are not as expected.
     """
     return open_loader(Loader, dataset, split, settled(LoaderOptions, options, "wt.loader"))

@@ -1,4 +1,4 @@
-"""Batches in the making: threads take, check and decode their samples, and the last of them puts a batch together."""
+"""Making batches: threads take, check and decode their samples, and the last thread puts the batch together."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OPENERS = 8
 
 @dataclass(slots=True)
 class Share:
-    """What one feed gives to a batch: rows of its split, their positions in the epoch, and their places in the batch."""
+    """One feed's share of a batch: rows of its split, their positions in the epoch, and their places in the batch."""
 
     feed: int
     rows: NDArray[np.int64]
@@ -54,12 +54,12 @@ class Planned:
     size: int
 
     def rows_of(self, feed: int) -> NDArray[np.int64]:
-        """Its rows of one feed."""
+        """The rows of one feed."""
         return next((share.rows for share in self.shares if share.feed == feed), np.zeros(0, np.int64))
 
 
 def planned(course: Course, step: Step) -> Planned:
-    """A batch to come, shared out to the feeds that it is of."""
+    """A batch to come, divided by feed."""
     rows, positions = course.planned(step)
     if len(course.feeds) == 1:
         return Planned(step, [Share(0, rows, positions, None)], len(rows))
@@ -73,19 +73,19 @@ def planned(course: Course, step: Step) -> Planned:
 
 
 class Resources:
-    """What a loader needs to make batches, in one process, from epoch to epoch: indexes, makers and buffers."""
+    """What a loader keeps from epoch to epoch to make batches in one process: indexes, makers and buffers."""
 
     def __init__(self, course: Course, meter: Meter | None = None) -> None:
         self._course = course
         self._meter = meter
         self.spare = Spare()
-        #: What batches are put together by.
+        #: The recipe by which batches are put together.
         self.recipe = self._timed(course.feeds[0].recipe)[1]
         self.tables = []
         for feed in course.feeds:
             members = feed.recipe.plan(feed.cursor.dataset.manifest.members).read
             self.tables.append(RowTable(feed.cursor.dataset, feed.cursor.choice.split, members))
-        #: Fields that were added to a feed's dataset, where any are wanted.
+        #: Added columns of each feed's dataset, if any are requested.
         self._added = [
             AddedFields(feed.cursor.dataset, feed.cursor.choice.split, feed.recipe.columns)
             if feed.recipe.columns
@@ -100,7 +100,7 @@ class Resources:
         return all(table.is_open for table in self.tables)
 
     def sides(self) -> list[NDArray[np.int32]]:
-        """Width and height of every row of each feed; reads all indexes."""
+        """The width and height of every row of each feed; reads all indexes."""
         found = []
         with ThreadPoolExecutor(_OPENERS, thread_name_prefix="wdstools-index") as pool:
             for table in self.tables:
@@ -130,7 +130,7 @@ class Resources:
         return (Maker, recipe) if self._meter is None else self._meter.maker(recipe)
 
     def payloads(self, budget: int | None) -> list[Payloads]:
-        """How samples' bytes are taken, for each feed, fetching up to so many bytes ahead."""
+        """The payloads of each feed, fetching up to ``budget`` bytes ahead."""
         found = []
         for table in self.tables:
             ranges = open_ranges(table, budget)
@@ -153,13 +153,13 @@ class Making:
         self._last: Begun | None = None
 
     def begin(self, plan: Planned, batch_size: int, chunk: int) -> Begun:
-        """Begin to make a batch."""
+        """Start making a batch."""
         makers = {share.feed: self._resources.maker(share.feed, plan.step.lane) for share in plan.shares}
         first = plan.shares[0]
         place = makers[first.feed].place(self._payloads[first.feed], first.rows, (plan.size, batch_size))
         if not all(maker.in_place for maker in makers.values()):
-            place = None  # a transform of samples, of one source perhaps: images are put together afterwards
-            for share in plan.shares[1:]:  # each finds out what size its images have
+            place = None  # at least one source has a transform of samples: images are put together afterwards
+            for share in plan.shares[1:]:  # each maker finds out the size of its images
                 makers[share.feed].place(self._payloads[share.feed], share.rows, (plan.size, batch_size))
         pieces = [
             (share, slice(start, start + chunk)) for share in plan.shares for start in range(0, len(share.rows), chunk)
@@ -172,7 +172,7 @@ class Making:
         return begun
 
     def close(self) -> None:
-        """Wait for what has been begun; let go of files and of what was fetched."""
+        """Wait for batches that were started; release files and fetched bytes."""
         self._pool.shutdown(cancel_futures=True)
         for each in self._payloads:
             each.ranges.close()
@@ -184,7 +184,7 @@ class Making:
         return any(isinstance(each.ranges, FetchedRanges) for each in self._payloads)
 
     def batch_bytes(self) -> int:
-        """What the batch begun last takes: its images as they are handed out, or decoded, and its members' bytes."""
+        """The size of the last started batch: its images as they are handed out, or decoded, and the bytes of its members."""
         begun = self._last
         assert begun is not None
         taken = 0 if begun.place is None else begun.place.nbytes
@@ -225,7 +225,7 @@ class Begun:
         self._lock = threading.Lock()
 
     def is_last(self, number: int, chunk: Chunk) -> bool:
-        """Note a piece that is made; whether all are."""
+        """Record a finished piece; returns whether it was the last one."""
         with self._lock:
             self._chunks[number] = chunk
             return len(self._chunks) == self._pieces
@@ -235,11 +235,11 @@ class Begun:
         return [self._chunks[number] for number in range(self._pieces)]
 
     def is_made(self) -> bool:
-        """Whether nobody would wait for it."""
+        """Whether it is finished."""
         return all(task.done() for task in self.tasks)
 
     def result(self) -> tuple[dict[str, Any], list[tuple[int, Finding]]]:
-        """The fields of the batch and what was damaged, each with its feed, once all is made; raises what was raised meanwhile."""
+        """Wait for the batch; its fields, and the damage found, each with its feed. Raises what a thread raised."""
         for task in self.tasks:
             task.result()
         assert self.made is not None

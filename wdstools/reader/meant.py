@@ -1,4 +1,4 @@
-"""What somebody meant by a condition that is written as in SQL, in C or for pandas: the same in the words of ``where``."""
+"""Rewrites a condition in the style of SQL, C or pandas to the syntax of ``where``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 _QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _VALUE = rf"(?:{_QUOTED}|[^\s()]+)"
-#: Whole phrases, outside and inside of which quoted text stays as it is.
+#: Whole phrases to rewrite; quoted text in and around them stays as it is.
 _PHRASES = (
     (re.compile(rf"(\w+)\s+BETWEEN\s+({_VALUE})\s+AND\s+({_VALUE})", re.IGNORECASE), r"\2 <= \1 <= \3"),
     (re.compile(r"(\w+)\s+NOT\s+I?LIKE\s+'%([^%'\\]+)%'", re.IGNORECASE), r"'\2' not in \1"),
@@ -21,7 +21,7 @@ _NONE_RE = re.compile(rf"({_QUOTED})|(==|!=)\s*None\b")
 
 
 def meant_by(text: str) -> str:
-    """A condition as ``where`` would have it written; the same text where nothing of another language is in it."""
+    """A condition in the syntax of ``where``; unchanged if nothing in it is from another language."""
     for phrase, written in _PHRASES:
         text = phrase.sub(written, text)
     return _NONE_RE.sub(_none, _MARK_RE.sub(_own, text)).strip()

@@ -1,4 +1,4 @@
-"""What a member of a sample becomes in a batch: decoders by extension, and how the values of many samples are joined."""
+"""What a member of a sample becomes in a batch: decoders by extension, and how values of many samples are combined."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PARSING = threading.Lock()
 
 
 class UndecodedError(ValueError):
-    """A member that is as it was packed, but not what its extension says; ``expected`` is what that would be."""
+    """A member that is as packed, but not what its extension says; ``expected`` is what that would be."""
 
     def __init__(self, expected: str, got: str) -> None:
         super().__init__(f"expected {expected}, got {got}")
@@ -35,10 +35,10 @@ class UndecodedError(ValueError):
 
 
 def decoder_of(extension: str, given: Mapping[str, Decode]) -> Decode:
-    """The decoder of a member: one that was given for its extension or the last part of it, otherwise the usual one.
+    """The decoder of a member: one given for its extension or the last part of it, otherwise the default.
 
-    Text and JSON are decoded, ``npy`` and ``npz`` (nothing pickled), and images that are not the sample's image: as
-    they are stored, a mask's numbers included. Everything else stays bytes.
+    Text, JSON, ``npy`` and ``npz`` (nothing pickled) are decoded, and so are images that are not the sample's image: as
+    stored, so a mask keeps its numbers. Everything else stays bytes.
     """
     last = extension.rpartition(".")[2].lower()
     for name in (extension, last):
@@ -72,7 +72,7 @@ def _npy(data: bytes) -> Any:
         start = 8 + width + size
         shape, by_columns, dtype = _array_header(data[:start] if start <= _MAX_HEADER_BYTES else b"")
         count = math.prod(shape)
-        # a header may ask for more memory than there is
+        # a header may claim more data than there is memory
         if dtype.hasobject or count * dtype.itemsize > len(data) - start:
             raise ValueError(f"{len(data) - start} bytes of {dtype} {shape}")  # noqa: TRY301
         if not dtype.itemsize:
@@ -84,7 +84,7 @@ def _npy(data: bytes) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _array_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and dtype. One thread at a time: CPython's parser counts its depth for all threads together (gh-106905)."""
+    """Shape, order and dtype. One thread at a time: CPython's parser counts its depth across all threads (gh-106905)."""
     read = np.lib.format.read_array_header_1_0 if head[6:7] == b"\x01" else np.lib.format.read_array_header_2_0
     with _PARSING:
         shape, by_columns, dtype = read(io.BytesIO(head[8:]))
@@ -104,7 +104,7 @@ def _npz(data: bytes) -> dict[str, Any]:
 
 
 def _pixels_as_stored(data: bytes) -> Any:
-    """Pixels without any conversion: a palette's numbers, 16 bits, a channel of alpha."""
+    """Pixels without any conversion: palette indices, 16 bits and alpha channels are kept."""
     try:
         with open_image(data) as image:
             if image.width * image.height > DEFAULT_MAX_PIXELS:
@@ -120,14 +120,14 @@ _USUAL: dict[str, Decode] = {"json": _json, "npy": _npy, "npz": _npz, **dict.fro
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether a value is a tensor of torch, which is asked only where it has been imported."""
+    """Whether a value is a torch tensor; does not import torch."""
     return type(value).__module__.partition(".")[0] in ("torch", "torchvision") and hasattr(value, "detach")
 
 
 def joined(values: Sequence[Any]) -> Any:
-    """The values of a field, row by row, as one array or tensor where shapes and dtypes agree; otherwise the list.
+    """The values of a field, one per row, as one array or tensor if shapes and dtypes agree; otherwise as a list.
 
-    Nothing is cast: whole numbers become int64, floats float64, booleans bool, each only among themselves.
+    Types are not mixed: integers become int64, floats float64, bools bool, each only among themselves.
     """
     first: Any = values[0] if values else None
     if is_tensor(first):

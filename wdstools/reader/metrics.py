@@ -1,6 +1,6 @@
-"""Where a loader's time goes: how long the training waited for each batch, and what its threads did meanwhile.
+"""Where a loader's time goes: how long the training waited for each batch, and what the threads did in the meantime.
 
-Nothing here is touched by a loader that was not asked for metrics: the classes below stand in for those that they measure.
+A loader without metrics uses nothing in here: the classes below replace the ones that they measure.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 
 Plan = TypeVar("Plan")
 
-#: What time is spent on: ``index`` and ``hand_out`` in the thread that trains, the others in the loader's threads.
+#: Where time is spent: ``index`` and ``hand_out`` in the training thread, the others in the loader's threads.
 STAGES = ("index", "read", "check", "decode", "transform", "tokenize", "hand_out")
-#: Steps of which the waits are kept.
+#: The number of steps whose waits are kept.
 _KEPT = 10_000
-#: The training waited for a batch that was not ready, at least this long.
+#: A wait of at least this long for a batch that was not ready is a stall.
 _STALL_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:
-    """One step: seconds that the training waited for its batch, batches that were ready, and what it waited for.
+    """One step: how many seconds the training waited for its batch, how many batches were ready, and why it waited.
 
-    ``cause`` is the stage that most time was spent on during a stall, ``start`` for a pass's first batch, and None where
+    ``cause`` is the stage on which most time was spent during a stall, ``start`` for the first batch of a pass, and None if
     the batch was ready.
     """
 
@@ -58,9 +58,9 @@ class StepMetrics:
 class LoaderMetrics:
     """What a loader did since it was made, or since ``metrics(reset=True)``. Times are seconds.
 
-    ``seconds`` is how long the loops over it took, ``waited`` how much of that they waited, and ``wait_p50`` and
-    ``wait_p99`` are of the last 10,000 steps. ``stages`` is the time of each stage summed over all threads; ``ready`` how
-    many batches were ready when one was asked for, on average, of ``ahead`` that are made at a time. ``stalls`` is how long
+    ``seconds`` is how long the loops over it took, ``waited`` how much of that was waiting, and ``wait_p50`` and
+    ``wait_p99`` cover the last 10,000 steps. ``stages`` is the time of each stage, summed over all threads; ``ready`` how
+    many batches were ready on average when one was requested, of the ``ahead`` made at a time. ``stalls`` is how long
     the training waited for batches that were not ready, by cause.
     """
 
@@ -77,7 +77,7 @@ class LoaderMetrics:
 
     @property
     def samples_per_second(self) -> float:
-        """Samples over the time of the loops."""
+        """Samples divided by the time of the loops."""
         return self.samples / self.seconds if self.seconds else 0.0
 
     def postfix(self) -> dict[str, str]:
@@ -95,8 +95,9 @@ class LoaderMetrics:
         lines = [
             f"{counted(self.steps, 'step')}, {counted(self.samples, 'sample')} in {self.seconds:.2f} s: {self.samples_per_second:,.0f} samples/s",
             f"waited {self.waited:.2f} s; a step {self.wait_p50 * 1000:.2f} ms (p50), {self.wait_p99 * 1000:.2f} ms (p99)",
-            f"batches ready when asked for: {self.ready:.1f} of {self.ahead}",
-            "seconds of all threads: " + ", ".join(f"{name} {took:.2f}" for name, took in self.stages.items() if took),
+            f"batches ready when requested: {self.ready:.1f} of {self.ahead}",
+            "seconds over all threads: "
+            + ", ".join(f"{name} {took:.2f}" for name, took in self.stages.items() if took),
         ]
         if self.stalls:
             stalls = sorted(self.stalls.items(), key=lambda stall: -stall[1])
@@ -106,7 +107,7 @@ class LoaderMetrics:
 
 @dataclass(slots=True)
 class _Counts:
-    """What is counted between two resets."""
+    """The counts between two resets."""
 
     steps: int = 0
     samples: int = 0
@@ -119,7 +120,7 @@ class _Counts:
 
 
 class Meter:
-    """Measures one loader. Stages are entered by many threads; steps by the one that trains."""
+    """Measures one loader. Many threads enter stages; the training thread takes steps."""
 
     def __init__(self, callback: Callable[[StepMetrics], object] | None = None) -> None:
         self._callback = callback
@@ -140,30 +141,30 @@ class Meter:
         self._make()
 
     def stage(self, name: str) -> Stage:
-        """Time that a thread spends on something; what it spends on another stage inside it is that one's."""
+        """Measures a thread's time in a stage; time in a nested stage counts for the nested one."""
         return Stage(self, name)
 
     def add(self, name: str, seconds: float) -> None:
-        """Add to a stage."""
+        """Add time to a stage."""
         with self._lock:
             self._counts.stages[name] += seconds  # type: ignore[assignment]
 
     def taken(self) -> dict[str, float]:
-        """The time of each stage since this was asked the last time: what a worker process tells its parent."""
+        """The time of each stage since the last call: what a worker process reports to its parent."""
         with self._lock:
             stages: dict[str, float] = dict(self._counts.stages)
             self._counts.stages.clear()
         return stages
 
     def stack(self) -> list[list[float]]:
-        """The stages that this thread is in: when each began, and how long those inside it took."""
+        """The stages that this thread is in: when each began, and how long the nested ones took."""
         found: list[list[float]] | None = getattr(self._local, "stack", None)
         if found is None:
             found = self._local.stack = []
         return found
 
     def queued(self, ready: int, ahead: int) -> None:
-        """Note how many batches are ready as one is asked for."""
+        """Record how many batches are ready when one is requested."""
         self._ready, self._ahead = ready, ahead
 
     def begin(self) -> None:
@@ -171,7 +172,7 @@ class Meter:
         self._asked = None
 
     def ask(self) -> Wait:
-        """A batch is asked for."""
+        """A batch is requested."""
         return Wait(self, dict(self._counts.stages), first=self._asked is None)
 
     def step(self, wait: Wait, samples: int) -> None:
@@ -198,7 +199,7 @@ class Meter:
             self._callback(StepMetrics(counts.steps, samples, waited, self._ready, cause))
 
     def end(self) -> None:
-        """A loop has had its last batch, and worked on it until now."""
+        """A loop has finished with its last batch."""
         if self._asked is not None:
             self._counts.seconds += time.perf_counter() - self._asked
         self._asked = None
@@ -225,7 +226,7 @@ class Meter:
         )
 
     def maker(self, recipe: Recipe) -> tuple[type[Maker], Recipe]:
-        """How samples are made while this measures: by a maker and with functions that tell how long they take."""
+        """A maker and a recipe whose functions measure how long they take."""
         image, whole, tokenizer = recipe.image_transform, recipe.transform, recipe.tokenizer
         changed = replace(
             recipe,
@@ -236,16 +237,16 @@ class Meter:
         return TimedMaker, changed
 
     def watch(self, maker: Maker) -> None:
-        """Let a maker tell how long decoding takes."""
+        """Let a maker measure how long decoding takes."""
         assert isinstance(maker, TimedMaker)
         maker.meter = self
 
     def payloads(self, table: RowTable, ranges: Ranges) -> Payloads:
-        """How samples' bytes are taken while this measures."""
+        """Payloads that measure how long reading and checking take."""
         return TimedPayloads(table, ranges, self)
 
     def indexed(self, plans: Iterator[Plan]) -> Iterator[Plan]:
-        """Plans, each told how long it took to have the indexes of its rows."""
+        """The plans, with the time it took to open the indexes of their rows measured."""
         while True:
             with self.stage("index"):
                 plan = next(plans, None)
@@ -267,7 +268,7 @@ class Wait:
 
 
 class Stage:
-    """One stage, while it is entered; where torch's profiler runs, a range ``wdstools.NAME`` of it too."""
+    """One stage while a thread is in it; also a range ``wdstools.NAME`` of torch's profiler if that runs."""
 
     __slots__ = ("_meter", "_name", "_range")
 
@@ -296,33 +297,33 @@ class Stage:
 
 
 class TimedFunction(Function):
-    """A user's function that tells how long it takes."""
+    """A user's function that measures how long it takes."""
 
     def __init__(self, function: Function, meter: Meter) -> None:
         self._timed = function
         self._meter = meter
 
     def __call__(self, value: Any, generator: np.random.Generator) -> Any:
-        """What the function makes of a value."""
+        """Call the function on a value."""
         with self._meter.stage("transform"):
             return self._timed(value, generator)
 
 
 class TimedTokenizer:
-    """A tokenizer that tells how long it takes."""
+    """A tokenizer that measures how long it takes."""
 
     def __init__(self, tokenizer: Callable[[list[str]], Any], meter: Meter) -> None:
         self._timed = tokenizer
         self._meter = meter
 
     def __call__(self, captions: list[str]) -> Any:
-        """What the tokenizer makes of captions."""
+        """Call the tokenizer on captions."""
         with self._meter.stage("tokenize"):
             return self._timed(captions)
 
 
 class TimedMaker(Maker):
-    """A maker that tells how long decoding takes."""
+    """A maker that measures how long decoding takes."""
 
     meter: Meter
 
@@ -332,7 +333,7 @@ class TimedMaker(Maker):
 
 
 class TimedPayloads(Payloads):
-    """Payloads that tell how long reading and checking take."""
+    """Payloads that measure how long reading and checking take."""
 
     def __init__(self, table: RowTable, ranges: Ranges, meter: Meter) -> None:
         super().__init__(table, ranges)
@@ -351,7 +352,7 @@ class TimedPayloads(Payloads):
 
 
 class TimedRanges:
-    """Ranges that tell how long reading takes."""
+    """Ranges that measure how long reading takes."""
 
     def __init__(self, ranges: Ranges, meter: Meter) -> None:
         self._ranges = ranges

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from wdstools.options.declare import StrPath
 
-#: Of the loader's options, those that only a source can have in a mix.
+#: Options of the loader that in a mix only a source can have.
 _OF_SOURCES = ("where", "keys", "limit")
 
 
@@ -53,8 +53,8 @@ def source(
     Args:
         dataset: A dataset, or its folder or URL.
         split: Which split of it.
-        weight: How often it comes beside the others: 0.7 and 0.3, or 7 and 3.
-        **options: What differs for this source from what the loader says: ``where``, ``keys``, ``limit``, ``shuffle``,
+        weight: How often it comes, relative to the others: 0.7 and 0.3, or 7 and 3.
+        **options: Options for this source in place of the loader's: ``where``, ``keys``, ``limit``, ``shuffle``,
             ``block_samples``, ``window_blocks``, ``members``, ``columns``, ``decoders``, ``caption``, ``image_transform``, ``transform``.
 
     Returns:
@@ -67,7 +67,7 @@ def source(
     given: Any = weight
     number = given if isinstance(given, int | float) and not isinstance(given, bool) else -1
     if not 0 < number < float("inf"):
-        raise UsageError("out of range", where="weight", expected="a number above 0", got=repr(weight)[:100])
+        raise UsageError("out of range", where="weight", expected="a number greater than 0", got=repr(weight)[:100])
     return Source(dataset, split, weight, dict(options))
 
 
@@ -80,19 +80,19 @@ def mix(
 ) -> Mix:
     """Several datasets as one: ``wt.loader(wt.mix({"a": wt.source(a, weight=0.7), "b": b}), batch_size=64)``.
 
-    In each window of N positions from an epoch's beginning on, a source has within 1 of N times its weight; in any
-    other window less than 2 off, and of two sources less than 1. A source that was read to its end begins again in its next order, and
-    goes on in the next epoch where it was.
+    In each window of N positions from the start of an epoch, a source has within 1 of N times its weight; in any
+    other window it is less than 2 off, with two sources less than 1. A source read to its end begins again in a new order, and
+    continues in the next epoch where it was.
 
     Args:
-        sources: Sources by name, as ``wt.source`` makes them; a dataset alone has weight 1. A batch has ``sources``,
+        sources: Sources by name, made by ``wt.source``; a plain dataset has weight 1. A batch has ``sources``,
             the name for each row.
-        stop: When an epoch ends: as soon as the ``first`` source was read once, or as soon as ``all`` were.
-        samples: Or after this many samples.
-        per_batch: ``mixed`` batches, or ``homogeneous`` ones of one source each, of all ranks together.
+        stop: When an epoch ends: once the ``first`` source has been read to its end, or once ``all`` have.
+        samples: End the epoch after this many samples instead.
+        per_batch: ``mixed`` batches, or ``homogeneous`` ones: each global batch is of one source.
 
     Returns:
-        What a loader takes for a dataset.
+        The mix, which a loader takes in place of a dataset.
 
     Raises:
         UsageError: There are no sources, or an argument does not fit.
@@ -100,7 +100,7 @@ def mix(
     given: Any = sources
     if not isinstance(given, Mapping) or not 1 <= len(sources) <= MOST_SOURCES:
         raise UsageError(
-            "sources are needed", where="sources", expected=f"1 to {MOST_SOURCES} by name", got=repr(sources)[:100]
+            "a mix needs sources", where="sources", expected=f"1 to {MOST_SOURCES} by name", got=repr(sources)[:100]
         )
     found: dict[str, Source] = {}
     for name, one in given.items():
@@ -122,7 +122,7 @@ def mix(
 
 
 def course_of(dataset: Dataset | Mix | StrPath, split: str, options: LoaderOptions) -> Course:
-    """What a loader reads, by options that are settled."""
+    """What a loader reads, by settled options."""
     buckets = options["buckets"]
     if not isinstance(dataset, Mix):
         opened = as_dataset(dataset)
@@ -134,7 +134,9 @@ def course_of(dataset: Dataset | Mix | StrPath, split: str, options: LoaderOptio
     if given or split != "train":
         name = given[0] if given else "split"
         raise UsageError(
-            f"a mix has no {name} of its own", where=name, hint=f"give it to a source: wt.source(dataset, {name}=...)"
+            f"{name} cannot be given for a whole mix",
+            where=name,
+            hint=f"give it to each source: wt.source(dataset, {name}=...)",
         )
     feeds = [_feed(name, one, options) for name, one in dataset.sources.items()]
     turns = Turns([one.weight for one in dataset.sources.values()])
@@ -150,13 +152,13 @@ def _recipe(options: LoaderOptions) -> Recipe:
     if buckets is not None and (options["image_size"] is not None or options["fit"] != "stretch"):
         name = "fit" if options["image_size"] is None else "image_size"
         raise UsageError(
-            f"buckets say what size images have, and how they are fitted: {name} has no use beside them",
+            f"buckets already set the size and fit of images: {name} cannot be combined with them",
             where=name,
             hint='wt.aspect_buckets(512 * 512, step=64, fit="crop")',
         )
     recipe = Recipe.of(options)
     if buckets is not None:
-        recipe.of_shape(buckets.shapes[0], buckets.fit)  # refuses what has no size, or one of its own
+        recipe.of_shape(buckets.shapes[0], buckets.fit)  # raises UsageError if the recipe has its own size
     return recipe
 
 
@@ -174,9 +176,9 @@ def _feed(name: str, one: Source, options: LoaderOptions) -> Feed:
 
 
 def _labelled(feeds: Sequence[Feed], wanted: Sequence[str] | None) -> tuple[list[Feed], tuple[str, ...]]:
-    """The feeds, all with one numbering of labels: the one asked for, or the first source's, to which others add.
+    """The feeds with one numbering of labels: the requested one, or that of the first source, extended by the others.
 
-    And the names of the numbers.
+    Also returns the names, by number.
     """
     found = [(feed, feed.cursor.dataset.manifest.labels) for feed in feeds if _has_labels(feed)]
     lists = [tuple(labels) for _, labels in found]
@@ -185,10 +187,10 @@ def _labelled(feeds: Sequence[Feed], wanted: Sequence[str] | None) -> tuple[list
     unnamed = next((feed.name for feed, labels in found if not labels), None)
     if unnamed is not None and any(lists):
         raise UsageError(
-            "labels of these sources cannot be told apart: some have names, some only numbers",
+            "the labels of these sources cannot be combined: some have names, others only numbers",
             code="labels-differ",
             where=f"source {unnamed!r}",
-            hint="leave the labels out: wt.source(..., members=('jpg', 'txt')); or pack that source with names of labels",
+            hint="leave the labels out: wt.source(..., members=('jpg', 'txt')); or pack that source with label names",
         )
     names = list(dict.fromkeys(name for labels in lists for name in labels) if wanted is None else wanted)
     numbers = {name: number for number, name in enumerate(names)}
@@ -218,8 +220,8 @@ def _check_images(feeds: Sequence[Feed]) -> None:
     if len(set(has.values())) > 1:
         lacking = next(name for name, images in has.items() if not images)
         raise UsageError(
-            "a source has no images, and others have",
+            "a source has no images, but others have",
             code="images-missing",
             where=f"source {lacking!r}",
-            hint="mix them apart",
+            hint="mix sources with images and sources without images separately",
         )

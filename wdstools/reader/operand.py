@@ -1,4 +1,4 @@
-"""What a condition compares: a column, or the length of its texts, with a value of the kind that the column holds."""
+"""The operands of a condition: a column, or the length of its texts, and a value of the column's type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wdstools.formats.arrow import to_array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Columns of the index that a condition may name, with the type of their values.
+#: Columns of the index that a condition may use, with the type of their values.
 COLUMNS = {
     "key": str,
     "label": str,
@@ -33,19 +33,19 @@ Value = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """What is compared: a column, or with ``length`` how many characters its texts have."""
+    """What is compared: a column, or with ``length`` the number of characters of its texts."""
 
     name: str
     length: bool = False
 
     @property
     def text(self) -> str:
-        """As a condition names it."""
+        """Its name in a condition."""
         return f"len({self.name})" if self.length else self.name
 
     @property
     def kind(self) -> type | None:
-        """The type of its values, None for a field that was added: its dataset knows."""
+        """The type of its values; None for an added column, whose dataset knows it."""
         return int if self.length else COLUMNS.get(self.name)
 
     def of(self, table: pa.Table) -> pa.ChunkedArray:
@@ -58,7 +58,7 @@ class Operand:
         if not self.length:
             return column
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            raise refused(f"len({self.name})", f"column {self.name} holds {held_by(column.type)}, not text")
+            raise refused(f"len({self.name})", f"the values of {self.name} are {held_by(column.type)}, not text")
         import pyarrow.compute as pc
 
         return pc.utf8_length(column)
@@ -71,26 +71,28 @@ def literal(node: ast.expr, operand: Operand) -> Value:
         value = ast.literal_eval(node)
     except ValueError:
         text = ast.unparse(node)
-        quotes = f"text stands in quotes: {column} == {text!r}" if kind in (str, None) else ""
+        quotes = f"write text in quotes: {column} == {text!r}" if kind in (str, None) else ""
         if isinstance(node, ast.Name) and (text in COLUMNS or kind is None):
-            quotes = f"columns are compared with values, not with each other{f'; {quotes}' if quotes else ''}"
+            quotes = f"compare columns with values, not with each other{f'; {quotes}' if quotes else ''}"
         raise refused(text, "this is not a value", hint=quotes) from None
     if value is None:
-        raise refused("None", f"None is no value: {operand.text} is None, or {operand.text} is not None")
+        raise refused("None", f"None is not a value: write {operand.text} is None, or {operand.text} is not None")
     if kind is None and type(value) not in (str, int, float, bool):
-        raise refused(ast.unparse(node), "this is not a value of a column", expected="text, a number, True or False")
+        raise refused(
+            ast.unparse(node), "this is not a value that a column can have", expected="text, a number, True or False"
+        )
     if kind is not None and type(value) is not kind:
-        raise refused(ast.unparse(node), f"{operand.text} holds {CALLED[kind]}, not this")
+        raise refused(ast.unparse(node), f"the values of {operand.text} are {CALLED[kind]}")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise refused(f"{value:x}"[:40], "a value out of range")
+        raise refused(f"{value:x}"[:40], "the value is out of range")
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        raise refused(ascii(value), "half a character (a lone surrogate) is in no text")
+        raise refused(ascii(value), "no text contains half a character (a lone surrogate)")
     found: Value = value
     return found
 
 
 def scalar_of(operand: Operand, column: pa.ChunkedArray, value: Value) -> pa.Scalar:
-    """A value as the type of the column holds it."""
+    """A value as a scalar of the column's type."""
     import pyarrow as pa
 
     check_fits(value, column, operand)
@@ -104,22 +106,22 @@ def scalar_of(operand: Operand, column: pa.ChunkedArray, value: Value) -> pa.Sca
     try:
         return pa.scalar(value, kind)
     except (pa.ArrowInvalid, OverflowError):
-        raise refused(str(value), "a value out of range") from None
+        raise refused(str(value), "the value is out of range") from None
 
 
 def check_fits(value: Value, column: pa.ChunkedArray, operand: Operand) -> None:
-    """Refuse to compare a field that was added with what it does not hold."""
+    """Raise UsageError if an added column cannot have this value."""
     import pyarrow as pa
 
     if operand.kind is not None:
         return
     kind, name = column.type, operand.name
     if pa.types.is_nested(kind):
-        raise refused(name, "a list is compared with None only", expected=f"{name} is None, or {name} is not None")
+        raise refused(name, "a list can only be compared with None", expected=f"{name} is None, or {name} is not None")
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     fits = type(value) in (int, float) if numeric else type(value) is (bool if pa.types.is_boolean(kind) else str)
     if not fits:
-        raise refused(repr(value)[:100], f"column {name} holds {held_by(kind)}, not this")
+        raise refused(repr(value)[:100], f"the values of {name} are {held_by(kind)}")
 
 
 def held_by(kind: pa.DataType) -> str:
@@ -136,7 +138,7 @@ def held_by(kind: pa.DataType) -> str:
 
 
 def is_in(operand: Operand, column: pa.ChunkedArray, values: list[Value]) -> Mask:
-    """Which rows of a column hold one of some values."""
+    """Which rows of a column have one of some values."""
     import pyarrow as pa
 
     for value in values:
@@ -144,7 +146,7 @@ def is_in(operand: Operand, column: pa.ChunkedArray, values: list[Value]) -> Mas
     if pa.types.is_floating(column.type):
         return call("is_in", column, value_set=pa.array([float(value) for value in values], column.type))
     if pa.types.is_integer(column.type):
-        # a fraction is in no column of whole numbers
+        # a column of integers has no fractions
         values = [int(value) for value in values if float(value).is_integer()] if operand.kind is None else values
     return call("is_in", column, value_set=_array(values, column))
 
@@ -153,28 +155,28 @@ def _array(values: list[Value], column: pa.ChunkedArray) -> pa.Array:
     try:
         return to_array(values, column.type)
     except (ValueError, OverflowError):
-        raise refused(str(values), "a value out of range") from None
+        raise refused(str(values), "a value is out of range") from None
 
 
 def call(function: str, *arguments: Any, **options: Any) -> Mask:
-    """A compute function of Arrow; what is not there gives False."""
+    """Call a compute function of Arrow; null gives False."""
     import pyarrow.compute as pc
 
     return pc.fill_null(getattr(pc, function)(*arguments, **options), False)
 
 
 def no_such_column(name: str, added: list[str]) -> UsageError:
-    """The error for a condition on a column that there is not; ``added`` are fields that were added."""
+    """The error for a condition on a column that does not exist; ``added`` are the names of added columns."""
     return refused(name, "no such column", expected=", ".join((*COLUMNS, *added)))
 
 
 def refused(got: str, reason: str, *, expected: str = "", hint: str = "") -> UsageError:
-    """The error for what is no condition."""
+    """The error for a condition that cannot be understood."""
     return UsageError(
         f"a condition is not understood: {reason}",
         code="where-not-understood",
         where=option("where"),
-        expected=expected or "column, comparison, value, as label == 'newyork' and width >= 300",
+        expected=expected or "column, comparison, value, such as label == 'newyork' and width >= 300",
         got=got[:200],
         hint=hint,
     )

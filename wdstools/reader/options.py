@@ -1,4 +1,4 @@
-"""The options of readers, each declared, documented and checked once: for the loader, the stream, torch and webdataset."""
+"""The options of readers, each declared, documented and checked once, for the loader, the stream, torch and webdataset."""
 
 from __future__ import annotations
 
@@ -18,66 +18,72 @@ Options = TypeVar("Options")
 
 
 class ChoiceOptions(TypedDict, total=False):
-    """Which samples of a split, and in which order."""
+    """Which samples of a split, in which order."""
 
     shuffle: Annotated[
         bool | str | None,
         Option(
             "auto",
-            "True or 'full': a permutation. 'block': blocks, mixed within windows. False or None: the order of the "
+            "True or 'full': a full permutation. 'block': blocks, mixed within windows. False or None: the order of the "
             "shards. 'auto': full for train, None for other splits.",
         ),
     ]
-    where: Annotated[str | None, Option(None, "A condition on the index, as width >= 300.")]
-    keys: Annotated[Iterable[str] | None, Option(None, "Keys of samples.")]
-    limit: Annotated[int | None, Option(None, "At most so many, the first in the order of the shards.", least=0)]
+    where: Annotated[
+        str | None, Option(None, "Only samples for which this condition on the index is true, such as width >= 300.")
+    ]
+    keys: Annotated[Iterable[str] | None, Option(None, "Only samples with these keys.")]
+    limit: Annotated[
+        int | None, Option(None, "At most this many samples, the first ones in the order of the shards.", least=0)
+    ]
     columns: Annotated[
         Sequence[str] | None,
-        Option(
-            None,
-            "Fields that were added to the dataset (wt.add_columns): each has a value in a batch, or in sample.columns.",
-        ),
+        Option(None, "Added columns (wt.add_columns) whose values go into the batch, or into sample.columns."),
     ]
-    block_samples: Annotated[int, Option(64, "Neighbours in a block of shuffle='block'.", least=1)]
-    window_blocks: Annotated[int, Option(32, "Blocks that are mixed with each other.", least=1)]
+    block_samples: Annotated[int, Option(64, "Neighbouring samples in a block of shuffle='block'.", least=1)]
+    window_blocks: Annotated[
+        int, Option(32, "Blocks in a window of shuffle='block', whose samples are mixed.", least=1)
+    ]
 
 
 class StreamOptions(ChoiceOptions, total=False):
     """Which samples, in which order, for whom. Every reader takes these."""
 
-    seed: Annotated[int, Option(0, "Another seed is another order.", least=0, most=2**64 - 1)]
+    seed: Annotated[int, Option(0, "The seed of the order; each seed gives another order.", least=0, most=2**64 - 1)]
     rank: Annotated[
         int | None,
         Option(
             None,
-            "Which part is read here. Without it torch.distributed, torchrun and JAX are asked; worker processes of a "
+            "The rank of this process. By default torch.distributed, torchrun or JAX decides; worker processes of a "
             "DataLoader share a rank's part.",
             least=0,
         ),
     ]
-    world_size: Annotated[int | None, Option(None, "How many parts there are; goes with rank.", least=1)]
+    world_size: Annotated[int | None, Option(None, "The number of ranks; goes with rank.", least=1)]
     on_damage: Annotated[
         Literal["raise", "skip"],
-        Option("raise", "An error at the first damaged sample, or pass over it: report() and the state tell which."),
+        Option(
+            "raise",
+            "Raise an error at the first damaged sample, or skip damaged samples and list them in report() and the state.",
+        ),
     ]
     remainder: Annotated[
         Literal["pad", "drop", "keep"],
         Option(
             "pad",
-            "The last samples, which do not fill a batch on every rank: some ranks repeat a sample, all leave them out, "
-            "or ranks differ.",
+            "What to do with the last samples, which do not fill a batch on every rank: repeat some, leave them out on all ranks, "
+            "or let ranks differ.",
         ),
     ]
 
 
 class MemberOptions(TypedDict, total=False):
-    """What of each sample is read."""
+    """Which members of each sample are read."""
 
     members: Annotated[
         Sequence[str] | None,
         Option(
             None,
-            "Extensions to read and check, as ('jpg', 'txt', 'npy', 'mask.png'). Without it everything; for batches "
+            "Extensions to read and check, such as ('jpg', 'txt', 'npy', 'mask.png'). By default all; for batches "
             "image, caption and label if the dataset has images.",
         ),
     ]
@@ -92,13 +98,13 @@ class SampleOptions(MemberOptions, total=False):
 
     decoders: Annotated[
         Mapping[str, Callable[[bytes], Any]] | None,
-        Option(None, "For an extension, or the last part of one, a function of a member's bytes."),
+        Option(None, "By extension, or the last part of one, a function that decodes a member's bytes."),
     ]
     caption: Annotated[
         Literal["first", "random"] | Callable[..., str],
         Option(
             "first",
-            "'random': one of the list captions in json, by seed, epoch and position; or a function of that list, and "
+            "'random': one from the list captions in the json, by seed, epoch and position; or a function of that list, and "
             "of a random generator if it takes two arguments.",
         ),
     ]
@@ -107,68 +113,80 @@ class SampleOptions(MemberOptions, total=False):
     ]
     transform: Annotated[
         Callable[..., Any] | None,
-        Option(None, "The same of a whole sample, a dictionary; it gives the dictionary that becomes a row."),
+        Option(
+            None,
+            "A function of a whole sample, a dictionary, and optionally a random generator; it returns the dictionary for the row.",
+        ),
     ]
 
 
 class SourceOptions(ChoiceOptions, SampleOptions, total=False):
-    """What one source of a mix may have otherwise than the loader says."""
+    """Options that a source of a mix can have in place of the loader's."""
 
 
 class LoaderOptions(StreamOptions, SampleOptions, total=False):
-    """What a batch is made of, beside the options of StreamOptions."""
+    """What a batch is made of, in addition to the options of StreamOptions."""
 
-    batch_size: Annotated[int | None, Option(None, "Samples of a batch; or give global_batch_size.", least=1)]
-    global_batch_size: Annotated[int | None, Option(None, "Samples of the batches of all ranks together.", least=1)]
-    decode: Annotated[Literal["rgb", "gray", "bytes"], Option("rgb", "What images become.")]
+    batch_size: Annotated[
+        int | None, Option(None, "Samples per batch on each rank; or give global_batch_size.", least=1)
+    ]
+    global_batch_size: Annotated[int | None, Option(None, "Samples in the batches of all ranks together.", least=1)]
+    decode: Annotated[
+        Literal["rgb", "gray", "bytes"], Option("rgb", "How images are decoded: to RGB, to grayscale, or not at all.")
+    ]
     image_size: Annotated[
         int | Sequence[int] | None,
-        Option(None, "A side, or height and width. Without it all images must be of one size."),
+        Option(None, "A side, or (height, width), in pixels. By default all images must have the same size."),
     ]
     fit: Annotated[
         Literal["stretch", "crop", "pad", "list"],
-        Option("stretch", "How images of other sizes are brought to image_size; 'list': each at its own."),
+        Option("stretch", "How images of other sizes are fitted to image_size; 'list' keeps each image's size."),
     ]
     buckets: Annotated[
-        Buckets | None, Option(None, "Shapes of wt.aspect_buckets, in place of image_size: each batch is of one shape.")
+        Buckets | None, Option(None, "Shapes from wt.aspect_buckets, in place of image_size: each batch has one shape.")
     ]
     labels: Annotated[
-        Sequence[str] | None, Option(None, "Names of labels: a label that is a name becomes its number here.")
+        Sequence[str] | None, Option(None, "Names of labels: a label that is a name becomes its number in this list.")
     ]
     tokenizer: Annotated[
         Callable[[list[str]], Any] | None,
-        Option(None, "A function of a batch's captions; what it gives becomes tokens, or the fields that it names."),
+        Option(
+            None, "A function of a batch's captions; its result becomes the field tokens, or the fields that it names."
+        ),
     ]
-    threads: Annotated[int | None, Option(None, "Threads or processes that decode; None is one a core.", least=1)]
+    threads: Annotated[int | None, Option(None, "Threads or processes that decode; None is one per core.", least=1)]
     workers: Annotated[
         Literal["threads", "processes"],
-        Option("threads", "What makes batches: processes are for functions that hold Python's lock, on local shards."),
+        Option(
+            "threads",
+            "What makes batches; processes are for functions that hold Python's lock (the GIL), and need local shards.",
+        ),
     ]
     prefetch: Annotated[
-        int | None, Option(None, "Batches made ahead; None is as many as keep the threads busy.", least=1)
+        int | None, Option(None, "Batches made ahead; None is enough to keep the threads busy.", least=1)
     ]
     memory: Annotated[
         int | str | None,
-        Option(None, "What batches made ahead and bytes fetched ahead may take together at most, as '2GiB'."),
+        Option(None, "The most memory for batches made ahead and bytes fetched ahead together, such as '2GiB'."),
     ]
     metrics: Annotated[
         bool | Callable[..., object],
-        Option(False, "Measure what time is spent on, for metrics(); or a function that is told of each step."),
+        Option(False, "Measure where time is spent, for metrics(); or a function to call after each step."),
     ]
 
 
-#: What other loaders call things: what to give here.
+#: Options of other loaders, and what to use here instead.
 _ELSEWHERE = {
     "num_workers": "threads=4: samples are decoded in threads",
     "drop_last": 'remainder="drop" (or "pad", "keep")',
     "prefetch_factor": "prefetch=4: batches made ahead",
-    "persistent_workers": "nothing: there are no worker processes",
-    "multiprocessing_context": "nothing: there are no worker processes",
+    "persistent_workers": "not needed: there are no worker processes",
+    "multiprocessing_context": "not needed: there are no worker processes",
     "collate_fn": "transform= for a sample, tokenizer= for captions; arrays are stacked as they are",
     "pin_memory": 'wt.torch.loader(..., device="cuda"), which pins; or batch.pin_memory()',
     "sampler": "shuffle=, where=, keys=; or wt.torch.MapDataset with a DataLoader",
     "batch_sampler": "shuffle=, where=, keys=; or wt.torch.MapDataset with wt.torch.BatchSampler",
-    "worker_init_fn": "nothing: transforms get a random generator for each sample",
+    "worker_init_fn": "not needed: transforms get a random generator for each sample",
     "generator": "seed=",
     "shuffle_buffer": 'shuffle="full" or "block", with block_samples= and window_blocks=',
     "buffer_size": 'shuffle="full" or "block", with block_samples= and window_blocks=',
@@ -182,19 +200,19 @@ def settled(kind: type[Options], given: Options, where: str) -> Options:
     values: dict[str, Any] = {}
     for name, value in cast("dict[str, Any]", given).items():
         if name not in names and name in _ELSEWHERE:
-            message = f"no option {name}; here it is {_ELSEWHERE[name]}"
+            message = f"there is no option {name}; here it is {_ELSEWHERE[name]}"
             raise UsageError(message, code="no-such-option", where=where, got=name)
         if name not in names and name in _of_loaders():
             raise UsageError(
-                f"no option {name}: samples come undecoded here",
+                f"there is no option {name}: samples come undecoded here",
                 code="no-such-option",
                 where=where,
                 got=name,
                 hint=f"wt.loader and wt.torch.loader take {name}; or do it in your own code",
             )
         if name == "keys" and isinstance(value, str | bytes):
-            raise UsageError("a list is needed", where=name, expected=f"[{value!r}]", got=repr(value))
-        # numbers of numpy's are numbers
+            raise UsageError("not a list", where=name, expected=f"[{value!r}]", got=repr(value))
+        # integers of numpy count as integers
         is_number = not isinstance(value, bool | int | float) and hasattr(value, "__index__")
         values[name] = operator.index(value) if is_number else value
     options = cast("dict[str, Any]", settle(kind, cast("Options", values)))
@@ -203,12 +221,12 @@ def settled(kind: type[Options], given: Options, where: str) -> Options:
 
 
 def _of_loaders() -> frozenset[str]:
-    """The options that only loaders have."""
+    """The names of the options that only loaders have."""
     return frozenset(one.name for one in declared(LoaderOptions))
 
 
 def members_among(members: Sequence[str], there: Sequence[str]) -> tuple[str, ...]:
-    """The members that are asked for, each once; raises UsageError (``member-missing``) if a dataset that has ``there`` lacks one."""
+    """The requested members, each once; raises UsageError (``member-missing``) if one is not among the dataset's, ``there``."""
     missing = [name for name in members if name not in there]
     if missing or not members:
         raise UsageError(
@@ -222,7 +240,7 @@ def members_among(members: Sequence[str], there: Sequence[str]) -> tuple[str, ..
 
 
 def choice_of(split: str, options: ChoiceOptions) -> Choice:
-    """Which samples in which order, by options that are settled."""
+    """Which samples, in which order, by settled options."""
     shuffle = options["shuffle"]
     if shuffle == "auto":
         shuffle = split == "train"
@@ -242,7 +260,7 @@ def choice_of(split: str, options: ChoiceOptions) -> Choice:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How samples are shared out: the sizes that were given, and ranks as they are at the time."""
+    """How samples are shared out: by the given sizes, and the ranks at the time."""
 
     count: int
     batch_size: int | None = 1
@@ -262,7 +280,7 @@ class Share:
     def __post_init__(self) -> None:
         if (self.batch_size is None) == (self.global_batch_size is None):
             raise UsageError(
-                "one of batch_size and global_batch_size is needed",
+                "give one of batch_size and global_batch_size",
                 where="batch_size",
                 expected="batch_size (of this rank) or global_batch_size (of all ranks together)",
                 got="neither" if self.batch_size is None else "both",
@@ -270,7 +288,7 @@ class Share:
         self.now()
 
     def role(self, inherited: Role | None = None) -> Role:
-        """The part of this process, as it is now."""
+        """The role of this process now."""
         rank, world_size = self.rank, self.world_size
         if (rank is None) != (world_size is None):
             rank, world_size = rank or 0, world_size or 1
@@ -285,9 +303,9 @@ class Share:
             batch_size, left = divmod(self.global_batch_size, role.world_size)
             if left or not batch_size:
                 raise UsageError(
-                    "the global batch cannot be shared out evenly",
+                    "the global batch cannot be divided evenly",
                     where="global_batch_size",
-                    expected=f"a multiple of {role.world_size} ranks",
+                    expected=f"a multiple of {role.world_size}, the number of ranks",
                     got=str(self.global_batch_size),
                 )
         return Sharing(self.count, batch_size, role.rank, role.world_size, self.remainder, role.worker, role.workers)

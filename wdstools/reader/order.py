@@ -1,12 +1,12 @@
-"""Which sample comes when: a pure function of seed, epoch and position, the same on every machine and for ever.
+"""Which sample comes when: a pure function of seed, epoch and position, the same on every machine, for ever.
 
 The order of an epoch is a permutation that can be asked for any position without being written down: a Feistel
 network over the next power of two, walked until it lands inside (Black and Rogaway, "Ciphers with Arbitrary Finite
 Domains", 2002), its round function the finaliser of SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom
-Number Generators", 2014). Nothing of it is numpy's to change. ``docs/training/order.md`` has test vectors; whatever changes
-them is another ORDER_VERSION, which a saved state carries.
+Number Generators", 2014). No part of it depends on numpy. ``docs/training/order.md`` has test vectors; a change of
+them needs another ORDER_VERSION, which is part of a saved state.
 
-Who takes what is a function of the position alone, too: global batch t is positions [t * G, (t + 1) * G) with
+The rank that takes a sample also depends on the position alone: global batch t is positions [t * G, (t + 1) * G) with
 G = batch_size * world_size, and rank r takes the r-th part of it. So the global batches of a run are those of any
 other with the same G, whatever its number of ranks.
 """
@@ -127,7 +127,7 @@ class Order:
                 raise UsageError("out of range", where=name, expected="1 or more", got=str(getattr(self, name)))
 
     def rows(self, start: int, stop: int) -> NDArray[np.int64]:
-        """The samples at positions ``start`` to ``stop`` (not included), int64; costs what this range is long."""
+        """The samples at positions ``start`` to ``stop`` (not included), int64; takes time proportional to the range."""
         start, stop = max(0, start), min(stop, self.count)
         positions = np.arange(start, max(start, stop), dtype=np.int64)
         if self.shuffle is None or not len(positions):
@@ -142,7 +142,7 @@ class Order:
 
 
 class _BlockOrder:
-    """Blocks in permuted places; all but the last of the dataset are full, so places begin where arithmetic says."""
+    """Blocks in permuted places; all but the last of the dataset are full, so the start of a place can be computed."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -162,14 +162,14 @@ class _BlockOrder:
             [self._mixed(int(windows[at]), part) for at, part in zip((0, *edges), parts, strict=True)]
         )
         places = self._places(mixed)
-        # a block is looked up once, not once a sample
+        # each block is looked up once, not once per sample
         first = int(windows[0]) * each
         blocks = self._permutation.at(np.arange(first, min((int(windows[-1]) + 1) * each, self._blocks)))
         found: NDArray[np.int64] = blocks[places - first] * self._size + mixed - self._starts(places)
         return found
 
     def _mixed(self, window: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where in its window each of these positions comes from."""
+        """The place within the window from which each of these positions is taken."""
         edges = np.array([window, window + 1], np.int64) * self._order.window_blocks
         first, last = self._starts(np.minimum(edges, self._blocks)).tolist()
         inside = Permutation(last - first, self._order.key(_WINDOW, window)).at(positions - first)
@@ -188,7 +188,7 @@ class _BlockOrder:
 class Part:
     """What one rank takes of one global batch: positions ``start`` to ``stop``, then ``padding`` more.
 
-    Padding repeats positions of the same global batch from ``again`` on, wrapping round. ``after`` is where the next
+    Padding repeats positions of the same global batch from ``again`` on, cyclically. ``after`` is where the next
     global batch begins.
     """
 
@@ -203,13 +203,13 @@ class Part:
 class Sharing:
     """How ``count`` positions are dealt out in global batches of ``batch_size * world_size``.
 
-    All ranks get the same number of batches of the same sizes (but for ``keep``). What is left at the end of an epoch and fills no
-    global batch: ``drop`` leaves it out; ``pad`` shares it out evenly in one shorter batch, which some ranks fill up by
-    repeating samples of it; ``keep`` shares it out without repeating, so that the last ranks may get a shorter batch
-    or none. Over all ranks every position comes exactly once, padding not counted.
+    All ranks get the same number of batches of the same sizes (except with ``keep``). The rest of an epoch that does not fill a
+    global batch: ``drop`` leaves it out; ``pad`` shares it out evenly in one shorter batch, which some ranks complete by
+    repeating samples of it; ``keep`` shares it out without repeats, so that the last ranks may get a shorter batch
+    or none. Over all ranks, every position comes exactly once, not counting padding.
 
-    The ``workers`` of a rank take its batches in turn: worker w has every one whose number is w modulo ``workers``,
-    counted from where it begins to read.
+    The ``workers`` of a rank take its batches in turn: worker w takes those whose number is w modulo ``workers``,
+    counted from where reading begins.
     """
 
     count: int
@@ -250,7 +250,7 @@ class Sharing:
         return max(0, -(-(batches - self.worker) // self.workers))
 
     def part(self, position: int) -> Part:
-        """What this reader takes next, where its rank is at ``position``."""
+        """What this reader takes next when its rank is at ``position``."""
         begin = position + self.worker * self.global_batch
         after = min(position + self.stride, self.count)
         left = self.count - begin
@@ -269,7 +269,7 @@ class Sharing:
 def mixing_score(order: Order, batch_size: int, batches: int = 64) -> float:
     """How well batches are mixed, 0 (neighbours in the shards) to 1 (as a true permutation).
 
-    The mean distance in the shards between two samples of one batch, over what it is in a true permutation,
+    The mean distance in the shards between two samples of one batch, divided by that of a true permutation,
     (count + 1) / 3; averaged over ``batches`` batches spread over the epoch.
     """
     size = min(batch_size, order.count)

@@ -1,4 +1,4 @@
-"""A shard's images as a search among very many takes them: a few bytes of each first, then all of those that matter. In workers."""
+"""A shard's images for a search among very many: first a few bytes of each, then all of those that matter. Runs in workers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Tick
     from wdstools.reader.hashes import PrintTask, ShardPrints
 
-#: Width, height and size of an image in one word: 16, 16 and 32 bits. What has no room is told beside.
+#: Width, height and size of an image in one word: 16, 16 and 32 bits. Larger values are stored separately.
 _SIDE_BITS, _SIZE_BITS = 16, 32
 
 
 @dataclass(frozen=True, slots=True)
 class OutlineTask:
-    """One shard; ``whole``: with the whole hashes and what turns; ``captions``: with keys and what is known of captions."""
+    """One shard; ``whole``: with the whole hashes and EXIF rotations; ``captions``: with keys and fingerprints of captions."""
 
     prints: PrintTask
     whole: bool
@@ -43,10 +43,10 @@ class Captions:
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """Width, height and size of images in a word each, [n] uint64.
+    """Width, height and size of images, one word each, [n] uint64.
 
-    ``odd`` are those of images that are larger than a word can say, which are in rows ``odd_rows``; the words of two of
-    these are equal if they are.
+    ``odd`` are those of images too large for a word, which are in rows ``odd_rows``; the words of two of
+    these are equal if their values are.
     """
 
     words: NDArray[np.uint64]
@@ -55,7 +55,7 @@ class Shapes:
 
     @classmethod
     def of(cls, prints: ShardPrints) -> Shapes:
-        """Those of a shard."""
+        """The shapes of a shard's images."""
         width, height = prints.shape.astype(np.uint64).T
         size = prints.exact[:, 1]
         words = (width << np.uint64(_SIDE_BITS) | height) << np.uint64(_SIZE_BITS) | size
@@ -66,10 +66,10 @@ class Shapes:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What is held of a shard's images while very many are compared.
+    """What is held in memory of a shard's images while very many are compared.
 
     ``exact`` [n] uint64 is XXH3-64 of the bytes. ``first`` [n] is the first word of the hash, ``deviation`` as in
-    ``Fingerprints``; ``words``, ``mirrored`` and ``turned`` are there only of the whole. ``low`` counts images of low information.
+    ``Fingerprints``; ``words``, ``mirrored`` and ``turned`` are only there if ``whole``. ``low`` counts images of low information.
     """
 
     exact: NDArray[np.uint64]
@@ -87,7 +87,7 @@ class Outline:
 
 
 def outline_shard(task: OutlineTask, tick: Tick) -> Outline:
-    """The outlines of one shard; hashes are computed only where none are kept, and kept then."""
+    """The outline of one shard; hashes are computed only if none are stored, and then stored."""
     made = print_shard(replace(task.prints, captions=task.captions), tick)
     nothing = np.zeros((0, 5), np.uint64)
     return Outline(
@@ -108,14 +108,14 @@ def outline_shard(task: OutlineTask, tick: Tick) -> Outline:
 
 @dataclass(frozen=True, slots=True)
 class RecallTask:
-    """Some rows of a shard, ascending, of which everything is wanted now."""
+    """Some rows of a shard, ascending, for which everything is needed now."""
 
     prints: PrintTask
     rows: NDArray[np.int64]
 
 
 def recall_rows(task: RecallTask, tick: Tick) -> ShardPrints:
-    """What ``print_shard`` gives, of these rows alone."""
+    """What ``print_shard`` returns, for these rows only."""
     made = print_shard(task.prints, lambda _: None)
     rows = task.rows
     chosen = np.flatnonzero(np.isin(made.turned.rows, rows))

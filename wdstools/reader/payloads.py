@@ -1,4 +1,4 @@
-"""Samples' bytes, each member checked against its digest as it is taken."""
+"""The bytes of samples, each member checked against its digest as it is taken."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CAUSES = {"truncated": "payload-cut", "payload": "payload-differs", "image": "i
 
 
 class DamagedSampleError(Exception):
-    """A sample that is not what was packed; ``finding`` says where."""
+    """A sample that differs from what was packed; ``finding`` says where."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(str(finding))
@@ -37,18 +37,18 @@ class DamagedSampleError(Exception):
 
 
 class Payloads:
-    """Takes the members of samples from a split's shards. Safe to use from many threads."""
+    """Takes the members of samples from a split's shards. Thread-safe."""
 
     def __init__(self, table: RowTable, ranges: Ranges) -> None:
         self.table = table
         self.ranges = ranges
-        #: What bytes are read from: these, or what measures them.
+        #: What bytes are read from: ``ranges``, or a wrapper that measures them.
         self.reading = ranges
 
     def take(self, extents: Extents, row: int) -> dict[str, memoryview]:
         """The members of one row, checked. Raises DamagedSampleError, or StoreError if it cannot be read.
 
-        What is not what was packed is read again, and then from the dataset's mirrors, before it counts as damage.
+        A member that differs from what was packed is read again, and then from the dataset's mirrors, before it counts as damaged.
         """
         data = self.row(extents, row)
         found = {}
@@ -58,7 +58,7 @@ class Payloads:
         return found
 
     def row(self, extents: Extents, row: int) -> memoryview:
-        """The bytes of one row, of which the members are what was packed. Raises as ``take``."""
+        """The bytes of one row, its members as packed. Raises as ``take``."""
         data = self._read(extents, row)
         table = self.table
         unchecked = not table.entries[extents.shard[row]].xxh3_128  # adopted without digests
@@ -79,7 +79,7 @@ class Payloads:
     def samples(
         self, extents: Extents, doubtful: Callable[[Extents, int], Doubtful]
     ) -> Iterator[Iterable[Sample | Doubtful]]:
-        """All rows in order, a few at a time, checked; ``doubtful`` gives those that are not whole at first sight."""
+        """All rows in order, a few at a time, checked; ``doubtful`` returns those that are not intact at first sight."""
         for first, stop, together in extents.pieces(self.ranges.block_bytes, self.ranges.at_once):
             parts = self.whole(extents, first, stop, together=together)
             if parts is None:
@@ -89,12 +89,12 @@ class Payloads:
                 yield map(Sample, parts, repeat(extents), range(first, stop))
 
     def whole(self, extents: Extents, first: int, stop: int, *, together: bool) -> Sequence[bytes | memoryview] | None:
-        """The bytes of some rows, if digests prove all of them; else None: ``row`` looks closer."""
+        """The bytes of some rows, if digests prove all of them; else None, and ``row`` must check each."""
         table = self.table
         groups = extents.groups[table.digest_bytes * first : table.digest_bytes * stop]
         by_group = table.by_group and any(groups)
         if not by_group and (table.strict or not table.has_digests):
-            return None  # not worth reading here what is then read one by one
+            return None  # these rows are read one by one anyway
         rows = slice(first, stop)
         parts: Sequence[bytes | memoryview]
         if together:
@@ -119,12 +119,12 @@ class Payloads:
             raise
 
     def _whole_again(self, extents: Extents, row: int, group: bytes) -> memoryview:
-        """A row that SHA-256 does not prove, from wherever it still is as it was packed."""
+        """A row that SHA-256 does not prove, from any place that still has it as packed."""
         path, start, length = self.table.entries[extents.shard[row]].path, extents.start[row], extents.length[row]
         for data in self.table.dataset.read_again(path, start, length):
             if self.table.digest_of(data) == group:
                 return memoryview(data)
-        message, expected = "a sample is not the one that was packed", f"sha256:{group.hex()}"
+        message, expected = "a sample differs from what was packed", f"sha256:{group.hex()}"
         finding = Finding(
             "payload",
             path,
@@ -138,7 +138,7 @@ class Payloads:
         raise DamagedSampleError(finding)
 
     def _mended(self, extents: Extents, row: int, extension: str, view: memoryview) -> bytes:
-        """A member that is not what was packed, from wherever it still is."""
+        """A member that differs from what was packed, from any place that still has it as packed."""
         offsets, sizes, digests = extents.members[extension]
         path = self.table.entries[extents.shard[row]].path
         for data in self.table.dataset.read_again(path, extents.start[row] + offsets[row], sizes[row]):
@@ -147,12 +147,12 @@ class Payloads:
         raise DamagedSampleError(self._damage(extents, row, extension, view))
 
     def _cut_short(self, extents: Extents, row: int, data: memoryview) -> Finding:
-        """A shard that ends before the sample does."""
+        """The finding for a shard that ends before the sample does."""
         path, length = self.table.entries[extents.shard[row]].path, extents.length[row]
         return Finding(
             "truncated",
             path,
-            "a shard ends in the middle of a sample",
+            "the shard ends in the middle of a sample",
             key=extents.keys[row],
             start=extents.start[row],
             length=length,
@@ -176,7 +176,7 @@ class Payloads:
     def finding(
         self, extents: Extents, row: int, member: str, kind: str, message: str, values: tuple[str | None, str]
     ) -> Finding:
-        """A finding about one member; ``values`` are what was expected and what was got."""
+        """A finding about one member; ``values`` are the expected and the actual value."""
         offsets, sizes, _ = extents.members[member]
         return Finding(
             kind,
@@ -193,7 +193,7 @@ class Payloads:
 
 
 def _have_members(parts: Sequence[bytes | memoryview], extents: Extents, rows: slice, *, exact: bool) -> bool:
-    """Whether the bytes of some rows hold the members that are wanted as they were packed; ``exact``: and nothing around them."""
+    """Whether the bytes of some rows have the requested members as packed; ``exact``: and nothing around them."""
     for offsets, sizes, digests in extents.members.values():
         if exact and sizes[rows] == extents.length[rows]:
             if list(map(xxh3_64_intdigest, parts)) != digests[rows]:
@@ -213,9 +213,9 @@ def prepared(
     pool: Executor | None = None,
     size_of: Callable[[Item], int] | None = None,
 ) -> Iterator[Item]:
-    """The items, once the indexes of their rows are open; for remote shards looking at least ``horizon`` rows ahead.
+    """The items, each once the indexes of its rows are open; with remote shards, looks at least ``horizon`` rows ahead.
 
-    ``size_of`` is how many rows an item has in all, where some of them are elsewhere.
+    ``size_of`` is how many rows an item has in all, if some of them are elsewhere.
     """
     table, ranges = payloads.table, payloads.ranges
     if isinstance(ranges, FetchedRanges):

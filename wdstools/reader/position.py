@@ -1,6 +1,6 @@
-"""Where a reader is, and how its state is read back.
+"""A reader's position, and how its state is restored.
 
-Nothing else knows or moves a position. A pass begins with ``begin``, moves with ``hand_out``, and the last piece that is
+Only this module knows and moves a position. A pass begins with ``begin``, moves with ``hand_out``, and the last piece that is
 handed out ends the epoch. So a loop that stops after the last batch, without asking for one more, has ended it too.
 """
 
@@ -14,10 +14,10 @@ from wdstools.reader.order import Order
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: What a state says about itself must be the same here: else why it is refused.
+#: The fields of a state that must match, and the message if one does not.
 _REFUSALS = (
     ("version", "this state was saved by another version of wdstools"),
-    ("root", "this state is of another dataset"),
+    ("root", "this state belongs to another dataset"),
     ("options", "this state was saved with other options"),
 )
 
@@ -27,7 +27,7 @@ class Dealt(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many take the batches of this reader's rank in turn."""
+        """How many workers take the batches of this reader's rank in turn."""
 
     def batches(self, position: Any = 0, /) -> int:
         """How many batches this reader gets from a place to the end of the epoch."""
@@ -44,7 +44,7 @@ class Position:
         self.seed = seed
         self.epoch = 0
         self.place: Any = 0
-        #: Whose turn it is to read: another object whenever this moves but by reading on.
+        #: Identifies the pass that may read: a new object whenever the position changes other than by reading on.
         self.turn = object()
         #: Whether the last of the epoch has been handed out, and no other pass has begun.
         self.ended = False
@@ -52,7 +52,7 @@ class Position:
 
     @property
     def position(self) -> int:
-        """How many positions of this epoch have been handed out."""
+        """The number of positions of this epoch that have been handed out."""
         return int(self.place) if isinstance(self.place, int) else sum(self.place)
 
     @position.setter
@@ -62,16 +62,16 @@ class Position:
 
     @property
     def whole(self) -> int:
-        """How many positions an epoch has."""
+        """The number of positions of an epoch."""
         raise NotImplementedError
 
     def begin(self, dealt: Dealt) -> object:
-        """Begin a pass: whoever reads already has lost its turn.
+        """Begin a pass; a pass that is already running loses its turn.
 
-        It begins where a state was restored, if there is something left; else at the beginning of an epoch: of the next
-        one, if of this one something was handed out.
+        It begins at a restored position, if something is left there; else at the start of an epoch: the next
+        one, if something of this one was handed out.
         """
-        # a worker that is done waits for the others; one that reads alone goes on with the next epoch
+        # a worker that is done waits for the others; a reader without workers continues with the next epoch
         is_over = self._restored and dealt.workers == 1 and not dealt.batches(self.place)
         if is_over or (self.position and not self._restored):
             self.epoch, self.place = self.epoch + 1, 0
@@ -80,22 +80,22 @@ class Position:
         return self.turn
 
     def hand_out(self, after: Any, dealt: Dealt) -> None:
-        """Note that all before ``after`` was handed out, which may end the epoch."""
+        """Record that everything before ``after`` was handed out, which may end the epoch."""
         self.place = after
         if not dealt.batches(after):
             self.end(dealt)
 
     def end(self, dealt: Dealt) -> None:
-        """Note that this reader has all of the epoch: the next pass is the next epoch."""
+        """Record that this reader has had all of the epoch: the next pass is the next epoch."""
         self.ended = True
         if dealt.workers == 1:
             self.epoch, self.place = self.epoch + 1, 0
-        else:  # a worker's state says so until it begins anew, as the others may not be as far
+        else:  # a worker's state stays at the end until its next pass, as the other workers may not be that far
             self.place = self.whole
 
     def go_to(self, epoch: int) -> None:
-        """Go to the beginning of an epoch."""
-        Order(1, epoch=epoch)  # refuses what is none
+        """Go to the start of an epoch."""
+        Order(1, epoch=epoch)  # raises UsageError for an invalid epoch
         self.go_on(epoch, 0)
         self._restored = False
 
@@ -106,12 +106,12 @@ class Position:
 
     @property
     def is_restored(self) -> bool:
-        """Whether the next pass goes on where a state says."""
+        """Whether the next pass continues from a state."""
         return self._restored
 
 
 def read_state(state: Any, here: Mapping[str, Any]) -> dict[str, Any]:
-    """A state, if it is of what ``here`` is the state of; raises UsageError (``state-refused``)."""
+    """A state, if it matches ``here``, the reader's own state; raises UsageError (``state-refused``) if not."""
     given: dict[str, Any] = state if isinstance(state, dict) else {}
     for name, refusal in _REFUSALS:
         if given.get(name) != here[name]:
@@ -121,7 +121,7 @@ def read_state(state: Any, here: Mapping[str, Any]) -> dict[str, Any]:
                 where=name,
                 expected=str(here[name]),
                 got=str(given.get(name))[:100],
-                hint="the same dataset, split, selection and shuffle; batch size, ranks and threads may differ",
+                hint="use the same dataset, split, selection and shuffle; batch size, ranks and threads may differ",
             )
     numbers = (given.get(name) for name in ("seed", "epoch", "position"))
     if not all(map(_is_count, numbers)) or not isinstance(given.get("damaged"), list):

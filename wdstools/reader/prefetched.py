@@ -1,4 +1,4 @@
-"""Bytes of remote shards: what is announced is fetched ahead, many ranges at once, and looked at as it arrives."""
+"""Bytes of remote shards: announced ranges are fetched ahead, many at once, and checked as they arrive."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from wdstools.stores.latency import Link
 
 _REQUESTS = 64
-#: Asked for and not yet here. Requests that run at once share the link, so what is needed first comes the later the more
-#: they are; this much fills 300 MB/s at 50 ms.
+#: Bytes requested and not yet received. Concurrent requests share the link, so the more there are, the later the bytes
+#: needed first arrive; this much fills 300 MB/s at 50 ms.
 _FLYING_BYTES = 16 << 20
-#: Asked for and not yet read.
+#: Bytes requested and not yet read.
 BUDGET_BYTES = 96 << 20
 _SPAN_BYTES = 2 << 20
 _GAP_BYTES = 128 << 10
@@ -37,7 +37,7 @@ _ATTEMPTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A range of one shard that is fetched at once, the rows in it, and where each of these begins in the shard."""
+    """A range of one shard that is fetched in one request, the rows in it, and where each of them begins in the shard."""
 
     shard: int
     start: int
@@ -52,12 +52,12 @@ class Span:
 
 
 class FetchedRanges:
-    """Ranges of objects in any store: announced spans are fetched by several threads at once, and kept until read.
+    """Ranges of objects in any store: several threads fetch announced spans, which are kept until they are read.
 
-    A span whose rows are not all what was packed is fetched once more, then from each of the dataset's mirrors; if none
-    has it whole, it is handed out as it came, for the reader to look into. A place that does not answer is asked last
-    from then on. No more than 16 MiB are under way at once, in 64 requests, and no more than ``budget_bytes`` are held
-    until they are read, one span apart; a read that was never announced is fetched when it comes.
+    A span with a row that differs from what was packed is fetched once more, then from each of the dataset's mirrors; if none
+    has it intact, it is handed out as it is, for the reader to find the damage. A place that does not answer is asked last
+    from then on. At most 16 MiB are under way at a time, in 64 requests, and at most ``budget_bytes`` are held
+    until they are read, give or take one span; a read that was not announced is fetched on demand.
     """
 
     def __init__(self, table: RowTable, *, budget_bytes: int = BUDGET_BYTES) -> None:
@@ -73,15 +73,15 @@ class FetchedRanges:
         self._lock = threading.Lock()
         self._link: Future[Link] | None = None
 
-    #: what is announced is fetched in spans, and each read is a part of one
+    #: announced ranges are fetched in spans, and each read is a part of one
     block_bytes = 1
-    #: the first is there before the others
+    #: the first one arrives before the others
     at_once = 1
 
     def ahead(self, rows: NDArray[np.int64]) -> None:
-        """Announce which rows will be read next, in this order, behind those that were announced before."""
+        """Announce which rows will be read next, in this order, after those already announced."""
         shard, start, stop = self._table.locate(rows)
-        some = stop > start  # a sample may lack the members that are wanted
+        some = stop > start  # a sample may lack the requested members
         rows, shard, start, stop = rows[some], shard[some], start[some], stop[some]
         in_a_row = bool(((start[1:] == stop[:-1]) | (shard[1:] != shard[:-1])).all())
         spans = spans_of(rows, (shard, start, stop), gap_bytes=0 if in_a_row else self._gap())
@@ -94,15 +94,15 @@ class FetchedRanges:
             self._start()
 
     def _gap(self) -> int:
-        """Ranges closer than this are better read as one: as the link to the store is, which is found out meanwhile."""
+        """Ranges closer than this are better read as one; depends on the link to the store, which is measured meanwhile."""
         if self._link is None:
             self._link = self._pool.submit(measure_link, next(iter(self._places)), self._paths[0], requests=_REQUESTS)
         if self._link.done() and self._link.exception() is None:
             return self._link.result().gap_bytes
-        return _GAP_BYTES  # not known yet; or whoever reads will hear of it
+        return _GAP_BYTES  # not known yet, or failed: then reading will fail too
 
     def _start(self) -> None:
-        """Begin fetches while the budgets last (the lock is held)."""
+        """Start fetches while the budgets last (the caller holds the lock)."""
         while self._waiting:
             size = self._waiting[0].span.bytes
             if self._held and (
@@ -125,7 +125,7 @@ class FetchedRanges:
                 self._start()
 
     def _fetched(self, span: Span) -> bytes:
-        """A span's bytes from the first place that has them whole; otherwise the last that came. Raises the first error."""
+        """A span's bytes from the first place that has them intact; otherwise those received last. Raises the first error."""
         failure, data = None, None
         for place in self._places:
             for _ in range(_ATTEMPTS):
@@ -147,7 +147,7 @@ class FetchedRanges:
         return data
 
     def read(self, shard: int, start: int, length: int) -> bytes | memoryview:
-        """The bytes of a range, from the span that holds it once that has come."""
+        """The bytes of a range, from the span that contains it, once that has arrived."""
         if not length:
             return b""
         fetch = self._holding(shard, start, start + length)
@@ -173,7 +173,7 @@ class FetchedRanges:
         return found
 
     def read_block(self, shard: int, start: int, length: int) -> bytes | memoryview:
-        """A range that is wanted whole."""
+        """A whole range."""
         return self.read_each([shard], [start], [length])[0]
 
     def _holding(self, shard: int, start: int, stop: int) -> _Fetch | None:
@@ -181,7 +181,7 @@ class FetchedRanges:
             fetch = self._fetches.get((shard, start))
             if fetch is None or stop > fetch.span.stop:
                 return None
-            if fetch.future is None:  # somebody waits for it: the budget comes second
+            if fetch.future is None:  # a reader waits for it: the budget comes second
                 self._waiting.remove(fetch)
                 self._begin(fetch)
             return fetch
@@ -216,7 +216,7 @@ class _Fetch:
 
 
 def is_whole(table: RowTable, span: Span, data: bytes) -> bool:
-    """Whether every row of a span is what was packed, by its group's digest or else by its members'."""
+    """Whether every row of a span is as packed, by the digest of its group or else those of its members."""
     if not table.entries[span.shard].xxh3_128:
         return True  # adopted without digests
     if len(data) != span.bytes:
@@ -241,9 +241,9 @@ def is_whole(table: RowTable, span: Span, data: bytes) -> bool:
 def spans_of(
     rows: NDArray[np.int64], places: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], *, gap_bytes: int
 ) -> list[Span]:
-    """Rows joined where they lie in one shard close together, in the order in which they are first needed.
+    """Joins rows that lie close together in one shard; spans come in the order in which they are first needed.
 
-    Gaps up to ``gap_bytes`` are fetched with what is around them: cheaper than another request. A span is 2 MiB at most,
+    Gaps up to ``gap_bytes`` are fetched too, which is cheaper than another request. A span is at most 2 MiB,
     unless a single row is longer. ``places`` are shard, first byte and end of each row.
     """
     shard, start, stop = places

@@ -1,7 +1,7 @@
 """Bytes of shards: local files here, remote ones in ``prefetched``.
 
-Local shards are read with ``pread``, not mapped: a disk error or a file cut meanwhile is an error instead of a signal
-that ends the process, and what has been read does not count as the process's memory.
+Local shards are read with ``pread``, not mapped: a disk error or a truncated file then raises an error instead of a signal
+that ends the process, and what has been read does not count as memory of the process.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
     from wdstools.reader.rows import RowTable
 
-#: Of the files that the system lets a process open, this part may be shards; at least, and at most.
+#: One in so many of the files that a process may open can be a shard; at least, and at most, this many.
 _SHARE_OF_FILES, _LEAST_FILES, _MOST_FILES = 4, 128, 4096
 #: Neighbours are read together up to this size.
 BLOCK_BYTES = 256 << 10
 _BUFFER_BYTES = BLOCK_BYTES + (64 << 10)
 _MOST_BUFFERS = 8
-#: References to a buffer of the list that nobody looks at: the list's, a loop's and a call's.
+#: References to an unused buffer: from the list, the loop and the call.
 _UNUSED = 3
 
 
 class Ranges(Protocol):
-    """Reads ranges of shards, numbered as in the split. Safe to use from many threads."""
+    """Reads ranges of shards, numbered as in the split. Thread-safe."""
 
     @property
     def block_bytes(self) -> int:
-        """Neighbouring ranges are better read together up to this size."""
+        """Up to this size, neighbouring ranges are better read together."""
 
     @property
     def at_once(self) -> int:
-        """So many ranges that lie apart are better read before the first is handed out."""
+        """How many separate ranges are better read before the first is handed out."""
 
     def read(self, shard: int, start: int, length: int) -> bytes | memoryview:
         """The bytes of a range, fewer if the shard ends before it. Raises StoreError or NotFoundError."""
@@ -48,17 +48,17 @@ class Ranges(Protocol):
     def read_each(
         self, shards: Sequence[int], starts: Sequence[int], lengths: Sequence[int]
     ) -> list[bytes | memoryview]:
-        """Several ranges; one that cannot be read has no bytes: reading it alone tells why."""
+        """Several ranges; one that cannot be read is empty: read it alone to get the error."""
 
     def read_block(self, shard: int, start: int, length: int) -> bytes | memoryview:
-        """A range of about ``block_bytes``; none of it where it cannot be read: reading it alone tells why."""
+        """A range of about ``block_bytes``; empty if it cannot be read: read its parts alone to get the error."""
 
     def close(self) -> None:
-        """Let go of files, threads and bytes."""
+        """Release files, threads and bytes."""
 
 
 def open_ranges(table: RowTable, budget_bytes: int | None = None) -> Ranges:
-    """The way to read the shards of these rows; for remote ones holding ``budget_bytes`` that were fetched ahead, or as usual."""
+    """Ranges for the shards of these rows; for remote shards, up to ``budget_bytes`` (None: the default) are fetched ahead."""
     store = table.dataset.shards
     return (
         LocalRanges(store, [entry.path for entry in table.entries])
@@ -68,11 +68,11 @@ def open_ranges(table: RowTable, budget_bytes: int | None = None) -> Ranges:
 
 
 class OpenFiles:
-    """Local files that are read again and again; a quarter of what a process may open is open at a time, at most 4,096. Safe to use from many threads."""
+    """Local files that are read repeatedly; at most a quarter of what a process may open, up to 4,096, are open at a time. Thread-safe."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, _File] = OrderedDict()
-        #: A file if it is open: ``get`` without opening it.
+        #: A file, if it is open: as ``get``, but does not open it.
         self.known = self._open.get
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         some = _MOST_FILES if allowed == resource.RLIM_INFINITY else allowed // _SHARE_OF_FILES
@@ -110,9 +110,9 @@ class OpenFiles:
 
 
 class Blocks:
-    """Memory that blocks of files are read into, used again when nobody looks at it any more.
+    """Memory that blocks of files are read into, reused when nothing refers to it any more.
 
-    Fresh memory for each block costs as much as copying into it: the system hands it out page by page.
+    Fresh memory for each block would cost as much as copying into it: the system hands it out page by page.
     """
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Blocks:
         """The bytes of a range, fewer if the file ends before it. Raises OSError."""
         if length > _BUFFER_BYTES:
             return memoryview(os.pread(fd, length, start))
-        with self._lock:  # until there is a view, nothing tells that it is taken
+        with self._lock:  # until a view exists, nothing shows that a buffer is in use
             for buffer in self._buffers:
                 if sys.getrefcount(buffer) == _UNUSED:
                     break
@@ -154,7 +154,7 @@ class LocalRanges:
     def read_each(
         self, shards: Sequence[int], starts: Sequence[int], lengths: Sequence[int]
     ) -> list[bytes | memoryview]:
-        """Several ranges, by one call of the system each; what that call leaves out is left out."""
+        """Several ranges, by one system call each; a range may come back shorter than requested."""
         found: list[bytes | memoryview] = []
         get, known, paths, pread = self._files.get, self._files.known, self._paths, os.pread
         for shard, start, length in zip(shards, starts, lengths, strict=True):
@@ -180,7 +180,7 @@ class LocalRanges:
 
 
 class _File:
-    """An open file, closed when nobody refers to it: a thread that reads keeps it open though it was put aside."""
+    """An open file, closed when nothing refers to it: a thread that reads keeps it open after it is evicted."""
 
     __slots__ = ("fd",)
 

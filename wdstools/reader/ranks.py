@@ -1,7 +1,7 @@
-"""Which part of the work is this process's: its rank and its worker, found here for every reader.
+"""Which part of the work belongs to this process: its rank and its worker, found here for every reader.
 
-Asked anew each time a reader begins an epoch or is asked for its length, so that a loader which was made before
-``init_process_group`` shares out as well as one that was made after it.
+Found anew each time a reader begins an epoch or its length is requested, so that a loader made before
+``init_process_group`` shares out as well as one made after it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from wdstools.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Rank ``rank`` of ``world_size``, and in it worker ``worker`` of ``workers``; ``told_by`` says who told."""
+    """Rank ``rank`` of ``world_size``, and in it worker ``worker`` of ``workers``; ``told_by`` names the source of this."""
 
     rank: int = 0
     world_size: int = 1
     worker: int = 0
     workers: int = 1
-    told_by: str = "nobody else reads"
+    told_by: str = "no other process reads"
 
     def __str__(self) -> str:
         part = f", worker {self.worker} of {self.workers}" if self.workers > 1 else ""
@@ -34,9 +34,9 @@ class Role:
 def find_role(rank: int | None = None, world_size: int | None = None, inherited: Role | None = None) -> Role:
     """The role of this process.
 
-    Options come first. Then whoever else shares samples out: Accelerate does, where it reads a dataset, so there every
-    process gives all. Then ``torch.distributed``, what a worker process inherited of its parent, the variables that
-    ``torchrun`` sets, and JAX. A worker process of ``DataLoader`` is a part of its rank.
+    Options come first. Then Accelerate: where it reads a dataset, it shares samples out itself, so every
+    process returns all. Then ``torch.distributed``, what a worker process inherited from its parent, the variables that
+    ``torchrun`` sets, and JAX. A worker process of ``DataLoader`` takes a part of its rank.
     """
     worker, workers = _worker() or (0, 1)
     if rank is not None and world_size is not None:
@@ -47,27 +47,27 @@ def find_role(rank: int | None = None, world_size: int | None = None, inherited:
 
 
 def check_rank(rank: int | None, world_size: int | None) -> None:
-    """Raise UsageError for one of the two without the other."""
+    """Raise UsageError if only one of the two is given."""
     if (rank is None) != (world_size is None) and (world_size != 1 and rank != 0):
         raise UsageError(
             "rank and world_size go together",
             where="rank" if rank is None else "world_size",
-            expected="both, or neither: torch.distributed, torchrun and JAX are asked then",
+            expected="both, or neither: then torch.distributed, torchrun or JAX decides",
             got=f"rank {rank}, world_size {world_size}",
         )
 
 
 def _worker() -> tuple[int, int] | None:
-    """Number and count of ``DataLoader``'s workers, in one of them."""
+    """The number of this ``DataLoader`` worker and the count of workers; None outside workers."""
     data: Any = sys.modules.get("torch.utils.data")
     info = data.get_worker_info() if data is not None else None
     return None if info is None else (info.id, info.num_workers)
 
 
 def worker_pass() -> int | None:
-    """A number that all workers of one pass of a ``DataLoader`` share, greater in each later one; None outside workers.
+    """A number that all workers of a pass of a ``DataLoader`` share and that grows from pass to pass; None outside workers.
 
-    Workers are started one after the other, and processes are numbered by the one that starts them.
+    Workers are started one after the other, and the process that starts them numbers them.
     """
     worker = _worker()
     identity = multiprocessing.current_process()._identity  # noqa: SLF001  # its name holds the same, as text
@@ -75,7 +75,7 @@ def worker_pass() -> int | None:
 
 
 def _accelerate() -> Role | None:
-    """Whether Accelerate reads here: it gives each process a part of what every process, or the first one, reads."""
+    """The role if Accelerate reads: it gives each process a part of what every process, or the first one, reads."""
     if "accelerate.data_loader" not in sys.modules:
         return None
     frame = inspect.currentframe()
@@ -110,14 +110,14 @@ def _jax() -> Role | None:
 
 
 def refuse_samplers(where: str) -> None:
-    """Raise UsageError (``not-a-dataset``) if a sampler of torch's asks: then a loader was given to a DataLoader.
+    """Raise UsageError (``not-a-dataset``) if called from a torch sampler: then a loader was given to a DataLoader.
 
-    DataLoader takes whatever it is given for a dataset, and asks its length for a sampler's sake before it starts
-    workers, in which it would fail far from the cause.
+    DataLoader takes anything as a dataset, and requests its length for a sampler before it starts
+    workers, where the error would be far from the cause.
     """
     if sys._getframe(2).f_globals.get("__name__") == "torch.utils.data.sampler":  # noqa: SLF001
         raise UsageError(
-            "a loader makes batches itself, and is no dataset for a DataLoader",
+            "a loader makes batches itself and is not a dataset for a DataLoader",
             code="not-a-dataset",
             where=where,
             hint="use it as it is: for batch in loader; or DataLoader(wt.torch.StreamDataset(...), num_workers=2)",

@@ -1,4 +1,4 @@
-"""What a batch is made of: which members are read, and what becomes of each. The options of a loader, checked."""
+"""What a batch is made of: which members are read, and what becomes of each. Checks the options of a loader."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class Recipe:
     image_transform: Function | Pipeline | None = None
     transform: Function | None = None
     tokenizer: Callable[[list[str]], Any] | None = None
-    #: For each number of a label in the dataset, its number here.
+    #: Maps the number of each label in the dataset to its number in batches.
     renumbered: tuple[int, ...] | None = None
     allocate: Callable[[int], Any] = page_aligned
-    #: Fields that were added to the dataset.
+    #: Added columns of the dataset.
     columns: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, options: LoaderOptions) -> Recipe:
-        """The recipe that these options ask for; raises UsageError for what does not fit together."""
+        """The recipe for these options; raises UsageError if they do not fit together."""
         size = options["image_size"]
         members, labels = options["members"], options["labels"]
         transform, image_transform = options["transform"], options["image_transform"]
@@ -66,7 +66,7 @@ class Recipe:
         )
 
     def of_shape(self, shape: tuple[int, int], fit: str) -> Recipe:
-        """The same for images of a bucket's shape, to which the steps of ``wt.image`` bring them, or else ``fit``."""
+        """The same recipe for images of a bucket's shape, fitted by the steps of ``wt.image``, or else by ``fit``."""
         if isinstance(self.image_transform, Pipeline):
             return replace(self, image_transform=self.image_transform.at(shape))
         return replace(self, image_size=shape, fit=fit)
@@ -79,7 +79,9 @@ class Recipe:
         if self.image_size is not None:
             self._check_size(self.image_size)
         if self.decode == "bytes" and (self.image_size is not None or self.image_transform is not None):
-            raise UsageError("bytes are not decoded", where="decode", expected="rgb or gray for images of a size")
+            raise UsageError(
+                "images that are not decoded cannot be resized or transformed", where="decode", expected="rgb or gray"
+            )
         if isinstance(self.caption, str) and self.caption not in ("first", "random"):
             raise UsageError(
                 "no such caption", where="caption", expected="first, random or a function", got=str(self.caption)
@@ -96,16 +98,16 @@ class Recipe:
             raise UsageError("out of range", where="image_size", expected=expected, got=str(size))
         if isinstance(self.image_transform, Pipeline):
             made = "x".join(map(str, self.image_transform.crop.size))
-            expected = f"none: the steps of image_transform give {made}"
+            expected = f"none: the steps of image_transform make images of {made}"
             raise UsageError("the size is given twice", where="image_size", expected=expected, got=str(size))
         if self.fit == "list":
-            raise UsageError("a list holds images of their own sizes", where="image_size", expected="none with a list")
+            raise UsageError('with fit="list" each image keeps its size', where="image_size", expected="none")
 
     def plan(self, there: Sequence[str]) -> MemberPlan:
-        """What is done with the members of a dataset that has ``there``; raises UsageError (``member-missing``)."""
+        """What to do with the members of a dataset, which are ``there``; raises UsageError (``member-missing``)."""
         chosen = self._chosen(there)
         plain = [name for name in chosen if is_image(name)]
-        # what was asked for by name is found under its name, but for the first of its kind
+        # of members requested by name, only the first of its kind is the image or caption; the others keep their names
         images = plain if self.members is None else plain[:1]
         captions = [name for name in chosen if name in CAPTION_EXTENSIONS]
         captions = captions if self.members is None else captions[:1]
@@ -127,9 +129,9 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class MemberPlan:
-    """What is done with a dataset's members: those that are ``read``, those of which a sample's image or caption is one
+    """What to do with a dataset's members: those that are ``read``, those from which a sample's image or caption is taken
     (the first that it has), whether labels are read, the decoders of others, whether captions are chosen from a list in
-    ``json``, and the decoder that was given for images.
+    ``json``, and the decoder given for images.
     """  # noqa: D205
 
     read: tuple[str, ...]
@@ -142,7 +144,7 @@ class MemberPlan:
 
 
 def is_image(extension: str) -> bool:
-    """Whether a member is what a sample shows, and not something about it: ``jpg``, but not ``mask.png``."""
+    """Whether a member is the image of a sample, and not something about it: ``jpg``, but not ``mask.png``."""
     return extension.lower() in TYPE_OF_EXTENSION
 
 

@@ -1,4 +1,4 @@
-"""The places that hold a dataset's shards, in the order in which they are worth asking."""
+"""The places that have a dataset's shards, in the order in which they are tried."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Places:
-    """A dataset's shard store and its mirrors. One that does not answer is asked last from then on. Thread-safe."""
+    """A dataset's shard store and its mirrors. A place that does not answer is tried last from then on. Thread-safe."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -29,16 +29,16 @@ class Places:
             return iter(list(self._stores))
 
     def failed(self, store: Store, error: StoreError) -> None:
-        """A place did not give what it was asked for; whether it answered at all, the error says."""
-        tell("reader", "a place failed, the next is asked", place=store.url, code=error.code, where=error.where)
+        """Record that a place failed; the error says whether it answered at all."""
+        tell("reader", "a place failed, trying the next one", place=store.url, code=error.code, where=error.where)
         with self._lock:
             if isinstance(error, TransientError) and store is self._stores[0]:
                 self._stores = [*self._stores[1:], store]
 
     def home(self, entry: ShardEntry) -> Store:
-        """The first place that has this shard in its right size.
+        """The first place that has this shard in its recorded size.
 
-        Raises what was wrong at the first where none has: NotFoundError (``shard-missing``), FormatError
+        If none has, raises the error of the first place: NotFoundError (``shard-missing``), FormatError
         (``shard-size``) or StoreError.
         """
         failure: StoreError | FormatError | None = None
@@ -52,7 +52,7 @@ class Places:
             if size == entry.bytes:
                 return store
             failure = failure or FormatError(
-                "a shard is not of its recorded size",
+                "a shard does not have its recorded size",
                 code="shard-size",
                 where=f"{store.url}/{entry.path}",
                 expected=f"{entry.bytes} bytes",

@@ -1,7 +1,7 @@
-"""Where the samples of a split lie, as arrays: for readers that take many samples at a time.
+"""Where the samples of a split lie, as arrays, for readers that take many samples at a time.
 
-The rows are those of the dataset's joined index: mapped where the cache has it, else each shard's index is read when one of its
-rows is first wanted, and checked against the manifest.
+The rows are those of the dataset's joined index: mapped if the cache has it; else each shard's index is read when one of its
+rows is first needed, and checked against the manifest.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _MAX_SPAN = 1 << 31
 class Extents:
     """Where some rows lie: row i is ``length[i]`` bytes of shard ``shard[i]`` from ``start[i]``.
 
-    These bytes are the row's record group, with the i-th digest in ``groups`` (see ``RowTable.digest_of``); or, where a row has no
-    group or only some of the members are wanted, they are these members and what is between them, with a digest of
+    These bytes are the row's record group, with the i-th digest in ``groups`` (see ``RowTable.digest_of``). If a row has no
+    group, or only some of the members are requested, they are these members and what lies between them, with a digest of
     zeros. ``members`` maps each extension to (offset from ``start``, size, XXH3-64) row by row; size -1 where a row has
     no such member.
     """
@@ -48,27 +48,27 @@ class Extents:
         #: Whether every row has every member.
         self._complete: bool | None = None
         self._members: dict[str, tuple[list[int], list[int], list[int]]] | None = None
-        #: Where each member begins and ends in its row's bytes; found out when it is first asked for. Raises KeyError.
+        #: Where each member begins and ends in its row's bytes; computed on first use. Raises KeyError.
         self.spans = _Spans(table, taken)
 
     @property
     def keys(self) -> list[str]:
-        """The keys of the rows; found out when they are first asked for."""
+        """The keys of the rows; computed on first use."""
         if self._keys is None:
             self._keys = self._table.keys_of(self._taken)
         return self._keys
 
     @property
     def members(self) -> dict[str, tuple[list[int], list[int], list[int]]]:
-        """See above; found out when it is first asked for, by several threads perhaps, and the same for all."""
+        """See above; computed on first use, perhaps by several threads at once, with the same result."""
         if self._members is None:
             self._members = self._table.member_places(self._taken)
         return self._members
 
     def pieces(self, block_bytes: int, alone: int) -> Iterator[tuple[int, int, bool]]:
-        """Rows that are best taken at once: first, end, and whether they lie one behind the other.
+        """Rows that are best taken in one go: first, end, and whether they are contiguous.
 
-        Neighbours that begin in one block of the shard are one piece; where most rows lie alone, ``alone`` of these are.
+        Neighbours that begin in one block of the shard are one piece; if most rows lie alone, ``alone`` of them are.
         """
         starts = self._taken.start
         count = len(starts)
@@ -87,7 +87,7 @@ class Extents:
 
 
 class _Spans(dict[str, tuple[list[int], list[int]]]):
-    """What ``RowTable.spans_of`` gives for some rows, by extension."""
+    """The results of ``RowTable.spans_of`` for some rows, by extension."""
 
     def __init__(self, table: RowTable, taken: Taken) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class _Spans(dict[str, tuple[list[int], list[int]]]):
 
 
 class Taken(NamedTuple):
-    """Some rows: shard in the split, first byte and end, and their records in the joined index."""
+    """Some rows: their shard in the split, first byte and end, and their records in the joined index."""
 
     shard: NDArray[np.int64]
     start: NDArray[np.int64]
@@ -109,7 +109,7 @@ class Taken(NamedTuple):
 
 
 class RowTable:
-    """The rows of one split: numbers 0 to ``count - 1`` in shard order. Safe to use from many threads."""
+    """The rows of one split, numbered 0 to ``count - 1`` in shard order. Thread-safe."""
 
     def __init__(self, dataset: Dataset, split: str, members: tuple[str, ...]) -> None:
         if split not in dataset.manifest.splits:
@@ -117,12 +117,12 @@ class RowTable:
         self.dataset = dataset
         self.entries = dataset.manifest.splits[split]
         self.members = members
-        #: Whether a row is proved by the SHA-256 of its group and by nothing less, so that it is always read whole.
+        #: Whether only the SHA-256 of its group proves a row, so that it is always read whole.
         self.strict = dataset.strict
-        #: The digest of a group, and its length in bytes.
+        #: The digest function of a group, and the digest's length in bytes.
         self.digest_of = sha256_digest if self.strict else xxh3_128_digest
         self.digest_bytes = 32 if self.strict else 16
-        #: Whether every shard's rows have digests: of their members, if not of their groups.
+        #: Whether the rows of every shard have digests, of their groups or at least of their members.
         self.has_digests = all(entry.xxh3_128 for entry in self.entries)
         #: Whether rows are read whole, as their record groups.
         self.by_group = self.strict or set(members) == set(dataset.manifest.members)
@@ -139,14 +139,14 @@ class RowTable:
         return self._is_open
 
     def missing(self, rows: NDArray[np.int64]) -> list[int]:
-        """Shards of these rows whose index has not been read yet."""
+        """The shards of these rows whose index has not been read yet."""
         if self.is_open:
             return []
         first = self._shards.start
         return [shard - first for shard in self._joined.missing(rows + self._rows.start)]
 
     def opened(self, known: AbstractSet[int]) -> Iterator[tuple[int, int, int]]:
-        """Shards whose index has been read, but for those that are known: number, first row, end."""
+        """Shards whose index has been read, except the ``known`` ones: number, first row, end."""
         first = self._shards.start
         if len(known) < len(self.entries):
             for shard in self._joined.opened(self._shards, {number + first for number in known}):
@@ -154,9 +154,9 @@ class RowTable:
                 yield shard - first, rows.start - self._rows.start, rows.stop - self._rows.start
 
     def open(self, shard: int) -> None:
-        """Have the rows of one shard. Raises FormatError (``index-damaged``) or NotFoundError (``index-missing``)."""
+        """Open the rows of one shard. Raises FormatError (``index-damaged``) or NotFoundError (``index-missing``)."""
         if self.entries[shard].encoding != "tar":
-            raise self._damaged(shard, "its offsets are those of a tar that is compressed")
+            raise self._damaged(shard, "its offsets are those of a compressed tar")
         self._joined.open(shard + self._shards.start)
 
     def rows_of(self, shard: int) -> tuple[int, int]:
@@ -165,7 +165,7 @@ class RowTable:
         return rows.start - self._rows.start, rows.stop - self._rows.start
 
     def finish(self) -> None:
-        """Keep what was read of the indexes for the next reader, if nearly all of them were read and it is worth it."""
+        """Keep the indexes read so far for the next reader, if nearly all of them were read and it is worth it."""
         self._joined.finish()
 
     def _damaged(self, shard: int, message: str) -> FormatError:
@@ -194,7 +194,7 @@ class RowTable:
         return Taken(shard, start, stop, places, members)
 
     def sides(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Width and height of the images of these rows as the index has them, [N, 2]; -1 where it has none."""
+        """Width and height of the images of these rows from the index, [N, 2]; -1 where it has none."""
         return np.maximum(self._joined.sides(rows + self._rows.start), -1)
 
     def keys_of(self, taken: Taken) -> list[str]:
@@ -202,7 +202,7 @@ class RowTable:
         return self._joined.keys_of(taken.places, taken.shard + self._shards.start)
 
     def groups_of(self, taken: Taken) -> bytes:
-        """The digests of some rows' record groups, one behind the other; zeros where there is none."""
+        """The digests of some rows' record groups, concatenated; zeros where there is none."""
         if not self.by_group:
             return bytes(self.digest_bytes * len(taken.places))
         return bytes(taken.places["sha256" if self.strict else "xxh3_128"].tobytes())
@@ -222,7 +222,7 @@ class RowTable:
         }
 
     def spans_of(self, taken: Taken, extension: str) -> tuple[list[int], list[int]]:
-        """Where one member begins and ends in each row's bytes, 0 and -1 where a row has none. Raises KeyError if nobody wanted it."""
+        """Where one member begins and ends in each row's bytes, 0 and -1 if a row has none. Raises KeyError if it was not requested."""
         if extension not in self.members:
             raise KeyError(extension)
         if taken.members is not None:
@@ -237,12 +237,12 @@ class RowTable:
         return Extents(self, rows)
 
     def locate(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Shard, first byte and end of each of these rows, as arrays."""
+        """The shard, first byte and end of each of these rows, as arrays."""
         return self.take(rows)[:3]
 
 
 def _around(members: list[Members], places: NDArray[np.void] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First byte and end of some rows' members, and what is between them; of rows with a group, if it counts, of that."""
+    """First byte and end of the members of some rows, or, of rows with a group in ``places``, of that group."""
     starts = np.stack([np.where(found.size < 0, np.iinfo(np.int64).max, found.offset) for found in members])
     stops = np.stack([np.where(found.size < 0, 0, found.offset + found.size) for found in members])
     there = np.stack([found.size >= 0 for found in members]).any(axis=0)

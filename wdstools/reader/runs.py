@@ -1,4 +1,4 @@
-"""The rows of a split in shard order, taken as a stream takes them: the one path by which neighbours are read here."""
+"""Reads the rows of a split in shard order, as a stream does: the one way in which neighbours are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wdstools.reader.rows import Extents
     from wdstools.reader.sample import Sample
 
-#: Rows that are looked up at a time.
+#: The number of rows looked up at a time.
 ROWS = 1024
 
 
@@ -31,12 +31,12 @@ class Runs:
         self._payloads = Payloads(self._table, open_ranges(self._table))
 
     def samples(self, shards: range, doubtful: Callable[[int, int], Sample]) -> Iterator[Sample]:
-        """The samples of neighbouring shards, checked; ``doubtful`` gives one that is not whole at first sight, by shard and row."""
+        """The samples of neighbouring shards, checked; ``doubtful`` returns one that is not intact at first sight, by shard and row."""
         table = self._table
         for shard in shards if not table.is_open else ():
             try:
                 table.open(shard)
-            except WdsError:  # what comes before it comes first
+            except WdsError:  # first return the samples before this shard
                 if shard > shards.start:
                     yield from self.samples(range(shards.start, shard), doubtful)
                 raise
@@ -52,13 +52,13 @@ class Runs:
                 yield from samples
 
     def close(self) -> None:
-        """Close the files; keep what was opened of the indexes for the next reader."""
+        """Close the files; keep the opened indexes for the next reader."""
         self._payloads.ranges.close()
         self._table.finish()
 
 
 def _table_of(dataset: Dataset, split: str) -> RowTable:
-    """The rows of a split, opened once for a dataset; a forked process has its own."""
+    """The rows of a split, opened once per dataset; a forked process opens its own."""
     name = f"\0rows of {split}"
     held = dataset.readers.get(name)
     if not isinstance(held, tuple) or held[0] != os.getpid():

@@ -1,4 +1,4 @@
-"""A sample, as readers hand it out."""
+"""A sample, as readers return it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Places(Protocol):
 
     @property
     def spans(self) -> Mapping[str, Spans]:
-        """For each extension where its members begin and end; a row without one has an end below its beginning."""
+        """For each extension, where its members begin and end; a row without one has an end before its beginning."""
 
     def extensions(self, row: int) -> Sequence[str]:
         """The members of a row, in tar order."""
@@ -33,14 +33,14 @@ class Places(Protocol):
 class Sample(Mapping[str, bytes]):
     """A sample: extension -> payload, in tar order; ``key`` is its key. Everything in it has been checked.
 
-    ``sample["jpg"]`` is a copy, made when it is asked for; ``sample.view("jpg")`` is the payload where it lies: in the
-    bytes of its sample, or of a block of up to 256 KiB of neighbours, which stay in memory as long as one of them is held.
+    ``sample["jpg"]`` is a copy, made on each access; ``sample.view("jpg")`` is the payload without a copy: a view into the
+    bytes of its sample, or of a block of up to 256 KiB of neighbours, which stay in memory as long as any view is held.
     """
 
     __slots__ = ("_data", "_places", "_row", "columns")
 
     def __init__(self, data: bytes | memoryview, places: Places, row: int) -> None:
-        #: Values of fields that were added to the dataset, where a reader was asked for them.
+        #: Values of added columns, if they were requested.
         self.columns: Mapping[str, Any] = _NONE
         self._data = data
         self._places = places
@@ -65,7 +65,7 @@ class Sample(Mapping[str, bytes]):
         return len(self._places.extensions(self._row))
 
     def view(self, extension: str) -> memoryview:
-        """A payload without a copy: read-only, good as long as it is held; decoders take it as it is."""
+        """A payload without a copy, read-only; decoders accept it as it is."""
         starts, ends = self._places.spans[extension]
         start, end = starts[self._row], ends[self._row]
         if end < start:
@@ -81,7 +81,7 @@ class Sample(Mapping[str, bytes]):
 
 
 class _Joined:
-    """Members one behind the other."""
+    """Members that lie one after another."""
 
     def __init__(self, key: str, members: dict[str, bytes]) -> None:
         edges = list(accumulate(map(len, members.values()), initial=0))
@@ -101,7 +101,7 @@ def _sample_of(key: str, members: dict[str, bytes], columns: Mapping[str, Any] =
 def member_by_member(
     data: memoryview, members: Iterable[tuple[Name, int, int, int]], mended: Callable[[Name, memoryview], bytes]
 ) -> memoryview:
-    """A sample's bytes, of which each member (name, offset, size, XXH3-64) is what was packed, or else ``mended``."""
+    """A sample's bytes, with each member (name, offset, size, XXH3-64) as packed, or else replaced by ``mended``."""
     for name, first, size, digest in members:
         view = data[first : first + size]
         if xxh3_64_intdigest(view) != digest:
@@ -110,7 +110,7 @@ def member_by_member(
 
 
 def _replaced(data: memoryview, first: int, member: bytes) -> memoryview:
-    """A sample's bytes with those of one member replaced; they may have been cut short before it."""
+    """A sample's bytes with one member replaced; the bytes may have been cut off before it."""
     whole = bytearray(data)
     whole.extend(bytes(max(0, first + len(member) - len(whole))))
     whole[first : first + len(member)] = member

@@ -1,4 +1,4 @@
-"""Which samples: splits, keys, and a condition on the columns of the index and on those that were added."""
+"""Selects samples by splits, keys, and a condition on columns of the index and on added columns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["Selection", "Where", "parse_where", "select"]
 class Selection:
     """Some samples of a dataset: those of ``splits``, with a key in ``keys``, for which ``where`` holds; None is all."""
 
-    #: A takedown list may be long, and goes to every shard: see ``executors.shared``.
+    #: A takedown list may be long, and every task needs it: see ``executors.shared``.
     travels_once: ClassVar[bool] = True
 
     splits: tuple[str, ...] | None = None
@@ -43,24 +43,24 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether all samples are selected."""
         return self.splits is None and self.keys is None and self.where is None
 
     def check(self, dataset: Dataset, *, by_members: bool = False) -> None:
-        """Raise UsageError for a split or column that the dataset does not have, and (``values-unproved``) for a choice by what nothing proves.
+        """Raise UsageError for a split or column that the dataset does not have, and (``values-unproved``) for unproved values.
 
-        With ``by_members`` the caller reads the members where only these prove what the condition is about. A column
-        that was added may be of another version (``columns-stale``).
+        With ``by_members`` the caller reads the members if only these prove the values in the condition. An added column
+        may belong to another version (``columns-stale``).
         """
         if self.where is not None and self.added:
             self._check_added(self.where, dataset)
         if not by_members and self.needs_members(dataset):
             raise UsageError(
-                "nothing proves the labels, captions and sizes of this dataset but its samples themselves",
+                "only the samples themselves prove the labels, captions and sizes of this dataset",
                 code="values-unproved",
                 where=dataset.metadata.url,
-                expected="a dataset whose manifest has values, or a choice by key",
-                hint="wdstools pull URL DIR --root DIGEST --where EXPR    reads the samples, and chooses by what it finds in them",
+                expected="a dataset whose manifest has values, or a selection by key",
+                hint="wdstools pull URL DIR --root DIGEST --where EXPR    reads the samples, and selects by their own values",
             )
         for split in self.splits or ():
             if split not in dataset.manifest.splits:
@@ -75,20 +75,20 @@ class Selection:
             if error.code != "column-missing":
                 raise
             raise no_such_column(error.where, list(fields_of(dataset))) from None
-        where.mask(empty_table(fields))  # refuses what these columns cannot be compared with
+        where.mask(empty_table(fields))  # raises UsageError for a value that a column cannot have
 
     @property
     def columns(self) -> frozenset[str]:
-        """The columns of an index that ``mask`` looks at; without any, those that count rows."""
+        """The columns of an index that ``mask`` needs; at least ``key``, to count rows."""
         return frozenset({"key"}) | (self.where.columns - self.added if self.where is not None else frozenset())
 
     @property
     def added(self) -> frozenset[str]:
-        """The fields that were added to the dataset and that ``mask`` looks at."""
+        """The added columns that ``mask`` needs."""
         return self.where.added if self.where is not None else frozenset()
 
     def rows(self, dataset: Dataset, split: str, entry: ShardEntry, table: pa.Table) -> NDArray[np.bool_]:
-        """``mask`` of a shard of a dataset, whose index is ``table``: what was added to the dataset is looked up where it is needed.
+        """``mask`` of a shard of a dataset, whose index is ``table``; added columns are looked up if needed.
 
         Raises FormatError (``columns-damaged``) and StoreError.
         """
@@ -97,7 +97,7 @@ class Selection:
         return self.mask(split, table)
 
     def mask(self, split: str, table: pa.Table) -> NDArray[np.bool_]:
-        """Which rows of the index of one of the split's shards are chosen."""
+        """Which rows of the index of one of the split's shards are selected."""
         rows = table.num_rows
         if self.splits is not None and split not in self.splits:
             return np.zeros(rows, np.bool_)
@@ -105,24 +105,26 @@ class Selection:
         if self.keys is not None:
             chosen &= np.fromiter(map(self.keys.__contains__, to_list(table.column("key"))), np.bool_, rows)
         if self.where is not None:
-            if "split" in self.where.columns:  # the manifest says which split a shard is of: nothing proves this column
+            if (
+                "split" in self.where.columns
+            ):  # the manifest says which split a shard belongs to: nothing proves this column
                 same = to_array([split] * rows, table.schema.field("split").type)
                 table = table.set_column(table.schema.get_field_index("split"), "split", same)
             chosen &= self.where.mask(table)
         return chosen
 
     def needs_members(self, dataset: Dataset) -> bool:
-        """Whether nothing but the members proves what the condition is about: of an anchored dataset without ``values``."""
+        """Whether only the members prove the values in the condition: in an anchored dataset without ``values``."""
         from wdstools.formats.index import VALUE_COLUMNS
 
         named = self.where.columns if self.where is not None else frozenset()
         return dataset.anchored and not dataset.manifest.has_values and not named.isdisjoint(VALUE_COLUMNS)
 
     def proved_by(self, dataset: Dataset) -> Proved:
-        """What is proved of a choice of samples: that these are the ones that were asked for, and no other.
+        """Against what the selection is proved to be the requested samples, and no others.
 
-        Keys and lengths are proved by ``rows``, labels, captions and sizes by ``values`` or the members; ``source`` by nothing,
-        nor what was added to the dataset, which lies outside its root.
+        ``rows`` proves keys and lengths, ``values`` or the members prove labels, captions and sizes; nothing proves ``source``
+        or added columns, which the root digest does not cover.
         """
         if not dataset.anchored or self.added or (self.where is not None and "source" in self.where.columns):
             return Proved.ACCIDENT
@@ -130,7 +132,7 @@ class Selection:
 
 
 def select(**choices: Unpack[SelectChoices]) -> Selection:
-    """Choose samples by splits, a list of keys, or a condition.
+    """Select samples by splits, a list of keys, or a condition.
 
     Args:
         **choices: Splits, a file of keys, a condition; see ``SelectChoices``. Without any, all samples.
@@ -140,7 +142,7 @@ def select(**choices: Unpack[SelectChoices]) -> Selection:
 
     Raises:
         UsageError: The condition cannot be understood (``where-not-understood``).
-        StoreError: The file of keys could not be read.
+        StoreError: The file of keys cannot be read.
         FormatError: The file of keys is not text.
     """
     chosen = settle(SelectChoices, choices)

@@ -1,4 +1,4 @@
-"""One shard's samples, through its index: by row, by key, in order; each member checked against its digest."""
+"""One shard's samples, through its index: by row, by key or in order, each member checked against its digest."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class ShardReader:
-    """Samples of one shard, one range read a sample.
+    """Samples of one shard, with one range read per sample.
 
-    What is damaged or cannot be read is asked for again and then looked for in the dataset's mirrors
+    What is damaged or cannot be read is read again, and then from the dataset's mirrors
     (``Dataset.read_again``). Opening compares the shard's size with
     the manifest and the index with the manifest's ``rows``; raises FormatError (``shard-size``, ``index-damaged``) or
     NotFoundError.
-    A compressed shard is unpacked from its front up to the sample, and on from there: in order that is one pass, at random
-    a pass a sample.
+    A compressed shard is decompressed from its start up to the sample, and on from there: reading in order is one pass,
+    random access one pass per sample.
     """
 
     def __init__(self, dataset: Dataset, entry: ShardEntry, *, check: bool = True) -> None:
@@ -51,13 +51,13 @@ class ShardReader:
         self.keys = rows.keys
         self._extensions, self._groups = rows.extensions, rows.groups
         self.spans = _Spans(rows)
-        # memoryviews give Python integers twice as fast as arrays do
+        # memoryviews return Python integers twice as fast as arrays
         self._first = _view(rows.bounds)
         self._offset, self._size, self._digest = _view(rows.offset), _view(rows.size), _view(rows.digest)
         self._start, self._stop = _view(rows.start), _view(rows.stop)
         self._length = _view(rows.stop - rows.start)
         self._rows: dict[str, int] | None = None
-        #: The members that each row has, if all have the same; empty if not.
+        #: The members of each row, if all rows have the same; else empty.
         self._members: tuple[str, ...] | None = None
         home = self._store
         plain = entry.encoding == "tar" and entry.bytes > 0
@@ -71,7 +71,7 @@ class ShardReader:
     def row_of(self, key: str) -> int:
         """The row of a key; raises KeyError."""
         if self._rows is None:
-            # of a key that is there twice, the first
+            # of a repeated key, the first row
             self._rows = {name: row for row, name in reversed(list(enumerate(self.keys)))}
         return self._rows[key]
 
@@ -86,7 +86,7 @@ class ShardReader:
         return Sample(data, self, row)
 
     def _checked(self, row: int, data: memoryview) -> memoryview:
-        """A sample's bytes if they, or at least its members, are what was packed; else what was, from elsewhere."""
+        """A sample's bytes if they, or at least its members, are as packed; else those of another copy that are."""
         if not self._check:
             if len(data) < self._stop[row] - self._start[row]:
                 raise self._cut(row, data)
@@ -117,7 +117,7 @@ class ShardReader:
     def _fetch(self, start: int, size: int) -> memoryview:
         if self.entry.encoding != "tar":
             if self._stream is None or self._stream.position > start:
-                self._stream = CompressedReader(self._store, self.entry.path)  # from the front again
+                self._stream = CompressedReader(self._store, self.entry.path)  # from the start again
             return memoryview(self._stream.take(start, size))
         try:
             return memoryview(self._store.get(self.entry.path, start, size))
@@ -128,13 +128,13 @@ class ShardReader:
             raise
 
     def _whole_again(self, row: int, group: bytes, data: memoryview) -> memoryview:
-        """A sample that SHA-256 does not prove, from wherever it still is as it was packed."""
+        """A sample that SHA-256 does not prove, from any place that still has it as packed."""
         start, length = self._start[row], self._stop[row] - self._start[row]
         for again in self._dataset.read_again(self.entry.path, start, length):
             if self._digest_of(again) == group:
                 return memoryview(again)
         raise IntegrityError(
-            "a sample is not the one that was packed",
+            "a sample differs from what was packed",
             code="sample-damaged",
             where=f"{self._url}, sample {self.keys[row]}, bytes {start}..{start + length}",
             expected=f"sha256:{group.hex()}",
@@ -143,7 +143,7 @@ class ShardReader:
         )
 
     def _mended(self, row: int, member: int, view: memoryview) -> bytes:
-        """A member that is not what was packed, from wherever it still is."""
+        """A member that differs from what was packed, from any place that still has it as packed."""
         for data in self._dataset.read_again(self.entry.path, self._offset[member], self._size[member]):
             if xxh3_64_intdigest(data) == self._digest[member]:
                 return data
@@ -161,7 +161,7 @@ class ShardReader:
                 yield Sample(self._checked(row, data[self._start[row] - begin : self._stop[row] - begin]), self, row)
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
-        """Rows that lie one behind the other, as many as are read at once: first, and end."""
+        """Contiguous rows, as many as are read in one go: first, and end."""
         first = 0
         for row in range(1, len(self.keys)):
             start = self._start[row]
@@ -174,7 +174,7 @@ class ShardReader:
     def _cut(self, row: int, data: memoryview) -> IntegrityError:
         start, stop = self._start[row], self._stop[row]
         return IntegrityError(
-            "a shard ends in the middle of a sample",
+            "the shard ends in the middle of a sample",
             code="sample-damaged",
             where=f"{self._url}, sample {self.keys[row]}",
             expected=f"{stop - start} bytes from {start}",
@@ -196,7 +196,7 @@ class ShardReader:
 
 
 def home_of(dataset: Dataset, entry: ShardEntry) -> Store:
-    """The first place that has a shard in its right size: looked for once. Raises as ``Places.home``."""
+    """The first place that has a shard in its recorded size, found once. Raises as ``Places.home``."""
     homes = dataset.readers.setdefault("\0homes", {})
     assert isinstance(homes, dict)
     found: Store | None = homes.get(entry.path)
@@ -216,9 +216,9 @@ _MAX_INT32 = (1 << 31) - 1
 
 
 class _Spans(dict[str, tuple["memoryview[int]", "memoryview[int]"]]):
-    """Where the members of a shard's rows lie in the bytes of their rows, by extension; found out when it is first asked for.
+    """Where the members of a shard's rows lie in the bytes of their rows, by extension; computed on first use.
 
-    A row without a member has 0 and -1; of two of one name in a row, the last counts. Raises KeyError for an extension
+    A row without the member has 0 and -1; of two with the same name in a row, the last counts. Raises KeyError for an extension
     that no row has.
     """
 
@@ -239,7 +239,7 @@ class _Spans(dict[str, tuple["memoryview[int]", "memoryview[int]"]]):
         end: NDArray[Any] = np.full(len(rows.keys), -1)
         first[row] = rows.offset[members] - rows.start[row]
         end[row] = first[row] + rows.size[members]
-        if max(end.max(), -first.min()) <= _MAX_INT32:  # nearly always, and half as much to hold
+        if max(end.max(), -first.min()) <= _MAX_INT32:  # nearly always, and takes half the memory
             first, end = first.astype(np.int32), end.astype(np.int32)
         self[extension] = found = _view(first), _view(end)
         return found

@@ -1,4 +1,4 @@
-"""The samples of a dataset as sequences, and by key."""
+"""The samples of a dataset, as sequences and by key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Split(Sequence[Sample]):
     """The samples of one split, in shard order: ``split[123_456]``, ``len(split)``, ``for sample in split``.
 
-    Indexes are read when they are first needed. Every member is checked; damage raises
+    Indexes are read on first use. Every member is checked; damage raises
     IntegrityError.
     """
 
@@ -54,7 +54,7 @@ class Split(Sequence[Sample]):
         if number < 0:
             number += self._count
         if not 0 <= number < self._count:
-            raise IndexError(f"sample {number} of split {self.name}, which has {self._count}")
+            raise IndexError(f"sample {number} is out of range: split {self.name} has {self._count}")
         shard = bisect_right(self._ends, number)
         reader = self._readers[shard]
         if reader is None:
@@ -70,7 +70,7 @@ class Split(Sequence[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         far = not isinstance(self._dataset.shards, LocalStore)
         if self._count and far and all(entry.encoding == "tar" for entry in self._shards):
-            # all of them, whatever rank this process has; it reads ahead
+            # all samples, whatever the rank of this process; it reads ahead
             yield from stream(self._dataset, self.name, shuffle=None, rank=0, world_size=1)
             return
         runs = None
@@ -87,12 +87,12 @@ class Split(Sequence[Sample]):
                 runs.close()
 
     def _neighbours(self) -> Iterator[tuple[range, bool]]:
-        """Shards that are read together, and whether they are plain ones, here, and with digests; small ones are joined."""
+        """Shards that are read together, small ones joined, and whether they are plain, local and have digests."""
         first, rows = 0, 0
         for shard, entry in enumerate(self._shards):
             try:
                 home = home_of(self._dataset, entry)
-            except WdsError:  # what comes before it comes first
+            except WdsError:  # first return the shards before this one
                 if first < shard:
                     yield range(first, shard), True
                 raise
@@ -110,7 +110,7 @@ class Split(Sequence[Sample]):
             yield range(first, len(self._shards)), True
 
     def _doubtful(self, shard: int, row: int) -> Sample:
-        """A sample that is not as it was packed at first sight; raises IntegrityError if it is damaged everywhere."""
+        """A sample that is not as packed at first sight; raises IntegrityError if it is damaged in every copy."""
         return self._reader(shard).sample(row)
 
     def keys(self) -> Iterator[str]:
@@ -129,7 +129,7 @@ def reader_of(dataset: Dataset, entry: ShardEntry) -> ShardReader:
 
 
 def get_split_or_sample(dataset: Dataset, which: str) -> Split | Sample:
-    """A split by its name, or a sample by its key; raises KeyError when it is neither."""
+    """A split by its name, or a sample by its key; raises KeyError if it is neither."""
     if which in dataset.manifest.splits:
         return Split(dataset, which)
     return find_sample(dataset, which)
@@ -147,11 +147,11 @@ def find_sample(dataset: Dataset, key: str) -> Sample:
 
 
 def _shards_for(dataset: Dataset, key: str) -> Iterator[ShardEntry]:
-    """Where a key can lie: in a canonical dataset its hash says so, one shard a split."""
+    """The shards that may contain a key: in a canonical dataset its hash tells, one shard per split."""
     manifest = dataset.manifest
     try:
         name = key.encode()
-    except UnicodeEncodeError:  # half of a character: no sample is called so
+    except UnicodeEncodeError:  # half a character: no sample has such a key
         return
     for shards in manifest.splits.values():
         if manifest.profile != "canonical":

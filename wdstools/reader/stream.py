@@ -1,4 +1,4 @@
-"""Verified samples of a split, in an epoch's order, from where the last reading stopped."""
+"""Verified samples of a split, in an epoch's order, from any position."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from wdstools.reader.rows import Extents
     from wdstools.results import Report
 
-#: Samples that are looked up at a time, and at the beginning, where the first one is waited for.
+#: How many samples are looked up at a time, and how many at the beginning, so that the first one comes soon.
 _PIECE, _FIRST_PIECE = 1024, 256
 _HORIZON = 2048
-#: In place of the position behind a sample: it is the last.
+#: In place of the position after a sample: it is the last one.
 _LAST = -1
 
 
 class Stream:
     """Samples of one split: ``for sample in stream`` is one epoch, and the next ``for`` the next one.
 
-    Handing out the last sample ends the epoch; a ``for`` that was left in the middle has had its epoch. Only
-    ``load_state_dict`` goes on in the middle: ``state_dict()`` is where this is, of constant size, good for another
-    Stream of the same dataset and options, whatever its number of ranks.
+    Handing out the last sample ends the epoch; leaving a ``for`` early ends its epoch too. Only ``load_state_dict``
+    continues in the middle of an epoch: ``state_dict()`` is the position, of constant size, which fits any Stream of the
+    same dataset and options, whatever its number of ranks.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Stream:
 
     @property
     def epoch(self) -> int:
-        """The epoch that is being read or comes next."""
+        """The current epoch, or the next one between two epochs."""
         return self._cursor.epoch
 
     @property
@@ -80,25 +80,25 @@ class Stream:
 
     @property
     def count(self) -> int:
-        """Samples of a whole epoch, of all ranks together."""
+        """The number of samples of a whole epoch, over all ranks."""
         return self._cursor.count
 
     @property
     def is_restored(self) -> bool:
-        """Whether the next ``for`` goes on where a state says."""
+        """Whether the next ``for`` continues from a state."""
         return self._cursor.is_restored
 
     def inherit(self, role: Role | None) -> None:
-        """Be a part of what this role reads, where the process itself knows of no rank: for worker processes."""
+        """Read a part of this role's samples if the process itself has no rank: for worker processes."""
         self._inherited = role
 
     def __len__(self) -> int:
-        """Samples of a whole epoch for this reader, damaged ones counted."""
+        """The number of samples of a whole epoch for this reader, including damaged ones."""
         return self._samples_from(0)
 
     @property
     def remaining(self) -> int:
-        """Samples that are left of this epoch."""
+        """The number of samples left in this epoch."""
         return 0 if self._cursor.ended else self._samples_from(self._cursor.position)
 
     def _samples_from(self, position: int) -> int:
@@ -126,7 +126,7 @@ class Stream:
                 places = iter(behind)
                 values = self._values(rows) if self._columns else None
                 for samples in payloads.samples(table.extents(rows), partial(self._looked_into, payloads)):
-                    # this loop is a good part of what a sample costs
+                    # this loop is a good part of the cost of a sample
                     for sample, position in zip(samples, places, strict=False):
                         if position == _LAST:
                             cursor.end(sharing)
@@ -148,14 +148,14 @@ class Stream:
         cursor.ended = False
 
     def _values(self, rows: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
-        """What was added to the dataset, row by row."""
+        """The values of added columns, row by row."""
         if self._added is None:
             self._added = AddedFields(self._cursor.dataset, self._cursor.choice.split, self._columns)
         found = self._added.take(rows)
         return (dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True))
 
     def _looked_into(self, payloads: Payloads, extents: Extents, row: int) -> Sample | None:
-        """A sample that was not as it was packed at first sight; None if it is passed over."""
+        """A sample that was not as packed at first sight; None if it is skipped."""
         try:
             return Sample(payloads.row(extents, row), extents, row)
         except DamagedSampleError as damage:
@@ -166,14 +166,14 @@ class Stream:
             return None
 
     def _table(self) -> RowTable:
-        """The indexes, kept from epoch to epoch; a forked process reads its own."""
+        """The indexes, kept from epoch to epoch; a forked process opens its own."""
         if self._kept is None or self._kept[0] != os.getpid():
             dataset = self._cursor.dataset
             self._kept = (os.getpid(), RowTable(dataset, self._cursor.choice.split, self._members))
         return self._kept[1]
 
     def _pieces(self, sharing: Sharing) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
-        """Row numbers of this reader's samples from here on, and the position behind each of them."""
+        """Row numbers of this reader's samples from here on, and the position after each of them."""
         cursor, position = self._cursor, self._cursor.position
         batches, size, stride = sharing.batches(position), sharing.batch_size, sharing.stride
         whole = max(0, batches - 1)
@@ -186,7 +186,7 @@ class Stream:
             rows = cursor.ahead(start, start + count * stride)
             at = (np.arange(count) * stride)[:, np.newaxis] + offset + np.arange(size)
             behind = start + stride * (np.arange(count) + 1)
-            # in the middle of a batch a state says where the batch begins
+            # in the middle of a batch, a state points to the start of the batch
             after = np.repeat(behind - stride, size).reshape(count, size)
             after[:, -1] = behind
             yield rows[at.reshape(-1)], after.reshape(-1).tolist()
@@ -198,19 +198,19 @@ class Stream:
             yield rows, [here] * (len(rows) - 1) + [_LAST]
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch."""
+        """Go to the start of an epoch."""
         self._cursor.go_to(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this stream is, in plain JSON values: what has been handed out, to all ranks together."""
+        """The stream's position, in plain JSON values: what has been handed out to all ranks together."""
         return self._cursor.state()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go where a state says. Raises UsageError (``state-refused``) if it is of another dataset or other options."""
+        """Continue from a state. Raises UsageError (``state-refused``) if it belongs to another dataset or other options."""
         self._cursor.restore(state)
 
     def report(self) -> Report:
-        """What was read so far, and what of it was damaged."""
+        """What has been read so far, and what of it was damaged."""
         return self._cursor.report()
 
     def __repr__(self) -> str:
@@ -218,18 +218,18 @@ class Stream:
 
 
 def moved() -> UsageError:
-    """The error for going on with an iterator whose reader has been moved, or that was copied by a fork."""
+    """The error for an iterator whose reader has moved on, or that was copied by a fork."""
     return UsageError(
-        "this iterator is no longer where its reader is",
+        "this iterator can no longer continue: its reader has moved on",
         code="reader-moved",
-        hint="begin a new for loop: after a fork, set_epoch, load_state_dict or another for, iterators do not go on",
+        hint="start a new for loop: a fork, set_epoch, load_state_dict or another for ends older iterators",
     )
 
 
 def open_stream(
     dataset: Dataset | str | os.PathLike[str], split: str, options: UndecodedOptions, *, batch_size: int = 1
 ) -> Stream:
-    """``stream`` by options that are settled, its samples dealt out in batches of ``batch_size``."""
+    """``stream`` by settled options, its samples dealt out in batches of ``batch_size``."""
     from wdstools.dataset import as_dataset
 
     cursor = Cursor(as_dataset(dataset), choice_of(split, options), options["seed"])
@@ -243,8 +243,8 @@ def stream(
     """Verified samples (``Sample``: extension -> bytes) of a split, dealt out to ranks one by one.
 
     ``options`` are those of ``wdstools.reader.options.UndecodedOptions``: shuffle, seed, rank and world_size, where, keys
-    and limit, members, columns, on_damage, remainder. With ``members`` only these are read, and each is checked by its own
-    digest. Raises UsageError, NotFoundError and FormatError before the first sample if options or shards are not as they
-    should be.
+    and limit, members, columns, on_damage, remainder. With ``members`` only these are read, each checked by its own
+    digest. Raises UsageError, NotFoundError and FormatError before the first sample if options or shards are not as
+    expected.
     """
     return open_stream(dataset, split, settled(UndecodedOptions, options, "wt.stream"))

@@ -1,6 +1,6 @@
-"""Batches as torch tensors, and datasets for those who keep their ``DataLoader``: ``wt.torch``.
+"""Batches as torch tensors, and datasets for use with a ``DataLoader``: ``wt.torch``.
 
-``wt.torch.loader`` decodes in its own threads and needs no DataLoader, which would cost two thirds of the speed.
+``wt.torch.loader`` decodes in its own threads and needs no DataLoader, with which it would be three times slower.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class TorchBatch(Batch):
-    """A Batch as tensors: ``images`` uint8 [B, C, H, W] in channels_last memory (no copy was made), ``labels`` int64,
+    """A Batch as tensors: ``images`` uint8 [B, C, H, W] in channels_last memory (without a copy), ``labels`` int64,
     ``mask`` bool, and other arrays as tensors; ``captions``, ``keys`` and ``damaged`` as in Batch.
     """  # noqa: D205
 
@@ -49,7 +49,7 @@ class TorchBatch(Batch):
         return type(self)({name: _changed(value, change) for name, value in self.items()})
 
     def to(self, *where: Any, **options: Any) -> Self:
-        """The batch with its tensors on a device, as ``Tensor.to`` takes it; a dtype is for floating point only."""
+        """The batch with its tensors on a device; takes the arguments of ``Tensor.to``. A dtype applies to floating point only."""
         dtypes = [value for value in (*where, options.get("dtype")) if isinstance(value, torch.dtype)]
 
         def change(tensor: torch.Tensor) -> torch.Tensor:
@@ -69,7 +69,7 @@ class TorchBatch(Batch):
         return self.to("cuda" if device is None else device)
 
     def cpu(self) -> Self:
-        """The batch with its tensors in the memory of the machine."""
+        """The batch with its tensors in the memory of the host."""
         return self.to("cpu")
 
 
@@ -87,7 +87,7 @@ class TorchLoader(Loader):
     device: torch.device = torch.device("cpu")
 
     def handed_out(self, fields: dict[str, Any], maker: Maker) -> TorchBatch:
-        """A batch of its fields, as tensors."""
+        """A batch from its fields, as tensors."""
         if "images" in fields:
             fields["images"] = self._images(fields["images"], maker)
         batch = TorchBatch({name: _tensor(value) for name, value in fields.items()})
@@ -98,7 +98,7 @@ class TorchLoader(Loader):
         return batch.to(self.device)
 
     def _images(self, images: Any, maker: Maker) -> Any:
-        """Images with channels first: arrays with channels last are turned as views; tensors have their layout."""
+        """Images with channels first: arrays with channels last are permuted as views; tensors keep their layout."""
         if maker.tensors or not maker.channels:
             return images
         recipe = maker.recipe
@@ -120,17 +120,17 @@ class TorchLoader(Loader):
         first, last = images.shape[-3] == channels, images.shape[-1] == channels
         if transformed and first and last:
             raise UsageError(
-                "it cannot be told which side of a transform's image is its channels",
+                "cannot tell which dimension of a transform's image is the channels",
                 code="transform-layout",
                 where="image_transform",
                 got=f"shape {tuple(images.shape[-3:])}",
-                hint="let the transform give a tensor: a tensor has its channels first",
+                hint="let the transform return a tensor: tensors have their channels first",
             )
         return np.moveaxis(images, -1, -3) if last or not transformed else images
 
 
 def _tensor(value: Any) -> Any:
-    """An array as a tensor without a copy, where torch can have it so; lists of arrays as lists of tensors."""
+    """An array as a tensor, without a copy if torch allows it; a list of arrays as a list of tensors."""
     if isinstance(value, list) and any(isinstance(one, np.ndarray) for one in value):
         return [_tensor(one) for one in value]
     if not isinstance(value, np.ndarray):
@@ -153,10 +153,10 @@ def loader(
 ) -> TorchLoader:
     """``wdstools.loader`` (whose ``options`` these are) with tensors.
 
-    ``images`` are uint8 [B, C, H, W] in channels_last memory; on a CUDA ``device`` they go there from pinned memory
-    without blocking. Rank and world size are those of ``torch.distributed`` where it is initialised: no sampler is
-    needed. ``distributed=True`` demands that it is, ``False`` reads everything on each rank. Arrays of a transform
-    that have channels last are turned; tensors, and arrays with channels first, come as they are.
+    ``images`` are uint8 [B, C, H, W] in channels_last memory; for a CUDA ``device`` they are copied from pinned memory
+    without blocking. Rank and world size are those of ``torch.distributed`` if it is initialised: no sampler is
+    needed. ``distributed=True`` requires it, ``False`` reads everything on each rank. Arrays of a transform
+    that have channels last are permuted; tensors, and arrays with channels first, stay as they are.
     """
     chosen = settled(LoaderOptions, options, "wt.torch.loader")
     if distributed is not None:
@@ -179,10 +179,10 @@ def _role_of_torch() -> Role:
 
 
 class StreamDataset(IterableDataset[dict[str, Any]]):
-    """``wdstools.stream`` for ``DataLoader`` and ``StatefulDataLoader``: dictionaries of ``__key__`` and members' bytes.
+    """``wdstools.stream`` for ``DataLoader`` and ``StatefulDataLoader``: dictionaries of ``__key__`` and the members' bytes.
 
-    ``DataLoader``'s workers share their rank's samples among them; each pass is the next epoch, also where each has new
-    worker processes. Given DataLoader's ``batch_size``, its batches are the same with any number of workers, and
+    ``DataLoader``'s workers share the samples of their rank; each pass is the next epoch, even if it has new
+    worker processes. Given DataLoader's ``batch_size``, its batches are the same with any number of workers, and there are
     ``len(DataLoader)`` of them. ``transform`` is a function of the dictionary. ``state_dict`` is that of the process it
     is called in; a StatefulDataLoader calls it in each worker.
     """
@@ -201,13 +201,13 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
         self._batch_size = batch_size
         self._epochs = Epochs()
         self._seen: tuple[int, int] | None = None
-        self._restored = False  # in this worker; what was restored in the parent is for its next pass
+        self._restored = False  # in this worker; a state restored in the parent is for its next pass
         self._inherited: Role | None = None
         # opened here, so that options and shards are checked before workers start
         self._stream: Stream = open_stream(dataset, split, chosen, batch_size=batch_size)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a worker process: it has the rank of the process that starts it, which it cannot find out by itself."""
+        """For a worker process: it gets the rank of the process that starts it, which it cannot find out itself."""
         return {**self.__dict__, "_inherited": self._stream.role if self._inherited is None else self._inherited}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -216,11 +216,11 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
 
     @property
     def epoch(self) -> int:
-        """The epoch that is being read or comes next in this process."""
+        """The current epoch in this process, or the next one between two epochs."""
         return self._stream.epoch
 
     def __len__(self) -> int:
-        """Samples of a whole epoch for this rank."""
+        """The number of samples of a whole epoch for this rank."""
         return len(self._stream)
 
     def __iter__(self) -> Iterator[Any]:
@@ -253,9 +253,9 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
         return {**self._stream.state_dict(), "worker": role.worker, "workers": role.workers}
 
     def load_state_dict(self, state: Any) -> None:
-        """See ``Stream.load_state_dict``; a worker's state is for the same worker of as many.
+        """See ``Stream.load_state_dict``; a worker's state is for the same worker of the same number of workers.
 
-        The state of a whole ``StatefulDataLoader`` is understood, too: the next pass goes on behind the last batch that
+        The state of a whole ``StatefulDataLoader`` is accepted too: the next pass continues after the last batch that
         it handed out, with any number of workers.
         """
         role = self._stream.role
@@ -264,13 +264,13 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
         given = (state.get("worker", 0), state.get("workers", 1)) if isinstance(state, dict) else (0, 1)
         if given != (role.worker, role.workers):
             raise UsageError(
-                "this state is of another number of workers",
+                "this state was saved with another number of workers",
                 code="state-refused",
                 where="workers",
                 expected=f"worker {role.worker} of {role.workers}",
                 got=f"worker {given[0]} of {given[1]}",
-                hint="give the state of the StatefulDataLoader to the dataset, before workers start: "
-                "dataset.load_state_dict(state); it goes on with any num_workers",
+                hint="pass the state of the StatefulDataLoader to the dataset before workers start: "
+                "dataset.load_state_dict(state); it continues with any num_workers",
             )
         self._stream.load_state_dict(state)
         if worker_pass() is None:
@@ -279,7 +279,7 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
             self._restored = True
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next pass be this epoch, here and in workers however they are started."""
+        """Let the next pass be this epoch, here and in workers, however they are started."""
         self._stream.set_epoch(epoch)
         if worker_pass() is None:
             self._epochs.set(epoch)
@@ -291,7 +291,7 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
 
 
 class MapDataset(TorchDataset[Any]):
-    """A split by number, for ``DataLoader`` with a sampler: dictionaries of ``__key__`` and members' bytes.
+    """A split by number, for ``DataLoader`` with a sampler: dictionaries of ``__key__`` and the members' bytes.
 
     ``transform`` is a function of this dictionary. With ``BatchSampler`` the order is that of ``wdstools.loader``.
     """
@@ -321,8 +321,8 @@ class MapDataset(TorchDataset[Any]):
 
 
 class BatchSampler(Sampler[list[int]]):
-    """Numbers of samples batch by batch in the order of ``wdstools.loader``, for ``DataLoader(MapDataset(...),
-    batch_sampler=...)``: each rank its part, each pass the next epoch, and where a state says.
+    """Sample numbers, batch by batch, in the order of ``wdstools.loader``, for ``DataLoader(MapDataset(...),
+    batch_sampler=...)``. Each rank gets its part, and each pass is the next epoch, or continues from a state.
     """  # noqa: D205
 
     def __init__(
@@ -342,7 +342,7 @@ class BatchSampler(Sampler[list[int]]):
         self.drop_last = chosen["remainder"] == "drop"
 
     def __len__(self) -> int:
-        """Batches of a whole epoch for this rank."""
+        """The number of batches of a whole epoch for this rank."""
         return self._share.now().batches()
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -359,15 +359,15 @@ class BatchSampler(Sampler[list[int]]):
             yield numbers
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch."""
+        """Go to the start of an epoch."""
         self._cursor.go_to(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this sampler is: what it has handed to DataLoader, which fetches ahead."""
+        """The sampler's position: what it has handed to DataLoader, which fetches ahead."""
         return self._cursor.state()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go where a state says. Raises UsageError (``state-refused``) if it is of something else."""
+        """Continue from a state. Raises UsageError (``state-refused``) if it belongs to something else."""
         self._cursor.restore(state)
 
     def __repr__(self) -> str:

@@ -1,8 +1,8 @@
-"""Functions of the user's, called as they are: how many arguments they take, and what random numbers they see.
+"""Calls functions of the user: how many arguments they take, and which random numbers they get.
 
 A function of two arguments gets a generator of its own for every sample, and runs in many threads at once. One of one
-argument may draw from the global generators of ``random``, numpy and torch. These are seeded for the sample before the
-call and put back after it. They are one for the whole process, so such functions take turns.
+argument may use the global generators of ``random``, numpy and torch. These are seeded for the sample before the
+call and restored after it. They are shared by the whole process, so such functions run one at a time.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from wdstools.reader.members import is_tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Purposes for which random numbers are drawn, each a stream of its own.
+#: Purposes of random numbers, each with its own stream.
 TRANSFORM, CAPTION, SAMPLE = 0, 1, 2
 _GLOBAL = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Random numbers of an epoch: a function of seed, epoch and position, on any number of threads and ranks."""
+    """Random numbers of an epoch: a function of seed, epoch and position, whatever the number of threads and ranks."""
 
     seed: int
     epoch: int
@@ -42,19 +42,19 @@ class Draws:
 
 
 def takes_random(function: Callable[..., Any]) -> bool:
-    """Whether a function takes a generator beside its first argument: it has a second one without a default, or one
-    that is called random.
+    """Whether a function takes a generator as its second argument: that has no default, or
+    is called random.
     """  # noqa: D205
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        return False  # of C, and of one argument
+        return False  # a C function, with one argument
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return len(places) > 1 and (places[1].default is inspect.Parameter.empty or places[1].name == "random")
 
 
 def is_of_images(transform: Callable[..., Any]) -> bool:
-    """Whether a ``transform`` is one of images, as it was in version 0.1: its first parameter is called image."""
+    """Whether a ``transform`` is a function of images, as in version 0.1: its first parameter is called image."""
     try:
         first = next(iter(inspect.signature(transform).parameters), "")
     except (TypeError, ValueError):
@@ -63,14 +63,14 @@ def is_of_images(transform: Callable[..., Any]) -> bool:
 
 
 class Function:
-    """A user's function of one thing, called with the right arguments and seeds."""
+    """A user's function of one value, called with the right arguments and seeds."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._two = takes_random(function)
 
     def __call__(self, value: Any, generator: np.random.Generator) -> Any:
-        """What the function makes of a value."""
+        """Call the function on a value."""
         if self._two:
             return self._function(value, generator)
         with _GLOBAL:
@@ -82,7 +82,7 @@ class Function:
 
 def _seeded(function: Callable[..., Any], value: Any, seed: int) -> Any:
     torch: Any = sys.modules.get("torch")
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # what the function may draw from
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the generators that the function may use
     cpu = torch.get_rng_state() if torch is not None else None
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002
@@ -98,9 +98,9 @@ def _seeded(function: Callable[..., Any], value: Any, seed: int) -> Any:
 
 
 def as_image(result: Any) -> Any:
-    """What a transform of images gave, as an array or a tensor; a picture of Pillow's becomes an array.
+    """The result of a transform of images, as an array or a tensor; a Pillow image becomes an array.
 
-    Raises UsageError (``transform-result``) for what has no pixels: nothing is lost in silence.
+    Raises UsageError (``transform-result``) for anything else, so that nothing is lost silently.
     """
     if is_tensor(result):
         return result.detach()
@@ -111,17 +111,17 @@ def as_image(result: Any) -> Any:
     if isinstance(result, np.generic):
         return np.asarray(result)
     raise UsageError(
-        "a transform of images gave something else",
+        "image_transform did not return an image",
         code="transform-result",
         where="image_transform",
         expected="an array, a tensor or a Pillow image",
         got=_kind(result),
-        hint="transform= takes and gives a whole sample, a dictionary with as many fields as you like",
+        hint="to change a whole sample use transform=, which takes and returns a dictionary with any fields",
     )
 
 
 def as_array(result: Any) -> NDArray[Any] | None:
-    """An array or a tensor as an array; None for a dtype that numpy does not have."""
+    """An array or a tensor as an array; None if numpy does not have the dtype."""
     try:
         return np.asarray(result)
     except TypeError:
@@ -129,22 +129,22 @@ def as_array(result: Any) -> NDArray[Any] | None:
 
 
 def check_alike(result: Any, first: Any) -> None:
-    """Raise UsageError if a transform's result is not as the first one was: nothing is cast in silence."""
+    """Raise UsageError if a transform's result differs from the first one in shape or dtype: nothing is cast silently."""
     if tuple(result.shape) != tuple(first.shape):
         raise UsageError(
-            "a transform's results are not all of one shape",
+            "the results of the transform differ in shape",
             code="transform-shape",
             expected=str(tuple(first.shape)),
             got=str(tuple(result.shape)),
-            hint='fit="list" takes results of any shape',
+            hint='fit="list" accepts results of any shape',
         )
     if _dtype(result) != _dtype(first):
         raise UsageError(
-            "a transform's results are not all of one dtype",
+            "the results of the transform differ in dtype",
             code="transform-dtype",
             expected=_dtype(first),
             got=_dtype(result),
-            hint='let it always give the same; fit="list" takes any',
+            hint='let it always return the same dtype; fit="list" accepts any',
         )
 
 
@@ -153,16 +153,16 @@ def _dtype(value: Any) -> str:
 
 
 def as_row(result: Any) -> dict[str, Any]:
-    """What a transform of samples gave, as the fields of a row; raises UsageError (``transform-result``)."""
+    """The result of a transform of samples, as the fields of a row; raises UsageError (``transform-result``)."""
     if isinstance(result, Mapping) and all(isinstance(name, str) for name in result):
         return dict(result)
     raise UsageError(
-        "a transform of samples gave no dictionary",
+        "transform did not return a dictionary",
         code="transform-result",
         where="transform",
-        expected="a dictionary of the row's fields, as the one that it was given",
+        expected="a dictionary of the row's fields, like its argument",
         got=_kind(result),
-        hint="image_transform= takes and gives an image; where= and keys= leave samples out",
+        hint="image_transform= takes and returns an image; where= and keys= leave samples out",
     )
 
 

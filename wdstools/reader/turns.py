@@ -1,11 +1,11 @@
-"""Whose turn it is when several sources are mixed: every source as often as its weight says, wherever one looks.
+"""Whose turn it is when several sources are mixed: every source as often as its weight says, in any window.
 
-The turns are a periodic sequence of sources. Its period D is the common denominator of the weights, and in it source i
+The turns are a periodic sequence of sources. Its period D is the common denominator of the weights, and in a period source i
 has exactly D * w_i turns. So a position's source, and how many turns a source had before it, are two look-ups.
 
-Law 1: in every window that begins where an epoch does, of N positions, source i has more than N * w_i - 1 and fewer than
+Law 1: in every window of N positions that begins with an epoch, source i has more than N * w_i - 1 and fewer than
 N * w_i + 1 turns.
-Law 2: in any other window it is the difference of two such windows: less than 2 off; with two sources less than 1.
+Law 2: any other window is the difference of two such windows: less than 2 off; with two sources less than 1.
 
 Proof. The sequence is that of Tijdeman's chairman assignment ("The chairman assignment problem", Discrete Mathematics 32,
 1980). In turn t, of the sources that t * w_i - c_i >= 1 / (2k - 2) holds for, where c_i counts the turns that i had, the
@@ -17,7 +17,7 @@ Law 1 with 1 in place of 2 for all windows of three or more sources cannot be ha
 sequence of three letters with three different, irrational frequencies is (Graham, "Covering the positive integers by disjoint sets
 of the form {[n a + b]}", 1973).
 
-Where it keeps law 1, too, and is the more even in all windows, the sequence that always takes the source that is furthest behind is
+If it also keeps law 1 and is more even over all windows, the sequence that always takes the source furthest behind is
 used instead; ``_evenness`` measures both over a whole period.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: The longest period. Weights whose common denominator is greater are brought to multiples of 1 / this.
+#: The longest period. Weights with a greater common denominator are rounded to multiples of 1 / this.
 LONGEST = 1 << 16
 MOST_SOURCES = 256
 
@@ -46,7 +46,7 @@ class Turns:
 
     def __init__(self, weights: Sequence[float]) -> None:
         self.shares = _shares(weights)
-        #: Turns after which everything begins again.
+        #: The number of turns after which the sequence repeats.
         self.period = sum(self.shares)
         self._sources = _sequence(self.shares)
         count = len(self.shares)
@@ -65,7 +65,7 @@ class Turns:
         return found
 
     def before(self, position: int) -> list[int]:
-        """How many turns each source has before a position."""
+        """The number of turns of each source before a position."""
         whole, rest = divmod(position, self.period)
         counts = (int(number) for number in self._before[rest])
         return [whole * share + count for share, count in zip(self.shares, counts, strict=True)]
@@ -79,7 +79,7 @@ class Turns:
 def _shares(weights: Sequence[float]) -> list[int]:
     """Turns of each source in a period, for weights above 0 of any sum."""
     exact = [Fraction(str(weight)) for weight in weights]
-    # 1/3 is written with sixteen digits: the nearest fraction of few is what was meant
+    # 1/3 is written with sixteen digits: the nearest simple fraction is what was meant
     near = [number.limit_denominator(LONGEST) for number in exact]
     exact = [b if abs(a - b) <= a / (1 << 40) else a for a, b in zip(exact, near, strict=True)]
     whole = sum(exact)
@@ -90,10 +90,10 @@ def _shares(weights: Sequence[float]) -> list[int]:
     shares = [int(part * LONGEST) for part in parts]
     if min(shares) < 1:
         raise UsageError(
-            "a weight is too small beside the others",
+            "a weight is too small compared with the others",
             where="weight",
-            expected=f"at least 1/{LONGEST:,} of all",
-            got=f"{float(min(parts)):.3g} of all",
+            expected=f"at least 1/{LONGEST:,} of the sum",
+            got=f"{float(min(parts)):.3g} of the sum",
         )
     rests = [part * LONGEST - share for part, share in zip(parts, shares, strict=True)]
     for source in sorted(range(len(shares)), key=lambda one: (-rests[one], one))[: LONGEST - sum(shares)]:
@@ -131,7 +131,7 @@ def _furthest_behind(shares: Sequence[int]) -> Iterator[int]:
 
 
 def _evenness(sequence: NDArray[np.int64], shares: Sequence[int]) -> tuple[float, float]:
-    """How far any window is from the weights, and how far one from the beginning is, over a period."""
+    """How far off the weights any window is at most, and any window from the beginning, over a period."""
     whole = len(sequence)
     reach = farthest = 0
     for source, share in enumerate(shares):

@@ -1,4 +1,4 @@
-"""Caption, label and other members of one sample as values: what a batch has beside images."""
+"""Caption, label and other members of one sample as values: what a batch has besides images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from wdstools.reader.recipe import MemberPlan, Recipe
     from wdstools.reader.rows import Extents
 
-#: Digits of a number that is a label; what is longer is a name.
+#: The most digits of a label that is a number; anything longer is a name.
 _MAX_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sample's members, where they lie, for whoever finds one of them damaged."""
+    """One sample's members, and where they lie, for a finding if one of them is damaged."""
 
     payloads: Payloads
     extents: Extents
@@ -38,7 +38,7 @@ class Row:
         return cls(payloads, extents, number, payloads.take(extents, number))
 
     def decoded(self, name: str, decode: Callable[[bytes], Any]) -> Any:
-        """A member by its decoder. Raises DamagedSampleError for one that is not what its extension says."""
+        """A member, decoded. Raises DamagedSampleError if it is not what its extension says."""
         try:
             return decode(bytes(self.members[name]))
         except UndecodedError as error:
@@ -49,7 +49,7 @@ class Row:
             raise DamagedSampleError(replace(finding, cause="member-not-text")) from None
 
     def image(self, names: Sequence[str]) -> memoryview:
-        """The first of these members that there is. Raises DamagedSampleError if there is none."""
+        """The first of these members that the sample has. Raises DamagedSampleError if it has none."""
         for extension in names:
             if extension in self.members:
                 return self.members[extension]
@@ -60,7 +60,7 @@ class Row:
 
 
 class Values:
-    """Makes the values of rows, as a recipe says. ``found`` are the labels that the manifest names."""
+    """Makes the values of rows by a recipe. ``found`` are the labels in the manifest."""
 
     def __init__(self, recipe: Recipe, plan: MemberPlan, found: Sequence[str]) -> None:
         self._recipe = recipe
@@ -71,8 +71,8 @@ class Values:
 
     @property
     def names(self) -> list[str]:
-        """The fields that a row has. Unless members were named, there are captions and labels beside images always:
-        empty where none was packed.
+        """The fields that a row has. Unless members were named, images always come with captions and labels:
+        empty ones if none were packed.
         """  # noqa: D205
         plan = self._plan
         always = self._recipe.members is None and bool(plan.images)
@@ -104,7 +104,7 @@ class Values:
         return label if numbers is None or type(label) is not int or not 0 <= label < len(numbers) else numbers[label]
 
     def _label(self, data: bytes) -> int | str:
-        """A number as it is, a name by its place in the list of labels, or itself where there is no list."""
+        """A number as it is; a name as its place in the list of labels, or as itself if there is no list."""
         text = self._text(data)
         if self._recipe.labels is not None and text in self._numbers:
             return self._numbers[text]
@@ -126,7 +126,7 @@ class Values:
         return str(text)
 
     def _chosen(self, row: Row, caption: str, random: np.random.Generator) -> str:
-        """One of the list ``captions`` in ``json``; without such a list there is only ``caption``."""
+        """One of the list ``captions`` in ``json``; without such a list, ``caption``."""
         document = row.decoded("json", self._json) if "json" in row.members else None
         found = document.get("captions") if isinstance(document, dict) else None
         captions = [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
@@ -134,6 +134,8 @@ class Values:
         if isinstance(self._recipe.caption, Function):
             text = self._recipe.caption(captions, random)
             if not isinstance(text, str):
-                raise UsageError("not a caption", where="caption", expected="a text", got=repr(text)[:100])
+                raise UsageError(
+                    "the function did not return a caption", where="caption", expected="a text", got=repr(text)[:100]
+                )
             return text
         return captions[int(random.integers(len(captions)))] if captions else ""

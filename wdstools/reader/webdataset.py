@@ -1,4 +1,4 @@
-"""Verified samples for existing webdataset scripts: one line changes, the rest of the pipeline stays."""
+"""Verified samples for existing webdataset scripts: change one line, and the rest of the pipeline stays."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 
 class VerifiedSamples:
-    """The source of a pipeline: samples as webdataset's own (``__key__``, ``__url__``, bytes by extension), checked.
+    """The source of a pipeline: checked samples in webdataset's form (``__key__``, ``__url__``, bytes by extension).
 
-    Worker processes and nodes share them out among them, as webdataset's splitters do with shards, but sample by
-    sample: nobody gets more than one more than another. Each pass is the next epoch of the order, also in worker
-    processes that are started anew.
+    Worker processes and nodes share the samples, as webdataset's splitters share shards, but one by one: the shares
+    differ by at most one sample. Each pass is the next epoch of the order, even in new worker processes.
     """
 
     def __init__(self, dataset: Dataset, split: str, options: UndecodedOptions, epoch: int) -> None:
@@ -43,7 +42,7 @@ class VerifiedSamples:
 
 
 def _samples_for_workers(dataset: Dataset, split: str, options: UndecodedOptions) -> Any:
-    """Samples as dictionaries; with torch they know of worker processes, and without it there are none."""
+    """Samples as dictionaries; with torch, shared out to worker processes, which do not exist without it."""
     try:
         from wdstools.reader.torch import StreamDataset
     except ModuleNotFoundError:
@@ -52,7 +51,7 @@ def _samples_for_workers(dataset: Dataset, split: str, options: UndecodedOptions
 
 
 class _Plain:
-    """StreamDataset where there is no torch, and so no worker."""
+    """StreamDataset without torch, and so without worker processes."""
 
     def __init__(self, dataset: Dataset, split: str, options: UndecodedOptions) -> None:
         self._stream = open_stream(dataset, split, options)
@@ -65,7 +64,7 @@ class _Plain:
 
 
 class VerifiedPipeline(wds.DataPipeline, wds.compat.FluidInterface):  # type: ignore[misc]
-    """A pipeline that begins with verified samples; goes to worker processes however they are started."""
+    """A pipeline that begins with verified samples; it can go to worker processes, however they are started."""
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass be this epoch."""
@@ -82,8 +81,8 @@ def webdataset(
     """A ``webdataset.DataPipeline`` over the verified samples of a split, with webdataset's fluent methods.
 
     ``wt.webdataset("shards").decode("pil").to_tuple("jpg", "txt")`` is ``webdataset.WebDataset(urls)...``, except that
-    damage is noticed, every sample comes once over all nodes and workers, and the whole split is shuffled. ``options``
-    are those of ``wdstools.stream``; ``epoch`` is the first pass's, and ``set_epoch`` sets another. Needs no shard
+    damage is detected, every sample comes once over all nodes and workers, and the whole split is shuffled. ``options``
+    are those of ``wdstools.stream``; ``epoch`` is that of the first pass, and ``set_epoch`` sets another. Needs no shard
     splitter.
     """
     chosen = settled(UndecodedOptions, options, "wt.webdataset")

@@ -4,8 +4,8 @@
     cls in (0, 3)               not (label == 'london' or caption == '')  source is None
     score > 0.5 and not nsfw    len(caption) >= 20                        recaption is not None
 
-It names columns of the index, and fields that were added to the dataset. A comparison with a value that is not there is
-false. Not-a-number is a value: as in numpy only ``!=`` holds of it. A number is compared as the column's type holds it.
+It uses columns of the index, and columns added to the dataset. A comparison with a missing value is
+false. NaN is a value: as in numpy, only ``!=`` is true for it. Numbers are compared in the type of the column.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _FUNCTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A condition on samples. ``text`` is what was written: two conditions with one text are equal."""
+    """A condition on samples. ``text`` is the condition as written; conditions with equal texts are equal."""
 
     text: str
 
@@ -65,37 +65,37 @@ class Where:
 
     @property
     def columns(self) -> frozenset[str]:
-        """The columns that it names."""
+        """The columns that it uses."""
         tree = expression(self.text.strip())
         return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - {"len"}
 
     @property
     def added(self) -> frozenset[str]:
-        """Those of them that no index has: fields that were added."""
+        """Those of them that are added columns, not columns of an index."""
         return self.columns.difference(COLUMNS)
 
     def mask(self, table: pa.Table) -> NDArray[np.bool_]:
-        """Which rows of a table it holds for; raises UsageError (``where-not-understood``) for a column that it lacks."""
+        """The rows of a table for which it is true; raises UsageError (``where-not-understood``) if the table lacks a column."""
         return _to_numpy(_parse(self.text)(table), table.num_rows)
 
 
 def parse_where(text: str) -> Where:
-    """A condition on the columns of the index, and on those that were added to a dataset.
+    """A condition on the columns of the index, and on columns added to a dataset.
 
     Args:
-        text: As ``label == 'london' and width >= 300``.
+        text: The condition, such as ``label == 'london' and width >= 300``.
 
     Returns:
         The condition, for a ``Selection``.
 
     Raises:
-        UsageError: It cannot be understood (``where-not-understood``); the error says what is wrong.
+        UsageError: The condition cannot be understood (``where-not-understood``); the error says why.
     """
     return Where(text)
 
 
 def empty_table(fields: Mapping[str, Field]) -> pa.Table:
-    """No rows, of an index's columns and of fields that were added: a condition that fits them fits every shard."""
+    """An empty table with the columns of an index and added columns: a condition valid for it is valid for every shard."""
     import pyarrow as pa
 
     from wdstools.formats.columns import ColumnField
@@ -136,18 +136,18 @@ def _parsed(text: str) -> Callable[[pa.Table], Mask]:
     try:
         tree = expression(text.strip()).body
         if _depth(tree) > _MAX_DEPTH:
-            raise refused(text, f"nested more than {_MAX_DEPTH} deep")
+            raise refused(text, f"nested more than {_MAX_DEPTH} levels deep")
         return _condition(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if isinstance(error, UsageError):
             raise
         why = error.msg if isinstance(error, SyntaxError) else str(error)
-        quotes = "text stands in quotes, as label == 'new york'" if isinstance(error, SyntaxError) else ""
+        quotes = "write text in quotes, such as label == 'new york'" if isinstance(error, SyntaxError) else ""
         raise refused(text, why, hint=quotes) from None
 
 
 def _depth(tree: ast.expr) -> int:
-    """How deep a condition is nested, without going down into it by calls."""
+    """How deep a condition is nested, computed without recursion."""
     deepest, pending = 0, [(tree, 1)]
     while pending:
         node, depth = pending.pop()
@@ -172,14 +172,16 @@ def _condition(node: ast.expr) -> Callable[[pa.Table], Mask]:
 
 
 def _truth(operand: Operand) -> Callable[[pa.Table], Mask]:
-    """A field of truth stands for itself."""
+    """A column of bools is a condition by itself."""
 
     def test(table: pa.Table) -> Mask:
         import pyarrow as pa
 
         column = operand.of(table)
         if not pa.types.is_boolean(column.type):
-            raise refused(operand.name, f"not a comparison, and column {operand.name} holds {held_by(column.type)}")
+            raise refused(
+                operand.name, f"not a comparison, and the values of {operand.name} are {held_by(column.type)}"
+            )
         return call("equal", column, pa.scalar(True))
 
     return test
@@ -193,16 +195,16 @@ def _chain(node: ast.Compare) -> Callable[[pa.Table], Mask]:
 
 
 def _operand(node: ast.expr) -> Operand | None:
-    """A column, or the length of one; None for anything else."""
+    """A column, or the length of its texts; None for anything else."""
     if isinstance(node, ast.Name):
         return Operand(node.id)
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len"):
         return None
     if len(node.args) != 1 or node.keywords or not isinstance(node.args[0], ast.Name):
-        raise refused(ast.unparse(node), "len needs the name of a column, as len(caption)")
+        raise refused(ast.unparse(node), "len needs the name of a column, such as len(caption)")
     name = node.args[0].id
     if COLUMNS.get(name, str) is not str:
-        raise refused(ast.unparse(node), f"column {name} holds {CALLED[COLUMNS[name]]}, not text")
+        raise refused(ast.unparse(node), f"the values of {name} are {CALLED[COLUMNS[name]]}, not text")
     return Operand(name, length=True)
 
 
@@ -223,7 +225,7 @@ def _comparison(left: ast.expr, op: ast.cmpop, right: ast.expr) -> Callable[[pa.
 def _holding(operand: Operand, left: ast.expr, text: str) -> Callable[[pa.Table], Mask]:
     part = literal(left, operand)
     if not isinstance(part, str) or operand.kind not in (str, None):
-        raise refused(text, "only text can be looked for in a column")
+        raise refused(text, "'in' can only search a column for text")
 
     def test(table: pa.Table) -> Mask:
         column = operand.of(table)
@@ -236,11 +238,11 @@ def _holding(operand: Operand, left: ast.expr, text: str) -> Callable[[pa.Table]
 def _of_column(operand: Operand, op: ast.cmpop, right: ast.expr) -> Callable[[pa.Table], Mask]:
     if isinstance(op, ast.Is | ast.IsNot):
         if not (isinstance(right, ast.Constant) and right.value is None):
-            raise refused(ast.unparse(right), "'is' compares with None only")
+            raise refused(ast.unparse(right), "'is' can only be used with None")
         return _negated_if(isinstance(op, ast.IsNot), lambda table: call("is_null", operand.of(table)))
     if isinstance(op, ast.In | ast.NotIn):
         if not isinstance(right, ast.Tuple | ast.List | ast.Set):
-            raise refused(ast.unparse(right), "'in' needs a list of values, as ('a', 'b')")
+            raise refused(ast.unparse(right), "'in' needs a list of values, such as ('a', 'b')")
         values = [literal(value, operand) for value in right.elts]
         return _negated_if(isinstance(op, ast.NotIn), lambda table: is_in(operand, operand.of(table), values))
     value = literal(right, operand)

@@ -1,4 +1,4 @@
-"""Looking ahead in remote storage: indexes are opened and bytes announced a group of rows before these are needed."""
+"""Looks ahead in remote storage: opens indexes and announces bytes a group of rows before they are needed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _INDEXES = 8
-#: Groups whose indexes are asked for while one is being handed out.
+#: How many groups' indexes are requested while one group is being handed out.
 _COMING = 2
-#: A group is as many rows as the caller mixes, within these: less leaves a far link idle, more is more than is held.
+#: The size of a group, within which it has as many rows as the caller mixes: less leaves a slow link idle, more does not fit.
 _LEAST_BYTES, _MOST_BYTES = 16 << 20, 48 << 20
 
 
 class Horizon:
-    """Goes through items in groups: the indexes of two groups and the bytes of two are always on their way.
+    """Goes through items in groups: the indexes of two groups and the bytes of two are always being fetched.
 
-    What lies close together in a group is one request. A group is announced as soon as its indexes are there, at the
+    What lies close together in a group is one request. A group is announced as soon as its indexes are open, at the
     latest when the one before it has been handed out.
     """
 
@@ -47,7 +47,7 @@ class Horizon:
         rows_of: Callable[[Item], NDArray[np.int64]],
         size_of: Callable[[Item], int] | None = None,
     ) -> Iterator[Item]:
-        """The items, each once its indexes are open and its bytes were asked for. Raises as ``RowTable.open``."""
+        """The items, each once its indexes are open and its bytes are requested. Raises as ``RowTable.open``."""
         groups = _grouped(items, size_of or (lambda item: len(rows_of(item))), self._rows)
         coming: deque[_Group[Item]] = deque()
         try:
@@ -66,7 +66,7 @@ class Horizon:
             self._pool.shutdown(cancel_futures=True)
 
     def _opening(self, items: list[Item], rows_of: Callable[[Item], NDArray[np.int64]]) -> _Group[Item]:
-        """A group, its indexes asked for; each index once."""
+        """A group, with its indexes requested, each once."""
         rows = np.concatenate([rows_of(item) for item in items])
         shards = self._table.missing(rows)
         for shard in shards:
@@ -75,7 +75,7 @@ class Horizon:
         return _Group(items, rows, [self._indexes[shard] for shard in shards])
 
     def _announce(self, group: _Group[Item]) -> None:
-        """Announce what a group reads, once, when its indexes are open."""
+        """Announce the bytes of a group, once, when its indexes are open."""
         if group.announced:
             return
         for index in group.indexes:
@@ -86,7 +86,7 @@ class Horizon:
 
 @dataclass(slots=True)
 class _Group(Generic[Item]):
-    """Items that are announced together, their rows, and the indexes that these still lacked."""
+    """Items that are announced together, their rows, and the indexes that were still missing."""
 
     items: list[Item]
     rows: NDArray[np.int64]
@@ -95,7 +95,7 @@ class _Group(Generic[Item]):
 
     @property
     def is_open(self) -> bool:
-        """Whether its indexes are there; one that cannot be had is heard of when the group's turn comes."""
+        """Whether its indexes are open; one that failed raises when the group's turn comes."""
         return all(index.done() and index.exception() is None for index in self.indexes)
 
 

@@ -1,8 +1,8 @@
-"""Worker processes that make batches: for functions of the user's that hold Python's lock.
+"""Worker processes that make batches, for user functions that hold Python's lock (the GIL).
 
-Each process reads, checks, decodes and transforms whole batches. One comes back in memory of its own that both processes
-map: arrays and tensors lie there, and the rest travels through a pipe. That memory has no name: it is gone when nobody
-refers to it any more, however the processes end.
+Each process reads, checks, decodes and transforms whole batches. A batch comes back in memory of its own that both
+processes map: arrays and tensors lie there, and the rest goes through a pipe. That memory has no name: it is freed when
+nothing refers to it any more, however the processes end.
 """
 
 from __future__ import annotations
@@ -41,34 +41,34 @@ if TYPE_CHECKING:
     from wdstools.results import Finding
 
     Result = tuple[dict[str, Any], list[tuple[int, Finding]]]
-    #: A batch, whether its images are tensors, and the time of each stage.
+    #: A batch, whether its images are tensors, and the time spent on each stage.
     Answer = tuple[Result, bool, dict[str, float]]
 
-#: Where arrays begin in the memory that is shared.
+#: The alignment of arrays in the shared memory.
 _ALIGNED = 64
 _END_SECONDS, _LOST_SECONDS = 0.5, 10.0
-_AT_THE_TOP = "define functions at the top of a module, not inside a function or a condition; or workers='threads'"
+_AT_THE_TOP = "define functions at the top level of a module, not in a function or an if; or use workers='threads'"
 
 
 def check_local(course: Course) -> None:
-    """Raise UsageError for shards that are far away: each process would fetch them for itself."""
+    """Raise UsageError for remote shards: each process would fetch them for itself."""
     for feed in course.feeds:
         if not isinstance(feed.cursor.dataset.shards, LocalStore):
             raise UsageError(
-                "worker processes read local shards",
+                "worker processes need local shards",
                 where="workers",
                 got=feed.cursor.dataset.shards.url,
-                hint="wdstools pull copies them here; workers='threads' fetches ahead",
+                hint="copy them here with wdstools pull, or use workers='threads', which fetches ahead",
             )
 
 
 class WorkerPool:
-    """The worker processes of a loader. They start with its first ``for``, and end with it or with their parent."""
+    """The worker processes of a loader. They start with its first ``for``, and end with the loader or with their parent."""
 
     def __init__(self, course: Course, count: int, meter: Meter | None) -> None:
         self.count = count
         self._meter = meter
-        #: What the arrays of a batch took, the last time.
+        #: The size of the arrays of the last batch.
         self.batch_bytes = 0
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._pid = os.getpid()
@@ -91,16 +91,16 @@ class WorkerPool:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it can be used: by the process that began it, with every worker alive."""
+        """Whether it can be used: in the process that started it, with every worker alive."""
         return self.close.alive and self._pid == os.getpid()
 
     def ask(self, plan: Planned, batch_size: int, draws: Draws) -> Answer:
-        """A batch, made by a worker that has nothing to do; raises what was raised there."""
+        """A batch, made by an idle worker; raises what was raised there."""
         worker = self._idle.get()
         try:
             made = worker.ask((plan, batch_size, draws))
         except WorkerError:
-            self.close()  # one of them is lost: the next ``for`` begins with new ones
+            self.close()  # a worker was lost: the next ``for`` starts new ones
             raise
         finally:
             self._idle.put(worker)
@@ -112,7 +112,7 @@ class WorkerPool:
 
 
 class ProcessMaking:
-    """Makes batches in worker processes, each by one of them, as ``Making`` does in threads."""
+    """Makes batches in worker processes, one process per batch, as ``Making`` does in threads."""
 
     far = False
 
@@ -123,21 +123,21 @@ class ProcessMaking:
         self._pool = ThreadPoolExecutor(workers.count, thread_name_prefix="wdstools-worker")
 
     def begin(self, plan: Planned, batch_size: int, chunk: int) -> Asked:  # noqa: ARG002
-        """Begin to make a batch."""
+        """Start making a batch."""
         asked = self._pool.submit(self._workers.ask, plan, batch_size, self._draws)
         return Asked(plan, self._resources.maker(plan.shares[0].feed, plan.step.lane), asked)
 
     def batch_bytes(self) -> int:
-        """What a batch takes, as far as the worker that was asked last has told; otherwise nothing is known."""
+        """The size of a batch as last reported by a worker; 0 if not known yet."""
         return self._workers.batch_bytes
 
     def close(self) -> None:
-        """Wait for what has been begun."""
+        """Wait for batches that were started."""
         self._pool.shutdown(cancel_futures=True)
 
 
 class Asked:
-    """A batch that a worker makes."""
+    """A batch that a worker is making."""
 
     def __init__(self, plan: Planned, maker: Maker, asked: Future[Answer]) -> None:
         self.plan = plan
@@ -145,11 +145,11 @@ class Asked:
         self._asked = asked
 
     def is_made(self) -> bool:
-        """Whether nobody would wait for it."""
+        """Whether it is finished."""
         return self._asked.done()
 
     def result(self) -> Result:
-        """The fields of the batch and what was damaged; raises what was raised meanwhile."""
+        """Wait for the batch; its fields, and the damage found. Raises what the worker raised."""
         made, self.maker.tensors, _ = self._asked.result()
         return made
 
@@ -175,8 +175,8 @@ class _Worker:
                 got=str(error),
                 hint=_AT_THE_TOP,
             ) from error
-        except AssertionError as error:  # of a process that may have no children
-            raise UsageError("no worker processes can be started here", where="workers", got=str(error)) from error
+        except AssertionError as error:  # raised in a process that may not have children
+            raise UsageError("this process cannot start worker processes", where="workers", got=str(error)) from error
         finally:
             theirs.close()
 
@@ -186,12 +186,12 @@ class _Worker:
             found = _receive(self.pipe)
         except (EOFError, OSError) as error:
             code = self.end_code(_LOST_SECONDS)
-            memory = "-9 often means that memory ran out: fewer threads=, or a smaller batch_size"
+            memory = "-9 often means that memory ran out: use fewer threads=, or a smaller batch_size"
             raise WorkerLostError(
-                "a worker process of a loader was lost",
+                "a worker process of the loader was lost",
                 where=f"process {self.process.pid}",
                 got=f"exit code {code}",
-                hint=memory if self._begun else f"could it import what it was given? {_AT_THE_TOP}",
+                hint=memory if self._begun else f"it may have failed to import a function: {_AT_THE_TOP}",
             ) from error
         self._begun = True
         if isinstance(found, BaseException):
@@ -200,8 +200,8 @@ class _Worker:
         return made
 
     def end_code(self, seconds: float) -> int | None:
-        """The exit code of the process, waited for; None while it lives. Two threads that wait for one process at once
-        would leave one of them without its code.
+        """Wait for the exit code of the process; None while it runs. If two threads waited for one process at once,
+        one of them would not get the code.
         """  # noqa: D205
         with self._ending:
             self.process.join(seconds)
@@ -210,7 +210,7 @@ class _Worker:
 
 def _end(workers: list[_Worker], pid: int) -> None:
     if pid != os.getpid():
-        return  # a forked copy of the loader: the workers are its parent's
+        return  # a forked copy of the loader: the workers belong to its parent
     for worker in workers:
         with contextlib.suppress(OSError):
             worker.pipe.send(None)
@@ -223,13 +223,13 @@ def _end(workers: list[_Worker], pid: int) -> None:
 def _serve(
     pipe: Connection, course: Course, lifeline: Connection, metered: bool, inherited: Sequence[Connection]
 ) -> None:
-    """The life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent decides
+    """The main function of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole process group: the parent decides
     for connection in inherited:
         connection.close()
     threading.Thread(target=die_with_parent, args=(lifeline,), daemon=True).start()
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)  # its processes share the processors already
+        sys.modules["torch"].set_num_threads(1)  # the worker processes already use all processors
     meter = Meter() if metered else None
     resources = Resources(course, meter)
     payloads = resources.payloads(None)
@@ -243,16 +243,16 @@ def _serve(
                         table.open(shard)
                 begun = Making(course, resources, payloads, pool, draws).begin(plan, batch_size, plan.size)
                 answer: Any = (begun.result(), begun.maker.tensors, {} if meter is None else meter.taken())
-            except Exception as error:  # noqa: BLE001  it is raised where the batch was asked for
+            except Exception as error:  # noqa: BLE001  it is raised where the batch was requested
                 answer = _sendable(error)
             _send(pipe, *_packed_or_said(answer))
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error, or another that says the same, for one that cannot be pickled."""
+    """The error, or if it cannot be pickled, another one with the same text."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
-    except Exception:  # noqa: BLE001  whatever a class of the user's does
+    except Exception:  # noqa: BLE001  a user's class may raise anything
         found = RuntimeError(f"{type(error).__name__}: {error}")
         for note in getattr(error, "__notes__", ()):
             found.add_note(note)
@@ -261,7 +261,7 @@ def _sendable(error: Exception) -> Exception:
 
 
 class _Pickler(pickle.Pickler):
-    """Puts arrays aside as buffers, and tensors as arrays."""
+    """Pickles arrays, and tensors as arrays, out of band."""
 
     def reducer_override(self, value: Any) -> Any:
         torch: Any = sys.modules.get("torch")
@@ -279,7 +279,7 @@ def _tensor(numbers: Any, dtype: str, shape: tuple[int, ...]) -> Any:
 
 
 def _packed(value: object) -> tuple[memoryview, list[memoryview]]:
-    """A value as pickle's bytes and, beside them, the bytes of its arrays."""
+    """A value as pickle's bytes, and the bytes of its arrays separately."""
     buffers: list[pickle.PickleBuffer] = []
     sink = BytesIO()
     _Pickler(sink, protocol=5, buffer_callback=buffers.append).dump(value)
@@ -287,17 +287,17 @@ def _packed(value: object) -> tuple[memoryview, list[memoryview]]:
 
 
 def _packed_or_said(answer: Any) -> tuple[memoryview, list[memoryview]]:
-    """An answer, packed; where a user's function put something into a batch that cannot be sent, the error that names it."""
+    """An answer, packed; if a user's function put something into the batch that cannot be sent, an error that names it."""
     try:
         return _packed(answer)
-    except Exception as error:  # noqa: BLE001  whatever a class of the user's does
+    except Exception as error:  # noqa: BLE001  a user's class may raise anything
         return _packed(
             UsageError(
-                "a field of a batch cannot be sent by a worker process",
+                "a worker process cannot send back a field of a batch",
                 code="not-picklable",
                 where=next((name for name, value in answer[0][0].items() if not _packs(value)), "batch"),
                 got=f"{type(error).__name__}: {error}",
-                hint="let the function return arrays, tensors, numbers and strings; or workers='threads'",
+                hint="let the function return arrays, tensors, numbers and strings; or use workers='threads'",
             )
         )
 
@@ -305,7 +305,7 @@ def _packed_or_said(answer: Any) -> tuple[memoryview, list[memoryview]]:
 def _packs(value: object) -> bool:
     try:
         _packed(value)
-    except Exception:  # noqa: BLE001  whatever a class of the user's does
+    except Exception:  # noqa: BLE001  a user's class may raise anything
         return False
     return True
 

@@ -110,22 +110,27 @@ def render() -> str:
         *(
             "## What a disk lacks",
             "",
-            "`weaker` of a summary: what a command had to do without. The exit code stays.",
+            "`weaker` of a summary: what a command had to do without. The exit code does not change.",
             "",
         ),
         *_rows(said["weaker"]),
-        *("## Findings", "", "`kind` of what `verify` found: the part of a dataset that is damaged.", ""),
+        *("## Findings", "", "`kind` of a finding of `verify`: the part of a dataset that is damaged.", ""),
         *("| kind | what to do |", "|---|---|"),
         *(f"| `{kind}` | {said['findings'][kind]} |" for kind in FINDING_KINDS),
         "",
-        *("`cause` of a finding: what is wrong with it. It may also be the code of an error.", ""),
+        *("`cause` of a finding: what is wrong. It may also be the code of an error.", ""),
         *("| cause | what it means | what to do |", "|---|---|---|"),
         *(
             f"| `{cause}` | {text[:1].upper() + text[1:]}. | {said['causes'].get(cause, 'As its kind says.')} |"
             for cause, text in sorted(FINDING_CAUSES.items())
         ),
         "",
-        *("## Hazards", "", "What `adopt` says of tars that something else made, and which readers it hits.", ""),
+        *(
+            "## Hazards",
+            "",
+            "What `adopt` says about tars that other tools made, and which readers each hazard affects.",
+            "",
+        ),
         *("| code | what it means | hits | what to do |", "|---|---|---|---|"),
     ]
     for code, kind in HAZARD_KINDS.items():
